@@ -1,0 +1,209 @@
+"""The calls of the scripts: one typed function for each. Nothing else in the project calls EVALSHA."""
+
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, OutOfMemoryError
+
+from invites.keys import WORKERS_GROUP, Keys
+from invites.operations import Operation
+from invites.scripts import Script, Scripts
+
+Fact = tuple[str, ...]
+"""The name of a log message, and what fills it in."""
+
+KEEP_NOTIFICATIONS: Final = 1_000_000
+"""So many of the youngest notifications are kept as long as no group reads them."""
+
+TRIM_PAGE: Final = 10_000
+"""The most entries that one call trims."""
+
+_GROWING: Final = frozenset({"invite", "inviteReturn", "registered", "joined"})
+"""What makes state grow: a server that is out of memory refuses it until what ends calls has made room."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the rules need of the configuration. Times are in ms."""
+
+    remove_after: int = 0
+    ring_timeout: int = 60_000
+    max_ring_timeout: int = 120_000
+    caller_grace: int = 10_000
+    retain_after: int = 300_000
+    parallel_sip: bool = False
+    only_one_device_with_invitations: bool = False
+
+
+class Status(enum.Enum):
+    """What became of one operation."""
+
+    DONE = "done"
+    STALE = "stale"
+    """Somebody else has settled the entry."""
+    NEEDS = "needs"
+    """Nothing was touched: something must be looked up first; `detail` says what."""
+    FAILED = "failed"
+    """Nothing was touched: the rule failed; `detail` says why. The entry stays pending."""
+    NO_GROUP = "no group"
+    """Nothing was touched: the consumer group is gone."""
+    FULL = "full"
+    """Nothing was touched: the server is out of memory. The entry stays pending and has not failed."""
+
+
+class Outcome(msgspec.Struct):
+    """What became of one operation, and what there is to log of it."""
+
+    status: Status
+    detail: str = ""
+    facts: list[Fact] = []
+
+
+class Settled(msgspec.Struct):
+    """The answer to a batch: an outcome for each operation; the next deadline and the server's time in ms."""
+
+    outcomes: list[Outcome]
+    next_due: int | None
+    now: int
+
+
+class Fired(msgspec.Struct):
+    """The answer to firing: how many timers were taken; the next deadline and the server's time in ms."""
+
+    count: int
+    facts: list[Fact]
+    next_due: int | None
+    now: int
+
+
+_DONE: Final = Outcome(Status.DONE)
+_STALE: Final = Outcome(Status.STALE)
+_FULL: Final = Outcome(Status.FULL)
+_WORDS: Final = {1: Status.DONE, 2: Status.NEEDS, 3: Status.FAILED, 4: Status.NO_GROUP}
+
+
+class Committer:
+    """Settles events and fires timers of one shard."""
+
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys,
+        settings: Settings,
+        scripts: Scripts,
+        *,
+        verbosity: int = 1,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        """Prepare what every call has in common.
+
+        `verbosity` 0 reports warnings only, 1 what the level info needs, 2 what debug needs. `clock` (ms since 1970)
+        replaces the server's time, for tests.
+        """
+        self._client = client
+        self._scripts = scripts
+        self._clock = clock
+        self._keys: Final = (keys.events, keys.notifications, keys.timers, keys.dead, keys.push, keys.relay)
+        self._streams: Final = {
+            keys.events: "",
+            keys.notifications: str(KEEP_NOTIFICATIONS),
+            keys.push: "",
+            keys.relay: "",
+        }
+        self._place: Final = (keys.base, keys.shard)
+        self._settings: Final = (
+            verbosity,
+            settings.remove_after,
+            settings.ring_timeout,
+            settings.max_ring_timeout,
+            settings.caller_grace,
+            settings.retain_after,
+            int(settings.parallel_sip),
+            int(settings.only_one_device_with_invitations),
+        )
+
+    async def settle(self, operations: Sequence[Operation]) -> Settled:
+        """Settle a batch in order, each operation atomically with its acknowledgement.
+
+        Raises redis exceptions when the server cannot be asked; it is not known then which of them were settled, and
+        settling them again is safe.
+        """
+        try:
+            return await self._settle(self._scripts.guarded, operations)
+        except OutOfMemoryError:
+            shrinking = [operation for operation in operations if operation.handler not in _GROWING]
+            settled = await self._settle(self._scripts.allowed_when_full, shrinking)
+            outcomes = iter(settled.outcomes)
+            settled.outcomes = [
+                _FULL if operation.handler in _GROWING else next(outcomes) for operation in operations
+            ]
+            return settled
+
+    async def fire(self, limit: int = 100) -> Fired:
+        """Take and apply at most `limit` timers that are due."""
+        answer = await self._run(self._scripts.allowed_when_full, self._keys, self._header("fire", (limit,)))
+        return Fired(int(answer[2]), [_fact(fact) for fact in answer[3:]], _due(answer[1]), int(answer[0]))
+
+    async def trim(self) -> dict[str, int]:
+        """Trim the streams by what their groups have settled. Returns how many entries went, by stream."""
+        trimmed = {}
+        for stream, keep in self._streams.items():
+            trimmed[stream] = 0
+            while went := int(await self._run(self._scripts.trim, (stream,), (keep, TRIM_PAGE))):
+                trimmed[stream] += went
+        return trimmed
+
+    async def retire_consumer(self, name: str, min_idle: int, group: str = WORKERS_GROUP) -> bool:
+        """Delete a consumer of the events stream that owes nothing and was idle for `min_idle` ms."""
+        return bool(await self._run(self._scripts.retire, self._keys[:1], (group, name, min_idle)))
+
+    def header(self, mode: str) -> tuple[str | int, ...]:
+        """Return the arguments that go before the operations."""
+        clock = self._clock() if self._clock else ""
+        return (mode, *self._place, clock, *self._settings)
+
+    def _header(self, mode: str, rest: Iterable[Any]) -> tuple[Any, ...]:
+        return (*self.header(mode), *rest)
+
+    async def _settle(self, script: Script, operations: Sequence[Operation]) -> Settled:
+        answer = await self._run(script, self._keys, self._header("settle", flatten(operations)))
+        return Settled([_outcome(one) for one in answer[2:]], _due(answer[1]), int(answer[0]))
+
+    async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
+        try:
+            return await self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            # EVAL both runs the script and makes it known, on the very node that lacks it.
+            return await self._client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+
+
+def flatten(operations: Iterable[Operation]) -> list[bytes | str | int]:
+    """Return operations as the script takes them: handler, entry, number of arguments, arguments."""
+    flat: list[bytes | str | int] = []
+    for operation in operations:
+        flat += (operation.handler, operation.entry, len(operation.args))
+        flat += operation.args
+    return flat
+
+
+def _due(value: bytes) -> int | None:
+    return int(float(value)) if value else None
+
+
+def _fact(parts: Sequence[bytes | int]) -> Fact:
+    return tuple(part.decode() if isinstance(part, bytes) else str(part) for part in parts)
+
+
+def _outcome(answer: Any) -> Outcome:  # noqa: ANN401
+    if answer == 1:
+        return _DONE
+    if answer == 0:
+        return _STALE
+    word, *rest = answer
+    status = _WORDS[word]
+    detail = ""
+    if status in (Status.NEEDS, Status.FAILED):
+        detail = rest.pop(0).decode(errors="replace")
+    return Outcome(status, detail, [_fact(fact) for fact in rest])

@@ -1,0 +1,62 @@
+"""The names of all keys, and which shard an id belongs to."""
+
+import zlib
+from typing import Final
+
+WORKERS_GROUP: Final = "workers"
+"""Consumer group of the workers on the events stream."""
+
+
+def shard_of(name: str, shards: int) -> int:
+    """Return the shard of an id: the CRC-32 (of zlib) of its UTF-8 form modulo the number of shards."""
+    return zlib.crc32(name.encode()) % shards
+
+
+class Keys:
+    """The keys of one shard. They all carry the shard's hash tag, so that one script may touch them all."""
+
+    def __init__(self, prefix: str = "invites", shard: int = 0) -> None:
+        """Name the keys of `shard` below `prefix`."""
+        self.prefix = prefix
+        self.shard = shard
+        self.base = f"{prefix}:{{{shard}}}:"
+        self.events = self.base + "events"
+        self.notifications = self.base + "notifications"
+        self.push = self.base + "push"
+        self.relay = self.base + "relay"
+        self.dead = self.base + "dead"
+        self.timers = self.base + "timers"
+        self.trunks = self.base + "trunks"
+        self.trunks_version = self.base + "trunks-version"
+
+    def __repr__(self) -> str:
+        """Show which shard it is."""
+        return f"Keys({self.prefix!r}, {self.shard})"
+
+    def invite(self, ref: str) -> str:
+        """Hash: one invite. A ref is `from|inviteId|to`."""
+        return f"{self.base}invite:{ref}"
+
+    def candidates(self, ref: str) -> str:
+        """Hash: candidate id -> JSON."""
+        return f"{self.base}candidates:{ref}"
+
+    def registry(self, user: str) -> str:
+        """Hash: peer id -> JSON registration."""
+        return f"{self.base}registry:{user}"
+
+    def pending(self, user: str) -> str:
+        """Set: refs that ring that user now."""
+        return f"{self.base}pending:{user}"
+
+    def room_members(self, room: str) -> str:
+        """Hash: user -> since when (ms, or an entry id)."""
+        return f"{self.base}room-members:{room}"
+
+    def room_invites(self, room: str) -> str:
+        """Sorted set: refs of the pending invites into the room."""
+        return f"{self.base}room-invites:{room}"
+
+    def grace(self, peer: str) -> str:
+        """String with a time to live: exists while a lost device may still come back."""
+        return f"{self.base}grace:{peer}"

@@ -1,0 +1,243 @@
+"""From a stream entry to what the script is to do with it: decoding, defaults, limits."""
+
+from collections.abc import Mapping
+from functools import singledispatch
+from typing import Any, Final
+
+import msgspec
+
+from invites import protocol
+from invites.protocol import BadEvent, Event, Peer
+
+Arguments = tuple[bytes | str | int, ...]
+
+
+class Entry(msgspec.Struct):
+    """An entry of the events stream. `fields` is None when it was trimmed while it was still pending."""
+
+    id: str
+    fields: Mapping[bytes, bytes] | None
+    deliveries: int = 1
+
+
+class Operation(msgspec.Struct):
+    """One call of a rule in `lua/events`: its name, the entry that asks for it, its arguments in order.
+
+    `event` is what was decoded, for the log and for look-ups; None for a dead letter.
+    """
+
+    handler: str
+    entry: str
+    args: Arguments
+    event: Event | None = None
+
+
+class _Sender(msgspec.Struct, rename="camel"):
+    """What can be saved of an invalid payload: whom to answer, and about what."""
+
+    peer: Peer
+    invite_id: Any = None
+    from_: Any = msgspec.field(name="from", default=None)
+    to: Any = None
+    callee: Any = None
+    transaction: Any = None
+
+
+_SENDER: Final = msgspec.json.Decoder(_Sender)
+_JSON: Final = msgspec.json.Encoder()
+
+
+def to_operation(entry: Entry, *, max_deliveries: int) -> Operation:
+    """Decode an entry. Never raises: what cannot be processed becomes a dead letter, and its sender is answered 400."""
+    if not entry.fields:
+        return dead_letter(
+            entry, "the entry is empty: it was trimmed before it was settled, or has no fields"
+        )
+    if entry.deliveries > max_deliveries:
+        return dead_letter(
+            entry, f"the entry failed {entry.deliveries - 1} times; field type and payload may show why"
+        )
+    payload = entry.fields.get(b"payload")
+    if payload is None:
+        return dead_letter(entry, "field payload is missing")
+    try:
+        event = protocol.decode_event(entry.fields.get(b"type", b"").decode(errors="replace"), payload)
+    except BadEvent as error:
+        return dead_letter(entry, str(error))
+    return _operation(entry.id, event)
+
+
+def dead_letter(entry: Entry, sentence: str) -> Operation:
+    """Return the operation that buries an entry, with the sentence that says why."""
+    fields = entry.fields or {}
+    kind, payload = fields.get(b"type", b""), fields.get(b"payload", b"")
+    about: Arguments = ("", "", "", "")
+    try:
+        sender = _SENDER.decode(payload)
+        payload.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    else:
+        about = (
+            sender.peer.id,
+            sender.peer.user,
+            _transaction(sender.transaction if isinstance(sender.transaction, (str, int)) else None),
+            _head(_text(sender.invite_id), _text(sender.from_), _text(sender.to) or _text(sender.callee)),
+        )
+    # A type that is not UTF-8 can be kept, but not answered in JSON.
+    answerable = kind.decode(errors="replace")
+    return Operation("dead", entry.id, (answerable, payload, sentence, entry.deliveries, *about))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _head(invite_id: str | None, inviter: str | None, callee: str | None) -> bytes:
+    """Return how every payload about an invite begins, an open JSON object: spares the script the quoting."""
+    return _JSON.encode({"inviteId": invite_id, "from": inviter, "to": callee})[:-1]
+
+
+def _transaction(value: str | int | None) -> str | bytes:
+    return b"" if value is None else _JSON.encode(value)
+
+
+def _operation(entry: str, event: Event) -> Operation:
+    handler, args = _call(event, entry)
+    return Operation(handler, entry, args, event)
+
+
+@singledispatch
+def _call(event: Event, _entry: str) -> tuple[str, Arguments]:
+    """Return the rule for an event, and its arguments in the order in which the rule's file names them."""
+    raise TypeError(f"{type(event).__name__} is no event")
+
+
+@_call.register
+def _(event: protocol.Invite, _entry: str) -> tuple[str, Arguments]:
+    if event.return_of is None:
+        return "invite", _invite(event, event.room, event.request_id or "", asks="0")
+    peer = event.peer
+    head = _head(event.invite_id, peer.user, event.to)
+    return "inviteReturn", (peer.id, peer.user, head, event.return_of, _transaction(event.transaction))
+
+
+@_call.register
+def _(event: protocol.InviteRequest, _entry: str) -> tuple[str, Arguments]:
+    return "invite", _invite(event, "", "", asks="1")
+
+
+@_call.register
+def _(event: protocol.Ringing, _entry: str) -> tuple[str, Arguments]:
+    return "ringing", _reply(event)
+
+
+@_call.register
+def _(event: protocol.Accept, _entry: str) -> tuple[str, Arguments]:
+    return "accept", (*_reply(event), _transaction(event.transaction))
+
+
+@_call.register
+def _(event: protocol.Decline, _entry: str) -> tuple[str, Arguments]:
+    code = "" if event.error_code is None else event.error_code
+    to = event.to or event.peer.user
+    return "decline", (*_reply(event), event.from_, to, code, _transaction(event.transaction))
+
+
+@_call.register
+def _(event: protocol.StopInvite, _entry: str) -> tuple[str, Arguments]:
+    return "stopInvite", _stop(event)
+
+
+@_call.register
+def _(event: protocol.GetInvitations, _entry: str) -> tuple[str, Arguments]:
+    return "getInvitations", (event.peer.id, event.peer.user, _transaction(event.transaction))
+
+
+@_call.register
+def _(event: protocol.Registered, entry: str) -> tuple[str, Arguments]:
+    return "registered", _registered(entry, event.registry)
+
+
+@_call.register(protocol.Unregistered)
+@_call.register(protocol.Disconnected)
+def _(event: protocol.Unregistered | protocol.Disconnected, _entry: str) -> tuple[str, Arguments]:
+    return "disconnected", (event.peer.id, event.peer.user, event.session or "")
+
+
+@_call.register
+def _(event: protocol.Joined, _entry: str) -> tuple[str, Arguments]:
+    return "joined", (event.user_id, event.room_id)
+
+
+@_call.register
+def _(event: protocol.Left, _entry: str) -> tuple[str, Arguments]:
+    return "left", (event.user_id, event.room_id)
+
+
+@_call.register
+def _(event: protocol.RoomClosed, _entry: str) -> tuple[str, Arguments]:
+    return "roomClosed", (event.room_id,)
+
+
+def _reply(event: protocol.Ringing | protocol.Accept | protocol.Decline) -> Arguments:
+    to = event.to or event.peer.user
+    ref = f"{event.from_}|{event.invite_id}|{to}"
+    return event.peer.id, event.peer.user, ref, _head(event.invite_id, event.from_, to)
+
+
+def _invite(
+    event: protocol.Invite | protocol.InviteRequest, room: str, request_id: str, *, asks: str
+) -> Arguments:
+    return (
+        event.peer.id,
+        event.peer.user,
+        event.to,
+        event.invite_id,
+        _head(event.invite_id, event.peer.user, event.to),
+        room,
+        protocol.compact(event.mediatypes),
+        protocol.compact(event.from_details),
+        protocol.compact(event.context),
+        "" if event.expires is None else event.expires,
+        request_id,
+        _transaction(event.transaction),
+        asks,
+        "",
+        "",
+    )
+
+
+def _stop(event: protocol.StopInvite) -> Arguments:
+    peer = event.peer
+    inviter = event.from_ or (peer.user if peer else "")
+    return (
+        peer.id if peer else "",
+        peer.user if peer else "",
+        inviter,
+        event.invite_id,
+        event.callee,
+        _head(event.invite_id, inviter, event.callee),
+        event.error_code,
+        _transaction(event.transaction),
+    )
+
+
+def _registered(entry: str, registry: protocol.Registry) -> Arguments:
+    stored: dict[str, object] = {"id": registry.id, "user": registry.user, "type": registry.type}
+    for name in ("device", "session", "expires"):
+        value = getattr(registry, name)
+        if value is not None:
+            stored[name] = value
+    if registry.trunk:
+        stored |= {"trunk": True, "match": registry.match}
+    stored["at"] = entry
+    return (
+        registry.user,
+        registry.id,
+        _JSON.encode(stored),
+        registry.device or "",
+        registry.session or "",
+        "" if registry.expires is None else registry.expires,
+        "1" if registry.trunk else "0",
+    )

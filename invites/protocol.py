@@ -1,0 +1,297 @@
+"""The events of the wire contract, decoded strictly.
+
+Each event is a JSON object in the field `payload` of a stream entry, beside the field `type`. Unknown fields are
+ignored; a wrong one makes the whole event invalid, with a sentence that names the field.
+"""
+
+import difflib
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import re2
+
+MAX_PAYLOAD: Final = 64 * 1024
+"""The most that a payload may have, in bytes."""
+
+MAX_CONTEXT: Final = 16 * 1024
+"""The most that a context may have, in bytes of compact JSON."""
+
+MAX_ID: Final = 255
+MAX_MS: Final = 2**53 - 1
+"""The largest time in ms that a double, and so Lua, holds exactly."""
+
+ANYTHING: Final = "*"
+"""The `match` of a trunk that leads everywhere."""
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID, pattern=r"^[^\s{}|\x00-\x1f\x7f-\x9f]+\Z")]
+Ref = Annotated[
+    str, msgspec.Meta(pattern=r"^[^\s{}|\x00-\x1f\x7f-\x9f]{1,255}(\|[^\s{}|\x00-\x1f\x7f-\x9f]{1,255}){2}\Z")
+]
+ErrorCode = Annotated[int, msgspec.Meta(ge=400, le=699)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=MAX_MS)]
+Transaction = (
+    Annotated[str, msgspec.Meta(max_length=MAX_ID)] | Annotated[int, msgspec.Meta(ge=-MAX_MS, le=MAX_MS)]
+)
+
+
+class BadEvent(Exception):  # noqa: N818 - it is the event that is bad
+    """An event that cannot be processed; the message is one sentence that names the field."""
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """One connected device session of a user."""
+
+    id: Id
+    user: Id
+
+
+class _Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    pass
+
+
+class _Call(_Event, frozen=True, kw_only=True):
+    peer: Peer
+    to: Id
+    invite_id: Id
+    mediatypes: msgspec.Raw = msgspec.Raw(b"")
+    from_details: msgspec.Raw = msgspec.Raw(b"")
+    context: msgspec.Raw = msgspec.Raw(b"")
+    expires: Milliseconds | None = None
+    transaction: Transaction | None = None
+
+
+class Invite(_Call, frozen=True, kw_only=True):
+    """A user asks a callee into a room. `expires` is a ring time in ms."""
+
+    room: Id
+    request_id: Id | None = None
+    return_of: Ref | None = None
+
+
+class InviteRequest(_Call, frozen=True, kw_only=True):
+    """A user asks a callee for an invite into the callee's room."""
+
+
+class _Reply(_Event, frozen=True, kw_only=True):
+    peer: Peer
+    from_: Id = msgspec.field(name="from")
+    invite_id: Id
+    to: Id | None = None
+
+
+class Ringing(_Reply, frozen=True, kw_only=True):
+    """A device says that it rings."""
+
+
+class Accept(_Reply, frozen=True, kw_only=True):
+    """A device takes the call."""
+
+    transaction: Transaction | None = None
+
+
+class Decline(_Reply, frozen=True, kw_only=True):
+    """A device refuses the call; 600 and above for the whole user."""
+
+    error_code: ErrorCode | None = None
+    transaction: Transaction | None = None
+
+
+class StopInvite(_Event, frozen=True, kw_only=True):
+    """The inviter, or a service (no peer), takes the invite back."""
+
+    invite_id: Id
+    callee: Id
+    from_: Id | None = msgspec.field(name="from", default=None)
+    peer: Peer | None = None
+    error_code: ErrorCode = 487
+    transaction: Transaction | None = None
+
+
+class GetInvitations(_Event, frozen=True, kw_only=True):
+    """A device asks what rings for its user."""
+
+    peer: Peer
+    transaction: Transaction | None = None
+
+
+class Registry(_Event, frozen=True, kw_only=True):
+    """Where a user can be reached. `expires` in ms: it lapses unless it is repeated in time."""
+
+    id: Id
+    user: Id
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)] = "WEB"
+    device: Id | None = None
+    session: Id | None = None
+    expires: Milliseconds | None = None
+    trunk: bool = False
+    match: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] = ANYTHING
+
+
+class Registered(_Event, frozen=True, kw_only=True):
+    """A peer is there."""
+
+    registry: Registry
+
+
+class _Ended(_Event, frozen=True, kw_only=True):
+    peer: Peer
+    session: Id | None = None
+
+
+class Unregistered(_Ended, frozen=True, kw_only=True):
+    """A peer has signed off."""
+
+
+class Disconnected(_Ended, frozen=True, kw_only=True):
+    """A peer's connection is lost."""
+
+
+class _Presence(_Event, frozen=True, kw_only=True):
+    user_id: Id
+    room_id: Id
+
+
+class Joined(_Presence, frozen=True, kw_only=True):
+    """A user is in a room."""
+
+
+class Left(_Presence, frozen=True, kw_only=True):
+    """A user is in a room no more."""
+
+
+class RoomClosed(_Event, frozen=True, kw_only=True):
+    """A room is over."""
+
+    room_id: Id
+
+
+Event = (
+    Invite
+    | InviteRequest
+    | Ringing
+    | Accept
+    | Decline
+    | StopInvite
+    | GetInvitations
+    | Registered
+    | Unregistered
+    | Disconnected
+    | Joined
+    | Left
+    | RoomClosed
+)
+
+EventType = Literal[
+    "invite",
+    "inviteRequest",
+    "ringing",
+    "accept",
+    "decline",
+    "stopInvite",
+    "getInvitations",
+    "registered",
+    "unregistered",
+    "disconnected",
+    "joined",
+    "left",
+    "roomClosed",
+]
+
+_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    "invite": msgspec.json.Decoder(Invite),
+    "inviteRequest": msgspec.json.Decoder(InviteRequest),
+    "ringing": msgspec.json.Decoder(Ringing),
+    "accept": msgspec.json.Decoder(Accept),
+    "decline": msgspec.json.Decoder(Decline),
+    "stopInvite": msgspec.json.Decoder(StopInvite),
+    "getInvitations": msgspec.json.Decoder(GetInvitations),
+    "registered": msgspec.json.Decoder(Registered),
+    "unregistered": msgspec.json.Decoder(Unregistered),
+    "disconnected": msgspec.json.Decoder(Disconnected),
+    "joined": msgspec.json.Decoder(Joined),
+    "left": msgspec.json.Decoder(Left),
+    "roomClosed": msgspec.json.Decoder(RoomClosed),
+}
+
+EVENT_TYPES: Final = tuple(_DECODERS)
+"""Every type of event, in the order of the contract."""
+
+
+def decode_event(kind: str, payload: bytes) -> Event:
+    """Decode one event.
+
+    Raises BadEvent, with a sentence that names the field and what belongs there.
+    """
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        raise BadEvent(_unknown(kind))
+    if len(payload) > MAX_PAYLOAD:
+        raise BadEvent(f"field payload has {len(payload)} bytes; at most {MAX_PAYLOAD} are allowed")
+    try:
+        payload.decode()
+        event: Event = decoder.decode(payload)
+    except UnicodeDecodeError as error:
+        raise BadEvent(f"field payload is not UTF-8: byte {error.start} is wrong") from None
+    except msgspec.ValidationError as error:
+        raise BadEvent(_sentence(str(error))) from None
+    except msgspec.DecodeError as error:
+        raise BadEvent(f"field payload is not JSON: {error}") from None
+    except RecursionError:
+        raise BadEvent("field payload is nested too deeply") from None
+    if isinstance(event, (Invite, InviteRequest)) and event.context:
+        check_context(event.context)
+    elif isinstance(event, Registered) and event.registry.match != ANYTHING:
+        check_match(event.registry.match)
+    return event
+
+
+def compact(raw: msgspec.Raw) -> bytes:
+    """Return opaque JSON without white space between its tokens; `b""` when the field was absent or null."""
+    if not raw:
+        return b""
+    text = msgspec.json.format(bytes(raw), indent=-1)
+    return b"" if text == b"null" else text
+
+
+def check_context(raw: msgspec.Raw) -> None:
+    """Raise BadEvent when a context is too large."""
+    # As sent it is at least as long as in compact form: the usual case needs no second look.
+    if len(bytes(raw)) > MAX_CONTEXT and len(compact(raw)) > MAX_CONTEXT:
+        raise BadEvent(f"field context has {len(compact(raw))} bytes; at most {MAX_CONTEXT} are allowed")
+
+
+def check_match(pattern: str) -> None:
+    """Raise BadEvent when a trunk's `match` is no regular expression (RE2 syntax, which matches in linear time)."""
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else "syntax"
+        if isinstance(reason, bytes):
+            reason = reason.decode(errors="replace")
+        raise BadEvent(f"field registry.match is no regular expression (RE2 syntax): {reason}") from None
+
+
+def _unknown(kind: str) -> str:
+    shown = kind[:64]
+    near = difflib.get_close_matches(kind, EVENT_TYPES, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(EVENT_TYPES)}"
+    return f"field type is {shown!r}, which is no event; {hint}" if kind else f"field type is missing; {hint}"
+
+
+def _sentence(message: str) -> str:
+    """Turn msgspec's message into a sentence that begins with the field."""
+    what, _, place = message.partition(" - at `$")
+    field = place.rstrip("`").lstrip(".")
+    missing = "Object missing required field `"
+    if what.startswith(missing):
+        name = what[len(missing) :].rstrip("`")
+        return f"field {f'{field}.{name}' if field else name} is missing"
+    if "matching regex" in what:
+        if field.endswith("returnOf"):
+            return f"field {field} must be the ref of an invite: from|inviteId|to"
+        return f"field {field} must have no white space, no control characters, and none of {{ }} |"
+    rule = what[0].lower() + what[1:]
+    rule = rule.replace("`", "").replace(" | null", "").replace("str of length", "a string of length")
+    return f"field {field or 'payload'} is wrong: {rule}"

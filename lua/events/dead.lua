@@ -1,0 +1,14 @@
+-- What cannot be processed is kept, with a sentence that says why; the peer that sent it is told.
+--
+-- Arguments  type, payload (as they came), error, deliveries; peer, user, transaction ("" where the payload did
+--            not give them), head (how a payload about the invite begins)
+-- include: parts/notify
+
+events.dead = function(kind, payload, sentence, deliveries, peer, user, transaction, about)
+  later_all('stream', 'XADD', DEAD, {
+    '*', 'type', kind, 'payload', payload, 'error', sentence, 'entry', work.entry,
+    'deliveries', deliveries,
+  })
+  answer({ type = kind, peer = peer, user = user, transaction = transaction }, about, 400, 'invalid')
+  warn('dead_letter', kind, work.entry, sentence)
+end

@@ -1,0 +1,46 @@
+-- decline: 600 and above speaks for the whole user and ends the invite; below, only this device is out, and the invite
+-- ends with the best response once nobody is left.
+--
+-- Arguments  peer, user, ref, head (how a payload about the invite begins), from, to, errorCode ("" where none was given), transaction (JSON or "")
+-- Reads      the invite and its candidates
+-- include: parts/requests
+
+local function decline_by_inviter(invite, request, about, code)
+  if is_pending(invite) then
+    stop(invite, tonumber(code) or 487)
+  end
+  answer_stop(request, about, invite)
+end
+
+events.decline = function(peer, user, ref, about, from, to, code, transaction)
+  local request = { type = 'decline', peer = peer, user = user, transaction = transaction }
+  if user == from and user ~= to then
+    local own = load_invite(ref)
+    if own then
+      decline_by_inviter(own, request, about, code)
+      return
+    end
+  end
+  local invite, candidate = admit(request, ref, about)
+  if not invite then
+    return
+  end
+  code = tonumber(code) or 603
+  local reason = code == 486 and 'busy' or 'declined'
+  if not is_pending(invite) then
+    if candidate and candidate.state == 'DECLINED' then
+      answer(request, about, 200, reason)
+    else
+      answer_over(request, about, invite)
+    end
+    return
+  end
+  candidate = enlist(invite, candidate, request)
+  set_state(invite, candidate, 'DECLINED', code)
+  if code >= 600 then
+    finish(invite, 'DECLINED', code, reason, nil, candidate)
+  else
+    finish_if_deserted(invite)
+  end
+  answer(request, about, 200, reason)
+end

@@ -1,0 +1,172 @@
+-- registered: where a user can be reached. A device that comes while an invite is pending is rung with the time that
+-- is left; one that comes back is rung again, or told that it is over.
+--
+-- Arguments  user, peer, registration as JSON, device, session, expires (ms or ""), trunk ("1" or "0")
+-- Reads      the peer's registration and end, the user's registrations, pending, lately ended and own invites
+-- Why atomic an invite that comes meanwhile either finds the registration or is found here
+-- include: parts/loss
+
+-- Has something later than this event spoken of the peer?
+local function outdated(new, old, ended)
+  if old and order.later(old.at, work.entry) then
+    return true
+  end
+  if ended and order.later(ended.at, work.entry) and not other_session(ended.session, new.session) then
+    if old then
+      -- Its end overtook it, and was taken for one of another session: it replaced that one, and is over.
+      lose(new.peer, new.user, ended.at, ended.session, old)
+    end
+    return true
+  end
+  return false
+end
+
+-- The device is back under a new peer id before its old connection was missed.
+local function replace_same_device(new)
+  for id, found in pairs(registry_of(new.user)) do
+    if id ~= new.peer and found.device == new.device then
+      if order.later(found.at, work.entry) then
+        return false
+      end
+      forget(new.user, id, work.entry, nil, found, new.peer)
+      new.replaced[id] = true
+    end
+  end
+  return true
+end
+
+local function store(new, old, ended)
+  local place = new.trunk and TRUNKS or key('registry', new.user)
+  later('hash', 'HSET', place, new.peer, new.raw)
+  if old and old.trunk ~= new.trunk then
+    later('hash', 'HDEL', new.trunk and key('registry', new.user) or TRUNKS, new.peer)
+  end
+  if new.trunk or (old and old.trunk) then
+    later(nil, 'SET', TRUNKS_VERSION, work.entry)
+  end
+  if ended then
+    later(nil, 'DEL', key('gone', new.user .. '|' .. new.peer), key('grace', new.peer))
+    unschedule('grace|' .. new.user .. '|' .. new.peer)
+  end
+  local lapse = 'lapse|' .. new.user .. '|' .. new.peer
+  if new.expires then
+    schedule(lapse, now + new.expires)
+  elseif old and old.expires then
+    unschedule(lapse)
+  end
+end
+
+-- The device speaks through this peer id alone from now on.
+local function take_over(invite, candidate, new)
+  for _, other in pairs(candidates_of(invite)) do
+    if other ~= candidate and new.device and other.device == new.device and owner(other) == new.user then
+      remove_candidate(invite, other)
+      later(nil, 'DEL', key('grace', other.id))
+    end
+  end
+  rename_candidate(invite, candidate, new.peer)
+  candidate.device = new.device or candidate.device
+  candidate.session = new.session
+  touch(invite, candidate)
+end
+
+local OUT_BY_CHOICE = { DECLINED = true, REJECTED = true }
+
+local function come_back(invite, candidate, new)
+  local live = candidate.state == 'CALLED' or candidate.state == 'RINGING'
+  local known = live and candidate.id == new.peer and not other_session(candidate.session, new.session)
+  take_over(invite, candidate, new)
+  if known or OUT_BY_CHOICE[candidate.state] then
+    finish_if_deserted(invite)
+    return
+  end
+  local again = candidate.type ~= 'PUSH'
+  candidate.type = again and candidate.type or 'PEER'
+  set_state(invite, candidate, 'CALLED')
+  if tonumber(invite.expiresAt) > now then
+    ring(invite, { candidate }, again)
+    if again then
+      info('resuming', invite.inviteRequest == '1' and 'inviteRequest' or 'invite', new.raw, head(invite) .. '}')
+    end
+  end
+end
+
+local function join_invite(invite, new)
+  debug('update_candidates', invitation_json(invite), new.raw)
+  local candidate = candidate_of_device(invite, new.peer, new.device)
+  if candidate then
+    come_back(invite, candidate, new)
+  elseif tonumber(invite.expiresAt) > now and invite.to == new.user and invite.caller ~= new.peer
+    and invite.from ~= new.user and not new.trunk and not invite.alone then
+    candidate = {
+      id = new.peer, address = new.user, type = 'PEER', state = 'CALLED', device = new.device, session = new.session,
+    }
+    add_candidate(invite, candidate)
+    ring(invite, { candidate }, false)
+  end
+end
+
+-- A device that was rung and comes back only now must stop ringing, and hears why: once.
+local function tell_end(invite, new)
+  local candidate = candidate_of_device(invite, new.peer, new.device)
+  if candidate and candidate.type ~= 'PUSH' and not candidate.told
+    and LATE[candidate.state] then
+    candidate.told = true
+    touch(invite, candidate)
+    local code, reason = cancel_words(invite)
+    cancel(invite, { { id = new.peer, address = candidate.address, type = candidate.type,
+      state = candidate.state, user = candidate.user } }, code, reason)
+  end
+end
+
+-- The device of a caller is back, perhaps under a new peer id: its calls go on, and the new peer hears of them.
+local function keep_calls(new)
+  local name = key('calls', new.user)
+  local calls = redis.call('HGETALL', name)
+  trust(name)
+  local same = { [new.peer] = true }
+  for id in pairs(new.replaced) do
+    same[id] = true
+  end
+  for i = 1, #calls, 2 do
+    local ref, peer = calls[i], calls[i + 1]
+    if same[peer] == nil then
+      local ended = new.device and gone(new.user, peer)
+      same[peer] = ended and ended.device == new.device or false
+    end
+    if same[peer] then
+      unschedule('caller|' .. new.user .. '|' .. peer)
+      if peer ~= new.peer then
+        move_call(new.user, ref, new.peer)
+      end
+    end
+  end
+end
+
+events.registered = function(user, peer, raw, device, session, expires, trunk)
+  local new = {
+    user = user, peer = peer, raw = raw, trunk = trunk == '1', expires = tonumber(expires), replaced = {},
+    device = device ~= '' and device or nil, session = session ~= '' and session or nil,
+  }
+  local old, ended = registration(user, peer), gone(user, peer)
+  if outdated(new, old, ended) or (new.device and not replace_same_device(new)) then
+    return
+  end
+  store(new, old, ended)
+  for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
+    local invite = load_invite(ref)
+    if invite and is_pending(invite) then
+      join_invite(invite, new)
+    end
+  end
+  if not old or other_session(old.session, new.session) then
+    local after = int(now - settings.retain_after)
+    for _, ref in ipairs(redis.call('ZRANGEBYSCORE', trust(key('ended', user)), after, '+inf')) do
+      local invite = load_invite(ref)
+      if invite and not is_pending(invite) then
+        tell_end(invite, new)
+      end
+    end
+  end
+  keep_calls(new)
+end

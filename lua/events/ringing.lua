@@ -1,0 +1,26 @@
+-- ringing: a device says that it rings. The first one makes the inviter hear 180; nobody is told 180 before.
+--
+-- Arguments  peer, user, ref, head (how a payload about the invite begins)
+-- Reads      the invite and its candidates
+-- include: parts/requests
+
+events.ringing = function(peer, user, ref, about)
+  local request = { type = 'ringing', peer = peer, user = user, transaction = '' }
+  local invite, candidate = admit(request, ref, about)
+  if not invite then
+    return
+  end
+  if not is_pending(invite) then
+    -- The device does not know yet that it is over: it must not go on ringing.
+    answer_over(request, about, invite)
+    return
+  end
+  candidate = enlist(invite, candidate, request)
+  if candidate.state == 'CALLED' then
+    set_state(invite, candidate, 'RINGING')
+    if not invite.ringing then
+      change(invite, 'ringing', '1')
+      tell_progress(invite)
+    end
+  end
+end

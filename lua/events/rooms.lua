@@ -1,0 +1,129 @@
+-- joined, left, roomClosed: who is in a room, and what its end, or its inviter's leaving, means for invites into it.
+--
+-- Arguments  joined, left: user, room; roomClosed: room
+-- Reads      the room's members, marks of its close and of who left it, its pending invites
+-- closed:<room> and left:<room>|<user> remember the entry of the last close and leaving for an hour.
+-- include: parts/invites
+-- include: parts/order
+
+-- How many invites one call ends; the rest follows by a timer that is due at once.
+local PAGE = 50
+
+-- Since when a user is in a room: ms, or the whole entry id where ms alone would not order it.
+local function since(entry)
+  return (string.gsub(entry, '%-0$', ''))
+end
+
+local function others_of(members, user)
+  local others = {}
+  for i = 1, #members, 2 do
+    if members[i] ~= user then
+      others[#others + 1] = members[i]
+    end
+  end
+  return others
+end
+
+local function members_of(room)
+  return redis.call('HGETALL', trust(key('room-members', room)))
+end
+
+local function since_when(members, user)
+  for i = 1, #members, 2 do
+    if members[i] == user then
+      return members[i + 1]
+    end
+  end
+end
+
+local function tell_room(kind, user, room, others)
+  if #others > 0 then
+    notify(kind, {}, others, '{"userId":' .. json.quote(user) .. ',"roomId":' .. json.quote(room) .. '}')
+  end
+end
+
+events.joined = function(user, room)
+  local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. user))
+  if order.later(marks[1], work.entry) or order.later(marks[2], work.entry) then
+    return
+  end
+  local members = members_of(room)
+  local present = since_when(members, user)
+  if not present or order.later(work.entry, present) then
+    later('hash', 'HSET', key('room-members', room), user, since(work.entry))
+  end
+  if not present then
+    tell_room('userJoined', user, room, others_of(members, user))
+  end
+  info('joined', user, room)
+end
+
+-- Ends pending invites into the room that are older than `entry`, those of one inviter or all. Returns how many, and
+-- whether there are more.
+local function end_invites(room, entry, from, reason, limit)
+  local ended = 0
+  for _, ref in ipairs(redis.call('ZRANGE', trust(key('room-invites', room)), 0, -1)) do
+    if not from or string.sub(ref, 1, #from + 1) == from .. '|' then
+      if ended >= limit then
+        return ended, true
+      end
+      local invite = load_invite(ref)
+      if not invite or order.later(entry, invite.entry) then
+        if invite and is_pending(invite) then
+          ended = ended + 1
+        end
+        emit(string.match(ref, '[^|]+$'), 'end_invite', ref, 'DECLINED_BY_CREATOR', 487, reason)
+        if not invite then
+          internal.room_freed(room, ref)
+        end
+      end
+    end
+  end
+  return ended, false
+end
+
+events.left = function(user, room)
+  local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. user))
+  if order.later(marks[1], work.entry) or order.later(marks[2], work.entry) then
+    return
+  end
+  remember(key('left', room .. '|' .. user), work.entry, now + MEMORY)
+  local members = members_of(room)
+  local present = since_when(members, user)
+  if present and not order.later(present, work.entry) then
+    later('hash', 'HDEL', key('room-members', room), user)
+    tell_room('userLeft', user, room, others_of(members, user))
+  end
+  info('left', user, room)
+  end_invites(room, work.entry, user, 'caller_gone', math.huge)
+end
+
+local function clean(room, entry, before)
+  local ended, more = end_invites(room, entry, nil, 'room_closed', PAGE)
+  if more then
+    schedule('close|' .. room .. '|' .. entry .. '|' .. (before + ended), now)
+    return
+  end
+  notify('roomCleaned', {}, {}, '{"roomId":' .. json.quote(room) .. ',"invites":' .. int(before + ended) .. '}')
+end
+
+events.roomClosed = function(room)
+  local closed = redis.call('GET', key('closed', room))
+  if order.later(closed, work.entry) then
+    return
+  end
+  remember(key('closed', room), work.entry, now + MEMORY)
+  local members = members_of(room)
+  for i = 1, #members, 2 do
+    if not order.later(members[i + 1], work.entry) then
+      later('hash', 'HDEL', key('room-members', room), members[i])
+    end
+  end
+  info('cleaning', room)
+  clean(room, work.entry, 0)
+end
+
+timers.close = function(rest)
+  local room, entry, before = string.match(rest, '^(.+)|(.+)|(%d+)$')
+  clean(room, entry, tonumber(before))
+end

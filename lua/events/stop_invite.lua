@@ -1,0 +1,50 @@
+-- stopInvite: the inviter, or a service (no peer), takes the invite back. A stop that comes before its invite leaves a
+-- tombstone, so that the invite is born ended.
+--
+-- Arguments  peer, user ("" for a service), from ("" for any inviter), inviteId, callee, head (how a payload about the
+--            invite begins), errorCode, transaction
+-- Reads      the invite; without `from` the callee's pending invites and the ones that the phone network has
+-- include: parts/requests
+
+local function tombstone(from, invite_id, callee, code)
+  remember(key('stopped', from .. '|' .. invite_id .. '|' .. callee), code,
+    now + settings.max_ring_timeout + settings.retain_after)
+end
+
+local function stop_all(invite_id, callee, code)
+  local found = false
+  for _, index in ipairs({ 'pending', 'parallel' }) do
+    for _, ref in ipairs(redis.call('SMEMBERS', trust(key(index, callee)))) do
+      local invite = load_invite(ref)
+      if invite and is_pending(invite) and invite.inviteId == invite_id and invite.to == callee then
+        found = true
+        stop(invite, tonumber(code))
+      end
+    end
+  end
+  if not found then
+    tombstone('', invite_id, callee, code)
+  end
+end
+
+events.stopInvite = function(peer, user, from, invite_id, callee, about, code, transaction)
+  local request = { type = 'stopInvite', peer = peer, user = user, transaction = transaction }
+  if from == '' then
+    stop_all(invite_id, callee, code)
+    return
+  end
+  if peer ~= '' and user ~= from then
+    answer(request, about, 403, 'forbidden')
+    return
+  end
+  local invite = load_invite(from .. '|' .. invite_id .. '|' .. callee)
+  if not invite then
+    tombstone(from, invite_id, callee, code)
+    answer(request, about, 200, 'cancelled')
+    return
+  end
+  if is_pending(invite) then
+    stop(invite, tonumber(code))
+  end
+  answer_stop(request, about, invite)
+end

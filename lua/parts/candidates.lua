@@ -1,0 +1,145 @@
+-- Candidates: the ways of reaching a callee. Kept in candidates:<ref>, candidate id -> JSON.
+--
+-- state   CALLED (invitation sent), RINGING (the device said so), AWAY (lost, within its grace), PUSHED: these are in;
+--         ACCEPTED, DECLINED, GONE (lost for good), REJECTED (its user is busy elsewhere), CANCELLED: these are out
+-- include: parts/unit
+
+local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHED = true }
+
+-- A device that was rung and may not know yet that it is over.
+local LATE = { CANCELLED = true, GONE = true, REJECTED = true }
+
+-- The candidates of an invite by id, read once.
+local function candidates_of(invite)
+  if invite.candidates then
+    return invite.candidates
+  end
+  local name = key('candidates', invite.ref)
+  local flat = redis.call('HGETALL', name)
+  trust(name)
+  local candidates = {}
+  for i = 1, #flat, 2 do
+    local candidate = cjson.decode(flat[i + 1])
+    candidate.id = flat[i]
+    candidates[flat[i]] = candidate
+  end
+  invite.candidates = candidates
+  return candidates
+end
+
+local function touch(invite, candidate)
+  work.changed[invite.ref] = invite
+  invite.touched = invite.touched or {}
+  invite.touched[candidate.id] = candidate
+end
+
+local function set_state(invite, candidate, state, reason)
+  candidate.state = state
+  candidate.endReason = reason
+  touch(invite, candidate)
+end
+
+local function add_candidate(invite, candidate)
+  candidates_of(invite)[candidate.id] = candidate
+  touch(invite, candidate)
+end
+
+local function remove_candidate(invite, candidate)
+  invite.candidates[candidate.id] = nil
+  if invite.touched then
+    invite.touched[candidate.id] = nil
+  end
+  later('hash', 'HDEL', key('candidates', invite.ref), candidate.id)
+  -- Taking the last field away deletes the key, and its time to live with it.
+  invite.live_until = invite.live_until or tonumber(invite.expiresAt) + DAY
+  work.changed[invite.ref] = invite
+end
+
+-- The device of a candidate is back under another peer id.
+local function rename_candidate(invite, candidate, peer)
+  if candidate.id ~= peer then
+    remove_candidate(invite, candidate)
+    later(nil, 'DEL', key('grace', candidate.id))
+    candidate.id = peer
+    add_candidate(invite, candidate)
+  end
+end
+
+local function candidate_json(candidate)
+  return '{"address":' .. json.quote(candidate.address)
+    .. ',"type":"' .. candidate.type .. '","state":"' .. candidate.state .. '"'
+    .. (candidate.endReason and ',"endReason":' .. candidate.endReason or '')
+    .. (candidate.device and ',"device":' .. json.quote(candidate.device) or '')
+    .. (candidate.session and ',"session":' .. json.quote(candidate.session) or '')
+    .. (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
+    .. (candidate.told and ',"told":true}' or '}')
+end
+
+-- The user that a candidate's peer belongs to.
+local function owner(candidate)
+  return candidate.user or candidate.address
+end
+
+-- "The same device" is the same device id, else the same peer id.
+local function same_device(candidate, peer, device)
+  if candidate.device and device then
+    return candidate.device == device
+  end
+  return candidate.id == peer
+end
+
+local function candidate_of_device(invite, peer, device)
+  local candidates = candidates_of(invite)
+  if candidates[peer] then
+    return candidates[peer]
+  end
+  if device then
+    for _, candidate in pairs(candidates) do
+      if candidate.device == device then
+        return candidate
+      end
+    end
+  end
+  return nil
+end
+
+local function count(invite)
+  local inside, ringing, pushed = 0, 0, 0
+  for _, candidate in pairs(candidates_of(invite)) do
+    if IN[candidate.state] then
+      inside = inside + 1
+    end
+    if candidate.state == 'RINGING' then
+      ringing = ringing + 1
+    elseif candidate.state == 'PUSHED' then
+      pushed = pushed + 1
+    end
+  end
+  return inside, ringing, pushed
+end
+
+-- What is left to say when nobody can accept any more (RFC 3261, 16.7): a 6xx first, else the lowest class; inside
+-- the class what a device said goes before what was found out about it, and "busy" before the rest.
+local function best_response(invite)
+  local best
+  for _, candidate in pairs(candidates_of(invite)) do
+    local code = candidate.endReason
+    if code and not IN[candidate.state] then
+      local class = math.floor(code / 100)
+      local rank = (class == 6 and 0 or class) * 10000
+        + (candidate.state == 'DECLINED' and 0 or candidate.state == 'REJECTED' and 1000 or 2000)
+        + (code == 486 and 0 or code)
+      if not best or rank < best.rank then
+        best = { rank = rank, code = code, state = candidate.state }
+      end
+    end
+  end
+  if not best then
+    return 480, 'unreachable'
+  elseif best.code == 486 then
+    return 486, 'busy'
+  elseif best.state == 'DECLINED' then
+    return best.code, 'declined'
+  end
+  return best.code, 'unreachable'
+end

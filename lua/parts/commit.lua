@@ -1,0 +1,136 @@
+-- The commit: each event is settled in a unit of work of its own, all in one call.
+--
+-- The acknowledgement is the token: whoever's XACK is answered 1 has the event, and its effects are written in the same
+-- script. So an event has its effects exactly once, whatever crashes, is claimed twice or fails over.
+--
+-- The outcome of an event is 1 (done), 0 (somebody else has settled it), or a list: {1, fact…} done, {2, need, fact…}
+-- something must be looked up before the event can be settled, {3, error} it failed and was not touched, {4} the
+-- consumer group is missing. A fact is a list: the name of a log message and what fills it in.
+-- include: parts/unit
+-- include: parts/invites
+
+local events, timers = {}, {}
+
+local function message(failure)
+  if type(failure) == 'table' then
+    if failure.need then
+      return failure
+    end
+    return failure.err or 'unknown error'
+  end
+  return tostring(failure)
+end
+
+-- Raised by a rule that cannot decide without something that only a worker can look up.
+local function need(what)
+  error({ need = what }, 0)
+end
+
+local function apply(rule, arguments, first, last)
+  rule(unpack(arguments, first, last))
+  save_changes()
+  check()
+end
+
+-- Runs the rule and checks its notes. True, or false and why not.
+local function prepare(rule, arguments, first, last)
+  local done, failure = pcall(apply, rule, arguments, first, last)
+  if done then
+    return true
+  end
+  return false, message(failure)
+end
+
+local function with_facts(...)
+  local outcome = { ... }
+  for _, fact in ipairs(work.facts) do
+    outcome[#outcome + 1] = fact
+  end
+  return outcome
+end
+
+local function settle_one(handler, entry, first, last)
+  begin(entry, entry)
+  local rule = events[handler]
+  if not rule then
+    return { 3, 'no rule named ' .. handler }
+  end
+  local ready, failure = prepare(rule, ARGV, first, last)
+  if not ready then
+    if type(failure) == 'table' then
+      return with_facts(2, failure.need)
+    end
+    return { 3, failure }
+  end
+  if redis.call('XACK', EVENTS, GROUP, entry) == 0 then
+    local group = redis.pcall('XPENDING', EVENTS, GROUP)
+    if group.err then
+      return { 4 }
+    end
+    return 0
+  end
+  write()
+  if #work.facts == 0 then
+    return 1
+  end
+  return with_facts(1)
+end
+
+local function next_due()
+  local first = redis.call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')
+  return first[2] or ''
+end
+
+local function settle(at)
+  local result = { int(now), '' }
+  while ARGV[at] do
+    local arguments = tonumber(ARGV[at + 2])
+    result[#result + 1] = settle_one(ARGV[at], ARGV[at + 1], at + 3, at + 2 + arguments)
+    at = at + 3 + arguments
+  end
+  result[2] = next_due()
+  return result
+end
+
+-- A timer that cannot be applied becomes a dead letter, so that it cannot come back for ever.
+local function bury_timer(member, failure)
+  begin(member, '0-0')
+  later_all('stream', 'XADD', DEAD, {
+    '*', 'type', 'timer', 'payload', member, 'error', failure, 'entry', '', 'deliveries', '1',
+  })
+  warn('timer_failed', member, failure)
+  check()
+end
+
+local function fire_one(member, due)
+  begin(member .. '@' .. due, due .. '-0')
+  local kind, rest = string.match(member, '^(%l+)|(.+)$')
+  local rule = kind and timers[kind]
+  local ready, failure
+  if rule then
+    ready, failure = prepare(rule, { rest, tonumber(due) }, 1, 2)
+  else
+    failure = 'timer ' .. member .. ' is of no known kind'
+  end
+  if not ready then
+    bury_timer(member, failure)
+  end
+  redis.call('ZREM', TIMERS, member)
+  write()
+  return work.facts
+end
+
+local function fire(limit)
+  local due = redis.call('ZRANGEBYSCORE', TIMERS, '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, limit)
+  local result = { int(now), '', #due / 2 }
+  for i = 1, #due, 2 do
+    -- An earlier timer of this call may have taken this one back.
+    if redis.call('ZSCORE', TIMERS, due[i]) == due[i + 1] then
+      for _, fact in ipairs(fire_one(due[i], due[i + 1])) do
+        result[#result + 1] = fact
+      end
+    end
+  end
+  result[2] = next_due()
+  return result
+end

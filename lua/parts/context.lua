@@ -1,0 +1,36 @@
+-- What holds for the whole call: keys, settings, the server's time.
+
+local EVENTS, NOTIFICATIONS, TIMERS, DEAD = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local GROUP = 'workers'
+
+local base, shard = ARGV[2], ARGV[3]
+local verbosity = tonumber(ARGV[5])
+local settings = {
+  remove_after = tonumber(ARGV[6]),
+  ring_timeout = tonumber(ARGV[7]),
+  max_ring_timeout = tonumber(ARGV[8]),
+  caller_grace = tonumber(ARGV[9]),
+  retain_after = tonumber(ARGV[10]),
+  parallel_sip = ARGV[11] == '1',
+  only_one_device = ARGV[12] == '1',
+}
+
+local now = tonumber(ARGV[4])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local HOUR, DAY = 3600000, 86400000
+-- How long an order (who came last) outlives the thing that it orders.
+local MEMORY = HOUR
+
+-- Every key of the shard begins with `base`; ids hold no "|", so joined ids stay unambiguous.
+local function key(kind, id)
+  return base .. kind .. ':' .. id
+end
+
+-- Whole numbers as text: Lua's own conversion turns a time in ms into 1.7e+12.
+local function int(number)
+  return string.format('%d', number)
+end

@@ -1,0 +1,332 @@
+-- Invites: invite:<ref>, a hash of plain values; its indexes; and what its inviter and its devices are told.
+--
+-- A field that has no value is not there. Beside the fields of the contract: fromDetails, requestId, entry (of the event
+-- that made it), updated (the entry of its last repeat), ringing (1 once a device rang), alone (1: only the peer that asked is rung), parallel
+-- ("out" while the phone network has it, "back" once it returned), backPeer and backUser (the returning leg's).
+-- include: parts/unit
+-- include: parts/notify
+-- include: parts/candidates
+-- include: parts/emit
+-- include: parts/registry
+-- include: parts/order
+
+-- The invite, or nil; read once for each event.
+local function load_invite(ref)
+  local invite = work.invites[ref]
+  if invite ~= nil then
+    return invite or nil
+  end
+  local name = key('invite', ref)
+  local flat = redis.call('HGETALL', name)
+  trust(name)
+  if #flat == 0 then
+    work.invites[ref] = false
+    return nil
+  end
+  invite = { ref = ref, fresh = {} }
+  for i = 1, #flat, 2 do
+    invite[flat[i]] = flat[i + 1]
+  end
+  work.invites[ref] = invite
+  return invite
+end
+
+local function change(invite, field, value)
+  invite[field] = value
+  local fresh = invite.fresh
+  fresh[#fresh + 1] = field
+  fresh[#fresh + 1] = value
+  work.changed[invite.ref] = invite
+end
+
+-- The entry by which its inviter last spoke of it.
+local function last_word(invite)
+  return invite.updated or invite.entry
+end
+
+local function is_pending(invite)
+  return invite.state == 'PENDING'
+end
+
+-- The phone network has it, and it has not come back: its callee does not know of it yet.
+local function is_hidden(invite)
+  return invite.parallel == 'out'
+end
+
+-- Notes the changed invites and candidates down, once all rules have spoken.
+local function save_changes()
+  for ref, invite in pairs(work.changed) do
+    local name, candidates = key('invite', ref), key('candidates', ref)
+    if #invite.fresh > 0 then
+      later_all('hash', 'HSET', name, invite.fresh)
+    end
+    if invite.touched and next(invite.touched) then
+      local arguments = {}
+      for id, candidate in pairs(invite.touched) do
+        arguments[#arguments + 1] = id
+        arguments[#arguments + 1] = candidate_json(candidate)
+        if #arguments >= 1000 then
+          later_all('hash', 'HSET', candidates, arguments)
+          arguments = {}
+        end
+      end
+      if #arguments > 0 then
+        later_all('hash', 'HSET', candidates, arguments)
+      end
+    end
+    if invite.live_until then
+      expire(name, invite.live_until)
+      expire(candidates, invite.live_until)
+    end
+  end
+end
+
+-- An index outlives the last invite that it can name by a day, even if nobody is left to clean it.
+local function keep_index(name)
+  expire(name, now + settings.max_ring_timeout + DAY)
+end
+
+local function index_pending(user, ref)
+  local name = key('pending', user)
+  later('set', 'SADD', name, ref)
+  keep_index(name)
+end
+
+-- The device of a caller is back under another peer id, which hears of the call from now on.
+local function move_call(from, ref, peer)
+  later('hash', 'HSET', key('calls', from), ref, peer)
+  later(nil, 'SET', key('request', ref), peer, 'XX', 'KEEPTTL')
+  emit(string.match(ref, '[^|]+$'), 'caller_moved', ref, peer)
+end
+
+-- In the inviter's shard: which calls this user has out, and which peer hears of them.
+function internal.call_started(from, ref, peer, asks_until)
+  local name = key('calls', from)
+  later('hash', 'HSET', name, ref, peer)
+  keep_index(name)
+  if asks_until then
+    remember(key('request', ref), peer, asks_until)
+  end
+  local ended = gone(from, peer)
+  if ended and not ended.ignored and order.later(ended.at, work.entry) then
+    if ended.by then
+      move_call(from, ref, ended.by)
+    else
+      schedule('caller|' .. from .. '|' .. peer, now + settings.caller_grace)
+    end
+  end
+end
+
+function internal.call_ended(from, ref)
+  later('hash', 'HDEL', key('calls', from), ref)
+end
+
+-- In the room's shard: which pending invites lead into it.
+function internal.room_entered(room, ref, created_at)
+  local name = key('room-invites', room)
+  later('zset', 'ZADD', name, created_at, ref)
+  keep_index(name)
+end
+
+function internal.room_freed(room, ref)
+  later('zset', 'ZREM', key('room-invites', room), ref)
+end
+
+-- The inviter is told at the peer that invited, and so is the trunk of a returning leg. `asking` is a peer that asked
+-- for it and hears it alone: {peer, user}.
+local function tell_inviter(invite, kind, rest, asking)
+  local peers, users = { invite.caller }, { invite.from }
+  if asking then
+    peers, users = { asking.peer }, { asking.user }
+  elseif invite.backPeer then
+    peers[2], users[2] = invite.backPeer, invite.backUser
+  end
+  notify(kind, peers, users, head(invite) .. rest)
+end
+
+local function tell_progress(invite, transaction, asking)
+  local inside, ringing, pushed = count(invite)
+  local code = invite.ringing and 180 or pushed > 0 and 110 or 100
+  tell_inviter(invite, 'inviteProgress',
+    ',"code":' .. code .. ',"candidates":' .. inside .. ',"ringing":' .. ringing .. ',"pushed":' .. pushed
+      .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking)
+end
+
+local function tell_outcome(invite, asking)
+  if invite.state == 'ACCEPTED' then
+    tell_inviter(invite, 'inviteAccepted', ',"room":' .. json.text(invite.room)
+      .. ',"code":200,"whoAccepted":' .. json.quote(invite.whoAccepted)
+      .. ',"peer":' .. json.quote(invite.acceptedBy) .. '}', asking)
+  else
+    tell_inviter(invite, 'inviteRejected', ',"code":' .. invite.code .. ',"reason":"' .. invite.reason .. '"}', asking)
+  end
+end
+
+local function tell_devices(kind, candidates, payload)
+  local peers, users, seen = {}, {}, {}
+  for _, candidate in ipairs(candidates) do
+    peers[#peers + 1] = candidate.id
+    local user = owner(candidate)
+    if not seen[user] then
+      seen[user] = true
+      users[#users + 1] = user
+    end
+    if verbosity > 1 then
+      debug(kind == 'invitation' and 'send_invitation' or 'send_cancel', payload, candidate_json(candidate))
+    end
+  end
+  notify(kind, peers, users, payload)
+end
+
+-- Sends the invitation to candidates of the invite, all in one entry.
+local function ring(invite, candidates, resumed)
+  local payload = head(invite)
+    .. (invite.group and ',"group":' .. json.quote(invite.group) or '')
+    .. (invite.room and ',"room":' .. json.quote(invite.room) or '')
+    .. ',"mediatypes":' .. json.opaque(invite.mediatypes)
+    .. ',"fromDetails":' .. json.opaque(invite.fromDetails)
+    .. ',"context":' .. json.opaque(invite.context)
+    .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')
+    .. ',"expiresIn":' .. int(math.max(0, tonumber(invite.expiresAt) - now))
+    .. ',"resumed":' .. (resumed and 'true' or 'false')
+    .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '') .. '}'
+  tell_devices('invitation', candidates, payload)
+end
+
+-- Tells candidates to stop ringing, all in one entry.
+local function cancel(invite, candidates, code, reason)
+  if #candidates == 0 then
+    return
+  end
+  local payload = head(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'
+    .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted) or '') .. '}'
+  tell_devices('invitationCancel', candidates, payload)
+end
+
+-- What a device that did not win is told of an ended invite.
+local function cancel_words(invite)
+  if invite.state == 'ACCEPTED' then
+    return 200, 'accepted_elsewhere'
+  elseif invite.reason == 'declined' then
+    return invite.code, 'declined_elsewhere'
+  elseif invite.reason == 'busy' then
+    return invite.code, 'busy_elsewhere'
+  end
+  return invite.code, invite.reason
+end
+
+-- The call record: exactly one for each invite.
+local function record(invite)
+  local list = {}
+  for id, candidate in pairs(candidates_of(invite)) do
+    list[#list + 1] = '{"address":' .. json.quote(candidate.address)
+      .. ',"peer":' .. json.quote(id)
+      .. ',"endReason":' .. candidate.endReason .. '}'
+  end
+  notify('INVITE_COMPLETED', {}, {}, head(invite)
+    .. ',"room":' .. json.text(invite.room)
+    .. ',"group":' .. (invite.group and 'true' or 'false')
+    .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')
+    .. ',"mediatypes":' .. json.opaque(invite.mediatypes)
+    .. ',"state":"' .. invite.state .. '","error":' .. invite.code
+    .. ',"whoAccepted":' .. json.text(invite.whoAccepted)
+    .. ',"startedAt":' .. invite.createdAt .. ',"endedAt":' .. invite.endedAt
+    .. ',"candidates":[' .. table.concat(list, ',') .. ']}')
+  debug('completed')
+end
+
+local function set_end(invite, state, code, reason)
+  change(invite, 'state', state)
+  change(invite, 'code', int(code))
+  change(invite, 'reason', reason)
+  change(invite, 'endedAt', int(now))
+  invite.live_until = now + settings.retain_after
+end
+
+-- Takes the invite out of every index but the one of its ended siblings, for devices that come back too late.
+local function unindex(invite)
+  -- By user: is there a device that may come back too late?
+  local owners = { [invite.to] = false }
+  for _, candidate in pairs(candidates_of(invite)) do
+    local user = owner(candidate)
+    owners[user] = owners[user] or LATE[candidate.state] or false
+  end
+  for user, late in pairs(owners) do
+    later('set', 'SREM', key('pending', user), invite.ref)
+    if late then
+      local ended = key('ended', user)
+      later('zset', 'ZREMRANGEBYSCORE', ended, '-inf', int(now - settings.retain_after))
+      later('zset', 'ZADD', ended, int(now), invite.ref)
+      expire(ended, now + settings.retain_after)
+    end
+  end
+  if invite.parallel then
+    later('set', 'SREM', key('parallel', invite.to), invite.ref)
+  end
+  unschedule('ring|' .. invite.ref)
+  emit(invite.from, 'call_ended', invite.ref)
+  if invite.room then
+    emit(invite.room, 'room_freed', invite.ref)
+  end
+end
+
+-- Ends a pending invite: its candidates stop, the inviter hears it, the record is written. `winner` is the accepting
+-- candidate, `decliner` the one whose answer ended it.
+local function finish(invite, state, code, reason, winner, decliner)
+  set_end(invite, state, code, reason)
+  if winner then
+    change(invite, 'whoAccepted', invite.to)
+    change(invite, 'acceptedBy', winner.id)
+    set_state(invite, winner, 'ACCEPTED', 200)
+    info('accepted', invite.inviteId, invite.room or 'undefined', invite.to)
+  end
+  local told = {}
+  for _, candidate in pairs(candidates_of(invite)) do
+    if candidate ~= winner and candidate ~= decliner and IN[candidate.state] then
+      if candidate.type ~= 'PUSH' then
+        told[#told + 1] = candidate
+      end
+      set_state(invite, candidate, 'CANCELLED', code == 408 and 408 or 487)
+    end
+  end
+  unindex(invite)
+  tell_outcome(invite)
+  cancel(invite, told, cancel_words(invite))
+  record(invite)
+end
+
+-- Ends the invite if no candidate is left that could accept.
+local function finish_if_deserted(invite)
+  if count(invite) == 0 then
+    local code, reason = best_response(invite)
+    finish(invite, 'DECLINED', code, reason)
+  end
+end
+
+-- In the callee's shard: something that happened elsewhere ends the invite, unless its inviter spoke after `entry`.
+function internal.end_invite(_, ref, state, code, reason, entry)
+  local invite = load_invite(ref)
+  if invite and is_pending(invite) and not (entry and order.later(last_word(invite), entry)) then
+    finish(invite, state, code, reason)
+  end
+end
+
+function internal.caller_moved(_, ref, peer)
+  local invite = load_invite(ref)
+  if invite and is_pending(invite) then
+    change(invite, 'caller', peer)
+  end
+end
+
+-- One item of a list of invitations.
+local function invitation_json(invite)
+  return head(invite)
+    .. ',"group":' .. json.text(invite.group)
+    .. ',"room":' .. json.text(invite.room)
+    .. ',"state":"' .. invite.state .. '"'
+    .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')
+    .. ',"mediatypes":' .. json.opaque(invite.mediatypes)
+    .. ',"context":' .. json.opaque(invite.context)
+    .. ',"startedAt":' .. invite.createdAt
+    .. ',"expiresAt":' .. invite.expiresAt .. '}'
+end

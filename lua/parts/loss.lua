@@ -1,0 +1,45 @@
+-- A peer is lost: as a candidate it stays for removeAfter ms, as a caller for callerGrace.
+-- include: parts/invites
+-- include: parts/registry
+
+-- The peer is lost as a candidate: for good, or until its grace is over.
+local function lose_candidate(peer, user)
+  local lost, away = {}, false
+  for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
+    local invite = load_invite(ref)
+    local candidate = invite and is_pending(invite) and candidates_of(invite)[peer]
+    if candidate and owner(candidate) == user and (candidate.state == 'CALLED' or candidate.state == 'RINGING') then
+      lost[#lost + 1] = ref
+      if settings.remove_after > 0 then
+        set_state(invite, candidate, 'AWAY')
+        away = true
+      else
+        set_state(invite, candidate, 'GONE', 480)
+        finish_if_deserted(invite)
+      end
+    end
+  end
+  if away then
+    remember(key('grace', peer), user, now + settings.remove_after)
+    schedule('grace|' .. user .. '|' .. peer, now + settings.remove_after)
+  end
+  if #lost > 0 then
+    info('peer_disconnected', json.strings(lost))
+  end
+end
+
+-- The peer is lost as a caller: its calls end unless its device is back in time.
+local function lose_caller(peer, user)
+  for _, caller in ipairs(redis.call('HVALS', trust(key('calls', user)))) do
+    if caller == peer then
+      later('zset', 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. user .. '|' .. peer)
+      return
+    end
+  end
+end
+
+local function lose(peer, user, entry, session, old)
+  forget(user, peer, entry, session, old)
+  lose_candidate(peer, user)
+  lose_caller(peer, user)
+end

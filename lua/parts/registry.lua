@@ -1,0 +1,69 @@
+-- Registrations: registry:<user>, peer id -> JSON; trunks: the same for the trunks, of all users.
+-- gone:<user>|<peer> remembers for an hour which peer ended when, known:<user> that there was one.
+-- include: parts/unit
+-- include: parts/order
+
+local TRUNKS, TRUNKS_VERSION = base .. 'trunks', base .. 'trunks-version'
+
+local function registry_of(user)
+  local name = key('registry', user)
+  local flat = redis.call('HGETALL', name)
+  trust(name)
+  local registry = {}
+  for i = 1, #flat, 2 do
+    registry[flat[i]] = cjson.decode(flat[i + 1])
+  end
+  return registry
+end
+
+local function registration(user, peer)
+  local name = key('registry', user)
+  local raw = redis.call('HGET', name, peer) or redis.call('HGET', TRUNKS, peer)
+  trust(name)
+  return raw and cjson.decode(raw) or nil
+end
+
+local function device_of(user, peer)
+  local found = registration(user, peer)
+  return found and found.device or nil
+end
+
+local function gone(user, peer)
+  local raw = redis.call('GET', key('gone', user .. '|' .. peer))
+  return raw and cjson.decode(raw) or nil
+end
+
+-- Two connections of one peer are told apart only where both name themselves.
+local function other_session(a, b)
+  return a ~= nil and b ~= nil and a ~= b
+end
+
+-- Remembers an end: at (its entry), device, session; by (the peer id under which the device is back); ignored (it was
+-- the end of another session than the present one, but may yet be that of one that is still on its way).
+local function mark_gone(user, peer, mark)
+  local text = '{"at":"' .. mark.at .. '"'
+  for _, field in ipairs({ 'device', 'session', 'by' }) do
+    if mark[field] then
+      text = text .. ',"' .. field .. '":' .. json.quote(mark[field])
+    end
+  end
+  if mark.ignored then
+    text = text .. ',"ignored":true'
+  end
+  remember(key('gone', user .. '|' .. peer), text .. '}', now + MEMORY)
+end
+
+-- The peer's registration `old` (if any) ends with `entry`.
+local function forget(user, peer, entry, session, old, by)
+  if old then
+    later('hash', 'HDEL', old.trunk and TRUNKS or key('registry', user), peer)
+    if old.trunk then
+      later(nil, 'SET', TRUNKS_VERSION, work.origin)
+    end
+    if old.expires then
+      unschedule('lapse|' .. user .. '|' .. peer)
+    end
+  end
+  mark_gone(user, peer, { at = entry, device = old and old.device, session = session or (old and old.session), by = by })
+  remember(key('known', user), entry, now + MEMORY)
+end

@@ -1,0 +1,65 @@
+-- What accept, decline and ringing have in common: which invite a peer speaks of, and whether it may.
+-- include: parts/invites
+-- include: parts/registry
+
+-- The invite and the candidate that the peer stands for (nil: a peer of the callee that is none yet). Nothing, once
+-- the peer was answered that there is no such invite (404) or that it is not its own (403).
+local function admit(request, ref, about)
+  local invite = load_invite(ref)
+  if not invite then
+    answer(request, about, 404, 'not_found')
+    return nil
+  end
+  invite.head = about
+  local candidate = candidates_of(invite)[request.peer]
+  if candidate and owner(candidate) ~= request.user then
+    candidate = nil
+  end
+  local callee = request.user == invite.to
+  if not candidate and callee then
+    candidate = candidate_of_device(invite, request.peer, device_of(request.user, request.peer))
+  end
+  if is_hidden(invite) and not (candidate and candidate.type == 'PSTN') then
+    answer(request, about, 404, 'not_found')
+    return nil
+  end
+  if not candidate and not callee then
+    answer(request, about, 403, 'forbidden')
+    return nil
+  end
+  return invite, candidate
+end
+
+-- The candidate of the peer, made one if it is a device that nobody had rung.
+local function enlist(invite, candidate, request)
+  if candidate then
+    rename_candidate(invite, candidate, request.peer)
+    return candidate
+  end
+  candidate = {
+    id = request.peer,
+    address = request.user,
+    type = 'PEER',
+    state = 'CALLED',
+    device = device_of(request.user, request.peer),
+  }
+  add_candidate(invite, candidate)
+  return candidate
+end
+
+local function answer_over(request, about, invite)
+  answer(request, about, 410, invite.reason, invite.whoAccepted)
+end
+
+-- The inviter, or a service, stops the invite.
+local function stop(invite, code)
+  finish(invite, 'DECLINED_BY_CREATOR', code, 'cancelled')
+end
+
+local function answer_stop(request, about, invite)
+  if invite.state == 'DECLINED_BY_CREATOR' and invite.reason == 'cancelled' then
+    answer(request, about, 200, 'cancelled')
+  else
+    answer_over(request, about, invite)
+  end
+end

@@ -1,0 +1,23 @@
+-- Deletes a consumer that has been idle for long and owes nothing.
+--
+-- KEYS     1 the stream
+-- ARGV     1 the group, 2 the consumer, 3 how long it must have been idle (ms)
+-- Returns  1 when it was deleted, 0 when not
+-- Why atomic deleting a consumer drops its pending entries: it must have none at that very moment
+
+local function field(flat, name)
+  for i = 1, #flat, 2 do
+    if flat[i] == name then
+      return flat[i + 1]
+    end
+  end
+end
+
+local stream, group, consumer, idle = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
+for _, found in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+  if field(found, 'name') == consumer and field(found, 'pending') == 0 and field(found, 'idle') >= idle then
+    redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer)
+    return 1
+  end
+end
+return 0

@@ -1,0 +1,136 @@
+"""Drives the scripts of one shard without a worker: events in, notifications out, with a clock of the test's own."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import msgspec
+from redis.asyncio import Redis
+
+from invites.commit import Committer, Outcome, Settings, Status
+from invites.keys import WORKERS_GROUP, Keys
+from invites.operations import Entry, Operation, to_operation
+from invites.resolution import Resolver
+from invites.scripts import Scripts
+
+Json = dict[str, Any]
+
+
+class Notification(msgspec.Struct, frozen=True):
+    """One entry of the notifications stream."""
+
+    id: str
+    type: str
+    peers: list[str]
+    users: list[str]
+    payload: Json
+
+
+class Shard:
+    """One shard, its rules, and a clock (ms) that only the test moves."""
+
+    def __init__(self, client: Redis, settings: Settings, scripts: Scripts, keys: Keys | None = None) -> None:
+        self.client: Any = client  # redis-py's own types leave open whether it answers text or bytes
+        self.keys = keys or Keys()
+        self.settings = settings
+        self.now = int(time.time() * 1000)
+        self.committer = Committer(client, self.keys, settings, scripts, verbosity=2, clock=lambda: self.now)
+        self.resolver = Resolver(client, self.keys)
+        self.outcomes: list[Outcome] = []
+        self._sequence = 0
+        self._seen = "-"
+
+    @classmethod
+    async def make(cls, client: Redis, settings: Settings | None = None, *, flags: bool = True) -> Self:
+        """Make the shard and its consumer group."""
+        shard = cls(client, settings or Settings(), Scripts(flags=flags))
+        await client.xgroup_create(shard.keys.events, WORKERS_GROUP, "0", mkstream=True)
+        return shard
+
+    def entry_id(self, at: int | None = None) -> str:
+        """A new entry id at a time (default: now)."""
+        self._sequence += 1
+        return f"{self.now if at is None else at}-{self._sequence}"
+
+    async def publish(
+        self, kind: str, payload: Mapping[str, Any] | bytes, entry: str | None = None
+    ) -> Operation:
+        """Put an event into the stream and take it out again as a worker would. Ids must grow: see `operation`."""
+        raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        entry = (
+            await self.client.xadd(
+                self.keys.events, {"type": kind, "payload": raw}, id=entry or self.entry_id()
+            )
+        ).decode()
+        await self.client.xreadgroup(WORKERS_GROUP, "test", {self.keys.events: ">"}, count=1)
+        return to_operation(Entry(entry, {b"type": kind.encode(), b"payload": raw}), max_deliveries=5)
+
+    async def settle(self, *operations: Operation) -> list[Outcome]:
+        """Settle operations in one batch, and what they need, in a second one."""
+        settled = await self.committer.settle(operations)
+        outcomes = settled.outcomes
+        for index, outcome in enumerate(outcomes):
+            if outcome.status is Status.NEEDS:
+                completed = await self.resolver.complete(operations[index], outcome)
+                outcomes[index] = (await self.committer.settle([completed])).outcomes[0]
+        self.outcomes = outcomes
+        return outcomes
+
+    async def event(self, kind: str, payload: Mapping[str, Any] | bytes) -> list[Notification]:
+        """Publish and settle one event; return what it told."""
+        await self.settle(await self.publish(kind, payload))
+        return await self.told()
+
+    async def fire(self) -> list[Notification]:
+        """Fire what is due; return what it told."""
+        while (await self.committer.fire()).count:
+            pass
+        return await self.told()
+
+    async def told(self) -> list[Notification]:
+        """Return the notifications since the last call."""
+        entries = await self.client.xrange(self.keys.notifications, self._seen)
+        if entries:
+            self._seen = "(" + entries[-1][0].decode()
+        return [_notification(fields) for _, fields in entries]
+
+    async def hash(self, key: str) -> dict[str, str]:
+        """Read a hash as text."""
+        found = await self.client.hgetall(key)
+        return {name.decode(): value.decode() for name, value in found.items()}
+
+    async def invite(self, ref: str) -> dict[str, str]:
+        """Read an invite."""
+        return await self.hash(self.keys.invite(ref))
+
+    async def candidates(self, ref: str) -> dict[str, Json]:
+        """Read the candidates of an invite."""
+        return {peer: json.loads(raw) for peer, raw in (await self.hash(self.keys.candidates(ref))).items()}
+
+    async def dead(self) -> list[dict[str, str]]:
+        """Read the dead letters."""
+        return [
+            {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
+            for _, fields in await self.client.xrange(self.keys.dead)
+        ]
+
+
+def _notification(fields: Mapping[bytes, bytes]) -> Notification:
+    return Notification(
+        fields[b"id"].decode(),
+        fields[b"type"].decode(),
+        json.loads(fields[b"peers"]),
+        json.loads(fields[b"users"]),
+        json.loads(fields[b"payload"]),
+    )
+
+
+def of_type(told: Sequence[Notification], kind: str) -> list[Notification]:
+    """Return those of one type."""
+    return [one for one in told if one.type == kind]
+
+
+def peer(id_: str, user: str) -> Json:
+    """A peer as events name it."""
+    return {"id": id_, "user": user}

@@ -1,0 +1,30 @@
+"""What may be left behind: state that ends by itself, and nothing that somebody would still have to settle."""
+
+from redis.asyncio import Redis
+
+from invites.keys import WORKERS_GROUP, Keys
+
+PERMANENT = (
+    "registry:",
+    "room-members:",
+    "trunks",
+    "trunks-version",
+    "events",
+    "notifications",
+    "dead",
+    "timers",
+    "push",
+    "relay",
+)
+"""What lives as long as what it stands for: registrations, rooms, streams, deadlines."""
+
+
+async def assert_nothing_leaks(client: Redis, keys: Keys) -> None:
+    """Fail when a key would stay for ever, or an event is still pending."""
+    async for raw in client.scan_iter(match=keys.base.replace("[", r"\[") + "*"):
+        key = raw.decode()
+        if not key.removeprefix(keys.base).startswith(PERMANENT):
+            assert await client.pttl(key) > 0, f"{key} has no time to live"
+    if await client.exists(keys.events):
+        pending = await client.xpending(keys.events, WORKERS_GROUP)
+        assert pending["pending"] == 0, f"{pending['pending']} events are still pending"

@@ -15,7 +15,7 @@ local function disconnected(peer, user, session)
     mark_gone(user, peer, { at = work.entry, session = session, ignored = true })
     return
   end
-  lose(peer, user, work.entry, session, old)
+  lose(peer, user, old, { at = work.entry, session = session })
 end
 
 events.disconnected = disconnected

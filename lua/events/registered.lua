@@ -14,7 +14,7 @@ local function outdated(new, old, ended)
   if ended and order.later(ended.at, work.entry) and not other_session(ended.session, new.session) then
     if old then
       -- Its end overtook it, and was taken for one of another session: it replaced that one, and is over.
-      lose(new.peer, new.user, ended.at, ended.session, old)
+      lose(new.peer, new.user, old, { at = ended.at, session = ended.session })
     end
     return true
   end
@@ -28,7 +28,7 @@ local function replace_same_device(new)
       if order.later(found.at, work.entry) then
         return false
       end
-      forget(new.user, id, work.entry, nil, found, new.peer)
+      forget(new.user, id, found, { at = work.entry, by = new.peer })
       new.replaced[id] = true
     end
   end

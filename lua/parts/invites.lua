@@ -108,7 +108,7 @@ function internal.call_started(from, ref, peer, asks_until)
     remember(key('request', ref), peer, asks_until)
   end
   local ended = gone(from, peer)
-  if ended and not ended.ignored and order.later(ended.at, work.entry) then
+  if ended and not ended.ignored and order.later(ended.lost or ended.at, work.entry) then
     if ended.by then
       move_call(from, ref, ended.by)
     else

@@ -38,8 +38,8 @@ local function lose_caller(peer, user)
   end
 end
 
-local function lose(peer, user, entry, session, old)
-  forget(user, peer, entry, session, old)
+local function lose(peer, user, old, mark)
+  forget(user, peer, old, mark)
   lose_candidate(peer, user)
   lose_caller(peer, user)
 end

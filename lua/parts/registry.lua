@@ -38,11 +38,12 @@ local function other_session(a, b)
   return a ~= nil and b ~= nil and a ~= b
 end
 
--- Remembers an end: at (its entry), device, session; by (the peer id under which the device is back); ignored (it was
+-- Remembers an end: at (its entry, for order), lost (when that differs: since when it is gone, as an entry id), device,
+-- session; by (the peer id under which the device is back); ignored (it was
 -- the end of another session than the present one, but may yet be that of one that is still on its way).
 local function mark_gone(user, peer, mark)
   local text = '{"at":"' .. mark.at .. '"'
-  for _, field in ipairs({ 'device', 'session', 'by' }) do
+  for _, field in ipairs({ 'lost', 'device', 'session', 'by' }) do
     if mark[field] then
       text = text .. ',"' .. field .. '":' .. json.quote(mark[field])
     end
@@ -53,9 +54,10 @@ local function mark_gone(user, peer, mark)
   remember(key('gone', user .. '|' .. peer), text .. '}', now + MEMORY)
 end
 
--- The peer's registration `old` (if any) ends with `entry`.
-local function forget(user, peer, entry, session, old, by)
+-- The peer's registration `old` (if any) ends, for which `mark` is remembered.
+local function forget(user, peer, old, mark)
   if old then
+    mark.device, mark.session = old.device, mark.session or old.session
     later('hash', 'HDEL', old.trunk and TRUNKS or key('registry', user), peer)
     if old.trunk then
       later(nil, 'SET', TRUNKS_VERSION, work.origin)
@@ -64,6 +66,6 @@ local function forget(user, peer, entry, session, old, by)
       unschedule('lapse|' .. user .. '|' .. peer)
     end
   end
-  mark_gone(user, peer, { at = entry, device = old and old.device, session = session or (old and old.session), by = by })
-  remember(key('known', user), entry, now + MEMORY)
+  mark_gone(user, peer, mark)
+  remember(key('known', user), mark.at, now + MEMORY)
 end

@@ -8,7 +8,7 @@ timers.caller = function(rest)
   for i = 1, #calls, 2 do
     if calls[i + 1] == peer then
       emit(string.match(calls[i], '[^|]+$'), 'end_invite', calls[i], 'DECLINED_BY_CREATOR', 487, 'caller_gone',
-        ended and ended.at)
+        ended and (ended.lost or ended.at))
     end
   end
 end

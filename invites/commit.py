@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from redis.asyncio import Redis
@@ -25,6 +25,14 @@ _GROWING: Final = frozenset({"invite", "inviteReturn", "registered", "joined"})
 """What makes state grow: a server that is out of memory refuses it until what ends calls has made room."""
 
 
+class Source(enum.Enum):
+    """The stream that entries are from: its place among the keys of the script."""
+
+    EVENTS = 1
+    PUSH = 5
+    RELAY = 6
+
+
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration. Times are in ms."""
 
@@ -35,6 +43,10 @@ class Settings(msgspec.Struct, frozen=True):
     retain_after: int = 300_000
     parallel_sip: bool = False
     only_one_device_with_invitations: bool = False
+    ringing_step: int = 10_000
+    max_group_size: int = 500
+    look_up: Literal["", "push", "groups", "all", "reachability"] = ""
+    """What can be asked of sippo-server: nothing, push devices, groups, both of them, or its Reachability service."""
 
 
 class Status(enum.Enum):
@@ -122,19 +134,22 @@ class Committer:
             settings.retain_after,
             int(settings.parallel_sip),
             int(settings.only_one_device_with_invitations),
+            settings.ringing_step,
+            settings.max_group_size,
+            settings.look_up,
         )
 
-    async def settle(self, operations: Sequence[Operation]) -> Settled:
-        """Settle a batch in order, each operation atomically with its acknowledgement.
+    async def settle(self, operations: Sequence[Operation], source: Source = Source.EVENTS) -> Settled:
+        """Settle a batch in order, each operation atomically with the acknowledgement of its entry in `source`.
 
         Raises redis exceptions when the server cannot be asked; it is not known then which of them were settled, and
         settling them again is safe.
         """
         try:
-            return await self._settle(self._scripts.guarded, operations)
+            return await self._settle(self._scripts.guarded, operations, source)
         except OutOfMemoryError:
             shrinking = [operation for operation in operations if operation.handler not in _GROWING]
-            settled = await self._settle(self._scripts.allowed_when_full, shrinking)
+            settled = await self._settle(self._scripts.allowed_when_full, shrinking, source)
             outcomes = iter(settled.outcomes)
             settled.outcomes = [
                 _FULL if operation.handler in _GROWING else next(outcomes) for operation in operations
@@ -167,8 +182,9 @@ class Committer:
     def _header(self, mode: str, rest: Iterable[Any]) -> tuple[Any, ...]:
         return (*self.header(mode), *rest)
 
-    async def _settle(self, script: Script, operations: Sequence[Operation]) -> Settled:
-        answer = await self._run(script, self._keys, self._header("settle", flatten(operations)))
+    async def _settle(self, script: Script, operations: Sequence[Operation], source: Source) -> Settled:
+        arguments = (source.value, *flatten(operations))
+        answer = await self._run(script, self._keys, self._header("settle", arguments))
         return Settled([_outcome(one) for one in answer[2:]], _due(answer[1]), int(answer[0]))
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401

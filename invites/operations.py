@@ -45,6 +45,7 @@ class _Sender(msgspec.Struct, rename="camel"):
 
 _SENDER: Final = msgspec.json.Decoder(_Sender)
 _JSON: Final = msgspec.json.Encoder()
+_STRINGS: Final = msgspec.json.Decoder(list[str])
 
 
 def to_operation(entry: Entry, *, max_deliveries: int) -> Operation:
@@ -65,6 +66,14 @@ def to_operation(entry: Entry, *, max_deliveries: int) -> Operation:
     except BadEvent as error:
         return dead_letter(entry, str(error))
     return _operation(entry.id, event)
+
+
+def relayed(entry: Entry) -> Operation:
+    """Decode an entry of the relay stream: more of what an earlier commit began."""
+    if not entry.fields:
+        return dead_letter(entry, "the relay entry is empty: it was trimmed before it was settled")
+    kind, name, first, arguments = (entry.fields[field] for field in (b"kind", b"name", b"entry", b"arguments"))
+    return Operation("relay", entry.id, (kind, name, first, *_STRINGS.decode(arguments)))
 
 
 def dead_letter(entry: Entry, sentence: str) -> Operation:
@@ -119,7 +128,7 @@ def _(event: protocol.Invite, _entry: str) -> tuple[str, Arguments]:
         return "invite", _invite(event, event.room, event.request_id or "", asks="0")
     peer = event.peer
     head = _head(event.invite_id, peer.user, event.to)
-    return "inviteReturn", (peer.id, peer.user, head, event.return_of, _transaction(event.transaction))
+    return "inviteReturn", (peer.id, peer.user, head, event.return_of, _transaction(event.transaction), b"")
 
 
 @_call.register
@@ -205,6 +214,7 @@ def _invite(
         asks,
         "",
         "",
+        b"",
     )
 
 

@@ -6,12 +6,15 @@
 --       3 shard number                   4 clock in ms, or "" for the server's
 --       5 verbosity: 0, 1 info facts, 2 debug facts
 --       6 removeAfter  7 ringTimeout  8 maxRingTimeout  9 callerGrace  10 retainAfter (ms)
---       11 parallelSip  12 onlyOneDeviceWithInvitations ("1" or "0")
---       settle: then for each event its handler, entry id, number of arguments, arguments
---       fire: 13 how many timers at the most
+--       11 parallelSip  12 onlyOneDeviceWithInvitations ("1" or "0")  13 ringingStep (ms)  14 maxGroupSize
+--       15 what workers can look up: "" nothing, "push", "groups", "all" (both), "reachability"
+--       settle: 16 the stream that the entries are from: which of the KEYS; then for each entry its handler, entry id,
+--       number of arguments, arguments
+--       fire: 16 how many timers at the most
 -- Returns  settle: {now, next due or "", outcome…}; fire: {now, next due or "", taken, fact…} (see parts/commit.lua)
 -- include: parts/context
 -- include: parts/commit
+-- include: parts/legs
 -- include: events/*
 -- include: timers/*
 
@@ -20,6 +23,6 @@
 redis.call('EXISTS', base .. 'never')
 
 if ARGV[1] == 'settle' then
-  return settle(13)
+  return settle(tonumber(ARGV[16]), 17)
 end
-return fire(tonumber(ARGV[13]))
+return fire(tonumber(ARGV[16]))

@@ -46,6 +46,8 @@ class Shard:
         """Make the shard and its consumer group."""
         shard = cls(client, settings or Settings(), Scripts(flags=flags))
         await client.xgroup_create(shard.keys.events, WORKERS_GROUP, "0", mkstream=True)
+        await client.xgroup_create(shard.keys.relay, "relay", "0", mkstream=True)
+        await client.xgroup_create(shard.keys.push, "push", "0", mkstream=True)
         return shard
 
     def entry_id(self, at: int | None = None) -> str:

@@ -5,11 +5,11 @@
 -- Reads      the invite and its candidates
 -- include: parts/requests
 
-local function decline_by_inviter(invite, request, about, code)
+local function decline_by_inviter(invite, request, code)
   if is_pending(invite) then
     stop(invite, tonumber(code) or 487)
   end
-  answer_stop(request, about, invite)
+  answer_stop(request, invite)
 end
 
 events.decline = function(peer, user, ref, about, from, to, code, transaction)
@@ -17,7 +17,7 @@ events.decline = function(peer, user, ref, about, from, to, code, transaction)
   if user == from and user ~= to then
     local own = load_invite(ref)
     if own then
-      decline_by_inviter(own, request, about, code)
+      decline_by_inviter(own, request, code)
       return
     end
   end
@@ -29,9 +29,9 @@ events.decline = function(peer, user, ref, about, from, to, code, transaction)
   local reason = code == 486 and 'busy' or 'declined'
   if not is_pending(invite) then
     if candidate and candidate.state == 'DECLINED' then
-      answer(request, about, 200, reason)
+      answer(request, head(invite), 200, reason)
     else
-      answer_over(request, about, invite)
+      answer_over(request, invite)
     end
     return
   end
@@ -42,5 +42,5 @@ events.decline = function(peer, user, ref, about, from, to, code, transaction)
   else
     finish_if_deserted(invite)
   end
-  answer(request, about, 200, reason)
+  answer(request, head(invite), 200, reason)
 end

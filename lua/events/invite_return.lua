@@ -1,17 +1,33 @@
 -- invite with returnOf: the phone network routes a parallel call back. Only now the user's devices ring, inside the
 -- first invite; the returning leg has no record of its own and hears what the first invite's inviter hears.
 --
--- Arguments  peer, user, head (how a payload about the returning leg begins); the first invite's ref; transaction (JSON or "")
+-- Arguments  peer, user, head (how a payload about the returning leg begins); the first invite's ref; transaction (JSON or
+--            ""); answer of sippo-server (see parts/resolve.lua)
 -- Reads      the first invite, the registrations of its callee
--- include: parts/invites
--- include: parts/registry
+-- include: parts/resolve
 
 local function refuse(leg, code, reason)
   notify('inviteRejected', { leg.peer }, { leg.user },
     leg.head .. ',"code":' .. code .. ',"reason":"' .. reason .. '"}')
 end
 
-events.inviteReturn = function(peer, user, about, ref, transaction)
+-- The callee's devices that are no candidates yet: registered ones, and those that a push can wake.
+local function devices_of(invite, found)
+  local devices = {}
+  if invite.to == invite.from then
+    return devices
+  end
+  for id, registered in pairs(registry_of(invite.to)) do
+    if not candidates_of(invite)[id] and id ~= invite.caller then
+      devices[#devices + 1] = peer_candidate(id, invite.to, registered)
+    end
+  end
+  local answer_of_server = looked_up({ found = found ~= '' and cjson.decode(found) or nil }, true)
+  add_push_candidates(devices, invite.to, answer_of_server.push)
+  return devices
+end
+
+events.inviteReturn = function(peer, user, about, ref, transaction, found)
   local leg = { peer = peer, user = user, head = about }
   local invite = load_invite(ref)
   if not invite then
@@ -21,6 +37,7 @@ events.inviteReturn = function(peer, user, about, ref, transaction)
   elseif not invite.parallel then
     return refuse(leg, 403, 'forbidden')
   end
+  local rung = invite.parallel == 'out' and devices_of(invite, found) or {}
   change(invite, 'backPeer', peer)
   change(invite, 'backUser', user)
   if invite.parallel == 'back' then
@@ -29,18 +46,10 @@ events.inviteReturn = function(peer, user, about, ref, transaction)
   change(invite, 'parallel', 'back')
   later('set', 'SREM', key('parallel', invite.to), ref)
   index_pending(invite.to, ref)
-  local rung = {}
-  for id, found in pairs(registry_of(invite.to)) do
-    local candidate = candidates_of(invite)[id]
-    if not candidate and id ~= invite.caller and invite.to ~= invite.from then
-      candidate = {
-        id = id, address = invite.to, type = 'PEER', state = 'CALLED', device = found.device, session = found.session,
-      }
-      add_candidate(invite, candidate)
-      rung[#rung + 1] = candidate
-    end
-  end
   if #rung > 0 then
+    for _, candidate in ipairs(rung) do
+      add_candidate(invite, candidate)
+    end
     ring(invite, rung, false)
   end
   tell_progress(invite, transaction, leg)

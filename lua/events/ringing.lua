@@ -12,13 +12,15 @@ events.ringing = function(peer, user, ref, about)
   end
   if not is_pending(invite) then
     -- The device does not know yet that it is over: it must not go on ringing.
-    answer_over(request, about, invite)
+    answer_over(request, invite)
     return
   end
   candidate = enlist(invite, candidate, request)
   if candidate.state == 'CALLED' then
     set_state(invite, candidate, 'RINGING')
-    if not invite.ringing then
+    if is_leg(invite) then
+      emit(invite.group, 'leg_progress', group_ref(invite), 'ringing')
+    elseif not invite.ringing then
       change(invite, 'ringing', '1')
       tell_progress(invite)
     end

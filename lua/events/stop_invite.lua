@@ -46,5 +46,5 @@ events.stopInvite = function(peer, user, from, invite_id, callee, about, code, t
   if is_pending(invite) then
     stop(invite, tonumber(code))
   end
-  answer_stop(request, about, invite)
+  answer_stop(request, invite)
 end

@@ -1,13 +1,23 @@
 -- Candidates: the ways of reaching a callee. Kept in candidates:<ref>, candidate id -> JSON.
 --
--- state   CALLED (invitation sent), RINGING (the device said so), AWAY (lost, within its grace), PUSHED: these are in;
+-- state   CALLED (invitation sent), RINGING (the device said so), AWAY (lost, within its grace), PUSHING (a push is on
+--         its way to sippo-server), PUSHED (taken there): these are in;
 --         ACCEPTED, DECLINED, GONE (lost for good), REJECTED (its user is busy elsewhere), CANCELLED: these are out
 -- include: parts/unit
 
-local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHED = true }
+local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHING = true, PUSHED = true }
 
 -- A device that was rung and may not know yet that it is over.
 local LATE = { CANCELLED = true, GONE = true, REJECTED = true }
+
+-- A group call is an invite whose `to` is the group, and one for each member, its legs, whose `group` it is.
+local function is_group(invite)
+  return invite.group ~= nil and invite.group == invite.to
+end
+
+local function is_leg(invite)
+  return invite.group ~= nil and invite.group ~= invite.to
+end
 
 -- The candidates of an invite by id, read once.
 local function candidates_of(invite)
@@ -104,6 +114,9 @@ local function candidate_of_device(invite, peer, device)
 end
 
 local function count(invite)
+  if is_group(invite) then
+    return tonumber(invite.devices or 0), tonumber(invite.ringing or 0), tonumber(invite.pushed or 0)
+  end
   local inside, ringing, pushed = 0, 0, 0
   for _, candidate in pairs(candidates_of(invite)) do
     if IN[candidate.state] then

@@ -49,8 +49,8 @@ local function with_facts(...)
   return outcome
 end
 
-local function settle_one(handler, entry, first, last)
-  begin(entry, entry)
+local function settle_one(stream, handler, entry, first, last)
+  begin(stream == EVENTS and entry or string.match(stream, '%l+$') .. entry, entry)
   local rule = events[handler]
   if not rule then
     return { 3, 'no rule named ' .. handler }
@@ -62,8 +62,8 @@ local function settle_one(handler, entry, first, last)
     end
     return { 3, failure }
   end
-  if redis.call('XACK', EVENTS, GROUP, entry) == 0 then
-    local group = redis.pcall('XPENDING', EVENTS, GROUP)
+  if redis.call('XACK', stream, GROUPS[stream], entry) == 0 then
+    local group = redis.pcall('XPENDING', stream, GROUPS[stream])
     if group.err then
       return { 4 }
     end
@@ -81,11 +81,11 @@ local function next_due()
   return first[2] or ''
 end
 
-local function settle(at)
+local function settle(source, at)
   local result = { int(now), '' }
   while ARGV[at] do
     local arguments = tonumber(ARGV[at + 2])
-    result[#result + 1] = settle_one(ARGV[at], ARGV[at + 1], at + 3, at + 2 + arguments)
+    result[#result + 1] = settle_one(KEYS[source], ARGV[at], ARGV[at + 1], at + 3, at + 2 + arguments)
     at = at + 3 + arguments
   end
   result[2] = next_due()

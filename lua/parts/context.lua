@@ -1,7 +1,9 @@
 -- What holds for the whole call: keys, settings, the server's time.
 
-local EVENTS, NOTIFICATIONS, TIMERS, DEAD = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local GROUP = 'workers'
+local EVENTS, NOTIFICATIONS, TIMERS, DEAD, PUSH, RELAY = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+
+-- The consumer group that settles each stream.
+local GROUPS = { [EVENTS] = 'workers', [PUSH] = 'push', [RELAY] = 'relay' }
 
 local base, shard = ARGV[2], ARGV[3]
 local verbosity = tonumber(ARGV[5])
@@ -13,6 +15,9 @@ local settings = {
   retain_after = tonumber(ARGV[10]),
   parallel_sip = ARGV[11] == '1',
   only_one_device = ARGV[12] == '1',
+  ringing_step = tonumber(ARGV[13]),
+  max_group_size = tonumber(ARGV[14]),
+  look_up = ARGV[15],
 }
 
 local now = tonumber(ARGV[4])

@@ -7,6 +7,7 @@
 -- include: parts/notify
 -- include: parts/candidates
 -- include: parts/emit
+-- include: parts/push
 -- include: parts/registry
 -- include: parts/order
 
@@ -37,6 +38,34 @@ local function change(invite, field, value)
   fresh[#fresh + 1] = field
   fresh[#fresh + 1] = value
   work.changed[invite.ref] = invite
+end
+
+local OPTIONAL = { 'room', 'mediatypes', 'fromDetails', 'context', 'requestId' }
+
+-- A new invite, pending. `asked` is what its event says; entry is that event's.
+local function new_invite(asked, created_at, expires_at, entry)
+  local invite = {
+    ref = asked.ref, head = asked.about, candidates = {},
+    state = 'PENDING', from = asked.user, to = asked.to, inviteId = asked.invite_id, caller = asked.peer,
+    inviteRequest = asked.asks, createdAt = created_at, expiresAt = expires_at, entry = entry,
+  }
+  local fresh = {
+    'state', 'PENDING', 'from', asked.user, 'to', asked.to, 'inviteId', asked.invite_id, 'caller', asked.peer,
+    'inviteRequest', asked.asks, 'createdAt', created_at, 'expiresAt', expires_at, 'entry', entry,
+  }
+  for i = 1, #OPTIONAL do
+    local field = OPTIONAL[i]
+    local value = asked[field]
+    if value ~= '' then
+      invite[field] = value
+      fresh[#fresh + 1] = field
+      fresh[#fresh + 1] = value
+    end
+  end
+  invite.fresh = fresh
+  work.invites[asked.ref] = invite
+  work.changed[asked.ref] = invite
+  return invite
 end
 
 -- The entry by which its inviter last spoke of it.
@@ -90,6 +119,20 @@ local function index_pending(user, ref)
   local name = key('pending', user)
   later('set', 'SADD', name, ref)
   keep_index(name)
+end
+
+-- The invite rings the callee, and the users of the trunks among its candidates.
+local function index_owners(invite, candidates)
+  local owners = {}
+  if not is_hidden(invite) then
+    owners[invite.to] = true
+  end
+  for _, candidate in ipairs(candidates) do
+    owners[owner(candidate)] = true
+  end
+  for user in pairs(owners) do
+    index_pending(user, invite.ref)
+  end
 end
 
 -- The device of a caller is back under another peer id, which hears of the call from now on.
@@ -162,12 +205,17 @@ local function tell_outcome(invite, asking)
   end
 end
 
-local function tell_devices(kind, candidates, payload)
+-- Those that are peers are told in one entry; each push device by a job of its own, for as long as `deadline`.
+local function tell_devices(kind, invite, candidates, payload, deadline)
   local peers, users, seen = {}, {}, {}
   for _, candidate in ipairs(candidates) do
-    peers[#peers + 1] = candidate.id
+    if candidate.type == 'PUSH' then
+      push(kind, invite, candidate, deadline, payload)
+    else
+      peers[#peers + 1] = candidate.id
+    end
     local user = owner(candidate)
-    if not seen[user] then
+    if not seen[user] and candidate.type ~= 'PUSH' then
       seen[user] = true
       users[#users + 1] = user
     end
@@ -175,7 +223,9 @@ local function tell_devices(kind, candidates, payload)
       debug(kind == 'invitation' and 'send_invitation' or 'send_cancel', payload, candidate_json(candidate))
     end
   end
-  notify(kind, peers, users, payload)
+  if #peers > 0 then
+    notify(kind, peers, users, payload)
+  end
 end
 
 -- Sends the invitation to candidates of the invite, all in one entry.
@@ -190,7 +240,20 @@ local function ring(invite, candidates, resumed)
     .. ',"expiresIn":' .. int(math.max(0, tonumber(invite.expiresAt) - now))
     .. ',"resumed":' .. (resumed and 'true' or 'false')
     .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '') .. '}'
-  tell_devices('invitation', candidates, payload)
+  tell_devices('invitation', invite, candidates, payload, tonumber(invite.expiresAt))
+end
+
+-- Sends news of the invite to the devices that ring.
+local function ring_again(invite)
+  local ringing = {}
+  for _, candidate in pairs(candidates_of(invite)) do
+    if candidate.state == 'CALLED' or candidate.state == 'RINGING' then
+      ringing[#ringing + 1] = candidate
+    end
+  end
+  if #ringing > 0 then
+    ring(invite, ringing, true)
+  end
 end
 
 -- Tells candidates to stop ringing, all in one entry.
@@ -200,8 +263,11 @@ local function cancel(invite, candidates, code, reason)
   end
   local payload = head(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'
     .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted) or '') .. '}'
-  tell_devices('invitationCancel', candidates, payload)
+  tell_devices('invitationCancel', invite, candidates, payload, now + settings.retain_after)
 end
+
+-- What only group calls do: see parts/legs.lua.
+local group_call = {}
 
 -- What a device that did not win is told of an ended invite.
 local function cancel_words(invite)
@@ -218,10 +284,14 @@ end
 -- The call record: exactly one for each invite.
 local function record(invite)
   local list = {}
-  for id, candidate in pairs(candidates_of(invite)) do
-    list[#list + 1] = '{"address":' .. json.quote(candidate.address)
-      .. ',"peer":' .. json.quote(id)
-      .. ',"endReason":' .. candidate.endReason .. '}'
+  if is_group(invite) then
+    list = group_call.results(invite)
+  else
+    for id, candidate in pairs(candidates_of(invite)) do
+      list[#list + 1] = '{"address":' .. json.quote(candidate.address)
+        .. ',"peer":' .. json.quote(id)
+        .. ',"endReason":' .. candidate.endReason .. '}'
+    end
   end
   notify('INVITE_COMPLETED', {}, {}, head(invite)
     .. ',"room":' .. json.text(invite.room)
@@ -264,15 +334,26 @@ local function unindex(invite)
     later('set', 'SREM', key('parallel', invite.to), invite.ref)
   end
   unschedule('ring|' .. invite.ref)
+  if is_leg(invite) then
+    return
+  end
   emit(invite.from, 'call_ended', invite.ref)
   if invite.room then
     emit(invite.room, 'room_freed', invite.ref)
   end
 end
 
+-- The ref of the group's invite that a leg belongs to.
+local function group_ref(leg)
+  return leg.from .. '|' .. leg.inviteId .. '|' .. leg.group
+end
+
 -- Ends a pending invite: its candidates stop, the inviter hears it, the record is written. `winner` is the accepting
 -- candidate, `decliner` the one whose answer ended it.
 local function finish(invite, state, code, reason, winner, decliner)
+  if is_group(invite) then
+    return group_call.finish(invite, state, code, reason)
+  end
   set_end(invite, state, code, reason)
   if winner then
     change(invite, 'whoAccepted', invite.to)
@@ -283,16 +364,22 @@ local function finish(invite, state, code, reason, winner, decliner)
   local told = {}
   for _, candidate in pairs(candidates_of(invite)) do
     if candidate ~= winner and candidate ~= decliner and IN[candidate.state] then
-      if candidate.type ~= 'PUSH' then
+      -- A push that sippo-server has not taken yet is not sent any more.
+      if candidate.state ~= 'PUSHING' then
         told[#told + 1] = candidate
       end
       set_state(invite, candidate, 'CANCELLED', code == 408 and 408 or 487)
     end
   end
   unindex(invite)
-  tell_outcome(invite)
   cancel(invite, told, cancel_words(invite))
-  record(invite)
+  if is_leg(invite) then
+    local decided = winner or decliner
+    emit(invite.group, 'leg_ended', group_ref(invite), invite.to, state, int(code), reason, decided and decided.id or '')
+  else
+    tell_outcome(invite)
+    record(invite)
+  end
 end
 
 -- Ends the invite if no candidate is left that could accept.

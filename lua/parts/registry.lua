@@ -23,6 +23,22 @@ local function registration(user, peer)
   return raw and cjson.decode(raw) or nil
 end
 
+local function peer_candidate(id, user, found)
+  return {
+    id = id, address = user, type = 'PEER', state = 'CALLED', device = found.device, session = found.session,
+  }
+end
+
+-- A trunk as the way to a number; nil when it is not there any more.
+local function trunk_candidate(id, number)
+  local raw = redis.call('HGET', TRUNKS, id)
+  local trunk = raw and cjson.decode(raw)
+  return trunk and {
+    id = id, address = number, type = 'PSTN', state = 'CALLED', user = trunk.user, device = trunk.device,
+    session = trunk.session,
+  }
+end
+
 local function device_of(user, peer)
   local found = registration(user, peer)
   return found and found.device or nil

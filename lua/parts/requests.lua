@@ -1,29 +1,38 @@
 -- What accept, decline and ringing have in common: which invite a peer speaks of, and whether it may.
--- include: parts/invites
--- include: parts/registry
+-- include: parts/legs
+
+-- The candidate that the peer stands for: its own, or that of its device.
+local function candidate_of_request(invite, request)
+  local candidate = candidates_of(invite)[request.peer]
+  if candidate and owner(candidate) ~= request.user then
+    candidate = nil
+  end
+  if not candidate and request.user == invite.to then
+    candidate = candidate_of_device(invite, request.peer, device_of(request.user, request.peer))
+  end
+  return candidate
+end
 
 -- The invite and the candidate that the peer stands for (nil: a peer of the callee that is none yet). Nothing, once
 -- the peer was answered that there is no such invite (404) or that it is not its own (403).
 local function admit(request, ref, about)
   local invite = load_invite(ref)
+  if invite and is_group(invite) then
+    -- The answer names the group: what is meant is the member's leg.
+    invite = load_invite(invite.from .. '|' .. invite.inviteId .. '|' .. request.user)
+  elseif invite then
+    invite.head = about
+  end
   if not invite then
     answer(request, about, 404, 'not_found')
     return nil
   end
-  invite.head = about
-  local candidate = candidates_of(invite)[request.peer]
-  if candidate and owner(candidate) ~= request.user then
-    candidate = nil
-  end
-  local callee = request.user == invite.to
-  if not candidate and callee then
-    candidate = candidate_of_device(invite, request.peer, device_of(request.user, request.peer))
-  end
+  local candidate = candidate_of_request(invite, request)
   if is_hidden(invite) and not (candidate and candidate.type == 'PSTN') then
     answer(request, about, 404, 'not_found')
     return nil
   end
-  if not candidate and not callee then
+  if not candidate and request.user ~= invite.to then
     answer(request, about, 403, 'forbidden')
     return nil
   end
@@ -47,8 +56,8 @@ local function enlist(invite, candidate, request)
   return candidate
 end
 
-local function answer_over(request, about, invite)
-  answer(request, about, 410, invite.reason, invite.whoAccepted)
+local function answer_over(request, invite)
+  answer(request, head(invite), 410, invite.reason, invite.whoAccepted)
 end
 
 -- The inviter, or a service, stops the invite.
@@ -56,10 +65,10 @@ local function stop(invite, code)
   finish(invite, 'DECLINED_BY_CREATOR', code, 'cancelled')
 end
 
-local function answer_stop(request, about, invite)
+local function answer_stop(request, invite)
   if invite.state == 'DECLINED_BY_CREATOR' and invite.reason == 'cancelled' then
-    answer(request, about, 200, 'cancelled')
+    answer(request, head(invite), 200, 'cancelled')
   else
-    answer_over(request, about, invite)
+    answer_over(request, invite)
   end
 end

@@ -1,0 +1,30 @@
+-- Push jobs: for phones that sleep. Push workers take them to sippo-server and settle them (events/push.lua).
+--
+-- A push candidate's id is its device's; it is PUSHING until sippo-server has taken the push, then PUSHED.
+-- include: parts/candidates
+-- include: parts/notify
+
+local function push(kind, invite, candidate, deadline, payload)
+  later_all('stream', 'XADD', PUSH, {
+    '*', 'type', kind, 'ref', invite.ref, 'user', candidate.address, 'device', candidate.id,
+    'deadline', int(deadline), 'payload', payload,
+  })
+end
+
+local function push_candidate(user, device)
+  return { id = device, address = user, type = 'PUSH', state = 'PUSHING', device = device }
+end
+
+-- Those of the devices that are not there as peers already.
+local function add_push_candidates(candidates, user, devices)
+  local present = {}
+  for _, candidate in ipairs(candidates) do
+    present[candidate.device or candidate.id] = true
+  end
+  for _, device in ipairs(devices or {}) do
+    if not present[device] then
+      present[device] = true
+      candidates[#candidates + 1] = push_candidate(user, device)
+    end
+  end
+end

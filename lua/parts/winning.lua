@@ -1,0 +1,50 @@
+-- A device wins: it has the call, all others stop.
+-- include: parts/requests
+
+-- The user is busy now: its other invites stop on all devices but the one that accepted.
+local function reject_others(accepted, winner, request)
+  local pending = key('pending', accepted.to)
+  info('rejecting', accepted.to, '{"id":' .. json.quote(request.peer) .. ',"user":' .. json.quote(request.user) .. '}')
+  for _, ref in ipairs(redis.call('SMEMBERS', trust(pending))) do
+    local invite = ref ~= accepted.ref and load_invite(ref)
+    if invite and is_pending(invite) and invite.to == accepted.to then
+      local rejected = {}
+      for _, candidate in pairs(candidates_of(invite)) do
+        if IN[candidate.state] and not same_device(candidate, winner.id, winner.device) then
+          if candidate.state ~= 'PUSHING' then
+            rejected[#rejected + 1] = candidate
+          end
+          set_state(invite, candidate, 'REJECTED', 486)
+        end
+      end
+      cancel(invite, rejected, 486, 'busy_elsewhere')
+      finish_if_deserted(invite)
+    end
+  end
+end
+
+local function win(invite, request)
+  local winner = enlist(invite, candidate_of_request(invite, request), request)
+  finish(invite, 'ACCEPTED', 200, 'accepted', winner)
+  answer(request, head(invite), 200, 'accepted', invite.whoAccepted)
+  if settings.only_one_device and request.user == invite.to then
+    reject_others(invite, winner, request)
+  end
+end
+
+-- In the member's shard: the group's invite has decided.
+function internal.leg_won(_, ref, peer, user, transaction)
+  local leg = load_invite(ref)
+  if leg and is_pending(leg) then
+    win(leg, { type = 'accept', peer = peer, user = user, transaction = transaction })
+  end
+end
+
+function internal.leg_lost(member, ref, peer, user, transaction, state, code, reason, who)
+  local request = { type = 'accept', peer = peer, user = user, transaction = transaction }
+  internal.leg_cancel(member, ref, state, code, reason, who)
+  local leg = load_invite(ref)
+  if leg then
+    answer_over(request, leg)
+  end
+end

@@ -14,9 +14,9 @@ end
 
 events.decline = function(peer, user, ref, about, from, to, code, transaction)
   local request = { type = 'decline', peer = peer, user = user, transaction = transaction }
-  if user == from and user ~= to then
+  if user == from then
     local own = load_invite(ref)
-    if own then
+    if own and (user ~= to or peer == own.caller) then
       decline_by_inviter(own, request, code)
       return
     end

@@ -23,7 +23,7 @@ end
 
 -- The device is back under a new peer id before its old connection was missed.
 local function replace_same_device(new)
-  for id, found in pairs(registry_of(new.user)) do
+  for id, found in pairs(new.trunk and trunks_of(new.user) or registry_of(new.user)) do
     if id ~= new.peer and found.device == new.device then
       if order.later(found.at, work.entry) then
         return false
@@ -38,7 +38,7 @@ end
 local function store(new, old, ended)
   local place = new.trunk and TRUNKS or key('registry', new.user)
   later('hash', 'HSET', place, new.peer, new.raw)
-  if old and old.trunk ~= new.trunk then
+  if old and (old.trunk or false) ~= new.trunk then
     later('hash', 'HDEL', new.trunk and key('registry', new.user) or TRUNKS, new.peer)
   end
   if new.trunk or (old and old.trunk) then

@@ -110,7 +110,7 @@ end
 events.roomClosed = function(room)
   local closed = redis.call('GET', key('closed', room))
   if order.later(closed, work.entry) then
-    return
+    return clean(room, work.entry, 0)
   end
   remember(key('closed', room), work.entry, now + MEMORY)
   local members = members_of(room)

@@ -189,7 +189,7 @@ end
 
 local function tell_progress(invite, transaction, asking)
   local inside, ringing, pushed = count(invite)
-  local code = invite.ringing and 180 or pushed > 0 and 110 or 100
+  local code = ringing > 0 and 180 or pushed > 0 and 110 or 100
   tell_inviter(invite, 'inviteProgress',
     ',"code":' .. code .. ',"candidates":' .. inside .. ',"ringing":' .. ringing .. ',"pushed":' .. pushed
       .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking)

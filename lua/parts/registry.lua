@@ -16,6 +16,17 @@ local function registry_of(user)
   return registry
 end
 
+local function trunks_of(user)
+  local flat = redis.call('HGETALL', TRUNKS)
+  trust(TRUNKS)
+  local trunks = {}
+  for i = 1, #flat, 2 do
+    local trunk = cjson.decode(flat[i + 1])
+    trunks[flat[i]] = trunk.user == user and trunk or nil
+  end
+  return trunks
+end
+
 local function registration(user, peer)
   local name = key('registry', user)
   local raw = redis.call('HGET', name, peer) or redis.call('HGET', TRUNKS, peer)

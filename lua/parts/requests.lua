@@ -32,7 +32,8 @@ local function admit(request, ref, about)
     answer(request, about, 404, 'not_found')
     return nil
   end
-  if not candidate and request.user ~= invite.to then
+  local inviter = request.peer == invite.caller and request.user == invite.from
+  if inviter or (not candidate and request.user ~= invite.to) then
     answer(request, about, 403, 'forbidden')
     return nil
   end

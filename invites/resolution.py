@@ -46,8 +46,10 @@ class Resolver:
         event = operation.event
         if outcome.detail == TRUNKS and isinstance(event, (Invite, InviteRequest)):
             version, trunk = await self._choose_trunk(event.to, event.peer.id)
-            chosen = (version, trunk.id if trunk else "")
-            return msgspec.structs.replace(operation, args=(*operation.args[:-2], *chosen))
+            chosen = trunk.id if trunk else ""
+            # The last three arguments of an invite: version of the trunks, trunk, answer of sippo-server.
+            *asked, _, _, answer = operation.args
+            return msgspec.structs.replace(operation, args=(*asked, version, chosen, answer))
         raise ValueError(f"{operation.handler} needs {outcome.detail}, which nobody can look up")
 
     async def _choose_trunk(self, number: str, inviter: str) -> tuple[bytes, _Trunk | None]:

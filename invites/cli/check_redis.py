@@ -1,0 +1,122 @@
+"""The message broker: whether it is up, lets this user work, and keeps what it is given."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import NoPermissionError, RedisError
+
+from invites.cli.finding import Finding
+from invites.cli.permissions import refused
+from invites.cli.session import trouble
+from invites.connections import connect
+from invites.keys import Keys
+from invites.overview import ALIVE_MS, backlog, consumers
+from invites.printable import escape
+from invites.redis_url import address_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from redis.asyncio import Redis
+
+    from invites.config import Config
+    from invites.secret import Secret
+
+_OLDEST_REDIS: Final = (7, 0)
+_OLDEST_VALKEY: Final = (7, 2)
+
+
+async def check_redis(url: Secret, config: Config) -> list[Finding]:
+    """All that is to be said about the server at `url`."""
+    address = address_of(url)
+    findings: list[Finding] = []
+    async with connect(url.reveal(), "check") as client:
+        try:
+            async for finding in _findings(client, config, address):
+                findings.append(finding)  # noqa: PERF401 - what was found before an error is kept
+        except (RedisError, OSError) as error:
+            findings.append(Finding("FAIL", "redis", trouble(address, error)))
+    return findings
+
+
+async def _findings(client: Redis, config: Config, address: str) -> AsyncIterator[Finding]:
+    began = time.perf_counter()
+    await client.ping()
+    took_ms = (time.perf_counter() - began) * 1000
+    yield Finding("ok", "redis", f"{address} answers within {took_ms:.1f} ms.")
+    try:
+        info = await client.info()
+    except NoPermissionError:
+        yield Finding("warn", "version", "Cannot be checked: this user may not ask for INFO.")
+    else:
+        yield _version(info)
+        yield _memory(info)
+        yield _persistence(info)
+    for number in range(config.redis.shards):
+        keys = Keys(config.redis.prefix, number)
+        yield await _permissions(client, keys)
+        try:
+            yield await _workers(client, keys)
+        except NoPermissionError:
+            yield Finding("warn", "workers", "Cannot be checked without the permissions above.")
+
+
+def _version(info: Mapping[str, Any]) -> Finding:
+    is_valkey = "valkey_version" in info
+    name, oldest = ("Valkey", _OLDEST_VALKEY) if is_valkey else ("Redis", _OLDEST_REDIS)
+    version = str(info.get("valkey_version" if is_valkey else "redis_version", "0"))
+    wanted = ".".join(map(str, oldest))
+    parts = tuple(int(part) if part.isdecimal() else 0 for part in version.split(".")[:2])
+    if parts < oldest:
+        return Finding("FAIL", "version", f"{name} {version} is too old: install {name} {wanted} or later.")
+    return Finding("ok", "version", f"{name} {version}.")
+
+
+def _memory(info: Mapping[str, Any]) -> Finding:
+    policy = info.get("maxmemory_policy")
+    if policy != "noeviction":
+        advice = "CONFIG SET maxmemory-policy noeviction, and set it in the server's configuration"
+        return Finding("FAIL", "memory policy", f"{policy}: a full server would delete calls: {advice}.")
+    limit, used = info.get("maxmemory", 0), info.get("used_memory", 0)
+    if limit and used > 0.9 * limit:
+        share = f"{100 * used / limit:.0f} % of maxmemory are in use"
+        return Finding("warn", "memory policy", f"noeviction, but {share}: raise it, or see what fills it.")
+    return Finding("ok", "memory policy", "noeviction.")
+
+
+def _persistence(info: Mapping[str, Any]) -> Finding:
+    if info.get("aof_enabled") == 1:
+        return Finding("ok", "persistence", "Append-only file.")
+    advice = "set `appendonly yes` to keep calls and events over it"
+    return Finding(
+        "warn", "persistence", f"No append-only file: a restart of the server loses the latest: {advice}."
+    )
+
+
+async def _permissions(client: Redis, keys: Keys) -> Finding:
+    forbidden, complaints = await refused(client, keys)
+    if forbidden:
+        names = ", ".join(forbidden)
+        advice = "allow them in the ACL of the worker's user, or run this with the worker's credentials"
+        return Finding("FAIL", "permissions", f"Not allowed: {names}: {advice}.")
+    if complaints:
+        said = escape("; ".join(complaints))
+        return Finding("FAIL", "permissions", f"The server refuses a worker's commands: {said}.")
+    return Finding("ok", "permissions", f"All that a worker does on {keys.base}*.")
+
+
+async def _workers(client: Redis, keys: Keys) -> Finding:
+    """Whether somebody reads the events: a worker that is connected asks for them every 2 s."""
+    known = await consumers(client, keys)
+    waiting = await backlog(client, keys)
+    alive = [one for one in known or () if one.idle_ms <= ALIVE_MS]
+    if alive:
+        return Finding("ok", "workers", f"{len(alive)} connected, {waiting.entries} events not settled yet.")
+    if waiting.entries:
+        advice = "start `invites run`, or read its log"
+        return Finding("FAIL", "workers", f"None is connected, and {waiting.entries} events wait: {advice}.")
+    if known is None:
+        return Finding("warn", "workers", "None has been here yet (no consumer group): start `invites run`.")
+    return Finding("warn", "workers", "None is connected at the moment: start `invites run`.")

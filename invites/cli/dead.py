@@ -1,0 +1,187 @@
+"""`invites dead`: what could not be processed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from invites.cli.options import (
+    AsJson,
+    CommandError,
+    Common,
+    ConfigFile,
+    Format,
+    Level,
+    LogFormat,
+    LogLevel,
+    RedisUrl,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from invites.cli.session import Session
+    from invites.dead_letters import DeadLetter, DeadLetters
+
+app = typer.Typer(
+    help="List, show, retry and drop dead letters: what could not be processed.", no_args_is_help=True
+)
+
+_Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the dead letter, as `dead list` prints it.")]
+_AnyId = Annotated[
+    str | None, typer.Argument(metavar="[ID]", help="Id of the dead letter, as `dead list` prints it.")
+]
+_All = Annotated[bool, typer.Option("--all", help="All that there are now.")]
+
+
+@app.command("list")
+def list_(
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.INFO,
+    log_format: LogFormat = Format.TEXT,
+    as_json: AsJson = False,
+) -> int:
+    """List them all, the oldest first: id, type, and why. With --json, one object a line."""
+    from invites.cli.session import run
+
+    async def show(session: Session) -> int:
+        import msgspec
+
+        from invites.printable import escape
+
+        async for _, letter in _letters(session):
+            if as_json:
+                typer.echo(msgspec.json.encode(letter))
+            else:
+                typer.echo(escape(f"{letter.id}  {letter.type:14}  {letter.error}"))
+        return 0
+
+    return run(Common(config, redis_url, log_level, log_format), show)
+
+
+@app.command()
+def show(
+    letter: _Id,
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.INFO,
+    log_format: LogFormat = Format.TEXT,
+    as_json: AsJson = False,
+) -> int:
+    """Show one with its payload."""
+    from invites.cli.session import run
+
+    chosen = _checked(letter)
+
+    async def print_it(session: Session) -> int:
+        import msgspec
+
+        from invites.printable import escape
+
+        _, found = await _find(session, chosen)
+        if as_json:
+            typer.echo(msgspec.json.encode(found))
+            return 0
+        for name, value in msgspec.to_builtins(found).items():
+            typer.echo(f"{name:10}  {escape(str(value))}")
+        return 0
+
+    return run(Common(config, redis_url, log_level, log_format), print_it)
+
+
+@app.command()
+def retry(
+    letter: _AnyId = None,
+    every: _All = False,
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.INFO,
+    log_format: LogFormat = Format.TEXT,
+) -> int:
+    """Publish one again, or all, as new events at the end of the stream; timers fall due at once."""
+    from invites.cli.session import run
+
+    chosen = _chosen(letter, every)
+
+    async def retry_them(session: Session) -> int:
+        from invites.dead_letters import NotRetriableError
+
+        failed = 0
+        async for letters, found in _select(session, chosen):
+            try:
+                entry = await letters.retry(found.id)
+            except NotRetriableError as error:
+                typer.echo(f"invites: {error}", err=True)
+                failed = 1
+            else:
+                typer.echo(f"{found.id} is gone" if entry is None else f"{found.id} -> {entry}")
+        return failed
+
+    return run(Common(config, redis_url, log_level, log_format), retry_them)
+
+
+@app.command()
+def drop(
+    letter: _AnyId = None,
+    every: _All = False,
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.INFO,
+    log_format: LogFormat = Format.TEXT,
+) -> int:
+    """Delete one for good, or all."""
+    from invites.cli.session import run
+
+    chosen = _chosen(letter, every)
+
+    async def drop_them(session: Session) -> int:
+        async for letters, found in _select(session, chosen):
+            await letters.drop(found.id)
+            typer.echo(f"{found.id} dropped")
+        return 0
+
+    return run(Common(config, redis_url, log_level, log_format), drop_them)
+
+
+def _checked(letter: str) -> str:
+    time, dash, number = letter.partition("-")
+    if not (dash and time.isdecimal() and number.isdecimal()):
+        raise CommandError(f"{letter} is no id of a dead letter: take one from `invites dead list`.", 2)
+    return letter
+
+
+def _chosen(letter: str | None, every: bool) -> str | None:
+    """The id, or None for all."""
+    if (letter is None) != every:
+        raise CommandError("Give the ID of one dead letter, or --all.", 2)
+    return None if letter is None else _checked(letter)
+
+
+async def _letters(session: Session) -> AsyncIterator[tuple[DeadLetters, DeadLetter]]:
+    from invites.dead_letters import DeadLetters
+
+    for keys in session.shards():
+        letters = DeadLetters(session.client, keys)
+        async for letter in letters.all():
+            yield letters, letter
+
+
+async def _find(session: Session, letter: str) -> tuple[DeadLetters, DeadLetter]:
+    from invites.dead_letters import DeadLetters
+
+    for keys in session.shards():
+        letters = DeadLetters(session.client, keys)
+        found = await letters.get(letter)
+        if found is not None:
+            return letters, found
+    raise CommandError(f"There is no dead letter {letter}.")
+
+
+async def _select(session: Session, letter: str | None) -> AsyncIterator[tuple[DeadLetters, DeadLetter]]:
+    if letter is not None:
+        yield await _find(session, letter)
+        return
+    async for found in _letters(session):
+        yield found

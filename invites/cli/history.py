@@ -1,0 +1,104 @@
+"""Which entries of the streams touched an invite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from invites import streams
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from invites.streams import StreamEntry
+    from invites.views import Invite
+
+_BEFORE_MS: Final = 600_000  # a stop may have come before the invite that it ends
+_PRESENCE: Final = frozenset({"registered", "unregistered", "disconnected"})
+_ROOMS: Final = frozenset({"left", "roomClosed"})
+
+
+class Subject(Struct, frozen=True):
+    """The invite in question, as far as it is still known (times in ms since 1970)."""
+
+    inviter: str
+    invite_id: str
+    to: str
+    room: str | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+
+    @classmethod
+    def of(cls, ref: str, invite: Invite | None) -> Subject:
+        """The subject named by `from|inviteId|to`."""
+        inviter, invite_id, to = ref.split("|")
+        if invite is None:
+            return cls(inviter, invite_id, to)
+        return cls(inviter, invite_id, to, invite.room, invite.started_at, invite.ended_at)
+
+    @property
+    def first(self) -> str:
+        """From which entry on the streams are looked through."""
+        return "-" if self.started_at is None else str(max(0, self.started_at - _BEFORE_MS))
+
+
+async def events_of(client: Redis, stream: str, subject: Subject) -> AsyncIterator[StreamEntry]:
+    """The events that name the invite, and those on its people and its room while it was pending."""
+    async for entry in streams.pages(client, stream, subject.first):
+        payload = _object(entry)
+        if payload and (_names(payload, subject) or _concerns(entry, payload, subject)):
+            yield entry
+
+
+async def notifications_of(client: Redis, stream: str, subject: Subject) -> AsyncIterator[StreamEntry]:
+    """The notifications that name the invite."""
+    async for entry in streams.pages(client, stream, subject.first):
+        payload = _object(entry)
+        if (
+            payload.get("inviteId") == subject.invite_id
+            and payload.get("from") in {subject.inviter, None}
+            and payload.get("to") in {subject.to, None}
+        ):
+            yield entry
+
+
+def _object(entry: StreamEntry) -> dict[str, Any]:
+    try:
+        payload = msgspec.json.decode(entry.fields.get(b"payload", b""))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+def _user_of(payload: dict[str, Any], name: str) -> str | None:
+    part = payload.get(name)
+    user = part.get("user") if isinstance(part, dict) else None
+    return user if isinstance(user, str) else None
+
+
+def _names(payload: dict[str, Any], subject: Subject) -> bool:
+    """Whether the event is about this very invite: by id, inviter and callee, as far as it says."""
+    if payload.get("inviteId") != subject.invite_id:
+        return False
+    sender = _user_of(payload, "peer")
+    if "callee" in payload:
+        return payload["callee"] == subject.to and payload.get("from", sender) in {subject.inviter, None}
+    if "from" in payload:
+        return bool(payload["from"] == subject.inviter and payload.get("to", sender) == subject.to)
+    return bool(sender == subject.inviter and payload.get("to") == subject.to)
+
+
+def _concerns(entry: StreamEntry, payload: dict[str, Any], subject: Subject) -> bool:
+    if subject.started_at is None or entry.at < subject.started_at:
+        return False
+    if subject.ended_at is not None and entry.at > subject.ended_at:
+        return False
+    kind = entry.text(b"type")
+    if kind in _PRESENCE:
+        user = _user_of(payload, "registry") or _user_of(payload, "peer")
+        return user in {subject.inviter, subject.to}
+    return kind in _ROOMS and subject.room is not None and payload.get("roomId") == subject.room

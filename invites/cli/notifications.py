@@ -1,0 +1,83 @@
+"""Notifications and events as lines for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from invites.printable import escape
+
+if TYPE_CHECKING:
+    from invites.streams import StreamEntry
+
+_COLOURS: Final = {
+    "invitation": "cyan",
+    "invitationCancel": "yellow",
+    "inviteProgress": "blue",
+    "inviteAccepted": "green",
+    "inviteRejected": "red",
+    "INVITE_COMPLETED": "magenta",
+}
+# What goes without saying, or is too long for a line.
+_LEFT_OUT: Final = frozenset({"inviteId", "from", "to", "context", "fromDetails", "mediatypes", "candidates"})
+
+
+def colour_of(kind: str) -> str | None:
+    """The colour of a type of notification; None for plain."""
+    return _COLOURS.get(kind)
+
+
+def time_of(ms: int) -> str:
+    """The local time of day with ms."""
+    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%H:%M:%S.") + f"{ms % 1000:03d}"
+
+
+def decoded(value: bytes) -> Any:  # noqa: ANN401 - JSON
+    """A field that holds JSON; its text when it does not."""
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return value.decode(errors="replace")
+
+
+def line(entry: StreamEntry) -> str:
+    """One notification: when, what, whose call, the rest of the payload, for which peers."""
+    kind = entry.text(b"type")
+    payload = decoded(entry.fields.get(b"payload", b""))
+    parts = [time_of(entry.at), f"{kind:16}"]
+    if isinstance(payload, dict):
+        if payload.get("inviteId") is not None:
+            parts.append(f"{payload.get('from')} → {payload.get('to')} ({payload['inviteId']})")
+        parts.append(_rest(payload))
+    else:
+        parts.append(str(payload))
+    peers = decoded(entry.fields.get(b"peers", b"[]"))
+    if isinstance(peers, list) and peers:
+        parts.append("to " + ", ".join(map(str, peers)))
+    return escape("  ".join(part for part in parts if part))
+
+
+def _rest(payload: dict[str, Any]) -> str:
+    shown = {
+        name: value for name, value in payload.items() if name not in _LEFT_OUT and value not in (None, False)
+    }
+    if isinstance(payload.get("candidates"), int):
+        shown["candidates"] = payload["candidates"]
+    return " ".join(f"{name}={_plain(value)}" for name, value in shown.items())
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def as_json(entry: StreamEntry) -> str:
+    """One notification as one JSON object: `entry, id, type, peers, users, payload`."""
+    found = {
+        "entry": entry.id,
+        "id": entry.text(b"id"),
+        "type": entry.text(b"type"),
+        **{name: decoded(entry.fields.get(name.encode(), b"null")) for name in ("peers", "users", "payload")},
+    }
+    return escape(msgspec.json.encode(found).decode())

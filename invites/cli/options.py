@@ -1,0 +1,106 @@
+"""What all commands take, and what they make of it."""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from msgspec import Struct
+
+from invites import config, logs
+from invites.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from invites.secret import Secret
+
+
+class Level(StrEnum):
+    """The least important level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Format(StrEnum):
+    """How log records are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Configuration file (config.json).")
+]
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--redis-url",
+        metavar="URL",
+        help="The server; overrides INVITES_REDIS_URL and redis.url. The list of "
+        "processes shows it to others on this machine, so better leave passwords to the other two.",
+    ),
+]
+LogLevel = Annotated[
+    Level,
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        case_sensitive=False,
+        help="Log to stderr from debug, info, warn or error on.",
+    ),
+]
+LogFormat = Annotated[
+    Format,
+    typer.Option(
+        "--log-format", metavar="text|json", case_sensitive=False, help="Lines for people, or JSON objects."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+MISSING_URL: Final = (
+    "redis.url is missing: give --redis-url URL, set INVITES_REDIS_URL, or add it to config.json."
+)
+
+
+class CommandError(Exception):
+    """The command ends with `status` (1: failed, 2: wrong use); the text is one sentence for stderr."""
+
+    def __init__(self, sentence: str, status: int = 1) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Common(Struct, frozen=True):
+    """The options that each command has."""
+
+    config: Path | None
+    redis_url: str | None
+    log_level: Level
+    log_format: Format
+
+    def set_up(self) -> Config:
+        """Start logging and load the configuration. Raises CommandError."""
+        logs.set_up(logs.LEVELS[self.log_level], self.log_format.value)
+        try:
+            return config.load(self.config, redis_url=self.redis_url)
+        except ConfigError as error:
+            raise CommandError(str(error), 2) from None
+
+
+def url_of(loaded: Config) -> Secret:
+    """`redis.url`. Raises CommandError when there is none."""
+    if loaded.redis.url is None:
+        raise CommandError(MISSING_URL, 2)
+    return loaded.redis.url
+
+
+def warn_of_what_is_not_served(loaded: Config) -> None:
+    """Log what the configuration asks for in vain."""
+    for sentence in config.not_served(loaded):
+        logging.getLogger(__name__).warning("%s", sentence)

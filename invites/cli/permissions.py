@@ -1,0 +1,108 @@
+"""Which of the commands that a worker needs this Redis user may give.
+
+They are queued in a transaction that is then discarded: the server checks the permission when a command is
+queued, and what is not executed leaves nothing behind. The same check tells when the server takes no writes
+(memory full, read-only replica, failed snapshot).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from invites.keys import WORKERS_GROUP
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from invites.keys import Keys
+
+# One of each kind that the scripts and the worker give. {key}: an invite, {other}: another key of the shard.
+_NEEDED: Final = """
+XADD {events} * type check
+XADD {notifications} * type check
+XADD {push} * type check
+XADD {relay} * type check
+XADD {dead} * type check
+XREADGROUP GROUP {group} check COUNT 1 STREAMS {events} >
+XACK {events} {group} 0-1
+XAUTOCLAIM {events} {group} check 1000 0 COUNT 1
+XCLAIM {events} {group} check 1000 0-1 JUSTID
+XPENDING {events} {group}
+XGROUP CREATE {events} {group} 0 MKSTREAM
+XGROUP DELCONSUMER {events} {group} check
+XINFO GROUPS {events}
+XINFO CONSUMERS {events} {group}
+XRANGE {events} - + COUNT 1
+XLEN {events}
+XTRIM {events} MINID 0
+HSET {key} state check
+HGET {key} state
+HGETALL {key}
+HVALS {key}
+HDEL {key} state
+SADD {other} check
+SREM {other} check
+SMEMBERS {other}
+ZADD {timers} 0 check
+ZREM {timers} check
+ZSCORE {timers} check
+ZRANGE {timers} 0 0
+ZRANGEBYSCORE {timers} -inf +inf
+ZREMRANGEBYSCORE {timers} -inf -inf
+GET {key}
+MGET {key} {other}
+SET {key} check PX 1
+DEL {key}
+EXISTS {key}
+PEXPIREAT {key} 1
+TYPE {key}
+TIME
+PING
+EVAL return{{}} 1 {key}
+EVALSHA 0000000000000000000000000000000000000000 1 {key}
+""".strip().splitlines()
+
+
+def needed(keys: Keys) -> list[list[str]]:
+    """The commands with the names of a shard's keys."""
+    names = {
+        "events": keys.events,
+        "notifications": keys.notifications,
+        "push": keys.push,
+        "relay": keys.relay,
+        "dead": keys.dead,
+        "timers": keys.timers,
+        "key": keys.invite("check"),
+        "other": keys.pending("check"),
+        "group": WORKERS_GROUP,
+    }
+    return [[word.format_map(names) for word in line.split()] for line in _NEEDED]
+
+
+async def refused(client: Redis, keys: Keys) -> tuple[list[str], list[str]]:
+    """The commands that are not allowed, and what else the server said against one of them, each once."""
+    forbidden: list[str] = []
+    complaints: list[str] = []
+    connection = await client.connection_pool.get_connection()
+    try:
+        for command in (["MULTI"], *needed(keys)):
+            await connection.send_command(*command)
+            try:
+                await connection.read_response()
+            except NoPermissionError:
+                name = f"{command[0]} on {command[1]}" if command[0] == "XADD" else command[0]
+                if name not in forbidden:
+                    forbidden.append(name)
+                if command[0] == "MULTI":
+                    # Without a transaction every command would be carried out.
+                    return forbidden, complaints
+            except ResponseError as error:
+                if str(error) not in complaints:
+                    complaints.append(str(error))
+    finally:
+        # Ends the transaction too: nothing of it has been executed.
+        await connection.disconnect()
+        await client.connection_pool.release(connection)
+    return forbidden, complaints

@@ -1,0 +1,76 @@
+"""`invites publish`: one event into the stream."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from invites.cli.options import (
+    CommandError,
+    Common,
+    ConfigFile,
+    Format,
+    Level,
+    LogFormat,
+    LogLevel,
+    RedisUrl,
+)
+
+if TYPE_CHECKING:
+    from invites.cli.session import Session
+    from invites.protocol import Event
+
+
+def publish(
+    kind: Annotated[
+        str, typer.Argument(metavar="TYPE", help="Type of the event: invite, accept, registered, …")
+    ],
+    payload: Annotated[
+        str, typer.Argument(metavar="JSON", help="Its payload, a JSON object; - reads it from stdin.")
+    ],
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.INFO,
+    log_format: LogFormat = Format.TEXT,
+) -> int:
+    """Put one event into the right shard's stream, and print the id of its entry.
+
+    The event is checked first: what a worker could not process is refused.
+    """
+    from invites.cli.session import run
+    from invites.protocol import BadEvent, decode_event
+
+    raw = sys.stdin.buffer.read() if payload == "-" else payload.encode("utf-8", "surrogateescape")
+    try:
+        event = decode_event(kind, raw)
+    except BadEvent as error:
+        raise CommandError(str(error), 2) from None
+
+    async def put(session: Session) -> int:
+        keys = session.shard_for(routing_key(event))
+        entry = await session.client.xadd(keys.events, {"type": kind, "payload": raw})
+        typer.echo(entry)
+        return 0
+
+    return run(Common(config, redis_url, log_level, log_format), put)
+
+
+def routing_key(event: Event) -> str:
+    """The id whose shard an event belongs to."""
+    from invites import protocol
+
+    match event:
+        case protocol.Invite() | protocol.InviteRequest():
+            return event.to
+        case protocol.Ringing() | protocol.Accept() | protocol.Decline():
+            return event.to or event.peer.user
+        case protocol.StopInvite():
+            return event.callee
+        case protocol.Registered():
+            return event.registry.user
+        case protocol.Joined() | protocol.Left() | protocol.RoomClosed():
+            return event.room_id
+        case protocol.GetInvitations() | protocol.Unregistered() | protocol.Disconnected():
+            return event.peer.user

@@ -1,0 +1,80 @@
+"""One command's time with the server: a client, the keys, and sentences for what can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+
+from invites.cli.options import CommandError, Common, url_of
+from invites.config import Config
+from invites.connections import connect
+from invites.keys import Keys, shard_of
+from invites.printable import escape
+from invites.redis_url import address_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+
+class Session(Struct, frozen=True):
+    """What a command works with."""
+
+    config: Config
+    client: Redis
+    address: str
+
+    def shard(self, number: int) -> Keys:
+        """The keys of a shard."""
+        return Keys(self.config.redis.prefix, number)
+
+    def shard_for(self, routing_key: str) -> Keys:
+        """The keys of the shard that `routing_key` belongs to."""
+        return self.shard(shard_of(routing_key, self.config.redis.shards))
+
+    def shards(self) -> list[Keys]:
+        """The keys of all shards."""
+        return [self.shard(number) for number in range(self.config.redis.shards)]
+
+
+def run(
+    common: Common,
+    command: Callable[[Session], Coroutine[Any, Any, int]],
+    *,
+    block_ms: int = 0,
+) -> int:
+    """Run a command that needs the server and return its exit status, 1 after Ctrl-C.
+
+    Raises CommandError for whatever the operator can mend.
+    """
+    config = common.set_up()
+    url = url_of(config)
+    address = address_of(url)
+
+    async def session() -> int:
+        async with connect(url.reveal(), "cli", block_ms=block_ms) as client:
+            return await command(Session(config, client, address))
+
+    try:
+        return asyncio.run(session())
+    except KeyboardInterrupt:
+        return 1
+    except BrokenPipeError:
+        raise  # of our own output: redis-py makes errors of its own of those of connections
+    except (RedisError, OSError) as error:
+        raise CommandError(trouble(address, error)) from None
+
+
+def trouble(address: str, error: Exception) -> str:
+    """A sentence about an error of the server, with what to do."""
+    said = escape(str(error)) or type(error).__name__
+    if isinstance(error, AuthenticationError):
+        return f"Redis at {address} refuses the credentials ({said}): check user and password in redis.url."
+    if isinstance(error, NoPermissionError):
+        return f"Redis at {address} does not allow it ({said}): extend the ACL of this user."
+    if isinstance(error, ResponseError):
+        return f"Redis at {address} refuses: {said}."
+    return f"Redis at {address} does not answer ({said}): is it running, and is redis.url right?"

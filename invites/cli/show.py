@@ -1,0 +1,112 @@
+"""`invites show`: one invite, and what happened to it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from invites.cli.options import (
+    CommandError,
+    Common,
+    ConfigFile,
+    Format,
+    Level,
+    LogFormat,
+    LogLevel,
+    RedisUrl,
+)
+
+if TYPE_CHECKING:
+    from invites.cli.session import Session
+    from invites.views import Candidate, Invite
+
+_PARTS = 3  # of a ref
+
+
+def show(
+    ref: Annotated[
+        str, typer.Argument(metavar="REF", help="The invite, as 'from|inviteId|to' (quote it for the shell).")
+    ],
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.INFO,
+    log_format: LogFormat = Format.TEXT,
+) -> int:
+    """Show one invite with its candidates, and the events and notifications that touched it.
+
+    Events leave the stream once they are settled, and notifications once all gateways have them: what is
+    shown is what is still there.
+    """
+    from invites.cli.session import run
+
+    parts = ref.split("|")
+    if len(parts) != _PARTS or not all(parts):
+        raise CommandError(
+            f"{ref} is no ref of an invite: write 'from|inviteId|to', quoted for the shell.", 2
+        )
+
+    async def print_it(session: Session) -> int:
+        from invites.cli import history, notifications
+        from invites.printable import escape
+        from invites.views import Views
+
+        keys = session.shard_for(parts[-1])
+        invite = await Views(session.client, keys).invite(ref)
+        subject = history.Subject.of(ref, invite)
+        events = [
+            f"  {notifications.time_of(entry.at)}  {entry.text(b'type'):16}{entry.text(b'payload')}"
+            async for entry in history.events_of(session.client, keys.events, subject)
+        ]
+        told = [
+            "  " + notifications.line(entry)
+            async for entry in history.notifications_of(session.client, keys.notifications, subject)
+        ]
+        if invite is None and not events and not told:
+            raise CommandError(
+                f"There is no invite {ref}: it never came, or has been over for longer than retainAfter."
+            )
+        lines = [f"{ref} is not kept any more."] if invite is None else _lines(ref, invite)
+        for title, found in (("events", events), ("notifications", told)):
+            lines += [f"{title}:", *(found or ["  none is kept any more"])]
+        for line in lines:
+            typer.echo(escape(line))
+        return 0
+
+    return run(Common(config, redis_url, log_level, log_format), print_it)
+
+
+def _lines(ref: str, invite: Invite) -> list[str]:
+    outcome = "" if invite.code is None else f" ({invite.code} {invite.reason})"
+    by = "" if invite.who_accepted is None else f" by {invite.who_accepted}"
+    facts = {
+        "state": f"{invite.state}{outcome}{by}",
+        "kind": "inviteRequest" if invite.invite_request else "invite",
+        "group": invite.group,
+        "room": invite.room,
+        "started": _moment(invite.started_at),
+        "rings until" if invite.ended_at is None else "rang until": _moment(invite.expires_at),
+        "ended": _moment(invite.ended_at),
+        "mediatypes": bytes(invite.mediatypes).decode(errors="replace"),
+        "context": bytes(invite.context).decode(errors="replace"),
+    }
+    lines = [ref, *(f"  {name:12}{value}" for name, value in facts.items() if value not in {None, "null"})]
+    return [*lines, "candidates:", *(map(_candidate, invite.candidates) if invite.candidates else ["  none"])]
+
+
+def _candidate(one: Candidate) -> str:
+    ended = "" if one.end_reason is None else f" {one.end_reason}"
+    device = "" if one.device is None else f"  device {one.device}"
+    return f"  {one.peer}  {one.type} of {one.address}  {one.state}{ended}{device}"
+
+
+def _moment(ms: int | None) -> str | None:
+    try:
+        return (
+            None
+            if ms is None
+            else datetime.fromtimestamp(ms / 1000).astimezone().isoformat(timespec="milliseconds")
+        )
+    except (ValueError, OverflowError, OSError):
+        return str(ms)  # whatever stands there, it is no time

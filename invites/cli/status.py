@@ -1,0 +1,79 @@
+"""`invites status`: how the shards are doing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from invites.cli.options import (
+    AsJson,
+    Common,
+    ConfigFile,
+    Format,
+    Level,
+    LogFormat,
+    LogLevel,
+    RedisUrl,
+)
+
+if TYPE_CHECKING:
+    from invites.cli.session import Session
+    from invites.overview import Overview
+
+
+def status(
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.INFO,
+    log_format: LogFormat = Format.TEXT,
+    as_json: AsJson = False,
+) -> int:
+    """Show shards, backlog, oldest unsettled event, pending invites, timers, workers, dead letters."""
+    from invites.cli.session import run
+
+    async def show(session: Session) -> int:
+        import msgspec
+
+        from invites.overview import overview
+
+        found = [await overview(session.client, keys) for keys in session.shards()]
+        if as_json:
+            typer.echo(msgspec.json.encode({"shards": found}))
+        else:
+            for one in found:
+                typer.echo("\n".join(_lines(one)))
+        return 0
+
+    return run(Common(config, redis_url, log_level, log_format), show)
+
+
+def _lines(shard: Overview) -> list[str]:
+    backlog = shard.backlog
+    waiting = f"{backlog.entries} events ({backlog.unread} unread, {backlog.delivered} delivered)"
+    if backlog.entries:
+        waiting += f", the oldest for {_seconds(backlog.oldest_ms)}"
+    lines = [
+        f"shard {shard.shard}",
+        f"  backlog          {waiting}",
+        f"  pending invites  {shard.pending_invites}",
+        f"  timers           {shard.timers} ({shard.overdue_timers} overdue)",
+        f"  streams          {shard.events} events, {shard.notifications} notifications",
+        f"  dead letters     {shard.dead_letters}"
+        + (" (see: invites dead list)" if shard.dead_letters else ""),
+    ]
+    if shard.consumers is None:
+        return [
+            *lines,
+            "  workers          none yet, nobody has made the consumer group: start `invites run`",
+        ]
+    lines.append(f"  workers          {len(shard.consumers)}")
+    width = max((len(one.name) for one in shard.consumers), default=0)
+    return lines + [
+        f"    {one.name:{width}}  {one.pending} pending, asked {_seconds(one.idle_ms)} ago"
+        for one in shard.consumers
+    ]
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms} ms" if ms < 1_000 else f"{ms / 1_000:.1f} s"  # noqa: PLR2004 - ms in a second

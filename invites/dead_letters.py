@@ -1,0 +1,108 @@
+"""The dead letters of one shard: what could not be processed, kept for an operator to retry or to drop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from redis.exceptions import WatchError
+
+from invites import streams
+from invites.views import whole
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+    from invites.keys import Keys
+    from invites.streams import StreamEntry
+
+_TIMER: Final = (
+    "timer"  # the type of a letter that was no event but a timer; its payload is the timer's member
+)
+_KEPT: Final = (b"type", b"payload", b"traceparent")  # what an event consists of
+
+
+class NotRetriableError(Exception):
+    """The letter cannot be published again; the text is one sentence that says why."""
+
+
+class DeadLetter(Struct, rename="camel", frozen=True):
+    """One dead letter, for people and programs."""
+
+    id: str
+    type: str
+    payload: str
+    error: str
+    entry: str
+    deliveries: int | None
+
+
+def dead_letter(entry: StreamEntry) -> DeadLetter:
+    """The letter that an entry of the stream `dead` is."""
+    return DeadLetter(
+        entry.id,
+        entry.text(b"type"),
+        entry.text(b"payload"),
+        entry.text(b"error"),
+        entry.text(b"entry"),
+        whole(entry.fields.get(b"deliveries")),
+    )
+
+
+class DeadLetters:
+    """Lists, retries and drops. The methods raise what redis-py raises when the server is away."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    async def all(self) -> AsyncIterator[DeadLetter]:
+        """Every letter that there is now, the oldest first; none that comes while they are gone through."""
+        newest = await streams.newest(self._client, self._keys.dead)
+        if newest:
+            async for entry in streams.pages(self._client, self._keys.dead, last=newest[0].id):
+                yield dead_letter(entry)
+
+    async def get(self, letter: str) -> DeadLetter | None:
+        """The letter of this id; None if there is none."""
+        found = await streams.read(self._client, self._keys.dead, letter, letter)
+        return dead_letter(found[0]) if found else None
+
+    async def retry(self, letter: str) -> str | None:
+        """Publish the event again, or set the timer again, and delete the letter, all in one step.
+
+        Returns the id of the new entry, or "now" for a timer; None when the letter is gone: somebody else
+        has retried or dropped it. Raises NotRetriableError.
+        """
+        async with self._client.pipeline(transaction=True) as pipe:
+            while True:
+                await pipe.watch(self._keys.dead)
+                found = await streams.read(self._client, self._keys.dead, letter, letter)
+                if not found:
+                    return None
+                seconds, microseconds = await self._client.time()
+                pipe.multi()
+                self._publish(pipe, found[0], now=seconds * 1000 + microseconds // 1000)
+                pipe.xdel(self._keys.dead, letter)
+                try:
+                    entry, _ = await pipe.execute()
+                except WatchError:
+                    continue  # a letter came or went meanwhile
+                return entry.decode() if isinstance(entry, bytes) else "now"
+
+    def _publish(self, pipe: Pipeline, letter: StreamEntry, now: int) -> None:
+        payload = letter.fields.get(b"payload")
+        if not payload:
+            raise NotRetriableError(f"{letter.id} has no payload that could be published again: drop it.")
+        if letter.text(b"type") == _TIMER:
+            pipe.zadd(self._keys.timers, {payload: now})
+        else:
+            event: dict[Any, Any] = {name: letter.fields[name] for name in _KEPT if name in letter.fields}
+            pipe.xadd(self._keys.events, event)
+
+    async def drop(self, letter: str) -> bool:
+        """Delete the letter for good; False when it was gone already."""
+        return bool(await self._client.xdel(self._keys.dead, letter))

@@ -1,0 +1,117 @@
+"""Logging: one line for each record, as text or as JSON, that nothing a caller sends can break.
+
+Beside the message a record may have `fields` (`extra={"fields": {…}}`), which show up in JSON only.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Final, Literal
+
+from invites import SERVICE
+from invites.printable import escape
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import TextIO
+
+Format = Literal["text", "json"]
+
+LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_NAMES: Final = {
+    logging.DEBUG: "debug",
+    logging.INFO: "info",
+    logging.WARNING: "warn",
+    logging.ERROR: "error",
+    logging.CRITICAL: "error",
+}
+# Libraries that say at "info" and "debug" what only their authors need.
+_TALKATIVE: Final = ("aiohttp", "asyncio", "redis")
+
+
+def set_up(level: int = logging.INFO, kind: Format = "text", stream: TextIO | None = None) -> None:
+    """Send all log records, warnings and uncaught exceptions to `stream` (default: stderr), one line each."""
+    stream = sys.stderr if stream is None else stream
+    if isinstance(stream, io.TextIOWrapper):
+        # With another encoding, what it lacks would come out as \xNN, which JSON does not know.
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines() if kind == "json" else TextLines())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    logging.captureWarnings(capture=True)
+    logging.raiseExceptions = False  # it would print a traceback in the middle of the lines
+    sys.excepthook = _log_uncaught
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    logging.getLogger("invites").critical("Uncaught %s.", kind.__name__, exc_info=(kind, error, traceback))
+
+
+class _Lines(logging.Formatter):
+    """What both formats share: the time in UTC with ms, the level's name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = -1
+        self._until_second = ""
+
+    def _time(self, record: logging.LogRecord) -> str:
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._until_second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._until_second}.{int(record.msecs):03d}Z"
+
+    def _traceback(self, record: logging.LogRecord) -> str:
+        if record.exc_info and record.exc_info[0] is not None:
+            return self.formatException(record.exc_info)
+        return record.exc_text or ""
+
+
+class TextLines(_Lines):
+    """`2025-11-22T20:15:00.123Z [info] message`. A traceback follows on lines that begin with `    | `."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        level = _NAMES.get(record.levelno, "info")
+        line = f"{self._time(record)} [{level}] {escape(record.getMessage())}"
+        traceback = self._traceback(record)
+        return "\n    | ".join([line, *map(escape, traceback.split("\n"))]) if traceback else line
+
+
+class JsonLines(_Lines):
+    """One object a line: `time, level, service, message, logger`, the record's fields, `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        line = {
+            "time": self._time(record),
+            "level": _NAMES.get(record.levelno, "info"),
+            "service": SERVICE,
+            "message": record.getMessage(),
+            "logger": record.name,
+        }
+        line = {**line, **getattr(record, "fields", {}), **line}
+        traceback = self._traceback(record)
+        if traceback:
+            line["exception"] = traceback
+        return escape(json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str))

@@ -1,0 +1,156 @@
+"""The log messages of the contract: the vendor's templates, letter for letter, and what fills them in."""
+
+from __future__ import annotations
+
+import logging
+import re
+from logging import DEBUG, INFO, WARNING
+from typing import TYPE_CHECKING, Final
+
+from invites import protocol
+from invites.printable import escape, stringify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from invites.commit import Fact
+    from invites.protocol import Event
+
+_log = logging.getLogger(__name__)
+
+# Name of the fact -> level and template.
+TEMPLATES: Final = {
+    "invite": (
+        INFO,
+        "invite peerId(${peer.id}), to(${to}), inviteId(${inviteId}), context(${JSON.stringify(context)})",
+    ),
+    "resolving": (DEBUG, "Trying to get candidates for ${to}"),
+    "resolving_group": (DEBUG, "Trying to resolve group ${to}"),
+    "got_candidates": (DEBUG, "got candidates ${candidates}"),
+    "joined": (INFO, "Notifying that user ${userId} joins to the room ${roomId}"),
+    "completed": (DEBUG, "INVITE_COMPLETED will be notified"),
+    "accepted": (
+        INFO,
+        "Notifying that invite ${inviteId} for room ${roomId} was accepted by ${whoAccepted}",
+    ),
+    "left": (INFO, "Notifying user ${userId} leaves ${roomId}"),
+    "cleaning": (INFO, "Cleaning data for room: ${roomIdToClean}"),
+    "accept": (INFO, "accept peerId(${peer.id}), from(${from}), inviteId(${inviteId})"),
+    "decline": (
+        INFO,
+        "decline peerId(${peer.id}), from(${from}), inviteId(${inviteId}), errorCode(${errorCode})",
+    ),
+    "send_cancel": (DEBUG, "send invitation cancel ${invite} to ${candidate}"),
+    "send_invitation": (DEBUG, "send invitation ${invite} to ${candidate}"),
+    "rejecting": (INFO, "will reject pending invitations of ${item} except ${peer}"),
+    "resuming": (INFO, "resuming invite ${type} ${peer} ${message}"),
+    "stop_invite": (INFO, "stopInvite with the inviteId ${inviteId} for the callee ${callee}"),
+    "update_candidates": (DEBUG, "will update invite candidates with registry ${invite} ${registry}"),
+    "peer_disconnected": (INFO, "onPeerDisconnected will remove as candidate from ${invites}"),
+    "no_candidates": (WARNING, "No candidates found for resource: ${to}"),
+    "resource": (DEBUG, "Resource '${to}' is a ${candidatesType} with candidates: ${candidates}"),
+    # What the vendor's service has no words for.
+    "dead_letter": (WARNING, "An event of type ${type} (entry ${entry}) is a dead letter: ${error}"),
+    "timer_failed": (WARNING, "Timer ${timer} is a dead letter: ${error}"),
+}
+
+_OBJECTS: Final = frozenset(
+    {
+        "JSON.stringify(context)",
+        "candidate",
+        "candidates",
+        "invite",
+        "invites",
+        "item",
+        "message",
+        "peer",
+        "registry",
+    }
+)
+_DECLINED: Final = 603  # what a decline without an errorCode means
+_SLOT: Final = re.compile(r"\$\{([^}]+)\}")
+
+
+class _Message:
+    """One template, taken apart once."""
+
+    __slots__ = ("_joints", "_names", "_slots", "level")
+
+    def __init__(self, level: int, template: str) -> None:
+        self.level = level
+        parts = _SLOT.split(template)
+        self._joints = parts[0::2]
+        self._slots = parts[1::2]
+        # Names of the texts among the slots, for logs in JSON; what objects say stands in the message.
+        self._names = [
+            None if slot in _OBJECTS else slot.replace("peer.id", "peerId") for slot in self._slots
+        ]
+
+    def render(self, values: Fact) -> str:
+        text = self._joints[0]
+        for at, slot in enumerate(self._slots):
+            value = values[at] if at < len(values) else None
+            text += _shown(slot, value) + self._joints[at + 1]
+        return text
+
+    def fields(self, values: Fact) -> dict[str, str]:
+        return {name: value for name, value in zip(self._names, values, strict=False) if name is not None}
+
+
+def _shown(slot: str, value: str | None) -> str:
+    if slot not in _OBJECTS:
+        return "undefined" if value is None else escape(value)
+    if not value:
+        return "undefined"
+    # An id may look like JSON ("1.0"), but has no braces: only a context may be any JSON.
+    if slot == "JSON.stringify(context)" or value[0] in "{[":
+        return stringify(value)
+    return escape(value)
+
+
+_MESSAGES: Final = {name: _Message(level, template) for name, (level, template) in TEMPLATES.items()}
+
+
+def verbosity() -> int:
+    """Which facts are worth their work at the present log level: 0 warnings, 1 info too, 2 debug too."""
+    if _log.isEnabledFor(DEBUG):
+        return 2
+    return 1 if _log.isEnabledFor(INFO) else 0
+
+
+def render(fact: Fact) -> str:
+    """The text of a fact. Objects come as JSON; what is absent (or "", for an object) prints as `undefined`.
+
+    Whatever the values hold, the text stays on one line and holds no control characters.
+    """
+    return _MESSAGES[fact[0]].render(fact[1:])
+
+
+def received(event: Event) -> Fact | None:
+    """The fact that an event came in; None for the types that the vendor's service does not speak of."""
+    match event:
+        case protocol.Invite() | protocol.InviteRequest():
+            context = bytes(event.context).decode(errors="replace")
+            return ("invite", event.peer.id, event.to, event.invite_id, context)
+        case protocol.Accept():
+            return ("accept", event.peer.id, event.from_, event.invite_id)
+        case protocol.Decline():
+            code = _DECLINED if event.error_code is None else event.error_code
+            return ("decline", event.peer.id, event.from_, event.invite_id, str(code))
+        case protocol.StopInvite():
+            return ("stop_invite", event.invite_id, event.callee)
+        case _:
+            return None
+
+
+def write(facts: Iterable[Fact]) -> None:
+    """Log facts. Of those whose level is off nothing is rendered."""
+    for fact in facts:
+        message = _MESSAGES.get(fact[0])
+        if message is None:
+            _log.error("A script reports %s, which has no message.", fact[0])
+        elif _log.isEnabledFor(message.level):
+            # The record is made here, because the logger's own way looks for the caller on the stack.
+            text, values = message.render(fact[1:]), fact[1:]
+            extra = {"fields": {"event": fact[0], **message.fields(values)}}
+            _log.handle(_log.makeRecord(_log.name, message.level, "", 0, text, (), None, extra=extra))

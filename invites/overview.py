@@ -1,0 +1,139 @@
+"""How one shard is doing: what waits, since when, and who works on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from redis.exceptions import ResponseError
+
+from invites.keys import WORKERS_GROUP
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from invites.keys import Keys
+
+ALIVE_MS: Final = 10_000
+"""A worker asks for entries every 2 s at least: whoever has not for so long is taken for gone."""
+
+_SCAN_PAGE: Final = 1_000
+
+
+class Backlog(Struct, rename="camel", frozen=True):
+    """The events that are not settled: `unread` ones, and `delivered` ones that a worker has or had.
+
+    `oldest_ms` is the age of the oldest of them, 0 if there is none.
+    """
+
+    entries: int
+    unread: int
+    delivered: int
+    oldest_ms: int
+
+
+class Consumer(Struct, rename="camel", frozen=True):
+    """A worker as its consumer group sees it; `idle_ms` since it last asked for entries."""
+
+    name: str
+    pending: int
+    idle_ms: int
+
+
+class Overview(Struct, rename="camel", frozen=True):
+    """One shard. `consumers` is None as long as no worker has made the consumer group."""
+
+    shard: int
+    backlog: Backlog
+    pending_invites: int
+    timers: int
+    overdue_timers: int
+    events: int
+    notifications: int
+    dead_letters: int
+    consumers: list[Consumer] | None
+
+
+async def overview(client: Redis, keys: Keys) -> Overview:
+    """The present state of a shard. Raises what redis-py raises, but copes with what is not there yet.
+
+    To count the pending invites it goes through all timers, in pages of 1,000.
+    """
+    seconds, microseconds = await client.time()
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.xlen(keys.events)
+        pipe.xlen(keys.notifications)
+        pipe.xlen(keys.dead)
+        pipe.zcount(keys.timers, "-inf", seconds * 1000 + microseconds // 1000)
+        events, notifications, dead, overdue = await pipe.execute()
+    timers = await _timers(client, keys)
+    return Overview(
+        shard=keys.shard,
+        backlog=await backlog(client, keys),
+        pending_invites=timers["ring"],
+        timers=timers.total(),
+        overdue_timers=overdue,
+        events=events,
+        notifications=notifications,
+        dead_letters=dead,
+        consumers=await consumers(client, keys),
+    )
+
+
+async def backlog(client: Redis, keys: Keys) -> Backlog:
+    """The backlog of a shard; without a consumer group, all that is in the stream.
+
+    The server's own `lag` is nil once entries were deleted, and wrong on some versions. It is believed only
+    when an unread entry is really there; in its place stands what the stream holds, which is trimmed to what
+    is not settled.
+    """
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.xinfo_groups(keys.events)
+        pipe.xpending(keys.events, WORKERS_GROUP)
+        pipe.xlen(keys.events)
+        pipe.time()
+        groups, summary, length, time = await pipe.execute(raise_on_error=False)
+    for reply in (groups, summary, length, time):
+        if isinstance(reply, Exception) and not _is_missing(reply):
+            raise reply
+    group = None
+    if not isinstance(summary, Exception):
+        group = next(one for one in groups if one["name"] == WORKERS_GROUP.encode())
+    delivered, oldest, last, lag = 0, None, "-", None
+    if group is not None:
+        delivered, oldest, lag = summary["pending"], summary["min"], group["lag"]
+        last = f"({group['last-delivered-id'].decode()}"
+    following = await client.xrange(keys.events, min=last, count=1)
+    unread = 0
+    if following:
+        unread = lag or max(1, length - delivered)
+        oldest = oldest or following[0][0]
+    now = time[0] * 1000 + time[1] // 1000
+    age = 0 if oldest is None else max(0, now - int(oldest.split(b"-")[0]))
+    return Backlog(unread + delivered, unread, delivered, age)
+
+
+async def consumers(client: Redis, keys: Keys) -> list[Consumer] | None:
+    """The workers of a shard by name; None without a consumer group."""
+    try:
+        found = await client.xinfo_consumers(keys.events, WORKERS_GROUP)
+    except ResponseError as error:
+        if _is_missing(error):
+            return None
+        raise
+    known = [Consumer(one["name"].decode(errors="replace"), one["pending"], one["idle"]) for one in found]
+    return sorted(known, key=lambda one: one.name)
+
+
+def _is_missing(error: Exception) -> bool:
+    """Whether the server says that there is no such stream or group."""
+    return isinstance(error, ResponseError) and str(error).upper().startswith(("NOGROUP", "NO SUCH KEY"))
+
+
+async def _timers(client: Redis, keys: Keys) -> Counter[str]:
+    """How many timers there are of each kind; each pending invite has one of the kind `ring`."""
+    kinds: Counter[str] = Counter()
+    async for member, _ in client.zscan_iter(keys.timers, count=_SCAN_PAGE):
+        kinds[member.partition(b"|")[0].decode(errors="replace")] += 1
+    return kinds

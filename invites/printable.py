@@ -1,0 +1,98 @@
+"""Texts that come from callers, made safe for one line of a log or of a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from decimal import Decimal
+from json.encoder import encode_basestring
+from typing import Any, Final
+
+# What could end a line or steer a terminal (C0, DEL, C1, the line ends of Unicode), and what is no character.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LARGEST_INDEX: Final = 2**32 - 2  # of a JavaScript array
+_INDEX_DIGITS: Final = 10
+_EXACT: Final = 2**53  # up to here a double holds every whole number
+_MOST_DIGITS: Final = 21  # before the point; a larger number is written with an exponent
+_MOST_ZEROS: Final = 6  # behind the point; so is a smaller one
+
+
+def escape(text: str) -> str:
+    r"""The text with control characters, line ends and lone surrogates as `\uXXXX`."""
+    if _UNSAFE.search(text) is None:
+        return text
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def stringify(text: str) -> str:
+    r"""JSON as `JSON.stringify(JSON.parse(text))` prints it, on one line.
+
+    Compact, `\/` and needless `\uXXXX` undone, numbers as in JavaScript (1.0 is 1). Beyond that, DEL, C1 and
+    the line ends of Unicode are escaped. What is not JSON comes back as it is, escaped.
+    """
+    try:
+        return escape(_encode(_DECODER.decode(text)))
+    except (ValueError, RecursionError):
+        return escape(text)
+
+
+def _constant(text: str) -> None:
+    raise ValueError(text)  # NaN and Infinity are Python's, not JSON's
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=float, parse_int=float, parse_constant=_constant)
+
+
+def _encode(value: Any) -> str:  # noqa: ANN401 - decoded JSON
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, dict):
+        return (
+            "{"
+            + ",".join(f"{encode_basestring(name)}:{_encode(value[name])}" for name in _order(value))
+            + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ",".join(map(_encode, value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else _number(value)
+
+
+def _order(names: dict[str, Any]) -> list[str]:
+    """JavaScript lists the names that could be indexes of an array first, by their value."""
+    indexes = [name for name in names if name.isdecimal() and _is_index(name)]
+    if not indexes:
+        return list(names)
+    return sorted(indexes, key=int) + [name for name in names if name not in indexes]
+
+
+def _is_index(name: str) -> bool:
+    return (
+        name.isascii()
+        and len(name) <= _INDEX_DIGITS
+        and str(int(name)) == name
+        and int(name) <= _LARGEST_INDEX
+    )
+
+
+def _number(value: float) -> str:
+    """A number as JavaScript prints it (ECMA-262, Number::toString), or null if it is too large for it."""
+    if value.is_integer() and abs(value) <= _EXACT:
+        return str(int(value))
+    if math.isinf(value):
+        return "null"
+    negative, decimals, power = Decimal(repr(value)).normalize().as_tuple()
+    digits = "".join(map(str, decimals))
+    point = len(digits) + int(power)
+    if len(digits) <= point <= _MOST_DIGITS:
+        text = digits + "0" * (point - len(digits))
+    elif 0 < point <= _MOST_DIGITS:
+        text = f"{digits[:point]}.{digits[point:]}"
+    elif -_MOST_ZEROS < point <= 0:
+        text = f"0.{'0' * -point}{digits}"
+    else:
+        fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+        text = f"{digits[0]}{fraction}e{point - 1:+d}"
+    return f"-{text}" if negative else text

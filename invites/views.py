@@ -1,0 +1,181 @@
+"""What one shard knows about users and invites, read for operators and for the HTTP API.
+
+Whatever stands in Redis, a view can be had: a field that is missing or has the wrong shape is null, a key of
+the wrong type counts as empty.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Raw, Struct, field
+from redis.exceptions import ResponseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+    from invites.keys import Keys
+
+_NULL: Final = Raw(b"null")
+_PAGE: Final = 500  # invites in one round trip
+
+
+class Invitation(Struct, rename="camel", kw_only=True):
+    """An invite, as one of `invitations`. Times are in ms since 1970."""
+
+    invite_id: str | None
+    from_: str | None = field(name="from")
+    to: str | None
+    group: str | None
+    room: str | None
+    state: str | None
+    invite_request: bool | None
+    mediatypes: Raw
+    context: Raw
+    started_at: int | None
+    expires_at: int | None
+
+
+class Candidate(Struct, rename="camel"):
+    """One way of reaching the callee; `peer` is its id among the candidates of the invite."""
+
+    peer: str
+    address: str | None
+    type: str | None
+    state: str | None
+    end_reason: int | None
+    device: str | None
+
+
+class Invite(Invitation, kw_only=True):
+    """One invite with all that is known about it."""
+
+    code: int | None
+    reason: str | None
+    who_accepted: str | None
+    ended_at: int | None
+    candidates: list[Candidate]
+
+
+class Views:
+    """Reads one shard. The methods raise what redis-py raises when the server is away."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    async def pending(self, user: str) -> list[Invitation]:
+        """What rings for the user now, the oldest first."""
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.smembers(self._keys.pending(user))
+            (members,) = await _execute(pipe)
+        refs = sorted(text(ref) or "" for ref in members or ())
+        found: list[Invitation] = []
+        for start in range(0, len(refs), _PAGE):
+            async with self._client.pipeline(transaction=False) as pipe:
+                for ref in refs[start : start + _PAGE]:
+                    pipe.hgetall(self._keys.invite(ref))
+                found += [_invitation(values) for values in await _execute(pipe) if values]
+        ringing = [one for one in found if one.state == "PENDING"]
+        return sorted(ringing, key=lambda one: (one.started_at or 0, one.invite_id or ""))
+
+    async def invite(self, ref: str) -> Invite | None:
+        """The invite `from|inviteId|to`, while it is pending and until `retainAfter` after its end."""
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.hgetall(self._keys.invite(ref))
+            pipe.hgetall(self._keys.candidates(ref))
+            values, candidates = await _execute(pipe)
+        return _invite(values, candidates or {}) if values else None
+
+
+async def _execute(pipe: Pipeline) -> list[Any]:
+    """The replies; None in place of what a key of the wrong type could not give."""
+    replies = await pipe.execute(raise_on_error=False)
+    for at, reply in enumerate(replies):
+        if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
+            replies[at] = None
+        elif isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def text(value: bytes | None) -> str | None:
+    """A value of Redis as text; what is not UTF-8 in it is replaced."""
+    return None if value is None else value.decode(errors="replace")
+
+
+def whole(value: bytes | None) -> int | None:
+    """A value of Redis as a whole number; None if it is none."""
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        return None
+
+
+def _json(value: bytes | None) -> Raw:
+    if value is None:
+        return _NULL
+    try:
+        msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _NULL
+    return Raw(value)
+
+
+def _shared(values: Mapping[bytes, bytes]) -> dict[str, Any]:
+    asks = values.get(b"inviteRequest")
+    return {
+        "invite_id": text(values.get(b"inviteId")),
+        "from_": text(values.get(b"from")),
+        "to": text(values.get(b"to")),
+        "group": text(values.get(b"group")),
+        "room": text(values.get(b"room")),
+        "state": text(values.get(b"state")),
+        "invite_request": None if asks is None else asks == b"1",
+        "mediatypes": _json(values.get(b"mediatypes")),
+        "context": _json(values.get(b"context")),
+        "started_at": whole(values.get(b"createdAt")),
+        "expires_at": whole(values.get(b"expiresAt")),
+    }
+
+
+def _invitation(values: Mapping[bytes, bytes]) -> Invitation:
+    return Invitation(**_shared(values))
+
+
+def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) -> Invite:
+    return Invite(
+        **_shared(values),
+        code=whole(values.get(b"code")),
+        reason=text(values.get(b"reason")),
+        who_accepted=text(values.get(b"whoAccepted")),
+        ended_at=whole(values.get(b"endedAt")),
+        candidates=[_candidate(peer, candidates[peer]) for peer in sorted(candidates)],
+    )
+
+
+def _candidate(peer: bytes, value: bytes) -> Candidate:
+    try:
+        known = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        known = None
+    if not isinstance(known, dict):
+        known = {}
+
+    def said(name: str) -> str | None:
+        found = known.get(name)
+        return found if isinstance(found, str) else None
+
+    reason = known.get("endReason")
+    return Candidate(
+        peer=peer.decode(errors="replace"),
+        address=said("address"),
+        type=said("type"),
+        state=said("state"),
+        end_reason=reason if type(reason) is int else None,
+        device=said("device"),
+    )

@@ -1,0 +1,167 @@
+"""The calls: what devices and callers do, what must come of it, and what has come of it."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+Json = dict[str, Any]
+Event = tuple[str, Json]
+
+USERS: Final = 300
+DEVICES: Final = 3
+_LONG_MS: Final = 100_000  # the server's death must not make a time-out of a call that is accepted
+_SHORT_MS: Final = 1_500
+_PLANS: Final = {"accept": 50, "race": 20, "decline": 15, "stop": 10, "silence": 5}
+_ENDS: Final = {
+    "accept": ("ACCEPTED", 200),
+    "race": ("ACCEPTED", 200),
+    "decline": ("DECLINED", 486),
+    "stop": ("DECLINED_BY_CREATOR", 487),
+    "silence": ("DECLINED_BY_TIMEOUT", 408),
+}
+
+
+@dataclass(slots=True)
+class Call:
+    """One call, as planned and as it went."""
+
+    number: int
+    user: str
+    plan: str
+    published: float
+    rung: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    records: list[Json] = field(default_factory=list)
+    answers: dict[str, list[int]] = field(default_factory=dict)
+
+    def complete(self) -> bool:
+        """Whether all is there that will come. A short call that was taken up too late rings nobody."""
+        return bool(self.records and (self.rung or self.plan == "silence")) and all(self.answers.values())
+
+
+class Calls:
+    """Everybody around the workers."""
+
+    def __init__(self, seed: int) -> None:
+        self.open: dict[int, Call] = {}
+        self.events = 0
+        self.done = 0
+        self.faults: list[str] = []
+        self.slowest_s = 0.0  # from an invite's XADD to its invitation
+        self._random = random.Random(seed)
+        self._next = 0
+        self._seen: set[str] = set()
+        self._over: dict[int, Call] = {}
+
+    def registrations(self) -> list[Event]:
+        """All devices."""
+        return [
+            ("registered", {"registry": {"id": device, "user": f"user-{user}"}})
+            for user in range(USERS)
+            for device in _devices(f"user-{user}")
+        ]
+
+    def begin(self) -> Event:
+        """The invite of a new call."""
+        number, self._next = self._next, self._next + 1
+        plan = self._random.choices(list(_PLANS), list(_PLANS.values()))[0]
+        call = Call(number, f"user-{number % USERS}", plan, time.monotonic())
+        self.open[number] = call
+        expires = _SHORT_MS if plan == "silence" else _LONG_MS
+        return "invite", {**_caller(number), "to": call.user, "room": f"room-{number}", "expires": expires}
+
+    def hear(self, identity: str, kind: str, peers: list[str], payload: Json) -> list[Event]:
+        """A notification has come; what devices and callers do then."""
+        if identity in self._seen:
+            self.faults.append(f"notification {identity} came twice")
+        self._seen.add(identity)
+        if "inviteId" not in payload:
+            return []
+        number = int(payload["inviteId"].removeprefix("call-"))
+        call = self.open.get(number) or self._over[number]
+        reaction: list[Event] = []
+        if kind == "invitation":
+            self.slowest_s = max(self.slowest_s, time.monotonic() - call.published)
+            reaction = [] if call.rung else self._react(call)
+            call.rung += peers
+        elif kind == "invitationCancel":
+            call.cancelled += peers
+        elif kind == "INVITE_COMPLETED":
+            call.records.append(payload)
+        elif kind == "answer":
+            call.answers.setdefault(payload["transaction"], []).append(payload["code"])
+        if number in self.open and call.complete():
+            self._over[number] = self.open.pop(number)
+            self.done += 1
+        return reaction
+
+    def check(self) -> list[str]:
+        """All that is not as it must be, in words; to be asked when nothing is open any more."""
+        faults = list(self.faults)
+        for call in (*self.open.values(), *self._over.values()):
+            faults += [f"call {call.number} ({call.plan}): {fault}" for fault in _faults(call)]
+        return faults
+
+    def _react(self, call: Call) -> list[Event]:
+        devices = _devices(call.user)
+        if call.plan == "silence":
+            return []
+        if call.plan == "stop":
+            stop = {**_caller(call.number), "callee": call.user, "transaction": f"{call.number}-stop"}
+            call.answers[stop["transaction"]] = []
+            return [("stopInvite", stop)]
+        kind, acting = "accept", self._random.sample(devices, 2)
+        if call.plan == "accept":
+            acting = acting[:1]
+        elif call.plan == "decline":
+            kind, acting = "decline", devices
+        return [(kind, self._answer(call, device, kind)) for device in acting]
+
+    def _answer(self, call: Call, device: str, kind: str) -> Json:
+        transaction = f"{call.number}-{device}"
+        call.answers[transaction] = []
+        payload = {
+            "peer": {"id": device, "user": call.user},
+            "from": _caller(call.number)["peer"]["user"],
+            "inviteId": f"call-{call.number}",
+            "transaction": transaction,
+        }
+        return payload | ({"errorCode": 486} if kind == "decline" else {})
+
+
+def encode(event: Event) -> dict[str, str]:
+    """The fields of the entry."""
+    return {"type": event[0], "payload": json.dumps(event[1])}
+
+
+def _devices(user: str) -> list[str]:
+    return [f"{user}-{device}" for device in range(DEVICES)]
+
+
+def _caller(number: int) -> Json:
+    return {
+        "peer": {"id": f"caller-{number}-0", "user": f"caller-{number}"},
+        "inviteId": f"call-{number}",
+    }
+
+
+def _faults(call: Call) -> list[str]:
+    ends = [(record["state"], record["error"]) for record in call.records]
+    codes = sorted(code for answers in call.answers.values() for code in answers)
+    wanted_codes = {"race": [200, 410], "silence": []}.get(call.plan, [200] * len(call.answers))
+    rung = [] if call.plan == "silence" and not call.rung else _devices(call.user)
+    # Of those that were rung, one has accepted or all have declined; all others must have been told to stop.
+    stopped = {"decline": 0, "stop": len(rung), "silence": len(rung)}.get(call.plan, len(rung) - 1)
+    found = {
+        "rung": (Counter(call.rung), Counter(rung)),
+        "record": (ends, [_ENDS[call.plan]]),
+        "answers": (codes, wanted_codes),
+        "stopped ringing": (len(call.cancelled), stopped),
+        "stopped twice": (len(call.cancelled) - len(set(call.cancelled)), 0),
+    }
+    return [f"{what} is {is_}, not {wanted}" for what, (is_, wanted) in found.items() if is_ != wanted]

@@ -1,0 +1,75 @@
+"""Worker processes, and what happens to them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+from workers.processes import start_worker
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from invites.guarded import GuardedProcess
+
+CLAIM_AFTER_MS: Final = 1_000
+_FROZEN_S: Final = (
+    2.0  # longer than the hand-over time: others have claimed what a frozen worker goes on with
+)
+
+
+class Fleet:
+    """So many workers; whoever goes is replaced at once."""
+
+    def __init__(self, url: str, count: int, seed: int) -> None:
+        self.harm: dict[str, int] = {"kill": 0, "freeze": 0, "stop": 0}
+        self._url = url
+        self._count = count
+        self._random = random.Random(seed)
+        self._workers: list[GuardedProcess] = []
+        self._frozen: list[tuple[float, GuardedProcess]] = []
+
+    def harm_one(self) -> str:
+        """Kill, freeze or stop a worker; says which."""
+        kind = self._random.choice(["kill", "kill", "freeze", "stop"])
+        victim = self._workers.pop(self._random.randrange(len(self._workers)))
+        self.harm[kind] += 1
+        if kind == "kill":
+            victim.stop()
+        elif kind == "freeze":
+            os.kill(victim.pid, signal.SIGSTOP)
+            self._frozen.append((time.monotonic() + _FROZEN_S, victim))
+        else:
+            os.kill(victim.pid, signal.SIGTERM)
+            self._frozen.append((0.0, victim))
+        self._workers.append(self._start())
+        return kind
+
+    def thaw(self, *, all_: bool = False) -> None:
+        """Let go on who has been frozen for long enough, and then end in order."""
+        now = time.monotonic()
+        for until, worker in self._frozen[:]:
+            if all_ or until <= now:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGCONT)
+                if until + _FROZEN_S <= now or all_:
+                    self._frozen.remove((until, worker))
+                    worker.terminate()
+
+    def __enter__(self) -> Self:
+        self._workers = [self._start() for _ in range(self._count)]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.thaw(all_=True)
+        for worker in self._workers:
+            worker.stop()
+
+    def _start(self) -> GuardedProcess:
+        return start_worker(self._url, {"invites": {"claimAfter": CLAIM_AFTER_MS}})

@@ -1,0 +1,72 @@
+"""A short run of the chaos, and that it would see what it looks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.chaos.calls import DEVICES, Calls
+from tests.chaos.driver import play
+
+
+@pytest.mark.chaos
+@pytest.mark.slow
+async def test_every_event_has_its_effect_once_while_workers_and_server_die() -> None:
+    said: list[str] = []
+    result = await play(seconds=8.0, workers=2, server_every_s=4.0, seed=7, tell=said.append)
+    assert result.faults == [], result.words()
+    assert result.calls > 500, result.words()
+    assert sum(result.harm.values()) >= 4, result.words()
+
+
+def played(plan: str) -> tuple[Calls, dict[str, Any]]:
+    """One call of a plan that has begun to ring, and the ids in its payloads."""
+    calls = Calls(seed=1)
+    while True:
+        _, invite = calls.begin()
+        number = int(invite["inviteId"].removeprefix("call-"))
+        if calls.open[number].plan == plan:
+            break
+        del calls.open[number]
+    ids = {"inviteId": invite["inviteId"]}
+    calls.hear("first", "invitation", [f"{invite['to']}-{device}" for device in range(DEVICES)], ids)
+    return calls, ids
+
+
+def test_a_call_without_end_is_seen() -> None:
+    calls, _ = played("silence")
+    assert "record is [], not [('DECLINED_BY_TIMEOUT', 408)]" in " ".join(calls.check())
+
+
+def test_a_call_that_went_as_it_should_has_no_faults() -> None:
+    calls, ids = played("silence")
+    rung = [f"user-{int(ids['inviteId'][5:])}-{device}" for device in range(DEVICES)]
+    calls.hear("second", "invitationCancel", rung, ids)
+    calls.hear("third", "INVITE_COMPLETED", [], {**ids, "state": "DECLINED_BY_TIMEOUT", "error": 408})
+    assert calls.check() == []
+
+
+@pytest.mark.parametrize(
+    ("identity", "fault"),
+    [("third", "notification third came twice"), ("fourth", "408), ('DECLINED_BY_TIMEOUT', 408)]")],
+)
+def test_an_effect_that_comes_twice_is_seen(identity: str, fault: str) -> None:
+    calls, ids = played("silence")
+    record = {**ids, "state": "DECLINED_BY_TIMEOUT", "error": 408}
+    calls.hear("third", "INVITE_COMPLETED", [], record)
+    calls.hear(identity, "INVITE_COMPLETED", [], record)
+    assert fault in " ".join(calls.check())
+
+
+def test_a_device_that_goes_on_ringing_is_seen() -> None:
+    calls, ids = played("silence")
+    calls.hear("second", "invitationCancel", ["one"], ids)
+    assert f"stopped ringing is 1, not {DEVICES}" in " ".join(calls.check())
+
+
+def test_two_winners_are_seen() -> None:
+    calls, ids = played("race")
+    for transaction in calls.open[int(ids["inviteId"][5:])].answers:
+        calls.hear(transaction, "answer", [], {**ids, "transaction": transaction, "code": 200})
+    assert "answers is [200, 200], not [200, 410]" in " ".join(calls.check())

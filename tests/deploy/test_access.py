@@ -1,0 +1,211 @@
+"""What each user of the server in deploy/ may do, and that it may do nothing else: on real servers."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.deploy.installation import DEPLOY, SERVERS, USERS, Installation, start_server
+
+EVENTS, NOTIFICATIONS, DEAD = (f"invites:{{0}}:{stream}" for stream in ("events", "notifications", "dead"))
+INVITE = "invites:{0}:invite:alice|i1|bob"
+
+
+@pytest.fixture
+def admin(installation: Installation) -> Iterator[redis.Redis]:
+    """An administrator of the server, which holds an event, a notification, a dead letter and an invite."""
+    with redis.Redis.from_url(installation.admin_url, decode_responses=True) as client:
+        client.flushall()
+        client.execute_command("ACL LOG RESET")
+        for stream, group in ((EVENTS, "workers"), (NOTIFICATIONS, "gateway-1")):
+            client.xgroup_create(stream, group, id="0", mkstream=True)
+        for stream in (EVENTS, NOTIFICATIONS, DEAD):
+            client.xadd(stream, {"type": "joined", "payload": "{}"}, id="1-0")
+        client.hset(INVITE, "state", "PENDING")
+        client.set("someone-elses", "1")
+        yield client
+
+
+ALLOWED = {
+    "publisher": [f"XADD {EVENTS} * type joined payload {{}}", "PING", "CLIENT SETNAME sippo"],
+    "gateway": [
+        f"XADD {EVENTS} * type joined payload {{}}",
+        f"XGROUP CREATE {NOTIFICATIONS} gateway-2 0 MKSTREAM",
+        f"XGROUP DESTROY {NOTIFICATIONS} gateway-2",
+        f"XGROUP DELCONSUMER {NOTIFICATIONS} gateway-1 gone",
+        f"XREADGROUP GROUP gateway-1 me COUNT 10 STREAMS {NOTIFICATIONS} >",
+        f"XAUTOCLAIM {NOTIFICATIONS} gateway-1 me 3000 0",
+        f"XCLAIM {NOTIFICATIONS} gateway-1 me 0 1-0",
+        f"XPENDING {NOTIFICATIONS} gateway-1",
+        f"XACK {NOTIFICATIONS} gateway-1 1-0",
+        f"XREAD COUNT 10 STREAMS {NOTIFICATIONS} 0",
+        f"XINFO GROUPS {NOTIFICATIONS}",
+    ],
+    "operator": [
+        f"HGETALL {INVITE}",
+        "GET invites:{0}:grace:p1",
+        "SMEMBERS invites:{0}:pending:bob",
+        "ZRANGE invites:{0}:timers 0 -1 WITHSCORES",
+        "SCAN 0 MATCH invites:{0}:invite:*",
+        f"PTTL {INVITE}",
+        f"TYPE {INVITE}",
+        f"XRANGE {EVENTS} - + COUNT 10",
+        f"XREVRANGE {DEAD} + - COUNT 10",
+        f"XREAD COUNT 10 STREAMS {NOTIFICATIONS} 0",
+        f"XINFO STREAM {EVENTS}",
+        f"XINFO GROUPS {EVENTS}",
+        f"XINFO CONSUMERS {EVENTS} workers",
+        f"XPENDING {EVENTS} workers",
+        f"MEMORY USAGE {INVITE}",
+        "INFO",
+        "TIME",
+        f"XADD {EVENTS} * type joined payload {{}}",
+        f"XDEL {DEAD} 1-0",
+        "ZADD invites:{0}:timers 1 ring|alice|i1|bob",
+    ],
+    "worker": [
+        f"XGROUP CREATE {EVENTS} other 0 MKSTREAM",
+        f"XREADGROUP GROUP workers me COUNT 10 STREAMS {EVENTS} >",
+        f"XAUTOCLAIM {EVENTS} workers me 3000 0 COUNT 100",
+        f"XCLAIM {EVENTS} workers me 0 1-0 IDLE 3000 JUSTID",
+        f"XPENDING {EVENTS} workers - + 10",
+        f"XINFO GROUPS {EVENTS}",
+        f"XINFO CONSUMERS {EVENTS} workers",
+        f"XTRIM {EVENTS} MINID 1-0",
+        f"XLEN {DEAD}",
+        f"HGETALL {INVITE}",
+        "ZRANGE invites:{0}:timers 0 0 WITHSCORES",
+        "INFO memory",
+        "TIME",
+        "CLIENT UNBLOCK 1",
+        f'EVAL \'return redis.call("HGET", KEYS[1], "state")\' 1 {INVITE}',
+        "SCRIPT EXISTS 0000000000000000000000000000000000000000",
+    ],
+}
+
+FORBIDDEN = {
+    "publisher": [
+        f"XRANGE {EVENTS} - +",
+        f"XREAD STREAMS {EVENTS} 0",
+        f"XLEN {EVENTS}",
+        f"XDEL {EVENTS} 1-0",
+        f"XTRIM {EVENTS} MAXLEN 0",
+        f"XACK {EVENTS} workers 1-0",
+        f"XGROUP DESTROY {EVENTS} workers",
+        f"XADD {NOTIFICATIONS} * type invitation payload {{}}",
+        f"XADD {DEAD} * type joined payload {{}}",
+        f"HGETALL {INVITE}",
+        f"DEL {INVITE}",
+        "EVAL 'return 1' 0",
+        "INFO",
+    ],
+    "gateway": [
+        f"XADD {NOTIFICATIONS} * type invitation payload {{}}",
+        f"XDEL {NOTIFICATIONS} 1-0",
+        f"XTRIM {NOTIFICATIONS} MAXLEN 0",
+        f"DEL {NOTIFICATIONS}",
+        f"XREADGROUP GROUP workers me STREAMS {EVENTS} >",
+        f"XACK {EVENTS} workers 1-0",
+        f"XGROUP CREATE {EVENTS} mine 0",
+        f"XGROUP DESTROY {EVENTS} workers",
+        f"XRANGE {EVENTS} - +",
+        f"XRANGE {DEAD} - +",
+        f"HGETALL {INVITE}",
+        "SMEMBERS invites:{0}:pending:bob",
+        "EVAL 'return 1' 0",
+    ],
+    "operator": [
+        f"HSET {INVITE} state ACCEPTED",
+        f"DEL {INVITE}",
+        "ZREM invites:{0}:timers member",
+        f"XADD {NOTIFICATIONS} * type invitation payload {{}}",
+        f"XADD {DEAD} * type joined payload {{}}",
+        f"XDEL {EVENTS} 1-0",
+        f"XTRIM {EVENTS} MAXLEN 0",
+        f"XACK {EVENTS} workers 1-0",
+        f"XREADGROUP GROUP workers me STREAMS {EVENTS} >",
+        f"XGROUP DESTROY {EVENTS} workers",
+        "KEYS *",
+    ],
+    "worker": ["SCAN 0", "RANDOMKEY", "SCRIPT FLUSH", "PUBLISH channel message"],
+}
+
+# Nobody of them may do these.
+NEVER = [
+    "FLUSHALL",
+    "FLUSHDB",
+    "CONFIG GET *",
+    "CONFIG SET maxmemory 1",
+    "ACL LIST",
+    "ACL SETUSER publisher +@all",
+    "CLIENT LIST",
+    "CLIENT KILL ID 1",
+    "SHUTDOWN",
+    "REPLICAOF NO ONE",
+    "GET someone-elses",
+    "SET someone-elses 2",
+    "XADD other:{0}:events * type joined payload {}",
+]
+
+
+def connect(installation: Installation, user: str) -> redis.Redis:
+    client = redis.Redis.from_url(installation.url(user))
+    client.response_callbacks.clear()  # the commands here come as text, the answers stay as they are
+    return client
+
+
+def is_permitted(client: redis.Redis, command: str) -> bool:
+    """Send the command for real: whether the server let it through, whatever it then answered."""
+    try:
+        client.execute_command(*shlex.split(command))
+    except redis.exceptions.NoPermissionError:
+        return False
+    except redis.exceptions.ResponseError as error:
+        return not str(error).startswith("NOPERM") and "No permission" not in str(error)
+    return True
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.usefixtures("admin")
+def test_each_user_may_do_its_work(installation: Installation, user: str) -> None:
+    with connect(installation, user) as client:
+        assert [command for command in ALLOWED[user] if not is_permitted(client, command)] == []
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_each_user_may_do_nothing_else(installation: Installation, admin: redis.Redis, user: str) -> None:
+    with connect(installation, user) as client:
+        assert [command for command in FORBIDDEN[user] + NEVER if is_permitted(client, command)] == []
+    assert admin.get("someone-elses") == "1"
+
+
+def test_nobody_gets_in_without_a_name(installation: Installation) -> None:
+    nameless = installation.admin_url.replace("admin:admin@", "")
+    for url in (
+        nameless,
+        nameless.replace("//", "//default:@"),
+        nameless.replace("//", "//publisher:guess@"),
+    ):
+        with redis.Redis.from_url(url) as client, pytest.raises(redis.exceptions.AuthenticationError):
+            client.ping()
+
+
+def test_server_keeps_calls(admin: redis.Redis) -> None:
+    """Memory is never won by deleting state, and what was answered survives the end of the server."""
+    wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"}
+    assert {name: admin.config_get(name)[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("binary", SERVERS)
+def test_server_refuses_users_without_passwords(
+    binary: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    """The template's placeholders are no passwords, so nobody can put it to use unchanged."""
+    template = DEPLOY / "users.acl.template"
+    with start_server(binary, unused_tcp_port_factory(), template, tmp_path) as server:
+        assert server.wait(10_000) == 1
+        assert "password hash must be exactly 64 characters" in server.output()

@@ -1,0 +1,168 @@
+"""A call on the server of deploy/, where each part of the service has its own user: nothing is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from invites import config
+from invites.dead_letters import DeadLetters
+from invites.keys import Keys
+from invites.overview import overview
+from invites.views import Views
+from tests.deploy.installation import DEPLOY, ROOT, Installation
+from tests.waiting import wait_until
+from workers.service import Service
+
+KEYS = Keys()
+ALICE = {"id": "p-alice", "user": "alice"}
+PHONE = {"id": "p-phone", "user": "bob"}
+DESK = {"id": "p-desk", "user": "bob"}
+
+
+@pytest.fixture
+async def admin(installation: Installation) -> AsyncIterator[Redis]:
+    """An administrator of an empty server whose log of refused commands is empty too."""
+    async with Redis.from_url(installation.admin_url) as client:
+        await client.flushall()
+        await client.script_flush()
+        await client.acl_log_reset()
+        yield client
+
+
+@asynccontextmanager
+async def working(url: str) -> AsyncIterator[Service]:
+    service = Service(config.load(DEPLOY / "config.json", redis_url=url, environ={}), url)
+    try:
+        await service.start()
+        yield service
+        await service.drain()
+    finally:
+        await service.stop()
+
+
+class Gateway:
+    """Publishes what devices say, and reads what they are to hear, with a group of its own."""
+
+    def __init__(self, client: Redis) -> None:
+        self.client = client
+        self.heard: list[tuple[str, Any]] = []
+
+    async def publish(self, kind: str, payload: dict[str, Any]) -> None:
+        await self.client.xadd(KEYS.events, {"type": kind, "payload": json.dumps(payload)})
+
+    async def hears(self, kind: str) -> Any:
+        """Read on until a notification of this type comes; returns its payload."""
+
+        async def came() -> bool:
+            reply: Any = await self.client.xreadgroup("gateway-1", "me", {KEYS.notifications: ">"}, block=50)
+            for _, entries in reply:
+                for entry, fields in entries:
+                    self.heard.append((fields[b"type"].decode(), json.loads(fields[b"payload"])))
+                    await self.client.xack(KEYS.notifications, "gateway-1", entry)
+            return any(heard == kind for heard, _ in self.heard)
+
+        await wait_until(came, f"the gateway hears {kind}")
+        at = next(at for at, (heard, _) in enumerate(self.heard) if heard == kind)
+        return self.heard.pop(at)[1]
+
+
+async def test_no_part_of_a_call_is_refused(installation: Installation, admin: Redis) -> None:
+    """Were a command refused to anybody, the server's log would name it."""
+    async with (
+        working(installation.url("worker")) as service,
+        Redis.from_url(installation.url("gateway")) as client,
+        Redis.from_url(installation.url("operator")) as operator,
+    ):
+        gateway = Gateway(client)
+        await client.xgroup_create(KEYS.notifications, "gateway-1", id="0", mkstream=True)
+        for device in (PHONE, DESK):
+            registry = {**device, "device": device["id"], "expires": 60_000}
+            await gateway.publish("registered", {"registry": registry})
+        for user in ("alice", "bob"):
+            await gateway.publish("joined", {"userId": user, "roomId": "r1"})
+        assert (await gateway.hears("userJoined"))["userId"] == "bob"
+
+        await gateway.publish("invite", {"peer": ALICE, "to": "bob", "inviteId": "i1", "room": "r1"})
+        assert (await gateway.hears("invitation"))["inviteId"] == "i1"
+        assert await Views(operator, KEYS).invite("alice|i1|bob") is not None
+        await gateway.publish("ringing", {"peer": PHONE, "from": "alice", "inviteId": "i1"})
+        await gateway.publish("getInvitations", {"peer": DESK, "transaction": "t1"})
+        assert (await gateway.hears("answer"))["transaction"] == "t1"
+        await gateway.publish("accept", {"peer": PHONE, "from": "alice", "inviteId": "i1"})
+        assert (await gateway.hears("invitationCancel"))["reason"] == "accepted_elsewhere"
+
+        await gateway.publish("inviteRequest", {"peer": ALICE, "to": "bob", "inviteId": "i2", "expires": 50})
+        while (await gateway.hears("INVITE_COMPLETED"))["inviteId"] != "i2":
+            pass
+        await gateway.publish("invite", {"peer": ALICE, "to": "bob", "inviteId": "i3", "room": "r1"})
+        await gateway.publish("decline", {"peer": DESK, "from": "alice", "inviteId": "i3", "errorCode": 486})
+        await gateway.publish("disconnected", {"peer": PHONE})
+        await gateway.publish("stopInvite", {"peer": ALICE, "callee": "bob", "inviteId": "i3"})
+        await gateway.publish("left", {"userId": "alice", "roomId": "r1"})
+        await gateway.publish("roomClosed", {"roomId": "r1"})
+        assert (await gateway.hears("roomCleaned"))["roomId"] == "r1"
+
+        trunk = {"id": "p-trunk", "user": "trunk", "type": "PSTN", "trunk": True, "match": "[+]34[0-9]+"}
+        await gateway.publish("registered", {"registry": trunk})
+        await gateway.publish("invite", {"peer": ALICE, "to": "+34600", "inviteId": "i4", "room": "r2"})
+        while (await gateway.hears("invitation"))["inviteId"] != "i4":
+            pass
+
+        await gateway.publish("nonsense", {})
+        letters = DeadLetters(operator, KEYS)
+        await wait_until(lambda: _has_letters(letters), "the dead letter is there")
+        (letter,) = [letter async for letter in letters.all()]
+        assert await letters.retry(letter.id)
+        await wait_until(lambda: _has_letters(letters), "the dead letter is back")
+        (letter,) = [letter async for letter in letters.all()]
+        assert await letters.drop(letter.id)
+        assert (await overview(operator, KEYS)).dead_letters == 0
+        assert service.readiness.state() == (True, "")
+
+    refused = [(entry["username"], entry["object"]) for entry in await admin.acl_log()]
+    assert refused == []
+
+
+async def _has_letters(letters: DeadLetters) -> bool:
+    return bool([letter async for letter in letters.all()])
+
+
+def run_command(url: str, *arguments: str) -> str:
+    """Run `invites …` with the example configuration; returns what it prints."""
+    options = ("--config", str(DEPLOY / "config.json"), "--redis-url", url)
+    command = [sys.executable, "-m", "workers", *arguments, *options]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+async def test_operator_needs_no_other_user(installation: Installation, admin: Redis) -> None:
+    url = installation.url("operator")
+    async with working(installation.url("worker")):
+        invite = {"peer": ALICE, "to": "bob", "inviteId": "i1", "room": "r1"}
+        entry = await asyncio.to_thread(run_command, url, "publish", "invite", json.dumps(invite))
+        assert entry.strip()
+
+        async def known() -> bool:
+            return await Views(admin, KEYS).invite("alice|i1|bob") is not None
+
+        await wait_until(known, "the invite is there")
+        assert "404" in await asyncio.to_thread(run_command, url, "show", "alice|i1|bob")
+        assert "pending invites" in (await asyncio.to_thread(run_command, url, "status")).lower()
+        await admin.xadd(KEYS.events, {"type": "nonsense", "payload": "{}"})
+        await wait_until(lambda: _has_letters(DeadLetters(admin, KEYS)), "the dead letter is there")
+        assert "nonsense" in await asyncio.to_thread(run_command, url, "dead", "list")
+        # `check` is about the worker's permissions, so it takes the worker's credentials.
+        checked = await asyncio.to_thread(run_command, installation.url("worker"), "check")
+        assert "FAIL" not in checked
+        assert "All that a worker does" in checked
+    assert await admin.acl_log() == []

@@ -1,0 +1,178 @@
+"""`invites bench throughput` on a tiny load: what it counts, what it refuses to call a result."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+import redis
+
+from invites.commit import Settings
+from invites.guarded import GuardedProcess
+from tests.commands import Commands
+from workers.bench import fleet, throughput
+from workers.bench.arena import BenchError, open_arena
+from workers.bench.ceiling import Ceiling
+from workers.bench.fleet import cpu_s, parse_ps_time
+from workers.bench.load import Load
+from workers.bench.throughput import Plan, Round, WorkerRun, measure, summarize
+
+_KEYS = [
+    "calls",
+    "devices",
+    "workers",
+    "shards",
+    "seconds",
+    "calls_per_s",
+    "events_per_s",
+    "worker_cpu_s",
+    "ceiling_calls_per_s",
+    "ceiling_ratio",
+]
+_TINY = ("bench", "throughput", "--calls", "60", "--rounds", "1")
+
+
+def _plan(load: Load, **options: object) -> Plan:
+    return msgspec.structs.replace(Plan(load, 1, None, {}, Settings()), **options)
+
+
+def _start(monkeypatch: pytest.MonkeyPatch, worker: str) -> None:
+    def start(_url: str, _configuration: Mapping[str, object]) -> GuardedProcess:
+        return GuardedProcess([sys.executable, "-c", worker])
+
+    monkeypatch.setattr(fleet, "start_worker", start)
+
+
+def test_prints_one_json_object(commands: Commands) -> None:
+    ended = commands.run(*_TINY, "--workers", "2", "--devices", "4", "--json")
+    assert ended.status == 0, ended.err
+    result = json.loads(ended.out)
+    assert list(result) == _KEYS
+    assert [result[name] for name in _KEYS[:4]] == [60, 4, 2, 1]
+    assert result["calls_per_s"] > 0
+    assert result["ceiling_calls_per_s"] > 0
+    assert ended.err.startswith("round 1: ")
+
+
+def test_prints_a_table_for_people(commands: Commands) -> None:
+    ended = commands.run(*_TINY)
+    assert ended.status == 0, ended.err
+    assert "workers / bare server" in ended.out
+
+
+def test_measures_another_server_and_deletes_its_keys(commands: Commands, database: redis.Redis) -> None:
+    database.set("theirs", "1")
+    ended = commands.on_server(*_TINY, "--json")
+    assert ended.status == 0, ended.err
+    assert database.keys() == [b"theirs"]
+
+
+def test_measures_the_configuration_that_it_is_given(commands: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"invites": {"onlyOneDeviceWithInvitations": true, "retainAfter": 1000}}')
+    ended = commands.run(*_TINY, "--config", str(file), "--json")
+    assert ended.status == 0, ended.err
+
+
+def test_says_that_a_server_is_away(commands: Commands) -> None:
+    ended = commands.run(*_TINY, "--redis-url", "redis://127.0.0.1:1")
+    assert ended.status == 1
+    assert ended.err.startswith("invites: The server cannot be reached: ")
+
+
+def test_an_incomplete_call_is_no_result() -> None:
+    load = Load(calls=3, devices=3, workers=1)
+    with open_arena(None) as arena:
+        ceiling = Ceiling(arena, Settings())
+        arena.make_groups()
+        ceiling.register(load)
+        arena.publish(list(load.backlog())[:-1])
+        ceiling.measure(batch=2)
+        with pytest.raises(
+            BenchError, match=r"3 calls should have ended as ACCEPTED 200.*say: 2 ACCEPTED 200"
+        ):
+            throughput._verify(arena, load)
+
+
+def test_calls_that_end_otherwise_are_no_result() -> None:
+    load = Load(calls=3, devices=3, workers=1)
+    with open_arena(None) as arena:
+        ceiling = Ceiling(arena, Settings())
+        arena.make_groups()  # and nobody is registered
+        arena.publish(load.backlog())
+        ceiling.measure(batch=2)
+        with pytest.raises(BenchError, match="say: 3 DECLINED 404"):
+            throughput._verify(arena, load)
+
+
+def test_a_commit_that_fails_is_no_result() -> None:
+    load = Load(calls=3, devices=3, workers=1)
+    with open_arena(None) as arena:
+        ceiling = Ceiling(arena, Settings())
+        arena.make_groups()
+        ceiling.register(load)
+        arena.command("SET", arena.keys.pending("callee-0"), "not a set")
+        arena.publish(load.backlog())
+        with pytest.raises(BenchError, match=r"1 events failed on the bare server.*holds a string"):
+            ceiling.measure(batch=2)
+
+
+def test_a_worker_that_ends_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    _start(monkeypatch, "raise SystemExit('no, thank you')")
+    with pytest.raises(BenchError, match="A worker ended with status 1: no, thank you"):
+        measure(_plan(Load(calls=3, devices=3, workers=1)), lambda *_: None)
+
+
+def test_workers_that_do_nothing_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    _start(monkeypatch, "import signal; signal.pause()")
+    monkeypatch.setattr(throughput, "_STUCK_S", 0.1)
+    with pytest.raises(BenchError, match="The workers committed nothing"):
+        measure(_plan(Load(calls=3, devices=3, workers=1)), lambda *_: None)
+
+
+def test_each_accept_stands_a_wave_behind_its_invite() -> None:
+    load = Load(calls=2500, devices=3, workers=1)
+    positions: dict[str, dict[str, int]] = {"invite": {}, "accept": {}}
+    for position, (kind, payload) in enumerate(load.backlog()):
+        positions[kind][json.loads(payload)["inviteId"]] = position
+    assert len(positions["invite"]) == len(positions["accept"]) == 2500
+    assert sum(map(len, positions.values())) == load.events
+    gaps = {positions["accept"][call] - at for call, at in positions["invite"].items()}
+    assert gaps == {1000, 500}  # the last wave is a half one
+
+
+def test_the_load_is_what_a_call_is_defined_as() -> None:
+    load = Load(calls=2000, devices=3, workers=1)
+    registered = [json.loads(payload)["registry"] for _, payload in load.registrations()]
+    assert len(registered) == 3000
+    assert len({each["user"] for each in registered}) == 1000
+    context = json.loads(next(load.backlog())[1])["context"]
+    assert len(json.dumps(context, separators=(",", ":"))) == 100
+
+
+def test_medians() -> None:
+    rounds = [
+        Round(100, WorkerRun(seconds, cpu, 10), ceiling_s=ceiling)
+        for seconds, cpu, ceiling in ((2.0, 0.3, 1.0), (1.0, 0.1, 0.8), (9.0, 0.2, 7.0))
+    ]
+    result = summarize(Load(100, 3, 1), rounds)
+    assert (result.seconds, result.calls_per_s, result.events_per_s) == (2.0, 50.0, 100.0)
+    assert (result.worker_cpu_s, result.ceiling_calls_per_s, result.ceiling_ratio) == (0.2, 100.0, 0.5)
+
+
+def test_processor_time_of_a_process() -> None:
+    own = sum(os.times()[:2])
+    assert cpu_s(os.getpid()) == pytest.approx(own, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("printed", "seconds"),
+    [("00:00:07\n", 7), ("  0:01.53\n", 1.53), ("01:02:03", 3723), ("2-00:00:01", 172_801)],
+)
+def test_processor_time_as_ps_prints_it(printed: str, seconds: float) -> None:
+    assert parse_ps_time(printed) == pytest.approx(seconds)

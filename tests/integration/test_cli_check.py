@@ -1,0 +1,294 @@
+"""`invites check`: one line for each thing that a worker needs, with what to do."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from invites.cli.check_redis import _version
+from invites.keys import WORKERS_GROUP, Keys
+from tests.commands import Commands, Ended
+
+KEYS = Keys()
+
+
+def _lines(ended: Ended) -> dict[str, tuple[str, str]]:
+    """Name of the check -> verdict and text."""
+    assert ended.err == ""
+    found = {line[6:20].strip(): (line[:4].strip(), line[20:]) for line in ended.out.splitlines()}
+    assert len(found) == len(ended.out.splitlines())
+    return found
+
+
+@pytest.fixture
+def settings(database: redis.Redis) -> Iterator[redis.Redis]:
+    """A server whose settings a test may change."""
+    names = "maxmemory", "maxmemory-policy", "appendonly"
+    before = {name: str(database.config_get(name)[name]) for name in names}
+    yield database
+    database.replicaof("NO", "ONE")
+    for name, value in before.items():
+        database.config_set(name, value)
+
+
+def test_a_fresh_server_will_do_and_nothing_is_left_behind(commands: Commands, database: redis.Redis) -> None:
+    ended = commands.on_server("check")
+    assert ended.status == 0
+    found = _lines(ended)
+    assert list(found) == [
+        "redis",
+        "version",
+        "memory policy",
+        "persistence",
+        "permissions",
+        "workers",
+        "sippo-server",
+    ]
+    for name in ("redis", "version", "memory policy", "permissions"):
+        assert found[name][0] == "ok", found[name]
+    assert found["persistence"][0] == "warn"
+    assert "appendonly yes" in found["persistence"][1]
+    assert found["workers"] == ("warn", "None has been here yet (no consumer group): start `invites run`.")
+    assert found["sippo-server"][0] == "-"
+    assert database.keys() == []
+
+
+def test_it_touches_nothing_that_is_there(commands: Commands, database: redis.Redis) -> None:
+    database.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    for _ in range(3):
+        database.xadd(KEYS.events, {"type": "x"})
+    before = database.dump(KEYS.events)
+    commands.on_server("check")
+    assert database.dump(KEYS.events) == before
+    assert database.keys() == [KEYS.events.encode()]
+
+
+def test_workers_that_read_are_seen(commands: Commands, database: redis.Redis) -> None:
+    database.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    assert _lines(commands.on_server("check"))["workers"][0] == "warn"
+    database.xadd(KEYS.events, {"type": "x"})
+    ended = commands.on_server("check")
+    assert ended.status == 1
+    assert _lines(ended)["workers"] == (
+        "FAIL",
+        "None is connected, and 1 events wait: start `invites run`, or read its log.",
+    )
+    database.xreadgroup(WORKERS_GROUP, "worker-1", {KEYS.events: ">"})
+    ended = commands.on_server("check")
+    assert ended.status == 0
+    assert _lines(ended)["workers"] == ("ok", "1 connected, 1 events not settled yet.")
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+def test_eviction_fails(commands: Commands, settings: redis.Redis, policy: str) -> None:
+    settings.config_set("maxmemory-policy", policy)
+    ended = commands.on_server("check")
+    assert ended.status == 1
+    verdict, text = _lines(ended)["memory policy"]
+    assert verdict == "FAIL"
+    assert text.startswith(policy)
+    assert "maxmemory-policy noeviction" in text
+
+
+def test_a_full_server_fails(commands: Commands, settings: redis.Redis) -> None:
+    settings.config_set("maxmemory", "1")
+    ended = commands.on_server("check")
+    assert ended.status == 1
+    found = _lines(ended)
+    assert found["memory policy"][0] == "warn"
+    assert found["permissions"][0] == "FAIL"
+    assert "maxmemory" in found["permissions"][1]
+
+
+def test_a_replica_fails(commands: Commands, settings: redis.Redis) -> None:
+    settings.replicaof("127.0.0.1", "1")
+    ended = commands.on_server("check")
+    assert ended.status == 1
+    assert "read only replica" in _lines(ended)["permissions"][1]
+
+
+def test_persistence_is_seen(commands: Commands, settings: redis.Redis) -> None:
+    settings.config_set("appendonly", "yes")
+    assert _lines(commands.on_server("check"))["persistence"] == ("ok", "Append-only file.")
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (["+@all", "-xadd"], "XADD on invites:{0}:events, XADD on invites:{0}:notifications"),
+        (["+@all", "-evalsha", "-zadd"], "Not allowed: ZADD, EVALSHA:"),
+        (["+@all", "-multi"], "Not allowed: MULTI:"),
+        (["+@read", "+@connection", "+@transaction", "+info"], "XREADGROUP"),
+        (["+@all", "resetkeys", "~invites:{0}:events"], "XADD on invites:{0}:dead"),
+    ],
+)
+def test_what_is_not_allowed_fails(
+    commands: Commands, database: redis.Redis, rules: list[str], said: str
+) -> None:
+    database.execute_command("ACL", "SETUSER", "worker", "reset", "on", "nopass", "~*", *rules)
+    url = commands.url.replace("redis://", "redis://worker:x@")
+    ended = commands.run("check", "--redis-url", url)
+    database.execute_command("ACL", "DELUSER", "worker")
+    assert ended.status == 1
+    verdict, text = _lines(ended)["permissions"]
+    assert verdict == "FAIL"
+    assert said in text
+    assert database.keys() == []
+
+
+def test_without_info_the_rest_is_checked(commands: Commands, database: redis.Redis) -> None:
+    database.execute_command("ACL", "SETUSER", "worker", "reset", "on", "nopass", "~*", "+@all", "-info")
+    ended = commands.run("check", "--redis-url", commands.url.replace("redis://", "redis://worker:x@"))
+    database.execute_command("ACL", "DELUSER", "worker")
+    assert ended.status == 0
+    found = _lines(ended)
+    assert found["version"] == ("warn", "Cannot be checked: this user may not ask for INFO.")
+    assert found["permissions"][0] == "ok"
+
+
+def test_redis_7_will_do(commands: Commands, redis7_server: str) -> None:
+    with redis.Redis.from_url(redis7_server) as database:
+        database.flushall()
+        ended = commands.run("check", "--redis-url", redis7_server)
+        assert ended.status == 0
+        assert _lines(ended)["version"][1].startswith("Redis 7.0.")
+        assert _lines(ended)["permissions"][0] == "ok"
+        assert database.keys() == []
+
+
+@pytest.mark.parametrize(
+    ("info", "verdict"),
+    [
+        ({"redis_version": "6.2.14"}, "FAIL"),
+        ({"redis_version": "7.0.0"}, "ok"),
+        ({"redis_version": "8.2.3"}, "ok"),
+        ({"redis_version": "10.0"}, "ok"),
+        ({"redis_version": "7.2.4", "valkey_version": "7.2.11"}, "ok"),
+        ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, "ok"),
+        ({"redis_version": "7.0", "valkey_version": "7.1.0"}, "FAIL"),
+        ({"redis_version": "unstable"}, "FAIL"),
+        ({}, "FAIL"),
+    ],
+)
+def test_versions(info: dict[str, str], verdict: str) -> None:
+    assert _version(info).verdict == verdict
+
+
+# sippo-server
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    """A stand-in for the login of sippo-server."""
+
+    status = 200
+    answer: bytes = b'{"token":"t","expiresIn":3600}'
+    asked: list[tuple[str, Any]] = []  # noqa: RUF012 - shared by the handlers of one test
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append((self.path, json.loads(body)))
+        self.send_response(self.status)
+        if self.status == 302:
+            self.send_header("Location", "/elsewhere")
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class has it
+        """Stay silent."""
+
+
+@pytest.fixture
+def api() -> Iterator[tuple[str, type[Api]]]:
+    """A started stand-in: its address, and what it answers."""
+
+    class Own(Api):
+        asked: list[tuple[str, Any]] = []  # noqa: RUF012 - as above
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Own) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", Own
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def check_api(commands: Commands, database: redis.Redis, tmp_path: Path) -> Any:
+    """Check with a configuration of `invites.basic`: status, verdict and text."""
+    del database
+
+    def check(**basic: object) -> tuple[int, str, str]:
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps({"invites": {"basic": basic}}), "utf-8")
+        ended = commands.on_server("check", "--config", str(file))
+        assert "geheim" not in ended.out
+        return ended.status, *_lines(ended)["sippo-server"]
+
+    return check
+
+
+def _wac(address: str) -> dict[str, str]:
+    return {"address": address, "username": "admin@quobis", "password": "geheim"}
+
+
+@pytest.mark.parametrize(
+    "flag", [{"resolveGroups": True}, {"resolvePush": True}, {"legacyUserGroupResolution": False}]
+)
+def test_a_login_that_works(api: tuple[str, type[Api]], check_api: Any, flag: dict[str, bool]) -> None:
+    address, server = api
+    status, verdict, text = check_api(**flag, wac=_wac(f"{address}/"))
+    assert (status, verdict) == (0, "ok")
+    assert text == f"{address}/sapi/login takes the credentials."
+    assert server.asked == [("/sapi/login", {"username": "admin@quobis", "password": "geheim"})]
+
+
+def test_a_login_that_nothing_needs_is_not_tried(api: tuple[str, type[Api]], check_api: Any) -> None:
+    address, server = api
+    assert check_api(wac=_wac(address))[:2] == (0, "-")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "said"),
+    [
+        (401, b"geheim", "refuses the credentials"),
+        (403, b"", "refuses the credentials"),
+        (404, b"", "answers 404, not 200: check invites.basic.wac.address"),
+        (500, b"", "answers 500"),
+        (302, b"", "answers 302"),
+        (200, b"<html>", "gives no token"),
+        (200, b"[]", "gives no token"),
+        (200, b'{"token":""}', "gives no token"),
+        (200, b"\xff", "gives no token"),
+    ],
+)
+def test_a_login_that_fails(
+    api: tuple[str, type[Api]], check_api: Any, status: int, answer: bytes, said: str
+) -> None:
+    address, server = api
+    server.status, server.answer = status, answer
+    ended, verdict, text = check_api(resolvePush=True, wac=_wac(address))
+    assert (ended, verdict) == (1, "FAIL")
+    assert said in text
+    assert len(server.asked) == 1, "credentials follow no redirect"
+
+
+def test_a_sippo_server_that_is_away(check_api: Any) -> None:
+    for address in ("http://127.0.0.1:1", "http://no-such-host.invalid"):
+        status, verdict, text = check_api(resolvePush=True, wac=_wac(address))
+        assert (status, verdict) == (1, "FAIL")
+        assert f"{address}/sapi/login cannot be reached" in text
+
+
+def test_what_the_login_lacks_is_named(check_api: Any) -> None:
+    status, verdict, text = check_api(resolvePush=True, resolveGroups=True, wac={"username": "x"})
+    assert (status, verdict) == (1, "FAIL")
+    assert "invites.basic.resolveGroups and invites.basic.resolvePush" in text
+    assert "invites.basic.wac.address, invites.basic.wac.password is missing" in text

@@ -1,0 +1,118 @@
+"""`invites publish`, `status` and `dead` on a real server."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import redis
+
+from invites.keys import WORKERS_GROUP
+from tests.commands import Commands
+from tests.seeds import KEYS, NOW, bury, event
+
+
+def test_publish_puts_the_event_into_the_stream_and_says_where(
+    commands: Commands, database: redis.Redis
+) -> None:
+    payload = (
+        '{"peer":{"id":"a1","user":"alice"}, "to":"bob","inviteId":"i1","room":"r1","context":{"ü":1.0}}'
+    )
+    ended = commands.on_server("publish", "invite", payload)
+    assert ended.status == 0
+    assert database.xrange(KEYS.events) == [
+        (ended.out.strip().encode(), {b"type": b"invite", b"payload": payload.encode()})
+    ]
+
+
+def test_publish_takes_the_payload_from_stdin(
+    commands: Commands, database: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"roomId":"r1"}\n')))
+    assert commands.on_server("publish", "roomClosed", "-").status == 0
+    assert database.xlen(KEYS.events) == 1
+
+
+def test_a_bad_event_is_not_published(commands: Commands, database: redis.Redis) -> None:
+    assert commands.on_server("publish", "roomClosed", '{"roomId":"a|b"}').status == 2
+    assert database.exists(KEYS.events) == 0
+
+
+def test_status_for_people(commands: Commands, database: redis.Redis) -> None:
+    assert "none yet" in commands.on_server("status").out
+    database.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    event(database, "roomClosed", {"roomId": "r1"}, at=NOW - 90_000)
+    event(database, "roomClosed", {"roomId": "r2"})
+    database.xreadgroup(WORKERS_GROUP, "worker-1", {KEYS.events: ">"}, count=1)
+    database.zadd(KEYS.timers, {"ring|alice|i1|bob": 5})
+    bury(database)
+    lines = commands.on_server("status").out.splitlines()
+    assert lines[0] == "shard 0"
+    assert "2 events (1 unread, 1 delivered), the oldest for 9" in lines[1]
+    assert lines[2].split() == ["pending", "invites", "1"]
+    assert lines[3].split() == ["timers", "1", "(1", "overdue)"]
+    assert lines[4].split() == ["streams", "2", "events,", "0", "notifications"]
+    assert lines[5].startswith("  dead letters     1 (see: invites dead list)")
+    assert lines[6].split() == ["workers", "1"]
+    assert lines[7].startswith("    worker-1  1 pending, asked ")
+
+
+def test_status_for_programs(commands: Commands, database: redis.Redis) -> None:
+    event(database, "roomClosed", {"roomId": "r1"})
+    (shard,) = json.loads(commands.on_server("status", "--json").out)["shards"]
+    assert shard["shard"] == 0
+    assert shard["backlog"]["entries"] == 1
+    assert shard["consumers"] is None
+
+
+def test_dead_letters_are_listed_and_shown(commands: Commands, database: redis.Redis) -> None:
+    assert commands.on_server("dead", "list").out == ""
+    first, second = (
+        bury(database),
+        bury(database, type="accept", payload='{"x":1}', error="field from is missing"),
+    )
+    lines = commands.on_server("dead", "list").out.splitlines()
+    assert [line.split()[:2] for line in lines] == [[first, "invit"], [second, "accept"]]
+    assert lines[1].endswith("field from is missing")
+    objects = [json.loads(line) for line in commands.on_server("dead", "list", "--json").out.splitlines()]
+    assert [one["id"] for one in objects] == [first, second]
+    shown = commands.on_server("dead", "show", second).out
+    assert 'payload     {"x":1}\n' in shown
+    assert "error       field from is missing\n" in shown
+    assert json.loads(commands.on_server("dead", "show", second, "--json").out)["payload"] == '{"x":1}'
+
+
+def test_a_dead_letter_is_retried_once(commands: Commands, database: redis.Redis) -> None:
+    first, second = bury(database), bury(database, type="timer", payload="ring|a|b|c")
+    ended = commands.on_server("dead", "retry", first)
+    assert ended.status == 0
+    entry = ended.out.removeprefix(f"{first} -> ").strip()
+    assert database.xrange(KEYS.events) == [(entry.encode(), {b"type": b"invit", b"payload": b"{}"})]
+    again = commands.on_server("dead", "retry", first)
+    assert (again.status, again.err) == (1, f"invites: There is no dead letter {first}.\n")
+    assert commands.on_server("dead", "retry", second).out == f"{second} -> now\n"
+    assert database.zscore(KEYS.timers, "ring|a|b|c")
+    assert (database.xlen(KEYS.dead), database.xlen(KEYS.events)) == (0, 1)
+
+
+def test_all_dead_letters_are_retried_but_those_that_cannot(
+    commands: Commands, database: redis.Redis
+) -> None:
+    for number in range(5):
+        bury(database, payload=str(number))
+    empty = bury(database, payload="")
+    ended = commands.on_server("dead", "retry", "--all")
+    assert ended.status == 1
+    assert ended.err == f"invites: {empty} has no payload that could be published again: drop it.\n"
+    assert len(ended.out.splitlines()) == database.xlen(KEYS.events) == 5
+    assert database.xlen(KEYS.dead) == 1
+
+
+def test_dead_letters_are_dropped(commands: Commands, database: redis.Redis) -> None:
+    first, second = bury(database), bury(database)
+    assert commands.on_server("dead", "drop", first).out == f"{first} dropped\n"
+    assert commands.on_server("dead", "drop", first).status == 1
+    assert commands.on_server("dead", "drop", "--all").out == f"{second} dropped\n"
+    assert commands.on_server("dead", "drop", "--all").status == 0
+    assert (database.xlen(KEYS.dead), database.exists(KEYS.events)) == (0, 0)

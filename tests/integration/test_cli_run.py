@@ -1,0 +1,178 @@
+"""`invites run`: a worker as a process, with its log and its HTTP server."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import redis
+
+from invites import SERVICE
+from tests.commands import Commands
+from tests.seeds import ALICE, KEYS, event
+from tests.waiting import wait_until_sync
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Worker:
+    """`invites run` in a process of its own; what it logs, as lines."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.log: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "workers", "run", *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=_ROOT,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._reader.join()
+        with self._process:
+            pass
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.log.append(line.decode().rstrip("\n"))
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first match in the log."""
+
+        def found() -> re.Match[str] | None:
+            return next(filter(None, (re.search(pattern, line) for line in self.log)), None)
+
+        wait_until_sync(lambda: found() is not None, f"the log shows {pattern}")
+        match = found()
+        assert match is not None
+        return match
+
+    def get(self, path: str, **headers: str) -> tuple[int, Any]:
+        """Ask its HTTP server: status and JSON."""
+        port = self.wait_for(r"HTTP on 127\.0\.0\.1 port (\d+)")[1]
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=5)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, json.load(answer)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal; the exit status."""
+        self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit status."""
+        status = self._process.wait(20)
+        self._reader.join()
+        return status
+
+
+@pytest.fixture
+def configured(tmp_path: Path, commands: Commands) -> Callable[..., list[str]]:
+    """Makes a configuration; returns the arguments that use it."""
+
+    def make(**sections: object) -> list[str]:
+        file = tmp_path / "config.json"
+        url = commands.url.replace("redis://", "redis://:redis-secret@")
+        file.write_text(json.dumps({"http": {"port": 0}, "redis": {"url": url}, **sections}), "utf-8")
+        return ["--config", str(file)]
+
+    return make
+
+
+@pytest.fixture
+def password(database: redis.Redis) -> Iterator[None]:
+    """The server asks for a password."""
+    database.execute_command("ACL", "SETUSER", "default", ">redis-secret", "resetpass", ">redis-secret")
+    database.connection_pool.connection_kwargs["password"] = "redis-secret"
+    yield
+    database.execute_command("ACL", "SETUSER", "default", "nopass")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_works_until_a_signal(
+    commands: Commands, database: redis.Redis, configured: Callable[..., list[str]], number: int
+) -> None:
+    event(database, "registered", {"registry": {"id": "b1", "user": "bob"}})
+    invite = {"peer": ALICE, "to": "bob", "inviteId": "i1", "room": "r1", "context": {"s": "\u2028\x85\x1b/"}}
+    event(database, "invite", invite)
+    with Worker(
+        "--log-format", "json", "--log-level", "debug", "--redis-url", commands.url, *configured()
+    ) as worker:
+        wait_until_sync(lambda: database.xlen(KEYS.notifications) == 2, "bob is rung and alice told")
+        wait_until_sync(lambda: worker.get("/readyz")[0] == 200, "the worker is ready")
+        assert worker.get("/healthz") == (200, {"alive": True})
+        status, found = worker.get("/v1/users/bob/invitations")
+        assert (status, [one["inviteId"] for one in found["invitations"]]) == (200, ["i1"])
+        worker.wait_for("invite peerId")
+        assert worker.end(number) == 0
+    lines = [json.loads(line) for line in worker.log]
+    assert {line["service"] for line in lines} == {SERVICE}
+    messages = [line["message"] for line in lines]
+    assert r'invite peerId(a1), to(bob), inviteId(i1), context({"s":"\u2028\u0085\u001b/"})' in messages
+    assert "Trying to get candidates for bob" in messages
+
+
+@pytest.mark.usefixtures("password")
+def test_no_secret_is_logged_or_told(configured: Callable[..., list[str]], database: redis.Redis) -> None:
+    arguments = configured(http={"port": 0, "token": "http-secret"})
+    with Worker("--log-level", "debug", *arguments) as worker:
+        wait_until_sync(lambda: worker.get("/readyz")[0] == 200, "the worker is ready")
+        assert worker.get("/v1/users/bob/invitations")[0] == 401
+        assert worker.get("/v1/users/bob/invitations", Authorization="Bearer http-secret")[0] == 200
+        database.execute_command("ACL", "SETUSER", "default", "resetpass", ">another")
+        database.client_kill_filter(_type="normal", skipme=True)
+        wait_until_sync(lambda: worker.get("/readyz")[0] == 503, "the worker is not ready")
+        assert "secret" not in json.dumps(worker.get("/readyz")[1])
+        assert worker.end() == 0
+    assert "secret" not in "\n".join(worker.log)
+
+
+@pytest.mark.usefixtures("database")
+def test_a_port_in_use_ends_it_with_a_sentence(
+    commands: Commands, configured: Callable[..., list[str]]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        arguments = configured(http={"port": taken.getsockname()[1]})
+        with Worker(*arguments, "--redis-url", commands.url) as worker:
+            assert worker.wait() == 1
+    assert worker.log[-1].startswith("invites: The HTTP server cannot listen on 127.0.0.1 port ")
+
+
+@pytest.mark.usefixtures("database")
+def test_what_is_not_served_is_said(commands: Commands, configured: Callable[..., list[str]]) -> None:
+    arguments = configured(invites={"basic": {"resolvePush": True}})
+    with Worker(*arguments, "--redis-url", commands.url) as worker:
+        worker.wait_for(r"\[warn\] invites\.basic\.resolvePush asks for look-ups at sippo-server")
+        worker.wait_for(r"The worker .* works")
+        assert worker.end() == 0
+
+
+def test_embedded_brings_a_server_and_takes_it_away(configured: Callable[..., list[str]]) -> None:
+    with Worker("--embedded", *configured(redis={})) as worker:
+        url = worker.wait_for(r"embedded server listens on (redis://\S+)\.$")[1]
+        wait_until_sync(lambda: worker.get("/readyz")[0] == 200, "the worker is ready")
+        with redis.Redis.from_url(url) as database:
+            assert database.ping()
+        assert worker.end() == 0
+    with redis.Redis.from_url(url) as database, pytest.raises(redis.ConnectionError):
+        database.ping()

@@ -1,0 +1,227 @@
+"""The command line as such: help, wrong use, and how commands end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.commands import Commands
+
+_COMMANDS = (
+    ("check",),
+    ("status",),
+    ("show", "a|b|c"),
+    ("tail",),
+    ("publish", "getInvitations", '{"peer":{"id":"a1","user":"alice"},"transaction":"t"}'),
+    ("dead", "list"),
+    ("dead", "show", "1-1"),
+    ("dead", "retry", "--all"),
+    ("dead", "drop", "--all"),
+    ("run",),
+)
+_ON_SERVER = tuple(words for words in _COMMANDS if words != ("run",))
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def _one_sentence(err: str) -> str:
+    lines = err.splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("invites: ")
+    assert "Traceback" not in err
+    return lines[0]
+
+
+def test_help_names_every_command(commands: Commands) -> None:
+    ended = commands.run("--help")
+    assert ended.status == 0
+    for name in ("run", "demo", "check", "status", "show", "tail", "publish", "dead", "bench"):
+        assert f"│ {name} " in ended.out
+    assert commands.run().status == 2
+
+
+@pytest.mark.parametrize("words", _COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_and_takes_the_common_options(
+    commands: Commands, words: tuple[str, ...]
+) -> None:
+    ended = commands.run(*words[: 2 if words[0] == "dead" else 1], "--help")
+    assert (ended.status, ended.err) == (0, "")
+    for option in ("--config", "--redis-url", "--log-level", "--log-format"):
+        assert option in ended.out
+
+
+def test_help_is_quick() -> None:
+    """It must not load what only running needs."""
+    heavy = "redis", "aiohttp", "uvloop", "prometheus_client"
+    script = (
+        f"import sys; from workers.cli import app; print([name for name in {heavy} if name in sys.modules])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=_ROOT
+    )
+    assert ended.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("chek",), "Did you mean 'check'?"),
+        (("status", "--jsn"), "--json"),
+        (("status", "extra"), "unexpected extra argument"),
+        (("status", "--log-level", "loud"), "'debug', 'info', 'warn', 'warning', 'error'"),
+        (("status", "--log-format", "xml"), "'text', 'json'"),
+        (("show",), "REF"),
+        (("show", "alice"), "from|inviteId|to"),
+        (("show", "a||c"), "from|inviteId|to"),
+        (("publish", "invite"), "JSON"),
+        (("publish", "invte", "{}"), "did you mean invite?"),
+        (("publish", "invite", "{"), "not JSON"),
+        (
+            ("publish", "invite", '{"peer":{"id":"a1","user":"alice"},"to":"bob","room":"r"}'),
+            "field inviteId is missing",
+        ),
+        (("dead", "lst"), "Did you mean 'list'?"),
+        (("dead", "show", "yesterday"), "no id of a dead letter"),
+        (("dead", "retry"), "--all"),
+        (("dead", "retry", "1-1", "--all"), "--all"),
+        (("dead", "drop"), "--all"),
+        (("run", "--embedded", "--redis-url", "redis://x"), "exclude each other"),
+        (("run", "--redis-url", "redis+cluster://x"), "one shard on a single server"),
+        (("tail", "--last", "-1"), "--last"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_use_is_one_sentence_and_status_2(
+    commands: Commands, arguments: tuple[str, ...], said: str
+) -> None:
+    ended = commands.run(*arguments)
+    assert ended.status == 2
+    assert ended.out == ""
+    assert said in _one_sentence(ended.err)
+
+
+@pytest.mark.parametrize("words", _COMMANDS, ids=" ".join)
+def test_a_bad_configuration_is_one_sentence_and_status_2(
+    commands: Commands, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"redis": {"prefx": "x"}}', "utf-8")
+    ended = commands.run(*words, "--config", str(file))
+    assert (ended.status, ended.out) == (2, "")
+    assert "redis.prefx is not a known key: the nearest one is redis.prefix" in _one_sentence(ended.err)
+
+
+@pytest.mark.parametrize("words", _COMMANDS, ids=" ".join)
+def test_no_server_is_one_sentence_and_status_2(commands: Commands, words: tuple[str, ...]) -> None:
+    ended = commands.run(*words)
+    assert (ended.status, ended.out) == (2, "")
+    assert "redis.url is missing" in _one_sentence(ended.err)
+
+
+@pytest.mark.parametrize("words", _ON_SERVER, ids=" ".join)
+def test_a_server_that_is_away_is_one_sentence_and_status_1(
+    commands: Commands, words: tuple[str, ...]
+) -> None:
+    ended = commands.run(*words, "--redis-url", "redis://user:hunter2@127.0.0.1:1/0")
+    assert ended.status == 1
+    assert "hunter2" not in ended.out + ended.err
+    said = ended.out if words == ("check",) else _one_sentence(ended.err)
+    assert "Redis at redis://127.0.0.1:1/0 does not answer" in said
+    assert "Traceback" not in ended.out
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("words", _ON_SERVER, ids=" ".join)
+def test_refused_credentials_are_one_sentence_and_status_1(
+    commands: Commands, words: tuple[str, ...]
+) -> None:
+    ended = commands.run(*words, "--redis-url", commands.url.replace("redis://", "redis://nobody:hunter2@"))
+    assert ended.status == 1
+    assert "hunter2" not in ended.out + ended.err
+    assert "refuses the credentials" in (ended.out if words == ("check",) else _one_sentence(ended.err))
+
+
+def test_what_is_not_allowed_is_one_sentence_and_status_1(commands: Commands, database: redis.Redis) -> None:
+    database.execute_command("ACL", "SETUSER", "reader", "on", "nopass", "~*", "+@read", "+@connection")
+    url = commands.url.replace("redis://", "redis://reader:x@")
+    ended = commands.run("publish", "roomClosed", '{"roomId":"r"}', "--redis-url", url)
+    assert ended.status == 1
+    assert "does not allow it" in _one_sentence(ended.err)
+    assert "xadd" in ended.err
+    database.execute_command("ACL", "DELUSER", "reader")
+
+
+def test_a_command_error_cannot_forge_a_line(commands: Commands) -> None:
+    ended = commands.run("show", "a\nforged\x1b[2J")
+    assert ended.status == 2
+    assert r"\u000aforged\u001b" in _one_sentence(ended.err)
+
+
+@pytest.mark.usefixtures("database")
+def test_the_environment_names_the_server(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("INVITES_REDIS_URL", commands.url)
+    assert commands.run("status").status == 0
+    monkeypatch.delenv("INVITES_REDIS_URL")
+    (tmp_path / "url").write_text(commands.url, "utf-8")
+    monkeypatch.setenv("INVITES_REDIS_URL_FILE", str(tmp_path / "url"))
+    assert commands.run("status").status == 0
+    monkeypatch.setenv("INVITES_REDIS_URL", commands.url)
+    ended = commands.run("status")
+    assert ended.status == 2
+    assert "both set" in _one_sentence(ended.err)
+
+
+def test_the_prefix_of_the_configuration_is_used(
+    commands: Commands, database: redis.Redis, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"redis": {"prefix": "calls", "url": commands.url}}), "utf-8")
+    assert commands.run("publish", "roomClosed", '{"roomId":"r"}', "--config", str(file)).status == 0
+    assert database.keys() == [b"calls:{0}:events"]
+
+
+def test_the_version(commands: Commands) -> None:
+    ended = commands.run("--version")
+    assert ended.status == 0
+    assert ended.out.startswith("invites ")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(commands: Commands, database: redis.Redis) -> None:
+    """`invites dead list | head -1`: no traceback, although the pipe is closed."""
+    with database.pipeline() as pipe:
+        for _ in range(5000):
+            pipe.xadd("invites:{0}:dead", {"type": "x", "payload": "x" * 100, "error": "y" * 100})
+        pipe.execute()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workers", "dead", "list", "--redis-url", commands.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=_ROOT,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+@pytest.mark.usefixtures("database")
+def test_started_as_a_process_it_ends_quickly(commands: Commands) -> None:
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-m", "workers", "status", "--json", "--redis-url", commands.url],
+        capture_output=True,
+        check=True,
+        cwd=_ROOT,
+    )
+    assert json.loads(ended.stdout)["shards"][0]["deadLetters"] == 0
+    assert time.monotonic() - began < 10

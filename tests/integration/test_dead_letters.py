@@ -1,0 +1,114 @@
+"""Dead letters: listed, retried and dropped, each once."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from invites import streams
+from invites.dead_letters import DeadLetters, NotRetriableError
+from invites.keys import Keys
+
+KEYS = Keys()
+
+
+def _json(value: object) -> Any:
+    return json.loads(msgspec.json.encode(value))
+
+
+async def _add(client: Redis, fields: dict[Any, Any]) -> str:
+    entry = await client.xadd(KEYS.dead, fields)
+    assert isinstance(entry, bytes)
+    return entry.decode()
+
+
+async def _bury(client: Redis, **fields: str | bytes) -> str:
+    letter = {
+        "type": "invit",
+        "payload": "{}",
+        "error": "field type is wrong",
+        "entry": "5-0",
+        "deliveries": "2",
+    }
+    return await _add(client, {**letter, **fields})
+
+
+async def test_dead_letters_are_listed_the_oldest_first(client: Redis) -> None:
+    ids = [await _bury(client, payload=f"{number}") for number in range(1100)]
+    found = [letter async for letter in DeadLetters(client, KEYS).all()]
+    assert [letter.id for letter in found] == ids
+    assert [letter.payload for letter in found] == [str(number) for number in range(1100)]
+
+
+async def test_letters_that_come_meanwhile_are_not_listed(client: Redis) -> None:
+    await _bury(client)
+    found = 0
+    async for _ in DeadLetters(client, KEYS).all():
+        found += 1
+        await _bury(client)
+    assert found == 1
+
+
+async def test_a_letter_by_its_id(client: Redis) -> None:
+    letters = DeadLetters(client, KEYS)
+    entry = await _bury(client)
+    assert _json(await letters.get(entry)) == {
+        "id": entry,
+        "type": "invit",
+        "payload": "{}",
+        "error": "field type is wrong",
+        "entry": "5-0",
+        "deliveries": 2,
+    }
+    assert await letters.get("1-1") is None
+    bare = await _add(client, {"x": b"\xff"})
+    assert _json(await letters.get(bare)) == {
+        "id": bare,
+        "type": "",
+        "payload": "",
+        "error": "",
+        "entry": "",
+        "deliveries": None,
+    }
+
+
+async def test_a_retry_publishes_the_same_bytes_and_deletes(client: Redis) -> None:
+    letters = DeadLetters(client, KEYS)
+    entry = await _bury(client, type="invite", payload=b'{"x":"\xff"}', traceparent="00-x")
+    published = await letters.retry(entry)
+    (event,) = await streams.read(client, KEYS.events)
+    assert event.id == published
+    assert event.fields == {b"type": b"invite", b"payload": b'{"x":"\xff"}', b"traceparent": b"00-x"}
+    assert await client.xlen(KEYS.dead) == 0
+    assert await letters.retry(entry) is None
+    assert await client.xlen(KEYS.events) == 1
+
+
+async def test_a_retried_timer_falls_due_now(client: Redis) -> None:
+    entry = await _bury(client, type="timer", payload="ring|alice|i1|bob")
+    assert await DeadLetters(client, KEYS).retry(entry) == "now"
+    assert await client.zrange(KEYS.timers, 0, -1) == [b"ring|alice|i1|bob"]
+    due = await client.zscore(KEYS.timers, "ring|alice|i1|bob")
+    assert due is not None
+    assert abs(due - time.time() * 1000) < 10_000
+    assert (await client.xlen(KEYS.dead), await client.exists(KEYS.events)) == (0, 0)
+
+
+async def test_a_letter_without_payload_cannot_be_retried(client: Redis) -> None:
+    entry = await _bury(client, payload="")
+    with pytest.raises(NotRetriableError, match="drop it"):
+        await DeadLetters(client, KEYS).retry(entry)
+    assert await client.xlen(KEYS.dead) == 1
+
+
+async def test_a_drop_deletes_once(client: Redis) -> None:
+    letters = DeadLetters(client, KEYS)
+    entry = await _bury(client)
+    assert await letters.drop(entry) is True
+    assert await letters.drop(entry) is False
+    assert await client.xlen(KEYS.dead) == 0

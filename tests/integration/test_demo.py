@@ -1,0 +1,193 @@
+"""`invites demo` as a user runs it, and what it does when something is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from invites.guarded import GuardedProcess
+from tests.waiting import wait_until_sync
+from workers.demo import play, theatre
+from workers.demo.devices import Device, MissingError, Notification
+from workers.demo.stage import Cell, Stage
+
+_ROOT = Path(__file__).resolve().parents[2]
+_SCENES = (
+    'Bob answers on his phone, the others hear "accepted elsewhere"',
+    "Bob declines on his tablet",
+    "Alice hangs up before anybody answers",
+    "Bob's phone loses its network and comes back",
+    "Nobody answers",
+)
+
+
+@contextlib.contextmanager
+def _demo(folder: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The demo in a process of its own, with `folder` for its temporary files."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "workers", "demo"],
+        cwd=_ROOT,
+        env={**os.environ, "TMPDIR": str(folder), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Short enough for a unix socket."""
+    return tmp_path_factory.mktemp("d")
+
+
+def _using(folder: Path) -> list[str]:
+    """The command lines of running processes that name the folder."""
+    running = []
+    if Path("/proc/self/cmdline").exists():  # a slim Linux has no ps, macOS has no /proc
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                running.append(file.read_text(errors="replace"))
+    else:
+        running = subprocess.check_output(["ps", "-axww", "-o", "command="], text=True).splitlines()
+    return [line for line in running if str(folder) in line]
+
+
+def _nothing_is_left(folder: Path) -> None:
+    wait_until_sync(lambda: not _using(folder), "no process of the demo runs")
+    wait_until_sync(lambda: not list(folder.iterdir()), "no file of the demo is left")
+
+
+def test_plays_all_scenes_and_leaves_nothing_behind(folder: Path) -> None:
+    began = time.monotonic()
+    with _demo(folder) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, ""), out
+    assert time.monotonic() - began < 20
+    for title in _SCENES:
+        assert title in out
+    assert len(re.findall(r"^  \w[\w ]+ .* \d+\.\d$", out, re.MULTILINE)) == 14  # rows that took a time
+    assert "Nobody rings any more, every event is settled." in out
+    assert "\x1b" not in out, "it is no terminal"
+    _nothing_is_left(folder)
+
+
+def test_prints_to_whoever_knows_ascii_only(folder: Path) -> None:
+    with _demo(folder, PYTHONIOENCODING="ascii", COLUMNS="40") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out.isascii()
+    assert max(map(len, out.splitlines())) <= 40
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stops_quietly_in_the_middle(folder: Path, end: signal.Signals) -> None:
+    with _demo(folder, PYTHONUNBUFFERED="1") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if "Bob declines" in line:
+                break
+        assert _using(folder), "server and worker run"
+        process.send_signal(end)
+        assert process.wait(10) != 0
+        assert process.stderr.read() == ""
+    _nothing_is_left(folder)
+
+
+async def _play_with(
+    monkeypatch: pytest.MonkeyPatch, worker: str, *, patience_ms: int = 300
+) -> tuple[int, str]:
+    """Play with a worker that does what the Python code `worker` says."""
+
+    def start(_url: str, _configuration: Mapping[str, object]) -> GuardedProcess:
+        return GuardedProcess([sys.executable, "-c", worker])
+
+    monkeypatch.setattr(theatre, "start_worker", start)
+    monkeypatch.setattr(theatre, "_WORKER_START_MS", patience_ms)
+    out = io.StringIO()
+    return await play(Console(file=out, width=200), pace_s=0), out.getvalue()
+
+
+async def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    status, out = await _play_with(monkeypatch, "import signal; signal.pause()")
+    assert status == 1
+    assert "✗ phone: answer request=getInvitations code=200 did not come within" in out
+    assert "(nothing came)" in out
+
+
+async def test_does_not_wait_for_a_worker_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    status, out = await _play_with(monkeypatch, "raise SystemExit('no, thank you')", patience_ms=60_000)
+    assert status == 1
+    assert "The worker ended with status 1. The worker said: no, thank you" in out
+
+
+async def test_says_so_when_no_server_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    out = io.StringIO()
+    assert await play(Console(file=out, width=400), pace_s=0) == 1
+    assert "✗ There is no embedded Valkey for this machine" in out.getvalue()
+
+
+def _told(kind: str, **payload: object) -> Notification:
+    return Notification(kind, (), payload, 0.0, 0.0)
+
+
+async def test_a_device_expects_one_thing_of_one_call() -> None:
+    phone = Device("phone")
+    phone.deliver(_told("invitationCancel", inviteId="old", code=200))
+    phone.deliver(_told("invitationCancel", inviteId="new", code=487))
+    heard = await phone.expect("invitationCancel", 100, inviteId="new", code=487)
+    assert heard.payload["inviteId"] == "new"
+    assert [note.payload["inviteId"] for note in phone.inbox] == ["old"]
+
+
+async def test_a_device_objects_to_anything_else() -> None:
+    phone = Device("phone")
+    phone.deliver(_told("invitationCancel", inviteId="new", code=408))
+    with pytest.raises(MissingError, match=r"phone: .* code=487 was expected, it came with .* code=408"):
+        await phone.expect("invitationCancel", 100, inviteId="new", code=487)
+
+
+async def _row(**options: object) -> str:
+    out = io.StringIO()
+    stage = Stage(["Alice", "phone", "tablet"], Console(file=out, **options), pace_s=0)  # type: ignore[arg-type]
+    rings = Cell("rings", "yellow")
+    cells = {"Alice": Cell("calls", "bold", acts=True), "phone": rings, "tablet": rings}
+    await stage.row("invite", cells, 1.26)
+    return out.getvalue()
+
+
+async def test_wide_terminals_get_a_ladder() -> None:
+    assert (await _row(width=80)).split() == ["invite", "▸", "calls", "rings", "rings", "1.3"]
+    assert (await _row(width=80)).count("\n") == 1
+
+
+async def test_narrow_terminals_get_sentences() -> None:
+    assert await _row(width=40) == "  invite  1.3 ms\n    ▸ Alice: calls\n    phone, tablet: rings\n"
+
+
+async def test_only_terminals_get_colours() -> None:
+    assert "\x1b[33m" in await _row(width=80, force_terminal=True, color_system="standard")
+    assert "\x1b" not in await _row(width=80)
+
+
+async def test_no_color_is_plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    await Stage(["Alice"], pace_s=0).row("invite", {"Alice": Cell("calls", "yellow", acts=True)}, 1.0)
+    assert "\x1b" not in capsys.readouterr().out

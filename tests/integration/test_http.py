@@ -1,0 +1,377 @@
+"""The HTTP server of a worker: who may ask what, and what is answered when Redis is away."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+from yarl import URL
+
+from invites.config import Config, parse
+from invites.connections import connect
+from invites.keys import Keys
+from invites.views import Views
+from workers import http
+from workers.http import HttpError, HttpServer
+from workers.metrics import Metrics
+from workers.readiness import Readiness
+
+KEYS = Keys()
+_TOKEN = "s3cret-token"
+
+
+class Worker:
+    """What the HTTP server speaks for."""
+
+    def __init__(self, commands: Redis) -> None:
+        self.commands = commands
+        self.metrics = Metrics()
+        self.readiness = Readiness()
+
+
+class Answer:
+    """One answer: status, headers, JSON (None when it is none)."""
+
+    def __init__(self, status: int, headers: Any, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Site:
+    """A started server and a client of it."""
+
+    def __init__(self, server: HttpServer, worker: Worker, session: aiohttp.ClientSession) -> None:
+        self.server = server
+        self.worker = worker
+        self._session = session
+
+    async def get(
+        self, path: str, *, method: str = "GET", token: str | None = _TOKEN, **headers: str
+    ) -> Answer:
+        """Ask for a path as it stands here, without normalising its escapes."""
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        url = URL(f"http://127.0.0.1:{self.server.port}{path}", encoded=True)
+        async with self._session.request(method, url, headers=headers) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+
+Open = Callable[..., Awaitable[Site]]
+
+
+def _config(**http_section: object) -> Config:
+    return parse({"http": {"port": 0, **http_section}})
+
+
+@pytest.fixture
+async def site_for(client: Redis) -> AsyncIterator[Open]:
+    """Start servers; they are stopped at the end."""
+    servers: list[HttpServer] = []
+    async with aiohttp.ClientSession() as session:
+
+        async def start(config: Config, commands: Redis | None = None) -> Site:
+            worker = Worker(commands or client)
+            servers.append(HttpServer(config, worker))
+            await servers[-1].start()
+            return Site(servers[-1], worker, session)
+
+        yield start
+        for server in servers:
+            await server.stop()
+
+
+@pytest.fixture
+async def site(site_for: Open) -> Site:
+    return await site_for(_config(token=_TOKEN))
+
+
+async def _ring(client: Redis, inviter: str, invite_id: str, to: str) -> None:
+    ref = f"{inviter}|{invite_id}|{to}"
+    fields: dict[Any, Any] = {
+        "state": "PENDING",
+        "from": inviter,
+        "to": to,
+        "inviteId": invite_id,
+        "inviteRequest": "0",
+    }
+    await client.hset(KEYS.invite(ref), mapping=fields)
+    await client.hset(KEYS.candidates(ref), "b1", '{"address":"bob","type":"PEER","state":"CALLED"}')
+    await client.sadd(KEYS.pending(to), ref)
+
+
+# Health
+
+
+async def test_a_worker_that_lives_says_so(site: Site) -> None:
+    answer = await site.get("/healthz", token=None)
+    assert (answer.status, answer.json) == (200, {"alive": True})
+
+
+async def test_readiness_follows_the_reads(site: Site) -> None:
+    answer = await site.get("/readyz", token=None)
+    assert (answer.status, answer.json["ready"]) == (503, False)
+    assert "no read from Redis" in answer.json["reason"]
+    site.worker.readiness.read_completed()
+    answer = await site.get("/readyz", token=None)
+    assert (answer.status, answer.json) == (200, {"ready": True})
+    site.worker.readiness.lost("ConnectionError: refused")
+    answer = await site.get("/readyz", token=None)
+    assert (answer.status, answer.json) == (503, {"ready": False, "reason": "ConnectionError: refused"})
+
+
+async def test_metrics_are_prometheus_text(site: Site) -> None:
+    site.worker.metrics.event("invite", "done", 2)
+    answer = await site.get("/metrics", token=None)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert b'invites_events_total{outcome="done",type="invite"} 2.0' in answer.body
+
+
+# Invitations
+
+
+async def test_what_rings_for_a_user(site: Site, client: Redis) -> None:
+    await _ring(client, "alice", "i1", "bob")
+    answer = await site.get("/v1/users/bob/invitations")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json == {
+        "invitations": [
+            {
+                "inviteId": "i1",
+                "from": "alice",
+                "to": "bob",
+                "group": None,
+                "room": None,
+                "state": "PENDING",
+                "inviteRequest": False,
+                "mediatypes": None,
+                "context": None,
+                "startedAt": None,
+                "expiresAt": None,
+            }
+        ]
+    }
+    answer = await site.get("/v1/users/nobody/invitations")
+    assert (answer.status, answer.json) == (200, {"invitations": []})
+
+
+async def test_one_invite(site: Site, client: Redis) -> None:
+    await _ring(client, "alice", "i1", "bob")
+    answer = await site.get("/v1/invites/alice/i1/bob")
+    assert answer.status == 200
+    assert answer.json["state"] == "PENDING"
+    assert [one["peer"] for one in answer.json["candidates"]] == ["b1"]
+    assert {"code", "reason", "whoAccepted", "endedAt"} <= answer.json.keys()
+
+
+async def test_an_unknown_invite_is_404(site: Site) -> None:
+    answer = await site.get("/v1/invites/alice/i1/bob")
+    assert (answer.status, answer.json["error"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "peter@acme.com",
+        "a/b",
+        "/",
+        "100%",
+        "%2F",
+        "%252F",
+        "a%20b",
+        "..",
+        ".",
+        "ümläut",
+        "漢字😀",
+        "a+b&c=d?e#f",
+        ";x=1",
+        "x" * 255,
+        "😀" * 255,
+        '"quoted"\\',
+    ],
+)
+async def test_any_id_can_be_asked_for(site: Site, client: Redis, name: str) -> None:
+    await _ring(client, name, name, name)
+    encoded = quote(name, safe="").replace(".", "%2E")
+    answer = await site.get(f"/v1/invites/{encoded}/{encoded}/{encoded}")
+    assert (answer.status, answer.json["inviteId"]) == (200, name)
+    answer = await site.get(f"/v1/users/{encoded}/invitations")
+    assert [one["to"] for one in answer.json["invitations"]] == [name]
+
+
+async def test_an_id_is_decoded_once(site: Site, client: Redis) -> None:
+    await _ring(client, "alice", "a/b", "bob")
+    assert (await site.get("/v1/invites/alice/a%2Fb/bob")).status == 200
+    assert (await site.get("/v1/invites/alice/a%2fb/bob")).status == 200
+    assert (await site.get("/v1/invites/alice/a%252Fb/bob")).status == 404
+    assert (await site.get("/v1/invites/alice/a/b/bob")).status == 404
+
+
+async def test_ids_that_are_no_utf8_are_refused(site: Site) -> None:
+    for path in ("/v1/users/%ff/invitations", "/v1/invites/alice/%c3/bob", "/v1/users/%ed%a0%80/invitations"):
+        answer = await site.get(path)
+        assert (answer.status, answer.json["error"]) == (400, "bad_request")
+
+
+async def test_other_paths_and_methods(site: Site) -> None:
+    for path in (
+        "/",
+        "/v1",
+        "/v1/users",
+        "/v1/users//invitations",
+        "/v1/users/bob",
+        "/v1/invites/a/b",
+        "/metrics/",
+    ):
+        answer = await site.get(path)
+        assert (answer.status, answer.json["error"]) == (404, "not_found"), path
+    for path in ("/healthz", "/readyz", "/metrics", "/v1/users/bob/invitations", "/v1/invites/a/b/c"):
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            answer = await site.get(path, method=method)
+            assert (answer.status, answer.json["error"]) == (405, "method_not_allowed"), path
+            assert "GET" in answer.headers["Allow"]
+        assert (await site.get(path, method="HEAD")).body == b""
+
+
+async def test_no_answer_may_be_stored_or_says_what_it_runs_on(site: Site) -> None:
+    for path in ("/healthz", "/readyz", "/metrics", "/v1/users/bob/invitations", "/nowhere"):
+        for token in (_TOKEN, None):
+            headers = (await site.get(path, token=token)).headers
+            assert headers["Cache-Control"] == "no-store"
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["Server"] == "invites"
+
+
+# Who may ask
+
+
+@pytest.mark.parametrize("path", ["/v1/users/bob/invitations", "/v1/invites/alice/i1/bob"])
+async def test_the_token_is_asked_for(site: Site, client: Redis, path: str) -> None:
+    await _ring(client, "alice", "i1", "bob")
+    for token in (None, "", "wrong", _TOKEN[:-1], _TOKEN + "x", "ümläut"):
+        answer = await site.get(path, token=token)
+        assert answer.status == 401, token
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        assert _TOKEN.encode() not in answer.body
+    assert (await site.get(path)).status == 200
+    for headers in (
+        {"Authorization": f"bearer  {_TOKEN}"},
+        {"Authorization": f"BEARER {_TOKEN}"},
+    ):
+        assert (await site.get(path, token=None, **headers)).status == 200
+    for value in (f"Basic {_TOKEN}", _TOKEN, "Bearer", f"Bearer{_TOKEN}"):
+        assert (await site.get(path, token=None, Authorization=value)).status == 401
+
+
+async def test_without_a_token_this_machine_may_ask(site_for: Open) -> None:
+    site = await site_for(_config())
+    assert (await site.get("/v1/users/bob/invitations", token=None)).status == 200
+    assert (await site.get("/v1/users/bob/invitations", token="whatever")).status == 200
+
+
+async def test_without_a_token_others_may_not(site_for: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = await site_for(_config())
+    for remote, allowed in (
+        ("127.0.0.1", True),
+        ("127.3.2.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("192.0.2.7", False),
+        ("::ffff:192.0.2.7", False),
+        ("fe80::1%eth0", False),
+        ("2001:db8::1", False),
+        ("", False),
+    ):
+        monkeypatch.setattr(aiohttp.web.Request, "remote", remote)
+        answer = await site.get("/v1/users/bob/invitations", token=None)
+        assert answer.status == (200 if allowed else 403), remote
+        assert (await site.get("/healthz", token=None)).status == 200
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+async def test_without_a_token_a_proxy_is_not_this_machine(site_for: Open, header: str) -> None:
+    site = await site_for(_config())
+    answer = await site.get("/v1/users/bob/invitations", token=None, **{header: "127.0.0.1"})
+    assert (answer.status, answer.json["error"]) == (403, "forbidden")
+
+
+# Faults
+
+
+async def test_redis_away_is_503(site_for: Open) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        async with connect(f"redis://127.0.0.1:{closed.getsockname()[1]}", "test") as away:
+            site = await site_for(_config(token=_TOKEN), away)
+            for path in ("/v1/users/bob/invitations", "/v1/invites/alice/i1/bob"):
+                answer = await site.get(path)
+                assert (answer.status, answer.json["error"]) == (503, "redis_away")
+            assert (await site.get("/healthz")).status == 200
+            assert (await site.get("/metrics")).status == 200
+
+
+async def test_redis_that_does_not_answer_is_503_in_time(
+    site_for: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_ANSWER_WITHIN_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and never answers
+        async with connect(f"redis://127.0.0.1:{silent.getsockname()[1]}", "test") as stuck:
+            site = await site_for(_config(token=_TOKEN), stuck)
+            answer = await site.get("/v1/users/bob/invitations")
+            assert (answer.status, answer.json["error"]) == (503, "redis_away")
+
+
+async def test_a_fault_of_ours_is_500_and_logged_but_not_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ValueError("internal detail")
+
+    monkeypatch.setattr(Views, "pending", broken)
+    with caplog.at_level(logging.ERROR):
+        answer = await site.get("/v1/users/bob/invitations")
+    assert (answer.status, answer.json["error"]) == (500, "internal")
+    assert b"internal detail" not in answer.body
+    assert "internal detail" in caplog.text
+
+
+async def test_a_port_in_use_is_said(site: Site, client: Redis) -> None:
+    second = HttpServer(_config(port=site.server.port), Worker(client))
+    with pytest.raises(
+        HttpError, match=rf"cannot listen on 127\.0\.0\.1 port {site.server.port}.*http\.port"
+    ):
+        await second.start()
+    await second.stop()
+
+
+async def test_a_host_that_is_not_ours_is_said(client: Redis) -> None:
+    for host in ("192.0.2.1", "no-such-host.invalid", "a..b"):
+        server = HttpServer(_config(host=host), Worker(client))
+        with pytest.raises(HttpError, match="cannot listen"):
+            await server.start()
+
+
+async def test_a_stopped_server_lets_go_of_its_port(site: Site, client: Redis) -> None:
+    port = site.server.port
+    assert (await site.get("/healthz")).status == 200
+    await site.server.stop()
+    await site.server.stop()
+    with pytest.raises(RuntimeError, match="not been started"):
+        _ = site.server.port
+    again = HttpServer(_config(port=port), Worker(client))
+    await again.start()
+    assert again.port == port
+    await again.stop()

@@ -1,0 +1,185 @@
+"""What operators and the HTTP API read of invites, whatever stands in Redis."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from invites.keys import Keys
+from invites.overview import backlog
+from invites.views import Views
+
+Fields = dict[Any, Any]
+
+KEYS = Keys()
+_REF = "alice|i1|bob"
+_FIELDS: Fields = {
+    "state": "PENDING",
+    "from": "alice",
+    "to": "bob",
+    "inviteId": "i1",
+    "room": "r1",
+    "caller": "a1",
+    "inviteRequest": "0",
+    "mediatypes": '["audio","video"]',
+    "context": '{"subject":"tea","list":[]}',
+    "createdAt": "1763853969123",
+    "expiresAt": "1763854029123",
+}
+_ITEM = {
+    "inviteId": "i1",
+    "from": "alice",
+    "to": "bob",
+    "group": None,
+    "room": "r1",
+    "state": "PENDING",
+    "inviteRequest": False,
+    "mediatypes": ["audio", "video"],
+    "context": {"subject": "tea", "list": []},
+    "startedAt": 1763853969123,
+    "expiresAt": 1763854029123,
+}
+
+
+def _json(value: object) -> Any:
+    return json.loads(msgspec.json.encode(value))
+
+
+async def _ring(client: Redis, ref: str = _REF, user: str = "bob", **fields: Any) -> None:
+    values: Fields = {**_FIELDS, **fields}
+    await client.hset(KEYS.invite(ref), mapping=values)
+    await client.sadd(KEYS.pending(user), ref)
+
+
+async def test_what_rings_for_a_user(client: Redis) -> None:
+    await _ring(client)
+    await _ring(client, "carol|i2|bob", createdAt="1763853960000", inviteId="i2", **{"from": "carol"})
+    await _ring(client, "dave|i3|bob", state="ACCEPTED", inviteId="i3")
+    await client.sadd(KEYS.pending("bob"), "erin|expired|bob")
+    found = _json(await Views(client, KEYS).pending("bob"))
+    assert [one["inviteId"] for one in found] == ["i2", "i1"], "the oldest first, and only what rings"
+    assert found[1] == _ITEM
+
+
+async def test_nothing_rings_for_a_stranger(client: Redis) -> None:
+    assert await Views(client, KEYS).pending("nobody") == []
+
+
+async def test_more_invites_than_one_round_trip_takes(client: Redis) -> None:
+    for number in range(1201):
+        await _ring(client, f"alice|i{number}|bob", inviteId=f"i{number}", createdAt=str(number))
+    found = await Views(client, KEYS).pending("bob")
+    assert [one.started_at for one in found] == list(range(1201))
+
+
+async def test_one_invite_with_its_candidates(client: Redis) -> None:
+    await _ring(
+        client, state="ACCEPTED", code="200", reason="accepted", whoAccepted="bob", endedAt="1763853970000"
+    )
+    won = {
+        "address": "bob",
+        "type": "PEER",
+        "state": "ACCEPTED",
+        "endReason": 200,
+        "device": "phone",
+        "told": True,
+    }
+    lost = {"address": "bob", "type": "PEER", "state": "CANCELLED", "endReason": 487}
+    await client.hset(KEYS.candidates(_REF), mapping={"b2": json.dumps(lost), "b1": json.dumps(won)})
+    assert _json(await Views(client, KEYS).invite(_REF)) == {
+        **_ITEM,
+        "state": "ACCEPTED",
+        "code": 200,
+        "reason": "accepted",
+        "whoAccepted": "bob",
+        "endedAt": 1763853970000,
+        "candidates": [
+            {
+                "peer": "b1",
+                "address": "bob",
+                "type": "PEER",
+                "state": "ACCEPTED",
+                "endReason": 200,
+                "device": "phone",
+            },
+            {
+                "peer": "b2",
+                "address": "bob",
+                "type": "PEER",
+                "state": "CANCELLED",
+                "endReason": 487,
+                "device": None,
+            },
+        ],
+    }
+
+
+async def test_an_unknown_invite_is_none(client: Redis) -> None:
+    assert await Views(client, KEYS).invite("a|b|c") is None
+
+
+async def test_what_is_missing_is_null(client: Redis) -> None:
+    await client.hset(KEYS.invite(_REF), "state", "PENDING")
+    found = _json(await Views(client, KEYS).invite(_REF))
+    assert found.pop("state") == "PENDING"
+    assert found.pop("candidates") == []
+    assert found.keys() >= _ITEM.keys() - {"state"}
+    assert set(found.values()) == {None}
+
+
+async def test_values_of_a_wrong_shape_are_null(client: Redis) -> None:
+    wrong: Fields = {
+        "createdAt": "soon",
+        "expiresAt": "1.5",
+        "context": "{broken",
+        "mediatypes": b"\xff",
+        "room": b"\xff",
+    }
+    await client.hset(KEYS.invite(_REF), mapping={**_FIELDS, **wrong})
+    candidates: Fields = {
+        "b1": "no json",
+        "b2": "[]",
+        "b3": '{"address":5,"endReason":"x","state":null}',
+        "b4": b"\xff",
+    }
+    await client.hset(KEYS.candidates(_REF), mapping=candidates)
+    found = _json(await Views(client, KEYS).invite(_REF))
+    assert [found[name] for name in ("startedAt", "expiresAt", "context", "mediatypes")] == [None] * 4
+    assert found["room"] == "\ufffd"
+    assert [one.pop("peer") for one in found["candidates"]] == ["b1", "b2", "b3", "b4"]
+    assert all(set(one.values()) == {None} for one in found["candidates"])
+
+
+async def test_keys_of_a_wrong_type_count_as_empty(client: Redis) -> None:
+    views = Views(client, KEYS)
+    await client.set(KEYS.pending("bob"), "x")
+    assert await views.pending("bob") == []
+    await client.delete(KEYS.pending("bob"))
+    await client.sadd(KEYS.pending("bob"), _REF)
+    await client.set(KEYS.invite(_REF), "x")
+    assert await views.pending("bob") == []
+    assert await views.invite(_REF) is None
+    await client.delete(KEYS.invite(_REF))
+    await client.hset(KEYS.invite(_REF), mapping=_FIELDS)
+    await client.set(KEYS.candidates(_REF), "x")
+    found = await views.invite(_REF)
+    assert found is not None
+    assert found.candidates == []
+
+
+async def test_other_errors_of_the_server_are_not_hidden(client: Redis, valkey_url: str) -> None:
+    await client.execute_command("ACL", "SETUSER", "blind", "on", "nopass", "~*", "+@connection")
+    async with Redis.from_url(valkey_url.replace("redis://", "redis://blind:x@")) as blind:
+        for reading in (
+            Views(blind, KEYS).pending("bob"),
+            Views(blind, KEYS).invite(_REF),
+            backlog(blind, KEYS),
+        ):
+            with pytest.raises(ResponseError, match="no permissions"):
+                await reading
+    await client.execute_command("ACL", "DELUSER", "blind")

@@ -1,0 +1,97 @@
+"""Deadlines with real workers: in time, once, and after a night without workers."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from redis.asyncio import Redis
+
+from tests.running import KEYS, Bench, worker
+from tests.waiting import wait_until
+
+BOB = {"registry": {"id": "b1", "user": "bob"}}
+
+
+def invite(number: int, expires: int) -> dict[str, object]:
+    return {
+        "peer": {"id": "a1", "user": "alice"},
+        "to": "bob",
+        "inviteId": f"call-{number}",
+        "room": "r1",
+        "expires": expires,
+    }
+
+
+async def records(bench: Bench) -> list[dict[str, Any]]:
+    return [payload for _, kind, payload in await bench.notifications() if kind == "INVITE_COMPLETED"]
+
+
+async def test_a_deadline_that_a_commit_has_set_is_kept(client: Redis, valkey_url: str) -> None:
+    """Not a poll a second later: the worker knows the deadline from its own commit."""
+    bench = Bench(client)
+    async with worker(valkey_url):
+        await bench.publish("registered", BOB)
+        entry = await bench.publish("invite", invite(1, 150))
+        await bench.heard("INVITE_COMPLETED")
+    record = (await records(bench))[0]
+    assert record["error"] == 408
+    late_ms = record["endedAt"] - int(entry.split("-")[0]) - 150
+    assert 0 <= late_ms < 200
+
+
+async def test_a_deadline_of_another_worker_is_kept(client: Redis, valkey_url: str) -> None:
+    bench = Bench(client)
+    async with worker(valkey_url) as first, worker(valkey_url):
+        await bench.publish("registered", BOB)
+        await bench.publish("invite", invite(1, 400))
+        await bench.heard("invitation")
+        await first.drain()
+        await bench.heard("INVITE_COMPLETED")
+
+
+async def test_many_deadlines_at_once_are_each_kept_once(client: Redis, valkey_url: str) -> None:
+    bench = Bench(client)
+    async with worker(valkey_url), worker(valkey_url), worker(valkey_url):
+        await bench.publish("registered", BOB)
+        await wait_until(lambda: _exists(client, KEYS.registry("bob")), "bob is registered")
+        for number in range(1_000):
+            await bench.publish("invite", invite(number, 2_000))
+        await bench.heard("INVITE_COMPLETED", 1_000)
+    ends = Counter((record["inviteId"], record["error"]) for record in await records(bench))
+    assert ends == {(f"call-{number}", 408): 1 for number in range(1_000)}
+
+
+async def _exists(client: Redis, key: str) -> bool:
+    return bool(await client.exists(key))
+
+
+async def test_what_was_said_in_time_counts_after_a_time_without_workers(
+    client: Redis, valkey_url: str
+) -> None:
+    bench = Bench(client)
+    async with worker(valkey_url) as first:
+        await bench.publish("registered", BOB)
+        for number in range(200):
+            await bench.publish("invite", invite(number, 1_000))
+        await bench.heard("invitation", 200)
+        await first.drain()
+    for number in range(200):
+        payload = {"peer": {"id": "b1", "user": "bob"}, "from": "alice", "inviteId": f"call-{number}"}
+        await bench.publish("accept", payload)
+    deadline = time.monotonic() + 1.0
+    await wait_until(lambda: time.monotonic() > deadline, "all deadlines have passed")
+    assert await records(bench) == []
+    async with worker(valkey_url):
+        await bench.heard("INVITE_COMPLETED", 200)
+    assert {record["error"] for record in await records(bench)} == {200}
+
+
+async def test_events_are_committed_in_the_order_of_the_stream(client: Redis, valkey_url: str) -> None:
+    bench = Bench(client)
+    await bench.make_group()
+    await bench.ask(0, 3_000)
+    async with worker(valkey_url):
+        await bench.told(3_000)
+    assert await bench.answers() == list(range(3_000))

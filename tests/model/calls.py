@@ -1,0 +1,309 @@
+"""The events of a call: invite, ringing, accept, decline, stop, and the question what rings."""
+
+from __future__ import annotations
+
+from .core import Core, reason_of
+from .presence import Registration
+from .state import LIVE, Candidate, Id, Invite, Payload, Tombstone
+
+
+class Calls(Core):
+    """Sections 6.1 to 6.4, 6.7 and 6.8."""
+
+    # -- invite
+
+    def invite(self, event: Payload, entry: Id, *, request: bool) -> None:
+        if event.get("returnOf") is not None:
+            self.return_of(event)
+            return
+        sender, to = event["peer"]["user"], event["to"]
+        known = self.invites.get(f"{sender}|{event['inviteId']}|{to}")
+        if known is None:
+            self.new_invite(event, entry, request=request)
+        elif known.pending:
+            self.repeat(known, event, entry)
+        else:
+            self.tell_peer(event, *self.outcome(known))
+
+    def tell_peer(self, event: Payload, kind: str, payload: Payload) -> None:
+        self.tell(kind, [event["peer"]["id"]], [event["peer"]["user"]], payload)
+
+    def tell_progress(self, invite: Invite, event: Payload) -> None:
+        payload = self.progress(invite)
+        if event.get("transaction") is not None:
+            payload["transaction"] = event["transaction"]
+        self.tell_peer(event, "inviteProgress", payload)
+
+    def new_invite(self, event: Payload, entry: Id, *, request: bool) -> None:
+        peer, to = event["peer"], event["to"]
+        started = min(entry[0], self.now)
+        ring_time = min(event.get("expires") or self.settings.ring_timeout, self.settings.max_ring_timeout)
+        invite = Invite(
+            sender=peer["user"],
+            invite_id=event["inviteId"],
+            to=to,
+            room=None if request else event["room"],
+            request=request,
+            caller=peer["id"],
+            entry=entry,
+            latest=entry,
+            mediatypes=event.get("mediatypes"),
+            from_details=event.get("fromDetails"),
+            context=event.get("context"),
+            request_id=event.get("requestId"),
+            started_at=started,
+            deadline=started + ring_time,
+        )
+        self.invites[invite.ref] = invite
+        born_ended = self.why_over(invite)
+        if born_ended:
+            self.end(invite, *born_ended)
+            return
+        for each in self.whom_to_ring(invite):
+            invite.candidates[each.peer] = each
+        if not invite.candidates:
+            found = self.presence.known(to)
+            self.end(invite, "DECLINED", *((480, "unreachable") if found else (404, "not_found")))
+            return
+        self.timers[f"ring|{invite.ref}"] = invite.deadline
+        self.check_caller(invite)
+        self.ring(invite, list(invite.candidates.values()), resumed=False)
+        self.tell_progress(invite, event)
+
+    def why_over(self, invite: Invite) -> tuple[str, int, str] | None:
+        """What came before this invite, by arrival (a stop) or by entry id, and ended it."""
+        callee, identity = invite.to, invite.invite_id
+        stop = self.tombstones.get((callee, identity, invite.sender))
+        stop = stop or self.tombstones.get((callee, identity, None))
+        if stop:
+            return "DECLINED_BY_CREATOR", stop.code, "cancelled"
+        room = self.rooms.get(invite.room) if invite.room is not None else None
+        if room and room.closed and invite.entry < room.closed[0]:
+            return "DECLINED_BY_CREATOR", 487, "room_closed"
+        left = room.left.get(invite.sender) if room else None
+        if left and invite.entry < left[0]:
+            return "DECLINED_BY_CREATOR", 487, "caller_gone"
+        if self.now >= invite.deadline:
+            return "DECLINED_BY_TIMEOUT", 408, "timeout"
+        return None
+
+    def whom_to_ring(self, invite: Invite) -> list[Candidate]:
+        asked = self.requests.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
+        if invite.request_id is not None and asked:
+            invite.asked = True
+            return [self.device_candidate(self.whoever_is(invite.to, asked[0]))]
+        trunk = self.trunk_for(invite)
+        if self.settings.parallel_sip and trunk and not invite.request:
+            invite.waiting = invite.parallel = True
+            return [trunk]
+        return self.devices_of_callee(invite) or ([trunk] if trunk else [])
+
+    def whoever_is(self, user: str, peer: str) -> Registration:
+        """This peer, or the peer id that its device has now; a guest has no registration."""
+        there = self.presence.get(user, peer)
+        device = self.presence.last_device(user, peer)
+        same = [each for each in self.presence.of(user) if device is not None and each.device == device]
+        return there or next(iter(same), Registration((0, 0, 0), peer, user))
+
+    def devices_of_callee(self, invite: Invite) -> list[Candidate]:
+        if invite.to == invite.sender:
+            return []
+        there = self.presence.of(invite.to)
+        return [self.device_candidate(each) for each in there if not each.trunk and each.peer != invite.caller]
+
+    def device_candidate(self, there: Registration) -> Candidate:
+        return Candidate(there.peer, there.user, there.user, "PEER", "CALLED", there.device, there.session)
+
+    def trunk_for(self, invite: Invite) -> Candidate | None:
+        fitting = [
+            each
+            for each in self.presence.everybody()
+            if each.trunk and each.peer != invite.caller and self.matches(each.match, invite.to)
+        ]
+        if not fitting:
+            return None
+        best = min(fitting, key=lambda each: (each.match == "*", each.peer))
+        return Candidate(best.peer, best.user, invite.to, "PSTN", "CALLED", best.device, best.session)
+
+    def repeat(self, invite: Invite, event: Payload, entry: Id) -> None:
+        """An update when something is new, else a retransmission; an older one changes nothing."""
+        if entry > invite.latest:
+            invite.latest = entry
+            invite.caller = event["peer"]["id"]
+            before = (invite.mediatypes, invite.context)
+            invite.mediatypes = event.get("mediatypes", invite.mediatypes)
+            invite.from_details = event.get("fromDetails", invite.from_details)
+            invite.context = event.get("context", invite.context)
+            self.check_caller(invite)
+            ringing = [each for each in invite.candidates.values() if each.state in {"CALLED", "RINGING"}]
+            if ringing and before != (invite.mediatypes, invite.context):
+                self.ring(invite, ringing, resumed=True)
+        self.tell_progress(invite, event)
+
+    def return_of(self, event: Payload) -> None:
+        """A phone leg that came back: the devices of the first invite ring now."""
+        invite = self.invites.get(event["returnOf"])
+        identity = {"inviteId": event["inviteId"], "from": event["peer"]["user"], "to": event["to"]}
+        if invite is None or not invite.pending:
+            reason = invite.reason if invite else "not_found"
+            self.tell_peer(event, "inviteRejected", {**identity, "code": 410, "reason": reason})
+            return
+        if not invite.parallel:
+            self.tell_peer(event, "inviteRejected", {**identity, "code": 403, "reason": "forbidden"})
+            return
+        if invite.waiting:
+            invite.waiting = False
+            devices = [each for each in self.devices_of_callee(invite) if each.peer not in invite.candidates]
+            invite.candidates.update({each.peer: each for each in devices})
+            if devices:
+                self.ring(invite, devices, resumed=False)
+        invite.leg = event["peer"]["id"], event["peer"]["user"]
+        self.tell_progress(invite, event)
+
+    # -- what devices say
+
+    def party(self, event: Payload, request: str) -> Invite | None:
+        """The call that the event is about; None when its peer has been refused."""
+        peer, user = event["peer"]["id"], event["peer"]["user"]
+        to = event.get("to") or user
+        invite = self.invites.get(f"{event['from']}|{event['inviteId']}|{to}")
+        if invite is None:
+            self.answer(event, request, 404, "not_found")
+            return None
+        if request == "decline" and user == invite.sender and (user != invite.to or peer == invite.caller):
+            return invite
+        mine = invite.find(peer, user, self.presence.device(user, peer))
+        if mine is None and invite.waiting:
+            self.answer(event, request, 404, "not_found")
+            return None
+        if mine is None and (user != invite.to or (user == invite.sender and peer == invite.caller)):
+            self.answer(event, request, 403, "forbidden")
+            return None
+        return invite
+
+    def hardware(self, event: Payload) -> tuple[str, str, str | None]:
+        """Who speaks: peer id, user, device."""
+        peer, user = event["peer"]["id"], event["peer"]["user"]
+        return peer, user, self.presence.device(user, peer)
+
+    def candidate(self, invite: Invite, event: Payload) -> Candidate:
+        """The candidate that the event's peer is, or becomes by speaking."""
+        peer, user = event["peer"]["id"], event["peer"]["user"]
+        there = self.presence.get(user, peer) or Registration((0, 0, 0), peer, user)
+        found = invite.find(peer, user, there.device)
+        if found is None:
+            found = self.device_candidate(there)
+            invite.candidates[peer] = found
+        return found
+
+    def ringing(self, event: Payload) -> None:
+        invite = self.party(event, "ringing")
+        if invite is None:
+            return
+        if not invite.pending:
+            self.answer_over(invite, event, "ringing")
+            return
+        known = invite.find(*self.hardware(event))
+        if known and known.state != "CALLED":
+            return
+        self.candidate(invite, event).state = "RINGING"
+        if not invite.progressed:
+            invite.progressed = True
+            self.tell_inviter(invite, "inviteProgress", self.progress(invite, 180))
+
+    def accept(self, event: Payload) -> None:
+        invite = self.party(event, "accept")
+        if invite is None:
+            return
+        peer, user = event["peer"]["id"], event["peer"]["user"]
+        device = self.presence.device(user, peer)
+        if not invite.pending:
+            same = device is not None and device == invite.winner_device
+            if invite.state == "ACCEPTED" and (peer == invite.winner or same):
+                self.answer(event, "accept", 200, "accepted", who=invite.who)
+            else:
+                self.answer_over(invite, event, "accept")
+            return
+        mine = self.candidate(invite, event)
+        mine.state, mine.end_reason = "ACCEPTED", 200
+        invite.who, invite.winner, invite.winner_device = invite.to, peer, device
+        self.end(invite, "ACCEPTED", 200, "accepted")
+        self.answer(event, "accept", 200, "accepted", who=invite.who)
+        if self.settings.only_one_device_with_invitations and user == invite.to:
+            self.reject_elsewhere(peer, user, device)
+
+    def reject_elsewhere(self, peer: str, user: str, device: str | None) -> None:
+        """A user who is in a call on one device is busy on all others."""
+        for invite in self.pending():
+            if invite.to != user or invite.waiting:
+                continue
+            others = [each for each in invite.inside() if not each.same_device(peer, device)]
+            devices = [each for each in others if each.state in LIVE]
+            for each in others:
+                each.state, each.end_reason = "REJECTED", 486
+            self.cancel(invite, devices, 486, "busy_elsewhere")
+            if not invite.inside():
+                self.end(invite, "DECLINED", 486, "busy")
+
+    def decline(self, event: Payload) -> None:
+        invite = self.party(event, "decline")
+        if invite is None:
+            return
+        peer, user = event["peer"]["id"], event["peer"]["user"]
+        if user == invite.sender and (user != invite.to or peer == invite.caller):
+            self.stop_one(invite, event, "decline")
+            return
+        code = event.get("errorCode") or 603
+        if not invite.pending:
+            mine = invite.find(peer, user, self.presence.device(user, peer))
+            if mine and mine.state == "DECLINED":
+                self.answer(event, "decline", 200, reason_of(code))
+            else:
+                self.answer_over(invite, event, "decline")
+            return
+        mine = self.candidate(invite, event)
+        mine.state, mine.end_reason = "DECLINED", code
+        if code >= 600:  # noqa: PLR2004
+            self.end(invite, "DECLINED", code, "declined")
+        else:
+            self.end_when_left_alone(invite)
+        self.answer(event, "decline", 200, reason_of(code))
+
+    # -- what the inviter says
+
+    def stop_one(self, invite: Invite, event: Payload, request: str) -> None:
+        more = {"sender": invite.sender, "to": invite.to}
+        if not invite.pending and invite.reason != "cancelled":
+            if "peer" in event:
+                self.answer_over(invite, event, request, **more)
+            return
+        if invite.pending:
+            self.end(invite, "DECLINED_BY_CREATOR", event.get("errorCode") or 487, "cancelled")
+        if "peer" in event:
+            self.answer(event, request, 200, "cancelled", **more)
+
+    def stop(self, event: Payload) -> None:
+        peer, callee, identity = event.get("peer"), event["callee"], event["inviteId"]
+        sender = event.get("from") or (peer["user"] if peer else None)
+        more = {"sender": sender, "to": callee}
+        if peer and sender != peer["user"]:
+            self.answer(event, "stopInvite", 403, "forbidden", **more)
+            return
+        if sender is None:
+            fitting = [each for each in self.pending() if (each.to, each.invite_id) == (callee, identity)]
+        else:
+            found = self.invites.get(f"{sender}|{identity}|{callee}")
+            fitting = [found] if found else []
+        for invite in fitting:
+            self.stop_one(invite, event, "stopInvite")
+        if not fitting:
+            until = self.now + self.settings.max_ring_timeout + self.settings.retain_after
+            code = event.get("errorCode") or 487
+            self.tombstones[callee, identity, sender] = Tombstone(code, until)
+            if peer:
+                self.answer(event, "stopInvite", 200, "cancelled", **more)
+
+    def get_invitations(self, event: Payload) -> None:
+        mine = [each.view() for each in self.ringing_for(event["peer"]["user"])]
+        self.answer(event, "getInvitations", 200, None, sender=None, to=None, invitations=mine)
+        self.out[-1].payload["to"] = None

@@ -1,0 +1,208 @@
+"""What all rules share: who is told, how a call rings and ends, what is kept and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from .presence import Presence
+from .state import LIVE, Candidate, Invite, Notification, Payload, Room, Tombstone
+
+TrunkMatcher = Callable[[str, str], bool]
+"""`(match, number)`: whether a trunk's expression fits the whole of a number."""
+
+ELSEWHERE = {"accepted": "accepted_elsewhere", "declined": "declined_elsewhere", "busy": "busy_elsewhere"}
+
+
+class Settings(Protocol):
+    """The part of the configuration that the rules depend on; times in ms."""
+
+    @property
+    def remove_after(self) -> int: ...
+    @property
+    def ring_timeout(self) -> int: ...
+    @property
+    def max_ring_timeout(self) -> int: ...
+    @property
+    def caller_grace(self) -> int: ...
+    @property
+    def retain_after(self) -> int: ...
+    @property
+    def parallel_sip(self) -> bool: ...
+    @property
+    def only_one_device_with_invitations(self) -> bool: ...
+
+
+class Core:
+    """State, and the steps that several rules take."""
+
+    def __init__(self, settings: Settings, matches: TrunkMatcher) -> None:
+        self.settings = settings
+        self.matches = matches
+        self.now = 0
+        self.invites: dict[str, Invite] = {}
+        self.presence = Presence()
+        self.tombstones: dict[tuple[str, str, str | None], Tombstone] = {}
+        self.rooms: dict[str, Room] = {}
+        self.requests: dict[str, tuple[str, int]] = {}
+        self.timers: dict[str, int] = {}
+        self.out: list[Notification] = []
+
+    def forget(self) -> None:
+        """Drop what is kept no longer."""
+        kept = self.settings.retain_after
+        over = [
+            ref
+            for ref, each in self.invites.items()
+            if each.ended_at is not None and each.ended_at + kept <= self.now
+        ]
+        for ref in over:
+            del self.invites[ref]
+        for key in [key for key, each in self.tombstones.items() if each.until <= self.now]:
+            del self.tombstones[key]
+        self.requests = {ref: kept for ref, kept in self.requests.items() if kept[1] > self.now}
+        self.presence.forget(self.now)
+        for room in self.rooms.values():
+            room.left = {user: kept for user, kept in room.left.items() if kept[1] > self.now}
+            if room.closed and room.closed[1] <= self.now:
+                room.closed = None
+
+    # -- whom calls concern
+
+    def pending(self) -> list[Invite]:
+        return [each for each in self.invites.values() if each.pending]
+
+    def ringing_for(self, user: str) -> list[Invite]:
+        """The calls that ring for this user now, a trunk's among them."""
+        return [
+            each
+            for each in self.pending()
+            if (each.to == user and not each.waiting) or any(one.user == user for one in each.inside())
+        ]
+
+    # -- who is told
+
+    def tell(self, kind: str, peers: Iterable[str], users: Iterable[str], payload: Payload) -> None:
+        self.out.append(Notification(kind, tuple(peers), tuple(dict.fromkeys(users)), payload))
+
+    def tell_inviter(self, invite: Invite, kind: str, payload: Payload) -> None:
+        """The inviter, and the trunk whose leg came back to this call."""
+        peers, users = [invite.caller], [invite.sender]
+        if invite.leg:
+            peers.append(invite.leg[0])
+            users.append(invite.leg[1])
+        self.tell(kind, dict.fromkeys(peers), users, payload)
+
+    def answer(self, event: Payload, request: str, code: int, reason: str | None, **more: Any) -> None:
+        """`more`: `sender` and `to` when they differ from the event's; `who`; `invitations`."""
+        peer = event["peer"]
+        payload = {
+            "request": request,
+            "inviteId": event.get("inviteId"),
+            "from": more.get("sender", event.get("from")),
+            "to": more.get("to", event.get("to") or peer["user"]),
+            "code": code,
+            "reason": reason,
+        }
+        if event.get("transaction") is not None:
+            payload["transaction"] = event["transaction"]
+        if more.get("who") is not None:
+            payload["whoAccepted"] = more["who"]
+        if "invitations" in more:
+            payload["invitations"] = more["invitations"]
+        self.tell("answer", [peer["id"]], [peer["user"]], payload)
+
+    def answer_over(self, invite: Invite, event: Payload, request: str, **more: Any) -> None:
+        self.answer(event, request, 410, invite.reason, who=invite.who, **more)
+
+    # -- a call's life
+
+    def ring(self, invite: Invite, candidates: list[Candidate], *, resumed: bool) -> None:
+        payload = {
+            **invite.identity(),
+            "mediatypes": invite.mediatypes,
+            "fromDetails": invite.from_details,
+            "context": invite.context,
+            "inviteRequest": invite.request,
+            "expiresIn": max(0, invite.deadline - self.now),
+            "resumed": resumed,
+        }
+        if invite.room is not None:
+            payload["room"] = invite.room
+        if invite.request_id is not None:
+            payload["requestId"] = invite.request_id
+        self.tell("invitation", [c.peer for c in candidates], [c.user for c in candidates], payload)
+
+    def progress(self, invite: Invite, code: int | None = None) -> Payload:
+        states = [each.state for each in invite.inside()]
+        present = 180 if "RINGING" in states else 110 if "PUSHED" in states else 100
+        return {
+            **invite.identity(),
+            "code": code or present,
+            "candidates": len(states),
+            "ringing": states.count("RINGING"),
+            "pushed": states.count("PUSHED"),
+        }
+
+    def outcome(self, invite: Invite) -> tuple[str, Payload]:
+        """What the inviter is told at the end, and again when it asks again."""
+        if invite.state == "ACCEPTED":
+            more = {"room": invite.room, "code": 200, "whoAccepted": invite.who, "peer": invite.winner}
+            return "inviteAccepted", {**invite.identity(), **more}
+        return "inviteRejected", {**invite.identity(), "code": invite.code, "reason": invite.reason}
+
+    def cancel(self, invite: Invite, devices: list[Candidate], code: int, reason: str) -> None:
+        if not devices:
+            return
+        payload = {**invite.identity(), "code": code, "reason": reason}
+        if invite.who is not None:
+            payload["whoAccepted"] = invite.who
+        self.tell("invitationCancel", [c.peer for c in devices], [c.user for c in devices], payload)
+
+    def cancel_at_end(self, invite: Invite, devices: list[Candidate]) -> None:
+        assert invite.code is not None
+        assert invite.reason is not None
+        self.cancel(invite, devices, invite.code, ELSEWHERE.get(invite.reason, invite.reason))
+
+    def end(self, invite: Invite, state: str, code: int, reason: str) -> None:
+        """The call is over: whoever still rings stops, the inviter is told, the record is written."""
+        invite.state, invite.code, invite.reason, invite.ended_at = state, code, reason, self.now
+        self.timers.pop(f"ring|{invite.ref}", None)
+        devices = []
+        for each in invite.inside():
+            if each.state in LIVE:
+                devices.append(each)
+            each.state = "CANCELLED"
+            each.end_reason = 408 if reason == "timeout" else 487
+        self.cancel_at_end(invite, devices)
+        self.tell_inviter(invite, *self.outcome(invite))
+        self.tell("INVITE_COMPLETED", [], [], invite.record())
+
+    def end_when_left_alone(self, invite: Invite) -> None:
+        """Nobody may accept any more: the best response is the outcome (RFC 3261, 16.7)."""
+        if invite.inside():
+            return
+        best = min(invite.candidates.values(), key=rank)
+        code = best.end_reason or 480
+        self.end(invite, "DECLINED", code, "unreachable" if best.state == "GONE" else reason_of(code))
+
+    def check_caller(self, invite: Invite) -> None:
+        """A call whose inviter's device is gone since (by entry id) has only its grace left."""
+        if invite.request:
+            self.requests[invite.ref] = invite.caller, invite.deadline + self.settings.retain_after
+        lost = self.presence.lost_at(invite.sender, invite.caller)
+        if lost is not None and invite.latest < lost:
+            self.timers.setdefault(
+                f"caller|{invite.sender}|{invite.caller}", self.now + self.settings.caller_grace
+            )
+
+
+def reason_of(code: int) -> str:
+    """How a device's own refusal is called."""
+    return "busy" if code == 486 else "declined"  # noqa: PLR2004
+
+
+def rank(each: Candidate) -> tuple[bool, int, bool, bool, bool, int]:
+    """Least for the best response: the class; what was said before what was lost; busy before other codes."""
+    code = each.end_reason or 480
+    return code < 600, code // 100, each.state == "GONE", each.state == "REJECTED", code != 486, code  # noqa: PLR2004

@@ -1,0 +1,143 @@
+"""What it means for calls that a device registers, goes, comes back or stays away."""
+
+from __future__ import annotations
+
+from .core import Core
+from .presence import Change, End, Registration, other_session
+from .state import LIVE, Candidate, Id, Invite, Payload
+
+
+class Devices(Core):
+    """Sections 6.5 and 6.6."""
+
+    def registered(self, registry: Payload, entry: Id) -> None:
+        registration = Registration(
+            at=entry,
+            peer=registry["id"],
+            user=registry["user"],
+            type=registry.get("type", "WEB"),
+            device=registry.get("device"),
+            session=registry.get("session"),
+            expires=registry.get("expires"),
+            trunk=registry.get("trunk", False),
+            match=registry.get("match", "*"),
+        )
+        change, replaced = self.presence.register(registration, self.now)
+        if change.after is None:
+            # Overtaken by this peer's own end, or by the same device under another peer id.
+            for each in [*replaced, change]:
+                if each.before:
+                    self.went(registration.user, each)
+            return
+        for each in replaced:
+            self.drop_timers(registration.user, each.peer)
+        if change.after is registration:
+            self.here(registration, change)
+
+    def here(self, there: Registration, change: Change) -> None:
+        """The peer's newest registration is this one."""
+        self.drop_timers(there.user, there.peer)
+        if there.expires is not None:
+            self.timers[f"lapse|{there.user}|{there.peer}"] = self.now + there.expires
+        for invite in self.pending():
+            if invite.sender == there.user:
+                self.inviter_here(invite, there)
+            self.callee_here(invite, there)
+        if change.fresh:
+            self.cancel_again(there)
+
+    def inviter_here(self, invite: Invite, there: Registration) -> None:
+        known = self.presence.last_device(invite.sender, invite.caller)
+        if there.device is not None and known == there.device:
+            self.timers.pop(f"caller|{there.user}|{invite.caller}", None)
+            invite.caller = there.peer
+            self.check_caller(invite)
+
+    def callee_here(self, invite: Invite, there: Registration) -> None:
+        mine = invite.find(there.peer, there.user, there.device)
+        if mine is None:
+            other = there.user != invite.to or invite.to == invite.sender or there.peer == invite.caller
+            if other or there.trunk or invite.waiting or invite.asked or self.now >= invite.deadline:
+                return
+            mine = Candidate(there.peer, there.user, there.user, "PEER", "CALLED", there.device, there.session)
+            invite.candidates[there.peer] = mine
+            self.ring(invite, [mine], resumed=False)
+            return
+        others = [each for each in invite.candidates.values() if each.user == mine.user and each is not mine]
+        for each in [mine, *others]:
+            if each is mine or each.same_device(there.peer, there.device):
+                self.timers.pop(f"grace|{there.user}|{each.peer}", None)
+                del invite.candidates[each.peer]
+        fresh = mine.peer != there.peer or mine.state in {"AWAY", "GONE"} or other_session(mine, there.session)
+        mine.peer, mine.device, mine.session = there.peer, there.device, there.session
+        invite.candidates[mine.peer] = mine
+        if fresh and mine.state not in {"DECLINED", "REJECTED"}:
+            mine.state, mine.end_reason = "CALLED", None
+            if self.now < invite.deadline:
+                self.ring(invite, [mine], resumed=True)
+        self.end_when_left_alone(invite)
+
+    def cancel_again(self, there: Registration) -> None:
+        """A device that was away when the call ended must not go on ringing."""
+        for invite in self.invites.values():
+            mine = invite.find(there.peer, there.user, there.device)
+            if invite.pending or mine is None or mine.told:
+                continue
+            accepted = there.device is not None and there.device == invite.winner_device
+            if accepted or there.peer == invite.winner or mine.state not in {"CANCELLED", "GONE", "REJECTED"}:
+                continue
+            mine.told = True
+            again = Candidate(there.peer, mine.user, mine.address, mine.type, mine.state)
+            self.cancel_at_end(invite, [again])
+
+    def drop_timers(self, user: str, peer: str) -> None:
+        for name in ("grace", "caller", "lapse"):
+            self.timers.pop(f"{name}|{user}|{peer}", None)
+
+    # -- gone
+
+    def gone(self, event: Payload, entry: Id) -> None:
+        """`unregistered` and `disconnected`."""
+        peer, user = event["peer"]["id"], event["peer"]["user"]
+        change = self.presence.end(user, peer, End(entry, event.get("session")), self.now)
+        if self.presence.lost_at(user, peer) == entry or change.before:
+            self.went(user, change)
+
+    def went(self, user: str, change: Change) -> None:
+        """Starts the graces of a peer that is not there any more."""
+        if change.after is not None or self.presence.lost_at(user, change.peer) is None:
+            return
+        self.timers.pop(f"lapse|{user}|{change.peer}", None)
+        for invite in self.pending():
+            mine = invite.candidates.get(change.peer)
+            if mine and mine.user == user and mine.state in LIVE:
+                mine.state = "AWAY"
+                self.timers[f"grace|{user}|{change.peer}"] = self.now + self.settings.remove_after
+            if (invite.sender, invite.caller) == (user, change.peer):
+                self.check_caller(invite)
+        if not self.settings.remove_after:
+            self.grace_over(user, change.peer)
+
+    def grace_over(self, user: str, peer: str) -> None:
+        """The device did not come back in time."""
+        self.timers.pop(f"grace|{user}|{peer}", None)
+        for invite in self.pending():
+            mine = invite.candidates.get(peer)
+            if mine and mine.user == user and mine.state == "AWAY":
+                mine.state, mine.end_reason = "GONE", 480
+                self.end_when_left_alone(invite)
+
+    def caller_over(self, user: str, peer: str) -> None:
+        """The inviter's device stayed away: nobody waits for an answer any more."""
+        lost = self.presence.lost_at(user, peer)
+        for invite in self.pending():
+            if (invite.sender, invite.caller) == (user, peer) and lost is not None and invite.latest < lost:
+                self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
+
+    def lapsed(self, user: str, peer: str) -> None:
+        """A registration that was not repeated in time ends like a connection."""
+        there = self.presence.get(user, peer)
+        if there is not None:
+            ms, sequence, _ = there.at
+            end = End((ms, sequence, 1), None, (self.now, 0, 0))
+            self.went(user, self.presence.end(user, peer, end, self.now))

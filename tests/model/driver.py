@@ -1,0 +1,133 @@
+"""Drives the real scripts like workers do, with a clock of its own, and reads back what they did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Sequence
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from invites.commit import Committer, Settings, Status
+from invites.keys import WORKERS_GROUP, Keys
+from invites.operations import Entry, Operation, to_operation
+from invites.resolution import Resolver
+from invites.scripts import Scripts
+
+from .state import Notification, Payload
+
+START = 4_000_000_000_000
+"""ms; far in the future, so that the server by its own clock never expires what the driver's clock keeps."""
+MAX_TRIES = 20
+"""So often may an operation need a look-up again because the trunks changed; then something is wrong."""
+
+
+class Driver:
+    """One shard on one server. Use a server (or database) of its own: it looks at all keys."""
+
+    def __init__(self, client: Redis, settings: Settings, scripts: Scripts) -> None:
+        self.client = client
+        self.keys = Keys()
+        self.now = START
+        self.committer = Committer(client, self.keys, settings, scripts, clock=lambda: self.now)
+        self.resolver = Resolver(client, self.keys)
+        self._read_up_to = "-"
+
+    async def start(self) -> None:
+        await self.client.flushdb()
+        await self.client.xgroup_create(self.keys.events, WORKERS_GROUP, id="0", mkstream=True)
+
+    async def publish(self, kind: str, payload: Payload, entry_id: str) -> Operation:
+        """Write the event with this id and deliver it to a worker, which has it pending from now on."""
+        raw = json.dumps(payload).encode()
+        await self.client.xadd(self.keys.events, {"type": kind, "payload": raw}, id=entry_id)
+        read = await cast(
+            "Awaitable[Any]", self.client.xreadgroup(WORKERS_GROUP, "w", {self.keys.events: ">"}, count=1)
+        )
+        ((_, ((delivered, fields),)),) = read.items() if isinstance(read, dict) else read
+        assert delivered.decode() == entry_id
+        return to_operation(Entry(entry_id, fields), max_deliveries=5)
+
+    async def settle(self, operations: Sequence[Operation]) -> tuple[list[Status], list[Operation]]:
+        """Commit once. What has to be looked up comes back completed (`NEEDS`), to be settled again."""
+        settled = await self.committer.settle(operations)
+        completed = list(operations)
+        for index, outcome in enumerate(settled.outcomes):
+            assert outcome.status in {Status.DONE, Status.STALE, Status.NEEDS}, outcome
+            if outcome.status is Status.NEEDS:
+                completed[index] = await self.resolver.complete(operations[index], outcome)
+        return [outcome.status for outcome in settled.outcomes], completed
+
+    async def fire(self) -> None:
+        """Fire until nothing is due."""
+        for _ in range(MAX_TRIES):
+            fired = await self.committer.fire()
+            if fired.next_due is None or fired.next_due > self.now:
+                return
+        raise AssertionError("firing never ends")
+
+    async def advance(self, now: int) -> None:
+        """Set the clock, and let go what has expired by then."""
+        self.now = now
+        for key in await self.client.keys("*"):
+            if 0 <= await self.client.pexpiretime(key) <= now:
+                await self.client.delete(key)
+
+    async def notifications(self) -> list[tuple[str, Notification]]:
+        """What was told since the last call, each with its id."""
+        found = await self.client.xrange(self.keys.notifications, min=self._read_up_to)
+        if found:
+            self._read_up_to = f"({found[-1][0].decode()}"
+        return [
+            (
+                fields[b"id"].decode(),
+                Notification(
+                    fields[b"type"].decode(),
+                    tuple(json.loads(fields[b"peers"])),
+                    tuple(json.loads(fields[b"users"])),
+                    json.loads(fields[b"payload"]),
+                ),
+            )
+            for _, fields in found
+        ]
+
+    async def contents(self) -> dict[str, Any]:
+        """All keys but the streams: name without the shard's part -> content, by type."""
+        names = sorted(await self.client.keys("*"))
+        async with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.type(name)
+                pipe.pttl(name)
+            facts = await pipe.execute()
+        kinds, ttls = facts[::2], facts[1::2]
+        reading = {b"hash": "hgetall", b"set": "smembers", b"string": "get"}
+        async with self.client.pipeline(transaction=False) as pipe:
+            read = []
+            for name, kind, ttl in zip(names, kinds, ttls, strict=True):
+                if kind == b"zset":
+                    pipe.zrange(name, 0, -1, withscores=True)
+                elif kind in reading:
+                    getattr(pipe, reading[kind])(name)
+                else:
+                    continue
+                read.append((name.decode().removeprefix(self.keys.base), ttl))
+            values = await pipe.execute()
+        self.without_ttl = [name for name, ttl in read if ttl < 0]
+        return {name: _text(value) for (name, _), value in zip(read, values, strict=True)}
+
+    async def owed(self) -> int:
+        """How many entries the workers still have pending."""
+        summary = await cast("Awaitable[Any]", self.client.xpending(self.keys.events, WORKERS_GROUP))
+        return int(summary["pending"])
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, dict):
+        return {_text(key): _text(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_text(item) for item in value]
+    if isinstance(value, set):
+        return sorted(_text(item) for item in value)
+    return value

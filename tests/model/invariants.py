@@ -1,0 +1,88 @@
+"""What must be true of every history, whatever the model says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from .state import Notification, Payload
+
+Ref = tuple[str, str, str]
+
+
+def ref_of(payload: Payload) -> Ref:
+    return payload["from"], payload["inviteId"], payload["to"]
+
+
+class Invariants:
+    """Follows a history by what was published and told, and by the keys."""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self.ringing: set[tuple[Ref, str]] = set()
+        self.lives: Counter[Ref] = Counter()
+        self.records: Counter[Ref] = Counter()
+        self.winners: Counter[Ref] = Counter()
+        self.states: dict[str, str] = {}
+        self.registries: dict[str, dict[str, Any]] = {}
+
+    def settled(self, kind: str, payload: Payload) -> None:
+        """A device that is reported gone rings no more (and cannot be told)."""
+        if kind in {"disconnected", "unregistered"}:
+            self.excuse(payload["peer"]["id"])
+
+    def excuse(self, peer: str) -> None:
+        self.ringing = {each for each in self.ringing if each[1] != peer}
+
+    def compare_registries(self, registries: dict[str, dict[str, Any]]) -> None:
+        """Who is registered no longer (lapsed, replaced) rings no more."""
+        for user, peers in self.registries.items():
+            for peer in peers.keys() - registries.get(user, {}).keys():
+                self.excuse(peer)
+        self.registries = registries
+
+    def told(self, notifications: list[tuple[str, Notification]]) -> None:
+        for name, each in notifications:
+            assert name not in self.ids, f"the id {name} was used twice"
+            self.ids.add(name)
+            payload = each.payload
+            match each.type:
+                case "invitation":
+                    self.ringing |= {(ref_of(payload), peer) for peer in each.peers}
+                case "invitationCancel":
+                    self.ringing -= {(ref_of(payload), peer) for peer in each.peers}
+                case "INVITE_COMPLETED":
+                    self.records[ref_of(payload)] += 1
+                    winners = [one for one in payload["candidates"] if one["endReason"] == 200]  # noqa: PLR2004
+                    assert len(winners) == (payload["state"] == "ACCEPTED"), payload
+                case "inviteAccepted":
+                    self.ringing.discard((ref_of(payload), payload["peer"]))
+                case "answer" if payload["request"] == "decline" and payload["code"] == 200:  # noqa: PLR2004
+                    self.ringing -= {(ref_of(payload), peer) for peer in each.peers}
+                case _:
+                    pass
+
+    def state(self, contents: dict[str, Any], without_ttl: list[str]) -> None:
+        forever = [name for name in without_ttl if name.startswith(("invite:", "candidates:", "pending:"))]
+        assert not forever, f"without a time to live: {forever}"
+        states = {name: value["state"] for name, value in contents.items() if name.startswith("invite:")}
+        for name, state in states.items():
+            before = self.states.get(name)
+            if before is None:
+                self.lives[tuple(name.removeprefix("invite:").split("|"))] += 1  # type: ignore[index]
+            assert before in {None, "PENDING", state}, f"{name} ended twice: {before}, {state}"
+            won = [value for key, value in self._candidates(contents, name).items() if '"ACCEPTED"' in value]
+            assert len(won) == (state == "ACCEPTED"), f"{name} has {len(won)} winners"
+        self.states = states
+
+    @staticmethod
+    def _candidates(contents: dict[str, Any], name: str) -> dict[str, str]:
+        found: dict[str, str] = contents.get(name.replace("invite:", "candidates:", 1), {})
+        return found
+
+    def end(self) -> None:
+        """All is settled and every deadline has passed."""
+        assert self.records == self.lives, f"records {self.records}, calls {self.lives}"
+        assert not self.ringing, f"still ringing: {self.ringing}"
+        pending = [name for name, state in self.states.items() if state == "PENDING"]
+        assert not pending, pending

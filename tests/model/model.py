@@ -1,0 +1,159 @@
+"""The rules of a call in plain Python, written from the wire contract and independent of the scripts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .calls import Calls
+from .devices import Devices
+from .state import HOUR, Id, Notification, Payload, Room, order
+
+
+class Model(Calls, Devices):
+    """All rules but groups and look-ups; one event or one moment at a time."""
+
+    def apply(self, kind: str, payload: Payload, entry_id: str, now_ms: int) -> list[Notification]:
+        """Commit one event; what everybody is told."""
+        self.now, self.out = now_ms, []
+        self.forget()
+        entry = order(entry_id)
+        match kind:
+            case "invite" | "inviteRequest":
+                self.invite(payload, entry, request=kind == "inviteRequest")
+            case "ringing":
+                self.ringing(payload)
+            case "accept":
+                self.accept(payload)
+            case "decline":
+                self.decline(payload)
+            case "stopInvite":
+                self.stop(payload)
+            case "getInvitations":
+                self.get_invitations(payload)
+            case "registered":
+                self.registered(payload["registry"], entry)
+            case "unregistered" | "disconnected":
+                self.gone(payload, entry)
+            case "joined":
+                self.joined(payload["roomId"], payload["userId"], entry)
+            case "left":
+                self.left(payload["roomId"], payload["userId"], entry)
+            case "roomClosed":
+                self.room_closed(payload["roomId"], entry)
+            case _:
+                raise AssertionError(f"the model knows no event {kind}")
+        return self.out
+
+    def fire(self, now_ms: int) -> list[Notification]:
+        """Apply all that is due, in the order of due times (then of names, as a sorted set gives them)."""
+        self.now, self.out = now_ms, []
+        self.forget()
+        while due := [(at, name) for name, at in self.timers.items() if at <= now_ms]:
+            _, name = min(due)
+            del self.timers[name]
+            kind, _, rest = name.partition("|")
+            if kind == "ring":
+                self.end(self.invites[rest], "DECLINED_BY_TIMEOUT", 408, "timeout")
+                continue
+            user, _, peer = rest.partition("|")
+            if kind == "grace":
+                self.grace_over(user, peer)
+            elif kind == "caller":
+                self.caller_over(user, peer)
+            else:
+                self.lapsed(user, peer)
+        return self.out
+
+    # -- rooms
+
+    def joined(self, room_id: str, user: str, entry: Id) -> None:
+        room = self.rooms.setdefault(room_id, Room())
+        left = room.left.get(user)
+        if (left and entry < left[0]) or (room.closed and entry < room.closed[0]):
+            return
+        if user not in room.members:
+            self.tell_room(room, "userJoined", user, room_id)
+        room.members[user] = max(entry, room.members.get(user, entry))
+
+    def left(self, room_id: str, user: str, entry: Id) -> None:
+        room = self.rooms.setdefault(room_id, Room())
+        known = room.left.get(user)
+        room.left[user] = max(entry, known[0] if known else entry), self.now + HOUR
+        if user in room.members and room.members[user] < entry:
+            del room.members[user]
+            self.tell_room(room, "userLeft", user, room_id)
+        for invite in self.pending():
+            if (invite.sender, invite.room) == (user, room_id) and invite.entry < entry:
+                self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
+
+    def tell_room(self, room: Room, kind: str, user: str, room_id: str) -> None:
+        others = [each for each in room.members if each != user]
+        if others:
+            self.tell(kind, [], others, {"userId": user, "roomId": room_id})
+
+    def room_closed(self, room_id: str, entry: Id) -> None:
+        room = self.rooms.setdefault(room_id, Room())
+        room.closed = max(entry, room.closed[0] if room.closed else entry), self.now + HOUR
+        room.members = {user: since for user, since in room.members.items() if since > entry}
+        ended = [each for each in self.pending() if each.room == room_id and each.entry < entry]
+        for invite in ended:
+            self.end(invite, "DECLINED_BY_CREATOR", 487, "room_closed")
+        self.tell("roomCleaned", [], [], {"roomId": room_id, "invites": len(ended)})
+
+    # -- to compare with what Redis holds
+
+    def snapshot(self, now_ms: int) -> dict[str, Any]:
+        """Everything that an operator can read at this time, without empty collections."""
+        self.now = now_ms
+        self.forget()
+        registry: dict[str, dict[str, Any]] = {}
+        for there in self.presence.everybody():
+            registry.setdefault(there.user, {})[there.peer] = {"device": there.device, "session": there.session}
+        pending: dict[str, list[str]] = {}
+        rooms: dict[str, list[str]] = {}
+        for invite in self.pending():
+            for user in {invite.to, *(each.user for each in invite.inside())}:
+                if invite in self.ringing_for(user):
+                    pending.setdefault(user, []).append(invite.ref)
+            if invite.room is not None:
+                rooms.setdefault(invite.room, []).append(invite.ref)
+        return {
+            "invites": {ref: self._invite_view(ref) for ref in self.invites},
+            "registry": registry,
+            "pending": {user: sorted(refs) for user, refs in pending.items()},
+            "room-invites": {room: sorted(refs) for room, refs in rooms.items()},
+            "room-members": {name: sorted(room.members) for name, room in self.rooms.items() if room.members},
+            "timers": dict(self.timers),
+        }
+
+    def _invite_view(self, ref: str) -> dict[str, Any]:
+        invite = self.invites[ref]
+        return {
+            "state": invite.state,
+            "code": invite.code,
+            "reason": invite.reason,
+            "from": invite.sender,
+            "to": invite.to,
+            "inviteId": invite.invite_id,
+            "room": invite.room,
+            "caller": invite.caller,
+            "inviteRequest": invite.request,
+            "mediatypes": json.dumps(invite.mediatypes),
+            "context": json.dumps(invite.context),
+            "createdAt": invite.started_at,
+            "expiresAt": invite.deadline,
+            "endedAt": invite.ended_at,
+            "whoAccepted": invite.who,
+            "acceptedBy": invite.winner,
+            "candidates": {
+                each.peer: {
+                    "address": each.address,
+                    "type": each.type,
+                    "state": each.state,
+                    "endReason": each.end_reason,
+                    "device": each.device,
+                }
+                for each in invite.candidates.values()
+            },
+        }

@@ -1,0 +1,197 @@
+"""Plays one history on the model and on a server, and compares after each step."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import re2
+from redis.asyncio import Redis
+
+from invites.commit import Status
+from invites.operations import Operation
+from invites.scripts import Scripts
+
+from .driver import Driver
+from .histories import Advance, AdvanceToDue, Fire, History, Publish, Repeat, Settle, Step
+from .invariants import Invariants
+from .model import Model
+from .state import HOUR, Notification, Payload
+
+
+def matches(match: str, number: str) -> bool:
+    return match == "*" or re2.fullmatch(match, number) is not None
+
+
+class Play:
+    """One history under way. `held`: delivered to workers and not settled."""
+
+    def __init__(self, client: Redis, scripts: Scripts, history: History) -> None:
+        self.history = history
+        self.model = Model(history.settings, matches)
+        self.driver = Driver(client, history.settings, scripts)
+        self.invariants = Invariants()
+        self.events: dict[str, tuple[str, Payload]] = {}
+        self.held: list[Operation] = []
+        self.settled: list[Operation] = []
+
+    async def run(self) -> None:
+        await self.driver.start()
+        for step in self.history.steps:
+            await self.step(step)
+            await self.compare_state()
+        await self.finish()
+
+    async def step(self, step: Step) -> None:
+        match step:
+            case Publish():
+                await self.publish(step)
+            case Settle() if self.held:
+                batch = [self.held[index] for index in {pick % len(self.held): 0 for pick in step.picks}]
+                await self.settle(batch, look_up_only=step.look_up_only)
+            case Repeat() if self.settled:
+                await self.repeat(self.settled[step.pick % len(self.settled)])
+            case Advance():
+                await self.driver.advance(self.driver.now + step.ms)
+            case AdvanceToDue():
+                due = min(self.model.timers.values(), default=self.driver.now)
+                await self.driver.advance(max(self.driver.now, due + step.offset))
+            case Fire():
+                await self.fire()
+
+    async def publish(self, step: Publish) -> None:
+        entry = f"{self.driver.now}-{len(self.events) + 1}"
+        self.events[entry] = step.kind, step.payload
+        operation = await self.driver.publish(step.kind, step.payload, entry)
+        assert operation.event is not None, operation
+        self.held.append(operation)
+        if step.settle:
+            await self.settle([operation])
+
+    async def settle(self, batch: list[Operation], *, look_up_only: bool = False) -> None:
+        """Commit a batch; what needs a look-up is committed behind it, or stays held with what was looked up."""
+        for _ in range(20):
+            statuses, completed = await self.driver.settle(batch)
+            expected: dict[str, list[Notification]] = {}
+            again = []
+            for old, status, new in zip(batch, statuses, completed, strict=True):
+                self.held.remove(old)
+                if status is Status.NEEDS:
+                    self.held.append(new)
+                    again.append(new)
+                    continue
+                assert status is Status.DONE, (old, status)
+                kind, payload = self.events[old.entry]
+                expected[old.entry] = self.model.apply(kind, payload, old.entry, self.driver.now)
+                self.settled.append(old)
+                self.invariants.settled(kind, payload)
+            await self.compare_told(expected)
+            if not again or look_up_only:
+                return
+            batch = again
+        raise AssertionError("looked up again and again")
+
+    async def repeat(self, operation: Operation) -> None:
+        statuses, _ = await self.driver.settle([operation])
+        assert statuses == [Status.STALE]
+        await self.compare_told({})
+
+    async def fire(self) -> None:
+        expected = self.model.fire(self.driver.now)
+        await self.driver.fire()
+        told = await self.driver.notifications()
+        self.invariants.told(told)
+        same([each for _, each in told], expected, "timers")
+
+    async def compare_told(self, expected: dict[str, list[Notification]]) -> None:
+        """Each notification belongs to the event whose entry id its own id carries."""
+        told = await self.driver.notifications()
+        self.invariants.told(told)
+        by_entry: dict[str, list[Notification]] = {}
+        for name, each in told:
+            shard, ms, sequence, _ = name.split("-")
+            assert shard == "0", name
+            by_entry.setdefault(f"{ms}-{sequence}", []).append(each)
+        assert set(by_entry) <= set(expected), "told for an event that was not committed"
+        for entry, wanted in expected.items():
+            same(by_entry.get(entry, []), wanted, f"{self.events[entry]}")
+
+    async def compare_state(self) -> None:
+        contents = await self.driver.contents()
+        real, model = arranged(contents), self.model.snapshot(self.driver.now)
+        # A caller's timer may stand for calls that are newer than the loss: it will leave those alone.
+        wanted = model["timers"].keys()
+        real["timers"] = {
+            name: due
+            for name, due in real["timers"].items()
+            if name in wanted or not name.startswith("caller|")
+        }
+        for part, wanted in model.items():
+            assert real[part] == wanted, f"{part}:\n  scripts {real[part]}\n  model   {wanted}"
+        self.invariants.state(contents, self.driver.without_ttl)
+        self.invariants.compare_registries(real["registry"])
+
+    async def finish(self) -> None:
+        """Everything is settled and every deadline passes; then nothing may be left over."""
+        while self.held:
+            await self.settle([self.held[0]])
+            await self.compare_state()
+        while self.model.timers:
+            await self.driver.advance(max(self.driver.now, min(self.model.timers.values())))
+            await self.fire()
+            await self.compare_state()
+        assert await self.driver.owed() == 0
+        self.invariants.end()
+        await self.driver.advance(self.driver.now + HOUR + self.history.settings.retain_after)
+        left = [name for name in await self.driver.contents() if not name.startswith(("registry:", "room-m"))]
+        assert set(left) <= {"trunks", "trunks-version"}, left
+
+
+def same(told: list[Notification], wanted: list[Notification], what: str) -> None:
+    """Fail with the difference alone."""
+    left = Counter(each.canonical() for each in told)
+    right = Counter(each.canonical() for each in wanted)
+    missing, extra = "\n  ".join(right - left), "\n  ".join(left - right)
+    assert left == right, f"{what}\n model only:\n  {missing}\n scripts only:\n  {extra}"
+
+
+def arranged(contents: dict[str, Any]) -> dict[str, Any]:
+    """What the keys hold, in the shape of the model's snapshot."""
+
+    def part(name: str) -> dict[str, Any]:
+        return {key.removeprefix(name): value for key, value in contents.items() if key.startswith(name)}
+
+    candidates = part("candidates:")
+    registry = {
+        user: {peer: _picked(value, "device", "session") for peer, value in peers.items()}
+        for user, peers in part("registry:").items()
+    }
+    for peer, value in contents.get("trunks", {}).items():
+        registry.setdefault(json.loads(value)["user"], {})[peer] = _picked(value, "device", "session")
+    return {
+        "invites": {ref: _invite(fields, candidates.get(ref, {})) for ref, fields in part("invite:").items()},
+        "registry": registry,
+        "pending": part("pending:"),
+        "room-invites": {room: sorted(ref for ref, _ in refs) for room, refs in part("room-invites:").items()},
+        "room-members": {room: sorted(members) for room, members in part("room-members:").items()},
+        "timers": {name: int(score) for name, score in contents.get("timers", [])},
+    }
+
+
+def _picked(raw: str, *names: str) -> dict[str, Any]:
+    value = json.loads(raw)
+    return {name: value.get(name) for name in names}
+
+
+def _invite(fields: dict[str, str], candidates: dict[str, str]) -> dict[str, Any]:
+    numbers = ("code", "createdAt", "expiresAt", "endedAt")
+    plain = ("state", "reason", "from", "to", "inviteId", "room", "caller", "whoAccepted", "acceptedBy")
+    seen = ("address", "type", "state", "endReason", "device")
+    return {
+        **{name: int(fields[name]) if fields.get(name) else None for name in numbers},
+        **{name: fields.get(name) or None for name in plain},
+        **{name: json.dumps(json.loads(fields.get(name) or "null")) for name in ("mediatypes", "context")},
+        "inviteRequest": fields["inviteRequest"] == "1",
+        "candidates": {peer: _picked(raw, *seen) for peer, raw in candidates.items()},
+    }

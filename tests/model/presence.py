@@ -1,0 +1,145 @@
+"""Who is registered: for each peer its events, folded in the order of their entry ids, however they arrive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .state import HOUR, Candidate, Id
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What a peer registered, and by which entry."""
+
+    at: Id
+    peer: str
+    user: str
+    type: str = "WEB"
+    device: str | None = None
+    session: str | None = None
+    expires: int | None = None
+    trunk: bool = False
+    match: str = "*"
+
+
+@dataclass(frozen=True)
+class End:
+    """A peer's end; with a session it ends that connection only. `since` is when it was really lost."""
+
+    at: Id
+    session: str | None = None
+    since: Id | None = None
+
+
+@dataclass
+class Line:
+    """One peer's events in entry order, and what they come to."""
+
+    events: list[Registration | End] = field(default_factory=list)
+    registration: Registration | None = None
+    ended: Id | None = None
+    forget_at: int | None = None
+
+    def add(self, event: Registration | End, now: int) -> None:
+        self.events = sorted([*self.events, event], key=lambda each: each.at)
+        self.registration, self.ended = None, None
+        for each in self.events:
+            if isinstance(each, Registration):
+                self.registration, self.ended = each, None
+            elif self.registration is None or not other_session(self.registration, each.session):
+                self.registration, self.ended = None, each.since or each.at
+        self.forget_at = None if self.registration else now + HOUR
+
+
+def other_session(registration: Registration | Candidate, session: str | None) -> bool:
+    """Sessions tell connections apart only when both are named."""
+    return None not in (registration.session, session) and registration.session != session
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one event did to one peer."""
+
+    peer: str
+    before: Registration | None
+    after: Registration | None
+
+    @property
+    def fresh(self) -> bool:
+        """A new connection, as against a plain repeat of the registration."""
+        if self.after is None:
+            return False
+        return self.before is None or other_session(self.before, self.after.session)
+
+
+class Presence:
+    """All peers of all users."""
+
+    def __init__(self) -> None:
+        self.lines: dict[tuple[str, str], Line] = {}
+
+    def forget(self, now: int) -> None:
+        gone = [key for key, line in self.lines.items() if line.forget_at and line.forget_at <= now]
+        for key in gone:
+            del self.lines[key]
+
+    def get(self, user: str, peer: str) -> Registration | None:
+        line = self.lines.get((user, peer))
+        return line.registration if line else None
+
+    def lost_at(self, user: str, peer: str) -> Id | None:
+        """The id of the end that this peer's line ends with."""
+        line = self.lines.get((user, peer))
+        return line.ended if line else None
+
+    def device(self, user: str, peer: str) -> str | None:
+        registration = self.get(user, peer)
+        return registration.device if registration else None
+
+    def last_device(self, user: str, peer: str) -> str | None:
+        """The device of the peer's last registration, be it over."""
+        line = self.lines.get((user, peer))
+        known = [each.device for each in line.events if isinstance(each, Registration)] if line else []
+        return known[-1] if known else None
+
+    def of(self, user: str) -> list[Registration]:
+        return [each for each in self.everybody() if each.user == user]
+
+    def everybody(self) -> list[Registration]:
+        return [line.registration for line in self.lines.values() if line.registration]
+
+    def known(self, user: str) -> bool:
+        """Whether a device of this user is there, or was heard of within the last hour."""
+        return any(owner == user for owner, _ in self.lines)
+
+    def register(self, registration: Registration, now: int) -> tuple[Change, list[Change]]:
+        """What changed for this peer, and for other peer ids of the same device, which it replaces."""
+        user, peer = registration.user, registration.peer
+        rivals = [
+            (other, event)
+            for (owner, other), line in self.lines.items()
+            if owner == user and other != peer and registration.device is not None
+            for event in line.events
+            if isinstance(event, Registration)
+            and event.device == registration.device
+            and (event.at < registration.at or line.registration is not None)
+        ]
+        change = self._add(user, peer, registration, now)
+        for _, rival in rivals:
+            if rival.at > registration.at:
+                end = self._add(user, peer, End(rival.at), now)
+                change = Change(peer, change.before, end.after)
+        replaced = [
+            self._add(user, other, End(registration.at), now)
+            for other in {other for other, rival in rivals if rival.at < registration.at}
+        ]
+        return change, [each for each in replaced if each.before and not each.after]
+
+    def end(self, user: str, peer: str, end: End, now: int) -> Change:
+        return self._add(user, peer, end, now)
+
+    def _add(self, user: str, peer: str, event: Registration | End, now: int) -> Change:
+        line = self.lines.setdefault((user, peer), Line())
+        before = line.registration
+        line.add(event, now)
+        return Change(peer, before, line.registration)

@@ -1,0 +1,170 @@
+"""What the model remembers: calls, their candidates, rooms. Times are ms since 1970."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+HOUR = 3_600_000
+IN = frozenset({"CALLED", "RINGING", "AWAY", "PUSHED"})
+"""A candidate in one of these states may still be the one that accepts: the call is not over."""
+LIVE = frozenset({"CALLED", "RINGING", "AWAY"})
+"""Devices that were rung over their connection, so that they must be told when the call is over."""
+
+Payload = dict[str, Any]
+Id = tuple[int, int, int]
+"""An entry id (ms, sequence); the third number puts a lapse right behind the registration that lapsed."""
+
+
+def order(entry_id: str) -> Id:
+    """`"1700000000000-3"` as something that sorts."""
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0), 0
+
+
+@dataclass(frozen=True)
+class Notification:
+    """One entry of the notifications stream, without its id."""
+
+    type: str
+    peers: tuple[str, ...]
+    users: tuple[str, ...]
+    payload: Payload
+
+    def canonical(self) -> str:
+        """The same text for the same meaning: recipients and candidates are sets."""
+        payload = dict(self.payload)
+        for key in ("candidates", "invitations"):
+            if isinstance(payload.get(key), list):
+                payload[key] = sorted(json.dumps(item, sort_keys=True) for item in payload[key])
+        whole = {
+            "type": self.type,
+            "peers": sorted(self.peers),
+            "users": sorted(self.users),
+            "payload": payload,
+        }
+        return json.dumps(whole, sort_keys=True)
+
+
+@dataclass
+class Candidate:
+    """One way of reaching the callee. `told`: heard of the end once more after it came back."""
+
+    peer: str
+    user: str
+    address: str
+    type: str
+    state: str
+    device: str | None = None
+    session: str | None = None
+    end_reason: int | None = None
+    told: bool = False
+
+    def same_device(self, peer: str, device: str | None) -> bool:
+        """Whether `peer` with `device` is this hardware: the same device, else the same peer id."""
+        return self.peer == peer or (device is not None and self.device == device)
+
+
+@dataclass
+class Invite:
+    """One call. `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone."""
+
+    sender: str
+    invite_id: str
+    to: str
+    room: str | None
+    request: bool
+    caller: str
+    entry: Id
+    latest: Id
+    mediatypes: Any
+    from_details: Any
+    context: Any
+    request_id: str | None
+    started_at: int
+    deadline: int
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    state: str = "PENDING"
+    code: int | None = None
+    reason: str | None = None
+    ended_at: int | None = None
+    who: str | None = None
+    winner: str | None = None
+    winner_device: str | None = None
+    progressed: bool = False
+    parallel: bool = False
+    waiting: bool = False
+    asked: bool = False
+    leg: tuple[str, str] | None = None
+
+    @property
+    def ref(self) -> str:
+        return f"{self.sender}|{self.invite_id}|{self.to}"
+
+    @property
+    def pending(self) -> bool:
+        return self.state == "PENDING"
+
+    def inside(self) -> list[Candidate]:
+        """Candidates that may still accept."""
+        return [each for each in self.candidates.values() if each.state in IN]
+
+    def find(self, peer: str, user: str, device: str | None) -> Candidate | None:
+        """The candidate that is this hardware of this user."""
+        mine = [each for each in self.candidates.values() if each.user == user]
+        exact = [each for each in mine if each.peer == peer]
+        return next(iter(exact + [each for each in mine if each.same_device(peer, device)]), None)
+
+    def identity(self) -> Payload:
+        return {"inviteId": self.invite_id, "from": self.sender, "to": self.to}
+
+    def view(self) -> Payload:
+        """How the call is listed for a device that asks what rings."""
+        return {
+            **self.identity(),
+            "group": None,
+            "room": self.room,
+            "state": self.state,
+            "inviteRequest": self.request,
+            "mediatypes": self.mediatypes,
+            "context": self.context,
+            "startedAt": self.started_at,
+            "expiresAt": self.deadline,
+        }
+
+    def record(self) -> Payload:
+        """The call record."""
+        return {
+            **self.identity(),
+            "room": self.room,
+            "group": False,
+            "inviteRequest": self.request,
+            "mediatypes": self.mediatypes,
+            "state": self.state,
+            "error": self.code,
+            "whoAccepted": self.who,
+            "startedAt": self.started_at,
+            "endedAt": self.ended_at,
+            "candidates": [
+                {"address": each.address, "peer": each.peer, "endReason": each.end_reason}
+                for each in self.candidates.values()
+            ],
+        }
+
+
+@dataclass
+class Tombstone:
+    """A stop that came before its invite."""
+
+    code: int
+    until: int
+
+
+@dataclass
+class Room:
+    """`left` and `closed` remember entry ids (and when to forget them), whoever is in now."""
+
+    members: dict[str, Id] = field(default_factory=dict)
+    left: dict[str, tuple[Id, int]] = field(default_factory=dict)
+    closed: tuple[Id, int] | None = None

@@ -1,0 +1,263 @@
+"""The configuration: what is taken, what is refused and in which words, where secrets come from."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import msgspec
+import pytest
+
+from invites.commit import Settings
+from invites.config import Config, ConfigError, not_served, parse
+from invites.secret import Secret
+
+_VENDORS: dict[str, Any] = {
+    "invites": {
+        "basic": {
+            "removeAfter": 10000,
+            "resolveGroups": False,
+            "resolvePush": False,
+            "legacyUserGroupResolution": True,
+            "wac": {"address": "http://wac:8000", "username": "admin@quobis", "password": "wac secret"},
+        },
+        "parallelSip": False,
+        "onlyOneDeviceWithInvitations": True,
+        "ringTimeout": 30000,
+        "maxRingTimeout": 90000,
+        "callerGrace": 5000,
+        "retainAfter": 100000,
+        "ringingStep": 8000,
+        "maxGroupSize": 50,
+        "maxDeliveries": 4,
+        "claimAfter": 2000,
+    },
+    "redis": {"url": "redis://worker:redis-secret@valkey:6380/2", "prefix": "calls", "shards": 1},
+    "http": {"host": "192.0.2.1", "port": 9090, "token": "http-secret"},
+    "conferences": {"whatever": ["another", "service", "needs"]},
+}
+_SECRETS = ("wac secret", "redis-secret", "http-secret")
+
+
+def _refused(content: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(content)
+    return str(caught.value)
+
+
+def test_every_key_has_its_place() -> None:
+    found = parse(_VENDORS)
+    assert found.invites.basic.remove_after == 10000
+    assert found.invites.basic.wac.address == "http://wac:8000"
+    assert found.invites.basic.wac.username == "admin@quobis"
+    assert found.invites.basic.wac.password == Secret("wac secret")
+    assert found.invites.only_one_device_with_invitations is True
+    assert found.invites.parallel_sip is False
+    assert (found.invites.ringing_step, found.invites.max_group_size) == (8000, 50)
+    assert (found.invites.max_deliveries, found.invites.claim_after) == (4, 2000)
+    assert (found.redis.prefix, found.redis.shards) == ("calls", 1)
+    assert found.redis.url == Secret("redis://worker:redis-secret@valkey:6380/2")
+    assert (found.http.host, found.http.port, found.http.token) == ("192.0.2.1", 9090, Secret("http-secret"))
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    assert parse({}) == Config()
+    assert json.loads(msgspec.json.encode(parse({}))) == {
+        "invites": {
+            "basic": {
+                "removeAfter": 0,
+                "resolveGroups": False,
+                "resolvePush": False,
+                "legacyUserGroupResolution": True,
+                "wac": {"address": None, "username": None, "password": None},
+            },
+            "parallelSip": False,
+            "onlyOneDeviceWithInvitations": False,
+            "ringTimeout": 60000,
+            "maxRingTimeout": 120000,
+            "callerGrace": 10000,
+            "retainAfter": 300000,
+            "ringingStep": 10000,
+            "maxGroupSize": 500,
+            "maxDeliveries": 5,
+            "claimAfter": 3000,
+        },
+        "redis": {"url": None, "prefix": "invites", "shards": 1},
+        "http": {"host": "127.0.0.1", "port": 8080, "token": None},
+    }
+
+
+def test_the_scripts_get_their_part() -> None:
+    assert Config().settings() == Settings()
+    assert parse(_VENDORS).settings() == Settings(
+        remove_after=10000,
+        ring_timeout=30000,
+        max_ring_timeout=90000,
+        caller_grace=5000,
+        retain_after=100000,
+        parallel_sip=False,
+        only_one_device_with_invitations=True,
+    )
+
+
+@pytest.mark.parametrize("flag", ["parallelSip", "onlyOneDeviceWithInvitations"])
+def test_the_flags_may_stand_in_basic_but_invites_wins(flag: str) -> None:
+    def value(**invites: object) -> object:
+        return json.loads(msgspec.json.encode(parse({"invites": invites})))["invites"][flag]
+
+    assert value(basic={flag: True}) is True
+    assert value(basic={flag: True}, **{flag: False}) is False
+    assert value(basic={flag: False}, **{flag: True}) is True
+    given = {"invites": {"basic": {flag: True}}}
+    parse(given)
+    assert given == {"invites": {"basic": {flag: True}}}, "what was passed in stays as it was"
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "nearest"),
+    [
+        ({"invites": {"ringTimout": 1}}, "invites.ringTimout", "invites.ringTimeout"),
+        ({"invites": {"RINGTIMEOUT": 1}}, "invites.RINGTIMEOUT", "invites.ringTimeout"),
+        (
+            {"invites": {"basic": {"removeafter": 1}}},
+            "invites.basic.removeafter",
+            "invites.basic.removeAfter",
+        ),
+        ({"invites": {"basic": {"paralelSip": 1}}}, "invites.basic.paralelSip", "invites.basic.parallelSip"),
+        (
+            {"invites": {"basic": {"wac": {"user": "x"}}}},
+            "invites.basic.wac.user",
+            "invites.basic.wac.username",
+        ),
+        ({"redis": {"uri": "x"}}, "redis.uri", "redis.url"),
+        ({"redis": {"shard": 1}}, "redis.shard", "redis.shards"),
+        ({"http": {"tokne": "x"}}, "http.tokne", "http.token"),
+        ({"http": {"a\nb": "x"}}, r'http."a\nb"', "http."),
+        ({"http": {"": "x"}}, 'http.""', "http."),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(content: object, path: str, nearest: str) -> None:
+    sentence = _refused(content)
+    assert sentence.startswith(f"{path} is not a known key")
+    assert nearest in sentence.removeprefix(path)
+    assert "\n" not in sentence
+
+
+def test_unknown_keys_elsewhere_belong_to_other_services() -> None:
+    assert parse({"push": {"url": 1}, "invitess": {}, "x": None}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "values", "what"),
+    [
+        ("invites", "ringTimeout", [0, -1, 1.5, "60s", None, True, 604_800_001, 10**30], "milliseconds"),
+        ("invites", "maxRingTimeout", [0, "x"], "milliseconds"),
+        ("invites", "callerGrace", [-1, "x"], "milliseconds"),
+        ("invites", "retainAfter", [-1, "x"], "milliseconds"),
+        ("invites", "ringingStep", [0, "x"], "milliseconds"),
+        ("invites", "claimAfter", [0, 99, "x"], "milliseconds"),
+        ("invites", "maxGroupSize", [0, 100_001, "x"], "whole number from 1 to 100000"),
+        ("invites", "maxDeliveries", [0, 1001, "x"], "whole number from 1 to 1000"),
+        ("invites", "parallelSip", ["yes", 1, None], "true or false"),
+        ("invites", "basic", [[], 1, None, "x"], "an object"),
+        ("redis", "prefix", ["", "a b", "{0}", "a|b", "a\n", 5, "x" * 101], "without white space"),
+        ("redis", "shards", [0, -1, 1025, "1"], "whole number from 1 to 1024"),
+        ("redis", "url", ["", 5, []], "a text that is not empty, or null"),
+        ("http", "port", [-1, 65536, "8080", 1.5], "whole number from 0 to 65535"),
+        ("http", "host", ["", None, 1], "a text that is not empty"),
+        ("http", "token", ["", 5, {}], "a text that is not empty, or null"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_belongs_there(
+    section: str, field: str, values: list[object], what: str
+) -> None:
+    for value in values:
+        sentence = _refused({section: {field: value}})
+        assert sentence.startswith(f"{section}.{field} must be "), value
+        assert what in sentence, value
+
+
+def test_a_wrong_value_of_a_secret_is_not_repeated() -> None:
+    assert "12345678" not in _refused({"http": {"token": 12345678}})
+    assert "12345678" not in _refused({"redis": {"url": [12345678]}})
+    assert "12345678" not in _refused({"invites": {"basic": {"wac": {"password": 12345678}}}})
+
+
+@pytest.mark.parametrize("content", [[], 1, "x", None])
+def test_the_whole_must_be_an_object(content: object) -> None:
+    assert _refused(content).startswith("the configuration must be an object")
+
+
+@pytest.mark.parametrize("section", ["invites", "redis", "http"])
+def test_a_section_must_be_an_object(section: str) -> None:
+    assert _refused({section: []}) == f"{section} must be an object, not a list."
+
+
+def test_a_ring_time_beyond_its_cap_is_refused() -> None:
+    sentence = _refused({"invites": {"ringTimeout": 120001}})
+    assert "invites.ringTimeout (120001)" in sentence
+    assert "invites.maxRingTimeout (120000)" in sentence
+    assert parse({"invites": {"ringTimeout": 120000}}).invites.ring_timeout == 120000
+
+
+@pytest.mark.parametrize(
+    "address", ["wac:8000", "ftp://wac", "http://", "http://wac:0", "http://[::1", "http://wac/?x=1"]
+)
+def test_an_address_of_sippo_server_must_be_a_url(address: str) -> None:
+    assert _refused({"invites": {"basic": {"wac": {"address": address}}}}).startswith(
+        "invites.basic.wac.address"
+    )
+
+
+def test_credentials_in_the_address_of_sippo_server_are_refused_unseen() -> None:
+    sentence = _refused({"invites": {"basic": {"wac": {"address": "http://admin:hunter2@wac:8000"}}}})
+    assert "wac.password" in sentence
+    assert "hunter2" not in sentence
+
+
+def test_more_shards_than_this_release_serves_are_refused_honestly() -> None:
+    sentence = _refused({"redis": {"shards": 4}})
+    assert sentence.startswith("redis.shards is 4")
+    assert "this release serves one shard" in sentence
+
+
+def test_secrets_show_themselves_nowhere() -> None:
+    found = parse(_VENDORS)
+    for shown in (
+        repr(found),
+        str(found),
+        f"{found.redis}",
+        f"{found.http.token}",
+        repr(msgspec.to_builtins),
+    ):
+        for secret in _SECRETS:
+            assert secret not in shown
+    with pytest.raises(TypeError):
+        msgspec.json.encode(found)
+    with pytest.raises(TypeError):
+        pickle.dumps(found.http.token)
+
+
+def test_a_secret_matches_itself_alone() -> None:
+    assert Secret("a").matches("a")
+    assert not Secret("a").matches("b")
+    assert not Secret("a").matches("")
+    assert not Secret("a").matches("\ud800")
+    assert Secret("a") == Secret("a")
+    assert Secret("a") != "a"
+    assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+
+
+def test_look_ups_that_are_not_served_are_said() -> None:
+    assert not_served(Config()) == []
+    for basic, path in (
+        ({"resolveGroups": True}, "invites.basic.resolveGroups"),
+        ({"resolvePush": True}, "invites.basic.resolvePush"),
+        (
+            {"legacyUserGroupResolution": False, "resolvePush": True},
+            "invites.basic.legacyUserGroupResolution",
+        ),
+    ):
+        (sentence,) = not_served(parse({"invites": {"basic": basic}}))
+        assert sentence.startswith(path)

@@ -1,0 +1,175 @@
+"""Where the configuration comes from: the file, the environment, files of secrets, the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from invites import config
+from invites.config import Config, ConfigError, load, parse
+from invites.secret import Secret
+
+_FILE = {"redis": {"prefix": "calls"}, "http": {"token": "from-the-file"}}
+
+
+def _written(folder: Path, content: object) -> Path:
+    file = folder / "config.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+    return file
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    file = _written(tmp_path, _FILE)
+    assert load(file, environ={}) == parse(_FILE)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load(file, environ={}) == parse(_FILE), "as an editor for Windows leaves it"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"http": {"port": 1,}}', "line 1, column 21"),
+        ("", "not valid JSON"),
+        ("// comment\n{}", "not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"http": {"prot": 1}}', "http.port"),
+        ("[]", "must be an object"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: str, said: str) -> None:
+    file = _written(tmp_path, content)
+    with pytest.raises(ConfigError, match=r"config\.json") as caught:
+        load(file, environ={})
+    assert said in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for file in (tmp_path / "missing.json", tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read") as caught:
+            load(file, environ={})
+        assert str(file) in str(caught.value)
+    (tmp_path / "latin.json").write_bytes(b'{"x": "\xe9"}')
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(tmp_path / "latin.json", environ={})
+
+
+def test_the_command_line_goes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+    file = _written(tmp_path, {"redis": {"url": "redis://file"}})
+    environ = {"INVITES_REDIS_URL": "redis://environment"}
+    assert load(file, environ={}).redis.url == Secret("redis://file")
+    assert load(file, environ=environ).redis.url == Secret("redis://environment")
+    assert load(file, redis_url="redis://line", environ=environ).redis.url == Secret("redis://line")
+    assert load(environ={}).redis.url is None
+
+
+@pytest.mark.parametrize("variable", ["INVITES_REDIS_URL", "INVITES_WAC_PASSWORD", "INVITES_HTTP_TOKEN"])
+def test_secrets_come_from_the_environment_or_from_files(tmp_path: Path, variable: str) -> None:
+    def found(environ: dict[str, str]) -> Secret | None:
+        loaded = load(environ=environ)
+        return {
+            "INVITES_REDIS_URL": loaded.redis.url,
+            "INVITES_WAC_PASSWORD": loaded.invites.basic.wac.password,
+            "INVITES_HTTP_TOKEN": loaded.http.token,
+        }[variable]
+
+    secret = "redis://from-elsewhere"
+    file = tmp_path / "secret"
+    file.write_text(f"{secret}\r\n", "utf-8")
+    assert found({variable: secret}) == Secret(secret)
+    assert found({f"{variable}_FILE": str(file)}) == Secret(secret)
+    assert found({variable: "", f"{variable}_FILE": ""}) is None
+    assert found({variable: "", f"{variable}_FILE": str(file)}) == Secret(secret)
+    with pytest.raises(ConfigError, match="both set"):
+        found({variable: secret, f"{variable}_FILE": str(file)})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "cannot be read"), (b"", "empty"), (b"\n", "empty"), (b"\xff", "UTF-8"), (b"x" * 65537, "large")],
+)
+def test_a_secret_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=said) as caught:
+        load(environ={"INVITES_HTTP_TOKEN_FILE": str(file)})
+    assert f"INVITES_HTTP_TOKEN_FILE names {file}" in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["two words", "umläut", "tab\t", "line\nend"])
+def test_a_token_that_no_header_can_carry_is_refused_unseen(token: str) -> None:
+    with pytest.raises(ConfigError, match=r"http\.token") as caught:
+        load(environ={"INVITES_HTTP_TOKEN": token})
+    assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://valkey",
+        "redis://valkey:6379/0",
+        "redis://user:p%40ss%2Fw%23rd@valkey:6379/15",
+        "redis://:secret@[::1]:6379",
+        "rediss://valkey/0?ssl_ca_certs=/ca.pem&ssl_check_hostname=false",
+        "unix:///run/valkey/valkey.sock",
+        "unix://user:secret@/run/valkey/valkey.sock?db=3",
+        "redis://valkey?db=3",
+    ],
+)
+def test_urls_that_are_served(url: str) -> None:
+    assert load(redis_url=url, environ={}).redis.url == Secret(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "has no scheme"),
+        ("valkey:6379", "has no scheme"),
+        ("redis://", "must name a host"),
+        ("redis://:hunter2@", "must name a host"),
+        ("redis://valkey:0", "must name a host, and a port"),
+        ("redis://valkey:99999", "no valid port"),
+        ("redis://:hunter2/x@valkey", "no valid port"),
+        ("redis://:hunter2#x@valkey", "holds a `#`"),
+        ("redis://[::1", "is no URL"),
+        ("redis://valkey/zero", "number of a database"),
+        ("redis://valkey?db=zero", "database as a number"),
+        ("redis://valkey?socket_timeout=1", "'socket_timeout'"),
+        ("redis://valkey?ssl_ca_certs=/x", "'ssl_ca_certs'"),
+        ("rediss://valkey?ssl_ca_cert=/x", "nearest that can is ssl_ca_certs"),
+        ("unix://run/valkey.sock", "whole path"),
+        ("unix://", "whole path"),
+        ("http://valkey", "http://, which is not known"),
+        ("valkey://valkey", "nearest known is redis://"),
+        ("redsi://valkey", "nearest known is redis://"),
+        ("redis+sentinel://valkey:26379/mymaster", "this release serves one shard on a single server"),
+        ("redis+cluster://valkey:7000", "this release serves one shard on a single server"),
+    ],
+)
+def test_urls_that_are_refused_are_not_repeated(url: str, said: str, tmp_path: Path) -> None:
+    file = _written(tmp_path, {"redis": {"url": url or "x"}})
+    cases: dict[str, Callable[[], Config]] = {
+        "--redis-url": lambda: load(redis_url=url, environ={}),
+        "INVITES_REDIS_URL": lambda: load(environ={"INVITES_REDIS_URL": url or "x"}),
+        "redis.url": lambda: load(file, environ={}),
+    }
+    for origin, loaded in cases.items():
+        with pytest.raises(ConfigError) as caught:
+            loaded()
+        sentence = str(caught.value)
+        assert sentence.startswith(origin)
+        assert said in sentence
+        assert "hunter2" not in sentence
+
+
+def test_an_overridden_url_is_not_looked_at(tmp_path: Path) -> None:
+    file = _written(tmp_path, {"redis": {"url": "redis+cluster://valkey"}})
+    assert load(file, redis_url="redis://valkey", environ={}).redis.url == Secret("redis://valkey")
+
+
+def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVITES_HTTP_TOKEN", "from-the-process")
+    assert config.load().http.token == Secret("from-the-process")

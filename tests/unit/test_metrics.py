@@ -1,0 +1,75 @@
+"""What a worker exports to Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from workers.metrics import Metrics
+
+
+def _samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    body, content_type = metrics.exposition("text/plain")
+    assert content_type.startswith("text/plain")
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+def _value(metrics: Metrics, name: str, **labels: str) -> float:
+    return _samples(metrics)[f"invites_{name}", frozenset(labels.items())]
+
+
+def test_what_is_counted_shows_up() -> None:
+    metrics = Metrics()
+    metrics.event("invite", "done", 3)
+    metrics.event("invite", "done")
+    metrics.event("invite", "stale")
+    metrics.committed(5, 0.004)
+    metrics.fired(2)
+    metrics.claimed(7)
+    metrics.dead_letters()
+    metrics.redis_error("reading events")
+    metrics.reconnected()
+    metrics.group_recreated()
+    metrics.trimmed({"events": 10, "notifications": 0})
+    metrics.backlog(0, 12, 3_500)
+    metrics.looked_up("group", "found", 0.02)
+    assert _value(metrics, "events_total", type="invite", outcome="done") == 4
+    assert _value(metrics, "events_total", type="invite", outcome="stale") == 1
+    assert _value(metrics, "commit_seconds_sum") == 0.004
+    assert _value(metrics, "commit_seconds_bucket", le="0.005") == 1
+    assert _value(metrics, "commit_seconds_bucket", le="0.002") == 0
+    assert _value(metrics, "commit_events_sum") == 5
+    assert _value(metrics, "timers_fired_total") == 2
+    assert _value(metrics, "claimed_total") == 7
+    assert _value(metrics, "dead_letters_total") == 1
+    assert _value(metrics, "redis_errors_total", role="reading events") == 1
+    assert _value(metrics, "redis_reconnects_total") == 1
+    assert _value(metrics, "groups_recreated_total") == 1
+    assert _value(metrics, "trimmed_total", stream="events") == 10
+    assert _value(metrics, "backlog", shard="0") == 12
+    assert _value(metrics, "oldest_unsettled_event_age_seconds", shard="0") == 3.5
+    assert _value(metrics, "look_up_seconds_count", kind="group", outcome="found") == 1
+
+
+def test_publishers_cannot_make_new_time_series() -> None:
+    metrics = Metrics()
+    for number in range(100):
+        metrics.event(f"bogus{number}", "dead")
+    assert _value(metrics, "events_total", type="unknown", outcome="dead") == 100
+    assert sum(name == "invites_events_total" for name, _ in _samples(metrics)) == 1
+
+
+def test_each_worker_has_a_registry_of_its_own() -> None:
+    first, second = Metrics(), Metrics()
+    first.claimed(1)
+    assert _value(second, "claimed_total") == 0
+    assert ("process_resident_memory_bytes", frozenset()) in _samples(first)
+
+
+def test_the_scraper_chooses_the_format() -> None:
+    body, content_type = Metrics().exposition("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")

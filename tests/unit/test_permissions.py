@@ -1,0 +1,28 @@
+"""`invites check` asks for every command that is given."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from invites.cli.permissions import needed
+from invites.keys import Keys
+
+_LUA = Path(__file__).resolve().parents[2] / "lua"
+
+_GIVEN_BY_PYTHON = {"EVAL", "EVALSHA", "PING", "XADD", "XAUTOCLAIM", "XCLAIM", "XLEN", "XRANGE", "XREADGROUP"}
+
+
+def test_every_command_of_the_scripts_is_asked_for() -> None:
+    script = "\n".join(file.read_text("utf-8") for file in _LUA.rglob("*.lua"))
+    given = set(re.findall(r"""redis\.p?call\(\s*["']([A-Z]+)["']""", script))
+    given |= set(re.findall(r"""later(?:_\w+)?\([^,()]+,\s*["']([A-Z]+)["']""", script))
+    assert {"XACK", "HSET", "ZADD", "XADD"} <= given
+    asked = {command[0] for command in needed(Keys())}
+    assert asked == given | _GIVEN_BY_PYTHON
+
+
+def test_all_keys_are_of_the_shard() -> None:
+    for command in needed(Keys("calls", 3)):
+        assert all(word.startswith("calls:{3}:") for word in command if ":{" in word)
+        assert not any("{key}" in word or "{events}" in word for word in command)

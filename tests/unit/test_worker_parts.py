@@ -1,0 +1,199 @@
+"""The small parts of the worker's loops."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from redis import exceptions
+
+from invites.connections import is_away, is_no_group
+from tests.waiting import wait_until
+from workers.backoff import Backoff, pause
+from workers.entries import entries_of
+from workers.metrics import Metrics
+from workers.outage import Outage
+from workers.pace import Pace
+from workers.shard import Progress
+from workers.tasks import end
+
+# --- pace
+
+
+def after(pace: Pace, event_ms: float, round_trip_ms: float = 0.0, commits: int = 50) -> int:
+    """The size after commits of full batches that take so long."""
+    for _ in range(commits):
+        pace.committed(pace.size, (pace.size * event_ms + round_trip_ms) / 1000)
+    return pace.size
+
+
+@pytest.mark.parametrize(("event_ms", "size"), [(0.1, 100), (0.05, 200), (1.0, 16), (0.001, 1024)])
+def test_a_commit_is_kept_at_10_ms_within_bounds(event_ms: float, size: int) -> None:
+    assert after(Pace(), event_ms) == pytest.approx(size, abs=1)
+
+
+def test_small_commits_tell_nothing() -> None:
+    pace = Pace()
+    before = pace.size
+    for _ in range(100):
+        pace.committed(1, 0.001)
+    assert pace.size == before
+
+
+def test_the_way_to_the_server_is_not_counted() -> None:
+    pace = Pace()
+    for _ in range(20):
+        pace.pinged(0.050)
+    assert after(pace, 0.1, round_trip_ms=50.0) == pytest.approx(100, abs=1)
+
+
+def test_a_ping_that_waited_for_a_commit_is_outvoted() -> None:
+    pace = Pace()
+    for seconds in (0.010, 0.0002, 0.0002):
+        pace.pinged(seconds)
+    assert after(pace, 0.1) == pytest.approx(100, abs=3)
+
+
+# --- backoff
+
+
+async def test_delays_double_and_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("random.uniform", lambda _low, high: high)
+    monkeypatch.setattr("workers.backoff.asyncio.sleep", sleep)
+    backoff = Backoff(first_ms=100, longest_ms=500)
+    for _ in range(4):
+        await backoff.wait()
+    backoff.reset()
+    await backoff.wait()
+    assert slept == [0.1, 0.2, 0.4, 0.5, 0.1]
+
+
+async def test_a_pause_ends_early() -> None:
+    stop = asyncio.Event()
+    stop.set()
+    began = time.monotonic()
+    await pause(60.0, stop)
+    await Backoff(first_ms=60_000, longest_ms=60_000).wait(stop)
+    assert time.monotonic() - began < 1.0
+
+
+# --- outage
+
+
+def test_an_outage_is_told_once_then_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    outage, error = Outage(Metrics(), remind_s=1000.0), exceptions.ConnectionError("refused")
+    for role in ("reading", "settling", "reading"):
+        outage.met(role, error)
+    assert [record.message for record in caplog.records] == [
+        "Redis cannot be used (reading): ConnectionError: refused; waiting for it."
+    ]
+    outage.over("reading")
+    outage.over("claiming")
+    assert len(caplog.records) == 1
+    outage.over("settling")
+    assert caplog.records[-1].message.startswith("Redis can be used again, after 0.")
+
+
+def test_an_outage_that_lasts_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage(Metrics(), remind_s=0.0)
+    for _ in range(3):
+        outage.met("reading", exceptions.ConnectionError("refused"))
+    assert len(caplog.records) == 3
+    assert caplog.records[-1].message.startswith("Redis cannot be used for 0 s now (reading)")
+
+
+# --- progress
+
+
+def test_only_what_has_aged_is_renewed_and_then_is_young_again() -> None:
+    progress = Progress()
+    progress.begin(["1-0", "2-0"], now=0.0)
+    progress.begin(["3-0"], now=5.0)
+    progress.end("2-0")
+    assert progress.renew(before=1.0, now=6.0) == ["1-0"]
+    assert progress.renew(before=5.5, now=7.0) == ["3-0"]
+    assert "1-0" in progress
+    assert "2-0" not in progress
+    assert len(progress) == 2
+
+
+# --- tasks
+
+
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
+    started, swallowed = asyncio.Event(), 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                started.set()
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed == 3:
+                    raise
+
+    task = asyncio.create_task(stubborn())
+    await started.wait()
+    await end([task])
+    assert task.cancelled()
+    assert swallowed == 3
+
+
+async def test_ending_takes_tasks_that_have_failed() -> None:
+    async def failing() -> None:
+        raise RuntimeError("done for")
+
+    task = asyncio.create_task(failing())
+    await wait_until(task.done, "the task has failed")
+    await end([task])
+    assert isinstance(task.exception(), RuntimeError)
+
+
+# --- what the server says
+
+
+def test_entries_keep_their_order_and_say_what_was_trimmed() -> None:
+    raw: list[Any] = [[b"1-0", [b"type", b"joined", b"payload", b"{}"]], [b"2-0", None]]
+    found = entries_of(raw)
+    assert [(entry.id, entry.fields) for entry in found] == [
+        ("1-0", {b"type": b"joined", b"payload": b"{}"}),
+        ("2-0", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (exceptions.ConnectionError("refused"), True),
+        (exceptions.TimeoutError("slow"), True),
+        (exceptions.BusyLoadingError("loading"), True),
+        (exceptions.ReadOnlyError("replica"), True),
+        (exceptions.MasterDownError("master"), True),
+        (exceptions.AuthenticationError("password"), True),
+        (exceptions.NoPermissionError("acl"), True),
+        (ConnectionResetError("reset"), True),
+        (exceptions.ResponseError("BUSY Valkey is busy running a script"), True),
+        (exceptions.ResponseError("MISCONF cannot save"), True),
+        (exceptions.ResponseError("WRONGTYPE Operation against a key"), False),
+        (exceptions.DataError("cannot be packed"), False),
+        (exceptions.NoScriptError("no script"), False),
+        (RuntimeError("a bug"), False),
+    ],
+)
+def test_what_passes_is_told_from_what_does_not(error: Exception, away: bool) -> None:
+    assert is_away(error) is away
+
+
+def test_a_missing_group_is_told_from_others() -> None:
+    assert is_no_group(exceptions.ResponseError("NOGROUP No such key 'invites:{0}:events'"))
+    assert not is_no_group(exceptions.ResponseError("ERR syntax error"))
+    assert not is_no_group(RuntimeError("NOGROUP"))

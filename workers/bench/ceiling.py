@@ -1,0 +1,77 @@
+"""What the bare server can do: the commits that workers would make, sent as fast as it takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import msgspec
+from redis.asyncio import Redis
+
+from invites.commit import Committer, Settings
+from invites.operations import Operation, to_operation
+from invites.scripts import Scripts
+from workers.bench.arena import Arena, BenchError, pack
+from workers.bench.load import RING_MS, Load
+
+_DONE: Final = 1
+_HEAD: Final = 2  # a reply begins with the server's time and the next deadline
+
+
+class _Recorder:
+    """Stands where a client would, to learn what the committer sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    async def execute_command(self, *arguments: bytes | str | int) -> list[Any]:
+        self.sent.append(pack(*arguments))
+        return [b"0", b""]
+
+
+class Ceiling:
+    """Commits straight from prepared bytes, with the very script, keys and settings of the workers."""
+
+    def __init__(self, arena: Arena, settings: Settings) -> None:
+        scripts = Scripts()
+        self._arena = arena
+        self._recorder = _Recorder()
+        settings = msgspec.structs.replace(settings, ring_timeout=RING_MS, max_ring_timeout=RING_MS)
+        client = cast("Redis", self._recorder)
+        self._committer = Committer(client, arena.keys, settings, scripts, verbosity=0)
+        arena.command("SCRIPT", "LOAD", scripts.guarded.text)
+
+    def register(self, load: Load) -> None:
+        """Register all devices, so that no measurement has to."""
+        self._arena.publish(load.registrations())
+        self._send(self._take(), size=1000)
+
+    def measure(self, batch: int) -> float:
+        """Send the commits of the backlog, prepared, `batch` events each; return how long that took, s."""
+        return self._send(self._take(), batch)
+
+    def _take(self) -> list[Operation]:
+        return [to_operation(entry, max_deliveries=1) for entry in self._arena.take()]
+
+    def _send(self, operations: Sequence[Operation], size: int) -> float:
+        packed = asyncio.run(self._prepare(operations, size))
+        began = time.perf_counter()
+        replies = self._arena.send(packed)
+        took = time.perf_counter() - began
+        failed = [outcome for reply in replies for outcome in reply[_HEAD:] if not _is_done(outcome)]
+        if failed:
+            raise BenchError(f"{len(failed)} events failed on the bare server, the first with {failed[0]!r}.")
+        return took
+
+    async def _prepare(self, operations: Sequence[Operation], size: int) -> list[bytes]:
+        self._recorder.sent.clear()
+        for first in range(0, len(operations), size):
+            await self._committer.settle(operations[first : first + size])
+        return list(self._recorder.sent)
+
+
+def _is_done(outcome: int | list[Any]) -> bool:
+    """A list has its warnings behind the status."""
+    return (outcome[0] if isinstance(outcome, list) else outcome) == _DONE

@@ -1,0 +1,77 @@
+"""The worker processes that are measured."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from invites.guarded import GuardedProcess
+from workers.bench.arena import Arena, BenchError
+from workers.bench.load import RING_MS
+from workers.processes import start_worker
+
+
+class Fleet:
+    """Running workers."""
+
+    def __init__(self, workers: list[GuardedProcess]) -> None:
+        self._workers = workers
+
+    def check(self) -> None:
+        """Raise `BenchError` if one of them has ended."""
+        for worker in self._workers:
+            status = worker.wait(0)
+            if status is not None:
+                raise BenchError(
+                    f"A worker ended with status {status}: {worker.output() or 'it said nothing'}"
+                )
+
+    def words(self) -> str:
+        """What they have logged."""
+        return "\n".join(filter(None, (worker.output() for worker in self._workers)))
+
+    def cpu_s(self) -> float:
+        """The processor time that all of them together have used so far, s."""
+        return sum(cpu_s(worker.pid) for worker in self._workers)
+
+
+@contextmanager
+def open_fleet(arena: Arena, count: int, rules: Mapping[str, Any]) -> Iterator[Fleet]:
+    """Start `count` workers on the server of the benchmark, with `rules` as `invites` in their configuration.
+
+    They end with the context.
+    """
+    configuration = {
+        "invites": {**rules, "ringTimeout": RING_MS, "maxRingTimeout": RING_MS},
+        "redis": {"prefix": arena.prefix},
+    }
+    with ExitStack() as stack:
+        workers = []
+        for _ in range(count):
+            worker = start_worker(arena.url, configuration)
+            stack.callback(worker.terminate)
+            workers.append(worker)
+        yield Fleet(workers)
+
+
+def cpu_s(pid: int) -> float:
+    """The processor time of a running process, user and system, in s."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        command = ["/bin/ps", "-o", "time=", "-p", str(pid)]
+        return parse_ps_time(subprocess.check_output(command, text=True))  # noqa: S603 - the command is ours
+    ticks_per_s = 100  # USER_HZ: what the kernel shows to user space is in this unit on every architecture
+    return (int(fields[11]) + int(fields[12])) / ticks_per_s
+
+
+def parse_ps_time(text: str) -> float:
+    """Seconds from what ps prints: `[[days-]hours:]minutes:seconds[.hundredths]`."""
+    days, _, clock = text.strip().rpartition("-")
+    seconds = 0.0
+    for part in clock.split(":"):
+        seconds = seconds * 60 + float(part)
+    return int(days or 0) * 86_400 + seconds

@@ -1,0 +1,97 @@
+"""The load: complete calls, laid out as a backlog of events.
+
+A complete call is an invite to a user with some registered devices, of which one accepts. The backlog goes in
+waves: some invites, then their accepts in the same order, so each accept stands a wave behind its invite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+Event = tuple[str, bytes]
+"""The fields `type` and `payload`."""
+
+CALLEES: Final = 1000
+EVENTS_PER_CALL: Final = 2
+_CONTEXT_BYTES: Final = 100
+# Several workers overtake each other by the batches that each of them holds: up to three of some 150 events,
+# more when the machine takes one of them off the processor for a while. Verified after each run.
+_WAVE: Final = 1000
+_WAVE_OF_SEVERAL_WORKERS: Final = 5000
+# The longest ring time in any configuration that is used here: a backlog is older than a call usually gets.
+RING_MS: Final = 3_600_000
+
+_encode = msgspec.json.encode
+
+
+class Load(msgspec.Struct, frozen=True):
+    """How many calls, to users with how many devices, for how many workers."""
+
+    calls: int
+    devices: int
+    workers: int
+
+    @property
+    def events(self) -> int:
+        """The length of the backlog."""
+        return self.calls * EVENTS_PER_CALL
+
+    @property
+    def wave(self) -> int:
+        """How many invites are pending at the same time at the most."""
+        return _WAVE if self.workers == 1 else _WAVE_OF_SEVERAL_WORKERS
+
+    def registrations(self) -> Iterator[Event]:
+        """The devices of all callees."""
+        for user in range(min(CALLEES, self.calls)):
+            for device in range(self.devices):
+                peer = _peer(user, device)
+                registry = {"id": peer, "user": f"callee-{user}", "device": f"hardware-{peer}"}
+                yield "registered", _encode({"registry": registry})
+
+    def backlog(self) -> Iterator[Event]:
+        """All invites and accepts."""
+        for first in range(0, self.calls, self.wave):
+            wave = range(first, min(first + self.wave, self.calls))
+            yield from (("invite", _invite(call)) for call in wave)
+            yield from (("accept", _accept(call, self.devices)) for call in wave)
+
+
+def _peer(user: int, device: int) -> str:
+    return f"callee-{user}-{device}"
+
+
+def _context() -> dict[str, str]:
+    frame = len(_encode({"subject": ""}))
+    return {"subject": "x" * (_CONTEXT_BYTES - frame)}
+
+
+_CONTEXT: Final = _context()
+
+
+def _invite(call: int) -> bytes:
+    caller = f"caller-{call % CALLEES}"
+    return _encode(
+        {
+            "peer": {"id": f"{caller}-0", "user": caller},
+            "to": f"callee-{call % CALLEES}",
+            "inviteId": f"call-{call}",
+            "room": f"room-{call}",
+            "context": _CONTEXT,
+            "expires": RING_MS,
+        }
+    )
+
+
+def _accept(call: int, devices: int) -> bytes:
+    user = call % CALLEES
+    return _encode(
+        {
+            "peer": {"id": _peer(user, call % devices), "user": f"callee-{user}"},
+            "from": f"caller-{user}",
+            "inviteId": f"call-{call}",
+        }
+    )

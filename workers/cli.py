@@ -1,0 +1,90 @@
+"""The command `invites`: the operator's commands, and those that run something."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from invites.cli.app import add_operator_commands, make_app
+from invites.cli.app import run as run_command
+from invites.cli.options import (
+    MISSING_URL,
+    CommandError,
+    Common,
+    ConfigFile,
+    Format,
+    Level,
+    LogFormat,
+    LogLevel,
+    RedisUrl,
+    warn_of_what_is_not_served,
+)
+from workers.bench import app as bench_app
+
+app = make_app()
+
+
+@app.command()
+def run(
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.INFO,
+    log_format: LogFormat = Format.TEXT,
+    embedded: Annotated[
+        bool,
+        typer.Option(
+            "--embedded", help="Start a Valkey for this worker alone, which keeps nothing: for trying out."
+        ),
+    ] = False,
+) -> int:
+    """Run one worker until SIGTERM or SIGINT. Start as many as you like, they share the work."""
+    loaded = Common(config, redis_url, log_level, log_format).set_up()
+    if embedded and redis_url is not None:
+        raise CommandError("--embedded and --redis-url exclude each other.", 2)
+    if not embedded and loaded.redis.url is None:
+        raise CommandError(
+            f"{MISSING_URL} Several workers need a server that they share; --embedded tries one out alone.",
+            2,
+        )
+    warn_of_what_is_not_served(loaded)
+
+    import uvloop
+
+    from invites.embedded import EmbeddedError
+    from workers import service
+    from workers.http import HttpError
+
+    try:
+        return uvloop.run(service.run(loaded, embedded=embedded))
+    except (EmbeddedError, HttpError) as error:
+        raise CommandError(str(error)) from None
+
+
+@app.command()
+def demo(
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.WARN,
+    log_format: LogFormat = Format.TEXT,
+) -> int:
+    """Play calls on this machine, with a server, a worker and devices of its own. Ends by itself.
+
+    Since it brings its own, it uses no other server and no configuration: --config is checked, and that is all.
+    """
+    import asyncio
+
+    from workers.demo import play
+
+    Common(config, redis_url, log_level, log_format).set_up()
+    return asyncio.run(play())
+
+
+add_operator_commands(app)
+app.add_typer(bench_app, name="bench")
+
+
+def main() -> None:
+    """Entry point: run what the arguments say, and exit with its status."""
+    sys.exit(run_command(app))

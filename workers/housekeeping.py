@@ -1,0 +1,77 @@
+"""Keeps one shard small, and says how far behind the workers are."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from invites.connections import forsake, is_away, is_no_group
+from invites.overview import backlog, consumers
+from workers.backoff import Backoff, pause
+
+if TYPE_CHECKING:
+    from workers.metrics import Metrics
+    from workers.pace import Pace
+    from workers.shard import Shard
+
+_ROLE: Final = "keeping house"
+_TICK_S: Final = 1.0
+_RETIRE_S: Final = 60.0
+# A worker that lives asks for entries every 2 s. Whoever has not for so long is gone.
+_RETIRED_MS: Final = 300_000
+
+_log = logging.getLogger(__name__)
+
+
+class Housekeeping:
+    """Trims what is settled, deletes the consumers of workers that are gone, and measures.
+
+    All workers do this, each at times of its own: what one has done the next finds done.
+    """
+
+    def __init__(self, shard: Shard, pace: Pace, metrics: Metrics) -> None:
+        self._shard = shard
+        self._pace = pace
+        self._metrics = metrics
+        self._retire_at = time.monotonic() + _RETIRE_S * random.random()
+
+    async def run(self) -> None:
+        """Keep house until the shard is stopping."""
+        shard, backoff = self._shard, Backoff()
+        while not shard.stopping.is_set():
+            try:
+                await self._round()
+            except Exception as error:  # noqa: BLE001 - a stream that is not trimmed fills the server
+                # The group may be gone for a moment; reading makes it again.
+                if not is_no_group(error):
+                    shard.outage.met(_ROLE, error)
+                    if not is_away(error):
+                        _log.exception("Keeping house failed.")
+                await forsake(shard.commands, error)
+                await backoff.wait(shard.stopping)
+            else:
+                shard.outage.over(_ROLE)
+                backoff.reset()
+            await pause(_TICK_S * random.uniform(0.8, 1.2), shard.stopping)
+
+    async def _round(self) -> None:
+        shard = self._shard
+        started = time.perf_counter()
+        await shard.commands.ping()
+        self._pace.pinged(time.perf_counter() - started)
+        self._metrics.trimmed(await shard.committer.trim())
+        behind = await backlog(shard.commands, shard.keys)
+        self._metrics.backlog(shard.keys.shard, behind.entries, behind.oldest_ms)
+        if time.monotonic() >= self._retire_at:
+            self._retire_at = time.monotonic() + _RETIRE_S
+            await self._retire()
+
+    async def _retire(self) -> None:
+        shard = self._shard
+        for consumer in await consumers(shard.commands, shard.keys) or []:
+            gone = consumer.pending == 0 and consumer.idle_ms >= _RETIRED_MS
+            # The script looks again: in between the worker may have come back.
+            if gone and await shard.committer.retire_consumer(consumer.name, _RETIRED_MS):
+                _log.info("Deleted the consumer %s of a worker that is gone.", consumer.name)

@@ -1,0 +1,221 @@
+"""The HTTP server of a worker: health, metrics, and what rings, for sippo-server and woken phones."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+
+from invites.connections import is_away
+from invites.keys import Keys, shard_of
+from invites.views import Views
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from redis.asyncio import Redis
+
+    from invites.config import Config
+    from workers.metrics import Metrics
+    from workers.readiness import Readiness
+
+_ANSWER_WITHIN_S: Final = 2.0  # a phone that was woken does not wait longer for what rings
+_STOP_WITHIN_S: Final = 1.0
+_IDLE_S: Final = 75.0
+_LONGEST_LINE: Final = 16_384  # three ids of 255 characters are 9,180 bytes when all of them are encoded
+# What a proxy adds. Behind one, every peer seems to be on this machine.
+_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+# What the router raises has no words of its own.
+_MESSAGES: Final = {404: "there is nothing at this path", 405: "only GET is answered here"}
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Server": "invites",  # and not which versions of what
+    "X-Content-Type-Options": "nosniff",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class HttpError(Exception):
+    """The server cannot be started; the text says why and what to do."""
+
+
+class Served(Protocol):
+    """The worker that the server speaks for."""
+
+    @property
+    def commands(self) -> Redis: ...  # noqa: D102 - a client that does not wait for entries
+    @property
+    def metrics(self) -> Metrics: ...  # noqa: D102
+    @property
+    def readiness(self) -> Readiness: ...  # noqa: D102
+
+
+class HttpServer:
+    """Answers `GET /healthz`, `/readyz`, `/metrics`, `/v1/users/…` and `/v1/invites/…`.
+
+    `/v1` asks for `Authorization: Bearer <http.token>`. Without a configured token it answers to this machine
+    alone. Whoever makes one must `stop` it.
+    """
+
+    def __init__(self, config: Config, served: Served) -> None:
+        self._config = config
+        self._served = served
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, also when `http.port` is 0."""
+        if self._runner is None:
+            raise RuntimeError("the HTTP server has not been started")
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def start(self) -> None:
+        """Listen. Raises HttpError."""
+        http = self._config.http
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            keepalive_timeout=_IDLE_S,
+            max_line_size=_LONGEST_LINE,
+            shutdown_timeout=_STOP_WITHIN_S,
+        )
+        await runner.setup()
+        self._runner = runner
+        try:
+            await web.TCPSite(runner, http.host, http.port).start()
+        except (OSError, UnicodeError) as error:
+            await self.stop()
+            reason = getattr(error, "strerror", None) or str(error)
+            raise HttpError(
+                f"The HTTP server cannot listen on {http.host} port {http.port}: {reason}. "
+                "Set http.host and http.port to an address of this machine and a free port (0: any)."
+            ) from error
+        _log.info("HTTP on %s port %d.", http.host, self.port)
+
+    async def stop(self) -> None:
+        """Finish what is being answered, for a second at the most, and close all connections."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=[_as_json])
+        app.on_response_prepare.append(_set_headers)
+        app.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
+                web.get("/v1/users/{user}/invitations", self._invitations),
+                web.get("/v1/invites/{from}/{inviteId}/{to}", self._invite),
+            ]
+        )
+        return app
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return _response(200, {"alive": True})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        ready, reason = self._served.readiness.state()
+        return (
+            _response(200, {"ready": True}) if ready else _response(503, {"ready": False, "reason": reason})
+        )
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._served.metrics.exposition(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _invitations(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        _, _, _, user, _ = _segments(request)
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            ringing = await self._views(user).pending(user)
+        return _response(200, {"invitations": ringing})
+
+    async def _invite(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        _, _, _, inviter, invite_id, to = _segments(request)
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            invite = await self._views(to).invite(f"{inviter}|{invite_id}|{to}")
+        if invite is None:
+            raise web.HTTPNotFound(text="there is no such invite, or it is over for longer than retainAfter")
+        return _response(200, invite)
+
+    def _views(self, routing_key: str) -> Views:
+        redis = self._config.redis
+        return Views(self._served.commands, Keys(redis.prefix, shard_of(routing_key, redis.shards)))
+
+    def _authorize(self, request: web.Request) -> None:
+        token = self._config.http.token
+        if token is None:
+            if not _is_local(request):
+                raise web.HTTPForbidden(
+                    text="without http.token in the configuration, /v1 answers on loopback alone"
+                )
+            return
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.matches(given.strip()):
+            challenge = {"WWW-Authenticate": 'Bearer realm="invites"'}
+            raise web.HTTPUnauthorized(
+                text="Authorization: Bearer <http.token> is asked for", headers=challenge
+            )
+
+
+def _segments(request: web.Request) -> list[str]:
+    """The path taken apart before it is decoded, so that an id may hold an encoded `/` or `%`."""
+    try:
+        return [unquote(segment, errors="strict") for segment in request.rel_url.raw_path.split("/")]
+    except UnicodeDecodeError:
+        raise web.HTTPBadRequest(text="ids in the path must be percent-encoded UTF-8") from None
+
+
+def _is_local(request: web.Request) -> bool:
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    try:
+        address = ipaddress.ip_address((request.remote or "").partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _response(status: int, content: object) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(content), content_type="application/json")
+
+
+def _error(status: int, reason: str, message: str | None) -> web.Response:
+    return _response(status, {"code": status, "error": reason, "message": message})
+
+
+@web.middleware
+async def _as_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turn what was raised into JSON errors; none of them repeats what an exception says."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        by_router = (error.text or "").startswith(f"{error.status}:")
+        message = _MESSAGES.get(error.status) if by_router else error.text
+        response = _error(error.status, error.reason.lower().replace(" ", "_"), message)
+        for name in ("Allow", "WWW-Authenticate"):
+            if name in error.headers:
+                response.headers[name] = error.headers[name]
+        return response
+    except Exception as error:  # noqa: BLE001 - one request must not harm the worker
+        if isinstance(error, TimeoutError) or is_away(error):
+            return _error(503, "redis_away", "Redis does not answer, ask again later")
+        _log.exception("HTTP: a request failed.")
+        return _error(500, "internal", "the request failed, the log says why")
+
+
+async def _set_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)

@@ -1,0 +1,43 @@
+"""How many events one commit takes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_TARGET_S: Final = 0.010
+_FEWEST: Final = 16
+_MOST: Final = 1024
+_FIRST: Final = 128
+_WEIGHT: Final = 0.2  # of the newest commit in the moving average
+
+
+class Pace:
+    """The size of a full batch, such that one commit keeps the server busy for about 10 ms.
+
+    The server runs one script at a time, so larger batches cost everybody else latency. Smaller ones cost
+    throughput: 16 events a call were measured at 6,600 events/s, 256 at 10,200. This is only the cap: without a
+    backlog a batch is what has come in.
+    """
+
+    def __init__(self) -> None:
+        self.size = _FIRST
+        self._event_s = _TARGET_S / _FIRST
+        self._round_trip_s = 0.0
+
+    def pinged(self, seconds: float) -> None:
+        """A command that does nothing took so long: that part of a commit's time is the network's.
+
+        Such a command can wait behind somebody's commit, so the lowest counts; it is forgotten slowly.
+        """
+        if self._round_trip_s == 0.0 or seconds < self._round_trip_s:
+            self._round_trip_s = seconds
+        else:
+            self._round_trip_s += (seconds - self._round_trip_s) * 0.1
+
+    def committed(self, events: int, seconds: float) -> None:
+        """A commit of so many events took so long. Of few events it tells nothing: the call outweighs them."""
+        if events < _FEWEST:
+            return
+        event_s = max(seconds - self._round_trip_s, 0.0) / events
+        self._event_s += (event_s - self._event_s) * _WEIGHT
+        self.size = max(_FEWEST, min(_MOST, int(_TARGET_S / max(self._event_s, 1e-6))))

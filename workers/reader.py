@@ -1,0 +1,120 @@
+"""Reads the events of one shard, in the order of the stream, for as long as the worker lives."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import RedisError, ResponseError
+
+from invites.connections import BLOCK_MS, forsake
+from invites.keys import WORKERS_GROUP
+from workers.backoff import Backoff
+from workers.entries import counted, decode, entries_of
+from workers.shard import Work
+
+if TYPE_CHECKING:
+    from invites.operations import Entry
+    from workers.pace import Pace
+    from workers.readiness import Readiness
+    from workers.shard import Shard
+
+_ROLE: Final = "reading events"
+_OWN_PAGE: Final = 100
+
+_log = logging.getLogger(__name__)
+
+
+class Reader:
+    """The read loop. It survives every exception, and ends only when the shard is `stopping`.
+
+    At the start and after each fault it first reads what is pending for this worker already: a reply that was
+    lost on its way leaves its entries there, and nobody else would look at them before the hand-over time.
+    """
+
+    def __init__(self, shard: Shard, pace: Pace, readiness: Readiness) -> None:
+        self._shard = shard
+        self._pace = pace
+        self._readiness = readiness
+        self._connection: int | None = None
+        self._was_at_the_end = False
+
+    async def run(self) -> None:
+        """Read until the shard is stopping."""
+        shard, backoff, recovered = self._shard, Backoff(), False
+        while not shard.stopping.is_set():
+            try:
+                if not recovered:
+                    await self._recover()
+                    recovered = True
+                await self._read_new()
+            except Exception as error:  # noqa: BLE001 - alive but deaf is the worst of all
+                recovered = False
+                await self._survive(error)
+                await backoff.wait(shard.stopping)
+            else:
+                backoff.reset()
+        shard.caught_up.set()
+
+    async def unblock(self) -> None:
+        """End a read that waits on the server, so that a stop need not wait for it."""
+        if self._connection is not None:
+            with contextlib.suppress(RedisError, OSError):
+                await self._shard.commands.client_unblock(self._connection)
+
+    async def _recover(self) -> None:
+        shard, after = self._shard, "0"
+        await shard.groups.ensure()
+        while own := await self._read(after, _OWN_PAGE, block=False):
+            after = own[-1].id
+            stranded = [entry for entry in own if entry.id not in shard.progress]
+            if stranded:
+                _log.info("Taking up %d events whose delivery was lost.", len(stranded))
+                await self._hand_over(await counted(shard, stranded), alone=True)
+        self._completed()
+        self._connection = None
+        with contextlib.suppress(ResponseError):  # not everybody may ask; a stop takes up to 2 s then
+            self._connection = await shard.reads.client_id()
+
+    async def _read_new(self) -> None:
+        count = self._pace.size
+        entries = await self._read(">", count, block=self._was_at_the_end)
+        self._completed()
+        catches_up = len(entries) < count and not self._was_at_the_end
+        if entries or catches_up:
+            await self._hand_over(entries, alone=False, catches_up=catches_up)
+        self._was_at_the_end = self._was_at_the_end or catches_up
+
+    async def _hand_over(self, entries: list[Entry], *, alone: bool, catches_up: bool = False) -> None:
+        shard = self._shard
+        shard.progress.begin([entry.id for entry in entries], time.monotonic())
+        operations = await decode(shard, entries)
+        await shard.inbox.put(Work(operations, alone, catches_up))
+
+    async def _read(self, after: str, count: int, *, block: bool) -> list[Entry]:
+        waiting: tuple[str | int, ...] = ("BLOCK", BLOCK_MS) if block else ()
+        # As bytes, the name of the command has no callback in redis-py, which would spend 2 us on an entry.
+        reply: list[Any] | None = await self._shard.reads.execute_command(
+            b"XREADGROUP",
+            "GROUP",
+            WORKERS_GROUP,
+            self._shard.consumer,
+            "COUNT",
+            count,
+            *waiting,
+            "STREAMS",
+            self._shard.keys.events,
+            after,
+        )
+        return entries_of(reply[0][1]) if reply else []
+
+    def _completed(self) -> None:
+        self._readiness.read_completed()
+        self._shard.outage.over(_ROLE)
+
+    async def _survive(self, error: Exception) -> None:
+        self._readiness.lost(f"{type(error).__name__}: {error}")
+        self._shard.outage.met(_ROLE, error)
+        await forsake(self._shard.reads, error)

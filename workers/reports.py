@@ -1,0 +1,60 @@
+"""What settling has shown, for the log and the metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from invites import messages
+from invites.commit import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invites.commit import Fact, Fired, Outcome
+    from invites.operations import Operation
+    from workers.metrics import Metrics
+
+
+def _type(operation: Operation) -> str:
+    """The event's type as the contract names it; of a dead letter as the publisher did."""
+    if operation.event is None:
+        return str(operation.args[0])
+    name = type(operation.event).__name__
+    return name[0].lower() + name[1:]
+
+
+class Reports:
+    """Counts and logs."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self._verbose = messages.verbosity() > 0
+
+    def settled(self, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
+        """A commit has been answered. What has to be settled again is not logged yet."""
+        counts: Counter[tuple[str, str]] = Counter()
+        facts: list[Fact] = []
+        for operation, outcome in zip(operations, outcomes, strict=True):
+            status = outcome.status
+            dead = operation.event is None and status is Status.DONE
+            counts[_type(operation), "dead" if dead else status.value] += 1
+            if status is not Status.DONE:
+                continue
+            if self._verbose and operation.event is not None:
+                received = messages.received(operation.event)
+                if received is not None:
+                    facts.append(received)
+            facts += outcome.facts
+        for (kind, outcome_name), count in counts.items():
+            self.metrics.event(kind, outcome_name, count)
+            if outcome_name == "dead":
+                self.metrics.dead_letters(count)
+        messages.write(facts)
+
+    def fired(self, fired: Fired) -> None:
+        """Timers were fired."""
+        if fired.count:
+            self.metrics.fired(fired.count)
+            self.metrics.dead_letters(sum(fact[0] == "timer_failed" for fact in fired.facts))
+            messages.write(fired.facts)

@@ -1,0 +1,195 @@
+"""One worker process: starts the loops of every shard, and stops them without leaving anything behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import NoPermissionError
+
+from invites.connections import connect, is_away
+from invites.scripts import Scripts
+from workers.backoff import Backoff
+from workers.loops import ShardLoops
+from workers.metrics import Metrics
+from workers.outage import Outage
+from workers.readiness import Readiness
+from workers.tasks import end
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from invites.config import Config
+
+DRAIN_S: Final = 10.0
+"""How long a stopping worker may finish what it has begun; supervisors usually kill after 10 to 30 s."""
+
+_ROLE: Final = "starting"
+
+_log = logging.getLogger(__name__)
+
+
+class RefusedError(Exception):
+    """The worker must not work with this server; the text says why, and what to do."""
+
+
+class Service:
+    """A worker on all shards of one server.
+
+    `drain` and `stop` may come at any time, also while it starts. Whoever makes one must `stop` it.
+    """
+
+    def __init__(self, config: Config, url: str, *, consumer: str | None = None) -> None:
+        self.stopping = asyncio.Event()
+        self.metrics = Metrics()
+        self.readiness = Readiness()
+        self.consumer = consumer or _consumer_name()
+        self.commands = connect(url, "commands")
+        self._outage = Outage(self.metrics)
+        scripts = Scripts()
+        self._shards = [
+            ShardLoops(
+                number,
+                config,
+                url,
+                consumer=self.consumer,
+                commands=self.commands,
+                scripts=scripts,
+                metrics=self.metrics,
+                readiness=self.readiness,
+                outage=self._outage,
+                stopping=self.stopping,
+            )
+            for number in range(config.redis.shards)
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start all loops. Waits for a server that is away, as long as it takes or until `stopping` is set.
+
+        Raises `RefusedError` when the server may evict keys: an evicted invite is a call that never ends.
+        """
+        backoff = Backoff()
+        while not self.stopping.is_set():
+            try:
+                await _check_memory_policy(self.commands)
+                for loops in self._shards:
+                    await loops.shard.groups.ensure()
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                self.readiness.lost(str(error))
+                self._outage.met(_ROLE, error)
+                await backoff.wait(self.stopping)
+            else:
+                self._outage.over(_ROLE)
+                self._tasks = [task for loops in self._shards for task in loops.start()]
+                _log.info("The worker %s works.", self.consumer)
+                return
+
+    async def wait(self) -> None:
+        """Return once `stopping` is set. Raises what has ended a loop that should not have ended."""
+        stopping = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait([stopping, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        await end([stopping])
+        if not self.stopping.is_set():
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+
+    async def drain(self, within_s: float = DRAIN_S) -> None:
+        """Take nothing new, finish what was begun within the time, hand the rest back for others to claim."""
+        self.stopping.set()
+        self.readiness.lost("the worker is stopping")
+        await asyncio.gather(*(loops.drain(within_s) for loops in self._shards))
+
+    async def stop(self) -> None:
+        """End all loops and close all connections. What was under way is left to others, who claim it."""
+        self.stopping.set()
+        for loops in self._shards:
+            await loops.cancel(lose_commits=True)
+            await loops.close()
+        await self.commands.aclose()
+
+
+async def run(config: Config, *, embedded: bool = False) -> int:
+    """Run one worker until SIGTERM or SIGINT; returns the exit status. A second signal ends it at once.
+
+    `embedded` starts a server of its own and ends it with the worker. Raises `HttpError` and `EmbeddedError`.
+    """
+    with contextlib.ExitStack() as stack:
+        if embedded:
+            from invites.embedded import EmbeddedValkey
+
+            server = stack.enter_context(EmbeddedValkey())
+            url = server.unix_url
+            _log.info("The embedded server listens on %s.", server.url)
+        elif config.redis.url is None:
+            raise ValueError("a worker needs redis.url or a server of its own")
+        else:
+            url = config.redis.url.reveal()
+        return await _run(config, url)
+
+
+async def _run(config: Config, url: str) -> int:
+    from workers.http import HttpServer
+
+    service = Service(config, url)
+    hurry = asyncio.Event()
+
+    def signalled() -> None:
+        (hurry if service.stopping.is_set() else service.stopping).set()
+
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, signalled)
+    server = HttpServer(config, service)
+    try:
+        await server.start()
+        await service.start()
+        await service.wait()
+        _log.info("The worker %s is stopping.", service.consumer)
+        draining = asyncio.create_task(service.drain())
+        hurrying = asyncio.create_task(hurry.wait())
+        await asyncio.wait([draining, hurrying], return_when=asyncio.FIRST_COMPLETED)
+        await end([draining, hurrying])
+        if not draining.cancelled():
+            draining.result()
+    except RefusedError as error:
+        _log.error("%s", error)
+        return 1
+    finally:
+        await service.stop()
+        await server.stop()
+        for number in signals:
+            loop.remove_signal_handler(number)
+    return 0
+
+
+async def _check_memory_policy(client: Redis) -> None:
+    try:
+        memory = await client.info("memory")
+    except NoPermissionError:
+        _log.warning("The memory policy cannot be checked: the Redis user may not ask for INFO.")
+        return
+    policy, limit = memory.get("maxmemory_policy"), memory.get("maxmemory")
+    if policy == "noeviction":
+        return
+    remedy = "Set `maxmemory-policy noeviction`."
+    if limit:
+        raise RefusedError(
+            f"Redis evicts keys when it is full (maxmemory-policy {policy}), and so would lose calls. {remedy}"
+        )
+    _log.warning("Redis would lose calls once it has a maxmemory: its policy is %s. %s", policy, remedy)
+
+
+def _consumer_name() -> str:
+    """A name that no other worker has, not even one of the same host, process id and past."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"

@@ -1,0 +1,87 @@
+"""What the loops of one shard share."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from redis.asyncio import Redis
+
+    from invites.commit import Committer
+    from invites.keys import Keys
+    from invites.operations import Operation
+    from workers.groups import Groups
+    from workers.outage import Outage
+
+# One batch waits while another is being committed: enough to keep the server busy, and little to hand back.
+_WAITING_BATCHES = 1
+
+
+class Progress:
+    """The entries that this worker has read and not yet settled: id -> since when (s, monotonic).
+
+    They are renewed while they take long, left out when the pending list is read again, and handed back when the
+    worker stops.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def __contains__(self, entry: str) -> bool:
+        return entry in self._since
+
+    def begin(self, entries: Iterable[str], now: float) -> None:
+        """Work on these entries begins `now`."""
+        self._since.update(dict.fromkeys(entries, now))
+
+    def end(self, entry: str) -> None:
+        """The entry is settled, or left for the claim."""
+        self._since.pop(entry, None)
+
+    def renew(self, before: float, now: float) -> list[str]:
+        """The entries begun or renewed `before`, which count as renewed `now`."""
+        aged = [entry for entry, since in self._since.items() if since < before]
+        self.begin(aged, now)
+        return aged
+
+
+@dataclass(slots=True)
+class Work:
+    """Operations for the settler: in one commit, or each `alone` so that it cannot take others with it.
+
+    `catches_up` says that behind them nothing is left of what was published before the worker started.
+    """
+
+    operations: list[Operation]
+    alone: bool = False
+    catches_up: bool = False
+
+
+@dataclass(slots=True)
+class Shard:
+    """One shard as a worker sees it; `consumer` is the worker's name in the consumer group.
+
+    `stopping` is set when the worker shall take nothing new, `caught_up` once all that was published before it
+    started is settled.
+    """
+
+    keys: Keys
+    consumer: str
+    commands: Redis
+    reads: Redis
+    committer: Committer
+    groups: Groups
+    outage: Outage
+    claim_after_ms: int
+    max_deliveries: int
+    stopping: asyncio.Event
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+    progress: Progress = field(default_factory=Progress)
+    inbox: asyncio.Queue[Work | None] = field(default_factory=lambda: asyncio.Queue(_WAITING_BATCHES))

@@ -1,0 +1,84 @@
+"""Fires what is due in one shard: time-outs, grace periods, lapses."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from invites.connections import forsake
+from workers.backoff import Backoff, pause
+
+if TYPE_CHECKING:
+    from workers.reports import Reports
+    from workers.shard import Shard
+
+_ROLE: Final = "firing timers"
+_LONGEST_S: Final = 1.0  # what other workers schedule is found out by asking
+_PAGE: Final = 100  # some 10 ms of the server's time
+_CATCH_UP_S: Final = 5.0
+# Every worker knows the next deadline. The first to come takes all that is due, so they come at different times,
+# and not more often than this: under load something falls due all the time.
+_SPREAD_S: Final = (0.002, 0.02)
+
+
+class Timers:
+    """Sleeps until the next deadline that this worker has heard of, and fires what is due."""
+
+    def __init__(self, shard: Shard, reports: Reports) -> None:
+        self._shard = shard
+        self._reports = reports
+        self._due = 0.0
+        self._nearer = asyncio.Event()
+
+    def heard(self, next_due: int | None, now: int) -> None:
+        """A commit says when the next deadline is, and what time it is there (ms since 1970, of the server)."""
+        if next_due is None:
+            return
+        due = time.monotonic() + (next_due - now) / 1000
+        if due < self._due - _SPREAD_S[0]:
+            self._due = due
+            self._nearer.set()
+
+    def wake(self) -> None:
+        """Look again at once whether the shard is stopping."""
+        self._nearer.set()
+
+    async def run(self) -> None:
+        """Fire until the shard is stopping.
+
+        After a time without workers, what devices said then comes before the deadlines that have passed since:
+        an accept in time is no time-out. A backlog that does not end holds deadlines up for 5 s only.
+        """
+        shard, backoff = self._shard, Backoff()
+        await pause(_CATCH_UP_S, shard.caught_up)
+        while not shard.stopping.is_set():
+            try:
+                await self._fire()
+            except Exception as error:  # noqa: BLE001 - deadlines must not be missed for good
+                shard.outage.met(_ROLE, error)
+                await forsake(shard.commands, error)
+                await backoff.wait(shard.stopping)
+            else:
+                shard.outage.over(_ROLE)
+                backoff.reset()
+                await self._sleep()
+
+    async def _fire(self) -> None:
+        while not self._shard.stopping.is_set():
+            self._nearer.clear()
+            fired = await self._shard.committer.fire(_PAGE)
+            self._due = time.monotonic() + _LONGEST_S
+            self._reports.fired(fired)
+            if fired.count < _PAGE:
+                self.heard(fired.next_due, fired.now)
+                return
+
+    async def _sleep(self) -> None:
+        while not self._shard.stopping.is_set():
+            self._nearer.clear()
+            left = self._due + random.uniform(*_SPREAD_S) - time.monotonic()
+            if left <= 0:
+                return
+            await pause(left, self._nearer)

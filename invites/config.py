@@ -126,6 +126,10 @@ class Config(Struct, frozen=True):
             retain_after=invites.retain_after,
             parallel_sip=invites.parallel_sip,
             only_one_device_with_invitations=invites.only_one_device_with_invitations,
+            ringing_step=invites.ringing_step,
+            max_group_size=invites.max_group_size,
+            # Not what `look_ups` says: a script that asks for what nobody looks up would never be done.
+            look_up="",
         )
 
     def look_ups(self) -> list[str]:

@@ -51,6 +51,10 @@ TEMPLATES: Final = {
     "resource": (DEBUG, "Resource '${to}' is a ${candidatesType} with candidates: ${candidates}"),
     # What the vendor's service has no words for.
     "dead_letter": (WARNING, "An event of type ${type} (entry ${entry}) is a dead letter: ${error}"),
+    "group_too_large": (
+        WARNING,
+        "Group ${to} has ${members} members, which is more than maxGroupSize (${maxGroupSize}): nobody is called",
+    ),
     "timer_failed": (WARNING, "Timer ${timer} is a dead letter: ${error}"),
 }
 

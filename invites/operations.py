@@ -72,7 +72,9 @@ def relayed(entry: Entry) -> Operation:
     """Decode an entry of the relay stream: more of what an earlier commit began."""
     if not entry.fields:
         return dead_letter(entry, "the relay entry is empty: it was trimmed before it was settled")
-    kind, name, first, arguments = (entry.fields[field] for field in (b"kind", b"name", b"entry", b"arguments"))
+    kind, name, first, arguments = (
+        entry.fields[field] for field in (b"kind", b"name", b"entry", b"arguments")
+    )
     return Operation("relay", entry.id, (kind, name, first, *_STRINGS.decode(arguments)))
 
 

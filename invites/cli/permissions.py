@@ -39,6 +39,7 @@ XLEN {events}
 XTRIM {events} MINID 0
 HSET {key} state check
 HGET {key} state
+HMGET {key} state
 HGETALL {key}
 HVALS {key}
 HDEL {key} state

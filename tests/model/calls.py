@@ -99,7 +99,7 @@ class Calls(Core):
         return self.devices_of_callee(invite) or ([trunk] if trunk else [])
 
     def whoever_is(self, user: str, peer: str) -> Registration:
-        """This peer, or the peer id that its device has now; a guest has no registration."""
+        """Its own peer id, or the peer id that its device has now; a guest has no registration."""
         there = self.presence.get(user, peer)
         device = self.presence.last_device(user, peer)
         same = [each for each in self.presence.of(user) if device is not None and each.device == device]
@@ -109,7 +109,9 @@ class Calls(Core):
         if invite.to == invite.sender:
             return []
         there = self.presence.of(invite.to)
-        return [self.device_candidate(each) for each in there if not each.trunk and each.peer != invite.caller]
+        return [
+            self.device_candidate(each) for each in there if not each.trunk and each.peer != invite.caller
+        ]
 
     def device_candidate(self, there: Registration) -> Candidate:
         return Candidate(there.peer, there.user, there.user, "PEER", "CALLED", there.device, there.session)
@@ -263,7 +265,7 @@ class Calls(Core):
             return
         mine = self.candidate(invite, event)
         mine.state, mine.end_reason = "DECLINED", code
-        if code >= 600:  # noqa: PLR2004
+        if code >= 600:
             self.end(invite, "DECLINED", code, "declined")
         else:
             self.end_when_left_alone(invite)

@@ -199,10 +199,10 @@ class Core:
 
 def reason_of(code: int) -> str:
     """How a device's own refusal is called."""
-    return "busy" if code == 486 else "declined"  # noqa: PLR2004
+    return "busy" if code == 486 else "declined"
 
 
 def rank(each: Candidate) -> tuple[bool, int, bool, bool, bool, int]:
     """Least for the best response: the class; what was said before what was lost; busy before other codes."""
     code = each.end_reason or 480
-    return code < 600, code // 100, each.state == "GONE", each.state == "REJECTED", code != 486, code  # noqa: PLR2004
+    return code < 600, code // 100, each.state == "GONE", each.state == "REJECTED", code != 486, code

@@ -59,7 +59,9 @@ class Devices(Core):
             other = there.user != invite.to or invite.to == invite.sender or there.peer == invite.caller
             if other or there.trunk or invite.waiting or invite.asked or self.now >= invite.deadline:
                 return
-            mine = Candidate(there.peer, there.user, there.user, "PEER", "CALLED", there.device, there.session)
+            mine = Candidate(
+                there.peer, there.user, there.user, "PEER", "CALLED", there.device, there.session
+            )
             invite.candidates[there.peer] = mine
             self.ring(invite, [mine], resumed=False)
             return
@@ -68,7 +70,9 @@ class Devices(Core):
             if each is mine or each.same_device(there.peer, there.device):
                 self.timers.pop(f"grace|{there.user}|{each.peer}", None)
                 del invite.candidates[each.peer]
-        fresh = mine.peer != there.peer or mine.state in {"AWAY", "GONE"} or other_session(mine, there.session)
+        fresh = (
+            mine.peer != there.peer or mine.state in {"AWAY", "GONE"} or other_session(mine, there.session)
+        )
         mine.peer, mine.device, mine.session = there.peer, there.device, there.session
         invite.candidates[mine.peer] = mine
         if fresh and mine.state not in {"DECLINED", "REJECTED"}:

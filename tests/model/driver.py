@@ -26,7 +26,7 @@ class Driver:
     """One shard on one server. Use a server (or database) of its own: it looks at all keys."""
 
     def __init__(self, client: Redis, settings: Settings, scripts: Scripts) -> None:
-        self.client = client
+        self.client: Any = client  # redis-py leaves open whether it answers text or bytes
         self.keys = Keys()
         self.now = START
         self.committer = Committer(client, self.keys, settings, scripts, clock=lambda: self.now)

@@ -86,14 +86,23 @@ DEVICES: dict[str, tuple[str, str | None]] = {
     "t3": ("sip", "gateway"),
 }
 TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*"}
-OF = {user: tuple(name for name, (owner, _) in DEVICES.items() if owner == user) for user, _ in DEVICES.values()}
+OF = {
+    user: tuple(name for name, (owner, _) in DEVICES.items() if owner == user) for user, _ in DEVICES.values()
+}
 LENGTH = 40
 CALL_IDS = ("i1", "i2")
 ROOMS = ("r1", "r2")
 SESSIONS = ("s1", "s2")
 TEXTS = ("one", {"two": [1, {}]}, ["audio", "video"])
 CODES = (486, 480, 603, 500, 404, 600)
-BEGINNINGS = ((), ("b1", "b3"), ("b1", "b3", "a1"), ("b1", "b3", "t1"), ("b3", "t2", "a1"), ("b1", "b4", "c1"))
+BEGINNINGS = (
+    (),
+    ("b1", "b3"),
+    ("b1", "b3", "a1"),
+    ("b1", "b3", "t1"),
+    ("b3", "t2", "a1"),
+    ("b1", "b4", "c1"),
+)
 PAUSES = (1, 500, 4_000, 11_000, 130_000, 310_000, HOUR + 1)
 
 
@@ -138,7 +147,9 @@ class Author:
         """Mostly one of the latest calls."""
         if self.calls and self.often(90):
             return self.calls[-1 - self.draw(st.integers(0, min(3, len(self.calls) - 1)))]
-        return Call(self.one(tuple(DEVICES)), self.one(CALL_IDS), self.one(("bob", "alice", "007")), self.one(ROOMS))
+        return Call(
+            self.one(tuple(DEVICES)), self.one(CALL_IDS), self.one(("bob", "alice", "007")), self.one(ROOMS)
+        )
 
     def device_of(self, user: str) -> str:
         """Mostly one that has registered; now and then anybody's."""
@@ -242,7 +253,9 @@ class Author:
     # -- devices
 
     def registered(self) -> Publish:
-        return self.registration(self.one(tuple(DEVICES)), **self.fields(35, session=SESSIONS, expires=(5_000, 30_000)))
+        return self.registration(
+            self.one(tuple(DEVICES)), **self.fields(35, session=SESSIONS, expires=(5_000, 30_000))
+        )
 
     def registration(self, name: str, **more: object) -> Publish:
         self.devices.append(name)
@@ -258,7 +271,8 @@ class Author:
         there = tuple(self.devices)[-4:] or ("b1",)
         name = self.one(there if self.often(80) else tuple(DEVICES))
         return self.publish(
-            self.one(("disconnected", "unregistered")), {"peer": peer(name), **self.fields(25, session=SESSIONS)}
+            self.one(("disconnected", "unregistered")),
+            {"peer": peer(name), **self.fields(25, session=SESSIONS)},
         )
 
     def back(self) -> Publish:

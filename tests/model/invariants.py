@@ -53,11 +53,11 @@ class Invariants:
                     self.ringing -= {(ref_of(payload), peer) for peer in each.peers}
                 case "INVITE_COMPLETED":
                     self.records[ref_of(payload)] += 1
-                    winners = [one for one in payload["candidates"] if one["endReason"] == 200]  # noqa: PLR2004
+                    winners = [one for one in payload["candidates"] if one["endReason"] == 200]
                     assert len(winners) == (payload["state"] == "ACCEPTED"), payload
                 case "inviteAccepted":
                     self.ringing.discard((ref_of(payload), payload["peer"]))
-                case "answer" if payload["request"] == "decline" and payload["code"] == 200:  # noqa: PLR2004
+                case "answer" if payload["request"] == "decline" and payload["code"] == 200:
                     self.ringing -= {(ref_of(payload), peer) for peer in each.peers}
                 case _:
                     pass

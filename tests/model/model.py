@@ -13,7 +13,7 @@ from .state import HOUR, Id, Notification, Payload, Room, order
 class Model(Calls, Devices):
     """All rules but groups and look-ups; one event or one moment at a time."""
 
-    def apply(self, kind: str, payload: Payload, entry_id: str, now_ms: int) -> list[Notification]:
+    def apply(self, kind: str, payload: Payload, entry_id: str, now_ms: int) -> list[Notification]:  # noqa: C901 - one branch for each type
         """Commit one event; what everybody is told."""
         self.now, self.out = now_ms, []
         self.forget()
@@ -109,7 +109,10 @@ class Model(Calls, Devices):
         self.forget()
         registry: dict[str, dict[str, Any]] = {}
         for there in self.presence.everybody():
-            registry.setdefault(there.user, {})[there.peer] = {"device": there.device, "session": there.session}
+            registry.setdefault(there.user, {})[there.peer] = {
+                "device": there.device,
+                "session": there.session,
+            }
         pending: dict[str, list[str]] = {}
         rooms: dict[str, list[str]] = {}
         for invite in self.pending():

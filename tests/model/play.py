@@ -173,7 +173,9 @@ def arranged(contents: dict[str, Any]) -> dict[str, Any]:
         "invites": {ref: _invite(fields, candidates.get(ref, {})) for ref, fields in part("invite:").items()},
         "registry": registry,
         "pending": part("pending:"),
-        "room-invites": {room: sorted(ref for ref, _ in refs) for room, refs in part("room-invites:").items()},
+        "room-invites": {
+            room: sorted(ref for ref, _ in refs) for room, refs in part("room-invites:").items()
+        },
         "room-members": {room: sorted(members) for room, members in part("room-members:").items()},
         "timers": {name: int(score) for name, score in contents.get("timers", [])},
     }

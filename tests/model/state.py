@@ -68,7 +68,10 @@ class Candidate:
 
 @dataclass
 class Invite:
-    """One call. `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone."""
+    """One call.
+
+    `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone.
+    """
 
     sender: str
     invite_id: str

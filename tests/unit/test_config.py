@@ -98,6 +98,8 @@ def test_the_scripts_get_their_part() -> None:
         retain_after=100000,
         parallel_sip=False,
         only_one_device_with_invitations=True,
+        ringing_step=8000,
+        max_group_size=50,
     )
 
 

@@ -97,6 +97,10 @@ _RENDERED = {
         ("invit", "5-0", "field type is 'invit'"),
         "An event of type invit (entry 5-0) is a dead letter: field type is 'invit'",
     ),
+    "group_too_large": (
+        ("sales", "501", "500"),
+        "Group sales has 501 members, which is more than maxGroupSize (500): nobody is called",
+    ),
     "timer_failed": (("ring|a|b|c", "broken"), "Timer ring|a|b|c is a dead letter: broken"),
 }
 

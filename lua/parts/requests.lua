@@ -7,8 +7,10 @@ local function candidate_of_request(invite, request)
   if candidate and owner(candidate) ~= request.user then
     candidate = nil
   end
-  if not candidate and request.user == invite.to then
-    candidate = candidate_of_device(invite, request.peer, device_of(request.user, request.peer))
+  local device = not candidate and device_of(request.user, request.peer)
+  if device then
+    local same = candidate_of_device(invite, request.peer, device)
+    candidate = same and owner(same) == request.user and same or nil
   end
   return candidate
 end

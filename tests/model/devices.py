@@ -114,7 +114,7 @@ class Devices(Core):
         self.timers.pop(f"lapse|{user}|{change.peer}", None)
         for invite in self.pending():
             mine = invite.candidates.get(change.peer)
-            if mine and mine.user == user and mine.state in LIVE:
+            if mine and mine.user == user and mine.state in LIVE - {"AWAY"}:
                 mine.state = "AWAY"
                 self.timers[f"grace|{user}|{change.peer}"] = self.now + self.settings.remove_after
             if (invite.sender, invite.caller) == (user, change.peer):

@@ -18,7 +18,7 @@ _COMMON = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
-settings.register_profile("model-ci", _COMMON, max_examples=300, derandomize=True)
+settings.register_profile("model-ci", _COMMON, max_examples=100, derandomize=True)
 settings.register_profile("model-long", _COMMON, max_examples=20_000, print_blob=True)
 PROFILE = settings.get_profile(f"model-{os.environ.get('INVITES_MODEL', 'ci')}")
 REAL = Scripts()
@@ -45,7 +45,7 @@ def test_scripts_do_what_the_model_says(valkey_server: str, history: History) ->
     asyncio.run(on_server(history, valkey_server))
 
 
-@settings(PROFILE, max_examples=50)
+@settings(PROFILE, max_examples=30)
 @given(history=histories())
 def test_the_same_on_redis_7(redis7_server: str, history: History) -> None:
     asyncio.run(on_server(history, redis7_server))

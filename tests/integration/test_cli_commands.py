@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import time
 
 import pytest
 import redis
 
 from invites.keys import WORKERS_GROUP
 from tests.commands import Commands
-from tests.seeds import KEYS, NOW, bury, event
+from tests.seeds import KEYS, bury, event
 
 
 def test_publish_puts_the_event_into_the_stream_and_says_where(
@@ -42,7 +43,7 @@ def test_a_bad_event_is_not_published(commands: Commands, database: redis.Redis)
 def test_status_for_people(commands: Commands, database: redis.Redis) -> None:
     assert "none yet" in commands.on_server("status").out
     database.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
-    event(database, "roomClosed", {"roomId": "r1"}, at=NOW - 90_000)
+    event(database, "roomClosed", {"roomId": "r1"}, at=int(time.time() * 1000) - 90_000)
     event(database, "roomClosed", {"roomId": "r2"})
     database.xreadgroup(WORKERS_GROUP, "worker-1", {KEYS.events: ">"}, count=1)
     database.zadd(KEYS.timers, {"ring|alice|i1|bob": 5})

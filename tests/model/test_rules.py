@@ -4,6 +4,7 @@ import asyncio
 import os
 
 import fakeredis
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from redis.asyncio import Redis
 
@@ -22,6 +23,7 @@ settings.register_profile("model-ci", _COMMON, max_examples=100, derandomize=Tru
 settings.register_profile("model-long", _COMMON, max_examples=20_000, print_blob=True)
 PROFILE = settings.get_profile(f"model-{os.environ.get('INVITES_MODEL', 'ci')}")
 REAL = Scripts()
+pytestmark = pytest.mark.model
 FAKE = Scripts(flags=False)
 
 

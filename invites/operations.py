@@ -92,7 +92,7 @@ def dead_letter(entry: Entry, sentence: str) -> Operation:
         about = (
             sender.peer.id,
             sender.peer.user,
-            _transaction(sender.transaction if isinstance(sender.transaction, (str, int)) else None),
+            _transaction(sender.transaction if type(sender.transaction) in (str, int) else None),
             _head(_text(sender.invite_id), _text(sender.from_), _text(sender.to) or _text(sender.callee)),
         )
     # A type that is not UTF-8 can be kept, but not answered in JSON.

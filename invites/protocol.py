@@ -5,6 +5,7 @@ ignored; a wrong one makes the whole event invalid, with a sentence that names t
 """
 
 import difflib
+import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -15,6 +16,9 @@ MAX_PAYLOAD: Final = 64 * 1024
 
 MAX_CONTEXT: Final = 16 * 1024
 """The most that a context may have, in bytes of compact JSON."""
+
+MAX_DEPTH: Final = 128
+"""How deeply the objects and lists of a payload may be nested."""
 
 MAX_ID: Final = 255
 MAX_MS: Final = 2**53 - 1
@@ -227,6 +231,8 @@ def decode_event(kind: str, payload: bytes) -> Event:
         raise BadEvent(_unknown(kind))
     if len(payload) > MAX_PAYLOAD:
         raise BadEvent(f"field payload has {len(payload)} bytes; at most {MAX_PAYLOAD} are allowed")
+    if _depth(payload) > MAX_DEPTH:
+        raise BadEvent(f"field payload is nested more than {MAX_DEPTH} levels deep")
     try:
         payload.decode()
         event: Event = decoder.decode(payload)
@@ -243,6 +249,21 @@ def decode_event(kind: str, payload: bytes) -> Event:
     elif isinstance(event, Registered) and event.registry.match != ANYTHING:
         check_match(event.registry.match)
     return event
+
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NO_BRACKET: Final = re.compile(rb"[^\[\]{}]+")
+
+
+def _depth(payload: bytes) -> int:
+    """Return how deeply the payload is nested, at the most. Decoders recurse, and a stack has an end."""
+    if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
+        return 0
+    depth = deepest = 0
+    for bracket in _NO_BRACKET.sub(b"", _STRING.sub(b"", payload)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def compact(raw: msgspec.Raw) -> bytes:

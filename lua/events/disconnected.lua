@@ -6,16 +6,17 @@
 
 local function disconnected(peer, user, session)
   session = session ~= '' and session or nil
-  local old = registration(user, peer)
-  local ended = gone(user, peer)
-  if (old and order.later(old.at, work.entry)) or (ended and order.later(ended.at, work.entry)) then
+  local old, mark = registration(user, peer), mark_of(user, peer)
+  if order.later(old and old.at or mark.since, work.entry) then
     return
   end
-  if old and other_session(old.session, session) then
-    mark_gone(user, peer, { at = work.entry, session = session, ignored = true })
+  note_end(mark, session, work.entry)
+  if (old and other_session(old.session, session)) or (not old and order.later(mark.lost, work.entry)) then
+    -- It may yet be the end of a registration that is still on its way.
+    save_mark(user, peer, mark)
     return
   end
-  lose(peer, user, old, { at = work.entry, session = session })
+  lose(peer, user, old, mark, work.entry)
 end
 
 events.disconnected = disconnected

@@ -7,18 +7,21 @@
 -- include: parts/loss
 
 -- Has something later than this event spoken of the peer?
-local function outdated(new, old, ended)
-  if old and order.later(old.at, work.entry) then
+local function outdated(new, old, mark)
+  if order.later(old and old.at or mark.since, work.entry) then
     return true
   end
-  if ended and order.later(ended.at, work.entry) and not other_session(ended.session, new.session) then
+  local ended = end_after(mark, work.entry, new.session)
+  if ended then
+    mark.since, mark.device = work.entry, new.device
     if old then
       -- Its end overtook it, and was taken for one of another session: it replaced that one, and is over.
-      lose(new.peer, new.user, old, { at = ended.at, session = ended.session })
+      lose(new.peer, new.user, old, mark, ended)
+    else
+      save_mark(new.user, new.peer, mark)
     end
-    return true
   end
-  return false
+  return ended
 end
 
 -- The device is back under a new peer id before its old connection was missed.
@@ -26,16 +29,19 @@ local function replace_same_device(new)
   for id, found in pairs(new.trunk and trunks_of(new.user) or registry_of(new.user)) do
     if id ~= new.peer and found.device == new.device then
       if order.later(found.at, work.entry) then
+        save_mark(new.user, new.peer, { since = work.entry, ends = {}, lost = found.at, device = new.device })
         return false
       end
-      forget(new.user, id, found, { at = work.entry, by = new.peer })
+      local mark = mark_of(new.user, id)
+      note_end(mark, nil, work.entry)
+      forget(new.user, id, found, mark, work.entry)
       new.replaced[id] = true
     end
   end
   return true
 end
 
-local function store(new, old, ended)
+local function store(new, old, mark)
   local place = new.trunk and TRUNKS or key('registry', new.user)
   later('hash', 'HSET', place, new.peer, new.raw)
   if old and (old.trunk or false) ~= new.trunk then
@@ -44,9 +50,19 @@ local function store(new, old, ended)
   if new.trunk or (old and old.trunk) then
     later(nil, 'SET', TRUNKS_VERSION, work.entry)
   end
-  if ended then
-    later(nil, 'DEL', key('gone', new.user .. '|' .. new.peer), key('grace', new.peer))
+  if next(mark.ends) or mark.lost then
+    local ends = {}
+    for session, ended in pairs(mark.ends) do
+      ends[session] = order.later(ended, work.entry) and ended or nil
+    end
+    if next(ends) then
+      save_mark(new.user, new.peer, { ends = ends })
+    else
+      later(nil, 'DEL', key('gone', new.user .. '|' .. new.peer))
+    end
+    later(nil, 'DEL', key('grace', new.peer))
     unschedule('grace|' .. new.user .. '|' .. new.peer)
+    unschedule('caller|' .. new.user .. '|' .. new.peer)
   end
   local lapse = 'lapse|' .. new.user .. '|' .. new.peer
   if new.expires then
@@ -62,6 +78,7 @@ local function take_over(invite, candidate, new)
     if other ~= candidate and new.device and other.device == new.device and owner(other) == new.user then
       remove_candidate(invite, other)
       later(nil, 'DEL', key('grace', other.id))
+      unschedule('grace|' .. new.user .. '|' .. other.id)
     end
   end
   rename_candidate(invite, candidate, new.peer)
@@ -109,6 +126,10 @@ end
 -- A device that was rung and comes back only now must stop ringing, and hears why: once.
 local function tell_end(invite, new)
   local candidate = candidate_of_device(invite, new.peer, new.device)
+  local winner = candidates_of(invite)[invite.acceptedBy]
+  if winner and new.device and winner.device == new.device then
+    return
+  end
   if candidate and candidate.type ~= 'PUSH' and not candidate.told
     and LATE[candidate.state] then
     candidate.told = true
@@ -148,11 +169,11 @@ events.registered = function(user, peer, raw, device, session, expires, trunk)
     user = user, peer = peer, raw = raw, trunk = trunk == '1', expires = tonumber(expires), replaced = {},
     device = device ~= '' and device or nil, session = session ~= '' and session or nil,
   }
-  local old, ended = registration(user, peer), gone(user, peer)
-  if outdated(new, old, ended) or (new.device and not replace_same_device(new)) then
+  local old, mark = registration(user, peer), mark_of(user, peer)
+  if outdated(new, old, mark) or (new.device and not replace_same_device(new)) then
     return
   end
-  store(new, old, ended)
+  store(new, old, mark)
   for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
     local invite = load_invite(ref)
     if invite and is_pending(invite) then

@@ -70,6 +70,7 @@ local function rename_candidate(invite, candidate, peer)
   if candidate.id ~= peer then
     remove_candidate(invite, candidate)
     later(nil, 'DEL', key('grace', candidate.id))
+    unschedule('grace|' .. (candidate.user or candidate.address) .. '|' .. candidate.id)
     candidate.id = peer
     add_candidate(invite, candidate)
   end

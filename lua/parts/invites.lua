@@ -151,11 +151,12 @@ function internal.call_started(from, ref, peer, asks_until)
     remember(key('request', ref), peer, asks_until)
   end
   local ended = gone(from, peer)
-  if ended and not ended.ignored and order.later(ended.lost or ended.at, work.entry) then
-    if ended.by then
-      move_call(from, ref, ended.by)
+  if ended and order.later(ended.lost, work.entry) then
+    local back, since = back_as(from, peer)
+    if order.later(since, work.entry) then
+      move_call(from, ref, back)
     else
-      schedule('caller|' .. from .. '|' .. peer, now + settings.caller_grace)
+      later('zset', 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer)
     end
   end
 end
@@ -182,7 +183,8 @@ local function tell_inviter(invite, kind, rest, asking)
   if asking then
     peers, users = { asking.peer }, { asking.user }
   elseif invite.backPeer then
-    peers[2], users[2] = invite.backPeer, invite.backUser
+    peers[2] = invite.backPeer ~= invite.caller and invite.backPeer or nil
+    users[2] = invite.backUser ~= invite.from and invite.backUser or nil
   end
   notify(kind, peers, users, head(invite) .. rest)
 end

@@ -38,8 +38,8 @@ local function lose_caller(peer, user)
   end
 end
 
-local function lose(peer, user, old, mark)
-  forget(user, peer, old, mark)
+local function lose(peer, user, old, mark, lost)
+  forget(user, peer, old, mark, lost)
   lose_candidate(peer, user)
   lose_caller(peer, user)
 end

@@ -31,7 +31,9 @@ local function registration(user, peer)
   local name = key('registry', user)
   local raw = redis.call('HGET', name, peer) or redis.call('HGET', TRUNKS, peer)
   trust(name)
-  return raw and cjson.decode(raw) or nil
+  local found = raw and cjson.decode(raw) or nil
+  -- Another user's peer may have the id of a trunk.
+  return found and found.user == user and found or nil
 end
 
 local function peer_candidate(id, user, found)
@@ -60,31 +62,63 @@ local function gone(user, peer)
   return raw and cjson.decode(raw) or nil
 end
 
+-- The peer id under which the device of a peer that is gone is there now, and since which entry.
+local function back_as(user, peer)
+  local ended = gone(user, peer)
+  if ended and ended.device then
+    for _, place in ipairs({ registry_of(user), trunks_of(user) }) do
+      for id, found in pairs(place) do
+        if found.device == ended.device then
+          return id, found.at
+        end
+      end
+    end
+  end
+end
+
 -- Two connections of one peer are told apart only where both name themselves.
 local function other_session(a, b)
   return a ~= nil and b ~= nil and a ~= b
 end
 
--- Remembers an end: at (its entry, for order), lost (when that differs: since when it is gone, as an entry id), device,
--- session; by (the peer id under which the device is back); ignored (it was
--- the end of another session than the present one, but may yet be that of one that is still on its way).
-local function mark_gone(user, peer, mark)
-  local text = '{"at":"' .. mark.at .. '"'
-  for _, field in ipairs({ 'lost', 'device', 'session', 'by' }) do
-    if mark[field] then
-      text = text .. ',"' .. field .. '":' .. json.quote(mark[field])
-    end
-  end
-  if mark.ignored then
-    text = text .. ',"ignored":true'
-  end
-  remember(key('gone', user .. '|' .. peer), text .. '}', now + MEMORY)
+-- A peer's mark (gone:<user>|<peer>). Its events count in the order of their entries, in whatever order they come: all
+-- that can matter is the last registration and the ends later than that one.
+--   since   the entry of its last registration, which is over
+--   ends    session that was named ("" none) -> entry of the last such end
+--   lost    since when the peer is gone, as an entry id; nil while it is there, and an end waits for its registration
+--   device  of the last registration
+local function mark_of(user, peer)
+  return gone(user, peer) or { ends = {} }
 end
 
--- The peer's registration `old` (if any) ends, for which `mark` is remembered.
-local function forget(user, peer, old, mark)
+local function save_mark(user, peer, mark)
+  remember(key('gone', user .. '|' .. peer), cjson.encode(mark), now + MEMORY)
+end
+
+local function note_end(mark, session, entry)
+  if order.later(entry, mark.ends[session or '']) then
+    mark.ends[session or ''] = entry
+  end
+end
+
+-- The last end that is later than a registration and means it; nil when there is none.
+local function end_after(mark, entry, session)
+  local found
+  for named, ended in pairs(mark.ends) do
+    if order.later(ended, entry) and not other_session(named ~= '' and named or nil, session)
+      and order.later(ended, found) then
+      found = ended
+    end
+  end
+  return found
+end
+
+-- The peer's registration `old` (if any) is over, and the peer gone since `lost`.
+local function forget(user, peer, old, mark, lost)
   if old then
-    mark.device, mark.session = old.device, mark.session or old.session
+    if not order.later(mark.since, old.at) then
+      mark.since, mark.device = old.at, old.device
+    end
     later('hash', 'HDEL', old.trunk and TRUNKS or key('registry', user), peer)
     if old.trunk then
       later(nil, 'SET', TRUNKS_VERSION, work.origin)
@@ -93,6 +127,7 @@ local function forget(user, peer, old, mark)
       unschedule('lapse|' .. user .. '|' .. peer)
     end
   end
-  mark_gone(user, peer, mark)
-  remember(key('known', user), mark.at, now + MEMORY)
+  mark.lost = lost
+  save_mark(user, peer, mark)
+  remember(key('known', user), lost, now + MEMORY)
 end

@@ -137,6 +137,7 @@ local function resolve(asked)
     local request = asked.to .. '|' .. asked.requestId .. '|' .. asked.user
     local peer = redis.call('GET', key('request', request))
     if peer then
+      peer = back_as(asked.to, peer) or peer
       return { candidates = { peer_candidate(peer, asked.to, { device = device_of(asked.to, peer) }) }, how = 'alone' }
     end
   end

@@ -18,7 +18,9 @@ local function reject_others(accepted, winner, request)
         end
       end
       cancel(invite, rejected, 486, 'busy_elsewhere')
-      finish_if_deserted(invite)
+      if count(invite) == 0 then
+        finish(invite, 'DECLINED', 486, 'busy')
+      end
     end
   end
 end

@@ -5,7 +5,7 @@ timers.lapse = function(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
   local old = registration(user, peer)
   if old and old.expires then
-    -- Dated like the registration itself, so that a repeat that is still on its way counts.
-    lose(peer, user, old, { at = old.at, lost = int(due) .. '-0' })
+    -- No end is noted, so that a repeat that is still on its way counts.
+    lose(peer, user, old, mark_of(user, peer), int(due) .. '-0')
   end
 end

@@ -28,11 +28,12 @@ class Calls(Core):
     def tell_peer(self, event: Payload, kind: str, payload: Payload) -> None:
         self.tell(kind, [event["peer"]["id"]], [event["peer"]["user"]], payload)
 
-    def tell_progress(self, invite: Invite, event: Payload) -> None:
+    def tell_progress(self, invite: Invite, event: Payload, peer: str | None = None) -> None:
+        """Tell the event's peer, or the peer id that its device has now."""
         payload = self.progress(invite)
         if event.get("transaction") is not None:
             payload["transaction"] = event["transaction"]
-        self.tell_peer(event, "inviteProgress", payload)
+        self.tell("inviteProgress", [peer or event["peer"]["id"]], [event["peer"]["user"]], payload)
 
     def new_invite(self, event: Payload, entry: Id, *, request: bool) -> None:
         peer, to = event["peer"], event["to"]
@@ -66,9 +67,9 @@ class Calls(Core):
             self.end(invite, "DECLINED", *((480, "unreachable") if found else (404, "not_found")))
             return
         self.timers[f"ring|{invite.ref}"] = invite.deadline
-        self.check_caller(invite)
+        self.set_caller(invite, invite.caller)
         self.ring(invite, list(invite.candidates.values()), resumed=False)
-        self.tell_progress(invite, event)
+        self.tell_progress(invite, event, invite.caller)
 
     def why_over(self, invite: Invite) -> tuple[str, int, str] | None:
         """What came before this invite, by arrival (a stop) or by entry id, and ended it."""
@@ -91,19 +92,13 @@ class Calls(Core):
         asked = self.requests.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
         if invite.request_id is not None and asked:
             invite.asked = True
-            return [self.device_candidate(self.whoever_is(invite.to, asked[0]))]
+            there = self.whoever_is(invite.to, asked[0]) or Registration((0, 0, 0), asked[0], invite.to)
+            return [self.device_candidate(there)]
         trunk = self.trunk_for(invite)
         if self.settings.parallel_sip and trunk and not invite.request:
             invite.waiting = invite.parallel = True
             return [trunk]
         return self.devices_of_callee(invite) or ([trunk] if trunk else [])
-
-    def whoever_is(self, user: str, peer: str) -> Registration:
-        """Its own peer id, or the peer id that its device has now; a guest has no registration."""
-        there = self.presence.get(user, peer)
-        device = self.presence.last_device(user, peer)
-        same = [each for each in self.presence.of(user) if device is not None and each.device == device]
-        return there or next(iter(same), Registration((0, 0, 0), peer, user))
 
     def devices_of_callee(self, invite: Invite) -> list[Candidate]:
         if invite.to == invite.sender:
@@ -131,12 +126,11 @@ class Calls(Core):
         """An update when something is new, else a retransmission; an older one changes nothing."""
         if entry > invite.latest:
             invite.latest = entry
-            invite.caller = event["peer"]["id"]
             before = (invite.mediatypes, invite.context)
             invite.mediatypes = event.get("mediatypes", invite.mediatypes)
             invite.from_details = event.get("fromDetails", invite.from_details)
             invite.context = event.get("context", invite.context)
-            self.check_caller(invite)
+            self.set_caller(invite, event["peer"]["id"])
             ringing = [each for each in invite.candidates.values() if each.state in {"CALLED", "RINGING"}]
             if ringing and before != (invite.mediatypes, invite.context):
                 self.ring(invite, ringing, resumed=True)
@@ -178,7 +172,7 @@ class Calls(Core):
         if mine is None and invite.waiting:
             self.answer(event, request, 404, "not_found")
             return None
-        if mine is None and (user != invite.to or (user == invite.sender and peer == invite.caller)):
+        if (user, peer) == (invite.sender, invite.caller) or (mine is None and user != invite.to):
             self.answer(event, request, 403, "forbidden")
             return None
         return invite

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from .presence import Presence
+from .presence import Presence, Registration
 from .state import LIVE, Candidate, Invite, Notification, Payload, Room, Tombstone
 
 TrunkMatcher = Callable[[str, str], bool]
@@ -77,7 +77,8 @@ class Core:
         return [
             each
             for each in self.pending()
-            if (each.to == user and not each.waiting) or any(one.user == user for one in each.inside())
+            if (each.to == user and not each.waiting)
+            or any(one.user == user for one in each.candidates.values())
         ]
 
     # -- who is told
@@ -187,14 +188,25 @@ class Core:
         self.end(invite, "DECLINED", code, "unreachable" if best.state == "GONE" else reason_of(code))
 
     def check_caller(self, invite: Invite) -> None:
-        """A call whose inviter's device is gone since (by entry id) has only its grace left."""
-        if invite.request:
-            self.requests[invite.ref] = invite.caller, invite.deadline + self.settings.retain_after
+        """A call whose inviter spoke (by entry id) before it went has only its grace left."""
         lost = self.presence.lost_at(invite.sender, invite.caller)
         if lost is not None and invite.latest < lost:
-            self.timers.setdefault(
-                f"caller|{invite.sender}|{invite.caller}", self.now + self.settings.caller_grace
-            )
+            due = self.now + self.settings.caller_grace
+            self.timers.setdefault(f"caller|{invite.sender}|{invite.caller}", due)
+
+    def set_caller(self, invite: Invite, peer: str) -> None:
+        """The peer that spoke last of the call, or the peer id under which its device has come back since."""
+        back = self.whoever_is(invite.sender, peer)
+        invite.caller = back.peer if back is not None and back.at > invite.latest else peer
+        self.check_caller(invite)
+        if invite.request:
+            self.requests[invite.ref] = invite.caller, invite.deadline + self.settings.retain_after
+
+    def whoever_is(self, user: str, peer: str) -> Registration | None:
+        """The registration of this peer, or of the peer id that its device has now."""
+        device = self.presence.last_device(user, peer)
+        same = [each for each in self.presence.of(user) if device is not None and each.device == device]
+        return self.presence.get(user, peer) or next(iter(same), None)
 
 
 def reason_of(code: int) -> str:

@@ -23,16 +23,13 @@ class Devices(Core):
             match=registry.get("match", "*"),
         )
         change, replaced = self.presence.register(registration, self.now)
-        if change.after is None:
-            # Overtaken by this peer's own end, or by the same device under another peer id.
-            for each in [*replaced, change]:
-                if each.before:
-                    self.went(registration.user, each)
-            return
         for each in replaced:
             self.drop_timers(registration.user, each.peer)
         if change.after is registration:
             self.here(registration, change)
+        elif change.before:
+            # Overtaken by the end of the very session that it begins, which had been taken for a stranger's.
+            self.went(registration.user, change)
 
     def here(self, there: Registration, change: Change) -> None:
         """The peer's newest registration is this one."""
@@ -50,8 +47,7 @@ class Devices(Core):
         known = self.presence.last_device(invite.sender, invite.caller)
         if there.device is not None and known == there.device:
             self.timers.pop(f"caller|{there.user}|{invite.caller}", None)
-            invite.caller = there.peer
-            self.check_caller(invite)
+            self.set_caller(invite, there.peer)
 
     def callee_here(self, invite: Invite, there: Registration) -> None:
         mine = invite.find(there.peer, there.user, there.device)
@@ -131,17 +127,17 @@ class Devices(Core):
                 mine.state, mine.end_reason = "GONE", 480
                 self.end_when_left_alone(invite)
 
-    def caller_over(self, user: str, peer: str) -> None:
+    def caller_over(self, user: str, peer: str, due: int) -> None:
         """The inviter's device stayed away: nobody waits for an answer any more."""
-        lost = self.presence.lost_at(user, peer)
+        lost = self.presence.lost_at(user, peer) or (due - self.settings.caller_grace, 0, 0)
         for invite in self.pending():
-            if (invite.sender, invite.caller) == (user, peer) and lost is not None and invite.latest < lost:
+            if (invite.sender, invite.caller) == (user, peer) and invite.latest < lost:
                 self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
 
-    def lapsed(self, user: str, peer: str) -> None:
+    def lapsed(self, user: str, peer: str, due: int) -> None:
         """A registration that was not repeated in time ends like a connection."""
         there = self.presence.get(user, peer)
         if there is not None:
             ms, sequence, _ = there.at
-            end = End((ms, sequence, 1), None, (self.now, 0, 0))
+            end = End((ms, sequence, 1), None, (due, 0, 0))
             self.went(user, self.presence.end(user, peer, end, self.now))

@@ -31,6 +31,7 @@ class Driver:
         self.now = START
         self.committer = Committer(client, self.keys, settings, scripts, clock=lambda: self.now)
         self.resolver = Resolver(client, self.keys)
+        self.expiry: dict[str, int] = {}
         self._read_up_to = "-"
 
     async def start(self) -> None:
@@ -92,28 +93,37 @@ class Driver:
         ]
 
     async def contents(self) -> dict[str, Any]:
-        """All keys but the streams: name without the shard's part -> content, by type."""
+        """All keys but the streams: name without the shard's part -> content, by type.
+
+        `expiry` tells afterwards when each expires, in ms since 1970 (-1: never).
+        """
         names = sorted(await self.client.keys("*"))
         async with self.client.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.type(name)
-                pipe.pttl(name)
+                pipe.pexpiretime(name)
             facts = await pipe.execute()
-        kinds, ttls = facts[::2], facts[1::2]
+        kinds, expiries = facts[::2], facts[1::2]
+        assert all(name.startswith(self.keys.base.encode()) for name in names), (
+            "a key outside the shard's tag"
+        )
         reading = {b"hash": "hgetall", b"set": "smembers", b"string": "get"}
         async with self.client.pipeline(transaction=False) as pipe:
             read = []
-            for name, kind, ttl in zip(names, kinds, ttls, strict=True):
+            for name, kind, expiry in zip(names, kinds, expiries, strict=True):
                 if kind == b"zset":
                     pipe.zrange(name, 0, -1, withscores=True)
                 elif kind in reading:
                     getattr(pipe, reading[kind])(name)
                 else:
                     continue
-                read.append((name.decode().removeprefix(self.keys.base), ttl))
+                read.append((name.decode().removeprefix(self.keys.base), expiry))
             values = await pipe.execute()
-        self.without_ttl = [name for name, ttl in read if ttl < 0]
+        self.expiry = dict(read)
         return {name: _text(value) for (name, _), value in zip(read, values, strict=True)}
+
+    async def length(self, stream: str) -> int:
+        return int(await self.client.xlen(stream))
 
     async def owed(self) -> int:
         """How many entries the workers still have pending."""

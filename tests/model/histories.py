@@ -27,10 +27,12 @@ class Settle:
     """Workers commit what they hold, in this order (indexes modulo what is held), in one batch.
 
     `look_up_only`: what needs a look-up gets it now and is committed later, on perhaps outdated knowledge.
+    `doubled`: two workers hold all of it (one has claimed it from the other) and both commit.
     """
 
     picks: tuple[int, ...]
     look_up_only: bool = False
+    doubled: bool = False
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,7 @@ class Author:
 
     def settle(self) -> Settle:
         picks = self.draw(st.lists(st.integers(0, 7), min_size=1, max_size=4))
-        return Settle(tuple(picks), look_up_only=not self.often(70))
+        return Settle(tuple(picks), look_up_only=not self.often(70), doubled=not self.often(80))
 
     def again(self) -> Repeat:
         return Repeat(self.draw(st.integers(0, 7)))

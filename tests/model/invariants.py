@@ -62,8 +62,9 @@ class Invariants:
                 case _:
                     pass
 
-    def state(self, contents: dict[str, Any], without_ttl: list[str]) -> None:
-        forever = [name for name in without_ttl if name.startswith(("invite:", "candidates:", "pending:"))]
+    def state(self, contents: dict[str, Any], expiry: dict[str, int]) -> None:
+        kinds = ("invite:", "candidates:", "pending:", "room-invites:", "calls:", "ended:", "gone:")
+        forever = [name for name, at in expiry.items() if at < 0 and name.startswith(kinds)]
         assert not forever, f"without a time to live: {forever}"
         states = {name: value["state"] for name, value in contents.items() if name.startswith("invite:")}
         for name, state in states.items():

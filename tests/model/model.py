@@ -50,7 +50,7 @@ class Model(Calls, Devices):
         self.now, self.out = now_ms, []
         self.forget()
         while due := [(at, name) for name, at in self.timers.items() if at <= now_ms]:
-            _, name = min(due)
+            at, name = min(due)
             del self.timers[name]
             kind, _, rest = name.partition("|")
             if kind == "ring":
@@ -60,9 +60,9 @@ class Model(Calls, Devices):
             if kind == "grace":
                 self.grace_over(user, peer)
             elif kind == "caller":
-                self.caller_over(user, peer)
+                self.caller_over(user, peer, at)
             else:
-                self.lapsed(user, peer)
+                self.lapsed(user, peer, at)
         return self.out
 
     # -- rooms
@@ -116,7 +116,7 @@ class Model(Calls, Devices):
         pending: dict[str, list[str]] = {}
         rooms: dict[str, list[str]] = {}
         for invite in self.pending():
-            for user in {invite.to, *(each.user for each in invite.inside())}:
+            for user in {invite.to, *(each.user for each in invite.candidates.values())}:
                 if invite in self.ringing_for(user):
                     pending.setdefault(user, []).append(invite.ref)
             if invite.room is not None:

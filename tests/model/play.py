@@ -17,7 +17,7 @@ from .driver import Driver
 from .histories import Advance, AdvanceToDue, Fire, History, Publish, Repeat, Settle, Step
 from .invariants import Invariants
 from .model import Model
-from .state import HOUR, Notification, Payload
+from .state import DAY, HOUR, Notification, Payload
 
 
 def matches(match: str, number: str) -> bool:
@@ -49,7 +49,7 @@ class Play:
                 await self.publish(step)
             case Settle() if self.held:
                 batch = [self.held[index] for index in {pick % len(self.held): 0 for pick in step.picks}]
-                await self.settle(batch, look_up_only=step.look_up_only)
+                await self.settle(batch, look_up_only=step.look_up_only, doubled=step.doubled)
             case Repeat() if self.settled:
                 await self.repeat(self.settled[step.pick % len(self.settled)])
             case Advance():
@@ -69,27 +69,31 @@ class Play:
         if step.settle:
             await self.settle([operation])
 
-    async def settle(self, batch: list[Operation], *, look_up_only: bool = False) -> None:
+    async def settle(
+        self, batch: list[Operation], *, look_up_only: bool = False, doubled: bool = False
+    ) -> None:
         """Commit a batch; what needs a look-up is committed behind it, or stays held with what was looked up."""
         for _ in range(20):
+            batch = batch * 2 if doubled else batch
             statuses, completed = await self.driver.settle(batch)
             expected: dict[str, list[Notification]] = {}
-            again = []
+            unknown: dict[str, Operation] = {}
             for old, status, new in zip(batch, statuses, completed, strict=True):
-                self.held.remove(old)
+                if old in self.held:
+                    self.held.remove(old)
                 if status is Status.NEEDS:
-                    self.held.append(new)
-                    again.append(new)
+                    unknown[old.entry] = new
                     continue
-                assert status is Status.DONE, (old, status)
-                kind, payload = self.events[old.entry]
-                expected[old.entry] = self.model.apply(kind, payload, old.entry, self.driver.now)
-                self.settled.append(old)
-                self.invariants.settled(kind, payload)
+                assert status is (Status.STALE if old.entry in expected else Status.DONE), (old, status)
+                if status is Status.DONE:
+                    kind, payload = self.events[old.entry]
+                    expected[old.entry] = self.model.apply(kind, payload, old.entry, self.driver.now)
+                    self.settled.append(old)
             await self.compare_told(expected)
-            if not again or look_up_only:
+            batch = [operation for entry, operation in unknown.items() if entry not in expected]
+            self.held += batch
+            if not batch or look_up_only:
                 return
-            batch = again
         raise AssertionError("looked up again and again")
 
     async def repeat(self, operation: Operation) -> None:
@@ -105,17 +109,21 @@ class Play:
         same([each for _, each in told], expected, "timers")
 
     async def compare_told(self, expected: dict[str, list[Notification]]) -> None:
-        """Each notification belongs to the event whose entry id its own id carries."""
-        told = await self.driver.notifications()
-        self.invariants.told(told)
-        by_entry: dict[str, list[Notification]] = {}
-        for name, each in told:
+        """Each notification belongs to the event whose entry id its own id carries.
+
+        Their order is not compared: one event's notifications go to different recipients.
+        """
+        by_entry: dict[str, list[tuple[str, Notification]]] = {}
+        for name, each in await self.driver.notifications():
             shard, ms, sequence, _ = name.split("-")
             assert shard == "0", name
-            by_entry.setdefault(f"{ms}-{sequence}", []).append(each)
+            by_entry.setdefault(f"{ms}-{sequence}", []).append((name, each))
         assert set(by_entry) <= set(expected), "told for an event that was not committed"
         for entry, wanted in expected.items():
-            same(by_entry.get(entry, []), wanted, f"{self.events[entry]}")
+            told = by_entry.get(entry, [])
+            self.invariants.told(told)
+            self.invariants.settled(*self.events[entry])
+            same([each for _, each in told], wanted, f"{self.events[entry]}")
 
     async def compare_state(self) -> None:
         contents = await self.driver.contents()
@@ -129,8 +137,25 @@ class Play:
         }
         for part, wanted in model.items():
             assert real[part] == wanted, f"{part}:\n  scripts {real[part]}\n  model   {wanted}"
-        self.invariants.state(contents, self.driver.without_ttl)
+        self.compare_expiry(contents)
+        self.invariants.state(contents, self.driver.expiry)
         self.invariants.compare_registries(real["registry"])
+
+    def compare_expiry(self, contents: dict[str, Any]) -> None:
+        """Calls are kept for exactly as long as promised, and a lost device's grace can be read."""
+        for ref, invite in self.model.invites.items():
+            kept = invite.deadline + DAY
+            if invite.ended_at is not None:
+                kept = invite.ended_at + self.history.settings.retain_after
+            found = {name: self.driver.expiry.get(f"{name}:{ref}", kept) for name in ("invite", "candidates")}
+            assert found == dict.fromkeys(found, kept), f"{ref} is kept until {found}, not {kept}"
+        graces = {
+            f"grace:{name.rpartition('|')[2]}": due
+            for name, due in self.model.timers.items()
+            if name.startswith("grace|") and due > self.driver.now
+        }
+        found = {name: self.driver.expiry[name] for name in contents if name.startswith("grace:")}
+        assert found == graces, f"graces:\n  scripts {found}\n  model   {graces}"
 
     async def finish(self) -> None:
         """Everything is settled and every deadline passes; then nothing may be left over."""
@@ -142,8 +167,10 @@ class Play:
             await self.fire()
             await self.compare_state()
         assert await self.driver.owed() == 0
+        assert await self.driver.length(self.driver.keys.dead) == 0
         self.invariants.end()
         await self.driver.advance(self.driver.now + HOUR + self.history.settings.retain_after)
+        await self.fire()
         left = [name for name in await self.driver.contents() if not name.startswith(("registry:", "room-m"))]
         assert set(left) <= {"trunks", "trunks-version"}, left
 

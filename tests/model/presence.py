@@ -115,24 +115,16 @@ class Presence:
     def register(self, registration: Registration, now: int) -> tuple[Change, list[Change]]:
         """What changed for this peer, and for other peer ids of the same device, which it replaces."""
         user, peer = registration.user, registration.peer
-        rivals = [
-            (other, event)
-            for (owner, other), line in self.lines.items()
-            if owner == user and other != peer and registration.device is not None
-            for event in line.events
-            if isinstance(event, Registration)
-            and event.device == registration.device
-            and (event.at < registration.at or line.registration is not None)
-        ]
+        device = registration.device
+        rivals = [each for each in self.of(user) if each.peer != peer and device and each.device == device]
         change = self._add(user, peer, registration, now)
-        for _, rival in rivals:
+        for rival in rivals:
             if rival.at > registration.at:
                 end = self._add(user, peer, End(rival.at), now)
                 change = Change(peer, change.before, end.after)
-        replaced = [
-            self._add(user, other, End(registration.at), now)
-            for other in {other for other, rival in rivals if rival.at < registration.at}
-        ]
+        if change.after is not registration:
+            return change, []
+        replaced = [self._add(user, rival.peer, End(registration.at), now) for rival in rivals]
         return change, [each for each in replaced if each.before and not each.after]
 
     def end(self, user: str, peer: str, end: End, now: int) -> Change:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 HOUR = 3_600_000
+DAY = 24 * HOUR
 IN = frozenset({"CALLED", "RINGING", "AWAY", "PUSHED"})
 """A candidate in one of these states may still be the one that accepts: the call is not over."""
 LIVE = frozenset({"CALLED", "RINGING", "AWAY"})

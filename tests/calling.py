@@ -1,0 +1,163 @@
+"""Calls as publishers write them: events with the fields that most tests do not care about filled in.
+
+Alice (peer `a`) calls Bob (devices `phone`, `tablet`, …) into the room `r`. Each builder returns the type and the
+payload of one event, for `Shard.event` and `Shard.publish`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from invites.commit import Settings
+from tests.driving import Json, Notification, Shard, of_type, peer
+
+Published = tuple[str, Json]
+
+ALICE = peer("a", "alice")
+REF = "alice|1|bob"
+RING = 60_000
+"""ms; how long an invite rings that asks for nothing else."""
+
+GRACE = Settings(remove_after=5_000)
+"""Settings of an installation in which lost devices may come back."""
+
+
+def registered(id_: str, user: str = "bob", **more: Any) -> Published:
+    return "registered", {"registry": {"id": id_, "user": user, **more}}
+
+
+def trunk(id_: str, match: str = "*", user: str = "sip", **more: Any) -> Published:
+    return registered(id_, user, type="PSTN", trunk=True, match=match, **more)
+
+
+def disconnected(id_: str, user: str = "bob", **more: Any) -> Published:
+    return "disconnected", {"peer": peer(id_, user), **more}
+
+
+def unregistered(id_: str, user: str = "bob", **more: Any) -> Published:
+    return "unregistered", {"peer": peer(id_, user), **more}
+
+
+def invite(
+    by: Json = ALICE, to: str = "bob", invite_id: str = "1", room: str = "r", **more: Any
+) -> Published:
+    return "invite", {"peer": by, "to": to, "inviteId": invite_id, "room": room, **more}
+
+
+def request(by: Json = ALICE, to: str = "bob", invite_id: str = "1", **more: Any) -> Published:
+    return "inviteRequest", {"peer": by, "to": to, "inviteId": invite_id, **more}
+
+
+def _reply(kind: str, id_: str, user: str, from_: str, invite_id: str, more: Json) -> Published:
+    return kind, {"peer": peer(id_, user), "from": from_, "inviteId": invite_id, **more}
+
+
+def ringing(
+    id_: str, user: str = "bob", *, from_: str = "alice", invite_id: str = "1", **more: Any
+) -> Published:
+    return _reply("ringing", id_, user, from_, invite_id, more)
+
+
+def accept(
+    id_: str, user: str = "bob", *, from_: str = "alice", invite_id: str = "1", **more: Any
+) -> Published:
+    return _reply("accept", id_, user, from_, invite_id, more)
+
+
+def decline(
+    id_: str, user: str = "bob", *, from_: str = "alice", invite_id: str = "1", **more: Any
+) -> Published:
+    return _reply("decline", id_, user, from_, invite_id, more)
+
+
+def stop(
+    by: Json | None = ALICE,
+    *,
+    from_: str | None = None,
+    callee: str = "bob",
+    invite_id: str = "1",
+    **more: Any,
+) -> Published:
+    named = {name: value for name, value in (("peer", by), ("from", from_)) if value is not None}
+    return "stopInvite", {**named, "inviteId": invite_id, "callee": callee, **more}
+
+
+def invitations(id_: str, user: str = "bob", transaction: str | int = "t") -> Published:
+    return "getInvitations", {"peer": peer(id_, user), "transaction": transaction}
+
+
+def joined(user: str, room: str = "r") -> Published:
+    return "joined", {"userId": user, "roomId": room}
+
+
+def left(user: str, room: str = "r") -> Published:
+    return "left", {"userId": user, "roomId": room}
+
+
+def room_closed(room: str = "r") -> Published:
+    return "roomClosed", {"roomId": room}
+
+
+async def bob_rings(shard: Shard, *devices: str, **more: Any) -> list[Notification]:
+    """Register Bob's devices and let Alice call; return what the call told."""
+    for device in devices:
+        await shard.event(*registered(device))
+    return await shard.event(*invite(**more))
+
+
+async def in_order(shard: Shard, *events: Published) -> list[Notification]:
+    """Publish and settle events one after the other; return what they told together."""
+    told: list[Notification] = []
+    for event in events:
+        told += await shard.event(*event)
+    return told
+
+
+async def arriving(shard: Shard, events: Sequence[Published], order: Sequence[int]) -> list[Notification]:
+    """Publish all events, then settle them in another order (indexes), as workers that overtake each other do."""
+    operations = [await shard.publish(*event) for event in events]
+    for index in order:
+        await shard.settle(operations[index])
+    return await shard.told()
+
+
+async def later(shard: Shard, ms: int) -> list[Notification]:
+    """Let time pass: what falls due is fired, what has expired is gone. Return what was told."""
+    shard.now += ms
+    async for key in shard.client.scan_iter(match=f"{shard.keys.base}*"):
+        if 0 <= await shard.client.pexpiretime(key) <= shard.now:
+            await shard.client.delete(key)
+    return await shard.fire()
+
+
+def one(told: Sequence[Notification], kind: str) -> Notification:
+    """Return the only notification of a type."""
+    found = of_type(told, kind)
+    assert len(found) == 1, f"{len(found)} of type {kind} among {types(told)}"
+    return found[0]
+
+
+def types(told: Sequence[Notification]) -> list[str]:
+    """Return the types of all that was told, sorted."""
+    return sorted(notification.type for notification in told)
+
+
+def outcome(told: Sequence[Notification], kind: str) -> tuple[int, str]:
+    """Return the code and the reason of the only notification of a type."""
+    payload = one(told, kind).payload
+    return payload["code"], payload["reason"]
+
+
+def recipients(told: Sequence[Notification], kind: str) -> set[str]:
+    """Return the peers of the only notification of a type."""
+    return set(one(told, kind).peers)
+
+
+def end_reasons(told: Sequence[Notification]) -> dict[str, int]:
+    """Return peer -> endReason of the only record."""
+    record = one(told, "INVITE_COMPLETED").payload
+    return {candidate["peer"]: candidate["endReason"] for candidate in record["candidates"]}
+
+
+async def states(shard: Shard, ref: str = REF) -> dict[str, str]:
+    """Return candidate -> state of an invite."""
+    return {id_: found["state"] for id_, found in (await shard.candidates(ref)).items()}

@@ -1,0 +1,339 @@
+"""The commit: each entry has its effects once or, when it cannot have them, not at all."""
+
+from typing import Any
+
+import pytest
+
+from invites.commit import Status
+from invites.keys import WORKERS_GROUP
+from invites.operations import Operation
+from tests.calling import (
+    ALICE,
+    REF,
+    RING,
+    accept,
+    arriving,
+    bob_rings,
+    disconnected,
+    in_order,
+    invite,
+    joined,
+    later,
+    one,
+    outcome,
+    recipients,
+    registered,
+    ringing,
+    room_closed,
+    stop,
+    trunk,
+    types,
+)
+from tests.driving import Shard, of_type
+
+STREAMS = ("events", "notifications", "push", "relay", "dead")
+
+
+async def _everything(shard: Shard) -> dict[bytes, tuple[bytes, int]]:
+    """What every key holds, and when it expires."""
+    return {
+        key: (await shard.client.dump(key), await shard.client.pexpiretime(key))
+        async for key in shard.client.scan_iter()
+        if not key.endswith(b":events")  # holds what is pending, which deliveries change
+    }
+
+
+async def _pending(shard: Shard) -> int:
+    return int((await shard.client.xpending(shard.keys.events, WORKERS_GROUP))["pending"])
+
+
+async def test_an_entry_that_is_settled_is_acknowledged(shard: Shard) -> None:
+    operation = await shard.publish(*registered("phone"))
+    assert await _pending(shard) == 1
+    [found] = await shard.settle(operation)
+    assert found.status is Status.DONE
+    assert await _pending(shard) == 0
+
+
+async def test_an_entry_that_is_settled_again_is_stale_and_has_no_effect(shard: Shard) -> None:
+    await bob_rings(shard, "phone", "tablet")
+    operation = await shard.publish(*accept("phone"))
+    await shard.settle(operation)
+    await shard.told()
+    before = await _everything(shard)
+
+    [found] = await shard.settle(operation)
+    assert found.status is Status.STALE
+    assert found.facts == []
+    assert await shard.told() == []
+    assert await _everything(shard) == before
+
+
+async def test_an_entry_that_stands_twice_in_a_batch_counts_once(shard: Shard) -> None:
+    await shard.event(*registered("phone"))
+    operation = await shard.publish(*invite())
+    found = await shard.settle(operation, operation)
+    assert [each.status for each in found] == [Status.DONE, Status.STALE]
+    assert types(await shard.told()) == ["invitation", "inviteProgress"]
+
+
+async def test_an_entry_that_another_worker_claimed_is_settled_by_whoever_comes_first(shard: Shard) -> None:
+    operation = await shard.publish(*registered("phone"))
+    await shard.client.xclaim(shard.keys.events, WORKERS_GROUP, "other", 0, [operation.entry])
+    [first] = await shard.settle(operation)
+    [second] = await shard.settle(operation)
+    assert (first.status, second.status) == (Status.DONE, Status.STALE)
+
+
+async def test_a_batch_is_settled_in_its_order_and_each_sees_what_the_one_before_did(shard: Shard) -> None:
+    operations = [await shard.publish(*event) for event in (registered("phone"), invite(), accept("phone"))]
+    found = await shard.settle(*operations)
+    assert [each.status for each in found] == [Status.DONE] * 3
+    told = await shard.told()
+    assert [each.type for each in told] == [
+        "invitation", "inviteProgress", "inviteAccepted", "INVITE_COMPLETED", "answer",
+    ]  # fmt: skip
+
+
+async def test_an_empty_batch_is_settled(shard: Shard) -> None:
+    settled = await shard.committer.settle([])
+    assert (settled.outcomes, settled.next_due, settled.now) == ([], None, shard.now)
+
+
+async def test_a_batch_of_many_is_settled_in_one_call(shard: Shard) -> None:
+    """More arguments than a Lua function may be given (LUAI_MAXCSTACK is 8,000)."""
+    operations = [await shard.publish(*registered(f"p{number}", f"user{number}")) for number in range(600)]
+    found = await shard.settle(*operations)
+    assert {each.status for each in found} == {Status.DONE}
+    assert len(operations) * 10 > 5_000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "event"),
+    [
+        ("pending:bob", invite()),
+        ("room-invites:r", invite()),
+        ("calls:alice", invite()),
+        ("candidates:alice|1|bob", invite()),
+        ("invite:alice|1|bob", invite()),
+        ("registry:bob", invite()),
+        ("notifications", invite()),
+        ("registry:bob", registered("phone")),
+        ("gone:bob|phone", registered("phone")),
+        ("trunks", trunk("t")),
+        ("pending:bob", disconnected("phone")),
+        ("calls:bob", disconnected("phone")),
+        ("room-members:r", joined("bob")),
+        ("room-invites:r", room_closed()),
+        ("dead", ("nonsense", {"peer": ALICE})),
+    ],
+    ids=lambda value: value if isinstance(value, str) else str(value[0]),
+)
+async def test_a_key_of_the_wrong_type_fails_the_entry_which_touches_nothing_until_it_is_repaired(
+    shard: Shard, wrong: str, event: Any
+) -> None:
+    if wrong != "registry:bob":
+        await shard.event(*registered("desk"))
+    key = shard.keys.base + wrong
+    kind = await shard.client.type(key)
+    aside = await shard.client.dump(key) if kind != b"none" else None
+    await shard.client.delete(key)
+    await shard.client.rpush(key, "what does not belong here")
+    operation = await shard.publish(*event)
+    before = await _everything(shard)
+
+    for _ in range(2):
+        [found] = await shard.settle(operation)
+        assert found.status is Status.FAILED
+        assert found.detail
+        assert await _everything(shard) == before
+    assert await _pending(shard) == 1
+
+    await shard.client.delete(key)
+    if aside:
+        await shard.client.restore(key, 0, aside)
+    [found] = await shard.settle(operation)
+    assert found.status is Status.DONE
+    assert await shard.told() or event[0] in {"registered", "disconnected", "joined"}
+
+
+async def test_a_failure_names_the_key_and_what_to_do(shard: Shard) -> None:
+    await shard.event(*registered("phone"))
+    await shard.client.set(shard.keys.room_invites("r"), "x")
+    operation = await shard.publish(*invite())
+    [found] = await shard.settle(operation)
+    assert found.detail == (
+        "key invites:{0}:room-invites:r holds a string where a zset belongs: delete or rename it"
+    )
+    await shard.client.delete(shard.keys.room_invites("r"))
+    await shard.settle(operation)
+
+
+async def test_other_entries_of_the_batch_are_not_affected_by_one_that_fails(shard: Shard) -> None:
+    await in_order(shard, registered("phone"), registered("d", "dave"))
+    await shard.client.set(shard.keys.room_invites("broken"), "x")
+    events = [invite(), invite(to="dave", room="broken"), ringing("phone")]
+    operations = [await shard.publish(*event) for event in events]
+    found = await shard.settle(*operations)
+
+    assert [each.status for each in found] == [Status.DONE, Status.FAILED, Status.DONE]
+    told = await shard.told()
+    assert types(told) == ["invitation", "inviteProgress", "inviteProgress"]
+    assert {each.payload["to"] for each in told} == {"bob"}
+    assert await shard.invite("alice|1|dave") == {}
+
+    await shard.client.delete(shard.keys.room_invites("broken"))
+    await shard.settle(operations[1])
+    assert recipients(await shard.told(), "invitation") == {"d"}
+
+
+async def test_timers_of_the_wrong_type_fail_only_what_needs_them(shard: Shard) -> None:
+    await shard.event(*registered("phone"))
+    await shard.client.set(shard.keys.timers, "x")
+    operations = [await shard.publish(*event) for event in (joined("bob"), invite())]
+    found = await shard.settle(*operations)
+    assert [each.status for each in found] == [Status.DONE, Status.FAILED]
+    assert found[1].detail.startswith("key invites:{0}:timers holds a string where a zset belongs")
+
+    await shard.client.delete(shard.keys.timers)
+    assert [each.status for each in await shard.settle(operations[1])] == [Status.DONE]
+
+
+async def test_an_operation_that_no_rule_knows_fails(shard: Shard) -> None:
+    operation = await shard.publish(*registered("phone"))
+    [found] = await shard.settle(Operation("dance", operation.entry, ()))
+    assert (found.status, found.detail) == (Status.FAILED, "no rule named dance")
+    await shard.settle(operation)
+
+
+async def test_without_its_group_nothing_is_touched(shard: Shard) -> None:
+    await shard.event(*registered("phone"))
+    operation = await shard.publish(*invite())
+    await shard.client.xgroup_destroy(shard.keys.events, WORKERS_GROUP)
+    before = await _everything(shard)
+    [found] = await shard.settle(operation)
+    assert found.status is Status.NO_GROUP
+    assert await _everything(shard) == before
+
+    await shard.client.xgroup_create(shard.keys.events, WORKERS_GROUP, "0")
+    await shard.client.xreadgroup(WORKERS_GROUP, "test", {shard.keys.events: ">"})
+    [found] = await shard.settle(operation)
+    assert found.status is Status.DONE
+    for entry, *_ in await shard.client.xrange(shard.keys.events):
+        await shard.client.xack(shard.keys.events, WORKERS_GROUP, entry)
+
+
+async def test_without_its_stream_nothing_is_touched(shard: Shard) -> None:
+    operation = await shard.publish(*registered("phone"))
+    await shard.client.delete(shard.keys.events)
+    before = await _everything(shard)
+    [found] = await shard.settle(operation)
+    assert found.status is Status.NO_GROUP
+    assert await _everything(shard) == before
+
+
+async def test_an_entry_of_a_stream_that_was_made_anew_is_stale(shard: Shard) -> None:
+    operation = await shard.publish(*registered("phone"))
+    await shard.client.flushall()
+    await shard.client.xgroup_create(shard.keys.events, WORKERS_GROUP, "0", mkstream=True)
+    [found] = await shard.settle(operation)
+    assert found.status is Status.STALE
+
+
+async def test_a_server_that_forgot_the_script_is_given_it_again(shard: Shard) -> None:
+    await bob_rings(shard, "phone")
+    await shard.client.script_flush()
+    assert outcome(await shard.event(*accept("phone")), "answer") == (200, "accepted")
+    await shard.client.script_flush()
+    assert (await shard.committer.fire()).count == 0
+    await shard.client.script_flush()
+    assert set(await shard.committer.trim()) == {getattr(shard.keys, name) for name in STREAMS[:4]}
+
+
+async def test_a_timer_that_cannot_be_applied_becomes_a_dead_letter(shard: Shard) -> None:
+    await bob_rings(shard, "phone")
+    await shard.event(*invite(invite_id="2"))
+    key = shard.keys.candidates(REF)
+    await shard.client.delete(key)
+    await shard.client.set(key, "x", px=RING * 2)
+    shard.now += RING
+    fired = await shard.committer.fire()
+
+    assert fired.count == 2
+    [letter] = await shard.dead()
+    assert (letter["type"], letter["payload"], letter["entry"]) == ("timer", "ring|alice|1|bob", "")
+    assert letter["error"]
+    assert ("timer_failed", "ring|alice|1|bob", letter["error"]) in fired.facts
+    assert one(await shard.told(), "inviteRejected").payload["inviteId"] == "2"
+    assert await shard.client.zcard(shard.keys.timers) == 0
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "nonsense", "dance|x", "ring|", "ring|a", "ring|a|b", "grace|x", "caller|", "caller|a", "lapse|a", "close|r",
+        "close|r|x|y", "step|nothing", "|", "ring|\n|\x00|\x7f", "é|ü",
+    ],
+)  # fmt: skip
+async def test_a_timer_that_makes_no_sense_is_fired_once_and_stops_nothing(shard: Shard, member: str) -> None:
+    await bob_rings(shard, "phone")
+    await shard.client.zadd(shard.keys.timers, {member: shard.now})
+    told = await later(shard, RING)
+    assert outcome(told, "inviteRejected") == (408, "timeout")
+    assert await shard.client.zcard(shard.keys.timers) == 0
+    letters = await shard.dead()
+    assert [letter["payload"] for letter in letters] in ([member], [])
+    assert all(letter["error"] for letter in letters)
+
+
+async def test_a_retired_consumer_owes_nothing_and_was_idle(shard: Shard) -> None:
+    operation = await shard.publish(*registered("phone"))
+    assert not await shard.committer.retire_consumer("test", 0)
+    await shard.settle(operation)
+    assert not await shard.committer.retire_consumer("test", 3_600_000)
+    assert not await shard.committer.retire_consumer("nobody", 0)
+    assert await shard.committer.retire_consumer("test", 0)
+    assert await shard.client.xinfo_consumers(shard.keys.events, WORKERS_GROUP) == []
+
+
+async def test_trimming_keeps_what_a_group_still_needs(shard: Shard) -> None:
+    operations = [await shard.publish(*joined(f"u{number}", f"r{number}")) for number in range(5)]
+    await shard.settle(*operations[:2], operations[4])
+    await shard.client.xgroup_create(shard.keys.notifications, "gateways", "0", mkstream=True)
+    trimmed = await shard.committer.trim()
+    assert trimmed[shard.keys.events] == 2
+    left = [entry.decode() for entry, _ in await shard.client.xrange(shard.keys.events)]
+    assert left == [operation.entry for operation in operations[2:]]
+    await shard.settle(*operations[2:4])
+    assert (await shard.committer.trim())[shard.keys.events] == 3
+
+
+async def test_trimming_touches_no_notification_that_a_group_has_not_read(shard: Shard) -> None:
+    await bob_rings(shard, "phone")
+    assert (await shard.committer.trim())[shard.keys.notifications] == 0
+    await shard.client.xgroup_create(shard.keys.notifications, "gateways", "0")
+    assert (await shard.committer.trim())[shard.keys.notifications] == 0
+    read = await shard.client.xreadgroup("gateways", "g", {shard.keys.notifications: ">"}, count=1)
+    [entries] = read.values() if isinstance(read, dict) else [read[0][1]]
+    while isinstance(entries[0], list):
+        entries = entries[0]
+    assert (await shard.committer.trim())[shard.keys.notifications] == 0
+    await shard.client.xack(shard.keys.notifications, "gateways", entries[0][0])
+    assert (await shard.committer.trim())[shard.keys.notifications] == 1
+
+
+async def test_a_race_of_time_out_and_accept_has_one_outcome(shard: Shard) -> None:
+    await bob_rings(shard, "phone")
+    operation = await shard.publish(*accept("phone"))
+    told = await later(shard, RING)
+    await shard.settle(operation)
+    told += await shard.told()
+    assert len(of_type(told, "INVITE_COMPLETED")) == 1
+    assert outcome(told, "answer") == (410, "timeout")
+
+
+async def test_a_race_of_stop_and_accept_has_one_outcome(shard: Shard) -> None:
+    await bob_rings(shard, "phone")
+    told = await arriving(shard, [accept("phone"), stop()], [1, 0])
+    assert len(of_type(told, "INVITE_COMPLETED")) == 1
+    assert [each.payload["code"] for each in of_type(told, "answer")] == [200, 410]

@@ -1,0 +1,235 @@
+"""The loader of the scripts: order, blocks, addresses, and what goes wrong; and what the composed script may use."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+from redis.asyncio import Redis
+
+from invites.messages import TEMPLATES
+from invites.operations import Entry, to_operation
+from invites.scripts import CompositionError, Script, Scripts, compose, sources
+from tests.bytecode import Global, compiled, globals_of
+from tests.calling import (
+    Published,
+    accept,
+    decline,
+    disconnected,
+    invitations,
+    invite,
+    joined,
+    left,
+    registered,
+    request,
+    ringing,
+    room_closed,
+    stop,
+    unregistered,
+)
+
+ENTRIES: Final = ("main", "trim", "retire")
+PROVIDED: Final = {
+    "ARGV", "KEYS", "cjson", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "string", "table",
+    "tonumber", "tostring", "type", "unpack",
+}  # fmt: skip
+"""What a server gives to a script, as far as it is used."""
+
+
+def test_a_part_stands_behind_what_it_includes() -> None:
+    parts = {"main": "-- include: parts/b\nmain()", "parts/a": "a()", "parts/b": "-- include: parts/a\nb()"}
+    assert compose(parts) == "a()\nb()\nmain()\n"
+
+
+def test_a_part_that_two_others_include_stands_there_once() -> None:
+    parts = {
+        "main": "-- include: parts/b\n-- include: parts/c\nmain()",
+        "parts/a": "a()",
+        "parts/b": "-- include: parts/a\nb()",
+        "parts/c": "-- include: parts/a\nc()",
+    }
+    assert compose(parts) == "a()\nb()\nc()\nmain()\n"
+
+
+def test_a_folder_is_included_in_the_order_of_names() -> None:
+    parts = {"main": "-- include: parts/*", "parts/b": "b()", "parts/a": "a()", "other/c": "c()"}
+    assert compose(parts) == "a()\nb()\n"
+
+
+def test_what_nobody_includes_is_left_out() -> None:
+    assert compose({"main": "main()", "parts/a": "a()"}) == "main()\n"
+
+
+@pytest.mark.parametrize("folder", ["events", "timers"])
+def test_events_and_timers_are_blocks_whose_names_stay_theirs(folder: str) -> None:
+    parts = {
+        "main": f"-- include: {folder}/*\nreturn name",
+        f"{folder}/a": "local name = 1",
+        f"{folder}/b": "b()",
+    }
+    assert compose(parts) == "do\nlocal name = 1\nend\ndo\nb()\nend\nreturn name\n"
+    assert [found.name for found in globals_of(compose(parts))] == ["b", "name"]
+
+
+def test_comments_are_left_out_and_strings_are_not() -> None:
+    parts = {"main": "-- what it is for\nlocal a = '-- no comment' -- kept\n  -- gone\nreturn a"}
+    assert compose(parts) == "local a = '-- no comment' -- kept\nreturn a\n"
+
+
+@pytest.mark.parametrize("pattern", ["parts/b", "nothing/*", "parts/"])
+def test_a_missing_part_is_named(pattern: str) -> None:
+    with pytest.raises(CompositionError, match=re.escape(f"main includes {pattern}, which does not exist")):
+        compose({"main": f"-- include: {pattern}", "parts/a": ""})
+
+
+def test_a_missing_entry_is_named() -> None:
+    with pytest.raises(CompositionError, match="there is no part main"):
+        compose({"parts/a": ""})
+
+
+def test_a_cycle_is_shown() -> None:
+    parts = {
+        "main": "-- include: parts/a",
+        "parts/a": "-- include: parts/b",
+        "parts/b": "-- include: parts/c",
+        "parts/c": "-- include: parts/a",
+    }
+    with pytest.raises(CompositionError, match="parts/a -> parts/b -> parts/c -> parts/a"):
+        compose(parts)
+
+
+def test_a_part_that_includes_itself_is_shown() -> None:
+    with pytest.raises(CompositionError, match="main -> main"):
+        compose({"main": "-- include: main"})
+
+
+@pytest.mark.parametrize("again", ["parts/a", "parts/*"])
+def test_a_part_that_one_file_includes_twice_is_named(again: str) -> None:
+    with pytest.raises(CompositionError, match="main includes parts/a twice"):
+        compose({"main": f"-- include: parts/a\n-- include: {again}", "parts/a": ""})
+
+
+def test_only_lua_files_are_parts(tmp_path: Path) -> None:
+    (tmp_path / "parts" / "deep").mkdir(parents=True)
+    (tmp_path / "main.lua").write_text("main()", encoding="utf-8")
+    (tmp_path / "README.md").write_text("# What this is", encoding="utf-8")
+    (tmp_path / "parts" / "a.lua").write_text("a('ü')", encoding="utf-8")
+    (tmp_path / "parts" / "deep" / "b.lua").write_text("b()", encoding="utf-8")
+    assert sources(tmp_path) == {"main": "main()", "parts/a": "a('ü')", "parts/deep/b": "b()"}
+
+
+def test_every_lua_file_is_part_of_a_script() -> None:
+    """By what it says: each part is replaced by a mark, and the mark must come out."""
+    parts = sources()
+    marked = {name: f"{text}\nmark('{name}')" for name, text in parts.items()}
+    together = "\n".join(compose(marked, entry) for entry in ENTRIES)
+    assert {name for name in parts if f"mark('{name}')" not in together} == set()
+
+
+def test_a_script_is_known_by_its_content() -> None:
+    one, other = Script("return 1"), Script("return 2")
+    assert one.sha == Script("return 1").sha != other.sha
+    assert one.sha == hashlib.sha1(b"return 1", usedforsecurity=False).hexdigest()
+
+
+def test_the_same_sources_have_the_same_address_in_every_process() -> None:
+    one, other = Scripts(), Scripts()
+    assert (one.guarded.sha, one.trim.sha) == (other.guarded.sha, other.trim.sha)
+    assert len({one.guarded.sha, one.allowed_when_full.sha, one.trim.sha, one.retire.sha}) == 4
+
+
+def test_the_address_changes_with_any_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Scripts().guarded.sha
+    changed = sources() | {"events/accept": sources()["events/accept"] + "\nlocal changed = 1\n"}
+    monkeypatch.setattr("invites.scripts.sources", lambda: changed)
+    assert Scripts().guarded.sha != before
+
+
+def test_real_servers_are_told_what_may_run_when_memory_is_full_and_others_are_not() -> None:
+    real, simple = Scripts(), Scripts(flags=False)
+    assert real.guarded.text.startswith("#!lua\n")
+    for script in (real.allowed_when_full, real.trim, real.retire):
+        assert script.text.startswith("#!lua flags=allow-oom\n")
+    assert not any(script.text.startswith("#!") for script in vars(simple).values())
+
+
+async def test_the_servers_agree_on_the_address(any_client: tuple[Redis, bool]) -> None:
+    client, flags = any_client
+    for script in vars(Scripts(flags=flags)).values():
+        assert await client.script_load(script.text) in {script.sha, script.sha.encode()}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_the_script_uses_no_global_but_what_servers_provide_and_sets_none(entry: str) -> None:
+    text = compose(sources(), entry)
+    lines = text.split("\n")
+    strange = [
+        f"{found.name} in: {lines[found.line - 1].strip()}"
+        for found in globals_of(text)
+        if found.written or found.name not in PROVIDED
+    ]
+    assert strange == []
+
+
+def test_a_name_that_is_misspelt_on_a_path_that_nobody_runs_is_found() -> None:
+    text = "local value = 1\nlocal function f(a)\n  if a then\n    return valve\n  end\n  b = a\nend\nreturn f(value)"
+    assert globals_of(text) == [Global("valve", 4, written=False), Global("b", 6, written=True)]
+
+
+def test_what_is_no_lua_is_refused() -> None:
+    with pytest.raises(SyntaxError, match="script:1"):
+        compiled("local = 1")
+
+
+@pytest.mark.parametrize("table", ["json", "order", "internal", "events", "timers", "group_call"])
+def test_what_is_used_of_a_shared_table_is_defined(table: str) -> None:
+    text = compose(sources())
+    defined = set(re.findall(rf"(?:function {table}\.(\w+)|^\s*{table}\.(\w+) = )", text, re.MULTILINE))
+    names = {name for pair in defined for name in pair if name}
+    assert set(re.findall(rf"(?<![\w.]){table}\.(\w+)", text)) <= names
+    assert names
+
+
+def test_what_one_shard_tells_another_is_understood_there() -> None:
+    text = compose(sources())
+    kinds = set(re.findall(r"\b(?:emit|proceed)\([^'\n]*?, '(\w+)'", text))
+    assert len(kinds) > 10
+    assert kinds <= set(re.findall(r"function internal\.(\w+)", text))
+
+
+def test_every_fact_that_a_script_reports_has_its_message() -> None:
+    named = set(re.findall(r"\b(?:info|debug|warn)\('(\w+)'", compose(sources())))
+    assert len(named) > 10
+    assert named <= set(TEMPLATES)
+
+
+def _parameters() -> dict[str, int]:
+    """Return how many parameters each rule names."""
+    text = compose(sources())
+    found = {
+        name: len(parameters.split(","))
+        for name, parameters in re.findall(r"events\.(\w+) = function\(([^)]*)\)", text)
+    }
+    for alias, function in re.findall(r"events\.(\w+) = (\w+)\n", text):
+        parameters = re.search(rf"local function {function}\(([^)]*)\)", text)
+        if parameters:
+            found[alias] = len(parameters[1].split(","))
+    return found
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        invite(), request(), invite(returnOf="a|b|c"), ringing("p"), accept("p"), decline("p"), stop(), stop(None),
+        invitations("p"), registered("p"), unregistered("p"), disconnected("p"), joined("u"), left("u"), room_closed(),
+        ("nonsense", {}),
+    ],
+    ids=lambda event: str(event[0]),
+)  # fmt: skip
+def test_every_rule_is_given_as_many_arguments_as_it_names(event: Published) -> None:
+    kind, payload = event
+    fields = {b"type": kind.encode(), b"payload": json.dumps(payload).encode()}
+    operation = to_operation(Entry("1-0", fields), max_deliveries=5)
+    assert len(operation.args) == _parameters()[operation.handler]

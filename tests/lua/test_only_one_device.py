@@ -1,0 +1,147 @@
+"""onlyOneDeviceWithInvitations: who accepts a call is busy for the others, on all other devices."""
+
+import pytest
+
+from invites.commit import Settings
+from tests.calling import (
+    Published,
+    accept,
+    bob_rings,
+    decline,
+    disconnected,
+    end_reasons,
+    in_order,
+    invite,
+    one,
+    outcome,
+    recipients,
+    registered,
+    ringing,
+    states,
+    stop,
+    trunk,
+    types,
+)
+from tests.conftest import MakeShard
+from tests.driving import Shard, of_type, peer
+
+CAROL = peer("c", "carol")
+CAROLS = "carol|1|bob"
+
+
+@pytest.fixture
+async def one_device(make_shard: MakeShard) -> Shard:
+    """A shard with the flag, in which Alice and Carol call Bob's phone and tablet."""
+    shard = await make_shard(Settings(only_one_device_with_invitations=True))
+    await bob_rings(shard, "phone", "tablet")
+    await shard.event(*invite(by=CAROL))
+    return shard
+
+
+async def test_without_the_flag_other_invitations_go_on(shard: Shard) -> None:
+    await bob_rings(shard, "phone", "tablet")
+    await in_order(shard, invite(by=CAROL), accept("phone"))
+    assert await states(shard, CAROLS) == {"phone": "CALLED", "tablet": "CALLED"}
+
+
+async def test_other_invitations_are_rejected_on_all_peers_except_that_one(one_device: Shard) -> None:
+    told = await one_device.event(*accept("phone"))
+
+    [cancel] = [found for found in of_type(told, "invitationCancel") if found.payload["from"] == "carol"]
+    assert (cancel.peers, cancel.payload["code"], cancel.payload["reason"]) == (
+        ["tablet"],
+        486,
+        "busy_elsewhere",
+    )
+    assert await states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "REJECTED"}
+    assert (await one_device.invite(CAROLS))["state"] == "PENDING"
+
+
+async def test_the_accepted_call_itself_is_not_rejected(one_device: Shard) -> None:
+    told = await one_device.event(*accept("phone"))
+    [cancel] = [found for found in of_type(told, "invitationCancel") if found.payload["from"] == "alice"]
+    assert (cancel.payload["code"], cancel.payload["reason"]) == (200, "accepted_elsewhere")
+    assert end_reasons(told) == {"phone": 200, "tablet": 487}
+
+
+async def test_the_device_that_accepted_may_take_the_other_call_too(one_device: Shard) -> None:
+    told = await in_order(one_device, accept("phone"), accept("phone", from_="carol"))
+    assert {found.payload["from"] for found in of_type(told, "inviteAccepted")} == {"alice", "carol"}
+
+
+async def test_an_invite_that_is_left_without_candidates_ends_with_486(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(only_one_device_with_invitations=True))
+    await bob_rings(shard, "tablet")
+    await shard.event(*invite(by=CAROL))
+    told = await shard.event(*accept("woken"))
+
+    assert one(told, "inviteAccepted").payload["from"] == "alice"
+    assert outcome(told, "inviteRejected") == (486, "busy")
+    assert one(told, "inviteRejected").peers == ["c"]
+    [record] = [found for found in of_type(told, "INVITE_COMPLETED") if found.payload["from"] == "carol"]
+    assert (record.payload["state"], record.payload["error"]) == ("DECLINED", 486)
+    assert record.payload["candidates"] == [{"address": "bob", "peer": "tablet", "endReason": 486}]
+
+
+async def test_the_last_device_declining_after_that_ends_it_with_486(one_device: Shard) -> None:
+    told = await in_order(one_device, accept("phone"), decline("phone", from_="carol", errorCode=480))
+    assert outcome(told, "inviteRejected") == (480, "declined")
+
+
+async def test_a_busy_verdict_beats_a_lost_device(one_device: Shard) -> None:
+    told = await in_order(one_device, accept("phone"), disconnected("phone"))
+    assert outcome(told, "inviteRejected") == (486, "busy")
+
+
+async def test_it_acts_only_on_what_is_pending_at_that_moment(one_device: Shard) -> None:
+    await one_device.event(*accept("phone"))
+    told = await one_device.event(*invite(by=peer("d", "dave")))
+    assert recipients(told, "invitation") == {"phone", "tablet"}
+
+
+async def test_a_rejected_device_is_not_rung_again(one_device: Shard) -> None:
+    await in_order(one_device, accept("phone"), disconnected("tablet"))
+    assert "invitation" not in types(await one_device.event(*registered("tablet", session="new")))
+    assert await states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "REJECTED"}
+
+
+async def test_invitations_of_other_users_are_not_touched(one_device: Shard) -> None:
+    await in_order(one_device, registered("d", "dave"), invite(to="dave"), accept("phone"))
+    assert await states(one_device, "alice|1|dave") == {"d": "CALLED"}
+
+
+@pytest.mark.parametrize("event", [decline("phone"), ringing("phone"), stop()])
+async def test_only_an_accept_rejects(one_device: Shard, event: Published) -> None:
+    await one_device.event(*event)
+    assert await states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "CALLED"}
+
+
+async def test_a_repeat_of_the_accept_rejects_nothing_more(one_device: Shard) -> None:
+    await in_order(one_device, accept("phone"), invite(by=peer("d", "dave")))
+    assert types(await one_device.event(*accept("phone"))) == ["answer"]
+    assert await states(one_device, "dave|1|bob") == {"phone": "CALLED", "tablet": "CALLED"}
+
+
+async def test_an_accept_of_the_phone_network_rejects_nothing(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(only_one_device_with_invitations=True))
+    await in_order(shard, trunk("t"), invite(to="110"), invite(by=CAROL, to="110"))
+    told = await shard.event(*accept("t", "sip", to="110"))
+    assert "invitationCancel" not in types(told)
+    assert (await shard.invite("carol|1|110"))["state"] == "PENDING"
+
+
+async def test_the_same_device_under_another_peer_id_counts_as_that_one(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(only_one_device_with_invitations=True))
+    await in_order(shard, registered("p1", device="phone"), registered("tablet"), invite(), invite(by=CAROL))
+    await in_order(shard, registered("p2", device="phone"), accept("p2"))
+    assert await states(shard, CAROLS) == {"p2": "CALLED", "tablet": "REJECTED"}
+
+
+async def test_calls_over_a_trunk_of_the_user_are_calls_of_others(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(only_one_device_with_invitations=True))
+    await in_order(
+        shard, trunk("t"), registered("operator", "sip"), invite(to="110"), invite(by=CAROL, to="sip")
+    )
+    told = await shard.event(*accept("operator", "sip", from_="carol"))
+    assert outcome(told, "answer") == (200, "accepted")
+    assert await states(shard, "alice|1|110") == {"t": "CALLED"}

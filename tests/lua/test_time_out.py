@@ -1,0 +1,184 @@
+"""How long an invite rings, and how long what is over stays readable."""
+
+import pytest
+
+from invites.commit import Settings
+from tests.calling import (
+    REF,
+    RING,
+    Published,
+    accept,
+    bob_rings,
+    decline,
+    disconnected,
+    end_reasons,
+    in_order,
+    invite,
+    later,
+    one,
+    outcome,
+    recipients,
+    registered,
+    ringing,
+    states,
+    stop,
+    types,
+)
+from tests.conftest import MakeShard
+from tests.driving import Json, Shard, of_type
+
+DAY = 86_400_000
+RETAIN = 300_000
+
+
+async def test_when_nobody_answers_in_time_it_ends_with_408(shard: Shard) -> None:
+    await bob_rings(shard, "phone", "tablet")
+    await shard.event(*ringing("phone"))
+    assert await later(shard, RING - 1) == []
+    told = await later(shard, 1)
+
+    assert types(told) == ["INVITE_COMPLETED", "invitationCancel", "inviteRejected"]
+    assert recipients(told, "invitationCancel") == {"phone", "tablet"}
+    assert outcome(told, "invitationCancel") == outcome(told, "inviteRejected") == (408, "timeout")
+    record = one(told, "INVITE_COMPLETED").payload
+    assert (record["state"], record["error"], record["whoAccepted"]) == ("DECLINED_BY_TIMEOUT", 408, None)
+    assert record["endedAt"] - record["startedAt"] == RING
+
+
+@pytest.mark.parametrize(
+    ("settings", "expires", "rings"),
+    [
+        (Settings(), None, 60_000),
+        (Settings(ring_timeout=20_000), None, 20_000),
+        (Settings(), 1, 1),
+        (Settings(), 5_000, 5_000),
+        (Settings(), 120_000, 120_000),
+        (Settings(), 120_001, 120_000),
+        (Settings(), 2**53 - 1, 120_000),
+        (Settings(max_ring_timeout=30_000), None, 30_000),
+        (Settings(max_ring_timeout=30_000), 40_000, 30_000),
+    ],
+)
+async def test_it_rings_for_expires_else_ring_timeout_and_never_longer_than_the_maximum(
+    make_shard: MakeShard, settings: Settings, expires: int | None, rings: int
+) -> None:
+    shard = await make_shard(settings)
+    asked: Json = {} if expires is None else {"expires": expires}
+    told = await bob_rings(shard, "phone", **asked)
+    assert one(told, "invitation").payload["expiresIn"] == rings
+    assert await later(shard, rings - 1) == []
+    assert outcome(await later(shard, 1), "inviteRejected") == (408, "timeout")
+
+
+async def test_what_a_device_said_before_stays_in_the_record(shard: Shard) -> None:
+    await bob_rings(shard, "phone", "tablet", "desk")
+    await in_order(shard, decline("phone", errorCode=486), disconnected("desk"))
+    assert end_reasons(await later(shard, RING)) == {"phone": 486, "desk": 480, "tablet": 408}
+
+
+async def test_a_time_out_fires_once(shard: Shard) -> None:
+    await bob_rings(shard, "phone")
+    assert len(of_type(await later(shard, RING), "INVITE_COMPLETED")) == 1
+    assert await later(shard, RING) == []
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+async def test_many_time_outs_at_once_are_taken_in_pages(shard: Shard, limit: int) -> None:
+    await shard.event(*registered("phone"))
+    for number in range(7):
+        await shard.event(*invite(invite_id=str(number)))
+    shard.now += RING
+
+    counts: list[int] = []
+    while counts[-1:] != [0]:
+        fired = await shard.committer.fire(limit)
+        counts.append(fired.count)
+    assert sum(counts) == 7
+    assert max(counts) <= limit
+    assert len(of_type(await shard.told(), "INVITE_COMPLETED")) == 7
+
+
+async def test_the_worker_is_told_when_the_next_timer_is_due(shard: Shard) -> None:
+    await shard.event(*registered("phone"))
+    operation = await shard.publish(*invite())
+    settled = await shard.committer.settle([operation])
+    assert (settled.next_due, settled.now) == (shard.now + RING, shard.now)
+    fired = await shard.committer.fire()
+    assert (fired.count, fired.next_due, fired.now) == (0, shard.now + RING, shard.now)
+    await in_order(shard, stop())
+    assert (await shard.committer.fire()).next_due is None
+
+
+async def test_without_a_clock_of_the_tests_the_time_is_the_servers(shard: Shard) -> None:
+    shard.committer._clock = None
+    seconds, micros = await shard.client.time()
+    fired = await shard.committer.fire()
+    assert 0 <= fired.now - (int(seconds) * 1000 + int(micros) // 1000) < 10_000
+
+
+async def test_every_key_of_a_pending_invite_lives_until_a_day_after_its_deadline(shard: Shard) -> None:
+    """A night without workers, and each invite still gets its outcome and record."""
+    await bob_rings(shard, "phone")
+    await in_order(shard, registered("tablet"), ringing("phone"), invite(context="new"))
+    for key in (shard.keys.invite(REF), shard.keys.candidates(REF)):
+        assert await shard.client.pexpiretime(key) == shard.now + RING + DAY
+
+
+async def test_after_a_night_without_workers_the_invite_gets_its_outcome_and_record(shard: Shard) -> None:
+    await bob_rings(shard, "phone")
+    told = await later(shard, RING + DAY - 1)
+    assert outcome(told, "inviteRejected") == (408, "timeout")
+    assert end_reasons(told) == {"phone": 408}
+
+
+async def test_what_expired_by_itself_is_cleaned_out_of_the_indexes(shard: Shard) -> None:
+    await bob_rings(shard, "phone")
+    assert await later(shard, RING + DAY) == []
+    assert await shard.dead() == []
+    for key in (shard.keys.pending("bob"), shard.keys.timers, shard.keys.base + "calls:alice"):
+        assert not await shard.client.exists(key)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [accept("phone"), decline("phone"), stop(), disconnected("phone")],
+    ids=lambda event: str(event[0]),
+)
+async def test_an_ended_invite_stays_readable_for_retain_after(shard: Shard, event: Published) -> None:
+    await bob_rings(shard, "phone")
+    await shard.event(*event)
+    for key in (shard.keys.invite(REF), shard.keys.candidates(REF)):
+        assert await shard.client.pexpiretime(key) == shard.now + RETAIN
+
+
+async def test_what_is_born_ended_stays_readable_for_retain_after(shard: Shard) -> None:
+    await shard.event(*invite())
+    assert await shard.client.pexpiretime(shard.keys.invite(REF)) == shard.now + RETAIN
+    assert (await shard.invite(REF))["state"] == "DECLINED"
+    assert not await shard.client.exists(shard.keys.candidates(REF))
+
+
+async def test_a_device_told_again_after_the_end_makes_nothing_live_longer(shard: Shard) -> None:
+    await bob_rings(shard, "phone", "tablet")
+    await in_order(shard, disconnected("phone"), accept("tablet"))
+    ended = shard.now
+    await later(shard, 1_000)
+    await in_order(shard, registered("phone"), accept("phone"), ringing("phone"), invite())
+    for key in (shard.keys.invite(REF), shard.keys.candidates(REF)):
+        assert await shard.client.pexpiretime(key) == ended + RETAIN
+
+
+async def test_a_phone_that_wakes_up_late_learns_what_happened(shard: Shard) -> None:
+    await bob_rings(shard, "phone")
+    await in_order(shard, accept("phone"))
+    await later(shard, RETAIN - 1)
+    assert outcome(await shard.event(*ringing("woken")), "answer") == (410, "accepted")
+    await later(shard, 1)
+    assert outcome(await shard.event(*ringing("woken")), "answer") == (404, "not_found")
+
+
+async def test_a_device_replaced_as_the_only_candidate_leaves_the_time_to_live(shard: Shard) -> None:
+    """Taking the last field out of a hash deletes it, and its time to live with it."""
+    await in_order(shard, registered("p1", device="phone"), invite(), registered("p2", device="phone"))
+    assert await states(shard) == {"p2": "CALLED"}
+    assert await shard.client.pexpiretime(shard.keys.candidates(REF)) == shard.now + RING + DAY

@@ -1,0 +1,222 @@
+"""Entries that nobody can process: for each type of event each field missing, of the wrong type, beyond its limits."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from tests.calling import (
+    Published,
+    accept,
+    decline,
+    disconnected,
+    invitations,
+    invite,
+    joined,
+    left,
+    registered,
+    request,
+    ringing,
+    room_closed,
+    stop,
+    trunk,
+    unregistered,
+)
+from tests.driving import Json
+
+ASKING: Final = {"id": "asking", "user": "asker"}
+"""The peer of all malformed events that have a valid one."""
+
+
+class Malformed(NamedTuple):
+    """One entry, what its dead letter must name, and whether its peer is known."""
+
+    name: str
+    type: bytes
+    payload: bytes
+    names: str
+    known: bool
+
+
+VALID: Final[tuple[Published, ...]] = (
+    invite(ASKING, context={"n": 1}, mediatypes=["audio"], expires=5_000, requestId="q", transaction="t"),
+    invite(ASKING, returnOf="a|b|c"),
+    request(ASKING, expires=5_000, transaction=1),
+    ringing("asking", "asker", to="bob"),
+    accept("asking", "asker", to="bob", transaction="t"),
+    decline("asking", "asker", to="bob", errorCode=486, transaction="t"),
+    stop(ASKING, from_="asker", errorCode=480, transaction="t"),
+    invitations("asking", "asker"),
+    registered("phone", device="d", session="s", expires=1_000),
+    trunk("gateway", r"\+49\d+"),
+    unregistered("asking", "asker", session="s"),
+    disconnected("asking", "asker", session="s"),
+    joined("bob"),
+    left("bob"),
+    room_closed(),
+)
+
+_OPAQUE: Final = {"context", "mediatypes", "fromDetails"}
+_OPTIONAL: Final = {
+    "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "session", "device", "type", "trunk",
+    "match", "peer",
+} | _OPAQUE  # fmt: skip
+_MANDATORY: Final = {
+    "invite": {"peer", "to"}, "inviteRequest": {"peer", "to"}, "ringing": {"peer", "from"}, "accept": {"peer", "from"},
+    "decline": {"peer", "from"}, "stopInvite": set(), "getInvitations": {"peer"}, "unregistered": {"peer"},
+    "disconnected": {"peer"},
+}  # fmt: skip
+"""Of the names that are optional somewhere, where they are not."""
+
+_NO_IDS: Final = {
+    "empty": "", "space": "a b", "space around": " a", "tab": "a\tb", "line": "a\nb", "line end": "a\n", "nul": "a\0b",
+    "escape": "\x1b[31m", "delete": "a\x7f", "next line": "a\x85b", "no-break space": "a\u00a0b", "em space": "a\u2003",
+    "ideographic space": "\u3000a", "line separator": "a\u2028b", "brace": "a{b", "hash tag": "{0}", "closing": "a}",
+    "bar": "a|b", "too long": "x" * 256, "too long and wide": "𝄞" * 256,
+}  # fmt: skip
+_NO_TEXTS: Final[dict[str, Any]] = {
+    "number": 5, "fraction": 1.5, "true": True, "list": ["a"], "object": {"id": "a"},
+}  # fmt: skip
+
+
+def _dump(payload: Any) -> bytes:
+    return json.dumps(payload).encode()
+
+
+def _known(payload: Json, path: tuple[str, ...] = ()) -> bool:
+    return "peer" in payload and path[:1] != ("peer",)
+
+
+def _fields(payload: Json, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in payload.items():
+        if name in _OPAQUE:
+            continue
+        yield (*path, name), value
+        if isinstance(value, dict):
+            yield from _fields(value, (*path, name))
+
+
+def _changed(payload: Json, path: tuple[str, ...], value: Any) -> Json:
+    copy: Json = json.loads(json.dumps(payload))
+    place = copy
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    return copy
+
+
+def _without(payload: Json, path: tuple[str, ...]) -> Json:
+    copy: Json = json.loads(json.dumps(payload))
+    place = copy
+    for name in path[:-1]:
+        place = place[name]
+    del place[path[-1]]
+    return copy
+
+
+def _is_id(name: str) -> bool:
+    return name not in {
+        "transaction",
+        "expires",
+        "errorCode",
+        "type",
+        "match",
+        "trunk",
+        "peer",
+        "registry",
+        "returnOf",
+    }
+
+
+def _wrong_values(name: str) -> dict[str, Any]:
+    """Return what must not stand in a field, by a name."""
+    if name in {"peer", "registry"}:
+        return {"number": 5, "text": "a", "list": [], "empty": {}}
+    if _is_id(name):
+        return _NO_IDS | _NO_TEXTS
+    whole = {"fraction": 1.5, "text": "5", "true": True, "list": [5], "object": {}, "huge": 10**400}
+    return {
+        "expires": whole | {"zero": 0, "negative": -1, "beyond 2^53": 2**53},
+        "errorCode": whole | {"too low": 399, "too high": 700, "negative": -486, "zero": 0},
+        "transaction": {"true": True, "list": [], "object": {}, "fraction": 1.5, "too long": "x" * 256, "huge": 2**53},
+        "type": _NO_TEXTS | {"empty": "", "too long": "x" * 256},
+        "trunk": {"text": "true", "number": 1, "list": []},
+        "match": _NO_TEXTS | {
+            "empty": "", "too long": "x" * 1025, "open": "(", "open set": "[", "nothing to repeat": "+49",
+            "look": "(?=a)", "back reference": r"(a)\1", "escape": "\\", "too many": "a{1001}",
+        },
+        "returnOf": _NO_TEXTS | {
+            "empty": "", "one": "a", "two": "a|b", "four": "a|b|c|d", "an empty one": "a||c", "space": "a|b |c",
+            "too long": f"a|{'x' * 256}|c", "brace": "a|b|{c}", "line end": "a|b|c\n",
+        },
+    }[name]  # fmt: skip
+
+
+def _of_one(kind: str, payload: Json) -> Iterator[Malformed]:
+    for path, _ in _fields(payload):
+        where = ".".join(path)
+        name = path[-1]
+        known = _known(payload, path)
+        optional = name in _OPTIONAL - (_MANDATORY.get(kind, set()) if len(path) == 1 else set())
+        if not optional:
+            yield Malformed(f"{where} missing", kind.encode(), _dump(_without(payload, path)), where, known)
+        if not optional or name in {"errorCode", "type", "trunk", "match"}:
+            nothing = _dump(_changed(payload, path, None))
+            if (kind, name) != ("decline", "errorCode"):
+                yield Malformed(f"{where} null", kind.encode(), nothing, where, known)
+        for what, value in _wrong_values(name).items():
+            names = f"{where}.id" if value == {} and name in {"peer", "registry"} else where
+            wrong = _dump(_changed(payload, path, value))
+            yield Malformed(f"{where} {what}", kind.encode(), wrong, names, known)
+
+
+def _of_all() -> Iterator[Malformed]:
+    """Yield what can be wrong with any payload."""
+    kind, payload = invite(ASKING)
+    good = _dump(payload)
+    texts: dict[str, bytes] = {
+        "empty": b"", "space": b" ", "nothing but a nul": b"\0", "word": b"hello", "truncated": good[:-1],
+        "truncated text": good[:-5], "half": good[: len(good) // 2], "opened": b"{",
+        "trailing comma": good[:-1] + b",}",
+        "trailing text": good + b" x", "two objects": good + good, "single quotes": good.replace(b'"', b"'"),
+        "byte order mark": b"\xef\xbb\xbf" + good, "comment": good + b"// done", "NaN": good[:-1] + b',"expires":NaN}',
+        "array": b"[" + good + b"]", "number": b"5", "text": b'"invite"', "null": b"null", "true": b"true",
+        "deep list": b"[" * 100_000, "deep object": b'{"a":' * 10_000, "UTF-16": good.decode().encode("utf-16"),
+        "not UTF-8": good.replace(b"bob", b"b\xffb"), "Latin-1": good.replace(b"bob", "b\xf6b".encode("latin-1")),
+        "overlong": good.replace(b"bob", b"\xc0\xafb"), "encoded surrogate": good.replace(b"bob", b"\xed\xa0\x80"),
+        "lone surrogate": good.replace(b"bob", rb"b\ud800"), "second half": good.replace(b"bob", rb"\udc00b"),
+        "halves in the wrong order": good.replace(b"bob", rb"\udc00\ud800"),
+        "bad escape": good.replace(b"bob", rb"\x41"),
+        "short escape": good.replace(b"bob", rb"\u12"), "raw line end": good.replace(b"bob", b"b\nb"),
+        "compressed": bytes.fromhex("1f8b0800000000000003"), "zeros": bytes(1000),
+    }  # fmt: skip
+    for name, text in texts.items():
+        yield Malformed(name, kind.encode(), text, "payload", known=False)
+
+    def more(name: str, field: bytes, names: str, *, known: bool = True) -> Malformed:
+        return Malformed(name, kind.encode(), good[:-1] + b"," + field + b"}", names, known)
+
+    yield more("context too large", b'"context":"' + b"x" * (16 * 1024 - 1) + b'"', "context")
+    yield more("context too large in UTF-8", b'"context":"' + "ü".encode() * (8 * 1024) + b'"', "context")
+    yield more("payload too large", b'"unknown":"' + b"x" * (64 * 1024) + b'"', "payload")
+    yield more(
+        "context nested too deeply", b'"context":' + b"[" * 5_000 + b"]" * 5_000, "payload", known=False
+    )
+    yield more(
+        "unknown field nested too deeply", b'"new":' + b"[" * 5_000 + b"]" * 5_000, "payload", known=False
+    )
+    yield more("context not UTF-8", b'"context":"\xff"', "payload", known=False)
+    yield more("context with a lone surrogate", rb'"context":"\ud800"', "payload", known=False)
+    yield more("second one of two fields wrong", b'"to":"a b"', "to")
+    yield more("peer twice and wrong", b'"peer":{"id":"a b","user":"u"}', "peer.id", known=False)
+    for name, strange in {
+        "no type": b"", "unknown": b"dance", "case": b"Invite", "space": b"invite ", "plural": b"invites", "nul": b"\0",
+        "not UTF-8": b"\xff\xfe", "timer": b"timer", "of notifications": b"invitation", "line": b"invite\n",
+        "long": b"x" * 10_000, "escape": b"\x1b[31minvite",
+    }.items():  # fmt: skip
+        yield Malformed(f"type {name}", strange, good, "type", known=True)
+
+
+def malformed() -> list[Malformed]:
+    """Return all of them; no two are the same."""
+    found = [bad for kind, payload in VALID for bad in _of_one(kind, payload)]
+    return list({(bad.type, bad.payload): bad for bad in (*found, *_of_all())}.values())

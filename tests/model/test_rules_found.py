@@ -1,0 +1,244 @@
+"""Short histories that once went wrong, or that show a rule of order at its plainest."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from invites.commit import Settings
+from invites.scripts import Scripts
+
+from .histories import DEVICES, TRUNKS, Advance, Fire, History, Publish, Settle, Step, peer
+from .play import Play
+from .state import HOUR
+
+
+def here(name: str, *, later: bool = False, **more: object) -> Publish:
+    """A registration; `later`: some worker has it, and is overtaken."""
+    user, device = DEVICES[name]
+    registry: dict[str, object] = {"id": name, "user": user, **more}
+    if device is not None:
+        registry["device"] = device
+    if name in TRUNKS:
+        registry |= {"trunk": True, "match": TRUNKS[name]}
+    return Publish("registered", {"registry": registry}, settle=not later)
+
+
+def gone(name: str, *, later: bool = False, **more: object) -> Publish:
+    return Publish("disconnected", {"peer": peer(name), **more}, settle=not later)
+
+
+def calls(
+    name: str, to: str = "bob", invite_id: str = "i1", *, later: bool = False, **more: object
+) -> Publish:
+    payload = {"peer": peer(name), "to": to, "inviteId": invite_id, "room": "r1", **more}
+    return Publish("invite", payload, settle=not later)
+
+
+def asks(name: str, to: str = "bob", invite_id: str = "i1") -> Publish:
+    return Publish("inviteRequest", {"peer": peer(name), "to": to, "inviteId": invite_id})
+
+
+def says(kind: str, name: str, sender: str = "alice", invite_id: str = "i1", **more: object) -> Publish:
+    return Publish(kind, {"peer": peer(name), "from": sender, "inviteId": invite_id, **more})
+
+
+def stops(name: str, invite_id: str = "i1", callee: str = "bob") -> Publish:
+    return Publish("stopInvite", {"peer": peer(name), "inviteId": invite_id, "callee": callee})
+
+
+def room(kind: str, *, later: bool = False, **more: object) -> Publish:
+    return Publish(kind, {"roomId": "r1", **more}, settle=not later)
+
+
+AT_LAST = Settle((0, 1, 2, 3))
+BUSY = Settings(only_one_device_with_invitations=True)
+PARALLEL = Settings(parallel_sip=True)
+PATIENT = Settings(remove_after=10_000)
+PLAIN = Settings()
+
+FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
+    "a caller's grace does not outlive its return": (
+        PLAIN,
+        (
+            here("b1"),
+            here("a1"),
+            calls("a1"),
+            gone("a1"),
+            stops("a1"),
+            here("a1"),
+            Advance(2000),
+            calls("a1", invite_id="i2"),
+            Advance(9000),
+            Fire(),
+        ),
+    ),
+    "a caller's grace that ends after an hour spares what was called since": (
+        PLAIN,
+        (here("b1"), here("a1"), calls("a1"), gone("a1"), Advance(HOUR), calls("a1", invite_id="i2"), Fire()),
+    ),
+    "a late invite of a lost caller does not make its other calls wait longer": (
+        PLAIN,
+        (
+            here("b1"),
+            here("c1"),
+            calls("a3", later=True),
+            calls("a3", "carol"),
+            gone("a3"),
+            Advance(5000),
+            AT_LAST,
+            Advance(5000),
+            Fire(),
+        ),
+    ),
+    "a lapsed caller is gone": (
+        PLAIN,
+        (here("b1"), here("a1", expires=5_000), calls("a1"), Advance(5_000), Fire(), Advance(10_000), Fire()),
+    ),
+    "a caller whose device is back hears the outcome": (
+        PLAIN,
+        (
+            here("b1"),
+            here("a1"),
+            calls("a1"),
+            gone("a1"),
+            here("a2"),
+            Advance(11000),
+            Fire(),
+            says("accept", "b1"),
+        ),
+    ),
+    "an overtaken invite belongs to the peer id that the device has now": (
+        PLAIN,
+        (here("b1"), here("a1"), calls("a1", later=True), gone("a1"), here("a2"), AT_LAST),
+    ),
+    "an overtaken invite of a peer id that was replaced, and gone again": (
+        PLAIN,
+        (here("b1"), here("a1"), calls("a1", later=True), here("a2"), gone("a2"), AT_LAST),
+    ),
+    "the peer that asked has reconnected": (
+        PLAIN,
+        (
+            here("b1"),
+            here("a1"),
+            asks("a1"),
+            says("accept", "b1"),
+            gone("a1"),
+            here("a2"),
+            calls("b1", "alice", "i2", requestId="i1"),
+        ),
+    ),
+    "a device under its new peer id alone is a candidate": (
+        PLAIN,
+        (
+            here("b1"),
+            here("b3"),
+            calls("a1"),
+            says("ringing", "b2"),
+            here("b2"),
+            says("decline", "b2", errorCode=486),
+            says("decline", "b3", errorCode=486),
+        ),
+    ),
+    "a device that is back past the deadline hears the end": (
+        PATIENT,
+        (here("b1"), calls("a1", expires=5), Advance(6), here("b2"), Fire()),
+    ),
+    "the device that accepted is not told that it lost": (
+        PLAIN,
+        (here("b1"), calls("a1"), says("ringing", "b2"), says("accept", "b1"), here("b2")),
+    ),
+    "an inviter's other devices never ring": (
+        PLAIN,
+        (
+            here("b1"),
+            here("t1"),
+            calls("b1"),
+            here("b2"),
+            says("accept", "b1", "bob"),
+            says("ringing", "b1", "bob"),
+        ),
+    ),
+    "the end of a session that is still on its way": (
+        PLAIN,
+        (here("c1", session="s1"), here("c1", session="s2", later=True), gone("c1", session="s2"), AT_LAST),
+    ),
+    "an end without a session ends every older one": (
+        PLAIN,
+        (here("c1", session="s2"), here("c1", session="s1", later=True), gone("c1"), AT_LAST),
+    ),
+    "what is older than the registration that ended counts no more": (
+        PLAIN,
+        (here("c1", session="s1", later=True), here("c1", session="s2"), gone("c1", session="s2"), AT_LAST),
+    ),
+    "an end is not held up by a later one of another session": (
+        PLAIN,
+        (here("a3", session="s1"), gone("a3", later=True), gone("a3", session="s2"), AT_LAST),
+    ),
+    "a repeat that the same device's new peer id overtook": (
+        PLAIN,
+        (
+            here("a1"),
+            calls("c1", "alice"),
+            here("a1", later=True),
+            here("a2", session="s2"),
+            gone("a2"),
+            AT_LAST,
+        ),
+    ),
+    "a trunk with a new peer id replaces the old one": (
+        PATIENT,
+        (here("t2"), calls("a1", "007"), gone("t2"), here("t3"), calls("a1", "007", "i2")),
+    ),
+    "busy elsewhere is 486, whatever a device said before": (
+        BUSY,
+        (
+            here("b4"),
+            calls("c1", invite_id="i2"),
+            says("decline", "b1", "carol", "i2", errorCode=480),
+            calls("a1"),
+            says("accept", "b1"),
+        ),
+    ),
+    "nobody is named twice when a trunk's own call comes back to it": (
+        PARALLEL,
+        (
+            here("t2"),
+            calls("t1"),
+            calls("t1", returnOf="sip|i1|bob", invite_id="i2"),
+            says("decline", "b3", "sip"),
+        ),
+    ),
+    "progress told again is the present one": (
+        PLAIN,
+        (here("b3"), calls("a1"), says("ringing", "b1"), gone("b1"), calls("a1")),
+    ),
+    "a room closes twice, the later one first": (
+        PLAIN,
+        (here("b1"), calls("a1"), room("roomClosed", later=True), room("roomClosed"), AT_LAST),
+    ),
+    "who left and came again had left": (
+        PLAIN,
+        (
+            here("b1"),
+            calls("a1", later=True),
+            room("left", userId="alice"),
+            room("joined", userId="alice"),
+            AT_LAST,
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_it_goes_right_now(name: str, valkey_server: str) -> None:
+    config, steps = FOUND[name]
+
+    async def play() -> None:
+        async with Redis.from_url(valkey_server) as client:
+            await client.flushall()
+            await Play(client, Scripts(), History(config, steps)).run()
+
+    asyncio.run(play())

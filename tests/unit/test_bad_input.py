@@ -1,0 +1,195 @@
+"""Nothing that is published can stop a worker or get lost: what cannot be processed is kept, and its sender is told."""
+
+import json
+
+import pytest
+
+from invites.commit import Status
+from invites.operations import Entry, Operation, dead_letter, to_operation
+from invites.protocol import EVENT_TYPES
+from tests.calling import ALICE, invite, one, outcome, registered, types
+from tests.driving import Json, Shard, of_type
+from tests.malformed import ASKING, VALID, Malformed, malformed
+
+BAD = malformed()
+BATCH = 50
+
+
+def _decoded(bad: Malformed) -> Operation:
+    return to_operation(Entry("7-1", {b"type": bad.type, b"payload": bad.payload}, 2), max_deliveries=5)
+
+
+def test_there_are_many_of_them_of_each_type() -> None:
+    assert len(BAD) == len({(bad.type, bad.payload) for bad in BAD}) >= 150
+    assert {bad.type.decode(errors="replace") for bad in BAD} > set(EVENT_TYPES)
+
+
+def test_each_becomes_a_dead_letter_whose_sentence_names_the_field() -> None:
+    wrong = []
+    for bad in BAD:
+        operation = _decoded(bad)
+        sentence = str(operation.args[2])
+        if operation.handler != "dead" or not sentence.startswith(f"field {bad.names} "):
+            wrong.append((bad.type, bad.name, operation.handler, sentence))
+    assert wrong == []
+
+
+def test_each_keeps_its_payload_as_it_came_its_entry_and_its_deliveries() -> None:
+    for bad in BAD:
+        operation = _decoded(bad)
+        assert (operation.entry, operation.args[1], operation.args[3]) == ("7-1", bad.payload, 2)
+
+
+def test_the_sentences_are_short_and_print_on_one_line() -> None:
+    for bad in BAD:
+        sentence = str(_decoded(bad).args[2])
+        assert sentence.isprintable(), sentence
+        assert len(sentence) < 300, sentence
+
+
+async def test_each_is_buried_and_its_peer_answered_and_what_is_good_between_them_is_processed(
+    shard: Shard,
+) -> None:
+    good = [invite(ALICE, to=f"nobody-{number}") for number in range(0, len(BAD), BATCH)]
+    expected: list[tuple[bytes, bytes, bytes]] = []
+    for number, (kind, payload) in enumerate(good):
+        bad = BAD[number * BATCH : (number + 1) * BATCH]
+        operations = [await _publish(shard, each) for each in bad]
+        operations.insert(len(bad) // 2, await shard.publish(kind, payload))
+        outcomes = await shard.settle(*operations)
+        assert {each.status for each in outcomes} == {Status.DONE}
+        expected += [
+            (each.type.decode(errors="replace").encode(), each.payload, operation.entry.encode())
+            for each, operation in zip(bad, (o for o in operations if o.handler == "dead"), strict=True)
+        ]
+
+    letters = [fields for _, fields in await shard.client.xrange(shard.keys.dead)]
+    assert [(each[b"type"], each[b"payload"], each[b"entry"]) for each in letters] == expected
+    for fields in letters:
+        assert set(fields) == {b"type", b"payload", b"error", b"entry", b"deliveries"}
+        assert fields[b"deliveries"] == b"1"
+        assert fields[b"error"].startswith(b"field ")
+
+    told = await shard.told()
+    assert len(of_type(told, "inviteRejected")) == len(good)
+    answers = of_type(told, "answer")
+    assert len(answers) == sum(bad.known for bad in BAD)
+    for answer in answers:
+        assert (answer.peers, answer.users) == ([ASKING["id"]], [ASKING["user"]])
+        assert (answer.payload["code"], answer.payload["reason"]) == (400, "invalid")
+    assert set(types(told)) == {"answer", "inviteRejected", "INVITE_COMPLETED"}
+
+
+async def _publish(shard: Shard, bad: Malformed) -> Operation:
+    entry = await shard.client.xadd(
+        shard.keys.events, {"type": bad.type, "payload": bad.payload}, id=shard.entry_id()
+    )
+    await shard.client.xreadgroup("workers", "test", {shard.keys.events: ">"}, count=1)
+    return to_operation(Entry(entry.decode(), {b"type": bad.type, b"payload": bad.payload}), max_deliveries=5)
+
+
+async def test_the_answer_says_as_much_of_the_invite_as_could_be_read(shard: Shard) -> None:
+    payload = {"peer": ALICE, "from": 5, "to": "a b", "inviteId": "i", "transaction": "t"}
+    told = await shard.event("accept", payload)
+    assert one(told, "answer").payload == {
+        "inviteId": "i", "from": None, "to": "a b", "request": "accept", "transaction": "t", "code": 400,
+        "reason": "invalid",
+    }  # fmt: skip
+
+
+async def test_the_answer_to_a_bad_stop_names_the_callee(shard: Shard) -> None:
+    told = await shard.event("stopInvite", {"peer": ALICE, "callee": "bob", "inviteId": "i", "errorCode": 1})
+    answer = one(told, "answer").payload
+    assert (answer["request"], answer["inviteId"], answer["to"]) == ("stopInvite", "i", "bob")
+
+
+@pytest.mark.parametrize("transaction", [True, [], {"a": 1}, 1.5])
+async def test_a_transaction_that_is_none_is_not_sent_back(shard: Shard, transaction: object) -> None:
+    told = await shard.event("getInvitations", {"peer": ALICE, "transaction": transaction})
+    assert outcome(told, "answer") == (400, "invalid")
+    assert "transaction" not in one(told, "answer").payload
+
+
+async def test_a_bad_event_without_a_known_peer_is_answered_to_nobody(shard: Shard) -> None:
+    assert await shard.event("joined", {"userId": "a b", "roomId": "r"}) == []
+    [letter] = await shard.dead()
+    assert letter["type"] == "joined"
+
+
+@pytest.mark.parametrize("fields", [None, {}])
+async def test_an_entry_that_was_trimmed_while_pending_is_kept_with_its_id(
+    shard: Shard, fields: dict[bytes, bytes] | None
+) -> None:
+    operation = await shard.publish(*registered("phone"))
+    await shard.client.xtrim(shard.keys.events, maxlen=0, approximate=False)
+    [found] = await shard.settle(to_operation(Entry(operation.entry, fields), max_deliveries=5))
+
+    assert found.status is Status.DONE
+    [letter] = await shard.dead()
+    assert (letter["type"], letter["payload"], letter["entry"]) == ("", "", operation.entry)
+    assert letter["error"].startswith("the entry is empty")
+
+
+def test_an_entry_without_a_payload_is_named() -> None:
+    operation = to_operation(Entry("1-1", {b"type": b"invite"}), max_deliveries=5)
+    assert operation.args[:4] == ("invite", b"", "field payload is missing", 1)
+
+
+def test_an_entry_without_a_type_is_named() -> None:
+    operation = to_operation(Entry("1-1", {b"payload": b"{}"}), max_deliveries=5)
+    assert str(operation.args[2]).startswith("field type is missing")
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "handler"), [(1, "joined"), (5, "joined"), (6, "dead"), (100, "dead")]
+)
+def test_what_failed_too_often_is_buried(deliveries: int, handler: str) -> None:
+    fields = {b"type": b"joined", b"payload": b'{"userId":"u","roomId":"r"}'}
+    operation = to_operation(Entry("1-1", fields, deliveries), max_deliveries=5)
+    assert operation.handler == handler
+    if handler == "dead":
+        assert operation.args[3] == deliveries
+        assert f"failed {deliveries - 1} times" in str(operation.args[2])
+
+
+def test_the_nearest_type_is_suggested() -> None:
+    operation = to_operation(Entry("1-1", {b"type": b"invitte", b"payload": b"{}"}), max_deliveries=5)
+    assert operation.args[2] == "field type is 'invitte', which is no event; did you mean invite?"
+
+
+def test_unknown_fields_are_ignored_everywhere() -> None:
+    for kind, payload in VALID:
+        more: Json = {"unknown": [1], **payload}
+        for name in ("peer", "registry"):
+            if name in payload:
+                more[name] = {"unknown": {"a": 1}, **payload[name]}
+        assert _handler(kind, more) == _handler(kind, payload) != "dead"
+
+
+def _handler(kind: str, payload: Json) -> str:
+    fields = {b"type": kind.encode(), b"payload": json.dumps(payload).encode()}
+    return to_operation(Entry("1-1", fields), max_deliveries=5).handler
+
+
+def test_no_depth_of_nesting_raises() -> None:
+    """Neither of the readers that a context passes through may run out of stack."""
+    raised = []
+    for depth in range(1, 1_100):
+        for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
+            context = opening * depth + (b"" if opening == b"[" else b"1") + closing * depth
+            payload = (
+                b'{"peer":{"id":"a","user":"u"},"to":"b","inviteId":"1","room":"r","context":'
+                + context
+                + b"}"
+            )
+            try:
+                to_operation(Entry("1-1", {b"type": b"invite", b"payload": payload}), max_deliveries=5)
+            except RecursionError:
+                raised.append(depth)
+    assert raised == []
+
+
+def test_a_dead_letter_can_be_made_of_any_entry() -> None:
+    for bad in BAD:
+        fields = {b"type": bad.type, b"payload": bad.payload}
+        assert dead_letter(Entry("1-1", fields), "it failed").handler == "dead"

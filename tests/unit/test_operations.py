@@ -1,0 +1,160 @@
+"""From a valid entry to the call of its rule: the order of arguments, and what stands for what is absent."""
+
+import json
+from typing import Any
+
+import pytest
+
+from invites.operations import Entry, Operation, to_operation
+from invites.protocol import EVENT_TYPES, Invite
+from tests.calling import (
+    ALICE,
+    Published,
+    accept,
+    decline,
+    disconnected,
+    invitations,
+    invite,
+    joined,
+    registered,
+    request,
+    ringing,
+    room_closed,
+    stop,
+    trunk,
+    unregistered,
+)
+from tests.malformed import VALID
+
+HEAD = b'{"inviteId":"1","from":"alice","to":"bob"'
+
+
+def _operation(event: Published) -> Operation:
+    fields = {b"type": event[0].encode(), b"payload": json.dumps(event[1]).encode()}
+    return to_operation(Entry("5-1", fields), max_deliveries=5)
+
+
+def _stored(event: Published) -> Any:
+    raw = _operation(event).args[2]
+    assert isinstance(raw, bytes)
+    return json.loads(raw)
+
+
+@pytest.mark.parametrize(
+    ("event", "handler", "args"),
+    [
+        (
+            invite(),
+            "invite",
+            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", "", "", b""),
+        ),
+        (
+            invite(
+                mediatypes=["audio"],
+                fromDetails={},
+                context={"n": 1},
+                expires=5,
+                requestId="q",
+                transaction="t",
+            ),
+            "invite",
+            (
+                "a",
+                "alice",
+                "bob",
+                "1",
+                HEAD,
+                "r",
+                b'["audio"]',
+                b"{}",
+                b'{"n":1}',
+                5,
+                "q",
+                b'"t"',
+                "0",
+                "",
+                "",
+                b"",
+            ),
+        ),
+        (
+            request(),
+            "invite",
+            ("a", "alice", "bob", "1", HEAD, "", b"", b"", b"", "", "", b"", "1", "", "", b""),
+        ),
+        (invite(returnOf="x|y|z"), "inviteReturn", ("a", "alice", HEAD, "x|y|z", b"", b"")),
+        (ringing("phone"), "ringing", ("phone", "bob", "alice|1|bob", HEAD)),
+        (accept("phone", transaction=7), "accept", ("phone", "bob", "alice|1|bob", HEAD, b"7")),
+        (accept("a", "alice", to="bob"), "accept", ("a", "alice", "alice|1|bob", HEAD, b"")),
+        (decline("phone"), "decline", ("phone", "bob", "alice|1|bob", HEAD, "alice", "bob", "", b"")),
+        (
+            decline("phone", errorCode=486),
+            "decline",
+            ("phone", "bob", "alice|1|bob", HEAD, "alice", "bob", 486, b""),
+        ),
+        (stop(), "stopInvite", ("a", "alice", "alice", "1", "bob", HEAD, 487, b"")),
+        (
+            stop(None),
+            "stopInvite",
+            ("", "", "", "1", "bob", b'{"inviteId":"1","from":"","to":"bob"', 487, b""),
+        ),
+        (stop(None, from_="alice"), "stopInvite", ("", "", "alice", "1", "bob", HEAD, 487, b"")),
+        (invitations("phone"), "getInvitations", ("phone", "bob", b'"t"')),
+        (unregistered("phone"), "disconnected", ("phone", "bob", "")),
+        (disconnected("phone", session="s"), "disconnected", ("phone", "bob", "s")),
+        (joined("bob"), "joined", ("bob", "r")),
+        (("left", {"userId": "bob", "roomId": "r"}), "left", ("bob", "r")),
+        (room_closed(), "roomClosed", ("r",)),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) and isinstance(value[0], str) else None,
+)
+def test_an_event_calls_its_rule(event: Published, handler: str, args: tuple[object, ...]) -> None:
+    operation = _operation(event)
+    assert (operation.handler, operation.entry, operation.args) == (handler, "5-1", args)
+
+
+def test_a_registration_is_stored_with_the_entry_that_made_it() -> None:
+    assert _stored(registered("phone")) == {"id": "phone", "user": "bob", "type": "WEB", "at": "5-1"}
+    assert _operation(registered("phone")).args[3:] == ("", "", "", "0")
+
+
+def test_a_registration_stores_all_that_it_was_given() -> None:
+    event = registered("phone", type="IOS", device="d", session="s", expires=9)
+    assert _stored(event) == {
+        "id": "phone", "user": "bob", "type": "IOS", "device": "d", "session": "s", "expires": 9, "at": "5-1",
+    }  # fmt: skip
+    assert _operation(event).args[3:] == ("d", "s", 9, "0")
+
+
+def test_a_trunk_stores_its_match_and_others_do_not() -> None:
+    stored = _stored(trunk("t"))
+    assert (stored["trunk"], stored["match"], _operation(trunk("t")).args[6]) == (True, "*", "1")
+    assert "match" not in _stored(registered("phone", match="x"))
+
+
+def test_a_tag_of_a_trace_or_any_other_field_of_the_entry_is_ignored() -> None:
+    fields = {
+        b"type": b"joined",
+        b"payload": b'{"userId":"u","roomId":"r"}',
+        b"traceparent": b"\xff",
+        b"x": b"",
+    }
+    assert to_operation(Entry("1-1", fields), max_deliveries=5).handler == "joined"
+
+
+def test_what_was_decoded_is_there_for_the_log() -> None:
+    event = _operation(invite(ALICE)).event
+    assert isinstance(event, Invite)
+    assert event.peer.user == "alice"
+    assert _operation(("invite", {})).event is None
+
+
+def test_quotes_in_ids_are_escaped_in_the_head() -> None:
+    assert _operation(invite(to='b"\\')).args[4] == b'{"inviteId":"1","from":"alice","to":"b\\"\\\\"'
+
+
+def test_every_type_has_its_rule() -> None:
+    assert {_operation(event).handler for event in VALID} >= set(EVENT_TYPES) - {
+        "inviteRequest",
+        "unregistered",
+    }

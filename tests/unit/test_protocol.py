@@ -1,0 +1,286 @@
+"""Decoding: each event with all its fields, their defaults, and the limits on their very border."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from invites import protocol
+from invites.protocol import (
+    EVENT_TYPES,
+    MAX_CONTEXT,
+    MAX_PAYLOAD,
+    Accept,
+    BadEvent,
+    Decline,
+    Disconnected,
+    Event,
+    GetInvitations,
+    Invite,
+    InviteRequest,
+    Joined,
+    Left,
+    Peer,
+    Registered,
+    Ringing,
+    RoomClosed,
+    StopInvite,
+    Unregistered,
+    decode_event,
+)
+from tests.calling import (
+    ALICE,
+    Published,
+    accept,
+    decline,
+    disconnected,
+    invitations,
+    invite,
+    joined,
+    left,
+    registered,
+    request,
+    ringing,
+    room_closed,
+    stop,
+    trunk,
+    unregistered,
+)
+
+PEER = Peer("a", "alice")
+BOB = Peer("phone", "bob")
+
+
+def _decode(event: Published) -> Event:
+    return decode_event(event[0], json.dumps(event[1]).encode())
+
+
+def _refused(event: Published) -> str:
+    with pytest.raises(BadEvent) as caught:
+        _decode(event)
+    return str(caught.value)
+
+
+def test_the_types_are_those_of_the_contract() -> None:
+    assert set(EVENT_TYPES) == {
+        "invite", "inviteRequest", "ringing", "accept", "decline", "stopInvite", "getInvitations", "registered",
+        "unregistered", "disconnected", "joined", "left", "roomClosed",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("event", "decoded"),
+    [
+        (invite(), Invite(peer=PEER, to="bob", invite_id="1", room="r")),
+        (
+            invite(expires=5, requestId="q", returnOf="x|y|z", transaction="t"),
+            Invite(
+                peer=PEER, to="bob", invite_id="1", room="r", expires=5, request_id="q", return_of="x|y|z",
+                transaction="t",
+            ),
+        ),
+        (request(transaction=7), InviteRequest(peer=PEER, to="bob", invite_id="1", transaction=7)),
+        (ringing("phone"), Ringing(peer=BOB, from_="alice", invite_id="1")),
+        (accept("phone", to="b"), Accept(peer=BOB, from_="alice", invite_id="1", to="b")),
+        (decline("phone"), Decline(peer=BOB, from_="alice", invite_id="1", error_code=None)),
+        (decline("phone", errorCode=486), Decline(peer=BOB, from_="alice", invite_id="1", error_code=486)),
+        (stop(), StopInvite(invite_id="1", callee="bob", peer=PEER, error_code=487)),
+        (stop(None, from_="x"), StopInvite(invite_id="1", callee="bob", from_="x", peer=None)),
+        (invitations("phone"), GetInvitations(peer=BOB, transaction="t")),
+        (unregistered("phone"), Unregistered(peer=BOB, session=None)),
+        (disconnected("phone", session="s"), Disconnected(peer=BOB, session="s")),
+        (joined("bob"), Joined(user_id="bob", room_id="r")),
+        (left("bob"), Left(user_id="bob", room_id="r")),
+        (room_closed(), RoomClosed(room_id="r")),
+    ],
+)  # fmt: skip
+def test_an_event_is_decoded_with_its_defaults(event: Published, decoded: Event) -> None:
+    assert _decode(event) == decoded
+
+
+def test_a_registration_has_defaults() -> None:
+    event = _decode(registered("phone"))
+    assert isinstance(event, Registered)
+    assert msgspec.to_builtins(event.registry) == {
+        "id": "phone", "user": "bob", "type": "WEB", "device": None, "session": None, "expires": None, "trunk": False,
+        "match": "*",
+    }  # fmt: skip
+
+
+def test_a_registration_keeps_what_it_is_given() -> None:
+    event = _decode(trunk("t", r"\+49\d+", device="d", session="s", expires=1_000))
+    assert isinstance(event, Registered)
+    assert msgspec.to_builtins(event.registry) == {
+        "id": "t", "user": "sip", "type": "PSTN", "device": "d", "session": "s", "expires": 1_000, "trunk": True,
+        "match": r"\+49\d+",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "field", ["requestId", "returnOf", "expires", "transaction", "context", "mediatypes"]
+)
+def test_null_is_as_good_as_absent(field: str) -> None:
+    event, absent = _decode(("invite", invite()[1] | {field: None})), _decode(invite())
+    assert isinstance(event, Invite)
+    assert isinstance(absent, Invite)
+    assert protocol.compact(event.context) == protocol.compact(absent.context) == b""
+    assert (event.request_id, event.return_of, event.expires, event.transaction) == (None, None, None, None)
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert _decode(joined("bob")) == decode_event(
+        "joined", b'{"userId":"bob","roomId":"r","new":{"deep":[1]},"peer":5}'
+    )
+
+
+def _with_context(raw: bytes) -> bytes:
+    return b'{"peer":{"id":"a","user":"alice"},"to":"b","inviteId":"1","room":"r","context":' + raw + b"}"
+
+
+@pytest.mark.parametrize("kind", ["invite", "inviteRequest"])
+def test_a_context_may_have_16_kib_and_not_a_byte_more(kind: str) -> None:
+    assert MAX_CONTEXT == 16_384
+    decode_event(kind, _with_context(b'"' + b"x" * (MAX_CONTEXT - 2) + b'"'))
+    with pytest.raises(BadEvent, match="field context has 16385 bytes; at most 16384 are allowed"):
+        decode_event(kind, _with_context(b'"' + b"x" * (MAX_CONTEXT - 1) + b'"'))
+
+
+def test_a_context_is_measured_in_bytes_of_utf_8() -> None:
+    half = (MAX_CONTEXT - 2) // 2
+    decode_event("invite", _with_context(b'"' + "ü".encode() * half + b'"'))
+    with pytest.raises(BadEvent, match="field context has 16386 bytes"):
+        decode_event("invite", _with_context(b'"' + "ü".encode() * (half + 1) + b'"'))
+
+
+def test_white_space_between_the_tokens_of_a_context_does_not_count() -> None:
+    spaced = b"[ 1 ,\n" + b" " * MAX_CONTEXT + b'"a b" ]'
+    event = decode_event("invite", _with_context(spaced))
+    assert isinstance(event, Invite)
+    assert protocol.compact(event.context) == b'[1,"a b"]'
+
+
+def test_a_payload_may_have_64_kib_and_not_a_byte_more() -> None:
+    assert MAX_PAYLOAD == 65_536
+    frame = b'{"userId":"bob","roomId":"r","unknown":""}'
+    largest = frame.replace(b'""', b'"' + b"x" * (MAX_PAYLOAD - len(frame)) + b'"')
+    assert len(largest) == MAX_PAYLOAD
+    decode_event("joined", largest)
+    with pytest.raises(BadEvent, match="field payload has 65537 bytes; at most 65536 are allowed"):
+        decode_event("joined", largest.replace(b"x", b"xx", 1))
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "𝄞"])
+@pytest.mark.parametrize("field", ["to", "inviteId", "room", "requestId"])
+def test_an_id_may_have_255_characters_and_not_one_more(field: str, letter: str) -> None:
+    _decode(("invite", invite()[1] | {field: letter * 255}))
+    assert f"field {field} " in _refused(("invite", invite()[1] | {field: letter * 256}))
+
+
+def test_a_ref_may_have_three_ids_of_255_characters() -> None:
+    _decode(invite(returnOf="|".join(["x" * 255] * 3)))
+    assert _refused(invite(returnOf="|".join(["x" * 255, "x" * 256, "x"]))) == (
+        "field returnOf must be the ref of an invite: from|inviteId|to"
+    )
+
+
+@pytest.mark.parametrize("good", ["a", "peter@acme.com", "+4930", "ü例𝄞", '"\\/%[]()<>;,:?*', "-", "\ufeffa"])
+def test_an_id_may_be_of_any_other_characters(good: str) -> None:
+    event = _decode(joined(good))
+    assert isinstance(event, Joined)
+    assert event.user_id == good
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [" ", "a b", "\t", "a\n", "\r\n", "\x00", "\x1f", "\x7f", "\x80", "\x9f", "\xa0", "\u1680", "\u2000", "\u2028",
+     "\u2029", "\u202f", "\u205f", "\u3000", "{", "}", "|"],
+)  # fmt: skip
+def test_an_id_has_no_white_space_no_control_characters_and_no_signs_of_the_keys(bad: str) -> None:
+    for id_ in (bad, f"a{bad}", f"{bad}a", f"a{bad}a"):
+        assert _refused(joined(id_)) == (
+            "field userId must have no white space, no control characters, and none of { } |"
+        )
+
+
+@pytest.mark.parametrize(("code", "good"), [(399, False), (400, True), (699, True), (700, False)])
+def test_an_error_code_is_400_to_699(code: int, good: bool) -> None:
+    for event in (decline("phone", errorCode=code), stop(errorCode=code)):
+        if good:
+            _decode(event)
+        else:
+            assert "field errorCode " in _refused(event)
+
+
+@pytest.mark.parametrize(
+    ("ms", "good"), [(0, False), (1, True), (2**53 - 1, True), (2**53, False), (-1, False)]
+)
+def test_a_time_is_a_whole_number_of_ms_that_lua_can_hold(ms: int, good: bool) -> None:
+    for event, field in ((invite(expires=ms), "expires"), (registered("p", expires=ms), "registry.expires")):
+        if good:
+            _decode(event)
+        else:
+            assert f"field {field} " in _refused(event)
+
+
+@pytest.mark.parametrize(
+    ("transaction", "good"),
+    [("", True), ("x" * 255, True), ("x" * 256, False), (2**53 - 1, True), (-(2**53) + 1, True), (2**53, False),
+     (1.0, False), (True, False), ([], False)],
+)  # fmt: skip
+def test_a_transaction_is_a_text_or_a_whole_number(transaction: Any, good: bool) -> None:
+    event = "getInvitations", {"peer": ALICE, "transaction": transaction}
+    if good:
+        decoded = _decode(event)
+        assert isinstance(decoded, GetInvitations)
+        assert decoded.transaction == transaction
+    else:
+        assert "field transaction " in _refused(event)
+
+
+@pytest.mark.parametrize("match", ["*", r"\+49\d{3,}", "a|b", "(?i)x", r"\p{L}+", "x" * 1_024])
+def test_a_match_is_anything_or_a_regular_expression(match: str) -> None:
+    _decode(trunk("t", match))
+
+
+@pytest.mark.parametrize("match", ["(", "[a-", "**", "a{2,1}", r"(a)\1", "(?<!a)b", "(?=a)", "a" * 1_025])
+def test_a_broken_match_is_refused(match: str) -> None:
+    assert "field registry.match " in _refused(trunk("t", match))
+
+
+def test_the_sentence_on_a_broken_match_says_what_is_wrong() -> None:
+    assert _refused(trunk("t", "(")) == (
+        "field registry.match is no regular expression (RE2 syntax): missing ): ("
+    )
+
+
+def test_a_missing_field_is_named_by_its_path() -> None:
+    assert _refused(("registered", {"registry": {"id": "p"}})) == "field registry.user is missing"
+    assert _refused(("accept", {"peer": ALICE, "inviteId": "1"})) == "field from is missing"
+    assert _refused(("roomClosed", {})) == "field roomId is missing"
+
+
+def test_an_unknown_type_is_answered_with_the_known_ones() -> None:
+    sentence = _refused(("zzz", {}))
+    assert sentence.startswith("field type is 'zzz', which is no event; known are invite, ")
+    assert all(kind in sentence for kind in EVENT_TYPES)
+
+
+def test_of_two_fields_of_one_name_the_last_one_counts() -> None:
+    event = decode_event("joined", b'{"userId":"first","roomId":"r","userId":"last"}')
+    assert isinstance(event, Joined)
+    assert event.user_id == "last"
+
+
+@pytest.mark.parametrize(
+    ("raw", "compact"),
+    [
+        (b"null", b""), (b" 1 ", b"1"), (b"-0", b"-0"), (b"1e999", b"1e999"), (b"[ ]", b"[]"), (b"{ }", b"{}"),
+        (b'{"b":1, "a":[ ],"b":2}', b'{"b":1,"a":[],"b":2}'), (b'" \\u00e9\\/ "', b'" \\u00e9\\/ "'),
+        (b"123456789012345678901234567890", b"123456789012345678901234567890"),
+    ],
+)  # fmt: skip
+def test_opaque_values_are_not_touched_but_for_white_space(raw: bytes, compact: bytes) -> None:
+    event = decode_event("invite", _with_context(raw))
+    assert isinstance(event, Invite)
+    assert protocol.compact(event.context) == compact

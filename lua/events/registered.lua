@@ -81,6 +81,9 @@ local function take_over(invite, candidate, new)
       unschedule('grace|' .. new.user .. '|' .. other.id)
     end
   end
+  if candidate.state == 'AWAY' then
+    unschedule('grace|' .. new.user .. '|' .. candidate.id)
+  end
   rename_candidate(invite, candidate, new.peer)
   candidate.device = new.device or candidate.device
   candidate.session = new.session

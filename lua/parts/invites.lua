@@ -151,11 +151,11 @@ function internal.call_started(from, ref, peer, asks_until)
     remember(key('request', ref), peer, asks_until)
   end
   local ended = gone(from, peer)
-  if ended and order.later(ended.lost, work.entry) then
+  if ended then
     local back, since = back_as(from, peer)
     if order.later(since, work.entry) then
       move_call(from, ref, back)
-    else
+    elseif order.later(ended.lost, work.entry) then
       later('zset', 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer)
     end
   end

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from invites.commit import Status
+from invites.commit import Settings, Status
 from invites.keys import WORKERS_GROUP
 from invites.operations import Operation
 from tests.calling import (
@@ -16,9 +16,11 @@ from tests.calling import (
     bob_rings,
     disconnected,
     in_order,
+    invitations,
     invite,
     joined,
     later,
+    left,
     one,
     outcome,
     recipients,
@@ -29,6 +31,7 @@ from tests.calling import (
     trunk,
     types,
 )
+from tests.conftest import MakeShard
 from tests.driving import Shard, of_type
 
 STREAMS = ("events", "notifications", "push", "relay", "dead")
@@ -337,3 +340,25 @@ async def test_a_race_of_stop_and_accept_has_one_outcome(shard: Shard) -> None:
     told = await arriving(shard, [accept("phone"), stop()], [1, 0])
     assert len(of_type(told, "INVITE_COMPLETED")) == 1
     assert [each.payload["code"] for each in of_type(told, "answer")] == [200, 410]
+
+
+async def test_an_index_that_names_an_invite_that_is_gone_stops_nothing(make_shard: MakeShard) -> None:
+    """An operator deleted its key, or it expired with nobody there to clean up."""
+    shard = await make_shard(Settings(remove_after=5_000, only_one_device_with_invitations=True))
+    await bob_rings(shard, "phone", "tablet")
+    for index in ("pending:bob", "parallel:bob"):
+        await shard.client.sadd(shard.keys.base + index, "alice|gone|bob")
+    for index in ("room-invites:r", "ended:bob"):
+        await shard.client.zadd(shard.keys.base + index, {"alice|gone|bob": shard.now})
+    await shard.client.hset(shard.keys.base + "calls:alice", "alice|gone|bob", "a")
+    for event in (
+        stop(None, invite_id="gone"), registered("phone", session="s"), registered("desk"), disconnected("phone"),
+        invitations("phone"), accept("tablet"), disconnected("a", "alice"), left("alice"), room_closed(),
+    ):  # fmt: skip
+        await shard.event(*event)
+        assert [each.status for each in shard.outcomes] == [Status.DONE], event
+    await later(shard, RING)
+    assert await shard.dead() == []
+    await shard.client.delete(
+        *(shard.keys.base + index for index in ("pending:bob", "parallel:bob", "ended:bob"))
+    )

@@ -222,3 +222,8 @@ async def test_in_a_call_to_oneself_the_other_devices_decline_for_the_callee(sha
     await shard.event(*invite(by=peer("b1", "bob")))
     told = await shard.event(*decline("b2", from_="bob"))
     assert outcome(told, "inviteRejected") == (603, "declined")
+
+
+async def test_by_a_device_that_was_never_rung_it_is_answered_410_after_the_end(shard: Shard) -> None:
+    await in_order(shard, registered("phone"), invite(), decline("phone"))
+    assert outcome(await shard.event(*decline("woken")), "answer") == (410, "declined")

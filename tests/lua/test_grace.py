@@ -99,9 +99,9 @@ async def test_back_in_time_under_a_new_peer_id_nothing_is_lost(patient: Shard) 
     told = await patient.event(*registered("p2", device="phone"))
     assert recipients(told, "invitation") == {"p2"}
     assert one(told, "invitation").payload["resumed"] is True
+    assert not await patient.client.exists(patient.keys.grace("p1"))
     assert await later(patient, 5_000) == []
     assert await states(patient) == {"p2": "CALLED"}
-    assert not await patient.client.exists(patient.keys.grace("p1"))
 
 
 async def test_back_after_its_grace_it_is_rung_again_while_others_ring(patient: Shard) -> None:

@@ -145,3 +145,8 @@ async def test_calls_over_a_trunk_of_the_user_are_calls_of_others(make_shard: Ma
     told = await shard.event(*accept("operator", "sip", from_="carol"))
     assert outcome(told, "answer") == (200, "accepted")
     assert await states(shard, "alice|1|110") == {"t": "CALLED"}
+
+
+async def test_what_a_device_said_before_is_not_taken_back(one_device: Shard) -> None:
+    await in_order(one_device, decline("tablet", from_="carol", errorCode=480), accept("phone"))
+    assert await states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "DECLINED"}

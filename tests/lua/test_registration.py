@@ -246,6 +246,7 @@ async def test_when_the_only_registration_lapses_the_invite_ends(shard: Shard) -
 
 async def test_a_registration_without_expires_lasts_also_when_the_one_before_had_one(shard: Shard) -> None:
     await in_order(shard, registered("phone", expires=10_000), registered("phone"))
+    assert await shard.client.zcard(shard.keys.timers) == 0
     await later(shard, 100_000_000)
     assert set(await shard.hash(shard.keys.registry("bob"))) == {"phone"}
 

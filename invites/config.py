@@ -34,6 +34,10 @@ ClaimAge = Annotated[int, Meta(ge=100, le=_WEEK, description=f"{_MS} 100 to {_WE
 Members = Annotated[int, Meta(ge=1, le=100_000, description="a whole number from 1 to 100000")]
 Deliveries = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 Shards = Annotated[int, Meta(ge=1, le=1_024, description="a whole number from 1 to 1024")]
+# A caller waits for what is looked up, so more than a minute is a mistake.
+Wait = Annotated[int, Meta(ge=1, le=60_000, description=f"{_MS} 1 to 60000 (a minute)")]
+Requests = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
+Failures = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 Port = Annotated[int, Meta(ge=0, le=65_535, description="a whole number from 0 to 65535")]
 Flag = Annotated[bool, Meta(description="true or false")]
 Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
@@ -47,6 +51,20 @@ Prefix = Annotated[
 ]
 
 
+# Visible ASCII without what would end the path or stand for something else.
+_IN_A_PATH: Final = r"[!\"$-\[\]-z|~]*"
+
+
+def _path(example: str, placeholder: str = "") -> Meta:
+    wanted = f"a path like {example}"
+    if not placeholder:
+        return Meta(pattern=rf"\A/{_IN_A_PATH}\Z", description=wanted)
+    return Meta(
+        pattern=rf"\A/{_IN_A_PATH}\{{{placeholder}\}}{_IN_A_PATH}\Z",
+        description=f"{wanted}, with {{{placeholder}}} once",
+    )
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; the text is one sentence: which field, and what to write there."""
 
@@ -55,12 +73,38 @@ class _Section(Struct, frozen=True, rename="camel"):
     """Part of the file whose keys are all known."""
 
 
+class Paths(_Section, frozen=True):
+    """Where the calls of the sippo-server API are, below `wac.address`; ids are percent-encoded."""
+
+    login: Annotated[str, _path("/sapi/login")] = "/sapi/login"
+    groups: Annotated[str, _path("/sapi/groups/{id}", "id")] = "/sapi/groups/{id}"
+    push_devices: Annotated[str, _path("/sapi/users/{user}/push-devices", "user")] = (
+        "/sapi/users/{user}/push-devices"
+    )
+    reachability: Annotated[str, _path("/sapi/reachability/{resource}", "resource")] = (
+        "/sapi/reachability/{resource}"
+    )
+    push: Annotated[str, _path("/sapi/push")] = "/sapi/push"
+
+
 class Wac(_Section, frozen=True):
-    """The sippo-server API, and who the worker is there."""
+    """The sippo-server API, and who the worker is there; times in ms.
+
+    One request may take `timeout`, one call with all its repetitions `deadline`. `max_concurrent` look-ups run at
+    once, and as many pushes. `group_cache` is how long a group is remembered (0: not at all). After `break_after`
+    failures in a row calls fail at once, for `break_for` before the next is tried.
+    """
 
     address: Text | None = None
     username: Text | None = None
     password: Hidden = None
+    paths: Paths = field(default_factory=Paths)
+    timeout: Wait = 1_000
+    deadline: Wait = 3_000
+    max_concurrent: Requests = 100
+    group_cache: Duration = 0
+    break_after: Failures = 5
+    break_for: Interval = 2_000
 
 
 class Basic(_Section, frozen=True):
@@ -140,6 +184,14 @@ class Config(Struct, frozen=True):
         asked = {"resolveGroups": basic.resolve_groups, "resolvePush": basic.resolve_push}
         return [f"invites.basic.{name}" for name, on in asked.items() if on]
 
+    def missing_for_look_ups(self) -> list[str]:
+        """What the look-ups need and the configuration does not have, by path; empty when nothing is looked up."""
+        wac = self.invites.basic.wac
+        needed = {"address": wac.address, "username": wac.username, "password": wac.password}
+        if not self.look_ups():
+            return []
+        return [f"invites.basic.wac.{name}" for name, value in needed.items() if value is None]
+
 
 def load(
     file: Path | None = None,
@@ -157,6 +209,19 @@ def load(
     except SecretError as error:
         raise ConfigError(str(error)) from None
     return config
+
+
+def check_look_ups(config: Config) -> None:
+    """Refuse look-ups that cannot be made; for a worker, since other commands can do without.
+
+    Raises ConfigError.
+    """
+    missing = config.missing_for_look_ups()
+    if missing:
+        raise ConfigError(
+            f"{' and '.join(config.look_ups())} needs sippo-server, but {', '.join(missing)} is missing: add it, "
+            "a password better as INVITES_WAC_PASSWORD."
+        )
 
 
 def not_served(config: Config) -> list[str]:
@@ -232,6 +297,11 @@ def _check_together(config: Config) -> None:
         raise ConfigError(
             f"invites.ringTimeout ({invites.ring_timeout}) is longer than invites.maxRingTimeout "
             f"({invites.max_ring_timeout}): lower the one or raise the other."
+        )
+    if wac.timeout > wac.deadline:
+        raise ConfigError(
+            f"invites.basic.wac.timeout ({wac.timeout}) is longer than invites.basic.wac.deadline "
+            f"({wac.deadline}): lower the one or raise the other."
         )
     if wac.address is not None:
         _check_wac_address(wac.address)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _NAME: Final = "sippo-server"
 _WITHIN_S: Final = 5.0
-_LOGIN: Final = "/sapi/login"
 _LARGEST_ANSWER: Final = 65_536  # bytes; a token is short
 
 
@@ -25,11 +24,10 @@ async def check_api(config: Config) -> Finding:
     wac = config.invites.basic.wac
     if not asked_by:
         return Finding("-", _NAME, "Not needed: neither resolveGroups nor resolvePush is set.")
-    missing = [name for name in ("address", "username", "password") if getattr(wac, name) is None]
     if wac.address is None or wac.username is None or wac.password is None:
-        names = ", ".join(f"invites.basic.wac.{name}" for name in missing)
+        names = ", ".join(config.missing_for_look_ups())
         return Finding("FAIL", _NAME, f"{' and '.join(asked_by)} needs it, but {names} is missing: add it.")
-    url = wac.address.rstrip("/") + _LOGIN
+    url = wac.address.rstrip("/") + wac.paths.login
     credentials = {"username": wac.username, "password": wac.password.reveal()}
     timeout = aiohttp.ClientTimeout(total=_WITHIN_S)
     try:

@@ -249,6 +249,15 @@ def test_a_login_that_works(api: tuple[str, type[Api]], check_api: Any, flag: di
     assert server.asked == [("/sapi/login", {"username": "admin@quobis", "password": "geheim"})]
 
 
+def test_a_login_elsewhere(api: tuple[str, type[Api]], check_api: Any) -> None:
+    address, server = api
+    wac = {**_wac(address), "paths": {"login": "/auth/login?realm=x"}}
+    status, verdict, text = check_api(resolvePush=True, wac=wac)
+    assert (status, verdict) == (0, "ok")
+    assert text == f"{address}/auth/login?realm=x takes the credentials."
+    assert [path for path, _ in server.asked] == ["/auth/login?realm=x"]
+
+
 def test_a_login_that_nothing_needs_is_not_tried(api: tuple[str, type[Api]], check_api: Any) -> None:
     address, server = api
     assert check_api(wac=_wac(address))[:2] == (0, "-")

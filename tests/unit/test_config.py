@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from invites.commit import Settings
-from invites.config import Config, ConfigError, not_served, parse
+from invites.config import Config, ConfigError, check_look_ups, not_served, parse
 from invites.secret import Secret
 
 _VENDORS: dict[str, Any] = {
@@ -70,7 +70,24 @@ def test_defaults_are_those_of_the_contract() -> None:
                 "resolveGroups": False,
                 "resolvePush": False,
                 "legacyUserGroupResolution": True,
-                "wac": {"address": None, "username": None, "password": None},
+                "wac": {
+                    "address": None,
+                    "username": None,
+                    "password": None,
+                    "paths": {
+                        "login": "/sapi/login",
+                        "groups": "/sapi/groups/{id}",
+                        "pushDevices": "/sapi/users/{user}/push-devices",
+                        "reachability": "/sapi/reachability/{resource}",
+                        "push": "/sapi/push",
+                    },
+                    "timeout": 1000,
+                    "deadline": 3000,
+                    "maxConcurrent": 100,
+                    "groupCache": 0,
+                    "breakAfter": 5,
+                    "breakFor": 2000,
+                },
             },
             "parallelSip": False,
             "onlyOneDeviceWithInvitations": False,
@@ -216,6 +233,115 @@ def test_credentials_in_the_address_of_sippo_server_are_refused_unseen() -> None
     sentence = _refused({"invites": {"basic": {"wac": {"address": "http://admin:hunter2@wac:8000"}}}})
     assert "wac.password" in sentence
     assert "hunter2" not in sentence
+
+
+_CALLS_AND_PLACEHOLDERS = [
+    ("login", ""),
+    ("groups", "{id}"),
+    ("pushDevices", "{user}"),
+    ("reachability", "{resource}"),
+    ("push", ""),
+]
+
+
+def _of_wac(**wac: object) -> dict[str, Any]:
+    return {"invites": {"basic": {"wac": wac}}}
+
+
+def test_how_sippo_server_is_asked_can_be_set() -> None:
+    settings = {
+        "timeout": 500,
+        "deadline": 900,
+        "maxConcurrent": 7,
+        "groupCache": 2000,
+        "breakAfter": 2,
+        "breakFor": 9,
+    }
+    found = parse(_of_wac(**settings)).invites.basic.wac
+    assert (found.timeout, found.deadline, found.max_concurrent) == (500, 900, 7)
+    assert (found.group_cache, found.break_after, found.break_for) == (2000, 2, 9)
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "what"),
+    [
+        ("timeout", [0, -1, 60_001, "1s", None], "milliseconds from 1 to 60000 (a minute)"),
+        ("deadline", [0, 60_001, 1.5], "milliseconds from 1 to 60000 (a minute)"),
+        ("maxConcurrent", [0, 10_001, "x"], "whole number from 1 to 10000"),
+        ("groupCache", [-1, "x"], "milliseconds"),
+        ("breakAfter", [0, 1001, True], "whole number from 1 to 1000"),
+        ("breakFor", [0, "x"], "milliseconds"),
+        ("paths", [[], "x", None], "an object"),
+    ],
+)
+def test_a_wrong_setting_of_sippo_server_is_refused(field: str, values: list[object], what: str) -> None:
+    for value in values:
+        sentence = _refused(_of_wac(**{field: value}))
+        assert sentence.startswith(f"invites.basic.wac.{field} must be "), value
+        assert what in sentence, value
+
+
+def test_one_request_may_not_take_longer_than_all() -> None:
+    sentence = _refused(_of_wac(timeout=3001))
+    assert "invites.basic.wac.timeout (3001)" in sentence
+    assert "invites.basic.wac.deadline (3000)" in sentence
+    assert parse(_of_wac(timeout=3000)).invites.basic.wac.timeout == 3000
+
+
+@pytest.mark.parametrize(("call", "placeholder"), _CALLS_AND_PLACEHOLDERS)
+def test_paths_of_sippo_server(call: str, placeholder: str) -> None:
+    for path in (f"/x/{placeholder}", f"/x?of={placeholder}&all=1", f"/v1.0/~x/{placeholder}/[a]%20b"):
+        paths = parse(_of_wac(paths={call: path})).invites.basic.wac.paths
+        assert msgspec.to_builtins(paths)[call] == path
+    wrong: list[object] = [
+        f"x/{placeholder}",
+        f"http://wac/{placeholder}",
+        f"/a b/{placeholder}",
+        f"/ü/{placeholder}",
+        f"/x#{placeholder}",
+        f"/x\\{placeholder}",
+        f"/x/{placeholder}\n",
+        f"/x/{placeholder}/{{other}}",
+        f"/x/{placeholder or '{id}'}{placeholder or '{id}'}",
+        f"/x/{placeholder}{{",
+        "",
+        5,
+        *(["/x"] if placeholder else []),
+    ]
+    for value in wrong:
+        sentence = _refused(_of_wac(paths={call: value}))
+        assert sentence.startswith(f"invites.basic.wac.paths.{call} must be a path like /sapi/"), value
+        assert placeholder in sentence
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"resolveGroups": True}, "invites.basic.resolveGroups needs"),
+        ({"resolvePush": True}, "invites.basic.resolvePush needs"),
+        (
+            {"resolveGroups": True, "resolvePush": True},
+            "invites.basic.resolveGroups and invites.basic.resolvePush needs",
+        ),
+        ({"legacyUserGroupResolution": False}, "invites.basic.legacyUserGroupResolution needs"),
+    ],
+)
+def test_look_ups_need_an_address_and_credentials(flags: dict[str, bool], named: str) -> None:
+    wac = {"address": "http://wac:8000", "username": "admin@quobis", "password": "wac secret"}
+    check_look_ups(parse({"invites": {"basic": {**flags, "wac": wac}}}))
+    for lacking in wac:
+        rest = {name: value for name, value in wac.items() if name != lacking}
+        with pytest.raises(ConfigError) as caught:
+            check_look_ups(parse({"invites": {"basic": {**flags, "wac": rest}}}))
+        sentence = str(caught.value)
+        assert sentence.startswith(named)
+        assert f"but invites.basic.wac.{lacking} is missing" in sentence
+        assert "wac secret" not in sentence
+
+
+def test_without_look_ups_nothing_is_needed_for_them() -> None:
+    check_look_ups(Config())
+    assert Config().missing_for_look_ups() == []
 
 
 def test_more_shards_than_this_release_serves_are_refused_honestly() -> None:

@@ -1,0 +1,150 @@
+"""One HTTP request to sippo-server, and what its answer means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from invites import __version__
+from invites.printable import escape
+from invites.secret import Secret
+from invites.sippo.calls import Call, NoAnswer, Outcome, Watch
+from invites.sippo.timing import Timing
+
+LARGEST: Final = 1024 * 1024
+"""The most that an answer may have, in bytes."""
+
+_Answer = TypeVar("_Answer")
+
+_OK: Final = 200
+_UNAUTHORIZED: Final = 401
+_TOO_MANY: Final = 429
+_SERVERS_FAULT: Final = 500
+_CREDENTIALS: Final = frozenset({400, 401, 403})  # how logins are refused
+_IDLE_S: Final = 30.0
+
+
+@dataclass(frozen=True, repr=False)  # a login's body is nothing to be shown
+class Request(Generic[_Answer]):
+    """What is sent, and how the answer is read: `decode` the body of a 200, `says` what other statuses mean."""
+
+    call: Call
+    path: str
+    decode: Callable[[bytes], _Answer] | None = None
+    says: Mapping[int, _Answer] = field(default_factory=dict)
+    body: bytes | Secret | None = None
+
+
+class Wire:
+    """The connections to one sippo-server, used again as long as they last. Whoever makes one must `close` it."""
+
+    def __init__(self, address: str, timing: Timing, watch: Watch) -> None:
+        self._address = address.rstrip("/")
+        self._timing = timing
+        self._watch = watch
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            # A small answer could unpack to a large one.
+            auto_decompress=False,
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": f"invites/{__version__}",
+            },
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def send(self, request: Request[_Answer], token: Secret | None, within: float) -> _Answer:
+        """Send a request and read its answer, both within `within` s. Raises NoAnswer."""
+        began = self._timing.clock()
+        outcome = None
+        try:
+            status, body, headers = await self._exchange(request, token, within)
+            answer = self._read(request, status, body, headers)
+            outcome = Outcome.FOUND if status < 300 else Outcome.UNKNOWN  # noqa: PLR2004 - HTTP's own
+        except NoAnswer as error:
+            outcome = error.reason
+            raise
+        else:
+            return answer
+        finally:
+            if outcome is not None:  # None: whoever asked has been cancelled
+                self._watch.requested(request.call, outcome, self._timing.clock() - began)
+
+    async def _exchange(
+        self, request: Request[_Answer], token: Secret | None, within: float
+    ) -> tuple[int, bytes | None, Mapping[str, str]]:
+        """Status, body (None: too large) and headers of the answer."""
+        body = request.body.reveal().encode() if isinstance(request.body, Secret) else request.body
+        try:
+            async with (
+                asyncio.timeout(within),
+                self._session.request(
+                    "GET" if body is None else "POST",
+                    URL(self._address + request.path, encoded=True),
+                    data=body,
+                    headers=_headers(token, body),
+                    allow_redirects=False,  # credentials and tokens follow nobody to somewhere else
+                ) as response,
+            ):
+                return response.status, await _body_of(response), response.headers
+        except TimeoutError:
+            reason, detail = Outcome.TIMEOUT, f"nothing came within {within * 1000:.0f} ms"
+        except (aiohttp.ClientResponseError, HttpProcessingError):
+            reason, detail = Outcome.NONSENSE, "what came is no HTTP"
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: no name of a host
+            said = escape(str(error)) or type(error).__name__
+            reason, detail = Outcome.LOST, f"the connection is lost ({said})"
+        # Raised out here: an error of aiohttp carries the request with its token, and would be the context of ours.
+        raise NoAnswer(reason, request.call, detail)
+
+    def _read(
+        self, request: Request[_Answer], status: int, body: bytes | None, headers: Mapping[str, str]
+    ) -> _Answer:
+        call = request.call
+        if status == _OK and request.decode is not None:
+            if body is None:
+                raise NoAnswer(Outcome.NONSENSE, call, f"what came has more than {LARGEST} bytes")
+            return request.decode(body)
+        if status in request.says:
+            return request.says[status]
+        if status == _UNAUTHORIZED or (call is Call.LOGIN and status in _CREDENTIALS):
+            what = "credentials are" if call is Call.LOGIN else "token is"
+            raise NoAnswer(Outcome.UNAUTHORIZED, call, f"the {what} refused (status {status})")
+        retry_after = self._timing.retry_after(headers.get("Retry-After"), headers.get("Date"))
+        if status == _TOO_MANY:
+            raise NoAnswer(Outcome.LIMITED, call, "there were too many requests (status 429)", retry_after)
+        reason = Outcome.ERROR if status >= _SERVERS_FAULT else Outcome.REFUSED
+        raise NoAnswer(reason, call, f"the status is {status}", retry_after)
+
+
+def _headers(token: Secret | None, body: bytes | None) -> dict[str, str]:
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token.reveal()}"
+    return headers
+
+
+async def _body_of(response: aiohttp.ClientResponse) -> bytes | None:
+    """The whole body, so that the connection can be used again; None, and no more connection, if it is too large."""
+    if (response.content_length or 0) <= LARGEST:
+        body = bytearray()
+        async for part in response.content.iter_any():
+            body += part
+            if len(body) > LARGEST:
+                break
+        else:
+            return bytes(body)
+    response.close()
+    return None

@@ -1,0 +1,134 @@
+"""A client of sippo-server and the stand-in that it asks, with what a test looks at afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from invites.config import Wac, parse
+from invites.sippo import Call, NoAnswer, Outcome, PushJob, SippoServer, Timing
+from invites.sippo.answers import PushDevice
+from tests.waiting import wait_until
+from workers.standin import Directory, GroupEntry, StandIn
+
+PASSWORD: Final = "geheim-und-lang"
+
+LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
+
+
+def directory() -> Directory:
+    """Alice with a phone and a browser, Bob with nothing, a group of both, and a number."""
+    return Directory(
+        users={"alice": [PushDevice("alice-phone", "ios"), PushDevice("alice-web", "web")], "bob": []},
+        groups={
+            "sales": GroupEntry(["alice", "bob"], "Sales"),
+            "night": GroupEntry(["bob", "alice", "bob"], ringing_strategy="sequential"),
+        },
+        numbers={"+34600000000"},
+    )
+
+
+def job(device: str = "alice-phone", *, ttl: int = 30, user: str = "alice") -> PushJob:
+    """A push of an invitation."""
+    payload = msgspec.Raw(b'{"inviteId":"1","context":{"a":[]}}')
+    return PushJob(user, device, "invitation", ttl, "bob|1|alice", payload)
+
+
+@dataclass
+class Watched:
+    """A Watch that remembers."""
+
+    requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    changes: list[tuple[str, bool]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def requested(self, call: str, outcome: str, seconds: float) -> None:
+        self.requests[call, outcome] += 1
+        self.seconds.append(seconds)
+
+    def called(self, call: str, outcome: str, seconds: float) -> None:
+        self.calls[call, outcome] += 1
+        self.seconds.append(seconds)
+
+    def broken(self, call: str, broken: bool) -> None:
+        self.changes.append((call, broken))
+
+
+class Time:
+    """A clock that only a pause, or the test, moves on (s)."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+    def timing(self, jitter: Callable[[], float] = lambda: 1.0) -> Timing:
+        """Both clocks are this one; without jitter each pause is as long as it can be."""
+        return Timing(clock=lambda: self.now, wall=lambda: self.now, sleep=self.sleep, random=jitter)
+
+
+@dataclass
+class Asking:
+    """Who asks and who is asked."""
+
+    standin: StandIn
+    client: SippoServer
+    watch: Watched
+
+    def look_up(self, call: Call, name: str = "alice") -> Awaitable[Any]:
+        """Start a look-up of one kind."""
+        look_ups = {
+            Call.GROUPS: self.client.group,
+            Call.PUSH_DEVICES: self.client.push_devices,
+            Call.REACHABILITY: self.client.reachability,
+        }
+        return look_ups[call](name)
+
+
+def wac_of(address: str, **settings: Any) -> Wac:
+    """A configuration for this address; settings by their names in the file."""
+    wac = {"address": address, "username": "admin@quobis", "password": PASSWORD, **settings}
+    return parse({"invites": {"basic": {"wac": wac}}}).invites.basic.wac
+
+
+@contextlib.asynccontextmanager
+async def asking(
+    *, timing: Timing | None = None, token_lifetime: float = 3600.0, password: str = PASSWORD, **settings: Any
+) -> AsyncIterator[Asking]:
+    """A client and its stand-in; in the end neither has left a task or a connection."""
+    before = asyncio.all_tasks()
+    async with StandIn(directory(), password=password, token_lifetime=token_lifetime) as standin:
+        watch = Watched()
+        async with SippoServer(wac_of(standin.address, **settings), watch=watch, timing=timing) as client:
+            yield Asking(standin, client, watch)
+        assert {task for task in asyncio.all_tasks() - before if "sippo" in task.get_name()} == set()
+        await wait_until(lambda: standin.open_connections == 0, "the stand-in has no connection left")
+    assert asyncio.all_tasks() - before == set()
+
+
+async def fails(call: Awaitable[object], *reasons: Outcome) -> NoAnswer:
+    """Wait for a call that must end without an answer, for one of these reasons."""
+    with pytest.raises(NoAnswer) as caught:
+        await call
+    assert caught.value.reason in reasons, caught.value
+    return caught.value
+
+
+async def outcomes(calls: list[Awaitable[object]]) -> Counter[str]:
+    """How often each thing came of calls that are made at once."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    return Counter(
+        result.reason if isinstance(result, NoAnswer) else type(result).__name__ for result in results
+    )

@@ -1,0 +1,195 @@
+"""A sippo-server that is dead costs no waiting; one that is back is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time as real
+from collections.abc import Awaitable
+from typing import Any, Final
+
+import pytest
+
+from invites.sippo import Call, Outcome, PushResult
+from tests.asking import LOOK_UPS, Asking, Time, asking, fails, job, outcomes
+from tests.waiting import wait_until
+from workers.standin import GARBAGE, HANG, RESET, Fault, limited, slow, status
+
+_FAILED: Final = (Outcome.ERROR, Outcome.LOST, Outcome.TIMEOUT)
+# Less than the first pause, so each call is one request.
+_ONCE: Final[dict[str, Any]] = {"timeout": 80, "deadline": 80, "breakAfter": 3, "breakFor": 5000}
+# As above in the time of a test; what hangs, hangs for longer than any test waits.
+_PATIENT: Final = _ONCE | {"timeout": 20_000, "deadline": 20_000}
+
+
+async def _break(at: Asking, fault: Fault, call: Call = Call.GROUPS) -> None:
+    """Log in, and let calls fail until they are not made any more."""
+    await at.client.push_devices("nobody")
+    at.standin.fault(fault, call)
+    while (call, True) not in at.watch.changes:
+        await fails(_asked(at, call), *_FAILED)
+
+
+def _asked(at: Asking, call: Call) -> Awaitable[object]:
+    return at.client.push(job()) if call is Call.PUSH else at.look_up(call)
+
+
+@pytest.mark.parametrize(
+    "fault", [HANG, RESET, status(500), status(503)], ids=["hang", "reset", "500", "503"]
+)
+@pytest.mark.parametrize("call", [Call.GROUPS, Call.PUSH])
+async def test_a_dead_server_costs_no_waiting(call: Call, fault: Fault) -> None:
+    async with asking(timing=Time().timing(), **_ONCE) as at:
+        await _break(at, fault, call)
+        requests = at.standin.requests.copy()
+        began = real.monotonic()
+        for _ in range(500):
+            await fails(_asked(at, call), Outcome.OPEN)
+        assert real.monotonic() - began < 0.5, "a call that is not made takes some 30 µs"
+        assert at.standin.requests == requests
+        assert at.watch.calls[call, "open"] == 500
+
+
+async def test_it_opens_after_so_many_failures_in_a_row() -> None:
+    async with asking(timing=Time().timing(), **_ONCE) as at:
+        for _ in range(4):
+            assert await at.client.group("sales") is not None
+            at.standin.fault(status(500), times=2)
+            await fails(at.client.group("sales"), Outcome.ERROR)
+            await fails(at.client.group("sales"), Outcome.ERROR)
+        assert at.watch.changes == []
+        assert await at.client.group("sales") is not None
+        at.standin.fault(status(500), times=3)
+        for _ in range(3):
+            await fails(at.client.group("sales"), Outcome.ERROR)
+        assert at.watch.changes == [("groups", True)]
+        await fails(at.client.group("sales"), Outcome.OPEN)
+
+
+@pytest.mark.parametrize(
+    "fault", [GARBAGE, limited(), status(400), status(404)], ids=["200", "429", "400", "404"]
+)
+async def test_whoever_answers_is_not_dead(fault: Fault) -> None:
+    async with asking(timing=Time().timing(), **_ONCE) as at:
+        at.standin.fault(fault, Call.GROUPS)
+        for _ in range(10):
+            await asyncio.gather(at.client.group("sales"), return_exceptions=True)
+        at.standin.heal()
+        assert await at.client.group("sales") is not None
+        assert at.watch.changes == []
+
+
+async def test_a_hundred_that_hang_open_it_within_the_limit_of_one_request() -> None:
+    async with asking(timeout=300, deadline=5000, maxConcurrent=10, breakAfter=5, breakFor=60_000) as at:
+        await at.client.group("sales")
+        at.standin.fault(HANG)
+        began = real.monotonic()
+        found = await outcomes([at.client.group("sales") for _ in range(100)])
+        # Ten are sent. The others, who wait for their turn, and those who would try again, are not any more.
+        assert found["timeout"] + found["open"] == 100
+        assert found["open"] >= 90
+        assert real.monotonic() - began < 1.5
+        assert at.standin.requests["groups"] == 11
+
+
+async def test_repetitions_end_when_it_opens() -> None:
+    time = Time()
+    async with asking(timing=time.timing(), deadline=60_000, breakAfter=3) as at:
+        at.standin.fault(status(500), Call.GROUPS)
+        await fails(at.client.group("sales"), Outcome.ERROR)
+        assert at.standin.requests["groups"] == 3
+        assert time.pauses == pytest.approx([0.1, 0.2])
+
+
+@pytest.mark.parametrize("call", [*LOOK_UPS, Call.PUSH])
+async def test_after_the_pause_one_call_finds_out_and_the_others_do_not_wait(call: Call) -> None:
+    time = Time()
+    async with asking(timing=time.timing(), **_ONCE) as at:
+        await _break(at, status(500), call)
+        at.standin.heal()
+        time.now += 4.999
+        await fails(_asked(at, call), Outcome.OPEN)
+        time.now += 0.001
+        sent = at.standin.requests[call]
+        found = await outcomes([_asked(at, call) for _ in range(20)])
+        assert found["open"] == 19
+        assert at.standin.requests[call] == sent + 1
+        await asyncio.gather(*[_asked(at, call) for _ in range(20)])
+        assert at.watch.changes == [(call, True), (call, False)]
+
+
+async def test_a_probe_that_fails_begins_the_pause_anew() -> None:
+    time = Time()
+    async with asking(timing=time.timing(), **_ONCE) as at:
+        await _break(at, status(500))
+        for _ in range(3):
+            time.now += 5
+            sent = at.standin.requests["groups"]
+            await fails(at.client.group("sales"), Outcome.ERROR)
+            await fails(at.client.group("sales"), Outcome.OPEN)
+            assert at.standin.requests["groups"] == sent + 1
+        assert at.watch.changes == [("groups", True)]
+
+
+async def test_a_look_up_that_is_the_probe_does_not_wait_for_what_hangs() -> None:
+    time = Time()
+    async with asking(timing=time.timing(), **_PATIENT) as at:
+        await _break(at, RESET)
+        at.standin.fault(HANG, Call.GROUPS)
+        time.now += 5
+        began = real.monotonic()
+        await fails(at.client.group("sales"), Outcome.OPEN)
+        assert real.monotonic() - began < 0.5
+        await wait_until(lambda: at.standin.under_way == 1, "the probe still hangs")
+        await fails(at.client.group("sales"), Outcome.OPEN)
+        assert at.standin.under_way == 1
+
+
+async def test_a_server_that_is_back_but_slow_is_noticed() -> None:
+    time = Time()
+    async with asking(timing=time.timing(), **_PATIENT) as at:
+        await _break(at, RESET)
+        at.standin.fault(slow(120), Call.GROUPS)
+        time.now += 5
+        await fails(at.client.group("sales"), Outcome.OPEN)
+        await wait_until(lambda: ("groups", False) in at.watch.changes, "the probe has been answered")
+        assert await at.client.group("sales") is not None
+
+
+async def test_a_probe_whose_caller_is_cancelled_goes_on() -> None:
+    time = Time()
+    async with asking(timing=time.timing(), **_ONCE) as at:
+        await _break(at, status(500), Call.PUSH)
+        at.standin.fault(slow(30), Call.PUSH)
+        time.now += 5
+        probing = asyncio.ensure_future(at.client.push(job()))
+        await wait_until(lambda: at.standin.under_way == 1, "the probe is under way")
+        probing.cancel()
+        await wait_until(lambda: ("push", False) in at.watch.changes, "the probe has been answered")
+        assert await at.client.push(job()) is PushResult.TAKEN
+
+
+async def test_a_push_service_that_is_down_stops_no_look_up() -> None:
+    async with asking(timing=Time().timing(), **_ONCE) as at:
+        await _break(at, status(503), Call.PUSH)
+        for call in LOOK_UPS:
+            assert await at.look_up(call, "nobody") is None
+        await fails(at.client.push(job()), Outcome.OPEN)
+
+
+async def test_one_line_says_that_it_opens_and_one_that_it_closes(caplog: pytest.LogCaptureFixture) -> None:
+    time = Time()
+    with caplog.at_level(logging.INFO, "invites.sippo"):
+        async with asking(timing=time.timing(), **_ONCE) as at:
+            await _break(at, status(500))
+            for _ in range(20):
+                await fails(at.client.group("sales"), Outcome.OPEN)
+            time.now += 5
+            await fails(at.client.group("sales"), Outcome.ERROR)
+            at.standin.heal()
+            time.now += 5
+            assert await at.client.group("sales") is not None
+    assert [record.getMessage() for record in caplog.records] == [
+        "sippo-server does not answer to groups: it is not asked but for one request every 5000 ms.",
+        "sippo-server answers to groups again.",
+    ]

@@ -1,0 +1,101 @@
+"""Password and tokens reach sippo-server and nobody else: no log, error, metric or representation."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Iterator
+
+import pytest
+
+from invites.sippo import NoAnswer, Outcome, SippoServer
+from invites.sippo.calls import Call
+from invites.sippo.wire import Request
+from tests.asking import LOOK_UPS, PASSWORD, Asking, asking, job, wac_of
+from workers.standin import GARBAGE, HANG, OVERSIZE, RESET, WRONG_TYPES, Fault, status
+
+_FAULTS = (GARBAGE, WRONG_TYPES, OVERSIZE, RESET, HANG, *map(status, (302, 400, 401, 403, 429, 500)))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _texts(error: BaseException) -> Iterator[str]:
+    """All that a log or an error tracker could show of it, what was suppressed included."""
+    yield "".join(traceback.format_exception(error))
+    for one in _chain(error):
+        yield f"{one!s} {one!r} {one.args!r} {vars(one)!r} {getattr(one, 'request_info', '')!r}"
+
+
+async def _errors(at: Asking) -> list[BaseException]:
+    calls = [*(at.look_up(call) for call in LOOK_UPS), at.client.push(job())]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    return [result for result in results if isinstance(result, BaseException)]
+
+
+@pytest.mark.parametrize("fault", _FAULTS, ids=lambda fault: f"{fault.kind}-{fault.status}")
+async def test_secrets_are_in_nothing_that_could_be_shown(
+    caplog: pytest.LogCaptureFixture, fault: Fault
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    shown = []
+    loop.set_exception_handler(lambda _, context: shown.append(repr(context)))
+    async with asking(timeout=40, deadline=40, breakAfter=2) as at:
+        await at.client.group("sales")
+        secrets = [PASSWORD, *at.standin._tokens]
+        errors = []
+        for call in (*LOOK_UPS, Call.PUSH):
+            at.standin.fault(fault, call)
+        errors += await _errors(at)
+        at.standin.revoke_tokens()
+        at.standin.fault(fault, Call.LOGIN)
+        errors += await _errors(at)
+        at.standin.heal()
+        errors += await _errors(at)
+        secrets += at.standin._tokens
+        assert len(errors) >= 4
+        assert {type(error) for error in errors} == {NoAnswer}
+        shown += [text for error in errors for text in _texts(error)]
+        shown += [repr(at.client), str(vars(at.client)), repr(at.watch)]
+        shown += [f"{task!r}" for task in asyncio.all_tasks()]
+    shown += [f"{record.getMessage()} {record.exc_text} {record.args!r}" for record in caplog.records]
+    for text in shown:
+        for secret in [*secrets, "Bearer"]:
+            assert secret not in text
+
+
+async def test_what_a_login_answers_is_not_repeated() -> None:
+    async with asking() as at:
+        at.standin.fault(WRONG_TYPES, Call.LOGIN)
+        with pytest.raises(NoAnswer) as caught:
+            await at.client.group("sales")
+        assert str(caught.value) == "sippo-server gives no answer to login: what came is none."
+
+
+def test_a_request_does_not_show_its_body() -> None:
+    assert PASSWORD not in repr(Request(Call.LOGIN, "/", body=PASSWORD.encode()))
+
+
+@pytest.mark.parametrize("token", ["line\r\nX-Evil: 1", "two words", "ünï", "", "x" * 8193])
+async def test_a_token_that_no_header_can_carry_is_none(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asking() as at:
+        monkeypatch.setattr("workers.standin.server.secrets.token_urlsafe", lambda: token)
+        with pytest.raises(NoAnswer) as caught:
+            await at.client.group("sales")
+        assert caught.value.reason is Outcome.NONSENSE
+        assert at.standin.requests == {"login": 1}
+
+
+async def test_credentials_follow_no_redirect() -> None:
+    async with asking() as at:
+        elsewhere = wac_of(at.standin.address, paths={"login": "/moved", "groups": "/moved/{id}"})
+        async with SippoServer(elsewhere) as client:
+            with pytest.raises(NoAnswer, match="the status is 404"):
+                await client.group("sales")
+        assert at.standin.requests == {}

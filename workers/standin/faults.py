@@ -1,0 +1,93 @@
+"""What can go wrong with the stand-in when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Annotated, Final, Literal
+
+import msgspec
+from aiohttp import web
+
+_OVERSIZE: Final = 1024 * 1024 + 1  # bytes; one more than a client has to take
+_WRONG_TYPES: Final = msgspec.json.encode(
+    {
+        "token": 7,
+        "expiresIn": "soon",
+        "id": 7,
+        "name": [],
+        "participants": "everybody",
+        "devices": {"id": None},
+        "candidatesType": 7,
+        "candidates": "everybody",
+    }
+)
+
+
+class Fault(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """One kind of trouble: `ms` belongs to slow, `status` and `retry_after` (s, or an HTTP date) to status."""
+
+    kind: Literal["slow", "status", "garbage", "wrongTypes", "oversize", "reset", "hang"]
+    ms: Annotated[int, msgspec.Meta(ge=0)] = 0
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)] = 500
+    retry_after: int | str | None = None
+
+
+GARBAGE: Final = Fault("garbage")
+"""A 200 with something that is not JSON."""
+WRONG_TYPES: Final = Fault("wrongTypes")
+"""A 200 with JSON in which no field is what it should be."""
+OVERSIZE: Final = Fault("oversize")
+"""A 200 with more than 1 MiB."""
+RESET: Final = Fault("reset")
+"""The connection is reset in place of an answer."""
+HANG: Final = Fault("hang")
+"""No answer, ever."""
+
+
+def slow(ms: int) -> Fault:
+    """The right answer, `ms` later."""
+    return Fault("slow", ms=ms)
+
+
+def status(code: int) -> Fault:
+    """An empty body with a status."""
+    return Fault("status", status=code)
+
+
+def limited(retry_after: int | str | None = None) -> Fault:
+    """429, with a Retry-After in s or as an HTTP date."""
+    return Fault("status", status=429, retry_after=retry_after)
+
+
+async def inflict(fault: Fault, request: web.Request, ending: asyncio.Event) -> web.Response | None:
+    """The answer of a request that meets this fault; None: it goes on as usual. `ending` releases what hangs."""
+    match fault.kind:
+        case "slow":
+            await asyncio.sleep(fault.ms / 1000)
+            return None
+        case "status":
+            headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+            return web.Response(status=fault.status, headers=headers)
+        case "garbage":
+            return web.Response(body=b"<html>Bad \xff gateway</html>", content_type="text/html")
+        case "wrongTypes":
+            return web.Response(body=_WRONG_TYPES, content_type="application/json")
+        case "oversize":
+            return web.Response(body=b" " * _OVERSIZE, content_type="application/json")
+        case "reset":
+            _reset(request)
+    # The connection is gone, or its end is awaited: this handler is cancelled with it.
+    await ending.wait()
+    return web.Response(status=503)
+
+
+def _reset(request: web.Request) -> None:
+    transport = request.transport
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    # Closing with nothing to linger for sends a reset, not an end.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -138,7 +138,9 @@ local function resolve(asked)
     local peer = redis.call('GET', key('request', request))
     if peer then
       peer = back_as(asked.to, peer) or peer
-      return { candidates = { peer_candidate(peer, asked.to, { device = device_of(asked.to, peer) }) }, how = 'alone' }
+      -- A guest, or a caller from the phone network, is not registered.
+      local found = registration(asked.to, peer) or {}
+      return { candidates = { peer_candidate(peer, asked.to, found) }, how = 'alone' }
     end
   end
   if settings.parallel_sip and asked.asks == '0' then

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import TypeVar
 
 from hypothesis import strategies as st
@@ -127,19 +128,17 @@ def peer(name: str) -> Payload:
 
 
 class Author:
-    """Draws one step after the other. Of choices the first is the plainest, and what shrinking ends at."""
+    """Writes one step after the other, all of it decided by `random`."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
-        self.draw = draw
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.one = random.choice
         self.calls: list[Call] = []
         self.devices: list[str] = []
 
-    def one(self, choices: Sequence[T]) -> T:
-        return self.draw(st.sampled_from(choices))
-
     def often(self, percent: int) -> bool:
-        """True that often; shrinks to True."""
-        return self.draw(st.integers(0, 99)) < percent
+        """True that often."""
+        return self.random.randrange(100) < percent
 
     def fields(self, percent: int, **optional: Sequence[object]) -> Payload:
         """Each of these fields that often."""
@@ -148,7 +147,7 @@ class Author:
     def call(self) -> Call:
         """Mostly one of the latest calls."""
         if self.calls and self.often(90):
-            return self.calls[-1 - self.draw(st.integers(0, min(3, len(self.calls) - 1)))]
+            return self.one(self.calls[-4:])
         return Call(
             self.one(tuple(DEVICES)), self.one(CALL_IDS), self.one(("bob", "alice", "007")), self.one(ROOMS)
         )
@@ -295,11 +294,11 @@ class Author:
     # -- workers and time
 
     def settle(self) -> Settle:
-        picks = self.draw(st.lists(st.integers(0, 7), min_size=1, max_size=4))
-        return Settle(tuple(picks), look_up_only=not self.often(70), doubled=not self.often(80))
+        picks = tuple(self.random.randrange(8) for _ in range(1 + self.random.randrange(4)))
+        return Settle(picks, look_up_only=not self.often(70), doubled=not self.often(80))
 
     def again(self) -> Repeat:
-        return Repeat(self.draw(st.integers(0, 7)))
+        return Repeat(self.random.randrange(8))
 
     def pause(self) -> Step:
         if self.often(50):
@@ -309,10 +308,8 @@ class Author:
     def fire(self) -> Fire:
         return Fire()
 
-    def step(self) -> Step | None:
-        """The next one; None now and then, for the sake of shrinking."""
-        choices: dict[Callable[[], Step | None], int] = {
-            lambda: None: 1,
+    def step(self) -> Step:
+        choices: dict[Callable[[], Step], int] = {
             self.invite: 14,
             self.repeat: 5,
             self.ringing: 8,
@@ -334,16 +331,20 @@ class Author:
         return self.one([choice for choice, weight in choices.items() for _ in range(weight)])()
 
 
-@st.composite
-def histories(draw: st.DrawFn) -> History:
-    """A history: who is there at first, then anything. Its length is fixed: what shrinking drops becomes None."""
+def history(random: Random) -> History:
+    """Who is there at first, then anything."""
     settings = Settings(
-        remove_after=draw(st.sampled_from((10_000, 0))),
+        remove_after=random.choice((10_000, 0)),
         caller_grace=10_000,
-        parallel_sip=draw(st.sampled_from((False, False, True))),
-        only_one_device_with_invitations=draw(st.booleans()),
+        parallel_sip=random.choice((False, False, True)),
+        only_one_device_with_invitations=random.choice((True, False)),
     )
-    author = Author(draw)
-    steps: list[Step | None] = [author.registration(name) for name in draw(st.sampled_from(BEGINNINGS))]
+    author = Author(random)
+    steps: list[Step] = [author.registration(name) for name in random.choice(BEGINNINGS)]
     steps += [author.step() for _ in range(LENGTH)]
-    return History(settings, tuple(step for step in steps if step is not None))
+    return History(settings, tuple(steps))
+
+
+def histories() -> st.SearchStrategy[History]:
+    """New ones, of which hypothesis makes every choice."""
+    return st.randoms(use_true_random=False).map(history)

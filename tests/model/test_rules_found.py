@@ -130,6 +130,16 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             calls("b1", "alice", "i2", requestId="i1"),
         ),
     ),
+    "the peer that asked has a new session": (
+        PLAIN,
+        (
+            here("b1"),
+            here("a1", session="s1"),
+            asks("a1"),
+            calls("b1", "alice", "i2", requestId="i1"),
+            here("a1", session="s2"),
+        ),
+    ),
     "a device under its new peer id alone is a candidate": (
         PLAIN,
         (

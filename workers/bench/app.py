@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -28,11 +30,23 @@ RedisUrl = Annotated[
         help="Measure this server in place of an own one. The keys have a prefix of their own and are deleted.",
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
 
 
-@app.callback()
-def _bench() -> None:
-    """Keep a single command a subcommand."""
+@contextlib.contextmanager
+def _results() -> Iterator[None]:
+    """Make one sentence, with status 1, of whatever leaves a benchmark without a result."""
+    from redis.exceptions import RedisError
+
+    from invites.embedded import EmbeddedError
+    from workers.bench.arena import BenchError
+
+    try:
+        yield
+    except (BenchError, EmbeddedError) as error:
+        raise CommandError(str(error)) from None
+    except (RedisError, OSError) as error:
+        raise CommandError(f"The server has failed: {error}") from None
 
 
 @app.command()
@@ -42,7 +56,7 @@ def throughput(  # noqa: PLR0913 - a command's parameters are its options
     devices: Annotated[int, typer.Option(min=1, help="Registered devices of each callee.")] = 3,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, of which the medians are reported.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     config: ConfigFile = None,
     redis_url: RedisUrl = None,
     log_level: LogLevel = Level.WARN,
@@ -56,8 +70,6 @@ def throughput(  # noqa: PLR0913 - a command's parameters are its options
     """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
 
-    from invites.embedded import EmbeddedError
-    from workers.bench.arena import BenchError
     from workers.bench.load import Load
     from workers.bench.report import show_round, show_throughput
     from workers.bench.throughput import Plan, measure
@@ -65,8 +77,40 @@ def throughput(  # noqa: PLR0913 - a command's parameters are its options
 
     rules = configuration_in(config).get("invites", {})
     plan = Plan(Load(calls, devices, workers), rounds, redis_url, rules, loaded.settings())
-    try:
+    with _results():
         result = measure(plan, show_round)
-    except (BenchError, EmbeddedError) as error:
-        raise CommandError(str(error)) from None
     show_throughput(result, as_json=as_json)
+
+
+@app.command()
+def memory(
+    *,
+    pending: Annotated[int, typer.Option(min=1, help="Pending invites.")] = 20_000,
+    callees: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Users that they ring, and users that call.", show_default="as many as invites"
+        ),
+    ] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Registered devices of each callee.")] = 3,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.WARN,
+    log_format: LogFormat = Format.TEXT,
+) -> None:
+    """Bytes that a pending invite adds: its keys, its places in indexes, its timer; without streams and registrations.
+
+    Each invite has a context of 100 bytes and a room of its own. With fewer callees than invites, invites share the
+    indexes of their callee and their caller, and take less.
+    """
+    loaded = Common(config, redis_url, log_level, log_format).set_up()
+
+    from workers.bench.load import Load
+    from workers.bench.memory import measure
+    from workers.bench.report import show_memory, tell
+
+    load = Load(pending, devices, workers=0, callees=min(callees or pending, pending))
+    with _results():
+        result, parts = measure(load, redis_url, loaded.settings(), tell)
+    show_memory(result, parts, as_json=as_json)

@@ -77,11 +77,20 @@ class Arena:
         if self._owned:
             self.command("FLUSHALL", "SYNC")
             return
+        for page in self._scan():
+            self.command("UNLINK", *page)
+
+    def names(self) -> Iterator[bytes]:
+        """The names of all our keys; one may come twice."""
+        for page in self._scan():
+            yield from page
+
+    def _scan(self) -> Iterator[list[bytes]]:
         cursor: bytes | int = 0
         while True:
             cursor, names = self.command("SCAN", cursor, "MATCH", f"{self.prefix}:*", "COUNT", _PAGE)
             if names:
-                self.command("UNLINK", *names)
+                yield names
             if int(cursor) == 0:
                 return
 
@@ -95,6 +104,12 @@ class Arena:
         key = self.keys.events
         packed = (pack("XADD", key, "*", "type", kind, "payload", payload) for kind, payload in events)
         self.send(packed, in_flight=_PAGE)
+
+    def empty_streams(self) -> None:
+        """Trim everything that is in the streams; their groups stay."""
+        keys = self.keys
+        for stream in (keys.events, keys.notifications, keys.push, keys.relay):
+            self.command("XTRIM", stream, "MAXLEN", 0)
 
     def take(self) -> list[Entry]:
         """Take all new events as a worker would, with a consumer of our own."""
@@ -124,9 +139,13 @@ class Arena:
 
     def scripts_run(self) -> int:
         """How many script calls the server has served so far."""
-        lines = self.command("INFO", "commandstats").decode().splitlines()
-        calls = [line for line in lines if line.startswith("cmdstat_evalsha:")]
-        return int(calls[0].partition("calls=")[2].partition(",")[0]) if calls else 0
+        calls = self.info("commandstats").get("cmdstat_evalsha", "calls=0,")
+        return int(calls.partition("calls=")[2].partition(",")[0])
+
+    def info(self, section: str) -> dict[str, str]:
+        """What the server says of itself."""
+        lines: list[str] = self.command("INFO", section).decode().splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All call records."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, Final, cast
 
 import msgspec
@@ -14,10 +15,12 @@ from invites.commit import Committer, Settings
 from invites.operations import Operation, to_operation
 from invites.scripts import Scripts
 from workers.bench.arena import Arena, BenchError, pack
-from workers.bench.load import RING_MS, Load
+from workers.bench.load import RING_MS, Event, Load
 
 _DONE: Final = 1
 _HEAD: Final = 2  # a reply begins with the server's time and the next deadline
+_PAGE: Final = 20_000
+_LARGE: Final = 500  # events in a commit that nobody waits for
 
 
 class _Recorder:
@@ -45,8 +48,15 @@ class Ceiling:
 
     def register(self, load: Load) -> None:
         """Register all devices, so that no measurement has to."""
-        self._arena.publish(load.registrations())
-        self._send(self._take(), size=1000)
+        self.settle(load.registrations())
+
+    def settle(self, events: Iterable[Event]) -> None:
+        """Publish and settle events, as many as you like, without a worker. The streams are empty afterwards."""
+        coming = iter(events)
+        while page := list(islice(coming, _PAGE)):
+            self._arena.publish(page)
+            self._send(self._take(), _LARGE)
+            self._arena.empty_streams()
 
     def measure(self, batch: int) -> float:
         """Send the commits of the backlog, prepared, `batch` events each; return how long that took, s."""

@@ -28,11 +28,12 @@ _encode = msgspec.json.encode
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How many calls, to users with how many devices, for how many workers."""
+    """How many calls, to how many users with how many devices each, for how many workers."""
 
     calls: int
     devices: int
     workers: int
+    callees: int = CALLEES
 
     @property
     def events(self) -> int:
@@ -46,7 +47,7 @@ class Load(msgspec.Struct, frozen=True):
 
     def registrations(self) -> Iterator[Event]:
         """The devices of all callees."""
-        for user in range(min(CALLEES, self.calls)):
+        for user in range(min(self.callees, self.calls)):
             for device in range(self.devices):
                 peer = _peer(user, device)
                 registry = {"id": peer, "user": f"callee-{user}", "device": f"hardware-{peer}"}
@@ -56,8 +57,35 @@ class Load(msgspec.Struct, frozen=True):
         """All invites and accepts."""
         for first in range(0, self.calls, self.wave):
             wave = range(first, min(first + self.wave, self.calls))
-            yield from (("invite", _invite(call)) for call in wave)
-            yield from (("accept", _accept(call, self.devices)) for call in wave)
+            yield from (("invite", self._invite(call)) for call in wave)
+            yield from (("accept", self._accept(call)) for call in wave)
+
+    def invites(self) -> Iterator[Event]:
+        """All invites, and nobody accepts."""
+        return (("invite", self._invite(call)) for call in range(self.calls))
+
+    def _invite(self, call: int) -> bytes:
+        caller = f"caller-{call % self.callees}"
+        return _encode(
+            {
+                "peer": {"id": f"{caller}-0", "user": caller},
+                "to": f"callee-{call % self.callees}",
+                "inviteId": f"call-{call}",
+                "room": f"room-{call}",
+                "context": _CONTEXT,
+                "expires": RING_MS,
+            }
+        )
+
+    def _accept(self, call: int) -> bytes:
+        user = call % self.callees
+        return _encode(
+            {
+                "peer": {"id": _peer(user, call % self.devices), "user": f"callee-{user}"},
+                "from": f"caller-{user}",
+                "inviteId": f"call-{call}",
+            }
+        )
 
 
 def _peer(user: int, device: int) -> str:
@@ -70,28 +98,3 @@ def _context() -> dict[str, str]:
 
 
 _CONTEXT: Final = _context()
-
-
-def _invite(call: int) -> bytes:
-    caller = f"caller-{call % CALLEES}"
-    return _encode(
-        {
-            "peer": {"id": f"{caller}-0", "user": caller},
-            "to": f"callee-{call % CALLEES}",
-            "inviteId": f"call-{call}",
-            "room": f"room-{call}",
-            "context": _CONTEXT,
-            "expires": RING_MS,
-        }
-    )
-
-
-def _accept(call: int, devices: int) -> bytes:
-    user = call % CALLEES
-    return _encode(
-        {
-            "peer": {"id": _peer(user, call % devices), "user": f"callee-{user}"},
-            "from": f"caller-{user}",
-            "inviteId": f"call-{call}",
-        }
-    )

@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from workers.bench.memory import Memory
 from workers.bench.throughput import Round, Throughput
 
 
 def show_round(number: int, done: Round) -> None:
     """One line for a round, so that a long benchmark says that it lives and how much the figures scatter."""
     ratio = done.calls_per_s / done.ceiling_calls_per_s
-    Console(stderr=True).print(
+    tell(
         f"round {number}: {done.calls_per_s:,.0f} calls/s in commits of {done.worker.batch} events, "
-        f"bare server {done.ceiling_calls_per_s:,.0f}, ratio {ratio:.3f}",
-        highlight=False,
-        soft_wrap=True,
+        f"bare server {done.ceiling_calls_per_s:,.0f}, ratio {ratio:.3f}"
     )
 
 
 def show_throughput(result: Throughput, *, as_json: bool) -> None:
     """The result as one JSON object, or as a table for people."""
+    rows = {
+        "complete calls": f"{result.calls:,}",
+        "devices of each callee": str(result.devices),
+        "workers": str(result.workers),
+        "shards": str(result.shards),
+        "time": f"{result.seconds:.2f} s",
+        "calls": f"[bold]{result.calls_per_s:,.0f} /s",
+        "events": f"{result.events_per_s:,.0f} /s",
+        "processor time of the workers": f"{result.worker_cpu_s:.2f} s",
+        "bare server, prepared batches": f"{result.ceiling_calls_per_s:,.0f} calls/s",
+        "workers / bare server": f"[bold]{result.ceiling_ratio:.3f}",
+    }
+    _show("Throughput", rows, result, as_json=as_json)
+
+
+def show_memory(result: Memory, parts: Mapping[str, float], *, as_json: bool) -> None:
+    """The result; for people with what each kind of key has in it."""
+    rows = {
+        "pending invites": f"{result.pending:,}",
+        "each of them adds": f"[bold]{result.bytes_per_invite:,.0f} bytes",
+        **{f"  of that {kind}": f"{size:,.0f} bytes" for kind, size in parts.items()},
+    }
+    _show("Memory", rows, result, as_json=as_json)
+
+
+def tell(words: str) -> None:
+    """One line about the progress, on standard error."""
+    Console(stderr=True).print(words, highlight=False, markup=False, soft_wrap=True)
+
+
+def _show(title: str, rows: Mapping[str, str], result: msgspec.Struct, *, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.encode(result).decode())  # noqa: T201 - this is what the command is for
         return
-    table = Table(title="Throughput", show_header=False, title_justify="left")
+    table = Table(title=title, show_header=False, title_justify="left")
     table.add_column()
     table.add_column(justify="right")
-    table.add_row("complete calls", f"{result.calls:,}")
-    table.add_row("devices of each callee", str(result.devices))
-    table.add_row("workers", str(result.workers))
-    table.add_row("shards", str(result.shards))
-    table.add_row("time", f"{result.seconds:.2f} s")
-    table.add_row("calls", f"{result.calls_per_s:,.0f} /s", style="bold")
-    table.add_row("events", f"{result.events_per_s:,.0f} /s")
-    table.add_row("processor time of the workers", f"{result.worker_cpu_s:.2f} s")
-    table.add_row("bare server, prepared batches", f"{result.ceiling_calls_per_s:,.0f} calls/s")
-    table.add_row("workers / bare server", f"{result.ceiling_ratio:.3f}", style="bold")
+    for name, value in rows.items():
+        table.add_row(name, value)
     Console().print(table)

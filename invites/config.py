@@ -18,7 +18,7 @@ from msgspec import Meta, Struct, field
 
 from invites.redis_url import UnusableUrlError, check_redis_url
 from invites.secret import Secret, SecretError, from_environment
-from invites.strict import StrictError, convert, fields, kind_of, shown
+from invites.strict import StrictError, convert, fields, kind_of, shown, syntax_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -251,8 +251,7 @@ def _from_file(file: Path) -> Config:
     except UnicodeDecodeError:
         raise ConfigError(f"The configuration {file} is not UTF-8 text.") from None
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ConfigError(f"The configuration {file} is not valid JSON: {error.msg} ({where}).") from None
+        raise ConfigError(f"The configuration {file} is not valid JSON: {syntax_error(error)}.") from None
     except RecursionError:
         raise ConfigError(f"The configuration {file} is nested too deeply to be one.") from None
     try:

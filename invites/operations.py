@@ -56,7 +56,7 @@ def to_operation(entry: Entry, *, max_deliveries: int) -> Operation:
         )
     if entry.deliveries > max_deliveries:
         return dead_letter(
-            entry, f"the entry failed {entry.deliveries - 1} times; field type and payload may show why"
+            entry, f"the entry failed {entry.deliveries - 1} times (maxDeliveries); the workers' logs say why"
         )
     payload = entry.fields.get(b"payload")
     if payload is None:

@@ -10,6 +10,10 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import re2
+from msgspec import Meta
+
+from invites.malformed import what_is_wrong
+from invites.strict import printable, shown
 
 MAX_PAYLOAD: Final = 64 * 1024
 """The most that a payload may have, in bytes."""
@@ -21,21 +25,52 @@ MAX_DEPTH: Final = 128
 """How deeply the objects and lists of a payload may be nested."""
 
 MAX_ID: Final = 255
+MAX_MATCH: Final = 1024
 MAX_MS: Final = 2**53 - 1
 """The largest time in ms that a double, and so Lua, holds exactly."""
+
+_LONGEST_REASON: Final = 100  # characters of what is wrong with a regular expression, which may repeat it
 
 ANYTHING: Final = "*"
 """The `match` of a trunk that leads everywhere."""
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID, pattern=r"^[^\s{}|\x00-\x1f\x7f-\x9f]+\Z")]
-Ref = Annotated[
-    str, msgspec.Meta(pattern=r"^[^\s{}|\x00-\x1f\x7f-\x9f]{1,255}(\|[^\s{}|\x00-\x1f\x7f-\x9f]{1,255}){2}\Z")
+# Each description goes on after "field … must be".
+Id = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_ID,
+        pattern=r"^[^\s{}|\x00-\x1f\x7f-\x9f]+\Z",
+        description=f"a text of 1 to {MAX_ID} characters without white space, control characters, {{, }} or |",
+    ),
 ]
-ErrorCode = Annotated[int, msgspec.Meta(ge=400, le=699)]
-Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=MAX_MS)]
-Transaction = (
-    Annotated[str, msgspec.Meta(max_length=MAX_ID)] | Annotated[int, msgspec.Meta(ge=-MAX_MS, le=MAX_MS)]
-)
+Ref = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\s{}|\x00-\x1f\x7f-\x9f]{1,255}(\|[^\s{}|\x00-\x1f\x7f-\x9f]{1,255}){2}\Z",
+        description="the ref of an invite, from|inviteId|to",
+    ),
+]
+ErrorCode = Annotated[int, Meta(ge=400, le=699, description="a whole number from 400 to 699")]
+Milliseconds = Annotated[
+    int, Meta(ge=1, le=MAX_MS, description=f"a whole number of milliseconds from 1 to {MAX_MS}")
+]
+Transaction = Annotated[
+    Annotated[str, Meta(max_length=MAX_ID)] | Annotated[int, Meta(ge=-MAX_MS, le=MAX_MS)],
+    Meta(description=f"a text of at most {MAX_ID} characters or a whole number up to {MAX_MS} either way"),
+]
+PeerType = Annotated[
+    str, Meta(min_length=1, max_length=MAX_ID, description=f"a text of 1 to {MAX_ID} characters")
+]
+Flag = Annotated[bool, Meta(description="true or false")]
+Match = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_MATCH,
+        description=f"* or a regular expression (RE2 syntax) of 1 to {MAX_MATCH} characters",
+    ),
+]
 
 
 class BadEvent(Exception):  # noqa: N818 - it is the event that is bad
@@ -123,12 +158,12 @@ class Registry(_Event, frozen=True, kw_only=True):
 
     id: Id
     user: Id
-    type: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)] = "WEB"
+    type: PeerType = "WEB"
     device: Id | None = None
     session: Id | None = None
     expires: Milliseconds | None = None
-    trunk: bool = False
-    match: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] = ANYTHING
+    trunk: Flag = False
+    match: Match = ANYTHING
 
 
 class Registered(_Event, frozen=True, kw_only=True):
@@ -236,14 +271,8 @@ def decode_event(kind: str, payload: bytes) -> Event:
     try:
         payload.decode()
         event: Event = decoder.decode(payload)
-    except UnicodeDecodeError as error:
-        raise BadEvent(f"field payload is not UTF-8: byte {error.start} is wrong") from None
-    except msgspec.ValidationError as error:
-        raise BadEvent(_sentence(str(error))) from None
-    except msgspec.DecodeError as error:
-        raise BadEvent(f"field payload is not JSON: {error}") from None
-    except RecursionError:
-        raise BadEvent("field payload is nested too deeply") from None
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        raise BadEvent(what_is_wrong(payload, decoder.type)) from None
     if isinstance(event, (Invite, InviteRequest)) and event.context:
         check_context(event.context)
     elif isinstance(event, Registered) and event.registry.match != ANYTHING:
@@ -291,28 +320,17 @@ def check_match(pattern: str) -> None:
         reason = error.args[0] if error.args else "syntax"
         if isinstance(reason, bytes):
             reason = reason.decode(errors="replace")
-        raise BadEvent(f"field registry.match is no regular expression (RE2 syntax): {reason}") from None
+        raise BadEvent(
+            f"field registry.match is {shown(pattern)}, which is no regular expression (RE2 syntax): "
+            f"{printable(reason)[:_LONGEST_REASON]}"
+        ) from None
 
 
 def _unknown(kind: str) -> str:
-    shown = kind[:64]
     near = difflib.get_close_matches(kind, EVENT_TYPES, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(EVENT_TYPES)}"
-    return f"field type is {shown!r}, which is no event; {hint}" if kind else f"field type is missing; {hint}"
-
-
-def _sentence(message: str) -> str:
-    """Turn msgspec's message into a sentence that begins with the field."""
-    what, _, place = message.partition(" - at `$")
-    field = place.rstrip("`").lstrip(".")
-    missing = "Object missing required field `"
-    if what.startswith(missing):
-        name = what[len(missing) :].rstrip("`")
-        return f"field {f'{field}.{name}' if field else name} is missing"
-    if "matching regex" in what:
-        if field.endswith("returnOf"):
-            return f"field {field} must be the ref of an invite: from|inviteId|to"
-        return f"field {field} must have no white space, no control characters, and none of {{ }} |"
-    rule = what[0].lower() + what[1:]
-    rule = rule.replace("`", "").replace(" | null", "").replace("str of length", "a string of length")
-    return f"field {field or 'payload'} is wrong: {rule}"
+    return (
+        f"field type is {shown(kind)}, which is no event; {hint}"
+        if kind
+        else f"field type is missing; {hint}"
+    )

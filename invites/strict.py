@@ -1,15 +1,15 @@
-"""Decoded JSON to structs, with sentences for people: what stands where, and what belongs there.
+"""Decoded JSON to structs, with sentences for people: what belongs somewhere, and what stands there.
 
-Each field of such a struct is `Annotated` with a `Meta` whose description ends "… must be"; fields that are
-structs themselves are sections, whose keys must all be known.
+Each field of such a struct is `Annotated` with a `Meta` whose description ends "… must be". In `convert` fields that
+are structs themselves are sections, whose keys must all be known.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-import re
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
@@ -19,7 +19,6 @@ from invites.secret import Secret
 
 _Made = TypeVar("_Made", bound=Struct)
 _LONGEST_SHOWN: Final = 60  # characters of a wrong value in a message
-_PATH = re.compile(r" - at `\$\.(?P<path>.*)`\Z", re.DOTALL)
 
 
 _Names = Mapping[type[Struct], Iterable[str]]
@@ -35,15 +34,40 @@ def convert(values: dict[str, Any], kind: type[_Made], also: _Names | None = Non
     Raises StrictError, whose text shows no value of a Secret.
     """
     _check_names(kind, values, "", also or {})
-    try:
-        return msgspec.convert(values, kind, dec_hook=_to_secret)
-    except msgspec.ValidationError as error:
-        raise StrictError(_sentence(str(error), values, kind)) from None
+    misfit = next(misfits(values, kind), None)
+    if misfit is not None:
+        raise StrictError(f"{misfit}.")
+    return msgspec.convert(values, kind, dec_hook=_to_secret)
+
+
+def misfits(values: Mapping[str, Any], kind: type[Struct], path: str = "") -> Iterator[str]:
+    """What is wrong with the fields of a struct: a sentence for each, without its full stop.
+
+    A sentence names the field by its path, says what belongs there and what stands there; the value of a Secret,
+    and one that is too long, is not repeated. A field of type Raw takes whatever comes.
+    """
+    for entry in msgspec.structs.fields(kind):
+        place = path + entry.encode_name
+        if entry.encode_name not in values:
+            if entry.required:
+                yield f"{place} is missing"
+            continue
+        value, section = values[entry.encode_name], section_of(entry.type)
+        if section is not None and isinstance(value, dict):
+            yield from misfits(value, section, f"{place}.")
+        elif entry.type is not msgspec.Raw and not _fits(value, entry.type):
+            yield f"{place} must be {_wanted(entry.type)}, not {_standing(value, entry.type)}"
 
 
 def fields(section: type[Struct]) -> dict[str, Any]:
     """Name in JSON -> annotation."""
     return {entry.encode_name: entry.type for entry in msgspec.structs.fields(section)}
+
+
+def section_of(kind: object) -> type[Struct] | None:
+    """The struct that a field of this annotation holds, if it holds one."""
+    parts = (kind, *get_args(kind))
+    return next((part for part in parts if isinstance(part, type) and issubclass(part, Struct)), None)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -61,15 +85,27 @@ def kind_of(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value in a message, on one line and cut short; not for secrets."""
-    if isinstance(value, dict | list):
-        return kind_of(value)
-    text = json.dumps(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    """A value in a message, with what it is, on one line; not for secrets. Of what is large only what it is."""
+    if isinstance(value, str) and value:
+        if len(value) > _LONGEST_SHOWN:
+            return f"a text of {len(value)} characters"
+        return f"the text {printable(json.dumps(value, ensure_ascii=False))}"
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, int | float):
+        return _number(value)
+    return kind_of(value)
 
 
-def _is_section(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Struct)
+def printable(text: str) -> str:
+    """A text in which nothing is invisible: what is no printable character stands there as JSON escapes it."""
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+
+
+def syntax_error(error: json.JSONDecodeError) -> str:
+    """What is wrong with a text that is not JSON, and where."""
+    what = error.msg if error.doc[error.pos :].strip() else "It ends too early"
+    return f"{what} (line {error.lineno}, column {error.colno})"
 
 
 def _check_names(section: type[Struct], values: dict[str, Any], path: str, also: _Names) -> None:
@@ -79,8 +115,9 @@ def _check_names(section: type[Struct], values: dict[str, Any], path: str, also:
             quoted = name if name and name.isprintable() else json.dumps(name)
             close = nearest(name, [*known, *also.get(section, ())])
             raise StrictError(f"{path}{quoted} is not a known key: the nearest one is {path}{close}.")
-        if _is_section(known[name]) and isinstance(value, dict):
-            _check_names(known[name], value, f"{path}{name}.", also)
+        inner = section_of(known[name])
+        if inner is not None and isinstance(value, dict):
+            _check_names(inner, value, f"{path}{name}.", also)
 
 
 def _to_secret(kind: type, value: object) -> object:
@@ -89,22 +126,34 @@ def _to_secret(kind: type, value: object) -> object:
     raise ValueError
 
 
-def _sentence(problem: str, values: dict[str, Any], section: type[Struct]) -> str:
-    """What msgspec found: the field, what belongs there, and what stands there."""
-    match = _PATH.search(problem)
-    path = match["path"] if match else ""
-    kind: Any = section
-    value: Any = values
-    for name in path.split("."):
-        kind, value = fields(kind)[name], value[name]
-    if _is_section(kind):
-        return f"{path} must be an object, not {kind_of(value)}."
-    wanted, is_secret = _wanted(kind)
-    return f"{path} must be {wanted}, not {kind_of(value) if is_secret else shown(value)}."
+def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - annotations have no type in common
+    try:
+        msgspec.convert(value, kind, dec_hook=_to_secret)
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for half a surrogate pair
+        return False
+    return True
 
 
-def _wanted(kind: Any) -> tuple[str, bool]:  # noqa: ANN401 - annotations have no type in common
-    """What a field takes, in words, and whether it is a secret."""
-    annotated = next(part for part in (kind, *get_args(kind)) if get_origin(part) is Annotated)
-    words = next(meta.description for meta in annotated.__metadata__)
-    return words, Secret in get_args(annotated.__origin__)
+def _annotated(kind: object) -> Any:  # noqa: ANN401 - as above
+    return next(part for part in (kind, *get_args(kind)) if get_origin(part) is Annotated)
+
+
+def _wanted(kind: object) -> str:
+    """What a field takes, in words."""
+    if section_of(kind) is not None:
+        return "an object"
+    words: str = next(meta.description for meta in _annotated(kind).__metadata__)
+    return words
+
+
+def _standing(value: object, kind: object) -> str:
+    """What stands in a field, in words."""
+    is_secret = section_of(kind) is None and Secret in get_args(_annotated(kind).__origin__)
+    return kind_of(value) if is_secret else shown(value)
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    text = json.dumps(value)
+    return f"the number {text}" if math.isfinite(value) and len(text) <= _LONGEST_SHOWN else "a huge number"

@@ -189,8 +189,14 @@ def _of_all() -> Iterator[Malformed]:
         "short escape": good.replace(b"bob", rb"\u12"), "raw line end": good.replace(b"bob", b"b\nb"),
         "compressed": bytes.fromhex("1f8b0800000000000003"), "zeros": bytes(1000),
     }  # fmt: skip
+    fields = {
+        "NaN": "expires",
+        "lone surrogate": "to",
+        "second half": "to",
+        "halves in the wrong order": "to",
+    }
     for name, text in texts.items():
-        yield Malformed(name, kind.encode(), text, "payload", known=False)
+        yield Malformed(name, kind.encode(), text, fields.get(name, "payload"), known=False)
 
     def more(name: str, field: bytes, names: str, *, known: bool = True) -> Malformed:
         return Malformed(name, kind.encode(), good[:-1] + b"," + field + b"}", names, known)
@@ -205,8 +211,20 @@ def _of_all() -> Iterator[Malformed]:
         "unknown field nested too deeply", b'"new":' + b"[" * 5_000 + b"]" * 5_000, "payload", known=False
     )
     yield more("context not UTF-8", b'"context":"\xff"', "payload", known=False)
-    yield more("context with a lone surrogate", rb'"context":"\ud800"', "payload", known=False)
+    yield more("context with a lone surrogate", rb'"context":"\ud800"', "context", known=False)
+    yield more("NaN in a context", b'"context":[NaN]', "payload", known=False)
+    yield more("NaN in an unknown field", b'"new":NaN', "payload", known=False)
+    yield more("surrogate in an unknown field", rb'"new":"\ud800"', "payload", known=False)
+    yield more("surrogate in a name", rb'"\udc00":1', "payload", known=False)
+    yield more("surrogate in a peer", rb'"peer":{"id":"a","user":"\ud800"}', "peer.user", known=False)
+    yield more(
+        "surrogate in a part of a peer that is unknown", rb'"peer":{"new":"\ud800"}', "peer", known=False
+    )
     yield more("second one of two fields wrong", b'"to":"a b"', "to")
+    yield Malformed(
+        "first one of two fields wrong", kind.encode(), b'{"to":"a b",' + good[1:], "to", known=True
+    )
+    yield more("middle one of three fields wrong", b'"to":5,"to":"bob"', "payload")
     yield more("peer twice and wrong", b'"peer":{"id":"a b","user":"u"}', "peer.id", known=False)
     for name, strange in {
         "no type": b"", "unknown": b"dance", "case": b"Invite", "space": b"invite ", "plural": b"invites", "nul": b"\0",

@@ -1,6 +1,7 @@
 """Nothing that is published can stop a worker or get lost: what cannot be processed is kept, and its sender is told."""
 
 import json
+import re
 
 import pytest
 
@@ -32,6 +33,55 @@ def test_each_becomes_a_dead_letter_whose_sentence_names_the_field() -> None:
         if operation.handler != "dead" or not sentence.startswith(f"field {bad.names} "):
             wrong.append((bad.type, bad.name, operation.handler, sentence))
     assert wrong == []
+
+
+def test_each_says_what_belongs_there_and_what_stood_there_and_not_in_the_words_of_a_decoder() -> None:
+    for bad in BAD:
+        sentence = str(_decoded(bad).args[2])
+        assert (" must be " in sentence) == (", not " in sentence), sentence
+        assert not re.search(r"`|regex|\b(str|int|bool|float|array|got|expected)\b", sentence), sentence
+
+
+_ID = "a text of 1 to 255 characters without white space, control characters, {, } or |"
+_TRANSACTION = f"a text of at most 255 characters or a whole number up to {2**53 - 1} either way"
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "sentence"),
+    [
+        ("getInvitations", '{"peer":{"id":7,"user":"u"}}', f"peer.id must be {_ID}, not the number 7"),
+        ("getInvitations", '{"peer":{"id":"","user":"u"}}', f"peer.id must be {_ID}, not an empty text"),
+        ("roomClosed", '{"roomId":"a b"}', f'roomId must be {_ID}, not the text "a b"'),
+        ("roomClosed", '{"roomId":"a\u00a0\\n"}', f'roomId must be {_ID}, not the text "a\\u00a0\\n"'),
+        ("roomClosed", f'{{"roomId":"{"x" * 256}"}}', f"roomId must be {_ID}, not a text of 256 characters"),
+        ("roomClosed", '{"roomId":null}', f"roomId must be {_ID}, not null"),
+        ("roomClosed", '{"roomId":[1]}', f"roomId must be {_ID}, not a list"),
+        ("roomClosed", "{}", "roomId is missing"),
+        ("roomClosed", r'{"roomId":"\ud800"}',
+         r"roomId has \ud800, half of a surrogate pair without the other half, which is no character"),
+        ("stopInvite", '{"inviteId":"i","callee":"c","peer":"p"}', 'peer must be an object, not the text "p"'),
+        ("stopInvite", '{"inviteId":"i","callee":"c","errorCode":200}',
+         "errorCode must be a whole number from 400 to 699, not the number 200"),
+        ("registered", '{"registry":{"id":"a","user":"u","trunk":1}}',
+         "registry.trunk must be true or false, not the number 1"),
+        ("registered", '{"registry":{"id":"a","user":"u","expires":1.5}}',
+         "registry.expires must be a whole number of milliseconds from 1 to 9007199254740991, not the number 1.5"),
+        ("registered", f'{{"registry":{{"id":"a","user":"u","expires":1{"0" * 5000}}}}}',
+         "registry.expires must be a whole number of milliseconds from 1 to 9007199254740991, not a huge number"),
+        ("getInvitations", '{"peer":{"id":"a","user":"u"},"transaction":true}',
+         f"transaction must be {_TRANSACTION}, not true"),
+        ("roomClosed", "", "payload is empty"),
+        ("roomClosed", "[]", "payload must be an object, not a list"),
+        ("roomClosed", '{"roomId":', "payload is not JSON: It ends too early (line 1, column 11)"),
+        ("roomClosed", '{"roomId":"a","x":Infinity}', "payload is not JSON: Infinity is no value there"),
+        ("roomClosed", '\ufeff{"roomId":"a"}', "payload begins with a byte order mark, which JSON does not have"),
+    ],
+)  # fmt: skip
+def test_a_sentence_reads_well(kind: str, payload: str, sentence: str) -> None:
+    operation = to_operation(
+        Entry("7-1", {b"type": kind.encode(), b"payload": payload.encode()}), max_deliveries=5
+    )
+    assert operation.args[2] == f"field {sentence}"
 
 
 def test_each_keeps_its_payload_as_it_came_its_entry_and_its_deliveries() -> None:
@@ -154,7 +204,7 @@ def test_what_failed_too_often_is_buried(deliveries: int, handler: str) -> None:
 
 def test_the_nearest_type_is_suggested() -> None:
     operation = to_operation(Entry("1-1", {b"type": b"invitte", b"payload": b"{}"}), max_deliveries=5)
-    assert operation.args[2] == "field type is 'invitte', which is no event; did you mean invite?"
+    assert operation.args[2] == 'field type is the text "invitte", which is no event; did you mean invite?'
 
 
 def test_unknown_fields_are_ignored_everywhere() -> None:

@@ -180,7 +180,7 @@ def test_an_id_may_have_255_characters_and_not_one_more(field: str, letter: str)
 def test_a_ref_may_have_three_ids_of_255_characters() -> None:
     _decode(invite(returnOf="|".join(["x" * 255] * 3)))
     assert _refused(invite(returnOf="|".join(["x" * 255, "x" * 256, "x"]))) == (
-        "field returnOf must be the ref of an invite: from|inviteId|to"
+        "field returnOf must be the ref of an invite, from|inviteId|to, not a text of 514 characters"
     )
 
 
@@ -198,9 +198,8 @@ def test_an_id_may_be_of_any_other_characters(good: str) -> None:
 )  # fmt: skip
 def test_an_id_has_no_white_space_no_control_characters_and_no_signs_of_the_keys(bad: str) -> None:
     for id_ in (bad, f"a{bad}", f"{bad}a", f"a{bad}a"):
-        assert _refused(joined(id_)) == (
-            "field userId must have no white space, no control characters, and none of { } |"
-        )
+        sentence = _refused(joined(id_))
+        assert sentence.startswith("field userId must be a text of 1 to 255 characters without white space, ")
 
 
 @pytest.mark.parametrize(("code", "good"), [(399, False), (400, True), (699, True), (700, False)])
@@ -250,7 +249,7 @@ def test_a_broken_match_is_refused(match: str) -> None:
 
 def test_the_sentence_on_a_broken_match_says_what_is_wrong() -> None:
     assert _refused(trunk("t", "(")) == (
-        "field registry.match is no regular expression (RE2 syntax): missing ): ("
+        'field registry.match is the text "(", which is no regular expression (RE2 syntax): missing ): ('
     )
 
 
@@ -262,7 +261,7 @@ def test_a_missing_field_is_named_by_its_path() -> None:
 
 def test_an_unknown_type_is_answered_with_the_known_ones() -> None:
     sentence = _refused(("zzz", {}))
-    assert sentence.startswith("field type is 'zzz', which is no event; known are invite, ")
+    assert sentence.startswith('field type is the text "zzz", which is no event; known are invite, ')
     assert all(kind in sentence for kind in EVENT_TYPES)
 
 

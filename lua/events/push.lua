@@ -23,10 +23,8 @@ events.pushTaken = function(ref, device)
         tell_progress(invite)
       end
     end
-  elseif candidate.state == 'REJECTED' then
-    cancel(invite, { candidate }, 486, 'busy_elsewhere')
-  elseif candidate.state == 'CANCELLED' then
-    cancel(invite, { candidate }, cancel_words(invite))
+  elseif candidate.state == 'REJECTED' or candidate.state == 'CANCELLED' then
+    cancel(invite, { candidate }, cancel_words(invite, candidate))
   end
 end
 

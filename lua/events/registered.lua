@@ -24,12 +24,25 @@ local function outdated(new, old, mark)
   return ended
 end
 
+-- The device has been there under another peer id since `entry`: it goes on with the calls that this one made before.
+local function hand_over_calls(new, peer, entry)
+  local name = key('calls', new.user)
+  local calls = redis.call('HGETALL', name)
+  trust(name)
+  for i = 1, #calls, 2 do
+    if calls[i + 1] == new.peer then
+      emit(string.match(calls[i], '[^|]+$'), 'caller_replaced', calls[i], peer, entry)
+    end
+  end
+end
+
 -- The device is back under a new peer id before its old connection was missed.
 local function replace_same_device(new)
   for id, found in pairs(new.trunk and trunks_of(new.user) or registry_of(new.user)) do
     if id ~= new.peer and found.device == new.device then
       if order.later(found.at, work.entry) then
         save_mark(new.user, new.peer, { since = work.entry, ends = {}, lost = found.at, device = new.device })
+        hand_over_calls(new, id, found.at)
         return false
       end
       local mark = mark_of(new.user, id)
@@ -92,12 +105,28 @@ end
 
 local OUT_BY_CHOICE = { DECLINED = true, REJECTED = true }
 
+-- A device that was rung and comes back only after the end of its ringing hears why: once.
+local function tell_end(invite, new)
+  local candidate = candidate_of_device(invite, new.peer, new.device)
+  local winner = candidates_of(invite)[invite.acceptedBy]
+  if not new.fresh or (winner and new.device and winner.device == new.device) then
+    return
+  end
+  if candidate and candidate.type ~= 'PUSH' and not candidate.told and LATE[candidate.state] then
+    candidate.told = true
+    touch(invite, candidate)
+    cancel(invite, { { id = new.peer, address = candidate.address, type = candidate.type,
+      state = candidate.state, user = candidate.user } }, cancel_words(invite, candidate))
+  end
+end
+
 local function come_back(invite, candidate, new)
   local live = candidate.state == 'CALLED' or candidate.state == 'RINGING'
   local known = live and candidate.id == new.peer and not other_session(candidate.session, new.session)
   take_over(invite, candidate, new)
   if known or OUT_BY_CHOICE[candidate.state] then
     finish_if_deserted(invite)
+    tell_end(invite, new)
     return
   end
   local again = candidate.type ~= 'PUSH'
@@ -123,23 +152,6 @@ local function join_invite(invite, new)
     }
     add_candidate(invite, candidate)
     ring(invite, { candidate }, false)
-  end
-end
-
--- A device that was rung and comes back only now must stop ringing, and hears why: once.
-local function tell_end(invite, new)
-  local candidate = candidate_of_device(invite, new.peer, new.device)
-  local winner = candidates_of(invite)[invite.acceptedBy]
-  if winner and new.device and winner.device == new.device then
-    return
-  end
-  if candidate and candidate.type ~= 'PUSH' and not candidate.told
-    and LATE[candidate.state] then
-    candidate.told = true
-    touch(invite, candidate)
-    local code, reason = cancel_words(invite)
-    cancel(invite, { { id = new.peer, address = candidate.address, type = candidate.type,
-      state = candidate.state, user = candidate.user } }, code, reason)
   end
 end
 
@@ -176,6 +188,7 @@ events.registered = function(user, peer, raw, device, session, expires, trunk)
   if outdated(new, old, mark) or (new.device and not replace_same_device(new)) then
     return
   end
+  new.fresh = not old or other_session(old.session, new.session)
   store(new, old, mark)
   for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
     local invite = load_invite(ref)
@@ -183,7 +196,7 @@ events.registered = function(user, peer, raw, device, session, expires, trunk)
       join_invite(invite, new)
     end
   end
-  if not old or other_session(old.session, new.session) then
+  if new.fresh then
     local after = int(now - settings.retain_after)
     for _, ref in ipairs(redis.call('ZRANGEBYSCORE', trust(key('ended', user)), after, '+inf')) do
       local invite = load_invite(ref)

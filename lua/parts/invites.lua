@@ -135,10 +135,15 @@ local function index_owners(invite, candidates)
   end
 end
 
--- The device of a caller is back under another peer id, which hears of the call from now on.
-local function move_call(from, ref, peer)
+-- In the inviter's shard: another peer hears of the call from now on.
+function internal.call_moved(from, ref, peer)
   later('hash', 'HSET', key('calls', from), ref, peer)
   later(nil, 'SET', key('request', ref), peer, 'XX', 'KEEPTTL')
+end
+
+-- The device of a caller is back under another peer id, which hears of the call from now on.
+local function move_call(from, ref, peer)
+  internal.call_moved(from, ref, peer)
   emit(string.match(ref, '[^|]+$'), 'caller_moved', ref, peer)
 end
 
@@ -271,9 +276,11 @@ end
 -- What only group calls do: see parts/legs.lua.
 local group_call = {}
 
--- What a device that did not win is told of an ended invite.
-local function cancel_words(invite)
-  if invite.state == 'ACCEPTED' then
+-- What a device that did not win is told. (Of one candidate: its user may be busy, while the invite goes on elsewhere.)
+local function cancel_words(invite, candidate)
+  if candidate and candidate.state == 'REJECTED' then
+    return 486, 'busy_elsewhere'
+  elseif invite.state == 'ACCEPTED' then
     return 200, 'accepted_elsewhere'
   elseif invite.reason == 'declined' then
     return invite.code, 'declined_elsewhere'
@@ -404,6 +411,15 @@ function internal.caller_moved(_, ref, peer)
   local invite = load_invite(ref)
   if invite and is_pending(invite) then
     change(invite, 'caller', peer)
+  end
+end
+
+-- The same, unless its inviter spoke of it after `entry`.
+function internal.caller_replaced(_, ref, peer, entry)
+  local invite = load_invite(ref)
+  if invite and is_pending(invite) and order.later(entry, last_word(invite)) then
+    change(invite, 'caller', peer)
+    emit(invite.from, 'call_moved', ref, peer)
   end
 end
 

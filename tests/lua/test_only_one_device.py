@@ -105,6 +105,23 @@ async def test_a_rejected_device_is_not_rung_again(one_device: Shard) -> None:
     assert await states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "REJECTED"}
 
 
+async def test_a_device_that_was_away_then_hears_once_that_its_user_is_busy(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(only_one_device_with_invitations=True, remove_after=10_000))
+    await bob_rings(shard, "phone", "tablet")
+    await in_order(shard, invite(by=CAROL), disconnected("tablet"), accept("phone"))
+
+    told = await shard.event(*registered("tablet"))
+    [cancel] = [found for found in of_type(told, "invitationCancel") if found.payload["from"] == "carol"]
+    assert (cancel.peers, cancel.payload["code"], cancel.payload["reason"]) == (
+        ["tablet"],
+        486,
+        "busy_elsewhere",
+    )
+    assert types(await shard.event(*registered("tablet", session="new"))) == []
+    await shard.event(*stop(CAROL))
+    assert types(await shard.event(*registered("tablet", session="newer"))) == []
+
+
 async def test_invitations_of_other_users_are_not_touched(one_device: Shard) -> None:
     await in_order(one_device, registered("d", "dave"), invite(to="dave"), accept("phone"))
     assert await states(one_device, "alice|1|dave") == {"d": "CALLED"}

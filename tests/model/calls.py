@@ -214,15 +214,15 @@ class Calls(Core):
         peer, user = event["peer"]["id"], event["peer"]["user"]
         device = self.presence.device(user, peer)
         if not invite.pending:
-            same = device is not None and device == invite.winner_device
-            if invite.state == "ACCEPTED" and (peer == invite.winner or same):
+            mine = invite.find(peer, user, device)
+            if mine and mine.state == "ACCEPTED":
                 self.answer(event, "accept", 200, "accepted", who=invite.who)
             else:
                 self.answer_over(invite, event, "accept")
             return
         mine = self.candidate(invite, event)
         mine.state, mine.end_reason = "ACCEPTED", 200
-        invite.who, invite.winner, invite.winner_device = invite.to, peer, device
+        invite.who, invite.winner = invite.to, peer
         self.end(invite, "ACCEPTED", 200, "accepted")
         self.answer(event, "accept", 200, "accepted", who=invite.who)
         if self.settings.only_one_device_with_invitations and user == invite.to:

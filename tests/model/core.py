@@ -156,7 +156,7 @@ class Core:
         if not devices:
             return
         payload = {**invite.identity(), "code": code, "reason": reason}
-        if invite.who is not None:
+        if reason == "accepted_elsewhere":
             payload["whoAccepted"] = invite.who
         self.tell("invitationCancel", [c.peer for c in devices], [c.user for c in devices], payload)
 

@@ -27,9 +27,14 @@ class Devices(Core):
             self.drop_timers(registration.user, each.peer)
         if change.after is registration:
             self.here(registration, change)
-        elif change.before:
+            return
+        if change.before:
             # Overtaken by the end of the very session that it begins, which had been taken for a stranger's.
             self.went(registration.user, change)
+        for invite in self.pending():
+            # Its device may have been there under another peer id since.
+            if (invite.sender, invite.caller) == (registration.user, registration.peer):
+                self.set_caller(invite, invite.caller)
 
     def here(self, there: Registration, change: Change) -> None:
         """The peer's newest registration is this one."""
@@ -41,7 +46,8 @@ class Devices(Core):
                 self.inviter_here(invite, there)
             self.callee_here(invite, there)
         if change.fresh:
-            self.cancel_again(there)
+            for invite in self.invites.values():
+                self.cancel_again(invite, there)
 
     def inviter_here(self, invite: Invite, there: Registration) -> None:
         known = self.presence.last_device(invite.sender, invite.caller)
@@ -77,18 +83,20 @@ class Devices(Core):
                 self.ring(invite, [mine], resumed=True)
         self.end_when_left_alone(invite)
 
-    def cancel_again(self, there: Registration) -> None:
-        """A device that was away when the call ended must not go on ringing."""
-        for invite in self.invites.values():
-            mine = invite.find(there.peer, there.user, there.device)
-            if invite.pending or mine is None or mine.told:
-                continue
-            accepted = there.device is not None and there.device == invite.winner_device
-            if accepted or there.peer == invite.winner or mine.state not in {"CANCELLED", "GONE", "REJECTED"}:
-                continue
-            mine.told = True
-            again = Candidate(there.peer, mine.user, mine.address, mine.type, mine.state)
-            self.cancel_at_end(invite, [again])
+    def cancel_again(self, invite: Invite, there: Registration) -> None:
+        """A device that was away when its ringing ended must not go on, once it is back."""
+        mine = invite.find(there.peer, there.user, there.device)
+        if mine is None or mine.told or mine.state not in {"CANCELLED", "GONE", "REJECTED"}:
+            return
+        winner = invite.candidates.get(invite.winner or "")
+        if winner and there.device is not None and there.device == winner.device:
+            return
+        mine.told = True
+        again = [Candidate(there.peer, mine.user, mine.address, mine.type, mine.state)]
+        if mine.state == "REJECTED":
+            self.cancel(invite, again, 486, "busy_elsewhere")
+        else:
+            self.cancel_at_end(invite, again)
 
     def drop_timers(self, user: str, peer: str) -> None:
         for name in ("grace", "caller", "lapse"):

@@ -95,7 +95,6 @@ class Invite:
     ended_at: int | None = None
     who: str | None = None
     winner: str | None = None
-    winner_device: str | None = None
     progressed: bool = False
     parallel: bool = False
     waiting: bool = False

@@ -156,6 +156,18 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
         PATIENT,
         (here("b1"), calls("a1", expires=5), Advance(6), here("b2"), Fire()),
     ),
+    "the device that accepted, under its next peer id": (
+        PLAIN,
+        (
+            here("t2"),
+            calls("b1", "007"),
+            gone("t2"),
+            here("t3", later=True),
+            says("accept", "t2", "bob", to="007"),
+            AT_LAST,
+            says("accept", "t3", "bob", to="007"),
+        ),
+    ),
     "the device that accepted is not told that it lost": (
         PLAIN,
         (here("b1"), calls("a1"), says("ringing", "b2"), says("accept", "b1"), here("b2")),
@@ -219,6 +231,36 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             calls("t1"),
             calls("t1", returnOf="sip|i1|bob", invite_id="i2"),
             says("decline", "b3", "sip"),
+        ),
+    ),
+    "a caller's registration that comes after that of its device's next peer id": (
+        PLAIN,
+        (
+            here("t1"),
+            gone("a1", later=True),
+            here("a1", session="s2", later=True),
+            calls("a1", "nobody", "i2"),
+            here("a2"),
+            AT_LAST,
+        ),
+    ),
+    "the same, but it has called once more since": (
+        PLAIN,
+        (here("b1"), here("a1", later=True), calls("a1"), here("a2"), calls("a1", context="one"), AT_LAST),
+    ),
+    "a device that was away when its user became busy hears it once": (
+        Settings(remove_after=10_000, only_one_device_with_invitations=True),
+        (
+            here("b1"),
+            here("b3"),
+            calls("a1"),
+            calls("c1", invite_id="i2"),
+            gone("b3"),
+            says("accept", "b1"),
+            here("b3", session="s1"),
+            here("b3", session="s2"),
+            stops("c1", "i2"),
+            here("b3", session="s1"),
         ),
     ),
     "progress told again is the present one": (

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
-from invites.redis_url import UnusableUrlError, check_redis_url
+from invites.redis_url import UnusableUrlError, parse_redis_url
 from invites.secret import Secret, SecretError, from_environment
 from invites.strict import StrictError, convert, fields, kind_of, shown, syntax_error
 
@@ -234,10 +234,10 @@ def not_served(config: Config) -> list[str]:
 
 
 def _check_served(config: Config) -> None:
-    """Refuse what this release cannot start with; for the scheme of the URL `invites.redis_url` does."""
+    """Refuse what this release cannot start with."""
     if config.redis.shards > 1:
         raise ConfigError(
-            f"redis.shards is {config.redis.shards}, but this release serves one shard on a single server: "
+            f"redis.shards is {config.redis.shards}, but this release serves one shard: "
             "set it to 1 or leave it out."
         )
 
@@ -330,7 +330,7 @@ def _override(config: Config, redis_url: str | None, environ: Mapping[str, str])
         url, origin = from_env, "INVITES_REDIS_URL"
     if url is not None:
         try:
-            check_redis_url(url)
+            parse_redis_url(url)
         except UnusableUrlError as error:
             raise ConfigError(f"{origin} {error}") from None
 

@@ -3,6 +3,10 @@
 redis-py 8 silently repeats a command up to ten times. A repeated `XREADGROUP` takes further entries while
 those of the lost reply stay behind in the pending list, and a commit must know that its reply was lost. So
 repeating is switched off here, and whoever calls decides.
+
+For the same reason its cluster client is not used: it repeats, sends ASKING over whichever connection is free, and
+closes all connections, those at work included, when one node says CLUSTERDOWN. A client here belongs to a shard and
+leads to the one server that has it, see `invites.discovery`.
 """
 
 from __future__ import annotations
@@ -14,14 +18,23 @@ from typing import TYPE_CHECKING, Any, Final
 import hiredis
 from redis import exceptions
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 
 from invites import SERVICE
+from invites.discovery import BySentinel, Fixed, InCluster, Whereabouts
+from invites.redis_url import parse_redis_url
+from invites.secret import Secret
 
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
     from redis.typing import EncodableT
+
+    from invites.keys import Keys
+    from invites.redis_url import Address, Credentials, RedisUrl
 
 BLOCK_MS: Final = 2000
 """The longest that a command may wait on the server (ms), so that a lost connection is noticed."""
@@ -31,15 +44,26 @@ _REPLY_S: Final = 5.0  # a server that answers later than this is taken for lost
 _READ_SIZE: Final = 256 * 1024  # bytes; a full batch of entries in one read
 
 # What a server answers while it cannot serve, but will later, or once an operator has acted.
-_AWAY_ANSWERS: Final = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNKILLABLE ")
+_AWAY_ANSWERS: Final = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNBLOCKED ", "UNKILLABLE ")
+# A slot is being moved away; the script was refused before it had done anything (lua/main.lua sees to that).
+_MOVING: Final = "non local key in a cluster"
 _AWAY: Final = (
     exceptions.ConnectionError,  # LOADING and refused credentials are such, too
     exceptions.TimeoutError,
     exceptions.ReadOnlyError,
     exceptions.ClusterDownError,  # MASTERDOWN, too
+    exceptions.AskError,  # MOVED, too
     exceptions.TryAgainError,
     exceptions.NoPermissionError,
     OSError,
+)
+# What another server may not answer.
+_DOUBTFUL: Final = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.MovedError,
 )
 
 
@@ -58,10 +82,40 @@ class _Packed:
 
 
 class _TcpConnection(_Packed, Connection):
-    pass
+    """A connection that asks where it has to lead before it is made, and again when that has become doubtful."""
+
+    def __init__(self, *, whereabouts: Whereabouts, **settings: Any) -> None:  # noqa: ANN401 - redis-py's own
+        super().__init__(**settings)
+        self._whereabouts = whereabouts
+        self._generation = -1
+
+    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's own
+        """Connect unless there is a connection that leads where it should."""
+        whereabouts = self._whereabouts
+        if self.is_connected and self._generation == whereabouts.generation:
+            return
+        await self.disconnect()
+        self._generation = whereabouts.generation
+        self.host, self.port = await whereabouts.find()
+        try:
+            await super().connect_check_health(*arguments, **options)
+        except _DOUBTFUL as error:
+            self._doubt(error)
+            raise
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's own
+        """The reply. What says that this may be the wrong server has all connections renewed."""
+        try:
+            return await super().read_response(*arguments, **options)
+        except _DOUBTFUL as error:
+            self._doubt(error)
+            raise
+
+    def _doubt(self, error: Exception) -> None:
+        self._whereabouts.doubt(self._generation, error, (self.host, self.port))
 
 
-class _TlsConnection(_Packed, SSLConnection):
+class _TlsConnection(_TcpConnection, SSLConnection):
     pass
 
 
@@ -69,39 +123,71 @@ class _UnixConnection(_Packed, UnixDomainSocketConnection):
     pass
 
 
-def connect(url: str, purpose: str, *, block_ms: int = 0) -> Redis:
+def connect(url: str, purpose: str, *, keys: Keys | None = None, block_ms: int = 0) -> Redis:
     """A client for `url` (see `invites.redis_url`); it connects at its first command. The caller closes it.
 
-    `purpose` completes the name that the server shows in CLIENT LIST. Replies are bytes. A client whose
-    commands may wait on the server says how long with `block_ms` (at most `BLOCK_MS`): its replies may take
-    that much longer, so that no time-out of ours can cut a read short.
+    `keys` says which shard it is for; a cluster has to be told, others have all shards in one place. `purpose`
+    completes the name that the server shows in CLIENT LIST. Replies are bytes. A client whose commands may wait on
+    the server says how long with `block_ms` (at most `BLOCK_MS`): its replies may take that much longer, so that no
+    time-out of ours can cut a read short.
 
-    Raises ValueError when `block_ms` is too long or when the URL has another scheme.
+    Raises ValueError when `block_ms` is too long, when the URL is unusable, or when a cluster's shard is missing.
     """
     if not 0 <= block_ms <= BLOCK_MS:
         raise ValueError(f"block_ms must be from 0 to {BLOCK_MS}, not {block_ms}")
-    settings: dict[str, Any] = dict(parse_url(url))
-    kind = settings.pop("connection_class", Connection)
-    ours = {SSLConnection: _TlsConnection, UnixDomainSocketConnection: _UnixConnection}
-    # What stands here wins over what the URL says.
-    settings |= {
-        "connection_class": ours.get(kind, _TcpConnection),
+    parsed = parse_redis_url(Secret(url))
+    settings = {
+        **_settings(parsed.credentials, purpose),
+        "db": parsed.database,
         "socket_timeout": _REPLY_S + block_ms / 1000,
-        "socket_connect_timeout": _CONNECT_S,
-        "socket_read_size": _READ_SIZE,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-        "decode_responses": False,
-        "client_name": f"{SERVICE}:{purpose}:{os.getpid()}",
     }
-    return Redis.from_pool(ConnectionPool(**settings))
+    if parsed.kind == "unix":
+        pool = ConnectionPool(_UnixConnection, path=parsed.path, **settings)
+    else:
+        kind, tls = _transport(parsed, over_tls=parsed.tls is not None)
+        whereabouts = _whereabouts(parsed, purpose, keys)
+        pool = ConnectionPool(kind, whereabouts=whereabouts, **settings, **tls)
+    return Redis.from_pool(pool)
+
+
+class Clients:
+    """The clients of one purpose for all shards at `url`: one for each shard on a cluster, else one for all."""
+
+    def __init__(self, url: str, purpose: str, *, block_ms: int = 0) -> None:
+        self._url = url
+        self._purpose = purpose
+        self._block_ms = block_ms
+        self._is_cluster = parse_redis_url(Secret(url)).kind == "cluster"
+        self._clients: dict[int, Redis] = {}
+
+    def of(self, keys: Keys) -> Redis:
+        """The client for a shard."""
+        shard = keys.shard if self._is_cluster else 0
+        if shard not in self._clients:
+            self._clients[shard] = connect(self._url, self._purpose, keys=keys, block_ms=self._block_ms)
+        return self._clients[shard]
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
 
 def is_away(error: BaseException) -> bool:
     """Whether `error` says that the server cannot serve now, not that something is wrong with the command."""
     if isinstance(error, _AWAY):
         return True
-    return isinstance(error, exceptions.ResponseError) and str(error).startswith(_AWAY_ANSWERS)
+    if not isinstance(error, exceptions.ResponseError):
+        return False
+    return str(error).startswith(_AWAY_ANSWERS) or _MOVING in str(error)
 
 
 def is_no_group(error: BaseException) -> bool:
@@ -117,3 +203,52 @@ async def forsake(client: Redis, error: BaseException) -> None:
     if isinstance(error, exceptions.ReadOnlyError | exceptions.MasterDownError):
         with contextlib.suppress(exceptions.RedisError, OSError):
             await client.connection_pool.disconnect(inuse_connections=False)
+
+
+def _settings(credentials: Credentials, purpose: str) -> dict[str, Any]:
+    """What all our connections have in common."""
+    username, password = credentials.username, credentials.password
+    return {
+        "username": username and username.reveal(),
+        "password": password and password.reveal(),
+        "socket_timeout": _REPLY_S,
+        "socket_connect_timeout": _CONNECT_S,
+        "socket_read_size": _READ_SIZE,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "decode_responses": False,
+        "client_name": f"{SERVICE}:{purpose}:{os.getpid()}",
+    }
+
+
+def _transport(url: RedisUrl, *, over_tls: bool) -> tuple[type[_TcpConnection], dict[str, Any]]:
+    return (_TlsConnection, dict(url.tls or {})) if over_tls else (_TcpConnection, {})
+
+
+def _whereabouts(url: RedisUrl, purpose: str, keys: Keys | None) -> Whereabouts:
+    if url.kind == "sentinel":
+        ask = _Asking(url, url.sentinel_credentials, purpose, over_tls=url.sentinel_tls)
+        return BySentinel(url.hosts, url.service, ask)
+    if url.kind == "cluster":
+        if keys is None:
+            raise ValueError("a client for a cluster must be told its shard")
+        ask = _Asking(url, url.credentials, purpose, over_tls=url.tls is not None)
+        return InCluster(url.hosts, key_slot(keys.base.encode()), ask)
+    return Fixed(url.hosts[0])
+
+
+class _Asking:
+    """Asks sentinels, or nodes of a cluster, over a connection that is closed at once."""
+
+    def __init__(self, url: RedisUrl, credentials: Credentials, purpose: str, *, over_tls: bool) -> None:
+        self._kind, tls = _transport(url, over_tls=over_tls)
+        self._settings = {**_settings(credentials, purpose), **tls}
+
+    async def __call__(self, address: Address, *command: str) -> Any:  # noqa: ANN401 - any reply
+        connection = self._kind(whereabouts=Fixed(address), **self._settings)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call] # redis-py has no annotation here
+            await connection.send_command(*command)
+            return await connection.read_response()
+        finally:
+            await connection.disconnect(nowait=True)

@@ -1,4 +1,4 @@
-"""`redis.url`: which URLs are known, and which of them are served."""
+"""`redis.url`: which URLs are known, what they say, and what of them may be shown."""
 
 from __future__ import annotations
 
@@ -6,16 +6,36 @@ import difflib
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from msgspec import Struct
+
+from invites.secret import Secret
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from urllib.parse import SplitResult
 
-    from invites.secret import Secret
+Address = tuple[str, int]
+"""Host and port."""
 
-_SERVED: Final = ("redis", "rediss", "unix")
-_KNOWN: Final = (*_SERVED, "redis+sentinel", "redis+cluster")
-# Time-outs are not among them: they have to fit how the worker reads.
-_OPTIONS: Final = (
-    "db",
+_SCHEMES: Final = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+)
+_OTHER_NAMES: Final = {"valkey": "redis", "valkeys": "rediss", "valkey+unix": "unix", "redis+unix": "unix"}
+_EXAMPLES: Final = {
+    "sentinel": "redis+sentinel://sentinel1:26379,sentinel2:26379/SERVICE/0",
+    "cluster": "redis+cluster://valkey1:6379,valkey2:6379",
+    "": "redis://valkey:6379/0",
+}
+_PORTS: Final = {"sentinel": 26379, "cluster": 6379, "": 6379}
+_LAST_PORT: Final = 65_535
+# Time-outs are no options: they have to fit how the worker reads.
+_TLS_OPTIONS: Final = (
     "ssl_ca_certs",
     "ssl_ca_path",
     "ssl_cert_reqs",
@@ -23,78 +43,205 @@ _OPTIONS: Final = (
     "ssl_check_hostname",
     "ssl_keyfile",
 )
-_OTHER_NAMES: Final = {"valkey": "redis", "valkeys": "rediss", "valkey+unix": "unix", "redis+unix": "unix"}
+_SENTINEL_OPTIONS: Final = ("sentinel_username", "sentinel_password")
+_SENTINEL_TLS: Final = "sentinel_ssl"
+_YES_OR_NO: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+_CERT_REQS: Final = ("required", "optional", "none")
 _ENCODE: Final = (
     "percent-encode what is special in a password (/ as %2F, # as %23, ? as %3F, @ as %40, % as %25)"
 )
 
 
-class UnusableUrlError(Exception):
+class UnusableUrlError(ValueError):
     """The URL cannot be used. The text goes on after the name of the URL's origin, and never quotes it."""
 
 
-def check_redis_url(secret: Secret) -> None:
-    """Raise UnusableUrlError unless the URL is one that this release serves.
+class Credentials(Struct, frozen=True):
+    """A user and a password; without a user it is the server's `default`."""
 
-    Served are `redis://[user:password@]host[:port][/db]`, the same with `rediss`, and
-    `unix://[user:password@]/path/of/socket[?db=N]`. Options of `rediss` are the certificates (`ssl_…`).
+    username: Secret | None = None
+    password: Secret | None = None
+
+
+class RedisUrl(Struct, frozen=True, kw_only=True):
+    """What a URL says.
+
+    `kind` is "" for a single server, "unix", "sentinel" or "cluster". `hosts` are the server, the sentinels, or some
+    nodes of the cluster, and empty for a socket. `tls` are the options of TLS, None without it; `sentinel_tls` says
+    whether the sentinels are spoken to with it as well.
     """
+
+    kind: str
+    hosts: tuple[Address, ...] = ()
+    path: str = ""
+    service: str = ""
+    database: int = 0
+    credentials: Credentials = Credentials()
+    tls: Mapping[str, str | bool] | None = None
+    sentinel_credentials: Credentials = Credentials()
+    sentinel_tls: bool = False
+
+
+def parse_redis_url(secret: Secret) -> RedisUrl:
+    """What the URL says.
+
+    Known are `redis://[user:password@]host[:port][/db]`, `unix://[user:password@]/path/of/socket[?db=N]`,
+    `redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]`,
+    `redis+cluster://[user:password@]host[:port][,host[:port]…]`, and the three that are not `unix` with `rediss`
+    for TLS, whose options are the certificates (`ssl_…`).
+
+    Raises UnusableUrlError.
+    """
+    text = secret.reveal()
     try:
-        url = urlsplit(secret.reveal())
+        url = urlsplit(text)
     except ValueError:
-        raise UnusableUrlError(f"is no URL: write redis://HOST:PORT/0, and {_ENCODE}.") from None
-    _check_scheme(url.scheme if "://" in secret.reveal() else "")
+        raise UnusableUrlError(f"is no URL: write {_EXAMPLES['']}, and {_ENCODE}.") from None
+    _check_scheme(url.scheme if "://" in text else "")
     if url.fragment:
         raise UnusableUrlError(f"holds a `#`: {_ENCODE}.")
-    if url.scheme != "unix":
-        _check_server(url)
-    elif url.hostname or not url.path.strip("/"):
-        raise UnusableUrlError("must name a socket by its whole path, like unix:///run/valkey/valkey.sock.")
-    _check_options(url)
+    userinfo, _, hosts = url.netloc.rpartition("@")
+    if url.scheme == "unix":
+        if hosts or not url.path.strip("/"):
+            raise UnusableUrlError(
+                "must name a socket by its whole path, like unix:///run/valkey/valkey.sock."
+            )
+        options = _options(url, ("db",))
+        return RedisUrl(
+            kind="unix",
+            path=unquote(url.path),
+            database=_database(options, ""),
+            credentials=_credentials(userinfo),
+        )
+    return _over_network(url, userinfo, hosts)
 
 
 def address_of(secret: Secret) -> str:
-    """Where a URL leads that `check_redis_url` has passed: without user, password and options."""
-    url = urlsplit(secret.reveal())
-    if url.scheme == "unix":
-        return f"unix://{unquote(url.path)}"
-    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    return f"{url.scheme}://{host}:{url.port or 6379}{url.path.rstrip('/')}"
+    """Where a URL leads that can be parsed: without user, password and options."""
+    found = parse_redis_url(secret)
+    if found.kind == "unix":
+        return f"unix://{found.path}"
+    scheme = urlsplit(secret.reveal()).scheme
+    path = f"/{found.service}" if found.service else ""
+    path += f"/{found.database}" if found.database else ""
+    return f"{scheme}://{','.join(map(shown, found.hosts))}{path}"
+
+
+def shown(address: Address) -> str:
+    """A host and its port, as in a URL."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _over_network(url: SplitResult, userinfo: str, hosts: str) -> RedisUrl:
+    base, _, kind = url.scheme.partition("+")
+    addresses = _addresses(hosts, kind)
+    if "@" in url.path + url.query:
+        raise UnusableUrlError(f"holds a second @: {_ENCODE}.")
+    tls = base == "rediss"
+    known = (
+        *(() if kind == "cluster" else ("db",)),
+        *(_SENTINEL_OPTIONS if kind == "sentinel" else ()),
+        *((_SENTINEL_TLS,) if kind == "sentinel" and tls else ()),
+        *(_TLS_OPTIONS if tls else ()),
+    )
+    options = _options(url, known)
+    service, path = "", url.path
+    if kind == "sentinel":
+        service, _, path = path.removeprefix("/").partition("/")
+        if not service:
+            raise UnusableUrlError(
+                f"must name the service that the sentinels watch: write {_EXAMPLES[kind]}."
+            )
+    if kind == "cluster" and path.strip("/") not in {"", "0"}:
+        raise UnusableUrlError("must not end with a database: a cluster is used with database 0 only.")
+    return RedisUrl(
+        kind=kind,
+        hosts=addresses,
+        service=unquote(service),
+        database=_database(options, path),
+        credentials=_credentials(userinfo),
+        tls=_tls(options) if tls else None,
+        sentinel_credentials=Credentials(*(_secret(options.get(name)) for name in _SENTINEL_OPTIONS)),
+        sentinel_tls=tls and kind == "sentinel" and _yes_or_no(options, _SENTINEL_TLS, default=True),
+    )
 
 
 def _check_scheme(scheme: str) -> None:
-    if scheme in _SERVED:
+    if scheme in _SCHEMES:
         return
-    if scheme in _KNOWN:
-        raise UnusableUrlError(
-            f"begins with {scheme}://, but this release serves one shard on a single server: "
-            "write redis://, rediss:// or unix://."
-        )
     if not scheme:
-        raise UnusableUrlError("has no scheme: write redis://HOST:PORT/0.")
-    nearest = _OTHER_NAMES.get(scheme) or difflib.get_close_matches(scheme, _KNOWN, n=1, cutoff=0)[0]
+        raise UnusableUrlError(f"has no scheme: write {_EXAMPLES['']}.")
+    nearest = _OTHER_NAMES.get(scheme) or difflib.get_close_matches(scheme, _SCHEMES, n=1, cutoff=0)[0]
     raise UnusableUrlError(f"begins with {scheme}://, which is not known: the nearest known is {nearest}://.")
 
 
-def _check_server(url: SplitResult) -> None:
-    try:
-        port = url.port
-    except ValueError:
-        raise UnusableUrlError(f"has no valid port: write redis://HOST:6379/0, and {_ENCODE}.") from None
-    if port == 0 or not url.hostname:
-        raise UnusableUrlError("must name a host, and a port from 1 to 65535, like redis://valkey:6379/0.")
-    database = url.path.strip("/")
-    if database and not database.isdecimal():
-        raise UnusableUrlError(f"must end with the number of a database, like /0; {_ENCODE}.")
+def _addresses(hosts: str, kind: str) -> tuple[Address, ...]:
+    named = hosts.split(",")
+    if len(named) > 1 and not kind:
+        raise UnusableUrlError(
+            "names several servers: write redis+sentinel:// for sentinels, redis+cluster:// for a cluster."
+        )
+    return tuple(_address(one, kind) for one in named)
 
 
-def _check_options(url: SplitResult) -> None:
-    known = _OPTIONS if url.scheme == "rediss" else _OPTIONS[:1]
-    for name, value in parse_qsl(url.query, keep_blank_values=True):
+def _address(text: str, kind: str) -> Address:
+    example = _EXAMPLES[kind]
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    else:
+        host, _, port = text.partition(":")
+    if port and not (port.isdecimal() and int(port) <= _LAST_PORT):
+        raise UnusableUrlError(f"has no valid port: write {example}, and {_ENCODE}.")
+    if not host or (port and int(port) == 0):
+        raise UnusableUrlError(f"must name a host, and a port from 1 to {_LAST_PORT}, like {example}.")
+    return unquote(host), int(port) if port else _PORTS[kind]
+
+
+def _credentials(userinfo: str) -> Credentials:
+    username, _, password = userinfo.partition(":")
+    return Credentials(_secret(unquote(username)), _secret(unquote(password)))
+
+
+def _secret(text: str | None) -> Secret | None:
+    return Secret(text) if text else None
+
+
+def _options(url: SplitResult, known: Sequence[str]) -> dict[str, str]:
+    options = dict(parse_qsl(url.query, keep_blank_values=True))
+    for name in options:
+        if not known:
+            raise UnusableUrlError(f"has the option {name!r}, but {url.scheme}:// has none.")
         if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
             raise UnusableUrlError(
-                f"has the option {name!r}, which cannot be set here: the nearest that can is "
-                f"{difflib.get_close_matches(name, known, n=1, cutoff=0)[0]}."
+                f"has the option {name!r}, which cannot be set here: the nearest that can is {nearest}."
             )
-        if name == "db" and not value.isdecimal():
-            raise UnusableUrlError("must give the database as a number, like ?db=0.")
+    return options
+
+
+def _database(options: Mapping[str, str], path: str) -> int:
+    in_path, in_options = path.strip("/"), options.get("db", "0")
+    if in_path and not in_path.isdecimal():
+        raise UnusableUrlError(f"must end with the number of a database, like /0; {_ENCODE}.")
+    if not in_options.isdecimal():
+        raise UnusableUrlError("must give the database as a number, like ?db=0.")
+    return int(in_options if "db" in options else in_path or 0)
+
+
+def _tls(options: Mapping[str, str]) -> dict[str, str | bool]:
+    found: dict[str, str | bool] = {name: options[name] for name in _TLS_OPTIONS if name in options}
+    if found.get("ssl_cert_reqs", "required") not in _CERT_REQS:
+        raise UnusableUrlError(f"must give ssl_cert_reqs as one of {', '.join(_CERT_REQS)}.")
+    found["ssl_check_hostname"] = _yes_or_no(options, "ssl_check_hostname", default=True)
+    return found
+
+
+def _yes_or_no(options: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = options.get(name)
+    if value is None:
+        return default
+    if value.lower() not in _YES_OR_NO:
+        raise UnusableUrlError(f"must give {name} as yes or no.")
+    return _YES_OR_NO[value.lower()]

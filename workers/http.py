@@ -48,8 +48,7 @@ class HttpError(Exception):
 class Served(Protocol):
     """The worker that the server speaks for."""
 
-    @property
-    def commands(self) -> Redis: ...  # noqa: D102 - a client that does not wait for entries
+    def commands(self, keys: Keys) -> Redis: ...  # noqa: D102 - a client that does not wait for entries
     @property
     def metrics(self) -> Metrics: ...  # noqa: D102
     @property
@@ -150,7 +149,8 @@ class HttpServer:
 
     def _views(self, routing_key: str) -> Views:
         redis = self._config.redis
-        return Views(self._served.commands, Keys(redis.prefix, shard_of(routing_key, redis.shards)))
+        keys = Keys(redis.prefix, shard_of(routing_key, redis.shards))
+        return Views(self._served.commands(keys), keys)
 
     def _authorize(self, request: web.Request) -> None:
         token = self._config.http.token

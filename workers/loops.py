@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from invites import messages
 from invites.commit import Committer
 from invites.connections import BLOCK_MS, connect
-from invites.keys import Keys
 from invites.resolution import Resolver
 from workers.claims import Claims
 from workers.groups import Groups
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.config import Config
+    from invites.keys import Keys
     from invites.scripts import Scripts
     from workers.metrics import Metrics
     from workers.outage import Outage
@@ -42,7 +42,7 @@ class ShardLoops:
 
     def __init__(  # noqa: PLR0913 - what all shards of a worker share
         self,
-        number: int,
+        keys: Keys,
         config: Config,
         url: str,
         *,
@@ -54,12 +54,11 @@ class ShardLoops:
         outage: Outage,
         stopping: asyncio.Event,
     ) -> None:
-        keys = Keys(config.redis.prefix, number)
         self.shard = Shard(
             keys=keys,
             consumer=consumer,
             commands=commands,
-            reads=connect(url, "reads", block_ms=BLOCK_MS),
+            reads=connect(url, "reads", keys=keys, block_ms=BLOCK_MS),
             committer=Committer(commands, keys, config.settings(), scripts, verbosity=messages.verbosity()),
             groups=Groups(commands, keys, metrics),
             outage=outage,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import NoPermissionError
 
-from invites.connections import connect, is_away
+from invites.connections import Clients, is_away
+from invites.keys import Keys
 from invites.scripts import Scripts
 from workers.backoff import Backoff
 from workers.loops import ShardLoops
@@ -50,25 +51,29 @@ class Service:
         self.metrics = Metrics()
         self.readiness = Readiness()
         self.consumer = consumer or _consumer_name()
-        self.commands = connect(url, "commands")
+        self._clients = Clients(url, "commands")
         self._outage = Outage(self.metrics)
         scripts = Scripts()
         self._shards = [
             ShardLoops(
-                number,
+                keys,
                 config,
                 url,
                 consumer=self.consumer,
-                commands=self.commands,
+                commands=self.commands(keys),
                 scripts=scripts,
                 metrics=self.metrics,
                 readiness=self.readiness,
                 outage=self._outage,
                 stopping=self.stopping,
             )
-            for number in range(config.redis.shards)
+            for keys in (Keys(config.redis.prefix, number) for number in range(config.redis.shards))
         ]
         self._tasks: list[asyncio.Task[None]] = []
+
+    def commands(self, keys: Keys) -> Redis:
+        """The client for commands to a shard, which do not wait for entries."""
+        return self._clients.of(keys)
 
     async def start(self) -> None:
         """Start all loops. Waits for a server that is away, as long as it takes or until `stopping` is set.
@@ -78,8 +83,8 @@ class Service:
         backoff = Backoff()
         while not self.stopping.is_set():
             try:
-                await _check_memory_policy(self.commands)
                 for loops in self._shards:
+                    await _check_memory_policy(loops.shard.commands)
                     await loops.shard.groups.ensure()
             except Exception as error:
                 if not is_away(error):
@@ -115,7 +120,7 @@ class Service:
         for loops in self._shards:
             await loops.cancel(lose_commits=True)
             await loops.close()
-        await self.commands.aclose()
+        await self._clients.aclose()
 
 
 async def run(config: Config, *, embedded: bool = False) -> int:

@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError, RedisError
 from invites.cli.finding import Finding
 from invites.cli.permissions import refused
 from invites.cli.session import trouble
-from invites.connections import connect
+from invites.connections import Clients
 from invites.keys import Keys
 from invites.overview import ALIVE_MS, backlog, consumers
 from invites.printable import escape
@@ -32,16 +32,17 @@ async def check_redis(url: Secret, config: Config) -> list[Finding]:
     """All that is to be said about the server at `url`."""
     address = address_of(url)
     findings: list[Finding] = []
-    async with connect(url.reveal(), "check") as client:
+    async with Clients(url.reveal(), "check") as clients:
         try:
-            async for finding in _findings(client, config, address):
+            async for finding in _findings(clients, config, address):
                 findings.append(finding)  # noqa: PERF401 - what was found before an error is kept
         except (RedisError, OSError) as error:
             findings.append(Finding("FAIL", "redis", trouble(address, error)))
     return findings
 
 
-async def _findings(client: Redis, config: Config, address: str) -> AsyncIterator[Finding]:
+async def _findings(clients: Clients, config: Config, address: str) -> AsyncIterator[Finding]:
+    client = clients.of(Keys(config.redis.prefix))
     began = time.perf_counter()
     await client.ping()
     took_ms = (time.perf_counter() - began) * 1000
@@ -56,9 +57,9 @@ async def _findings(client: Redis, config: Config, address: str) -> AsyncIterato
         yield _persistence(info)
     for number in range(config.redis.shards):
         keys = Keys(config.redis.prefix, number)
-        yield await _permissions(client, keys)
+        yield await _permissions(clients.of(keys), keys)
         try:
-            yield await _workers(client, keys)
+            yield await _workers(clients.of(keys), keys)
         except NoPermissionError:
             yield Finding("warn", "workers", "Cannot be checked without the permissions above.")
 

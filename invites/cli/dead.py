@@ -163,7 +163,7 @@ async def _letters(session: Session) -> AsyncIterator[tuple[DeadLetters, DeadLet
     from invites.dead_letters import DeadLetters
 
     for keys in session.shards():
-        letters = DeadLetters(session.client, keys)
+        letters = DeadLetters(session.client(keys), keys)
         async for letter in letters.all():
             yield letters, letter
 
@@ -172,7 +172,7 @@ async def _find(session: Session, letter: str) -> tuple[DeadLetters, DeadLetter]
     from invites.dead_letters import DeadLetters
 
     for keys in session.shards():
-        letters = DeadLetters(session.client, keys)
+        letters = DeadLetters(session.client(keys), keys)
         found = await letters.get(letter)
         if found is not None:
             return letters, found

@@ -50,7 +50,7 @@ def publish(
 
     async def put(session: Session) -> int:
         keys = session.shard_for(routing_key(event))
-        entry = await session.client.xadd(keys.events, {"type": kind, "payload": raw})
+        entry = await session.client(keys).xadd(keys.events, {"type": kind, "payload": raw})
         typer.echo(entry)
         return 0
 

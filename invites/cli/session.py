@@ -11,7 +11,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 
 from invites.cli.options import CommandError, Common, url_of
 from invites.config import Config
-from invites.connections import connect
+from invites.connections import Clients
 from invites.keys import Keys, shard_of
 from invites.printable import escape
 from invites.redis_url import address_of
@@ -24,8 +24,12 @@ class Session(Struct, frozen=True):
     """What a command works with."""
 
     config: Config
-    client: Redis
+    clients: Clients
     address: str
+
+    def client(self, keys: Keys) -> Redis:
+        """The client for a shard."""
+        return self.clients.of(keys)
 
     def shard(self, number: int) -> Keys:
         """The keys of a shard."""
@@ -55,8 +59,8 @@ def run(
     address = address_of(url)
 
     async def session() -> int:
-        async with connect(url.reveal(), "cli", block_ms=block_ms) as client:
-            return await command(Session(config, client, address))
+        async with Clients(url.reveal(), "cli", block_ms=block_ms) as clients:
+            return await command(Session(config, clients, address))
 
     try:
         return asyncio.run(session())

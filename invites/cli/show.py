@@ -53,15 +53,16 @@ def show(
         from invites.views import Views
 
         keys = session.shard_for(parts[-1])
-        invite = await Views(session.client, keys).invite(ref)
+        client = session.client(keys)
+        invite = await Views(client, keys).invite(ref)
         subject = history.Subject.of(ref, invite)
         events = [
             f"  {notifications.time_of(entry.at)}  {entry.text(b'type'):16}{entry.text(b'payload')}"
-            async for entry in history.events_of(session.client, keys.events, subject)
+            async for entry in history.events_of(client, keys.events, subject)
         ]
         told = [
             "  " + notifications.line(entry)
-            async for entry in history.notifications_of(session.client, keys.notifications, subject)
+            async for entry in history.notifications_of(client, keys.notifications, subject)
         ]
         if invite is None and not events and not told:
             raise CommandError(

@@ -37,7 +37,7 @@ def status(
 
         from invites.overview import overview
 
-        found = [await overview(session.client, keys) for keys in session.shards()]
+        found = [await overview(session.client(keys), keys) for keys in session.shards()]
         if as_json:
             typer.echo(msgspec.json.encode({"shards": found}))
         else:

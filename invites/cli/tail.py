@@ -21,6 +21,7 @@ from invites.cli.options import (
 
 if TYPE_CHECKING:
     from invites.cli.session import Session
+    from invites.keys import Keys
     from invites.streams import StreamEntry
 
 _BLOCK_MS = 2_000
@@ -41,7 +42,10 @@ def tail(
     from invites.cli.session import run
 
     async def follow(session: Session) -> int:
-        following = asyncio.ensure_future(_follow(session, last, as_json=as_json))
+        # A read for each shard: on a cluster they are in several places.
+        following = asyncio.gather(
+            *(_follow(session, keys, last, as_json=as_json) for keys in session.shards())
+        )
         # Not as KeyboardInterrupt: a shell's background job has SIGINT ignored until somebody handles it.
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, following.cancel)
@@ -52,22 +56,21 @@ def tail(
     return run(Common(config, redis_url, log_level, log_format), follow, block_ms=_BLOCK_MS)
 
 
-async def _follow(session: Session, last: int, *, as_json: bool) -> NoReturn:
+async def _follow(session: Session, keys: Keys, last: int, *, as_json: bool) -> NoReturn:
     from invites import streams
 
-    after = {}
-    for keys in session.shards():
-        # From the newest id on, and not from "$": between two reads nothing must be missed.
-        found = await streams.newest(session.client, keys.notifications, max(1, last))
-        after[keys.notifications] = found[-1].id if found else "0-0"
-        _print(found if last else [], as_json=as_json)
+    client, stream = session.client(keys), keys.notifications
+    # From the newest id on, and not from "$": between two reads nothing must be missed.
+    found = await streams.newest(client, stream, max(1, last))
+    after = found[-1].id if found else "0-0"
+    _print(found if last else [], as_json=as_json)
     while True:
-        reply = await session.client.execute_command(
-            b"XREAD", b"COUNT", _PAGE, b"BLOCK", _BLOCK_MS, b"STREAMS", *after.keys(), *after.values()
+        reply = await client.execute_command(
+            b"XREAD", b"COUNT", _PAGE, b"BLOCK", _BLOCK_MS, b"STREAMS", stream, after
         )
-        for stream, entries in reply or ():
+        for _, entries in reply or ():
             came = streams.entries_of(entries)
-            after[stream.decode()] = came[-1].id
+            after = came[-1].id
             _print(came, as_json=as_json)
 
 

@@ -91,7 +91,7 @@ def test_help_is_quick() -> None:
         (("dead", "retry", "1-1", "--all"), "--all"),
         (("dead", "drop"), "--all"),
         (("run", "--embedded", "--redis-url", "redis://x"), "exclude each other"),
-        (("run", "--redis-url", "redis+cluster://x"), "one shard on a single server"),
+        (("run", "--redis-url", "redis+sentinel://x"), "must name the service"),
         (("tail", "--last", "-1"), "--last"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

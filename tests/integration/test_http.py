@@ -31,9 +31,12 @@ class Worker:
     """What the HTTP server speaks for."""
 
     def __init__(self, commands: Redis) -> None:
-        self.commands = commands
+        self._commands = commands
         self.metrics = Metrics()
         self.readiness = Readiness()
+
+    def commands(self, _keys: Keys) -> Redis:
+        return self._commands
 
 
 class Answer:

@@ -117,6 +117,10 @@ def test_a_token_that_no_header_can_carry_is_refused_unseen(token: str) -> None:
         "unix:///run/valkey/valkey.sock",
         "unix://user:secret@/run/valkey/valkey.sock?db=3",
         "redis://valkey?db=3",
+        "redis+sentinel://one,two:26380,[::1]:26381/calls",
+        "rediss+sentinel://user:secret@one/calls/3?sentinel_username=s&sentinel_password=x&sentinel_ssl=no",
+        "redis+cluster://user:secret@one:7000,two:7001,three",
+        "rediss+cluster://one/0?ssl_ca_certs=/ca.pem",
     ],
 )
 def test_urls_that_are_served(url: str) -> None:
@@ -145,8 +149,21 @@ def test_urls_that_are_served(url: str) -> None:
         ("http://valkey", "http://, which is not known"),
         ("valkey://valkey", "nearest known is redis://"),
         ("redsi://valkey", "nearest known is redis://"),
-        ("redis+sentinel://valkey:26379/mymaster", "this release serves one shard on a single server"),
-        ("redis+cluster://valkey:7000", "this release serves one shard on a single server"),
+        ("redis://one,two", "names several servers"),
+        ("redis://user:12?hunter2@valkey", "a second @"),
+        ("redis://user:12/hunter2@valkey", "a second @"),
+        ("rediss://valkey?ssl_cert_reqs=hunter2", "ssl_cert_reqs as one of required, optional, none"),
+        ("rediss://valkey?ssl_check_hostname=maybe", "ssl_check_hostname as yes or no"),
+        ("redis+sentinel://valkey:26379", "must name the service"),
+        ("redis+sentinel://one,:26379/calls", "must name a host"),
+        ("redis+sentinel://one,two:x/calls", "no valid port"),
+        ("redis+sentinel://one/calls/zero", "number of a database"),
+        ("redis+sentinel://one/calls?sentinel_pasword=hunter2", "nearest that can is sentinel_password"),
+        ("redis+sentinel://one/calls?sentinel_ssl=yes", "'sentinel_ssl'"),
+        ("redis+sentinel://user:12/hunter2@one/calls", "a second @"),
+        ("redis+cluster://one,two/1", "database 0 only"),
+        ("redis+cluster://one?db=0", "has none"),
+        ("redis+clutser://one", "nearest known is redis+cluster://"),
     ],
 )
 def test_urls_that_are_refused_are_not_repeated(url: str, said: str, tmp_path: Path) -> None:
@@ -166,7 +183,7 @@ def test_urls_that_are_refused_are_not_repeated(url: str, said: str, tmp_path: P
 
 
 def test_an_overridden_url_is_not_looked_at(tmp_path: Path) -> None:
-    file = _written(tmp_path, {"redis": {"url": "redis+cluster://valkey"}})
+    file = _written(tmp_path, {"redis": {"url": "valkey"}})
     assert load(file, redis_url="redis://valkey", environ={}).redis.url == Secret("redis://valkey")
 
 

@@ -123,7 +123,7 @@ def address_of(secret: Secret) -> str:
         return f"unix://{found.path}"
     scheme = urlsplit(secret.reveal()).scheme
     path = f"/{found.service}" if found.service else ""
-    path += f"/{found.database}" if found.database else ""
+    path += "" if found.kind == "cluster" else f"/{found.database}"
     return f"{scheme}://{','.join(map(shown, found.hosts))}{path}"
 
 

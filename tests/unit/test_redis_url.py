@@ -11,9 +11,9 @@ from invites.secret import Secret
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("redis://valkey", "redis://valkey:6379"),
+        ("redis://valkey", "redis://valkey:6379/0"),
         ("redis://user:secret@valkey:6380/2?db=3", "redis://valkey:6380/3"),
-        ("rediss://:secret@[::1]:6379/", "rediss://[::1]:6379"),
+        ("rediss://:secret@[::1]:6379/", "rediss://[::1]:6379/0"),
         ("unix://user:secret@/run/a%20b.sock?db=1", "unix:///run/a b.sock"),
         (
             "rediss+sentinel://user:secret@one,[::1]:1/calls/2?sentinel_password=secret",

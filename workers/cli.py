@@ -35,11 +35,17 @@ def run(
     embedded: Annotated[
         bool,
         typer.Option(
-            "--embedded", help="Start a Valkey for this worker alone, which keeps nothing: for trying out."
+            "--embedded",
+            metavar="",
+            help="Start a Valkey of its own, which keeps nothing and ends with the worker: for trying out.",
         ),
     ] = False,
 ) -> int:
-    """Run one worker until SIGTERM or SIGINT. Start as many as you like, they share the work."""
+    """Run one worker until SIGTERM or SIGINT. Start as many as you like: they share the work.
+
+    It needs a Redis or Valkey that all workers share, or --embedded. Its HTTP server (http.host and http.port of the
+    configuration, 127.0.0.1:8080 unless set) answers /healthz, /readyz and /metrics.
+    """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
     if embedded and redis_url is not None:
         raise CommandError("--embedded and --redis-url exclude each other.", 2)
@@ -71,7 +77,8 @@ def demo(
 ) -> int:
     """Play calls on this machine, with a server, a worker and devices of its own. Ends by itself.
 
-    Since it brings its own, it uses no other server and no configuration: --config is checked, and that is all.
+    Since it brings all of that, it needs no server and no configuration: --config and --redis-url are checked, and
+    that is all.
     """
     import asyncio
 

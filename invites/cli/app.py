@@ -19,8 +19,12 @@ _INTERRUPTED: Final = 130  # what typer makes of Ctrl-C
 def make_app() -> typer.Typer:
     """The command `invites`, without commands of its own yet."""
     app = typer.Typer(
-        help="Call invitations over Redis Streams: devices ring, the first accept wins, all others stop.",
+        help="Call invitations over Redis Streams: devices ring, the first accept wins, all others stop.\n\n"
+        "To see it: `invites demo`. Each command explains itself: `invites COMMAND --help`.",
+        epilog="Exit status: 0 done, 1 failed, 2 wrong use. The server is named by --redis-url, by the variable "
+        "INVITES_REDIS_URL, or by redis.url in the file that --config names.",
         no_args_is_help=True,
+        rich_markup_mode="markdown",  # which joins the lines of a paragraph
         pretty_exceptions_enable=False,
         add_completion=False,
     )
@@ -68,7 +72,10 @@ def _print_version(asked: bool) -> None:
 
 def _options(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Keep what goes before the command."""

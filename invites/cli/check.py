@@ -30,10 +30,10 @@ def check(
     log_level: LogLevel = Level.INFO,
     log_format: LogFormat = Format.TEXT,
 ) -> int:
-    """Check what a worker needs: Redis, permissions, memory policy, sippo-server.
+    """Check what a worker needs: Redis, its version and memory policy, permissions, workers, sippo-server.
 
-    One line each, with what to do; exit status 1 if anything fails. Run it with the configuration and
-    the credentials of a worker.
+    One line each, ok, warn or FAIL, with what to do; the exit status is 1 if anything fails. Run it with the
+    configuration and the credentials of a worker.
     """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
     url = url_of(loaded)

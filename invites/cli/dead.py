@@ -8,6 +8,7 @@ import typer
 
 from invites.cli.options import (
     AsJson,
+    AsJsonLines,
     CommandError,
     Common,
     ConfigFile,
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     from invites.dead_letters import DeadLetter, DeadLetters
 
 app = typer.Typer(
-    help="List, show, retry and drop dead letters: what could not be processed.", no_args_is_help=True
+    help="List, show, retry and drop dead letters: events that could not be processed, each with the reason.",
+    no_args_is_help=True,
 )
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the dead letter, as `dead list` prints it.")]
 _AnyId = Annotated[
-    str | None, typer.Argument(metavar="[ID]", help="Id of the dead letter, as `dead list` prints it.")
+    str | None, typer.Argument(metavar="ID", help="Id of the dead letter, as `dead list` prints it.")
 ]
-_All = Annotated[bool, typer.Option("--all", help="All that there are now.")]
+_All = Annotated[bool, typer.Option("--all", metavar="", help="All that there are now, in place of one ID.")]
 
 
 @app.command("list")
@@ -41,9 +43,9 @@ def list_(
     redis_url: RedisUrl = None,
     log_level: LogLevel = Level.INFO,
     log_format: LogFormat = Format.TEXT,
-    as_json: AsJson = False,
+    as_json: AsJsonLines = False,
 ) -> int:
-    """List them all, the oldest first: id, type, and why. With --json, one object a line."""
+    """List all dead letters, the oldest first: id, type, and why it is one."""
     from invites.cli.session import run
 
     async def show(session: Session) -> int:
@@ -70,7 +72,7 @@ def show(
     log_format: LogFormat = Format.TEXT,
     as_json: AsJson = False,
 ) -> int:
-    """Show one with its payload."""
+    """Show one dead letter with its payload as it came, and the entry that it was."""
     from invites.cli.session import run
 
     chosen = _checked(letter)
@@ -100,7 +102,11 @@ def retry(
     log_level: LogLevel = Level.INFO,
     log_format: LogFormat = Format.TEXT,
 ) -> int:
-    """Publish one again, or all, as new events at the end of the stream; timers fall due at once."""
+    """Publish one dead letter again, or all, once what was wrong is mended.
+
+    Each becomes a new event at the end of the stream and is no dead letter any more; what still cannot be processed
+    comes back as one. A timer falls due at once.
+    """
     from invites.cli.session import run
 
     chosen = _chosen(letter, every)
@@ -131,7 +137,7 @@ def drop(
     log_level: LogLevel = Level.INFO,
     log_format: LogFormat = Format.TEXT,
 ) -> int:
-    """Delete one for good, or all."""
+    """Delete one dead letter for good, or all."""
     from invites.cli.session import run
 
     chosen = _chosen(letter, every)

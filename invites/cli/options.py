@@ -35,33 +35,39 @@ class Format(StrEnum):
 
 
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Configuration file (config.json).")
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="config.json; without it, the default of every setting."),
 ]
 RedisUrl = Annotated[
     str | None,
     typer.Option(
         "--redis-url",
         metavar="URL",
-        help="The server; overrides INVITES_REDIS_URL and redis.url. The list of "
-        "processes shows it to others on this machine, so better leave passwords to the other two.",
+        help="The server, like redis://HOST:6379/0; goes before INVITES_REDIS_URL and redis.url. Others on "
+        "this machine see it in the list of processes: passwords are better kept in the other two.",
     ),
 ]
 LogLevel = Annotated[
     Level,
     typer.Option(
         "--log-level",
-        metavar="LEVEL",
+        metavar="debug|info|warn|error",
         case_sensitive=False,
-        help="Log to stderr from debug, info, warn or error on.",
+        help="The least important lines to log; the log goes to stderr.",
     ),
 ]
 LogFormat = Annotated[
     Format,
     typer.Option(
-        "--log-format", metavar="text|json", case_sensitive=False, help="Lines for people, or JSON objects."
+        "--log-format",
+        metavar="text|json",
+        case_sensitive=False,
+        help="Lines for people, or one JSON object a line.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+# A flag takes no value: without a metavar, its help would show one of type bool.
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object a line.")]
 
 MISSING_URL: Final = (
     "redis.url is missing: give --redis-url URL, set INVITES_REDIS_URL, or add it to config.json."

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 
 def publish(
-    kind: Annotated[
-        str, typer.Argument(metavar="TYPE", help="Type of the event: invite, accept, registered, …")
-    ],
+    kind: Annotated[str, typer.Argument(metavar="TYPE", help="Type of the event, one of those above.")],
     payload: Annotated[
         str, typer.Argument(metavar="JSON", help="Its payload, a JSON object; - reads it from stdin.")
     ],
@@ -37,7 +35,12 @@ def publish(
 ) -> int:
     """Put one event into the right shard's stream, and print the id of its entry.
 
-    The event is checked first: what a worker could not process is refused.
+    Types: invite, inviteRequest, ringing, accept, decline, stopInvite, getInvitations, registered, unregistered,
+    disconnected, joined, left, roomClosed.
+
+    For example: invites publish registered '{"registry": {"id": "p1", "user": "bob"}}'
+
+    The event is checked first: what a worker could not process is refused, with a sentence that says why.
     """
     from invites.cli.session import run
     from invites.protocol import BadEvent, decode_event

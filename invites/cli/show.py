@@ -36,6 +36,8 @@ def show(
 ) -> int:
     """Show one invite with its candidates, and the events and notifications that touched it.
 
+    A ref names the caller, the id that the caller's client chose, and whom it calls: 'alice|i1|bob'.
+
     Events leave the stream once they are settled, and notifications once all gateways have them: what is
     shown is what is still there.
     """

@@ -29,7 +29,7 @@ def status(
     log_format: LogFormat = Format.TEXT,
     as_json: AsJson = False,
 ) -> int:
-    """Show shards, backlog, oldest unsettled event, pending invites, timers, workers, dead letters."""
+    """Show how each shard does: backlog and its age, pending invites, timers, workers, dead letters."""
     from invites.cli.session import run
 
     async def show(session: Session) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from invites.cli.options import (
+    AsJsonLines,
     Common,
     ConfigFile,
     Format,
@@ -34,11 +35,14 @@ def tail(
     log_level: LogLevel = Level.INFO,
     log_format: LogFormat = Format.TEXT,
     last: Annotated[
-        int, typer.Option("--last", "-n", min=0, help="Begin with so many that are there already.")
+        int,
+        typer.Option(
+            "--last", "-n", min=0, metavar="N", help="Begin with the last N that are there already."
+        ),
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print each as one JSON object a line.")] = False,
+    as_json: AsJsonLines = False,
 ) -> int:
-    """Print notifications as they come, until Ctrl-C. The gateways lose nothing by it."""
+    """Print notifications as they come, until Ctrl-C. It only looks: gateways still get each of them."""
     from invites.cli.session import run
 
     async def follow(session: Session) -> int:

@@ -30,7 +30,7 @@ RedisUrl = Annotated[
         help="Measure this server in place of an own one. The keys have a prefix of their own and are deleted.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object, and nothing else.")]
 
 
 @contextlib.contextmanager
@@ -52,10 +52,12 @@ def _results() -> Iterator[None]:
 @app.command()
 def throughput(  # noqa: PLR0913 - a command's parameters are its options
     *,
-    calls: Annotated[int, typer.Option(min=1, help="Complete calls in each round.")] = 20_000,
-    devices: Annotated[int, typer.Option(min=1, help="Registered devices of each callee.")] = 3,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds, of which the medians are reported.")] = 3,
+    calls: Annotated[int, typer.Option(min=1, metavar="N", help="Complete calls in each round.")] = 20_000,
+    devices: Annotated[int, typer.Option(min=1, metavar="N", help="Registered devices of each callee.")] = 3,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")] = 1,
+    rounds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Rounds, of which the medians are reported.")
+    ] = 3,
     as_json: AsJson = False,
     config: ConfigFile = None,
     redis_url: RedisUrl = None,
@@ -85,14 +87,17 @@ def throughput(  # noqa: PLR0913 - a command's parameters are its options
 @app.command()
 def memory(
     *,
-    pending: Annotated[int, typer.Option(min=1, help="Pending invites.")] = 20_000,
+    pending: Annotated[int, typer.Option(min=1, metavar="N", help="Pending invites.")] = 20_000,
     callees: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Users that they ring, and users that call.", show_default="as many as invites"
+            min=1,
+            metavar="N",
+            help="Users that they ring, and users that call.",
+            show_default="as many as invites",
         ),
     ] = None,
-    devices: Annotated[int, typer.Option(min=1, help="Registered devices of each callee.")] = 3,
+    devices: Annotated[int, typer.Option(min=1, metavar="N", help="Registered devices of each callee.")] = 3,
     as_json: AsJson = False,
     config: ConfigFile = None,
     redis_url: RedisUrl = None,

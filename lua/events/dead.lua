@@ -5,7 +5,7 @@
 -- include: parts/notify
 
 events.dead = function(kind, payload, sentence, deliveries, peer, user, transaction, about)
-  later_all('stream', 'XADD', DEAD, {
+  add('stream', { 'XADD', DEAD,
     '*', 'type', kind, 'payload', payload, 'error', sentence, 'entry', work.entry,
     'deliveries', deliveries,
   })

@@ -41,7 +41,7 @@ end
 -- The invite is over before it began: it is written down, told and recorded all the same.
 local function end_at_once(invite, state, code, reason)
   set_end(invite, state, code, reason)
-  later(nil, 'DEL', key('candidates', invite.ref))
+  later({ 'DEL', key('candidates', invite.ref) })
   tell_outcome(invite)
   record(invite)
 end
@@ -68,7 +68,7 @@ local function call_devices(invite, asked, found)
     change(invite, 'alone', '1')
   elseif found.how == 'out' then
     change(invite, 'parallel', 'out')
-    later('set', 'SADD', key('parallel', invite.to), invite.ref)
+    add('set', { 'SADD', key('parallel', invite.to), invite.ref })
     keep_index(key('parallel', invite.to))
   end
   for _, candidate in ipairs(found.candidates) do

@@ -44,7 +44,7 @@ events.inviteReturn = function(peer, user, about, ref, transaction, found)
     return tell_progress(invite, transaction, leg)
   end
   change(invite, 'parallel', 'back')
-  later('set', 'SREM', key('parallel', invite.to), ref)
+  later({ 'SREM', key('parallel', invite.to), ref })
   index_pending(invite.to, ref)
   if #rung > 0 then
     for _, candidate in ipairs(rung) do

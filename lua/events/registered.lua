@@ -56,12 +56,12 @@ end
 
 local function store(new, old, mark)
   local place = new.trunk and TRUNKS or key('registry', new.user)
-  later('hash', 'HSET', place, new.peer, new.raw)
+  add('hash', { 'HSET', place, new.peer, new.raw })
   if old and (old.trunk or false) ~= new.trunk then
-    later('hash', 'HDEL', new.trunk and key('registry', new.user) or TRUNKS, new.peer)
+    later({ 'HDEL', new.trunk and key('registry', new.user) or TRUNKS, new.peer })
   end
   if new.trunk or (old and old.trunk) then
-    later(nil, 'SET', TRUNKS_VERSION, work.entry)
+    later({ 'SET', TRUNKS_VERSION, work.entry })
   end
   if next(mark.ends) or mark.lost then
     local ends = {}
@@ -71,9 +71,9 @@ local function store(new, old, mark)
     if next(ends) then
       save_mark(new.user, new.peer, { ends = ends })
     else
-      later(nil, 'DEL', key('gone', new.user .. '|' .. new.peer))
+      later({ 'DEL', key('gone', new.user .. '|' .. new.peer) })
     end
-    later(nil, 'DEL', key('grace', new.peer))
+    later({ 'DEL', key('grace', new.peer) })
     unschedule('grace|' .. new.user .. '|' .. new.peer)
     unschedule('caller|' .. new.user .. '|' .. new.peer)
   end
@@ -90,7 +90,7 @@ local function take_over(invite, candidate, new)
   for _, other in pairs(candidates_of(invite)) do
     if other ~= candidate and new.device and other.device == new.device and owner(other) == new.user then
       remove_candidate(invite, other)
-      later(nil, 'DEL', key('grace', other.id))
+      later({ 'DEL', key('grace', other.id) })
       unschedule('grace|' .. new.user .. '|' .. other.id)
     end
   end

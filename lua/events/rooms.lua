@@ -50,7 +50,7 @@ events.joined = function(user, room)
   local members = members_of(room)
   local present = since_when(members, user)
   if not present or order.later(work.entry, present) then
-    later('hash', 'HSET', key('room-members', room), user, since(work.entry))
+    add('hash', { 'HSET', key('room-members', room), user, since(work.entry) })
   end
   if not present then
     tell_room('userJoined', user, room, others_of(members, user))
@@ -91,7 +91,7 @@ events.left = function(user, room)
   local members = members_of(room)
   local present = since_when(members, user)
   if present and not order.later(present, work.entry) then
-    later('hash', 'HDEL', key('room-members', room), user)
+    later({ 'HDEL', key('room-members', room), user })
     tell_room('userLeft', user, room, others_of(members, user))
   end
   info('left', user, room)
@@ -116,7 +116,7 @@ events.roomClosed = function(room)
   local members = members_of(room)
   for i = 1, #members, 2 do
     if not order.later(members[i + 1], work.entry) then
-      later('hash', 'HDEL', key('room-members', room), members[i])
+      later({ 'HDEL', key('room-members', room), members[i] })
     end
   end
   info('cleaning', room)

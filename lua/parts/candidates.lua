@@ -39,7 +39,6 @@ end
 
 local function touch(invite, candidate)
   work.changed[invite.ref] = invite
-  invite.touched = invite.touched or {}
   invite.touched[candidate.id] = candidate
 end
 
@@ -56,10 +55,8 @@ end
 
 local function remove_candidate(invite, candidate)
   invite.candidates[candidate.id] = nil
-  if invite.touched then
-    invite.touched[candidate.id] = nil
-  end
-  later('hash', 'HDEL', key('candidates', invite.ref), candidate.id)
+  invite.touched[candidate.id] = nil
+  later({ 'HDEL', key('candidates', invite.ref), candidate.id })
   -- Taking the last field away deletes the key, and its time to live with it.
   invite.live_until = invite.live_until or tonumber(invite.expiresAt) + DAY
   work.changed[invite.ref] = invite
@@ -69,7 +66,7 @@ end
 local function rename_candidate(invite, candidate, peer)
   if candidate.id ~= peer then
     remove_candidate(invite, candidate)
-    later(nil, 'DEL', key('grace', candidate.id))
+    later({ 'DEL', key('grace', candidate.id) })
     unschedule('grace|' .. (candidate.user or candidate.address) .. '|' .. candidate.id)
     candidate.id = peer
     add_candidate(invite, candidate)
@@ -79,7 +76,7 @@ end
 local function candidate_json(candidate)
   return '{"address":' .. json.quote(candidate.address)
     .. ',"type":"' .. candidate.type .. '","state":"' .. candidate.state .. '"'
-    .. (candidate.endReason and ',"endReason":' .. candidate.endReason or '')
+    .. (candidate.endReason and ',"endReason":' .. int(candidate.endReason) or '')
     .. (candidate.device and ',"device":' .. json.quote(candidate.device) or '')
     .. (candidate.session and ',"session":' .. json.quote(candidate.session) or '')
     .. (candidate.user and ',"user":' .. json.quote(candidate.user) or '')

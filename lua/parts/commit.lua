@@ -96,7 +96,7 @@ end
 -- A timer that cannot be applied becomes a dead letter, so that it cannot come back for ever.
 local function bury_timer(member, failure)
   begin(member, '0-0')
-  later_all('stream', 'XADD', DEAD, {
+  add('stream', { 'XADD', DEAD,
     '*', 'type', 'timer', 'payload', member, 'error', failure, 'entry', '', 'deliveries', '1',
   })
   warn('timer_failed', member, failure)

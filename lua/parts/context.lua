@@ -35,7 +35,14 @@ local function key(kind, id)
   return base .. kind .. ':' .. id
 end
 
--- Whole numbers as text: Lua's own conversion turns a time in ms into 1.7e+12.
+-- Whole numbers as text: Lua's own conversion turns a time in ms into 1.7e+12. A call names few of them, often.
+local digits = {}
+
 local function int(number)
-  return string.format('%d', number)
+  local text = digits[number]
+  if not text then
+    text = string.format('%d', number)
+    digits[number] = text
+  end
+  return text
 end

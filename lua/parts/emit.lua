@@ -11,7 +11,7 @@ end
 
 -- The same, but in a commit of its own, soon: what concerns many is done page by page, so that no script runs long.
 local function proceed(name, kind, ...)
-  later_all('stream', 'XADD', RELAY, {
+  add('stream', { 'XADD', RELAY,
     '*', 'kind', kind, 'name', name, 'entry', work.entry, 'arguments', json.strings({ ... }),
   })
 end

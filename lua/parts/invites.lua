@@ -24,7 +24,12 @@ local function load_invite(ref)
     work.invites[ref] = false
     return nil
   end
-  invite = { ref = ref, fresh = {} }
+  -- All fields at once: a table that grows field by field is made anew four times.
+  invite = {
+    ref = ref, fresh = { 'HSET', name }, touched = {}, head = nil, candidates = nil, live_until = nil,
+    state = '', from = '', to = '', inviteId = '', caller = '', inviteRequest = '', createdAt = '', expiresAt = '',
+    entry = '', room = nil, context = nil, code = nil, reason = nil, endedAt = nil, whoAccepted = nil, acceptedBy = nil,
+  }
   for i = 1, #flat, 2 do
     invite[flat[i]] = flat[i + 1]
   end
@@ -44,14 +49,16 @@ local OPTIONAL = { 'room', 'mediatypes', 'fromDetails', 'context', 'requestId' }
 
 -- A new invite, pending. `asked` is what its event says; entry is that event's.
 local function new_invite(asked, created_at, expires_at, entry)
+  local fresh = {
+    'HSET', key('invite', asked.ref), 'state', 'PENDING', 'from', asked.user, 'to', asked.to,
+    'inviteId', asked.invite_id, 'caller', asked.peer, 'inviteRequest', asked.asks, 'createdAt', created_at,
+    'expiresAt', expires_at, 'entry', entry,
+  }
   local invite = {
-    ref = asked.ref, head = asked.about, candidates = {},
+    ref = asked.ref, head = asked.about, candidates = {}, fresh = fresh, touched = {}, live_until = nil,
     state = 'PENDING', from = asked.user, to = asked.to, inviteId = asked.invite_id, caller = asked.peer,
     inviteRequest = asked.asks, createdAt = created_at, expiresAt = expires_at, entry = entry,
-  }
-  local fresh = {
-    'state', 'PENDING', 'from', asked.user, 'to', asked.to, 'inviteId', asked.invite_id, 'caller', asked.peer,
-    'inviteRequest', asked.asks, 'createdAt', created_at, 'expiresAt', expires_at, 'entry', entry,
+    room = nil, mediatypes = nil, fromDetails = nil, context = nil, requestId = nil,
   }
   for i = 1, #OPTIONAL do
     local field = OPTIONAL[i]
@@ -62,7 +69,6 @@ local function new_invite(asked, created_at, expires_at, entry)
       fresh[#fresh + 1] = value
     end
   end
-  invite.fresh = fresh
   work.invites[asked.ref] = invite
   work.changed[asked.ref] = invite
   return invite
@@ -85,26 +91,26 @@ end
 -- Notes the changed invites and candidates down, once all rules have spoken.
 local function save_changes()
   for ref, invite in pairs(work.changed) do
-    local name, candidates = key('invite', ref), key('candidates', ref)
-    if #invite.fresh > 0 then
-      later_all('hash', 'HSET', name, invite.fresh)
+    local candidates = key('candidates', ref)
+    if #invite.fresh > 2 then
+      add('hash', invite.fresh)
     end
-    if invite.touched and next(invite.touched) then
-      local arguments = {}
+    if next(invite.touched) then
+      local note = { 'HSET', candidates }
       for id, candidate in pairs(invite.touched) do
-        arguments[#arguments + 1] = id
-        arguments[#arguments + 1] = candidate_json(candidate)
-        if #arguments >= 1000 then
-          later_all('hash', 'HSET', candidates, arguments)
-          arguments = {}
+        note[#note + 1] = id
+        note[#note + 1] = candidate_json(candidate)
+        if #note >= 1000 then
+          add('hash', note)
+          note = { 'HSET', candidates }
         end
       end
-      if #arguments > 0 then
-        later_all('hash', 'HSET', candidates, arguments)
+      if #note > 2 then
+        add('hash', note)
       end
     end
     if invite.live_until then
-      expire(name, invite.live_until)
+      expire(key('invite', ref), invite.live_until)
       expire(candidates, invite.live_until)
     end
   end
@@ -117,7 +123,7 @@ end
 
 local function index_pending(user, ref)
   local name = key('pending', user)
-  later('set', 'SADD', name, ref)
+  add('set', { 'SADD', name, ref })
   keep_index(name)
 end
 
@@ -137,8 +143,8 @@ end
 
 -- In the inviter's shard: another peer hears of the call from now on.
 function internal.call_moved(from, ref, peer)
-  later('hash', 'HSET', key('calls', from), ref, peer)
-  later(nil, 'SET', key('request', ref), peer, 'XX', 'KEEPTTL')
+  add('hash', { 'HSET', key('calls', from), ref, peer })
+  later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
 end
 
 -- The device of a caller is back under another peer id, which hears of the call from now on.
@@ -150,7 +156,7 @@ end
 -- In the inviter's shard: which calls this user has out, and which peer hears of them.
 function internal.call_started(from, ref, peer, asks_until)
   local name = key('calls', from)
-  later('hash', 'HSET', name, ref, peer)
+  add('hash', { 'HSET', name, ref, peer })
   keep_index(name)
   if asks_until then
     remember(key('request', ref), peer, asks_until)
@@ -161,24 +167,24 @@ function internal.call_started(from, ref, peer, asks_until)
     if order.later(since, work.entry) then
       move_call(from, ref, back)
     elseif order.later(ended.lost, work.entry) then
-      later('zset', 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer)
+      add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer })
     end
   end
 end
 
 function internal.call_ended(from, ref)
-  later('hash', 'HDEL', key('calls', from), ref)
+  later({ 'HDEL', key('calls', from), ref })
 end
 
 -- In the room's shard: which pending invites lead into it.
 function internal.room_entered(room, ref, created_at)
   local name = key('room-invites', room)
-  later('zset', 'ZADD', name, created_at, ref)
+  add('zset', { 'ZADD', name, created_at, ref })
   keep_index(name)
 end
 
 function internal.room_freed(room, ref)
-  later('zset', 'ZREM', key('room-invites', room), ref)
+  later({ 'ZREM', key('room-invites', room), ref })
 end
 
 -- The inviter is told at the peer that invited, and so is the trunk of a returning leg. `asking` is a peer that asked
@@ -198,7 +204,8 @@ local function tell_progress(invite, transaction, asking)
   local inside, ringing, pushed = count(invite)
   local code = ringing > 0 and 180 or pushed > 0 and 110 or 100
   tell_inviter(invite, 'inviteProgress',
-    ',"code":' .. code .. ',"candidates":' .. inside .. ',"ringing":' .. ringing .. ',"pushed":' .. pushed
+    ',"code":' .. int(code) .. ',"candidates":' .. int(inside) .. ',"ringing":' .. int(ringing)
+      .. ',"pushed":' .. int(pushed)
       .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking)
 end
 
@@ -279,9 +286,9 @@ local group_call = {}
 -- What a device that did not win is told. (Of one candidate: its user may be busy, while the invite goes on elsewhere.)
 local function cancel_words(invite, candidate)
   if candidate and candidate.state == 'REJECTED' then
-    return 486, 'busy_elsewhere'
+    return '486', 'busy_elsewhere'
   elseif invite.state == 'ACCEPTED' then
-    return 200, 'accepted_elsewhere'
+    return '200', 'accepted_elsewhere'
   elseif invite.reason == 'declined' then
     return invite.code, 'declined_elsewhere'
   elseif invite.reason == 'busy' then
@@ -299,7 +306,7 @@ local function record(invite)
     for id, candidate in pairs(candidates_of(invite)) do
       list[#list + 1] = '{"address":' .. json.quote(candidate.address)
         .. ',"peer":' .. json.quote(id)
-        .. ',"endReason":' .. candidate.endReason .. '}'
+        .. ',"endReason":' .. int(candidate.endReason) .. '}'
     end
   end
   notify('INVITE_COMPLETED', {}, {}, head(invite)
@@ -331,16 +338,16 @@ local function unindex(invite)
     owners[user] = owners[user] or LATE[candidate.state] or false
   end
   for user, late in pairs(owners) do
-    later('set', 'SREM', key('pending', user), invite.ref)
+    later({ 'SREM', key('pending', user), invite.ref })
     if late then
       local ended = key('ended', user)
-      later('zset', 'ZREMRANGEBYSCORE', ended, '-inf', int(now - settings.retain_after))
-      later('zset', 'ZADD', ended, int(now), invite.ref)
+      later({ 'ZREMRANGEBYSCORE', ended, '-inf', now - settings.retain_after })
+      add('zset', { 'ZADD', ended, now, invite.ref })
       expire(ended, now + settings.retain_after)
     end
   end
   if invite.parallel then
-    later('set', 'SREM', key('parallel', invite.to), invite.ref)
+    later({ 'SREM', key('parallel', invite.to), invite.ref })
   end
   unschedule('ring|' .. invite.ref)
   if is_leg(invite) then

@@ -6,14 +6,20 @@ local json = {}
 -- An event names the same few ids again and again: each is quoted once in a call.
 local quoted = {}
 
--- A string as JSON. Most are ids, which need no escapes.
+-- An id, or another string without control characters, as JSON. Few need escapes.
 function json.quote(text)
   local known = quoted[text]
   if not known then
-    known = string.find(text, '[%c"\\\127]') and cjson.encode(text) or '"' .. text .. '"'
+    local special = string.find(text, '"', 1, true) or string.find(text, '\\', 1, true)
+    known = special and cjson.encode(text) or '"' .. text .. '"'
     quoted[text] = known
   end
   return known
+end
+
+-- Any string as JSON.
+function json.any(text)
+  return string.find(text, '%c') and cjson.encode(text) or json.quote(text)
 end
 
 -- A string or null.

@@ -43,7 +43,7 @@ local function leg_json(leg)
 end
 
 local function save_leg(call, leg)
-  later('hash', 'HSET', key('legs', call.ref), leg.member, leg_json(leg))
+  add('hash', { 'HSET', key('legs', call.ref), leg.member, leg_json(leg) })
 end
 
 -- The legs in their order, as many as `limit`, that are in a state.

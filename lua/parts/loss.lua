@@ -32,7 +32,7 @@ end
 local function lose_caller(peer, user)
   for _, caller in ipairs(redis.call('HVALS', trust(key('calls', user)))) do
     if caller == peer then
-      later('zset', 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. user .. '|' .. peer)
+      add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. user .. '|' .. peer })
       return
     end
   end

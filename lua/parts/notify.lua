@@ -3,8 +3,8 @@
 
 local function notify(kind, peers, users, payload)
   work.told = work.told + 1
-  later_all('stream', 'XADD', NOTIFICATIONS, {
-    '*', 'id', shard .. '-' .. work.origin .. '-' .. work.told,
+  add('stream', { 'XADD', NOTIFICATIONS,
+    '*', 'id', shard .. '-' .. work.origin .. '-' .. int(work.told),
     'type', kind, 'peers', json.strings(peers), 'users', json.strings(users), 'payload', payload,
   })
 end
@@ -25,9 +25,9 @@ local function answer(request, about, code, reason, who, invitations)
   if not request.peer or request.peer == '' then
     return
   end
-  notify('answer', { request.peer }, { request.user }, about .. ',"request":' .. json.quote(request.type)
+  notify('answer', { request.peer }, { request.user }, about .. ',"request":' .. json.any(request.type)
     .. (request.transaction ~= '' and ',"transaction":' .. request.transaction or '')
-    .. ',"code":' .. code .. ',"reason":' .. json.text(reason)
+    .. ',"code":' .. int(code) .. ',"reason":' .. json.text(reason)
     .. (who and ',"whoAccepted":' .. json.quote(who) or '')
     .. (invitations and ',"invitations":[' .. table.concat(invitations, ',') .. ']' or '') .. '}')
 end

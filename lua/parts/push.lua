@@ -5,7 +5,7 @@
 -- include: parts/notify
 
 local function push(kind, invite, candidate, deadline, payload)
-  later_all('stream', 'XADD', PUSH, {
+  add('stream', { 'XADD', PUSH,
     '*', 'type', kind, 'ref', invite.ref, 'user', candidate.address, 'device', candidate.id,
     'deadline', int(deadline), 'payload', payload,
   })

@@ -119,9 +119,9 @@ local function forget(user, peer, old, mark, lost)
     if not order.later(mark.since, old.at) then
       mark.since, mark.device = old.at, old.device
     end
-    later('hash', 'HDEL', old.trunk and TRUNKS or key('registry', user), peer)
+    later({ 'HDEL', old.trunk and TRUNKS or key('registry', user), peer })
     if old.trunk then
-      later(nil, 'SET', TRUNKS_VERSION, work.origin)
+      later({ 'SET', TRUNKS_VERSION, work.origin })
     end
     if old.expires then
       unschedule('lapse|' .. user .. '|' .. peer)

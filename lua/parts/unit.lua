@@ -11,46 +11,43 @@ local work
 -- Which keys are known to be of the right type: nobody else writes while the script runs.
 local typed = {}
 
--- The notes: for each write how many arguments, then the arguments. One flat list serves all events of the call, since
--- a table for each write would be most of what there is to collect.
+-- The notes: commands with their arguments. One list serves all events of the call.
 local notes, noted = {}, 0
+
+-- Keys that are added to and not known yet, and the types that they must have.
+local names, kinds, unknown = {}, {}, 0
+
+-- Taking away from a key of another type has nothing to take away.
+local TAKES_AWAY = { HDEL = true, SREM = true, ZREM = true, ZREMRANGEBYSCORE = true }
 
 -- `origin` makes the ids of the notifications: unique, and the same whenever the same event is settled again.
 local function begin(origin, entry)
-  noted = 0
+  noted, unknown = 0, 0
   work = {
     origin = origin,
     entry = entry,
     told = 0,
-    types = {},
     facts = {},
     invites = {},
     changed = {},
   }
 end
 
--- Notes a write down. `kind` is the type that the key must have, or nil where any will do (SET, DEL, PEXPIREAT).
-local function later(kind, command, name, a, b, c, d)
-  if kind and not typed[name] then
-    work.types[name] = kind
-  end
-  notes[noted + 2], notes[noted + 3], notes[noted + 4] = command, name, a
-  notes[noted + 5], notes[noted + 6], notes[noted + 7] = b, c, d
-  local count = d and 6 or c and 5 or b and 4 or a and 3 or 2
-  notes[noted + 1] = count
-  noted = noted + 1 + count
+-- Notes a write down that no type of key can make fail: one that takes away, or SET, DEL, PEXPIREAT.
+local function later(note)
+  noted = noted + 1
+  notes[noted] = note
 end
 
--- As `later`, for a list of arguments.
-local function later_all(kind, command, name, list)
-  if not typed[name] then
-    work.types[name] = kind
+-- Notes a write down that adds to a key of a type: { command, key, argument… }.
+local function add(kind, note)
+  local name = note[2]
+  if not typed[name] and name ~= names[unknown] then
+    unknown = unknown + 1
+    names[unknown], kinds[unknown] = name, kind
   end
-  notes[noted + 1], notes[noted + 2], notes[noted + 3] = #list + 2, command, name
-  for i = 1, #list do
-    notes[noted + 3 + i] = list[i]
-  end
-  noted = noted + 3 + #list
+  noted = noted + 1
+  notes[noted] = note
 end
 
 -- A read has shown that the key is of the right type.
@@ -59,34 +56,43 @@ local function trust(name)
   return name
 end
 
--- Raises when a noted write would meet a key of the wrong type.
+-- Raises when a noted write would meet a key of the wrong type. Most keys do not exist yet, which one question tells of
+-- all of them.
 local function check()
-  for name, kind in pairs(work.types) do
-    local found = redis.call('TYPE', name).ok
-    if found ~= 'none' and found ~= kind then
-      error('key ' .. name .. ' holds a ' .. found .. ' where a ' .. kind .. ' belongs: delete or rename it', 0)
+  if unknown > 1 and redis.call('EXISTS', unpack(names, 1, unknown)) == 0 then
+    return
+  end
+  for i = 1, unknown do
+    local name, kind = names[i], kinds[i]
+    if not typed[name] then
+      local found = redis.call('TYPE', name).ok
+      if found ~= 'none' and found ~= kind then
+        error('key ' .. name .. ' holds a ' .. found .. ' where a ' .. kind .. ' belongs: delete or rename it', 0)
+      end
+      typed[name] = true
     end
-    typed[name] = true
   end
 end
 
 local function write()
-  local at = 1
-  while at <= noted do
-    local last = at + notes[at]
-    redis.call(unpack(notes, at + 1, last))
-    at = last + 1
+  for i = 1, noted do
+    local note = notes[i]
+    if TAKES_AWAY[note[1]] then
+      redis.pcall(unpack(note))
+    else
+      redis.call(unpack(note))
+    end
   end
 end
 
 -- Expiry is absolute, from the script's own time: in ms since 1970, never less than a moment away.
 local function expire(name, at)
-  later(nil, 'PEXPIREAT', name, int(math.max(at, now + 1)))
+  later({ 'PEXPIREAT', name, at > now and at or now + 1 })
 end
 
 -- A note that is forgotten by itself.
 local function remember(name, value, until_when)
-  later(nil, 'SET', name, value, 'PXAT', int(math.max(until_when, now + 1)))
+  later({ 'SET', name, value, 'PXAT', until_when > now and until_when or now + 1 })
 end
 
 -- For the log of the worker: the name of a message, and what fills it in.
@@ -107,9 +113,9 @@ local function warn(name, ...)
 end
 
 local function schedule(member, at)
-  later('zset', 'ZADD', TIMERS, int(at), member)
+  add('zset', { 'ZADD', TIMERS, at, member })
 end
 
 local function unschedule(member)
-  later('zset', 'ZREM', TIMERS, member)
+  later({ 'ZREM', TIMERS, member })
 end

@@ -6,7 +6,7 @@ timers.ring = function(ref)
   if not invite then
     -- The invite is gone by its time to live: nothing but its indexes is left to clean.
     local from, _, to = string.match(ref, '^([^|]+)|([^|]+)|([^|]+)$')
-    later('set', 'SREM', key('pending', to), ref)
+    later({ 'SREM', key('pending', to), ref })
     emit(from, 'call_ended', ref)
   elseif is_pending(invite) then
     finish(invite, 'DECLINED_BY_TIMEOUT', 408, 'timeout')

@@ -8,7 +8,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, OutOfMemoryError
 
-from invites.keys import WORKERS_GROUP, Keys
+from invites.keys import PUSH_GROUP, RELAY_GROUP, WORKERS_GROUP, Keys
 from invites.operations import Operation
 from invites.scripts import Script, Scripts
 
@@ -31,6 +31,19 @@ class Source(enum.Enum):
     EVENTS = 1
     PUSH = 5
     RELAY = 6
+
+    @property
+    def group(self) -> str:
+        """The consumer group that settles its entries."""
+        return _GROUPS[self]
+
+    def stream(self, keys: Keys) -> str:
+        """The key of the stream in a shard."""
+        name: str = getattr(keys, self.name.lower())
+        return name
+
+
+_GROUPS: Final = {Source.EVENTS: WORKERS_GROUP, Source.PUSH: PUSH_GROUP, Source.RELAY: RELAY_GROUP}
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -170,9 +183,10 @@ class Committer:
                 trimmed[stream] += went
         return trimmed
 
-    async def retire_consumer(self, name: str, min_idle: int, group: str = WORKERS_GROUP) -> bool:
-        """Delete a consumer of the events stream that owes nothing and was idle for `min_idle` ms."""
-        return bool(await self._run(self._scripts.retire, self._keys[:1], (group, name, min_idle)))
+    async def retire_consumer(self, name: str, min_idle: int, source: Source = Source.EVENTS) -> bool:
+        """Delete a consumer of a stream that owes nothing and was idle for `min_idle` ms."""
+        key = self._keys[source.value - 1]
+        return bool(await self._run(self._scripts.retire, (key,), (source.group, name, min_idle)))
 
     def header(self, mode: str) -> tuple[str | int, ...]:
         """Return the arguments that go before the operations."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from msgspec import Struct
 from redis.exceptions import WatchError
 
@@ -23,6 +24,7 @@ _TIMER: Final = (
     "timer"  # the type of a letter that was no event but a timer; its payload is the timer's member
 )
 _KEPT: Final = (b"type", b"payload", b"traceparent")  # what an event consists of
+_FIELDS: Final = msgspec.json.Decoder(dict[str, str])
 
 
 class NotRetriableError(Exception):
@@ -97,11 +99,28 @@ class DeadLetters:
         payload = letter.fields.get(b"payload")
         if not payload:
             raise NotRetriableError(f"{letter.id} has no payload that could be published again: drop it.")
-        if letter.text(b"type") == _TIMER:
+        stream = letter.text(b"stream")
+        if stream:
+            pipe.xadd(*self._left_behind(letter, stream, payload, now))
+        elif letter.text(b"type") == _TIMER:
             pipe.zadd(self._keys.timers, {payload: now})
         else:
             event: dict[Any, Any] = {name: letter.fields[name] for name in _KEPT if name in letter.fields}
             pipe.xadd(self._keys.events, event)
+
+    def _left_behind(
+        self, letter: StreamEntry, stream: str, payload: bytes, now: int
+    ) -> tuple[str, dict[Any, Any]]:
+        """The stream of a letter that was none of the events, and the fields that its payload holds."""
+        streams_of_workers = {"push": self._keys.push, "relay": self._keys.relay}
+        try:
+            key, fields = streams_of_workers[stream], _FIELDS.decode(payload)
+        except (KeyError, msgspec.DecodeError):
+            raise NotRetriableError(f"{letter.id} cannot be put back into {stream}: drop it.") from None
+        deadline = fields.get("deadline", "")
+        if stream == "push" and deadline.isdecimal() and int(deadline) <= now:
+            raise NotRetriableError(f"{letter.id} is a push whose time is over: drop it.")
+        return key, dict(fields)
 
     async def drop(self, letter: str) -> bool:
         """Delete the letter for good; False when it was gone already."""

@@ -6,6 +6,12 @@ from typing import Final
 WORKERS_GROUP: Final = "workers"
 """Consumer group of the workers on the events stream."""
 
+PUSH_GROUP: Final = "push"
+"""Consumer group of the workers that take push jobs to sippo-server."""
+
+RELAY_GROUP: Final = "relay"
+"""Consumer group of the workers on the relay stream."""
+
 
 def shard_of(name: str, shards: int) -> int:
     """Return the shard of an id: the CRC-32 (of zlib) of its UTF-8 form modulo the number of shards."""

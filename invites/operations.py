@@ -45,19 +45,15 @@ class _Sender(msgspec.Struct, rename="camel"):
 
 _SENDER: Final = msgspec.json.Decoder(_Sender)
 _JSON: Final = msgspec.json.Encoder()
+_RELAYED: Final = (b"kind", b"name", b"entry", b"arguments")
 _STRINGS: Final = msgspec.json.Decoder(list[str])
 
 
 def to_operation(entry: Entry, *, max_deliveries: int) -> Operation:
     """Decode an entry. Never raises: what cannot be processed becomes a dead letter, and its sender is answered 400."""
-    if not entry.fields:
-        return dead_letter(
-            entry, "the entry is empty: it was trimmed before it was settled, or has no fields"
-        )
-    if entry.deliveries > max_deliveries:
-        return dead_letter(
-            entry, f"the entry failed {entry.deliveries - 1} times (maxDeliveries); the workers' logs say why"
-        )
+    sentence = unusable(entry, max_deliveries)
+    if sentence or not entry.fields:
+        return dead_letter(entry, sentence)
     payload = entry.fields.get(b"payload")
     if payload is None:
         return dead_letter(entry, "field payload is missing")
@@ -68,14 +64,41 @@ def to_operation(entry: Entry, *, max_deliveries: int) -> Operation:
     return _operation(entry.id, event)
 
 
-def relayed(entry: Entry) -> Operation:
-    """Decode an entry of the relay stream: more of what an earlier commit began."""
+def relayed(entry: Entry, *, max_deliveries: int) -> Operation:
+    """Decode an entry of the relay stream: more of what an earlier commit began. Never raises, as above."""
+    sentence = unusable(entry, max_deliveries)
+    if sentence or not entry.fields:
+        return buried(entry, "relay", sentence)
+    try:
+        kind, name, first, raw = (entry.fields[field] for field in _RELAYED)
+        arguments = _STRINGS.decode(raw)
+    except KeyError as missing:
+        return buried(entry, "relay", f"field {missing.args[0].decode()} is missing")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return buried(entry, "relay", "field arguments is no list of texts in JSON")
+    return Operation("relay", entry.id, (kind, name, first, *arguments))
+
+
+def unusable(entry: Entry, max_deliveries: int) -> str:
+    """The sentence that says why an entry cannot be processed, whatever it holds; "" for any other."""
     if not entry.fields:
-        return dead_letter(entry, "the relay entry is empty: it was trimmed before it was settled")
-    kind, name, first, arguments = (
-        entry.fields[field] for field in (b"kind", b"name", b"entry", b"arguments")
-    )
-    return Operation("relay", entry.id, (kind, name, first, *_STRINGS.decode(arguments)))
+        return "the entry is empty: it was trimmed before it was settled, or has no fields"
+    if entry.deliveries > max_deliveries:
+        return f"the entry failed {entry.deliveries - 1} times (maxDeliveries); the workers' logs say why"
+    return ""
+
+
+def buried(entry: Entry, stream: str, sentence: str) -> Operation:
+    """Return the operation that buries an entry of a stream that only workers write to.
+
+    The letter names the stream, and its payload is an object of all fields, for an operator to put it back there.
+    """
+    fields = {
+        name.decode(errors="replace"): value.decode(errors="replace")
+        for name, value in (entry.fields or {}).items()
+    }
+    payload = _JSON.encode(fields) if fields else b""
+    return Operation("dead", entry.id, (stream, payload, sentence, entry.deliveries, "", "", "", "", stream))
 
 
 def dead_letter(entry: Entry, sentence: str) -> Operation:
@@ -97,7 +120,7 @@ def dead_letter(entry: Entry, sentence: str) -> Operation:
         )
     # A type that is not UTF-8 can be kept, but not answered in JSON.
     answerable = kind.decode(errors="replace")
-    return Operation("dead", entry.id, (answerable, payload, sentence, entry.deliveries, *about))
+    return Operation("dead", entry.id, (answerable, payload, sentence, entry.deliveries, *about, ""))
 
 
 def _text(value: object) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
-from invites.keys import WORKERS_GROUP
+from invites.commit import Source
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -22,7 +22,7 @@ _SCAN_PAGE: Final = 1_000
 
 
 class Backlog(Struct, rename="camel", frozen=True):
-    """The events that are not settled: `unread` ones, and `delivered` ones that a worker has or had.
+    """The entries of a stream that are not settled: `unread` ones, and `delivered` ones that a worker has or had.
 
     `oldest_ms` is the age of the oldest of them, 0 if there is none.
     """
@@ -42,10 +42,12 @@ class Consumer(Struct, rename="camel", frozen=True):
 
 
 class Overview(Struct, rename="camel", frozen=True):
-    """One shard. `consumers` is None as long as no worker has made the consumer group."""
+    """One shard. `backlog` is of the events; `consumers` is None as long as no worker has made their group."""
 
     shard: int
     backlog: Backlog
+    relay_backlog: Backlog
+    push_backlog: Backlog
     pending_invites: int
     timers: int
     overdue_timers: int
@@ -71,6 +73,8 @@ async def overview(client: Redis, keys: Keys) -> Overview:
     return Overview(
         shard=keys.shard,
         backlog=await backlog(client, keys),
+        relay_backlog=await backlog(client, keys, Source.RELAY),
+        push_backlog=await backlog(client, keys, Source.PUSH),
         pending_invites=timers["ring"],
         timers=timers.total(),
         overdue_timers=overdue,
@@ -81,17 +85,18 @@ async def overview(client: Redis, keys: Keys) -> Overview:
     )
 
 
-async def backlog(client: Redis, keys: Keys) -> Backlog:
-    """The backlog of a shard; without a consumer group, all that is in the stream.
+async def backlog(client: Redis, keys: Keys, source: Source = Source.EVENTS) -> Backlog:
+    """The backlog of one stream of a shard; without a consumer group, all that is in the stream.
 
     The server's own `lag` is nil once entries were deleted, and wrong on some versions. It is believed only
     when an unread entry is really there; in its place stands what the stream holds, which is trimmed to what
     is not settled.
     """
+    stream, name = source.stream(keys), source.group
     async with client.pipeline(transaction=False) as pipe:
-        pipe.xinfo_groups(keys.events)
-        pipe.xpending(keys.events, WORKERS_GROUP)
-        pipe.xlen(keys.events)
+        pipe.xinfo_groups(stream)
+        pipe.xpending(stream, name)
+        pipe.xlen(stream)
         pipe.time()
         groups, summary, length, time = await pipe.execute(raise_on_error=False)
     for reply in (groups, summary, length, time):
@@ -99,12 +104,12 @@ async def backlog(client: Redis, keys: Keys) -> Backlog:
             raise reply
     group = None
     if not isinstance(summary, Exception):
-        group = next(one for one in groups if one["name"] == WORKERS_GROUP.encode())
+        group = next(one for one in groups if one["name"] == name.encode())
     delivered, oldest, last, lag = 0, None, "-", None
     if group is not None:
         delivered, oldest, lag = summary["pending"], summary["min"], group["lag"]
         last = f"({group['last-delivered-id'].decode()}"
-    following = await client.xrange(keys.events, min=last, count=1)
+    following = await client.xrange(stream, min=last, count=1)
     unread = 0
     if following:
         unread = lag or max(1, length - delivered)
@@ -114,10 +119,10 @@ async def backlog(client: Redis, keys: Keys) -> Backlog:
     return Backlog(unread + delivered, unread, delivered, age)
 
 
-async def consumers(client: Redis, keys: Keys) -> list[Consumer] | None:
-    """The workers of a shard by name; None without a consumer group."""
+async def consumers(client: Redis, keys: Keys, source: Source = Source.EVENTS) -> list[Consumer] | None:
+    """The workers on one stream of a shard by name; None without a consumer group."""
     try:
-        found = await client.xinfo_consumers(keys.events, WORKERS_GROUP)
+        found = await client.xinfo_consumers(source.stream(keys), source.group)
     except ResponseError as error:
         if _is_missing(error):
             return None

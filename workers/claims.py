@@ -1,4 +1,4 @@
-"""Takes up what dead workers left and what has failed; keeps and hands back what this worker has."""
+"""Takes up what dead workers left and what has failed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import asyncio
 import logging
 import random
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from invites.connections import forsake, is_no_group
-from invites.keys import WORKERS_GROUP
 from workers.backoff import Backoff, pause
-from workers.entries import counted, decode, entries_of, own_pending
-from workers.shard import Work
+from workers.entries import counted, decode, entries_of
+from workers.shard import Item, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from workers.metrics import Metrics
-    from workers.shard import Shard
+    from workers.shard import Feed
 
-_ROLE: Final = "claiming entries"
 # The server looks at ten times as many entries for one call. 1,000 would stall a server that has 100,000 of them
 # pending for 14 ms.
 _PAGE: Final = 100
@@ -32,68 +30,34 @@ _FIRST: Final = "0-0"
 _log = logging.getLogger(__name__)
 
 
-class Claims:
+class Claims(Generic[Item]):
     """Claims what nobody has settled for the hand-over time, in rounds of a second or less.
 
     No lock: the idle time of an entry is the guard, and a claim starts it anew. All workers do this, each at
     times of its own.
     """
 
-    def __init__(self, shard: Shard, metrics: Metrics) -> None:
+    def __init__(self, feed: Feed[Item], metrics: Metrics) -> None:
         self._metrics = metrics
-        self._shard = shard
+        self._feed = feed
+        self._shard = feed.shard
+        self._role = f"claiming {feed.name}"
         self._cursor = _FIRST
-        self._tick_s = min(_TICK_S, shard.claim_after_ms / 3000)
+        self._tick_s = min(_TICK_S, feed.shard.claim_after_ms / 3000)
 
     async def run(self) -> None:
-        """Claim and renew until the shard is stopping."""
+        """Claim until the shard is stopping."""
         shard, backoff = self._shard, Backoff()
         while not shard.stopping.is_set():
             try:
-                await self.renew()
                 await self._round()
             except Exception as error:  # noqa: BLE001 - the next round may work
                 await self._survive(error)
                 await backoff.wait(shard.stopping)
             else:
-                shard.outage.over(_ROLE)
+                shard.outage.over(self._role)
                 backoff.reset()
                 await pause(self._tick_s * random.uniform(0.7, 1.0), shard.stopping)
-
-    async def renew(self) -> None:
-        """Keep what this worker is still at work on from being claimed by others.
-
-        Begins at a third of the hand-over time; a round comes after another third at the latest.
-        """
-        now = time.monotonic()
-        aged = self._shard.progress.renew(now - self._shard.claim_after_ms / 3000, now)
-        for start in range(0, len(aged), _PAGE):
-            await self._keep(aged[start : start + _PAGE], idle_ms=0)
-
-    async def hand_back(self) -> int:
-        """Make all that is pending for this worker old enough to be claimed at once; says how much that was."""
-        shard, after, count = self._shard, "-", 0
-        while pending := await own_pending(shard, after, "+", _PAGE):
-            ids = [entry for entry, _ in pending]
-            await self._keep(ids, idle_ms=shard.claim_after_ms)
-            after = f"({ids[-1]}"
-            count += len(ids)
-        return count
-
-    async def _keep(self, ids: Sequence[str], *, idle_ms: int) -> None:
-        # JUSTID: it is not one more delivery.
-        await self._shard.commands.execute_command(
-            "XCLAIM",
-            self._shard.keys.events,
-            WORKERS_GROUP,
-            self._shard.consumer,
-            0,
-            *ids,
-            "IDLE",
-            idle_ms,
-            "JUSTID",
-            parse_justid=True,
-        )
 
     async def _round(self) -> None:
         for _ in range(_PAGES):
@@ -104,11 +68,11 @@ class Claims:
                 await asyncio.sleep(0)
 
     async def _claim(self) -> bool:
-        shard = self._shard
+        feed, shard = self._feed, self._shard
         reply: list[Any] = await shard.commands.execute_command(
             b"XAUTOCLAIM",
-            shard.keys.events,
-            WORKERS_GROUP,
+            feed.stream,
+            feed.group.name,
             shard.consumer,
             shard.claim_after_ms,
             self._cursor,
@@ -118,25 +82,30 @@ class Claims:
         self._cursor = reply[0].decode()
         if reply[2]:
             await self._bury([entry.decode() for entry in reply[2]])
-        claimed = [entry for entry in entries_of(reply[1]) if entry.id not in shard.progress]
+        claimed = [entry for entry in entries_of(reply[1]) if entry.id not in feed.progress]
         if not claimed:
             return False
         self._metrics.claimed(len(claimed))
-        _log.info("Claimed %d entries that nobody had settled for %d ms.", len(claimed), shard.claim_after_ms)
-        claimed = await counted(shard, claimed)
-        shard.progress.begin([entry.id for entry in claimed], time.monotonic())
-        operations = await decode(shard, claimed)
-        for start in range(0, len(operations), _ALONE):
+        _log.info(
+            "Claimed %d entries of %s that nobody had settled for %d ms.",
+            len(claimed),
+            feed.name,
+            shard.claim_after_ms,
+        )
+        claimed = await counted(feed, claimed)
+        feed.progress.begin([entry.id for entry in claimed], time.monotonic())
+        items = await decode(feed, claimed)
+        for start in range(0, len(items), _ALONE):
             if shard.stopping.is_set():
                 break  # the rest is handed back
-            await shard.inbox.put(Work(operations[start : start + _ALONE], alone=True))
+            await feed.inbox.put(Work(items[start : start + _ALONE], alone=True))
         return True
 
     async def _bury(self, ids: Sequence[str]) -> None:
         """Say what is lost: entries that were trimmed while pending. The claim has taken them off the pending list."""
         self._metrics.dead_letters(len(ids))
         for entry in ids:
-            _log.error("The event %s was trimmed from the stream before it was settled.", entry)
+            _log.error("The entry %s was trimmed from %s before it was settled.", entry, self._feed.name)
             await self._shard.commands.xadd(
                 self._shard.keys.dead,
                 {
@@ -150,10 +119,10 @@ class Claims:
 
     async def _survive(self, error: Exception) -> None:
         shard = self._shard
-        shard.outage.met(_ROLE, error)
+        shard.outage.met(self._role, error)
         await forsake(shard.commands, error)
         if is_no_group(error):
             try:
-                await shard.groups.ensure()
+                await self._feed.group.ensure()
             except Exception as again:  # noqa: BLE001 - as above
-                shard.outage.met(_ROLE, again)
+                shard.outage.met(self._role, again)

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from invites.keys import WORKERS_GROUP
-from invites.operations import Entry, to_operation
+from invites.operations import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from invites.operations import Operation
-    from workers.shard import Shard
+    from workers.shard import Feed, Item
 
 # Decoding 32 events takes some 0.3 ms. So long may the answer of a commit wait before the next one is sent.
 _SLICE: Final = 8
@@ -34,35 +32,36 @@ def entries_of(raw: Iterable[Any]) -> list[Entry]:
     ]
 
 
-async def decode(shard: Shard, entries: Sequence[Entry]) -> list[Operation]:
-    """The operations of the entries, in their order. Lets other tasks run in between."""
-    operations: list[Operation] = []
+async def decode(feed: Feed[Item], entries: Sequence[Entry]) -> list[Item]:
+    """What the entries ask for, in their order. Lets other tasks run in between."""
+    items: list[Item] = []
     for start in range(0, len(entries), _SLICE):
         for entry in entries[start : start + _SLICE]:
             try:
-                operations.append(to_operation(entry, max_deliveries=shard.max_deliveries))
+                items.append(feed.decode(entry))
             except Exception:  # noqa: BLE001 - one entry must not take others with it
                 # It stays pending and comes back until it has failed too often; others go on meanwhile.
                 _log.exception("The entry %s cannot be decoded.", entry.id)
-                shard.progress.end(entry.id)
+                feed.progress.end(entry.id)
         await asyncio.sleep(0)
-    return operations
+    return items
 
 
-async def counted(shard: Shard, entries: Sequence[Entry]) -> list[Entry]:
+async def counted(feed: Feed[Item], entries: Sequence[Entry]) -> list[Entry]:
     """The same entries, pending for this worker and in the order of the stream, with their true deliveries."""
     if not entries:
         return []
     # Between the first and the last there may be others that this worker is at work on.
-    most = len(entries) + len(shard.progress)
-    times = dict(await own_pending(shard, entries[0].id, entries[-1].id, most))
+    most = len(entries) + len(feed.progress)
+    times = dict(await own_pending(feed, entries[0].id, entries[-1].id, most))
     return [msgspec.structs.replace(entry, deliveries=times.get(entry.id, 1)) for entry in entries]
 
 
-async def own_pending(shard: Shard, first: str, last: str, most: int) -> list[tuple[str, int]]:
+async def own_pending(feed: Feed[Item], first: str, last: str, most: int) -> list[tuple[str, int]]:
     """What is pending for this worker from `first` to `last`: id and deliveries of `most` entries at the most."""
     # As bytes, the name of a command has no callback in redis-py: the reply stays as it came.
+    shard = feed.shard
     reply: list[Any] = await shard.commands.execute_command(
-        b"XPENDING", shard.keys.events, WORKERS_GROUP, first, last, most, shard.consumer
+        b"XPENDING", feed.stream, feed.group.name, first, last, most, shard.consumer
     )
     return [(entry.decode(), times) for entry, _, _, times in reply]

@@ -7,6 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
+from invites.commit import Source
 from invites.connections import forsake, is_away, is_no_group
 from invites.overview import backlog, consumers
 from workers.backoff import Backoff, pause
@@ -62,16 +63,18 @@ class Housekeeping:
         await shard.commands.ping()
         self._pace.pinged(time.perf_counter() - started)
         self._metrics.trimmed(await shard.committer.trim())
-        behind = await backlog(shard.commands, shard.keys)
-        self._metrics.backlog(shard.keys.shard, behind.entries, behind.oldest_ms)
+        for source in Source:
+            behind = await backlog(shard.commands, shard.keys, source)
+            self._metrics.backlog(shard.keys.shard, source, behind)
         if time.monotonic() >= self._retire_at:
             self._retire_at = time.monotonic() + _RETIRE_S
             await self._retire()
 
     async def _retire(self) -> None:
         shard = self._shard
-        for consumer in await consumers(shard.commands, shard.keys) or []:
-            gone = consumer.pending == 0 and consumer.idle_ms >= _RETIRED_MS
-            # The script looks again: in between the worker may have come back.
-            if gone and await shard.committer.retire_consumer(consumer.name, _RETIRED_MS):
-                _log.info("Deleted the consumer %s of a worker that is gone.", consumer.name)
+        for source in Source:
+            for consumer in await consumers(shard.commands, shard.keys, source) or []:
+                gone = consumer.pending == 0 and consumer.idle_ms >= _RETIRED_MS
+                # The script looks again: in between the worker may have come back.
+                if gone and await shard.committer.retire_consumer(consumer.name, _RETIRED_MS, source):
+                    _log.info("Deleted the consumer %s of a worker that is gone.", consumer.name)

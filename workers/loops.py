@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, Final
 
 from invites import messages
-from invites.commit import Committer
+from invites.commit import Committer, Source
 from invites.connections import BLOCK_MS, connect
+from invites.operations import relayed, to_operation
 from invites.resolution import Resolver
-from workers.claims import Claims
-from workers.groups import Groups
+from workers.group import Group
 from workers.housekeeping import Housekeeping
+from workers.intake import Intake
 from workers.pace import Pace
-from workers.reader import Reader
+from workers.relay import Relay
 from workers.reports import Reports
 from workers.settler import Settler
-from workers.shard import Shard
-from workers.tasks import end
+from workers.shard import Feed, Shard
+from workers.tasks import begin, end
 from workers.timers import Timers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis.asyncio import Redis
 
     from invites.config import Config
     from invites.keys import Keys
+    from invites.operations import Entry, Operation
     from invites.scripts import Scripts
     from workers.metrics import Metrics
     from workers.outage import Outage
     from workers.readiness import Readiness
 
-_UNBLOCK_S: Final = 0.05  # a read may begin to wait just after it was told not to
 _HAND_BACK_S: Final = 2.0
+# A relay entry is the next page of what concerns many, some 2 ms of the server's time: a commit takes few of them.
+_FEWEST_RELAYED: Final = 1
+_FIRST_RELAYED: Final = 4
 
 _log = logging.getLogger(__name__)
 
 
 class ShardLoops:
-    """Reading, settling, claiming, firing timers and keeping house, for one shard."""
+    """Taking in and settling each stream, firing timers and keeping house, for one shard."""
 
     def __init__(  # noqa: PLR0913 - what all shards of a worker share
         self,
@@ -58,33 +65,33 @@ class ShardLoops:
             keys=keys,
             consumer=consumer,
             commands=commands,
-            reads=connect(url, "reads", keys=keys, block_ms=BLOCK_MS),
             committer=Committer(commands, keys, config.settings(), scripts, verbosity=messages.verbosity()),
-            groups=Groups(commands, keys, metrics),
             outage=outage,
             claim_after_ms=config.invites.claim_after,
             max_deliveries=config.invites.max_deliveries,
             stopping=stopping,
         )
+        self._url = url
+        self._metrics = metrics
+        self._readiness = readiness
+        self._reports = Reports(metrics)
+        self._resolver = Resolver(commands, keys)
+        self._timers = Timers(self.shard, self._reports)
         pace = Pace()
-        reports = Reports(metrics)
-        self._reader = Reader(self.shard, pace, readiness)
-        self._timers = Timers(self.shard, reports)
-        resolver = Resolver(commands, keys)
-        self._settler = Settler(self.shard, pace, resolver, reports, self._timers.heard)
-        self._claims = Claims(self.shard, metrics)
+        self._intakes = [self._events(pace), self._relay()]
         self._housekeeping = Housekeeping(self.shard, pace, metrics)
-        self._input: list[asyncio.Task[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
+
+    async def ensure_groups(self) -> None:
+        """Make the consumer groups that are not there. Raises what redis-py raises when the server is away."""
+        for intake in self._intakes:
+            await intake.feed.group.ensure()
 
     def start(self) -> list[asyncio.Task[None]]:
         """Start the loops. None of the tasks ends before the shard is stopping, unless it is broken."""
-        roles = (self._reader, self._claims, self._settler, self._timers, self._housekeeping)
-        self._tasks = [
-            asyncio.create_task(role.run(), name=f"{type(role).__name__} of shard {self.shard.keys.shard}")
-            for role in roles
-        ]
-        self._input = self._tasks[:2]
+        self._tasks = begin((self._timers, self._housekeeping), f"shard {self.shard.keys.shard}")
+        for intake in self._intakes:
+            self._tasks += intake.start()
         return self._tasks
 
     async def drain(self, within_s: float) -> None:
@@ -96,17 +103,13 @@ class ShardLoops:
             late = not finishing.done()
             await end([finishing])
         if late:
-            _log.warning(
-                "%d events could not be settled within %g s; others will.", len(self.shard.progress), within_s
-            )
+            left = sum(len(intake.feed.progress) for intake in self._intakes)
+            _log.warning("%d entries could not be settled within %g s; others will.", left, within_s)
         await self.cancel(lose_commits=False)
         try:
             async with asyncio.timeout(_HAND_BACK_S):
-                handed_back = await self._claims.hand_back()
-                if handed_back:
-                    _log.info("Handed %d events back.", handed_back)
-                else:
-                    await self.shard.committer.retire_consumer(self.shard.consumer, 0)
+                for intake in self._intakes:
+                    await intake.leave()
         except Exception as error:  # noqa: BLE001 - they are claimed all the same, a little later
             _log.warning("What this worker has left could not be handed back: %s", error)
 
@@ -118,17 +121,36 @@ class ShardLoops:
             error = None if task.cancelled() else task.exception()
             if error is not None:
                 _log.error("The %s had ended.", task.get_name(), exc_info=error)
-        await self._settler.abandon(lose_commits=lose_commits)
+        for intake in self._intakes:
+            await intake.abandon(lose_commits=lose_commits)
 
     async def close(self) -> None:
-        """Close the connection that the reads go over."""
-        await self.shard.reads.aclose()
+        """Close the connections that the reads go over."""
+        for intake in self._intakes:
+            await intake.close()
 
     async def _finish(self) -> None:
         self._timers.wake()
-        while any(not task.done() for task in self._input):
-            await self._reader.unblock()
-            await asyncio.wait(self._input, timeout=_UNBLOCK_S)
-        await self.shard.inbox.put(None)
+        await asyncio.gather(*(intake.finish() for intake in self._intakes))
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    def _events(self, pace: Pace) -> Intake:
+        decode = functools.partial(to_operation, max_deliveries=self.shard.max_deliveries)
+        feed = self._feed(Source.EVENTS, decode)
+        self._settler = self._settles(feed, pace)
+        return Intake(feed, self._settler, pace, self._readiness, self._metrics)
+
+    def _relay(self) -> Intake:
+        decode = functools.partial(relayed, max_deliveries=self.shard.max_deliveries)
+        feed, pace = self._feed(Source.RELAY, decode), Pace(_FEWEST_RELAYED, _FIRST_RELAYED)
+        return Intake(feed, Relay(feed, self._settles(feed, pace)), pace, self._readiness, self._metrics)
+
+    def _settles(self, feed: Feed[Operation], pace: Pace) -> Settler:
+        return Settler(feed, pace, self._resolver, self._reports, self._timers.heard)
+
+    def _feed(self, source: Source, decode: Callable[[Entry], Operation]) -> Feed[Operation]:
+        keys = self.shard.keys
+        reads = connect(self._url, f"reads-{source.name.lower()}", keys=keys, block_ms=BLOCK_MS)
+        group = Group(self.shard.commands, source.stream(keys), source.group, self._metrics)
+        return Feed(self.shard, source, reads, group, decode)

@@ -18,10 +18,13 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 
 from invites import __version__
+from invites.commit import Source
 from invites.protocol import EVENT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from invites.overview import Backlog
 
 # A commit of a full batch is meant to stay around 10 ms.
 _COMMIT_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -43,6 +46,10 @@ class Metrics:
         GCCollector(registry=self.registry)
         Info("invites", "The worker.", registry=self.registry).info({"version": __version__})
         self._events = self._counter("events", "Events that were settled.", ("type", "outcome"))
+        self._relayed = self._counter(
+            "relayed", "Entries of the relay streams that were settled.", ("outcome",)
+        )
+        self._pushes = self._counter("pushes", "Push jobs that came to an end.", ("type", "outcome"))
         self._commit_seconds = Histogram(
             "invites_commit_seconds",
             "How long a commit took, from the call to its answer.",
@@ -62,7 +69,9 @@ class Metrics:
             "redis_errors", "Commands that Redis did not carry out.", ("role",)
         )
         self._reconnects = self._counter("redis_reconnects", "How often Redis could be used again.")
-        self._groups = self._counter("groups_recreated", "How often the consumer group was gone.")
+        self._groups = self._counter(
+            "groups_recreated", "How often a consumer group was gone and was made again.", ("group",)
+        )
         self._trimmed = self._counter("trimmed", "Entries trimmed from the streams.", ("stream",))
         self._look_ups = Histogram(
             "invites_look_up_seconds",
@@ -71,7 +80,13 @@ class Metrics:
             buckets=_LOOK_UP_BUCKETS,
             registry=self.registry,
         )
-        self._backlog = self._gauge("backlog", "Events that are not settled yet.")
+        self._backlogs = {
+            Source.EVENTS: self._gauge("backlog", "Events that are not settled yet."),
+            Source.PUSH: self._gauge("push_backlog", "Push jobs that are not settled yet."),
+            Source.RELAY: self._gauge(
+                "relay_backlog", "Entries of the relay stream that are not settled yet."
+            ),
+        }
         self._oldest = self._gauge(
             "oldest_unsettled_event_age_seconds", "The age of the oldest unsettled event; 0 if there is none."
         )
@@ -86,6 +101,14 @@ class Metrics:
             if shown is kind:  # what publishers make up is not kept here either
                 self._children[kind, outcome] = child
         child.inc(count)
+
+    def relayed(self, outcome: str, count: int = 1) -> None:
+        """`count` entries of a relay stream came to this outcome."""
+        self._relayed.labels(outcome).inc(count)
+
+    def pushed(self, kind: str, outcome: str) -> None:
+        """A push job of the type `kind` came to this outcome."""
+        self._pushes.labels(kind, outcome).inc()
 
     def committed(self, events: int, seconds: float) -> None:
         """A commit of `events` events was answered after `seconds`."""
@@ -112,19 +135,20 @@ class Metrics:
         """Redis can be used again."""
         self._reconnects.inc()
 
-    def group_recreated(self) -> None:
-        """The consumer group was gone and has been made again."""
-        self._groups.inc()
+    def group_recreated(self, group: str) -> None:
+        """A consumer group was gone and has been made again."""
+        self._groups.labels(group).inc()
 
     def trimmed(self, entries: Mapping[str, int]) -> None:
         """So many entries were trimmed, by stream."""
         for stream, count in entries.items():
             self._trimmed.labels(stream).inc(count)
 
-    def backlog(self, shard: int, entries: int, oldest_ms: int) -> None:
-        """How far behind a shard is: its unsettled events, and the age of the oldest (ms)."""
-        self._backlog.labels(shard).set(entries)
-        self._oldest.labels(shard).set(oldest_ms / 1000)
+    def backlog(self, shard: int, source: Source, behind: Backlog) -> None:
+        """How far behind a shard is with one of its streams."""
+        self._backlogs[source].labels(shard).set(behind.entries)
+        if source is Source.EVENTS:
+            self._oldest.labels(shard).set(behind.oldest_ms / 1000)
 
     def looked_up(self, kind: str, outcome: str, seconds: float) -> None:
         """A look-up came to an outcome after `seconds`."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _TARGET_S: Final = 0.010
-_FEWEST: Final = 16
 _MOST: Final = 1024
-_FIRST: Final = 128
 _WEIGHT: Final = 0.2  # of the newest commit in the moving average
 
 
@@ -16,12 +14,13 @@ class Pace:
 
     The server runs one script at a time, so larger batches cost everybody else latency. Smaller ones cost
     throughput: 16 events a call were measured at 6,600 events/s, 256 at 10,200. This is only the cap: without a
-    backlog a batch is what has come in.
+    backlog a batch is what has come in. It begins with `first` events, and `fewest` are the least.
     """
 
-    def __init__(self) -> None:
-        self.size = _FIRST
-        self._event_s = _TARGET_S / _FIRST
+    def __init__(self, fewest: int = 16, first: int = 128) -> None:
+        self.size = first
+        self._fewest = fewest
+        self._event_s = _TARGET_S / first
         self._round_trip_s = 0.0
 
     def pinged(self, seconds: float) -> None:
@@ -36,8 +35,8 @@ class Pace:
 
     def committed(self, events: int, seconds: float) -> None:
         """A commit of so many events took so long. Of few events it tells nothing: the call outweighs them."""
-        if events < _FEWEST:
+        if events < self._fewest:
             return
         event_s = max(seconds - self._round_trip_s, 0.0) / events
         self._event_s += (event_s - self._event_s) * _WEIGHT
-        self.size = max(_FEWEST, min(_MOST, int(_TARGET_S / max(self._event_s, 1e-6))))
+        self.size = max(self._fewest, min(_MOST, int(_TARGET_S / max(self._event_s, 1e-6))))

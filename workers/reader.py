@@ -1,43 +1,44 @@
-"""Reads the events of one shard, in the order of the stream, for as long as the worker lives."""
+"""Reads one stream of a shard, in its order, for as long as the worker lives."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from redis.exceptions import RedisError, ResponseError
 
 from invites.connections import BLOCK_MS, forsake
-from invites.keys import WORKERS_GROUP
 from workers.backoff import Backoff
 from workers.entries import counted, decode, entries_of
-from workers.shard import Work
+from workers.shard import Item, Work
 
 if TYPE_CHECKING:
     from invites.operations import Entry
     from workers.pace import Pace
     from workers.readiness import Readiness
-    from workers.shard import Shard
+    from workers.shard import Feed
 
-_ROLE: Final = "reading events"
 _OWN_PAGE: Final = 100
 
 _log = logging.getLogger(__name__)
 
 
-class Reader:
+class Reader(Generic[Item]):
     """The read loop. It survives every exception, and ends only when the shard is `stopping`.
 
     At the start and after each fault it first reads what is pending for this worker already: a reply that was
     lost on its way leaves its entries there, and nobody else would look at them before the hand-over time.
     """
 
-    def __init__(self, shard: Shard, pace: Pace, readiness: Readiness) -> None:
-        self._shard = shard
+    def __init__(self, feed: Feed[Item], pace: Pace, readiness: Readiness) -> None:
+        self._feed = feed
+        self._shard = feed.shard
+        self._role = f"reading {feed.name}"
         self._pace = pace
         self._readiness = readiness
+        readiness.expect(feed.stream)
         self._connection: int | None = None
         self._was_at_the_end = False
 
@@ -65,18 +66,18 @@ class Reader:
                 await self._shard.commands.client_unblock(self._connection)
 
     async def _recover(self) -> None:
-        shard, after = self._shard, "0"
-        await shard.groups.ensure()
+        feed, after = self._feed, "0"
+        await feed.group.ensure()
         while own := await self._read(after, _OWN_PAGE, block=False):
             after = own[-1].id
-            stranded = [entry for entry in own if entry.id not in shard.progress]
+            stranded = [entry for entry in own if entry.id not in feed.progress]
             if stranded:
-                _log.info("Taking up %d events whose delivery was lost.", len(stranded))
-                await self._hand_over(await counted(shard, stranded), alone=True)
+                _log.info("Taking up %d entries of %s whose delivery was lost.", len(stranded), feed.name)
+                await self._hand_over(await counted(feed, stranded), alone=True)
         self._completed()
         self._connection = None
         with contextlib.suppress(ResponseError):  # not everybody may ask; a stop takes up to 2 s then
-            self._connection = await shard.reads.client_id()
+            self._connection = await feed.reads.client_id()
 
     async def _read_new(self) -> None:
         count = self._pace.size
@@ -88,33 +89,34 @@ class Reader:
         self._was_at_the_end = self._was_at_the_end or catches_up
 
     async def _hand_over(self, entries: list[Entry], *, alone: bool, catches_up: bool = False) -> None:
-        shard = self._shard
-        shard.progress.begin([entry.id for entry in entries], time.monotonic())
-        operations = await decode(shard, entries)
-        await shard.inbox.put(Work(operations, alone, catches_up))
+        feed = self._feed
+        feed.progress.begin([entry.id for entry in entries], time.monotonic())
+        items = await decode(feed, entries)
+        await feed.inbox.put(Work(items, alone, catches_up))
 
     async def _read(self, after: str, count: int, *, block: bool) -> list[Entry]:
         waiting: tuple[str | int, ...] = ("BLOCK", BLOCK_MS) if block else ()
         # As bytes, the name of the command has no callback in redis-py, which would spend 2 us on an entry.
-        reply: list[Any] | None = await self._shard.reads.execute_command(
+        feed = self._feed
+        reply: list[Any] | None = await feed.reads.execute_command(
             b"XREADGROUP",
             "GROUP",
-            WORKERS_GROUP,
+            feed.group.name,
             self._shard.consumer,
             "COUNT",
             count,
             *waiting,
             "STREAMS",
-            self._shard.keys.events,
+            feed.stream,
             after,
         )
         return entries_of(reply[0][1]) if reply else []
 
     def _completed(self) -> None:
-        self._readiness.read_completed()
-        self._shard.outage.over(_ROLE)
+        self._readiness.read_completed(self._feed.stream)
+        self._shard.outage.over(self._role)
 
     async def _survive(self, error: Exception) -> None:
-        self._readiness.lost(f"{type(error).__name__}: {error}")
-        self._shard.outage.met(_ROLE, error)
-        await forsake(self._shard.reads, error)
+        self._readiness.lost(self._feed.stream, f"{type(error).__name__}: {error}")
+        self._shard.outage.met(self._role, error)
+        await forsake(self._feed.reads, error)

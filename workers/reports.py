@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from invites import messages
-from invites.commit import Status
+from invites.commit import Source, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from workers.metrics import Metrics
 
 
+_DEAD: Final = "dead"
+
+
 def _type(operation: Operation) -> str:
     """The event's type as the contract names it; of a dead letter as the publisher did."""
     if operation.event is None:
-        return str(operation.args[0])
+        return str(operation.args[0]) if operation.handler == _DEAD else operation.handler
     name = type(operation.event).__name__
     return name[0].lower() + name[1:]
 
@@ -31,14 +34,14 @@ class Reports:
         self.metrics = metrics
         self._verbose = messages.verbosity() > 0
 
-    def settled(self, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
+    def settled(self, source: Source, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
         """A commit has been answered. What has to be settled again is not logged yet."""
         counts: Counter[tuple[str, str]] = Counter()
         facts: list[Fact] = []
         for operation, outcome in zip(operations, outcomes, strict=True):
             status = outcome.status
-            dead = operation.event is None and status is Status.DONE
-            counts[_type(operation), "dead" if dead else status.value] += 1
+            dead = operation.handler == _DEAD and status is Status.DONE
+            counts[_type(operation), _DEAD if dead else status.value] += 1
             if status is not Status.DONE:
                 continue
             if self._verbose and operation.event is not None:
@@ -47,8 +50,11 @@ class Reports:
                     facts.append(received)
             facts += outcome.facts
         for (kind, outcome_name), count in counts.items():
-            self.metrics.event(kind, outcome_name, count)
-            if outcome_name == "dead":
+            if source is Source.EVENTS:
+                self.metrics.event(kind, outcome_name, count)
+            elif source is Source.RELAY:
+                self.metrics.relayed(outcome_name, count)
+            if outcome_name == _DEAD:
                 self.metrics.dead_letters(count)
         messages.write(facts)
 

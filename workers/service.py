@@ -85,15 +85,16 @@ class Service:
             try:
                 for loops in self._shards:
                     await _check_memory_policy(loops.shard.commands)
-                    await loops.shard.groups.ensure()
+                    await loops.ensure_groups()
             except Exception as error:
                 if not is_away(error):
                     raise
-                self.readiness.lost(str(error))
+                self.readiness.trouble = str(error)
                 self._outage.met(_ROLE, error)
                 await backoff.wait(self.stopping)
             else:
                 self._outage.over(_ROLE)
+                self.readiness.trouble = ""
                 self._tasks = [task for loops in self._shards for task in loops.start()]
                 _log.info("The worker %s works.", self.consumer)
                 return
@@ -111,7 +112,7 @@ class Service:
     async def drain(self, within_s: float = DRAIN_S) -> None:
         """Take nothing new, finish what was begun within the time, hand the rest back for others to claim."""
         self.stopping.set()
-        self.readiness.lost("the worker is stopping")
+        self.readiness.trouble = "the worker is stopping"
         await asyncio.gather(*(loops.drain(within_s) for loops in self._shards))
 
     async def stop(self) -> None:

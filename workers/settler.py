@@ -1,4 +1,4 @@
-"""Settles what has been read: one commit after the other, in the order of the stream."""
+"""Settles what has been read from one stream: one commit after the other."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from invites.resolution import Resolver
     from workers.pace import Pace
     from workers.reports import Reports
-    from workers.shard import Shard
+    from workers.shard import Feed
 
-_ROLE: Final = "settling events"
 # Counting, logging and so on take 0.2 to 2 ms for a full batch. So long after a commit's answer the next commit is
 # under way, and the server does not wait for them.
 _CONCLUDE_S: Final = 0.001
@@ -43,31 +42,33 @@ class _Answered:
 
 
 class Settler:
-    """Commits the work in one shard's inbox.
+    """Commits what entries of one stream ask for; `run` does so with the work in the inbox, in its order.
 
     While a batch is being committed the reader decodes the next one. What must be looked up first, and what a
     server out of memory refuses, is set aside and settled again later; it does not hold up the others.
 
-    Each commit is shielded: whoever cancels this loop does not cancel a call that the server may have executed.
+    Each commit is shielded: whoever cancels a caller does not cancel a call that the server may have executed.
     """
 
     def __init__(
         self,
-        shard: Shard,
+        feed: Feed[Operation],
         pace: Pace,
         resolver: Resolver,
         reports: Reports,
         heard: Callable[[int | None, int], None],
     ) -> None:
-        self._shard = shard
+        self._feed = feed
+        self._shard = feed.shard
+        self._role = f"settling {feed.name}"
         self._pace = pace
         self._resolver = resolver
         self._reports = reports
         self._heard = heard  # told after each commit: the next deadline and the server's time (ms)
         self._aside: set[asyncio.Task[None]] = set()
         self._looking_up = asyncio.Semaphore(_LOOK_UPS)
-        self._completed: list[Operation] = []
-        self._settling_completed = asyncio.Lock()
+        self._waiting: list[Operation] = []
+        self._settling_waiting = asyncio.Lock()
         self._underway: set[asyncio.Task[Settled]] = set()
         self._answered: list[_Answered] = []
         self._concluding: asyncio.TimerHandle | None = None
@@ -75,23 +76,41 @@ class Settler:
 
     async def run(self) -> None:
         """Settle until None is in the inbox, which must come last, and what was set aside is settled too."""
-        while (work := await self._shard.inbox.get()) is not None:
-            if work.alone:
-                for operation in work.operations:
-                    await self._settle([operation], alone=True)
-            elif work.operations:
-                await self._settle(work.operations)
+        while (work := await self._feed.inbox.get()) is not None:
+            await self.settle(work.items, alone=work.alone)
             if work.catches_up:
                 self._shard.caught_up.set()
             while len(self._aside) > _MOST_ASIDE:
                 await asyncio.wait(self._aside, return_when=asyncio.FIRST_COMPLETED)
+        await self.finish()
+
+    async def settle(self, operations: Sequence[Operation], *, alone: bool = False) -> None:
+        """Commit operations in one batch, or each `alone`, and see to what becomes of them."""
+        if alone:
+            for operation in operations:
+                await self._settle([operation], alone=True)
+        elif operations:
+            await self._settle(operations)
+
+    async def settle_together(self, operation: Operation) -> None:
+        """Commit an operation together with those that come while the commit of others is under way."""
+        self._waiting.append(operation)
+        async with self._settling_waiting:
+            batch, self._waiting = self._waiting, []
+            while batch:
+                size = self._pace.size  # it may be another one after the commit
+                await self._settle(batch[:size])
+                del batch[:size]
+
+    async def finish(self) -> None:
+        """See to all that was settled, and settle what was set aside."""
         self._conclude()
         while self._aside:
             await asyncio.wait(self._aside)
             self._conclude()
 
     async def abandon(self, *, lose_commits: bool) -> None:
-        """After `run` was cancelled: drop what was set aside, and wait for the commits that are under way."""
+        """After the loop was cancelled: drop what was set aside, and wait for the commits that are under way."""
         await end([*self._aside, *(self._underway if lose_commits else ())])
         if self._underway:
             await asyncio.wait(self._underway)
@@ -121,8 +140,8 @@ class Settler:
                 self._see_to(batch)
             except Exception:  # noqa: BLE001 - as above; they are settled, or come back by the claim
                 for operation in batch.operations:
-                    self._shard.progress.end(operation.entry)
-                _log.exception("What became of %d events could not be told.", len(batch.operations))
+                    self._feed.progress.end(operation.entry)
+                _log.exception("What became of %d entries could not be told.", len(batch.operations))
 
     def _see_to(self, batch: _Answered) -> None:
         groupless = 0
@@ -131,10 +150,10 @@ class Settler:
             if status is Status.NEEDS or status is Status.FULL:
                 self._set_aside(operation, outcome, alone=batch.alone)
                 continue
-            self._shard.progress.end(operation.entry)
+            self._feed.progress.end(operation.entry)
             if status is Status.FAILED:
                 _log.error(
-                    "The event %s (%s) has failed and will be tried again: %s",
+                    "The entry %s (%s) has failed and will be tried again: %s",
                     operation.entry,
                     operation.handler,
                     outcome.detail,
@@ -142,15 +161,15 @@ class Settler:
             elif status is Status.NO_GROUP:
                 groupless += 1
         if groupless:
-            _log.error("%d events are not settled: their consumer group was gone.", groupless)
-        self._reports.settled(batch.operations, batch.outcomes)
+            _log.error("%d entries are not settled: their consumer group was gone.", groupless)
+        self._reports.settled(self._feed.source, batch.operations, batch.outcomes)
 
     async def _commit(self, operations: Sequence[Operation]) -> Settled:
         """Send the batch until it is answered. Raises only what sending it again would not mend."""
         backoff = Backoff()
         while True:
             started = time.perf_counter()
-            call = asyncio.ensure_future(self._shard.committer.settle(operations))
+            call = asyncio.ensure_future(self._shard.committer.settle(operations, self._feed.source))
             self._underway.add(call)
             call.add_done_callback(self._underway.discard)
             try:
@@ -159,11 +178,11 @@ class Settler:
                 if not is_away(error):
                     raise
                 # The server may have executed it: then the next answer says STALE.
-                self._shard.outage.met(_ROLE, error)
+                self._shard.outage.met(self._role, error)
                 await forsake(self._shard.commands, error)
                 await backoff.wait()
             else:
-                self._shard.outage.over(_ROLE)
+                self._shard.outage.over(self._role)
                 seconds = time.perf_counter() - started
                 self._pace.committed(len(operations), seconds)
                 self._reports.metrics.committed(len(operations), seconds)
@@ -172,14 +191,14 @@ class Settler:
     async def _isolate(self, operations: Sequence[Operation], error: Exception) -> None:
         """Commit each operation of a refused batch alone; one that fails alone stays pending and is claimed."""
         if len(operations) > 1:
-            _log.warning("A batch of %d events was refused, each is tried alone: %s", len(operations), error)
+            _log.warning("A batch of %d entries was refused, each is tried alone: %s", len(operations), error)
             for operation in operations:
                 await self._settle([operation], alone=True)
             return
         operation = operations[0]
-        self._shard.progress.end(operation.entry)
+        self._feed.progress.end(operation.entry)
         _log.error(
-            "The event %s (%s) is refused: %s", operation.entry, operation.handler, error, exc_info=error
+            "The entry %s (%s) is refused: %s", operation.entry, operation.handler, error, exc_info=error
         )
 
     def _set_aside(self, operation: Operation, outcome: Outcome, *, alone: bool) -> None:
@@ -198,15 +217,8 @@ class Settler:
             operation = completed
         if alone:
             await self._settle([operation], alone=True)
-            return
-        # Whoever comes while the others' commit is under way goes into the next one, together.
-        self._completed.append(operation)
-        async with self._settling_completed:
-            batch, self._completed = self._completed, []
-            while batch:
-                size = self._pace.size  # it may be another one after the commit
-                await self._settle(batch[:size])
-                del batch[:size]
+        else:
+            await self.settle_together(operation)
 
     def _tell_full(self) -> None:
         now = time.monotonic()
@@ -228,12 +240,12 @@ class Settler:
                 except Exception as error:  # noqa: BLE001 - one event must not take others with it
                     looked_up(outcome.detail, "failed", time.perf_counter() - started)
                     if not is_away(error):
-                        self._shard.progress.end(operation.entry)
+                        self._feed.progress.end(operation.entry)
                         _log.error(
                             "The event %s needs a look-up that fails.", operation.entry, exc_info=error
                         )
                         return None
-                    self._shard.outage.met(_ROLE, error)
+                    self._shard.outage.met(self._role, error)
                     await backoff.wait()
                 else:
                     looked_up(outcome.detail, "done", time.perf_counter() - started)

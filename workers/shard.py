@@ -1,21 +1,30 @@
-"""What the loops of one shard share."""
+"""What the loops of one shard share, and those of one of its streams."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from redis.asyncio import Redis
 
-    from invites.commit import Committer
+    from invites.commit import Committer, Source
     from invites.keys import Keys
-    from invites.operations import Operation
-    from workers.groups import Groups
+    from invites.operations import Entry
+    from workers.group import Group
     from workers.outage import Outage
+
+
+class Decoded(Protocol):
+    """What an entry asks for; `entry` is its id."""
+
+    entry: str
+
+
+Item = TypeVar("Item", bound=Decoded)
 
 # One batch waits while another is being committed: enough to keep the server busy, and little to hand back.
 _WAITING_BATCHES = 1
@@ -53,20 +62,20 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Work:
-    """Operations for the settler: in one commit, or each `alone` so that it cannot take others with it.
+class Work(Generic[Item]):
+    """What entries ask for: in one commit, or each `alone` so that it cannot take others with it.
 
     `catches_up` says that behind them nothing is left of what was published before the worker started.
     """
 
-    operations: list[Operation]
+    items: list[Item]
     alone: bool = False
     catches_up: bool = False
 
 
 @dataclass(slots=True)
 class Shard:
-    """One shard as a worker sees it; `consumer` is the worker's name in the consumer group.
+    """One shard as a worker sees it; `consumer` is the worker's name in the consumer groups.
 
     `stopping` is set when the worker shall take nothing new, `caught_up` once all that was published before it
     started is settled.
@@ -75,13 +84,36 @@ class Shard:
     keys: Keys
     consumer: str
     commands: Redis
-    reads: Redis
     committer: Committer
-    groups: Groups
     outage: Outage
     claim_after_ms: int
     max_deliveries: int
     stopping: asyncio.Event
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class Feed(Generic[Item]):
+    """One stream of a shard as a worker reads it in a consumer group, with what it has read and not settled.
+
+    `reads` is a client for its blocking reads alone. `decode` never raises for what an entry holds: that is
+    buried. What was read waits in the `inbox` for who settles it; None there says that nothing more will come.
+    """
+
+    shard: Shard
+    source: Source
+    reads: Redis
+    group: Group
+    decode: Callable[[Entry], Item]
     progress: Progress = field(default_factory=Progress)
-    inbox: asyncio.Queue[Work | None] = field(default_factory=lambda: asyncio.Queue(_WAITING_BATCHES))
+    inbox: asyncio.Queue[Work[Item] | None] = field(default_factory=lambda: asyncio.Queue(_WAITING_BATCHES))
+
+    @property
+    def name(self) -> str:
+        """Which of the shard's streams it is."""
+        return self.source.name.lower()
+
+    @property
+    def stream(self) -> str:
+        """The key of the stream."""
+        return self.source.stream(self.shard.keys)

@@ -1,14 +1,26 @@
-"""Ending tasks for sure."""
+"""Starting tasks, and ending them for sure."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _AGAIN_S: Final = 0.1
+
+
+class Loop(Protocol):
+    """What runs until it is told to stop."""
+
+    async def run(self) -> None:
+        """Run."""
+
+
+def begin(loops: Iterable[Loop], where: str) -> list[asyncio.Task[None]]:
+    """Start loops as tasks, each named by its class and `where` it works."""
+    return [asyncio.create_task(loop.run(), name=f"{type(loop).__name__} of {where}") for loop in loops]
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:

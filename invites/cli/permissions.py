@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from invites.keys import WORKERS_GROUP
+from invites.commit import Source
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -25,18 +25,6 @@ XADD {notifications} * type check
 XADD {push} * type check
 XADD {relay} * type check
 XADD {dead} * type check
-XREADGROUP GROUP {group} check COUNT 1 STREAMS {events} >
-XACK {events} {group} 0-1
-XAUTOCLAIM {events} {group} check 1000 0 COUNT 1
-XCLAIM {events} {group} check 1000 0-1 JUSTID
-XPENDING {events} {group}
-XGROUP CREATE {events} {group} 0 MKSTREAM
-XGROUP DELCONSUMER {events} {group} check
-XINFO GROUPS {events}
-XINFO CONSUMERS {events} {group}
-XRANGE {events} - + COUNT 1
-XLEN {events}
-XTRIM {events} MINID 0
 HSET {key} state check
 HGET {key} state
 HMGET {key} state
@@ -66,6 +54,23 @@ EVALSHA 0000000000000000000000000000000000000000 1 {key}
 """.strip().splitlines()
 
 
+# The same for each stream that workers read.
+_NEEDED_TO_READ: Final = """
+XREADGROUP GROUP {group} check COUNT 1 STREAMS {stream} >
+XACK {stream} {group} 0-1
+XAUTOCLAIM {stream} {group} check 1000 0 COUNT 1
+XCLAIM {stream} {group} check 1000 0-1 JUSTID
+XPENDING {stream} {group}
+XGROUP CREATE {stream} {group} 0 MKSTREAM
+XGROUP DELCONSUMER {stream} {group} check
+XINFO GROUPS {stream}
+XINFO CONSUMERS {stream} {group}
+XRANGE {stream} - + COUNT 1
+XLEN {stream}
+XTRIM {stream} MINID 0
+""".strip().splitlines()
+
+
 def needed(keys: Keys) -> list[list[str]]:
     """The commands with the names of a shard's keys."""
     names = {
@@ -77,9 +82,13 @@ def needed(keys: Keys) -> list[list[str]]:
         "timers": keys.timers,
         "key": keys.invite("check"),
         "other": keys.pending("check"),
-        "group": WORKERS_GROUP,
     }
-    return [[word.format_map(names) for word in line.split()] for line in _NEEDED]
+    to_read = [
+        [word.format(stream=source.stream(keys), group=source.group) for word in line.split()]
+        for source in Source
+        for line in _NEEDED_TO_READ
+    ]
+    return [[word.format_map(names) for word in line.split()] for line in _NEEDED] + to_read
 
 
 async def refused(client: Redis, keys: Keys) -> tuple[list[str], list[str]]:

@@ -19,7 +19,7 @@ from invites.cli.options import (
 
 if TYPE_CHECKING:
     from invites.cli.session import Session
-    from invites.overview import Overview
+    from invites.overview import Backlog, Overview
 
 
 def status(
@@ -49,13 +49,11 @@ def status(
 
 
 def _lines(shard: Overview) -> list[str]:
-    backlog = shard.backlog
-    waiting = f"{backlog.entries} events ({backlog.unread} unread, {backlog.delivered} delivered)"
-    if backlog.entries:
-        waiting += f", the oldest for {_seconds(backlog.oldest_ms)}"
     lines = [
         f"shard {shard.shard}",
-        f"  backlog          {waiting}",
+        f"  backlog          {_waiting(shard.backlog, 'events')}",
+        f"  pushes           {_waiting(shard.push_backlog, 'jobs')}",
+        f"  relay            {_waiting(shard.relay_backlog, 'entries')}",
         f"  pending invites  {shard.pending_invites}",
         f"  timers           {shard.timers} ({shard.overdue_timers} overdue)",
         f"  streams          {shard.events} events, {shard.notifications} notifications",
@@ -73,6 +71,13 @@ def _lines(shard: Overview) -> list[str]:
         f"    {one.name:{width}}  {one.pending} pending, asked {_seconds(one.idle_ms)} ago"
         for one in shard.consumers
     ]
+
+
+def _waiting(backlog: Backlog, what: str) -> str:
+    waiting = f"{backlog.entries} {what} ({backlog.unread} unread, {backlog.delivered} delivered)"
+    if backlog.entries:
+        waiting += f", the oldest for {_seconds(backlog.oldest_ms)}"
+    return waiting
 
 
 def _seconds(ms: int) -> str:

@@ -4,6 +4,9 @@
 -- include: parts/legs
 
 events.relay = function(kind, name, entry, ...)
+  if not internal[kind] then
+    error('field kind is ' .. kind .. ', which no rule knows', 0)
+  end
   work.entry = entry
   internal[kind](name, ...)
 end

@@ -11,7 +11,9 @@ import redis
 
 from tests.deploy.installation import DEPLOY, SERVERS, USERS, Installation, start_server
 
-EVENTS, NOTIFICATIONS, DEAD = (f"invites:{{0}}:{stream}" for stream in ("events", "notifications", "dead"))
+EVENTS, NOTIFICATIONS, DEAD, PUSH, RELAY = (
+    f"invites:{{0}}:{stream}" for stream in ("events", "notifications", "dead", "push", "relay")
+)
 INVITE = "invites:{0}:invite:alice|i1|bob"
 
 
@@ -66,6 +68,10 @@ ALLOWED = {
         f"XADD {EVENTS} * type joined payload {{}}",
         f"XDEL {DEAD} 1-0",
         "ZADD invites:{0}:timers 1 ring|alice|i1|bob",
+        f"XADD {PUSH} * type invitation ref alice|i1|bob",
+        f"XADD {RELAY} * kind legs_start",
+        f"XPENDING {PUSH} push",
+        f"XINFO GROUPS {RELAY}",
     ],
     "worker": [
         f"XGROUP CREATE {EVENTS} other 0 MKSTREAM",
@@ -76,6 +82,17 @@ ALLOWED = {
         f"XINFO GROUPS {EVENTS}",
         f"XINFO CONSUMERS {EVENTS} workers",
         f"XTRIM {EVENTS} MINID 1-0",
+        *(
+            command
+            for stream, group in ((PUSH, "push"), (RELAY, "relay"))
+            for command in (
+                f"XGROUP CREATE {stream} {group} 0 MKSTREAM",
+                f"XREADGROUP GROUP {group} me COUNT 10 STREAMS {stream} >",
+                f"XAUTOCLAIM {stream} {group} me 3000 0 COUNT 100",
+                f"XACK {stream} {group} 1-0",
+                f"XTRIM {stream} MINID 1-0",
+            )
+        ),
         f"XLEN {DEAD}",
         f"HGETALL {INVITE}",
         "ZRANGE invites:{0}:timers 0 0 WITHSCORES",
@@ -98,6 +115,8 @@ FORBIDDEN = {
         f"XGROUP DESTROY {EVENTS} workers",
         f"XADD {NOTIFICATIONS} * type invitation payload {{}}",
         f"XADD {DEAD} * type joined payload {{}}",
+        f"XADD {PUSH} * type invitation ref alice|i1|bob",
+        f"XADD {RELAY} * kind legs_start",
         f"HGETALL {INVITE}",
         f"DEL {INVITE}",
         "EVAL 'return 1' 0",
@@ -129,6 +148,9 @@ FORBIDDEN = {
         f"XACK {EVENTS} workers 1-0",
         f"XREADGROUP GROUP workers me STREAMS {EVENTS} >",
         f"XGROUP DESTROY {EVENTS} workers",
+        f"XREADGROUP GROUP push me STREAMS {PUSH} >",
+        f"XACK {RELAY} relay 1-0",
+        f"XDEL {PUSH} 1-0",
         "KEYS *",
     ],
     "worker": ["SCAN 0", "RANDOMKEY", "SCRIPT FLUSH", "PUBLISH channel message"],

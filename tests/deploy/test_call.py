@@ -126,7 +126,7 @@ async def test_no_part_of_a_call_is_refused(installation: Installation, admin: R
         (letter,) = [letter async for letter in letters.all()]
         assert await letters.drop(letter.id)
         assert (await overview(operator, KEYS)).dead_letters == 0
-        assert service.readiness.state() == (True, "")
+        await wait_until(lambda: service.readiness.state() == (True, ""), "the worker is ready")
 
     refused = [(entry["username"], entry["object"]) for entry in await admin.acl_log()]
     assert refused == []

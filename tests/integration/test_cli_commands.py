@@ -47,16 +47,19 @@ def test_status_for_people(commands: Commands, database: redis.Redis) -> None:
     event(database, "roomClosed", {"roomId": "r2"})
     database.xreadgroup(WORKERS_GROUP, "worker-1", {KEYS.events: ">"}, count=1)
     database.zadd(KEYS.timers, {"ring|alice|i1|bob": 5})
+    database.xadd(KEYS.relay, {"kind": "legs_start"}, id="99999999999999-0")
     bury(database)
     lines = commands.on_server("status").out.splitlines()
     assert lines[0] == "shard 0"
     assert "2 events (1 unread, 1 delivered), the oldest for 9" in lines[1]
-    assert lines[2].split() == ["pending", "invites", "1"]
-    assert lines[3].split() == ["timers", "1", "(1", "overdue)"]
-    assert lines[4].split() == ["streams", "2", "events,", "0", "notifications"]
-    assert lines[5].startswith("  dead letters     1 (see: invites dead list)")
-    assert lines[6].split() == ["workers", "1"]
-    assert lines[7].startswith("    worker-1  1 pending, asked ")
+    assert lines[2] == "  pushes           0 jobs (0 unread, 0 delivered)"
+    assert lines[3] == "  relay            1 entries (1 unread, 0 delivered), the oldest for 0 ms"
+    assert lines[4].split() == ["pending", "invites", "1"]
+    assert lines[5].split() == ["timers", "1", "(1", "overdue)"]
+    assert lines[6].split() == ["streams", "2", "events,", "0", "notifications"]
+    assert lines[7].startswith("  dead letters     1 (see: invites dead list)")
+    assert lines[8].split() == ["workers", "1"]
+    assert lines[9].startswith("    worker-1  1 pending, asked ")
 
 
 def test_status_for_programs(commands: Commands, database: redis.Redis) -> None:

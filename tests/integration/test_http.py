@@ -126,10 +126,10 @@ async def test_readiness_follows_the_reads(site: Site) -> None:
     answer = await site.get("/readyz", token=None)
     assert (answer.status, answer.json["ready"]) == (503, False)
     assert "no read from Redis" in answer.json["reason"]
-    site.worker.readiness.read_completed()
+    site.worker.readiness.read_completed("events")
     answer = await site.get("/readyz", token=None)
     assert (answer.status, answer.json) == (200, {"ready": True})
-    site.worker.readiness.lost("ConnectionError: refused")
+    site.worker.readiness.lost("events", "ConnectionError: refused")
     answer = await site.get("/readyz", token=None)
     assert (answer.status, answer.json) == (503, {"ready": False, "reason": "ConnectionError: refused"})
 

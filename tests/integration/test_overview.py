@@ -36,6 +36,8 @@ async def test_a_shard_that_nobody_has_used(client: Redis) -> None:
     assert _json(await overview(client, KEYS)) == {
         "shard": 0,
         "backlog": {"entries": 0, "unread": 0, "delivered": 0, "oldestMs": 0},
+        "relayBacklog": {"entries": 0, "unread": 0, "delivered": 0, "oldestMs": 0},
+        "pushBacklog": {"entries": 0, "unread": 0, "delivered": 0, "oldestMs": 0},
         "pendingInvites": 0,
         "timers": 0,
         "overdueTimers": 0,

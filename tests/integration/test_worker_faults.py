@@ -43,7 +43,7 @@ async def test_a_replica_in_the_masters_place_is_waited_for(own_server: Embedded
         await client.replicaof("NO", "ONE")
         await bench.ask(2, 3)
         await bench.assert_answered(5)
-        assert service.readiness.state()[0]
+        await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
 
 
 async def test_a_busy_server_is_waited_for(
@@ -95,7 +95,7 @@ async def test_a_full_server_still_ends_calls_and_takes_new_ones_later(own_serve
         await bench.publish_when_full("accept", accept)
         await bench.heard("inviteAccepted")
         assert await bench.pending() == 1
-        assert service.readiness.state()[0]
+        await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
         await client.config_set("maxmemory", 0)
         await bench.heard("invitation", 2)
         assert await bench.pending() == 0
@@ -164,7 +164,7 @@ async def test_a_batch_that_cannot_be_sent_is_tried_one_by_one(
             operation.args = (*operation.args, unpackable)
         return operation
 
-    monkeypatch.setattr("workers.entries.to_operation", spoiled)
+    monkeypatch.setattr("workers.loops.to_operation", spoiled)
     async with worker(valkey_url, claim_after=200):
         await bench.told(10, pending=1)
         await bench.assert_answered(11)
@@ -185,7 +185,7 @@ async def test_an_entry_that_cannot_be_decoded_takes_no_others_with_it(
             raise RuntimeError("not this one")
         return to_operation(entry, max_deliveries=max_deliveries)
 
-    monkeypatch.setattr("workers.entries.to_operation", failing)
+    monkeypatch.setattr("workers.loops.to_operation", failing)
     async with worker(valkey_url, claim_after=200):
         await bench.assert_answered(11)
     assert f"The entry {poisoned} cannot be decoded" in caplog.text

@@ -49,7 +49,7 @@ async def test_reads_on_after_a_restart_of_the_server(caplog: pytest.LogCaptureF
             async with Redis.from_url(server.url) as client:
                 await Bench(client).ask(0, 2)
                 await Bench(client).told(2)
-            assert service.readiness.state()[0]
+            await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
             server.stop()
             await wait_until(lambda: not service.readiness.state()[0], "the worker is not ready")
             server.start()
@@ -117,7 +117,9 @@ async def test_the_group_is_made_again_after_a_flush(bench: Bench, caplog: pytes
         await bench.client.script_flush()
         await bench.ask(0, 4)
         await bench.told(4)
-        recreated = service.metrics.registry.get_sample_value("invites_groups_recreated_total")
+        recreated = service.metrics.registry.get_sample_value(
+            "invites_groups_recreated_total", {"group": WORKERS_GROUP}
+        )
     assert recreated == 1
     assert "has been made again" in caplog.text
 
@@ -215,7 +217,7 @@ async def test_a_commit_whose_reply_is_lost_has_its_effects_once(bench: Bench, p
         await bench.ask(1, 200)
         await proxy.lost.wait()
         await bench.assert_answered(201)
-        assert service.readiness.state()[0]
+        await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
 
 
 async def test_a_cancelled_commit_is_waited_for(bench: Bench, proxy: Proxy) -> None:

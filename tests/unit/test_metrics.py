@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from invites.commit import Source
+from invites.overview import Backlog
 from workers.metrics import Metrics
 
 
@@ -32,9 +34,13 @@ def test_what_is_counted_shows_up() -> None:
     metrics.dead_letters()
     metrics.redis_error("reading events")
     metrics.reconnected()
-    metrics.group_recreated()
+    metrics.group_recreated("workers")
     metrics.trimmed({"events": 10, "notifications": 0})
-    metrics.backlog(0, 12, 3_500)
+    metrics.backlog(0, Source.EVENTS, Backlog(12, 2, 10, 3_500))
+    metrics.backlog(0, Source.PUSH, Backlog(3, 0, 3, 70))
+    metrics.backlog(0, Source.RELAY, Backlog(1, 1, 0, 5))
+    metrics.relayed("done", 4)
+    metrics.pushed("invitation", "taken")
     metrics.looked_up("group", "found", 0.02)
     assert _value(metrics, "events_total", type="invite", outcome="done") == 4
     assert _value(metrics, "events_total", type="invite", outcome="stale") == 1
@@ -47,9 +53,13 @@ def test_what_is_counted_shows_up() -> None:
     assert _value(metrics, "dead_letters_total") == 1
     assert _value(metrics, "redis_errors_total", role="reading events") == 1
     assert _value(metrics, "redis_reconnects_total") == 1
-    assert _value(metrics, "groups_recreated_total") == 1
+    assert _value(metrics, "groups_recreated_total", group="workers") == 1
     assert _value(metrics, "trimmed_total", stream="events") == 10
     assert _value(metrics, "backlog", shard="0") == 12
+    assert _value(metrics, "push_backlog", shard="0") == 3
+    assert _value(metrics, "relay_backlog", shard="0") == 1
+    assert _value(metrics, "relayed_total", outcome="done") == 4
+    assert _value(metrics, "pushes_total", type="invitation", outcome="taken") == 1
     assert _value(metrics, "oldest_unsettled_event_age_seconds", shard="0") == 3.5
     assert _value(metrics, "look_up_seconds_count", kind="group", outcome="found") == 1
 

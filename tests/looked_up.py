@@ -1,0 +1,50 @@
+"""Calls whose look-up has been made already: events that a worker has read, asked about and settled before it died."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from invites.commit import Settings, Status
+from tests import calling
+from tests.driving import Shard
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from tests.calling import Published
+
+SETTINGS = Settings(look_up="all")
+
+
+async def another_worker(client: Redis, settings: Settings = SETTINGS) -> Shard:
+    """What settles the events of a test before its own workers start."""
+    shard = await Shard.make(client, settings)
+    shard.settings = settings
+    return shard
+
+
+async def settle(shard: Shard, event: Published, found: dict[str, Any]) -> None:
+    """Publish an invite and settle it with what sippo-server would have said of its callee."""
+    operation = await shard.publish(*event)
+    asked = operation.args[:-1]
+    operation = msgspec.structs.replace(operation, args=(*asked, json.dumps(found)))
+    (outcome,) = (await shard.committer.settle([operation])).outcomes
+    assert outcome.status is Status.DONE, outcome
+
+
+async def call_group(shard: Shard, members: Sequence[str], devices: int = 1, **more: Any) -> None:
+    """Register the members' devices (`bob-0`, `bob-1`, …); then Alice calls them as the group `sales`."""
+    for member in members:
+        for number in range(devices):
+            await shard.event(*calling.registered(f"{member}-{number}", member))
+    found = {"known": True, "members": [{"user": member} for member in members]}
+    await settle(shard, calling.invite(to="sales", **more), found)
+
+
+async def call_phone(shard: Shard, *devices: str, **more: Any) -> None:
+    """Alice calls Bob, who has these devices that can be woken."""
+    await settle(shard, calling.invite(**more), {"known": True, "push": list(devices)})

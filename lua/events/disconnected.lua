@@ -16,7 +16,7 @@ local function disconnected(peer, user, session)
     save_mark(user, peer, mark)
     return
   end
-  lose(peer, user, old, mark, work.entry)
+  lose(peer, user, old, mark, end_after(mark, work.entry) or work.entry)
 end
 
 events.disconnected = disconnected

@@ -113,10 +113,8 @@ end
 local function update(invite, asked)
   if order.later(work.entry, last_word(invite)) then
     change(invite, 'updated', work.entry)
-    if invite.caller ~= asked.peer then
-      change(invite, 'caller', asked.peer)
-      emit(invite.from, 'call_started', invite.ref, asked.peer, asks_until(invite))
-    end
+    change(invite, 'caller', asked.peer)
+    emit(invite.from, 'call_started', invite.ref, asked.peer, asks_until(invite))
     local news = false
     for _, field in ipairs({ 'context', 'mediatypes', 'fromDetails' }) do
       if asked[field] ~= '' and asked[field] ~= invite[field] then

@@ -26,22 +26,21 @@ end
 
 -- The device has been there under another peer id since `entry`: it goes on with the calls that this one made before.
 local function hand_over_calls(new, peer, entry)
-  local name = key('calls', new.user)
-  local calls = redis.call('HGETALL', name)
-  trust(name)
-  for i = 1, #calls, 2 do
-    if calls[i + 1] == new.peer then
-      emit(string.match(calls[i], '[^|]+$'), 'caller_replaced', calls[i], peer, entry)
+  for ref, call in pairs(calls_of(new.user)) do
+    if call.peer == new.peer and order.later(entry, call.entry) then
+      move_call(new.user, ref, peer, call.entry)
     end
   end
 end
 
 -- The device is back under a new peer id before its old connection was missed.
-local function replace_same_device(new)
+local function replace_same_device(new, own_mark)
   for id, found in pairs(new.trunk and trunks_of(new.user) or registry_of(new.user)) do
     if id ~= new.peer and found.device == new.device then
       if order.later(found.at, work.entry) then
-        save_mark(new.user, new.peer, { since = work.entry, ends = {}, lost = found.at, device = new.device })
+        own_mark.since, own_mark.device, own_mark.lost = work.entry, new.device, found.at
+        note_end(own_mark, nil, found.at)
+        save_mark(new.user, new.peer, own_mark)
         hand_over_calls(new, id, found.at)
         return false
       end
@@ -157,15 +156,12 @@ end
 
 -- The device of a caller is back, perhaps under a new peer id: its calls go on, and the new peer hears of them.
 local function keep_calls(new)
-  local name = key('calls', new.user)
-  local calls = redis.call('HGETALL', name)
-  trust(name)
   local same = { [new.peer] = true }
   for id in pairs(new.replaced) do
     same[id] = true
   end
-  for i = 1, #calls, 2 do
-    local ref, peer = calls[i], calls[i + 1]
+  for ref, call in pairs(calls_of(new.user)) do
+    local peer = call.peer
     if same[peer] == nil then
       local ended = new.device and gone(new.user, peer)
       same[peer] = ended and ended.device == new.device or false
@@ -173,7 +169,7 @@ local function keep_calls(new)
     if same[peer] then
       unschedule('caller|' .. new.user .. '|' .. peer)
       if peer ~= new.peer then
-        move_call(new.user, ref, new.peer)
+        move_call(new.user, ref, new.peer, call.entry)
       end
     end
   end
@@ -185,7 +181,7 @@ events.registered = function(user, peer, raw, device, session, expires, trunk)
     device = device ~= '' and device or nil, session = session ~= '' and session or nil,
   }
   local old, mark = registration(user, peer), mark_of(user, peer)
-  if outdated(new, old, mark) or (new.device and not replace_same_device(new)) then
+  if outdated(new, old, mark) or (new.device and not replace_same_device(new, mark)) then
     return
   end
   new.fresh = not old or other_session(old.session, new.session)

@@ -141,22 +141,30 @@ local function index_owners(invite, candidates)
   end
 end
 
--- In the inviter's shard: another peer hears of the call from now on.
-function internal.call_moved(from, ref, peer)
-  add('hash', { 'HSET', key('calls', from), ref, peer })
-  later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
+-- In the inviter's shard: which calls this user has out. Ref -> the peer that hears of it, and the entry by which its
+-- inviter last spoke of it.
+local function calls_of(user)
+  local name = key('calls', user)
+  local flat = redis.call('HGETALL', name)
+  trust(name)
+  local calls = {}
+  for i = 1, #flat, 2 do
+    local peer, entry = string.match(flat[i + 1], '^(.+)|(.+)$')
+    calls[flat[i]] = { peer = peer, entry = entry }
+  end
+  return calls
 end
 
 -- The device of a caller is back under another peer id, which hears of the call from now on.
-local function move_call(from, ref, peer)
-  internal.call_moved(from, ref, peer)
+local function move_call(from, ref, peer, entry)
+  add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. entry })
+  later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
   emit(string.match(ref, '[^|]+$'), 'caller_moved', ref, peer)
 end
 
--- In the inviter's shard: which calls this user has out, and which peer hears of them.
 function internal.call_started(from, ref, peer, asks_until)
   local name = key('calls', from)
-  add('hash', { 'HSET', name, ref, peer })
+  add('hash', { 'HSET', name, ref, peer .. '|' .. work.entry })
   keep_index(name)
   if asks_until then
     remember(key('request', ref), peer, asks_until)
@@ -165,7 +173,7 @@ function internal.call_started(from, ref, peer, asks_until)
   if ended then
     local back, since = back_as(from, peer)
     if order.later(since, work.entry) then
-      move_call(from, ref, back)
+      move_call(from, ref, back, work.entry)
     elseif order.later(ended.lost, work.entry) then
       add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer })
     end
@@ -418,15 +426,6 @@ function internal.caller_moved(_, ref, peer)
   local invite = load_invite(ref)
   if invite and is_pending(invite) then
     change(invite, 'caller', peer)
-  end
-end
-
--- The same, unless its inviter spoke of it after `entry`.
-function internal.caller_replaced(_, ref, peer, entry)
-  local invite = load_invite(ref)
-  if invite and is_pending(invite) and order.later(entry, last_word(invite)) then
-    change(invite, 'caller', peer)
-    emit(invite.from, 'call_moved', ref, peer)
   end
 end
 

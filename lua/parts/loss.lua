@@ -28,10 +28,10 @@ local function lose_candidate(peer, user)
   end
 end
 
--- The peer is lost as a caller: its calls end unless its device is back in time.
-local function lose_caller(peer, user)
-  for _, caller in ipairs(redis.call('HVALS', trust(key('calls', user)))) do
-    if caller == peer then
+-- The peer is lost as a caller: the calls that it made before end unless its device is back in time.
+local function lose_caller(peer, user, lost)
+  for _, call in pairs(calls_of(user)) do
+    if call.peer == peer and order.later(lost, call.entry) then
       add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. user .. '|' .. peer })
       return
     end
@@ -41,5 +41,5 @@ end
 local function lose(peer, user, old, mark, lost)
   forget(user, peer, old, mark, lost)
   lose_candidate(peer, user)
-  lose_caller(peer, user)
+  lose_caller(peer, user, lost)
 end

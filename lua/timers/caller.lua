@@ -3,12 +3,11 @@
 
 timers.caller = function(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
-  local calls = redis.call('HGETALL', trust(key('calls', user)))
   local ended = gone(user, peer)
-  for i = 1, #calls, 2 do
-    if calls[i + 1] == peer then
-      emit(string.match(calls[i], '[^|]+$'), 'end_invite', calls[i], 'DECLINED_BY_CREATOR', 487, 'caller_gone',
-        ended and ended.lost or int(due - settings.caller_grace) .. '-0')
+  local lost = ended and ended.lost or int(due - settings.caller_grace) .. '-0'
+  for ref, call in pairs(calls_of(user)) do
+    if call.peer == peer and order.later(lost, call.entry) then
+      emit(string.match(ref, '[^|]+$'), 'end_invite', ref, 'DECLINED_BY_CREATOR', 487, 'caller_gone', lost)
     end
   end
 end

@@ -47,7 +47,7 @@ class Line:
             if isinstance(each, Registration):
                 self.registration, self.ended = each, None
             elif self.registration is None or not other_session(self.registration, each.session):
-                self.registration, self.ended = None, each.since or each.at
+                self.registration, self.ended = None, max(self.ended or each.at, each.since or each.at)
         self.forget_at = None if self.registration else now + HOUR
 
 

@@ -244,6 +244,34 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             AT_LAST,
         ),
     ),
+    "a registration that its device's next peer id had replaced, and its repeat": (
+        PLAIN,
+        (
+            here("a1", later=True),
+            here("a1", session="s2", later=True),
+            here("a2"),
+            Settle((0,)),
+            gone("a2"),
+            AT_LAST,
+        ),
+    ),
+    "a caller that was lost before it called has its whole grace when it is lost again": (
+        PLAIN,
+        (
+            here("b1"),
+            gone("a1", later=True),
+            calls("a1"),
+            AT_LAST,
+            Advance(11_000),
+            gone("a1"),
+            Advance(9_000),
+            Fire(),
+        ),
+    ),
+    "a caller whose registration lapses, after the end of another session": (
+        PLAIN,
+        (here("b1"), here("a1", session="s2", expires=30_000), gone("a1", session="s1"), calls("a1")),
+    ),
     "the same, but it has called once more since": (
         PLAIN,
         (here("b1"), here("a1", later=True), calls("a1"), here("a2"), calls("a1", context="one"), AT_LAST),

@@ -130,7 +130,7 @@ def test_a_worker_that_ends_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_workers_that_do_nothing_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     _start(monkeypatch, "import signal; signal.pause()")
-    monkeypatch.setattr(throughput, "_STUCK_S", 0.1)
+    monkeypatch.setattr(fleet, "STUCK_S", 0.1)
     with pytest.raises(BenchError, match="The workers committed nothing"):
         measure(_plan(Load(calls=3, devices=3, workers=1)), lambda *_: None)
 

@@ -119,3 +119,37 @@ def memory(
     with _results():
         result, parts = measure(load, redis_url, loaded.settings(), tell)
     show_memory(result, parts, as_json=as_json)
+
+
+@app.command()
+def latency(  # noqa: PLR0913 - a command's parameters are its options
+    *,
+    rate: Annotated[float, typer.Option(min=1, help="Calls offered in a second.")] = 1000,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="How long, after a second that is not counted.")
+    ] = 10,
+    pending: Annotated[int, typer.Option(min=0, help="Other invites that are pending meanwhile.")] = 0,
+    devices: Annotated[int, typer.Option(min=2, help="Registered devices of each callee.")] = 3,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.WARN,
+    log_format: LogFormat = Format.TEXT,
+) -> None:
+    """How long a device waits, invite to invitation and accept to invitationCancel, with so many calls a second.
+
+    The load is open: events are due at an even rate, whatever has become of those before, and timed from when they
+    are due to the return of the blocking read that brings their effect. It fails when the rate is not reached.
+    """
+    loaded = Common(config, redis_url, log_level, log_format).set_up()
+
+    from workers.bench.latency import Plan, measure
+    from workers.bench.report import show_latency, tell
+    from workers.processes import configuration_in
+
+    rules = configuration_in(config).get("invites", {})
+    plan = Plan(rate, seconds, pending, devices, workers, redis_url, rules, loaded.settings())
+    with _results():
+        result = measure(plan, tell)
+    show_latency(result, as_json=as_json)

@@ -1,7 +1,4 @@
-"""The server that is measured, and what the benchmark does on it besides the workers.
-
-Everything here is synchronous and of one connection: the benchmark must not take the workers' processor.
-"""
+"""The server that is measured, and what the benchmark does on it besides the workers."""
 
 from __future__ import annotations
 
@@ -10,15 +7,14 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import hiredis
 import msgspec
-from redis import Redis
-from redis.connection import AbstractConnection
+from redis import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from invites.embedded import EmbeddedValkey
 from invites.keys import WORKERS_GROUP, Keys
 from invites.operations import Entry
+from workers.bench.line import Line, pack
 from workers.bench.load import Event
 
 _PAGE: Final = 1000
@@ -42,35 +38,25 @@ class Progress(msgspec.Struct, frozen=True):
         return self.taken - self.pending
 
 
-class Arena:
+class Arena(Line):
     """A server with nothing on it but this benchmark's keys, under a prefix of their own."""
 
-    def __init__(self, url: str, connection: AbstractConnection, *, owned: bool) -> None:
+    def __init__(self, url: str, pool: ConnectionPool, *, owned: bool) -> None:
+        super().__init__(pool.get_connection())
         self.url = url
         self.prefix = f"bench-{secrets.token_hex(4)}"
         self.keys = Keys(self.prefix)
-        self._connection = connection
+        self._pool = pool
         self._owned = owned
 
-    def command(self, *arguments: bytes | str | int) -> Any:  # noqa: ANN401 - replies are of any type
-        """Send one command and return its reply."""
-        return self.send([pack(*arguments)])[0]
-
-    def send(self, packed: Iterable[bytes], in_flight: int = 2) -> list[Any]:
-        """Send packed commands and return their replies in order.
-
-        So many are `in_flight` at once; two are enough to let the server never wait for the next one.
-        """
-        replies: list[Any] = []
-        waiting = 0
-        for command in packed:
-            self._connection.send_packed_command([command], check_health=False)
-            waiting += 1
-            if waiting == in_flight:
-                replies.append(self._connection.read_response())
-                waiting -= 1
-        replies += [self._connection.read_response() for _ in range(waiting)]
-        return replies
+    @contextlib.contextmanager
+    def another_line(self) -> Iterator[Line]:
+        """One more connection."""
+        connection = self._pool.get_connection()
+        try:
+            yield Line(connection)
+        finally:
+            connection.disconnect()
 
     def clear(self) -> None:
         """Remove everything: the whole content of a server of our own, else only what is under our prefix."""
@@ -94,16 +80,20 @@ class Arena:
             if int(cursor) == 0:
                 return
 
-    def make_groups(self) -> None:
-        """Make the workers' group, and one of ours, so that no notification goes before it is counted."""
+    def make_groups(self, *, counted: bool = True) -> None:
+        """Make the workers' group; when they are `counted` later, one that keeps all notifications too."""
         self.command("XGROUP", "CREATE", self.keys.events, WORKERS_GROUP, "0", "MKSTREAM")
-        self.command("XGROUP", "CREATE", self.keys.notifications, _READER, "0", "MKSTREAM")
+        if counted:
+            self.command("XGROUP", "CREATE", self.keys.notifications, _READER, "0", "MKSTREAM")
 
     def publish(self, events: Iterable[Event]) -> None:
         """Put events into the stream."""
-        key = self.keys.events
-        packed = (pack("XADD", key, "*", "type", kind, "payload", payload) for kind, payload in events)
-        self.send(packed, in_flight=_PAGE)
+        self.send(map(self.packed, events), in_flight=_PAGE)
+
+    def packed(self, event: Event) -> bytes:
+        """The command that publishes an event."""
+        kind, payload = event
+        return pack("XADD", self.keys.events, "*", "type", kind, "payload", payload)
 
     def empty_streams(self) -> None:
         """Trim everything that is in the streams; their groups stay."""
@@ -158,12 +148,6 @@ class Arena:
             after = "(" + page[-1][0].decode()
 
 
-def pack(*arguments: bytes | str | int) -> bytes:
-    """Pack one command as it goes over the wire."""
-    packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type] # its stub knows one argument only
-    return packed
-
-
 @contextlib.contextmanager
 def open_arena(url: str | None) -> Iterator[Arena]:
     """An embedded server, or the one at `url`; cleared at the end.
@@ -174,8 +158,7 @@ def open_arena(url: str | None) -> Iterator[Arena]:
         place = url or stack.enter_context(EmbeddedValkey()).url
         client = stack.enter_context(Redis.from_url(place, protocol=2, socket_timeout=None))
         try:
-            connection = client.connection_pool.get_connection()
-            arena = Arena(place, connection, owned=url is None)
+            arena = Arena(place, client.connection_pool, owned=url is None)
             arena.command("PING")
         except RedisError as error:
             raise BenchError(f"The server cannot be reached: {error}") from error

@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from invites.commit import Committer, Settings
 from invites.operations import Operation, to_operation
 from invites.scripts import Scripts
-from workers.bench.arena import Arena, BenchError, pack
+from workers.bench.arena import Arena, BenchError
+from workers.bench.line import pack
 from workers.bench.load import RING_MS, Event, Load
 
 _DONE: Final = 1

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from invites.guarded import GuardedProcess
 from workers.bench.arena import Arena, BenchError
 from workers.bench.load import RING_MS
 from workers.processes import start_worker
+
+STUCK_S: Final = 30.0
+"""So long the workers may be without any progress."""
+
+_POLL_S: Final = 0.002
 
 
 class Fleet:
@@ -36,6 +42,17 @@ class Fleet:
     def cpu_s(self) -> float:
         """The processor time that all of them together have used so far, s."""
         return sum(cpu_s(worker.pid) for worker in self._workers)
+
+
+def await_first_commit(arena: Arena, fleet: Fleet) -> float:
+    """When the first commit began, s since 1970. Raises `BenchError` when there is none in time."""
+    deadline = time.monotonic() + STUCK_S
+    while (began := arena.first_commit()) is None:
+        fleet.check()
+        if time.monotonic() > deadline:
+            raise BenchError(f"The workers committed nothing within {STUCK_S:.0f} s. {fleet.words()}".strip())
+        time.sleep(_POLL_S)
+    return began
 
 
 @contextmanager

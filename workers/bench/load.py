@@ -34,6 +34,8 @@ class Load(msgspec.Struct, frozen=True):
     devices: int
     workers: int
     callees: int = CALLEES
+    name: str = ""
+    """What the ids begin with, to tell two loads apart."""
 
     @property
     def events(self) -> int:
@@ -49,8 +51,8 @@ class Load(msgspec.Struct, frozen=True):
         """The devices of all callees."""
         for user in range(min(self.callees, self.calls)):
             for device in range(self.devices):
-                peer = _peer(user, device)
-                registry = {"id": peer, "user": f"callee-{user}", "device": f"hardware-{peer}"}
+                peer = self._peer(user, device)
+                registry = {"id": peer, "user": self._callee(user), "device": f"hardware-{peer}"}
                 yield "registered", _encode({"registry": registry})
 
     def backlog(self) -> Iterator[Event]:
@@ -64,32 +66,40 @@ class Load(msgspec.Struct, frozen=True):
         """All invites, and nobody accepts."""
         return (("invite", self._invite(call)) for call in range(self.calls))
 
+    def accepts(self) -> Iterator[Event]:
+        """The accepts of all invites, in their order."""
+        return (("accept", self._accept(call)) for call in range(self.calls))
+
     def _invite(self, call: int) -> bytes:
-        caller = f"caller-{call % self.callees}"
+        caller = self._caller(call)
         return _encode(
             {
                 "peer": {"id": f"{caller}-0", "user": caller},
-                "to": f"callee-{call % self.callees}",
+                "to": self._callee(call),
                 "inviteId": f"call-{call}",
-                "room": f"room-{call}",
+                "room": f"{self.name}room-{call}",
                 "context": _CONTEXT,
                 "expires": RING_MS,
             }
         )
 
     def _accept(self, call: int) -> bytes:
-        user = call % self.callees
         return _encode(
             {
-                "peer": {"id": _peer(user, call % self.devices), "user": f"callee-{user}"},
-                "from": f"caller-{user}",
+                "peer": {"id": self._peer(call, call % self.devices), "user": self._callee(call)},
+                "from": self._caller(call),
                 "inviteId": f"call-{call}",
             }
         )
 
+    def _callee(self, call: int) -> str:
+        return f"{self.name}callee-{call % self.callees}"
 
-def _peer(user: int, device: int) -> str:
-    return f"callee-{user}-{device}"
+    def _caller(self, call: int) -> str:
+        return f"{self.name}caller-{call % self.callees}"
+
+    def _peer(self, call: int, device: int) -> str:
+        return f"{self._callee(call)}-{device}"
 
 
 def _context() -> dict[str, str]:

@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 
 from invites.commit import Settings
-from workers.bench.arena import Arena, BenchError, open_arena, pack
+from workers.bench.arena import Arena, BenchError, open_arena
 from workers.bench.ceiling import Ceiling
+from workers.bench.line import pack
 from workers.bench.load import Load
 
 _SAMPLE: Final = 1000  # keys of each kind

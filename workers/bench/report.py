@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from workers.bench.latency import Latency
 from workers.bench.memory import Memory
 from workers.bench.throughput import Round, Throughput
 
@@ -46,6 +47,19 @@ def show_memory(result: Memory, parts: Mapping[str, float], *, as_json: bool) ->
         **{f"  of that {kind}": f"{size:,.0f} bytes" for kind, size in parts.items()},
     }
     _show("Memory", rows, result, as_json=as_json)
+
+
+def show_latency(result: Latency, *, as_json: bool) -> None:
+    """The result."""
+    rows = {
+        "offered": f"{result.rate:,.0f} calls/s",
+        "pending meanwhile": f"{result.pending:,}",
+        "invite to invitation, p50": f"[bold]{result.invite_p50_ms:.2f} ms",
+        "invite to invitation, p99": f"[bold]{result.invite_p99_ms:.2f} ms",
+        "accept to invitationCancel, p50": f"[bold]{result.accept_p50_ms:.2f} ms",
+        "accept to invitationCancel, p99": f"[bold]{result.accept_p99_ms:.2f} ms",
+    }
+    _show("Latency", rows, result, as_json=as_json)
 
 
 def tell(words: str) -> None:

@@ -13,10 +13,9 @@ import msgspec
 from invites.commit import Settings
 from workers.bench.arena import Arena, BenchError, open_arena
 from workers.bench.ceiling import Ceiling
-from workers.bench.fleet import Fleet, open_fleet
+from workers.bench.fleet import STUCK_S, Fleet, await_first_commit, open_fleet
 from workers.bench.load import EVENTS_PER_CALL, Load
 
-_STUCK_S: Final = 30.0  # without any progress
 _FASTEST_POLL_S: Final = 0.002
 _SLOWEST_POLL_S: Final = 0.1
 _WANTED: Final = "ACCEPTED 200"
@@ -132,25 +131,13 @@ def _run_workers(arena: Arena, ceiling: Ceiling, plan: Plan) -> WorkerRun:
     _prepare(arena, ceiling, load)
     settled_before, scripts_before = arena.progress().settled, arena.scripts_run()
     with open_fleet(arena, load.workers, plan.rules) as fleet:
-        began = _await_first_commit(arena, fleet)
+        began = await_first_commit(arena, fleet)
         cpu_before = fleet.cpu_s()
         ended = _await_end(arena, fleet, settled_before + load.events, began)
         cpu_s = fleet.cpu_s() - cpu_before
         scripts = arena.scripts_run() - scripts_before
     _verify(arena, load)
     return WorkerRun(ended - began, cpu_s, max(1, round(load.events / max(1, scripts))))
-
-
-def _await_first_commit(arena: Arena, fleet: Fleet) -> float:
-    deadline = time.monotonic() + _STUCK_S
-    while (began := arena.first_commit()) is None:
-        fleet.check()
-        if time.monotonic() > deadline:
-            raise BenchError(
-                f"The workers committed nothing within {_STUCK_S:.0f} s. {fleet.words()}".strip()
-            )
-        time.sleep(_FASTEST_POLL_S)
-    return began
 
 
 def _await_end(arena: Arena, fleet: Fleet, events: int, began: float) -> float:
@@ -163,7 +150,7 @@ def _await_end(arena: Arena, fleet: Fleet, events: int, began: float) -> float:
             return progress.at
         if progress.settled > settled:
             settled, moved = progress.settled, time.monotonic()
-        elif time.monotonic() - moved > _STUCK_S:
+        elif time.monotonic() - moved > STUCK_S:
             raise BenchError(f"The workers got stuck at {progress}. {fleet.words()}".strip())
         remaining_s = (progress.at - began) * (events - settled) / max(1, settled)
         time.sleep(min(max(remaining_s / 4, _FASTEST_POLL_S), _SLOWEST_POLL_S))

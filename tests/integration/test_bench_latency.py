@@ -1,0 +1,112 @@
+"""`invites bench latency` with few calls: what is timed, and what is refused as no result."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Mapping
+
+import pytest
+import redis
+
+from invites.commit import Settings
+from tests.commands import Commands
+from workers.bench import fleet, latency
+from workers.bench.arena import BenchError, open_arena
+from workers.bench.ceiling import Ceiling
+from workers.bench.latency import Run
+from workers.bench.load import Load
+from workers.bench.schedule import even
+from workers.processes import start_worker
+
+_KEYS = ["rate", "pending", "invite_p50_ms", "invite_p99_ms", "accept_p50_ms", "accept_p99_ms"]
+_SHORT = ("bench", "latency", "--rate", "100", "--seconds", "0.3")
+
+
+@pytest.fixture
+def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accept whatever rate is reached: others may be using this machine."""
+    monkeypatch.setattr(latency, "_REACHED", 0.0)
+
+
+@pytest.mark.usefixtures("slow_machine")
+def test_prints_one_json_object(commands: Commands) -> None:
+    ended = commands.run(*_SHORT, "--pending", "50", "--workers", "2", "--json")
+    assert ended.status == 0, ended.err
+    result = json.loads(ended.out)
+    assert list(result) == _KEYS
+    assert [result["rate"], result["pending"]] == [100, 50]
+    assert 0 < result["invite_p50_ms"] <= result["invite_p99_ms"]
+    assert 0 < result["accept_p50_ms"] <= result["accept_p99_ms"]
+    assert ended.err.startswith("making 50 pending invites\noffering 100 calls/s for 1 s\n")
+
+
+@pytest.mark.usefixtures("slow_machine")
+def test_measures_another_server_and_deletes_its_keys(commands: Commands, database: redis.Redis) -> None:
+    database.set("theirs", "1")
+    ended = commands.on_server(*_SHORT)
+    assert ended.status == 0, ended.err
+    assert "invite to invitation, p50" in ended.out
+    assert database.keys() == [b"theirs"]
+
+
+@pytest.mark.usefixtures("slow_machine")
+def test_a_stall_counts_for_all_events_that_were_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load that waits for its answers would see the stall once: coordinated omission."""
+    pids: list[int] = []
+
+    def start(url: str, configuration: Mapping[str, object]) -> object:
+        worker = start_worker(url, configuration)
+        pids.append(worker.pid)
+        return worker
+
+    monkeypatch.setattr(fleet, "start_worker", start)
+    load = Load(200, 3, 1)
+    with open_arena(None) as arena:
+        ceiling = Ceiling(arena, Settings())
+        arena.make_groups(counted=False)
+        ceiling.register(load)
+        with fleet.open_fleet(arena, 1, {}) as workers:
+            arena.publish(Load(1, 1, 1, name="first-").invites())
+            fleet.await_first_commit(arena, workers)
+            stall = [
+                threading.Timer(at, os.kill, (pids[0], number))
+                for at, number in ((0.3, signal.SIGSTOP), (1.3, signal.SIGCONT))
+            ]
+            for timer in stall:
+                timer.start()
+            run = latency._offer(arena, workers, load, 100.0)
+    assert sum(seconds > 0.2 for seconds in run.invites.values()) > 50  # of some 100 that were due meanwhile
+
+
+def test_the_schedule_is_even_and_each_accept_follows_its_invite() -> None:
+    due = list(even(Load(300, 3, 1), 1000.0))
+    times = [one.at for one in due]
+    assert times == sorted(times)
+    invites = {one.call: one.at for one in due if one.event[0] == "invite"}
+    accepts = {one.call: one.at for one in due if one.event[0] == "accept"}
+    assert invites == {call: call / 1000 for call in range(300)}
+    assert {round(accepts[call] - invites[call], 6) for call in range(300)} == {0.1005}
+
+
+def test_few_calls_are_all_invited_before_the_first_accept() -> None:
+    kinds = [one.event[0] for one in even(Load(3, 3, 1), 1000.0)]
+    assert kinds == ["invite"] * 3 + ["accept"] * 3
+
+
+def test_a_rate_that_was_not_offered_is_no_result() -> None:
+    with pytest.raises(BenchError, match=r"could offer 700 calls/s only, not 1,000"):
+        latency._check(Run({}, {}, [], calls_per_s=700.0, offered_per_s=700.0), 1000.0)
+
+
+def test_workers_that_do_not_keep_up_are_no_result() -> None:
+    with pytest.raises(BenchError, match=r"could not keep up: of 1,000 calls/s .* settled 700"):
+        latency._check(Run({}, {}, [], calls_per_s=700.0, offered_per_s=1000.0), 1000.0)
+
+
+def test_percentiles() -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+    assert [latency._percentile(values, share) for share in (0.5, 0.99)] == [51.0, 100.0]
+    assert latency._percentile([7.0], 0.99) == 7.0

@@ -1,0 +1,146 @@
+"""The contract's pages and the code say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer.main
+
+from invites import protocol
+from invites.config import Config
+from invites.messages import TEMPLATES
+from invites.protocol import EVENT_TYPES
+from tests.unit.test_messages import _CONTRACT
+from workers.cli import app
+from workers.metrics import Metrics
+
+_INVITES = Path(__file__).resolve().parents[2] / "invites"
+_PAGES = {path.name: path.read_text("utf-8") for path in (_INVITES / "contract").glob("*.md")}
+_PAGES["PROTOCOL.md"] = (_INVITES / "PROTOCOL.md").read_text("utf-8")
+
+
+def _rows(page: str) -> list[list[str]]:
+    lines = (line for line in _PAGES[page].splitlines() if line.startswith("| "))
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", _PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    folder = _INVITES if page == "PROTOCOL.md" else _INVITES / "contract"
+    for target in re.findall(r"\]\(([^)]+)\)", _PAGES[page]):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (folder / file).resolve() if file else folder / page
+        assert path.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+            assert anchor in map(_anchor, titles), target
+
+
+def _fields(kind: str) -> tuple[set[str], set[str]]:
+    """The mandatory and the optional fields of an event's payload."""
+    struct: Any = getattr(protocol, kind[0].upper() + kind[1:])
+    found = msgspec.structs.fields(struct)
+    if kind == "registered":
+        found = msgspec.structs.fields(protocol.Registry)
+    return {one.encode_name for one in found if one.required}, {
+        one.encode_name for one in found if not one.required
+    }
+
+
+def test_each_event_is_there_with_its_fields() -> None:
+    described = {}
+    for cells in _rows("publishing.md"):
+        for kind in re.findall(r"`(\w+)`", cells[0]):
+            if kind in EVENT_TYPES and len(cells) == 3:
+                described[kind] = cells[1].removeprefix("`registry` with ")
+    assert set(described) == set(EVENT_TYPES)
+    for kind, text in described.items():
+        optional = set(re.findall(r"\[(\w+)", text))
+        mandatory = set(re.findall(r"\w+", re.sub(r"\[[^\]]*\]", "", text)))
+        assert (mandatory, optional) == _fields(kind), kind
+
+
+def test_the_limits_are_there() -> None:
+    text = _PAGES["publishing.md"] + _PAGES["PROTOCOL.md"]
+    assert protocol.MAX_CONTEXT == 16 * 1024
+    assert "`context` has at most 16 KiB" in text
+    assert protocol.MAX_PAYLOAD == 64 * 1024
+    assert "The whole payload has at most 64 KiB" in text
+    assert f"nested at most {protocol.MAX_DEPTH} levels deep" in text
+    assert f"a text of 1 to {protocol.MAX_ID} characters" in text
+    assert f"of at most {protocol.MAX_MATCH:,} characters" in text
+
+
+def _settings(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _settings(value, f"{path}{name}.") if isinstance(value, dict) else {f"{path}{name}": value}
+    return found
+
+
+def test_each_setting_is_there_with_its_default() -> None:
+    described = {}
+    section = ""
+    for cells in _rows("operating.md"):
+        begins = re.fullmatch(r"key of `(.+)`", cells[0])
+        if begins:
+            section = begins[1]
+        elif cells[0].startswith("`") and len(cells) == 4:
+            for name in re.findall(r"`([\w.]+)`", cells[0]):
+                described[f"{section}.{name}"] = cells[1].strip("`")
+    assert described.pop("invites.basic.wac.paths") == ""
+    shown = {None: "none", True: "true", False: "false"}
+    defaults = _settings(msgspec.to_builtins(Config(), enc_hook=str))
+    assert described == {
+        name: str(value) if isinstance(value, str) or type(value) is int else shown[value]
+        for name, value in defaults.items()
+    }
+
+
+def test_each_template_of_the_log_is_there() -> None:
+    lines = [line for line in _CONTRACT.strip().splitlines() if line]
+    assert len(lines) == 20
+    for line in lines:
+        assert f"\n{line}\n" in _PAGES["operating.md"]
+    assert len(TEMPLATES) >= len(lines)
+
+
+def test_each_metric_is_there() -> None:
+    described = {
+        name
+        for cells in _rows("operating.md")
+        if len(cells) == 3
+        for name in re.findall(r"`(\w+)`", cells[0])
+    }
+    ours = {
+        family.name.removeprefix("invites_") + ("_total" if family.type == "counter" else "")
+        for family in Metrics().registry.collect()
+        if family.name.startswith("invites_")
+    }
+    assert ours <= described, ours - described
+
+
+def test_each_command_is_there() -> None:
+    rows = "\n".join(cells[0] for cells in _rows("operating.md") if len(cells) == 2)
+    top: Any = typer.main.get_command(app)
+    for name, command in top.commands.items():
+        assert f"`{name}" in rows
+        for inner in getattr(command, "commands", {}):
+            assert re.search(rf"`(?:{name} )?{inner}\b", rows), (name, inner)
+
+
+def test_each_type_that_the_scripts_tell_is_there() -> None:
+    lua = "\n".join(path.read_text("utf-8") for path in (_INVITES.parent / "lua").rglob("*.lua"))
+    told = set(re.findall(r"\bnotify\('(\w+)'", lua)) | set(re.findall(r"\btell_\w+\([^()]*'(\w+)'", lua))
+    described = {name for cells in _rows("notifications.md") for name in re.findall(r"`(\w+)`", cells[0])}
+    assert {"answer", "INVITE_COMPLETED", "invitation", "userLeft", "inviteAccepted"} <= told <= described

@@ -144,3 +144,15 @@ def test_each_type_that_the_scripts_tell_is_there() -> None:
     told = set(re.findall(r"\bnotify\('(\w+)'", lua)) | set(re.findall(r"\btell_\w+\([^()]*'(\w+)'", lua))
     described = {name for cells in _rows("notifications.md") for name in re.findall(r"`(\w+)`", cells[0])}
     assert {"answer", "INVITE_COMPLETED", "invitation", "userLeft", "inviteAccepted"} <= told <= described
+
+
+@pytest.mark.parametrize("folder", ["lua", "invites", "workers", "tests"])
+def test_each_file_that_a_folder_explains_is_there(folder: str) -> None:
+    place = _INVITES.parent / folder
+    named = re.findall(
+        r"`([\w/-]+(?:\.(?:py|lua|json|yaml|conf|template|md)|/))`", (place / "README.md").read_text("utf-8")
+    )
+    assert named
+    folders = [place, place.parent, *(path for path in place.iterdir() if path.is_dir())]
+    for name in named:
+        assert any((one / name).exists() for one in folders), name

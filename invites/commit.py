@@ -21,6 +21,8 @@ KEEP_NOTIFICATIONS: Final = 1_000_000
 TRIM_PAGE: Final = 10_000
 """The most entries that one call trims."""
 
+_LATE: Final = 3_600_000  # ms; workers may be configured differently, and a job may be settled a little late
+
 _GROWING: Final = frozenset({"invite", "inviteReturn", "registered", "joined"})
 """What makes state grow: a server that is out of memory refuses it until what ends calls has made room."""
 
@@ -131,11 +133,12 @@ class Committer:
         self._scripts = scripts
         self._clock = clock
         self._keys: Final = (keys.events, keys.notifications, keys.timers, keys.dead, keys.push, keys.relay)
-        self._streams: Final = {
-            keys.events: "",
-            keys.notifications: str(KEEP_NOTIFICATIONS),
-            keys.push: "",
-            keys.relay: "",
+        # By stream: how many entries are kept while nobody reads it, and for how long they are of use (ms).
+        self._streams: Final[dict[str, tuple[str | int, str | int]]] = {
+            keys.events: ("", ""),
+            keys.notifications: (KEEP_NOTIFICATIONS, ""),
+            keys.push: ("", max(settings.max_ring_timeout, settings.retain_after) + _LATE),
+            keys.relay: ("", ""),
         }
         self._place: Final = (keys.base, keys.shard)
         self._settings: Final = (
@@ -175,11 +178,14 @@ class Committer:
         return Fired(int(answer[2]), [_fact(fact) for fact in answer[3:]], _due(answer[1]), int(answer[0]))
 
     async def trim(self) -> dict[str, int]:
-        """Trim the streams by what their groups have settled. Returns how many entries went, by stream."""
+        """Trim the streams by what their groups have settled. Returns how many entries went, by stream.
+
+        Push jobs go an hour after their time is over, too: a worker that asks nothing of sippo-server leaves them.
+        """
         trimmed = {}
-        for stream, keep in self._streams.items():
+        for stream, (keep, useful) in self._streams.items():
             trimmed[stream] = 0
-            while went := int(await self._run(self._scripts.trim, (stream,), (keep, TRIM_PAGE))):
+            while went := int(await self._run(self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful))):
                 trimmed[stream] += went
         return trimmed
 

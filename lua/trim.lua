@@ -2,7 +2,8 @@
 -- has it acknowledged. A stream that no group reads keeps its youngest entries.
 --
 -- KEYS     1 the stream
--- ARGV     1 how many entries to keep while no group reads it ("" to keep all), 2 the most to trim in one call
+-- ARGV     1 how many entries to keep while no group reads it ("" to keep all), 2 the most to trim in one call,
+--          3 for how long (ms) an entry is of any use ("" for ever); an older one goes whoever has not settled it
 -- Returns  how many entries were trimmed
 -- Why atomic a group that is made meanwhile must not miss what was there
 
@@ -25,7 +26,7 @@ local function before(a, b)
   return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
 end
 
-local stream, keep, limit = KEYS[1], ARGV[1], ARGV[2]
+local stream, keep, limit, useful = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('EXISTS', stream) == 0 then
   return 0
 end
@@ -40,6 +41,13 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   end
   if not lowest or before(needed, lowest) then
     lowest = needed
+  end
+end
+
+if useful then
+  local oldest = string.format('%.0f-0', redis.call('TIME')[1] * 1000 - useful)
+  if not lowest or before(lowest, oldest) then
+    lowest = oldest
   end
 end
 

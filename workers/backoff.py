@@ -29,10 +29,10 @@ class Backoff:
         """The last attempt has worked."""
         self._next_s = self._first_s
 
-    async def wait(self, until: asyncio.Event | None = None) -> None:
+    async def wait(self, until: asyncio.Event | None = None, *, at_least_s: float = 0.0) -> None:
         """Wait for the next attempt's turn, or until the event `until` is set."""
         delay, self._next_s = self._next_s, min(self._next_s * 2, self._longest_s)
-        delay *= random.uniform(0.5, 1.0)
+        delay = max(delay * random.uniform(0.5, 1.0), at_least_s)
         if until is None:
             await asyncio.sleep(delay)
         else:

@@ -50,13 +50,18 @@ class Outcome(enum.StrEnum):
 class NoAnswer(Exception):  # noqa: N818 - it says what there is
     """The answer cannot be had; the text is one sentence without secrets.
 
-    `reason` is any Outcome except FOUND and UNKNOWN; `retry_after` is how long the server asks to be left alone (s).
+    `reason` is any Outcome except FOUND and UNKNOWN; `retry_after` is how long the server asks to be left alone (s);
+    `arrived` says that the request of this `call` may have come through all the same.
     """
 
-    def __init__(self, reason: Outcome, call: Call, detail: str, retry_after: float = 0.0) -> None:
+    def __init__(
+        self, reason: Outcome, call: Call, detail: str, retry_after: float = 0.0, *, arrived: bool = False
+    ) -> None:
         super().__init__(f"sippo-server gives no answer to {call}: {detail}.")
         self.reason = reason
+        self.call = call
         self.retry_after = retry_after
+        self.arrived = arrived
 
 
 class PushJob(msgspec.Struct, frozen=True, rename="camel"):

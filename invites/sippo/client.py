@@ -105,14 +105,17 @@ class SippoServer:
         path = self._wac.paths.reachability
         return await self._look_up(Call.REACHABILITY, path, "{resource}", resource, Reachability)
 
-    async def push(self, job: PushJob) -> PushResult:
-        """Push to one device; tried again within `wac.deadline`, but not longer than the job's `ttl`."""
+    async def push(self, job: PushJob, *, once: bool = False) -> PushResult:
+        """Push to one device; tried again within `wac.deadline`, but not longer than the job's `ttl`.
+
+        `once` leaves it at one attempt, for whoever tries again in their own time.
+        """
         if job.ttl <= 0:
             raise NoAnswer(Outcome.TIMEOUT, Call.PUSH, "the ttl has passed")
         says = {202: PushResult.TAKEN, 404: PushResult.GONE, 410: PushResult.GONE}
         body = msgspec.json.encode(job)
         request = Request(Call.PUSH, self._wac.paths.push, says=says, body=body)
-        return await self._call(request, min(self._wac.deadline / 1000, job.ttl))
+        return await self._call(request, min(self._wac.deadline / 1000, job.ttl), once=once)
 
     async def _look_up(
         self, call: Call, path: str, placeholder: str, name: str, kind: type[_Answer]
@@ -127,14 +130,14 @@ class SippoServer:
         request: Request[_Answer | None] = Request(call, path, decode=read, says={404: None})
         return await self._call(request, self._wac.deadline / 1000)
 
-    async def _call(self, request: Request[_Answer], within: float) -> _Answer:
+    async def _call(self, request: Request[_Answer], within: float, *, once: bool = False) -> _Answer:
         """One call with all its requests, in `within` s."""
         if self._opened is None:
             raise RuntimeError("the client of sippo-server is not open")
         call, clock = request.call, self._timing.clock
         began, outcome = clock(), None
         try:
-            answer = await self._admitted(request, Budget(within, clock))
+            answer = await self._admitted(request, Budget(within, clock), once=once)
             unknown = answer is None or answer is PushResult.GONE
             outcome = Outcome.UNKNOWN if unknown else Outcome.FOUND
         except NoAnswer as error:
@@ -146,14 +149,15 @@ class SippoServer:
             if outcome is not None:  # None: whoever asked has been cancelled
                 self._watch.called(call, outcome, clock() - began)
 
-    async def _admitted(self, request: Request[_Answer], budget: Budget) -> _Answer:
+    async def _admitted(self, request: Request[_Answer], budget: Budget, *, once: bool) -> _Answer:
         breaker = self._breakers[request.call]
         admission = breaker.admit()
         if admission is Admission.REFUSED:
             raise _not_asked(request.call)
         if admission is Admission.PROBE:
             return await self._probe(request, budget, breaker)
-        return await self._repeatedly(request, budget, breaker)
+        attempt = self._attempt if once else self._repeatedly
+        return await attempt(request, budget, breaker)
 
     async def _repeatedly(self, request: Request[_Answer], budget: Budget, breaker: Breaker) -> _Answer:
         def wait(state: RetryCallState) -> float:

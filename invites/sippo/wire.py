@@ -87,6 +87,7 @@ class Wire:
     ) -> tuple[int, bytes | None, Mapping[str, str]]:
         """Status, body (None: too large) and headers of the answer."""
         body = request.body.reveal().encode() if isinstance(request.body, Secret) else request.body
+        arrived = True
         try:
             async with (
                 asyncio.timeout(within),
@@ -99,15 +100,17 @@ class Wire:
                 ) as response,
             ):
                 return response.status, await _body_of(response), response.headers
+        except aiohttp.ClientConnectorError as error:
+            arrived = False
+            reason, detail = Outcome.LOST, f"it cannot be connected to ({_said(error)})"
         except TimeoutError:
             reason, detail = Outcome.TIMEOUT, f"nothing came within {within * 1000:.0f} ms"
         except (aiohttp.ClientResponseError, HttpProcessingError):
             reason, detail = Outcome.NONSENSE, "what came is no HTTP"
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: no name of a host
-            said = escape(str(error)) or type(error).__name__
-            reason, detail = Outcome.LOST, f"the connection is lost ({said})"
+            reason, detail = Outcome.LOST, f"the connection is lost ({_said(error)})"
         # Raised out here: an error of aiohttp carries the request with its token, and would be the context of ours.
-        raise NoAnswer(reason, request.call, detail)
+        raise NoAnswer(reason, request.call, detail, arrived=arrived)
 
     def _read(
         self, request: Request[_Answer], status: int, body: bytes | None, headers: Mapping[str, str]
@@ -127,6 +130,10 @@ class Wire:
             raise NoAnswer(Outcome.LIMITED, call, "there were too many requests (status 429)", retry_after)
         reason = Outcome.ERROR if status >= _SERVERS_FAULT else Outcome.REFUSED
         raise NoAnswer(reason, call, f"the status is {status}", retry_after)
+
+
+def _said(error: Exception) -> str:
+    return escape(str(error)) or type(error).__name__
 
 
 def _headers(token: Secret | None, body: bytes | None) -> dict[str, str]:

@@ -1,0 +1,120 @@
+"""Push jobs: what stands in the push stream, whether it is still wanted, how it goes out."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from invites.operations import Operation, buried, unusable
+from invites.sippo import PushJob
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from invites.keys import Keys
+    from invites.operations import Entry
+
+
+class _Fields(Struct, frozen=True):
+    type: Literal["invitation", "invitationCancel"]
+    ref: Annotated[str, Meta(min_length=1)]
+    user: Annotated[str, Meta(min_length=1)]
+    device: Annotated[str, Meta(min_length=1)]
+    deadline: int
+    payload: str
+
+
+class Push(Struct):
+    """A push job of an entry. It is of use until `deadline` (ms since 1970, of the server).
+
+    `unsure`: it may have been sent already, by somebody who has not heard what came of it.
+    """
+
+    entry: str
+    type: Literal["invitation", "invitationCancel"]
+    ref: str
+    user: str
+    device: str
+    deadline: int
+    payload: dict[str, Raw]
+    unsure: bool = False
+
+    def settled(self, handler: str) -> Operation:
+        """The operation that says what became of it."""
+        return Operation(handler, self.entry, (self.ref, self.device))
+
+    def job(self, left_ms: int) -> PushJob:
+        """What is sent when so much time is left; the payload speaks of that time, too."""
+        payload = self.payload
+        if "expiresIn" in payload:
+            payload = {**payload, "expiresIn": Raw(str(left_ms).encode())}
+        return PushJob(
+            self.user, self.device, self.type, left_ms // 1000, self.ref, Raw(msgspec.json.encode(payload))
+        )
+
+
+class Standing(enum.Enum):
+    """Whether a job is to be sent."""
+
+    WANTED = enum.auto()
+    UNWANTED = enum.auto()
+    """The call is over, or the device is there by now, or known to be gone."""
+    EXPIRED = enum.auto()
+    """Less than a second is left, and a ttl has whole seconds."""
+
+
+_OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
+
+
+class _Candidate(Struct):
+    state: str
+
+
+_CANDIDATE: Final = msgspec.json.Decoder(_Candidate)
+
+
+def to_push(entry: Entry, *, max_deliveries: int) -> Push | Operation:
+    """Decode an entry of the push stream. Never raises: what cannot be sent becomes a dead letter."""
+    sentence = unusable(entry, max_deliveries)
+    if sentence or not entry.fields:
+        return buried(entry, "push", sentence)
+    try:
+        texts = {name.decode(): value.decode() for name, value in entry.fields.items()}
+        fields = msgspec.convert(texts, _Fields, strict=False)
+        payload = _OBJECT.decode(fields.payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return buried(entry, "push", f"the push job is unusable: {error}")
+    return Push(
+        entry.id,
+        fields.type,
+        fields.ref,
+        fields.user,
+        fields.device,
+        fields.deadline,
+        payload,
+        # Whoever had it before may have died between sending and settling.
+        unsure=entry.deliveries > 1,
+    )
+
+
+async def standing_of(client: Redis, keys: Keys, push: Push) -> tuple[Standing, int]:
+    """Whether a job is to be sent now, and how much of its time is left (ms).
+
+    A cancel always is: it is only made for a device that was pushed. Raises what redis-py raises.
+    """
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.time()
+        pipe.hget(keys.invite(push.ref), "state")
+        pipe.hget(keys.candidates(push.ref), push.device)
+        (seconds, microseconds), state, candidate = await pipe.execute()
+    left_ms = push.deadline - seconds * 1000 - microseconds // 1000
+    if push.type == "invitation" and not (state == b"PENDING" and _is_pushing(candidate)):
+        return Standing.UNWANTED, left_ms
+    return Standing.WANTED if left_ms >= 1000 else Standing.EXPIRED, left_ms  # noqa: PLR2004 - ms in a second
+
+
+def _is_pushing(candidate: bytes | None) -> bool:
+    return candidate is not None and _CANDIDATE.decode(candidate).state == "PUSHING"

@@ -84,9 +84,12 @@ def to_push(entry: Entry, *, max_deliveries: int) -> Push | Operation:
     try:
         texts = {name.decode(): value.decode() for name, value in entry.fields.items()}
         fields = msgspec.convert(texts, _Fields, strict=False)
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+        return buried(entry, "push", f"it is no push job: {error}")
+    try:
         payload = _OBJECT.decode(fields.payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return buried(entry, "push", f"the push job is unusable: {error}")
+    except (msgspec.DecodeError, RecursionError):
+        return buried(entry, "push", "field payload is no JSON object")
     return Push(
         entry.id,
         fields.type,

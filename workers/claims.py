@@ -61,6 +61,8 @@ class Claims(Generic[Item]):
 
     async def _round(self) -> None:
         for _ in range(_PAGES):
+            if self._feed.room < _PAGE:
+                return
             found = await self._claim()
             if self._cursor == _FIRST or self._shard.stopping.is_set():
                 return

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Generic, Protocol
 
 from workers.claims import Claims
 from workers.reader import Reader
 from workers.renewal import Renewal
+from workers.shard import Item
 from workers.tasks import begin
 
 if TYPE_CHECKING:
-    from invites.operations import Operation
     from workers.metrics import Metrics
     from workers.pace import Pace
     from workers.readiness import Readiness
@@ -33,11 +33,11 @@ class Role(Protocol):
         """After `run` was cancelled: drop what is not settled."""
 
 
-class Intake:
+class Intake(Generic[Item]):
     """Reads a stream in its consumer group, claims what others left, keeps what is under way; `role` settles it."""
 
     def __init__(
-        self, feed: Feed[Operation], role: Role, pace: Pace, readiness: Readiness, metrics: Metrics
+        self, feed: Feed[Item], role: Role, pace: Pace, readiness: Readiness, metrics: Metrics
     ) -> None:
         self.feed = feed
         self._role = role

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from invites import messages
 from invites.commit import Committer, Source
 from invites.connections import BLOCK_MS, connect
 from invites.operations import relayed, to_operation
+from invites.pushes import to_push
 from invites.resolution import Resolver
 from workers.group import Group
 from workers.housekeeping import Housekeeping
 from workers.intake import Intake
 from workers.pace import Pace
+from workers.push import MOST, Pushes
 from workers.relay import Relay
 from workers.reports import Reports
 from workers.settler import Settler
-from workers.shard import Feed, Shard
+from workers.shard import Feed, Item, Shard
 from workers.tasks import begin, end
 from workers.timers import Timers
 
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from invites.config import Config
     from invites.keys import Keys
     from invites.operations import Entry, Operation
+    from invites.pushes import Push
     from invites.scripts import Scripts
+    from invites.sippo import SippoServer
     from workers.metrics import Metrics
     from workers.outage import Outage
     from workers.readiness import Readiness
@@ -55,6 +59,7 @@ class ShardLoops:
         *,
         consumer: str,
         commands: Redis,
+        sippo: SippoServer | None,
         scripts: Scripts,
         metrics: Metrics,
         readiness: Readiness,
@@ -78,7 +83,10 @@ class ShardLoops:
         self._resolver = Resolver(commands, keys)
         self._timers = Timers(self.shard, self._reports)
         pace = Pace()
-        self._intakes = [self._events(pace), self._relay()]
+        self._intakes: list[Intake[Any]] = [self._events(pace), self._relay()]
+        if sippo is not None:
+            at_once = max(1, config.invites.basic.wac.max_concurrent // config.redis.shards)
+            self._intakes.append(self._pushes(sippo, at_once))
         self._housekeeping = Housekeeping(self.shard, pace, metrics)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -135,21 +143,28 @@ class ShardLoops:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _events(self, pace: Pace) -> Intake:
+    def _events(self, pace: Pace) -> Intake[Operation]:
         decode = functools.partial(to_operation, max_deliveries=self.shard.max_deliveries)
         feed = self._feed(Source.EVENTS, decode)
         self._settler = self._settles(feed, pace)
         return Intake(feed, self._settler, pace, self._readiness, self._metrics)
 
-    def _relay(self) -> Intake:
+    def _relay(self) -> Intake[Operation]:
         decode = functools.partial(relayed, max_deliveries=self.shard.max_deliveries)
         feed, pace = self._feed(Source.RELAY, decode), Pace(_FEWEST_RELAYED, _FIRST_RELAYED)
         return Intake(feed, Relay(feed, self._settles(feed, pace)), pace, self._readiness, self._metrics)
 
-    def _settles(self, feed: Feed[Operation], pace: Pace) -> Settler:
+    def _pushes(self, sippo: SippoServer, at_once: int) -> Intake[Push | Operation]:
+        decode = functools.partial(to_push, max_deliveries=self.shard.max_deliveries)
+        feed, pace = self._feed(Source.PUSH, decode), Pace()
+        feed.most = MOST
+        role = Pushes(feed, self._settles(feed, pace), sippo, at_once, self._metrics)
+        return Intake(feed, role, pace, self._readiness, self._metrics)
+
+    def _settles(self, feed: Feed[Any], pace: Pace) -> Settler:
         return Settler(feed, pace, self._resolver, self._reports, self._timers.heard)
 
-    def _feed(self, source: Source, decode: Callable[[Entry], Operation]) -> Feed[Operation]:
+    def _feed(self, source: Source, decode: Callable[[Entry], Item]) -> Feed[Item]:
         keys = self.shard.keys
         reads = connect(self._url, f"reads-{source.name.lower()}", keys=keys, block_ms=BLOCK_MS)
         group = Group(self.shard.commands, source.stream(keys), source.group, self._metrics)

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from workers.shard import Feed
 
 _ROLE: Final = "pushing"
-# Jobs in hand. They wait side by side for a sippo-server that is away; more are left in the stream meanwhile.
-_MOST: Final = 2_000
+MOST: Final = 2_000
+"""Jobs in hand. They wait side by side for a sippo-server that is away; more are left in the stream meanwhile."""
+
 _FIRST_MS: Final = 200
 _LONGEST_MS: Final = 2_000  # so long after sippo-server is back the last job goes out
 _LONGEST_ASKED_S: Final = 10.0
+_OPEN_S: Final = (
+    1.0  # while the breaker is open, of 100 places that are 70 to 100 jobs a second that ask once more
+)
 
 _log = logging.getLogger(__name__)
 
@@ -54,17 +58,11 @@ class Pushes:
 
     async def run(self) -> None:
         """Take jobs on until None is in the inbox, which must come last, and those under way have ended."""
-        stopping = asyncio.create_task(self._shard.stopping.wait())
-        try:
-            while (work := await self._feed.inbox.get()) is not None:
-                for item in work.items:
-                    await self._take_on(item)
-                while len(self._jobs) >= _MOST and not stopping.done():
-                    await asyncio.wait([stopping, *self._jobs], return_when=asyncio.FIRST_COMPLETED)
-            if self._jobs:
-                await asyncio.wait(self._jobs)
-        finally:
-            await end([stopping])
+        while (work := await self._feed.inbox.get()) is not None:
+            for item in work.items:
+                await self._take_on(item)
+        if self._jobs:
+            await asyncio.wait(self._jobs)
         await self._settler.finish()
 
     async def abandon(self, *, lose_commits: bool) -> None:
@@ -108,7 +106,7 @@ class Pushes:
                 asked_s = min(error.retry_after, _LONGEST_ASKED_S)
                 if error.reason is Outcome.OPEN:
                     # Nobody has any use for the place now, so most jobs wait for a place and ask nothing.
-                    await backoff.wait(self._shard.stopping)
+                    await backoff.wait(self._shard.stopping, at_least_s=_OPEN_S)
                     return None
             except Exception as error:
                 if not is_away(error):

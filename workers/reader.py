@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 from redis.exceptions import RedisError, ResponseError
 
 from invites.connections import BLOCK_MS, forsake
-from workers.backoff import Backoff
+from workers.backoff import Backoff, pause
 from workers.entries import counted, decode, entries_of
 from workers.shard import Item, Work
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workers.shard import Feed
 
 _OWN_PAGE: Final = 100
+_FULL_S: Final = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +81,11 @@ class Reader(Generic[Item]):
             self._connection = await feed.reads.client_id()
 
     async def _read_new(self) -> None:
-        count = self._pace.size
+        count = min(self._pace.size, self._feed.room)
+        if count == 0:
+            await pause(_FULL_S, self._shard.stopping)
+            self._readiness.read_completed(self._feed.stream)  # it could
+            return
         entries = await self._read(">", count, block=self._was_at_the_end)
         self._completed()
         catches_up = len(entries) < count and not self._was_at_the_end

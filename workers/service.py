@@ -16,6 +16,7 @@ from redis.exceptions import NoPermissionError
 from invites.connections import Clients, is_away
 from invites.keys import Keys
 from invites.scripts import Scripts
+from invites.sippo import SippoServer
 from workers.backoff import Backoff
 from workers.loops import ShardLoops
 from workers.metrics import Metrics
@@ -52,6 +53,9 @@ class Service:
         self.readiness = Readiness()
         self.consumer = consumer or _consumer_name()
         self._clients = Clients(url, "commands")
+        self.sippo = _sippo_server(config)
+        """The client for all shards; None when the configuration does not say how to reach sippo-server."""
+        self._opened = contextlib.AsyncExitStack()
         self._outage = Outage(self.metrics)
         scripts = Scripts()
         self._shards = [
@@ -61,6 +65,7 @@ class Service:
                 url,
                 consumer=self.consumer,
                 commands=self.commands(keys),
+                sippo=self.sippo,
                 scripts=scripts,
                 metrics=self.metrics,
                 readiness=self.readiness,
@@ -80,6 +85,8 @@ class Service:
 
         Raises `RefusedError` when the server may evict keys: an evicted invite is a call that never ends.
         """
+        if self.sippo is not None:
+            await self._opened.enter_async_context(self.sippo)
         backoff = Backoff()
         while not self.stopping.is_set():
             try:
@@ -121,6 +128,7 @@ class Service:
         for loops in self._shards:
             await loops.cancel(lose_commits=True)
             await loops.close()
+        await self._opened.aclose()
         await self._clients.aclose()
 
 
@@ -177,6 +185,13 @@ async def _run(config: Config, url: str) -> int:
         for number in signals:
             loop.remove_signal_handler(number)
     return 0
+
+
+def _sippo_server(config: Config) -> SippoServer | None:
+    wac = config.invites.basic.wac
+    if wac.address is None or wac.username is None or wac.password is None:
+        return None
+    return SippoServer(wac)
 
 
 async def _check_memory_policy(client: Redis) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from invites.commit import Status
 from invites.connections import forsake, is_away
@@ -52,7 +52,7 @@ class Settler:
 
     def __init__(
         self,
-        feed: Feed[Operation],
+        feed: Feed[Any],
         pace: Pace,
         resolver: Resolver,
         reports: Reports,

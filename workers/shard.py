@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -98,6 +99,7 @@ class Feed(Generic[Item]):
 
     `reads` is a client for its blocking reads alone. `decode` never raises for what an entry holds: that is
     buried. What was read waits in the `inbox` for who settles it; None there says that nothing more will come.
+    While `most` entries are in progress no more are taken in.
     """
 
     shard: Shard
@@ -105,6 +107,7 @@ class Feed(Generic[Item]):
     reads: Redis
     group: Group
     decode: Callable[[Entry], Item]
+    most: int = sys.maxsize
     progress: Progress = field(default_factory=Progress)
     inbox: asyncio.Queue[Work[Item] | None] = field(default_factory=lambda: asyncio.Queue(_WAITING_BATCHES))
 
@@ -112,6 +115,11 @@ class Feed(Generic[Item]):
     def name(self) -> str:
         """Which of the shard's streams it is."""
         return self.source.name.lower()
+
+    @property
+    def room(self) -> int:
+        """How many more entries may be taken in."""
+        return max(0, self.most - len(self.progress))
 
     @property
     def stream(self) -> str:

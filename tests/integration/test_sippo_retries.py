@@ -113,7 +113,7 @@ async def test_a_server_that_is_gone() -> None:
     async with asking(timeout=200, deadline=300) as at:
         address = at.standin.address
     async with SippoServer(wac_of(address, deadline=300, timeout=300)) as client:
-        assert "the connection is lost" in str(await fails(client.group("sales"), Outcome.LOST))
+        assert "it cannot be connected to" in str(await fails(client.group("sales"), Outcome.LOST))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The contract's pages and the code say the same."""
+"""The contract's pages and the code say the same, and what the folders explain is there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tests.unit.test_messages import _CONTRACT
 from workers.cli import app
 from workers.metrics import Metrics
 
-_INVITES = Path(__file__).resolve().parents[2] / "invites"
+_ROOT = Path(__file__).resolve().parents[2]
+_INVITES = _ROOT / "invites"
 _PAGES = {path.name: path.read_text("utf-8") for path in (_INVITES / "contract").glob("*.md")}
 _PAGES["PROTOCOL.md"] = (_INVITES / "PROTOCOL.md").read_text("utf-8")
 
@@ -32,14 +33,21 @@ def _anchor(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("page", _PAGES)
+_ALL = sorted(
+    path.relative_to(_ROOT).as_posix()
+    for folder in (".", "invites", "invites/contract", "lua", "workers", "tests", "deploy")
+    for path in (_ROOT / folder).glob("*.md")
+)
+
+
+@pytest.mark.parametrize("page", _ALL)
 def test_every_link_leads_somewhere(page: str) -> None:
-    folder = _INVITES if page == "PROTOCOL.md" else _INVITES / "contract"
-    for target in re.findall(r"\]\(([^)]+)\)", _PAGES[page]):
+    here = _ROOT / page
+    for target in re.findall(r"\]\(([^)]+)\)", here.read_text("utf-8")):
         if target.startswith("https://"):
             continue
         file, _, anchor = target.partition("#")
-        path = (folder / file).resolve() if file else folder / page
+        path = (here.parent / file).resolve() if file else here
         assert path.exists(), target
         if anchor:
             titles = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
@@ -140,7 +148,7 @@ def test_each_command_is_there() -> None:
 
 
 def test_each_type_that_the_scripts_tell_is_there() -> None:
-    lua = "\n".join(path.read_text("utf-8") for path in (_INVITES.parent / "lua").rglob("*.lua"))
+    lua = "\n".join(path.read_text("utf-8") for path in (_ROOT / "lua").rglob("*.lua"))
     told = set(re.findall(r"\bnotify\('(\w+)'", lua)) | set(re.findall(r"\btell_\w+\([^()]*'(\w+)'", lua))
     described = {name for cells in _rows("notifications.md") for name in re.findall(r"`(\w+)`", cells[0])}
     assert {"answer", "INVITE_COMPLETED", "invitation", "userLeft", "inviteAccepted"} <= told <= described
@@ -148,7 +156,7 @@ def test_each_type_that_the_scripts_tell_is_there() -> None:
 
 @pytest.mark.parametrize("folder", ["lua", "invites", "workers", "tests"])
 def test_each_file_that_a_folder_explains_is_there(folder: str) -> None:
-    place = _INVITES.parent / folder
+    place = _ROOT / folder
     named = re.findall(
         r"`([\w/-]+(?:\.(?:py|lua|json|yaml|conf|template|md)|/))`", (place / "README.md").read_text("utf-8")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import typer.main
 from invites import protocol
 from invites.config import Config
 from invites.messages import TEMPLATES
-from invites.protocol import EVENT_TYPES
+from invites.protocol import EVENT_TYPES, BadEvent, decode_event
+from tests.lua.test_notifications import KEYS
 from tests.unit.test_messages import _CONTRACT
 from workers.cli import app
 from workers.metrics import Metrics
@@ -164,3 +166,57 @@ def test_each_file_that_a_folder_explains_is_there(folder: str) -> None:
     folders = [place, place.parent, *(path for path in place.iterdir() if path.is_dir())]
     for name in named:
         assert any((one / name).exists() for one in folders), name
+
+
+def test_each_notification_is_there_with_its_payload() -> None:
+    described = {}
+    for cells in _rows("notifications.md"):
+        kinds = [kind for kind in re.findall(r"`(\w+)`", cells[0]) if kind in KEYS]
+        for kind in kinds if len(cells) == 3 else ():
+            always = set(re.findall(r"\w+", re.sub(r"\[[^\]]*\]", "", cells[2])))
+            described[kind] = always, set(re.findall(r"\[(\w+)\]", cells[2]))
+    assert set(described) == set(KEYS)
+    del described["INVITE_COMPLETED"]  # has an example in place of a list
+    for kind, (always, sometimes) in described.items():
+        assert always <= KEYS[kind] <= always | sometimes, kind
+
+
+def _examples(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", _PAGES[page], re.MULTILINE | re.DOTALL)
+
+
+def test_the_example_of_a_record_is_one() -> None:
+    examples = [json.loads(text) for text in _examples("notifications.md", "json")]
+    assert [set(one) for one in examples if "startedAt" in one] == [KEYS["INVITE_COMPLETED"]]
+
+
+def test_each_example_of_an_event_is_valid() -> None:
+    decoded = [
+        decode_event("registered" if "registry" in text else "invite", text.encode())
+        for text in _examples("publishing.md", "json")
+    ]
+    assert [type(event).__name__ for event in decoded] == ["Invite", "Registered", "Registered"]
+
+
+_PEER = '"peer":{"id":"p","user":"u"}'
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("inviteRequest", f'{{{_PEER},"to":"b"}}'),
+        ("getInvitations", '{"peer":{"id":7,"user":"u"}}'),
+        ("registered", '{"registry":{"id":"p","user":"u","expires":"60s"}}'),
+        ("registered", '{"registry":{"id":"p","user":"u","match":"("}}'),
+        ("inviteRequest", f'{{{_PEER},"to":"b","inviteId":"i","context":"{"x" * 16383}"}}'),
+        ("inviteRequest", f'{{{_PEER},"to":"\\ud800","inviteId":"i"}}'),
+        ("invitte", "{}"),
+    ],
+)
+def test_each_example_of_a_sentence_is_one(kind: str, payload: str) -> None:
+    sentences = next(
+        text for text in _examples("publishing.md", "") if text.startswith("field ")
+    ).splitlines()
+    with pytest.raises(BadEvent) as refused:
+        decode_event(kind, payload.encode())
+    assert str(refused.value) in sentences

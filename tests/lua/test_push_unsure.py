@@ -1,0 +1,88 @@
+"""A push that may have come through although nobody has heard so: the device must not ring on when the call is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from invites.commit import Settings, Source, Status
+from invites.operations import Operation
+from tests.calling import REF, accept, registered, stop
+from tests.conftest import MakeShard
+from tests.driving import Notification, Shard
+from tests.looked_up import SETTINGS, call_phone
+
+
+async def job_settled(
+    shard: Shard, handler: str, ref: str = REF, device: str = "phone"
+) -> list[Notification]:
+    """Read the next push job, as a push worker does, and settle it; returns what was told."""
+    reply = await shard.client.xreadgroup("push", "test", {shard.keys.push: ">"}, count=1)
+    [entries] = reply.values() if isinstance(reply, Mapping) else [reply[0][1]]
+    while isinstance(entries[0], list):
+        entries = entries[0]
+    operation = Operation(handler, entries[0][0].decode(), (ref, device))
+    (outcome,) = (await shard.committer.settle([operation], Source.PUSH)).outcomes
+    assert outcome.status is Status.DONE, outcome
+    return await shard.told()
+
+
+async def jobs(shard: Shard) -> list[tuple[str, str]]:
+    """Type and device of all jobs in the stream."""
+    return [
+        (fields[b"type"].decode(), fields[b"device"].decode())
+        for _, fields in await shard.client.xrange(shard.keys.push)
+    ]
+
+
+@pytest.fixture
+async def shard(make_shard: MakeShard) -> Shard:
+    """Alice calls Bob, whose phone sleeps."""
+    found = await make_shard(SETTINGS)
+    await call_phone(found, "phone")
+    await found.told()
+    return found
+
+
+async def test_the_inviter_hears_nothing_and_the_end_is_pushed(shard: Shard) -> None:
+    assert await job_settled(shard, "pushUnsure") == []
+    assert (await shard.candidates(REF))["phone"]["state"] == "PUSHED"
+    await shard.event(*stop())
+    assert await jobs(shard) == [("invitation", "phone"), ("invitationCancel", "phone")]
+
+
+async def test_a_call_that_is_over_is_cancelled_at_once(shard: Shard) -> None:
+    await shard.event(*stop())
+    assert await jobs(shard) == [("invitation", "phone")]
+    await job_settled(shard, "pushUnsure")
+    assert await jobs(shard) == [("invitation", "phone"), ("invitationCancel", "phone")]
+
+
+async def test_a_device_that_is_there_by_now_is_left_alone(shard: Shard) -> None:
+    await shard.event(*registered("b1", device="phone"))
+    await shard.event(*accept("b1"))
+    assert await job_settled(shard, "pushUnsure") == []
+    assert await jobs(shard) == [("invitation", "phone")]
+
+
+async def test_an_invite_that_is_not_known_any_more(shard: Shard) -> None:
+    assert await job_settled(shard, "pushUnsure", ref="alice|2|bob") == []
+    assert await jobs(shard) == [("invitation", "phone")]
+
+
+async def test_a_cancel_that_is_settled_makes_no_other(shard: Shard) -> None:
+    await job_settled(shard, "pushTaken")
+    await shard.event(*stop())
+    await job_settled(shard, "pushDropped")
+    assert await jobs(shard) == [("invitation", "phone"), ("invitationCancel", "phone")]
+
+
+async def test_jobs_go_long_after_their_time_whoever_has_not_settled_them(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(max_ring_timeout=60_000, retain_after=300_000))
+    seconds, _ = await shard.client.time()
+    for age in (4_000, 3_800):
+        await shard.client.xadd(shard.keys.push, {"type": "invitation"}, id=f"{(seconds - age) * 1000}-0")
+    await shard.client.xreadgroup("push", "test", {shard.keys.push: ">"}, count=1)
+    assert (await shard.committer.trim())[shard.keys.push] == 1
+    assert await shard.client.xlen(shard.keys.push) == 1

@@ -10,6 +10,7 @@ from msgspec import Meta, Raw, Struct
 
 from invites.operations import Operation, buried, unusable
 from invites.sippo import PushJob
+from invites.strict import misfits
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -18,13 +19,20 @@ if TYPE_CHECKING:
     from invites.operations import Entry
 
 
+_Kind = Annotated[
+    Literal["invitation", "invitationCancel"], Meta(description="invitation or invitationCancel")
+]
+_Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
+_Time = Annotated[str, Meta(pattern=r"^\d{1,15}\Z", description="a time in ms since 1970")]
+
+
 class _Fields(Struct, frozen=True):
-    type: Literal["invitation", "invitationCancel"]
-    ref: Annotated[str, Meta(min_length=1)]
-    user: Annotated[str, Meta(min_length=1)]
-    device: Annotated[str, Meta(min_length=1)]
-    deadline: int
-    payload: str
+    type: _Kind
+    ref: _Text
+    user: _Text
+    device: _Text
+    deadline: _Time
+    payload: _Text
 
 
 class Push(Struct):
@@ -81,11 +89,18 @@ def to_push(entry: Entry, *, max_deliveries: int) -> Push | Operation:
     sentence = unusable(entry, max_deliveries)
     if sentence or not entry.fields:
         return buried(entry, "push", sentence)
-    try:
-        texts = {name.decode(): value.decode() for name, value in entry.fields.items()}
-        fields = msgspec.convert(texts, _Fields, strict=False)
-    except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        return buried(entry, "push", f"it is no push job: {error}")
+    texts = {}
+    for raw, value in entry.fields.items():
+        name = raw.decode(errors="replace")
+        try:
+            texts[name] = value.decode()
+        except UnicodeDecodeError as error:
+            at = error.start
+            return buried(entry, "push", f"field {name} is not UTF-8: byte {at} is 0x{value[at]:02x}")
+    misfit = next(misfits(texts, _Fields), None)
+    if misfit is not None:
+        return buried(entry, "push", f"field {misfit}")
+    fields = msgspec.convert(texts, _Fields)
     try:
         payload = _OBJECT.decode(fields.payload)
     except (msgspec.DecodeError, RecursionError):
@@ -96,7 +111,7 @@ def to_push(entry: Entry, *, max_deliveries: int) -> Push | Operation:
         fields.ref,
         fields.user,
         fields.device,
-        fields.deadline,
+        int(fields.deadline),
         payload,
         # Whoever had it before may have died between sending and settling.
         unsure=entry.deliveries > 1,

@@ -282,12 +282,12 @@ async def test_a_push_to_a_user_who_is_busy_by_now_is_cancelled(
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"type": "invited"}, "Invalid enum value 'invited'"),
-        ({"device": None}, "missing required field `device`"),
-        ({"deadline": "soon"}, "Expected `int`, got `str` - at `$.deadline`"),
+        ({"type": "invited"}, 'field type must be invitation or invitationCancel, not the text "invited"'),
+        ({"device": None}, "field device is missing"),
+        ({"deadline": "soon"}, 'field deadline must be a time in ms since 1970, not the text "soon"'),
         ({"payload": "[]"}, "field payload is no JSON object"),
         ({"payload": "[" * 100_000}, "field payload is no JSON object"),
-        ({"user": b"\xff"}, "it is no push job"),
+        ({"user": b"\xff"}, "field user is not UTF-8: byte 0 is 0xff"),
     ],
 )
 async def test_an_entry_that_is_no_push_job_becomes_a_dead_letter(

@@ -9,6 +9,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
+from workers.bench.course import Course, Told
+
 Json = dict[str, Any]
 Event = tuple[str, Json]
 
@@ -34,14 +38,12 @@ class Call:
     user: str
     plan: str
     published: float
-    rung: list[str] = field(default_factory=list)
-    cancelled: list[str] = field(default_factory=list)
-    records: list[Json] = field(default_factory=list)
-    answers: dict[str, list[int]] = field(default_factory=dict)
+    course: Course = field(default_factory=Course)
 
     def complete(self) -> bool:
         """Whether all is there that will come. A short call that was taken up too late rings nobody."""
-        return bool(self.records and (self.rung or self.plan == "silence")) and all(self.answers.values())
+        course = self.course
+        return bool(course.ended and (course.rung or self.plan == "silence")) and course.answered()
 
 
 class Calls:
@@ -55,7 +57,6 @@ class Calls:
         self.slowest_s = 0.0  # from an invite's XADD to its invitation
         self._random = random.Random(seed)
         self._next = 0
-        self._seen: set[str] = set()
         self._over: dict[int, Call] = {}
 
     def registrations(self) -> list[Event]:
@@ -77,9 +78,6 @@ class Calls:
 
     def hear(self, identity: str, kind: str, peers: list[str], payload: Json) -> list[Event]:
         """A notification has come; what devices and callers do then."""
-        if identity in self._seen:
-            self.faults.append(f"notification {identity} came twice")
-        self._seen.add(identity)
         if "inviteId" not in payload:
             return []
         number = int(payload["inviteId"].removeprefix("call-"))
@@ -87,14 +85,8 @@ class Calls:
         reaction: list[Event] = []
         if kind == "invitation":
             self.slowest_s = max(self.slowest_s, time.monotonic() - call.published)
-            reaction = [] if call.rung else self._react(call)
-            call.rung += peers
-        elif kind == "invitationCancel":
-            call.cancelled += peers
-        elif kind == "INVITE_COMPLETED":
-            call.records.append(payload)
-        elif kind == "answer":
-            call.answers.setdefault(payload["transaction"], []).append(payload["code"])
+            reaction = [] if call.course.rung else self._react(call)
+        call.course.hear(identity, kind, peers, msgspec.convert(payload, Told))
         if number in self.open and call.complete():
             self._over[number] = self.open.pop(number)
             self.done += 1
@@ -112,9 +104,9 @@ class Calls:
         if call.plan == "silence":
             return []
         if call.plan == "stop":
-            stop = {**_caller(call.number), "callee": call.user, "transaction": f"{call.number}-stop"}
-            call.answers[stop["transaction"]] = []
-            return [("stopInvite", stop)]
+            caller = _caller(call.number)
+            transaction = call.course.ask("stopInvite", caller["peer"]["id"])
+            return [("stopInvite", {**caller, "callee": call.user, "transaction": transaction})]
         kind, acting = "accept", self._random.sample(devices, 2)
         if call.plan == "accept":
             acting = acting[:1]
@@ -123,13 +115,11 @@ class Calls:
         return [(kind, self._answer(call, device, kind)) for device in acting]
 
     def _answer(self, call: Call, device: str, kind: str) -> Json:
-        transaction = f"{call.number}-{device}"
-        call.answers[transaction] = []
         payload = {
             "peer": {"id": device, "user": call.user},
             "from": _caller(call.number)["peer"]["user"],
             "inviteId": f"call-{call.number}",
-            "transaction": transaction,
+            "transaction": call.course.ask(kind, device),
         }
         return payload | ({"errorCode": 486} if kind == "decline" else {})
 
@@ -151,17 +141,14 @@ def _caller(number: int) -> Json:
 
 
 def _faults(call: Call) -> list[str]:
-    ends = [(record["state"], record["error"]) for record in call.records]
-    codes = sorted(code for answers in call.answers.values() for code in answers)
-    wanted_codes = {"race": [200, 410], "silence": []}.get(call.plan, [200] * len(call.answers))
-    rung = [] if call.plan == "silence" and not call.rung else _devices(call.user)
-    # Of those that were rung, one has accepted or all have declined; all others must have been told to stop.
-    stopped = {"decline": 0, "stop": len(rung), "silence": len(rung)}.get(call.plan, len(rung) - 1)
+    """What is wrong with any call, and what is not as this one was planned."""
+    course = call.course
+    rung = [] if call.plan == "silence" and not course.rung else _devices(call.user)
+    wanted_codes = {"race": [200, 410], "accept": [200]}.get(call.plan, [])
     found = {
-        "rung": (Counter(call.rung), Counter(rung)),
-        "record": (ends, [_ENDS[call.plan]]),
-        "answers": (codes, wanted_codes),
-        "stopped ringing": (len(call.cancelled), stopped),
-        "stopped twice": (len(call.cancelled) - len(set(call.cancelled)), 0),
+        "rung": (Counter(course.rung), Counter(rung)),
+        "record": ([(record.state, record.error) for record in course.ended], [_ENDS[call.plan]]),
+        "accepts": (course.codes("accept"), wanted_codes),
     }
-    return [f"{what} is {is_}, not {wanted}" for what, (is_, wanted) in found.items() if is_ != wanted]
+    unplanned = [f"{what} is {is_}, not {wanted}" for what, (is_, wanted) in found.items() if is_ != wanted]
+    return [*unplanned, *(fault.words for fault in course.faults())]

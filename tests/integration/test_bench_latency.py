@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from invites.commit import Settings
+from invites.guarded import GuardedProcess
 from tests.commands import Commands
 from workers.bench import fleet, latency
 from workers.bench.arena import BenchError, open_arena
@@ -57,7 +58,7 @@ def test_a_stall_counts_for_all_events_that_were_due(monkeypatch: pytest.MonkeyP
     """A load that waits for its answers would see the stall once: coordinated omission."""
     pids: list[int] = []
 
-    def start(url: str, configuration: Mapping[str, object]) -> object:
+    def start(url: str, configuration: Mapping[str, object]) -> GuardedProcess:
         worker = start_worker(url, configuration)
         pids.append(worker.pid)
         return worker

@@ -153,3 +153,35 @@ def latency(  # noqa: PLR0913 - a command's parameters are its options
     with _results():
         result = measure(plan, tell)
     show_latency(result, as_json=as_json)
+
+
+@app.command()
+def races(
+    *,
+    trials: Annotated[int, typer.Option(min=1, help="Calls, each with one race.")] = 20_000,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Worker processes; one is killed every 1.5 s and replaced.")
+    ] = 3,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.WARN,
+    log_format: LogFormat = Format.TEXT,
+) -> None:
+    """Accept against accept, cancel, time-out, decline and disconnect at the same moment, while workers are killed.
+
+    Every notification is read: each call must have one outcome, one record and one winner at the most, and each
+    device that rang must be told to stop or have won. Status 1 when anything is wrong.
+    """
+    Common(config, redis_url, log_level, log_format).set_up()
+
+    from workers.bench.races import Plan, measure
+    from workers.bench.report import show_races, tell
+    from workers.processes import configuration_in
+
+    rules = configuration_in(config).get("invites", {})
+    with _results():
+        report = measure(Plan(trials, workers, redis_url, rules), tell)
+    show_races(report, as_json=as_json)
+    if report.faults:
+        raise CommandError(f"{len(report.faults)} things went wrong, the first: {report.faults[0].words}.")

@@ -86,9 +86,9 @@ class Arena(Line):
         if counted:
             self.command("XGROUP", "CREATE", self.keys.notifications, _READER, "0", "MKSTREAM")
 
-    def publish(self, events: Iterable[Event]) -> None:
-        """Put events into the stream."""
-        self.send(map(self.packed, events), in_flight=_PAGE)
+    def publish(self, events: Iterable[Event]) -> list[bytes]:
+        """Put events into the stream; returns their entry ids."""
+        return self.send(map(self.packed, events), in_flight=_PAGE)
 
     def packed(self, event: Event) -> bytes:
         """The command that publishes an event."""

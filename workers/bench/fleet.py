@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +24,20 @@ _POLL_S: Final = 0.002
 class Fleet:
     """Running workers."""
 
-    def __init__(self, workers: list[GuardedProcess]) -> None:
-        self._workers = workers
+    def __init__(self, count: int, start: Callable[[], GuardedProcess]) -> None:
+        self._start = start
+        self._workers = [start() for _ in range(count)]
+
+    def kill_one(self) -> None:
+        """Kill a worker (SIGKILL) at whatever it is just doing, and start another one in its place."""
+        number = random.randrange(len(self._workers))
+        self._workers[number].stop()
+        self._workers[number] = self._start()
+
+    def end(self) -> None:
+        """End all of them in order."""
+        for worker in self._workers:
+            worker.terminate()
 
     def check(self) -> None:
         """Raise `BenchError` if one of them has ended."""
@@ -65,13 +78,11 @@ def open_fleet(arena: Arena, count: int, rules: Mapping[str, Any]) -> Iterator[F
         "invites": {**rules, "ringTimeout": RING_MS, "maxRingTimeout": RING_MS},
         "redis": {"prefix": arena.prefix},
     }
-    with ExitStack() as stack:
-        workers = []
-        for _ in range(count):
-            worker = start_worker(arena.url, configuration)
-            stack.callback(worker.terminate)
-            workers.append(worker)
-        yield Fleet(workers)
+    fleet = Fleet(count, lambda: start_worker(arena.url, configuration))
+    try:
+        yield fleet
+    finally:
+        fleet.end()
 
 
 def cpu_s(pid: int) -> float:

@@ -38,10 +38,19 @@ class Line:
         self._owed += 1
 
     def collect(self, most: int | None = None) -> list[Any]:
-        """Wait for the replies to what was posted, the first so many or all; raises the first that is an error."""
+        """Wait for the replies to what was posted, the first so many or all.
+
+        Raises the first that is an error; the others are lost then, and the next command takes a new connection.
+        """
         count = self._owed if most is None else most
+        try:
+            replies = [self._connection.read_response() for _ in range(count)]
+        except BaseException:
+            self._owed = 0
+            self._connection.disconnect()
+            raise
         self._owed -= count
-        return [self._connection.read_response() for _ in range(count)]
+        return replies
 
     def collect_arrived(self) -> None:
         """Take the replies that are there, without waiting; raises the first that is an error."""

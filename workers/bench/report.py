@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 from rich.console import Console
@@ -10,7 +11,10 @@ from rich.table import Table
 
 from workers.bench.latency import Latency
 from workers.bench.memory import Memory
+from workers.bench.races import Report
 from workers.bench.throughput import Round, Throughput
+
+_FAULTS: Final = 20
 
 
 def show_round(number: int, done: Round) -> None:
@@ -60,6 +64,28 @@ def show_latency(result: Latency, *, as_json: bool) -> None:
         "accept to invitationCancel, p99": f"[bold]{result.accept_p99_ms:.2f} ms",
     }
     _show("Latency", rows, result, as_json=as_json)
+
+
+def show_races(report: Report, *, as_json: bool) -> None:
+    """The result; for people with how the races went, and the first things that went wrong."""
+    races = report.races
+    rows = {
+        "trials": f"{races.trials:,} in {races.seconds:,.1f} s",
+        "workers": str(races.workers),
+        "kills": str(races.kills),
+        **{
+            f"accept first, not {rival}": f"{won:,} of {tried:,}"
+            for rival, (tried, won) in report.rivals.items()
+        },
+        "double winners": f"[bold]{races.double_winners}",
+        "lost cancels": f"[bold]{races.lost_cancels}",
+        "ghost rings": f"[bold]{races.ghost_rings}",
+        "missing records": f"[bold]{races.missing_records}",
+        "duplicate notifications": f"[bold]{races.duplicate_notifications}",
+    }
+    _show("Races", rows, races, as_json=as_json)
+    for fault in report.faults[:_FAULTS]:
+        tell(f"{fault.wrong.value}: {fault.words}")
 
 
 def tell(words: str) -> None:

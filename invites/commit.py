@@ -48,6 +48,10 @@ class Source(enum.Enum):
 _GROUPS: Final = {Source.EVENTS: WORKERS_GROUP, Source.PUSH: PUSH_GROUP, Source.RELAY: RELAY_GROUP}
 
 
+LookUp = Literal["", "push", "groups", "all", "reachability"]
+"""What can be asked of sippo-server: nothing, push devices, groups, both of them, or its Reachability service."""
+
+
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration. Times are in ms."""
 
@@ -60,8 +64,7 @@ class Settings(msgspec.Struct, frozen=True):
     only_one_device_with_invitations: bool = False
     ringing_step: int = 10_000
     max_group_size: int = 500
-    look_up: Literal["", "push", "groups", "all", "reachability"] = ""
-    """What can be asked of sippo-server: nothing, push devices, groups, both of them, or its Reachability service."""
+    look_up: LookUp = ""
 
 
 class Status(enum.Enum):

@@ -23,7 +23,7 @@ from invites.strict import StrictError, convert, fields, kind_of, shown, syntax_
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from invites.commit import Settings
+    from invites.commit import LookUp, Settings
 
 _WEEK: Final = 604_800_000  # ms; more than a week is a mistake in the unit
 _MS: Final = "a whole number of milliseconds from"
@@ -172,9 +172,16 @@ class Config(Struct, frozen=True):
             only_one_device_with_invitations=invites.only_one_device_with_invitations,
             ringing_step=invites.ringing_step,
             max_group_size=invites.max_group_size,
-            # Not what `look_ups` says: a script that asks for what nobody looks up would never be done.
-            look_up="",
+            look_up=self._look_up(),
         )
+
+    def _look_up(self) -> LookUp:
+        basic = self.invites.basic
+        if not basic.legacy_user_group_resolution:
+            return "reachability"
+        if basic.resolve_groups:
+            return "all" if basic.resolve_push else "groups"
+        return "push" if basic.resolve_push else ""
 
     def look_ups(self) -> list[str]:
         """The settings that ask for the sippo-server API, by their paths; empty when nothing does."""
@@ -222,15 +229,6 @@ def check_look_ups(config: Config) -> None:
             f"{' and '.join(config.look_ups())} needs sippo-server, but {', '.join(missing)} is missing: add it, "
             "a password better as INVITES_WAC_PASSWORD."
         )
-
-
-def not_served(config: Config) -> list[str]:
-    """What the configuration asks for and this release does not do yet, one sentence each, as a warning."""
-    return [
-        f"{path} asks for look-ups at sippo-server, which this release does not make: "
-        "registered devices and trunks ring, groups and push devices do not."
-        for path in config.look_ups()
-    ]
 
 
 def _check_served(config: Config) -> None:

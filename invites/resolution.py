@@ -1,67 +1,79 @@
-"""Who can be reached, as far as a script cannot know it: a trunk's `match` is a regular expression.
+"""Who can be reached, as far as a script cannot know it: what sippo-server knows, and a trunk's `match`.
 
-The script says what it needs (`Status.NEEDS`); the operation is completed here and settled again. What was looked up
-carries a version, so that a decision made on yesterday's trunks is refused and asked for again.
+The script says what it needs (`Status.NEEDS`); the operation is completed here and settled again. A choice of trunks
+carries their version, so that one made among yesterday's trunks is refused and asked for again.
 """
 
 from typing import Final
 
 import msgspec
-import re2
 from redis.asyncio import Redis
 
 from invites.commit import Outcome
+from invites.found import Found
 from invites.keys import Keys
+from invites.look_ups import LookUps
 from invites.operations import Operation
-from invites.protocol import ANYTHING, Invite, InviteRequest
+from invites.protocol import Invite, InviteRequest
+from invites.trunks import Trunks
 
 TRUNKS: Final = "trunks"
-
-
-class _Trunk(msgspec.Struct):
-    id: str
-    match: str = ANYTHING
-
-    def leads_to(self, number: str) -> bool:
-        """Say whether the whole number fits."""
-        return self.match == ANYTHING or re2.fullmatch(self.match, number) is not None
-
-
-_DECODER: Final = msgspec.json.Decoder(_Trunk)
+"""The trunks as they are now."""
+USER: Final = "user"
+"""What sippo-server knows of the callee, who is a user."""
+ANYBODY: Final = "anybody"
+"""What sippo-server knows of the callee, who may be a user, a group or a number."""
 
 
 class Resolver:
-    """Completes operations by what the scripts cannot look up."""
+    """Completes operations of one shard by what its scripts cannot look up.
 
-    def __init__(self, client: Redis, keys: Keys) -> None:
-        """Look things up for one shard."""
-        self._client = client
-        self._keys = keys
+    `look_ups` is None where sippo-server is never asked.
+    """
+
+    def __init__(self, client: Redis, keys: Keys, look_ups: LookUps | None = None) -> None:
+        self._trunks = Trunks(client, keys)
+        self._look_ups = look_ups
 
     async def complete(self, operation: Operation, outcome: Outcome) -> Operation:
         """Return the operation with what its outcome says it needs.
 
         Raises ValueError for a need that is not known, and redis exceptions.
         """
-        event = operation.event
-        if outcome.detail == TRUNKS and isinstance(event, (Invite, InviteRequest)):
-            version, trunk = await self._choose_trunk(event.to, event.peer.id)
-            chosen = trunk.id if trunk else ""
-            # The last three arguments of an invite: version of the trunks, trunk, answer of sippo-server.
-            *asked, _, _, answer = operation.args
-            return msgspec.structs.replace(operation, args=(*asked, version, chosen, answer))
-        raise ValueError(f"{operation.handler} needs {outcome.detail}, which nobody can look up")
+        event, need = operation.event, outcome.detail
+        if not isinstance(event, (Invite, InviteRequest)):
+            raise ValueError(f"{operation.handler} needs {need}, which nobody can look up")  # noqa: TRY004
+        if isinstance(event, Invite) and event.return_of is not None:
+            # The last argument is the answer of sippo-server, about the callee of the first invite.
+            inviter, _, callee = event.return_of.split("|")
+            answered = await self._look_up(need, callee, inviter)
+            return _with(operation, (*operation.args[:-1], answered.encode()))
+        # The last three arguments: version of the trunks, trunk, answer of sippo-server.
+        *asked, _, _, answer = operation.args
+        if need == TRUNKS:
+            await self._trunks.read()
+            found = Found.decode(answer) if isinstance(answer, bytes) and answer else None
+        else:
+            found = await self._look_up(need, event.to, event.peer.user)
+        return _with(operation, (*asked, *self._choose_trunks(found, event.to, event.peer.id)))
 
-    async def _choose_trunk(self, number: str, inviter: str) -> tuple[bytes, _Trunk | None]:
-        """Return the version of the trunks, and the one for the number: a specific match goes before `*`."""
-        async with self._client.pipeline(transaction=True) as pipe:
-            pipe.get(self._keys.trunks_version)
-            pipe.hvals(self._keys.trunks)
-            version, found = await pipe.execute()
-        trunks = sorted(
-            (_DECODER.decode(raw) for raw in found), key=lambda trunk: (trunk.match == ANYTHING, trunk.id)
-        )
-        for trunk in trunks:
-            if trunk.id != inviter and trunk.leads_to(number):
-                return version, trunk
-        return version or b"", None
+    async def _look_up(self, need: str, callee: str, inviter: str) -> Found:
+        if need not in {USER, ANYBODY} or self._look_ups is None:
+            raise ValueError(f"an invite needs {need}, which nobody can look up")
+        return await self._look_ups.ask(callee, inviter, may_be_group=need == ANYBODY)
+
+    def _choose_trunks(self, found: Found | None, to: str, inviter: str) -> tuple[bytes, str, bytes]:
+        """The version of the trunks; the one for the callee, or for its number; the answer, with one for each member.
+
+        They are chosen among those that were last read.
+        """
+        known = self._trunks.known
+        if found is None:
+            return known.version, known.leading_to(to, inviter), b""
+        for member in found.members or ():
+            member.trunk = known.leading_to(member.user, inviter)
+        return known.version, known.leading_to(found.phone or to, inviter), found.encode()
+
+
+def _with(operation: Operation, args: tuple[bytes | str | int, ...]) -> Operation:
+    return msgspec.structs.replace(operation, args=args)

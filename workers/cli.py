@@ -19,7 +19,7 @@ from invites.cli.options import (
     LogFormat,
     LogLevel,
     RedisUrl,
-    warn_of_what_is_not_served,
+    check_look_ups,
 )
 from workers.bench import app as bench_app
 
@@ -54,7 +54,7 @@ def run(
             f"{MISSING_URL} Several workers need a server that they share; --embedded tries one out alone.",
             2,
         )
-    warn_of_what_is_not_served(loaded)
+    check_look_ups(loaded)
 
     import uvloop
 

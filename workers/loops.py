@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from invites import messages
 from invites.commit import Committer, Source
 from invites.connections import BLOCK_MS, connect
+from invites.look_ups import LookUps
 from invites.operations import relayed, to_operation
 from invites.pushes import to_push
 from invites.resolution import Resolver
@@ -66,11 +67,12 @@ class ShardLoops:
         outage: Outage,
         stopping: asyncio.Event,
     ) -> None:
+        settings = config.settings()
         self.shard = Shard(
             keys=keys,
             consumer=consumer,
             commands=commands,
-            committer=Committer(commands, keys, config.settings(), scripts, verbosity=messages.verbosity()),
+            committer=Committer(commands, keys, settings, scripts, verbosity=messages.verbosity()),
             outage=outage,
             claim_after_ms=config.invites.claim_after,
             max_deliveries=config.invites.max_deliveries,
@@ -80,7 +82,8 @@ class ShardLoops:
         self._metrics = metrics
         self._readiness = readiness
         self._reports = Reports(metrics)
-        self._resolver = Resolver(commands, keys)
+        look_ups = None if sippo is None else LookUps(sippo, settings)
+        self._resolver = Resolver(commands, keys, look_ups)
         self._timers = Timers(self.shard, self._reports)
         pace = Pace()
         self._intakes: list[Intake[Any]] = [self._events(pace), self._relay()]

@@ -22,6 +22,7 @@ from workers.loops import ShardLoops
 from workers.metrics import Metrics
 from workers.outage import Outage
 from workers.readiness import Readiness
+from workers.sippo_metrics import SippoMetrics
 from workers.tasks import end
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Service:
         self.readiness = Readiness()
         self.consumer = consumer or _consumer_name()
         self._clients = Clients(url, "commands")
-        self.sippo = _sippo_server(config)
+        self.sippo = _sippo_server(config, self.metrics)
         """The client for all shards; None when the configuration does not say how to reach sippo-server."""
         self._opened = contextlib.AsyncExitStack()
         self._outage = Outage(self.metrics)
@@ -187,11 +188,11 @@ async def _run(config: Config, url: str) -> int:
     return 0
 
 
-def _sippo_server(config: Config) -> SippoServer | None:
+def _sippo_server(config: Config, metrics: Metrics) -> SippoServer | None:
     wac = config.invites.basic.wac
     if wac.address is None or wac.username is None or wac.password is None:
         return None
-    return SippoServer(wac)
+    return SippoServer(wac, watch=SippoMetrics(metrics.registry))
 
 
 async def _check_memory_policy(client: Redis) -> None:

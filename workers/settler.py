@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 # Counting, logging and so on take 0.2 to 2 ms for a full batch. So long after a commit's answer the next commit is
 # under way, and the server does not wait for them.
 _CONCLUDE_S: Final = 0.001
-_LOOK_UPS: Final = 64  # at once
 _MOST_ASIDE: Final = 5_000  # entries; while more wait for a look-up or for memory, nothing new is settled
 _FULL_WAIT_S: Final = 0.5
 _FULL_TELL_S: Final = 30.0
@@ -66,7 +65,6 @@ class Settler:
         self._reports = reports
         self._heard = heard  # told after each commit: the next deadline and the server's time (ms)
         self._aside: set[asyncio.Task[None]] = set()
-        self._looking_up = asyncio.Semaphore(_LOOK_UPS)
         self._waiting: list[Operation] = []
         self._settling_waiting = asyncio.Lock()
         self._underway: set[asyncio.Task[Settled]] = set()
@@ -232,21 +230,18 @@ class Settler:
     async def _complete(self, operation: Operation, outcome: Outcome) -> Operation | None:
         """The operation with what it needs; None when that cannot be had: the entry stays pending."""
         backoff, looked_up = Backoff(), self._reports.metrics.looked_up
-        async with self._looking_up:
-            while True:
-                started = time.perf_counter()
-                try:
-                    completed = await self._resolver.complete(operation, outcome)
-                except Exception as error:  # noqa: BLE001 - one event must not take others with it
-                    looked_up(outcome.detail, "failed", time.perf_counter() - started)
-                    if not is_away(error):
-                        self._feed.progress.end(operation.entry)
-                        _log.error(
-                            "The event %s needs a look-up that fails.", operation.entry, exc_info=error
-                        )
-                        return None
-                    self._shard.outage.met(self._role, error)
-                    await backoff.wait()
-                else:
-                    looked_up(outcome.detail, "done", time.perf_counter() - started)
-                    return completed
+        while True:
+            started = time.perf_counter()
+            try:
+                completed = await self._resolver.complete(operation, outcome)
+            except Exception as error:  # noqa: BLE001 - one event must not take others with it
+                looked_up(outcome.detail, "failed", time.perf_counter() - started)
+                if not is_away(error):
+                    self._feed.progress.end(operation.entry)
+                    _log.error("The event %s needs a look-up that fails.", operation.entry, exc_info=error)
+                    return None
+                self._shard.outage.met(self._role, error)
+                await backoff.wait()
+            else:
+                looked_up(outcome.detail, "done", time.perf_counter() - started)
+                return completed

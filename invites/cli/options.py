@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -106,7 +105,9 @@ def url_of(loaded: Config) -> Secret:
     return loaded.redis.url
 
 
-def warn_of_what_is_not_served(loaded: Config) -> None:
-    """Log what the configuration asks for in vain."""
-    for sentence in config.not_served(loaded):
-        logging.getLogger(__name__).warning("%s", sentence)
+def check_look_ups(loaded: Config) -> None:
+    """Raise CommandError when the configuration asks for look-ups that cannot be made."""
+    try:
+        config.check_look_ups(loaded)
+    except ConfigError as error:
+        raise CommandError(str(error), 2) from None

@@ -81,6 +81,13 @@ local function call_devices(invite, asked, found)
 end
 
 local function call_group(invite, asked, found)
+  if verbosity > 1 then
+    local users = {}
+    for i, member in ipairs(found.members) do
+      users[i] = member.user
+    end
+    debug('got_candidates', json.strings(users))
+  end
   change(invite, 'group', invite.to)
   index_pending(invite.to, invite.ref)
   enter(invite, asked)

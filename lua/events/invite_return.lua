@@ -22,8 +22,9 @@ local function devices_of(invite, found)
       devices[#devices + 1] = peer_candidate(id, invite.to, registered)
     end
   end
-  local answer_of_server = looked_up({ found = found ~= '' and cjson.decode(found) or nil }, true)
-  add_push_candidates(devices, invite.to, answer_of_server.push)
+  local answer = looked_up({ found = found ~= '' and cjson.decode(found) or nil }, true)
+  add_peers_elsewhere(devices, invite.to, answer.peers, invite.caller)
+  add_push_candidates(devices, invite.to, answer.push)
   return devices
 end
 

@@ -152,5 +152,5 @@ local function best_response(invite)
   elseif best.state == 'DECLINED' then
     return best.code, 'declined'
   end
-  return best.code, 'unreachable'
+  return best.code, best.code == 500 and 'internal' or 'unreachable'
 end

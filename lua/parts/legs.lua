@@ -1,7 +1,7 @@
 -- Group calls: the group's invite (`to` is the group) and its legs, one invite for each member.
 --
 -- legs:<ref of the group's invite>, member -> JSON: state WAITING (not called yet), OPEN (rings) or OVER; then endReason
--- and peer (the one that decided); at (its place), push (devices), peers, trunk (what was looked up).
+-- and peer (the one that decided); at (its place); push (devices), peers, trunk, phone, failed: what was looked up.
 --
 -- The group's invite decides: who won, when it is over, what its inviter hears. A leg rings its member's devices and
 -- tells the group's invite what became of them. Both sides speak through `emit`, so that they may live in two shards.
@@ -39,7 +39,9 @@ local function leg_json(leg)
     .. (leg.said and ',"said":true' or '')
     .. (leg.push and ',"push":' .. json.strings(leg.push) or '')
     .. (leg.peers and ',"peers":' .. json.strings(leg.peers) or '')
-    .. (leg.trunk and ',"trunk":' .. json.quote(leg.trunk) or '') .. '}'
+    .. (leg.trunk and ',"trunk":' .. json.quote(leg.trunk) or '')
+    .. (leg.phone and ',"phone":true' or '')
+    .. (leg.failed and ',"failed":true' or '') .. '}'
 end
 
 local function save_leg(call, leg)
@@ -107,12 +109,14 @@ function internal.legs_start(_, ref)
   end
 end
 
--- Makes the legs of a new group call. `members` are {user, push, peers, trunk}, without those who are not to be called.
+-- Makes the legs of a new group call. `members` are what was looked up (see parts/resolve.lua), without those who are not
+-- to be called.
 function group_call.begin(call, members, sequential)
   call.legs = {}
   for at, member in ipairs(members) do
     local leg = {
       member = member.user, state = 'WAITING', at = at, push = member.push, peers = member.peers, trunk = member.trunk,
+      phone = member.phone, failed = member.failed,
     }
     call.legs[leg.member] = leg
     save_leg(call, leg)
@@ -280,13 +284,10 @@ function internal.leg_start(
       candidates[#candidates + 1] = peer_candidate(id, member, found)
     end
   end
-  for _, id in ipairs(looked_up.peers or {}) do
-    candidates[#candidates + 1] = peer_candidate(id, member, {})
-  end
+  add_peers_elsewhere(candidates, member, looked_up.peers, caller)
   add_push_candidates(candidates, member, looked_up.push)
-  if looked_up.trunk then
-    local trunk = trunk_candidate(looked_up.trunk, member)
-    candidates[#candidates + 1] = trunk
+  if looked_up.trunk and (looked_up.phone or (#candidates == 0 and may_be_number(looked_up))) then
+    candidates[#candidates + 1] = trunk_candidate(looked_up.trunk, member)
   end
   leg.live_until = tonumber(expires_at) + DAY
   for _, candidate in ipairs(candidates) do
@@ -294,6 +295,9 @@ function internal.leg_start(
   end
   if #candidates == 0 then
     warn('no_candidates', member)
+    if looked_up.failed then
+      return finish(leg, 'DECLINED', 500, 'internal')
+    end
     return finish(leg, 'DECLINED', 480, 'unreachable')
   end
   index_owners(leg, candidates)

@@ -52,6 +52,11 @@ local function trunk_candidate(id, number)
   }
 end
 
+-- Who has nothing else may be a number. The Reachability service says itself who is one, as long as it can be asked.
+local function may_be_number(found)
+  return settings.look_up ~= 'reachability' or found.failed
+end
+
 local function device_of(user, peer)
   local found = registration(user, peer)
   return found and found.device or nil
@@ -60,6 +65,22 @@ end
 local function gone(user, peer)
   local raw = redis.call('GET', key('gone', user .. '|' .. peer))
   return raw and cjson.decode(raw) or nil
+end
+
+-- Those of the peers that are not there already: connected elsewhere, so that no more than their ids is known.
+local function add_peers_elsewhere(candidates, user, peers, caller)
+  local present = { [caller] = true }
+  for _, candidate in ipairs(candidates) do
+    present[candidate.id] = true
+  end
+  for _, id in ipairs(peers or {}) do
+    -- One that has gone while sippo-server was asked will not go again.
+    local ended = not present[id] and gone(user, id)
+    if not present[id] and not (ended and order.later(ended.lost, work.entry)) then
+      present[id] = true
+      candidates[#candidates + 1] = peer_candidate(id, user, {})
+    end
+  end
 end
 
 -- The peer id under which the device of a peer that is gone is there now, and since which entry.

@@ -1,24 +1,25 @@
 -- Whom to ring for a callee: registered devices, what sippo-server knows, a trunk.
 --
--- What a worker found out at sippo-server comes as JSON: known (is there such a callee), failed (it could not be asked),
--- push (devices), peers (connected elsewhere), phone (a number that leads to the callee); for a group members, each with
--- user, push, peers, trunk, and sequential.
+-- What a worker found out at sippo-server comes as JSON (invites/found.py): known (is there such a callee), failed (it could
+-- not be asked), push (devices), peers (connected elsewhere), phone (a number that leads to the callee); for a group
+-- members, each with user, push, peers, trunk, phone, failed, and sequential; resource: what to log of it.
 -- include: parts/legs
 -- include: parts/commit
 
 local NOTHING = { known = false }
 
--- The trunk that the worker chose. Regular expressions are beyond Lua; that the choice was made among today's trunks
--- is checked here.
-local function trunk_for(asked)
+-- Regular expressions are beyond Lua, so a worker chooses trunks; that it did so among today's trunks is checked here.
+-- False when there are none.
+local function check_trunks(asked)
   local version = redis.call('GET', TRUNKS_VERSION)
-  if not version then
-    return nil
-  end
-  if version ~= asked.trunks_version then
+  if version and version ~= asked.trunks_version then
     need('trunks')
   end
-  if asked.trunk == '' then
+  return version
+end
+
+local function trunk_for(asked)
+  if not check_trunks(asked) or asked.trunk == '' then
     return nil
   end
   return trunk_candidate(asked.trunk, asked.found and asked.found.phone or asked.to)
@@ -61,6 +62,15 @@ local function looked_up(asked, registered)
   return asked.found
 end
 
+local function log_look_up(asked, found, registered)
+  local look_up = settings.look_up
+  if not registered and (look_up == 'groups' or look_up == 'all') then
+    debug('resolving_group', asked.to)
+  elseif found.resource then
+    debug('resource', asked.to, found.resource.type, found.resource.candidates)
+  end
+end
+
 -- Members who are to be called: not the inviter, nobody twice, nobody who is in the room already.
 local function members_to_call(asked, members)
   local users, seen, called = {}, { [asked.user] = true }, {}
@@ -95,29 +105,24 @@ local function resolve_group(asked, found)
   if #members == 0 then
     return { candidates = {}, code = 480, reason = 'unreachable' }
   end
+  check_trunks(asked)
   return { members = members, sequential = found.sequential }
 end
 
-local function resolve_user(asked)
+local function resolve_callee(asked)
   debug('resolving', asked.to)
   local candidates, registered = peers_of(asked)
-  local found = looked_up(asked, #candidates > 0)
-  if found.members and #candidates == 0 then
+  local rings = #candidates > 0
+  local found = looked_up(asked, rings)
+  log_look_up(asked, found, rings)
+  if found.members and not rings then
     return resolve_group(asked, found)
   end
-  local present = {}
-  for _, candidate in ipairs(candidates) do
-    present[candidate.id] = true
-  end
-  for _, id in ipairs(found.peers or {}) do
-    if not present[id] and id ~= asked.peer then
-      candidates[#candidates + 1] = peer_candidate(id, asked.to, {})
-    end
-  end
   if asked.to ~= asked.user then
+    add_peers_elsewhere(candidates, asked.to, found.peers, asked.peer)
     add_push_candidates(candidates, asked.to, found.push)
   end
-  if #candidates == 0 or found.phone then
+  if found.phone or (#candidates == 0 and may_be_number(found)) then
     candidates[#candidates + 1] = trunk_for(asked)
   end
   if #candidates > 0 then
@@ -128,6 +133,22 @@ local function resolve_user(asked)
     return { candidates = candidates, code = 480, reason = 'unreachable' }
   end
   return { candidates = candidates, code = 404, reason = 'not_found' }
+end
+
+-- With parallelSip an invite to a user (none to a group) goes out to the phone network first, if a trunk leads there.
+local function way_out(asked)
+  if not settings.parallel_sip or asked.asks ~= '0' then
+    return nil
+  end
+  local trunk = trunk_for(asked)
+  if not trunk or settings.look_up == 'push' then
+    return trunk
+  end
+  local rings = #peers_of(asked) > 0
+  if looked_up(asked, rings).members and not rings then
+    return nil
+  end
+  return trunk
 end
 
 -- candidates, and how they are called ("out": to the phone network first, "alone": nobody else, ever); or members of a
@@ -143,11 +164,9 @@ local function resolve(asked)
       return { candidates = { peer_candidate(peer, asked.to, found) }, how = 'alone' }
     end
   end
-  if settings.parallel_sip and asked.asks == '0' then
-    local trunk = trunk_for(asked)
-    if trunk then
-      return { candidates = { trunk }, how = 'out' }
-    end
+  local trunk = way_out(asked)
+  if trunk then
+    return { candidates = { trunk }, how = 'out' }
   end
-  return resolve_user(asked)
+  return resolve_callee(asked)
 end

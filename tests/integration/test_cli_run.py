@@ -159,12 +159,15 @@ def test_a_port_in_use_ends_it_with_a_sentence(
 
 
 @pytest.mark.usefixtures("database")
-def test_what_is_not_served_is_said(commands: Commands, configured: Callable[..., list[str]]) -> None:
+def test_look_ups_that_cannot_be_made_are_refused(
+    commands: Commands, configured: Callable[..., list[str]]
+) -> None:
     arguments = configured(invites={"basic": {"resolvePush": True}})
     with Worker(*arguments, "--redis-url", commands.url) as worker:
-        worker.wait_for(r"\[warn\] invites\.basic\.resolvePush asks for look-ups at sippo-server")
-        worker.wait_for(r"The worker .* works")
-        assert worker.end() == 0
+        assert worker.wait() == 2
+    assert worker.log[-1].startswith(
+        "invites: invites.basic.resolvePush needs sippo-server, but invites.basic.wac.address, "
+    )
 
 
 def test_embedded_brings_a_server_and_takes_it_away(configured: Callable[..., list[str]]) -> None:

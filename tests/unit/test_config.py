@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from invites.commit import Settings
-from invites.config import Config, ConfigError, check_look_ups, not_served, parse
+from invites.config import Config, ConfigError, check_look_ups, parse
 from invites.secret import Secret
 
 _VENDORS: dict[str, Any] = {
@@ -377,15 +377,16 @@ def test_a_secret_matches_itself_alone() -> None:
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
 
 
-def test_look_ups_that_are_not_served_are_said() -> None:
-    assert not_served(Config()) == []
-    for basic, path in (
-        ({"resolveGroups": True}, "invites.basic.resolveGroups"),
-        ({"resolvePush": True}, "invites.basic.resolvePush"),
-        (
-            {"legacyUserGroupResolution": False, "resolvePush": True},
-            "invites.basic.legacyUserGroupResolution",
-        ),
-    ):
-        (sentence,) = not_served(parse({"invites": {"basic": basic}}))
-        assert sentence.startswith(path)
+@pytest.mark.parametrize(
+    ("basic", "look_up"),
+    [
+        ({}, ""),
+        ({"resolveGroups": True}, "groups"),
+        ({"resolvePush": True}, "push"),
+        ({"resolveGroups": True, "resolvePush": True}, "all"),
+        ({"legacyUserGroupResolution": False}, "reachability"),
+        ({"legacyUserGroupResolution": False, "resolvePush": True}, "reachability"),
+    ],
+)
+def test_the_flags_say_what_is_looked_up(basic: dict[str, bool], look_up: str) -> None:
+    assert parse({"invites": {"basic": basic}}).settings().look_up == look_up

@@ -1,0 +1,61 @@
+"""What a look-up has found, as the scripts take it: JSON, read by `lua/parts/resolve.lua`.
+
+Fields that have their defaults are left out.
+"""
+
+from typing import Final
+
+import msgspec
+
+Ids = tuple[str, ...]
+
+
+class Member(msgspec.Struct, omit_defaults=True):
+    """A member of a group: `push` devices, `peers` that are connected elsewhere, and the `trunk` that leads to it.
+
+    A `phone` is called over the trunk in any case, others only when nothing else was found; `failed` says that it is
+    not known what else there is.
+    """
+
+    user: str
+    push: Ids = ()
+    peers: Ids = ()
+    trunk: str = ""
+    phone: bool = False
+    failed: bool = False
+
+
+class Resource(msgspec.Struct):
+    """What the Reachability service said, for the log: `candidates` are JSON."""
+
+    type: str
+    candidates: str
+
+
+class Found(msgspec.Struct, omit_defaults=True):
+    """What is `known` of a callee, or that it `failed` to be asked for.
+
+    A user has `push` devices, `peers` that are connected elsewhere, and a `phone` (its number); a group has `members`
+    (none are an empty list), which are called one after the other if it is `sequential`.
+    """
+
+    known: bool = False
+    failed: bool = False
+    push: Ids = ()
+    peers: Ids = ()
+    phone: str = ""
+    members: list[Member] | None = None
+    sequential: bool = False
+    resource: Resource | None = None
+
+    @staticmethod
+    def decode(answer: bytes) -> "Found":
+        """From the argument of a script."""
+        return _DECODER.decode(answer)
+
+    def encode(self) -> bytes:
+        """As the argument of a script."""
+        return msgspec.json.encode(self)
+
+
+_DECODER: Final = msgspec.json.Decoder(Found)

@@ -1,0 +1,136 @@
+"""Asks sippo-server who can be reached as a callee.
+
+In the legacy mode for a group and for push devices, as the configuration says; otherwise the Reachability service, in
+one request. What cannot be had is said in the log, once for each callee, and in the answer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from typing import Final, TypeVar
+
+import msgspec
+
+from invites import messages
+from invites.commit import Settings
+from invites.found import Found, Member, Resource
+from invites.sippo import Candidate, Group, NoAnswer, PushDevice, Reachability, SippoServer
+
+_T = TypeVar("_T")
+
+_DEBUG: Final = 2
+
+_log = logging.getLogger(__name__)
+
+
+class LookUps:
+    """Look-ups as the configuration wants them; `settings.look_up` says which."""
+
+    def __init__(self, server: SippoServer, settings: Settings) -> None:
+        self._server = server
+        self._most = settings.max_group_size
+        self._push = settings.look_up in {"push", "all"}
+        self._groups = settings.look_up in {"groups", "all"}
+        self._reachability = settings.look_up == "reachability"
+
+    async def ask(self, callee: str, inviter: str, *, may_be_group: bool) -> Found:
+        """What sippo-server knows of a callee. Never raises: what cannot be had has `failed`.
+
+        `inviter` is a user, whose own devices are not asked for. The legacy mode asks for a group of this name only
+        where it `may_be_group`.
+        """
+        if self._reachability:
+            return await self._reach(callee)
+        group, devices = await asyncio.gather(
+            _tried(self._server.group(callee) if self._groups and may_be_group else _nothing()),
+            _tried(self._server.push_devices(callee) if self._push else _nothing()),
+        )
+        if isinstance(group, Group):
+            return await self._call_members(group, callee, inviter)
+        failures = [answer for answer in (group, devices) if isinstance(answer, NoAnswer)]
+        if failures:
+            _log.warning("Who else can be reached as %s is not known: %s", callee, failures[0])
+        known = not isinstance(devices, NoAnswer) and devices is not None
+        return Found(known=known, failed=bool(failures), push=_ids(devices))
+
+    async def _call_members(self, group: Group, callee: str, inviter: str) -> Found:
+        """The members in the order in which they are first named, with their push devices."""
+        members = [Member(user) for user in dict.fromkeys(group.participants)]
+        found = Found(known=True, members=members, sequential=group.sequential)
+        if not self._push or len(members) > self._most:
+            return found
+        called = [member for member in members if member.user != inviter]
+        answers = await asyncio.gather(*(_tried(self._server.push_devices(one.user)) for one in called))
+        failures = []
+        for member, devices in zip(called, answers, strict=True):
+            member.push = _ids(devices)
+            if isinstance(devices, NoAnswer):
+                member.failed = True
+                failures.append(devices)
+        if failures:
+            _log.warning(
+                "The push devices of %d of the %d members of %s are not known: %s",
+                len(failures),
+                len(called),
+                callee,
+                failures[0],
+            )
+        return found
+
+    async def _reach(self, callee: str) -> Found:
+        answer = await _tried(self._server.reachability(callee))
+        if answer is None:
+            return Found()
+        if isinstance(answer, NoAnswer):
+            _log.warning("Who else can be reached as %s is not known: %s", callee, answer)
+            return Found(failed=True)
+        found = _reachable(answer)
+        if messages.verbosity() >= _DEBUG:
+            candidates = msgspec.json.encode(answer.candidates).decode()
+            found.resource = Resource(answer.candidates_type, candidates)
+        return found
+
+
+def _reachable(answer: Reachability) -> Found:
+    """The candidates of a user or a phone together; those of a group by their addresses, in order of appearance."""
+    if answer.candidates_type == "group":
+        by_member: dict[str, list[Candidate]] = {}
+        for candidate in answer.candidates:
+            by_member.setdefault(candidate.address, []).append(candidate)
+        members = [
+            Member(user, _of_type("PUSH", own), _of_type("PEER", own), phone=bool(_numbers(own)))
+            for user, own in by_member.items()
+        ]
+        return Found(known=True, members=members, sequential=answer.sequential)
+    own = answer.candidates
+    # One trunk is one candidate of an invite, so there is one number.
+    phone = next(iter(_numbers(own)), "")
+    return Found(known=True, push=_of_type("PUSH", own), peers=_of_type("PEER", own), phone=phone)
+
+
+def _of_type(kind: str, candidates: Iterable[Candidate]) -> tuple[str, ...]:
+    """The ids of the candidates of one type. A PEER without one says that the user is registered, no more."""
+    ids = (candidate.id for candidate in candidates if candidate.type == kind and candidate.id is not None)
+    return tuple(dict.fromkeys(ids))
+
+
+def _numbers(candidates: Iterable[Candidate]) -> list[str]:
+    return [candidate.address for candidate in candidates if candidate.type == "PSTN"]
+
+
+def _ids(devices: list[PushDevice] | NoAnswer | None) -> tuple[str, ...]:
+    if devices is None or isinstance(devices, NoAnswer):
+        return ()
+    return tuple(dict.fromkeys(device.id for device in devices))
+
+
+async def _tried(call: Awaitable[_T]) -> _T | NoAnswer:
+    """The answer, or why there is none."""
+    try:
+        return await call
+    except NoAnswer as why:
+        return why
+
+
+async def _nothing() -> None:
+    """What comes of not asking."""

@@ -95,7 +95,7 @@ class Shard:
         entries = await self.client.xrange(self.keys.notifications, self._seen)
         if entries:
             self._seen = "(" + entries[-1][0].decode()
-        return [_notification(fields) for _, fields in entries]
+        return [notification_of(fields) for _, fields in entries]
 
     async def hash(self, key: str) -> dict[str, str]:
         """Read a hash as text."""
@@ -118,7 +118,8 @@ class Shard:
         ]
 
 
-def _notification(fields: Mapping[bytes, bytes]) -> Notification:
+def notification_of(fields: Mapping[bytes, bytes]) -> Notification:
+    """Read an entry of the notifications stream."""
     return Notification(
         fields[b"id"].decode(),
         fields[b"type"].decode(),

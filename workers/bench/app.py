@@ -71,6 +71,9 @@ def throughput(  # noqa: PLR0913 - a command's parameters are its options
     The events wait in the stream before the workers start; they are timed from the first commit to the last.
     """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
+    if loaded.look_ups():
+        named = " and ".join(loaded.look_ups())
+        raise CommandError(f"What is measured here needs no sippo-server: set {named} to the default.", 2)
 
     from workers.bench.load import Load
     from workers.bench.report import show_round, show_throughput

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from invites.protocol import Id
-from invites.sippo.answers import PushDevice, Strategy
+from invites.sippo.answers import PushDevice, Reachability, Strategy
 
 
 class GroupEntry(msgspec.Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
@@ -21,12 +21,14 @@ class GroupEntry(msgspec.Struct, rename="camel", omit_defaults=True, forbid_unkn
 class Directory(msgspec.Struct, forbid_unknown_fields=True):
     """All that is known; may be changed while the stand-in runs.
 
-    `users` has the push devices of each, `gone` devices (as "user/device") that cannot be pushed to any more.
+    `users` has the push devices of each, `gone` devices (as "user/device") that cannot be pushed to any more;
+    `resources` what `reachability` answers where that is not what users, groups and numbers say.
     """
 
     users: dict[Id, list[PushDevice]] = msgspec.field(default_factory=dict)
     groups: dict[Id, GroupEntry] = msgspec.field(default_factory=dict)
     numbers: set[Id] = msgspec.field(default_factory=set)
+    resources: dict[Id, Reachability] = msgspec.field(default_factory=dict)
     gone: set[str] = msgspec.field(default_factory=set)
 
     def has_device(self, user: str, device: str) -> bool:
@@ -48,6 +50,9 @@ class Directory(msgspec.Struct, forbid_unknown_fields=True):
 
     def reachability(self, name: str) -> dict[str, Any] | None:
         """The answer of `reachability`; None: 404. Users come before groups, groups before numbers."""
+        if name in self.resources:
+            found: dict[str, Any] = msgspec.to_builtins(self.resources[name])
+            return found
         if name in self.users:
             return {"candidatesType": "user", "candidates": self._candidates(name)}
         entry = self.groups.get(name)

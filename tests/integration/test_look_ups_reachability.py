@@ -1,0 +1,185 @@
+"""Who is reached by the Reachability service, which is asked exactly once for each invite."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import msgspec
+import pytest
+
+from invites.sippo import Reachability
+from tests.calling import decline, disconnected, invite, registered, trunk
+from tests.driving import peer
+from tests.reaching import REACHABILITY, Reaching, directory, reaching, rejected, rung
+from tests.running import Json
+from workers.standin import Directory
+
+NUMBER = "+34600"
+
+
+def _peer(address: str = "bob", id_: str | None = None) -> Json:
+    return {"address": address, "type": "PEER", "id": id_}
+
+
+def _push(address: str, id_: str) -> Json:
+    return {"address": address, "type": "PUSH", "id": id_, "platform": "ios"}
+
+
+def _pstn(address: str = NUMBER) -> Json:
+    return {"address": address, "type": "PSTN"}
+
+
+def _knowing(name: str, kind: str, *candidates: Json, **more: Any) -> Directory:
+    known = directory()
+    answer = {"candidatesType": kind, "candidates": candidates, **more}
+    known.resources[name] = msgspec.convert(answer, Reachability)
+    return known
+
+
+async def _once(at: Reaching, invites: int = 1) -> None:
+    assert at.asked == {"reachability": invites}
+
+
+# --- users
+
+
+@pytest.mark.parametrize("flags", [{}, {"resolveGroups": True, "resolvePush": True}], ids=["off", "on"])
+async def test_registered_peers_count_and_the_flags_do_not(valkey_url: str, flags: Json) -> None:
+    async with reaching(valkey_url, REACHABILITY | flags) as at:
+        told = await at.call(registered("tablet"), invite())
+        assert rung(told) == {"tablet"}
+        assert await at.candidates() == {"tablet": "PEER bob", "bob-phone": "PUSH bob"}
+        await _once(at)
+        await at.call(invite(to="carol", invite_id="2"), invite_id="2")
+        assert await at.candidates("carol", "2") == {"c1": "PUSH carol", "c2": "PUSH carol"}
+        await _once(at, 2)
+
+
+async def test_peers_that_are_connected_elsewhere_ring(valkey_url: str) -> None:
+    elsewhere = [_peer(id_="x"), _peer(id_="tablet"), _peer(id_="x"), _peer()]
+    async with reaching(valkey_url, REACHABILITY, known=_knowing("bob", "user", *elsewhere)) as at:
+        told = await at.call(registered("tablet", device="d"), invite())
+        (invitation,) = [one for one in told if one.type == "invitation"]
+        assert sorted(invitation.peers) == ["tablet", "x"]
+        await at.publish(("ringing", {"peer": peer("x", "bob"), "from": "alice", "inviteId": "1"}))
+        await at.heard("inviteProgress", code=180)
+        await at.publish(disconnected("x"), decline("tablet", errorCode=486))
+        assert (await at.heard("inviteRejected"))[0].payload["code"] == 486
+
+
+async def test_a_peer_that_goes_while_it_is_looked_up_is_not_rung(valkey_url: str) -> None:
+    known = _knowing("bob", "user", _peer(id_="x"), _peer(id_="y"))
+    async with reaching(valkey_url, REACHABILITY, known=known) as at:
+        await at.publish(invite(), disconnected("x"))
+        assert rung(await at.heard_of()) == {"y"}
+
+
+async def test_the_inviting_peer_and_its_users_devices_are_not_rung(valkey_url: str) -> None:
+    known = _knowing("alice", "user", _peer("alice", "a"), _peer("alice", "a2"), _push("alice", "p"))
+    async with reaching(valkey_url, REACHABILITY, known=known) as at:
+        assert rejected(await at.call(invite(to="alice"))) == (480, "unreachable")
+
+
+@pytest.mark.parametrize(("to", "said"), [("nobody", (404, "not_found")), ("dave", (480, "unreachable"))])
+async def test_who_has_no_candidate_is_known_or_not(valkey_url: str, to: str, said: tuple[int, str]) -> None:
+    async with reaching(valkey_url, REACHABILITY) as at:
+        assert rejected(await at.call(trunk("any"), invite(to=to))) == said
+        await _once(at)
+
+
+# --- phones
+
+
+async def test_a_number_rings_the_trunk_that_leads_there(valkey_url: str) -> None:
+    async with reaching(valkey_url, REACHABILITY) as at:
+        told = await at.call(trunk("any"), trunk("spain", r"\+34\d+"), invite(to=NUMBER))
+        assert rung(told) == {"spain"}
+        assert await at.candidates(NUMBER) == {"spain": f"PSTN {NUMBER}"}
+        await _once(at)
+
+
+@pytest.mark.parametrize("kind", ["user", "phone"])
+async def test_the_number_of_a_candidate_decides_not_the_callee(valkey_url: str, kind: str) -> None:
+    known = _knowing("bob", kind, _peer(), _pstn())
+    async with reaching(valkey_url, REACHABILITY, known=known) as at:
+        trunks = trunk("any"), trunk("bobs", "bob"), trunk("spain", r"\+34\d+")
+        told = await at.call(*trunks, registered("tablet"), invite())
+        assert rung(told) == {"tablet", "spain"}
+        assert await at.candidates() == {"tablet": "PEER bob", "spain": f"PSTN {NUMBER}"}
+
+
+async def test_a_number_without_a_trunk_is_unreachable(valkey_url: str) -> None:
+    async with reaching(valkey_url, REACHABILITY) as at:
+        assert rejected(await at.call(trunk("spain", "none"), invite(to=NUMBER))) == (480, "unreachable")
+
+
+# --- groups
+
+
+async def test_members_ring_in_the_order_in_which_they_appear_first(valkey_url: str) -> None:
+    candidates = [
+        _push("bob", "bob-phone"),
+        _peer("alice", "a2"),
+        _pstn(),
+        _peer("carol", "cx"),
+        _peer(),
+        _push("carol", "c1"),
+        _push("carol", "c1"),
+        _peer("dave"),
+    ]
+    async with reaching(valkey_url, REACHABILITY, known=_knowing("sales", "group", *candidates)) as at:
+        told = await at.call(trunk("spain", r"\+34\d+"), registered("d", "dave"), invite(to="sales"))
+        assert rung(told) == {"spain", "cx", "d"}
+        assert await at.candidates("bob") == {"bob-phone": "PUSH bob"}
+        assert await at.candidates("carol") == {"cx": "PEER carol", "c1": "PUSH carol"}
+        assert await at.candidates(NUMBER) == {"spain": f"PSTN {NUMBER}"}
+        legs = await at.client.hgetall("invites:{0}:legs:alice|1|sales")
+        places = {name.decode(): json.loads(raw)["at"] for name, raw in legs.items()}
+        assert places == {"bob": 1, NUMBER: 2, "carol": 3, "dave": 4}
+        await _once(at)
+
+
+async def test_a_group_may_ring_one_after_the_other(valkey_url: str) -> None:
+    known = _knowing("sales", "group", _peer(), _peer("dave"), ringingStrategy="sequential")
+    async with reaching(valkey_url, REACHABILITY, known=known) as at:
+        told = await at.call(registered("b"), registered("d", "dave"), invite(to="sales"))
+        assert rung(told) == {"b"}
+        await at.publish(decline("b"))
+        await at.heard("invitation", 2)
+        assert rung(await at.told("1")) == {"b", "d"}
+        await _once(at)
+
+
+async def test_a_member_without_anything_is_not_called_over_a_trunk(valkey_url: str) -> None:
+    known = _knowing("sales", "group", _peer(), _peer("dave"))
+    async with reaching(valkey_url, REACHABILITY, known=known) as at:
+        assert rung(await at.call(trunk("any"), registered("d", "dave"), invite(to="sales"))) == {"d"}
+
+
+async def test_an_empty_group_is_unreachable(valkey_url: str) -> None:
+    async with reaching(valkey_url, REACHABILITY, known=_knowing("sales", "group")) as at:
+        assert rejected(await at.call(invite(to="sales"))) == (480, "unreachable")
+
+
+# --- the log
+
+
+async def test_the_log_says_what_the_service_said(valkey_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    known = _knowing("bob", "user", _peer(), _push("bob", "bob-phone"))
+    async with reaching(valkey_url, REACHABILITY, known=known) as at:
+        await at.call(invite())
+    said = (
+        '[{"address":"bob","type":"PEER","id":null,"platform":null},'
+        '{"address":"bob","type":"PUSH","id":"bob-phone","platform":"ios"}]'
+    )
+    expected = f"Resource 'bob' is a user with candidates: {said}"
+    assert expected in caplog.messages
+    order = ["Trying to get candidates for bob", expected]
+    assert [message for message in caplog.messages if message in order] == order
+    assert any(
+        message.startswith('got candidates [{"address":"bob","type":"PUSH"') for message in caplog.messages
+    )
+    assert "Trying to resolve group bob" not in caplog.messages

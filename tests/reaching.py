@@ -1,0 +1,162 @@
+"""Workers that ask a stand-in for sippo-server, with what a test looks at afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from invites.config import Config, parse
+from invites.keys import WORKERS_GROUP
+from invites.sippo import Call
+from invites.sippo.answers import PushDevice
+from tests.calling import Published
+from tests.driving import Notification, notification_of
+from tests.running import KEYS, Json
+from tests.waiting import wait_until
+from workers.service import Service
+from workers.standin import Directory, GroupEntry, StandIn
+
+LEGACY: Final = {"resolveGroups": True, "resolvePush": True}
+REACHABILITY: Final = {"legacyUserGroupResolution": False}
+PASSWORD: Final = "geheim-und-lang"
+LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
+
+
+def ios(*devices: str) -> list[PushDevice]:
+    """Push devices with these ids."""
+    return [PushDevice(device, "ios") for device in devices]
+
+
+def directory() -> Directory:
+    """Bob with a phone, Carol with two, Dave with nothing; a group of all and Alice; a number."""
+    return Directory(
+        users={"alice": ios("alice-phone"), "bob": ios("bob-phone"), "carol": ios("c1", "c2"), "dave": []},
+        groups={"sales": GroupEntry(["bob", "alice", "carol", "bob", "dave"], "Sales")},
+        numbers={"+34600"},
+    )
+
+
+def settings(address: str, basic: Json | None = None, **invites: Any) -> Json:
+    """`invites` of a configuration that asks this sippo-server. `wac` in `basic` adds to where that is."""
+    basic = basic or {}
+    wac = {"address": address, "username": "admin@quobis", "password": PASSWORD, **basic.get("wac", {})}
+    return {"claimAfter": 300, "basic": {**basic, "wac": wac}, **invites}
+
+
+def configured(address: str, basic: Json | None = None, **invites: Any) -> Config:
+    """The same as a configuration."""
+    return parse({"invites": settings(address, basic, **invites)})
+
+
+@dataclass
+class Reaching:
+    """Who calls and who is asked."""
+
+    standin: StandIn
+    service: Service
+    client: Any  # typed, every reply of redis-py is a union of all its shapes
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """How often each look-up was requested."""
+        return {call.value: count for call in LOOK_UPS if (count := self.standin.requests[call])}
+
+    async def publish(self, *events: Published) -> list[str]:
+        """Publish events; their entry ids."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            for kind, payload in events:
+                pipe.xadd(KEYS.events, {"type": kind, "payload": json.dumps(payload)})
+            return [entry.decode() for entry in await pipe.execute()]
+
+    async def heard(self, kind: str, count: int = 1, **wanted: Any) -> list[Notification]:
+        """Wait for `count` notifications of a type, with these values in their payloads."""
+        found: list[Notification] = []
+
+        async def there() -> bool:
+            nonlocal found
+            found = [one for one in await self.told() if one.type == kind and _has(one.payload, wanted)]
+            return len(found) >= count
+
+        await wait_until(there, f"{count} notifications are of type {kind}")
+        return found
+
+    async def call(self, *events: Published, invite_id: str = "1") -> list[Notification]:
+        """Publish events, the last of them an invite, and wait until it rings or is over. All that was told of it."""
+        await self.publish(*events)
+        return await self.heard_of(invite_id)
+
+    async def heard_of(self, invite_id: str = "1") -> list[Notification]:
+        """Wait until an invite rings or is over. All that was told of it."""
+
+        async def answered() -> bool:
+            told = {one.type for one in await self.told(invite_id)}
+            return bool(told & {"inviteProgress", "inviteRejected"})
+
+        await wait_until(answered, f"the inviter has heard of {invite_id}")
+        return await self.told(invite_id)
+
+    async def told(self, invite_id: str | None = None) -> list[Notification]:
+        """What was told so far, of one invite or of all."""
+        found = [notification_of(fields) for _, fields in await self.client.xrange(KEYS.notifications)]
+        return [one for one in found if invite_id in {None, one.payload.get("inviteId")}]
+
+    async def candidates(self, to: str = "bob", invite_id: str = "1", by: str = "alice") -> dict[str, str]:
+        """The candidates of an invite: id -> type and address."""
+        found = await self.client.hgetall(KEYS.candidates(f"{by}|{invite_id}|{to}"))
+        read = {name.decode(): json.loads(raw) for name, raw in found.items()}
+        return {name: f"{one['type']} {one['address']}" for name, one in read.items()}
+
+    async def pending(self) -> int:
+        """How many entries are read and not settled."""
+        return int((await self.client.xpending(KEYS.events, WORKERS_GROUP))["pending"])
+
+    async def settled(self) -> None:
+        """Wait until nothing is left to be settled."""
+
+        async def done() -> bool:
+            groups = await self.client.xinfo_groups(KEYS.events)
+            return bool(groups) and groups[0]["lag"] == 0 and groups[0]["pending"] == 0
+
+        await wait_until(done, "all events are settled")
+
+
+@contextlib.asynccontextmanager
+async def reaching(
+    url: str, basic: Json | None = None, *, known: Directory | None = None, **invites: Any
+) -> AsyncIterator[Reaching]:
+    """A worker that asks a stand-in; afterwards neither has left a connection."""
+    async with StandIn(directory() if known is None else known, password=PASSWORD) as standin:
+        service = Service(configured(standin.address, basic, **invites), url)
+        try:
+            async with Redis.from_url(url) as client:
+                await service.start()
+                yield Reaching(standin, service, client)
+        finally:
+            await service.stop()
+        await wait_until(lambda: standin.open_connections == 0, "the stand-in has no connection left")
+
+
+def rung(told: list[Notification]) -> set[str]:
+    """The peers that were sent an invitation."""
+    return {peer for one in told if one.type == "invitation" for peer in one.peers}
+
+
+def rejected(told: list[Notification]) -> tuple[int, str]:
+    """Code and reason of the only rejection."""
+    (one,) = [one for one in told if one.type == "inviteRejected"]
+    return one.payload["code"], one.payload["reason"]
+
+
+def counted(told: list[Notification]) -> Counter[str]:
+    """How many there are of each type."""
+    return Counter(one.type for one in told)
+
+
+def _has(payload: Json, wanted: Json) -> bool:
+    return all(payload.get(name) == value for name, value in wanted.items())

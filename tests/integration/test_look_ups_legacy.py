@@ -10,6 +10,7 @@ from tests.calling import accept, decline, disconnected, invite, left, registere
 from tests.driving import peer
 from tests.reaching import LEGACY, Reaching, counted, directory, reaching, rejected, rung
 from tests.running import Json
+from tests.waiting import wait_until
 from workers.standin import GroupEntry, slow
 
 PUSH: Json = {"resolvePush": True}
@@ -68,7 +69,8 @@ async def test_who_has_no_device_is_known_or_not(
         assert rejected(told) == said
         assert counted(told)["INVITE_COMPLETED"] == 1
         assert at.asked == {"pushDevices": 1}
-    assert f"No candidates found for resource: {to}" in caplog.messages
+        warning = f"No candidates found for resource: {to}"
+        await wait_until(lambda: warning in caplog.messages, "it is logged")
 
 
 async def test_ones_own_devices_are_not_woken(valkey_url: str) -> None:
@@ -231,8 +233,9 @@ async def test_the_log_says_what_was_asked(valkey_url: str, caplog: pytest.LogCa
             "Trying to resolve group sales",
             'got candidates ["bob","carol","dave"]',
         ]
+        await wait_until(lambda: expected[-1] in caplog.messages, "the call is logged")
         assert [message for message in caplog.messages if message in expected] == expected
         caplog.clear()
         await at.call(invite(invite_id="2"), invite_id="2")
-        assert "Trying to get candidates for bob" in caplog.messages
+        await wait_until(lambda: "Trying to get candidates for bob" in caplog.messages, "it is logged")
         assert "Trying to resolve group bob" not in caplog.messages

@@ -14,6 +14,7 @@ from tests.calling import decline, disconnected, invite, registered, trunk
 from tests.driving import peer
 from tests.reaching import REACHABILITY, Reaching, directory, reaching, rejected, rung
 from tests.running import Json
+from tests.waiting import wait_until
 from workers.standin import Directory
 
 NUMBER = "+34600"
@@ -169,17 +170,17 @@ async def test_an_empty_group_is_unreachable(valkey_url: str) -> None:
 async def test_the_log_says_what_the_service_said(valkey_url: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     known = _knowing("bob", "user", _peer(), _push("bob", "bob-phone"))
-    async with reaching(valkey_url, REACHABILITY, known=known) as at:
-        await at.call(invite())
     said = (
         '[{"address":"bob","type":"PEER","id":null,"platform":null},'
         '{"address":"bob","type":"PUSH","id":"bob-phone","platform":"ios"}]'
     )
-    expected = f"Resource 'bob' is a user with candidates: {said}"
-    assert expected in caplog.messages
-    order = ["Trying to get candidates for bob", expected]
+    order = [
+        "Trying to get candidates for bob",
+        f"Resource 'bob' is a user with candidates: {said}",
+        'got candidates [{"address":"bob","type":"PUSH","state":"PUSHING","device":"bob-phone"}]',
+    ]
+    async with reaching(valkey_url, REACHABILITY, known=known) as at:
+        await at.call(invite())
+        await wait_until(lambda: order[-1] in caplog.messages, "the call is logged")
     assert [message for message in caplog.messages if message in order] == order
-    assert any(
-        message.startswith('got candidates [{"address":"bob","type":"PUSH"') for message in caplog.messages
-    )
     assert "Trying to resolve group bob" not in caplog.messages

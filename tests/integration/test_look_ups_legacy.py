@@ -26,7 +26,6 @@ async def _push_jobs(at: Reaching) -> set[tuple[str, str]]:
 
 async def test_without_the_flags_nobody_is_asked(valkey_url: str) -> None:
     async with reaching(valkey_url) as at:
-        assert at.service.sippo is None
         told = await at.call(registered("tablet"), invite())
         assert rung(told) == {"tablet"}
         assert rejected(await at.call(invite(to="sales", invite_id="2"), invite_id="2")) == (404, "not_found")

@@ -26,9 +26,9 @@ MOST: Final = 2_000
 _FIRST_MS: Final = 200
 _LONGEST_MS: Final = 2_000  # so long after sippo-server is back the last job goes out
 _LONGEST_ASKED_S: Final = 10.0
-_OPEN_S: Final = (
-    1.0  # while the breaker is open, of 100 places that are 70 to 100 jobs a second that ask once more
-)
+# The breaker is open, or sippo-server asks to be left alone. With 100 places, up to 100 jobs a second try all the same.
+_NOBODYS_TURN: Final = frozenset({Outcome.OPEN, Outcome.LIMITED})
+_REST_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -104,9 +104,9 @@ class Pushes:
             except NoAnswer as error:
                 push.unsure = push.unsure or (error.arrived and error.call is Call.PUSH)
                 asked_s = min(error.retry_after, _LONGEST_ASKED_S)
-                if error.reason is Outcome.OPEN:
+                if error.reason in _NOBODYS_TURN:
                     # Nobody has any use for the place now, so most jobs wait for a place and ask nothing.
-                    await backoff.wait(self._shard.stopping, at_least_s=_OPEN_S)
+                    await backoff.wait(self._shard.stopping, at_least_s=max(asked_s, _REST_S))
                     return None
             except Exception as error:
                 if not is_away(error):

@@ -18,6 +18,9 @@ events.accept = function(peer, user, ref, about, transaction)
     end
   elseif is_leg(invite) then
     emit(invite.group, 'leg_accepts', group_ref(invite), invite.to, peer, user, transaction)
+    if is_pending(invite) then
+      change(invite, 'claimed', peer)
+    end
   else
     win(invite, request)
   end

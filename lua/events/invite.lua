@@ -93,6 +93,7 @@ local function call_group(invite, asked, found)
   enter(invite, asked)
   group_call.begin(invite, found.members, found.sequential)
   if is_pending(invite) then
+    group_call.report()
     tell_progress(invite, asked.transaction)
   end
 end
@@ -111,6 +112,9 @@ local function create(asked)
   elseif #found.candidates > 0 then
     call_devices(invite, asked, found)
   else
+    if found.is_group then
+      change(invite, 'group', invite.to)
+    end
     warn('no_candidates', asked.to)
     end_at_once(invite, 'DECLINED', found.code, found.reason)
   end
@@ -120,8 +124,10 @@ end
 local function update(invite, asked)
   if order.later(work.entry, last_word(invite)) then
     change(invite, 'updated', work.entry)
-    change(invite, 'caller', asked.peer)
-    emit(invite.from, 'call_started', invite.ref, asked.peer, asks_until(invite))
+    if not is_leg(invite) then
+      change(invite, 'caller', asked.peer)
+      emit(invite.from, 'call_started', invite.ref, asked.peer, asks_until(invite))
+    end
     local news = false
     for _, field in ipairs({ 'context', 'mediatypes', 'fromDetails' }) do
       if asked[field] ~= '' and asked[field] ~= invite[field] then

@@ -9,33 +9,28 @@
 -- Arguments   the invite's ref, the device
 -- include: parts/legs
 
+-- The candidate that was pushed: perhaps its device is there by now, under a peer id.
+local function pushed_candidate(ref, device)
+  local invite = load_invite(ref)
+  return invite, invite and candidate_of_device(invite, device, device)
+end
+
 -- Counts the candidate as pushed. Says whether its invite rings, and the device with it.
-local function push_arrived(invite, candidate)
-  if candidate.state == 'PUSHING' then
+local function push_arrived(invite, candidate, device)
+  if candidate.type == 'PUSH' and candidate.state == 'PUSHING' then
     set_state(invite, candidate, 'PUSHED')
     return true
-  elseif candidate.state == 'REJECTED' or candidate.state == 'CANCELLED' then
-    cancel(invite, { candidate }, cancel_words(invite, candidate))
+  end
+  if candidate.state == 'REJECTED' or (LATE[candidate.state] and not is_pending(invite)) then
+    local pushed = { id = device, address = candidate.address, type = 'PUSH', state = candidate.state }
+    cancel(invite, { pushed }, cancel_words(invite, candidate))
   end
   return false
 end
 
-local function pushed_candidate(ref, device)
-  local invite = load_invite(ref)
-  local candidate = invite and candidates_of(invite)[device]
-  if candidate and candidate.type == 'PUSH' then
-    return invite, candidate
-  end
-end
-
 events.pushTaken = function(ref, device)
   local invite, candidate = pushed_candidate(ref, device)
-  if not invite or not push_arrived(invite, candidate) then
-    return
-  end
-  if is_leg(invite) then
-    emit(invite.group, 'leg_progress', group_ref(invite), 'pushed')
-  elseif not invite.pushed then
+  if candidate and push_arrived(invite, candidate, device) and not invite.pushed and not is_leg(invite) then
     change(invite, 'pushed', '1')
     if not invite.ringing then
       tell_progress(invite)
@@ -45,14 +40,14 @@ end
 
 events.pushUnsure = function(ref, device)
   local invite, candidate = pushed_candidate(ref, device)
-  if invite then
-    push_arrived(invite, candidate)
+  if candidate then
+    push_arrived(invite, candidate, device)
   end
 end
 
 events.pushGone = function(ref, device)
   local invite, candidate = pushed_candidate(ref, device)
-  if invite and is_pending(invite) and IN[candidate.state] then
+  if candidate and candidate.type == 'PUSH' and is_pending(invite) and IN[candidate.state] then
     set_state(invite, candidate, 'GONE', 480)
     finish_if_deserted(invite)
   end

@@ -188,7 +188,7 @@ events.registered = function(user, peer, raw, device, session, expires, trunk)
   store(new, old, mark)
   for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
     local invite = load_invite(ref)
-    if invite and is_pending(invite) then
+    if invite and is_pending(invite) and not is_group(invite) then
       join_invite(invite, new)
     end
   end

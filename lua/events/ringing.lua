@@ -18,9 +18,7 @@ events.ringing = function(peer, user, ref, about)
   candidate = enlist(invite, candidate, request)
   if candidate.state == 'CALLED' then
     set_state(invite, candidate, 'RINGING')
-    if is_leg(invite) then
-      emit(invite.group, 'leg_progress', group_ref(invite), 'ringing')
-    elseif not invite.ringing then
+    if not invite.ringing and not is_leg(invite) then
       change(invite, 'ringing', '1')
       tell_progress(invite)
     end

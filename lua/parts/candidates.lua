@@ -113,7 +113,7 @@ end
 
 local function count(invite)
   if is_group(invite) then
-    return tonumber(invite.devices or 0), tonumber(invite.ringing or 0), tonumber(invite.pushed or 0)
+    return tonumber(invite.devices or 0), tonumber(invite.ringingDevices or 0), tonumber(invite.pushedDevices or 0)
   end
   local inside, ringing, pushed = 0, 0, 0
   for _, candidate in pairs(candidates_of(invite)) do
@@ -128,6 +128,9 @@ local function count(invite)
   end
   return inside, ringing, pushed
 end
+
+-- The reasons of codes that no device has sent: of a group's legs, and of look-ups.
+local FOUND_OUT = { [408] = 'timeout', [487] = 'cancelled', [500] = 'internal' }
 
 -- What is left to say when nobody can accept any more (RFC 3261, 16.7): a 6xx first, else the lowest class; inside
 -- the class what a device said goes before what was found out about it, and "busy" before the rest.
@@ -152,5 +155,5 @@ local function best_response(invite)
   elseif best.state == 'DECLINED' then
     return best.code, 'declined'
   end
-  return best.code, best.code == 500 and 'internal' or 'unreachable'
+  return best.code, FOUND_OUT[best.code] or 'unreachable'
 end

@@ -28,6 +28,7 @@ end
 
 local function apply(rule, arguments, first, last)
   rule(unpack(arguments, first, last))
+  group_call.report()
   save_changes()
   check()
 end

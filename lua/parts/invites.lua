@@ -10,6 +10,7 @@
 -- include: parts/push
 -- include: parts/registry
 -- include: parts/order
+-- include: parts/indexes
 
 -- The invite, or nil; read once for each event.
 local function load_invite(ref)
@@ -116,17 +117,6 @@ local function save_changes()
   end
 end
 
--- An index outlives the last invite that it can name by a day, even if nobody is left to clean it.
-local function keep_index(name)
-  expire(name, now + settings.max_ring_timeout + DAY)
-end
-
-local function index_pending(user, ref)
-  local name = key('pending', user)
-  add('set', { 'SADD', name, ref })
-  keep_index(name)
-end
-
 -- The invite rings the callee, and the users of the trunks among its candidates.
 local function index_owners(invite, candidates)
   local owners = {}
@@ -139,60 +129,6 @@ local function index_owners(invite, candidates)
   for user in pairs(owners) do
     index_pending(user, invite.ref)
   end
-end
-
--- In the inviter's shard: which calls this user has out. Ref -> the peer that hears of it, and the entry by which its
--- inviter last spoke of it.
-local function calls_of(user)
-  local name = key('calls', user)
-  local flat = redis.call('HGETALL', name)
-  trust(name)
-  local calls = {}
-  for i = 1, #flat, 2 do
-    local peer, entry = string.match(flat[i + 1], '^(.+)|(.+)$')
-    calls[flat[i]] = { peer = peer, entry = entry }
-  end
-  return calls
-end
-
--- The device of a caller is back under another peer id, which hears of the call from now on.
-local function move_call(from, ref, peer, entry)
-  add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. entry })
-  later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
-  emit(string.match(ref, '[^|]+$'), 'caller_moved', ref, peer)
-end
-
-function internal.call_started(from, ref, peer, asks_until)
-  local name = key('calls', from)
-  add('hash', { 'HSET', name, ref, peer .. '|' .. work.entry })
-  keep_index(name)
-  if asks_until then
-    remember(key('request', ref), peer, asks_until)
-  end
-  local ended = gone(from, peer)
-  if ended then
-    local back, since = back_as(from, peer)
-    if order.later(since, work.entry) then
-      move_call(from, ref, back, work.entry)
-    elseif order.later(ended.lost, work.entry) then
-      add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer })
-    end
-  end
-end
-
-function internal.call_ended(from, ref)
-  later({ 'HDEL', key('calls', from), ref })
-end
-
--- In the room's shard: which pending invites lead into it.
-function internal.room_entered(room, ref, created_at)
-  local name = key('room-invites', room)
-  add('zset', { 'ZADD', name, created_at, ref })
-  keep_index(name)
-end
-
-function internal.room_freed(room, ref)
-  later({ 'ZREM', key('room-invites', room), ref })
 end
 
 -- The inviter is told at the peer that invited, and so is the trunk of a returning leg. `asking` is a peer that asked
@@ -221,7 +157,7 @@ local function tell_outcome(invite, asking)
   if invite.state == 'ACCEPTED' then
     tell_inviter(invite, 'inviteAccepted', ',"room":' .. json.text(invite.room)
       .. ',"code":200,"whoAccepted":' .. json.quote(invite.whoAccepted)
-      .. ',"peer":' .. json.quote(invite.acceptedBy) .. '}', asking)
+      .. ',"peer":' .. json.text(invite.acceptedBy) .. '}', asking)
   else
     tell_inviter(invite, 'inviteRejected', ',"code":' .. invite.code .. ',"reason":"' .. invite.reason .. '"}', asking)
   end
@@ -288,7 +224,7 @@ local function cancel(invite, candidates, code, reason)
   tell_devices('invitationCancel', invite, candidates, payload, now + settings.retain_after)
 end
 
--- What only group calls do: see parts/legs.lua.
+-- What only group calls do: see parts/groups.lua and parts/legs.lua.
 local group_call = {}
 
 -- What a device that did not win is told. (Of one candidate: its user may be busy, while the invite goes on elsewhere.)
@@ -377,13 +313,18 @@ end
 local function finish(invite, state, code, reason, winner, decliner)
   if is_group(invite) then
     return group_call.finish(invite, state, code, reason)
+  elseif invite.claimed and not winner and not invite.silent then
+    -- The group's shard has it whether this leg has won; it will end the leg either way.
+    return
   end
   set_end(invite, state, code, reason)
   if winner then
     change(invite, 'whoAccepted', invite.to)
     change(invite, 'acceptedBy', winner.id)
     set_state(invite, winner, 'ACCEPTED', 200)
-    info('accepted', invite.inviteId, invite.room or 'undefined', invite.to)
+    if not is_leg(invite) then
+      info('accepted', invite.inviteId, invite.room or 'undefined', invite.to)
+    end
   end
   local told = {}
   for _, candidate in pairs(candidates_of(invite)) do
@@ -398,8 +339,9 @@ local function finish(invite, state, code, reason, winner, decliner)
   unindex(invite)
   cancel(invite, told, cancel_words(invite))
   if is_leg(invite) then
-    local decided = winner or decliner
-    emit(invite.group, 'leg_ended', group_ref(invite), invite.to, state, int(code), reason, decided and decided.id or '')
+    if not invite.silent then
+      emit(invite.group, 'leg_ended', group_ref(invite), invite.to, int(code), reason, decliner and decliner.id or '')
+    end
   else
     tell_outcome(invite)
     record(invite)

@@ -99,11 +99,11 @@ end
 local function resolve_group(asked, found)
   if #found.members > settings.max_group_size then
     warn('group_too_large', asked.to, int(#found.members), int(settings.max_group_size))
-    return { candidates = {}, code = 403, reason = 'too_many' }
+    return { is_group = true, candidates = {}, code = 403, reason = 'too_many' }
   end
   local members = members_to_call(asked, found.members)
   if #members == 0 then
-    return { candidates = {}, code = 480, reason = 'unreachable' }
+    return { is_group = true, candidates = {}, code = 480, reason = 'unreachable' }
   end
   check_trunks(asked)
   return { members = members, sequential = found.sequential }

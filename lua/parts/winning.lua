@@ -7,7 +7,8 @@ local function reject_others(accepted, winner, request)
   info('rejecting', accepted.to, '{"id":' .. json.quote(request.peer) .. ',"user":' .. json.quote(request.user) .. '}')
   for _, ref in ipairs(redis.call('SMEMBERS', trust(pending))) do
     local invite = ref ~= accepted.ref and load_invite(ref)
-    if invite and is_pending(invite) and invite.to == accepted.to then
+    if invite and is_pending(invite) and invite.to == accepted.to and not is_hidden(invite) and not is_group(invite)
+    then
       local rejected = {}
       for _, candidate in pairs(candidates_of(invite)) do
         if IN[candidate.state] and not same_device(candidate, winner.id, winner.device) then
@@ -34,7 +35,7 @@ local function win(invite, request)
   end
 end
 
--- In the member's shard: the group's invite has decided.
+-- The group's invite has decided: this leg wins.
 function internal.leg_won(_, ref, peer, user, transaction)
   local leg = load_invite(ref)
   if leg and is_pending(leg) then
@@ -42,11 +43,16 @@ function internal.leg_won(_, ref, peer, user, transaction)
   end
 end
 
+-- The group's invite has decided: another peer won, or it was over.
 function internal.leg_lost(member, ref, peer, user, transaction, state, code, reason, who)
-  local request = { type = 'accept', peer = peer, user = user, transaction = transaction }
-  internal.leg_cancel(member, ref, state, code, reason, who)
   local leg = load_invite(ref)
-  if leg then
-    answer_over(request, leg)
+  if not leg then
+    return
   end
+  if who ~= member then
+    internal.leg_cancel(member, ref, state, code, reason, who)
+  end
+  -- If it was another device of the member, that one's leg_won may still be on its way.
+  answer({ type = 'accept', peer = peer, user = user, transaction = transaction }, head(leg), 410,
+    leg.reason or reason, leg.whoAccepted or (who ~= '' and who or nil))
 end

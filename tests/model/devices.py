@@ -31,8 +31,11 @@ class Devices(Core):
         if change.before:
             # Overtaken by the end of the very session that it begins, which had been taken for a stranger's.
             self.went(registration.user, change)
+        since = self.whoever_is(registration.user, registration.peer)
+        if since is None or since.at < registration.at:
+            return
         for invite in self.pending():
-            # Its device may have been there under another peer id since.
+            # Its device has been there under another peer id since.
             if (invite.sender, invite.caller) == (registration.user, registration.peer):
                 self.set_caller(invite, invite.caller)
 

@@ -25,11 +25,20 @@ class Invariants:
         self.winners: Counter[Ref] = Counter()
         self.states: dict[str, str] = {}
         self.registries: dict[str, dict[str, Any]] = {}
+        self.devices: dict[str, tuple[str, str]] = {}
 
     def settled(self, kind: str, payload: Payload) -> None:
-        """A device that is reported gone rings no more (and cannot be told)."""
+        """A device that is reported gone, or is there under another peer id, rings no more (and cannot be told)."""
         if kind in {"disconnected", "unregistered"}:
             self.excuse(payload["peer"]["id"])
+        elif kind == "registered" and "device" in payload["registry"]:
+            peer, device = (
+                payload["registry"]["id"],
+                (payload["registry"]["user"], payload["registry"]["device"]),
+            )
+            for other in [name for name, known in self.devices.items() if known == device and name != peer]:
+                self.excuse(other)
+            self.devices[peer] = device
 
     def excuse(self, peer: str) -> None:
         self.ringing = {each for each in self.ringing if each[1] != peer}

@@ -268,6 +268,14 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             Fire(),
         ),
     ),
+    "a peer id that was over before its registration came keeps its call": (
+        PLAIN,
+        (here("b1"), calls("a1"), here("a2"), here("a1", session="s2", later=True), gone("a1"), AT_LAST),
+    ),
+    "who is busy is not so for a call that the phone network has": (
+        Settings(parallel_sip=True, only_one_device_with_invitations=True),
+        (here("t1"), calls("a2", "sip", "i2"), asks("a1", "sip"), says("accept", "t2")),
+    ),
     "a caller whose registration lapses, after the end of another session": (
         PLAIN,
         (here("b1"), here("a1", session="s2", expires=30_000), gone("a1", session="s1"), calls("a1")),

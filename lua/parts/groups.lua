@@ -1,0 +1,367 @@
+-- Group calls, the group's side: the group's invite (`to` is the group) decides who won, when it is over and what its
+-- inviter hears. Each member has an invite of its own, its leg (see parts/legs.lua), perhaps in another shard.
+--
+-- Beside the fields of any invite: strategy ("sequential"), open (how many legs are not over), devices, ringingDevices,
+-- pushedDevices (how many of all legs).
+--
+-- legs:<ref of the group's invite>, member -> JSON: at (its place); state WAITING (not called yet), OPEN (rings) or OVER;
+-- then endReason, reason and peer (the one that decided); push (devices), peers, trunk, phone, failed: what was looked
+-- up.
+-- include: parts/invites
+
+-- How many legs one commit starts, ends or updates: 20 with three devices each are some 3 ms.
+local PAGE = 20
+
+-- The ref of a member's leg, by the group's.
+function group_call.leg_ref(ref, member)
+  return string.match(ref, '^.+|') .. member
+end
+
+local function read_leg(member, raw)
+  local leg = cjson.decode(raw)
+  leg.member = member
+  return leg
+end
+
+-- One leg, read alone: of many there may be as many answers.
+local function leg_of(call, member)
+  call.legs = call.legs or {}
+  if call.legs[member] == nil and not call.all_read then
+    local name = key('legs', call.ref)
+    local raw = redis.call('HGET', name, member)
+    trust(name)
+    call.legs[member] = raw and read_leg(member, raw) or false
+  end
+  return call.legs[member] or nil
+end
+
+-- The legs that are in one of the states, in their order.
+local function legs_in(call, states)
+  call.legs = call.legs or {}
+  if not call.all_read then
+    local name = key('legs', call.ref)
+    local flat = redis.call('HGETALL', name)
+    trust(name)
+    for i = 1, #flat, 2 do
+      if call.legs[flat[i]] == nil then
+        call.legs[flat[i]] = read_leg(flat[i], flat[i + 1])
+      end
+    end
+    call.all_read = true
+  end
+  local found = {}
+  for _, leg in pairs(call.legs) do
+    if leg and states[leg.state] then
+      found[#found + 1] = leg
+    end
+  end
+  table.sort(found, function(a, b) return a.at < b.at end)
+  return found
+end
+
+local WAITING, OPEN, OVER = { WAITING = true }, { OPEN = true }, { OVER = true }
+local ANY = { WAITING = true, OPEN = true, OVER = true }
+
+local function leg_json(leg)
+  return '{"state":"' .. leg.state .. '","at":' .. int(leg.at)
+    .. (leg.endReason and ',"endReason":' .. int(leg.endReason) or '')
+    .. (leg.reason and ',"reason":"' .. leg.reason .. '"' or '')
+    .. (leg.peer and ',"peer":' .. json.quote(leg.peer) or '')
+    .. (leg.push and ',"push":' .. json.strings(leg.push) or '')
+    .. (leg.peers and ',"peers":' .. json.strings(leg.peers) or '')
+    .. (leg.trunk and ',"trunk":' .. json.quote(leg.trunk) or '')
+    .. (leg.phone and ',"phone":true' or '')
+    .. (leg.failed and ',"failed":true' or '') .. '}'
+end
+
+-- Notes legs down, in few writes.
+local function save_legs(call, legs)
+  local name = key('legs', call.ref)
+  local note = { 'HSET', name }
+  for i, leg in ipairs(legs) do
+    note[#note + 1] = leg.member
+    note[#note + 1] = leg_json(leg)
+    if #note > 1000 or i == #legs then
+      add('hash', note)
+      note = { 'HSET', name }
+    end
+  end
+end
+
+local function start_leg(call, leg)
+  leg.state = 'OPEN'
+  save_legs(call, { leg })
+  emit(leg.member, 'leg_start', call.ref, call.to, call.from, call.inviteId, call.room or '', call.caller,
+    call.inviteRequest, call.mediatypes or '', call.fromDetails or '', call.context or '', call.createdAt,
+    call.expiresAt, last_word(call), leg_json(leg))
+end
+
+-- One after the other: the next member that can be rung at all.
+local function start_next(call)
+  -- A leg that is over as soon as it begins must not begin the next one inside its own beginning.
+  if call.starting or tonumber(call.expiresAt) <= now then
+    return
+  end
+  call.starting = true
+  local waiting = legs_in(call, WAITING)
+  for i, leg in ipairs(waiting) do
+    if i > PAGE then
+      proceed(call.to, 'legs_start', call.ref)
+      break
+    end
+    if waiting[i + 1] then
+      schedule('step|' .. call.ref, now + settings.ringing_step)
+    else
+      unschedule('step|' .. call.ref)
+    end
+    start_leg(call, leg)
+    if leg.state == 'OPEN' then
+      break
+    end
+  end
+  call.starting = false
+end
+
+-- All at once, a page in each commit. True when none is left.
+local function start_page(call)
+  if tonumber(call.expiresAt) <= now then
+    return false
+  end
+  local waiting = legs_in(call, WAITING)
+  for i = 1, math.min(PAGE, #waiting) do
+    start_leg(call, waiting[i])
+  end
+  if is_pending(call) and #waiting > PAGE then
+    proceed(call.to, 'legs_start', call.ref)
+  end
+  return #waiting <= PAGE
+end
+
+-- Makes the legs of a new group call. `members` are what was looked up (see parts/resolve.lua), without those who are
+-- not to be called.
+function group_call.begin(call, members, sequential)
+  call.legs, call.all_read = {}, true
+  local legs = {}
+  for at, member in ipairs(members) do
+    local leg = {
+      member = member.user, state = 'WAITING', at = at, push = member.push, peers = member.peers, trunk = member.trunk,
+      phone = member.phone, failed = member.failed,
+    }
+    call.legs[leg.member] = leg
+    legs[at] = leg
+  end
+  save_legs(call, legs)
+  expire(key('legs', call.ref), tonumber(call.expiresAt) + DAY)
+  change(call, 'open', int(#members))
+  if sequential then
+    change(call, 'strategy', 'sequential')
+    start_next(call)
+  else
+    start_page(call)
+  end
+end
+
+-- More legs begin.
+function internal.legs_start(_, ref)
+  local call = load_invite(ref)
+  if not call or not is_pending(call) then
+    return
+  elseif call.strategy ~= 'sequential' then
+    if start_page(call) and is_pending(call) then
+      group_call.report()
+      tell_progress(call)
+    end
+  elseif #legs_in(call, OPEN) == 0 then
+    start_next(call)
+  end
+end
+
+-- Ends legs that still ring, a page in each commit.
+local function cancel_page(call)
+  local open = legs_in(call, OPEN)
+  local ended = {}
+  for i = 1, math.min(PAGE, #open) do
+    local leg = open[i]
+    leg.state, leg.endReason = 'OVER', call.code == '408' and 408 or 487
+    ended[i] = leg
+    emit(leg.member, 'leg_cancel', group_call.leg_ref(call.ref, leg.member), call.state, call.code, call.reason,
+      call.whoAccepted or '')
+  end
+  save_legs(call, ended)
+  if #open > PAGE then
+    proceed(call.to, 'legs_cancel', call.ref)
+  end
+end
+
+function internal.legs_cancel(_, ref)
+  local call = load_invite(ref)
+  if call and not is_pending(call) then
+    cancel_page(call)
+  end
+end
+
+-- The members for the record, in their order.
+function group_call.results(call)
+  local list = {}
+  for i, leg in ipairs(legs_in(call, ANY)) do
+    list[i] = '{"address":' .. json.quote(leg.member)
+      .. ',"peer":' .. json.text(leg.peer)
+      .. ',"endReason":' .. int(leg.endReason or call.code == '408' and 408 or 487) .. '}'
+  end
+  return list
+end
+
+-- Ends the group call; `winner` is the leg that won.
+function group_call.finish(call, state, code, reason, winner)
+  set_end(call, state, code, reason)
+  expire(key('legs', call.ref), call.live_until)
+  if winner then
+    change(call, 'whoAccepted', winner.member)
+    change(call, 'acceptedBy', winner.peer)
+    winner.state, winner.endReason = 'OVER', 200
+    save_legs(call, { winner })
+    if call.inviteRequest == '1' then
+      -- Whoever accepted will invite the peer that asked, and name this request.
+      emit(call.from, 'request_taken', group_call.leg_ref(call.ref, winner.member), call.caller,
+        int(tonumber(call.expiresAt) + settings.retain_after))
+    end
+    info('accepted', call.inviteId, call.room or 'undefined', winner.member)
+  end
+  unschedule('step|' .. call.ref)
+  unindex(call)
+  tell_outcome(call)
+  record(call)
+  cancel_page(call)
+end
+
+local STATE_OF = { timeout = 'DECLINED_BY_TIMEOUT', cancelled = 'DECLINED_BY_CREATOR' }
+
+-- Once no leg is left: the best response of all (RFC 3261, 16.7).
+local function finish_if_all_over(call)
+  if tonumber(call.open) > 0 or not is_pending(call) then
+    return
+  end
+  local votes, timed_out = {}, false
+  for i, leg in ipairs(legs_in(call, OVER)) do
+    local said = leg.reason == 'declined' or leg.reason == 'busy'
+    votes[i] = { state = said and 'DECLINED' or 'GONE', endReason = leg.endReason }
+    timed_out = timed_out or leg.reason == 'timeout'
+  end
+  local code, reason = best_response({ candidates = votes })
+  if timed_out and tonumber(call.expiresAt) <= now then
+    code, reason = 408, 'timeout'
+  end
+  finish(call, STATE_OF[reason] or 'DECLINED', code, reason)
+end
+
+-- One leg less that may still win.
+local function go_on(call)
+  change(call, 'open', int(tonumber(call.open) - 1))
+  if call.strategy == 'sequential' and #legs_in(call, OPEN) == 0 then
+    start_next(call)
+  end
+  finish_if_all_over(call)
+end
+
+-- A leg is over by itself.
+function internal.leg_ended(_, ref, member, code, reason, peer)
+  local call = load_invite(ref)
+  local leg = call and is_pending(call) and leg_of(call, member)
+  if leg and leg.state ~= 'OVER' then
+    leg.state, leg.reason, leg.endReason = 'OVER', reason, reason == 'cancelled' and 487 or tonumber(code)
+    leg.peer = peer ~= '' and peer or nil
+    save_legs(call, { leg })
+    go_on(call)
+  end
+end
+
+-- The member is not called, because there is an invite of that ref already.
+function internal.leg_left_out(_, ref, member)
+  local call = load_invite(ref)
+  local leg = call and is_pending(call) and leg_of(call, member)
+  if leg and leg.state ~= 'OVER' then
+    leg.state = 'OVER'
+    call.legs[member] = false
+    later({ 'HDEL', key('legs', ref), member })
+    go_on(call)
+  end
+end
+
+-- How many devices of a leg ring, and what they do, has changed by so much.
+function internal.leg_counts(_, ref, member, devices, ringing, pushed)
+  local call = load_invite(ref)
+  if not call or not is_pending(call) then
+    if tonumber(devices) > 0 then
+      -- The call was over before the leg began.
+      emit(member, 'leg_cancel', group_call.leg_ref(ref, member), call and call.state or 'DECLINED_BY_CREATOR',
+        call and call.code or '487', call and call.reason or 'cancelled', call and call.whoAccepted or '')
+    end
+    return
+  end
+  local more = { devices = devices, ringingDevices = ringing, pushedDevices = pushed }
+  for field, by in pairs(more) do
+    if by ~= '0' then
+      change(call, field, int(tonumber(call[field] or 0) + tonumber(by)))
+    end
+  end
+  local rings = tonumber(ringing) > 0 and not call.ringing
+  local taken = tonumber(pushed) > 0 and not call.pushed
+  if rings then
+    change(call, 'ringing', '1')
+  end
+  if taken then
+    change(call, 'pushed', '1')
+  end
+  if rings or (taken and not call.ringing) then
+    tell_progress(call)
+  end
+end
+
+-- A member's device accepts. This one step decides who won; nobody is answered before.
+function internal.leg_accepts(_, ref, member, peer, user, transaction)
+  local call = load_invite(ref)
+  local leg = call and is_pending(call) and leg_of(call, member)
+  if leg and leg.state ~= 'OVER' then
+    leg.peer = peer
+    group_call.finish(call, 'ACCEPTED', 200, 'accepted', leg)
+    emit(member, 'leg_won', group_call.leg_ref(ref, member), peer, user, transaction)
+  else
+    emit(member, 'leg_lost', group_call.leg_ref(ref, member), peer, user, transaction,
+      call and call.state or 'DECLINED_BY_CREATOR', call and call.code or '487', call and call.reason or 'cancelled',
+      call and call.whoAccepted or '')
+  end
+end
+
+-- New context or mediatypes for the legs that ring, a page in each commit, in their order.
+local function update_page(call, after)
+  local updated = 0
+  for _, leg in ipairs(legs_in(call, OPEN)) do
+    if leg.at > after then
+      if updated == PAGE then
+        return proceed(call.to, 'legs_update', call.ref, int(leg.at - 1))
+      end
+      updated = updated + 1
+      emit(leg.member, 'leg_update', group_call.leg_ref(call.ref, leg.member), call.context or '',
+        call.mediatypes or '', call.fromDetails or '')
+    end
+  end
+end
+
+function group_call.update(call)
+  update_page(call, 0)
+end
+
+function internal.legs_update(_, ref, after)
+  local call = load_invite(ref)
+  if call and is_pending(call) then
+    update_page(call, tonumber(after))
+  end
+end
+
+-- One after the other: the turn of the one that rings is over. Its leg answers with leg_ended, which lets the next one
+-- begin.
+function group_call.step(call)
+  for _, leg in ipairs(legs_in(call, OPEN)) do
+    emit(leg.member, 'leg_turn_over', group_call.leg_ref(call.ref, leg.member))
+  end
+end

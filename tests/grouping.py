@@ -1,0 +1,63 @@
+"""Group calls at the level of the scripts: what sippo-server says of a group, and the relay stream's part."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from invites.commit import Settings, Source, Status
+from invites.found import Found, Member
+from invites.operations import Entry, relayed
+from tests.calling import registered
+from tests.driving import Json, Notification, Shard
+
+GROUPS: Final = Settings(look_up="all")
+"""Settings of an installation with resolveGroups and resolvePush."""
+
+TEAM: Final = "alice|1|team"
+
+
+def team(
+    shard: Shard,
+    *members: str,
+    sequential: bool = False,
+    push: Mapping[str, Sequence[str]] | None = None,
+    **more: Json,
+) -> None:
+    """Let there be a group `team`; `push` are devices of its members, `more` what else was found of one."""
+    found = [Member(user, push=tuple((push or {}).get(user, ())), **more.get(user, {})) for user in members]
+    shard.found["team"] = Found(known=True, members=found, sequential=sequential)
+
+
+async def relay(shard: Shard) -> list[Notification]:
+    """Settle the relay stream until it is empty; return what was told."""
+    while True:
+        read: Any = await shard.client.xreadgroup("relay", "test", {shard.keys.relay: ">"}, count=1)
+        for _, entries in read.items() if isinstance(read, dict) else read:
+            for entry, fields in entries:
+                operation = relayed(Entry(entry.decode(), fields), max_deliveries=5)
+                settled = await shard.committer.settle([operation], Source.RELAY)
+                assert settled.outcomes[0].status is Status.DONE, settled
+        if not read:
+            return await shard.told()
+
+
+async def at_home(shard: Shard, *devices: str) -> None:
+    """Register devices: `bob-phone` is Bob's."""
+    for device in devices:
+        await shard.event(*registered(device, device.split("-")[0]))
+
+
+def rung(told: Iterable[Notification]) -> list[str]:
+    """The peers that an invitation went to, sorted."""
+    return sorted(peer for each in told if each.type == "invitation" for peer in each.peers)
+
+
+def stopped(told: Iterable[Notification]) -> list[str]:
+    """The peers that a cancel went to, sorted."""
+    return sorted(peer for each in told if each.type == "invitationCancel" for peer in each.peers)
+
+
+async def legs(shard: Shard, ref: str = TEAM) -> dict[str, str]:
+    """Member -> state of its leg, as the group's side sees it."""
+    found = await shard.hash(f"{shard.keys.base}legs:{ref}")
+    return {member: json.loads(raw)["state"] for member, raw in found.items()}

@@ -1,0 +1,282 @@
+"""Groups: who wins, how else a group call ends, and what is kept of it."""
+
+import pytest
+
+from tests.calling import (
+    ALICE,
+    Published,
+    accept,
+    decline,
+    disconnected,
+    in_order,
+    invite,
+    later,
+    left,
+    one,
+    outcome,
+    registered,
+    ringing,
+    room_closed,
+    stop,
+    types,
+)
+from tests.conftest import MakeShard
+from tests.driving import Notification, Shard, of_type
+from tests.grouping import GROUPS, TEAM, at_home, rung, stopped, team
+
+BOBS, CAROLS = "alice|1|bob", "alice|1|carol"
+BUSY = (486, "busy")
+
+
+@pytest.fixture
+async def home(make_shard: MakeShard) -> Shard:
+    """A shard in which Bob, Carol and Dave are a team; Dave is not there."""
+    shard = await make_shard(GROUPS)
+    team(shard, "bob", "carol", "dave")
+    await at_home(shard, "bob-phone", "bob-desk", "carol-phone")
+    return shard
+
+
+@pytest.fixture
+async def called(home: Shard) -> Shard:
+    """The same, while Alice calls the team."""
+    await home.event(*invite(to="team"))
+    return home
+
+
+def record_of(told: list[Notification]) -> dict[str, int]:
+    """Member -> endReason of the only record, which is the group's."""
+    record = one(told, "INVITE_COMPLETED").payload
+    assert record["group"] is True
+    assert (record["from"], record["inviteId"], record["to"]) == ("alice", "1", "team")
+    return {each["address"]: each["endReason"] for each in record["candidates"]}
+
+
+# -- who wins
+
+
+async def test_the_first_member_to_accept_wins_and_all_others_stop(called: Shard) -> None:
+    told = await called.event(*accept("carol-phone", "carol", transaction="t"))
+
+    expected = ["INVITE_COMPLETED", "answer", "invitationCancel", "inviteAccepted"]
+    assert types(told) == expected
+    accepted = one(told, "inviteAccepted")
+    assert accepted.peers == ["a"]
+    payload = {"inviteId": "1", "from": "alice", "to": "team", "room": "r", "code": 200}
+    assert accepted.payload == payload | {"whoAccepted": "carol", "peer": "carol-phone"}
+    cancel = one(told, "invitationCancel")
+    assert sorted(cancel.peers) == ["bob-desk", "bob-phone"]
+    assert (cancel.payload["to"], cancel.payload["code"]) == ("bob", 200)
+    assert (cancel.payload["reason"], cancel.payload["whoAccepted"]) == ("accepted_elsewhere", "carol")
+    answer = one(told, "answer").payload
+    assert (answer["code"], answer["to"], answer["whoAccepted"], answer["transaction"]) == (
+        200,
+        "carol",
+        "carol",
+        "t",
+    )
+
+
+async def test_one_record_has_the_end_of_each_member(called: Shard) -> None:
+    told = await called.event(*accept("carol-phone", "carol"))
+    assert record_of(told) == {"bob": 487, "carol": 200, "dave": 480}
+    record = one(told, "INVITE_COMPLETED").payload
+    assert (record["state"], record["error"], record["whoAccepted"]) == ("ACCEPTED", 200, "carol")
+    assert {each["address"]: each["peer"] for each in record["candidates"]} == {
+        "bob": None,
+        "carol": "carol-phone",
+        "dave": None,
+    }
+
+
+async def test_other_devices_of_the_winner_stop_too(called: Shard) -> None:
+    told = await called.event(*accept("bob-phone"))
+    assert stopped(told) == ["bob-desk", "carol-phone"]
+    cancels = {tuple(each.peers): each.payload for each in of_type(told, "invitationCancel")}
+    assert {payload["whoAccepted"] for payload in cancels.values()} == {"bob"}
+    assert {payload["reason"] for payload in cancels.values()} == {"accepted_elsewhere"}
+
+
+@pytest.mark.parametrize("late", ["bob-desk", "carol-phone"])
+async def test_whoever_accepts_later_hears_who_was_faster(called: Shard, late: str) -> None:
+    await called.event(*accept("bob-phone"))
+    told = await called.event(*accept(late, late.partition("-")[0]))
+    assert types(told) == ["answer"]
+    assert outcome(told, "answer") == (410, "accepted")
+    assert one(told, "answer").payload["whoAccepted"] == "bob"
+
+
+async def test_a_repeat_by_the_winner_gets_200(called: Shard) -> None:
+    await called.event(*accept("bob-phone"))
+    assert outcome(await called.event(*accept("bob-phone")), "answer") == (200, "accepted")
+
+
+async def test_a_member_that_was_not_rung_may_not_accept(called: Shard) -> None:
+    told = await in_order(called, registered("dave-phone", "dave"), accept("dave-phone", "dave"))
+    assert outcome(told, "answer") == (410, "unreachable")
+
+
+async def test_who_is_no_member_may_not_accept(called: Shard) -> None:
+    assert outcome(await called.event(*accept("x", "mallory", to="team")), "answer") == (404, "not_found")
+
+
+async def test_a_woken_device_of_a_member_may_accept(called: Shard) -> None:
+    told = await called.event(*accept("carol-new", "carol"))
+    assert one(told, "inviteAccepted").payload["peer"] == "carol-new"
+    assert stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
+
+
+@pytest.mark.parametrize("named", ["team", "bob"])
+async def test_answers_name_the_group_or_the_member(called: Shard, named: str) -> None:
+    told = await in_order(
+        called,
+        ringing("bob-phone", to=named),
+        decline("bob-desk", errorCode=486, to=named),
+        accept("bob-phone", to=named),
+    )
+    assert one(told, "inviteProgress").payload["ringing"] == 1
+    assert [each.payload["code"] for each in of_type(told, "answer")] == [200, 200]
+    assert {each.payload["to"] for each in of_type(told, "answer")} == {"bob"}
+    assert one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
+
+
+# -- how else it ends
+
+
+async def test_nobody_answers_in_time(called: Shard) -> None:
+    told = await later(called, 60_000)
+    assert types(told) == ["INVITE_COMPLETED", "invitationCancel", "invitationCancel", "inviteRejected"]
+    assert outcome(told, "inviteRejected") == (408, "timeout")
+    assert stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert record_of(told) == {"bob": 408, "carol": 408, "dave": 480}
+    assert (await called.invite(BOBS))["state"] == "DECLINED_BY_TIMEOUT"
+    assert await later(called, 60_000) == []
+
+
+@pytest.mark.parametrize("ms", [60_001, 63_000, 3_600_000])
+async def test_a_time_out_that_is_noticed_late_is_one_all_the_same(called: Shard, ms: int) -> None:
+    told = await later(called, ms)
+    assert outcome(told, "inviteRejected") == (408, "timeout")
+    assert stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert {each.payload["code"] for each in of_type(told, "invitationCancel")} == {408}
+    assert len(of_type(told, "INVITE_COMPLETED")) == 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [
+        (stop(callee="team"), "cancelled"),
+        (stop(None, from_="alice", callee="team"), "cancelled"),
+        (stop(None, callee="team"), "cancelled"),
+        (decline("a", "alice", to="team"), "cancelled"),
+        (room_closed(), "room_closed"),
+        (left("alice"), "caller_gone"),
+    ],
+)
+async def test_the_caller_or_the_room_ends_all_legs(called: Shard, ending: Published, reason: str) -> None:
+    told = await called.event(*ending)
+    assert outcome(told, "inviteRejected") == (487, reason)
+    assert stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert {each.payload["reason"] for each in of_type(told, "invitationCancel")} == {reason}
+    assert record_of(told) == {"bob": 487, "carol": 487, "dave": 480}
+    assert (await called.invite(CAROLS))["state"] == "DECLINED_BY_CREATOR"
+    assert await later(called, 100_000) == []
+
+
+async def test_a_caller_that_does_not_come_back_ends_all_legs(called: Shard) -> None:
+    await in_order(called, registered("a", "alice"), disconnected("a", "alice"))
+    told = await later(called, 10_000)
+    assert outcome(told, "inviteRejected") == (487, "caller_gone")
+    assert stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
+
+
+async def test_a_caller_that_is_back_under_another_peer_id_hears_the_outcome(called: Shard) -> None:
+    await in_order(called, registered("a", "alice", device="d"), disconnected("a", "alice"))
+    await called.event(*registered("a2", "alice", device="d"))
+    assert await later(called, 10_000) == []
+    assert one(await called.event(*accept("bob-phone")), "inviteAccepted").peers == ["a2"]
+
+
+async def test_a_leg_can_be_stopped_alone(called: Shard) -> None:
+    told = await called.event(*stop(callee="bob"))
+    assert types(told) == ["answer", "invitationCancel"]
+    assert stopped(told) == ["bob-desk", "bob-phone"]
+    assert outcome(told, "invitationCancel") == (487, "cancelled")
+    assert outcome(await called.event(*accept("bob-phone")), "answer") == (410, "cancelled")
+    told = await called.event(*accept("carol-phone", "carol"))
+    assert record_of(told) == {"bob": 487, "carol": 200, "dave": 480}
+
+
+async def test_all_legs_stopped_is_the_group_stopped(home: Shard) -> None:
+    team(home, "bob", "carol")
+    told = await in_order(home, invite(to="team"), stop(callee="bob"), stop(callee="carol"))
+    assert outcome(told, "inviteRejected") == (487, "cancelled")
+    assert one(told, "INVITE_COMPLETED").payload["state"] == "DECLINED_BY_CREATOR"
+
+
+async def test_a_group_that_was_stopped_before_it_was_called_calls_nobody(home: Shard) -> None:
+    told = await in_order(home, stop(callee="team"), invite(to="team"))
+    assert rung(told) == []
+    assert outcome(told, "inviteRejected") == (487, "cancelled")
+
+
+async def test_a_member_that_was_stopped_before_it_was_called_is_not_rung(home: Shard) -> None:
+    told = await in_order(home, stop(callee="bob"), invite(to="team"))
+    assert rung(told) == ["carol-phone"]
+    told = await home.event(*accept("carol-phone", "carol"))
+    assert record_of(told) == {"bob": 487, "carol": 200, "dave": 480}
+
+
+async def test_once_it_is_over_a_repeat_hears_the_outcome(called: Shard) -> None:
+    await called.event(*accept("bob-phone"))
+    told = await called.event(*invite(to="team"))
+    assert types(told) == ["inviteAccepted"]
+    assert one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
+
+
+@pytest.mark.parametrize("to", ["bob", "carol"])
+async def test_an_invite_that_names_a_leg_rings_nobody(called: Shard, to: str) -> None:
+    told = await called.event(*invite(to=to))
+    assert types(told) == ["inviteProgress"]
+    await called.event(*accept("bob-phone"))
+    told = await called.event(*invite(to=to))
+    assert types(told) == ["inviteAccepted"]
+    assert one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
+
+
+# -- what is kept
+
+
+async def test_every_key_of_a_group_call_expires(called: Shard) -> None:
+    deadline = called.now + 60_000 + 86_400_000
+    kinds = (f"invite:{TEAM}", f"legs:{TEAM}", f"invite:{BOBS}", f"candidates:{BOBS}", f"invite:{CAROLS}")
+    for name in kinds:
+        assert await called.client.pexpiretime(called.keys.base + name) == deadline, name
+    await called.event(*accept("bob-phone"))
+    for name in kinds:
+        assert await called.client.pexpiretime(called.keys.base + name) == called.now + 300_000, name
+    assert await called.client.zcard(called.keys.timers) == 0
+    assert not await called.client.exists(called.keys.pending("bob"), called.keys.pending("team"))
+
+
+async def test_a_lapse_of_all_time_leaves_nothing(called: Shard) -> None:
+    await later(called, 100_000)
+    await later(called, 400_000)
+    names = [name.decode() async for name in called.client.scan_iter(match=f"{called.keys.base}*")]
+    left_over = [name for name in names if "team" in name or "legs" in name or "invite:" in name]
+    assert left_over == []
+
+
+async def test_the_log_names_the_winner_once(called: Shard) -> None:
+    await called.event(*accept("bob-phone"))
+    facts = [fact for fact in called.outcomes[0].facts if fact[0] == "accepted"]
+    assert facts == [("accepted", "1", "r", "bob")]
+
+
+async def test_what_was_looked_up_is_asked_for_once(home: Shard) -> None:
+    operation = await home.publish(*invite(ALICE, to="team"))
+    outcome_ = (await home.committer.settle([operation])).outcomes[0]
+    assert (outcome_.status.value, outcome_.detail) == ("needs", "anybody")
+    completed = await home.resolver.complete(operation, outcome_)
+    assert completed.args[-1] == home.found["team"].encode()
+    assert (await home.committer.settle([completed])).outcomes[0].status.value == "done"

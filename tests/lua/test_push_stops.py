@@ -1,0 +1,258 @@
+"""Push: phones that lose the call are stopped by jobs; and how push goes together with other rules."""
+
+import pytest
+
+from invites.commit import Settings
+from tests.calling import (
+    REF,
+    RING,
+    Published,
+    accept,
+    decline,
+    disconnected,
+    end_reasons,
+    in_order,
+    invite,
+    later,
+    one,
+    outcome,
+    registered,
+    room_closed,
+    states,
+    stop,
+    trunk,
+    types,
+)
+from tests.conftest import MakeShard
+from tests.driving import Shard, of_type, peer
+from tests.grouping import rung, stopped, team
+from tests.waking import PUSH, becomes, briefly, jobs, sleeps, taken
+
+WAKE, STOP = "invitation", "invitationCancel"
+
+
+@pytest.fixture
+async def bobs(make_shard: MakeShard) -> Shard:
+    """A shard in which Bob has a phone that sleeps, and nothing else."""
+    shard = await make_shard(PUSH)
+    sleeps(shard, "bob", "phone")
+    return shard
+
+
+@pytest.fixture
+async def called(bobs: Shard) -> Shard:
+    """The same, while Alice calls him."""
+    await bobs.event(*invite())
+    return bobs
+
+
+@pytest.fixture
+async def pushed(called: Shard) -> Shard:
+    """The same, once sippo-server has taken the push."""
+    await taken(called)
+    return called
+
+
+# -- stopping
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (accept("desk"), (200, "accepted_elsewhere")),
+        (decline("desk"), (603, "declined_elsewhere")),
+        (stop(), (487, "cancelled")),
+        (room_closed(), (487, "room_closed")),
+    ],
+)
+async def test_a_pushed_device_that_loses_is_told_by_a_push(
+    bobs: Shard, end: Published, words: tuple[int, str]
+) -> None:
+    await in_order(bobs, registered("desk"), invite())
+    await taken(bobs)
+    told = await bobs.event(*end)
+    assert "phone" not in stopped(told)
+    [job] = await jobs(bobs)
+    assert (job["type"], job["device"], job["user"], job["ref"]) == (STOP, "phone", "bob", REF)
+    assert (job["payload"]["code"], job["payload"]["reason"]) == words
+    assert job["payload"].get("whoAccepted") == ("bob" if words[0] == 200 else None)
+    assert int(job["deadline"]) == bobs.now + 300_000
+
+
+@pytest.mark.parametrize("end", [accept("desk"), stop()])
+async def test_no_push_is_sent_for_a_call_that_was_over_before(bobs: Shard, end: Published) -> None:
+    await in_order(bobs, registered("desk"), invite(), end)
+    [job] = await jobs(bobs)
+    assert job["type"] == WAKE
+    assert await states(bobs) == {
+        "desk": "ACCEPTED" if end[0] == "accept" else "CANCELLED",
+        "phone": "CANCELLED",
+    }
+    assert await becomes(bobs, job, "pushDropped") == []
+    assert await jobs(bobs) == []
+
+
+@pytest.mark.parametrize("became", ["pushTaken", "pushUnsure"])
+async def test_a_push_that_was_under_way_at_the_end_is_followed_by_a_cancel(bobs: Shard, became: str) -> None:
+    await in_order(bobs, registered("desk"), invite(), accept("desk"))
+    [job] = await jobs(bobs)
+    assert await becomes(bobs, job, became) == []
+    [job] = await jobs(bobs)
+    assert (job["type"], job["device"]) == (STOP, "phone")
+    assert (job["payload"]["reason"], job["payload"]["whoAccepted"]) == ("accepted_elsewhere", "bob")
+    assert await becomes(bobs, job, "pushDropped") == []
+    assert await jobs(bobs) == []
+
+
+async def test_a_push_that_may_have_come_through_is_not_told_to_the_caller(called: Shard) -> None:
+    [job] = await jobs(called)
+    assert await becomes(called, job, "pushUnsure") == []
+    await called.event(*stop())
+    assert briefly(await jobs(called)) == [(STOP, "phone")]
+
+
+async def test_a_push_that_overtakes_its_device_which_has_lost_meanwhile(called: Shard) -> None:
+    [job] = await jobs(called)
+    told = await in_order(called, registered("p1", device="phone"), stop())
+    assert stopped(told) == ["p1"]
+    assert await jobs(called) == []
+    await becomes(called, job, "pushTaken")
+    assert briefly(await jobs(called)) == [(STOP, "phone")]
+
+
+async def test_a_push_that_overtakes_the_accept_of_its_device(called: Shard) -> None:
+    [job] = await jobs(called)
+    await in_order(called, registered("p1", device="phone"), accept("p1"))
+    await becomes(called, job, "pushTaken")
+    assert await jobs(called) == []
+
+
+async def test_a_woken_device_that_loses_is_told_over_its_connection(pushed: Shard) -> None:
+    told = await in_order(pushed, registered("desk"), registered("p1", device="phone"), accept("desk"))
+    assert stopped(told) == ["p1"]
+    assert await jobs(pushed) == []
+
+
+async def test_a_device_that_is_gone_gets_no_cancel(bobs: Shard) -> None:
+    await in_order(bobs, registered("desk"), invite())
+    [job] = await jobs(bobs)
+    await becomes(bobs, job, "pushGone")
+    await bobs.event(*stop())
+    assert await jobs(bobs) == []
+
+
+async def test_a_callee_with_push_devices_only_rings_until_the_time_out(pushed: Shard) -> None:
+    assert await later(pushed, RING - 1) == []
+    told = await later(pushed, 1)
+    assert types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert outcome(told, "inviteRejected") == (408, "timeout")
+    assert end_reasons(told) == {"phone": 408}
+    [job] = await jobs(pushed)
+    assert (job["type"], job["payload"]["code"]) == (STOP, 408)
+
+
+async def test_registered_devices_that_go_leave_the_pushed_ones(bobs: Shard) -> None:
+    await in_order(bobs, registered("desk"), invite())
+    assert types(await bobs.event(*disconnected("desk"))) == []
+    assert (await bobs.invite(REF))["state"] == "PENDING"
+
+
+async def test_an_accept_of_a_device_that_is_not_registered_stops_the_pushed_ones(pushed: Shard) -> None:
+    told = await pushed.event(*accept("woken"))
+    assert one(told, "inviteAccepted").payload["peer"] == "woken"
+    assert end_reasons(told) == {"phone": 487, "woken": 200}
+    assert briefly(await jobs(pushed)) == [(STOP, "phone")]
+
+
+async def test_every_key_expires(pushed: Shard) -> None:
+    await pushed.event(*stop())
+    await later(pushed, 300_000)
+    names = [name.decode() async for name in pushed.client.scan_iter(match=f"{pushed.keys.base}*")]
+    assert [name for name in names if REF in name] == []
+
+
+# -- with other rules
+
+
+async def test_push_candidates_count_as_devices_of_a_user_that_is_busy(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(look_up="push", only_one_device_with_invitations=True))
+    await in_order(shard, registered("desk"), invite())
+    sleeps(shard, "bob", "phone", "watch")
+    await shard.event(*invite(peer("z", "zoe")))
+    found = {job["device"]: job for job in await jobs(shard)}
+    await becomes(shard, found["phone"], "pushTaken")
+
+    told = await shard.event(*accept("desk"))
+    assert [each for each in of_type(told, "invitationCancel") if each.payload["from"] == "zoe"] == []
+    [job] = await jobs(shard)
+    assert (job["type"], job["device"], job["ref"]) == (STOP, "phone", "zoe|1|bob")
+    assert (job["payload"]["code"], job["payload"]["reason"]) == (486, "busy_elsewhere")
+    assert await states(shard, "zoe|1|bob") == {"desk": "CALLED", "phone": "REJECTED", "watch": "REJECTED"}
+
+    await becomes(shard, found["watch"], "pushTaken")
+    assert briefly(await jobs(shard)) == [(STOP, "watch")]
+
+
+async def test_a_rejected_device_that_has_woken_before_its_push_was_taken(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(look_up="push", only_one_device_with_invitations=True))
+    await in_order(shard, registered("desk"), invite())
+    sleeps(shard, "bob", "phone")
+    await shard.event(*invite(peer("z", "zoe")))
+    [job] = await jobs(shard)
+    told = await in_order(shard, accept("desk"), registered("p1", device="phone"))
+    assert rung(told) == []
+    await becomes(shard, job, "pushTaken")
+    [job] = await jobs(shard)
+    assert (job["type"], job["device"], job["payload"]["reason"]) == (STOP, "phone", "busy_elsewhere")
+
+
+async def test_an_invite_of_push_candidates_that_are_all_busy_ends(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(look_up="push", only_one_device_with_invitations=True))
+    sleeps(shard, "bob", "phone")
+    await in_order(shard, invite(), invite(peer("z", "zoe")))
+    told = await shard.event(*accept("woken"))
+    [rejected] = of_type(told, "inviteRejected")
+    assert (rejected.payload["code"], rejected.payload["reason"]) == (486, "busy")
+
+
+async def test_with_parallel_sip_phones_are_pushed_when_the_leg_is_back(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(look_up="push", parallel_sip=True))
+    sleeps(shard, "bob", "phone")
+    await in_order(shard, trunk("gw"), invite())
+    assert await jobs(shard) == []
+    gateway = peer("gw", "sip")
+    told = await shard.event(*invite(gateway, to="bob", invite_id="2", returnOf=REF))
+    assert one(told, "inviteProgress").payload["candidates"] == 2
+    assert briefly(await jobs(shard)) == [(WAKE, "phone")]
+
+
+async def test_members_of_a_group_are_pushed(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(look_up="all"))
+    team(shard, "bob", "carol", push={"bob": ["phone"], "carol": ["c1", "c2"]})
+    await shard.event(*registered("desk", "carol", device="c1"))
+    told = await shard.event(*invite(to="team"))
+    assert rung(told) == ["desk"]
+    found = {job["device"]: job for job in await jobs(shard)}
+    assert sorted(found) == ["c2", "phone"]
+    assert found["phone"]["ref"] == "alice|1|bob"
+    assert (found["phone"]["payload"]["to"], found["phone"]["payload"]["group"]) == ("bob", "team")
+
+    told = await becomes(shard, found["phone"], "pushTaken")
+    payload = one(told, "inviteProgress").payload
+    assert (payload["to"], payload["code"], payload["candidates"], payload["pushed"]) == ("team", 110, 3, 1)
+    assert await becomes(shard, found["c2"], "pushTaken") == []
+
+    told = await shard.event(*accept("desk", "carol"))
+    cancels = {job["device"]: job for job in await jobs(shard)}
+    assert sorted(cancels) == ["c2", "phone"]
+    assert {job["payload"]["whoAccepted"] for job in cancels.values()} == {"carol"}
+
+
+async def test_a_member_whose_devices_are_gone_is_out(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(look_up="all"))
+    team(shard, "bob", "carol", push={"bob": ["phone"]}, sequential=True)
+    await shard.event(*registered("desk", "carol"))
+    assert rung(await shard.event(*invite(to="team"))) == []
+    [job] = await jobs(shard)
+    told = await becomes(shard, job, "pushGone")
+    assert rung(told) == ["desk"]

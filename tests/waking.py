@@ -1,0 +1,50 @@
+"""Push at the level of the scripts: the jobs that are written, and what becomes of them."""
+
+import json
+from typing import Any, Final
+
+from invites.commit import Settings, Source, Status
+from invites.found import Found
+from invites.operations import Operation
+from tests.driving import Json, Notification, Shard
+
+PUSH: Final = Settings(look_up="push")
+"""Settings of an installation with resolvePush."""
+
+
+def sleeps(shard: Shard, user: str, *devices: str) -> None:
+    """Let sippo-server know these push devices of a user."""
+    shard.found[user] = Found(known=True, push=devices)
+
+
+async def jobs(shard: Shard) -> list[dict[str, Any]]:
+    """Take the push jobs that are new; `entry` is the id of each, `payload` is decoded."""
+    read: Any = await shard.client.xreadgroup("push", "test", {shard.keys.push: ">"})
+    found = []
+    for _, entries in read.items() if isinstance(read, dict) else read:
+        for entry, fields in entries:
+            job: Json = {name.decode(): value.decode() for name, value in fields.items()}
+            found.append(job | {"entry": entry.decode(), "payload": json.loads(job["payload"])})
+    return found
+
+
+def briefly(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Type and device of each job, sorted."""
+    return sorted((job["type"], job["device"]) for job in found)
+
+
+async def becomes(shard: Shard, job: dict[str, Any], handler: str) -> list[Notification]:
+    """Settle a job by what became of it: pushTaken, pushGone, pushUnsure, pushDropped. Return what was told."""
+    operation = Operation(handler, job["entry"], (job["ref"], job["device"]))
+    settled = await shard.committer.settle([operation], Source.PUSH)
+    assert [each.status for each in settled.outcomes] == [Status.DONE], settled
+    return await shard.told()
+
+
+async def taken(shard: Shard) -> list[Notification]:
+    """Let sippo-server take all jobs that wait; return what was told."""
+    told: list[Notification] = []
+    for job in await jobs(shard):
+        cancels = job["type"] == "invitationCancel"
+        told += await becomes(shard, job, "pushDropped" if cancels else "pushTaken")
+    return told

@@ -45,14 +45,16 @@ class Intake(Generic[Item]):
         self._claims = Claims(feed, metrics)
         self._renewal = Renewal(feed)
         self._input: list[asyncio.Task[None]] = []
-        self._rest: list[asyncio.Task[None]] = []
+        self._settling: list[asyncio.Task[None]] = []
+        self._renewing: list[asyncio.Task[None]] = []
 
     def start(self) -> list[asyncio.Task[None]]:
         """Start the loops. None of the tasks ends before the shard is stopping, unless it is broken."""
         where = f"{self.feed.name} of shard {self.feed.shard.keys.shard}"
         self._input = begin((self._reader, self._claims), where)
-        self._rest = begin((self._renewal, self._role), where)
-        return self._input + self._rest
+        self._settling = begin((self._role,), where)
+        self._renewing = begin((self._renewal,), where)
+        return self._input + self._settling + self._renewing
 
     async def finish(self) -> None:
         """With `stopping` set: take in nothing more, and settle what is there."""
@@ -60,8 +62,11 @@ class Intake(Generic[Item]):
             await self._reader.unblock()
             await asyncio.wait(self._input, timeout=_UNBLOCK_S)
         await self.feed.inbox.put(None)
-        if self._rest:
-            await asyncio.wait(self._rest)
+        if self._settling:
+            await asyncio.wait(self._settling)
+        self._renewal.end()
+        if self._renewing:
+            await asyncio.wait(self._renewing)
 
     async def abandon(self, *, lose_commits: bool) -> None:
         """After the loops were cancelled: drop what is not settled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from typing import TYPE_CHECKING, Final, Generic
@@ -31,11 +32,16 @@ class Renewal(Generic[Item]):
         self._shard = feed.shard
         self._role = f"renewing {feed.name}"
         self._tick_s = min(_TICK_S, feed.shard.claim_after_ms / 3000)
+        self._over = asyncio.Event()
+
+    def end(self) -> None:
+        """Nothing is left to be renewed, and nothing will come."""
+        self._over.set()
 
     async def run(self) -> None:
-        """Renew until the shard is stopping."""
+        """Renew until the end, which is not before what was begun is settled."""
         shard, backoff = self._shard, Backoff()
-        while not shard.stopping.is_set():
+        while not self._over.is_set():
             try:
                 await self._renew()
             except Exception as error:  # noqa: BLE001 - the next round may work
@@ -43,11 +49,11 @@ class Renewal(Generic[Item]):
                 if not is_no_group(error):
                     shard.outage.met(self._role, error)
                 await forsake(shard.commands, error)
-                await backoff.wait(shard.stopping)
+                await backoff.wait(self._over)
             else:
                 shard.outage.over(self._role)
                 backoff.reset()
-                await pause(self._tick_s * random.uniform(0.7, 1.0), shard.stopping)
+                await pause(self._tick_s * random.uniform(0.7, 1.0), self._over)
 
     async def hand_back(self) -> int:
         """Make all that is pending for this worker old enough to be claimed at once; says how much that was."""

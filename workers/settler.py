@@ -124,7 +124,9 @@ class Settler:
             return
         self._heard(settled.next_due, settled.now)
         self._answered.append(_Answered(operations, settled.outcomes, alone))
-        if self._concluding is None:
+        if any(outcome.status is Status.NEEDS for outcome in settled.outcomes):
+            self._conclude()  # somebody waits for what is looked up
+        elif self._concluding is None:
             self._concluding = asyncio.get_running_loop().call_later(_CONCLUDE_S, self._conclude)
 
     def _conclude(self) -> None:

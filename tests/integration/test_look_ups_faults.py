@@ -1,0 +1,223 @@
+"""What is wrong with sippo-server is no reason not to ring who can be rung."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Final
+
+import pytest
+
+from invites.sippo import Call
+from tests.calling import decline, invite, registered, trunk
+from tests.reaching import (
+    LEGACY,
+    PASSWORD,
+    REACHABILITY,
+    Reaching,
+    counted,
+    directory,
+    reaching,
+    rejected,
+    rung,
+)
+from tests.running import Json
+from tests.waiting import wait_until
+from workers.standin import (
+    GARBAGE,
+    HANG,
+    OVERSIZE,
+    RESET,
+    WRONG_TYPES,
+    Fault,
+    GroupEntry,
+    limited,
+    slow,
+    status,
+)
+
+# Each call ends long before what is slow.
+BRIEF: Final = {"wac": {"timeout": 80, "deadline": 80}}
+# Nobody tries again before that.
+LATER: Final = limited(30)
+_FAULTS: Final = (
+    slow(5_000),
+    HANG,
+    RESET,
+    GARBAGE,
+    WRONG_TYPES,
+    OVERSIZE,
+    limited(30),
+    *map(status, (302, 400, 401, 403, 500, 503)),
+)
+_MODES: Final = {"push": {"resolvePush": True}, "all": LEGACY, "reachability": REACHABILITY}
+
+
+def _named(fault: Fault) -> str:
+    return f"{fault.kind}-{fault.status}"
+
+
+@pytest.mark.parametrize("mode", _MODES)
+@pytest.mark.parametrize("fault", _FAULTS, ids=_named)
+async def test_live_peers_ring_all_the_same(
+    valkey_url: str, fault: Fault, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with reaching(valkey_url, {**_MODES[mode], **BRIEF}) as at:
+        at.standin.fault(fault)
+        told = await at.call(registered("tablet"), invite())
+        assert rung(told) == {"tablet"}
+        assert await at.candidates() == {"tablet": "PEER bob"}
+    warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    (said,) = [one for one in warnings if one.startswith("Who else can be reached as bob is not known: ")]
+    assert "sippo-server gives no answer" in said
+
+
+@pytest.mark.parametrize("mode", _MODES)
+@pytest.mark.parametrize("fault", _FAULTS, ids=_named)
+async def test_with_nobody_to_ring_the_inviter_hears_500(valkey_url: str, fault: Fault, mode: str) -> None:
+    async with reaching(valkey_url, {**_MODES[mode], **BRIEF}) as at:
+        at.standin.fault(fault)
+        told = await at.call(invite())
+        assert rejected(told) == (500, "internal")
+        (record,) = [one.payload for one in told if one.type == "INVITE_COMPLETED"]
+        assert (record["state"], record["error"], record["candidates"]) == ("DECLINED", 500, [])
+        at.standin.heal()
+        assert await at.pending() == 0
+
+
+@pytest.mark.parametrize("mode", _MODES)
+async def test_a_trunk_rings_in_place_of_what_is_not_known(valkey_url: str, mode: str) -> None:
+    async with reaching(valkey_url, {**_MODES[mode], **BRIEF}) as at:
+        at.standin.fault(status(503))
+        assert rung(await at.call(trunk("any"), invite(to="+34600"))) == {"any"}
+
+
+async def test_what_fails_for_a_moment_is_asked_for_again(valkey_url: str) -> None:
+    async with reaching(valkey_url, LEGACY) as at:
+        at.standin.fault(status(503), Call.PUSH_DEVICES, times=1)
+        at.standin.fault(RESET, Call.GROUPS, times=1)
+        await at.call(invite())
+        assert await at.candidates() == {"bob-phone": "PUSH bob"}
+        assert at.asked == {"groups": 2, "pushDevices": 2}
+
+
+async def test_a_token_that_is_refused_costs_one_login_more(valkey_url: str) -> None:
+    async with reaching(valkey_url, {"resolvePush": True}) as at:
+        await at.call(invite())
+        at.standin.revoke_tokens()
+        await at.call(invite(invite_id="2"), invite_id="2")
+        assert await at.candidates("bob", "2") == {"bob-phone": "PUSH bob"}
+        assert (at.standin.requests["login"], at.asked) == (2, {"pushDevices": 3})
+
+
+# --- one of several answers is missing
+
+
+async def test_push_devices_ring_although_the_group_is_not_known(valkey_url: str) -> None:
+    async with reaching(valkey_url, LEGACY) as at:
+        at.standin.fault(LATER, Call.GROUPS)
+        await at.call(invite())
+        assert await at.candidates() == {"bob-phone": "PUSH bob"}
+        assert rejected(await at.call(invite(to="nobody", invite_id="2"), invite_id="2")) == (500, "internal")
+
+
+async def test_members_ring_although_their_push_devices_are_not_known(
+    valkey_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with reaching(valkey_url, LEGACY) as at:
+        at.standin.fault(LATER, Call.PUSH_DEVICES)
+        told = await at.call(registered("b"), registered("d", "dave"), invite(to="sales"))
+        assert rung(told) == {"b", "d"}
+        await at.publish(decline("b"), decline("d", "dave", errorCode=486))
+        assert (await at.heard("inviteRejected"))[0].payload["code"] == 603
+        (record,) = [one.payload for one in await at.told("1") if one.type == "INVITE_COMPLETED"]
+        reasons = {one["address"]: one["endReason"] for one in record["candidates"]}
+        assert reasons == {"bob": 603, "carol": 500, "dave": 486}
+    expected = "The push devices of 3 of the 3 members of sales are not known: "
+    assert any(message.startswith(expected) for message in caplog.messages)
+
+
+async def test_a_group_of_whom_nothing_is_known_could_not_be_asked_for(valkey_url: str) -> None:
+    async with reaching(valkey_url, LEGACY) as at:
+        at.standin.fault(LATER, Call.PUSH_DEVICES)
+        assert rejected(await at.call(invite(to="sales"))) == (500, "internal")
+
+
+async def test_only_the_members_whose_devices_are_not_known_are_left_alone(valkey_url: str) -> None:
+    known = directory()
+    known.groups["two"] = GroupEntry(["bob", "carol"])
+    async with reaching(valkey_url, LEGACY, known=known) as at:
+        # The first is about the callee itself.
+        at.standin.fault(LATER, Call.PUSH_DEVICES, times=2)
+        await at.call(invite(to="two"))
+        found = [await at.candidates(member) for member in ("bob", "carol")]
+        assert sorted(map(len, found)) in ([0, 1], [0, 2])
+
+
+# --- dead, and back
+
+
+def _rounds(at: Reaching) -> int:
+    return sum(at.asked.values())
+
+
+async def test_once_it_is_known_to_be_dead_nobody_waits(valkey_url: str) -> None:
+    wac = {"wac": {"timeout": 300, "deadline": 300, "breakAfter": 3, "breakFor": 60_000}}
+    async with reaching(valkey_url, {"resolvePush": True} | wac) as at:
+        at.standin.fault(HANG, Call.PUSH_DEVICES)
+        await at.call(registered("tablet"), invite())
+        for number in range(2, 5):
+            await at.call(invite(invite_id=str(number)), invite_id=str(number))
+        asked = _rounds(at)
+        assert asked == 3
+        for number in range(5, 55):
+            await at.publish(invite(invite_id=str(number)))
+        await at.heard("invitation", 54)
+        assert _rounds(at) == asked
+        metrics, _ = at.service.metrics.exposition("")
+        assert b'invites_sippo_breaker_open{call="pushDevices"} 1.0' in metrics
+        assert b'invites_sippo_call_seconds_count{call="pushDevices",outcome="open"} 51.0' in metrics
+
+
+async def test_once_it_is_back_it_is_asked_again(valkey_url: str) -> None:
+    wac = {"wac": {"timeout": 60, "deadline": 60, "breakAfter": 1, "breakFor": 50}}
+    async with reaching(valkey_url, {"resolvePush": True} | wac) as at:
+        at.standin.fault(status(500))
+        assert rejected(await at.call(invite())) == (500, "internal")
+        at.standin.heal()
+        numbers = iter(range(2, 1_000))
+
+        async def found() -> bool:
+            number = str(next(numbers))
+            await at.call(invite(invite_id=number), invite_id=number)
+            return await at.candidates("bob", number) == {"bob-phone": "PUSH bob"}
+
+        await wait_until(found, "push devices are found again")
+
+
+# --- secrets
+
+
+@pytest.mark.parametrize("mode", _MODES)
+async def test_secrets_are_in_nothing_that_the_worker_shows(
+    valkey_url: str, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    basic: Json = {**_MODES[mode], "wac": {"timeout": 60, "deadline": 60, "breakAfter": 3, "breakFor": 1}}
+    async with reaching(valkey_url, basic) as at:
+        await at.call(invite())
+        secrets = [PASSWORD, *at.standin._tokens]
+        for number, fault in enumerate(_FAULTS, 2):
+            at.standin.fault(fault)
+            await at.call(invite(invite_id=str(number)), invite_id=str(number))
+            at.standin.heal()
+            at.standin.revoke_tokens()
+        secrets += at.standin._tokens
+        metrics, _ = at.service.metrics.exposition("")
+        shown = [metrics.decode(), json.dumps([one.payload for one in await at.told()])]
+        shown += [repr(at.service), repr(at.service.sippo), repr(vars(at.service))]
+        assert counted(await at.told())["INVITE_COMPLETED"] >= 1
+    shown += [f"{one.getMessage()} {one.exc_text} {one.args!r}" for one in caplog.records]
+    for text in shown:
+        for secret in [*secrets, "Bearer"]:
+            assert secret not in text

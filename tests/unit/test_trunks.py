@@ -1,0 +1,54 @@
+"""Which trunk leads to a number."""
+
+from __future__ import annotations
+
+import pytest
+
+from invites.found import Found, Member
+from invites.trunks import Listed, Trunk
+
+
+def _leads(match: str, number: str) -> bool:
+    return Trunk("t", match).leads_to(number)
+
+
+@pytest.mark.parametrize(
+    ("match", "number", "leads"),
+    [
+        ("*", "anything@all", True),
+        (r"\+34\d+", "+34600", True),
+        (r"\+34", "+34600", False),
+        (r"34600", "+34600", False),
+        (r"\+34|\+34600", "+34600", True),
+        (r"", "", True),
+        (r"^\+34600$", "+34600", True),
+    ],
+)
+def test_the_whole_number_must_fit(match: str, number: str, *, leads: bool) -> None:
+    assert _leads(match, number) == leads
+
+
+@pytest.mark.parametrize(
+    "match", [r"(a+)+$", r"(a|aa)+$", r"(a|a?)+$", r"(.*a){30}", r"(x+x+)+y", r"([a-zA-Z]+)*$", r"(a*)*b"]
+)
+def test_what_stalls_a_backtracking_matcher_stalls_nobody(match: str) -> None:
+    """Each of these would take a backtracking matcher longer than the universe has lasted."""
+    assert not _leads(match, "a" * 254 + "!")
+
+
+def test_a_specific_match_goes_before_one_for_everything_and_the_inviter_is_left_out() -> None:
+    listed = Listed(b"1", (Trunk("spain", r"\+34\d+"), Trunk("a"), Trunk("b")))
+    assert listed.leading_to("+34600", "x") == "spain"
+    assert listed.leading_to("+34600", "spain") == "a"
+    assert listed.leading_to("bob", "a") == "b"
+    assert Listed().leading_to("bob", "a") == ""
+
+
+def test_what_was_found_is_short_and_comes_back_as_it_was() -> None:
+    assert Found().encode() == b"{}"
+    found = Found(known=True, push=("p",), members=[Member("bob", trunk="t"), Member("carol", failed=True)])
+    assert found.encode() == (
+        b'{"known":true,"push":["p"],"members":[{"user":"bob","trunk":"t"},{"user":"carol","failed":true}]}'
+    )
+    assert Found.decode(found.encode()) == found
+    assert Found.decode(Found(members=[]).encode()).members == []

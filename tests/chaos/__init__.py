@@ -1,4 +1,4 @@
-"""Calls under load while worker processes are killed, frozen and stopped, and the server with them.
+"""Calls under load while worker processes are killed, frozen and stopped, and the servers with them.
 
-python -m tests.chaos --seconds 60
+python -m tests.chaos --place cluster --seconds 60
 """

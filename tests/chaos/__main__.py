@@ -1,4 +1,4 @@
-"""python -m tests.chaos [--seconds 60] [--workers 3] [--server-every 15] [--seed N]: status 1 if anything is wrong."""
+"""Play calls while workers and servers are harmed. Status 1 if anything is wrong."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import sys
 import time
 
 from tests.chaos.driver import play
+from tests.chaos.places import PLACES
 
 
 def main() -> int:
     """Play, tell, and say what was wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument(
+        "--place",
+        choices=PLACES,
+        default="single",
+        help="what is harmed: one server, the primary that sentinels watch, a primary of a cluster, or nothing, but "
+        "the shard moves from node to node of a cluster, by its keys or as one (default: %(default)s)",
+    )
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="how long to harm them (default: %(default)s)"
     )
@@ -21,15 +29,16 @@ def main() -> int:
         "--server-every",
         type=float,
         default=15.0,
-        help="kill the server so often, s; 0: never (default: %(default)s)",
+        help="harm the servers so often, s; 0: never (default: %(default)s)",
     )
     parser.add_argument(
         "--seed", type=int, default=time.time_ns() % 1_000_000, help="to play the same plan again"
     )
     asked = parser.parse_args()
-    print(f"seed {asked.seed}")
+    print(f"{asked.place}, seed {asked.seed}")
     result = asyncio.run(
         play(
+            asked.place,
             seconds=asked.seconds,
             workers=asked.workers,
             server_every_s=asked.server_every,

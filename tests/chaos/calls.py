@@ -38,6 +38,7 @@ class Call:
     user: str
     plan: str
     published: float
+    reacted: bool = False
     course: Course = field(default_factory=Course)
 
     def complete(self) -> bool:
@@ -54,9 +55,11 @@ class Calls:
         self.events = 0
         self.done = 0
         self.faults: list[str] = []
+        self.repeated = 0  # notifications that were heard more than once
         self.slowest_s = 0.0  # from an invite's XADD to its invitation
         self._random = random.Random(seed)
         self._next = 0
+        self._heard: dict[str, str] = {}  # kinds by identity
         self._over: dict[int, Call] = {}
 
     def registrations(self) -> list[Event]:
@@ -78,19 +81,37 @@ class Calls:
 
     def hear(self, identity: str, kind: str, peers: list[str], payload: Json) -> list[Event]:
         """A notification has come; what devices and callers do then."""
+        if identity in self._heard:
+            self.repeated += 1
+            # What a dead primary had not passed on may turn out otherwise the second time: too late to ring, say.
+            if self._heard[identity] == kind:
+                self.faults.append(f"notification {identity} came twice")
+                return []
+        self._heard[identity] = kind
         if "inviteId" not in payload:
             return []
         number = int(payload["inviteId"].removeprefix("call-"))
         call = self.open.get(number) or self._over[number]
         reaction: list[Event] = []
-        if kind == "invitation":
+        if kind == "invitation" and not call.reacted:
+            call.reacted = True
             self.slowest_s = max(self.slowest_s, time.monotonic() - call.published)
-            reaction = [] if call.course.rung else self._react(call)
+            reaction = self._react(call)
         call.course.hear(identity, kind, peers, msgspec.convert(payload, Told))
         if number in self.open and call.complete():
             self._over[number] = self.open.pop(number)
             self.done += 1
         return reaction
+
+    def begin_again(self) -> None:
+        """Forget what was heard, to hear what the server has kept.
+
+        What a primary had said just before it died may be lost, and its successor says it again: that is no fault.
+        """
+        self._heard.clear()
+        self.faults.clear()
+        for call in (*self.open.values(), *self._over.values()):
+            call.course = call.course.unheard()
 
     def check(self) -> list[str]:
         """All that is not as it must be, in words; to be asked when nothing is open any more."""

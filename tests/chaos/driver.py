@@ -1,75 +1,94 @@
-"""Plays calls while workers and the server are harmed, and compares what came of them with what had to come."""
+"""Plays calls while workers and servers are harmed, and compares what came of them with what had to come."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
+import statistics
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from invites.connections import connect, is_away
 from invites.keys import Keys
+from invites.overview import backlog
 from tests.chaos.calls import Calls, encode
 from tests.chaos.fleet import Fleet
-from tests.chaos.server import LastingServer
+from tests.chaos.places import PLACES
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.chaos.calls import Event
+    from tests.chaos.places import Place
 
 _OPEN: Final = 400  # calls at once
+_BURST: Final = 600  # more of them, so that much is under way when a server is harmed
 _PAGE: Final = 1_000
 _BREATH_S: Final = 0.005
+_LISTEN_MS: Final = 100
 _SETTLE_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run has shown. `faults` is empty when every event had its effect once."""
+    """What a run has shown. `faults` is empty when every event had its effect once.
+
+    `harm` counts what was done to workers and servers. `away_s`: for each time that servers were harmed, how long it
+    took until commands were served again, and until the workers had settled all that had waited.
+    """
 
     calls: int
     events: int
     seconds: float
     slowest_s: float
+    repeated: int
     harm: dict[str, int]
+    away_s: list[tuple[float, float]]
     faults: list[str]
 
     def words(self) -> str:
         """In one paragraph."""
         harm = ", ".join(f"{count} x {kind}" for kind, count in self.harm.items())
+        away = ""
+        if self.away_s:
+            served, settled = (statistics.median(times) for times in zip(*self.away_s, strict=True))
+            away = f"Medians: {served:.2f} s until served again, {settled:.2f} s until all was settled. "
         return (
             f"{self.calls} calls, {self.events} events in {self.seconds:.1f} s: {self.calls / self.seconds:.0f} "
-            f"calls/s, {self.events / self.seconds:.0f} events/s. Workers and server: {harm}. The longest wait "
-            f"for an invitation was {self.slowest_s:.1f} s. Faults: {len(self.faults)}."
+            f"calls/s, {self.events / self.seconds:.0f} events/s. Workers and servers: {harm}. {away}The longest "
+            f"wait for an invitation was {self.slowest_s:.1f} s. Lost and told again: {self.repeated} notifications. "
+            f"Faults: {len(self.faults)}."
         )
 
 
 class Driver:
     """One run."""
 
-    def __init__(self, server: LastingServer, fleet: Fleet, seed: int) -> None:
-        self._server = server
+    def __init__(self, place: Place, fleet: Fleet, seed: int) -> None:
+        self._place = place
         self._fleet = fleet
         self._keys = Keys()
-        self._client: Any = Redis.from_url(server.url)  # typed, every reply is a union of all its shapes
+        # Typed, every reply is a union of all its shapes.
+        self._client: Any = connect(place.url, "chaos", keys=self._keys, block_ms=_LISTEN_MS)
         self._calls = Calls(seed)
         self._random = random.Random(seed)
         self._outbox: list[Event] = []
         self._heard = b"0-0"
         # Held while events are on their way: of those nobody could say whether a dying server has taken them.
         self._publishing = asyncio.Lock()
-        self._harm: dict[str, int] = {"server": 0}
+        self._harm: dict[str, int] = {}
+        self._away_s: list[tuple[float, float]] = []
 
     async def run(self, seconds: float, server_every_s: float, tell: Callable[[str], None]) -> Result:
-        """Play for so many seconds; kill the server so often (0: never); then wait for the rest, and check."""
+        """Play for so many seconds; harm the servers so often (0: never); then wait for the rest, and check."""
         began = time.monotonic()
         async with self._client:
+            await self._make_streams()
             self._outbox += self._calls.registrations()
             await self._publish()
             await wait_until(self._all_settled, "the devices are registered")
@@ -84,22 +103,36 @@ class Driver:
                 )
                 await wait_until(self._nothing_is_open, "all is settled and heard", _SETTLE_S)
             except AssertionError as error:
-                self._calls.faults.append(str(error))
+                unheard = [str(error)]
+            else:
+                unheard = []
             finally:
                 for loop in loops:
                     loop.cancel()
-                await asyncio.gather(*loops, return_exceptions=True)
+                ended = await asyncio.gather(*loops, return_exceptions=True)
+            unheard += [repr(error) for error in ended if isinstance(error, Exception)]
+            repeated = self._calls.repeated
+            await self._hear_what_was_kept()
         took = time.monotonic() - began
         calls = self._calls
         harm = {**self._fleet.harm, **self._harm}
-        return Result(calls.done, calls.events, took, calls.slowest_s, harm, calls.check())
+        faults = [*unheard, *calls.check()]
+        return Result(calls.done, calls.events, took, calls.slowest_s, repeated, harm, self._away_s, faults)
+
+    async def _make_streams(self) -> None:
+        """Make all keys that a script names beforehand.
+
+        While a shard moves by its keys a script with a named key that does not exist is refused at once. The trap is
+        one whose named keys are all there.
+        """
+        for stream in (self._keys.push, self._keys.relay, self._keys.dead):
+            await self._client.xdel(stream, await self._client.xadd(stream, {"type": "none"}))
 
     async def _all_settled(self) -> bool:
         try:
-            groups = await self._client.xinfo_groups(self._keys.events)
-        except RedisError:
+            return (await backlog(self._client, self._keys)).entries == 0
+        except (RedisError, OSError):
             return False
-        return bool(groups and groups[0]["pending"] == 0 and groups[0]["lag"] == 0)
 
     async def _nothing_is_open(self) -> bool:
         if not await self._all_settled():
@@ -115,19 +148,31 @@ class Driver:
 
     async def _publish(self) -> None:
         async with self._publishing:
-            events, self._outbox = self._outbox, []
-            if not events:
-                return
-            async with self._client.pipeline(transaction=False) as pipe:
-                for event in events:
-                    pipe.xadd(self._keys.events, encode(event))
-                await pipe.execute()
-            self._calls.events += len(events)
+            await self._send()
+
+    async def _send(self) -> None:
+        """Publish what is in the outbox. What is refused for the moment (a shard on the move) stays in it."""
+        events, self._outbox = self._outbox, []
+        if not events:
+            return
+        async with self._client.pipeline(transaction=False) as pipe:
+            for event in events:
+                pipe.xadd(self._keys.events, encode(event))
+            replies = await pipe.execute(raise_on_error=False)
+        for event, reply in zip(events, replies, strict=True):
+            if not isinstance(reply, Exception):
+                self._calls.events += 1
+            elif is_away(reply):
+                self._outbox.append(event)
+            else:
+                raise reply
 
     async def _listen(self, stop: asyncio.Event) -> None:
         while True:
             try:
-                found = await self._client.xread({self._keys.notifications: self._heard}, _PAGE, block=100)
+                found = await self._client.xread(
+                    {self._keys.notifications: self._heard}, _PAGE, block=_LISTEN_MS
+                )
             except (RedisError, OSError):
                 await asyncio.sleep(_BREATH_S)
                 continue
@@ -142,32 +187,61 @@ class Driver:
         peers: list[str] = json.loads(fields[b"peers"])
         return self._calls.hear(fields[b"id"].decode(), fields[b"type"].decode(), peers, payload)
 
+    async def _hear_what_was_kept(self) -> None:
+        self._calls.begin_again()
+        after = "-"
+        while page := await self._client.xrange(self._keys.notifications, after, count=_PAGE):
+            for _, fields in page:
+                self._hear(fields)
+            after = f"({page[-1][0].decode()}"
+
     async def _harm_all(self, until: float, server_every_s: float, tell: Callable[[str], None]) -> None:
         server_at = time.monotonic() + server_every_s
         while time.monotonic() < until:
             await asyncio.sleep(self._random.uniform(0.5, 1.5))
             await asyncio.to_thread(self._fleet.thaw)
             if server_every_s and time.monotonic() >= server_at:
+                kind = await self._harm_servers()
                 server_at = time.monotonic() + server_every_s
-                await self._kill_server()
-                tell(f"server killed and restarted; {self._calls.done} calls done")
+                served, settled = self._away_s[-1]
+                tell(f"{kind}: {served:.2f} s until served again, {settled:.2f} s until all was settled")
             else:
                 kind = await asyncio.to_thread(self._fleet.harm_one)
                 tell(f"{kind} a worker; {self._calls.done} calls done")
         await asyncio.to_thread(self._fleet.thaw, all_=True)
 
-    async def _kill_server(self) -> None:
+    async def _harm_servers(self) -> str:
+        if not self._place.loses:
+            return await self._harm_once()
         async with self._publishing:
-            self._harm["server"] += 1
-            await asyncio.to_thread(self._server.kill)
-            await asyncio.to_thread(self._server.start)
-            # The connections to the dead server; the next command makes a new one.
-            await self._client.connection_pool.disconnect()
+            # The events are kept, what the workers make of them is lost.
+            self._fleet.pause()
+            try:
+                self._outbox += [self._calls.begin() for _ in range(_BURST)]
+                await self._send()
+                await asyncio.to_thread(self._place.begin_to_lose)
+            finally:
+                self._fleet.go_on()
+            kind = await self._harm_once()
+        await asyncio.to_thread(self._place.repair)
+        return kind
+
+    async def _harm_once(self) -> str:
+        began = time.monotonic()
+        kind = await asyncio.to_thread(self._place.harm)
+        served = time.monotonic()
+        if self._place.loses:
+            # What was lost has happened again before anybody goes on: an accept of an invite that the new primary
+            # has yet to see would be one of an unknown invite.
+            await wait_until(self._all_settled, f"the workers go on after a {kind}", _SETTLE_S)
+        self._away_s.append((served - began, time.monotonic() - began))
+        self._harm[kind] = self._harm.get(kind, 0) + 1
+        return kind
 
 
 async def play(
-    *, seconds: float, workers: int, server_every_s: float, seed: int, tell: Callable[[str], None]
+    place: str, *, seconds: float, workers: int, server_every_s: float, seed: int, tell: Callable[[str], None]
 ) -> Result:
-    """Run the chaos on a server and workers of its own."""
-    with LastingServer() as server, Fleet(server.url, workers, seed) as fleet:
-        return await Driver(server, fleet, seed).run(seconds, server_every_s, tell)
+    """Run the chaos on servers (one of `PLACES`) and workers of its own."""
+    with PLACES[place]() as found, Fleet(found.url, workers, seed) as fleet:
+        return await Driver(found, fleet, seed).run(seconds, server_every_s, tell)

@@ -60,6 +60,16 @@ class Fleet:
                     self._frozen.remove((until, worker))
                     worker.terminate()
 
+    def pause(self) -> None:
+        """Freeze all workers."""
+        for worker in self._workers:
+            os.kill(worker.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Thaw all workers."""
+        for worker in self._workers:
+            os.kill(worker.pid, signal.SIGCONT)
+
     def __enter__(self) -> Self:
         self._workers = [self._start() for _ in range(self._count)]
         return self

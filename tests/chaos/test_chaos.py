@@ -8,13 +8,24 @@ import pytest
 
 from tests.chaos.calls import DEVICES, Calls
 from tests.chaos.driver import play
+from tests.chaos.places import PLACES
+
+
+@pytest.mark.chaos
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [name for name in PLACES if name != "single"])
+async def test_every_event_has_its_effect_once_while_servers_fail_over_and_shards_move(place: str) -> None:
+    result = await play(place, seconds=4.0, workers=2, server_every_s=2.0, seed=7, tell=lambda _: None)
+    assert result.faults == [], result.words()
+    assert result.calls > 500, result.words()
+    assert result.away_s, result.words()
 
 
 @pytest.mark.chaos
 @pytest.mark.slow
 async def test_every_event_has_its_effect_once_while_workers_and_server_die() -> None:
     said: list[str] = []
-    result = await play(seconds=8.0, workers=2, server_every_s=4.0, seed=7, tell=said.append)
+    result = await play("single", seconds=8.0, workers=2, server_every_s=4.0, seed=7, tell=said.append)
     assert result.faults == [], result.words()
     assert result.calls > 500, result.words()
     assert sum(result.harm.values()) >= 4, result.words()

@@ -98,6 +98,13 @@ class Course:
         elif kind == "answer":
             self._answer(told)
 
+    def unheard(self) -> Course:
+        """A course of which the same is known, and nothing was told yet."""
+        course = Course()
+        course._lost |= self._lost
+        course._answers = {name: (asked, peer, []) for name, (asked, peer, _) in self._answers.items()}
+        return course
+
     def answered(self) -> bool:
         """Whether everything that was asked has an answer."""
         return all(codes for _, _, codes in self._answers.values())

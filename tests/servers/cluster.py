@@ -1,0 +1,148 @@
+"""A cluster of three primaries, with or without a replica each, whose slots can be moved."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+from redis.crc import key_slot
+
+from tests.servers.node import HOST, LASTING, Node, free_port, wait_for
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_PRIMARIES: Final = 3
+_SLOTS: Final = 16_384
+_NODE_TIMEOUT_MS: Final = 1_500  # less, and a machine under load has nodes taken for dead
+_PAGE: Final = 50  # keys
+_OPTIONS: Final = {
+    **LASTING,
+    "cluster-enabled": "yes",
+    "cluster-node-timeout": str(_NODE_TIMEOUT_MS),
+    "cluster-replica-validity-factor": "0",
+    "repl-diskless-sync-delay": "0",
+    "repl-ping-replica-period": "1",
+}
+
+
+class Cluster:
+    """Six nodes, or three without `replicas`. `url` names two of them; clients find the others."""
+
+    def __init__(self, *, replicas: bool = True) -> None:
+        self.nodes = [
+            Node({**_OPTIONS, "cluster-port": str(free_port())})
+            for _ in range(2 * _PRIMARIES if replicas else _PRIMARIES)
+        ]
+        self._ids: dict[Node, str] = {}
+
+    def replica_of(self, primary: Node) -> Node:
+        """The replica of a primary."""
+        _, _, found = primary.command("ROLE")
+        return next(node for node in self.nodes if str(node.port) == found[0][1])
+
+    @property
+    def url(self) -> str:
+        """Where the cluster is found."""
+        return "redis+cluster://" + ",".join(f"{HOST}:{node.port}" for node in self.nodes[:2])
+
+    def owner(self, key: str) -> Node:
+        """The primary that serves a key, as most nodes that run see it."""
+        slot = key_slot(key.encode())
+        seen = []
+        for node in self.nodes:
+            if node.running:
+                ranges = node.command("CLUSTER", "SLOTS")
+                seen += [members[0][1] for first, last, *members in ranges if first <= slot <= last]
+        port = max(seen, key=seen.count)
+        return next(node for node in self.nodes if node.port == port)
+
+    def other_primary(self, than: Node) -> Node:
+        """A primary that is another one."""
+        return next(node for node in self.nodes if node is not than and node.running and node.is_primary())
+
+    def wait_until_served(self, key: str, former: Node) -> None:
+        """Wait until the key belongs to another node than the `former`, and all nodes say that all is well."""
+
+        def served() -> bool:
+            return self.owner(key) is not former and self._is_well()
+
+        wait_for(served, "another node is the primary", timeout_s=30.0)
+
+    def restart(self, node: Node) -> None:
+        """Start a dead node again; returns when it is the replica of whoever took its place."""
+        node.start()
+        wait_for(node.follows, "the former primary is a replica", 30.0)
+        wait_for(self._is_well, "all nodes say that all is well")
+
+    def move_by_keys(self, key: str, pause_s: float = 0.0) -> int:
+        """Move the slot of a key to another primary the classic way; how many keys went.
+
+        `pause_s` is how long the slot stays as it is after each step: announced, and half of its keys moved.
+        """
+        slot, source = key_slot(key.encode()), self.owner(key)
+        target = self.other_primary(source)
+        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", self._ids[source])
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", self._ids[target])
+        time.sleep(pause_s)
+        moved, keys = 0, self._some_keys(source, slot)
+        while keys:
+            source.command("MIGRATE", HOST, target.port, "", 0, 5_000, "KEYS", *keys)
+            moved += len(keys)
+            if moved == len(keys):
+                time.sleep(pause_s)
+            keys = self._some_keys(source, slot)
+        for node in (target, source, *self.nodes):
+            if node.running and node.is_primary():
+                node.command("CLUSTER", "SETSLOT", slot, "NODE", self._ids[target])
+        return moved
+
+    def move_atomically(self, key: str) -> None:
+        """Move the slot of a key to another primary the way of Valkey 9, as a replica is made."""
+        slot, source = key_slot(key.encode()), self.owner(key)
+        target = self._ids[self.other_primary(source)]
+        source.command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target)
+        wait_for(lambda: self.owner(key) is not source, "the slot has moved")
+
+    def __enter__(self) -> Self:
+        for node in self.nodes:
+            node.start()
+            self._ids[node] = node.command("CLUSTER", "MYID")
+        primaries, replicas = self.nodes[:_PRIMARIES], self.nodes[_PRIMARIES:]
+        for number, node in enumerate(primaries):
+            first, last = (_SLOTS * number // _PRIMARIES, _SLOTS * (number + 1) // _PRIMARIES - 1)
+            node.command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in self.nodes:
+            for other in self.nodes:
+                if other is not node:
+                    node.command("CLUSTER", "MEET", HOST, other.port, other._options["cluster-port"])
+        wait_for(self._all_known, "the nodes know each other", 30.0)
+        for primary, replica in zip(primaries, replicas, strict=False):
+            replica.command("CLUSTER", "REPLICATE", self._ids[primary])
+        for replica in replicas:
+            wait_for(replica.follows, "the replicas get what the primaries write")
+        wait_for(self._is_well, "all nodes say that all is well", 30.0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for node in self.nodes:
+            node.remove()
+
+    def _all_known(self) -> bool:
+        return all(
+            f"cluster_known_nodes:{len(self.nodes)}\r" in node.command("CLUSTER", "INFO")
+            and "handshake" not in node.command("CLUSTER", "NODES")
+            for node in self.nodes
+        )
+
+    def _is_well(self) -> bool:
+        return all(
+            "cluster_state:ok" in node.command("CLUSTER", "INFO") for node in self.nodes if node.running
+        )
+
+    def _some_keys(self, node: Node, slot: int) -> list[str]:
+        found: list[str] = node.command("CLUSTER", "GETKEYSINSLOT", slot, _PAGE)
+        return found

@@ -1,0 +1,107 @@
+"""A primary with a replica, and three sentinels that watch them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Self
+
+import redis
+
+from tests.servers.node import HOST, LASTING, Node, wait_for
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+SERVICE: Final = "calls"
+_SENTINELS: Final = 3
+# Sentinels take up to a second to reach a new primary: with less they would take it for down at once.
+_DOWN_AFTER_MS: Final = 1_500
+_FAILOVER_MS: Final = 1_000  # for twice as long after a fail-over there is no other
+_QUICK: Final = {**LASTING, "repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
+
+
+class Replicated:
+    """Two servers, of which one is the primary, and the sentinels."""
+
+    def __init__(self) -> None:
+        self.servers = [Node(_QUICK), Node(_QUICK)]
+        self.sentinels: list[Node] = []
+
+    @property
+    def url(self) -> str:
+        """Where it is found whoever is the primary."""
+        hosts = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{hosts}/{SERVICE}/0"
+
+    @property
+    def primary(self) -> Node:
+        """The server that all sentinels name; ConnectionError while they do not agree."""
+        asked = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+        ports = {int(sentinel.command(*asked)[1]) for sentinel in self.sentinels}
+        if len(ports) > 1:
+            raise redis.ConnectionError("the sentinels do not agree")
+        return next(one for one in self.servers if one.port in ports)
+
+    @property
+    def replica(self) -> Node:
+        """The other one."""
+        primary = self.primary
+        return next(one for one in self.servers if one is not primary)
+
+    def wait_until_served(self, former: Node) -> None:
+        """Wait until all sentinels name another primary than the `former`, and it takes writes."""
+
+        def served() -> bool:
+            primary = self.primary
+            return primary is not former and primary.is_primary()
+
+        wait_for(served, "another server is the primary")
+
+    def restart(self, node: Node) -> None:
+        """Start a dead server again, as the replica of the primary; returns when it is one."""
+        node.start()
+        # The sentinels would do that too, some ten seconds later.
+        node.command("REPLICAOF", HOST, self.primary.port)
+        wait_for(node.follows, "the former primary is a replica")
+
+    def __enter__(self) -> Self:
+        primary, replica = self.servers
+        for server in self.servers:
+            server.start()
+        replica.command("REPLICAOF", HOST, primary.port)
+        self._start_sentinels(primary)
+        wait_for(replica.follows, "the replica gets what the primary writes")
+        wait_for(self._all_known, "the sentinels know each other and the replica")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for node in (*self.sentinels, *self.servers):
+            node.remove()
+
+    def _start_sentinels(self, primary: Node) -> None:
+        # That they know each other from the beginning spares them to find out, which takes some seconds.
+        self.sentinels = [Node(sentinel=True) for _ in range(_SENTINELS)]
+        ids = {sentinel: f"{number:040x}" for number, sentinel in enumerate(self.sentinels, 1)}
+        for sentinel in self.sentinels:
+            lines = [
+                f"sentinel myid {ids[sentinel]}",
+                f"sentinel monitor {SERVICE} {HOST} {primary.port} 2",
+                f"sentinel down-after-milliseconds {SERVICE} {_DOWN_AFTER_MS}",
+                f"sentinel failover-timeout {SERVICE} {_FAILOVER_MS}",
+                f"sentinel known-replica {SERVICE} {HOST} {self.servers[1].port}",
+                *(
+                    f"sentinel known-sentinel {SERVICE} {HOST} {other.port} {identity}"
+                    for other, identity in ids.items()
+                    if other is not sentinel
+                ),
+            ]
+            sentinel.configure("\n".join(lines))
+            sentinel.start()
+
+    def _all_known(self) -> bool:
+        for sentinel in self.sentinels:
+            flat = sentinel.command("SENTINEL", "MASTER", SERVICE)
+            if (flat["num-other-sentinels"], flat["num-slaves"]) != (str(_SENTINELS - 1), "1"):
+                return False
+        return True

@@ -6,22 +6,17 @@
 -- Why atomic an invite that comes meanwhile either finds the registration or is found here
 -- include: parts/loss
 
--- Has something later than this event spoken of the peer?
-local function outdated(new, old, mark)
-  if order.later(old and old.at or mark.since, work.entry) then
-    return true
-  end
-  local ended = end_after(mark, work.entry, new.session)
-  if ended then
-    mark.since, mark.device = work.entry, new.device
-    if old then
-      -- Its end overtook it, and was taken for one of another session: it replaced that one, and is over.
-      lose(new.peer, new.user, old, mark, ended)
-    else
-      save_mark(new.user, new.peer, mark)
+-- The other peer ids under which the device is there: id -> registration.
+local function others_of_device(new)
+  local others = {}
+  if new.device then
+    for id, found in pairs(new.trunk and trunks_of(new.user) or registry_of(new.user)) do
+      if id ~= new.peer and found.device == new.device then
+        others[id] = found
+      end
     end
   end
-  return ended
+  return others
 end
 
 -- The device has been there under another peer id since `entry`: it goes on with the calls that this one made before.
@@ -33,22 +28,45 @@ local function hand_over_calls(new, peer, entry)
   end
 end
 
--- The device is back under a new peer id before its old connection was missed.
-local function replace_same_device(new, own_mark)
-  for id, found in pairs(new.trunk and trunks_of(new.user) or registry_of(new.user)) do
-    if id ~= new.peer and found.device == new.device then
-      if order.later(found.at, work.entry) then
-        own_mark.since, own_mark.device, own_mark.lost = work.entry, new.device, found.at
-        note_end(own_mark, nil, found.at)
-        save_mark(new.user, new.peer, own_mark)
-        hand_over_calls(new, id, found.at)
-        return false
-      end
-      local mark = mark_of(new.user, id)
-      note_end(mark, nil, work.entry)
-      forget(new.user, id, found, mark, work.entry)
-      new.replaced[id] = true
+-- Has something later than this event spoken of the peer?
+local function outdated(new, old, mark)
+  if order.later(old and old.at or mark.since, work.entry) then
+    return true
+  end
+  local ended = end_after(mark, work.entry, new.session)
+  if not ended then
+    return false
+  end
+  mark.since, mark.device = work.entry, new.device
+  if old then
+    -- Its end overtook it, and was taken for one of another session: it replaced that one, and is over.
+    lose(new.peer, new.user, old, mark, ended)
+  else
+    save_mark(new.user, new.peer, mark)
+  end
+  for id, found in pairs(others_of_device(new)) do
+    if order.later(found.at, work.entry) then
+      hand_over_calls(new, id, found.at)
     end
+  end
+  return true
+end
+
+-- The device is back under a new peer id before its old connection was missed; or it was back before this event came:
+-- then false.
+local function replace_same_device(new, own_mark)
+  for id, found in pairs(others_of_device(new)) do
+    if order.later(found.at, work.entry) then
+      own_mark.since, own_mark.device, own_mark.lost = work.entry, new.device, found.at
+      note_end(own_mark, nil, found.at)
+      save_mark(new.user, new.peer, own_mark)
+      hand_over_calls(new, id, found.at)
+      return false
+    end
+    local mark = mark_of(new.user, id)
+    note_end(mark, nil, work.entry)
+    forget(new.user, id, found, mark, work.entry)
+    new.replaced[id] = true
   end
   return true
 end
@@ -181,7 +199,7 @@ events.registered = function(user, peer, raw, device, session, expires, trunk)
     device = device ~= '' and device or nil, session = session ~= '' and session or nil,
   }
   local old, mark = registration(user, peer), mark_of(user, peer)
-  if outdated(new, old, mark) or (new.device and not replace_same_device(new, mark)) then
+  if outdated(new, old, mark) or not replace_same_device(new, mark) then
     return
   end
   new.fresh = not old or other_session(old.session, new.session)

@@ -53,6 +53,10 @@ class Play:
             case Repeat() if self.settled:
                 await self.repeat(self.settled[step.pick % len(self.settled)])
             case Advance():
+                if step.ms >= HOUR:
+                    # No entry waits for so long: what a worker leaves is taken up within seconds.
+                    while self.held:
+                        await self.settle([self.held[0]])
                 await self.driver.advance(self.driver.now + step.ms)
             case AdvanceToDue():
                 due = min(self.model.timers.values(), default=self.driver.now)

@@ -268,6 +268,17 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             Fire(),
         ),
     ),
+    "a peer id that was over before its registration came, and its device's next one": (
+        PLAIN,
+        (
+            here("b1"),
+            calls("a1"),
+            here("a1", later=True),
+            gone("a1", session="s2"),
+            here("a2", session="s2"),
+            AT_LAST,
+        ),
+    ),
     "a peer id that was over before its registration came keeps its call": (
         PLAIN,
         (here("b1"), calls("a1"), here("a2"), here("a1", session="s2", later=True), gone("a1"), AT_LAST),

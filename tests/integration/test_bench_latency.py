@@ -78,7 +78,7 @@ def test_a_stall_counts_for_all_events_that_were_due(monkeypatch: pytest.MonkeyP
             ]
             for timer in stall:
                 timer.start()
-            run = latency._offer(arena, workers, load, 100.0)
+            run = latency.offer(arena, workers, load, 100.0)
     assert sum(seconds > 0.2 for seconds in run.invites.values()) > 50  # of some 100 that were due meanwhile
 
 
@@ -99,15 +99,15 @@ def test_few_calls_are_all_invited_before_the_first_accept() -> None:
 
 def test_a_rate_that_was_not_offered_is_no_result() -> None:
     with pytest.raises(BenchError, match=r"could offer 700 calls/s only, not 1,000"):
-        latency._check(Run({}, {}, [], calls_per_s=700.0, offered_per_s=700.0), 1000.0)
+        latency.check(Run({}, {}, [], calls_per_s=700.0, offered_per_s=700.0), 1000.0)
 
 
 def test_workers_that_do_not_keep_up_are_no_result() -> None:
     with pytest.raises(BenchError, match=r"could not keep up: of 1,000 calls/s .* settled 700"):
-        latency._check(Run({}, {}, [], calls_per_s=700.0, offered_per_s=1000.0), 1000.0)
+        latency.check(Run({}, {}, [], calls_per_s=700.0, offered_per_s=1000.0), 1000.0)
 
 
 def test_percentiles() -> None:
     values = [float(value) for value in range(100, 0, -1)]
-    assert [latency._percentile(values, share) for share in (0.5, 0.99)] == [51.0, 100.0]
-    assert latency._percentile([7.0], 0.99) == 7.0
+    assert [latency.percentile(values, share) for share in (0.5, 0.99)] == [51.0, 100.0]
+    assert latency.percentile([7.0], 0.99) == 7.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from invites.cli.options import (
     LogFormat,
     LogLevel,
 )
+
+if TYPE_CHECKING:
+    from invites.config import Config
 
 app = typer.Typer(
     help="Measure this machine, with a server of its own unless --redis-url is given.", no_args_is_help=True
@@ -49,6 +52,14 @@ def _results() -> Iterator[None]:
         raise CommandError(f"The server has failed: {error}") from None
 
 
+def _refuse_look_ups(loaded: Config) -> None:
+    if loaded.look_ups():
+        named = " and ".join(loaded.look_ups())
+        raise CommandError(
+            f"This measures calls without sippo-server: set {named} to the default, or use `look-ups`.", 2
+        )
+
+
 @app.command()
 def throughput(  # noqa: PLR0913 - a command's parameters are its options
     *,
@@ -71,9 +82,7 @@ def throughput(  # noqa: PLR0913 - a command's parameters are its options
     The events wait in the stream before the workers start; they are timed from the first commit to the last.
     """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
-    if loaded.look_ups():
-        named = " and ".join(loaded.look_ups())
-        raise CommandError(f"What is measured here needs no sippo-server: set {named} to the default.", 2)
+    _refuse_look_ups(loaded)
 
     from workers.bench.load import Load
     from workers.bench.report import show_round, show_throughput
@@ -113,6 +122,7 @@ def memory(
     indexes of their callee and their caller, and take less.
     """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
+    _refuse_look_ups(loaded)
 
     from workers.bench.load import Load
     from workers.bench.memory import measure
@@ -146,6 +156,7 @@ def latency(  # noqa: PLR0913 - a command's parameters are its options
     are due to the return of the blocking read that brings their effect. It fails when the rate is not reached.
     """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
+    _refuse_look_ups(loaded)
 
     from workers.bench.latency import Plan, measure
     from workers.bench.report import show_latency, tell
@@ -176,7 +187,7 @@ def races(
     Every notification is read: each call must have one outcome, one record and one winner at the most, and each
     device that rang must be told to stop or have won. Status 1 when anything is wrong.
     """
-    Common(config, redis_url, log_level, log_format).set_up()
+    _refuse_look_ups(Common(config, redis_url, log_level, log_format).set_up())
 
     from workers.bench.races import Plan, measure
     from workers.bench.report import show_races, tell
@@ -188,3 +199,39 @@ def races(
     show_races(report, as_json=as_json)
     if report.faults:
         raise CommandError(f"{len(report.faults)} things went wrong, the first: {report.faults[0].words}.")
+
+
+@app.command(name="look-ups")
+def look_ups(  # noqa: PLR0913 - a command's parameters are its options
+    *,
+    rate: Annotated[float, typer.Option(min=1, help="Calls offered in a second.")] = 200,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="How long in each round, after a start that is not counted.")
+    ] = 10,
+    look_up_ms: Annotated[
+        int, typer.Option("--look-up-ms", min=0, max=500, help="How long sippo-server takes to answer.")
+    ] = 20,
+    members: Annotated[int, typer.Option(min=1, max=500, help="Members of the group that is called.")] = 10,
+    devices: Annotated[int, typer.Option(min=2, help="Registered devices of each callee.")] = 3,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.WARN,
+    log_format: LogFormat = Format.TEXT,
+) -> None:
+    """Requests to sippo-server for each call, and how long devices wait for a look-up, or with sippo-server dead.
+
+    It asks a stand-in of its own, in place of whatever `basic` says in a configuration. Times are taken as by
+    `latency`: from when an invite is due to its invitation.
+    """
+    Common(config, redis_url, log_level, log_format).set_up()
+
+    from workers.bench.look_ups import Plan, measure
+    from workers.bench.report import show_look_ups, tell
+    from workers.processes import configuration_in
+
+    rules = configuration_in(config).get("invites", {})
+    plan = Plan(rate, seconds, look_up_ms, members, devices, redis_url, rules)
+    with _results():
+        result = measure(plan, tell)
+    show_look_ups(result, as_json=as_json)

@@ -93,20 +93,21 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Latency:
             arena.publish(_FIRST.invites())
             await_first_commit(arena, fleet)
             tell(f"offering {plan.rate:,.0f} calls/s for {WARM_UP_S + plan.seconds:,.0f} s")
-            run = _offer(arena, fleet, load, plan.rate)
-    _check(run, plan.rate)
-    tell(f"events were published up to {_percentile(run.late, 0.99) * 1e3:.2f} ms late (99 of 100)")
+            run = offer(arena, fleet, load, plan.rate)
+    check(run, plan.rate)
+    tell(f"events were published up to {percentile(run.late, 0.99) * 1e3:.2f} ms late (99 of 100)")
     counted = range(int(WARM_UP_S * plan.rate), load.calls)
     invites = [run.invites[call] for call in counted]
     accepts = [run.accepts[call] for call in counted]
     return Latency(
         plan.rate,
         plan.pending,
-        *(round(_percentile(part, share) * 1e3, 3) for part in (invites, accepts) for share in (0.5, 0.99)),
+        *(round(percentile(part, share) * 1e3, 3) for part in (invites, accepts) for share in (0.5, 0.99)),
     )
 
 
-def _offer(arena: Arena, fleet: Fleet, load: Load, rate: float) -> Run:
+def offer(arena: Arena, fleet: Fleet, load: Load, rate: float) -> Run:
+    """Offer the calls of a load at this rate, and wait until all have ended. Raises `BenchError`."""
     schedule = [(due.at, due.call, due.event[0], arena.packed(due.event)) for due in even(load, rate)]
     with arena.another_line() as line, _undisturbed():
         listener = Listener(line, arena.keys.notifications)
@@ -195,7 +196,8 @@ def _await_ends(fleet: Fleet, listener: Listener, calls: int) -> None:
         time.sleep(_TICK_S)
 
 
-def _check(run: Run, rate: float) -> None:
+def check(run: Run, rate: float) -> None:
+    """Raise `BenchError` when the load was not offered at that rate, or the workers could not keep up with it."""
     if run.offered_per_s < rate * _REACHED:
         raise BenchError(
             f"The load generator could offer {run.offered_per_s:,.0f} calls/s only, not {rate:,.0f}: this machine is "
@@ -222,7 +224,7 @@ def _undisturbed() -> Iterator[None]:
         gc.enable()
 
 
-def _percentile(values: list[float], share: float) -> float:
+def percentile(values: list[float], share: float) -> float:
     """The value that so large a share of the values does not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workers.bench.latency import Latency
+from workers.bench.look_ups import LookUps
 from workers.bench.memory import Memory
 from workers.bench.races import Report
 from workers.bench.throughput import Round, Throughput
@@ -64,6 +65,34 @@ def show_latency(result: Latency, *, as_json: bool) -> None:
         "accept to invitationCancel, p99": f"[bold]{result.accept_p99_ms:.2f} ms",
     }
     _show("Latency", rows, result, as_json=as_json)
+
+
+def show_look_ups(result: LookUps, *, as_json: bool) -> None:
+    """The result."""
+    callees = {
+        "registered": "registered callee",
+        "phone": "callee with a phone that sleeps",
+        "group": f"group of {result.members} such callees",
+    }
+    waits = {
+        "no look-up" if mode == "none" else f"{mode}, {result.look_up_ms} ms each": each
+        for mode, each in result.waits.items()
+    }
+    waits["sippo-server dead"] = result.dead
+    rows = {
+        **{
+            f"requests for a {words}, {mode}": f"[bold]{requests[kind]:g}"
+            for kind, words in callees.items()
+            for mode, requests in result.requests.items()
+        },
+        "offered": f"{result.rate:,.0f} calls/s",
+        **{
+            f"invite to invitation, {words}, {share}": f"[bold]{value:.2f} ms"
+            for words, each in waits.items()
+            for share, value in (("p50", each.p50_ms), ("p99", each.p99_ms), ("longest", each.longest_ms))
+        },
+    }
+    _show("Look-ups", rows, result, as_json=as_json)
 
 
 def show_races(report: Report, *, as_json: bool) -> None:

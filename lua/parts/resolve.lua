@@ -135,20 +135,16 @@ local function resolve_callee(asked)
   return { candidates = candidates, code = 404, reason = 'not_found' }
 end
 
--- With parallelSip an invite to a user (none to a group) goes out to the phone network first, if a trunk leads there.
+-- With parallelSip an invite to a user (none to a group, so nobody of that name is registered) goes out to the phone
+-- network first, if a trunk leads there.
 local function way_out(asked)
   if not settings.parallel_sip or asked.asks ~= '0' then
     return nil
   end
   local trunk = trunk_for(asked)
-  if not trunk or settings.look_up == 'push' then
+  if not trunk or settings.look_up == 'push' or #peers_of(asked) > 0 or not looked_up(asked, false).members then
     return trunk
   end
-  local rings = #peers_of(asked) > 0
-  if looked_up(asked, rings).members and not rings then
-    return nil
-  end
-  return trunk
 end
 
 -- candidates, and how they are called ("out": to the phone network first, "alone": nobody else, ever); or members of a

@@ -38,6 +38,22 @@ async def test_a_phone_is_woken_once_the_call_came_back(
         assert at.asked == back
 
 
+@pytest.mark.parametrize(
+    ("basic", "back"),
+    [(LEGACY, {"pushDevices": 1}), (REACHABILITY, {"reachability": 1})],
+    ids=["all", "reachability"],
+)
+async def test_who_is_registered_is_no_group_and_goes_out_at_once(
+    valkey_url: str, basic: Json, back: dict[str, int]
+) -> None:
+    async with reaching(valkey_url, basic, parallelSip=True) as at:
+        assert rung(await at.call(trunk("t"), registered("tablet"), invite())) == {"t"}
+        assert at.asked == {}
+        await at.publish(invite(by=GATEWAY, invite_id="back", returnOf=REF))
+        await at.heard("invitation", 2)
+        assert at.asked == back
+
+
 async def test_registered_devices_ring_although_phones_are_not_known(valkey_url: str) -> None:
     async with reaching(
         valkey_url, {**_PUSH, "wac": {"timeout": 50, "deadline": 50}}, parallelSip=True

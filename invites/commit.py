@@ -1,7 +1,7 @@
 """The calls of the scripts: one typed function for each. Nothing else in the project calls EVALSHA."""
 
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -99,6 +99,10 @@ class Settled(msgspec.Struct):
     now: int
 
 
+Commit = Callable[[Sequence[Operation]], Awaitable[Settled]]
+"""Commits a batch; raises redis exceptions when the server cannot be asked."""
+
+
 class Fired(msgspec.Struct):
     """The answer to firing: how many timers were taken; the next deadline and the server's time in ms."""
 
@@ -143,7 +147,7 @@ class Committer:
             keys.push: ("", max(settings.max_ring_timeout, settings.retain_after) + _LATE),
             keys.relay: ("", ""),
         }
-        self._place: Final = (keys.base, keys.shard)
+        self._place: Final = (keys.base, keys.shard, keys.shards)
         self._settings: Final = (
             verbosity,
             settings.remove_after,
@@ -164,16 +168,14 @@ class Committer:
         Raises redis exceptions when the server cannot be asked; it is not known then which of them were settled, and
         settling them again is safe.
         """
-        try:
-            return await self._settle(self._scripts.guarded, operations, source)
-        except OutOfMemoryError:
-            shrinking = [operation for operation in operations if operation.handler not in _GROWING]
-            settled = await self._settle(self._scripts.allowed_when_full, shrinking, source)
-            outcomes = iter(settled.outcomes)
-            settled.outcomes = [
-                _FULL if operation.handler in _GROWING else next(outcomes) for operation in operations
-            ]
-            return settled
+        return await self._allowing(lambda some: ("settle", (source.value, *flatten(some))), operations)
+
+    async def take(self, source: int, floor: str, operations: Sequence[Operation]) -> Settled:
+        """Take what the relay stream of another shard, `source`, has for this one; each entry once.
+
+        Before its entry `floor` everything must be settled there. Raises as `settle` does; taking again is safe.
+        """
+        return await self._allowing(lambda some: ("take", (source, floor, *flatten(some))), operations)
 
     async def fire(self, limit: int = 100) -> Fired:
         """Take and apply at most `limit` timers that are due."""
@@ -205,9 +207,23 @@ class Committer:
     def _header(self, mode: str, rest: Iterable[Any]) -> tuple[Any, ...]:
         return (*self.header(mode), *rest)
 
-    async def _settle(self, script: Script, operations: Sequence[Operation], source: Source) -> Settled:
-        arguments = (source.value, *flatten(operations))
-        answer = await self._run(script, self._keys, self._header("settle", arguments))
+    async def _allowing(
+        self,
+        call: Callable[[Sequence[Operation]], tuple[str, Sequence[Any]]],
+        operations: Sequence[Operation],
+    ) -> Settled:
+        """Commit all; on a server that is out of memory, what does not make state grow."""
+        try:
+            return await self._settle(self._scripts.guarded, *call(operations))
+        except OutOfMemoryError:
+            shrinking = [operation for operation in operations if not _grows(operation)]
+            settled = await self._settle(self._scripts.allowed_when_full, *call(shrinking))
+            outcomes = iter(settled.outcomes)
+            settled.outcomes = [_FULL if _grows(operation) else next(outcomes) for operation in operations]
+            return settled
+
+    async def _settle(self, script: Script, mode: str, arguments: Sequence[Any]) -> Settled:
+        answer = await self._run(script, self._keys, self._header(mode, arguments))
         return Settled([_outcome(one) for one in answer[2:]], _due(answer[1]), int(answer[0]))
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
@@ -216,6 +232,12 @@ class Committer:
         except NoScriptError:
             # EVAL both runs the script and makes it known, on the very node that lacks it.
             return await self._client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+
+
+def _grows(operation: Operation) -> bool:
+    # An event from another shard comes with its entry and its own rule.
+    rule = operation.args[1] if operation.handler == "relayedEvent" else operation.handler
+    return rule in _GROWING
 
 
 def flatten(operations: Iterable[Operation]) -> list[bytes | str | int]:

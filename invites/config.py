@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
+from invites.keys import Keys
 from invites.redis_url import UnusableUrlError, parse_redis_url
 from invites.secret import Secret, SecretError, from_environment
 from invites.strict import StrictError, convert, fields, kind_of, shown, syntax_error
@@ -156,6 +157,11 @@ class Config(Struct, frozen=True):
     redis: Redis = field(default_factory=Redis)
     http: Http = field(default_factory=Http)
 
+    def shards(self) -> list[Keys]:
+        """The keys of each shard."""
+        shards = self.redis.shards
+        return [Keys(self.redis.prefix, number, shards) for number in range(shards)]
+
     def settings(self) -> Settings:
         """The part of it that the scripts work with."""
         # Here and not above: the commit brings the Redis client along, which `invites --help` has no use for.
@@ -231,15 +237,6 @@ def check_look_ups(config: Config) -> None:
         )
 
 
-def _check_served(config: Config) -> None:
-    """Refuse what this release cannot start with."""
-    if config.redis.shards > 1:
-        raise ConfigError(
-            f"redis.shards is {config.redis.shards}, but this release serves one shard: "
-            "set it to 1 or leave it out."
-        )
-
-
 def _from_file(file: Path) -> Config:
     try:
         raw = json.loads(file.read_text("utf-8-sig"))
@@ -270,7 +267,6 @@ def parse(raw: object) -> Config:
     except StrictError as error:
         raise ConfigError(str(error)) from None
     _check_together(config)
-    _check_served(config)
     return config
 
 

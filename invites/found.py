@@ -14,7 +14,7 @@ class Member(msgspec.Struct, omit_defaults=True):
     """A member of a group: `push` devices, `peers` that are connected elsewhere, and the `trunk` that leads to it.
 
     A `phone` is called over the trunk in any case, others only when nothing else was found; `failed` says that it is
-    not known what else there is.
+    not known what else there is; `present` that the member is in the room already, which another shard knows.
     """
 
     user: str
@@ -23,6 +23,7 @@ class Member(msgspec.Struct, omit_defaults=True):
     trunk: str = ""
     phone: bool = False
     failed: bool = False
+    present: bool = False
 
 
 class Resource(msgspec.Struct):

@@ -21,10 +21,11 @@ def shard_of(name: str, shards: int) -> int:
 class Keys:
     """The keys of one shard. They all carry the shard's hash tag, so that one script may touch them all."""
 
-    def __init__(self, prefix: str = "invites", shard: int = 0) -> None:
-        """Name the keys of `shard` below `prefix`."""
+    def __init__(self, prefix: str = "invites", shard: int = 0, shards: int = 1) -> None:
+        """Name the keys of `shard`, one of so many `shards`, below `prefix`."""
         self.prefix = prefix
         self.shard = shard
+        self.shards = shards
         self.base = f"{prefix}:{{{shard}}}:"
         self.events = self.base + "events"
         self.notifications = self.base + "notifications"
@@ -37,7 +38,11 @@ class Keys:
 
     def __repr__(self) -> str:
         """Show which shard it is."""
-        return f"Keys({self.prefix!r}, {self.shard})"
+        return f"Keys({self.prefix!r}, {self.shard}, {self.shards})"
+
+    def of(self, shard: int) -> "Keys":
+        """The keys of another shard, or of this one."""
+        return self if shard == self.shard else Keys(self.prefix, shard, self.shards)
 
     def invite(self, ref: str) -> str:
         """Hash: one invite. A ref is `from|inviteId|to`."""
@@ -46,6 +51,10 @@ class Keys:
     def candidates(self, ref: str) -> str:
         """Hash: candidate id -> JSON."""
         return f"{self.base}candidates:{ref}"
+
+    def legs(self, ref: str) -> str:
+        """Hash: member -> JSON, of a group's invite."""
+        return f"{self.base}legs:{ref}"
 
     def registry(self, user: str) -> str:
         """Hash: peer id -> JSON registration."""
@@ -62,6 +71,14 @@ class Keys:
     def room_invites(self, room: str) -> str:
         """Sorted set: refs of the pending invites into the room."""
         return f"{self.base}room-invites:{room}"
+
+    def closed(self, room: str) -> str:
+        """String with a time to live: the entry of the room's last close."""
+        return f"{self.base}closed:{room}"
+
+    def left(self, room: str, user: str) -> str:
+        """String with a time to live: the entry by which the user last left the room."""
+        return f"{self.base}left:{room}|{user}"
 
     def grace(self, peer: str) -> str:
         """String with a time to live: exists while a lost device may still come back."""

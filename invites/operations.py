@@ -7,7 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from invites import protocol
+from invites.keys import Keys, shard_of
 from invites.protocol import BadEvent, Event, Peer
+from invites.routing import routing_key
 
 Arguments = tuple[bytes | str | int, ...]
 
@@ -23,13 +25,15 @@ class Entry(msgspec.Struct):
 class Operation(msgspec.Struct):
     """One call of a rule in `lua/events`: its name, the entry that asks for it, its arguments in order.
 
-    `event` is what was decoded, for the log and for look-ups; None for a dead letter.
+    `event` is what was decoded, for the log and for look-ups; None for a dead letter. `shard` is set for what the
+    relay stream has for another shard.
     """
 
     handler: str
     entry: str
     args: Arguments
     event: Event | None = None
+    shard: int | None = None
 
 
 class _Sender(msgspec.Struct, rename="camel"):
@@ -45,12 +49,17 @@ class _Sender(msgspec.Struct, rename="camel"):
 
 _SENDER: Final = msgspec.json.Decoder(_Sender)
 _JSON: Final = msgspec.json.Encoder()
-_RELAYED: Final = (b"kind", b"name", b"entry", b"arguments")
+_RELAYED: Final = (b"kind", b"name", b"entry")
+_MISROUTED: Final = b"event"  # the kind of an event that was published to another shard than its own
 _STRINGS: Final = msgspec.json.Decoder(list[str])
 
 
-def to_operation(entry: Entry, *, max_deliveries: int) -> Operation:
-    """Decode an entry. Never raises: what cannot be processed becomes a dead letter, and its sender is answered 400."""
+def to_operation(entry: Entry, *, max_deliveries: int, keys: Keys | None = None) -> Operation:
+    """Decode an entry of the events stream of the shard `keys` (None: the only one).
+
+    Never raises: what cannot be processed becomes a dead letter, and its sender is answered 400. What belongs to
+    another shard is sent there.
+    """
     sentence = unusable(entry, max_deliveries)
     if sentence or not entry.fields:
         return dead_letter(entry, sentence)
@@ -61,22 +70,70 @@ def to_operation(entry: Entry, *, max_deliveries: int) -> Operation:
         event = protocol.decode_event(entry.fields.get(b"type", b"").decode(errors="replace"), payload)
     except BadEvent as error:
         return dead_letter(entry, str(error))
+    if keys is not None and keys.shards > 1:
+        key = routing_key(event)
+        if shard_of(key, keys.shards) != keys.shard:
+            return Operation("misrouted", entry.id, (key, entry.fields.get(b"type", b""), payload))
     return _operation(entry.id, event)
 
 
-def relayed(entry: Entry, *, max_deliveries: int) -> Operation:
-    """Decode an entry of the relay stream: more of what an earlier commit began. Never raises, as above."""
+def relayed(entry: Entry, *, max_deliveries: int, keys: Keys | None = None) -> Operation:
+    """Decode an entry of the relay stream of the shard `keys` (None: the only one). Never raises, as above.
+
+    It is more of what an earlier commit began, or what is for another shard: then `shard` says which.
+    """
     sentence = unusable(entry, max_deliveries)
     if sentence or not entry.fields:
         return buried(entry, "relay", sentence)
     try:
-        kind, name, first, raw = (entry.fields[field] for field in _RELAYED)
-        arguments = _STRINGS.decode(raw)
+        operation = _relayed(entry.id, entry.fields)
+        shard = _shard_of(entry.fields, keys)
     except KeyError as missing:
         return buried(entry, "relay", f"field {missing.args[0].decode()} is missing")
+    except BadEvent as error:
+        return buried(entry, "relay", str(error))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return buried(entry, "relay", "field arguments is no list of texts in JSON")
-    return Operation("relay", entry.id, (kind, name, first, *arguments))
+    except ValueError:
+        return buried(entry, "relay", "field shard is no number")
+    operation.shard = shard
+    return operation
+
+
+def _relayed(entry: str, fields: Mapping[bytes, bytes]) -> Operation:
+    kind, name, first = (fields[field] for field in _RELAYED)
+    if kind != _MISROUTED:
+        return Operation("relay", entry, (kind, name, first, *_STRINGS.decode(fields[b"arguments"])))
+    event = protocol.decode_event(fields[b"type"].decode(), fields[b"payload"])
+    operation = _operation(first.decode(), event)
+    return Operation("relayedEvent", entry, (first, operation.handler, *operation.args), event)
+
+
+def _shard_of(fields: Mapping[bytes, bytes], keys: Keys | None) -> int | None:
+    """The shard that a relay entry is for; None for the one that it is from."""
+    if keys is None or keys.shards == 1:
+        return None
+    said = fields.get(b"shard")
+    shard = int(said) if said is not None else shard_of(fields[b"name"].decode(), keys.shards)
+    return None if shard == keys.shard else shard
+
+
+def with_room(operation: Operation, closed: bytes, left: bytes) -> Operation:
+    """The operation of an invite with what its room's shard knows: entries of its close and its inviter's leaving."""
+    *asked, _, _, requester, version, trunk, found = operation.args
+    args = (*asked, closed, left, requester, version, trunk, found)
+    return msgspec.structs.replace(operation, args=args)
+
+
+def with_invitations(operation: Operation, invitations: bytes) -> Operation:
+    """The operation of a getInvitations with what rings for the user in other shards, as a list in JSON."""
+    return msgspec.structs.replace(operation, args=(*operation.args[:-1], invitations))
+
+
+def with_requester(operation: Operation, requester: str) -> Operation:
+    """The operation of an invite with the peer that asked for it, as the inviter's shard knows."""
+    *asked, _, version, trunk, found = operation.args
+    return msgspec.structs.replace(operation, args=(*asked, requester, version, trunk, found))
 
 
 def unusable(entry: Entry, max_deliveries: int) -> str:
@@ -185,7 +242,7 @@ def _(event: protocol.StopInvite, _entry: str) -> tuple[str, Arguments]:
 
 @_call.register
 def _(event: protocol.GetInvitations, _entry: str) -> tuple[str, Arguments]:
-    return "getInvitations", (event.peer.id, event.peer.user, _transaction(event.transaction))
+    return "getInvitations", (event.peer.id, event.peer.user, _transaction(event.transaction), b"")
 
 
 @_call.register
@@ -237,6 +294,9 @@ def _invite(
         request_id,
         _transaction(event.transaction),
         asks,
+        "",
+        "",
+        "",
         "",
         "",
         b"",

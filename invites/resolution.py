@@ -10,11 +10,12 @@ import msgspec
 from redis.asyncio import Redis
 
 from invites.commit import Outcome
+from invites.elsewhere import Elsewhere
 from invites.found import Found
 from invites.keys import Keys
 from invites.look_ups import LookUps
-from invites.operations import Operation
-from invites.protocol import Invite, InviteRequest
+from invites.operations import Operation, with_invitations, with_requester
+from invites.protocol import GetInvitations, Invite, InviteRequest
 from invites.trunks import Trunks
 
 TRUNKS: Final = "trunks"
@@ -23,6 +24,10 @@ USER: Final = "user"
 """What sippo-server knows of the callee, who is a user."""
 ANYBODY: Final = "anybody"
 """What sippo-server knows of the callee, who may be a user, a group or a number."""
+REQUEST: Final = "request"
+"""The peer that asked for an invite, which its callee's shard knows."""
+INVITATIONS: Final = "invitations"
+"""What rings a user's trunks in other shards."""
 
 
 class Resolver:
@@ -31,8 +36,11 @@ class Resolver:
     `look_ups` is None where sippo-server is never asked.
     """
 
-    def __init__(self, client: Redis, keys: Keys, look_ups: LookUps | None = None) -> None:
+    def __init__(
+        self, client: Redis, keys: Keys, elsewhere: Elsewhere, look_ups: LookUps | None = None
+    ) -> None:
         self._trunks = Trunks(client, keys)
+        self._elsewhere = elsewhere
         self._look_ups = look_ups
 
     async def complete(self, operation: Operation, outcome: Outcome) -> Operation:
@@ -41,6 +49,8 @@ class Resolver:
         Raises ValueError for a need that is not known, and redis exceptions.
         """
         event, need = operation.event, outcome.detail
+        if need == INVITATIONS and isinstance(event, GetInvitations):
+            return with_invitations(operation, await self._elsewhere.invitations(event.peer.user))
         if not isinstance(event, (Invite, InviteRequest)):
             raise ValueError(f"{operation.handler} needs {need}, which nobody can look up")  # noqa: TRY004
         if isinstance(event, Invite) and event.return_of is not None:
@@ -48,6 +58,8 @@ class Resolver:
             inviter, _, callee = event.return_of.split("|")
             answered = await self._look_up(need, callee, inviter)
             return _with(operation, (*operation.args[:-1], answered.encode()))
+        if need == REQUEST and isinstance(event, Invite):
+            return with_requester(operation, await self._elsewhere.requester(event))
         # The last three arguments: version of the trunks, trunk, answer of sippo-server.
         *asked, _, _, answer = operation.args
         if need == TRUNKS:
@@ -55,12 +67,20 @@ class Resolver:
             found = Found.decode(answer) if isinstance(answer, bytes) and answer else None
         else:
             found = await self._look_up(need, event.to, event.peer.user)
+            await self._see_who_is_there(event, found)
         return _with(operation, (*asked, *self._choose_trunks(found, event.to, event.peer.id)))
 
     async def _look_up(self, need: str, callee: str, inviter: str) -> Found:
         if need not in {USER, ANYBODY} or self._look_ups is None:
             raise ValueError(f"an invite needs {need}, which nobody can look up")
         return await self._look_ups.ask(callee, inviter, may_be_group=need == ANYBODY)
+
+    async def _see_who_is_there(self, event: Invite | InviteRequest, found: Found) -> None:
+        """Mark the members that are in the room already, when the room is another shard's."""
+        members = found.members or []
+        there = await self._elsewhere.present(event, [member.user for member in members])
+        for member in members:
+            member.present = member.user in there
 
     def _choose_trunks(self, found: Found | None, to: str, inviter: str) -> tuple[bytes, str, bytes]:
         """The version of the trunks; the one for the callee, or for its number; the answer, with one for each member.

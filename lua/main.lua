@@ -1,17 +1,20 @@
--- Entry of the composed script: settles a batch of events, or fires due timers, of one shard.
+-- Entry of the composed script: settles a batch of events, takes what other shards tell, or fires due timers, in one shard.
 --
 -- KEYS  1 events, 2 notifications, 3 timers, 4 dead, 5 push, 6 relay (all of one hash tag; what else is touched has
 --       names derived inside that tag)
--- ARGV  1 mode: "settle" or "fire"       2 base: what every key of the shard begins with ("invites:{0}:")
---       3 shard number                   4 clock in ms, or "" for the server's
---       5 verbosity: 0, 1 info facts, 2 debug facts
---       6 removeAfter  7 ringTimeout  8 maxRingTimeout  9 callerGrace  10 retainAfter (ms)
---       11 parallelSip  12 onlyOneDeviceWithInvitations ("1" or "0")  13 ringingStep (ms)  14 maxGroupSize
---       15 what workers can look up: "" nothing, "push", "groups", "all" (both), "reachability"
---       settle: 16 the stream that the entries are from: which of the KEYS; then for each entry its handler, entry id,
+-- ARGV  1 mode: "settle", "take" or "fire"   2 base: what every key of the shard begins with ("invites:{0}:")
+--       3 number of the shard            4 how many shards there are
+--       5 clock in ms, or "" for the server's
+--       6 verbosity: 0, 1 info facts, 2 debug facts
+--       7 removeAfter  8 ringTimeout  9 maxRingTimeout  10 callerGrace  11 retainAfter (ms)
+--       12 parallelSip  13 onlyOneDeviceWithInvitations ("1" or "0")  14 ringingStep (ms)  15 maxGroupSize
+--       16 what workers can look up: "" nothing, "push", "groups", "all" (both), "reachability"
+--       settle: 17 the stream that the entries are from: which of the KEYS; then for each entry its handler, entry id,
 --       number of arguments, arguments
---       fire: 16 how many timers at the most
--- Returns  settle: {now, next due or "", outcome…}; fire: {now, next due or "", taken, fact…} (see parts/commit.lua)
+--       take: 17 the shard whose relay stream the entries are from; 18 the entry of it before which all is settled there; then
+--       as for settle
+--       fire: 17 how many timers at the most
+-- Returns  settle, take: {now, next due or "", outcome…}; fire: {now, next due or "", taken, fact…} (see parts/commit.lua)
 -- include: parts/context
 -- include: parts/commit
 -- include: parts/legs
@@ -23,6 +26,8 @@
 redis.call('EXISTS', base .. 'never')
 
 if ARGV[1] == 'settle' then
-  return settle(tonumber(ARGV[16]), 17)
+  return settle(tonumber(ARGV[17]), 18)
+elseif ARGV[1] == 'take' then
+  return take(ARGV[17], ARGV[18], 19)
 end
-return fire(tonumber(ARGV[16]))
+return fire(tonumber(ARGV[17]))

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import fakeredis
@@ -15,6 +16,7 @@ from invites.commit import Settings
 from invites.embedded import EmbeddedValkey
 from tests.driving import Shard
 from tests.leaks import assert_nothing_leaks
+from tests.sharding import Shards
 from tests.waiting import wait_until_sync
 
 MakeShard = Callable[..., Awaitable[Shard]]
@@ -76,32 +78,59 @@ async def client(valkey_url: str) -> AsyncIterator[Redis]:
         yield found
 
 
-@pytest.fixture(params=["fakeredis", "valkey", "redis7"])
-async def any_client(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Redis, bool]]:
-    """A client of each kind of server in turn, emptied, and whether the server knows the line `#!lua`."""
-    if request.param == "fakeredis":
-        async with fakeredis.FakeAsyncRedis() as fake:
-            yield fake, False
-        return
-    url: str = request.getfixturevalue("valkey_server" if request.param == "valkey" else "redis7_server")
-    async with Redis.from_url(url) as found:
-        await found.flushall()
-        yield found, True
+@dataclass(frozen=True)
+class Server:
+    """A server that was emptied: whether it knows the line `#!lua`, and how many shards are to be on it."""
+
+    client: Redis
+    flags: bool
+    shards: int = 1
+
+
+ONE_SHARD = ("fakeredis", "valkey", "redis7")
+SEVEN_SHARDS = ("valkey-7-shards",)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what makes shards on each kind of server; unless it is about one shard alone, with several of them too."""
+    if "server" in metafunc.fixturenames:
+        several = "make_shard" in metafunc.fixturenames and not metafunc.definition.get_closest_marker(
+            "one_shard"
+        )
+        metafunc.parametrize("server", ONE_SHARD + SEVEN_SHARDS * several, indirect=True)
 
 
 @pytest.fixture
-async def make_shard(any_client: tuple[Redis, bool]) -> AsyncIterator[MakeShard]:
-    """Make shards (usually one) on each kind of server; afterwards nothing may be left that cannot end by itself."""
-    found, flags = any_client
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    """Each kind of server in turn."""
+    if request.param == "fakeredis":
+        async with fakeredis.FakeAsyncRedis() as fake:
+            yield Server(fake, flags=False)
+        return
+    url: str = request.getfixturevalue("redis7_server" if request.param == "redis7" else "valkey_server")
+    async with Redis.from_url(url) as found:
+        await found.flushall()
+        yield Server(found, flags=True, shards=7 if request.param in SEVEN_SHARDS else 1)
+
+
+@pytest.fixture
+async def make_shard(server: Server) -> AsyncIterator[MakeShard]:
+    """Make what each kind of server has; afterwards nothing may be left that cannot end by itself."""
     made: list[Shard] = []
 
     async def make(settings: Settings | None = None) -> Shard:
-        made.append(await Shard.make(found, settings, flags=flags))
+        if server.shards == 1:
+            made.append(await Shard.make(server.client, settings, flags=server.flags))
+        else:
+            made.append(
+                await Shards.make_several(server.client, lambda _: server.client, settings, server.shards)
+            )
         return made[-1]
 
     yield make
     for shard in made:
-        await assert_nothing_leaks(shard.client, shard.keys)
+        for keys in shard.all_keys:
+            await assert_nothing_leaks(shard.client, keys)
 
 
 @pytest.fixture

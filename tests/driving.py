@@ -8,7 +8,8 @@ from typing import Any, Self, cast
 import msgspec
 from redis.asyncio import Redis
 
-from invites.commit import Committer, Outcome, Settings, Status
+from invites.commit import Committer, Outcome, Settings, Source, Status
+from invites.elsewhere import Elsewhere
 from invites.found import Found
 from invites.keys import WORKERS_GROUP, Keys
 from invites.look_ups import LookUps
@@ -39,7 +40,8 @@ class Shard:
         self.now = int(time.time() * 1000)
         self.committer = Committer(client, self.keys, settings, scripts, verbosity=2, clock=lambda: self.now)
         self.found: dict[str, Found] = {}
-        self.resolver = Resolver(client, self.keys, cast("LookUps", self))
+        self.elsewhere = Elsewhere(self.keys, lambda _: client)
+        self.resolver = Resolver(client, self.keys, self.elsewhere, cast("LookUps", self))
         self.outcomes: list[Outcome] = []
         self._sequence = 0
         self._seen = "-"
@@ -48,10 +50,13 @@ class Shard:
     async def make(cls, client: Redis, settings: Settings | None = None, *, flags: bool = True) -> Self:
         """Make the shard and its consumer group."""
         shard = cls(client, settings or Settings(), Scripts(flags=flags))
-        await client.xgroup_create(shard.keys.events, WORKERS_GROUP, "0", mkstream=True)
-        await client.xgroup_create(shard.keys.relay, "relay", "0", mkstream=True)
-        await client.xgroup_create(shard.keys.push, "push", "0", mkstream=True)
+        await make_groups(client, shard.keys)
         return shard
+
+    @property
+    def all_keys(self) -> list[Keys]:
+        """The keys of each shard."""
+        return [self.keys]
 
     def entry_id(self, at: int | None = None) -> str:
         """A new entry id at a time (default: now)."""
@@ -69,10 +74,12 @@ class Shard:
             )
         ).decode()
         await self.client.xreadgroup(WORKERS_GROUP, "test", {self.keys.events: ">"}, count=1)
-        return to_operation(Entry(entry, {b"type": kind.encode(), b"payload": raw}), max_deliveries=5)
+        fields = {b"type": kind.encode(), b"payload": raw}
+        return to_operation(Entry(entry, fields), max_deliveries=5, keys=self.keys)
 
     async def settle(self, *operations: Operation) -> list[Outcome]:
         """Settle operations in one batch, and each that needs something again once it has it."""
+        operations = tuple(await self.elsewhere.see_rooms(operations))
         outcomes = (await self.committer.settle(operations)).outcomes
         for index, operation in enumerate(operations):
             completed = operation
@@ -123,6 +130,12 @@ class Shard:
             {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
             for _, fields in await self.client.xrange(self.keys.dead)
         ]
+
+
+async def make_groups(client: Redis, keys: Keys) -> None:
+    """Make the consumer groups of all streams that workers read."""
+    for source in Source:
+        await client.xgroup_create(source.stream(keys), source.group, "0", mkstream=True)
 
 
 def notification_of(fields: Mapping[bytes, bytes]) -> Notification:

@@ -59,5 +59,5 @@ def stopped(told: Iterable[Notification]) -> list[str]:
 
 async def legs(shard: Shard, ref: str = TEAM) -> dict[str, str]:
     """Member -> state of its leg, as the group's side sees it."""
-    found = await shard.hash(f"{shard.keys.base}legs:{ref}")
+    found = await shard.hash(shard.keys.legs(ref))
     return {member: json.loads(raw)["state"] for member, raw in found.items()}

@@ -15,6 +15,7 @@ PERMANENT = (
     "timers",
     "push",
     "relay",
+    "taken:",
 )
 """What lives as long as what it stands for: registrations, rooms, streams, deadlines."""
 

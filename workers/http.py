@@ -149,7 +149,7 @@ class HttpServer:
 
     def _views(self, routing_key: str) -> Views:
         redis = self._config.redis
-        keys = Keys(redis.prefix, shard_of(routing_key, redis.shards))
+        keys = Keys(redis.prefix, shard_of(routing_key, redis.shards), redis.shards)
         return Views(self._served.commands(keys), keys)
 
     def _authorize(self, request: web.Request) -> None:

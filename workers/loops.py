@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from invites import messages
 from invites.commit import Committer, Source
 from invites.connections import BLOCK_MS, connect
+from invites.elsewhere import Elsewhere
 from invites.look_ups import LookUps
 from invites.operations import relayed, to_operation
 from invites.pushes import to_push
 from invites.resolution import Resolver
+from workers.carrier import Carrier
 from workers.group import Group
 from workers.housekeeping import Housekeeping
 from workers.intake import Intake
@@ -27,11 +29,11 @@ from workers.tasks import begin, end
 from workers.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from redis.asyncio import Redis
-
+    from invites.commit import Commit, Settled
     from invites.config import Config
+    from invites.connections import Clients
     from invites.keys import Keys
     from invites.operations import Entry, Operation
     from invites.pushes import Push
@@ -59,7 +61,7 @@ class ShardLoops:
         url: str,
         *,
         consumer: str,
-        commands: Redis,
+        clients: Clients,
         sippo: SippoServer | None,
         scripts: Scripts,
         metrics: Metrics,
@@ -67,12 +69,13 @@ class ShardLoops:
         outage: Outage,
         stopping: asyncio.Event,
     ) -> None:
-        settings = config.settings()
+        settings, commands = config.settings(), clients.of(keys)
         self.shard = Shard(
             keys=keys,
             consumer=consumer,
             commands=commands,
             committer=Committer(commands, keys, settings, scripts, verbosity=messages.verbosity()),
+            elsewhere=Elsewhere(keys, clients.of),
             outage=outage,
             claim_after_ms=config.invites.claim_after,
             max_deliveries=config.invites.max_deliveries,
@@ -83,7 +86,7 @@ class ShardLoops:
         self._readiness = readiness
         self._reports = Reports(metrics)
         look_ups = None if sippo is None else LookUps(sippo, settings)
-        self._resolver = Resolver(commands, keys, look_ups)
+        self._resolver = Resolver(commands, keys, self.shard.elsewhere, look_ups)
         self._timers = Timers(self.shard, self._reports)
         pace = Pace()
         self._intakes: list[Intake[Any]] = [self._events(pace), self._relay()]
@@ -92,6 +95,15 @@ class ShardLoops:
             self._intakes.append(self._pushes(sippo, at_once))
         self._housekeeping = Housekeeping(self.shard, pace, metrics)
         self._tasks: list[asyncio.Task[None]] = []
+
+    def meet(self, others: Iterable[ShardLoops]) -> None:
+        """There are other shards: what this one has for them is carried there."""
+        feed = self._relay_role.feed
+        self._relay_role.lead_to({other.shard.keys.shard: other.settles_carried(feed) for other in others})
+
+    def settles_carried(self, feed: Feed[Operation]) -> Settler:
+        """Settles here what the relay stream of another shard has for this one."""
+        return self._settles(feed, Pace(), Carrier(feed, self.shard).commit)
 
     async def ensure_groups(self) -> None:
         """Make the consumer groups that are not there. Raises what redis-py raises when the server is away."""
@@ -147,15 +159,20 @@ class ShardLoops:
             await asyncio.wait(self._tasks)
 
     def _events(self, pace: Pace) -> Intake[Operation]:
-        decode = functools.partial(to_operation, max_deliveries=self.shard.max_deliveries)
+        decode = functools.partial(
+            to_operation, max_deliveries=self.shard.max_deliveries, keys=self.shard.keys
+        )
         feed = self._feed(Source.EVENTS, decode)
         self._settler = self._settles(feed, pace)
         return Intake(feed, self._settler, pace, self._readiness, self._metrics)
 
     def _relay(self) -> Intake[Operation]:
-        decode = functools.partial(relayed, max_deliveries=self.shard.max_deliveries)
-        feed, pace = self._feed(Source.RELAY, decode), Pace(_FEWEST_RELAYED, _FIRST_RELAYED)
-        return Intake(feed, Relay(feed, self._settles(feed, pace)), pace, self._readiness, self._metrics)
+        decode = functools.partial(relayed, max_deliveries=self.shard.max_deliveries, keys=self.shard.keys)
+        several = self.shard.keys.shards > 1
+        feed = self._feed(Source.RELAY, decode)
+        pace = Pace() if several else Pace(_FEWEST_RELAYED, _FIRST_RELAYED)
+        self._relay_role = Relay(feed, self._settles(feed, pace))
+        return Intake(feed, self._relay_role, pace, self._readiness, self._metrics)
 
     def _pushes(self, sippo: SippoServer, at_once: int) -> Intake[Push | Operation]:
         decode = functools.partial(to_push, max_deliveries=self.shard.max_deliveries)
@@ -164,8 +181,13 @@ class ShardLoops:
         role = Pushes(feed, self._settles(feed, pace), sippo, at_once, self._metrics)
         return Intake(feed, role, pace, self._readiness, self._metrics)
 
-    def _settles(self, feed: Feed[Any], pace: Pace) -> Settler:
-        return Settler(feed, pace, self._resolver, self._reports, self._timers.heard)
+    def _settles(self, feed: Feed[Any], pace: Pace, commit: Commit | None = None) -> Settler:
+        async def commit_here(operations: Sequence[Operation]) -> Settled:
+            seen = await self.shard.elsewhere.see_rooms(operations)
+            return await self.shard.committer.settle(seen, feed.source)
+
+        commit = commit or commit_here
+        return Settler(feed, pace, commit, self._resolver, self._reports, self._timers.heard)
 
     def _feed(self, source: Source, decode: Callable[[Entry], Item]) -> Feed[Item]:
         keys = self.shard.keys

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import NoPermissionError
 
 from invites.connections import Clients, is_away
-from invites.keys import Keys
 from invites.scripts import Scripts
 from invites.sippo import SippoServer
 from workers.backoff import Backoff
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.config import Config
+    from invites.keys import Keys
 
 DRAIN_S: Final = 10.0
 """How long a stopping worker may finish what it has begun; supervisors usually kill after 10 to 30 s."""
@@ -65,7 +65,7 @@ class Service:
                 config,
                 url,
                 consumer=self.consumer,
-                commands=self.commands(keys),
+                clients=self._clients,
                 sippo=self.sippo,
                 scripts=scripts,
                 metrics=self.metrics,
@@ -73,8 +73,10 @@ class Service:
                 outage=self._outage,
                 stopping=self.stopping,
             )
-            for keys in (Keys(config.redis.prefix, number) for number in range(config.redis.shards))
+            for keys in config.shards()
         ]
+        for loops in self._shards:
+            loops.meet(other for other in self._shards if other is not loops)
         self._tasks: list[asyncio.Task[None]] = []
 
     def commands(self, keys: Keys) -> Redis:

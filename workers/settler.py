@@ -16,7 +16,7 @@ from workers.tasks import end
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from invites.commit import Outcome, Settled
+    from invites.commit import Commit, Outcome, Settled
     from invites.operations import Operation
     from invites.resolution import Resolver
     from workers.pace import Pace
@@ -53,12 +53,14 @@ class Settler:
         self,
         feed: Feed[Any],
         pace: Pace,
+        commit: Commit,
         resolver: Resolver,
         reports: Reports,
         heard: Callable[[int | None, int], None],
     ) -> None:
         self._feed = feed
         self._shard = feed.shard
+        self._send = commit
         self._role = f"settling {feed.name}"
         self._pace = pace
         self._resolver = resolver
@@ -169,7 +171,7 @@ class Settler:
         backoff = Backoff()
         while True:
             started = time.perf_counter()
-            call = asyncio.ensure_future(self._shard.committer.settle(operations, self._feed.source))
+            call = asyncio.ensure_future(self._send(operations))
             self._underway.add(call)
             call.add_done_callback(self._underway.discard)
             try:

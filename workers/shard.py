@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.commit import Committer, Source
+    from invites.elsewhere import Elsewhere
     from invites.keys import Keys
     from invites.operations import Entry
     from workers.group import Group
@@ -86,6 +87,7 @@ class Shard:
     consumer: str
     commands: Redis
     committer: Committer
+    elsewhere: Elsewhere
     outage: Outage
     claim_after_ms: int
     max_deliveries: int

@@ -42,7 +42,7 @@ async def check_redis(url: Secret, config: Config) -> list[Finding]:
 
 
 async def _findings(clients: Clients, config: Config, address: str) -> AsyncIterator[Finding]:
-    client = clients.of(Keys(config.redis.prefix))
+    client = clients.of(config.shards()[0])
     began = time.perf_counter()
     await client.ping()
     took_ms = (time.perf_counter() - began) * 1000
@@ -55,8 +55,7 @@ async def _findings(clients: Clients, config: Config, address: str) -> AsyncIter
         yield _version(info)
         yield _memory(info)
         yield _persistence(info)
-    for number in range(config.redis.shards):
-        keys = Keys(config.redis.prefix, number)
+    for keys in config.shards():
         yield await _permissions(clients.of(keys), keys)
         try:
             yield await _workers(clients.of(keys), keys)

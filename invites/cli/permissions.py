@@ -27,6 +27,7 @@ XADD {relay} * type check
 XADD {dead} * type check
 HSET {key} state check
 HGET {key} state
+HEXISTS {key} state
 HMGET {key} state
 HGETALL {key}
 HVALS {key}

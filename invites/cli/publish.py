@@ -20,7 +20,6 @@ from invites.cli.options import (
 
 if TYPE_CHECKING:
     from invites.cli.session import Session
-    from invites.protocol import Event
 
 
 def publish(
@@ -44,6 +43,7 @@ def publish(
     """
     from invites.cli.session import run
     from invites.protocol import BadEvent, decode_event
+    from invites.routing import routing_key
 
     raw = sys.stdin.buffer.read() if payload == "-" else payload.encode("utf-8", "surrogateescape")
     try:
@@ -58,22 +58,3 @@ def publish(
         return 0
 
     return run(Common(config, redis_url, log_level, log_format), put)
-
-
-def routing_key(event: Event) -> str:
-    """The id whose shard an event belongs to."""
-    from invites import protocol
-
-    match event:
-        case protocol.Invite() | protocol.InviteRequest():
-            return event.to
-        case protocol.Ringing() | protocol.Accept() | protocol.Decline():
-            return event.to or event.peer.user
-        case protocol.StopInvite():
-            return event.callee
-        case protocol.Registered():
-            return event.registry.user
-        case protocol.Joined() | protocol.Left() | protocol.RoomClosed():
-            return event.room_id
-        case protocol.GetInvitations() | protocol.Unregistered() | protocol.Disconnected():
-            return event.peer.user

@@ -33,7 +33,7 @@ class Session(Struct, frozen=True):
 
     def shard(self, number: int) -> Keys:
         """The keys of a shard."""
-        return Keys(self.config.redis.prefix, number)
+        return self.config.shards()[number]
 
     def shard_for(self, routing_key: str) -> Keys:
         """The keys of the shard that `routing_key` belongs to."""
@@ -41,7 +41,7 @@ class Session(Struct, frozen=True):
 
     def shards(self) -> list[Keys]:
         """The keys of all shards."""
-        return [self.shard(number) for number in range(self.config.redis.shards)]
+        return self.config.shards()
 
 
 def run(

@@ -6,6 +6,9 @@
 -- include: parts/winning
 
 events.accept = function(peer, user, ref, about, transaction)
+  if is_passed_on('accept', ref, user, peer, about, transaction) then
+    return
+  end
   local request = { type = 'accept', peer = peer, user = user, transaction = transaction }
   local invite, candidate = admit(request, ref, about)
   if not invite then

@@ -21,6 +21,9 @@ events.decline = function(peer, user, ref, about, from, to, code, transaction)
       return
     end
   end
+  if is_passed_on('decline', ref, user, peer, about, from, to, code, transaction) then
+    return
+  end
   local invite, candidate = admit(request, ref, about)
   if not invite then
     return

@@ -2,8 +2,9 @@
 -- updates it, or repeats what is known of it.
 --
 -- Arguments  peer, user, to, inviteId, head (how a payload about the invite begins), room, mediatypes, fromDetails,
---            context, expires, requestId, transaction, inviteRequest ("1" or "0"), then what the worker looked up:
---            version of the trunks, trunk peer, answer of sippo-server (see parts/resolve.lua)
+--            context, expires, requestId, transaction, inviteRequest ("1" or "0"); with several shards what
+--            others know: the entry of the room's close, of the inviter's leaving it, the peer that asked for the invite
+--            ("" nothing is known; "|" nobody did); then what the worker looked up: version of the trunks, trunk peer, answer of sippo-server (see parts/resolve.lua)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic a registration that comes meanwhile is either seen here or sees the invite
 -- include: parts/legs
@@ -14,28 +15,29 @@ local function born_ended(asked, expires_at)
   local names = {
     key('stopped', asked.ref), key('stopped', '|' .. asked.invite_id .. '|' .. asked.to),
   }
-  if asked.room ~= '' then
+  local is_room_here = asked.room ~= '' and is_here(asked.room)
+  if is_room_here then
     names[3] = key('closed', asked.room)
     names[4] = key('left', asked.room .. '|' .. asked.user)
   end
   local found = redis.call('MGET', unpack(names))
-  local stopped = found[1] or found[2]
-  if stopped then
-    return 'DECLINED_BY_CREATOR', tonumber(stopped), 'cancelled'
-  elseif found[3] and order.later(found[3], work.entry) then
-    return 'DECLINED_BY_CREATOR', 487, 'room_closed'
-  elseif found[4] and order.later(found[4], work.entry) then
-    return 'DECLINED_BY_CREATOR', 487, 'caller_gone'
+  local closed, left = asked.closed, asked.left
+  if is_room_here then
+    closed, left = found[3], found[4]
+  end
+  local reason = room_over(closed, left, work.entry)
+  if found[1] or found[2] then
+    return 'DECLINED_BY_CREATOR', tonumber(found[1] or found[2]), 'cancelled'
+  elseif reason then
+    return 'DECLINED_BY_CREATOR', 487, reason
   elseif expires_at <= now then
     return 'DECLINED_BY_TIMEOUT', 408, 'timeout'
   end
 end
 
--- Until when an inviteRequest can be answered by an invite that names it.
+-- Until when an inviteRequest can be answered by an invite that names it; "" for any other.
 local function asks_until(invite)
-  if invite.inviteRequest == '1' then
-    return tonumber(invite.expiresAt) + settings.retain_after
-  end
+  return invite.inviteRequest == '1' and int(tonumber(invite.expiresAt) + settings.retain_after) or ''
 end
 
 -- The invite is over before it began: it is written down, told and recorded all the same.
@@ -50,9 +52,9 @@ end
 local function enter(invite, asked)
   invite.live_until = tonumber(invite.expiresAt) + DAY
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
-  emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite))
+  emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry)
   if asked.room ~= '' then
-    emit(asked.room, 'room_entered', invite.ref, invite.createdAt)
+    emit(asked.room, 'room_entered', invite.ref, invite.createdAt, asked.user, invite.entry)
   end
 end
 
@@ -126,7 +128,7 @@ local function update(invite, asked)
     change(invite, 'updated', work.entry)
     if not is_leg(invite) then
       change(invite, 'caller', asked.peer)
-      emit(invite.from, 'call_started', invite.ref, asked.peer, asks_until(invite))
+      emit(invite.from, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry)
     end
     local news = false
     for _, field in ipairs({ 'context', 'mediatypes', 'fromDetails' }) do
@@ -146,11 +148,12 @@ end
 
 events.invite = function(
   peer, user, to, invite_id, about, room, mediatypes, from_details, context, expires, request_id, transaction, asks,
-  trunks_version, trunk, found)
+  closed, left, requester, trunks_version, trunk, found)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
     about = about, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
     expires = expires, requestId = request_id, transaction = transaction, asks = asks,
+    closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
     trunks_version = trunks_version, trunk = trunk, found = found ~= '' and cjson.decode(found) or nil,
   }
   local invite = load_invite(asked.ref)

@@ -193,6 +193,11 @@ local function keep_calls(new)
   end
 end
 
+-- In every other shard: a trunk leads to the phone network from everywhere.
+function internal.trunk_registered(_, user, peer, raw, device, session, expires)
+  events.registered(user, peer, raw, device, session, expires, '1')
+end
+
 events.registered = function(user, peer, raw, device, session, expires, trunk)
   local new = {
     user = user, peer = peer, raw = raw, trunk = trunk == '1', expires = tonumber(expires), replaced = {},
@@ -204,6 +209,9 @@ events.registered = function(user, peer, raw, device, session, expires, trunk)
   end
   new.fresh = not old or other_session(old.session, new.session)
   store(new, old, mark)
+  if new.trunk then
+    emit_everywhere(user, 'trunk_registered', user, peer, raw, device, session, expires)
+  end
   for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
     local invite = load_invite(ref)
     if invite and is_pending(invite) and not is_group(invite) then

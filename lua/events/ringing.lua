@@ -5,6 +5,9 @@
 -- include: parts/requests
 
 events.ringing = function(peer, user, ref, about)
+  if is_passed_on('ringing', ref, user, peer, about) then
+    return
+  end
   local request = { type = 'ringing', peer = peer, user = user, transaction = '' }
   local invite, candidate = admit(request, ref, about)
   if not invite then

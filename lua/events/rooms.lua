@@ -58,24 +58,34 @@ events.joined = function(user, room)
   info('joined', user, room)
 end
 
+-- Whether an invite in the room's index is ended by what the entry says: it is pending, and older.
+local function is_ended_by(ref, entry)
+  local invite = load_invite(ref)
+  return invite ~= nil and is_pending(invite) and not order.later(invite.entry, entry)
+end
+
 -- Ends pending invites into the room that are older than `entry`, those of one inviter or all. Returns how many, and
 -- whether there are more.
 local function end_invites(room, entry, from, reason, limit)
   local ended = 0
-  for _, ref in ipairs(redis.call('ZRANGE', trust(key('room-invites', room)), 0, -1)) do
+  local index = redis.call('ZRANGE', trust(key('room-invites', room)), 0, -1, 'WITHSCORES')
+  for i = 1, #index, 2 do
+    local ref = index[i]
     if not from or string.sub(ref, 1, #from + 1) == from .. '|' then
       if ended >= limit then
         return ended, true
-      end
-      local invite = load_invite(ref)
-      if not invite or order.later(entry, invite.entry) then
-        if invite and is_pending(invite) then
+      elseif not is_here(callee_of(ref)) then
+        -- The index knows when it was made.
+        if tonumber(index[i + 1]) < order.number(entry) then
           ended = ended + 1
+          emit(callee_of(ref), 'room_is_over', ref, reason, entry)
+          internal.room_freed(room, ref, entry)
         end
-        emit(string.match(ref, '[^|]+$'), 'end_invite', ref, 'DECLINED_BY_CREATOR', 487, reason)
-        if not invite then
-          internal.room_freed(room, ref)
-        end
+      elseif is_ended_by(ref, entry) then
+        ended = ended + 1
+        internal.room_is_over(room, ref, reason, entry)
+      elseif not load_invite(ref) then
+        internal.room_freed(room, ref, entry)
       end
     end
   end

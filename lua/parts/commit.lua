@@ -8,6 +8,7 @@
 -- consumer group is missing. A fact is a list: the name of a log message and what fills it in.
 -- include: parts/unit
 -- include: parts/invites
+-- include: parts/order
 
 local events, timers = {}, {}
 
@@ -50,8 +51,22 @@ local function with_facts(...)
   return outcome
 end
 
-local function settle_one(stream, handler, entry, first, last)
-  begin(stream == EVENTS and entry or string.match(stream, '%l+$') .. entry, entry)
+-- The tokens: 1 for whoever gets it, 0 when somebody else had it, nil when there is no consumer group.
+local function acknowledge(stream, entry)
+  if redis.call('XACK', stream, GROUPS[stream], entry) == 1 then
+    return 1
+  end
+  local group = redis.pcall('XPENDING', stream, GROUPS[stream])
+  return not group.err and 0 or nil
+end
+
+-- What another shard relays is taken when its entry is noted here, for as long as it may come again.
+local function note_taken(from, entry)
+  return redis.call('ZADD', key('taken', from), 'NX', order.split(entry), entry)
+end
+
+local function settle_one(token, from, origin, handler, entry, first, last)
+  begin(origin, entry)
   local rule = events[handler]
   if not rule then
     return { 3, 'no rule named ' .. handler }
@@ -63,12 +78,9 @@ local function settle_one(stream, handler, entry, first, last)
     end
     return { 3, failure }
   end
-  if redis.call('XACK', stream, GROUPS[stream], entry) == 0 then
-    local group = redis.pcall('XPENDING', stream, GROUPS[stream])
-    if group.err then
-      return { 4 }
-    end
-    return 0
+  local got = token(from, entry)
+  if got ~= 1 then
+    return got or { 4 }
   end
   write()
   if #work.facts == 0 then
@@ -83,15 +95,36 @@ local function next_due()
   return first[2] or ''
 end
 
-local function settle(source, at)
+-- Settles the entries in ARGV from `at` on. `prefix` makes the ids of what they tell their own.
+local function settle_each(token, from, prefix, at)
   local result = { int(now), '' }
   while ARGV[at] do
-    local arguments = tonumber(ARGV[at + 2])
-    result[#result + 1] = settle_one(KEYS[source], ARGV[at], ARGV[at + 1], at + 3, at + 2 + arguments)
+    local entry, arguments = ARGV[at + 1], tonumber(ARGV[at + 2])
+    result[#result + 1] = settle_one(token, from, prefix .. entry, ARGV[at], entry, at + 3, at + 2 + arguments)
     at = at + 3 + arguments
   end
   result[2] = next_due()
   return result
+end
+
+local function settle(source, at)
+  local stream = KEYS[source]
+  return settle_each(acknowledge, stream, stream == EVENTS and '' or string.match(stream, '%l+$'), at)
+end
+
+-- `floor` is an entry of the shard `from` before which everything is settled there: none of that comes again, unless it is
+-- on its way for the second time.
+local function take(from, floor, at)
+  local known = redis.call('HGET', key('taken', 'floors'), from)
+  if order.later(floor, known) then
+    redis.call('HSET', key('taken', 'floors'), from, floor)
+    redis.call('ZREMRANGEBYSCORE', key('taken', from), '-inf', '(' .. int(order.split(floor)))
+    known = floor
+  end
+  local function token(_, entry)
+    return order.later(known, entry) and 0 or note_taken(from, entry)
+  end
+  return settle_each(token, from, 'relay' .. from .. '.', at)
 end
 
 -- A timer that cannot be applied becomes a dead letter, so that it cannot come back for ever.

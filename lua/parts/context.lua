@@ -6,21 +6,21 @@ local EVENTS, NOTIFICATIONS, TIMERS, DEAD, PUSH, RELAY = KEYS[1], KEYS[2], KEYS[
 local GROUPS = { [EVENTS] = 'workers', [PUSH] = 'push', [RELAY] = 'relay' }
 
 local base, shard = ARGV[2], ARGV[3]
-local verbosity = tonumber(ARGV[5])
+local verbosity = tonumber(ARGV[6])
 local settings = {
-  remove_after = tonumber(ARGV[6]),
-  ring_timeout = tonumber(ARGV[7]),
-  max_ring_timeout = tonumber(ARGV[8]),
-  caller_grace = tonumber(ARGV[9]),
-  retain_after = tonumber(ARGV[10]),
-  parallel_sip = ARGV[11] == '1',
-  only_one_device = ARGV[12] == '1',
-  ringing_step = tonumber(ARGV[13]),
-  max_group_size = tonumber(ARGV[14]),
-  look_up = ARGV[15],
+  remove_after = tonumber(ARGV[7]),
+  ring_timeout = tonumber(ARGV[8]),
+  max_ring_timeout = tonumber(ARGV[9]),
+  caller_grace = tonumber(ARGV[10]),
+  retain_after = tonumber(ARGV[11]),
+  parallel_sip = ARGV[12] == '1',
+  only_one_device = ARGV[13] == '1',
+  ringing_step = tonumber(ARGV[14]),
+  max_group_size = tonumber(ARGV[15]),
+  look_up = ARGV[16],
 }
 
-local now = tonumber(ARGV[4])
+local now = tonumber(ARGV[5])
 if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

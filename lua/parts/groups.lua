@@ -1,7 +1,8 @@
 -- Group calls, the group's side: the group's invite (`to` is the group) decides who won, when it is over and what its
 -- inviter hears. Each member has an invite of its own, its leg (see parts/legs.lua), perhaps in another shard.
 --
--- Beside the fields of any invite: strategy ("sequential"), open (how many legs are not over), devices, ringingDevices,
+-- Beside the fields of any invite: strategy ("sequential"), members and open (how many legs there are, and are not
+-- over), begun (with several shards: how many have begun), devices, ringingDevices,
 -- pushedDevices (how many of all legs).
 --
 -- legs:<ref of the group's invite>, member -> JSON: at (its place); state WAITING (not called yet), OPEN (rings) or OVER;
@@ -153,6 +154,7 @@ function group_call.begin(call, members, sequential)
   save_legs(call, legs)
   expire(key('legs', call.ref), tonumber(call.expiresAt) + DAY)
   change(call, 'open', int(#members))
+  change(call, 'members', int(#members))
   if sequential then
     change(call, 'strategy', 'sequential')
     start_next(call)
@@ -185,7 +187,7 @@ local function cancel_page(call)
     leg.state, leg.endReason = 'OVER', call.code == '408' and 408 or 487
     ended[i] = leg
     emit(leg.member, 'leg_cancel', group_call.leg_ref(call.ref, leg.member), call.state, call.code, call.reason,
-      call.whoAccepted or '')
+      call.whoAccepted or '', last_word(call))
   end
   save_legs(call, ended)
   if #open > PAGE then
@@ -294,7 +296,7 @@ function internal.leg_counts(_, ref, member, devices, ringing, pushed)
     if tonumber(devices) > 0 then
       -- The call was over before the leg began.
       emit(member, 'leg_cancel', group_call.leg_ref(ref, member), call and call.state or 'DECLINED_BY_CREATOR',
-        call and call.code or '487', call and call.reason or 'cancelled', call and call.whoAccepted or '')
+        call and call.code or '487', call and call.reason or 'cancelled', call and call.whoAccepted or '', '0-0')
     end
     return
   end
@@ -314,6 +316,17 @@ function internal.leg_counts(_, ref, member, devices, ringing, pushed)
   end
   if rings or (taken and not call.ringing) then
     tell_progress(call)
+  end
+end
+
+-- A leg has begun, in whatever way. When the last one has that began elsewhere, the inviter learns how many devices ring.
+function internal.leg_began(_, ref)
+  local call = load_invite(ref)
+  if call and is_pending(call) then
+    change(call, 'begun', int(tonumber(call.begun or 0) + 1))
+    if work.relayed and call.begun == call.members then
+      tell_progress(call)
+    end
   end
 end
 
@@ -362,6 +375,6 @@ end
 -- begin.
 function group_call.step(call)
   for _, leg in ipairs(legs_in(call, OPEN)) do
-    emit(leg.member, 'leg_turn_over', group_call.leg_ref(call.ref, leg.member))
+    emit(leg.member, 'leg_turn_over', group_call.leg_ref(call.ref, leg.member), call.ref, last_word(call))
   end
 end

@@ -32,15 +32,21 @@ end
 local function move_call(from, ref, peer, entry)
   add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. entry })
   later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
-  emit(string.match(ref, '[^|]+$'), 'caller_moved', ref, peer)
+  emit(callee_of(ref), 'caller_moved', ref, peer)
 end
 
-function internal.call_started(from, ref, peer, asks_until)
-  local name = key('calls', from)
-  add('hash', { 'HSET', name, ref, peer .. '|' .. work.entry })
-  keep_index(name)
-  if asks_until and asks_until > now then
-    remember(key('request', ref), peer, asks_until)
+-- `asks_until` is for how long an inviteRequest can be answered, or ""; `made` the entry of the event that made the invite.
+function internal.call_started(from, ref, peer, asks_until, made)
+  if work.relayed then
+    local known = calls_of(from)[ref]
+    if is_over(ref, made) or order.later(known and known.entry, work.entry) then
+      return
+    end
+  end
+  add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. work.entry })
+  keep_index(key('calls', from))
+  if asks_until ~= '' and tonumber(asks_until) > now then
+    remember(key('request', ref), peer, tonumber(asks_until))
   end
   local ended = gone(from, peer)
   if ended then
@@ -58,17 +64,43 @@ function internal.request_taken(_, ref, peer, asks_until)
   remember(key('request', ref), peer, tonumber(asks_until))
 end
 
-function internal.call_ended(from, ref)
+function internal.call_ended(from, ref, made)
+  if work.relayed and redis.call('HEXISTS', key('calls', from), ref) == 0 then
+    bury(ref, made)
+  end
   later({ 'HDEL', key('calls', from), ref })
 end
 
--- In the room's shard: which pending invites lead into it.
-function internal.room_entered(room, ref, created_at)
-  local name = key('room-invites', room)
-  add('zset', { 'ZADD', name, created_at, ref })
-  keep_index(name)
+-- Why an invite into a room is over, when the room was closed, or its inviter had left it, after the entry `made`: the
+-- reason, and the entry of that.
+local function room_over(closed, left, made)
+  if order.later(closed, made) then
+    return 'room_closed', closed
+  elseif order.later(left, made) then
+    return 'caller_gone', left
+  end
 end
 
-function internal.room_freed(room, ref)
+-- In the room's shard: which pending invites lead into it. A newcomer from another shard may find the room closed.
+function internal.room_entered(room, ref, created_at, from, made)
+  if work.relayed then
+    local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. from))
+    local reason, since = room_over(marks[1], marks[2], made)
+    if reason then
+      return emit(callee_of(ref), 'room_is_over', ref, reason, since)
+    elseif is_over(ref, made) then
+      return
+    end
+    -- The invite cannot be asked here whether it is older than a close.
+    created_at = order.number(made)
+  end
+  add('zset', { 'ZADD', key('room-invites', room), created_at, ref })
+  keep_index(key('room-invites', room))
+end
+
+function internal.room_freed(room, ref, made)
+  if work.relayed and not redis.call('ZSCORE', key('room-invites', room), ref) then
+    bury(ref, made)
+  end
   later({ 'ZREM', key('room-invites', room), ref })
 end

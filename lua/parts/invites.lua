@@ -2,7 +2,8 @@
 --
 -- A field that has no value is not there. Beside the fields of the contract: fromDetails, requestId, entry (of the event
 -- that made it), updated (the entry of its last repeat), ringing (1 once a device rang), alone (1: only the peer that asked is rung), parallel
--- ("out" while the phone network has it, "back" once it returned), backPeer and backUser (the returning leg's).
+-- ("out" while the phone network has it, "back" once it returned), backPeer and backUser (the returning leg's), moved (with several shards: the entry since which the
+-- caller's device is there under another peer id).
 -- include: parts/unit
 -- include: parts/notify
 -- include: parts/candidates
@@ -297,9 +298,9 @@ local function unindex(invite)
   if is_leg(invite) then
     return
   end
-  emit(invite.from, 'call_ended', invite.ref)
+  emit(invite.from, 'call_ended', invite.ref, invite.entry)
   if invite.room then
-    emit(invite.room, 'room_freed', invite.ref)
+    emit(invite.room, 'room_freed', invite.ref, invite.entry)
   end
 end
 
@@ -356,18 +357,40 @@ local function finish_if_deserted(invite)
   end
 end
 
--- In the callee's shard: something that happened elsewhere ends the invite, unless its inviter spoke after `entry`.
-function internal.end_invite(_, ref, state, code, reason, entry)
+-- In the callee's shard: the invite's room is over for it, or its inviter's device gone, since the entry `since`.
+local function end_unless_later(ref, reason, since, entry_of)
   local invite = load_invite(ref)
-  if invite and is_pending(invite) and not (entry and order.later(last_word(invite), entry)) then
-    finish(invite, state, code, reason)
+  if invite and is_pending(invite) and not order.later(entry_of(invite), since) then
+    finish(invite, 'DECLINED_BY_CREATOR', 487, reason)
   end
+end
+
+local function made_by(invite)
+  return invite.entry
+end
+
+function internal.room_is_over(_, ref, reason, since)
+  end_unless_later(ref, reason, since, made_by)
+end
+
+-- A caller that spoke of it later is there.
+function internal.caller_is_gone(_, ref, since)
+  end_unless_later(ref, 'caller_gone', since, last_word)
 end
 
 function internal.caller_moved(_, ref, peer)
   local invite = load_invite(ref)
-  if invite and is_pending(invite) then
+  if not invite or (work.relayed and order.later(invite.moved or last_word(invite), work.entry)) then
+    return
+  end
+  if is_pending(invite) then
     change(invite, 'caller', peer)
+    if shards > 1 then
+      change(invite, 'moved', work.entry)
+    end
+  elseif work.relayed and tonumber(invite.endedAt) >= order.split(work.entry) then
+    -- The outcome was told to the peer that was gone.
+    tell_outcome(invite, { peer = peer, user = invite.from })
   end
 end
 

@@ -48,11 +48,27 @@ local function candidates_of_member(member, caller, found)
   return candidates
 end
 
--- Rings the member's devices.
-function internal.leg_start(
+-- New context or mediatypes, unless the leg has heard of later ones.
+local function update_leg(leg, entry, context, mediatypes, from_details)
+  if not order.later(entry, last_word(leg)) then
+    return
+  end
+  change(leg, 'updated', entry)
+  for field, value in pairs({ context = context, mediatypes = mediatypes, fromDetails = from_details }) do
+    if value ~= '' then
+      change(leg, field, value)
+    end
+  end
+  ring_again(leg)
+end
+
+local function start_leg(
   member, group_invite, group, from, invite_id, room, caller, asks, mediatypes, from_details, context, created_at,
   expires_at, entry, raw)
   local ref = group_call.leg_ref(group_invite, member)
+  if work.relayed and is_over(ref, entry) then
+    return
+  end
   if load_invite(ref) then
     return emit(group, 'leg_left_out', group_invite, member)
   end
@@ -81,25 +97,37 @@ function internal.leg_start(
   index_owners(leg, candidates)
   schedule('ring|' .. ref, tonumber(expires_at) + LEG_SLACK)
   ring(leg, candidates, false)
+  local news = work.relayed and redis.call('GET', key('news', ref))
+  if news then
+    update_leg(leg, unpack(cjson.decode(news)))
+  end
+end
+
+-- Rings the member's devices.
+function internal.leg_start(member, group_invite, group, ...)
+  start_leg(member, group_invite, group, ...)
+  if shards > 1 then
+    emit(group, 'leg_began', group_invite)
+  end
 end
 
 function internal.leg_update(_, ref, context, mediatypes, from_details)
   local leg = load_invite(ref)
-  if not leg or not is_pending(leg) or not order.later(work.entry, last_word(leg)) then
-    return
+  if not leg and work.relayed then
+    -- It has overtaken the beginning of the leg, which will look for it.
+    local news = json.strings({ work.entry, context, mediatypes, from_details })
+    remember(key('news', ref), news, now + MEMORY)
+  elseif leg and is_pending(leg) then
+    update_leg(leg, work.entry, context, mediatypes, from_details)
   end
-  change(leg, 'updated', work.entry)
-  for field, value in pairs({ context = context, mediatypes = mediatypes, fromDetails = from_details }) do
-    if value ~= '' then
-      change(leg, field, value)
-    end
-  end
-  ring_again(leg)
 end
 
--- The group call is over.
-function internal.leg_cancel(_, ref, state, code, reason, who)
+-- The group call is over. (`made` is the entry of the event that made it.)
+function internal.leg_cancel(_, ref, state, code, reason, who, made)
   local leg = load_invite(ref)
+  if not leg and work.relayed then
+    bury(ref, made)
+  end
   if leg and is_pending(leg) then
     if who ~= '' then
       change(leg, 'whoAccepted', who)
@@ -110,8 +138,12 @@ function internal.leg_cancel(_, ref, state, code, reason, who)
 end
 
 -- One after the other: its turn is over.
-function internal.leg_turn_over(_, ref)
+function internal.leg_turn_over(member, ref, group_invite, made)
   local leg = load_invite(ref)
+  if not leg and work.relayed then
+    bury(ref, made)
+    emit(callee_of(group_invite), 'leg_ended', group_invite, member, '408', 'timeout', '')
+  end
   if leg and is_pending(leg) then
     finish(leg, 'DECLINED_BY_TIMEOUT', 408, 'timeout')
   end

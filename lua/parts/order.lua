@@ -7,6 +7,12 @@ function order.split(entry)
   return tonumber(ms), tonumber(seq) or 0
 end
 
+-- An entry as a number, for scores: ms, and the sequence behind the point, as far as a double holds both.
+function order.number(entry)
+  local ms, seq = order.split(entry)
+  return ms + math.min(seq, 1023) / 1024
+end
+
 -- Is entry `a` later than entry `b`? Nothing (nil, false) is earlier than everything.
 function order.later(a, b)
   if not a then

@@ -2,6 +2,7 @@
 -- gone:<user>|<peer> remembers for an hour which peer ended when, known:<user> that there was one.
 -- include: parts/unit
 -- include: parts/order
+-- include: parts/emit
 
 local TRUNKS, TRUNKS_VERSION = base .. 'trunks', base .. 'trunks-version'
 
@@ -143,6 +144,7 @@ local function forget(user, peer, old, mark, lost)
     later({ 'HDEL', old.trunk and TRUNKS or key('registry', user), peer })
     if old.trunk then
       later({ 'SET', TRUNKS_VERSION, work.origin })
+      emit_everywhere(user, 'trunk_ended', user, peer, lost, old.session or '')
     end
     if old.expires then
       unschedule('lapse|' .. user .. '|' .. peer)

@@ -15,6 +15,20 @@ local function candidate_of_request(invite, request)
   return candidate
 end
 
+-- An answer may name the group, when what is meant is the member's leg: if that is in another shard, the answer goes there.
+local function is_passed_on(rule, ref, user, peer, about, ...)
+  local invite = load_invite(ref)
+  if invite and is_group(invite) and not is_here(user) then
+    emit(user, 'answered', rule, peer, user, invite.from .. '|' .. invite.inviteId .. '|' .. user, about, ...)
+    return true
+  end
+  return false
+end
+
+function internal.answered(_, rule, ...)
+  events[rule](...)
+end
+
 -- The invite and the candidate that the peer stands for (nil: a peer of the callee that is none yet). Nothing, once
 -- the peer was answered that there is no such invite (404) or that it is not its own (403).
 local function admit(request, ref, about)

@@ -87,9 +87,9 @@ local function members_to_call(asked, members)
   for i, member in ipairs(users) do
     names[i] = member.user
   end
-  local present = redis.call('HMGET', key('room-members', asked.room), unpack(names))
+  local present = is_here(asked.room) and redis.call('HMGET', key('room-members', asked.room), unpack(names)) or {}
   for i, member in ipairs(users) do
-    if not present[i] then
+    if not present[i] and not member.present then
       called[#called + 1] = member
     end
   end
@@ -147,12 +147,23 @@ local function way_out(asked)
   end
 end
 
+-- The peer that asked for this invite by an inviteRequest, if one did. Its own shard, which is this one, may hear of the
+-- request later than its callee answers it; then the callee's shard knows.
+local function requester_of(asked)
+  local peer = redis.call('GET', key('request', asked.to .. '|' .. asked.requestId .. '|' .. asked.user))
+  if peer or is_here(asked.user) or asked.requester == '|' then
+    return peer
+  elseif asked.requester == '' then
+    need('request')
+  end
+  return asked.requester
+end
+
 -- candidates, and how they are called ("out": to the phone network first, "alone": nobody else, ever); or members of a
 -- group, and whether one after the other; or the code and reason why nobody can be rung.
 local function resolve(asked)
   if asked.requestId ~= '' then
-    local request = asked.to .. '|' .. asked.requestId .. '|' .. asked.user
-    local peer = redis.call('GET', key('request', request))
+    local peer = requester_of(asked)
     if peer then
       peer = back_as(asked.to, peer) or peer
       -- A guest, or a caller from the phone network, is not registered.

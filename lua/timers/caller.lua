@@ -7,7 +7,7 @@ timers.caller = function(rest, due)
   local lost = ended and ended.lost or int(due - settings.caller_grace) .. '-0'
   for ref, call in pairs(calls_of(user)) do
     if call.peer == peer and order.later(lost, call.entry) then
-      emit(string.match(ref, '[^|]+$'), 'end_invite', ref, 'DECLINED_BY_CREATOR', 487, 'caller_gone', lost)
+      emit(callee_of(ref), 'caller_is_gone', ref, lost)
     end
   end
 end

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from invites.embedded import EmbeddedValkey
+from invites.keys import Keys
 from invites.operations import Entry, Operation, to_operation
 from tests.proxy import Proxy
 from tests.running import KEYS, Bench, configured, worker
@@ -158,8 +159,8 @@ async def test_a_batch_that_cannot_be_sent_is_tried_one_by_one(
     await bench.ask(5, 5)
     unpackable: Any = object()
 
-    def spoiled(entry: Entry, *, max_deliveries: int) -> Operation:
-        operation = to_operation(entry, max_deliveries=max_deliveries)
+    def spoiled(entry: Entry, *, max_deliveries: int, keys: Keys) -> Operation:
+        operation = to_operation(entry, max_deliveries=max_deliveries, keys=keys)
         if entry.id == poisoned and entry.deliveries <= 2:
             operation.args = (*operation.args, unpackable)
         return operation
@@ -180,10 +181,10 @@ async def test_an_entry_that_cannot_be_decoded_takes_no_others_with_it(
     (poisoned,) = await bench.ask(10, 1)
     await bench.ask(5, 5)
 
-    def failing(entry: Entry, *, max_deliveries: int) -> Operation:
+    def failing(entry: Entry, *, max_deliveries: int, keys: Keys) -> Operation:
         if entry.id == poisoned and entry.deliveries <= 2:
             raise RuntimeError("not this one")
-        return to_operation(entry, max_deliveries=max_deliveries)
+        return to_operation(entry, max_deliveries=max_deliveries, keys=keys)
 
     monkeypatch.setattr("workers.loops.to_operation", failing)
     async with worker(valkey_url, claim_after=200):

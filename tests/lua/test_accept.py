@@ -107,6 +107,7 @@ async def test_somebody_who_uses_the_id_of_a_candidate_may_not_accept(shard: Sha
     assert outcome(await shard.event(*accept("phone", "eve", to="bob")), "answer") == (403, "forbidden")
 
 
+@pytest.mark.one_shard
 @pytest.mark.parametrize("event", [accept("phone"), decline("phone"), ringing("phone")])
 async def test_an_unknown_invite_is_answered_404_and_leaves_no_trace(shard: Shard, event: Published) -> None:
     told = await shard.event(*event)

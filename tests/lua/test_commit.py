@@ -34,6 +34,8 @@ from tests.calling import (
 from tests.conftest import MakeShard
 from tests.driving import Shard, of_type
 
+pytestmark = pytest.mark.one_shard
+
 STREAMS = ("events", "notifications", "push", "relay", "dead")
 
 

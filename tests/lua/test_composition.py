@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from redis.asyncio import Redis
 
 from invites.messages import TEMPLATES
 from invites.operations import Entry, to_operation
@@ -29,10 +28,11 @@ from tests.calling import (
     stop,
     unregistered,
 )
+from tests.conftest import Server
 
 ENTRIES: Final = ("main", "trim", "retire")
 PROVIDED: Final = {
-    "ARGV", "KEYS", "cjson", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "string", "table",
+    "ARGV", "KEYS", "bit", "cjson", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "string", "table",
     "tonumber", "tostring", "type", "unpack",
 }  # fmt: skip
 """What a server gives to a script, as far as it is used."""
@@ -155,8 +155,8 @@ def test_real_servers_are_told_what_may_run_when_memory_is_full_and_others_are_n
     assert not any(script.text.startswith("#!") for script in vars(simple).values())
 
 
-async def test_the_servers_agree_on_the_address(any_client: tuple[Redis, bool]) -> None:
-    client, flags = any_client
+async def test_the_servers_agree_on_the_address(server: Server) -> None:
+    client, flags = server.client, server.flags
     for script in vars(Scripts(flags=flags)).values():
         assert await client.script_load(script.text) in {script.sha, script.sha.encode()}
 

@@ -24,6 +24,8 @@ from tests.calling import (
 from tests.conftest import MakeShard
 from tests.driving import Shard, peer
 
+pytestmark = pytest.mark.one_shard
+
 
 async def _facts(shard: Shard, event: Published) -> list[Fact]:
     await shard.event(*event)

@@ -67,6 +67,7 @@ async def test_a_lost_device_stays_for_its_grace(patient: Shard, loss: Callable[
     assert end_reasons(told) == {"phone": 480}
 
 
+@pytest.mark.one_shard
 async def test_the_key_grace_lives_as_long_as_the_device_may_come_back(patient: Shard) -> None:
     await bob_rings(patient, "phone")
     await patient.event(*disconnected("phone"))

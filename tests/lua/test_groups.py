@@ -54,6 +54,7 @@ def record_of(told: list[Notification]) -> dict[str, int]:
 # -- whose devices ring
 
 
+@pytest.mark.one_shard
 async def test_the_devices_of_all_members_ring_at_once(home: Shard) -> None:
     told = await home.event(*invite(to="team", context={"n": 1}))
 
@@ -70,6 +71,7 @@ async def test_the_devices_of_all_members_ring_at_once(home: Shard) -> None:
         assert payload["expiresIn"] == 60_000
 
 
+@pytest.mark.one_shard
 async def test_the_caller_hears_how_many_devices_and_nothing_of_who_they_are(home: Shard) -> None:
     told = await home.event(*invite(to="team", transaction="t"))
     progress = one(told, "inviteProgress")
@@ -148,6 +150,7 @@ async def test_a_group_of_nobody_cannot_be_reached(home: Shard) -> None:
     assert outcome(await home.event(*invite(to="team")), "inviteRejected") == (480, "unreachable")
 
 
+@pytest.mark.one_shard
 async def test_a_group_of_which_nobody_is_there_ends_at_once(home: Shard) -> None:
     team(home, "dave", "erin")
     told = await home.event(*invite(to="team"))
@@ -161,6 +164,7 @@ async def test_a_group_of_which_nobody_could_be_asked_for_is_an_internal_error(h
     assert outcome(await home.event(*invite(to="team")), "inviteRejected") == (500, "internal")
 
 
+@pytest.mark.one_shard
 async def test_a_group_that_is_too_large_calls_nobody_and_says_why(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="all", max_group_size=2))
     team(shard, "bob", "carol", "dave")

@@ -247,6 +247,7 @@ async def test_an_invite_that_names_a_leg_rings_nobody(called: Shard, to: str) -
 # -- what is kept
 
 
+@pytest.mark.one_shard
 async def test_every_key_of_a_group_call_expires(called: Shard) -> None:
     deadline = called.now + 60_000 + 86_400_000
     kinds = (f"invite:{TEAM}", f"legs:{TEAM}", f"invite:{BOBS}", f"candidates:{BOBS}", f"invite:{CAROLS}")
@@ -267,12 +268,14 @@ async def test_a_lapse_of_all_time_leaves_nothing(called: Shard) -> None:
     assert left_over == []
 
 
+@pytest.mark.one_shard
 async def test_the_log_names_the_winner_once(called: Shard) -> None:
     await called.event(*accept("bob-phone"))
     facts = [fact for fact in called.outcomes[0].facts if fact[0] == "accepted"]
     assert facts == [("accepted", "1", "r", "bob")]
 
 
+@pytest.mark.one_shard
 async def test_what_was_looked_up_is_asked_for_once(home: Shard) -> None:
     operation = await home.publish(*invite(ALICE, to="team"))
     outcome_ = (await home.committer.settle([operation])).outcomes[0]

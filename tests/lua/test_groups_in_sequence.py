@@ -134,6 +134,7 @@ async def test_a_member_that_was_stopped_before_its_turn_is_passed_over(called: 
     assert end_reasons(told) == {"bob": 603, "carol": 487, "dave": 200}
 
 
+@pytest.mark.one_shard
 async def test_a_crowd_that_cannot_be_rung_is_passed_over_page_by_page(home: Shard) -> None:
     team(home, *(f"nobody-{at}" for at in range(50)), "carol", "dave", sequential=True)
     told = await home.event(*invite(to="team"))

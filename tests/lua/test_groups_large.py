@@ -9,6 +9,8 @@ from tests.conftest import MakeShard
 from tests.driving import Shard, of_type
 from tests.grouping import GROUPS, TEAM, legs, relay, rung, stopped, team
 
+pytestmark = pytest.mark.one_shard
+
 SIZE = 50
 MEMBERS = [f"m{at:02}" for at in range(SIZE)]
 PAGE = 20

@@ -28,6 +28,8 @@ from tests.conftest import MakeShard
 from tests.driving import Json, Notification, Shard, of_type
 from tests.grouping import GROUPS, TEAM, at_home, legs, rung, stopped, team
 
+pytestmark = pytest.mark.one_shard
+
 BOBS, CAROLS = "alice|1|bob", "alice|1|carol"
 
 

@@ -92,6 +92,7 @@ async def test_a_known_user_without_devices_is_rejected_at_once_with_480(shard: 
     assert outcome(told, "inviteRejected") == (480, "unreachable")
 
 
+@pytest.mark.one_shard
 async def test_a_user_who_was_last_there_an_hour_ago_is_known_no_more(shard: Shard) -> None:
     await in_order(shard, registered("phone"), disconnected("phone"))
     await later(shard, 3_599_999)

@@ -173,6 +173,7 @@ async def test_after_a_time_out_a_repeat_is_told_408_and_rings_nobody(shard: Sha
     assert outcome(told, "inviteRejected") == (408, "timeout")
 
 
+@pytest.mark.one_shard
 async def test_a_ref_may_be_used_again_once_the_ended_invite_is_forgotten(shard: Shard) -> None:
     await in_order(shard, registered("phone"), invite(), stop())
     await later(shard, 300_000)

@@ -1,5 +1,7 @@
 """inviteRequest: a user asks for an invite; the invite that answers it rings the peer that asked, and nobody else."""
 
+import pytest
+
 from tests.calling import (
     ALICE,
     GRACE,
@@ -110,6 +112,7 @@ async def test_an_ordinary_invite_is_no_request_that_could_be_named(shard: Shard
     assert outcome(told, "inviteRejected") == (404, "not_found")
 
 
+@pytest.mark.one_shard
 async def test_a_request_can_be_answered_until_it_would_be_forgotten(shard: Shard) -> None:
     await in_order(shard, registered("phone"), request(), accept("phone"))
     await later(shard, 60_000 + 300_000 - 1)

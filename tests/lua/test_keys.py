@@ -31,6 +31,8 @@ from tests.calling import (
 from tests.conftest import MakeShard
 from tests.driving import Shard
 
+pytestmark = pytest.mark.one_shard
+
 BASE = "invites:{0}:"
 
 

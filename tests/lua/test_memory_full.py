@@ -33,6 +33,8 @@ from tests.calling import (
 from tests.driving import Shard
 from tests.leaks import assert_nothing_leaks
 
+pytestmark = pytest.mark.one_shard
+
 GROWING = [
     invite(invite_id="2"), request(invite_id="3"), registered("desk"), joined("carol"), invite(returnOf="alice|1|bob"),
 ]  # fmt: skip

@@ -220,6 +220,7 @@ async def test_the_ends_that_time_brings_have_their_state_code_and_reason(make_s
     assert _verdict(await later(shard, RING)) == ("DECLINED_BY_TIMEOUT", 408, "timeout")
 
 
+@pytest.mark.one_shard
 async def test_ids_are_unique_and_name_the_entry_that_made_them(shard: Shard) -> None:
     await bob_rings(shard, "phone", "tablet")
     operation = await shard.publish(*accept("phone"))
@@ -230,6 +231,7 @@ async def test_ids_are_unique_and_name_the_entry_that_made_them(shard: Shard) ->
     ]
 
 
+@pytest.mark.one_shard
 async def test_ids_of_what_timers_tell_are_unique_too(shard: Shard) -> None:
     await bob_rings(shard, "phone")
     await shard.event(*invite(invite_id="2"))

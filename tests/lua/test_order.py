@@ -188,6 +188,7 @@ async def test_an_invite_younger_than_its_inviters_leaving_rings_in_either_order
     assert await states(shard) == {"phone": "CALLED"}
 
 
+@pytest.mark.one_shard
 @pytest.mark.parametrize(
     ("event", "key"),
     [

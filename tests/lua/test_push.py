@@ -26,6 +26,8 @@ from tests.driving import Shard, of_type
 from tests.grouping import rung
 from tests.waking import PUSH, becomes, briefly, jobs, sleeps, taken
 
+pytestmark = pytest.mark.one_shard
+
 WAKE, STOP = "invitation", "invitationCancel"
 
 

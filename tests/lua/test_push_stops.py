@@ -28,6 +28,8 @@ from tests.driving import Shard, of_type, peer
 from tests.grouping import rung, stopped, team
 from tests.waking import PUSH, becomes, briefly, jobs, sleeps, taken
 
+pytestmark = pytest.mark.one_shard
+
 WAKE, STOP = "invitation", "invitationCancel"
 
 

@@ -13,6 +13,8 @@ from tests.conftest import MakeShard
 from tests.driving import Notification, Shard
 from tests.looked_up import SETTINGS, call_phone
 
+pytestmark = pytest.mark.one_shard
+
 
 async def job_settled(
     shard: Shard, handler: str, ref: str = REF, device: str = "phone"

@@ -205,6 +205,7 @@ async def test_a_device_that_was_never_rung_gets_no_cancel(shard: Shard) -> None
     assert await shard.event(*registered("tablet")) == []
 
 
+@pytest.mark.one_shard
 async def test_nobody_is_told_of_an_end_that_is_forgotten(shard: Shard) -> None:
     await bob_rings(shard, "phone", "tablet")
     await in_order(shard, disconnected("phone"), accept("tablet"))
@@ -286,6 +287,7 @@ async def test_a_cancel_is_told_again_only_once_however_often_the_device_comes_b
     assert types(told) == ["invitationCancel"]
 
 
+@pytest.mark.one_shard
 async def test_the_grace_of_a_peer_id_that_was_replaced_is_over(make_shard: MakeShard) -> None:
     shard = await make_shard(GRACE)
     await in_order(shard, registered("p1", device="phone"), invite(), ringing("p2"), disconnected("p1"))

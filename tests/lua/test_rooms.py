@@ -64,6 +64,7 @@ async def test_rooms_do_not_hear_of_each_other(shard: Shard) -> None:
     assert await shard.event(*joined("bob")) == []
 
 
+@pytest.mark.one_shard
 @pytest.mark.parametrize(("event", "fact"), [(joined("bob"), "joined"), (left("bob"), "left")])
 async def test_joining_and_leaving_are_reported_even_if_nobody_is_there(
     shard: Shard, event: Published, fact: str

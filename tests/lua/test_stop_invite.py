@@ -189,6 +189,7 @@ async def test_a_stop_by_its_peer_with_a_foreign_inviter_is_no_tombstone_for_all
     assert recipients(await shard.event(*invite()), "invitation") == {"phone"}
 
 
+@pytest.mark.one_shard
 async def test_a_tombstone_lasts_for_the_longest_ring_time_and_the_retention(shard: Shard) -> None:
     await in_order(shard, registered("phone"), stop())
     await later(shard, 120_000 + 300_000 - 1)

@@ -82,6 +82,7 @@ async def test_a_time_out_fires_once(shard: Shard) -> None:
     assert await later(shard, RING) == []
 
 
+@pytest.mark.one_shard
 @pytest.mark.parametrize("limit", [1, 3, 100])
 async def test_many_time_outs_at_once_are_taken_in_pages(shard: Shard, limit: int) -> None:
     await shard.event(*registered("phone"))
@@ -98,6 +99,7 @@ async def test_many_time_outs_at_once_are_taken_in_pages(shard: Shard, limit: in
     assert len(of_type(await shard.told(), "INVITE_COMPLETED")) == 7
 
 
+@pytest.mark.one_shard
 async def test_the_worker_is_told_when_the_next_timer_is_due(shard: Shard) -> None:
     await shard.event(*registered("phone"))
     operation = await shard.publish(*invite())
@@ -131,6 +133,7 @@ async def test_after_a_night_without_workers_the_invite_gets_its_outcome_and_rec
     assert end_reasons(told) == {"phone": 408}
 
 
+@pytest.mark.one_shard
 async def test_what_expired_by_itself_is_cleaned_out_of_the_indexes(shard: Shard) -> None:
     await bob_rings(shard, "phone")
     assert await later(shard, RING + DAY) == []
@@ -168,6 +171,7 @@ async def test_a_device_told_again_after_the_end_makes_nothing_live_longer(shard
         assert await shard.client.pexpiretime(key) == ended + RETAIN
 
 
+@pytest.mark.one_shard
 async def test_a_phone_that_wakes_up_late_learns_what_happened(shard: Shard) -> None:
     await bob_rings(shard, "phone")
     await in_order(shard, accept("phone"))

@@ -113,6 +113,7 @@ async def test_a_trunk_whose_registration_lapsed_is_asked_no_more(shard: Shard) 
     assert outcome(await shard.event(*invite(to=NUMBER)), "inviteRejected") == (404, "not_found")
 
 
+@pytest.mark.one_shard
 async def test_a_choice_among_yesterdays_trunks_is_refused_and_made_again(shard: Shard) -> None:
     await shard.event(*trunk("old"))
     operation = await shard.publish(*invite(to=NUMBER))

@@ -9,6 +9,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from invites.commit import Committer, Settings, Status
+from invites.elsewhere import Elsewhere
 from invites.keys import WORKERS_GROUP, Keys
 from invites.operations import Entry, Operation, to_operation
 from invites.resolution import Resolver
@@ -30,7 +31,7 @@ class Driver:
         self.keys = Keys()
         self.now = START
         self.committer = Committer(client, self.keys, settings, scripts, clock=lambda: self.now)
-        self.resolver = Resolver(client, self.keys)
+        self.resolver = Resolver(client, self.keys, Elsewhere(self.keys, lambda _: client))
         self.expiry: dict[str, int] = {}
         self._read_up_to = "-"
 

@@ -97,6 +97,7 @@ def test_the_sentences_are_short_and_print_on_one_line() -> None:
         assert len(sentence) < 300, sentence
 
 
+@pytest.mark.one_shard
 async def test_each_is_buried_and_its_peer_answered_and_what_is_good_between_them_is_processed(
     shard: Shard,
 ) -> None:

@@ -344,10 +344,11 @@ def test_without_look_ups_nothing_is_needed_for_them() -> None:
     assert Config().missing_for_look_ups() == []
 
 
-def test_more_shards_than_this_release_serves_are_refused_honestly() -> None:
-    sentence = _refused({"redis": {"shards": 4}})
-    assert sentence.startswith("redis.shards is 4")
-    assert "this release serves one shard" in sentence
+def test_each_shard_has_keys_of_its_own_and_knows_how_many_there_are() -> None:
+    found = parse({"redis": {"prefix": "calls", "shards": 3}})
+    assert [(keys.base, keys.shards) for keys in found.shards()] == [
+        ("calls:{0}:", 3), ("calls:{1}:", 3), ("calls:{2}:", 3),
+    ]  # fmt: skip
 
 
 def test_secrets_show_themselves_nowhere() -> None:

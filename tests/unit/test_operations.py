@@ -26,6 +26,8 @@ from tests.calling import (
 )
 from tests.malformed import VALID
 
+NOT_LOOKED_UP = ("", "", "", "", "", b"")
+"""What workers find out about an invite: of its room, who asked for it, trunks, sippo-server."""
 HEAD = b'{"inviteId":"1","from":"alice","to":"bob"'
 
 
@@ -46,7 +48,7 @@ def _stored(event: Published) -> Any:
         (
             invite(),
             "invite",
-            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", "", "", b""),
+            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP),
         ),
         (
             invite(
@@ -72,15 +74,13 @@ def _stored(event: Published) -> Any:
                 "q",
                 b'"t"',
                 "0",
-                "",
-                "",
-                b"",
+                *NOT_LOOKED_UP,
             ),
         ),
         (
             request(),
             "invite",
-            ("a", "alice", "bob", "1", HEAD, "", b"", b"", b"", "", "", b"", "1", "", "", b""),
+            ("a", "alice", "bob", "1", HEAD, "", b"", b"", b"", "", "", b"", "1", *NOT_LOOKED_UP),
         ),
         (invite(returnOf="x|y|z"), "inviteReturn", ("a", "alice", HEAD, "x|y|z", b"", b"")),
         (ringing("phone"), "ringing", ("phone", "bob", "alice|1|bob", HEAD)),
@@ -99,7 +99,7 @@ def _stored(event: Published) -> Any:
             ("", "", "", "1", "bob", b'{"inviteId":"1","from":"","to":"bob"', 487, b""),
         ),
         (stop(None, from_="alice"), "stopInvite", ("", "", "alice", "1", "bob", HEAD, 487, b"")),
-        (invitations("phone"), "getInvitations", ("phone", "bob", b'"t"')),
+        (invitations("phone"), "getInvitations", ("phone", "bob", b'"t"', b"")),
         (unregistered("phone"), "disconnected", ("phone", "bob", "")),
         (disconnected("phone", session="s"), "disconnected", ("phone", "bob", "s")),
         (joined("bob"), "joined", ("bob", "r")),

@@ -1,0 +1,101 @@
+"""What other shards know that an invite has to do with: its room, and who asked for it.
+
+None of it decides: a room that is closed after it was looked at is found out by the room's own shard. It spares
+devices a ring that stops at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from redis.exceptions import RedisError
+
+from invites.keys import Keys, shard_of
+from invites.operations import with_room
+from invites.protocol import Invite, InviteRequest
+from invites.views import Views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from redis.asyncio import Redis
+
+    from invites.operations import Operation
+
+NOBODY: Final = "|"
+"""What `requester` says when nobody has asked; no peer has such an id."""
+
+_PATIENCE_S: Final = 0.2  # a shard that is away must not hold up this one
+
+
+class Elsewhere:
+    """Looks into the other shards for one shard; `client_of` gives the client for the keys of each."""
+
+    def __init__(self, keys: Keys, client_of: Callable[[Keys], Redis]) -> None:
+        self._keys = keys
+        self._client_of = client_of
+
+    async def see_rooms(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """The operations; those of invites into rooms of other shards with the rooms' closes and leavings.
+
+        Of a shard that does not answer soon nothing is known. Never raises.
+        """
+        if self._keys.shards == 1:
+            return operations
+        asking: defaultdict[int, dict[int, Invite]] = defaultdict(dict)
+        for index, operation in enumerate(operations):
+            event = operation.event
+            if isinstance(event, Invite) and event.return_of is None:
+                shard = shard_of(event.room, self._keys.shards)
+                if shard != self._keys.shard:
+                    asking[shard][index] = event
+        if not asking:
+            return operations
+        seen = list(operations)
+        with contextlib.suppress(RedisError, OSError):  # TimeoutError is one of the latter
+            async with asyncio.timeout(_PATIENCE_S):
+                await asyncio.gather(*(self._see(shard, found, seen) for shard, found in asking.items()))
+        return seen
+
+    async def requester(self, event: Invite) -> str:
+        """The peer that asked for this invite by the inviteRequest that it names; NOBODY if none did."""
+        keys = self._at(event.peer.user)
+        ref = f"{event.to}|{event.request_id}|{event.peer.user}"
+        client: Any = self._client_of(keys)
+        asked, caller = await client.hmget(keys.invite(ref), ["inviteRequest", "caller"])
+        return str(caller.decode()) if asked == b"1" and caller else NOBODY
+
+    async def present(self, event: Invite | InviteRequest, users: Iterable[str]) -> set[str]:
+        """Which of the users are in the room that they are invited into, when that is another shard's."""
+        names = list(users)
+        if isinstance(event, InviteRequest) or not names:
+            return set()
+        keys = self._at(event.room)
+        if keys.shard == self._keys.shard:
+            return set()
+        since = await self._client_of(keys).hmget(keys.room_members(event.room), names)
+        return {name for name, known in zip(names, since, strict=True) if known is not None}
+
+    async def invitations(self, user: str) -> bytes:
+        """What rings for the user, of whom there are trunks, in all other shards: a list in JSON."""
+        others = (self._keys.of(number) for number in range(self._keys.shards) if number != self._keys.shard)
+        found = await asyncio.gather(*(Views(self._client_of(keys), keys).pending(user) for keys in others))
+        return msgspec.json.encode([each for some in found for each in some])
+
+    def _at(self, name: str) -> Keys:
+        return self._keys.of(shard_of(name, self._keys.shards))
+
+    async def _see(self, shard: int, invites: dict[int, Invite], seen: list[Operation]) -> None:
+        keys = self._keys.of(shard)
+        names = []
+        for event in invites.values():
+            names += [keys.closed(event.room), keys.left(event.room, event.peer.user)]
+        client: Any = self._client_of(keys)  # redis-py leaves open whether it answers text or bytes
+        marks = await client.mget(names)
+        for at, index in enumerate(invites):
+            closed, left = marks[2 * at : 2 * at + 2]
+            seen[index] = with_room(seen[index], closed or b"", left or b"")

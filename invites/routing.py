@@ -1,0 +1,26 @@
+"""Which shard an event belongs to: that of the name it is about, whoever publishes it where."""
+
+from invites import protocol
+from invites.protocol import Event
+
+
+def routing_key(event: Event) -> str:  # noqa: PLR0911 - one for each kind of event
+    """The id that decides the shard of an event.
+
+    A phone leg that came back belongs to the invite that it is part of, whomever it was sent to.
+    """
+    match event:
+        case protocol.Invite(return_of=str(ref)):
+            return ref.rpartition("|")[2]
+        case protocol.Invite() | protocol.InviteRequest():
+            return event.to
+        case protocol.Ringing() | protocol.Accept() | protocol.Decline():
+            return event.to or event.peer.user
+        case protocol.StopInvite():
+            return event.callee
+        case protocol.Registered():
+            return event.registry.user
+        case protocol.Joined() | protocol.Left() | protocol.RoomClosed():
+            return event.room_id
+        case protocol.GetInvitations() | protocol.Unregistered() | protocol.Disconnected():
+            return event.peer.user

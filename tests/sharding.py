@@ -1,0 +1,173 @@
+"""Drives several shards as if they were one: events go where they belong, and what a shard relays is carried on."""
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Self, cast
+
+from redis.asyncio import Redis
+
+from invites.commit import Outcome, Settings, Source, Status
+from invites.elsewhere import Elsewhere
+from invites.keys import Keys, shard_of
+from invites.look_ups import LookUps
+from invites.operations import Entry, Operation, relayed
+from invites.resolution import Resolver
+from invites.scripts import Scripts
+from tests.driving import Notification, Shard, make_groups
+
+ClientOf = Callable[[Keys], Redis]
+
+
+class RoutedKeys(Keys):
+    """Names keys as `Keys` does, each in the shard of the id that decides it."""
+
+    def __init__(self, shards: int) -> None:
+        super().__init__(shards=shards)
+        self.all = [Keys(shard=number, shards=shards) for number in range(shards)]
+
+    def home(self, name: str) -> Keys:
+        """The keys of the shard of an id."""
+        return self.all[shard_of(name, self.shards)]
+
+    def invite(self, ref: str) -> str:
+        return self.home(ref.rpartition("|")[2]).invite(ref)
+
+    def candidates(self, ref: str) -> str:
+        return self.home(ref.rpartition("|")[2]).candidates(ref)
+
+    def legs(self, ref: str) -> str:
+        return self.home(ref.rpartition("|")[2]).legs(ref)
+
+    def registry(self, user: str) -> str:
+        return self.home(user).registry(user)
+
+    def pending(self, user: str) -> str:
+        return self.home(user).pending(user)
+
+    def room_members(self, room: str) -> str:
+        return self.home(room).room_members(room)
+
+    def room_invites(self, room: str) -> str:
+        return self.home(room).room_invites(room)
+
+
+class Shards(Shard):
+    """Several shards with one clock (ms) and the face of one.
+
+    Afterwards nothing is left in their relay streams: what was carried may have been carried in any order.
+    """
+
+    def __init__(
+        self, client: Redis, client_of: ClientOf, settings: Settings, scripts: Scripts, shards: int
+    ) -> None:
+        super().__init__(client, settings, scripts)
+        self.keys = self.routed = RoutedKeys(shards)
+        self.parts = [Shard(client_of(keys), settings, scripts, keys) for keys in self.routed.all]
+        for part in self.parts:
+            part.elsewhere = Elsewhere(part.keys, client_of)
+            part.found = self.found
+            look_ups = cast("LookUps", part)
+            part.resolver = Resolver(client_of(part.keys), part.keys, part.elsewhere, look_ups)
+        self._chance = random.Random(shards)
+        self._told: list[Notification] = []
+        self._published: dict[str, Shard] = {}
+
+    @classmethod
+    async def make_several(
+        cls, client: Redis, client_of: ClientOf, settings: Settings | None, shards: int
+    ) -> Self:
+        """Make the shards and their consumer groups."""
+        made = cls(client, client_of, settings or Settings(), Scripts(), shards)
+        for part in made.parts:
+            await make_groups(part.client, part.keys)
+        return made
+
+    @property
+    def all_keys(self) -> list[Keys]:
+        return self.routed.all
+
+    async def publish(
+        self, kind: str, payload: Mapping[str, Any] | bytes, entry: str | None = None
+    ) -> Operation:
+        """Put an event into the stream of any shard, seldom its own, and take it out again as a worker would."""
+        part = self._chance.choice(self.parts)
+        operation = await part.publish(kind, payload, entry or self.entry_id())
+        self._published[operation.entry] = part
+        return operation
+
+    async def settle(self, *operations: Operation) -> list[Outcome]:
+        """Settle operations in their order, and whatever follows from them in other shards."""
+        self._sync()
+        outcomes = []
+        for operation in operations:
+            part = self._published[operation.entry]
+            outcomes += await part.settle(operation)
+            await self._hear()
+            await self._carry_all()
+        self.outcomes = outcomes
+        return outcomes
+
+    async def fire(self) -> list[Notification]:
+        """Fire what is due in any shard; return what all have told."""
+        self._sync()
+        for part in self.parts:
+            while (await part.committer.fire()).count:
+                pass
+            await self._hear()
+            await self._carry_all()
+        return await self.told()
+
+    async def told(self) -> list[Notification]:
+        """Return the notifications since the last call, in the order in which they came about."""
+        await self._hear()
+        told, self._told = self._told, []
+        return told
+
+    async def dead(self) -> list[dict[str, str]]:
+        """Read the dead letters of all shards."""
+        return [letter for part in self.parts for letter in await part.dead()]
+
+    def _sync(self) -> None:
+        for part in self.parts:
+            part.now = self.now
+
+    async def _hear(self) -> None:
+        for part in self.parts:
+            self._told += await part.told()
+
+    async def _carry_all(self) -> None:
+        """Carry what shards have for each other, in any order, until there is nothing more."""
+        while carried := [entry for part in self.parts for entry in await self._relayed_by(part)]:
+            self._chance.shuffle(carried)
+            for part, entry in carried:
+                await self._carry(part, entry)
+                await self._hear()
+
+    async def _relayed_by(self, part: Shard) -> list[tuple[Shard, Entry]]:
+        reply = await cast(
+            "Awaitable[Any]", part.client.xreadgroup(Source.RELAY.group, "test", {part.keys.relay: ">"})
+        )
+        entries = reply.values() if isinstance(reply, dict) else (found for _, found in reply)
+        return [(part, Entry(name.decode(), fields)) for found in entries for name, fields in found]
+
+    async def _carry(self, part: Shard, entry: Entry) -> None:
+        operation = relayed(entry, max_deliveries=5, keys=part.keys)
+        if operation.shard is None:
+            (outcome,) = (await part.committer.settle([operation], Source.RELAY)).outcomes
+            assert outcome.status is Status.DONE, outcome
+            return
+        target = self.parts[operation.shard]
+        floor = (await part.client.xpending(part.keys.relay, Source.RELAY.group))["min"].decode()
+        for expected in (Status.DONE, Status.STALE):  # what is carried twice is taken once
+            outcome = await self._take(target, part.keys.shard, floor, operation)
+            assert outcome.status is expected, outcome
+        await part.client.xack(part.keys.relay, Source.RELAY.group, entry.id)
+
+    async def _take(self, target: Shard, source: int, floor: str, operation: Operation) -> Outcome:
+        for _ in range(5):
+            (ready,) = await target.elsewhere.see_rooms([operation])
+            (outcome,) = (await target.committer.take(source, floor, [ready])).outcomes
+            if outcome.status is not Status.NEEDS:
+                return outcome
+            operation = await target.resolver.complete(ready, outcome)
+        raise AssertionError("it needs one look-up after the other")

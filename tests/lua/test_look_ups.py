@@ -121,6 +121,7 @@ async def test_members_are_called_over_a_trunk_only_where_they_are_numbers(reach
     assert await _kinds(reachable, f"alice|1|{NUMBER}") == {"any": f"PSTN {NUMBER}"}
 
 
+@pytest.mark.one_shard
 async def test_members_trunks_are_chosen_anew_when_the_trunks_have_changed(shard: Shard) -> None:
     shard.found["team"] = Found(known=True, members=[Member(NUMBER, phone=True)])
     await in_order(shard, trunk("old"), invite(to="team", invite_id="0"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from invites.found import Found, Member
+from invites.protocol import BadEvent, check_match
 from invites.trunks import Listed, Trunk
 
 
@@ -34,6 +35,30 @@ def test_the_whole_number_must_fit(match: str, number: str, *, leads: bool) -> N
 def test_what_stalls_a_backtracking_matcher_stalls_nobody(match: str) -> None:
     """Each of these would take a backtracking matcher longer than the universe has lasted."""
     assert not _leads(match, "a" * 254 + "!")
+
+
+@pytest.mark.parametrize(
+    "match", ["(?:" + "a?" * 100 + "){1000}", "(?:" + "(a?)" * 160 + "){50}", r"(\pL?\pN?){1000}"]
+)
+def test_what_is_large_in_use_is_refused_and_leads_nowhere(match: str) -> None:
+    with pytest.raises(BadEvent, match="pattern too large"):
+        check_match(match)
+    assert not _leads(match, "a")
+
+
+@pytest.mark.parametrize(
+    ("match", "number"),
+    [
+        ("|".join(f"\\+{prefix}\\d+" for prefix in range(100, 210)), "+2031234567"),
+        (r"\+?\d{1,100}", "1" * 100),
+        (r".{1,100}@[^@]{1,100}", "me@home"),
+        (r"[\pL\pN]+", "été7"),
+        ("|".join(["a" * 90] * 11), "a" * 90),
+    ],
+)
+def test_what_installations_need_is_small_enough(match: str, number: str) -> None:
+    check_match(match)
+    assert _leads(match, number)
 
 
 def test_a_specific_match_goes_before_one_for_everything_and_the_inviter_is_left_out() -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from redis.typing import EncodableT
 
+    from invites.discovery import Ask
     from invites.keys import Keys
     from invites.redis_url import Address, Credentials, RedisUrl
 
@@ -151,18 +152,21 @@ def connect(url: str, purpose: str, *, keys: Keys | None = None, block_ms: int =
 
 
 class Clients:
-    """The clients of one purpose for all shards at `url`: one for each shard on a cluster, else one for all."""
+    """The clients of one purpose for all shards at `url`: one for each shard on a cluster, else one for all.
+
+    `kind` is that of the URL.
+    """
 
     def __init__(self, url: str, purpose: str, *, block_ms: int = 0) -> None:
         self._url = url
         self._purpose = purpose
         self._block_ms = block_ms
-        self._is_cluster = parse_redis_url(Secret(url)).kind == "cluster"
+        self.kind = parse_redis_url(Secret(url)).kind
         self._clients: dict[int, Redis] = {}
 
     def of(self, keys: Keys) -> Redis:
         """The client for a shard."""
-        shard = keys.shard if self._is_cluster else 0
+        shard = keys.shard if self.kind == "cluster" else 0
         if shard not in self._clients:
             self._clients[shard] = connect(self._url, self._purpose, keys=keys, block_ms=self._block_ms)
         return self._clients[shard]
@@ -179,6 +183,13 @@ class Clients:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def asking(url: RedisUrl, purpose: str) -> Ask:
+    """Asks sentinels, or nodes of a cluster, with the credentials that `url` has for them."""
+    if url.kind == "sentinel":
+        return _Asking(url, url.sentinel_credentials, purpose, over_tls=url.sentinel_tls)
+    return _Asking(url, url.credentials, purpose, over_tls=url.tls is not None)
 
 
 def is_away(error: BaseException) -> bool:
@@ -227,13 +238,11 @@ def _transport(url: RedisUrl, *, over_tls: bool) -> tuple[type[_TcpConnection], 
 
 def _whereabouts(url: RedisUrl, purpose: str, keys: Keys | None) -> Whereabouts:
     if url.kind == "sentinel":
-        ask = _Asking(url, url.sentinel_credentials, purpose, over_tls=url.sentinel_tls)
-        return BySentinel(url.hosts, url.service, ask)
+        return BySentinel(url.hosts, url.service, asking(url, purpose))
     if url.kind == "cluster":
         if keys is None:
             raise ValueError("a client for a cluster must be told its shard")
-        ask = _Asking(url, url.credentials, purpose, over_tls=url.tls is not None)
-        return InCluster(url.hosts, key_slot(keys.base.encode()), ask)
+        return InCluster(url.hosts, key_slot(keys.base.encode()), asking(url, purpose))
     return Fixed(url.hosts[0])
 
 

@@ -11,7 +11,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import NoPermissionError
+from redis.exceptions import MovedError, NoPermissionError
 
 from invites.connections import Clients, is_away
 from invites.scripts import Scripts
@@ -86,7 +86,8 @@ class Service:
     async def start(self) -> None:
         """Start all loops. Waits for a server that is away, as long as it takes or until `stopping` is set.
 
-        Raises `RefusedError` when the server may evict keys: an evicted invite is a call that never ends.
+        Raises `RefusedError` when the server may evict keys (an evicted invite is a call that never ends), and when
+        it is a node of a cluster and the URL does not say so.
         """
         if self.sippo is not None:
             await self._opened.enter_async_context(self.sippo)
@@ -97,6 +98,10 @@ class Service:
                     await _check_memory_policy(loops.shard.commands)
                     await loops.ensure_groups()
             except Exception as error:
+                if isinstance(error, MovedError) and self._clients.kind != "cluster":
+                    raise RefusedError(
+                        "Redis is a node of a cluster, and has not this shard: write redis+cluster:// in redis.url."
+                    ) from None
                 if not is_away(error):
                     raise
                 self.readiness.trouble = str(error)

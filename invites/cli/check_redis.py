@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import NoPermissionError, RedisError
 
+from invites.cli.check_servers import IN_CLUSTER, check_cluster, check_replicas, check_sentinels
 from invites.cli.finding import Finding
 from invites.cli.permissions import refused
 from invites.cli.session import trouble
@@ -14,10 +15,10 @@ from invites.connections import Clients
 from invites.keys import Keys
 from invites.overview import ALIVE_MS, backlog, consumers
 from invites.printable import escape
-from invites.redis_url import address_of
+from invites.redis_url import address_of, parse_redis_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from redis.asyncio import Redis
 
@@ -29,13 +30,15 @@ _OLDEST_VALKEY: Final = (7, 2)
 
 
 async def check_redis(url: Secret, config: Config) -> list[Finding]:
-    """All that is to be said about the server at `url`."""
-    address = address_of(url)
+    """All that is to be said about the server, or the servers, at `url`."""
+    address, parsed = address_of(url), parse_redis_url(url)
     findings: list[Finding] = []
+    if parsed.kind == "sentinel":
+        findings += [finding async for finding in check_sentinels(parsed)]
     async with Clients(url.reveal(), "check") as clients:
         try:
             async for finding in _findings(clients, config, address):
-                findings.append(finding)  # noqa: PERF401 - what was found before an error is kept
+                findings.append(finding)
         except (RedisError, OSError) as error:
             findings.append(Finding("FAIL", "redis", trouble(address, error)))
     return findings
@@ -47,20 +50,41 @@ async def _findings(clients: Clients, config: Config, address: str) -> AsyncIter
     await client.ping()
     took_ms = (time.perf_counter() - began) * 1000
     yield Finding("ok", "redis", f"{address} answers within {took_ms:.1f} ms.")
+    if clients.kind == "cluster":
+        async for finding in check_cluster(clients, config):
+            yield finding
     try:
-        info = await client.info()
+        infos = await _infos(clients, config)
     except NoPermissionError:
         yield Finding("warn", "version", "Cannot be checked: this user may not ask for INFO.")
     else:
-        yield _version(info)
-        yield _memory(info)
-        yield _persistence(info)
+        for check in (_version, _memory, _persistence):
+            yield _worst([check(info) for info in infos])
+        if clients.kind == "sentinel":
+            yield check_replicas(infos[0])
+        elif clients.kind != "cluster" and infos[0].get("cluster_enabled") == 1:
+            yield IN_CLUSTER
     for keys in config.shards():
         yield await _permissions(clients.of(keys), keys)
         try:
             yield await _workers(clients.of(keys), keys)
         except NoPermissionError:
             yield Finding("warn", "workers", "Cannot be checked without the permissions above.")
+
+
+async def _infos(clients: Clients, config: Config) -> list[Mapping[str, Any]]:
+    """INFO of each server that has a shard."""
+    found = {}
+    shards = config.shards()
+    for keys in shards if clients.kind == "cluster" else shards[:1]:
+        info = await clients.of(keys).info()
+        found[info["run_id"]] = info
+    return list(found.values())
+
+
+def _worst(findings: Sequence[Finding]) -> Finding:
+    """The finding that most has to be known."""
+    return max(findings, key=lambda finding: ("ok", "warn", "FAIL").index(finding.verdict))
 
 
 def _version(info: Mapping[str, Any]) -> Finding:

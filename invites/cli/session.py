@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    MovedError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from invites.cli.options import CommandError, Common, url_of
 from invites.config import Config
@@ -79,6 +87,12 @@ def trouble(address: str, error: Exception) -> str:
         return f"Redis at {address} refuses the credentials ({said}): check user and password in redis.url."
     if isinstance(error, NoPermissionError):
         return f"Redis at {address} does not allow it ({said}): extend the ACL of this user."
+    if isinstance(error, MovedError):
+        return (
+            f"Redis at {address} has the shard no more ({said}): try again; a cluster needs redis+cluster://."
+        )
+    if isinstance(error, AskError | TryAgainError):
+        return f"Redis at {address} is moving the shard to another node ({said}): try again in a moment."
     if isinstance(error, ResponseError):
         return f"Redis at {address} refuses: {said}."
     return f"Redis at {address} does not answer ({said}): is it running, and is redis.url right?"

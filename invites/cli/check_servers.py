@@ -1,0 +1,146 @@
+"""What stands around the server: its sentinels, its cluster, its replicas."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import NoPermissionError, RedisError
+
+from invites.cli.finding import Finding
+from invites.connections import asking
+from invites.printable import escape
+from invites.redis_url import shown
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from redis.asyncio import Redis
+
+    from invites.config import Config
+    from invites.connections import Clients
+    from invites.keys import Keys
+    from invites.redis_url import RedisUrl
+
+IN_CLUSTER: Final = Finding(
+    "warn",
+    "cluster",
+    "This is a node of a cluster, from which a shard can move away: write redis+cluster:// in redis.url.",
+)
+"""For a URL of a single server that leads to a node of a cluster."""
+
+_SLOTS: Final = 16_384
+
+
+async def check_sentinels(url: RedisUrl) -> AsyncIterator[Finding]:
+    """Whether the sentinels answer, name the same primary, and could make another one."""
+    ask = asking(url, "check")
+    named: dict[str, str] = {}
+    silent: dict[str, str] = {}
+    quorum = ""
+    for sentinel in url.hosts:
+        try:
+            primary = await ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", url.service)
+            if primary is None:
+                silent[shown(sentinel)] = f"does not know {url.service!r}"
+                continue
+            named[shown(sentinel)] = shown((primary[0].decode(), int(primary[1])))
+            quorum = quorum or await _quorum(ask(sentinel, "SENTINEL", "CKQUORUM", url.service))
+        except (RedisError, OSError) as error:
+            silent[shown(sentinel)] = escape(str(error)) or type(error).__name__
+    yield _sentinels(url, named, silent, quorum)
+
+
+async def check_cluster(clients: Clients, config: Config) -> AsyncIterator[Finding]:
+    """Whether the cluster serves all slots, and where each shard is. Raises what redis-py raises."""
+    shards = config.shards()
+    try:
+        info = await clients.of(shards[0]).execute_command("CLUSTER INFO")
+    except NoPermissionError:
+        yield Finding(
+            "warn", "cluster", "Its state cannot be checked: this user may not ask for CLUSTER INFO."
+        )
+    else:
+        yield _cluster(info)
+    for keys in shards:
+        yield await _shard(clients.of(keys), keys)
+
+
+def check_replicas(info: Mapping[str, Any]) -> Finding:
+    """Whether another server would take over; `info` is of the primary."""
+    followers = [
+        value for name, value in info.items() if name.startswith("slave") and isinstance(value, dict)
+    ]
+    ready = [one for one in followers if one.get("state") == "online"]
+    if info.get("role") != "master":
+        return Finding(
+            "FAIL", "replicas", "The server is a replica itself: wait until the fail-over is over."
+        )
+    if not ready:
+        advice = "add a replica, or see in its log why it does not follow"
+        return Finding("warn", "replicas", f"None that could take over: {advice}.")
+    return Finding("ok", "replicas", f"{len(ready)} could take over.")
+
+
+async def _quorum(asked: Any) -> str:  # noqa: ANN401 - the reply that is to come
+    """What is wrong with the quorum, or nothing."""
+    try:
+        await asked
+    except NoPermissionError:
+        return ""  # it is no more than a wish
+    except RedisError as error:
+        return escape(str(error))
+    return ""
+
+
+def _sentinels(url: RedisUrl, named: Mapping[str, str], silent: Mapping[str, str], quorum: str) -> Finding:
+    complaints = "; ".join(f"{sentinel}: {words}" for sentinel, words in silent.items())
+    if not named:
+        advice = "are they running, and is redis.url right?"
+        return Finding(
+            "FAIL", "sentinels", f"None names the primary of {url.service!r} ({complaints}): {advice}"
+        )
+    primaries = Counter(named.values())
+    if len(primaries) > 1:
+        said = "; ".join(f"{sentinel}: {primary}" for sentinel, primary in named.items())
+        advice = "wait until a fail-over is over, or see why they cannot reach each other"
+        return Finding(
+            "FAIL", "sentinels", f"They name several primaries of {url.service!r} ({said}): {advice}."
+        )
+    (primary,) = primaries
+    if quorum:
+        return Finding(
+            "FAIL", "sentinels", f"They name {primary}, but could make no other primary: {quorum}."
+        )
+    if silent:
+        said = f"{len(named)} of {len(url.hosts)} name {primary} as the primary of {url.service!r}"
+        return Finding("warn", "sentinels", f"{said}, not all ({complaints}): start them, or mend redis.url.")
+    return Finding("ok", "sentinels", f"All {len(named)} name {primary} as the primary of {url.service!r}.")
+
+
+def _cluster(info: Mapping[str, str]) -> Finding:
+    state, assigned = info["cluster_state"], int(info["cluster_slots_assigned"])
+    unserved = _SLOTS - assigned + int(info["cluster_slots_fail"])
+    if unserved:
+        advice = "restart their nodes, or assign them to others (`valkey-cli --cluster fix`)"
+        return Finding(
+            "FAIL", "cluster", f"{state}: {unserved} of {_SLOTS} slots are served by nobody: {advice}."
+        )
+    if state != "ok":
+        advice = "this node does not reach most of the others; see its log"
+        return Finding("FAIL", "cluster", f"cluster_state is {state}: {advice}.")
+    return Finding("ok", "cluster", f"State ok, all {_SLOTS} slots on {info['cluster_size']} primaries.")
+
+
+async def _shard(client: Redis, keys: Keys) -> Finding:
+    name = f"shard {keys.shard}"
+    slot = await client.execute_command("CLUSTER KEYSLOT", keys.events)
+    ranges = await client.execute_command(b"CLUSTER", "SLOTS")
+    members: list[Any] = next((members for first, last, *members in ranges if first <= slot <= last), [])
+    if not members:
+        return Finding("FAIL", name, f"Its keys, all in slot {slot}, are served by nobody.")
+    primary = shown(((members[0][0] or b"?").decode(), int(members[0][1])))
+    said = f"All keys in slot {slot}, on {primary}"
+    if len(members) == 1:
+        return Finding("warn", name, f"{said} without a replica: calls stop when it dies. Add one.")
+    return Finding("ok", name, f"{said}; replicas: {len(members) - 1}.")

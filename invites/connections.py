@@ -100,7 +100,7 @@ class _TcpConnection(_Packed, Connection):
         self.host, self.port = await whereabouts.find()
         try:
             await super().connect_check_health(*arguments, **options)
-        except _DOUBTFUL as error:
+        except exceptions.RedisError as error:
             self._doubt(error)
             raise
 
@@ -108,12 +108,14 @@ class _TcpConnection(_Packed, Connection):
         """The reply. What says that this may be the wrong server has all connections renewed."""
         try:
             return await super().read_response(*arguments, **options)
-        except _DOUBTFUL as error:
+        except exceptions.RedisError as error:
             self._doubt(error)
             raise
 
     def _doubt(self, error: Exception) -> None:
-        self._whereabouts.doubt(self._generation, error, (self.host, self.port))
+        # A former primary that nobody follows any more says NOREPLICAS, if it is told to.
+        if isinstance(error, _DOUBTFUL) or str(error).startswith("NOREPLICAS "):
+            self._whereabouts.doubt(self._generation, error, (self.host, self.port))
 
 
 class _TlsConnection(_TcpConnection, SSLConnection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, RedisError
 
 from invites.cli.finding import Finding
@@ -134,7 +135,7 @@ def _cluster(info: Mapping[str, str]) -> Finding:
 
 async def _shard(client: Redis, keys: Keys) -> Finding:
     name = f"shard {keys.shard}"
-    slot = await client.execute_command("CLUSTER KEYSLOT", keys.events)
+    slot = key_slot(keys.base.encode())
     ranges = await client.execute_command(b"CLUSTER", "SLOTS")
     members: list[Any] = next((members for first, last, *members in ranges if first <= slot <= last), [])
     if not members:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 from redis.crc import key_slot
 
+from tests.servers.front import TlsFront
 from tests.servers.node import HOST, LASTING, Node, free_port, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 _PRIMARIES: Final = 3
@@ -27,13 +29,22 @@ _OPTIONS: Final = {
 
 
 class Cluster:
-    """Six nodes, or three without `replicas`. `url` names two of them; clients find the others."""
+    """Six nodes, or three without `replicas`. `url` names two of them; clients find the others.
 
-    def __init__(self, *, replicas: bool = True) -> None:
-        self.nodes = [
-            Node({**_OPTIONS, "cluster-port": str(free_port())})
-            for _ in range(2 * _PRIMARIES if replicas else _PRIMARIES)
-        ]
+    With `tls` the nodes send clients to TLS, each to a front of its own.
+    """
+
+    def __init__(self, *, replicas: bool = True, tls: bool = False) -> None:
+        count = 2 * _PRIMARIES if replicas else _PRIMARIES
+        self.fronts = [TlsFront() for _ in range(count)] if tls else []
+        self.nodes = []
+        for number in range(count):
+            bus = str(free_port())
+            options = {**_OPTIONS, "cluster-port": bus}
+            if tls:
+                announced = {"port": str(self.fronts[number].port), "bus-port": bus}
+                options |= {f"cluster-announce-{name}": port for name, port in announced.items()}
+            self.nodes.append(Node(options))
         self._ids: dict[Node, str] = {}
 
     def replica_of(self, primary: Node) -> Node:
@@ -44,7 +55,9 @@ class Cluster:
     @property
     def url(self) -> str:
         """Where the cluster is found."""
-        return "redis+cluster://" + ",".join(f"{HOST}:{node.port}" for node in self.nodes[:2])
+        scheme = "rediss+cluster" if self.fronts else "redis+cluster"
+        known: Sequence[Node | TlsFront] = self.fronts or self.nodes
+        return f"{scheme}://" + ",".join(f"{HOST}:{one.port}" for one in known[:2])
 
     def owner(self, key: str) -> Node:
         """The primary that serves a key, as most nodes that run see it."""
@@ -55,7 +68,8 @@ class Cluster:
                 ranges = node.command("CLUSTER", "SLOTS")
                 seen += [members[0][1] for first, last, *members in ranges if first <= slot <= last]
         port = max(seen, key=seen.count)
-        return next(node for node in self.nodes if node.port == port)
+        known: Sequence[Node | TlsFront] = self.fronts or self.nodes
+        return next(node for node, one in zip(self.nodes, known, strict=True) if one.port == port)
 
     def other_primary(self, than: Node) -> Node:
         """A primary that is another one."""
@@ -78,13 +92,23 @@ class Cluster:
     def move_by_keys(self, key: str, pause_s: float = 0.0) -> int:
         """Move the slot of a key to another primary the classic way; how many keys went.
 
-        `pause_s` is how long the slot stays as it is after each step: announced, and half of its keys moved.
+        `pause_s` is how long the slot stays as it is after each step: announced, and some of its keys moved.
         """
+        source, target = self.begin_move(key)
+        time.sleep(pause_s)
+        return self.finish_move(key, source, target, pause_s)
+
+    def begin_move(self, key: str) -> tuple[Node, Node]:
+        """Announce that the slot of a key moves, from where and to where."""
         slot, source = key_slot(key.encode()), self.owner(key)
         target = self.other_primary(source)
         target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", self._ids[source])
         source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", self._ids[target])
-        time.sleep(pause_s)
+        return source, target
+
+    def finish_move(self, key: str, source: Node, target: Node, pause_s: float = 0.0) -> int:
+        """Move the keys, and say that the slot has moved."""
+        slot = key_slot(key.encode())
         moved, keys = 0, self._some_keys(source, slot)
         while keys:
             source.command("MIGRATE", HOST, target.port, "", 0, 5_000, "KEYS", *keys)
@@ -97,6 +121,11 @@ class Cluster:
                 node.command("CLUSTER", "SETSLOT", slot, "NODE", self._ids[target])
         return moved
 
+    def settle(self, key: str) -> None:
+        """Take back that the slot of a key moves."""
+        for node in self.nodes:
+            node.command("CLUSTER", "SETSLOT", key_slot(key.encode()), "STABLE")
+
     def move_atomically(self, key: str) -> None:
         """Move the slot of a key to another primary the way of Valkey 9, as a replica is made."""
         slot, source = key_slot(key.encode()), self.owner(key)
@@ -105,6 +134,9 @@ class Cluster:
         wait_for(lambda: self.owner(key) is not source, "the slot has moved")
 
     def __enter__(self) -> Self:
+        for front, node in zip(self.fronts, self.nodes, strict=False):
+            front.target = node.port
+            front.__enter__()
         for node in self.nodes:
             node.start()
             self._ids[node] = node.command("CLUSTER", "MYID")
@@ -130,6 +162,8 @@ class Cluster:
     ) -> None:
         for node in self.nodes:
             node.remove()
+        for front in self.fronts:
+            front.__exit__(kind, error, trace)
 
     def _all_known(self) -> bool:
         return all(

@@ -11,7 +11,6 @@ leads to the one server that has it, see `invites.discovery`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -206,16 +205,6 @@ def is_away(error: BaseException) -> bool:
 def is_no_group(error: BaseException) -> bool:
     """Whether `error` says that the consumer group, or its stream, is missing."""
     return isinstance(error, exceptions.ResponseError) and str(error).startswith("NOGROUP")
-
-
-async def forsake(client: Redis, error: BaseException) -> None:
-    """Drop idle connections after an `error` that a new connection may not meet. Never raises.
-
-    After a fail-over the old connections still lead to the former master, which answers READONLY for ever.
-    """
-    if isinstance(error, exceptions.ReadOnlyError | exceptions.MasterDownError):
-        with contextlib.suppress(exceptions.RedisError, OSError):
-            await client.connection_pool.disconnect(inuse_connections=False)
 
 
 def _settings(credentials: Credentials, purpose: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Final, Generic
 
-from invites.connections import forsake, is_no_group
+from invites.connections import is_no_group
 from workers.backoff import Backoff, pause
 from workers.entries import counted, decode, entries_of
 from workers.shard import Item, Work
@@ -122,7 +122,6 @@ class Claims(Generic[Item]):
     async def _survive(self, error: Exception) -> None:
         shard = self._shard
         shard.outage.met(self._role, error)
-        await forsake(shard.commands, error)
         if is_no_group(error):
             try:
                 await self._feed.group.ensure()

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from invites.commit import Source
-from invites.connections import forsake, is_away, is_no_group
+from invites.connections import is_away, is_no_group
 from invites.overview import backlog, consumers
 from workers.backoff import Backoff, pause
 
@@ -50,7 +50,6 @@ class Housekeeping:
                     shard.outage.met(_ROLE, error)
                     if not is_away(error):
                         _log.exception("Keeping house failed.")
-                await forsake(shard.commands, error)
                 await backoff.wait(shard.stopping)
             else:
                 shard.outage.over(_ROLE)

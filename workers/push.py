@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from invites.connections import forsake, is_away
+from invites.connections import is_away
 from invites.pushes import Push, Standing, standing_of
 from invites.sippo import Call, NoAnswer, Outcome, PushResult
 from workers.backoff import Backoff
@@ -112,7 +112,6 @@ class Pushes:
                 if not is_away(error):
                     raise
                 self._shard.outage.met(_ROLE, error)
-                await forsake(self._shard.commands, error)
         await backoff.wait(self._shard.stopping, at_least_s=asked_s)
         return None
 

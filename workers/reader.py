@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 
 from redis.exceptions import RedisError, ResponseError
 
-from invites.connections import BLOCK_MS, forsake
+from invites.connections import BLOCK_MS
 from workers.backoff import Backoff, pause
 from workers.entries import counted, decode, entries_of
 from workers.shard import Item, Work
@@ -54,7 +54,7 @@ class Reader(Generic[Item]):
                 await self._read_new()
             except Exception as error:  # noqa: BLE001 - alive but deaf is the worst of all
                 recovered = False
-                await self._survive(error)
+                self._survive(error)
                 await backoff.wait(shard.stopping)
             else:
                 backoff.reset()
@@ -121,7 +121,6 @@ class Reader(Generic[Item]):
         self._readiness.read_completed(self._feed.stream)
         self._shard.outage.over(self._role)
 
-    async def _survive(self, error: Exception) -> None:
+    def _survive(self, error: Exception) -> None:
         self._readiness.lost(self._feed.stream, f"{type(error).__name__}: {error}")
         self._shard.outage.met(self._role, error)
-        await forsake(self._feed.reads, error)

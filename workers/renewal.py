@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, Generic
 
-from invites.connections import forsake, is_no_group
+from invites.connections import is_no_group
 from workers.backoff import Backoff, pause
 from workers.entries import own_pending
 from workers.shard import Item
@@ -48,7 +48,6 @@ class Renewal(Generic[Item]):
                 # Without the group there is nothing to keep; reading makes it again.
                 if not is_no_group(error):
                     shard.outage.met(self._role, error)
-                await forsake(shard.commands, error)
                 await backoff.wait(self._over)
             else:
                 shard.outage.over(self._role)

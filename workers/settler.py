@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from invites.commit import Status
-from invites.connections import forsake, is_away
+from invites.connections import is_away
 from workers.backoff import Backoff
 from workers.tasks import end
 
@@ -181,7 +181,6 @@ class Settler:
                     raise
                 # The server may have executed it: then the next answer says STALE.
                 self._shard.outage.met(self._role, error)
-                await forsake(self._shard.commands, error)
                 await backoff.wait()
             else:
                 self._shard.outage.over(self._role)

@@ -7,7 +7,6 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-from invites.connections import forsake
 from workers.backoff import Backoff, pause
 
 if TYPE_CHECKING:
@@ -58,7 +57,6 @@ class Timers:
                 await self._fire()
             except Exception as error:  # noqa: BLE001 - deadlines must not be missed for good
                 shard.outage.met(_ROLE, error)
-                await forsake(shard.commands, error)
                 await backoff.wait(shard.stopping)
             else:
                 shard.outage.over(_ROLE)

@@ -70,15 +70,21 @@ class Elsewhere:
         return str(caller.decode()) if asked == b"1" and caller else NOBODY
 
     async def present(self, event: Invite | InviteRequest, users: Iterable[str]) -> set[str]:
-        """Which of the users are in the room that they are invited into, when that is another shard's."""
+        """Which of the users are in the room that they are invited into, when that is another shard's.
+
+        Of a shard that does not answer soon nothing is known. Never raises.
+        """
         names = list(users)
         if isinstance(event, InviteRequest) or not names:
             return set()
         keys = self._at(event.room)
         if keys.shard == self._keys.shard:
             return set()
-        since = await self._client_of(keys).hmget(keys.room_members(event.room), names)
-        return {name for name, known in zip(names, since, strict=True) if known is not None}
+        with contextlib.suppress(RedisError, OSError):  # TimeoutError is one of the latter
+            async with asyncio.timeout(_PATIENCE_S):
+                since = await self._client_of(keys).hmget(keys.room_members(event.room), names)
+                return {name for name, known in zip(names, since, strict=True) if known is not None}
+        return set()
 
     async def invitations(self, user: str) -> bytes:
         """What rings for the user, of whom there are trunks, in all other shards: a list in JSON."""

@@ -4,6 +4,7 @@ The script says what it needs (`Status.NEEDS`); the operation is completed here 
 carries their version, so that one made among yesterday's trunks is refused and asked for again.
 """
 
+import asyncio
 from typing import Final
 
 import msgspec
@@ -42,6 +43,7 @@ class Resolver:
         self._trunks = Trunks(client, keys)
         self._elsewhere = elsewhere
         self._look_ups = look_ups
+        self._asking: dict[tuple[str, str], asyncio.Future[Found]] = {}
 
     async def complete(self, operation: Operation, outcome: Outcome) -> Operation:
         """Return the operation with what its outcome says it needs.
@@ -55,8 +57,7 @@ class Resolver:
             raise ValueError(f"{operation.handler} needs {need}, which nobody can look up")  # noqa: TRY004
         if isinstance(event, Invite) and event.return_of is not None:
             # The last argument is the answer of sippo-server, about the callee of the first invite.
-            inviter, _, callee = event.return_of.split("|")
-            answered = await self._look_up(need, callee, inviter)
+            answered = await self._look_up(need, event.return_of)
             return _with(operation, (*operation.args[:-1], answered.encode()))
         if need == REQUEST and isinstance(event, Invite):
             return with_requester(operation, await self._elsewhere.requester(event))
@@ -66,14 +67,26 @@ class Resolver:
             await self._trunks.read()
             found = Found.decode(answer) if isinstance(answer, bytes) and answer else None
         else:
-            found = await self._look_up(need, event.to, event.peer.user)
+            found = await self._look_up(need, f"{event.peer.user}|{event.invite_id}|{event.to}")
             await self._see_who_is_there(event, found)
         return _with(operation, (*asked, *self._choose_trunks(found, event.to, event.peer.id)))
 
-    async def _look_up(self, need: str, callee: str, inviter: str) -> Found:
+    async def _look_up(self, need: str, ref: str) -> Found:
+        """Ask sippo-server about the callee of an invite: once, though its repeats come while it is being asked."""
         if need not in {USER, ANYBODY} or self._look_ups is None:
             raise ValueError(f"an invite needs {need}, which nobody can look up")
-        return await self._look_ups.ask(callee, inviter, may_be_group=need == ANYBODY)
+        asked = self._asking.get((need, ref))
+        if asked is not None:
+            return await asyncio.shield(asked)
+        self._asking[need, ref] = asked = asyncio.get_running_loop().create_future()
+        try:
+            inviter, _, callee = ref.split("|")
+            found = await self._look_ups.ask(callee, inviter, may_be_group=need == ANYBODY)
+            asked.set_result(found)
+        finally:
+            asked.cancel()  # with a result it stays
+            del self._asking[need, ref]
+        return found
 
     async def _see_who_is_there(self, event: Invite | InviteRequest, found: Found) -> None:
         """Mark the members that are in the room already, when the room is another shard's."""

@@ -87,10 +87,12 @@ async def test_a_device_that_registers_meanwhile_rings_once(valkey_url: str) -> 
 async def test_a_repeat_that_comes_meanwhile_makes_no_second_call(valkey_url: str) -> None:
     async with reaching(valkey_url, PUSH) as at:
         at.standin.fault(slow(200))
-        await at.publish(registered("tablet"), invite(), invite())
-        await at.heard("inviteProgress", 2)
+        await at.publish(registered("tablet"), invite(), invite(context={"n": 1}), invite(context={"n": 1}))
+        await at.heard("inviteProgress", 3)
         await at.settled()
-        assert counted(await at.told())["invitation"] == 1
+        invitations = await at.heard("invitation")
+        assert [one.payload["resumed"] for one in invitations] == [False, True]
+        assert at.asked == {"pushDevices": 1}
 
 
 async def test_many_wait_their_turn_and_are_settled_together(valkey_url: str) -> None:

@@ -1,0 +1,34 @@
+"""What other shards know is worth knowing, but nothing waits for a shard that is away."""
+
+from __future__ import annotations
+
+import json
+
+from redis.asyncio import Redis
+
+from invites.elsewhere import Elsewhere
+from invites.keys import Keys, shard_of
+from invites.operations import Entry, to_operation
+from invites.protocol import Invite
+from tests import calling
+
+SHARDS = 7
+KEYS = Keys(shard=0, shards=SHARDS)
+
+
+def _invite(room: str) -> Invite:
+    _, payload = calling.invite(to="team", room=room)
+    fields = {b"type": b"invite", b"payload": json.dumps(payload).encode()}
+    event = to_operation(Entry("1-1", fields), max_deliveries=5).event
+    assert isinstance(event, Invite)
+    return event
+
+
+def _room_of_another_shard() -> str:
+    return next(name for name in map(str, range(100)) if shard_of(name, SHARDS) != KEYS.shard)
+
+
+async def test_of_a_shard_that_is_away_nobody_is_known_to_be_in_the_room() -> None:
+    async with Redis(port=1) as away:
+        elsewhere = Elsewhere(KEYS, lambda _: away)
+        assert await elsewhere.present(_invite(_room_of_another_shard()), ["bob"]) == set()

@@ -23,7 +23,7 @@ from redis.crc import key_slot
 
 from invites import SERVICE
 from invites.discovery import BySentinel, Fixed, InCluster, Whereabouts
-from invites.redis_url import parse_redis_url
+from invites.redis_url import parse_redis_url, url_of_server
 from invites.secret import Secret
 
 if TYPE_CHECKING:
@@ -150,6 +150,17 @@ def connect(url: str, purpose: str, *, keys: Keys | None = None, block_ms: int =
         whereabouts = _whereabouts(parsed, purpose, keys)
         pool = ConnectionPool(kind, whereabouts=whereabouts, **settings, **tls)
     return Redis.from_pool(pool)
+
+
+async def find_server(url: str, keys: Keys) -> Secret:
+    """The URL of the one server that has the shard now, for clients that know no sentinels and no clusters.
+
+    Raises redis exceptions when it cannot be found.
+    """
+    parsed = parse_redis_url(Secret(url))
+    if not parsed.kind or parsed.kind == "unix":
+        return Secret(url)
+    return url_of_server(parsed, await _whereabouts(parsed, "seeking", keys).find())
 
 
 class Clients:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from msgspec import Struct
 
@@ -131,6 +131,19 @@ def shown(address: Address) -> str:
     """A host and its port, as in a URL."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def url_of_server(url: RedisUrl, address: Address) -> Secret:
+    """The URL of one server of a service or a cluster, for clients that know no other kind."""
+    username, password = (
+        "" if secret is None else quote(secret.reveal(), safe="")
+        for secret in (url.credentials.username, url.credentials.password)
+    )
+    scheme = "redis" if url.tls is None else "rediss"
+    options = {name: "yes" if value is True else value or "no" for name, value in (url.tls or {}).items()}
+    userinfo = f"{username}:{password}@" if username or password else ""
+    query = f"?{urlencode(options)}" if options else ""
+    return Secret(f"{scheme}://{userinfo}{shown(address)}/{url.database}{query}")
 
 
 def _over_network(url: SplitResult, userinfo: str, hosts: str) -> RedisUrl:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from invites.redis_url import Credentials, RedisUrl, address_of, parse_redis_url
+from invites.redis_url import Credentials, RedisUrl, address_of, parse_redis_url, url_of_server
 from invites.secret import Secret
 
 
@@ -87,3 +87,21 @@ def test_an_address_has_no_credentials(url: str, shown: str) -> None:
 )
 def test_what_a_url_says(url: str, said: RedisUrl) -> None:
     assert parse_redis_url(Secret(url)) == said
+
+
+@pytest.mark.parametrize(
+    ("url", "single"),
+    [
+        ("redis+cluster://one", "redis://[::1]:7/0"),
+        ("redis+sentinel://us%40er:p%2Fw@one/calls/3", "redis://us%40er:p%2Fw@[::1]:7/3"),
+        (
+            "rediss+sentinel://:pw@one/calls?ssl_ca_certs=/a%26b&ssl_check_hostname=no&sentinel_password=x",
+            "rediss://:pw@[::1]:7/0?ssl_ca_certs=/a%26b&ssl_check_hostname=no",
+        ),
+    ],
+)
+def test_the_url_of_one_server_of_many_says_the_same(url: str, single: str) -> None:
+    many, one = parse_redis_url(Secret(url)), url_of_server(parse_redis_url(Secret(url)), ("::1", 7))
+    found = parse_redis_url(one)
+    assert found == parse_redis_url(Secret(single))
+    assert (found.credentials, found.tls, found.database) == (many.credentials, many.tls, many.database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ import msgspec
 from redis import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
+from invites.connections import find_server
 from invites.embedded import EmbeddedValkey
 from invites.keys import WORKERS_GROUP, Keys
 from invites.operations import Entry
@@ -150,14 +152,15 @@ class Arena(Line):
 
 @contextlib.contextmanager
 def open_arena(url: str | None) -> Iterator[Arena]:
-    """An embedded server, or the one at `url`; cleared at the end.
+    """An embedded server, or the one at `url`, on a cluster the one that has the first shard; cleared at the end.
 
     Raises `BenchError` when the server cannot be reached, `EmbeddedError` when none can be started.
     """
     with contextlib.ExitStack() as stack:
         place = url or stack.enter_context(EmbeddedValkey()).url
-        client = stack.enter_context(Redis.from_url(place, protocol=2, socket_timeout=None))
         try:
+            server = asyncio.run(find_server(place, Keys()))
+            client = stack.enter_context(Redis.from_url(server.reveal(), protocol=2, socket_timeout=None))
             arena = Arena(place, client.connection_pool, owned=url is None)
             arena.command("PING")
         except RedisError as error:

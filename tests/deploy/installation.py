@@ -45,6 +45,12 @@ def make_secrets(folder: Path, server: str) -> Path:
     return folder / "secrets"
 
 
+def rules(template: str, user: str) -> list[str]:
+    """What a user in one of the templates may do, as ACL SETUSER takes it."""
+    lines = (DEPLOY / template).read_text().splitlines()
+    return next(line.split()[4:] for line in lines if line.startswith(f"user {user} "))
+
+
 def start_server(binary: str, port: int, users: Path, folder: Path) -> GuardedProcess:
     """Start a server with deploy/valkey.conf, changed only in where its files are and where it listens."""
     text = (DEPLOY / "valkey.conf").read_text()

@@ -14,7 +14,7 @@ from invites.connections import connect
 from invites.embedded import EmbeddedValkey
 from invites.keys import Keys
 from tests.commands import Commands
-from tests.deploy.installation import DEPLOY
+from tests.deploy.installation import rules
 from tests.servers.cluster import Cluster
 from tests.servers.front import CERTIFICATE, TlsFront
 from tests.servers.node import HOST, Node
@@ -35,9 +35,9 @@ _CA: Final = f"ssl_ca_certs={CERTIFICATE}"
 
 def allow_worker(client: Any) -> None:
     """Make the user `worker` of the template, who may do what a worker needs."""
-    lines = (DEPLOY / "users.acl.template").read_text().splitlines()
-    rules = next(line.split()[4:] for line in lines if line.startswith("user worker "))
-    client.execute_command("ACL", "SETUSER", "worker", "on", f">{_PASSWORD}", *rules)
+    client.execute_command(
+        *("ACL", "SETUSER", "worker", "on", f">{_PASSWORD}"), *rules("users.acl.template", "worker")
+    )
 
 
 def with_user(url: str) -> str:
@@ -81,7 +81,7 @@ def by_sentinel_over_tls() -> Iterator[str]:
         sentinel.configure(
             f"sentinel monitor {SERVICE} {HOST} {served.port} 1\n"
             "user default off\n"
-            "user seeker on >seek&find +@connection +sentinel|get-master-addr-by-name +sentinel|ckquorum"
+            f"user seeker on >seek&find {' '.join(rules('servers.acl.template', 'seeker'))}"
         )
         sentinel.client = redis.Redis(host=HOST, port=sentinel.port, username="seeker", password="seek&find")
         with sentinel:

@@ -9,6 +9,7 @@ import redis
 from tests.servers.node import HOST, LASTING, Node, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 SERVICE: Final = "calls"
@@ -20,10 +21,16 @@ _QUICK: Final = {**LASTING, "repl-diskless-sync-delay": "0", "repl-ping-replica-
 
 
 class Replicated:
-    """Two servers, of which one is the primary, and the sentinels."""
+    """Two servers, of which one is the primary, and the sentinels.
 
-    def __init__(self) -> None:
-        self.servers = [Node(_QUICK), Node(_QUICK)]
+    `options` are more of the servers' options, and `lines` of the sentinels' configuration; with `masteruser` the
+    servers have a file `users.acl`, which is to be written before.
+    """
+
+    def __init__(self, options: Mapping[str, str] | None = None, lines: Sequence[str] = ()) -> None:
+        users = {"aclfile": "users.acl"} if options and "masteruser" in options else {}
+        self.servers = [Node({**_QUICK, **(options or {}), **users}) for _ in range(2)]
+        self._lines = lines
         self.sentinels: list[Node] = []
 
     @property
@@ -90,6 +97,7 @@ class Replicated:
                 f"sentinel down-after-milliseconds {SERVICE} {_DOWN_AFTER_MS}",
                 f"sentinel failover-timeout {SERVICE} {_FAILOVER_MS}",
                 f"sentinel known-replica {SERVICE} {HOST} {self.servers[1].port}",
+                *self._lines,
                 *(
                     f"sentinel known-sentinel {SERVICE} {HOST} {other.port} {identity}"
                     for other, identity in ids.items()

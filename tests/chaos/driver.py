@@ -112,7 +112,10 @@ class Driver:
                 ended = await asyncio.gather(*loops, return_exceptions=True)
             unheard += [repr(error) for error in ended if isinstance(error, Exception)]
             repeated = self._calls.repeated
-            await self._hear_what_was_kept()
+            try:
+                await self._hear_what_was_kept()
+            except RedisError as error:
+                unheard.append(f"what was kept cannot be heard: {error!r}")
         took = time.monotonic() - began
         calls = self._calls
         harm = {**self._fleet.harm, **self._harm}

@@ -29,6 +29,7 @@ HOST: Final = "127.0.0.1"
 # not reach itself.
 _PORTS: Final = (10_000, 30_000)
 _ANSWER_S: Final = 5.0
+_LOAD_S: Final = 60.0  # after a long run the file is large
 _FILE: Final = "sentinel.conf"
 
 LASTING: Final = {"appendonly": "yes", "appendfsync": "no", "save": ""}
@@ -75,7 +76,7 @@ class Node:
         for name, value in {**self._options, "loglevel": "warning"}.items():
             command += [f"--{name}", value]
         self._process = GuardedProcess(command)
-        wait_for(self.answers, "the server has loaded its data")
+        wait_for(self.answers, "the server has loaded its data", _LOAD_S)
 
     def kill(self) -> None:
         """SIGKILL."""

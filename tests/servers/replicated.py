@@ -68,7 +68,7 @@ class Replicated:
         node.start()
         # The sentinels would do that too, some ten seconds later.
         node.command("REPLICAOF", HOST, self.primary.port)
-        wait_for(node.follows, "the former primary is a replica")
+        wait_for(node.follows, "the former primary is a replica", 30.0)
 
     def __enter__(self) -> Self:
         primary, replica = self.servers

@@ -17,6 +17,7 @@ from invites.connections import Clients, is_away
 from invites.scripts import Scripts
 from invites.sippo import SippoServer
 from workers.backoff import Backoff
+from workers.garbage import spare_what_stays
 from workers.loops import ShardLoops
 from workers.metrics import Metrics
 from workers.outage import Outage
@@ -176,6 +177,7 @@ async def _run(config: Config, url: str) -> int:
     try:
         await server.start()
         await service.start()
+        spare_what_stays()
         await service.wait()
         _log.info("The worker %s is stopping.", service.consumer)
         draining = asyncio.create_task(service.drain())

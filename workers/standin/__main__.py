@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from workers.garbage import spare_what_stays
 from workers.standin.directory import Directory
 from workers.standin.server import StandIn
 
@@ -54,6 +55,7 @@ async def _run(standin: StandIn) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with standin:
+        spare_what_stays()
         typer.echo(msgspec.json.encode(standin.wac).decode())
         await stopped.wait()
 

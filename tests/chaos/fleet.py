@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from workers.processes import start_worker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from invites.guarded import GuardedProcess
@@ -23,10 +24,22 @@ _FROZEN_S: Final = (
 
 
 class Fleet:
-    """So many workers; whoever goes is replaced at once."""
+    """So many workers; whoever goes is replaced at once.
 
-    def __init__(self, url: str, count: int, seed: int) -> None:
-        self.harm: dict[str, int] = {"kill": 0, "freeze": 0, "stop": 0}
+    `invites` adds to their configuration; what is done to them is drawn from `kinds`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        count: int,
+        seed: int,
+        invites: Mapping[str, object] | None = None,
+        kinds: Sequence[str] = ("kill", "kill", "freeze", "stop"),
+    ) -> None:
+        self.harm: dict[str, int] = dict.fromkeys(kinds, 0)
+        self._invites = {"claimAfter": CLAIM_AFTER_MS, **(invites or {})}
+        self._kinds = kinds
         self._url = url
         self._count = count
         self._random = random.Random(seed)
@@ -35,7 +48,7 @@ class Fleet:
 
     def harm_one(self) -> str:
         """Kill, freeze or stop a worker; says which."""
-        kind = self._random.choice(["kill", "kill", "freeze", "stop"])
+        kind = self._random.choice(self._kinds)
         victim = self._workers.pop(self._random.randrange(len(self._workers)))
         self.harm[kind] += 1
         if kind == "kill":
@@ -82,4 +95,4 @@ class Fleet:
             worker.stop()
 
     def _start(self) -> GuardedProcess:
-        return start_worker(self._url, {"invites": {"claimAfter": CLAIM_AFTER_MS}})
+        return start_worker(self._url, {"invites": self._invites})

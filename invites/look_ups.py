@@ -58,8 +58,8 @@ class LookUps:
     async def _call_members(self, group: Group, callee: str, inviter: str) -> Found:
         """The members in the order in which they are first named, with their push devices."""
         members = [Member(user) for user in dict.fromkeys(group.participants)]
-        found = Found(known=True, members=members, sequential=group.sequential)
-        if not self._push or len(members) > self._most:
+        found = self._group_of(members, sequential=group.sequential)
+        if not self._push or found.size:
             return found
         called = [member for member in members if member.user != inviter]
         failures = await self._ask_for_devices(called)
@@ -96,28 +96,33 @@ class LookUps:
         if isinstance(answer, NoAnswer):
             _log.warning("Who else can be reached as %s is not known: %s", callee, answer)
             return Found(failed=True)
-        found = _reachable(answer)
+        found = self._reachable(answer)
         if messages.verbosity() >= _DEBUG:
             candidates = msgspec.json.encode(answer.candidates).decode()
             found.resource = Resource(answer.candidates_type, candidates)
         return found
 
+    def _reachable(self, answer: Reachability) -> Found:
+        """The candidates of a user or a phone together; those of a group by their addresses, in order of appearance."""
+        if answer.candidates_type == "group":
+            by_member: dict[str, list[Candidate]] = {}
+            for candidate in answer.candidates:
+                by_member.setdefault(candidate.address, []).append(candidate)
+            members = [
+                Member(user, _of_type("PUSH", own), _of_type("PEER", own), phone=bool(_numbers(own)))
+                for user, own in by_member.items()
+            ]
+            return self._group_of(members, sequential=answer.sequential)
+        own = answer.candidates
+        # One trunk is one candidate of an invite, so there is one number.
+        phone = next(iter(_numbers(own)), "")
+        return Found(known=True, push=_of_type("PUSH", own), peers=_of_type("PEER", own), phone=phone)
 
-def _reachable(answer: Reachability) -> Found:
-    """The candidates of a user or a phone together; those of a group by their addresses, in order of appearance."""
-    if answer.candidates_type == "group":
-        by_member: dict[str, list[Candidate]] = {}
-        for candidate in answer.candidates:
-            by_member.setdefault(candidate.address, []).append(candidate)
-        members = [
-            Member(user, _of_type("PUSH", own), _of_type("PEER", own), phone=bool(_numbers(own)))
-            for user, own in by_member.items()
-        ]
-        return Found(known=True, members=members, sequential=answer.sequential)
-    own = answer.candidates
-    # One trunk is one candidate of an invite, so there is one number.
-    phone = next(iter(_numbers(own)), "")
-    return Found(known=True, push=_of_type("PUSH", own), peers=_of_type("PEER", own), phone=phone)
+    def _group_of(self, members: list[Member], *, sequential: bool) -> Found:
+        """A group of these; a script need not read 10,000 members to find that they are too many."""
+        if len(members) > self._most:
+            return Found(known=True, members=[], size=len(members))
+        return Found(known=True, members=members, sequential=sequential)
 
 
 def _of_type(kind: str, candidates: Iterable[Candidate]) -> tuple[str, ...]:

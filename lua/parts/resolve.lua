@@ -97,8 +97,9 @@ local function members_to_call(asked, members)
 end
 
 local function resolve_group(asked, found)
-  if #found.members > settings.max_group_size then
-    warn('group_too_large', asked.to, int(#found.members), int(settings.max_group_size))
+  local size = found.size or #found.members
+  if size > settings.max_group_size then
+    warn('group_too_large', asked.to, int(size), int(settings.max_group_size))
     return { is_group = true, candidates = {}, code = 403, reason = 'too_many' }
   end
   local members = members_to_call(asked, found.members)

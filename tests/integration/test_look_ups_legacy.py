@@ -170,12 +170,16 @@ async def test_a_group_may_ring_one_after_the_other(valkey_url: str) -> None:
         assert await at.candidates("dave") == {}
 
 
-async def test_nobody_of_a_group_that_is_too_large_is_asked_for(valkey_url: str) -> None:
+async def test_nobody_of_a_group_that_is_too_large_is_asked_for(
+    valkey_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     known = directory()
     known.groups["all"] = GroupEntry([f"u{number}" for number in range(6)])
     async with reaching(valkey_url, LEGACY, known=known, maxGroupSize=5) as at:
         assert rejected(await at.call(invite(to="all"))) == (403, "too_many")
         assert at.asked == {"groups": 1, "pushDevices": 1}
+        warning = "Group all has 6 members, which is more than maxGroupSize (5): nobody is called"
+        await wait_until(lambda: warning in caplog.messages, "it is logged")
 
 
 async def test_a_group_is_remembered_when_that_is_wanted(valkey_url: str) -> None:

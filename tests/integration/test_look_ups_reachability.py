@@ -159,6 +159,14 @@ async def test_a_member_without_anything_is_not_called_over_a_trunk(valkey_url: 
         assert rung(await at.call(trunk("any"), registered("d", "dave"), invite(to="sales"))) == {"d"}
 
 
+async def test_a_group_may_be_too_large(valkey_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    known = _knowing("all", "group", *(_peer(f"u{number}", f"p{number}") for number in range(3)))
+    async with reaching(valkey_url, REACHABILITY, known=known, maxGroupSize=2) as at:
+        assert rejected(await at.call(invite(to="all"))) == (403, "too_many")
+        warning = "Group all has 3 members, which is more than maxGroupSize (2): nobody is called"
+        await wait_until(lambda: warning in caplog.messages, "it is logged")
+
+
 async def test_an_empty_group_is_unreachable(valkey_url: str) -> None:
     async with reaching(valkey_url, REACHABILITY, known=_knowing("sales", "group")) as at:
         assert rejected(await at.call(invite(to="sales"))) == (480, "unreachable")

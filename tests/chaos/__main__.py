@@ -25,6 +25,7 @@ def main() -> int:
         "--seconds", type=float, default=60.0, help="how long to harm them (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, default=3, help="worker processes (default: %(default)s)")
+    parser.add_argument("--shards", type=int, default=1, help="shards (default: %(default)s)")
     parser.add_argument(
         "--server-every",
         type=float,
@@ -43,6 +44,7 @@ def main() -> int:
             workers=asked.workers,
             server_every_s=asked.server_every,
             seed=asked.seed,
+            shards=asked.shards,
             tell=lambda words: print(f"  {words}", flush=True),
         )
     )

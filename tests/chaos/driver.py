@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import RedisError
 
-from invites.connections import connect, is_away
-from invites.keys import Keys
-from invites.overview import backlog
-from tests.chaos.calls import Calls, encode
+from tests.chaos.calls import Calls
 from tests.chaos.fleet import Fleet
 from tests.chaos.places import PLACES
+from tests.chaos.post import Post
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -28,9 +25,7 @@ if TYPE_CHECKING:
 
 _OPEN: Final = 400  # calls at once
 _BURST: Final = 600  # more of them, so that much is under way when a server is harmed
-_PAGE: Final = 1_000
 _BREATH_S: Final = 0.005
-_LISTEN_MS: Final = 100
 _SETTLE_S: Final = 60.0
 
 
@@ -69,16 +64,13 @@ class Result:
 class Driver:
     """One run."""
 
-    def __init__(self, place: Place, fleet: Fleet, seed: int) -> None:
+    def __init__(self, place: Place, fleet: Fleet, post: Post, seed: int) -> None:
         self._place = place
         self._fleet = fleet
-        self._keys = Keys()
-        # Typed, every reply is a union of all its shapes.
-        self._client: Any = connect(place.url, "chaos", keys=self._keys, block_ms=_LISTEN_MS)
+        self._post = post
         self._calls = Calls(seed)
         self._random = random.Random(seed)
         self._outbox: list[Event] = []
-        self._heard = b"0-0"
         # Held while events are on their way: of those nobody could say whether a dying server has taken them.
         self._publishing = asyncio.Lock()
         self._harm: dict[str, int] = {}
@@ -86,66 +78,41 @@ class Driver:
 
     async def run(self, seconds: float, server_every_s: float, tell: Callable[[str], None]) -> Result:
         """Play for so many seconds; harm the servers so often (0: never); then wait for the rest, and check."""
-        began = time.monotonic()
-        async with self._client:
-            await self._make_streams()
-            self._outbox += self._calls.registrations()
-            await self._publish()
-            await wait_until(self._all_settled, "the devices are registered")
-            stop = asyncio.Event()
-            loops = [asyncio.create_task(loop) for loop in (self._talk(stop), self._listen(stop))]
-            try:
-                await self._harm_all(began + seconds, server_every_s, tell)
-                stop.set()
-                await loops[0]
-                await wait_until(
-                    lambda: not self._calls.open and not self._outbox, "all calls are over", _SETTLE_S
-                )
-                await wait_until(self._nothing_is_open, "all is settled and heard", _SETTLE_S)
-            except AssertionError as error:
-                unheard = [str(error)]
-            else:
-                unheard = []
-            finally:
-                for loop in loops:
-                    loop.cancel()
-                ended = await asyncio.gather(*loops, return_exceptions=True)
-            unheard += [repr(error) for error in ended if isinstance(error, Exception)]
-            repeated = self._calls.repeated
-            try:
-                await self._hear_what_was_kept()
-            except RedisError as error:
-                unheard.append(f"what was kept cannot be heard: {error!r}")
-        took = time.monotonic() - began
-        calls = self._calls
-        harm = {**self._fleet.harm, **self._harm}
-        faults = [*unheard, *calls.check()]
-        return Result(calls.done, calls.events, took, calls.slowest_s, repeated, harm, self._away_s, faults)
-
-    async def _make_streams(self) -> None:
-        """Make all keys that a script names beforehand.
-
-        While a shard moves by its keys a script with a named key that does not exist is refused at once. The trap is
-        one whose named keys are all there.
-        """
-        for stream in (self._keys.push, self._keys.relay, self._keys.dead):
-            await self._client.xdel(stream, await self._client.xadd(stream, {"type": "none"}))
-
-    async def _all_settled(self) -> bool:
+        began, calls, post = time.monotonic(), self._calls, self._post
+        await post.make_streams()
+        self._outbox += calls.registrations()
+        await self._publish()
+        await wait_until(post.settled, "the devices are registered")
+        stop, faults = asyncio.Event(), []
+        listening = post.listen(calls.hear, self._outbox.extend)
+        loops = [asyncio.create_task(loop) for loop in (self._talk(stop), listening)]
         try:
-            return (await backlog(self._client, self._keys)).entries == 0
-        except (RedisError, OSError):
-            return False
-
-    async def _nothing_is_open(self) -> bool:
-        if not await self._all_settled():
-            return False
-        last = await self._client.xrevrange(self._keys.notifications, count=1)
-        return [self._heard] == [entry for entry, _ in last]
+            await self._harm_all(began + seconds, server_every_s, tell)
+            stop.set()
+            await wait_until(lambda: not calls.open and not self._outbox, "all calls are over", _SETTLE_S)
+            await wait_until(post.over, "all is settled and heard", _SETTLE_S)
+        except AssertionError as error:
+            faults.append(str(error))
+        finally:
+            for loop in loops:
+                loop.cancel()
+            ended = await asyncio.gather(*loops, return_exceptions=True)
+        faults += [repr(error) for error in ended if isinstance(error, Exception)]
+        repeated = calls.repeated
+        calls.begin_again()
+        try:
+            await post.listen_again(calls.hear)
+        except RedisError as error:
+            faults.append(f"what was kept cannot be heard: {error!r}")
+        took = time.monotonic() - began
+        harm = {**self._fleet.harm, **self._harm}
+        faults += calls.check()
+        return Result(calls.done, post.sent, took, calls.slowest_s, repeated, harm, self._away_s, faults)
 
     async def _talk(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            self._outbox += [self._calls.begin() for _ in range(_OPEN - len(self._calls.open))]
+        while True:
+            if not stop.is_set():
+                self._outbox += [self._calls.begin() for _ in range(_OPEN - len(self._calls.open))]
             await self._publish()
             await asyncio.sleep(_BREATH_S)
 
@@ -154,49 +121,9 @@ class Driver:
             await self._send()
 
     async def _send(self) -> None:
-        """Publish what is in the outbox. What is refused for the moment (a shard on the move) stays in it."""
-        events, self._outbox = self._outbox, []
-        if not events:
-            return
-        async with self._client.pipeline(transaction=False) as pipe:
-            for event in events:
-                pipe.xadd(self._keys.events, encode(event))
-            replies = await pipe.execute(raise_on_error=False)
-        for event, reply in zip(events, replies, strict=True):
-            if not isinstance(reply, Exception):
-                self._calls.events += 1
-            elif is_away(reply):
-                self._outbox.append(event)
-            else:
-                raise reply
-
-    async def _listen(self, stop: asyncio.Event) -> None:
-        while True:
-            try:
-                found = await self._client.xread(
-                    {self._keys.notifications: self._heard}, _PAGE, block=_LISTEN_MS
-                )
-            except (RedisError, OSError):
-                await asyncio.sleep(_BREATH_S)
-                continue
-            for entry, fields in found[0][1] if found else ():
-                self._heard = entry
-                self._outbox += self._hear(fields)
-            if stop.is_set():
-                await self._publish()
-
-    def _hear(self, fields: dict[bytes, bytes]) -> list[Event]:
-        payload: dict[str, Any] = json.loads(fields[b"payload"])
-        peers: list[str] = json.loads(fields[b"peers"])
-        return self._calls.hear(fields[b"id"].decode(), fields[b"type"].decode(), peers, payload)
-
-    async def _hear_what_was_kept(self) -> None:
-        self._calls.begin_again()
-        after = "-"
-        while page := await self._client.xrange(self._keys.notifications, after, count=_PAGE):
-            for _, fields in page:
-                self._hear(fields)
-            after = f"({page[-1][0].decode()}"
+        events = self._outbox[:]
+        self._outbox.clear()
+        self._outbox += await self._post.send(events)
 
     async def _harm_all(self, until: float, server_every_s: float, tell: Callable[[str], None]) -> None:
         server_at = time.monotonic() + server_every_s
@@ -236,15 +163,23 @@ class Driver:
         if self._place.loses:
             # What was lost has happened again before anybody goes on: an accept of an invite that the new primary
             # has yet to see would be one of an unknown invite.
-            await wait_until(self._all_settled, f"the workers go on after a {kind}", _SETTLE_S)
+            await wait_until(self._post.settled, f"the workers go on after a {kind}", _SETTLE_S)
         self._away_s.append((served - began, time.monotonic() - began))
         self._harm[kind] = self._harm.get(kind, 0) + 1
         return kind
 
 
 async def play(
-    place: str, *, seconds: float, workers: int, server_every_s: float, seed: int, tell: Callable[[str], None]
+    place: str,
+    *,
+    seconds: float,
+    workers: int,
+    server_every_s: float,
+    seed: int,
+    tell: Callable[[str], None],
+    shards: int = 1,
 ) -> Result:
     """Run the chaos on servers (one of `PLACES`) and workers of its own."""
-    with PLACES[place]() as found, Fleet(found.url, workers, seed) as fleet:
-        return await Driver(found, fleet, seed).run(seconds, server_every_s, tell)
+    with PLACES[place]() as found, Fleet(found.url, workers, seed, shards=shards) as fleet:
+        async with Post(found.url, shards) as post:
+            return await Driver(found, fleet, post, seed).run(seconds, server_every_s, tell)

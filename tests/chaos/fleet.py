@@ -36,9 +36,13 @@ class Fleet:
         seed: int,
         invites: Mapping[str, object] | None = None,
         kinds: Sequence[str] = ("kill", "kill", "freeze", "stop"),
+        shards: int = 1,
     ) -> None:
         self.harm: dict[str, int] = dict.fromkeys(kinds, 0)
-        self._invites = {"claimAfter": CLAIM_AFTER_MS, **(invites or {})}
+        self._configuration = {
+            "invites": {"claimAfter": CLAIM_AFTER_MS, **(invites or {})},
+            "redis": {"shards": shards},
+        }
         self._kinds = kinds
         self._url = url
         self._count = count
@@ -95,4 +99,4 @@ class Fleet:
             worker.stop()
 
     def _start(self) -> GuardedProcess:
-        return start_worker(self._url, {"invites": self._invites})
+        return start_worker(self._url, self._configuration)

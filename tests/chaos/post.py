@@ -1,0 +1,149 @@
+"""Events in and notifications out, of all shards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import RedisError
+
+from invites.commit import Source
+from invites.connections import Clients, is_away
+from invites.keys import Keys, shard_of
+from invites.overview import backlog
+from invites.protocol import decode_event
+from invites.routing import routing_key
+from tests.chaos.calls import Event, encode
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+Hear = Callable[[str, str, list[str], dict[str, Any]], list[Event]]
+"""Takes identity, type, recipients and payload of a notification; returns what people do then."""
+
+_PAGE: Final = 1_000
+_BREATH_S: Final = 0.005
+_LISTEN_MS: Final = 100
+
+
+class Post:
+    """What publishers and gateways do."""
+
+    def __init__(self, url: str, shards: int) -> None:
+        self.sent = 0
+        self._clients = Clients(url, "chaos", block_ms=_LISTEN_MS)
+        self._shards = [Keys(shard=number, shards=shards) for number in range(shards)]
+        self._heard = dict.fromkeys(range(shards), b"0-0")
+
+    async def make_streams(self) -> None:
+        """Make all keys that a script names beforehand.
+
+        While a shard moves by its keys a script with a named key that does not exist is refused at once. The trap is
+        one whose named keys are all there.
+        """
+        for keys in self._shards:
+            client = self._client(keys)
+            for stream in (keys.push, keys.relay, keys.dead):
+                await client.xdel(stream, await client.xadd(stream, {"type": "none"}))
+
+    async def send(self, events: list[Event]) -> list[Event]:
+        """Publish events; those that are refused for the moment (a shard on the move) are returned."""
+        by_shard: defaultdict[int, list[dict[str, str]]] = defaultdict(list)
+        refused: list[Event] = []
+        places = [self._shard_of(event) for event in events]
+        for event, place in zip(events, places, strict=True):
+            by_shard[place].append(encode(event))
+        replies = {}
+        for place, entries in by_shard.items():
+            keys = self._shards[place]
+            async with self._client(keys).pipeline(transaction=False) as pipe:
+                for entry in entries:
+                    pipe.xadd(keys.events, entry)
+                replies[place] = iter(await pipe.execute(raise_on_error=False))
+        for event, place in zip(events, places, strict=True):
+            reply = next(replies[place])
+            if not isinstance(reply, Exception):
+                self.sent += 1
+            elif is_away(reply):
+                refused.append(event)
+            else:
+                raise reply
+        return refused
+
+    async def listen(self, hear: Hear, say: Callable[[list[Event]], None]) -> None:
+        """Hear notifications as they come, and `say` what they make people do, until cancelled."""
+        async with asyncio.TaskGroup() as listening:
+            for keys in self._shards:
+                listening.create_task(self._listen(keys, hear, say))
+
+    async def listen_again(self, hear: Hear) -> None:
+        """Hear all that the servers have kept, from the beginning."""
+        for keys in self._shards:
+            after = "-"
+            while page := await self._client(keys).xrange(keys.notifications, after, count=_PAGE):
+                for _, fields in page:
+                    _tell(hear, fields)
+                after = f"({page[-1][0].decode()}"
+
+    async def settled(self) -> bool:
+        """Whether the workers have settled all events, and all that one shard has to tell another."""
+        try:
+            for keys in self._shards:
+                for source in (Source.EVENTS, Source.RELAY):
+                    if (await backlog(self._client(keys), keys, source)).entries:
+                        return False
+        except (RedisError, OSError):
+            return False
+        return True
+
+    async def over(self) -> bool:
+        """Whether all is settled, and all notifications are heard."""
+        # A relayed entry may be settled before the look at the shard that it went to, and make another one.
+        if not (await self.settled() and await self.settled()):
+            return False
+        for keys in self._shards:
+            last = await self._client(keys).xrevrange(keys.notifications, count=1)
+            if last and last[0][0] != self._heard[keys.shard]:
+                return False
+        return True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._clients.aclose()
+
+    def _client(self, keys: Keys) -> Any:
+        # Typed, every reply is a union of all its shapes.
+        return self._clients.of(keys)
+
+    def _shard_of(self, event: Event) -> int:
+        kind, payload = event
+        return shard_of(routing_key(decode_event(kind, json.dumps(payload).encode())), len(self._shards))
+
+    async def _listen(self, keys: Keys, hear: Hear, say: Callable[[list[Event]], None]) -> None:
+        while True:
+            after = {keys.notifications: self._heard[keys.shard]}
+            try:
+                found = await self._client(keys).xread(after, _PAGE, block=_LISTEN_MS)
+            except (RedisError, OSError):
+                await asyncio.sleep(_BREATH_S)
+                continue
+            for entry, fields in found[0][1] if found else ():
+                self._heard[keys.shard] = entry
+                say(_tell(hear, fields))
+
+
+def _tell(hear: Hear, fields: dict[bytes, bytes]) -> list[Event]:
+    return hear(
+        fields[b"id"].decode(),
+        fields[b"type"].decode(),
+        json.loads(fields[b"peers"]),
+        json.loads(fields[b"payload"]),
+    )

@@ -64,12 +64,16 @@ class _Single:
 
 
 class _WithReplicas:
-    """The primary dies, and its last commits with it: another server takes its place without them."""
+    """The primary dies, and its last commits with it: another server takes its place without them.
+
+    With `hangs` it does not die, but says nothing any more, and all connections to it stay.
+    """
 
     loses = True
 
-    def __init__(self, servers: Replicated | Cluster) -> None:
+    def __init__(self, servers: Replicated | Cluster, *, hangs: bool = False) -> None:
         self._servers = servers
+        self._hangs = hangs
         self._pair: list[Node] = []
 
     @property
@@ -93,7 +97,10 @@ class _WithReplicas:
         primary, replica = self._pair
         try:
             time.sleep(_LOST_S)
-            primary.kill()
+            if self._hangs:
+                primary.freeze()
+            else:
+                primary.kill()
         finally:
             replica.thaw()
         if isinstance(self._servers, Replicated):
@@ -103,7 +110,12 @@ class _WithReplicas:
         return "fail-over"
 
     def repair(self) -> None:
-        self._servers.restart(self._pair[0])
+        primary, _ = self._pair
+        if self._hangs:
+            primary.thaw()
+        else:
+            primary.start()
+        self._servers.wait_until_follower(primary)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Place]:
@@ -146,8 +158,10 @@ class _Moving:
 PLACES: Final[dict[str, Callable[[], contextlib.AbstractContextManager[Place]]]] = {
     "single": lambda: _Single().open(),
     "sentinel": lambda: _WithReplicas(Replicated()).open(),
+    "sentinel-hanging": lambda: _WithReplicas(Replicated(), hangs=True).open(),
     "cluster": lambda: _WithReplicas(Cluster()).open(),
+    "cluster-hanging": lambda: _WithReplicas(Cluster(), hangs=True).open(),
     "moving": lambda: _Moving(atomically=False).open(),
     "moving-atomically": lambda: _Moving(atomically=True).open(),
 }
-"""A server that is killed and restarted; sentinels and a cluster whose primary is killed; a shard that moves."""
+"""A server that is killed and restarted; sentinels and a cluster whose primary dies or hangs; a shard that moves."""

@@ -28,4 +28,5 @@ def test_a_fail_over_with_these_users() -> None:
         former = servers.primary
         former.kill()
         servers.wait_until_served(former)
-        servers.restart(former)
+        former.start()
+        servers.wait_until_follower(former)

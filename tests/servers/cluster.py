@@ -83,9 +83,8 @@ class Cluster:
 
         wait_for(served, "another node is the primary", timeout_s=30.0)
 
-    def restart(self, node: Node) -> None:
-        """Start a dead node again; returns when it is the replica of whoever took its place."""
-        node.start()
+    def wait_until_follower(self, node: Node) -> None:
+        """Wait until a former primary is the replica of whoever took its place."""
         wait_for(node.follows, "the former primary is a replica", 30.0)
         wait_for(self._is_well, "all nodes say that all is well")
 

@@ -53,6 +53,7 @@ class Node:
         self._options = {"bind": HOST, "port": str(self.port), "dir": str(self.directory), **(options or {})}
         self._sentinel = sentinel
         self._process: GuardedProcess | None = None
+        self._frozen = False
 
     @property
     def url(self) -> str:
@@ -61,8 +62,8 @@ class Node:
 
     @property
     def running(self) -> bool:
-        """Whether it has been started and not killed since."""
-        return self._process is not None
+        """Whether it has been started, and neither killed nor frozen since."""
+        return self._process is not None and not self._frozen
 
     def configure(self, text: str) -> None:
         """Write a sentinel's configuration."""
@@ -81,6 +82,7 @@ class Node:
     def kill(self) -> None:
         """SIGKILL."""
         process, self._process = self._process, None
+        self._frozen = False
         if process is not None:
             process.stop()
         self.client.close()
@@ -88,10 +90,12 @@ class Node:
     def freeze(self) -> None:
         """Take it off the processor; its connections stay."""
         self._signal(signal.SIGSTOP)
+        self._frozen = True
 
     def thaw(self) -> None:
         """Let it go on."""
         self._signal(signal.SIGCONT)
+        self._frozen = False
 
     def answers(self) -> bool:
         """Whether it answers, and not that it is still loading."""

@@ -63,9 +63,8 @@ class Replicated:
 
         wait_for(served, "another server is the primary")
 
-    def restart(self, node: Node) -> None:
-        """Start a dead server again, as the replica of the primary; returns when it is one."""
-        node.start()
+    def wait_until_follower(self, node: Node) -> None:
+        """Make a former primary the replica of its successor; returns when it is one."""
         # The sentinels would do that too, some ten seconds later.
         node.command("REPLICAOF", HOST, self.primary.port)
         wait_for(node.follows, "the former primary is a replica", 30.0)

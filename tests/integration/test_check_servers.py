@@ -1,0 +1,126 @@
+"""`invites check` on what stands around the server: sentinels, cluster, replicas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from invites.keys import Keys
+from tests.commands import Commands, Ended
+from tests.servers.cluster import Cluster
+from tests.servers.node import HOST
+from tests.servers.replicated import Replicated
+from tests.waiting import wait_until_sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEYS = Keys()
+
+
+@pytest.fixture(scope="module")
+def replicated() -> Iterator[Replicated]:
+    with Replicated() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster(replicas=False) as found:
+        yield found
+
+
+def lines(ended: Ended) -> dict[str, tuple[str, str]]:
+    """Name of the check -> verdict and text."""
+    assert ended.err == ""
+    return {line[6:20].strip(): (line[:4].strip(), line[20:]) for line in ended.out.splitlines()}
+
+
+def test_sentinels_that_agree(replicated: Replicated, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = Commands(capsys, replicated.url).on_server("check")
+    found = lines(ended)
+    assert ended.status == 0
+    primary = f"{HOST}:{replicated.primary.port}"
+    assert found["sentinels"] == ("ok", f"All 3 name {primary} as the primary of 'calls'.")
+    assert found["replicas"] == ("ok", "1 could take over.")
+
+
+def test_a_service_that_no_sentinel_knows(replicated: Replicated, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = Commands(capsys, replicated.url.replace("/calls", "/cals")).on_server("check")
+    assert ended.status == 1
+    verdict, text = lines(ended)["sentinels"]
+    assert verdict == "FAIL"
+    assert text.startswith("None names the primary of 'cals'")
+    assert text.count("does not know 'cals'") == 3
+
+
+def test_a_server_that_is_no_sentinel(replicated: Replicated, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"redis+sentinel://{HOST}:{replicated.primary.port}/calls"
+    ended = Commands(capsys, url).on_server("check")
+    assert ended.status == 1
+    assert "unknown command 'SENTINEL'" in lines(ended)["sentinels"][1]
+
+
+def test_a_sentinel_and_a_replica_that_are_gone(
+    replicated: Replicated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands, gone = Commands(capsys, replicated.url), replicated.sentinels[2]
+    primary, replica = replicated.primary, replicated.replica
+    gone.kill()
+    replica.kill()
+    try:
+        wait_until_sync(
+            lambda: lines(commands.on_server("check"))["replicas"][0] == "warn", "the loss has been noticed"
+        )
+        ended = commands.on_server("check")
+        verdict, text = lines(ended)["sentinels"]
+        assert (ended.status, verdict) == (0, "warn")
+        assert text.startswith(f"2 of 3 name {HOST}:{primary.port} as the primary of 'calls'")
+        assert f"{HOST}:{gone.port}" in text
+        assert "None that could take over" in lines(ended)["replicas"][1]
+    finally:
+        gone.start()
+        replica.start()
+
+
+def test_a_cluster_with_and_without_all_slots(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    commands, owner = Commands(capsys, cluster.url), cluster.owner(KEYS.events)
+    found = lines(commands.on_server("check"))
+    assert found["cluster"] == ("ok", "State ok, all 16384 slots on 3 primaries.")
+    verdict, text = found["shard 0"]
+    assert verdict == "warn"
+    assert text.startswith(f"All keys in slot 13907, on {HOST}:{owner.port} without a replica")
+
+    for node in cluster.nodes:
+        node.command("CLUSTER", "DELSLOTS", 0)
+    try:
+        ended = commands.on_server("check")
+        verdict, text = lines(ended)["cluster"]
+        assert (ended.status, verdict) == (1, "FAIL")
+        assert "1 of 16384 slots are served by nobody" in text
+    finally:
+        cluster.nodes[0].command("CLUSTER", "ADDSLOTS", 0)
+    wait_until_sync(
+        lambda: lines(commands.on_server("check"))["cluster"][0] == "ok", "all slots are served again"
+    )
+
+
+def test_a_node_of_a_cluster_is_no_single_server(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    owner = cluster.owner(KEYS.events)
+    there = lines(Commands(capsys, owner.url).on_server("check"))
+    assert there["cluster"][0] == "warn"
+    assert "write redis+cluster://" in there["cluster"][1]
+
+    commands = Commands(capsys, cluster.other_primary(owner).url)
+    assert commands.on_server("check").status == 1
+    status = commands.on_server("status")
+    assert (status.status, "a cluster needs redis+cluster://" in status.err) == (1, True)
+    config = tmp_path / "config.json"
+    config.write_text('{"http": {"port": 0}}')
+    running = commands.on_server("run", "--config", str(config))
+    assert running.status == 1
+    assert "write redis+cluster:// in redis.url" in running.err

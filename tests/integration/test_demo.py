@@ -21,6 +21,7 @@ from tests.waiting import wait_until_sync
 from workers.demo import play, theatre
 from workers.demo.devices import Device, MissingError, Notification
 from workers.demo.stage import Cell, Stage
+from workers.standin import Directory
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SCENES = (
@@ -29,6 +30,9 @@ _SCENES = (
     "Alice hangs up before anybody answers",
     "Bob's phone loses its network and comes back",
     "Nobody answers",
+    "Alice calls the group sales, and Carol is the first to answer",
+    "Frank's phone sleeps, and a push wakes it",
+    "Alice calls +34600123456 on the phone network",
 )
 
 
@@ -80,7 +84,10 @@ def test_plays_all_scenes_and_leaves_nothing_behind(folder: Path) -> None:
     assert time.monotonic() - began < 20
     for title in _SCENES:
         assert title in out
-    assert len(re.findall(r"^  \w[\w ]+ .* \d+\.\d$", out, re.MULTILINE)) == 14  # rows that took a time
+    assert len(re.findall(r"^  \w[\w ]+ .* \d+\.\d$", out, re.MULTILINE)) == 24  # rows that took a time
+    assert re.search(r"^  decline +▸ declines +\d+\.\d$", out, re.MULTILINE), "Alice hears nothing of it"
+    assert re.search(r"^  push, ttl 5\d s +hears of it +▸ wakes it +wakes up$", out, re.MULTILINE)
+    assert "call record: ACCEPTED 200 · Carol 200, Dave 603, Erin 487" in out
     assert "Nobody rings any more, every event is settled." in out
     assert "\x1b" not in out, "it is no terminal"
     _nothing_is_left(folder)
@@ -128,6 +135,16 @@ async def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert status == 1
     assert "✗ phone: answer request=getInvitations code=200 did not come within" in out
     assert "(nothing came)" in out
+
+
+async def test_says_so_when_sippo_server_knows_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(theatre, "_directory", lambda *_: Directory())
+    out = io.StringIO()
+    assert await play(Console(file=out, width=200), pace_s=0) == 1
+    said = out.getvalue()
+    assert "call record: DECLINED_BY_TIMEOUT 408" in said
+    assert "inviteProgress inviteId=call-6 code=100 candidates=3 did not come" in said
+    assert "(inviteRejected came)" in said
 
 
 async def test_does_not_wait_for_a_worker_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

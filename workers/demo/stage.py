@@ -20,7 +20,7 @@ _LABEL_WIDTH = 15
 _MS_WIDTH = 6
 _COLUMN_WIDTH = 14
 _INDENT = "  "
-_PACE_S = 0.35  # slow enough to follow the rows with the eye, fast enough for five calls in some 8 s
+_PACE_S = 0.3  # slow enough to follow the rows with the eye, fast enough for eight calls in some 14 s
 _ASCII = {"▸": ">", "·": "-", "─": "-", "✓": "ok", "✗": "failed:", "…": "..."}
 
 
@@ -41,6 +41,7 @@ class Stage:
     ) -> None:
         self._console = console or _console()
         self._columns = columns
+        self._shown = columns
         self._pace_s = pace_s if pace_s is not None else (_PACE_S if self._console.file.isatty() else 0.0)
         self._ladder_width = len(_INDENT) + _LABEL_WIDTH + _COLUMN_WIDTH * len(columns) + _MS_WIDTH
         self._ascii = self._console.options.ascii_only
@@ -51,17 +52,19 @@ class Stage:
 
     def line(self, text: str = "", style: str = "") -> None:
         """A line of prose, wrapped where the terminal ends."""
-        for part in textwrap.wrap(text, self._console.width - len(_INDENT)) or [""]:
+        for part in textwrap.wrap(text, self._console.width - len(_INDENT), break_on_hyphens=False) or [""]:
             self._print(Text(_INDENT + part if part else "", style=style))
 
-    async def scene(self, number: int, title: str) -> None:
-        """Begin a scene."""
+    async def scene(self, number: int, title: str, columns: Sequence[str] | None = None) -> None:
+        """Begin a scene; with `columns` of its own, no more than those of the play."""
+        self._shown = self._columns if columns is None else columns
         width = min(self._console.width, self._ladder_width)
         heading = Text(f"{_INDENT}{number} · {title} ", style="bold")
         self.line()
         self._print(heading + Text("─" * max(0, width - len(heading)), style="dim"))
         if self._wide:
-            names = "".join(f"{name:<{_COLUMN_WIDTH}}" for name in self._columns)
+            names = "".join(f"{name:<{_COLUMN_WIDTH}}" for name in self._shown)
+            names = f"{names:<{_COLUMN_WIDTH * len(self._columns)}}"
             self._print(Text(f"{_INDENT}{'':<{_LABEL_WIDTH}}{names}{'ms':>{_MS_WIDTH}}", style="dim"))
         await asyncio.sleep(self._pace_s)
 
@@ -84,10 +87,11 @@ class Stage:
 
     def _ladder_row(self, event: str, cells: Mapping[str, Cell], ms: float | None) -> Text:
         row = Text(f"{_INDENT}{event:<{_LABEL_WIDTH}}")
-        for name in self._columns:
+        for name in self._shown:
             cell = cells.get(name, Cell(""))
             text = ("▸ " if cell.acts else "") + cell.text
             row.append(f"{text:<{_COLUMN_WIDTH}}", style=_style(cell))
+        row.append(" " * _COLUMN_WIDTH * (len(self._columns) - len(self._shown)))
         row.append(f"{'' if ms is None else f'{ms:.1f}':>{_MS_WIDTH}}", style="cyan")
         row.rstrip()
         return row
@@ -105,7 +109,7 @@ class Stage:
 
     def _alike(self, cells: Mapping[str, Cell]) -> Iterator[tuple[Cell, list[str]]]:
         """What was heard, each with all who heard it."""
-        names = [name for name in self._columns if name in cells]
+        names = [name for name in self._shown if name in cells]
         for cell in dict.fromkeys(cells[name] for name in names):
             yield cell, [name for name in names if cells[name] == cell]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 from typing import TYPE_CHECKING, Any, Final
@@ -64,15 +65,17 @@ class Reach:
         self._healing = asyncio.Event()
         self._stopping = asyncio.Event()
 
-    async def play(self, rounds: int) -> None:
-        """So many rounds while workers and sippo-server are harmed; then wait for the rest, and check."""
+    async def play(self, rounds: int, harmed: int = 4) -> None:
+        """So many rounds, and until so many workers are `harmed`; then wait for the rest, and check."""
         desks = [_desk(f"g{group}-{member}") for group in range(_GROUPS) for member in range(_MEMBERS)]
         await self._publish([calling.registered(desk, desk.removesuffix("-desk")) for desk in desks])
         await self._settled()
         listening = asyncio.create_task(self._listen())
         harming = [asyncio.create_task(loop) for loop in (self._harm_workers(), self._harm_sippo_server())]
         try:
-            for number in range(rounds):
+            for number in itertools.count():
+                if number >= rounds and sum(self._fleet.harm.values()) >= harmed:
+                    break
                 await self._round(number)
             self._healing.set()
             await asyncio.gather(*harming)

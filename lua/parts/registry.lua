@@ -50,7 +50,7 @@ local function trunk_candidate(id, number)
   return trunk and {
     id = id, address = number, type = 'PSTN', state = 'CALLED', user = trunk.user, device = trunk.device,
     session = trunk.session,
-  }
+  } or nil
 end
 
 -- Who has nothing else may be a number. The Reachability service says itself who is one, as long as it can be asked.

@@ -35,7 +35,10 @@ local function admit(request, ref, about)
   local invite = load_invite(ref)
   if invite and is_group(invite) then
     -- The answer names the group: what is meant is the member's leg.
+    local group = invite.to
     invite = load_invite(invite.from .. '|' .. invite.inviteId .. '|' .. request.user)
+    -- A member who was left out has an invite of that ref that is no leg.
+    invite = invite and invite.group == group and invite or nil
   elseif invite then
     invite.head = about
   end

@@ -120,6 +120,13 @@ async def test_who_is_no_member_may_not_accept(called: Shard) -> None:
     assert outcome(await called.event(*accept("x", "mallory", to="team")), "answer") == (404, "not_found")
 
 
+async def test_a_member_who_was_left_out_has_no_part_in_the_group(home: Shard) -> None:
+    await in_order(home, invite(to="bob"), invite(to="team"))
+    assert outcome(await home.event(*accept("bob-phone", to="team")), "answer") == (404, "not_found")
+    told = await home.event(*accept("bob-phone", to="bob"))
+    assert one(told, "inviteAccepted").payload["to"] == "bob"
+
+
 async def test_a_woken_device_of_a_member_may_accept(called: Shard) -> None:
     told = await called.event(*accept("carol-new", "carol"))
     assert one(told, "inviteAccepted").payload["peer"] == "carol-new"

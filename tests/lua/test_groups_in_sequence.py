@@ -18,6 +18,7 @@ from tests.calling import (
     ringing,
     room_closed,
     stop,
+    trunk,
     types,
 )
 from tests.conftest import MakeShard
@@ -142,6 +143,13 @@ async def test_a_crowd_that_cannot_be_rung_is_passed_over_page_by_page(home: Sha
     told = await relay(home)
     assert rung(told) == ["carol-phone"]
     assert (await home.invite(TEAM))["open"] == "2"
+
+
+async def test_a_member_whose_trunk_is_gone_by_its_turn_is_passed_over(home: Shard) -> None:
+    await home.event(*trunk("gw", match="34.*"))
+    team(home, "bob", "3460", "carol", sequential=True)
+    told = await in_order(home, invite(to="team"), disconnected("gw", "sip"), decline("bob-phone"))
+    assert rung(told) == ["bob-phone", "carol-phone"]
 
 
 async def test_all_stop_when_one_accepts(called: Shard) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from .core import Core, reason_of
+from .core import reason_of
 from .presence import Registration
-from .state import LIVE, Candidate, Id, Invite, Payload, Tombstone
+from .reach import Reach
+from .state import RUNG, Candidate, Id, Invite, Payload, Tombstone
 
 
-class Calls(Core):
+class Calls(Reach):
     """Sections 6.1 to 6.4, 6.7 and 6.8."""
 
     # -- invite
 
     def invite(self, event: Payload, entry: Id, *, request: bool) -> None:
         if event.get("returnOf") is not None:
-            self.return_of(event)
+            self.return_of(event, entry)
             return
         sender, to = event["peer"]["user"], event["to"]
         known = self.invites.get(f"{sender}|{event['inviteId']}|{to}")
@@ -27,13 +28,6 @@ class Calls(Core):
 
     def tell_peer(self, event: Payload, kind: str, payload: Payload) -> None:
         self.tell(kind, [event["peer"]["id"]], [event["peer"]["user"]], payload)
-
-    def tell_progress(self, invite: Invite, event: Payload, peer: str | None = None) -> None:
-        """Tell the event's peer, or the peer id that its device has now."""
-        payload = self.progress(invite)
-        if event.get("transaction") is not None:
-            payload["transaction"] = event["transaction"]
-        self.tell("inviteProgress", [peer or event["peer"]["id"]], [event["peer"]["user"]], payload)
 
     def new_invite(self, event: Payload, entry: Id, *, request: bool) -> None:
         peer, to = event["peer"], event["to"]
@@ -60,16 +54,7 @@ class Calls(Core):
         if born_ended:
             self.end(invite, *born_ended)
             return
-        for each in self.whom_to_ring(invite):
-            invite.candidates[each.peer] = each
-        if not invite.candidates:
-            found = self.presence.known(to)
-            self.end(invite, "DECLINED", *((480, "unreachable") if found else (404, "not_found")))
-            return
-        self.timers[f"ring|{invite.ref}"] = invite.deadline
-        self.set_caller(invite, invite.caller)
-        self.ring(invite, list(invite.candidates.values()), resumed=False)
-        self.tell_progress(invite, event, invite.caller)
+        self.reach(invite, event)
 
     def why_over(self, invite: Invite) -> tuple[str, int, str] | None:
         """What came before this invite, by arrival (a stop) or by entry id, and ended it."""
@@ -88,40 +73,6 @@ class Calls(Core):
             return "DECLINED_BY_TIMEOUT", 408, "timeout"
         return None
 
-    def whom_to_ring(self, invite: Invite) -> list[Candidate]:
-        asked = self.requests.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
-        if invite.request_id is not None and asked:
-            invite.asked = True
-            there = self.whoever_is(invite.to, asked[0]) or Registration((0, 0, 0), asked[0], invite.to)
-            return [self.device_candidate(there)]
-        trunk = self.trunk_for(invite)
-        if self.settings.parallel_sip and trunk and not invite.request:
-            invite.waiting = invite.parallel = True
-            return [trunk]
-        return self.devices_of_callee(invite) or ([trunk] if trunk else [])
-
-    def devices_of_callee(self, invite: Invite) -> list[Candidate]:
-        if invite.to == invite.sender:
-            return []
-        there = self.presence.of(invite.to)
-        return [
-            self.device_candidate(each) for each in there if not each.trunk and each.peer != invite.caller
-        ]
-
-    def device_candidate(self, there: Registration) -> Candidate:
-        return Candidate(there.peer, there.user, there.user, "PEER", "CALLED", there.device, there.session)
-
-    def trunk_for(self, invite: Invite) -> Candidate | None:
-        fitting = [
-            each
-            for each in self.presence.everybody()
-            if each.trunk and each.peer != invite.caller and self.matches(each.match, invite.to)
-        ]
-        if not fitting:
-            return None
-        best = min(fitting, key=lambda each: (each.match == "*", each.peer))
-        return Candidate(best.peer, best.user, invite.to, "PSTN", "CALLED", best.device, best.session)
-
     def repeat(self, invite: Invite, event: Payload, entry: Id) -> None:
         """An update when something is new, else a retransmission; an older one changes nothing."""
         if entry > invite.latest:
@@ -130,13 +81,15 @@ class Calls(Core):
             invite.mediatypes = event.get("mediatypes", invite.mediatypes)
             invite.from_details = event.get("fromDetails", invite.from_details)
             invite.context = event.get("context", invite.context)
-            self.set_caller(invite, event["peer"]["id"])
-            ringing = [each for each in invite.candidates.values() if each.state in {"CALLED", "RINGING"}]
-            if ringing and before != (invite.mediatypes, invite.context):
-                self.ring(invite, ringing, resumed=True)
+            if not invite.is_leg:
+                self.set_caller(invite, event["peer"]["id"])
+            if before != (invite.mediatypes, invite.context):
+                if invite.is_group:
+                    self.update_legs(invite, entry)
+                self.ring_again(invite)
         self.tell_progress(invite, event)
 
-    def return_of(self, event: Payload) -> None:
+    def return_of(self, event: Payload, entry: Id) -> None:
         """A phone leg that came back: the devices of the first invite ring now."""
         invite = self.invites.get(event["returnOf"])
         identity = {"inviteId": event["inviteId"], "from": event["peer"]["user"], "to": event["to"]}
@@ -149,7 +102,13 @@ class Calls(Core):
             return
         if invite.waiting:
             invite.waiting = False
-            devices = [each for each in self.devices_of_callee(invite) if each.peer not in invite.candidates]
+            devices: list[Candidate] = []
+            if invite.to != invite.sender:
+                there = self.registered_of(invite.to, invite.caller)
+                devices = [each for each in there if each.peer not in invite.candidates]
+                found = self.looked_up(registered=True)
+                self.elsewhere(invite.to, found.peers, devices, invite.caller, entry)
+                self.asleep(invite.to, found.push, devices)
             invite.candidates.update({each.peer: each for each in devices})
             if devices:
                 self.ring(invite, devices, resumed=False)
@@ -163,17 +122,25 @@ class Calls(Core):
         peer, user = event["peer"]["id"], event["peer"]["user"]
         to = event.get("to") or user
         invite = self.invites.get(f"{event['from']}|{event['inviteId']}|{to}")
+        if (
+            invite
+            and request == "decline"
+            and user == invite.sender
+            and (user != to or peer == invite.caller)
+        ):
+            return invite
+        if invite and invite.is_group:
+            leg = self.invites.get(f"{event['from']}|{event['inviteId']}|{user}")
+            invite = leg if leg and leg.group == to else None
         if invite is None:
             self.answer(event, request, 404, "not_found")
             return None
-        if request == "decline" and user == invite.sender and (user != invite.to or peer == invite.caller):
-            return invite
         mine = invite.find(peer, user, self.presence.device(user, peer))
         if mine is None and invite.waiting:
             self.answer(event, request, 404, "not_found")
             return None
         if (user, peer) == (invite.sender, invite.caller) or (mine is None and user != invite.to):
-            self.answer(event, request, 403, "forbidden")
+            self.answer(event, request, 403, "forbidden", to=invite.to)
             return None
         return invite
 
@@ -203,9 +170,10 @@ class Calls(Core):
         if known and known.state != "CALLED":
             return
         self.candidate(invite, event).state = "RINGING"
-        if not invite.progressed:
-            invite.progressed = True
-            self.tell_inviter(invite, "inviteProgress", self.progress(invite, 180))
+        call = self.invites[invite.group_ref] if invite.is_leg else invite
+        if not call.progressed:
+            call.progressed = True
+            self.tell_inviter(call, "inviteProgress", self.progress(call, 180))
 
     def accept(self, event: Payload) -> None:
         invite = self.party(event, "accept")
@@ -216,25 +184,27 @@ class Calls(Core):
         if not invite.pending:
             mine = invite.find(peer, user, device)
             if mine and mine.state == "ACCEPTED":
-                self.answer(event, "accept", 200, "accepted", who=invite.who)
+                self.answer(event, "accept", 200, "accepted", who=invite.who, to=invite.to)
             else:
                 self.answer_over(invite, event, "accept")
             return
+        if invite.is_leg:
+            self.win_group(invite, peer)
         mine = self.candidate(invite, event)
         mine.state, mine.end_reason = "ACCEPTED", 200
         invite.who, invite.winner = invite.to, peer
         self.end(invite, "ACCEPTED", 200, "accepted")
-        self.answer(event, "accept", 200, "accepted", who=invite.who)
+        self.answer(event, "accept", 200, "accepted", who=invite.who, to=invite.to)
         if self.settings.only_one_device_with_invitations and user == invite.to:
             self.reject_elsewhere(peer, user, device)
 
     def reject_elsewhere(self, peer: str, user: str, device: str | None) -> None:
         """A user who is in a call on one device is busy on all others."""
         for invite in self.pending():
-            if invite.to != user or invite.waiting:
+            if invite.to != user or invite.waiting or invite.is_group:
                 continue
             others = [each for each in invite.inside() if not each.same_device(peer, device)]
-            devices = [each for each in others if each.state in LIVE]
+            devices = [each for each in others if each.state in RUNG]
             for each in others:
                 each.state, each.end_reason = "REJECTED", 486
             self.cancel(invite, devices, 486, "busy_elsewhere")
@@ -253,17 +223,17 @@ class Calls(Core):
         if not invite.pending:
             mine = invite.find(peer, user, self.presence.device(user, peer))
             if mine and mine.state == "DECLINED":
-                self.answer(event, "decline", 200, reason_of(code))
+                self.answer(event, "decline", 200, reason_of(code), to=invite.to)
             else:
                 self.answer_over(invite, event, "decline")
             return
         mine = self.candidate(invite, event)
         mine.state, mine.end_reason = "DECLINED", code
         if code >= 600:
-            self.end(invite, "DECLINED", code, "declined")
+            self.end(invite, "DECLINED", code, "declined", mine.peer)
         else:
             self.end_when_left_alone(invite)
-        self.answer(event, "decline", 200, reason_of(code))
+        self.answer(event, "decline", 200, reason_of(code), to=invite.to)
 
     # -- what the inviter says
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .presence import Presence, Registration
-from .state import LIVE, Candidate, Invite, Notification, Payload, Room, Tombstone
+from .state import RUNG, Candidate, Invite, Notification, Payload, Room, Tombstone
 
 TrunkMatcher = Callable[[str, str], bool]
 """`(match, number)`: whether a trunk's expression fits the whole of a number."""
@@ -31,6 +31,12 @@ class Settings(Protocol):
     def parallel_sip(self) -> bool: ...
     @property
     def only_one_device_with_invitations(self) -> bool: ...
+    @property
+    def ringing_step(self) -> int: ...
+    @property
+    def max_group_size(self) -> int: ...
+    @property
+    def look_up(self) -> str: ...
 
 
 class Core:
@@ -97,7 +103,7 @@ class Core:
     def answer(self, event: Payload, request: str, code: int, reason: str | None, **more: Any) -> None:
         """`more`: `sender` and `to` when they differ from the event's; `who`; `invitations`."""
         peer = event["peer"]
-        payload = {
+        payload: Payload = {
             "request": request,
             "inviteId": event.get("inviteId"),
             "from": more.get("sender", event.get("from")),
@@ -114,7 +120,7 @@ class Core:
         self.tell("answer", [peer["id"]], [peer["user"]], payload)
 
     def answer_over(self, invite: Invite, event: Payload, request: str, **more: Any) -> None:
-        self.answer(event, request, 410, invite.reason, who=invite.who, **more)
+        self.answer(event, request, 410, invite.reason, who=invite.who, **{"to": invite.to, **more})
 
     # -- a call's life
 
@@ -132,10 +138,25 @@ class Core:
             payload["room"] = invite.room
         if invite.request_id is not None:
             payload["requestId"] = invite.request_id
-        self.tell("invitation", [c.peer for c in candidates], [c.user for c in candidates], payload)
+        if invite.group is not None:
+            payload["group"] = invite.group
+        self.tell_devices("invitation", invite, candidates, payload, invite.deadline)
+
+    def tell_devices(
+        self, kind: str, invite: Invite, devices: list[Candidate], payload: Payload, until: int
+    ) -> None:
+        """One entry for all that are connected, a push job for each that is not, which is of use `until` then."""
+        there = [each for each in devices if each.type != "PUSH"]
+        if there:
+            self.tell(kind, [each.peer for each in there], [each.user for each in there], payload)
+        for each in devices:
+            if each.type == "PUSH":
+                job = {"ref": invite.ref, "deadline": until, "payload": payload}
+                self.tell(f"push {kind}", [each.device or ""], [each.user], job)
 
     def progress(self, invite: Invite, code: int | None = None) -> Payload:
-        states = [each.state for each in invite.inside()]
+        legs = [self.invites[f"{invite.sender}|{invite.invite_id}|{user}"] for user in self.open_legs(invite)]
+        states = [each.state for one in [invite, *legs] for each in one.inside()]
         present = 180 if "RINGING" in states else 110 if "PUSHED" in states else 100
         return {
             **invite.identity(),
@@ -158,7 +179,7 @@ class Core:
         payload = {**invite.identity(), "code": code, "reason": reason}
         if reason == "accepted_elsewhere":
             payload["whoAccepted"] = invite.who
-        self.tell("invitationCancel", [c.peer for c in devices], [c.user for c in devices], payload)
+        self.tell_devices("invitationCancel", invite, devices, payload, self.now + self.settings.retain_after)
 
     def cancel_at_end(self, invite: Invite, devices: list[Candidate]) -> None:
         assert invite.code is not None
@@ -171,13 +192,18 @@ class Core:
         self.timers.pop(f"ring|{invite.ref}", None)
         devices = []
         for each in invite.inside():
-            if each.state in LIVE:
+            if each.state in RUNG:
                 devices.append(each)
             each.state = "CANCELLED"
-            each.end_reason = 408 if reason == "timeout" else 487
+            each.end_reason = 408 if code == 408 else 487
         self.cancel_at_end(invite, devices)
-        self.tell_inviter(invite, *self.outcome(invite))
-        self.tell("INVITE_COMPLETED", [], [], invite.record())
+        if not invite.is_leg:
+            self.tell_inviter(invite, *self.outcome(invite))
+            self.tell("INVITE_COMPLETED", [], [], invite.record())
+
+    def open_legs(self, call: Invite) -> list[str]:
+        """The members whose devices ring for a group call."""
+        return [user for user, leg in call.legs.items() if leg.state == "OPEN"]
 
     def end_when_left_alone(self, invite: Invite) -> None:
         """Nobody may accept any more: the best response is the outcome (RFC 3261, 16.7)."""
@@ -185,7 +211,7 @@ class Core:
             return
         best = min(invite.candidates.values(), key=rank)
         code = best.end_reason or 480
-        self.end(invite, "DECLINED", code, "unreachable" if best.state == "GONE" else reason_of(code))
+        self.end(invite, "DECLINED", code, why(best))
 
     def check_caller(self, invite: Invite) -> None:
         """A call whose inviter spoke (by entry id) before it went has only its grace left."""
@@ -212,6 +238,14 @@ class Core:
 def reason_of(code: int) -> str:
     """How a device's own refusal is called."""
     return "busy" if code == 486 else "declined"
+
+
+def why(best: Candidate) -> str:
+    """The reason that goes with the best response."""
+    code = best.end_reason or 480
+    if best.state != "GONE" or code == 486:
+        return reason_of(code)
+    return {408: "timeout", 487: "cancelled", 500: "internal"}.get(code, "unreachable")
 
 
 def rank(each: Candidate) -> tuple[bool, int, bool, bool, bool, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .core import Core
 from .presence import Change, End, Registration, other_session
-from .state import LIVE, Candidate, Id, Invite, Payload
+from .state import ONLINE, Candidate, Id, Invite, Payload
 
 
 class Devices(Core):
@@ -36,7 +36,8 @@ class Devices(Core):
             return
         for invite in self.pending():
             # Its device has been there under another peer id since.
-            if (invite.sender, invite.caller) == (registration.user, registration.peer):
+            mine = (invite.sender, invite.caller) == (registration.user, registration.peer)
+            if mine and not invite.is_leg:
                 self.set_caller(invite, invite.caller)
 
     def here(self, there: Registration, change: Change) -> None:
@@ -45,9 +46,10 @@ class Devices(Core):
         if there.expires is not None:
             self.timers[f"lapse|{there.user}|{there.peer}"] = self.now + there.expires
         for invite in self.pending():
-            if invite.sender == there.user:
+            if invite.sender == there.user and not invite.is_leg:
                 self.inviter_here(invite, there)
-            self.callee_here(invite, there)
+            if invite.pending and not invite.is_group:
+                self.callee_here(invite, there)
         if change.fresh:
             for invite in self.invites.values():
                 self.cancel_again(invite, there)
@@ -76,20 +78,25 @@ class Devices(Core):
                 self.timers.pop(f"grace|{there.user}|{each.peer}", None)
                 del invite.candidates[each.peer]
         fresh = (
-            mine.peer != there.peer or mine.state in {"AWAY", "GONE"} or other_session(mine, there.session)
+            mine.peer != there.peer
+            or mine.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}
+            or other_session(mine, there.session)
         )
         mine.peer, mine.device, mine.session = there.peer, there.device, there.session
         invite.candidates[mine.peer] = mine
         if fresh and mine.state not in {"DECLINED", "REJECTED"}:
             mine.state, mine.end_reason = "CALLED", None
+            woken, mine.type = mine.type == "PUSH", "PSTN" if mine.type == "PSTN" else "PEER"
             if self.now < invite.deadline:
-                self.ring(invite, [mine], resumed=True)
+                self.ring(invite, [mine], resumed=not woken)
         self.end_when_left_alone(invite)
 
     def cancel_again(self, invite: Invite, there: Registration) -> None:
         """A device that was away when its ringing ended must not go on, once it is back."""
         mine = invite.find(there.peer, there.user, there.device)
-        if mine is None or mine.told or mine.state not in {"CANCELLED", "GONE", "REJECTED"}:
+        if mine is None or mine.told or mine.type == "PUSH":
+            return
+        if mine.state not in {"CANCELLED", "GONE", "REJECTED"}:
             return
         winner = invite.candidates.get(invite.winner or "")
         if winner and there.device is not None and there.device == winner.device:
@@ -121,10 +128,10 @@ class Devices(Core):
         self.timers.pop(f"lapse|{user}|{change.peer}", None)
         for invite in self.pending():
             mine = invite.candidates.get(change.peer)
-            if mine and mine.user == user and mine.state in LIVE - {"AWAY"}:
+            if mine and mine.user == user and mine.state in ONLINE:
                 mine.state = "AWAY"
                 self.timers[f"grace|{user}|{change.peer}"] = self.now + self.settings.remove_after
-            if (invite.sender, invite.caller) == (user, change.peer):
+            if (invite.sender, invite.caller) == (user, change.peer) and not invite.is_leg:
                 self.check_caller(invite)
         if not self.settings.remove_after:
             self.grace_over(user, change.peer)
@@ -142,7 +149,8 @@ class Devices(Core):
         """The inviter's device stayed away: nobody waits for an answer any more."""
         lost = self.presence.lost_at(user, peer) or (due - self.settings.caller_grace, 0, 0)
         for invite in self.pending():
-            if (invite.sender, invite.caller) == (user, peer) and invite.latest < lost:
+            mine = (invite.sender, invite.caller) == (user, peer) and not invite.is_leg
+            if mine and invite.pending and invite.latest < lost:
                 self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
 
     def lapsed(self, user: str, peer: str, due: int) -> None:

@@ -8,9 +8,11 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from invites.commit import Committer, Settings, Status
+from invites.commit import Committer, Settings, Source, Status
 from invites.elsewhere import Elsewhere
+from invites.found import Found, Member
 from invites.keys import WORKERS_GROUP, Keys
+from invites.look_ups import LookUps
 from invites.operations import Entry, Operation, to_operation
 from invites.resolution import Resolver
 from invites.scripts import Scripts
@@ -31,13 +33,17 @@ class Driver:
         self.keys = Keys()
         self.now = START
         self.committer = Committer(client, self.keys, settings, scripts, clock=lambda: self.now)
-        self.resolver = Resolver(client, self.keys, Elsewhere(self.keys, lambda _: client))
+        elsewhere = Elsewhere(self.keys, lambda _: client)
+        self.resolver = Resolver(client, self.keys, elsewhere, cast("LookUps", self))
+        self.look_up = settings.look_up
+        self.known: dict[str, Found] = {}
         self.expiry: dict[str, int] = {}
         self._read_up_to = "-"
 
     async def start(self) -> None:
         await self.client.flushdb()
         await self.client.xgroup_create(self.keys.events, WORKERS_GROUP, id="0", mkstream=True)
+        await self.client.xgroup_create(self.keys.push, "push", id="0", mkstream=True)
 
     async def publish(self, kind: str, payload: Payload, entry_id: str) -> Operation:
         """Write the event with this id and deliver it to a worker, which has it pending from now on."""
@@ -59,6 +65,44 @@ class Driver:
             if outcome.status is Status.NEEDS:
                 completed[index] = await self.resolver.complete(operations[index], outcome)
         return [outcome.status for outcome in settled.outcomes], completed
+
+    async def ask(self, callee: str, _inviter: str, *, may_be_group: bool) -> Found:
+        """Stand for look-ups: what sippo-server says in the mode at hand."""
+        found = self.known.get(callee, Found())
+        if self.look_up == "reachability":
+            return Found.decode(found.encode())
+        if found.members is not None and not (may_be_group and self.look_up in {"groups", "all"}):
+            return Found()
+        pushes = self.look_up in {"push", "all"}
+        members = found.members and [
+            Member(each.user, push=each.push if pushes else (), failed=each.failed) for each in found.members
+        ]
+        return Found(
+            known=found.known and (pushes or members is not None),
+            failed=found.failed,
+            push=found.push if pushes else (),
+            members=members,
+            sequential=found.sequential,
+        )
+
+    async def jobs(self) -> list[tuple[str, Notification]]:
+        """The push jobs since the last call, each with its entry, as notifications of a type of their own."""
+        read = await cast("Awaitable[Any]", self.client.xreadgroup("push", "w", {self.keys.push: ">"}))
+        found = []
+        for _, entries in read.items() if isinstance(read, dict) else read:
+            for entry, fields in entries:
+                job = {name.decode(): value.decode() for name, value in fields.items()}
+                payload = {
+                    "ref": job["ref"], "deadline": int(job["deadline"]), "payload": json.loads(job["payload"])
+                }  # fmt: skip
+                kind = f"push {job['type']}"
+                found.append((entry.decode(), Notification(kind, (job["device"],), (job["user"],), payload)))
+        return found
+
+    async def push(self, became: str, entry: str, ref: str, device: str) -> None:
+        """Settle a push job."""
+        settled = await self.committer.settle([Operation(became, entry, (ref, device))], Source.PUSH)
+        assert settled.outcomes[0].status is Status.DONE, settled
 
     async def fire(self) -> None:
         """Fire until nothing is due."""

@@ -65,24 +65,33 @@ class Invariants:
                     winners = [one for one in payload["candidates"] if one["endReason"] == 200]
                     assert len(winners) == (payload["state"] == "ACCEPTED"), payload
                 case "inviteAccepted":
-                    self.ringing.discard((ref_of(payload), payload["peer"]))
+                    call = payload["from"], payload["inviteId"]
+                    won = {
+                        each for each in self.ringing if each[0][:2] == call and each[1] == payload["peer"]
+                    }
+                    self.ringing -= won
                 case "answer" if payload["request"] == "decline" and payload["code"] == 200:
                     self.ringing -= {(ref_of(payload), peer) for peer in each.peers}
                 case _:
                     pass
 
     def state(self, contents: dict[str, Any], expiry: dict[str, int]) -> None:
-        kinds = ("invite:", "candidates:", "pending:", "room-invites:", "calls:", "ended:", "gone:")
+        kinds = ("invite:", "candidates:", "pending:", "room-invites:", "calls:", "ended:", "gone:", "legs:")
         forever = [name for name, at in expiry.items() if at < 0 and name.startswith(kinds)]
         assert not forever, f"without a time to live: {forever}"
         states = {name: value["state"] for name, value in contents.items() if name.startswith("invite:")}
         for name, state in states.items():
             before = self.states.get(name)
-            if before is None:
+            call = contents[name]
+            leg = call.get("group") not in {None, call["to"]}
+            if before is None and not leg:
                 self.lives[tuple(name.removeprefix("invite:").split("|"))] += 1  # type: ignore[index]
             assert before in {None, "PENDING", state}, f"{name} ended twice: {before}, {state}"
             won = [value for key, value in self._candidates(contents, name).items() if '"ACCEPTED"' in value]
-            assert len(won) == (state == "ACCEPTED"), f"{name} has {len(won)} winners"
+            wins = state == "ACCEPTED" and (
+                not call.get("group") or (leg and call["whoAccepted"] == call["to"])
+            )
+            assert len(won) == wins, f"{name} has {len(won)} winners"
         self.states = states
 
     @staticmethod

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from invites.found import Found
+
 from .calls import Calls
 from .devices import Devices
-from .state import HOUR, Id, Notification, Payload, Room, order
+from .state import HOUR, Id, Invite, Notification, Payload, Room, order
 
 
 class Model(Calls, Devices):
-    """All rules but groups and look-ups; one event or one moment at a time."""
+    """All rules, one event or one moment at a time."""
 
-    def apply(self, kind: str, payload: Payload, entry_id: str, now_ms: int) -> list[Notification]:  # noqa: C901 - one branch for each type
-        """Commit one event; what everybody is told."""
-        self.now, self.out = now_ms, []
+    def apply(  # noqa: C901, PLR0912 - one branch for each type
+        self, kind: str, payload: Payload, entry_id: str, now_ms: int, found: Found | None = None
+    ) -> list[Notification]:
+        """Commit one event, for which that was looked up; what everybody is told."""
+        self.now, self.out, self.found = now_ms, [], found
         self.forget()
         entry = order(entry_id)
         match kind:
@@ -41,6 +45,8 @@ class Model(Calls, Devices):
                 self.left(payload["roomId"], payload["userId"], entry)
             case "roomClosed":
                 self.room_closed(payload["roomId"], entry)
+            case "pushTaken" | "pushGone" | "pushUnsure" | "pushDropped":
+                self.pushed(kind, payload["ref"], payload["device"])
             case _:
                 raise AssertionError(f"the model knows no event {kind}")
         return self.out
@@ -55,6 +61,9 @@ class Model(Calls, Devices):
             kind, _, rest = name.partition("|")
             if kind == "ring":
                 self.end(self.invites[rest], "DECLINED_BY_TIMEOUT", 408, "timeout")
+                continue
+            if kind == "step":
+                self.turn_over(self.invites[rest])
                 continue
             user, _, peer = rest.partition("|")
             if kind == "grace":
@@ -84,7 +93,8 @@ class Model(Calls, Devices):
             del room.members[user]
             self.tell_room(room, "userLeft", user, room_id)
         for invite in self.pending():
-            if (invite.sender, invite.room) == (user, room_id) and invite.entry < entry:
+            mine = (invite.sender, invite.room) == (user, room_id) and not invite.is_leg
+            if mine and invite.pending and invite.entry < entry:
                 self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
 
     def tell_room(self, room: Room, kind: str, user: str, room_id: str) -> None:
@@ -96,7 +106,8 @@ class Model(Calls, Devices):
         room = self.rooms.setdefault(room_id, Room())
         room.closed = max(entry, room.closed[0] if room.closed else entry), self.now + HOUR
         room.members = {user: since for user, since in room.members.items() if since > entry}
-        ended = [each for each in self.pending() if each.room == room_id and each.entry < entry]
+        there = [each for each in self.pending() if each.room == room_id and not each.is_leg]
+        ended = [each for each in there if each.entry < entry]
         for invite in ended:
             self.end(invite, "DECLINED_BY_CREATOR", 487, "room_closed")
         self.tell("roomCleaned", [], [], {"roomId": room_id, "invites": len(ended)})
@@ -119,7 +130,7 @@ class Model(Calls, Devices):
             for user in {invite.to, *(each.user for each in invite.candidates.values())}:
                 if invite in self.ringing_for(user):
                     pending.setdefault(user, []).append(invite.ref)
-            if invite.room is not None:
+            if invite.room is not None and not invite.is_leg:
                 rooms.setdefault(invite.room, []).append(invite.ref)
         return {
             "invites": {ref: self._invite_view(ref) for ref in self.invites},
@@ -127,7 +138,15 @@ class Model(Calls, Devices):
             "pending": {user: sorted(refs) for user, refs in pending.items()},
             "room-invites": {room: sorted(refs) for room, refs in rooms.items()},
             "room-members": {name: sorted(room.members) for name, room in self.rooms.items() if room.members},
+            "legs": {each.ref: self._legs_view(each) for each in self.invites.values() if each.legs},
             "timers": dict(self.timers),
+        }
+
+    @staticmethod
+    def _legs_view(call: Invite) -> dict[str, Any]:
+        return {
+            user: {"state": leg.state, "endReason": leg.end_reason, "peer": leg.peer}
+            for user, leg in call.legs.items()
         }
 
     def _invite_view(self, ref: str) -> dict[str, Any]:
@@ -141,6 +160,7 @@ class Model(Calls, Devices):
             "inviteId": invite.invite_id,
             "room": invite.room,
             "caller": invite.caller,
+            "group": invite.group,
             "inviteRequest": invite.request,
             "mediatypes": json.dumps(invite.mediatypes),
             "context": json.dumps(invite.context),

@@ -10,11 +10,12 @@ import re2
 from redis.asyncio import Redis
 
 from invites.commit import Status
+from invites.found import Found
 from invites.operations import Operation
 from invites.scripts import Scripts
 
 from .driver import Driver
-from .histories import Advance, AdvanceToDue, Fire, History, Publish, Repeat, Settle, Step
+from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step
 from .invariants import Invariants
 from .model import Model
 from .state import DAY, HOUR, Notification, Payload
@@ -25,7 +26,7 @@ def matches(match: str, number: str) -> bool:
 
 
 class Play:
-    """One history under way. `held`: delivered to workers and not settled."""
+    """One history under way. `held`: delivered to workers and not settled, as are the push `jobs`."""
 
     def __init__(self, client: Redis, scripts: Scripts, history: History) -> None:
         self.history = history
@@ -34,6 +35,7 @@ class Play:
         self.invariants = Invariants()
         self.events: dict[str, tuple[str, Payload]] = {}
         self.held: list[Operation] = []
+        self.jobs: list[tuple[str, Notification]] = []
         self.settled: list[Operation] = []
 
     async def run(self) -> None:
@@ -55,14 +57,17 @@ class Play:
             case Advance():
                 if step.ms >= HOUR:
                     # No entry waits for so long: what a worker leaves is taken up within seconds.
-                    while self.held:
-                        await self.settle([self.held[0]])
+                    await self.settle_all()
                 await self.driver.advance(self.driver.now + step.ms)
             case AdvanceToDue():
                 due = min(self.model.timers.values(), default=self.driver.now)
                 await self.driver.advance(max(self.driver.now, due + step.offset))
             case Fire():
                 await self.fire()
+            case Knows():
+                self.driver.known[step.callee] = step.found
+            case Pushed() if self.jobs:
+                await self.push(step.pick % len(self.jobs), step.became)
 
     async def publish(self, step: Publish) -> None:
         entry = f"{self.driver.now}-{len(self.events) + 1}"
@@ -91,7 +96,9 @@ class Play:
                 assert status is (Status.STALE if old.entry in expected else Status.DONE), (old, status)
                 if status is Status.DONE:
                     kind, payload = self.events[old.entry]
-                    expected[old.entry] = self.model.apply(kind, payload, old.entry, self.driver.now)
+                    expected[old.entry] = self.model.apply(
+                        kind, payload, old.entry, self.driver.now, found_for(old)
+                    )
                     self.settled.append(old)
             await self.compare_told(expected)
             batch = [operation for entry, operation in unknown.items() if entry not in expected]
@@ -99,6 +106,11 @@ class Play:
             if not batch or look_up_only:
                 return
         raise AssertionError("looked up again and again")
+
+    async def settle_all(self) -> None:
+        while self.held:
+            await self.settle([self.held[0]])
+            await self.compare_state()
 
     async def repeat(self, operation: Operation) -> None:
         statuses, _ = await self.driver.settle([operation])
@@ -110,7 +122,29 @@ class Play:
         await self.driver.fire()
         told = await self.driver.notifications()
         self.invariants.told(told)
+        expected = await self.compare_jobs(expected, "timers")
         same([each for _, each in told], expected, "timers")
+
+    async def push(self, pick: int, became: str) -> None:
+        """Settle a push job; a cancel has no consequences."""
+        entry, job = self.jobs.pop(pick)
+        ref, (device,) = job.payload["ref"], job.peers
+        invite = self.model.invites.get(ref)
+        rings_leg = invite is not None and invite.pending and invite.is_leg
+        if job.type == "push invitationCancel" or (became == "pushUnsure" and rings_leg):
+            # A job is unsure only once its call is over, or its time; then nobody hears of it.
+            became = "pushDropped"
+        self.events[f"push{entry}"] = became, {"ref": ref, "device": device}
+        await self.driver.push(became, entry, ref, device)
+        expected = self.model.apply(became, {"ref": ref, "device": device}, entry, self.driver.now)
+        await self.compare_told({f"push{entry}": expected})
+
+    async def compare_jobs(self, expected: list[Notification], what: str) -> list[Notification]:
+        """New push jobs are those that the model wants; returns what is told otherwise."""
+        new = await self.driver.jobs()
+        self.jobs += new
+        same([job for _, job in new], [each for each in expected if each.type.startswith("push ")], what)
+        return [each for each in expected if not each.type.startswith("push ")]
 
     async def compare_told(self, expected: dict[str, list[Notification]]) -> None:
         """Each notification belongs to the event whose entry id its own id carries.
@@ -123,7 +157,12 @@ class Play:
             assert shard == "0", name
             by_entry.setdefault(f"{ms}-{sequence}", []).append((name, each))
         assert set(by_entry) <= set(expected), "told for an event that was not committed"
-        for entry, wanted in expected.items():
+        events = [self.events[entry] for entry in expected]
+        await self.compare_jobs(
+            [each for wanted in expected.values() for each in wanted], f"jobs of {events}"
+        )
+        for entry, all_wanted in expected.items():
+            wanted = [each for each in all_wanted if not each.type.startswith("push ")]
             told = by_entry.get(entry, [])
             self.invariants.told(told)
             self.invariants.settled(*self.events[entry])
@@ -151,7 +190,8 @@ class Play:
             kept = invite.deadline + DAY
             if invite.ended_at is not None:
                 kept = invite.ended_at + self.history.settings.retain_after
-            found = {name: self.driver.expiry.get(f"{name}:{ref}", kept) for name in ("invite", "candidates")}
+            names = ("invite", "candidates", "legs")
+            found = {name: self.driver.expiry.get(f"{name}:{ref}", kept) for name in names}
             assert found == dict.fromkeys(found, kept), f"{ref} is kept until {found}, not {kept}"
         graces = {
             f"grace:{name.rpartition('|')[2]}": due
@@ -163,20 +203,29 @@ class Play:
 
     async def finish(self) -> None:
         """Everything is settled and every deadline passes; then nothing may be left over."""
-        while self.held:
-            await self.settle([self.held[0]])
-            await self.compare_state()
-        while self.model.timers:
-            await self.driver.advance(max(self.driver.now, min(self.model.timers.values())))
-            await self.fire()
-            await self.compare_state()
+        await self.settle_all()
+        while self.model.timers or self.jobs:
+            while self.jobs:
+                await self.push(0, "pushTaken")
+                await self.compare_state()
+            if self.model.timers:
+                await self.driver.advance(max(self.driver.now, min(self.model.timers.values())))
+                await self.fire()
+                await self.compare_state()
         assert await self.driver.owed() == 0
+        assert await self.driver.length(self.driver.keys.relay) == 0
         assert await self.driver.length(self.driver.keys.dead) == 0
         self.invariants.end()
         await self.driver.advance(self.driver.now + HOUR + self.history.settings.retain_after)
         await self.fire()
         left = [name for name in await self.driver.contents() if not name.startswith(("registry:", "room-m"))]
         assert set(left) <= {"trunks", "trunks-version"}, left
+
+
+def found_for(operation: Operation) -> Found | None:
+    """What a look-up has found for an invite."""
+    answer = operation.args[-1] if operation.handler in {"invite", "inviteReturn"} else b""
+    return Found.decode(answer) if isinstance(answer, bytes) and answer else None
 
 
 def same(told: list[Notification], wanted: list[Notification], what: str) -> None:
@@ -202,6 +251,10 @@ def arranged(contents: dict[str, Any]) -> dict[str, Any]:
         registry.setdefault(json.loads(value)["user"], {})[peer] = _picked(value, "device", "session")
     return {
         "invites": {ref: _invite(fields, candidates.get(ref, {})) for ref, fields in part("invite:").items()},
+        "legs": {
+            ref: {user: _picked(raw, "state", "endReason", "peer") for user, raw in legs.items()}
+            for ref, legs in part("legs:").items()
+        },
         "registry": registry,
         "pending": part("pending:"),
         "room-invites": {
@@ -219,7 +272,18 @@ def _picked(raw: str, *names: str) -> dict[str, Any]:
 
 def _invite(fields: dict[str, str], candidates: dict[str, str]) -> dict[str, Any]:
     numbers = ("code", "createdAt", "expiresAt", "endedAt")
-    plain = ("state", "reason", "from", "to", "inviteId", "room", "caller", "whoAccepted", "acceptedBy")
+    plain = (
+        "state",
+        "reason",
+        "from",
+        "to",
+        "inviteId",
+        "room",
+        "caller",
+        "whoAccepted",
+        "acceptedBy",
+        "group",
+    )
     seen = ("address", "type", "state", "endReason", "device")
     return {
         **{name: int(fields[name]) if fields.get(name) else None for name in numbers},

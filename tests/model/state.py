@@ -6,12 +6,15 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from invites.found import Member
+
 HOUR = 3_600_000
 DAY = 24 * HOUR
-IN = frozenset({"CALLED", "RINGING", "AWAY", "PUSHED"})
+IN = frozenset({"CALLED", "RINGING", "AWAY", "PUSHING", "PUSHED"})
 """A candidate in one of these states may still be the one that accepts: the call is not over."""
-LIVE = frozenset({"CALLED", "RINGING", "AWAY"})
-"""Devices that were rung over their connection, so that they must be told when the call is over."""
+RUNG = frozenset({"CALLED", "RINGING", "AWAY", "PUSHED"})
+"""Devices that must be told when the call is over: over their connection, or by a push if one was taken."""
+ONLINE = frozenset({"CALLED", "RINGING"})
 
 Payload = dict[str, Any]
 Id = tuple[int, int, int]
@@ -68,10 +71,27 @@ class Candidate:
 
 
 @dataclass
+class Leg:
+    """A member of a group call, as the group's invite sees it: WAITING, OPEN or OVER; `found` by a look-up."""
+
+    found: Member
+    state: str = "WAITING"
+    end_reason: int | None = None
+    reason: str | None = None
+    peer: str | None = None
+
+    def vote(self) -> Candidate:
+        """The leg, as one way of reaching the group."""
+        said = self.reason in {"declined", "busy"}
+        return Candidate("", "", "", "LEG", "DECLINED" if said else "GONE", end_reason=self.end_reason)
+
+
+@dataclass
 class Invite:
     """One call.
 
-    `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone.
+    `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone. The
+    `group` of a group call is its `to`; that of a leg is not. `progressed`, `taken`: 180 was told, a push was taken.
     """
 
     sender: str
@@ -96,6 +116,11 @@ class Invite:
     who: str | None = None
     winner: str | None = None
     progressed: bool = False
+    taken: bool = False
+    group: str | None = None
+    legs: dict[str, Leg] = field(default_factory=dict)
+    sequential: bool = False
+    starting: bool = False
     parallel: bool = False
     waiting: bool = False
     asked: bool = False
@@ -108,6 +133,23 @@ class Invite:
     @property
     def pending(self) -> bool:
         return self.state == "PENDING"
+
+    @property
+    def is_group(self) -> bool:
+        return self.group == self.to
+
+    @property
+    def is_leg(self) -> bool:
+        return self.group is not None and not self.is_group
+
+    @property
+    def group_ref(self) -> str:
+        """The group call that a leg belongs to."""
+        return f"{self.sender}|{self.invite_id}|{self.group}"
+
+    def of(self, *states: str) -> list[Leg]:
+        """The legs in these states."""
+        return [each for each in self.legs.values() if each.state in states]
 
     def inside(self) -> list[Candidate]:
         """Candidates that may still accept."""
@@ -126,7 +168,7 @@ class Invite:
         """How the call is listed for a device that asks what rings."""
         return {
             **self.identity(),
-            "group": None,
+            "group": self.group,
             "room": self.room,
             "state": self.state,
             "inviteRequest": self.request,
@@ -141,7 +183,7 @@ class Invite:
         return {
             **self.identity(),
             "room": self.room,
-            "group": False,
+            "group": self.group is not None,
             "inviteRequest": self.request,
             "mediatypes": self.mediatypes,
             "state": self.state,
@@ -152,6 +194,14 @@ class Invite:
             "candidates": [
                 {"address": each.address, "peer": each.peer, "endReason": each.end_reason}
                 for each in self.candidates.values()
+            ]
+            + [
+                {
+                    "address": user,
+                    "peer": leg.peer,
+                    "endReason": leg.end_reason or (408 if self.code == 408 else 487),
+                }
+                for user, leg in self.legs.items()
             ],
         }
 

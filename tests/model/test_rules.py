@@ -20,7 +20,8 @@ from redis.asyncio import Redis
 
 from invites.scripts import Scripts
 
-from .histories import History, histories, history
+from .author import histories, history
+from .histories import History
 from .minimal import Run, fail_minimally
 from .play import Play
 

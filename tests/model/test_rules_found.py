@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 from invites.commit import Settings
 from invites.scripts import Scripts
 
-from .histories import DEVICES, TRUNKS, Advance, Fire, History, Publish, Settle, Step, peer
+from .author import DEVICES, TRUNKS, peer
+from .histories import Advance, Fire, History, Publish, Settle, Step
 from .play import Play
 from .state import HOUR
 

@@ -1,0 +1,347 @@
+"""Random histories: few users, devices, calls and rooms, so that everything meets everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+from invites.commit import Settings
+from invites.found import Found, Member
+
+from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step
+from .state import HOUR, Payload
+
+T = TypeVar("T")
+
+DEVICES: dict[str, tuple[str, str | None]] = {
+    "b1": ("bob", "phone"),
+    "b2": ("bob", "phone"),
+    "b3": ("bob", "tablet"),
+    "b4": ("bob", None),
+    "a1": ("alice", "desk"),
+    "a2": ("alice", "desk"),
+    "a3": ("alice", None),
+    "c1": ("carol", None),
+    "t1": ("sip", None),
+    "t2": ("sip", "gateway"),
+    "t3": ("sip", "gateway"),
+}
+TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*"}
+OF = {
+    user: tuple(name for name, (owner, _) in DEVICES.items() if owner == user) for user, _ in DEVICES.values()
+}
+LENGTH = 40
+CALL_IDS = ("i1", "i2")
+ROOMS = ("r1", "r2")
+SESSIONS = ("s1", "s2")
+TEXTS = ("one", {"two": [1, {}]}, ["audio", "video"])
+CODES = (486, 480, 603, 500, 404, 600)
+BEGINNINGS = (
+    (),
+    ("b1", "b3"),
+    ("b1", "b3", "a1"),
+    ("b1", "b3", "t1"),
+    ("b3", "t2", "a1"),
+    ("b1", "b4", "c1"),
+)
+ASLEEP = {"bob": ("phone", "watch"), "alice": ("desk",), "carol": ("c-phone",), "dave": ("d-phone",)}
+MEMBERS = ("bob", "carol", "alice", "dave", "007", "bob")
+ANSWER = ("bob", "bob", "bob", "carol", "carol", "carol", *MEMBERS)
+CALLEES = ("bob", "bob", "bob", "bob", "alice", "carol", "007", "sip", "nobody")
+CROWDS = (("b1", "b3", "c1"), ("b1", "c1", "t1"), ("b4", "c1", "b3", "a1", "t2"))
+PAUSES = (1, 500, 4_000, 11_000, 130_000, 310_000, HOUR + 1)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the author has published, so that what follows is mostly about it."""
+
+    peer: str
+    invite_id: str
+    to: str
+    room: str | None
+
+    @property
+    def sender(self) -> str:
+        return DEVICES[self.peer][0]
+
+
+def peer(name: str) -> Payload:
+    return {"id": name, "user": DEVICES[name][0]}
+
+
+class Author:
+    """Writes one step after the other, all of it decided by `random`."""
+
+    def __init__(self, random: Random, *, to_group: bool) -> None:
+        """`to_group`: most calls go to the group."""
+        self.random = random
+        self.callees = CALLEES + ("team",) * (25 if to_group else 2)
+        self.one = random.choice
+        self.calls: list[Call] = []
+        self.devices: list[str] = []
+
+    def often(self, percent: int) -> bool:
+        """True that often."""
+        return self.random.randrange(100) < percent
+
+    def fields(self, percent: int, **optional: Sequence[object]) -> Payload:
+        """Each of these fields that often."""
+        return {name: self.one(values) for name, values in optional.items() if not self.often(100 - percent)}
+
+    def call(self) -> Call:
+        """Mostly one of the latest calls."""
+        if self.calls and self.often(90):
+            return self.one(self.calls[-4:])
+        return Call(
+            self.one(tuple(DEVICES)), self.one(CALL_IDS), self.one(("bob", "alice", "007")), self.one(ROOMS)
+        )
+
+    def device_of(self, user: str) -> str:
+        """Mostly one that has registered; now and then anybody's."""
+        there = [name for name in self.devices if DEVICES[name][0] == user] or OF.get(user, OF["sip"])
+        return self.one(there if self.often(80) else OF.get(user, ()) + tuple(DEVICES))
+
+    def publish(self, kind: str, payload: Payload) -> Publish:
+        return Publish(kind, payload, settle=self.often(80))
+
+    # -- calls
+
+    def invite(self) -> Publish:
+        kind = "invite" if self.often(85) else "inviteRequest"
+        to = self.one(self.callees)
+        call = Call(
+            self.one(("a1", "a1", "a1", "a2", "a3", "c1", "c1", "b1", "t1")),
+            self.one(CALL_IDS),
+            to,
+            self.one(ROOMS) if kind == "invite" else None,
+        )
+        return self.invite_of(kind, call)
+
+    def invite_of(self, kind: str, call: Call, **more: object) -> Publish:
+        self.calls.append(call)
+        payload = {
+            "peer": peer(call.peer),
+            "to": call.to,
+            "inviteId": call.invite_id,
+            **self.fields(20, context=TEXTS, mediatypes=TEXTS, fromDetails=TEXTS, transaction=("x", 7)),
+            **self.fields(10, expires=(20_000, 1, 500_000)),
+            **more,
+        }
+        return self.publish(kind, payload | ({"room": call.room} if kind == "invite" else {}))
+
+    def repeat(self) -> Publish:
+        call = self.call()
+        name = call.peer if self.often(70) else self.one(OF[call.sender])
+        return self.invite_of(
+            "inviteRequest" if call.room is None else "invite", Call(name, call.invite_id, call.to, call.room)
+        )
+
+    def invite_back(self) -> Publish:
+        """Answers a request for an invite."""
+        asked = next((each for each in reversed(self.calls) if each.room is None), self.call())
+        name = self.device_of(asked.to)
+        call = Call(name, self.one(CALL_IDS), asked.sender, self.one(ROOMS))
+        return self.invite_of("invite", call, requestId=asked.invite_id)
+
+    def come_back(self) -> Publish:
+        """A phone leg returns from the network."""
+        call = self.call()
+        payload: Payload = {
+            "peer": peer(self.one(("t1", "t2"))),
+            "to": call.to,
+            "inviteId": self.one(CALL_IDS),
+            "room": self.one(ROOMS),
+            "returnOf": f"{call.sender}|{call.invite_id}|{call.to}",
+            **self.fields(20, transaction=("x", 7)),
+        }
+        return self.publish("invite", payload)
+
+    def about(self) -> Payload:
+        """Who says something about which call; of a group a member, which may name either."""
+        call = self.call()
+        to = self.one(ANSWER) if call.to == "team" else call.to
+        trunk = not self.often(85) or to not in OF
+        name = self.one(OF["sip"]) if trunk else self.device_of(to)
+        payload: Payload = {"peer": peer(name), "from": call.sender, "inviteId": call.invite_id}
+        if DEVICES[name][0] != to:
+            payload["to"] = to
+        elif call.to == "team" and self.often(50):
+            payload["to"] = "team"
+        return payload
+
+    def ringing(self) -> Publish:
+        return self.publish("ringing", self.about())
+
+    def accept(self) -> Publish:
+        return self.publish("accept", self.about() | self.fields(20, transaction=("x", 7)))
+
+    def decline(self) -> Publish:
+        given = self.fields(20, transaction=("x", 7)) | self.fields(75, errorCode=CODES)
+        about = self.about()
+        if not self.often(90):
+            about["peer"] = peer(self.device_of(about["from"]))
+            about["to"] = self.call().to
+        return self.publish("decline", about | given)
+
+    def stop(self) -> Publish:
+        call = self.call()
+        callee = self.one(MEMBERS) if call.to == "team" and self.often(40) else call.to
+        payload: Payload = {"inviteId": call.invite_id, "callee": callee, **self.fields(20, errorCode=CODES)}
+        match self.one((0, 0, 1, 2, 3)):
+            case 0:
+                payload |= {"peer": peer(call.peer)} | self.fields(30, transaction=("x", 7))
+            case 1:
+                payload["from"] = call.sender
+            case 2:
+                payload |= {"from": call.sender, "peer": peer(self.one(tuple(DEVICES)))}
+        return self.publish("stopInvite", payload)
+
+    def question(self) -> Publish:
+        return self.publish("getInvitations", {"peer": peer(self.one(tuple(DEVICES))), "transaction": "q"})
+
+    # -- devices
+
+    def registered(self) -> Publish:
+        return self.registration(
+            self.one(tuple(DEVICES)), **self.fields(35, session=SESSIONS, expires=(5_000, 30_000))
+        )
+
+    def registration(self, name: str, **more: object) -> Publish:
+        self.devices.append(name)
+        user, device = DEVICES[name]
+        registry: Payload = {"id": name, "user": user, **more}
+        if device is not None:
+            registry["device"] = device
+        if name in TRUNKS:
+            registry |= {"trunk": True, "type": "PSTN", "match": TRUNKS[name]}
+        return self.publish("registered", {"registry": registry})
+
+    def gone(self) -> Publish:
+        there = tuple(self.devices)[-4:] or ("b1",)
+        name = self.one(there if self.often(80) else tuple(DEVICES))
+        return self.publish(
+            self.one(("disconnected", "unregistered")),
+            {"peer": peer(name), **self.fields(25, session=SESSIONS)},
+        )
+
+    def back(self) -> Publish:
+        """One that was there before."""
+        name = self.one(tuple(self.devices)[-4:] or ("b1",))
+        return self.registration(name, **self.fields(25, session=SESSIONS))
+
+    # -- rooms
+
+    def room(self) -> Publish:
+        call = self.call()
+        kind = self.one(("left", "joined", "joined", "roomClosed"))
+        payload: Payload = {"roomId": call.room or "r1"}
+        if kind != "roomClosed":
+            payload["userId"] = self.one((call.sender, "bob", "alice"))
+        return self.publish(kind, payload)
+
+    # -- what sippo-server knows
+
+    def some(self, ids: Sequence[str], percent: int) -> tuple[str, ...]:
+        """Each of these that often."""
+        return tuple(each for each in ids if self.often(percent))
+
+    def knows(self) -> Knows:
+        """Of a user, or of the group; as the Reachability service would, which knows peers and numbers as well."""
+        return self.knows_of(self.one(("bob", "team", "carol", "nobody")))
+
+    def knows_of(self, user: str) -> Knows:
+        if not self.often(90):
+            return Knows(user, Found(failed=True))
+        if user != "team":
+            phone = "007" if self.often(20) else ""
+            devices = self.some(ASLEEP.get(user, ()), 70)
+            return Knows(user, Found(known=True, push=devices, peers=self.peers(user), phone=phone))
+        members = [self.member(each) for each in MEMBERS if self.often(70)]
+        self.random.shuffle(members)
+        return Knows(user, Found(known=True, members=members, sequential=self.often(50)))
+
+    def peers(self, user: str) -> tuple[str, ...]:
+        return self.some((*OF.get(user, ()), f"{user}-far"), 20)
+
+    def member(self, user: str) -> Member:
+        return Member(
+            user,
+            push=self.some(ASLEEP.get(user, ()), 50),
+            peers=self.peers(user),
+            phone=user == "007" and self.often(50),
+            failed=not self.often(90),
+        )
+
+    def pushed(self) -> Pushed:
+        became = self.one(("pushTaken", "pushTaken", "pushTaken", "pushGone", "pushUnsure", "pushDropped"))
+        return Pushed(self.random.randrange(8), became)
+
+    # -- workers and time
+
+    def settle(self) -> Settle:
+        picks = tuple(self.random.randrange(8) for _ in range(1 + self.random.randrange(4)))
+        return Settle(picks, look_up_only=not self.often(70), doubled=not self.often(80))
+
+    def again(self) -> Repeat:
+        return Repeat(self.random.randrange(8))
+
+    def pause(self) -> Step:
+        if self.often(50):
+            return AdvanceToDue(self.one((0, 0, -1, 1)))
+        return Advance(self.one(PAUSES[:4] if self.often(70) else PAUSES))
+
+    def fire(self) -> Fire:
+        return Fire()
+
+    def step(self) -> Step:
+        choices: dict[Callable[[], Step], int] = {
+            self.invite: 14,
+            self.repeat: 5,
+            self.ringing: 8,
+            self.accept: 9,
+            self.decline: 9,
+            self.stop: 4,
+            self.registered: 8,
+            self.back: 6,
+            self.gone: 9,
+            self.settle: 8,
+            self.again: 2,
+            self.pause: 8,
+            self.fire: 6,
+            self.room: 4,
+            self.come_back: 4,
+            self.invite_back: 4,
+            self.question: 2,
+            self.knows: 3,
+            self.pushed: 6,
+        }
+        return self.one([choice for choice, weight in choices.items() for _ in range(weight)])()
+
+
+def history(random: Random) -> History:
+    """Who is there at first, then anything."""
+    settings = Settings(
+        remove_after=random.choice((10_000, 0)),
+        caller_grace=10_000,
+        parallel_sip=random.choice((False, False, True)),
+        only_one_device_with_invitations=random.choice((True, False)),
+        max_group_size=random.choice((500, 500, 500, 3)),
+        look_up=random.choice(("", "push", "groups", "all", "all", "reachability")),
+    )
+    to_group = settings.look_up in {"groups", "all", "reachability"} and random.choice((True, False))
+    author = Author(random, to_group=to_group)
+    known = ("team", "bob", "carol") if settings.look_up else ()
+    steps: list[Step] = [author.knows_of(user) for user in known]
+    steps += [author.registration(name) for name in random.choice(CROWDS if to_group else BEGINNINGS)]
+    steps += [author.step() for _ in range(LENGTH)]
+    return History(settings, tuple(steps))
+
+
+def histories() -> st.SearchStrategy[History]:
+    """New ones, of which hypothesis makes every choice."""
+    return st.randoms(use_true_random=False).map(history)

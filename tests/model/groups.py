@@ -1,0 +1,191 @@
+"""Calls to groups: a call of its own for each member, and one that decides."""
+
+from __future__ import annotations
+
+from .core import Core, rank, why
+from .presence import Registration
+from .state import Candidate, Id, Invite, Leg
+
+LEG_SLACK = 2_000
+"""ms by which a leg outlives its group's deadline."""
+
+
+class Groups(Core):
+    """Section 6.9."""
+
+    # -- who can be rung as a member
+
+    def device_candidate(self, there: Registration) -> Candidate:
+        return Candidate(there.peer, there.user, there.user, "PEER", "CALLED", there.device, there.session)
+
+    def registered_of(self, user: str, caller: str) -> list[Candidate]:
+        there = self.presence.of(user)
+        return [self.device_candidate(each) for each in there if not each.trunk and each.peer != caller]
+
+    def elsewhere(
+        self, user: str, peers: tuple[str, ...], there: list[Candidate], caller: str, since: Id
+    ) -> None:
+        """Add peers that are connected elsewhere, unless they are known to have gone `since` they were asked for."""
+        for peer in peers:
+            lost = self.presence.lost_at(user, peer)
+            known = {caller, *(each.peer for each in there)}
+            if peer not in known and not (lost and lost > since):
+                there.append(Candidate(peer, user, user, "PEER", "CALLED"))
+
+    def asleep(self, user: str, devices: tuple[str, ...], there: list[Candidate]) -> None:
+        """Add push devices that are not there."""
+        for device in devices:
+            if device not in {each.device or each.peer for each in there}:
+                there.append(Candidate(device, user, user, "PUSH", "PUSHING", device))
+
+    def trunk_as(self, trunk: Registration, number: str) -> Candidate:
+        return Candidate(trunk.peer, trunk.user, number, "PSTN", "CALLED", trunk.device, trunk.session)
+
+    def may_be_number(self, *, failed: bool) -> bool:
+        """The Reachability service says itself who is a number, as long as it can be asked."""
+        return self.settings.look_up != "reachability" or failed
+
+    def devices_of_member(self, call: Invite, user: str, leg: Leg) -> list[Candidate]:
+        found = leg.found
+        devices = self.registered_of(user, call.caller)
+        self.elsewhere(user, found.peers, devices, call.caller, call.latest)
+        self.asleep(user, found.push, devices)
+        if found.phone or (not devices and self.may_be_number(failed=found.failed)):
+            trunks = [each for each in self.presence.everybody() if each.trunk and each.peer == found.trunk]
+            devices += [self.trunk_as(each, user) for each in trunks]
+        return devices
+
+    # -- a group call's life
+
+    def call_group(self, call: Invite, legs: dict[str, Leg], *, sequential: bool) -> None:
+        call.group, call.sequential, call.legs = call.to, sequential, legs
+        self.timers[f"ring|{call.ref}"] = call.deadline
+        if sequential:
+            self.next_member(call)
+        else:
+            for user in list(legs):
+                self.start_leg(call, user)
+
+    def next_member(self, call: Invite) -> None:
+        """The next one that can be rung at all."""
+        if call.starting or self.now >= call.deadline:
+            return
+        call.starting = True
+        while call.pending and not call.of("OPEN") and (waiting := self.members(call, "WAITING")):
+            self.timers.pop(f"step|{call.ref}", None)
+            if waiting[1:]:
+                self.timers[f"step|{call.ref}"] = self.now + self.settings.ringing_step
+            self.start_leg(call, waiting[0])
+        call.starting = False
+
+    def members(self, call: Invite, state: str) -> list[str]:
+        return [user for user, leg in call.legs.items() if leg.state == state]
+
+    def start_leg(self, call: Invite, user: str) -> None:
+        leg = call.legs[user]
+        invite = Invite(
+            sender=call.sender,
+            invite_id=call.invite_id,
+            to=user,
+            room=call.room,
+            request=call.request,
+            caller=call.caller,
+            entry=call.entry,
+            latest=call.latest,
+            mediatypes=call.mediatypes,
+            from_details=call.from_details,
+            context=call.context,
+            request_id=None,
+            started_at=call.started_at,
+            deadline=call.deadline,
+            group=call.to,
+        )
+        if invite.ref in self.invites:
+            del call.legs[user]
+            self.go_on(call)
+            return
+        stops = [(user, call.invite_id, call.sender), (user, call.invite_id, None)]
+        if any(stop in self.tombstones for stop in stops):
+            leg.state, leg.end_reason, leg.reason = "OVER", 487, "cancelled"
+            self.go_on(call)
+            return
+        leg.state = "OPEN"
+        self.invites[invite.ref] = invite
+        devices = self.devices_of_member(call, user, leg)
+        if not devices:
+            failed = leg.found.failed
+            self.end(invite, "DECLINED", 500 if failed else 480, "internal" if failed else "unreachable")
+            return
+        invite.candidates = {each.peer: each for each in devices}
+        self.timers[f"ring|{invite.ref}"] = call.deadline + LEG_SLACK
+        self.ring(invite, devices, resumed=False)
+
+    def end(self, invite: Invite, state: str, code: int, reason: str, decider: str | None = None) -> None:
+        if invite.is_group:
+            self.end_group(invite, state, code, reason)
+            return
+        super().end(invite, state, code, reason)
+        call = self.invites.get(invite.group_ref) if invite.is_leg else None
+        leg = call.legs.get(invite.to) if call else None
+        if call and leg and call.pending:
+            leg.state, leg.reason, leg.peer = "OVER", reason, decider
+            leg.end_reason = 487 if reason == "cancelled" else code
+            self.go_on(call)
+
+    def end_group(self, call: Invite, state: str, code: int, reason: str) -> None:
+        """All that ring stop; who is cancelled has no say in the outcome any more."""
+        call.state, call.code, call.reason, call.ended_at = state, code, reason, self.now
+        self.timers.pop(f"ring|{call.ref}", None)
+        self.timers.pop(f"step|{call.ref}", None)
+        self.tell_inviter(call, *self.outcome(call))
+        self.tell("INVITE_COMPLETED", [], [], call.record())
+        for user in self.members(call, "OPEN"):
+            leg, invite = call.legs[user], self.invites[f"{call.sender}|{call.invite_id}|{user}"]
+            leg.state, leg.end_reason = "OVER", 408 if code == 408 else 487
+            invite.who = call.who
+            self.end(invite, state, code, reason)
+
+    def go_on(self, call: Invite) -> None:
+        """A leg is over: the next one's turn, or the end."""
+        if call.sequential and not call.of("OPEN"):
+            self.next_member(call)
+        if not call.pending or call.of("WAITING", "OPEN"):
+            return
+        votes = [leg.vote() for leg in call.legs.values()]
+        best = min(votes, key=rank, default=Candidate("", "", "", "", "GONE", end_reason=480))
+        code, reason = best.end_reason or 480, why(best)
+        if self.now >= call.deadline and any(leg.reason == "timeout" for leg in call.legs.values()):
+            code, reason = 408, "timeout"
+        states = {"timeout": "DECLINED_BY_TIMEOUT", "cancelled": "DECLINED_BY_CREATOR"}
+        self.end(call, states.get(reason, "DECLINED"), code, reason)
+
+    def turn_over(self, call: Invite) -> None:
+        """One after the other: the one that rings has had its time."""
+        for user in self.members(call, "OPEN"):
+            leg = self.invites[f"{call.sender}|{call.invite_id}|{user}"]
+            self.end(leg, "DECLINED_BY_TIMEOUT", 408, "timeout")
+
+    def win_group(self, leg: Invite, peer: str) -> None:
+        """The first of all members' devices: the group call is decided before it is answered."""
+        call = self.invites[leg.group_ref]
+        mine = call.legs[leg.to]
+        mine.state, mine.end_reason, mine.peer = "OVER", 200, peer
+        call.who, call.winner = leg.to, peer
+        self.end_group(call, "ACCEPTED", 200, "accepted")
+        if call.request:
+            self.requests[leg.ref] = call.caller, call.deadline + self.settings.retain_after
+
+    def update_legs(self, call: Invite, entry: Id) -> None:
+        for user in self.members(call, "OPEN"):
+            leg = self.invites[f"{call.sender}|{call.invite_id}|{user}"]
+            if entry > leg.latest:
+                leg.latest = entry
+                leg.mediatypes, leg.context = call.mediatypes or leg.mediatypes, call.context or leg.context
+                leg.from_details = call.from_details or leg.from_details
+                self.ring_again(leg)
+
+    def ring_again(self, invite: Invite) -> None:
+        """News for the devices that ring."""
+        ringing = [each for each in invite.candidates.values() if each.state in {"CALLED", "RINGING"}]
+        if ringing:
+            self.ring(invite, ringing, resumed=True)

@@ -1,0 +1,134 @@
+"""Whom an invite rings: who is registered, what was looked up, the phone network."""
+
+from __future__ import annotations
+
+from invites.found import Found
+
+from .groups import Groups
+from .presence import Registration
+from .state import Candidate, Invite, Leg, Payload
+
+NOTHING = Found()
+
+
+class Reach(Groups):
+    """Section 7. `found` is what the look-up for the event at hand has found, None if there was none."""
+
+    found: Found | None = None
+
+    def looked_up(self, *, registered: bool) -> Found:
+        """A group alone is not asked for while somebody of that name is there."""
+        if self.settings.look_up == "" or (self.settings.look_up == "groups" and registered):
+            return NOTHING
+        assert self.found is not None, "committed without the look-up"
+        return self.found
+
+    def trunk_for(self, invite: Invite) -> Candidate | None:
+        number = (self.found.phone if self.found else "") or invite.to
+        best = self.trunk_to(number, invite.caller)
+        return self.trunk_as(best, number) if best else None
+
+    def trunk_to(self, number: str, caller: str) -> Registration | None:
+        fitting = [
+            each
+            for each in self.presence.everybody()
+            if each.trunk and each.peer != caller and self.matches(each.match, number)
+        ]
+        return min(fitting, key=lambda each: (each.match == "*", each.peer), default=None)
+
+    def reach(self, invite: Invite, event: Payload) -> None:
+        """Ring whoever there is, or end the invite at once."""
+        asked = self.requests.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
+        if invite.request_id is not None and asked:
+            invite.asked = True
+            there = self.whoever_is(invite.to, asked[0]) or Registration((0, 0, 0), asked[0], invite.to)
+            self.call_devices(invite, event, [self.device_candidate(there)])
+            return
+        to_self = invite.to == invite.sender
+        devices = [] if to_self else self.registered_of(invite.to, invite.caller)
+        registered = bool(devices)
+        trunk = self.trunk_for(invite)
+        parallel = self.settings.parallel_sip and trunk is not None and not invite.request
+        asks = not parallel or self.settings.look_up != "push"
+        found = self.looked_up(registered=registered) if asks else NOTHING
+        if found.members is not None and not registered:
+            self.reach_group(invite, event, found)
+            return
+        if parallel:
+            assert trunk is not None
+            invite.waiting = invite.parallel = True
+            self.call_devices(invite, event, [trunk])
+            return
+        if not to_self:
+            self.elsewhere(invite.to, found.peers, devices, invite.caller, invite.entry)
+            self.asleep(invite.to, found.push, devices)
+        if trunk and (found.phone or (not devices and self.may_be_number(failed=found.failed))):
+            devices.append(trunk)
+        if devices:
+            self.call_devices(invite, event, devices)
+        elif found.failed:
+            self.end(invite, "DECLINED", 500, "internal")
+        elif found.known or self.presence.known(invite.to):
+            self.end(invite, "DECLINED", 480, "unreachable")
+        else:
+            self.end(invite, "DECLINED", 404, "not_found")
+
+    def call_devices(self, invite: Invite, event: Payload, devices: list[Candidate]) -> None:
+        invite.candidates = {each.peer: each for each in devices}
+        self.timers[f"ring|{invite.ref}"] = invite.deadline
+        self.set_caller(invite, invite.caller)
+        self.ring(invite, devices, resumed=False)
+        self.tell_progress(invite, event, invite.caller)
+
+    def reach_group(self, invite: Invite, event: Payload, found: Found) -> None:
+        members = found.members or []
+        invite.group = invite.to
+        if len(members) > self.settings.max_group_size:
+            self.end(invite, "DECLINED", 403, "too_many")
+            return
+        room = self.rooms.get(invite.room) if invite.room is not None else None
+        there = {invite.sender, *(room.members if room else ())}
+        legs = {each.user: Leg(each) for each in reversed(members) if each.user not in there}
+        if not legs:
+            self.end(invite, "DECLINED", 480, "unreachable")
+            return
+        order = dict.fromkeys(each.user for each in members if each.user in legs)
+        self.set_caller(invite, invite.caller)
+        self.call_group(invite, {user: legs[user] for user in order}, sequential=found.sequential)
+        if invite.pending:
+            self.tell_progress(invite, event, invite.caller)
+
+    def tell_progress(self, invite: Invite, event: Payload, peer: str | None = None) -> None:
+        """Tell the event's peer, or the peer id that its device has now."""
+        payload = self.progress(invite)
+        if event.get("transaction") is not None:
+            payload["transaction"] = event["transaction"]
+        self.tell("inviteProgress", [peer or event["peer"]["id"]], [event["peer"]["user"]], payload)
+
+    # -- phones that sleep
+
+    def pushed(self, became: str, ref: str, device: str) -> None:
+        """What became of a push job."""
+        invite = self.invites.get(ref)
+        named = [each for each in invite.candidates.values() if each.peer == device] if invite else []
+        same = [each for each in invite.candidates.values() if each.device == device] if invite else []
+        if not invite or not (mine := next(iter(named + same), None)):
+            return
+        sleeps = mine.type == "PUSH"
+        if became == "pushGone":
+            if sleeps and invite.pending and mine.state in {"PUSHING", "PUSHED"}:
+                mine.state, mine.end_reason = "GONE", 480
+                self.end_when_left_alone(invite)
+        elif became != "pushDropped" and sleeps and mine.state == "PUSHING":
+            mine.state = "PUSHED"
+            call = self.invites[invite.group_ref] if invite.is_leg else invite
+            if became == "pushTaken" and not call.taken:
+                call.taken = True
+                if not call.progressed:
+                    self.tell_inviter(call, "inviteProgress", self.progress(call))
+        elif became != "pushDropped":
+            phone = [Candidate(device, mine.user, mine.address, "PUSH", mine.state, device)]
+            if mine.state == "REJECTED":
+                self.cancel(invite, phone, 486, "busy_elsewhere")
+            elif not invite.pending and mine.state in {"CANCELLED", "GONE"}:
+                self.cancel_at_end(invite, phone)

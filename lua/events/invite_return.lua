@@ -23,7 +23,7 @@ local function devices_of(invite, found)
     end
   end
   local answer = looked_up({ found = found ~= '' and cjson.decode(found) or nil }, true)
-  add_peers_elsewhere(devices, invite.to, answer.peers, invite.caller)
+  add_peers_elsewhere(devices, invite.to, answer.peers, invite.caller, work.entry)
   add_push_candidates(devices, invite.to, answer.push)
   return devices
 end

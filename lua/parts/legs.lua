@@ -33,14 +33,14 @@ function group_call.report()
   end
 end
 
-local function candidates_of_member(member, caller, found)
+local function candidates_of_member(member, caller, found, since)
   local candidates = {}
   for id, registered in pairs(registry_of(member)) do
     if id ~= caller then
       candidates[#candidates + 1] = peer_candidate(id, member, registered)
     end
   end
-  add_peers_elsewhere(candidates, member, found.peers, caller)
+  add_peers_elsewhere(candidates, member, found.peers, caller, since)
   add_push_candidates(candidates, member, found.push)
   if found.trunk and (found.phone or (#candidates == 0 and may_be_number(found))) then
     candidates[#candidates + 1] = trunk_candidate(found.trunk, member)
@@ -85,7 +85,7 @@ local function start_leg(
   change(leg, 'group', group)
   leg.live_until = tonumber(expires_at) + DAY
   local found = cjson.decode(raw)
-  local candidates = candidates_of_member(member, caller, found)
+  local candidates = candidates_of_member(member, caller, found, entry)
   if #candidates == 0 then
     warn('no_candidates', member)
     finish(leg, 'DECLINED', found.failed and 500 or 480, found.failed and 'internal' or 'unreachable')

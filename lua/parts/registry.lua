@@ -45,7 +45,7 @@ end
 
 -- A trunk as the way to a number; nil when it is not there any more.
 local function trunk_candidate(id, number)
-  local raw = redis.call('HGET', TRUNKS, id)
+  local raw = id ~= work.lost_trunk and redis.call('HGET', TRUNKS, id)
   local trunk = raw and cjson.decode(raw)
   return trunk and {
     id = id, address = number, type = 'PSTN', state = 'CALLED', user = trunk.user, device = trunk.device,
@@ -68,16 +68,17 @@ local function gone(user, peer)
   return raw and cjson.decode(raw) or nil
 end
 
--- Those of the peers that are not there already: connected elsewhere, so that no more than their ids is known.
-local function add_peers_elsewhere(candidates, user, peers, caller)
+-- Those of the peers that are not there already: connected elsewhere, so that no more than their ids is known. `since` is
+-- the entry of the invite for which sippo-server was asked.
+local function add_peers_elsewhere(candidates, user, peers, caller, since)
   local present = { [caller] = true }
   for _, candidate in ipairs(candidates) do
     present[candidate.id] = true
   end
   for _, id in ipairs(peers or {}) do
-    -- One that has gone while sippo-server was asked will not go again.
+    -- One that has gone since then will not go again.
     local ended = not present[id] and gone(user, id)
-    if not present[id] and not (ended and order.later(ended.lost, work.entry)) then
+    if not present[id] and not (ended and order.later(ended.lost, since)) then
       present[id] = true
       candidates[#candidates + 1] = peer_candidate(id, user, {})
     end
@@ -143,6 +144,8 @@ local function forget(user, peer, old, mark, lost)
     end
     later({ 'HDEL', old.trunk and TRUNKS or key('registry', user), peer })
     if old.trunk then
+      -- The end of a leg over this trunk may begin another leg in the same commit.
+      work.lost_trunk = peer
       later({ 'SET', TRUNKS_VERSION, work.origin })
       emit_everywhere(user, 'trunk_ended', user, peer, lost, old.session or '')
     end

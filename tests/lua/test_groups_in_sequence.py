@@ -152,6 +152,19 @@ async def test_a_member_whose_trunk_is_gone_by_its_turn_is_passed_over(home: Sha
     assert rung(told) == ["bob-phone", "carol-phone"]
 
 
+async def test_a_trunk_whose_loss_ends_one_turn_is_no_way_to_the_next_member(home: Shard) -> None:
+    await home.event(*trunk("gw", match="34.*"))
+    team(home, "3460", "3461", "carol", sequential=True)
+    told = await in_order(home, invite(to="team"), disconnected("gw", "sip"))
+    assert rung(told) == ["carol-phone", "gw"]
+
+
+async def test_a_peer_elsewhere_that_is_gone_by_its_members_turn_is_not_rung(home: Shard) -> None:
+    team(home, "bob", "carol", sequential=True, carol={"peers": ("carol-far", "carol-near")})
+    told = await in_order(home, invite(to="team"), disconnected("carol-far", "carol"))
+    assert rung(told + await later(home, STEP)) == ["bob-phone", "carol-near", "carol-phone"]
+
+
 async def test_all_stop_when_one_accepts(called: Shard) -> None:
     await later(called, STEP)
     told = await called.event(*accept("carol-phone", "carol"))

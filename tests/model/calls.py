@@ -196,7 +196,7 @@ class Calls(Reach):
         self.end(invite, "ACCEPTED", 200, "accepted")
         self.answer(event, "accept", 200, "accepted", who=invite.who, to=invite.to)
         if self.settings.only_one_device_with_invitations and user == invite.to:
-            self.reject_elsewhere(peer, user, device)
+            self.reject_elsewhere(peer, user, mine.device or device)
 
     def reject_elsewhere(self, peer: str, user: str, device: str | None) -> None:
         """A user who is in a call on one device is busy on all others."""

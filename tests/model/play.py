@@ -176,10 +176,10 @@ class Play:
             lost = self.driver.now - HOUR + self.history.settings.caller_grace
             old = [name for name, due in timers.items() if due <= lost]
             for name in old:
-                if name.startswith("caller|"):
+                if name.startswith(("caller|", "grace|")):
                     del timers[name]
         for part, wanted in model.items():
-            assert real[part] == wanted, f"{part}:\n  scripts {real[part]}\n  model   {wanted}"
+            assert real[part] == wanted, f"{part}:{differing(real[part], wanted)}"
         self.compare_expiry(contents)
         self.invariants.state(contents, self.driver.expiry)
         self.invariants.compare_registries(real["registry"])
@@ -234,6 +234,18 @@ def same(told: list[Notification], wanted: list[Notification], what: str) -> Non
     right = Counter(each.canonical() for each in wanted)
     missing, extra = "\n  ".join(right - left), "\n  ".join(left - right)
     assert left == right, f"{what}\n model only:\n  {missing}\n scripts only:\n  {extra}"
+
+
+def differing(real: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """The entries that are not the same, and of those the fields that are not."""
+    lines = []
+    for name in sorted(real.keys() | wanted.keys()):
+        left, right = real.get(name), wanted.get(name)
+        if isinstance(left, dict) and isinstance(right, dict):
+            lines += [f"{name}: {inner}" for inner in differing(left, right).splitlines()[1:]]
+        elif left != right:
+            lines.append(f"{name}: scripts {left}, model {right}")
+    return "".join(f"\n{line}" for line in lines)
 
 
 def arranged(contents: dict[str, Any]) -> dict[str, Any]:

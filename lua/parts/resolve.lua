@@ -83,13 +83,13 @@ local function members_to_call(asked, members)
   if #users == 0 or asked.room == '' then
     return users
   end
-  local names = {}
-  for i, member in ipairs(users) do
-    names[i] = member.user
+  local there = is_here(asked.room) and redis.call('HGETALL', key('room-members', asked.room)) or {}
+  local present = {}
+  for i = 1, #there, 2 do
+    present[there[i]] = true
   end
-  local present = is_here(asked.room) and redis.call('HMGET', key('room-members', asked.room), unpack(names)) or {}
-  for i, member in ipairs(users) do
-    if not present[i] and not member.present then
+  for _, member in ipairs(users) do
+    if not present[member.user] and not member.present then
       called[#called + 1] = member
     end
   end

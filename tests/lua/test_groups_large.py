@@ -4,7 +4,19 @@ import pytest
 
 from invites.commit import Settings, Source, Status
 from invites.operations import Entry, Operation, relayed
-from tests.calling import accept, decline, in_order, invite, later, one, outcome, registered, stop, types
+from tests.calling import (
+    accept,
+    decline,
+    in_order,
+    invite,
+    joined,
+    later,
+    one,
+    outcome,
+    registered,
+    stop,
+    types,
+)
 from tests.conftest import MakeShard
 from tests.driving import Shard, of_type
 from tests.grouping import GROUPS, TEAM, legs, relay, rung, stopped, team
@@ -177,7 +189,7 @@ async def test_a_group_as_large_as_may_be_is_called(make_shard: MakeShard) -> No
     shard = await make_shard(Settings(look_up="all", max_group_size=2_000))
     members = [f"m{at:04}" for at in range(2_000)]
     team(shard, *members)
-    await shard.event(*registered("phone", members[-1]))
+    await in_order(shard, joined("somebody"), registered("phone", members[-1]))
     told = await shard.event(*invite(to="team")) + await relay(shard)
     assert rung(told) == ["phone"]
     told = await shard.event(*accept("phone", members[-1]))

@@ -49,7 +49,7 @@ class Reach(Groups):
         registered = bool(devices)
         trunk = self.trunk_for(invite)
         parallel = self.settings.parallel_sip and trunk is not None and not invite.request
-        asks = not parallel or self.settings.look_up != "push"
+        asks = not parallel or (self.settings.look_up != "push" and not registered)
         found = self.looked_up(registered=registered) if asks else NOTHING
         if found.members is not None and not registered:
             self.reach_group(invite, event, found)

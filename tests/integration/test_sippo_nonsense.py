@@ -97,7 +97,9 @@ async def _answering(raw: bytes) -> AsyncIterator[str]:
 
 
 async def _asked(raw: bytes, *reasons: Outcome) -> str:
-    async with _answering(raw) as address, SippoServer(wac_of(address, timeout=200, deadline=200)) as client:
+    # Open after one failure: it is not asked again, and what came of the first request is what is told.
+    wac = {"timeout": 5_000, "deadline": 5_000, "breakAfter": 1}
+    async with _answering(raw) as address, SippoServer(wac_of(address, **wac)) as client:
         return str(await fails(client.group("sales"), *reasons))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time as real
 from collections.abc import Awaitable
 from typing import Any, Final
 
@@ -39,14 +38,13 @@ def _asked(at: Asking, call: Call) -> Awaitable[object]:
 )
 @pytest.mark.parametrize("call", [Call.GROUPS, Call.PUSH])
 async def test_a_dead_server_costs_no_waiting(call: Call, fault: Fault) -> None:
-    async with asking(timing=Time().timing(), **_ONCE) as at:
+    time = Time()
+    async with asking(timing=time.timing(), **_ONCE) as at:
         await _break(at, fault, call)
-        requests = at.standin.requests.copy()
-        began = real.monotonic()
+        requests, pauses = at.standin.requests.copy(), list(time.pauses)
         for _ in range(500):
             await fails(_asked(at, call), Outcome.OPEN)
-        assert real.monotonic() - began < 0.5, "a call that is not made takes some 30 µs"
-        assert at.standin.requests == requests
+        assert (at.standin.requests, time.pauses) == (requests, pauses)
         assert at.watch.calls[call, "open"] == 500
 
 
@@ -83,13 +81,12 @@ async def test_a_hundred_that_hang_open_it_within_the_limit_of_one_request() -> 
     async with asking(timeout=300, deadline=5000, maxConcurrent=10, breakAfter=5, breakFor=60_000) as at:
         await at.client.group("sales")
         at.standin.fault(HANG)
-        began = real.monotonic()
         found = await outcomes([at.client.group("sales") for _ in range(100)])
-        # Ten are sent. The others, who wait for their turn, and those who would try again, are not any more.
+        # Ten are sent, and one in place of each that fails until the fifth does. The others, who wait for their turn,
+        # and those who would try again, are not any more.
         assert found["timeout"] + found["open"] == 100
-        assert found["open"] >= 90
-        assert real.monotonic() - began < 1.5
-        assert at.standin.requests["groups"] == 11
+        assert found["timeout"] <= 14
+        assert 11 <= at.standin.requests["groups"] <= 15
 
 
 async def test_repetitions_end_when_it_opens() -> None:
@@ -137,9 +134,7 @@ async def test_a_look_up_that_is_the_probe_does_not_wait_for_what_hangs() -> Non
         await _break(at, RESET)
         at.standin.fault(HANG, Call.GROUPS)
         time.now += 5
-        began = real.monotonic()
         await fails(at.client.group("sales"), Outcome.OPEN)
-        assert real.monotonic() - began < 0.5
         await wait_until(lambda: at.standin.under_way == 1, "the probe still hangs")
         await fails(at.client.group("sales"), Outcome.OPEN)
         assert at.standin.under_way == 1

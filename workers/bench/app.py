@@ -170,6 +170,36 @@ def latency(  # noqa: PLR0913 - a command's parameters are its options
 
 
 @app.command()
+def peers(
+    *,
+    calls: Annotated[int, typer.Option(min=1, help="Complete calls of ours in each round.")] = 10_000,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of each of the others in each round.")] = 5_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, of which the medians are reported.")] = 3,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.WARN,
+    log_format: LogFormat = Format.TEXT,
+) -> None:
+    """Our events against no-op jobs of arq, saq, taskiq, streaq and FastStream: backlogs, one worker each.
+
+    They run at the fastest settings at which a crash loses no job. They are installed with
+    `pip install 'invites-worker[bench]'`.
+    """
+    loaded = Common(config, redis_url, log_level, log_format).set_up()
+
+    from workers.bench.comparison import Plan, measure
+    from workers.bench.report import show_comparison, tell
+    from workers.processes import configuration_in
+
+    rules = configuration_in(config).get("invites", {})
+    plan = Plan(calls, jobs, rounds, redis_url, rules, loaded.settings())
+    with _results():
+        result = measure(plan, tell)
+    show_comparison(result, as_json=as_json)
+
+
+@app.command()
 def races(
     *,
     trials: Annotated[int, typer.Option(min=1, help="Calls, each with one race.")] = 20_000,

@@ -76,7 +76,7 @@ class Arena(Line):
     def _scan(self) -> Iterator[list[bytes]]:
         cursor: bytes | int = 0
         while True:
-            cursor, names = self.command("SCAN", cursor, "MATCH", f"{self.prefix}:*", "COUNT", _PAGE)
+            cursor, names = self.command("SCAN", cursor, "MATCH", f"*{self.prefix}*", "COUNT", _PAGE)
             if names:
                 yield names
             if int(cursor) == 0:

@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from workers.bench.comparison import Comparison
 from workers.bench.latency import Latency
 from workers.bench.look_ups import LookUps
 from workers.bench.memory import Memory
@@ -93,6 +94,18 @@ def show_look_ups(result: LookUps, *, as_json: bool) -> None:
         },
     }
     _show("Look-ups", rows, result, as_json=as_json)
+
+
+def show_comparison(result: Comparison, *, as_json: bool) -> None:
+    """The result, best peer first."""
+    peers = sorted(result.peers.items(), key=lambda peer: -peer[1])
+    rows = {
+        "complete calls": f"[bold]{result.calls_per_s:,.0f} /s",
+        "events of calls": f"[bold]{result.events_per_s:,.0f} /s",
+        **{f"jobs that do nothing, {name}": f"{rate:,.0f} /s" for name, rate in peers},
+        "events / jobs of the best": f"[bold]{result.ratio_to_best:.2f}",
+    }
+    _show("Peers", rows, result, as_json=as_json)
 
 
 def show_races(report: Report, *, as_json: bool) -> None:

@@ -86,11 +86,17 @@ def measure(plan: Plan, report: Callable[[int, Round], None]) -> Throughput:
     with open_arena(plan.url) as arena:
         ceiling = Ceiling(arena, plan.settings)
         for number in range(1, plan.rounds + 1):
-            worker = _run_workers(arena, ceiling, plan)
+            worker = _run_workers(arena, ceiling, load, plan.rules)
             ceiling_s = _run_ceiling(arena, ceiling, load, worker.batch)
             done.append(Round(load.calls, worker, ceiling_s))
             report(number, done[-1])
     return summarize(load, done)
+
+
+def settle_backlog(load: Load, url: str | None, rules: dict[str, Any], settings: Settings) -> WorkerRun:
+    """Let workers settle one backlog. Raises `BenchError` when there is no valid result."""
+    with open_arena(url) as arena:
+        return _run_workers(arena, Ceiling(arena, settings), load, rules)
 
 
 def summarize(load: Load, rounds: list[Round]) -> Throughput:
@@ -126,11 +132,10 @@ def _run_ceiling(arena: Arena, ceiling: Ceiling, load: Load, batch: int) -> floa
     return seconds
 
 
-def _run_workers(arena: Arena, ceiling: Ceiling, plan: Plan) -> WorkerRun:
-    load = plan.load
+def _run_workers(arena: Arena, ceiling: Ceiling, load: Load, rules: dict[str, Any]) -> WorkerRun:
     _prepare(arena, ceiling, load)
     settled_before, scripts_before = arena.progress().settled, arena.scripts_run()
-    with open_fleet(arena, load.workers, plan.rules) as fleet:
+    with open_fleet(arena, load.workers, rules) as fleet:
         began = await_first_commit(arena, fleet)
         cpu_before = fleet.cpu_s()
         ended = _await_end(arena, fleet, settled_before + load.events, began)

@@ -1,0 +1,15 @@
+"""Making a backlog through a peer's own client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+_AT_ONCE: Final = 50  # fewer than the connections that a client allows itself
+
+
+async def repeat(times: int, enqueue_one: Callable[[], Awaitable[object]]) -> None:
+    """Enqueue so many jobs, a page at once."""
+    for first in range(0, times, _AT_ONCE):
+        await asyncio.gather(*(enqueue_one() for _ in range(min(_AT_ONCE, times - first))))

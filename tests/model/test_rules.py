@@ -1,7 +1,7 @@
 """The scripts against the model: random histories, on each kind of server.
 
 The suite plays the same histories every time. `INVITES_MODEL=long` plays 20,000 new ones on Valkey, 2,000 on Redis 7
-and 200 on fakeredis as well (about half an hour on an idle machine):
+and 200 on fakeredis as well (less than an hour on an idle machine):
 
     INVITES_MODEL=long nice .venv/bin/python -m pytest tests/model -k new_histories
 """

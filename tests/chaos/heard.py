@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from invites.sippo import PushJob
+from tests.chaos.calls import Event
 
 
 @dataclass
@@ -45,18 +46,17 @@ class Heard:
         """Calls that are about to be made."""
         self.calls |= {call.invite_id: call for call in calls}
 
-    def hear(self, fields: Mapping[bytes, bytes]) -> None:
-        """Take in a notification."""
-        self._identities[fields[b"id"].decode()] += 1
-        kind, payload = fields[b"type"].decode(), json.loads(fields[b"payload"])
-        call = self.calls.get(payload.get("inviteId"))
-        if call is None:
-            return
-        call.told[kind] += 1
-        if kind == "answer":
-            call.codes[payload["code"]] += 1
-        if kind in {"invitation", "invitationCancel"}:
-            (call.rung if kind == "invitation" else call.stopped).update(json.loads(fields[b"peers"]))
+    def hear(self, identity: str, kind: str, peers: list[str], payload: dict[str, Any]) -> list[Event]:
+        """Take in a notification; nobody does anything because of it."""
+        self._identities[identity] += 1
+        call = self.calls.get(payload.get("inviteId", ""))
+        if call is not None:
+            call.told[kind] += 1
+            if kind == "answer":
+                call.codes[payload["code"]] += 1
+            if kind in {"invitation", "invitationCancel"}:
+                (call.rung if kind == "invitation" else call.stopped).update(peers)
+        return []
 
     def check(self, pushes: Sequence[PushJob]) -> list[str]:
         """What is wrong, in the end, with what was told and with the pushes that were taken."""

@@ -90,10 +90,10 @@ class Post:
                 after = f"({page[-1][0].decode()}"
 
     async def settled(self) -> bool:
-        """Whether the workers have settled all events, and all that one shard has to tell another."""
+        """Whether the workers have settled all events, push jobs, and all that one shard has to tell another."""
         try:
             for keys in self._shards:
-                for source in (Source.EVENTS, Source.RELAY):
+                for source in Source:
                     if (await backlog(self._client(keys), keys, source)).entries:
                         return False
         except (RedisError, OSError):
@@ -118,6 +118,10 @@ class Post:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._clients.aclose()
+
+    async def dead(self) -> int:
+        """How many dead letters there are."""
+        return sum([await self._client(keys).xlen(keys.dead) for keys in self._shards])
 
     def _client(self, keys: Keys) -> Any:
         # Typed, every reply is a union of all its shapes.

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import RedisError
-
-from invites.keys import Keys
 from invites.sippo.answers import PushDevice
 from tests import calling
 from tests.chaos.heard import Call, Heard
-from tests.driving import peer
 from tests.waiting import wait_until
 from workers.standin import HANG, RESET, Directory, GroupEntry, StandIn, slow, status
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-    from tests.calling import Published
+    from tests.chaos.calls import Event
     from tests.chaos.fleet import Fleet
+    from tests.chaos.post import Post
 
 _GROUPS: Final = 4
 _MEMBERS: Final = 45  # three pages
@@ -54,23 +48,21 @@ def _desk(user: str) -> str:
 class Reach:
     """Plays rounds of calls; afterwards `faults` says what was wrong with them."""
 
-    def __init__(self, client: Redis, standin: StandIn, fleet: Fleet, seed: int) -> None:
+    def __init__(self, post: Post, standin: StandIn, fleet: Fleet, seed: int) -> None:
         self.heard = Heard()
         self.faults: list[str] = []
-        self._client: Any = client
+        self._post = post
         self._standin = standin
         self._fleet = fleet
-        self._keys = Keys()
         self._random = random.Random(seed)
         self._healing = asyncio.Event()
-        self._stopping = asyncio.Event()
 
     async def play(self, rounds: int, harmed: int = 4) -> None:
         """So many rounds, and until so many workers are `harmed`; then wait for the rest, and check."""
         desks = [_desk(f"g{group}-{member}") for group in range(_GROUPS) for member in range(_MEMBERS)]
         await self._publish([calling.registered(desk, desk.removesuffix("-desk")) for desk in desks])
-        await self._settled()
-        listening = asyncio.create_task(self._listen())
+        await wait_until(self._post.settled, "the devices are registered", _WITHIN_S)
+        listening = asyncio.create_task(self._post.listen(self.heard.hear, lambda _: None))
         harming = [asyncio.create_task(loop) for loop in (self._harm_workers(), self._harm_sippo_server())]
         try:
             for number in itertools.count():
@@ -80,13 +72,13 @@ class Reach:
             self._healing.set()
             await asyncio.gather(*harming)
             self._standin.heal()
-            await self._settled()
+            await wait_until(self._post.over, "everything is settled", _WITHIN_S)
         finally:
             self._healing.set()
-            self._stopping.set()
-            await asyncio.gather(listening, *harming)
+            listening.cancel()
+            await asyncio.gather(listening, *harming, return_exceptions=True)
         self.faults = self.heard.check([push.job for push in self._standin.pushes])
-        dead = await self._client.xlen(self._keys.dead)
+        dead = await self._post.dead()
         if dead:
             self.faults.append(f"{dead} dead letters")
 
@@ -112,7 +104,7 @@ class Reach:
         await self._publish(self._ending(call))
         await wait_until(lambda: call.told["INVITE_COMPLETED"] > 0, f"{call.name} is over", _WITHIN_S)
 
-    def _ending(self, call: Call) -> list[Published]:
+    def _ending(self, call: Call) -> list[Event]:
         if call.ending == "stop":
             return [calling.stop(callee=call.to, invite_id=call.invite_id)]
         if call.to.startswith("group"):
@@ -122,39 +114,11 @@ class Reach:
         # The phone wakes up, as often as its network likes.
         call.winner = f"{call.invite_id}-peer"
         waking = calling.registered(call.winner, call.to, device=_phone(call.to))
-        leaving = "unregistered", {"peer": peer(call.winner, call.to)}
-        return [waking, waking, calling.accept(call.winner, call.to, invite_id=call.invite_id), leaving]
+        return [waking, waking, calling.accept(call.winner, call.to, invite_id=call.invite_id)]
 
-    async def _listen(self) -> None:
-        """Hear what is told, until it is all over."""
-        heard = b"0-0"
-        while True:
-            found = await self._client.xread({self._keys.notifications: heard}, 1_000, block=100)
-            for entry, fields in found[0][1] if found else ():
-                heard = entry
-                self.heard.hear(fields)
-            if not found and self._stopping.is_set():
-                return
-
-    async def _publish(self, events: list[Published]) -> None:
-        async with self._client.pipeline(transaction=False) as pipe:
-            for kind, payload in events:
-                pipe.xadd(self._keys.events, {"type": kind, "payload": json.dumps(payload)})
-            await pipe.execute()
-
-    async def _settled(self) -> None:
-        async def done() -> bool:
-            try:
-                groups = [
-                    group
-                    for stream in (self._keys.events, self._keys.relay, self._keys.push)
-                    for group in await self._client.xinfo_groups(stream)
-                ]
-            except RedisError:
-                return False  # no worker has made a stream yet
-            return len(groups) == 3 and not any(group["pending"] or group["lag"] for group in groups)
-
-        await wait_until(done, "everything is settled", _WITHIN_S)
+    async def _publish(self, events: list[Event]) -> None:
+        refused = await self._post.send(events)
+        assert not refused, refused
 
     async def _harm_workers(self) -> None:
         while not self._healing.is_set():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -12,17 +10,16 @@ import pytest
 from invites.sippo import PushJob
 from tests.chaos.fleet import Fleet
 from tests.chaos.heard import Call, Heard
+from tests.chaos.post import Post
 from tests.chaos.reach import Reach, directory
 from workers.standin import StandIn
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 
 @pytest.mark.chaos
 @pytest.mark.slow
+@pytest.mark.parametrize("shards", [1, 3])
 async def test_groups_and_phones_are_reached_once_while_workers_die_and_sippo_server_fails(
-    client: Redis, valkey_url: str
+    valkey_url: str, shards: int
 ) -> None:
     async with StandIn(directory()) as standin:
         basic = {
@@ -31,9 +28,10 @@ async def test_groups_and_phones_are_reached_once_while_workers_die_and_sippo_se
             "wac": {**standin.wac, "timeout": 500, "breakFor": 300},
         }
         invites = {"basic": basic, "maxDeliveries": 100}
-        with Fleet(valkey_url, 2, 7, invites, ("kill", "kill", "stop")) as fleet:
-            reach = Reach(client, standin, fleet, seed=7)
-            await reach.play(rounds=3)
+        with Fleet(valkey_url, 2, 7, invites, ("kill", "kill", "stop"), shards) as fleet:
+            async with Post(valkey_url, shards) as post:
+                reach = Reach(post, standin, fleet, seed=7)
+                await reach.play(rounds=3)
         kinds = Counter(push.job.type for push in standin.pushes)
     assert reach.faults == []
     assert len(reach.heard.calls) >= 87
@@ -41,18 +39,6 @@ async def test_groups_and_phones_are_reached_once_while_workers_die_and_sippo_se
 
 
 # --- that it would see what it looks for
-
-
-def told(call: Call, kind: str, *peers: str) -> dict[bytes, bytes]:
-    """A notification of a call, with an id of its own."""
-    payload = {"inviteId": call.invite_id, "code": 200}
-    fields = {
-        "id": f"{kind}-{peers}",
-        "type": kind,
-        "peers": json.dumps(peers),
-        "payload": json.dumps(payload),
-    }
-    return {name.encode(): value.encode() for name, value in fields.items()}
 
 
 def played(*more: tuple[str, ...], without: str = "") -> tuple[Heard, Call]:
@@ -68,7 +54,7 @@ def played(*more: tuple[str, ...], without: str = "") -> tuple[Heard, Call]:
         ("INVITE_COMPLETED",),
     ]
     for kind, *peers in [one for one in good if one[0] != without] + list(more):
-        heard.hear(told(call, kind, *peers))
+        heard.hear(f"{kind}-{peers}", kind, peers, {"inviteId": call.invite_id, "code": 200})
     return heard, call
 
 
@@ -80,7 +66,7 @@ def test_a_call_that_went_as_it_should_has_no_faults() -> None:
 @pytest.mark.parametrize(
     ("more", "without", "fault"),
     [
-        ([("INVITE_COMPLETED",)], "", "INVITE_COMPLETED-() came twice"),
+        ([("INVITE_COMPLETED",)], "", "INVITE_COMPLETED-[] came twice"),
         ([("INVITE_COMPLETED", "x")], "", "should have told"),
         ([("invitation", "b")], "", "rang or stopped somebody twice"),
         ([], "invitationCancel", "goes on ringing at {'b'}"),

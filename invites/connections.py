@@ -41,6 +41,7 @@ BLOCK_MS: Final = 2000
 
 _CONNECT_S: Final = 2.0
 _REPLY_S: Final = 5.0  # a server that answers later than this is taken for lost
+_MOST_CONNECTIONS: Final = 10_000  # what a server allows by itself (maxclients): many shards work at once
 _READ_SIZE: Final = 256 * 1024  # bytes; a full batch of entries in one read
 
 # What a server answers while it cannot serve, but will later, or once an operator has acted.
@@ -142,6 +143,7 @@ def connect(url: str, purpose: str, *, keys: Keys | None = None, block_ms: int =
         **_settings(parsed.credentials, purpose),
         "db": parsed.database,
         "socket_timeout": _REPLY_S + block_ms / 1000,
+        "max_connections": _MOST_CONNECTIONS,
     }
     if parsed.kind == "unix":
         pool = ConnectionPool(_UnixConnection, path=parsed.path, **settings)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from invites.redis_url import Address
 
 
+_UNKNOWN = "?"  # in place of the name of a node that others cannot reach, or do not know yet
+
+
 class Ask(Protocol):
     """Asks the server at an address with one command. Raises redis exceptions."""
 
@@ -142,7 +145,7 @@ class InCluster(Whereabouts):
         return owner
 
     def _doubted(self, error: Exception, asked: Address) -> None:
-        if isinstance(error, exceptions.MovedError):
+        if isinstance(error, exceptions.MovedError) and error.host != _UNKNOWN:
             self._moved = (error.host or asked[0], error.port)
         else:
             # It may be this node's view that is out of date.
@@ -171,6 +174,6 @@ class _Complaints:
 def _address(member: list[Any], told_by: Address) -> Address | None:
     """A node in a reply of CLUSTER SLOTS. It may leave its name out: that of whoever was asked is meant."""
     host, port = member[0], int(member[1])
-    if host == b"?":
+    if host == _UNKNOWN.encode():
         return None
     return (host.decode() if host else told_by[0]), port

@@ -1,4 +1,4 @@
-"""`invites check` on what stands around the server: sentinels, cluster, replicas."""
+"""What operators are told of sentinels, clusters and replicas, above all by `invites check`."""
 
 from __future__ import annotations
 
@@ -124,3 +124,17 @@ def test_a_node_of_a_cluster_is_no_single_server(
     running = commands.on_server("run", "--config", str(config))
     assert running.status == 1
     assert "write redis+cluster:// in redis.url" in running.err
+
+
+def test_a_command_while_the_shard_moves_says_so(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = Commands(capsys, cluster.url)
+    source, target = cluster.begin_move(KEYS.events)
+    ended = commands.on_server("publish", "roomClosed", '{"roomId": "r"}')
+    assert ended.status == 1
+    assert "is moving the shard to another node" in ended.err
+    assert "try again in a moment" in ended.err
+    cluster.finish_move(KEYS.events, source, target)
+    assert commands.on_server("publish", "roomClosed", '{"roomId": "r"}').status == 0
+    assert cluster.owner(KEYS.events) is target

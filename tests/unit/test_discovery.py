@@ -115,6 +115,8 @@ async def test_moved_says_where_to_go_once() -> None:
     assert await place.find() == ONE
     place.doubt(1, exceptions.MovedError("7 :9"), ONE)
     assert await place.find() == ("one", 9)
+    place.doubt(2, exceptions.MovedError("7 ?:9"), ONE)
+    assert await place.find() == ONE
 
 
 @pytest.mark.parametrize(("address", "text"), [(("valkey", 1), "valkey:1"), (("::1", 2), "[::1]:2")])

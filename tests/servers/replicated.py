@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
-import redis
-
 from tests.servers.node import HOST, LASTING, Node, wait_for
 
 if TYPE_CHECKING:
@@ -41,12 +39,21 @@ class Replicated:
 
     @property
     def primary(self) -> Node:
-        """The server that all sentinels name; ConnectionError while they do not agree."""
+        """The server that all sentinels name, once they agree."""
+        found: set[Node] = set()
+
+        def agreed() -> bool:
+            found.clear()
+            found.update(self._named())
+            return len(found) == 1
+
+        wait_for(agreed, "the sentinels agree")
+        return found.pop()
+
+    def _named(self) -> set[Node]:
         asked = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         ports = {int(sentinel.command(*asked)[1]) for sentinel in self.sentinels}
-        if len(ports) > 1:
-            raise redis.ConnectionError("the sentinels do not agree")
-        return next(one for one in self.servers if one.port in ports)
+        return {server for server in self.servers if server.port in ports}
 
     @property
     def replica(self) -> Node:
@@ -58,8 +65,8 @@ class Replicated:
         """Wait until all sentinels name another primary than the `former`, and it takes writes."""
 
         def served() -> bool:
-            primary = self.primary
-            return primary is not former and primary.is_primary()
+            named = self._named()
+            return former not in named and all(server.is_primary() for server in named)
 
         wait_for(served, "another server is the primary")
 

@@ -92,13 +92,13 @@ class Post:
     async def settled(self) -> bool:
         """Whether the workers have settled all events, push jobs, and all that one shard has to tell another."""
         try:
-            for keys in self._shards:
-                for source in Source:
-                    if (await backlog(self._client(keys), keys, source)).entries:
-                        return False
+            return not any([await self.entries(source) for source in Source])
         except (RedisError, OSError):
             return False
-        return True
+
+    async def entries(self, source: Source) -> int:
+        """How many entries of a kind of stream are not settled."""
+        return sum([(await backlog(self._client(keys), keys, source)).entries for keys in self._shards])
 
     async def over(self) -> bool:
         """Whether all is settled, and all notifications are heard."""

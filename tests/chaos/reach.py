@@ -7,9 +7,11 @@ import itertools
 import random
 from typing import TYPE_CHECKING, Final
 
+from invites.commit import Source
 from invites.sippo.answers import PushDevice
 from tests import calling
 from tests.chaos.heard import Call, Heard
+from tests.driving import peer
 from tests.waiting import wait_until
 from workers.standin import HANG, RESET, Directory, GroupEntry, StandIn, slow, status
 
@@ -95,6 +97,7 @@ class Reach:
             [calling.invite(to=call.to, invite_id=call.invite_id, expires=_RING_MS) for call in calls]
         )
         await asyncio.gather(*(self._end(call) for call in calls))
+        await wait_until(self._phones_sleep, "all phones sleep again", _WITHIN_S)
 
     async def _end(self, call: Call) -> None:
         """Let it ring for a while, end it, and wait until it is over."""
@@ -103,6 +106,11 @@ class Reach:
         await asyncio.sleep(self._random.uniform(0.0, 1.0))
         await self._publish(self._ending(call))
         await wait_until(lambda: call.told["INVITE_COMPLETED"] > 0, f"{call.name} is over", _WITHIN_S)
+        if call.winner.endswith("-peer"):
+            await self._publish([("unregistered", {"peer": peer(call.winner, call.to)})])
+
+    async def _phones_sleep(self) -> bool:
+        return not await self._post.entries(Source.EVENTS)
 
     def _ending(self, call: Call) -> list[Event]:
         if call.ending == "stop":

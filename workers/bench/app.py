@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -197,6 +198,51 @@ def peers(
     with _results():
         result = measure(plan, tell)
     show_comparison(result, as_json=as_json)
+
+
+@app.command()
+def plots(  # noqa: PLR0913 - a command's parameters are its options
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the SVG files and figures.json go.")],
+    *,
+    calls: Annotated[int, typer.Option(min=1, help="Complete calls in each measurement.")] = 10_000,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each rate is offered.")] = 10,
+    most_workers: Annotated[int, typer.Option(min=1, help="Measure with 1 to so many workers.")] = 4,
+    most_rate: Annotated[
+        int, typer.Option(min=250, help="Offer 250, 500, 1,000, ... calls/s up to this or the knee.")
+    ] = 8_000,
+    most_pending: Annotated[
+        int, typer.Option(min=1_000, help="Measure with 1,000, 10,000, ... pending invites up to so many.")
+    ] = 1_000_000,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = Level.WARN,
+    log_format: LogFormat = Format.TEXT,
+) -> None:
+    """Measure and draw: calls/s by workers, latency by rate, and both by pending invites. Takes some ten minutes."""
+    loaded = Common(config, redis_url, log_level, log_format).set_up()
+
+    from workers.bench.plots import Plan, draw, measure, steps
+    from workers.bench.report import show_plots, tell
+    from workers.processes import configuration_in
+
+    rules = configuration_in(config).get("invites", {})
+    plan = Plan(
+        calls,
+        seconds,
+        range(1, most_workers + 1),
+        steps(250, 2, most_rate),
+        steps(1_000, 10, most_pending),
+        min(1_000, most_rate),
+        redis_url,
+        rules,
+        loaded.settings(),
+    )
+    with _results():
+        folder.mkdir(parents=True, exist_ok=True)
+        figures = measure(plan, tell)
+        drawn = draw(figures, folder)
+    show_plots(figures, drawn, as_json=as_json)
 
 
 @app.command()

@@ -59,6 +59,11 @@ class Ceiling:
             self._send(self._take(), _LARGE)
             self._arena.empty_streams()
 
+    def make_pending(self, load: Load) -> None:
+        """Register the devices and make all invites of the load, which nobody accepts."""
+        self.register(load)
+        self.settle(load.invites())
+
     def measure(self, batch: int) -> float:
         """Send the commits of the backlog, prepared, `batch` events each; return how long that took, s."""
         return self._send(self._take(), batch)

@@ -50,6 +50,10 @@ class Latency(msgspec.Struct, frozen=True):
     accept_p99_ms: float
 
 
+class NotReachedError(BenchError):
+    """The rate that was asked for was not reached."""
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What to measure, where (None: on a server of our own), and under which rules (see `throughput.Plan`)."""
 
@@ -79,21 +83,26 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Latency:
     Raises `BenchError` when there is no valid result: also when the load could not be offered at that rate, or the
     workers could not keep up with it.
     """
-    load = Load(int(plan.rate * (WARM_UP_S + plan.seconds)), plan.devices, plan.workers)
-    waiting = Load(plan.pending, plan.devices, plan.workers, name="waiting-")
     with open_arena(plan.url) as arena:
         ceiling = Ceiling(arena, plan.settings)
         arena.make_groups(counted=False)
-        ceiling.register(load)
         if plan.pending:
             tell(f"making {plan.pending:,} pending invites")
-            ceiling.register(waiting)
-            ceiling.settle(waiting.invites())
-        with open_fleet(arena, plan.workers, plan.rules) as fleet:
-            arena.publish(_FIRST.invites())
-            await_first_commit(arena, fleet)
-            tell(f"offering {plan.rate:,.0f} calls/s for {WARM_UP_S + plan.seconds:,.0f} s")
-            run = offer(arena, fleet, load, plan.rate)
+            ceiling.make_pending(Load(plan.pending, plan.devices, plan.workers, name="waiting-"))
+        return measure_in(arena, ceiling, plan, tell)
+
+
+def measure_in(
+    arena: Arena, ceiling: Ceiling, plan: Plan, tell: Callable[[str], None], name: str = ""
+) -> Latency:
+    """As `measure`, where so many invites are pending already. Each load on one server needs a `name` of its own."""
+    load = Load(int(plan.rate * (WARM_UP_S + plan.seconds)), plan.devices, plan.workers, name=name)
+    ceiling.register(load)
+    with open_fleet(arena, plan.workers, plan.rules) as fleet:
+        arena.publish(_FIRST.invites())
+        await_first_commit(arena, fleet)
+        tell(f"offering {plan.rate:,.0f} calls/s for {WARM_UP_S + plan.seconds:,.0f} s")
+        run = offer(arena, fleet, load, plan.rate)
     check(run, plan.rate)
     tell(f"events were published up to {percentile(run.late, 0.99) * 1e3:.2f} ms late (99 of 100)")
     counted = range(int(WARM_UP_S * plan.rate), load.calls)
@@ -197,14 +206,14 @@ def _await_ends(fleet: Fleet, listener: Listener, calls: int) -> None:
 
 
 def check(run: Run, rate: float) -> None:
-    """Raise `BenchError` when the load was not offered at that rate, or the workers could not keep up with it."""
+    """Raise `NotReachedError` when the load was not offered at that rate, or the workers could not keep up with it."""
     if run.offered_per_s < rate * _REACHED:
-        raise BenchError(
+        raise NotReachedError(
             f"The load generator could offer {run.offered_per_s:,.0f} calls/s only, not {rate:,.0f}: this machine is "
             "too slow for it, or busy."
         )
     if run.calls_per_s < rate * _REACHED:
-        raise BenchError(
+        raise NotReachedError(
             f"The workers could not keep up: of {rate:,.0f} calls/s that were offered they settled "
             f"{run.calls_per_s:,.0f}. Ask for a lower --rate."
         )

@@ -81,12 +81,14 @@ class Match:
         """Play until all trials are judged. Raises `BenchError` when the workers do not get on."""
         moved = time.monotonic()
         kill_at, look_at, tell_at = moved + _KILL_EVERY_S, moved, moved + _TELL_EVERY_S
+        judged_at_kill = 0
         while self.judged < self._trials:
             now, judged = time.monotonic(), self.judged
-            if now >= kill_at:
+            # Not before those that live have got on: on a slow machine none might ever.
+            if now >= kill_at and self.judged > judged_at_kill:
                 self._fleet.kill_one()
                 self.kills += 1
-                kill_at = now + _KILL_EVERY_S
+                kill_at, judged_at_kill = now + _KILL_EVERY_S, self.judged
             if now >= look_at:
                 self._settled.look()
                 look_at = now + _LOOK_EVERY_S

@@ -14,8 +14,14 @@ from workers.bench.course import Fault, Wrong
 from workers.bench.fleet import open_fleet
 from workers.bench.match import GATEWAY, Match
 
-# What a killed worker had is taken up after a second; ended invites do not fill the server.
-_RULES: Final = {"claimAfter": 1_000, "retainAfter": 20_000, "basic": {"removeAfter": 0}}
+# What a killed worker had is taken up after a second, and is no dead letter however many of them die with it; ended
+# invites do not fill the server.
+_RULES: Final = {
+    "claimAfter": 1_000,
+    "maxDeliveries": 1_000,
+    "retainAfter": 20_000,
+    "basic": {"removeAfter": 0},
+}
 
 
 class Races(msgspec.Struct, frozen=True):

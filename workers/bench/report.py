@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -13,6 +14,7 @@ from workers.bench.comparison import Comparison
 from workers.bench.latency import Latency
 from workers.bench.look_ups import LookUps
 from workers.bench.memory import Memory
+from workers.bench.plots import Figures
 from workers.bench.races import Report
 from workers.bench.throughput import Round, Throughput
 
@@ -106,6 +108,11 @@ def show_comparison(result: Comparison, *, as_json: bool) -> None:
         "events / jobs of the best": f"[bold]{result.ratio_to_best:.2f}",
     }
     _show("Peers", rows, result, as_json=as_json)
+
+
+def show_plots(figures: Figures, drawn: list[Path], *, as_json: bool) -> None:
+    """What was measured as one JSON object, or where it is drawn."""
+    _show("Plots", {path.stem: str(path) for path in drawn}, figures, as_json=as_json)
 
 
 def show_races(report: Report, *, as_json: bool) -> None:

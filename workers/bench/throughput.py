@@ -86,7 +86,9 @@ def measure(plan: Plan, report: Callable[[int, Round], None]) -> Throughput:
     with open_arena(plan.url) as arena:
         ceiling = Ceiling(arena, plan.settings)
         for number in range(1, plan.rounds + 1):
-            worker = _run_workers(arena, ceiling, load, plan.rules)
+            _clear(arena)
+            worker = settle_backlog_in(arena, ceiling, load, plan.rules)
+            _clear(arena)
             ceiling_s = _run_ceiling(arena, ceiling, load, worker.batch)
             done.append(Round(load.calls, worker, ceiling_s))
             report(number, done[-1])
@@ -96,7 +98,23 @@ def measure(plan: Plan, report: Callable[[int, Round], None]) -> Throughput:
 def settle_backlog(load: Load, url: str | None, rules: dict[str, Any], settings: Settings) -> WorkerRun:
     """Let workers settle one backlog. Raises `BenchError` when there is no valid result."""
     with open_arena(url) as arena:
-        return _run_workers(arena, Ceiling(arena, settings), load, rules)
+        arena.make_groups()
+        return settle_backlog_in(arena, Ceiling(arena, settings), load, rules)
+
+
+def settle_backlog_in(arena: Arena, ceiling: Ceiling, load: Load, rules: dict[str, Any]) -> WorkerRun:
+    """As `settle_backlog`, beside whatever is on the server already. Each load there needs a `name` of its own."""
+    ceiling.register(load)
+    arena.publish(load.backlog())
+    settled_before, scripts_before = arena.progress().settled, arena.scripts_run()
+    with open_fleet(arena, load.workers, rules) as fleet:
+        began = await_first_commit(arena, fleet)
+        cpu_before = fleet.cpu_s()
+        ended = _await_end(arena, fleet, settled_before + load.events, began)
+        cpu_s = fleet.cpu_s() - cpu_before
+        scripts = arena.scripts_run() - scripts_before
+    _verify(arena, load)
+    return WorkerRun(ended - began, cpu_s, max(1, round(load.events / max(1, scripts))))
 
 
 def summarize(load: Load, rounds: list[Round]) -> Throughput:
@@ -118,31 +136,17 @@ def summarize(load: Load, rounds: list[Round]) -> Throughput:
     )
 
 
-def _prepare(arena: Arena, ceiling: Ceiling, load: Load) -> None:
+def _clear(arena: Arena) -> None:
     arena.clear()
     arena.make_groups()
-    ceiling.register(load)
-    arena.publish(load.backlog())
 
 
 def _run_ceiling(arena: Arena, ceiling: Ceiling, load: Load, batch: int) -> float:
-    _prepare(arena, ceiling, load)
+    ceiling.register(load)
+    arena.publish(load.backlog())
     seconds = ceiling.measure(batch)
     _verify(arena, load)
     return seconds
-
-
-def _run_workers(arena: Arena, ceiling: Ceiling, load: Load, rules: dict[str, Any]) -> WorkerRun:
-    _prepare(arena, ceiling, load)
-    settled_before, scripts_before = arena.progress().settled, arena.scripts_run()
-    with open_fleet(arena, load.workers, rules) as fleet:
-        began = await_first_commit(arena, fleet)
-        cpu_before = fleet.cpu_s()
-        ended = _await_end(arena, fleet, settled_before + load.events, began)
-        cpu_s = fleet.cpu_s() - cpu_before
-        scripts = arena.scripts_run() - scripts_before
-    _verify(arena, load)
-    return WorkerRun(ended - began, cpu_s, max(1, round(load.events / max(1, scripts))))
 
 
 def _await_end(arena: Arena, fleet: Fleet, events: int, began: float) -> float:

@@ -1,0 +1,78 @@
+"""`invites bench plots` with few calls: what is measured is what is drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from invites.commit import Settings
+from tests.commands import Commands
+from workers.bench import latency, plots
+from workers.bench.latency import Latency, NotReachedError
+from workers.bench.plots import Figures, Speed, draw, steps
+
+_TINY = (
+    "--calls",
+    "50",
+    "--seconds",
+    "0.2",
+    "--most-workers",
+    "1",
+    "--most-rate",
+    "250",
+    "--most-pending",
+    "1000",
+)
+_NAMES = ["calls-by-pending", "calls-by-workers", "latency-by-pending", "latency-by-rate"]
+
+
+def test_measures_and_draws(commands: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(latency, "_REACHED", 0.0)  # others may be using this machine
+    folder = tmp_path / "new" / "plots"
+    ended = commands.run("bench", "plots", str(folder), *_TINY, "--json")
+    assert ended.status == 0, ended.err
+    result = json.loads(ended.out)
+    assert [each["workers"] for each in result["by_workers"]] == [1]
+    assert [each["rate"] for each in result["by_rate"]] == [250]
+    assert [each["pending"] for each in result["speed_by_pending"]] == [1000]
+    assert [each["pending"] for each in result["latency_by_pending"]] == [1000]
+    assert sorted(path.stem for path in folder.glob("*.svg")) == _NAMES
+    assert json.loads((folder / "figures.json").read_text()) == result
+
+
+def test_rates_end_at_the_knee(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(plan: latency.Plan, _tell: object) -> Latency:
+        if plan.rate > 500:
+            raise NotReachedError("too much")
+        return Latency(plan.rate, 0, 1.0, 2.0, 1.0, 2.0)
+
+    monkeypatch.setattr(latency, "measure", measure)
+    said: list[str] = []
+    plan = plots.Plan(1, 1.0, [1], [250, 500, 1000, 2000], [1], 1.0, None, {}, Settings())
+    assert [each.rate for each in plots._by_rate(plan, said.append)] == [250, 500]
+    assert said == ["The knee is reached: too much"]
+    with pytest.raises(NotReachedError):
+        plots._by_rate(plots.Plan(1, 1.0, [1], [1000], [1], 1.0, None, {}, Settings()), said.append)
+
+
+def test_a_folder_that_cannot_be_made_is_said(commands: Commands, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = commands.run("bench", "plots", str(tmp_path / "file"), *_TINY)
+    assert ended.status == 1
+    assert "file" in ended.err
+
+
+def test_steps() -> None:
+    assert steps(250, 2, 1100) == [250, 500, 1000]
+    assert steps(1000, 10, 1000) == [1000]
+
+
+def test_plots_need_no_server(tmp_path: Path) -> None:
+    timed = [Latency(rate, 0, 1.0, 2.0, 1.0, 2.0) for rate in (250.0, 500.0)]
+    speeds = [Speed(workers, 10**workers, 100.0 * workers) for workers in (1, 2)]
+    pending = [Latency(1000.0, 10**power, 1.0, 2.0, 1.0, 2.0) for power in (3, 4)]
+    drawn = draw(Figures(speeds, timed, speeds, pending), tmp_path)
+    assert sorted(path.stem for path in drawn) == _NAMES
+    assert all("<polyline" in path.read_text() for path in drawn)

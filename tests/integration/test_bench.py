@@ -59,6 +59,13 @@ def test_prints_one_json_object(commands: Commands) -> None:
     assert ended.err.startswith("round 1: ")
 
 
+def test_spreads_the_calls_over_shards(commands: Commands) -> None:
+    ended = commands.run(*_TINY, "--shards", "3", "--json")
+    assert ended.status == 0, ended.err
+    result = json.loads(ended.out)
+    assert [result[name] for name in _KEYS[:4]] == [60, 3, 1, 3]
+
+
 def test_prints_a_table_for_people(commands: Commands) -> None:
     ended = commands.run(*_TINY)
     assert ended.status == 0, ended.err

@@ -20,6 +20,8 @@ _TINY = (
     "0.2",
     "--most-workers",
     "1",
+    "--most-shards",
+    "2",
     "--most-rate",
     "250",
     "--most-pending",
@@ -34,7 +36,7 @@ def test_measures_and_draws(commands: Commands, monkeypatch: pytest.MonkeyPatch,
     ended = commands.run("bench", "plots", str(folder), *_TINY, "--json")
     assert ended.status == 0, ended.err
     result = json.loads(ended.out)
-    assert [each["workers"] for each in result["by_workers"]] == [1]
+    assert [(each["shards"], each["workers"]) for each in result["by_workers"]] == [(1, 1), (2, 1)]
     assert [each["rate"] for each in result["by_rate"]] == [250]
     assert [each["pending"] for each in result["speed_by_pending"]] == [1000]
     assert [each["pending"] for each in result["latency_by_pending"]] == [1000]
@@ -50,11 +52,11 @@ def test_rates_end_at_the_knee(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(latency, "measure", measure)
     said: list[str] = []
-    plan = plots.Plan(1, 1.0, [1], [250, 500, 1000, 2000], [1], 1.0, None, {}, Settings())
+    plan = plots.Plan(1, 1.0, [1], [1], [250, 500, 1000, 2000], [1], 1.0, None, {}, Settings())
     assert [each.rate for each in plots._by_rate(plan, said.append)] == [250, 500]
     assert said == ["The knee is reached: too much"]
     with pytest.raises(NotReachedError):
-        plots._by_rate(plots.Plan(1, 1.0, [1], [1000], [1], 1.0, None, {}, Settings()), said.append)
+        plots._by_rate(plots.Plan(1, 1.0, [1], [1], [1000], [1], 1.0, None, {}, Settings()), said.append)
 
 
 def test_a_folder_that_cannot_be_made_is_said(commands: Commands, tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_steps() -> None:
 
 def test_plots_need_no_server(tmp_path: Path) -> None:
     timed = [Latency(rate, 0, 1.0, 2.0, 1.0, 2.0) for rate in (250.0, 500.0)]
-    speeds = [Speed(workers, 10**workers, 100.0 * workers) for workers in (1, 2)]
+    speeds = [Speed(workers, 1, 10**workers, 100.0 * workers) for workers in (1, 2)]
     pending = [Latency(1000.0, 10**power, 1.0, 2.0, 1.0, 2.0) for power in (3, 4)]
     drawn = draw(Figures(speeds, timed, speeds, pending), tmp_path)
     assert sorted(path.stem for path in drawn) == _NAMES

@@ -67,6 +67,12 @@ def throughput(  # noqa: PLR0913 - a command's parameters are its options
     calls: Annotated[int, typer.Option(min=1, metavar="N", help="Complete calls in each round.")] = 20_000,
     devices: Annotated[int, typer.Option(min=1, metavar="N", help="Registered devices of each callee.")] = 3,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")] = 1,
+    shards: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1024, metavar="N", help="Shards, all on one server; the bare server always has one."
+        ),
+    ] = 1,
     rounds: Annotated[
         int, typer.Option(min=1, metavar="N", help="Rounds, of which the medians are reported.")
     ] = 3,
@@ -91,7 +97,7 @@ def throughput(  # noqa: PLR0913 - a command's parameters are its options
     from workers.processes import configuration_in
 
     rules = configuration_in(config).get("invites", {})
-    plan = Plan(Load(calls, devices, workers), rounds, redis_url, rules, loaded.settings())
+    plan = Plan(Load(calls, devices, workers), rounds, redis_url, rules, loaded.settings(), shards)
     with _results():
         result = measure(plan, show_round)
     show_throughput(result, as_json=as_json)
@@ -138,13 +144,15 @@ def memory(
 @app.command()
 def latency(  # noqa: PLR0913 - a command's parameters are its options
     *,
-    rate: Annotated[float, typer.Option(min=1, help="Calls offered in a second.")] = 1000,
+    rate: Annotated[float, typer.Option(min=1, metavar="N", help="Calls offered in a second.")] = 1000,
     seconds: Annotated[
-        float, typer.Option(min=0.1, help="How long, after a second that is not counted.")
+        float, typer.Option(min=0.1, metavar="N", help="How long, after a second that is not counted.")
     ] = 10,
-    pending: Annotated[int, typer.Option(min=0, help="Other invites that are pending meanwhile.")] = 0,
-    devices: Annotated[int, typer.Option(min=2, help="Registered devices of each callee.")] = 3,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    pending: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Other invites that are pending meanwhile.")
+    ] = 0,
+    devices: Annotated[int, typer.Option(min=2, metavar="N", help="Registered devices of each callee.")] = 3,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")] = 1,
     as_json: AsJson = False,
     config: ConfigFile = None,
     redis_url: RedisUrl = None,
@@ -173,9 +181,15 @@ def latency(  # noqa: PLR0913 - a command's parameters are its options
 @app.command()
 def peers(
     *,
-    calls: Annotated[int, typer.Option(min=1, help="Complete calls of ours in each round.")] = 10_000,
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs of each of the others in each round.")] = 5_000,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds, of which the medians are reported.")] = 3,
+    calls: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Complete calls of ours in each round.")
+    ] = 10_000,
+    jobs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Jobs of each of the others in each round.")
+    ] = 5_000,
+    rounds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Rounds, of which the medians are reported.")
+    ] = 3,
     as_json: AsJson = False,
     config: ConfigFile = None,
     redis_url: RedisUrl = None,
@@ -188,6 +202,7 @@ def peers(
     `pip install 'invites-worker[bench]'`.
     """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
+    _refuse_look_ups(loaded)
 
     from workers.bench.comparison import Plan, measure
     from workers.bench.report import show_comparison, tell
@@ -204,14 +219,25 @@ def peers(
 def plots(  # noqa: PLR0913 - a command's parameters are its options
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the SVG files and figures.json go.")],
     *,
-    calls: Annotated[int, typer.Option(min=1, help="Complete calls in each measurement.")] = 10_000,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long each rate is offered.")] = 10,
-    most_workers: Annotated[int, typer.Option(min=1, help="Measure with 1 to so many workers.")] = 4,
+    calls: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Complete calls in each measurement.")
+    ] = 10_000,
+    seconds: Annotated[float, typer.Option(min=0.1, metavar="N", help="How long each rate is offered.")] = 10,
+    most_workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Measure with 1 to so many workers.")
+    ] = 4,
+    most_shards: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Measure with 1, 2, 4, ... shards up to so many.")
+    ] = 4,
     most_rate: Annotated[
-        int, typer.Option(min=250, help="Offer 250, 500, 1,000, ... calls/s up to this or the knee.")
+        int,
+        typer.Option(min=250, metavar="N", help="Offer 250, 500, 1,000, ... calls/s up to this or the knee."),
     ] = 8_000,
     most_pending: Annotated[
-        int, typer.Option(min=1_000, help="Measure with 1,000, 10,000, ... pending invites up to so many.")
+        int,
+        typer.Option(
+            min=1_000, metavar="N", help="Measure with 1,000, 10,000, ... pending invites up to so many."
+        ),
     ] = 1_000_000,
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -219,8 +245,9 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
     log_level: LogLevel = Level.WARN,
     log_format: LogFormat = Format.TEXT,
 ) -> None:
-    """Measure and draw: calls/s by workers, latency by rate, and both by pending invites. Takes some ten minutes."""
+    """Measure and draw: calls/s by workers and shards, latency by rate, both by pending invites. Takes 15 minutes."""
     loaded = Common(config, redis_url, log_level, log_format).set_up()
+    _refuse_look_ups(loaded)
 
     from workers.bench.plots import Plan, draw, measure, steps
     from workers.bench.report import show_plots, tell
@@ -231,6 +258,7 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
         calls,
         seconds,
         range(1, most_workers + 1),
+        steps(1, 2, most_shards),
         steps(250, 2, most_rate),
         steps(1_000, 10, most_pending),
         min(1_000, most_rate),
@@ -248,9 +276,10 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
 @app.command()
 def races(
     *,
-    trials: Annotated[int, typer.Option(min=1, help="Calls, each with one race.")] = 20_000,
+    trials: Annotated[int, typer.Option(min=1, metavar="N", help="Calls, each with one race.")] = 20_000,
     workers: Annotated[
-        int, typer.Option(min=1, help="Worker processes; one is killed every 1.5 s and replaced.")
+        int,
+        typer.Option(min=1, metavar="N", help="Worker processes; one is killed every 1.5 s and replaced."),
     ] = 3,
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -280,15 +309,16 @@ def races(
 @app.command(name="look-ups")
 def look_ups(  # noqa: PLR0913 - a command's parameters are its options
     *,
-    rate: Annotated[float, typer.Option(min=1, help="Calls offered in a second.")] = 200,
+    rate: Annotated[float, typer.Option(min=1, metavar="N", help="Calls offered in a second.")] = 200,
     seconds: Annotated[
-        float, typer.Option(min=0.1, help="How long in each round, after a start that is not counted.")
+        float,
+        typer.Option(min=0.1, metavar="N", help="How long in each round, after a start that is not counted."),
     ] = 10,
     look_up_ms: Annotated[
         int, typer.Option("--look-up-ms", min=0, max=500, help="How long sippo-server takes to answer.")
     ] = 20,
     members: Annotated[int, typer.Option(min=1, max=500, help="Members of the group that is called.")] = 10,
-    devices: Annotated[int, typer.Option(min=2, help="Registered devices of each callee.")] = 3,
+    devices: Annotated[int, typer.Option(min=2, metavar="N", help="Registered devices of each callee.")] = 3,
     as_json: AsJson = False,
     config: ConfigFile = None,
     redis_url: RedisUrl = None,

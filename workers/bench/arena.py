@@ -7,6 +7,7 @@ import contextlib
 import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from redis import ConnectionPool, Redis
@@ -14,8 +15,10 @@ from redis.exceptions import RedisError
 
 from invites.connections import find_server
 from invites.embedded import EmbeddedValkey
-from invites.keys import WORKERS_GROUP, Keys
+from invites.keys import RELAY_GROUP, WORKERS_GROUP, Keys, shard_of
 from invites.operations import Entry
+from invites.protocol import decode_event
+from invites.routing import routing_key
 from workers.bench.line import Line, pack
 from workers.bench.load import Event
 
@@ -28,11 +31,15 @@ class BenchError(Exception):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far the workers are: events taken so far, those of them not settled yet; the server's time, s."""
+    """How far the workers are: events taken so far, those of them not settled yet; the server's time, s.
+
+    `carrying` is what is still on its way from one shard to another.
+    """
 
     taken: int
     pending: int
     at: float
+    carrying: int = 0
 
     @property
     def settled(self) -> int:
@@ -41,13 +48,17 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Arena(Line):
-    """A server with nothing on it but this benchmark's keys, under a prefix of their own."""
+    """A server with nothing on it but this benchmark's keys, under a prefix of their own.
 
-    def __init__(self, url: str, pool: ConnectionPool, *, owned: bool) -> None:
+    `keys` are those of the first shard, which is the only one except where `throughput` asks for more.
+    """
+
+    def __init__(self, url: str, pool: ConnectionPool, shards: int, *, owned: bool) -> None:
         super().__init__(pool.get_connection())
         self.url = url
         self.prefix = f"bench-{secrets.token_hex(4)}"
-        self.keys = Keys(self.prefix)
+        self.shards = [Keys(self.prefix, number, shards) for number in range(shards)]
+        self.keys = self.shards[0]
         self._pool = pool
         self._owned = owned
 
@@ -84,29 +95,34 @@ class Arena(Line):
 
     def make_groups(self, *, counted: bool = True) -> None:
         """Make the workers' group; when they are `counted` later, one that keeps all notifications too."""
-        self.command("XGROUP", "CREATE", self.keys.events, WORKERS_GROUP, "0", "MKSTREAM")
-        if counted:
-            self.command("XGROUP", "CREATE", self.keys.notifications, _READER, "0", "MKSTREAM")
+        for keys in self.shards:
+            self.command("XGROUP", "CREATE", keys.events, WORKERS_GROUP, "0", "MKSTREAM")
+            self.command("XGROUP", "CREATE", keys.relay, RELAY_GROUP, "0", "MKSTREAM")
+            if counted:
+                self.command("XGROUP", "CREATE", keys.notifications, _READER, "0", "MKSTREAM")
 
     def publish(self, events: Iterable[Event]) -> list[bytes]:
-        """Put events into the stream; returns their entry ids."""
+        """Put events into the streams; returns their entry ids."""
         return self.send(map(self.packed, events), in_flight=_PAGE)
 
     def packed(self, event: Event) -> bytes:
         """The command that publishes an event."""
         kind, payload = event
-        return pack("XADD", self.keys.events, "*", "type", kind, "payload", payload)
+        keys = self.keys
+        if len(self.shards) > 1:
+            keys = self.shards[shard_of(routing_key(decode_event(kind, payload)), len(self.shards))]
+        return pack("XADD", keys.events, "*", "type", kind, "payload", payload)
 
     def empty_streams(self) -> None:
         """Trim everything that is in the streams; their groups stay."""
-        keys = self.keys
-        for stream in (keys.events, keys.notifications, keys.push, keys.relay):
-            self.command("XTRIM", stream, "MAXLEN", 0)
+        for keys in self.shards:
+            for stream in (keys.events, keys.notifications, keys.push, keys.relay):
+                self.command("XTRIM", stream, "MAXLEN", 0)
 
-    def take(self) -> list[Entry]:
-        """Take all new events as a worker would, with a consumer of our own."""
+    def take(self, keys: Keys) -> list[Entry]:
+        """Take all new events of a shard as a worker would, with a consumer of our own."""
         entries: list[Entry] = []
-        source = ("STREAMS", self.keys.events, ">")
+        source = ("STREAMS", keys.events, ">")
         while streams := self.command("XREADGROUP", "GROUP", WORKERS_GROUP, _READER, "COUNT", _PAGE, *source):
             for entry, flat in streams[0][1]:
                 fields = dict(zip(flat[::2], flat[1::2], strict=True))
@@ -115,9 +131,18 @@ class Arena(Line):
 
     def progress(self) -> Progress:
         """How far the workers are."""
-        flat = self.command("XINFO", "GROUPS", self.keys.events)[0]
-        group = dict(zip(flat[::2], flat[1::2], strict=True))
-        return Progress(group[b"entries-read"] or 0, group[b"pending"], self.now())
+        events = [self._group(keys.events) for keys in self.shards]
+        relays = [self._group(keys.relay) for keys in self.shards]
+        return Progress(
+            taken=sum(group[b"entries-read"] or 0 for group in events),
+            pending=sum(group[b"pending"] for group in events),
+            at=self.now(),
+            carrying=sum(group[b"pending"] + (group[b"lag"] or 0) for group in relays),
+        )
+
+    def _group(self, stream: str) -> dict[bytes, Any]:
+        flat = self.command("XINFO", "GROUPS", stream)[0]
+        return dict(zip(flat[::2], flat[1::2], strict=True))
 
     def now(self) -> float:
         """The server's time, s since 1970."""
@@ -126,8 +151,9 @@ class Arena(Line):
 
     def first_commit(self) -> float | None:
         """When the first commit began (s since 1970): the time in the first notification's id."""
-        first = self.command("XRANGE", self.keys.notifications, "-", "+", "COUNT", 1)
-        return int(first[0][0].partition(b"-")[0]) / 1000 if first else None
+        firsts = [self.command("XRANGE", keys.notifications, "-", "+", "COUNT", 1) for keys in self.shards]
+        times = [int(first[0][0].partition(b"-")[0]) / 1000 for first in firsts if first]
+        return min(times, default=None)
 
     def scripts_run(self) -> int:
         """How many script calls the server has served so far."""
@@ -141,8 +167,12 @@ class Arena(Line):
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All call records."""
+        for keys in self.shards:
+            yield from self._records(keys.notifications)
+
+    def _records(self, stream: str) -> Iterator[dict[str, Any]]:
         after = "-"
-        while page := self.command("XRANGE", self.keys.notifications, after, "+", "COUNT", _PAGE):
+        while page := self.command("XRANGE", stream, after, "+", "COUNT", _PAGE):
             for _entry, flat in page:
                 fields = dict(zip(flat[::2], flat[1::2], strict=True))
                 if fields[b"type"] == b"INVITE_COMPLETED":
@@ -151,17 +181,21 @@ class Arena(Line):
 
 
 @contextlib.contextmanager
-def open_arena(url: str | None) -> Iterator[Arena]:
+def open_arena(url: str | None, shards: int = 1) -> Iterator[Arena]:
     """An embedded server, or the one at `url`, on a cluster the one that has the first shard; cleared at the end.
 
     Raises `BenchError` when the server cannot be reached, `EmbeddedError` when none can be started.
     """
+    if shards > 1 and url and urlsplit(url).scheme.endswith("+cluster"):
+        raise BenchError(
+            "Several shards are measured on one server: give the URL of a single one, or --shards 1."
+        )
     with contextlib.ExitStack() as stack:
         place = url or stack.enter_context(EmbeddedValkey()).url
         try:
             server = asyncio.run(find_server(place, Keys()))
             client = stack.enter_context(Redis.from_url(server.reveal(), protocol=2, socket_timeout=None))
-            arena = Arena(place, client.connection_pool, owned=url is None)
+            arena = Arena(place, client.connection_pool, shards, owned=url is None)
             arena.command("PING")
         except RedisError as error:
             raise BenchError(f"The server cannot be reached: {error}") from error

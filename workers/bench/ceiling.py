@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -12,7 +12,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from invites.commit import Committer, Settings
-from invites.operations import Operation, to_operation
+from invites.operations import to_operation
 from invites.scripts import Scripts
 from workers.bench.arena import Arena, BenchError
 from workers.bench.line import pack
@@ -44,7 +44,9 @@ class Ceiling:
         self._recorder = _Recorder()
         settings = msgspec.structs.replace(settings, ring_timeout=RING_MS, max_ring_timeout=RING_MS)
         client = cast("Redis", self._recorder)
-        self._committer = Committer(client, arena.keys, settings, scripts, verbosity=0)
+        self._committers = [
+            (keys, Committer(client, keys, settings, scripts, verbosity=0)) for keys in arena.shards
+        ]
         arena.command("SCRIPT", "LOAD", scripts.guarded.text)
 
     def register(self, load: Load) -> None:
@@ -56,7 +58,7 @@ class Ceiling:
         coming = iter(events)
         while page := list(islice(coming, _PAGE)):
             self._arena.publish(page)
-            self._send(self._take(), _LARGE)
+            self._send(_LARGE)
             self._arena.empty_streams()
 
     def make_pending(self, load: Load) -> None:
@@ -66,13 +68,10 @@ class Ceiling:
 
     def measure(self, batch: int) -> float:
         """Send the commits of the backlog, prepared, `batch` events each; return how long that took, s."""
-        return self._send(self._take(), batch)
+        return self._send(batch)
 
-    def _take(self) -> list[Operation]:
-        return [to_operation(entry, max_deliveries=1) for entry in self._arena.take()]
-
-    def _send(self, operations: Sequence[Operation], size: int) -> float:
-        packed = asyncio.run(self._prepare(operations, size))
+    def _send(self, size: int) -> float:
+        packed = asyncio.run(self._prepare(size))
         began = time.perf_counter()
         replies = self._arena.send(packed)
         took = time.perf_counter() - began
@@ -81,10 +80,12 @@ class Ceiling:
             raise BenchError(f"{len(failed)} events failed on the bare server, the first with {failed[0]!r}.")
         return took
 
-    async def _prepare(self, operations: Sequence[Operation], size: int) -> list[bytes]:
+    async def _prepare(self, size: int) -> list[bytes]:
         self._recorder.sent.clear()
-        for first in range(0, len(operations), size):
-            await self._committer.settle(operations[first : first + size])
+        for keys, committer in self._committers:
+            operations = [to_operation(entry, max_deliveries=1) for entry in self._arena.take(keys)]
+            for first in range(0, len(operations), size):
+                await committer.settle(operations[first : first + size])
         return list(self._recorder.sent)
 
 

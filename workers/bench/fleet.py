@@ -76,7 +76,7 @@ def open_fleet(arena: Arena, count: int, rules: Mapping[str, Any]) -> Iterator[F
     """
     configuration = {
         "invites": {**rules, "ringTimeout": RING_MS, "maxRingTimeout": RING_MS},
-        "redis": {"prefix": arena.prefix},
+        "redis": {"prefix": arena.prefix, "shards": len(arena.shards)},
     }
     fleet = Fleet(count, lambda: start_worker(arena.url, configuration))
     try:

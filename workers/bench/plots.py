@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +25,10 @@ _DEVICES: Final = 3
 
 
 class Speed(msgspec.Struct, frozen=True):
-    """Complete calls a second, with so many workers, so many invites being pending meanwhile."""
+    """Complete calls a second, with so many workers and shards, so many invites being pending meanwhile."""
 
     workers: int
+    shards: int
     pending: int
     calls_per_s: float
 
@@ -47,6 +49,7 @@ class Plan(msgspec.Struct, frozen=True):
     calls: int
     seconds: float
     workers: Sequence[int]
+    shards: Sequence[int]
     rates: Sequence[float]
     pending: Sequence[int]
     rate: float
@@ -67,10 +70,11 @@ def steps(first: int, factor: int, most: int) -> list[int]:
 def measure(plan: Plan, tell: Callable[[str], None]) -> Figures:
     """Measure everything. Raises `BenchError` when there is no valid result."""
     by_workers = []
-    for workers in plan.workers:
-        run = settle_backlog(Load(plan.calls, _DEVICES, workers), plan.url, plan.rules, plan.settings)
-        by_workers.append(Speed(workers, 0, round(plan.calls / run.seconds, 1)))
-        tell(f"{workers} workers: {by_workers[-1].calls_per_s:,.0f} calls/s")
+    for shards, workers in product(plan.shards, plan.workers):
+        load = Load(plan.calls, _DEVICES, workers)
+        run = settle_backlog(load, plan.url, plan.rules, plan.settings, shards)
+        by_workers.append(Speed(workers, shards, 0, round(plan.calls / run.seconds, 1)))
+        tell(f"workers {workers}, shards {shards}: {by_workers[-1].calls_per_s:,.0f} calls/s")
     by_rate = _by_rate(plan, tell)
     speeds, latencies = _by_pending(plan, tell)
     return Figures(by_workers, by_rate, speeds, latencies)
@@ -82,10 +86,15 @@ def draw(figures: Figures, folder: Path) -> list[Path]:
     (folder / FIGURES).write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
     plots = {
         "calls-by-workers": chart(
-            "Complete calls a second, by workers",
+            "Complete calls a second, by workers and shards",
             Axis("worker processes"),
             Axis("calls/s"),
-            {"one shard": [(each.workers, each.calls_per_s) for each in figures.by_workers]},
+            {
+                f"{shards} shard{'s'[: shards - 1]}": [
+                    (each.workers, each.calls_per_s) for each in figures.by_workers if each.shards == shards
+                ]
+                for shards in sorted({each.shards for each in figures.by_workers})
+            },
         ),
         "latency-by-rate": chart(
             "Latency by offered rate, up to the knee",
@@ -151,7 +160,7 @@ def _by_pending(plan: Plan, tell: Callable[[str], None]) -> tuple[list[Speed], l
             load = Load(plan.calls, _DEVICES, 1, name=f"busy-{pending}-")
             run = settle_backlog_in(arena, ceiling, load, plan.rules)
             arena.empty_streams()
-            speeds.append(Speed(1, pending, round(plan.calls / run.seconds, 1)))
+            speeds.append(Speed(1, 1, pending, round(plan.calls / run.seconds, 1)))
             tell(f"{pending:,} pending: {speeds[-1].calls_per_s:,.0f} calls/s")
             timed = _timed(plan, plan.rate, pending)
             latencies.append(latency.measure_in(arena, ceiling, timed, tell, name=f"timed-{pending}-"))

@@ -74,30 +74,30 @@ class Plan(msgspec.Struct, frozen=True):
     url: str | None
     rules: dict[str, Any]
     settings: Settings
+    shards: int = 1
 
 
 def measure(plan: Plan, report: Callable[[int, Round], None]) -> Throughput:
     """Measure workers and bare server in turn, telling each round's result to `report`.
 
+    The bare server always has one shard: what is carried between shards is the workers' doing.
+
     Raises `BenchError` when there is no valid result.
     """
     done: list[Round] = []
     load = plan.load
-    with open_arena(plan.url) as arena:
-        ceiling = Ceiling(arena, plan.settings)
-        for number in range(1, plan.rounds + 1):
-            _clear(arena)
-            worker = settle_backlog_in(arena, ceiling, load, plan.rules)
-            _clear(arena)
-            ceiling_s = _run_ceiling(arena, ceiling, load, worker.batch)
-            done.append(Round(load.calls, worker, ceiling_s))
-            report(number, done[-1])
-    return summarize(load, done)
+    for number in range(1, plan.rounds + 1):
+        worker = settle_backlog(load, plan.url, plan.rules, plan.settings, plan.shards)
+        done.append(Round(load.calls, worker, _run_ceiling(plan, worker.batch)))
+        report(number, done[-1])
+    return summarize(load, done, plan.shards)
 
 
-def settle_backlog(load: Load, url: str | None, rules: dict[str, Any], settings: Settings) -> WorkerRun:
+def settle_backlog(
+    load: Load, url: str | None, rules: dict[str, Any], settings: Settings, shards: int = 1
+) -> WorkerRun:
     """Let workers settle one backlog. Raises `BenchError` when there is no valid result."""
-    with open_arena(url) as arena:
+    with open_arena(url, shards) as arena:
         arena.make_groups()
         return settle_backlog_in(arena, Ceiling(arena, settings), load, rules)
 
@@ -117,7 +117,7 @@ def settle_backlog_in(arena: Arena, ceiling: Ceiling, load: Load, rules: dict[st
     return WorkerRun(ended - began, cpu_s, max(1, round(load.events / max(1, scripts))))
 
 
-def summarize(load: Load, rounds: list[Round]) -> Throughput:
+def summarize(load: Load, rounds: list[Round], shards: int = 1) -> Throughput:
     """The medians of all rounds. The ratio is that of the two medians, which the reader can check."""
     seconds = statistics.median(each.worker.seconds for each in rounds)
     ceiling = load.calls / statistics.median(each.ceiling_s for each in rounds)
@@ -126,7 +126,7 @@ def summarize(load: Load, rounds: list[Round]) -> Throughput:
         calls=load.calls,
         devices=load.devices,
         workers=load.workers,
-        shards=1,
+        shards=shards,
         seconds=round(seconds, 3),
         calls_per_s=round(calls_per_s, 1),
         events_per_s=round(calls_per_s * EVENTS_PER_CALL, 1),
@@ -136,16 +136,14 @@ def summarize(load: Load, rounds: list[Round]) -> Throughput:
     )
 
 
-def _clear(arena: Arena) -> None:
-    arena.clear()
-    arena.make_groups()
-
-
-def _run_ceiling(arena: Arena, ceiling: Ceiling, load: Load, batch: int) -> float:
-    ceiling.register(load)
-    arena.publish(load.backlog())
-    seconds = ceiling.measure(batch)
-    _verify(arena, load)
+def _run_ceiling(plan: Plan, batch: int) -> float:
+    with open_arena(plan.url) as arena:
+        ceiling = Ceiling(arena, plan.settings)
+        arena.make_groups()
+        ceiling.register(plan.load)
+        arena.publish(plan.load.backlog())
+        seconds = ceiling.measure(batch)
+        _verify(arena, plan.load)
     return seconds
 
 
@@ -155,7 +153,7 @@ def _await_end(arena: Arena, fleet: Fleet, events: int, began: float) -> float:
     while True:
         fleet.check()
         progress = arena.progress()
-        if progress.settled >= events:
+        if progress.settled >= events and not progress.carrying:
             return progress.at
         if progress.settled > settled:
             settled, moved = progress.settled, time.monotonic()

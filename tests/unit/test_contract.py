@@ -19,6 +19,7 @@ from tests.lua.test_notifications import KEYS
 from tests.unit.test_messages import _CONTRACT
 from workers.cli import app
 from workers.metrics import Metrics
+from workers.sippo_metrics import SippoMetrics
 
 _ROOT = Path(__file__).resolve().parents[2]
 _INVITES = _ROOT / "invites"
@@ -132,9 +133,11 @@ def test_each_metric_is_there() -> None:
         if len(cells) == 3
         for name in re.findall(r"`(\w+)`", cells[0])
     }
+    registry = Metrics().registry
+    SippoMetrics(registry)
     ours = {
         family.name.removeprefix("invites_") + ("_total" if family.type == "counter" else "")
-        for family in Metrics().registry.collect()
+        for family in registry.collect()
         if family.name.startswith("invites_")
     }
     assert ours <= described, ours - described

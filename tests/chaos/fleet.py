@@ -54,6 +54,7 @@ class Fleet:
         """Kill, freeze or stop a worker; says which."""
         kind = self._random.choice(self._kinds)
         victim = self._workers.pop(self._random.randrange(len(self._workers)))
+        assert victim.running(), f"a worker has ended by itself: {victim.output()}"
         self.harm[kind] += 1
         if kind == "kill":
             victim.stop()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _GROUPS: Final = 4
 _MEMBERS: Final = 45  # three pages
 _PHONES: Final = 25
-_WITHIN_S: Final = 60.0
+_WITHIN_S: Final = 40.0
 _RING_MS: Final = 120_000  # longer than a call takes here, however busy the machine is
 _FAULTS: Final = (status(500), status(503), slow(200), slow(600), RESET, HANG)
 
@@ -71,6 +71,9 @@ class Reach:
                 if number >= rounds and sum(self._fleet.harm.values()) >= harmed:
                     break
                 await self._round(number)
+                for task in harming:
+                    if task.done():
+                        task.result()  # it should not have ended, so it raises what has ended it
             self._healing.set()
             await asyncio.gather(*harming)
             self._standin.heal()

@@ -122,13 +122,13 @@ function internal.leg_update(_, ref, context, mediatypes, from_details)
   end
 end
 
--- The group call is over. (`made` is the entry of the event that made it.)
-function internal.leg_cancel(_, ref, state, code, reason, who, made)
+-- The group call is over. (`made` is the entry of the event that made it.) A leg that has won hears that by itself.
+function internal.leg_cancel(member, ref, state, code, reason, who, made)
   local leg = load_invite(ref)
   if not leg and work.relayed then
     bury(ref, made)
   end
-  if leg and is_pending(leg) then
+  if leg and is_pending(leg) and who ~= member then
     if who ~= '' then
       change(leg, 'whoAccepted', who)
     end

@@ -49,9 +49,7 @@ function internal.leg_lost(member, ref, peer, user, transaction, state, code, re
   if not leg then
     return
   end
-  if who ~= member then
-    internal.leg_cancel(member, ref, state, code, reason, who)
-  end
+  internal.leg_cancel(member, ref, state, code, reason, who)
   -- If it was another device of the member, that one's leg_won may still be on its way.
   answer({ type = 'accept', peer = peer, user = user, transaction = transaction }, head(leg), 410,
     leg.reason or reason, leg.whoAccepted or (who ~= '' and who or nil))

@@ -9,16 +9,27 @@ from typing import Any, Final
 
 import pytest
 
-from invites.sippo import Call, Outcome, PushResult
+from invites.sippo import Call, Outcome, PushResult, Timing, client
 from tests.asking import LOOK_UPS, Asking, Time, asking, fails, job, outcomes
 from tests.waiting import wait_until
 from workers.standin import GARBAGE, HANG, RESET, Fault, limited, slow, status
 
 _FAILED: Final = (Outcome.ERROR, Outcome.LOST, Outcome.TIMEOUT)
-# Less than the first pause, so each call is one request.
-_ONCE: Final[dict[str, Any]] = {"timeout": 80, "deadline": 80, "breakAfter": 3, "breakFor": 5000}
-# As above in the time of a test; what hangs, hangs for longer than any test waits.
+# With the timing of `_once`, each call is one request.
+_ONCE: Final[dict[str, Any]] = {"timeout": 1_000, "deadline": 1_000, "breakAfter": 3, "breakFor": 5_000}
+# What hangs, hangs for longer than any test waits.
 _PATIENT: Final = _ONCE | {"timeout": 20_000, "deadline": 20_000}
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a look-up wait for its probe, however busy the machine is."""
+    monkeypatch.setattr(client, "_PROBE_PATIENCE_S", 20.0)
+
+
+def _once(time: Time) -> Timing:
+    """A first pause of 50 s, which is more than any call has."""
+    return time.timing(jitter=lambda: 1_000.0)
 
 
 async def _break(at: Asking, fault: Fault, call: Call = Call.GROUPS) -> None:
@@ -39,7 +50,7 @@ def _asked(at: Asking, call: Call) -> Awaitable[object]:
 @pytest.mark.parametrize("call", [Call.GROUPS, Call.PUSH])
 async def test_a_dead_server_costs_no_waiting(call: Call, fault: Fault) -> None:
     time = Time()
-    async with asking(timing=time.timing(), **_ONCE) as at:
+    async with asking(timing=_once(time), **_ONCE) as at:
         await _break(at, fault, call)
         requests, pauses = at.standin.requests.copy(), list(time.pauses)
         for _ in range(500):
@@ -49,7 +60,7 @@ async def test_a_dead_server_costs_no_waiting(call: Call, fault: Fault) -> None:
 
 
 async def test_it_opens_after_so_many_failures_in_a_row() -> None:
-    async with asking(timing=Time().timing(), **_ONCE) as at:
+    async with asking(timing=_once(Time()), **_ONCE) as at:
         for _ in range(4):
             assert await at.client.group("sales") is not None
             at.standin.fault(status(500), times=2)
@@ -68,7 +79,7 @@ async def test_it_opens_after_so_many_failures_in_a_row() -> None:
     "fault", [GARBAGE, limited(), status(400), status(404)], ids=["200", "429", "400", "404"]
 )
 async def test_whoever_answers_is_not_dead(fault: Fault) -> None:
-    async with asking(timing=Time().timing(), **_ONCE) as at:
+    async with asking(timing=_once(Time()), **_ONCE) as at:
         at.standin.fault(fault, Call.GROUPS)
         for _ in range(10):
             await asyncio.gather(at.client.group("sales"), return_exceptions=True)
@@ -101,7 +112,7 @@ async def test_repetitions_end_when_it_opens() -> None:
 @pytest.mark.parametrize("call", [*LOOK_UPS, Call.PUSH])
 async def test_after_the_pause_one_call_finds_out_and_the_others_do_not_wait(call: Call) -> None:
     time = Time()
-    async with asking(timing=time.timing(), **_ONCE) as at:
+    async with asking(timing=_once(time), **_ONCE) as at:
         await _break(at, status(500), call)
         at.standin.heal()
         time.now += 4.999
@@ -117,7 +128,7 @@ async def test_after_the_pause_one_call_finds_out_and_the_others_do_not_wait(cal
 
 async def test_a_probe_that_fails_begins_the_pause_anew() -> None:
     time = Time()
-    async with asking(timing=time.timing(), **_ONCE) as at:
+    async with asking(timing=_once(time), **_ONCE) as at:
         await _break(at, status(500))
         for _ in range(3):
             time.now += 5
@@ -128,7 +139,10 @@ async def test_a_probe_that_fails_begins_the_pause_anew() -> None:
         assert at.watch.changes == [("groups", True)]
 
 
-async def test_a_look_up_that_is_the_probe_does_not_wait_for_what_hangs() -> None:
+async def test_a_look_up_that_is_the_probe_does_not_wait_for_what_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "_PROBE_PATIENCE_S", 0.03)
     time = Time()
     async with asking(timing=time.timing(), **_PATIENT) as at:
         await _break(at, RESET)
@@ -140,7 +154,8 @@ async def test_a_look_up_that_is_the_probe_does_not_wait_for_what_hangs() -> Non
         assert at.standin.under_way == 1
 
 
-async def test_a_server_that_is_back_but_slow_is_noticed() -> None:
+async def test_a_server_that_is_back_but_slow_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_PROBE_PATIENCE_S", 0.03)
     time = Time()
     async with asking(timing=time.timing(), **_PATIENT) as at:
         await _break(at, RESET)
@@ -153,7 +168,7 @@ async def test_a_server_that_is_back_but_slow_is_noticed() -> None:
 
 async def test_a_probe_whose_caller_is_cancelled_goes_on() -> None:
     time = Time()
-    async with asking(timing=time.timing(), **_ONCE) as at:
+    async with asking(timing=_once(time), **_ONCE) as at:
         await _break(at, status(500), Call.PUSH)
         at.standin.fault(slow(30), Call.PUSH)
         time.now += 5
@@ -165,7 +180,7 @@ async def test_a_probe_whose_caller_is_cancelled_goes_on() -> None:
 
 
 async def test_a_push_service_that_is_down_stops_no_look_up() -> None:
-    async with asking(timing=Time().timing(), **_ONCE) as at:
+    async with asking(timing=_once(Time()), **_ONCE) as at:
         await _break(at, status(503), Call.PUSH)
         for call in LOOK_UPS:
             assert await at.look_up(call, "nobody") is None
@@ -175,7 +190,7 @@ async def test_a_push_service_that_is_down_stops_no_look_up() -> None:
 async def test_one_line_says_that_it_opens_and_one_that_it_closes(caplog: pytest.LogCaptureFixture) -> None:
     time = Time()
     with caplog.at_level(logging.INFO, "invites.sippo"):
-        async with asking(timing=time.timing(), **_ONCE) as at:
+        async with asking(timing=_once(time), **_ONCE) as at:
             await _break(at, status(500))
             for _ in range(20):
                 await fails(at.client.group("sales"), Outcome.OPEN)

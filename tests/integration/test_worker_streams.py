@@ -58,6 +58,8 @@ async def test_reads_on_after_a_restart_of_the_server(caplog: pytest.LogCaptureF
                 bench = Bench(client)
                 await bench.ask(0, 5)
                 await bench.told(5)
+            # It is over when every loop has come out of its pause.
+            await wait_until(lambda: "can be used again" in caplog.text, "the end of the outage is said")
             await service.drain()
     finally:
         server.stop()

@@ -59,6 +59,21 @@ def test_rates_end_at_the_knee(monkeypatch: pytest.MonkeyPatch) -> None:
         plots._by_rate(plots.Plan(1, 1.0, [1], [1], [1000], [1], 1.0, None, {}, Settings()), said.append)
 
 
+def test_what_is_too_much_while_many_are_pending_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure_in(_arena: object, _ceiling: object, plan: latency.Plan, *_: object, name: str) -> Latency:
+        if plan.pending > 20:
+            raise NotReachedError(f"too much for {name}")
+        return Latency(plan.rate, plan.pending, 1.0, 2.0, 1.0, 2.0)
+
+    monkeypatch.setattr(latency, "measure_in", measure_in)
+    said: list[str] = []
+    plan = plots.Plan(10, 1.0, [1], [1], [250], [20, 40], 250.0, None, {}, Settings())
+    speeds, latencies = plots._by_pending(plan, said.append)
+    assert [each.pending for each in speeds] == [20, 40]
+    assert [each.pending for each in latencies] == [20]
+    assert said[-1] == "Left out with 40 pending: too much for timed-40-"
+
+
 def test_a_folder_that_cannot_be_made_is_said(commands: Commands, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     ended = commands.run("bench", "plots", str(tmp_path / "file"), *_TINY)

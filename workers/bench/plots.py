@@ -163,6 +163,11 @@ def _by_pending(plan: Plan, tell: Callable[[str], None]) -> tuple[list[Speed], l
             speeds.append(Speed(1, 1, pending, round(plan.calls / run.seconds, 1)))
             tell(f"{pending:,} pending: {speeds[-1].calls_per_s:,.0f} calls/s")
             timed = _timed(plan, plan.rate, pending)
-            latencies.append(latency.measure_in(arena, ceiling, timed, tell, name=f"timed-{pending}-"))
+            try:
+                latencies.append(latency.measure_in(arena, ceiling, timed, tell, name=f"timed-{pending}-"))
+            except latency.NotReachedError as error:
+                if not latencies:
+                    raise
+                tell(f"Left out with {pending:,} pending: {error}")
             arena.empty_streams()
     return speeds, latencies

@@ -26,6 +26,7 @@ ALL = dict(_commands(typer.main.get_command(app)))
 # What stands in place of the arguments that a command must have.
 VALUES = {
     "REF": "a|b|c",
+    "DIR": "plots",
     "TYPE": "roomClosed",
     "JSON": '{"roomId":"r"}',
     "ID": "1-1",

@@ -35,6 +35,9 @@ class Keys:
         self.timers = self.base + "timers"
         self.trunks = self.base + "trunks"
         self.trunks_version = self.base + "trunks-version"
+        self.taken_floors = self.base + "taken:floors"
+        self.layout = self.base + "layout"
+        self.former_layout = self.base + "former-layout"
 
     def __repr__(self) -> str:
         """Show which shard it is."""
@@ -71,6 +74,10 @@ class Keys:
     def room_invites(self, room: str) -> str:
         """Sorted set: refs of the pending invites into the room."""
         return f"{self.base}room-invites:{room}"
+
+    def taken(self, source: int) -> str:
+        """Sorted set: which entries of another shard's relay stream were taken here."""
+        return f"{self.base}taken:{source}"
 
     def closed(self, room: str) -> str:
         """String with a time to live: the entry of the room's last close."""

@@ -30,6 +30,12 @@ class StreamEntry(Struct, frozen=True):
         return self.fields.get(name, b"").decode(errors="replace")
 
 
+def order(entry: str) -> tuple[int, int]:
+    """The two numbers of an entry's id, which say what came first."""
+    ms, _, sequence = entry.partition("-")
+    return int(ms), int(sequence or 0)
+
+
 def entries_of(reply: Sequence[Any] | None) -> list[StreamEntry]:
     """The entries in a raw reply of XRANGE, or of one stream in one of XREAD."""
     return [

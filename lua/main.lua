@@ -25,6 +25,12 @@
 -- succeeded. Asking for a key that never exists makes such a call fail here, as a whole, before anything is written.
 redis.call('EXISTS', base .. 'never')
 
+-- A worker that counts another number of shards would look for everything in other places.
+local layout = redis.call('GET', base .. 'layout')
+if layout and layout ~= ARGV[4] then
+  return redis.error_reply('LAYOUT ' .. layout)
+end
+
 if ARGV[1] == 'settle' then
   return settle(tonumber(ARGV[17]), 18)
 elseif ARGV[1] == 'take' then

@@ -123,9 +123,11 @@ async def arriving(shard: Shard, events: Sequence[Published], order: Sequence[in
 async def later(shard: Shard, ms: int) -> list[Notification]:
     """Let time pass: what falls due is fired, what has expired is gone. Return what was told."""
     shard.now += ms
-    async for key in shard.client.scan_iter(match=f"{shard.keys.base}*"):
-        if 0 <= await shard.client.pexpiretime(key) <= shard.now:
-            await shard.client.delete(key)
+    for keys in shard.all_keys:
+        client = shard.client_of(keys)
+        async for key in client.scan_iter(match=f"{keys.base}*"):
+            if 0 <= await client.pexpiretime(key) <= shard.now:
+                await client.delete(key)
     return await shard.fire()
 
 

@@ -1,8 +1,10 @@
 """Servers for the tests: fakeredis for the fast inner loop, real Valkey and, where it is installed, Redis 7.0."""
 
+import os
 import shutil
 import subprocess
 import tempfile
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,12 @@ import redis
 from redis.asyncio import Redis
 
 from invites.commit import Settings
+from invites.connections import Clients
 from invites.embedded import EmbeddedValkey
+from invites.keys import Keys
 from tests.driving import Shard
 from tests.leaks import assert_nothing_leaks
+from tests.servers.cluster import Cluster
 from tests.sharding import Shards
 from tests.waiting import wait_until_sync
 
@@ -62,6 +67,13 @@ def _wait_for(url: str) -> None:
     wait_until_sync(answers, f"{url} answers")
 
 
+@pytest.fixture(scope="session")
+def three_nodes() -> Iterator[Cluster]:
+    """A cluster of three primaries that lives as long as the tests."""
+    with Cluster(replicas=False) as cluster:
+        yield cluster
+
+
 @pytest.fixture
 async def valkey_url(valkey_server: str) -> str:
     """URL of the Valkey, emptied for this test."""
@@ -80,15 +92,24 @@ async def client(valkey_url: str) -> AsyncIterator[Redis]:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that was emptied: whether it knows the line `#!lua`, and how many shards are to be on it."""
+    """A server, or several, that were emptied, with a client for each shard.
 
-    client: Redis
+    `flags` says whether they know the line `#!lua`, `shards` how many are to be on them.
+    """
+
+    client_of: Callable[[Keys], Redis]
     flags: bool
     shards: int = 1
 
+    @property
+    def client(self) -> Redis:
+        """The client for the first shard."""
+        return self.client_of(Keys())
+
 
 ONE_SHARD = ("fakeredis", "valkey", "redis7")
-SEVEN_SHARDS = ("valkey-7-shards",)
+ON_CLUSTER = "cluster-7-shards"
+SEVEN_SHARDS = ("valkey-7-shards", ON_CLUSTER)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -100,17 +121,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", ONE_SHARD + SEVEN_SHARDS * several, indirect=True)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the rules on the cluster play every fourth test, the same each time; INVITES_CLUSTER=all plays all of them."""
+    if os.environ.get("INVITES_CLUSTER") == "all":
+        return
+    left_out = [item for item in items if ON_CLUSTER in item.name and zlib.crc32(item.name.encode()) % 4]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
     """Each kind of server in turn."""
     if request.param == "fakeredis":
         async with fakeredis.FakeAsyncRedis() as fake:
-            yield Server(fake, flags=False)
+            yield Server(lambda _: fake, flags=False)
+        return
+    if request.param == ON_CLUSTER:
+        cluster: Cluster = request.getfixturevalue("three_nodes")
+        for node in cluster.nodes:
+            node.command("FLUSHALL")
+        async with Clients(cluster.url, "tests") as clients:
+            yield Server(clients.of, flags=True, shards=7)
         return
     url: str = request.getfixturevalue("redis7_server" if request.param == "redis7" else "valkey_server")
     async with Redis.from_url(url) as found:
         await found.flushall()
-        yield Server(found, flags=True, shards=7 if request.param in SEVEN_SHARDS else 1)
+        yield Server(lambda _: found, flags=True, shards=7 if request.param in SEVEN_SHARDS else 1)
 
 
 @pytest.fixture
@@ -122,15 +159,13 @@ async def make_shard(server: Server) -> AsyncIterator[MakeShard]:
         if server.shards == 1:
             made.append(await Shard.make(server.client, settings, flags=server.flags))
         else:
-            made.append(
-                await Shards.make_several(server.client, lambda _: server.client, settings, server.shards)
-            )
+            made.append(await Shards.make_several(server.client_of, settings, server.shards))
         return made[-1]
 
     yield make
     for shard in made:
         for keys in shard.all_keys:
-            await assert_nothing_leaks(shard.client, keys)
+            await assert_nothing_leaks(shard.client_of(keys), keys)
 
 
 @pytest.fixture

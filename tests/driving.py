@@ -1,5 +1,6 @@
 """Drives the scripts of one shard without a worker: events in, notifications out, with a clock of the test's own."""
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -7,6 +8,7 @@ from typing import Any, Self, cast
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from invites.commit import Committer, Outcome, Settings, Source, Status
 from invites.elsewhere import Elsewhere
@@ -52,6 +54,10 @@ class Shard:
         shard = cls(client, settings or Settings(), Scripts(flags=flags))
         await make_groups(client, shard.keys)
         return shard
+
+    def client_of(self, _keys: Keys) -> Any:
+        """The client for the keys of a shard."""
+        return self.client
 
     @property
     def all_keys(self) -> list[Keys]:
@@ -133,9 +139,10 @@ class Shard:
 
 
 async def make_groups(client: Redis, keys: Keys) -> None:
-    """Make the consumer groups of all streams that workers read."""
+    """Make the consumer groups of all streams that workers read, as far as they are not there."""
     for source in Source:
-        await client.xgroup_create(source.stream(keys), source.group, "0", mkstream=True)
+        with contextlib.suppress(ResponseError):
+            await client.xgroup_create(source.stream(keys), source.group, "0", mkstream=True)
 
 
 def notification_of(fields: Mapping[bytes, bytes]) -> Notification:

@@ -16,6 +16,7 @@ PERMANENT = (
     "push",
     "relay",
     "taken:",
+    "layout",
 )
 """What lives as long as what it stands for: registrations, rooms, streams, deadlines."""
 

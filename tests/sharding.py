@@ -10,7 +10,7 @@ from invites.commit import Outcome, Settings, Source, Status
 from invites.elsewhere import Elsewhere
 from invites.keys import Keys, shard_of
 from invites.look_ups import LookUps
-from invites.operations import Entry, Operation, relayed
+from invites.operations import Entry, Operation, relayed, to_operation
 from invites.resolution import Resolver
 from invites.scripts import Scripts
 from tests.driving import Notification, Shard, make_groups
@@ -51,17 +51,35 @@ class RoutedKeys(Keys):
         return self.home(room).room_invites(room)
 
 
+class Routed:
+    """A client for all shards: a command goes to the server that has its first argument, a key."""
+
+    def __init__(self, keys: RoutedKeys, client_of: ClientOf) -> None:
+        self._keys = keys
+        self._client_of = client_of
+
+    def __getattr__(self, command: str) -> Callable[..., Awaitable[Any]]:
+        """The command, to be called with a key first."""
+
+        async def call(key: str, *arguments: Any, **options: Any) -> Any:
+            shard = int(key.partition("{")[2].partition("}")[0])
+            client = self._client_of(self._keys.all[shard])
+            return await getattr(client, command)(key, *arguments, **options)
+
+        return call
+
+
 class Shards(Shard):
     """Several shards with one clock (ms) and the face of one.
 
     Afterwards nothing is left in their relay streams: what was carried may have been carried in any order.
     """
 
-    def __init__(
-        self, client: Redis, client_of: ClientOf, settings: Settings, scripts: Scripts, shards: int
-    ) -> None:
-        super().__init__(client, settings, scripts)
-        self.keys = self.routed = RoutedKeys(shards)
+    def __init__(self, client_of: ClientOf, settings: Settings, scripts: Scripts, shards: int) -> None:
+        self.routed = RoutedKeys(shards)
+        super().__init__(cast("Redis", Routed(self.routed, client_of)), settings, scripts)
+        self.keys = self.routed
+        self._client_of = client_of
         self.parts = [Shard(client_of(keys), settings, scripts, keys) for keys in self.routed.all]
         for part in self.parts:
             part.elsewhere = Elsewhere(part.keys, client_of)
@@ -73,14 +91,34 @@ class Shards(Shard):
         self._published: dict[str, Shard] = {}
 
     @classmethod
-    async def make_several(
-        cls, client: Redis, client_of: ClientOf, settings: Settings | None, shards: int
-    ) -> Self:
-        """Make the shards and their consumer groups."""
-        made = cls(client, client_of, settings or Settings(), Scripts(), shards)
+    async def make_several(cls, client_of: ClientOf, settings: Settings | None, shards: int) -> Self:
+        """Make the shards and their consumer groups, as far as they are not there."""
+        made = cls(client_of, settings or Settings(), Scripts(), shards)
         for part in made.parts:
             await make_groups(part.client, part.keys)
+            await part.client.set(part.keys.layout, str(shards), nx=True)
         return made
+
+    async def publish_somewhere(self, kind: str, payload: Mapping[str, Any]) -> tuple[str, int]:
+        """Publish an event into any shard and deliver it; its entry, and which shard that is."""
+        operation = await self.publish(kind, payload)
+        return operation.entry, self._published[operation.entry].keys.shard
+
+    async def go_on_from(self, before: "Shards") -> None:
+        """Take over clock and ids; what was told until now has been told."""
+        self.now, self._sequence = before.now, before._sequence
+        await self.told()
+
+    async def take_up(self, entry: str, shard: int) -> None:
+        """Settle an event that was published into a shard, and delivered, before."""
+        part = self.parts[shard]
+        ((_, fields),) = await part.client.xrange(part.keys.events, entry, entry)
+        operation = to_operation(Entry(entry, fields), max_deliveries=5, keys=part.keys)
+        self._published[entry] = part
+        await self.settle(operation)
+
+    def client_of(self, keys: Keys) -> Any:
+        return self._client_of(keys)
 
     @property
     def all_keys(self) -> list[Keys]:

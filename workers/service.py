@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import MovedError, NoPermissionError
 
 from invites.connections import Clients, is_away
+from invites.resharding import MOVING
 from invites.scripts import Scripts
 from invites.sippo import SippoServer
 from workers.backoff import Backoff
@@ -87,8 +88,8 @@ class Service:
     async def start(self) -> None:
         """Start all loops. Waits for a server that is away, as long as it takes or until `stopping` is set.
 
-        Raises `RefusedError` when the server may evict keys (an evicted invite is a call that never ends), and when
-        it is a node of a cluster and the URL does not say so.
+        Raises `RefusedError` when the server may evict keys (an evicted invite is a call that never ends), when it is a
+        node of a cluster and the URL does not say so, and when there is another number of shards.
         """
         if self.sippo is not None:
             await self._opened.enter_async_context(self.sippo)
@@ -97,6 +98,7 @@ class Service:
             try:
                 for loops in self._shards:
                     await _check_memory_policy(loops.shard.commands)
+                    await _check_layout(loops.shard.commands, loops.shard.keys)
                     await loops.ensure_groups()
             except Exception as error:
                 if isinstance(error, MovedError) and self._clients.kind != "cluster":
@@ -202,6 +204,25 @@ def _sippo_server(config: Config, metrics: Metrics) -> SippoServer | None:
     if wac.address is None or wac.username is None or wac.password is None:
         return None
     return SippoServer(wac, watch=SippoMetrics(metrics.registry))
+
+
+async def _check_layout(client: Redis, keys: Keys) -> None:
+    """Say how many shards there are, if nobody has. For another number the scripts would refuse each commit."""
+    await client.set(keys.layout, str(keys.shards), nx=True)
+    layout: bytes | str | None = await client.get(keys.layout)
+    found = layout.decode() if isinstance(layout, bytes) else layout
+    if found is None or found == str(keys.shards):
+        return
+    if found.startswith(MOVING):
+        number = found.removeprefix(MOVING)
+        raise RefusedError(
+            f"Calls are being spread over {number} shards: wait for the end of `invites reshard {number}`, or "
+            "give it again if it was interrupted."
+        )
+    raise RefusedError(
+        f"There are {found} shards, but redis.shards is {keys.shards}: set it to {found}, or make more with "
+        f"`invites reshard {keys.shards}`."
+    )
 
 
 async def _check_memory_policy(client: Redis) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from invites import __version__
-from invites.cli import check, dead, publish, show, status, tail
+from invites.cli import check, dead, publish, reshard, show, status, tail
 from invites.cli.options import CommandError
 from invites.printable import escape
 
@@ -40,6 +40,7 @@ def add_operator_commands(app: typer.Typer) -> None:
     app.command()(tail.tail)
     app.command()(publish.publish)
     app.add_typer(dead.app, name="dead")
+    app.command()(reshard.reshard)
 
 
 def run(app: typer.Typer, arguments: list[str] | None = None) -> int:

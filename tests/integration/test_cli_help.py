@@ -30,6 +30,7 @@ VALUES = {
     "TYPE": "roomClosed",
     "JSON": '{"roomId":"r"}',
     "ID": "1-1",
+    "N": "3",
 }
 each = pytest.mark.parametrize("words", ALL, ids=" ".join)
 
@@ -41,7 +42,7 @@ def _arguments(words: tuple[str, ...]) -> list[str]:
 
 def test_there_are_as_many_as_the_contract_names() -> None:
     assert {words[0] for words in ALL} == {
-        "run", "demo", "check", "status", "show", "tail", "publish", "dead", "bench",
+        "run", "demo", "check", "status", "show", "tail", "publish", "dead", "reshard", "bench",
     }  # fmt: skip
     assert {words[1] for words in ALL if words[0] == "dead"} == {"list", "show", "retry", "drop"}
 

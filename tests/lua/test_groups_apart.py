@@ -154,7 +154,7 @@ class Course:
 async def play(url: str, seed: int) -> None:
     async with Redis.from_url(url) as client:
         await client.flushall()
-        shard = Apart(client, lambda _: client, Settings(look_up="groups"), SCRIPTS, 5)
+        shard = Apart(lambda _: client, Settings(look_up="groups"), SCRIPTS, 5)
         shard.on_the_way = []
         for part in shard.parts:
             await make_groups(part.client, part.keys)

@@ -219,7 +219,7 @@ class Play:
         await self.driver.advance(self.driver.now + HOUR + self.history.settings.retain_after)
         await self.fire()
         left = [name for name in await self.driver.contents() if not name.startswith(("registry:", "room-m"))]
-        assert set(left) <= {"trunks", "trunks-version"}, left
+        assert set(left) <= {"trunks", "trunks-version", "layout"}, left
 
 
 def found_for(operation: Operation) -> Found | None:

@@ -1,0 +1,165 @@
+"""More shards for what there is: nothing is lost, nothing happens twice, whatever is under way goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from invites import streams
+from invites.commit import Settings, Source
+from invites.keys import Keys, shard_of
+from invites.resharding import MOVING, ReshardError, Resharding
+from tests.calling import accept, disconnected, invite, joined, registered, ringing, stop, trunk
+from tests.leaks import assert_nothing_leaks
+from tests.sharding import Shards
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from tests.driving import Notification
+
+SETTINGS = Settings(remove_after=20_000)
+USERS = [f"user-{number}" for number in range(24)]
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error of ours
+    """The move was stopped here."""
+
+
+class Fragile:
+    """A client that is gone after so many commands."""
+
+    def __init__(self, client: Redis, commands: int) -> None:
+        self._client = client
+        self.left = commands
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "pipeline":
+            self.left -= 1
+        if self.left < 0:
+            raise Interrupted
+        return getattr(self._client, name)
+
+
+async def before(shards: Shards) -> None:
+    """Two devices and a pending call for each user, a trunk that is called, somebody in a room, somebody away."""
+    await shards.event(*trunk("t"))
+    for user in USERS:
+        await shards.event(*registered(f"{user}-phone", user))
+        await shards.event(*registered(f"{user}-desk", user))
+        await shards.event(*invite(to=user, invite_id=f"to-{user}", room=f"room-of-{user}"))
+    await shards.event(*invite(to="+34600", invite_id="out"))
+    await shards.event(*joined("carol", "room"))
+    await shards.event(*disconnected(f"{USERS[0]}-phone", USERS[0]))
+    await shards.event(*disconnected("t", "sip"))
+
+
+async def grown_from(old: Shards, client: Redis, shards: int) -> Shards:
+    """The same server with more shards."""
+    made = await Shards.make_several(lambda _: client, SETTINGS, shards)
+    await made.go_on_from(old)
+    return made
+
+
+async def all_ends(shards: Shards) -> list[Notification]:
+    """Each call is ended in some way, by the devices that rang before."""
+    told = []
+    for number, user in enumerate(USERS):
+        device = f"{user}-desk"
+        told += await shards.event(*ringing(device, user, invite_id=f"to-{user}"))
+        if number % 3 == 0:
+            told += await shards.event(*accept(device, user, invite_id=f"to-{user}"))
+        elif number % 3 == 1:
+            told += await shards.event(*stop(callee=user, invite_id=f"to-{user}"))
+    told += await shards.event(*registered(f"{USERS[0]}-phone", USERS[0]))
+    told += await shards.event(*trunk("t"))
+    told += await shards.event(*accept("t", "sip", to="+34600", invite_id="out"))
+    shards.now += SETTINGS.ring_timeout
+    return told + await shards.fire()
+
+
+@pytest.mark.parametrize(
+    ("former", "target", "commands"), [(1, 3, None), (3, 7, None), (2, 5, 40), (2, 5, 400)]
+)
+async def test_calls_go_on_over_more_shards(
+    client: Redis, former: int, target: int, commands: int | None
+) -> None:
+    shards = await Shards.make_several(lambda _: client, SETTINGS, former)
+    await before(shards)
+    waiting = [
+        await shards.publish_somewhere(*invite(to=user, invite_id=f"late-to-{user}")) for user in USERS
+    ]
+
+    if commands is not None:
+        fragile: Any = Fragile(client, commands)
+        with pytest.raises(Interrupted):
+            await Resharding("invites", lambda _: fragile, target, lambda _: None).run()
+        assert await client.get(Keys().layout) in {f"{MOVING}{target}".encode(), str(former).encode()}
+    assert await Resharding("invites", lambda _: client, target, lambda _: None).run() == former
+
+    grown = await grown_from(shards, client, target)
+    for entry, shard in waiting:
+        await grown.take_up(entry, shard)
+    told = await all_ends(grown)
+
+    records = Counter(each.payload["inviteId"] for each in told if each.type == "INVITE_COMPLETED")
+    wanted = [f"to-{user}" for user in USERS] + [f"late-to-{user}" for user in USERS] + ["out"]
+    assert records == Counter(wanted)
+    ends = {
+        each.payload["inviteId"]: each.payload["state"] for each in told if each.type == "INVITE_COMPLETED"
+    }
+    for number, user in enumerate(USERS):
+        assert ends[f"to-{user}"] == ("ACCEPTED", "DECLINED_BY_CREATOR", "DECLINED_BY_TIMEOUT")[number % 3]
+    assert ends["out"] == "ACCEPTED"
+    assert [each.payload["userId"] for each in await grown.event(*joined("dave", "room"))] == ["dave"]
+    for keys in grown.all_keys:
+        await assert_nothing_leaks(client, keys)
+
+
+async def test_everything_is_where_it_belongs(client: Redis) -> None:
+    shards = await Shards.make_several(lambda _: client, SETTINGS, 2)
+    await before(shards)
+    await Resharding("invites", lambda _: client, 5, lambda _: None).run()
+    for user in USERS:
+        home = Keys(shard=shard_of(user, 5), shards=5)
+        assert await client.exists(home.registry(user))
+        assert await client.smembers(home.pending(user)) == {f"alice|to-{user}|{user}".encode()}
+        assert await client.pttl(home.pending(user)) > 0
+        assert await client.zscore(home.timers, f"ring|alice|to-{user}|{user}") is not None
+        for number in set(range(5)) - {home.shard}:
+            assert not await client.exists(home.of(number).registry(user), home.of(number).pending(user))
+
+
+async def test_a_relay_that_was_taken_is_not_taken_again(client: Redis) -> None:
+    shards = await Shards.make_several(lambda _: client, SETTINGS, 2)
+    await before(shards)
+    relay, group = shards.parts[0].keys.relay, Source.RELAY.group
+    (first,) = await streams.read(client, relay, count=1)
+    # As if its carrier had died between the commit there and the acknowledgement here.
+    await client.xgroup_setid(relay, group, "0")
+    await client.xreadgroup(group, "dead", {relay: ">"}, count=1)
+    await Resharding("invites", lambda _: client, 5, lambda _: None).run()
+    assert not await client.xpending_range(relay, group, first.id, first.id, 1)
+
+
+@pytest.mark.parametrize("target", [1, 2])
+async def test_there_is_no_way_to_fewer(client: Redis, target: int) -> None:
+    await Shards.make_several(lambda _: client, SETTINGS, 2)
+    with pytest.raises(ReshardError, match="There are 2 shards"):
+        await Resharding("invites", lambda _: client, target, lambda _: None).run()
+
+
+async def test_a_move_that_was_begun_is_finished_first(client: Redis) -> None:
+    await client.set(Keys().layout, f"{MOVING}4")
+    with pytest.raises(ReshardError, match="with `invites reshard 4`"):
+        await Resharding("invites", lambda _: client, 3, lambda _: None).run()
+
+
+async def test_who_counts_otherwise_commits_nothing(client: Redis) -> None:
+    shards = await Shards.make_several(lambda _: client, SETTINGS, 2)
+    await before(shards)
+    await Resharding("invites", lambda _: client, 3, lambda _: None).run()
+    with pytest.raises(Exception, match="LAYOUT 3"):
+        await shards.event(*registered("phone"))

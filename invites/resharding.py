@@ -107,11 +107,11 @@ class Resharding:
             )
         count = int(former if layout.startswith(MOVING) else layout or self._former)
         if count == self._target:
-            raise ReshardError(f"There are {count} shards already.")
+            raise ReshardError(f"The number of shards is {count} already.")
         if not count < self._target <= _MOST:
             raise ReshardError(
-                f"There are {count} shards: give a larger number, {_MOST} at most. The streams of a shard that goes "
-                "would be lost, so there is no way to fewer."
+                f"The number of shards is {count}: give a larger one, {_MOST} at most. The streams of a shard that "
+                "goes would be lost, so there is no way to fewer."
             )
         await self._client(first).set(first.former_layout, str(count))
         for keys in self._all():

@@ -220,7 +220,7 @@ async def _check_layout(client: Redis, keys: Keys) -> None:
             "give it again if it was interrupted."
         )
     raise RefusedError(
-        f"There are {found} shards, but redis.shards is {keys.shards}: set it to {found}, or make more with "
+        f"The number of shards is {found}, but redis.shards is {keys.shards}: set it to {found}, or make more with "
         f"`invites reshard {keys.shards}`."
     )
 

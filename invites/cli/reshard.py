@@ -55,7 +55,8 @@ def reshard(
             typer.echo(msgspec.json.encode({"from": former, "to": to, "moved": work.moved}))
         else:
             moved = ", ".join(f"{count} {kind}" for kind, count in sorted(work.moved.items())) or "nothing"
-            typer.echo(f"{former} shards are {to} now; moved: {moved}. Start workers with redis.shards {to}.")
+            typer.echo(f"The number of shards is {to}, it was {former}; moved: {moved}.")
+            typer.echo(f"Start workers with redis.shards {to}.")
         return 0
 
     return run(Common(config, redis_url, log_level, log_format), move)

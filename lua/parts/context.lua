@@ -35,7 +35,7 @@ local function key(kind, id)
   return base .. kind .. ':' .. id
 end
 
--- Whole numbers as text: Lua's own conversion turns a time in ms into 1.7e+12. A call names few of them, often.
+-- Whole numbers as text: Lua's own conversion has 14 digits, then an exponent. A call names few of them, often.
 local digits = {}
 
 local function int(number)

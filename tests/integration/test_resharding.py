@@ -147,7 +147,7 @@ async def test_a_relay_that_was_taken_is_not_taken_again(client: Redis) -> None:
 @pytest.mark.parametrize("target", [1, 2])
 async def test_there_is_no_way_to_fewer(client: Redis, target: int) -> None:
     await Shards.make_several(lambda _: client, SETTINGS, 2)
-    with pytest.raises(ReshardError, match="There are 2 shards"):
+    with pytest.raises(ReshardError, match="The number of shards is 2"):
         await Resharding("invites", lambda _: client, target, lambda _: None).run()
 
 

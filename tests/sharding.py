@@ -44,6 +44,9 @@ class RoutedKeys(Keys):
     def pending(self, user: str) -> str:
         return self.home(user).pending(user)
 
+    def parallel(self, user: str) -> str:
+        return self.home(user).parallel(user)
+
     def room_members(self, room: str) -> str:
         return self.home(room).room_members(room)
 

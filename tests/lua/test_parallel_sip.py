@@ -232,5 +232,6 @@ async def test_a_call_that_is_still_out_can_be_stopped(parallel: Shard, by: dict
 
 async def test_a_call_that_is_still_out_leaves_nothing_behind(parallel: Shard) -> None:
     await in_order(parallel, invite(), stop())
-    assert not await parallel.client.exists(parallel.keys.base + "parallel:bob", parallel.keys.pending("bob"))
+    assert not await parallel.client.exists(parallel.keys.parallel("bob"))
+    assert not await parallel.client.exists(parallel.keys.pending("bob"))
     assert await parallel.client.zcard(parallel.keys.timers) == 0

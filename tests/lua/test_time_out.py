@@ -111,6 +111,7 @@ async def test_the_worker_is_told_when_the_next_timer_is_due(shard: Shard) -> No
     assert (await shard.committer.fire()).next_due is None
 
 
+@pytest.mark.one_shard
 async def test_without_a_clock_of_the_tests_the_time_is_the_servers(shard: Shard) -> None:
     shard.committer._clock = None
     seconds, micros = await shard.client.time()

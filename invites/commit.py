@@ -6,9 +6,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, OutOfMemoryError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
 from invites.keys import PUSH_GROUP, RELAY_GROUP, WORKERS_GROUP, Keys
+from invites.layout import ANSWER, LayoutError
 from invites.operations import Operation
 from invites.scripts import Script, Scripts
 
@@ -119,7 +120,10 @@ _WORDS: Final = {1: Status.DONE, 2: Status.NEEDS, 3: Status.FAILED, 4: Status.NO
 
 
 class Committer:
-    """Settles events and fires timers of one shard."""
+    """Settles events and fires timers of one shard.
+
+    All that does so raises LayoutError, and has touched nothing, when the calls are in another number of shards.
+    """
 
     def __init__(
         self,
@@ -147,6 +151,7 @@ class Committer:
             keys.push: ("", max(settings.max_ring_timeout, settings.retain_after) + _LATE),
             keys.relay: ("", ""),
         }
+        self._shards: Final = keys.shards
         self._place: Final = (keys.base, keys.shard, keys.shards)
         self._settings: Final = (
             verbosity,
@@ -228,10 +233,15 @@ class Committer:
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
         try:
-            return await self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
-        except NoScriptError:
-            # EVAL both runs the script and makes it known, on the very node that lacks it.
-            return await self._client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+            try:
+                return await self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
+            except NoScriptError:
+                # EVAL both runs the script and makes it known, on the very node that lacks it.
+                return await self._client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+        except ResponseError as error:
+            if str(error).startswith(ANSWER):
+                raise LayoutError(str(error).removeprefix(ANSWER), self._shards) from None
+            raise
 
 
 def _grows(operation: Operation) -> bool:

@@ -45,7 +45,7 @@ _MOST_CONNECTIONS: Final = 10_000  # what a server allows by itself (maxclients)
 _READ_SIZE: Final = 256 * 1024  # bytes; a full batch of entries in one read
 
 # What a server answers while it cannot serve, but will later, or once an operator has acted.
-_AWAY_ANSWERS: Final = ("BUSY ", "LAYOUT ", "MISCONF ", "NOREPLICAS ", "UNBLOCKED ", "UNKILLABLE ")
+_AWAY_ANSWERS: Final = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNBLOCKED ", "UNKILLABLE ")
 # A slot is being moved away; the script was refused before it had done anything (lua/main.lua sees to that).
 _MOVING: Final = "non local key in a cluster"
 _AWAY: Final = (

@@ -35,9 +35,7 @@ class Keys:
         self.timers = self.base + "timers"
         self.trunks = self.base + "trunks"
         self.trunks_version = self.base + "trunks-version"
-        self.taken_floors = self.base + "taken:floors"
         self.layout = self.base + "layout"
-        self.former_layout = self.base + "former-layout"
 
     def __repr__(self) -> str:
         """Show which shard it is."""

@@ -35,6 +35,10 @@ class _Fields(Struct, frozen=True):
     payload: _Text
 
 
+UNSURE: Final = b"unsure"
+"""A field of a job that some worker had in hand when it was moved from another shard."""
+
+
 class Push(Struct):
     """A push job of an entry. It is of use until `deadline` (ms since 1970, of the server).
 
@@ -113,8 +117,8 @@ def to_push(entry: Entry, *, max_deliveries: int) -> Push | Operation:
         fields.device,
         int(fields.deadline),
         payload,
-        # Whoever had it before may have died between sending and settling.
-        unsure=entry.deliveries > 1,
+        # Whoever had it before, here or in the shard that it was moved from, may have sent it and not settled it.
+        unsure=entry.deliveries > 1 or UNSURE in entry.fields,
     )
 
 

@@ -14,6 +14,7 @@
 --       take: 17 the shard whose relay stream the entries are from; 18 the entry of it before which all is settled there; then
 --       as for settle
 --       fire: 17 how many timers at the most
+-- Error    "LAYOUT " and what the key layout says, when that is not so many shards; nothing was touched (see invites/layout.py)
 -- Returns  settle, take: {now, next due or "", outcome…}; fire: {now, next due or "", taken, fact…} (see parts/commit.lua)
 -- include: parts/context
 -- include: parts/commit
@@ -25,7 +26,8 @@
 -- succeeded. Asking for a key that never exists makes such a call fail here, as a whole, before anything is written.
 redis.call('EXISTS', base .. 'never')
 
--- A worker that counts another number of shards would look for everything in other places.
+-- Whose shard a name belongs to depends on how many there are. Workers that count otherwise, and all while calls are moved,
+-- can commit nothing: `invites reshard` relies on that alone. (Nothing is there before the first worker has started.)
 local layout = redis.call('GET', base .. 'layout')
 if layout and layout ~= ARGV[4] then
   return redis.error_reply('LAYOUT ' .. layout)

@@ -21,7 +21,7 @@ from invites.keys import Keys
 from tests.driving import Shard
 from tests.leaks import assert_nothing_leaks
 from tests.servers.cluster import Cluster
-from tests.sharding import Shards
+from tests.sharding import Growing, Shards
 from tests.waiting import wait_until_sync
 
 MakeShard = Callable[..., Awaitable[Shard]]
@@ -94,12 +94,14 @@ async def client(valkey_url: str) -> AsyncIterator[Redis]:
 class Server:
     """A server, or several, that were emptied, with a client for each shard.
 
-    `flags` says whether they know the line `#!lua`, `shards` how many are to be on them.
+    `flags` says whether they know the line `#!lua`, `shards` how many are to be on them, `grows` that more are to come.
     """
 
     client_of: Callable[[Keys], Redis]
     flags: bool
     shards: int = 1
+    grows: bool = False
+    url: str = ""
 
     @property
     def client(self) -> Redis:
@@ -110,15 +112,19 @@ class Server:
 ONE_SHARD = ("fakeredis", "valkey", "redis7")
 ON_CLUSTER = "cluster-7-shards"
 SEVEN_SHARDS = ("valkey-7-shards", ON_CLUSTER)
+GROWING = ("valkey-growing",)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what makes shards on each kind of server; unless it is about one shard alone, with several of them too."""
+    """Run what makes shards on each kind of server.
+
+    Unless it is about one shard alone, it has to go the same way with several, and while there become more of them.
+    """
     if "server" in metafunc.fixturenames:
         several = "make_shard" in metafunc.fixturenames and not metafunc.definition.get_closest_marker(
             "one_shard"
         )
-        metafunc.parametrize("server", ONE_SHARD + SEVEN_SHARDS * several, indirect=True)
+        metafunc.parametrize("server", ONE_SHARD + (SEVEN_SHARDS + GROWING) * several, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -147,16 +153,21 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
     url: str = request.getfixturevalue("redis7_server" if request.param == "redis7" else "valkey_server")
     async with Redis.from_url(url) as found:
         await found.flushall()
-        yield Server(lambda _: found, flags=True, shards=7 if request.param in SEVEN_SHARDS else 1)
+        shards = 7 if request.param in SEVEN_SHARDS else 1
+        yield Server(lambda _: found, flags=True, shards=shards, grows=request.param in GROWING, url=url)
 
 
 @pytest.fixture
-async def make_shard(server: Server) -> AsyncIterator[MakeShard]:
+async def make_shard(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[MakeShard]:
     """Make what each kind of server has; afterwards nothing may be left that cannot end by itself."""
     made: list[Shard] = []
 
     async def make(settings: Settings | None = None) -> Shard:
-        if server.shards == 1:
+        if server.grows:
+            growing = await Growing.make_several(server.client_of, settings, 1)
+            growing.grow_by(Clients(server.url, "moving"), seed=zlib.crc32(request.node.name.encode()))
+            made.append(growing)
+        elif server.shards == 1:
             made.append(await Shard.make(server.client, settings, flags=server.flags))
         else:
             made.append(await Shards.make_several(server.client_of, settings, server.shards))
@@ -164,6 +175,8 @@ async def make_shard(server: Server) -> AsyncIterator[MakeShard]:
 
     yield make
     for shard in made:
+        if isinstance(shard, Growing):
+            await shard.close()
         for keys in shard.all_keys:
             await assert_nothing_leaks(shard.client_of(keys), keys)
 

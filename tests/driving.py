@@ -64,6 +64,10 @@ class Shard:
         """The keys of each shard."""
         return [self.keys]
 
+    def go_on_after(self, other: Self) -> None:
+        """The same shard, from where another driver of it has come to."""
+        self.now, self._sequence, self._seen = other.now, other._sequence, other._seen
+
     def entry_id(self, at: int | None = None) -> str:
         """A new entry id at a time (default: now)."""
         self._sequence += 1

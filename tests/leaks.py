@@ -3,6 +3,7 @@
 from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP, Keys
+from invites.resharding.homes import KINDS, kind_of
 
 PERMANENT = (
     "registry:",
@@ -22,9 +23,11 @@ PERMANENT = (
 
 
 async def assert_nothing_leaks(client: Redis, keys: Keys) -> None:
-    """Fail when a key would stay for ever, or an event is still pending."""
+    """Fail when a key would stay for ever, is of a kind that cannot be moved, or an event is still pending."""
     async for raw in client.scan_iter(match=keys.base.replace("[", r"\[") + "*"):
         key = raw.decode()
+        kind, _ = kind_of(key.removeprefix(keys.base))
+        assert kind in KINDS, f"{key} is of a kind that invites/resharding/homes.py does not know"
         if not key.removeprefix(keys.base).startswith(PERMANENT):
             assert await client.pttl(key) > 0, f"{key} has no time to live"
     if await client.exists(keys.events):

@@ -1,16 +1,20 @@
 """Drives several shards as if they were one: events go where they belong, and what a shard relays is carried on."""
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Self, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.commit import Outcome, Settings, Source, Status
+from invites.connections import Clients
 from invites.elsewhere import Elsewhere
 from invites.keys import Keys, shard_of
 from invites.look_ups import LookUps
 from invites.operations import Entry, Operation, relayed, to_operation
+from invites.resharding.places import Command, Places
+from invites.resharding.procedure import move_all
 from invites.resolution import Resolver
 from invites.scripts import Scripts
 from tests.driving import Notification, Shard, make_groups
@@ -23,6 +27,11 @@ class RoutedKeys(Keys):
 
     def __init__(self, shards: int) -> None:
         super().__init__(shards=shards)
+        self.become(shards)
+
+    def become(self, shards: int) -> None:
+        """From now on there are so many."""
+        self.shards = shards
         self.all = [Keys(shard=number, shards=shards) for number in range(shards)]
 
     def home(self, name: str) -> Keys:
@@ -83,12 +92,8 @@ class Shards(Shard):
         super().__init__(cast("Redis", Routed(self.routed, client_of)), settings, scripts)
         self.keys = self.routed
         self._client_of = client_of
-        self.parts = [Shard(client_of(keys), settings, scripts, keys) for keys in self.routed.all]
-        for part in self.parts:
-            part.elsewhere = Elsewhere(part.keys, client_of)
-            part.found = self.found
-            look_ups = cast("LookUps", part)
-            part.resolver = Resolver(client_of(part.keys), part.keys, part.elsewhere, look_ups)
+        self._scripts = scripts
+        self.parts = [self._part(keys) for keys in self.routed.all]
         self._chance = random.Random(shards)
         self._told: list[Notification] = []
         self._published: dict[str, Shard] = {}
@@ -168,6 +173,13 @@ class Shards(Shard):
         """Read the dead letters of all shards."""
         return [letter for part in self.parts for letter in await part.dead()]
 
+    def _part(self, keys: Keys) -> Shard:
+        part = Shard(self._client_of(keys), self.settings, self._scripts, keys)
+        part.elsewhere = Elsewhere(keys, self._client_of)
+        part.found = self.found
+        part.resolver = Resolver(part.client, keys, part.elsewhere, cast("LookUps", part))
+        return part
+
     def _sync(self) -> None:
         for part in self.parts:
             part.now = self.now
@@ -212,3 +224,66 @@ class Shards(Shard):
                 return outcome
             operation = await target.resolver.complete(ready, outcome)
         raise AssertionError("it needs one look-up after the other")
+
+
+class Failing(Places):
+    """A server that is away after so many commands of a move."""
+
+    left = 1_000_000
+
+    async def ask(self, commands: Iterable[tuple[int, Command]], *, reads: bool = False) -> list[Any]:
+        """As many replies as there is time for."""
+        asked = list(commands)
+        done = await super().ask(asked[: self.left], reads=reads)
+        self.left -= len(done)
+        if len(done) < len(asked):
+            raise RedisConnectionError("away")
+        return done
+
+
+class Growing(Shards):
+    """One shard that becomes more and more between any two steps of a test: all calls are moved, and go on."""
+
+    def grow_by(self, mover: Clients, seed: int, numbers: Iterable[int] = (2, 3, 7)) -> None:
+        """Say to how many shards it grows by which clients, and let the seed decide when."""
+        self._mover = mover
+        self._numbers = iter(numbers)
+        self._chance = random.Random(seed)
+
+    async def close(self) -> None:
+        """Close what it was moved with."""
+        await self._mover.aclose()
+
+    async def settle(self, *operations: Operation) -> list[Outcome]:
+        """Settle operations that may have been published when there were fewer shards."""
+        await self._grow()
+        return await super().settle(*[await self._decoded_again(operation) for operation in operations])
+
+    async def fire(self) -> list[Notification]:
+        """Fire what is due in any shard that there is by now."""
+        await self._grow()
+        return await super().fire()
+
+    async def _decoded_again(self, operation: Operation) -> Operation:
+        """What a worker makes of an entry that it reads now."""
+        part = self.parts[self._published[operation.entry].keys.shard]
+        self._published[operation.entry] = part
+        found = await part.client.xrange(part.keys.events, operation.entry, operation.entry)
+        if not found:
+            return operation  # it was trimmed while it was pending
+        return to_operation(Entry(operation.entry, found[0][1]), max_deliveries=5, keys=part.keys)
+
+    async def _grow(self) -> None:
+        if self._chance.random() < 1 / 2 and (shards := next(self._numbers, 0)):
+            await self._hear()
+            old = self.parts
+            places = Places(self.keys.prefix, len(old), shards, self._mover.of)
+            await move_all(places, lambda _what, _more: None)
+            self.routed.become(shards)
+            for keys in self.routed.all:
+                await self._mover.of(keys).set(keys.layout, str(shards))
+            self.parts = [self._part(keys) for keys in self.routed.all]
+            for part, before in zip(self.parts, old, strict=False):
+                part.go_on_after(before)
+            for part in self.parts[len(old) :]:
+                await make_groups(part.client, part.keys)

@@ -53,6 +53,8 @@ class Served(Protocol):
     def metrics(self) -> Metrics: ...  # noqa: D102
     @property
     def readiness(self) -> Readiness: ...  # noqa: D102
+    @property
+    def moving(self) -> bool: ...  # noqa: D102 - whether calls are being moved to other shards
 
 
 class HttpServer:
@@ -148,6 +150,10 @@ class HttpServer:
         return _response(200, invite)
 
     def _views(self, routing_key: str) -> Views:
+        if self._served.moving:
+            raise web.HTTPServiceUnavailable(
+                text="the calls are being moved to other shards, ask again later"
+            )
         redis = self._config.redis
         keys = Keys(redis.prefix, shard_of(routing_key, redis.shards), redis.shards)
         return Views(self._served.commands(keys), keys)

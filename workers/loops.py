@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from invites.config import Config
     from invites.connections import Clients
     from invites.keys import Keys
+    from invites.layout import LayoutError
     from invites.operations import Entry, Operation
     from invites.pushes import Push
     from invites.scripts import Scripts
@@ -68,6 +69,7 @@ class ShardLoops:
         readiness: Readiness,
         outage: Outage,
         stopping: asyncio.Event,
+        misplaced: Callable[[LayoutError], None],
     ) -> None:
         settings, commands = config.settings(), clients.of(keys)
         self.shard = Shard(
@@ -80,6 +82,7 @@ class ShardLoops:
             claim_after_ms=config.invites.claim_after,
             max_deliveries=config.invites.max_deliveries,
             stopping=stopping,
+            misplaced=misplaced,
         )
         self._url = url
         self._metrics = metrics

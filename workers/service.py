@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import MovedError, NoPermissionError
 
 from invites.connections import Clients, is_away
-from invites.resharding import MOVING
+from invites.layout import LayoutError, claim
 from invites.scripts import Scripts
 from invites.sippo import SippoServer
 from workers.backoff import Backoff
@@ -55,6 +55,10 @@ class Service:
         self.metrics = Metrics()
         self.readiness = Readiness()
         self.consumer = consumer or _consumer_name()
+        self.refusal = ""
+        """Why the worker has stopped by itself, and what to do; "" as long as it has not."""
+        self.moving = False
+        """Whether the calls are being moved to other shards, so that nobody can say where one is."""
         self._clients = Clients(url, "commands")
         self.sippo = _sippo_server(config, self.metrics)
         """The client for all shards; None when the configuration does not say how to reach sippo-server."""
@@ -74,6 +78,7 @@ class Service:
                 readiness=self.readiness,
                 outage=self._outage,
                 stopping=self.stopping,
+                misplaced=self._misplaced,
             )
             for keys in config.shards()
         ]
@@ -88,18 +93,21 @@ class Service:
     async def start(self) -> None:
         """Start all loops. Waits for a server that is away, as long as it takes or until `stopping` is set.
 
-        Raises `RefusedError` when the server may evict keys (an evicted invite is a call that never ends), when it is a
-        node of a cluster and the URL does not say so, and when there is another number of shards.
+        Raises `RefusedError` when the server may evict keys (an evicted invite is a call that never ends), when the
+        calls there are in another number of shards, and when it is a node of a cluster and the URL does not say so.
+        Waits while the calls are moved to just as many shards.
         """
         if self.sippo is not None:
             await self._opened.enter_async_context(self.sippo)
         backoff = Backoff()
         while not self.stopping.is_set():
             try:
-                for loops in self._shards:
-                    await _check_memory_policy(loops.shard.commands)
-                    await _check_layout(loops.shard.commands, loops.shard.keys)
-                    await loops.ensure_groups()
+                await self._prepare()
+            except LayoutError as error:
+                if not error.comes:
+                    raise RefusedError(str(error)) from None
+                self._wait_for_move(error)
+                await backoff.wait(self.stopping)
             except Exception as error:
                 if isinstance(error, MovedError) and self._clients.kind != "cluster":
                     raise RefusedError(
@@ -113,6 +121,7 @@ class Service:
             else:
                 self._outage.over(_ROLE)
                 self.readiness.trouble = ""
+                self.moving = False
                 self._tasks = [task for loops in self._shards for task in loops.start()]
                 _log.info("The worker %s works.", self.consumer)
                 return
@@ -141,6 +150,27 @@ class Service:
             await loops.close()
         await self._opened.aclose()
         await self._clients.aclose()
+
+    async def _prepare(self) -> None:
+        for loops in self._shards:
+            await _check_memory_policy(loops.shard.commands)
+        await claim(self.commands, [loops.shard.keys for loops in self._shards])
+        for loops in self._shards:
+            await loops.ensure_groups()
+
+    def _wait_for_move(self, error: LayoutError) -> None:
+        if not self.moving:
+            self.moving = True
+            self.readiness.trouble = str(error)
+            _log.warning("%s", error)
+
+    def _misplaced(self, error: LayoutError) -> None:
+        """Nothing can be committed any more: the calls are in another number of shards, or on their way there."""
+        if not self.refusal:
+            self.refusal = str(error)
+            self.moving = True
+            _log.error("%s This worker is stopping.", error)
+        self.stopping.set()
 
 
 async def run(config: Config, *, embedded: bool = False) -> int:
@@ -196,7 +226,7 @@ async def _run(config: Config, url: str) -> int:
         await server.stop()
         for number in signals:
             loop.remove_signal_handler(number)
-    return 0
+    return 1 if service.refusal else 0
 
 
 def _sippo_server(config: Config, metrics: Metrics) -> SippoServer | None:
@@ -204,25 +234,6 @@ def _sippo_server(config: Config, metrics: Metrics) -> SippoServer | None:
     if wac.address is None or wac.username is None or wac.password is None:
         return None
     return SippoServer(wac, watch=SippoMetrics(metrics.registry))
-
-
-async def _check_layout(client: Redis, keys: Keys) -> None:
-    """Say how many shards there are, if nobody has. For another number the scripts would refuse each commit."""
-    await client.set(keys.layout, str(keys.shards), nx=True)
-    layout: bytes | str | None = await client.get(keys.layout)
-    found = layout.decode() if isinstance(layout, bytes) else layout
-    if found is None or found == str(keys.shards):
-        return
-    if found.startswith(MOVING):
-        number = found.removeprefix(MOVING)
-        raise RefusedError(
-            f"Calls are being spread over {number} shards: wait for the end of `invites reshard {number}`, or "
-            "give it again if it was interrupted."
-        )
-    raise RefusedError(
-        f"The number of shards is {found}, but redis.shards is {keys.shards}: set it to {found}, or make more with "
-        f"`invites reshard {keys.shards}`."
-    )
 
 
 async def _check_memory_policy(client: Redis) -> None:

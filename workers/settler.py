@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from invites.commit import Status
 from invites.connections import is_away
+from invites.layout import LayoutError
 from workers.backoff import Backoff
 from workers.tasks import end
 
@@ -121,6 +122,12 @@ class Settler:
         """Commit a batch and see that its outcomes are seen to. Whatever happens, the loop goes on."""
         try:
             settled = await self._commit(operations)
+        except LayoutError as error:
+            # They stay pending, for workers that know where the calls are.
+            for operation in operations:
+                self._feed.progress.end(operation.entry)
+            self._shard.misplaced(error)
+            return
         except Exception as error:  # noqa: BLE001 - a batch that cannot be sent must not stop the others
             await self._isolate(operations, error)
             return

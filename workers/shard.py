@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from invites.commit import Committer, Source
     from invites.elsewhere import Elsewhere
     from invites.keys import Keys
+    from invites.layout import LayoutError
     from invites.operations import Entry
     from workers.group import Group
     from workers.outage import Outage
@@ -80,7 +81,7 @@ class Shard:
     """One shard as a worker sees it; `consumer` is the worker's name in the consumer groups.
 
     `stopping` is set when the worker shall take nothing new, `caught_up` once all that was published before it
-    started is settled.
+    started is settled. `misplaced` is told that the calls are in another number of shards now.
     """
 
     keys: Keys
@@ -92,6 +93,7 @@ class Shard:
     claim_after_ms: int
     max_deliveries: int
     stopping: asyncio.Event
+    misplaced: Callable[[LayoutError], None]
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
 
 

@@ -7,6 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
+from invites.layout import LayoutError
 from workers.backoff import Backoff, pause
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Timers:
         while not shard.stopping.is_set():
             try:
                 await self._fire()
+            except LayoutError as error:
+                shard.misplaced(error)
             except Exception as error:  # noqa: BLE001 - deadlines must not be missed for good
                 shard.outage.met(_ROLE, error)
                 await backoff.wait(shard.stopping)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from invites.cli.permissions import refused
 from invites.cli.session import trouble
 from invites.connections import Clients
 from invites.keys import Keys
+from invites.layout import LayoutError
 from invites.overview import ALIVE_MS, backlog, consumers
 from invites.printable import escape
 from invites.redis_url import address_of, parse_redis_url
@@ -64,12 +66,8 @@ async def _findings(clients: Clients, config: Config, address: str) -> AsyncIter
             yield check_replicas(infos[0])
         elif clients.kind != "cluster" and infos[0].get("cluster_enabled") == 1:
             yield IN_CLUSTER
-    for keys in config.shards():
-        yield await _permissions(clients.of(keys), keys)
-        try:
-            yield await _workers(clients.of(keys), keys)
-        except NoPermissionError:
-            yield Finding("warn", "workers", "Cannot be checked without the permissions above.")
+    async for finding in _shards(clients, config):
+        yield finding
 
 
 async def _infos(clients: Clients, config: Config) -> list[Mapping[str, Any]]:
@@ -117,6 +115,23 @@ def _persistence(info: Mapping[str, Any]) -> Finding:
     return Finding(
         "warn", "persistence", f"No append-only file: a restart of the server loses the latest: {advice}."
     )
+
+
+async def _shards(clients: Clients, config: Config) -> AsyncIterator[Finding]:
+    """Whether the calls are in as many shards as a worker with this configuration expects, and what it may do there."""
+    first, shards = config.shards()[0], config.redis.shards
+    client: Any = clients.of(first)
+    found = None
+    with contextlib.suppress(NoPermissionError):  # which is told below
+        found = await client.get(first.layout)
+    if found is not None and found != str(shards).encode():
+        yield Finding("FAIL", "shards", str(LayoutError(found.decode(errors="replace"), shards)))
+    for keys in config.shards():
+        yield await _permissions(clients.of(keys), keys)
+        try:
+            yield await _workers(clients.of(keys), keys)
+        except NoPermissionError:
+            yield Finding("warn", "workers", "Cannot be checked without the permissions above.")
 
 
 async def _permissions(client: Redis, keys: Keys) -> Finding:

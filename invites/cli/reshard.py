@@ -1,4 +1,4 @@
-"""`invites reshard`: more shards for what there is."""
+"""`invites reshard`: more shards for a deployment that is running."""
 
 from __future__ import annotations
 
@@ -20,43 +20,57 @@ from invites.cli.options import (
 
 if TYPE_CHECKING:
     from invites.cli.session import Session
+    from invites.resharding import Summary
 
 
 def reshard(
-    to: Annotated[int, typer.Argument(min=2, metavar="N", help="How many shards there shall be.")],
+    to: Annotated[int, typer.Argument(min=2, max=1024, metavar="N", help="How many shards there shall be.")],
     config: ConfigFile = None,
     redis_url: RedisUrl = None,
     log_level: LogLevel = Level.INFO,
     log_format: LogFormat = Format.TEXT,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", metavar="", help="Only count what would be moved; all go on meanwhile."),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Spread all calls and registrations over more shards, while publishers go on.
+    """Spread the calls over more shards. Publishers go on; workers stop, and start again with the new number.
 
-    Stop the workers first. From the beginning of the move on no worker commits; what is published waits. Then start
-    workers whose redis.shards is the new number. If the command is interrupted, give it again. It needs a user that
-    may do more than a worker: see deploy/README.md.
+    It stops all commits, waits until no worker reads any more (they stop by themselves with status 1), moves
+    every key to its shard, and lets workers begin whose redis.shards is the new number. Events wait in their
+    streams meanwhile. If it is interrupted, run it again: it goes on.
+
+    It needs the rights of a worker. Gateways must read the notifications of all new shards before workers start.
     """
     from invites.cli.session import run
 
     async def move(session: Session) -> int:
         import msgspec
 
-        from invites.resharding import ReshardError, Resharding
+        from invites.resharding import Resharding, ReshardingError
 
-        redis = session.config.redis
         work = Resharding(
-            redis.prefix, session.client, to, lambda line: typer.echo(line, err=True), redis.shards
+            session.config.redis.prefix, to, session.client, lambda words: typer.echo(words, err=True)
         )
         try:
-            former = await work.run()
-        except ReshardError as error:
+            summary = await (work.survey() if dry_run else work.move())
+        except ReshardingError as error:
             raise CommandError(str(error)) from None
-        if as_json:
-            typer.echo(msgspec.json.encode({"from": former, "to": to, "moved": work.moved}))
-        else:
-            moved = ", ".join(f"{count} {kind}" for kind, count in sorted(work.moved.items())) or "nothing"
-            typer.echo(f"The number of shards is {to}, it was {former}; moved: {moved}.")
-            typer.echo(f"Start workers with redis.shards {to}.")
+        typer.echo(msgspec.json.encode(summary) if as_json else _words(summary, dry_run=dry_run))
         return 0
 
     return run(Common(config, redis_url, log_level, log_format), move)
+
+
+def _words(summary: Summary, *, dry_run: bool) -> str:
+    if summary.before == summary.after:
+        return f"There are {summary.after} shards already."
+    stay = f" {summary.unknown} keys of no known kind stay where they are." if summary.unknown else ""
+    way = f"from {summary.before} to {summary.after} shards"
+    if dry_run:
+        return f"Some {summary.keys} keys would move on the way {way}.{stay}"
+    return (
+        f"Moved {summary.keys} keys, {summary.timers} timers and {summary.pushes} push jobs {way} in "
+        f"{summary.seconds:.1f} s.{stay} Start workers with redis.shards {summary.after}."
+    )

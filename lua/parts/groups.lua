@@ -2,7 +2,7 @@
 -- inviter hears. Each member has an invite of its own, its leg (see parts/legs.lua), perhaps in another shard.
 --
 -- Beside the fields of any invite: strategy ("sequential"), members and open (how many legs there are, and are not
--- over), begun (with several shards: how many have begun), devices, ringingDevices,
+-- over), begun (how many have begun), devices, ringingDevices,
 -- pushedDevices (how many of all legs).
 --
 -- legs:<ref of the group's invite>, member -> JSON: at (its place); state WAITING (not called yet), OPEN (rings) or OVER;
@@ -324,7 +324,7 @@ function internal.leg_began(_, ref)
   local call = load_invite(ref)
   if call and is_pending(call) then
     change(call, 'begun', int(tonumber(call.begun or 0) + 1))
-    if work.relayed and call.begun == call.members then
+    if shards > 1 and work.relayed and call.begun == call.members then
       tell_progress(call)
     end
   end

@@ -106,9 +106,7 @@ end
 -- Rings the member's devices.
 function internal.leg_start(member, group_invite, group, ...)
   start_leg(member, group_invite, group, ...)
-  if shards > 1 then
-    emit(group, 'leg_began', group_invite)
-  end
+  emit(group, 'leg_began', group_invite)
 end
 
 function internal.leg_update(_, ref, context, mediatypes, from_details)

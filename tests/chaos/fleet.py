@@ -39,7 +39,7 @@ class Fleet:
         shards: int = 1,
     ) -> None:
         self.harm: dict[str, int] = dict.fromkeys(kinds, 0)
-        self._configuration = {
+        self._configuration: dict[str, object] = {
             "invites": {"claimAfter": CLAIM_AFTER_MS, **(invites or {})},
             "redis": {"shards": shards},
         }
@@ -77,6 +77,12 @@ class Fleet:
                 if until + _FROZEN_S <= now or all_:
                     self._frozen.remove((until, worker))
                     worker.terminate()
+
+    def replace(self, shards: int) -> list[GuardedProcess]:
+        """Start as many workers that count so many shards; returns the ones that there were, which go on."""
+        self._configuration["redis"] = {"shards": shards}
+        former, self._workers = self._workers, [self._start() for _ in self._workers]
+        return former
 
     def pause(self) -> None:
         """Freeze all workers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import operator
 from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ from invites.keys import Keys, shard_of
 from invites.overview import backlog
 from invites.protocol import decode_event
 from invites.routing import routing_key
+from invites.streams import order
 from tests.chaos.calls import Event, encode
 
 if TYPE_CHECKING:
@@ -31,10 +33,11 @@ _LISTEN_MS: Final = 100
 
 
 class Post:
-    """What publishers and gateways do."""
+    """What publishers and gateways do. Gateways hear all `shards`; publishers count `published_to`, all if not said."""
 
-    def __init__(self, url: str, shards: int) -> None:
+    def __init__(self, url: str, shards: int, published_to: int = 0) -> None:
         self.sent = 0
+        self._published_to = published_to or shards
         self._clients = Clients(url, "chaos", block_ms=_LISTEN_MS)
         self._shards = [Keys(shard=number, shards=shards) for number in range(shards)]
         self._heard = dict.fromkeys(range(shards), b"0-0")
@@ -81,13 +84,18 @@ class Post:
                 listening.create_task(self._listen(keys, hear, say))
 
     async def listen_again(self, hear: Hear) -> None:
-        """Hear all that the servers have kept, from the beginning."""
+        """Hear all that the servers have kept, from the beginning, in the order in which it was told.
+
+        A call that was moved has told in two shards.
+        """
+        told: list[tuple[tuple[int, int], dict[bytes, bytes]]] = []
         for keys in self._shards:
             after = "-"
             while page := await self._client(keys).xrange(keys.notifications, after, count=_PAGE):
-                for _, fields in page:
-                    _tell(hear, fields)
+                told += [(order(entry.decode()), fields) for entry, fields in page]
                 after = f"({page[-1][0].decode()}"
+        for _, fields in sorted(told, key=operator.itemgetter(0)):
+            _tell(hear, fields)
 
     async def settled(self) -> bool:
         """Whether the workers have settled all events, push jobs, and all that one shard has to tell another."""
@@ -129,7 +137,7 @@ class Post:
 
     def _shard_of(self, event: Event) -> int:
         kind, payload = event
-        return shard_of(routing_key(decode_event(kind, json.dumps(payload).encode())), len(self._shards))
+        return shard_of(routing_key(decode_event(kind, json.dumps(payload).encode())), self._published_to)
 
     async def _listen(self, keys: Keys, hear: Hear, say: Callable[[list[Event]], None]) -> None:
         while True:

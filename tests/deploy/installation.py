@@ -14,7 +14,7 @@ from invites.guarded import GuardedProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-USERS = ("publisher", "gateway", "worker", "operator")
+USERS = ("publisher", "gateway", "worker", "operator", "resharder")
 
 VALKEY = str(get_binary_path())
 REDIS = shutil.which("redis-server")

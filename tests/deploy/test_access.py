@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.commands import Commands
 from tests.deploy.installation import DEPLOY, SERVERS, USERS, Installation, start_server
 
 EVENTS, NOTIFICATIONS, DEAD, PUSH, RELAY = (
@@ -72,6 +73,15 @@ ALLOWED = {
         f"XADD {RELAY} * kind legs_start",
         f"XPENDING {PUSH} push",
         f"XINFO GROUPS {RELAY}",
+    ],
+    "resharder": [
+        "SCAN 0 MATCH invites:{0}:*",
+        f"DUMP {INVITE}",
+        f"RESTORE {INVITE} 0 x REPLACE ABSTTL",
+        f"UNLINK {INVITE}",
+        f"XADD {PUSH} * type invitation ref alice|i1|bob",
+        f"XACK {PUSH} push 1-0",
+        "SET invites:{0}:layout 1>3",
     ],
     "worker": [
         f"XGROUP CREATE {EVENTS} other 0 MKSTREAM",
@@ -153,6 +163,15 @@ FORBIDDEN = {
         f"XDEL {PUSH} 1-0",
         "KEYS *",
     ],
+    "resharder": [
+        f"XREADGROUP GROUP workers me STREAMS {EVENTS} >",
+        f"XTRIM {EVENTS} MAXLEN 0",
+        f"XGROUP DESTROY {EVENTS} workers",
+        "EVAL 'return 1' 0",
+        "DUMP someone-elses",
+        "KEYS *",
+        "INFO",
+    ],
     "worker": ["SCAN 0", "RANDOMKEY", "SCRIPT FLUSH", "PUBLISH channel message"],
 }
 
@@ -231,3 +250,29 @@ def test_server_refuses_users_without_passwords(
     with start_server(binary, unused_tcp_port_factory(), template, tmp_path) as server:
         assert server.wait(10_000) == 1
         assert "password hash must be exactly 64 characters" in server.output()
+
+
+def test_its_user_can_move_the_calls(
+    installation: Installation, admin: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole command with the rights of `resharder`, on some of everything that it moves."""
+    admin.set("invites:{0}:layout", "1")
+    for user in (f"user-{number}" for number in range(9)):
+        ref = f"alice|1|{user}"
+        admin.hset(f"invites:{{0}}:registry:{user}", "p", "{}")
+        admin.sadd(f"invites:{{0}}:pending:{user}", ref)
+        admin.zadd(f"invites:{{0}}:ended:{user}", {ref: 1})
+        admin.zadd(f"invites:{{0}}:room-invites:{user}", {ref: 1})
+        admin.set(f"invites:{{0}}:grace:{user}-p", user, ex=60)
+        admin.set(f"invites:{{0}}:over:{ref}", "1-0", ex=60)
+        admin.zadd("invites:{0}:timers", {f"ring|{ref}": 1, f"grace|{user}|p": 1})
+        admin.xadd(PUSH, {"type": "invitation", "ref": ref})
+    admin.xgroup_create(PUSH, "push", "0")
+    admin.xreadgroup("push", "gone", {PUSH: ">"}, count=4)
+    admin.hset("invites:{0}:trunks", "t", '{"user": "sip"}')
+    admin.xgroup_create(RELAY, "relay", "0", mkstream=True)
+    commands = Commands(capsys, installation.url("resharder"))
+    for shards in ("3", "7"):
+        ended = commands.on_server("reshard", shards)
+        assert (ended.status, ended.err.count("does not allow")) == (0, 0), ended.err
+    assert {admin.get(f"invites:{{{number}}}:layout") for number in range(7)} == {"7"}

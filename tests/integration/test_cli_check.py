@@ -143,6 +143,13 @@ def test_what_is_not_allowed_fails(
     assert database.keys() == []
 
 
+def test_a_wrong_number_of_shards_is_told(commands: Commands, database: redis.Redis) -> None:
+    database.set("invites:{0}:layout", "3")
+    ended = commands.on_server("check")
+    assert (ended.status, _lines(ended)["shards"][0]) == (1, "FAIL")
+    assert "set redis.shards to 3" in _lines(ended)["shards"][1]
+
+
 def test_without_info_the_rest_is_checked(commands: Commands, database: redis.Redis) -> None:
     database.execute_command("ACL", "SETUSER", "worker", "reset", "on", "nopass", "~*", "+@all", "-info")
     ended = commands.run("check", "--redis-url", commands.url.replace("redis://", "redis://worker:x@"))

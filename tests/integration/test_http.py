@@ -34,6 +34,7 @@ class Worker:
         self._commands = commands
         self.metrics = Metrics()
         self.readiness = Readiness()
+        self.moving = False
 
     def commands(self, _keys: Keys) -> Redis:
         return self._commands

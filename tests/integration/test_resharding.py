@@ -6,16 +6,23 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites import streams
 from invites.commit import Settings, Source
+from invites.connections import connect
 from invites.keys import Keys, shard_of
-from invites.resharding import MOVING, ReshardError, Resharding
+from invites.layout import LayoutError
+from invites.resharding.places import Places
+from invites.resharding.procedure import move_all
 from tests.calling import accept, disconnected, invite, joined, registered, ringing, stop, trunk
 from tests.leaks import assert_nothing_leaks
-from tests.sharding import Shards
+from tests.sharding import Failing, Shards
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from redis.asyncio import Redis
 
     from tests.driving import Notification
@@ -24,23 +31,18 @@ SETTINGS = Settings(remove_after=20_000)
 USERS = [f"user-{number}" for number in range(24)]
 
 
-class Interrupted(Exception):  # noqa: N818 - it is no error of ours
-    """The move was stopped here."""
+@pytest_asyncio.fixture
+async def client(valkey_url: str) -> AsyncIterator[Any]:
+    """A client as the commands have it."""
+    async with connect(valkey_url, "tests") as found:
+        yield found
 
 
-class Fragile:
-    """A client that is gone after so many commands."""
-
-    def __init__(self, client: Redis, commands: int) -> None:
-        self._client = client
-        self.left = commands
-
-    def __getattr__(self, name: str) -> Any:
-        if name != "pipeline":
-            self.left -= 1
-        if self.left < 0:
-            raise Interrupted
-        return getattr(self._client, name)
+async def move(client: Redis, former: int, target: int) -> None:
+    """Move all, as the command does once no worker is at work."""
+    await move_all(Places("invites", former, target, lambda _: client), lambda _what, _more: None)
+    for number in range(target):
+        await client.set(Keys(shard=number).layout, str(target))
 
 
 async def before(shards: Shards) -> None:
@@ -93,11 +95,11 @@ async def test_calls_go_on_over_more_shards(
     ]
 
     if commands is not None:
-        fragile: Any = Fragile(client, commands)
-        with pytest.raises(Interrupted):
-            await Resharding("invites", lambda _: fragile, target, lambda _: None).run()
-        assert await client.get(Keys().layout) in {f"{MOVING}{target}".encode(), str(former).encode()}
-    assert await Resharding("invites", lambda _: client, target, lambda _: None).run() == former
+        failing = Failing("invites", former, target, lambda _: client)
+        failing.left = commands
+        with pytest.raises(RedisConnectionError):
+            await move_all(failing, lambda _what, _more: None)
+    await move(client, former, target)
 
     grown = await grown_from(shards, client, target)
     for entry, shard in waiting:
@@ -121,7 +123,7 @@ async def test_calls_go_on_over_more_shards(
 async def test_everything_is_where_it_belongs(client: Redis) -> None:
     shards = await Shards.make_several(lambda _: client, SETTINGS, 2)
     await before(shards)
-    await Resharding("invites", lambda _: client, 5, lambda _: None).run()
+    await move(client, 2, 5)
     for user in USERS:
         home = Keys(shard=shard_of(user, 5), shards=5)
         assert await client.exists(home.registry(user))
@@ -140,26 +142,13 @@ async def test_a_relay_that_was_taken_is_not_taken_again(client: Redis) -> None:
     # As if its carrier had died between the commit there and the acknowledgement here.
     await client.xgroup_setid(relay, group, "0")
     await client.xreadgroup(group, "dead", {relay: ">"}, count=1)
-    await Resharding("invites", lambda _: client, 5, lambda _: None).run()
+    await move(client, 2, 5)
     assert not await client.xpending_range(relay, group, first.id, first.id, 1)
-
-
-@pytest.mark.parametrize("target", [1, 2])
-async def test_there_is_no_way_to_fewer(client: Redis, target: int) -> None:
-    await Shards.make_several(lambda _: client, SETTINGS, 2)
-    with pytest.raises(ReshardError, match="The number of shards is 2"):
-        await Resharding("invites", lambda _: client, target, lambda _: None).run()
-
-
-async def test_a_move_that_was_begun_is_finished_first(client: Redis) -> None:
-    await client.set(Keys().layout, f"{MOVING}4")
-    with pytest.raises(ReshardError, match="with `invites reshard 4`"):
-        await Resharding("invites", lambda _: client, 3, lambda _: None).run()
 
 
 async def test_who_counts_otherwise_commits_nothing(client: Redis) -> None:
     shards = await Shards.make_several(lambda _: client, SETTINGS, 2)
     await before(shards)
-    await Resharding("invites", lambda _: client, 3, lambda _: None).run()
-    with pytest.raises(Exception, match="LAYOUT 3"):
+    await move(client, 2, 3)
+    with pytest.raises(LayoutError, match="spread over 3 shards"):
         await shards.event(*registered("phone"))

@@ -1,49 +1,59 @@
+"""`invites reshard` knows every kind of key and timer that the scripts name."""
+
+from __future__ import annotations
+
 import re
 
 import pytest
 
-from invites.homes import KINDS, TIMERS, Homes, homes_of
+from invites.keys import Keys
+from invites.resharding.homes import KINDS, TIMERS, WHOLE, kind_of
 from invites.scripts import sources
 
-# Streams and what else `main.lua` is told by name, and `base .. 'name'`.
-NAMED = {"events", "notifications", "push", "relay", "dead", "timers", "never"}
+_LUA = "\n".join(sources().values())
 
 
-def test_every_kind_of_key_that_the_scripts_make_has_a_home() -> None:
-    text = "\n".join(sources().values())
-    kinds = set(re.findall(r"key\('([a-z-]+)'", text)) | set(re.findall(r"base \.\. '([a-z-]+)'", text))
-    assert len(kinds) > 15
-    assert kinds - NAMED <= KINDS
+def test_each_kind_of_key_that_the_scripts_name_is_known() -> None:
+    named = set(re.findall(r"\bkey\('([a-z-]+)'", _LUA)) | set(re.findall(r"base \.\. '([a-z-]+)'", _LUA))
+    (loop,) = re.findall(r"for _, index in ipairs\(\{ (.+) \}\) do\n.*key\(index", _LUA)
+    named |= set(re.findall(r"'([a-z-]+)'", loop))
+    indirectly = set(re.findall(r"\bkey\((?!kind, id)([a-z]\w*)", _LUA))
+    assert indirectly == {"index"}, "a kind that stands in a variable is not seen here"
+    streams = {"events", "notifications", "push", "relay", "dead", "timers"}
+    assert named - {"never"} | streams | {"resharding"} == KINDS
 
 
-def test_every_kind_of_timer_has_a_home() -> None:
-    names = {name.removeprefix("timers/") for name in sources() if name.startswith("timers/")}
-    assert names | {"close"} == TIMERS
+def test_each_key_that_python_names_is_known() -> None:
+    keys = Keys()
+    plain = {value for value in vars(keys).values() if isinstance(value, str) and value.startswith(keys.base)}
+    named = {
+        keys.invite("a|1|b"),
+        keys.legs("a|1|b"),
+        keys.registry("a"),
+        keys.pending("a"),
+        keys.left("r", "a"),
+    }
+    assert {kind_of(key.removeprefix(keys.base))[0] for key in plain | named if key != keys.base} <= KINDS
+
+
+def test_each_kind_of_timer_is_known() -> None:
+    rules = set(re.findall(r"^timers\.(\w+) = ", _LUA, re.MULTILINE))
+    scheduled = set(re.findall(r"'(\w+)\|'", _LUA))
+    assert rules == set(TIMERS)
+    assert scheduled >= rules
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "names"),
+    ("key", "name"),
     [
-        ("invite", "alice|1|bob", ("bob",)),
-        ("stopped", "|1|bob", ("bob",)),
-        ("request", "alice|1|bob", ("alice",)),
-        ("gone", "bob|phone", ("bob",)),
-        ("left", "room|alice", ("room",)),
-        ("timers", "ring|alice|1|bob", ("bob",)),
-        ("timers", "close|room|5-0|50", ("room",)),
-        ("timers", "caller|alice|a", ("alice",)),
+        ("invite:alice|1|bob", "bob"),
+        ("stopped:|1|bob", "bob"),
+        ("request:alice|1|bob", "alice"),
+        ("gone:bob|phone", "bob"),
+        ("left:room:7|alice", "room:7"),
+        ("registry:a:b", "a:b"),
     ],
 )
-def test_an_id_decides(kind: str, name: str, names: tuple[str, ...]) -> None:
-    assert homes_of(kind, name) == Homes(names)
-
-
-def test_what_a_lost_device_was_rung_for_may_be_anywhere() -> None:
-    assert homes_of("timers", "grace|sip|t") == Homes(("sip",), rung="sip")
-
-
-@pytest.mark.parametrize(
-    ("kind", "name"), [("events", ""), ("timers", ""), ("unheard", "of"), ("timers", "un|heard")]
-)
-def test_what_is_the_shards_own_stays(kind: str, name: str) -> None:
-    assert homes_of(kind, name) == Homes(stays=True)
+def test_ids_may_hold_colons(key: str, name: str) -> None:
+    kind, rest = kind_of(key)
+    assert WHOLE[kind](rest) == name

@@ -1,0 +1,107 @@
+"""What one shard had still to tell another when all work stopped.
+
+Such entries stay where they are: workers find the shard of the name in each by the new number. Two things must be
+seen to before. An entry that its target had taken, and that was not acknowledged yet, would be taken a second time by
+another shard, which does not remember it. And news of a trunk name their shard: those that are new would not hear them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from invites.commit import Source
+from invites.resharding.streams import delivered, unread
+from invites.streams import order
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invites.keys import Keys
+    from invites.resharding.places import Places
+    from invites.resharding.trunks import Trunks
+    from invites.streams import StreamEntry
+
+_REGISTERED: Final = b"trunk_registered"
+_ENDED: Final = b"trunk_ended"
+_PEER: Final = 1  # its place among the arguments of both
+_RAW: Final = 2
+_ARGUMENTS: Final = msgspec.json.Decoder(list[str])
+
+
+class _News(NamedTuple):
+    """News of a trunk."""
+
+    kind: bytes
+    name: bytes
+    entry: bytes
+    arguments: bytes
+
+
+async def settle_relays(places: Places, trunks: Trunks) -> None:
+    """Acknowledge what has been taken, and let all shards hear what is new of trunks."""
+    for keys in places.old if places.before > 1 else ():
+        told: dict[_News, set[int]] = {}
+        async for page in delivered(places, keys, Source.RELAY):
+            for entry in await _acknowledge_taken(places, keys, page):
+                _note(entry, trunks, told)
+        async for entry in unread(places, keys, Source.RELAY):
+            _note(entry, trunks, told)
+        await places.ask(
+            (keys.shard, ("XADD", keys.relay, "*", *_fields(news), "shard", shard))
+            for news, shards in told.items()
+            for shard in range(places.after)
+            if shard not in shards and shard != keys.shard
+        )
+
+
+async def _acknowledge_taken(places: Places, keys: Keys, page: Sequence[StreamEntry]) -> list[StreamEntry]:
+    """Those of the entries that have not been taken."""
+    targets = [_target(places, entry) for entry in page]
+    carried = [
+        (entry, target)
+        for entry, target in zip(page, targets, strict=True)
+        if target not in (None, keys.shard)
+    ]
+    scores = await places.ask(
+        (target, ("ZSCORE", places.all[target].taken(keys.shard), entry.id)) for entry, target in carried
+    )
+    floors = await places.ask(
+        (target, ("HGET", f"{places.all[target].base}taken:floors", keys.shard)) for _, target in carried
+    )
+    taken = {
+        entry.id
+        for (entry, _), score, floor in zip(carried, scores, floors, strict=True)
+        if score is not None or (floor is not None and order(entry.id) < order(floor.decode()))
+    }
+    if taken:
+        await places.ask([(keys.shard, ("XACK", keys.relay, Source.RELAY.group, *taken))])
+    return [entry for entry in page if entry.id not in taken]
+
+
+def _target(places: Places, entry: StreamEntry) -> int | None:
+    """The shard that an entry was for; None when it cannot be told: such an entry becomes a dead letter."""
+    said = entry.text(b"shard")
+    if said:
+        return int(said) if said.isdecimal() and int(said) < places.before else None
+    return places.former(entry.text(b"name")) if b"name" in entry.fields else None
+
+
+def _note(entry: StreamEntry, trunks: Trunks, told: dict[_News, set[int]]) -> None:
+    """Note to which shards news of a trunk are on their way, unless they are outdated."""
+    fields = entry.fields
+    if b"shard" not in fields or fields.get(b"kind") not in (_REGISTERED, _ENDED):
+        return
+    try:
+        news = _News(*(fields[name.encode()] for name in _News._fields))
+        shard, arguments = int(fields[b"shard"]), _ARGUMENTS.decode(news.arguments)
+        now, raw = trunks.get(arguments[_PEER]), arguments[_RAW].encode()
+    except (KeyError, IndexError, ValueError):  # DecodeError is one of the latter; it becomes a dead letter
+        return
+    if now is None if news.kind == _ENDED else now is not None and now[1] == raw:
+        told.setdefault(news, set()).add(shard)
+
+
+def _fields(news: _News) -> list[bytes | str]:
+    return [word for field in zip(_News._fields, news, strict=True) for word in field]

@@ -1,0 +1,51 @@
+"""What is not settled in a stream of a shard, read while nobody takes any of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from invites.resharding.places import PAGE
+from invites.streams import StreamEntry, pages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from invites.commit import Source
+    from invites.keys import Keys
+    from invites.resharding.places import Places
+
+
+async def delivered(places: Places, keys: Keys, source: Source) -> AsyncIterator[list[StreamEntry]]:
+    """Pages of the entries that some worker has taken and not settled, without those that were trimmed."""
+    stream, first = source.stream(keys), "-"
+    if not await _group(places, keys, source):
+        return
+    while True:
+        asked = ("XPENDING", stream, source.group, first, "+", PAGE)
+        (pending,) = await places.ask([(keys.shard, asked)])
+        if not pending:
+            return
+        ids = [entry.decode() for entry, *_ in pending]
+        found = await places.ask((keys.shard, ("XRANGE", stream, entry, entry)) for entry in ids)
+        yield [
+            StreamEntry(entry, dict(zip(flat[::2], flat[1::2], strict=True)))
+            for entry, page in zip(ids, found, strict=True)
+            for _, flat in page
+        ]
+        first = f"({ids[-1]}"
+
+
+async def unread(places: Places, keys: Keys, source: Source) -> AsyncIterator[StreamEntry]:
+    """The entries that no worker has taken yet; all of the stream when no worker has made the group."""
+    group = await _group(places, keys, source)
+    first = f"({group['last-delivered-id'].decode()}" if group else "-"
+    async for entry in pages(places.client(keys.shard), source.stream(keys), first):
+        yield entry
+
+
+async def _group(places: Places, keys: Keys, source: Source) -> Any:  # noqa: ANN401 - as redis-py gives it
+    client, stream = places.client(keys.shard), source.stream(keys)
+    if not await client.exists(stream):
+        return None
+    groups = await client.xinfo_groups(stream)
+    return next((one for one in groups if one["name"] == source.group.encode()), None)

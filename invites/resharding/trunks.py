@@ -1,0 +1,68 @@
+"""Trunks: every shard knows all of them. What counts is what the shard of the trunk's user knows."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from invites.resharding.places import Command, Places
+
+
+class _Registered(msgspec.Struct):
+    user: str
+
+
+_TRUNK: Final = msgspec.json.Decoder(_Registered)
+
+Trunks = dict[str, tuple[str, bytes]]
+"""Peer -> its user, and the registration as it stands."""
+
+
+async def known_trunks(places: Places) -> Trunks:
+    """All trunks, as the shards that their users belonged to know them."""
+    replies = await places.ask((keys.shard, ("HGETALL", keys.trunks)) for keys in places.old)
+    known: Trunks = {}
+    for keys, flat in zip(places.old, replies, strict=True):
+        for peer, raw in zip(flat[::2], flat[1::2], strict=True):
+            with contextlib.suppress(msgspec.DecodeError):  # what is no registration leads nowhere
+                user = _TRUNK.decode(raw).user
+                if places.former(user) == keys.shard:
+                    known[peer.decode()] = user, raw
+    return known
+
+
+async def spread(places: Places, trunks: Trunks) -> None:
+    """Let every shard know these trunks, under a version that none has had, and when they lapse.
+
+    One that has ended, and of whose end a shard has not heard yet, stays there until it does.
+    """
+    if not trunks:
+        return
+    lapses = await _lapses(places, trunks)
+    fields = [word for peer, (_, raw) in trunks.items() for word in (peer, raw)]
+    for keys in places.all:
+        commands: list[Command] = [
+            ("HSET", keys.trunks, *fields),
+            ("SET", keys.trunks_version, f"{places.before}>{places.after}"),
+        ]
+        if lapses:
+            commands.append(("ZADD", keys.timers, *lapses))
+        await places.ask((keys.shard, command) for command in commands)
+
+
+async def _lapses(places: Places, trunks: Trunks) -> list[Any]:
+    """The timers of all registrations that lapse, as scores and members in turn."""
+    members = [(user, f"lapse|{user}|{peer}") for peer, (user, _) in trunks.items()]
+    scores = await places.ask(
+        (shard := places.former(user), ("ZSCORE", places.all[shard].timers, member))
+        for user, member in members
+    )
+    return [
+        word
+        for (_, member), score in zip(members, scores, strict=True)
+        if score is not None
+        for word in (score, member)
+    ]

@@ -1,0 +1,43 @@
+"""There become more shards under load: nothing is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.fleet import Fleet
+from tests.chaos.growing import GrowingReach, Growth, play_growing
+from tests.chaos.post import Post
+from tests.chaos.reach import directory
+from workers.standin import StandIn
+
+
+@pytest.mark.chaos
+@pytest.mark.slow
+@pytest.mark.parametrize(("place", "numbers"), [("single", (1, 3, 7)), ("moving", (1, 3))])
+async def test_every_event_has_its_effect_once_while_there_become_more_shards(
+    place: str, numbers: tuple[int, ...]
+) -> None:
+    result, growth = await play_growing(place, numbers, workers=2, seed=7, tell=lambda _: None)
+    assert growth.faults == []
+    assert result.faults == [], result.words()
+    assert len(growth.said) == len(numbers) - 1
+
+
+@pytest.mark.chaos
+@pytest.mark.slow
+async def test_groups_and_phones_are_reached_once_while_there_become_more_shards(valkey_url: str) -> None:
+    async with StandIn(directory()) as standin:
+        basic = {
+            "resolveGroups": True,
+            "resolvePush": True,
+            "wac": {**standin.wac, "timeout": 500, "breakFor": 300},
+        }
+        invites = {"basic": basic, "maxDeliveries": 100}
+        with Fleet(valkey_url, 2, 7, invites, ("grow",)) as fleet:
+            async with Post(valkey_url, 7, published_to=1) as post:
+                growth = Growth(valkey_url, fleet)
+                reach = GrowingReach(post, standin, fleet, 7, growth)
+                reach.numbers = (7,)
+                await reach.play(rounds=2, harmed=1)
+    assert growth.faults == []
+    assert reach.faults == []

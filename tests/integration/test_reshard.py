@@ -1,0 +1,251 @@
+"""`invites reshard` on a real server, with workers beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from invites.config import Config
+from invites.config import Redis as RedisSection
+from invites.connections import connect
+from invites.keys import WORKERS_GROUP, Keys, shard_of
+from invites.layout import LayoutError, claim
+from invites.resharding import Resharding, ReshardingError, procedure
+from invites.resharding import lease as leases
+from tests.commands import Commands
+from tests.running import configured
+from tests.waiting import wait_until
+from workers.processes import start_worker
+from workers.service import RefusedError, Service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import redis
+    from redis.asyncio import Redis
+
+KEYS = Keys()
+
+
+def with_shards(shards: int) -> Config:
+    return msgspec.structs.replace(configured(), redis=RedisSection(shards=shards))
+
+
+async def layouts(client: Any, shards: int) -> list[bytes | None]:
+    return [await client.get(Keys(shard=number).layout) for number in range(shards)]
+
+
+@pytest_asyncio.fixture
+async def client(valkey_url: str) -> AsyncIterator[Any]:
+    """A client as the commands have it."""
+    async with connect(valkey_url, "tests") as found:
+        yield found
+
+
+def work(client: Redis, to: int, said: list[str]) -> Resharding:
+    return Resharding("invites", to, lambda _: client, said.append)
+
+
+# --- who may work
+
+
+async def test_the_first_worker_writes_down_how_many_shards_there_are(client: Any, valkey_url: str) -> None:
+    service = Service(with_shards(3), valkey_url)
+    await service.start()
+    await service.stop()
+    assert await layouts(client, 4) == [b"3", b"3", b"3", None]
+
+
+@pytest.mark.parametrize(("there", "shards"), [(b"3", 1), (b"1", 3), (b"1>3", 1), (b"1>3", 7), (b"x", 1)])
+async def test_a_worker_that_counts_differently_is_refused_and_leaves_no_trace(
+    client: Any, valkey_url: str, there: bytes, shards: int
+) -> None:
+    await client.set(KEYS.layout, there)
+    service = Service(with_shards(shards), valkey_url)
+    try:
+        with pytest.raises(RefusedError, match=r"redis\.shards|no number of shards"):
+            await service.start()
+    finally:
+        await service.stop()
+    assert await client.keys("*") == [KEYS.layout.encode()]
+    assert await client.get(KEYS.layout) == there
+
+
+async def test_a_worker_process_that_is_refused_says_why_and_ends_with_status_1(
+    client: Any, valkey_url: str
+) -> None:
+    await client.set(KEYS.layout, "3")
+    with start_worker(valkey_url, {"redis": {"shards": 2}}) as process:
+        assert await asyncio.to_thread(process.wait, 15_000) == 1
+        assert "spread over 3 shards, and redis.shards is 2: set redis.shards to 3" in process.output()
+        assert "Traceback" not in process.output()
+
+
+async def test_a_worker_waits_for_the_end_of_a_move_to_as_many_shards_as_it_has(
+    client: Any, valkey_url: str
+) -> None:
+    await client.set(KEYS.layout, "1>3")
+    service = Service(with_shards(3), valkey_url)
+    starting = asyncio.create_task(service.start())
+    try:
+        await wait_until(lambda: service.moving, "the worker waits")
+        ready, why = service.readiness.state()
+        assert (ready, "invites reshard 3" in why) == (False, True)
+        for number in range(3):
+            await client.set(Keys(shard=number).layout, "3")
+        await starting
+        await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
+        assert not service.moving
+    finally:
+        await service.stop()
+
+
+async def test_a_worker_that_finds_another_layout_stops_and_hands_back_what_it_has(
+    client: Any, valkey_url: str
+) -> None:
+    process = start_worker(valkey_url, {"invites": {"claimAfter": 600_000}})
+    try:
+
+        async def at_work() -> bool:
+            return bool(await client.exists(KEYS.events)) and bool(
+                await client.xinfo_consumers(KEYS.events, WORKERS_GROUP)
+            )
+
+        await wait_until(at_work, "the worker reads")
+        await client.set(KEYS.layout, "1>3")
+        event = {"type": "joined", "payload": json.dumps({"userId": "u", "roomId": "r"})}
+        entries = [await client.xadd(KEYS.events, event) for _ in range(20)]
+        assert await asyncio.to_thread(process.wait, 20_000) == 1
+        assert process.output().count("are being moved from 1 shard to 3") == 1
+        assert "Traceback" not in process.output()
+    finally:
+        process.stop()
+    assert await client.exists(KEYS.room_members("r")) == 0
+    pending: Any = await client.xpending_range(KEYS.events, WORKERS_GROUP, "-", "+", 100)
+    assert all(one["time_since_delivered"] >= 600_000 for one in pending)
+    assert await client.xlen(KEYS.events) == len(entries)
+
+
+async def test_claiming_asks_the_first_shard_first(client: Any) -> None:
+    await client.set(KEYS.layout, "1")
+    with pytest.raises(LayoutError):
+        await claim(lambda _: client, [Keys(shard=number) for number in range(3)])
+    assert await layouts(client, 3) == [b"1", None, None]
+
+
+# --- the command
+
+
+def test_the_command_moves_and_says_what(commands: Commands, database: redis.Redis) -> None:
+    database.set(KEYS.layout, "1")
+    users = [f"user-{number}" for number in range(30)]
+    for user in users:
+        database.hset(KEYS.registry(user), "p", "{}")
+    database.set("invites:{0}:strange:1", "x")
+    going = sum(shard_of(user, 3) != 0 for user in users)
+    counted = commands.on_server("reshard", "3", "--dry-run")
+    assert counted.status == 0
+    assert counted.out.startswith(
+        f"Some {going} keys would move on the way from 1 to 3 shards. 1 keys of no known"
+    )
+    assert database.get(KEYS.layout) == b"1"
+    ended = commands.on_server("reshard", "3", "--json")
+    found = json.loads(ended.out)
+    del found["seconds"]
+    assert found == {"before": 1, "after": 3, "keys": going, "timers": 0, "pushes": 0, "unknown": 1}
+    assert ended.err.startswith("No worker can commit any more; events wait in their streams.\nMoved ")
+    assert {database.get(Keys(shard=number).layout) for number in range(3)} == {b"3"}
+    assert database.exists("invites:{0}:resharding") == 0
+    again = commands.on_server("reshard", "3")
+    assert (again.status, again.out) == (0, "There are 3 shards already.\n")
+
+
+@pytest.mark.parametrize(
+    ("there", "sentence"),
+    [
+        (None, "Nothing says how many shards there are"),
+        ("7", "There are 7 shards, and they cannot become fewer"),
+        (
+            "1>5",
+            "The calls are on their way from 1 shards to 5: finish that first, with `invites reshard 5`.",
+        ),
+        ("many", "is no layout"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_what_cannot_be_is_refused_in_a_sentence(
+    commands: Commands, database: redis.Redis, there: str | None, sentence: str, more: tuple[str, ...]
+) -> None:
+    if there:
+        database.set(KEYS.layout, there)
+    ended = commands.on_server("reshard", "3", *more)
+    assert (ended.status, sentence in ended.err) == (1, True), ended.err
+    assert database.get(KEYS.layout) == (there.encode() if there else None)
+
+
+@pytest.mark.parametrize("to", ["0", "1025", "three"])
+def test_a_number_that_can_be_no_number_of_shards_is_wrong_use(commands: Commands, to: str) -> None:
+    assert commands.on_server("reshard", to).status == 2
+
+
+# --- beside others
+
+
+async def test_whoever_goes_on_reading_stops_the_move_and_all_goes_on_as_before(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a worker of a release that knows no layout."""
+    monkeypatch.setattr(procedure, "_STOPPED_WITHIN_S", 0.0)
+    await client.set(KEYS.layout, "1")
+    await client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    await client.xreadgroup(WORKERS_GROUP, "old", {KEYS.events: ">"})
+    said: list[str] = []
+    with pytest.raises(ReshardingError, match="Workers go on asking for entries: old"):
+        await work(client, 3, said).move()
+    assert said[-1] == "Waiting for workers to stop: old."
+    assert await layouts(client, 3) == [b"1", None, None]
+    await client.set(KEYS.layout, "1>3")
+    with pytest.raises(ReshardingError, match="Workers go on"):
+        await work(client, 3, []).move()
+    assert await layouts(client, 3) == [b"1>3"] * 3  # something may have been moved: it stays so
+
+
+async def test_a_move_that_was_left_goes_on(client: Any) -> None:
+    await client.set(KEYS.layout, "1>3")
+    await client.hset(KEYS.registry("bob"), "p", "{}")
+    assert (await work(client, 3, []).move()).keys == (shard_of("bob", 3) != 0)
+    assert await layouts(client, 3) == [b"3"] * 3
+
+
+async def test_two_do_not_move_at_once(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_LASTS_S", 0.2)
+    monkeypatch.setattr(leases, "_TRY_S", 0.05)
+    await client.set(KEYS.layout, "1")
+    await client.set("invites:{0}:resharding", "another", px=60_000)
+    with pytest.raises(ReshardingError, match="Another `invites reshard` is at work"):
+        await work(client, 3, []).move()
+    assert await layouts(client, 3) == [b"1", None, None]
+
+
+async def test_a_lease_is_renewed_and_whoever_has_lost_it_stops(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_RENEW_S", 0.01)
+    async with leases.Lease(client, "lease") as lease:
+        await client.pexpire("lease", 500)
+
+        async def renewed() -> bool:
+            return bool(await client.pttl("lease") > 1_000)
+
+        await wait_until(renewed, "the lease is renewed")
+        lease.check()
+        await client.set("lease", "another")
+        monkeypatch.setattr(lease, "_until", 0.0)  # as it is once nobody renews it
+        with pytest.raises(leases.LeaseError):
+            lease.check()
+    assert await client.get("lease") == b"another"

@@ -1,0 +1,125 @@
+"""A move that is interrupted between any two commands, and begun again, ends like one that is not."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from invites.commit import Source
+from invites.connections import connect
+from invites.keys import Keys, shard_of
+from invites.resharding.homes import WHOLE, callee_of
+from invites.resharding.places import Places
+from invites.resharding.procedure import move_all
+from invites.resharding.streams import delivered, unread
+from tests.driving import make_groups
+from tests.sharding import Failing
+
+BEFORE, AFTER = 3, 7
+USERS = [f"user-{number}" for number in range(6)]
+SOON = int(time.time() * 1000) + 600_000
+TRUNK = '{"id":"t","user":"sip","trunk":true,"at":"5-0"}'
+STEP = 13  # commands between one interruption and the next one that is tried
+
+
+def at(name: str) -> Keys:
+    return Keys(shard=shard_of(name, BEFORE), shards=BEFORE)
+
+
+async def fill(client: Any) -> None:
+    """Some of everything."""
+    await client.flushdb()
+    for number in range(AFTER):
+        await make_groups(client, Keys(shard=number))
+    for number, user in enumerate(USERS, 1):
+        keys, ref = at(user), f"alice|1|{user}"
+        for kind, belongs in WHOLE.items():
+            if kind != "room-invites":
+                name = ref if belongs is callee_of else f"{user}|1|bob"
+                await client.hset(f"{keys.base}{kind}:{name}", mapping={"entry": "7-3"})
+                await client.pexpireat(f"{keys.base}{kind}:{name}", SOON)
+        for owner in (user, "sip"):
+            await client.sadd(keys.pending(owner), ref)
+            await client.zadd(f"{keys.base}ended:{owner}", {ref: 5})
+            await client.pexpireat(keys.pending(owner), SOON)
+            await client.pexpireat(f"{keys.base}ended:{owner}", SOON)
+        await client.zadd(keys.room_invites(user), {ref: 7, f"bob|2|{USERS[0]}": 7})
+        await client.pexpireat(keys.room_invites(user), SOON)
+        await client.set(keys.grace(f"{user}-p"), user, pxat=SOON)
+        timers = (f"ring|{ref}", f"grace|{user}|p", f"lapse|{user}|p", f"close|{user}|1-1|0")
+        await client.zadd(keys.timers, dict.fromkeys(timers, SOON))
+        await client.xadd(keys.push, {"type": "invitation", "ref": ref})
+        relayed = {"kind": "call_ended", "name": user, "entry": "7-3", "arguments": f'["{ref}"]'}
+        entry = await client.xadd(at(USERS[0]).relay, relayed, f"1-{number}")
+        await client.zadd(f"{keys.base}taken:{at(USERS[0]).shard}", {entry: 1})
+    home = at("sip")
+    for keys in (Keys(shard=number) for number in range(BEFORE)):
+        await client.zadd(keys.timers, {"grace|sip|t": SOON + keys.shard})
+    await client.hset(home.trunks, "t", TRUNK)
+    await client.zadd(home.timers, {"lapse|sip|t": SOON})
+    news = {"kind": "trunk_registered", "name": "sip", "entry": "5-0"}
+    arguments = json.dumps(["sip", "t", TRUNK, "", "", ""])
+    await client.xadd(home.relay, {**news, "arguments": arguments, "shard": (home.shard + 1) % BEFORE})
+    await client.set(f"{at(USERS[1]).base}over:alice|9|bob", "7-3", pxat=SOON)
+    for number in range(BEFORE):
+        for source in Source:
+            await client.xreadgroup(source.group, "w", {source.stream(Keys(shard=number)): ">"}, count=2)
+
+
+async def contents(places: Places) -> dict[str, Any]:
+    """What all keys hold, in an order that is always the same.
+
+    Of push jobs which of them are not settled: they may be there twice.
+    """
+    client = places.client(0)
+    found: dict[str, Any] = {}
+    async for raw in client.scan_iter():
+        name, kind = raw.decode(), (await client.type(raw)).decode()
+        value: Any
+        if name.endswith("push"):
+            keys = Keys(shard=int(name[name.index("{") + 1 : name.index("}")]))
+            jobs = [job async for page in delivered(places, keys, Source.PUSH) for job in page]
+            jobs += [job async for job in unread(places, keys, Source.PUSH)]
+            value = sorted({job.text(b"ref") for job in jobs})
+        elif kind == "stream":
+            value = sorted(str(sorted(fields.items())) for _, fields in await client.xrange(raw))
+        elif kind == "hash":
+            value = await client.hgetall(raw)
+        elif kind == "set":
+            value = sorted(await client.smembers(raw))
+        elif kind == "zset":
+            value = await client.zrange(raw, 0, -1, withscores=True)
+        else:
+            value = await client.get(raw)
+        found[name] = value, await client.pexpiretime(raw)
+    for number in range(BEFORE):
+        pending = await client.xpending(Keys(shard=number).relay, Source.RELAY.group)
+        found[f"pending of {number}"] = pending["pending"]
+    return found
+
+
+async def interrupted(places: Failing, after: int) -> bool:
+    places.left = after
+    try:
+        await move_all(places, lambda _what, _more: None)
+    except RedisConnectionError:
+        return True
+    return False
+
+
+async def test_a_move_that_is_begun_again_ends_like_one_that_is_not_interrupted(valkey_url: str) -> None:
+    async with connect(valkey_url, "tests") as client:
+        places = Failing("invites", BEFORE, AFTER, lambda _: client)
+        await fill(client)
+        assert not await interrupted(places, 1_000_000)
+        taken = 1_000_000 - places.left
+        wanted = await contents(places)
+        for after in range(0, taken, STEP):
+            await fill(client)
+            assert await interrupted(places, after)
+            await interrupted(places, after // 2)
+            assert not await interrupted(places, 1_000_000)
+            assert await contents(places) == wanted, f"interrupted after {after} commands"

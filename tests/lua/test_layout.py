@@ -1,0 +1,73 @@
+"""Workers that count the shards differently cannot commit: neither events nor what others relay, and no timer fires."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from invites.layout import Layout, LayoutError, read
+from tests.calling import REF, accept, bob_rings
+
+if TYPE_CHECKING:
+    from tests.driving import Shard
+
+pytestmark = pytest.mark.one_shard
+
+
+async def snapshot(shard: Shard) -> dict[bytes, Any]:
+    """What all keys hold."""
+    return {key: await shard.client.dump(key) async for key in shard.client.scan_iter()}
+
+
+@pytest.mark.parametrize("layout", ["3", "1>3", "", "x"])
+async def test_nothing_is_touched_in_another_layout(shard: Shard, layout: str) -> None:
+    await bob_rings(shard, "phone")
+    operation = await shard.publish(*accept("phone"))
+    shard.now += 60_000
+    await shard.client.set(shard.keys.layout, layout)
+    before = await snapshot(shard)
+    for commit in (
+        shard.committer.settle([operation]),
+        shard.committer.take(1, "0-0", [operation]),
+        shard.committer.fire(),
+    ):
+        with pytest.raises(LayoutError):
+            await commit
+    assert await snapshot(shard) == before
+    await shard.client.set(shard.keys.layout, "1")
+    await shard.settle(operation)
+    assert (await shard.invite(REF))["state"] == "ACCEPTED"
+
+
+async def test_a_server_that_does_not_know_the_script_yet_tells_it_as_well(shard: Shard) -> None:
+    await shard.client.script_flush()
+    await shard.client.set(shard.keys.layout, "3")
+    with pytest.raises(LayoutError, match="spread over 3 shards"):
+        await shard.committer.fire()
+
+
+@pytest.mark.parametrize(
+    ("found", "shards", "comes", "sentence"),
+    [
+        ("3", 1, False, "spread over 3 shards, and redis.shards is 1: set redis.shards to 3"),
+        ("1", 7, False, "spread over 1 shard, and redis.shards is 7: set redis.shards to 1"),
+        ("1>3", 1, False, "moved from 1 shard to 3, and redis.shards is 1: set redis.shards to 3"),
+        ("1>3", 3, True, "moved from 1 shard to 3: work begins once `invites reshard 3` is done"),
+        ("three", 3, False, "holds 'three', which is no number of shards"),
+    ],
+)
+def test_the_sentence_says_what_to_do(found: str, shards: int, comes: bool, sentence: str) -> None:
+    error = LayoutError(found, shards)
+    assert sentence in str(error)
+    assert error.comes is comes
+
+
+@pytest.mark.parametrize("layout", [Layout(1), Layout(7), Layout(1, 3)])
+def test_a_layout_is_read_as_it_was_written(layout: Layout) -> None:
+    assert read(str(layout)) == layout
+
+
+@pytest.mark.parametrize("text", ["", ">", "1>", ">3", "a", "1>b", "-1"])
+def test_what_is_no_layout_is_none(text: str) -> None:
+    assert read(text) is None

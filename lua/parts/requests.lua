@@ -16,28 +16,31 @@ local function candidate_of_request(invite, request)
 end
 
 -- An answer may name the group, when what is meant is the member's leg: if that is in another shard, the answer goes there.
-local function is_passed_on(rule, ref, user, peer, about, ...)
+local function is_passed_on(rule, ref, user, ...)
   local invite = load_invite(ref)
   if invite and is_group(invite) and not is_here(user) then
-    emit(user, 'answered', rule, peer, user, invite.from .. '|' .. invite.inviteId .. '|' .. user, about, ...)
+    emit(user, 'answered', rule, invite.to, invite.from .. '|' .. invite.inviteId .. '|' .. user, user, ...)
     return true
   end
   return false
 end
 
-function internal.answered(_, rule, ...)
-  events[rule](...)
+function internal.answered(_, rule, group, ref, user, peer, ...)
+  work.named = group
+  events[rule](peer, user, ref, ...)
 end
 
 -- The invite and the candidate that the peer stands for (nil: a peer of the callee that is none yet). Nothing, once
 -- the peer was answered that there is no such invite (404) or that it is not its own (403).
 local function admit(request, ref, about)
-  local invite = load_invite(ref)
+  local invite, group = load_invite(ref), work.named
   if invite and is_group(invite) then
-    -- The answer names the group: what is meant is the member's leg.
-    local group = invite.to
+    group = invite.to
     invite = load_invite(invite.from .. '|' .. invite.inviteId .. '|' .. request.user)
-    -- A member who was left out has an invite of that ref that is no leg.
+  end
+  if group then
+    -- The answer names the group: what is meant is the member's leg. A member who was left out has an invite of that
+    -- ref that is no leg.
     invite = invite and invite.group == group and invite or nil
   elseif invite then
     invite.head = about

@@ -127,6 +127,25 @@ async def test_a_member_who_was_left_out_has_no_part_in_the_group(home: Shard) -
     assert one(told, "inviteAccepted").payload["to"] == "bob"
 
 
+async def test_an_answer_to_the_group_has_no_effect_on_a_members_own_invite(home: Shard) -> None:
+    await at_home(home, "carol-desk")
+    await in_order(home, invite(to="carol"), invite(to="team"))
+    for answer in (ringing, accept, decline):
+        told = await home.event(*answer("carol-desk", "carol", to="team"))
+        assert types(told) == ["answer"]
+        assert outcome(told, "answer") == (404, "not_found")
+    assert (await home.invite(CAROLS))["state"] == "PENDING"
+
+
+@pytest.mark.parametrize("named", ["team", "carol"])
+async def test_what_a_members_devices_hear_names_the_member(called: Shard, named: str) -> None:
+    invited = await called.event(*registered("carol-desk", "carol"))
+    told = await called.event(*decline("carol-phone", "carol", to=named))
+    assert one(invited, "invitation").payload["to"] == "carol"
+    assert one(told, "answer").payload["to"] == "carol"
+    assert one(told, "invitationCancel").payload["to"] == "carol"
+
+
 async def test_a_woken_device_of_a_member_may_accept(called: Shard) -> None:
     told = await called.event(*accept("carol-new", "carol"))
     assert one(told, "inviteAccepted").payload["peer"] == "carol-new"

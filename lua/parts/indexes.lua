@@ -32,7 +32,7 @@ end
 local function move_call(from, ref, peer, entry)
   add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. entry })
   later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
-  emit(callee_of(ref), 'caller_moved', ref, peer)
+  emit(callee_of(ref), 'caller_moved', ref, peer, entry)
 end
 
 -- `asks_until` is for how long an inviteRequest can be answered, or ""; `made` the entry of the event that made the invite.
@@ -64,8 +64,10 @@ function internal.request_taken(_, ref, peer, asks_until)
   remember(key('request', ref), peer, tonumber(asks_until))
 end
 
-function internal.call_ended(from, ref, made)
-  if work.relayed and redis.call('HEXISTS', key('calls', from), ref) == 0 then
+-- `said` is the entry by which its inviter last spoke of it. If that is not the first one, `made`, news of any of them may
+-- still be on its way.
+function internal.call_ended(from, ref, made, said)
+  if work.relayed and (said ~= made or redis.call('HEXISTS', key('calls', from), ref) == 0) then
     bury(ref, made)
   end
   later({ 'HDEL', key('calls', from), ref })

@@ -298,7 +298,7 @@ local function unindex(invite)
   if is_leg(invite) then
     return
   end
-  emit(invite.from, 'call_ended', invite.ref, invite.entry)
+  emit(invite.from, 'call_ended', invite.ref, invite.entry, last_word(invite))
   if invite.room then
     emit(invite.room, 'room_freed', invite.ref, invite.entry)
   end
@@ -378,9 +378,10 @@ function internal.caller_is_gone(_, ref, since)
   end_unless_later(ref, 'caller_gone', since, last_word)
 end
 
-function internal.caller_moved(_, ref, peer)
+-- `said` is the entry by which its inviter last spoke of it, as far as the inviter's shard knew.
+function internal.caller_moved(_, ref, peer, said)
   local invite = load_invite(ref)
-  if not invite or (work.relayed and order.later(invite.moved or last_word(invite), work.entry)) then
+  if not invite or (work.relayed and (order.later(last_word(invite), said) or order.later(invite.moved, work.entry))) then
     return
   end
   if is_pending(invite) then

@@ -25,6 +25,32 @@ MAX_TRIES = 20
 """So often may an operation need a look-up again because the trunks changed; then something is wrong."""
 
 
+class SippoServer:
+    """Stands for look-ups: answers in the mode at hand what is `known`."""
+
+    def __init__(self, look_up: str) -> None:
+        self.look_up = look_up
+        self.known: dict[str, Found] = {}
+
+    async def ask(self, callee: str, _inviter: str, *, may_be_group: bool) -> Found:
+        found = self.known.get(callee, Found())
+        if self.look_up == "reachability":
+            return Found.decode(found.encode())
+        if found.members is not None and not (may_be_group and self.look_up in {"groups", "all"}):
+            return Found()
+        pushes = self.look_up in {"push", "all"}
+        members = found.members and [
+            Member(each.user, push=each.push if pushes else (), failed=each.failed) for each in found.members
+        ]
+        return Found(
+            known=found.known and (pushes or members is not None),
+            failed=found.failed,
+            push=found.push if pushes else (),
+            members=members,
+            sequential=found.sequential,
+        )
+
+
 class Driver:
     """One shard on one server. Use a server (or database) of its own: it looks at all keys."""
 
@@ -34,9 +60,8 @@ class Driver:
         self.now = START
         self.committer = Committer(client, self.keys, settings, scripts, clock=lambda: self.now)
         elsewhere = Elsewhere(self.keys, lambda _: client)
-        self.resolver = Resolver(client, self.keys, elsewhere, cast("LookUps", self))
-        self.look_up = settings.look_up
-        self.known: dict[str, Found] = {}
+        self.sippo = SippoServer(settings.look_up)
+        self.resolver = Resolver(client, self.keys, elsewhere, cast("LookUps", self.sippo))
         self.expiry: dict[str, int] = {}
         self._read_up_to = "-"
 
@@ -65,25 +90,6 @@ class Driver:
             if outcome.status is Status.NEEDS:
                 completed[index] = await self.resolver.complete(operations[index], outcome)
         return [outcome.status for outcome in settled.outcomes], completed
-
-    async def ask(self, callee: str, _inviter: str, *, may_be_group: bool) -> Found:
-        """Stand for look-ups: what sippo-server says in the mode at hand."""
-        found = self.known.get(callee, Found())
-        if self.look_up == "reachability":
-            return Found.decode(found.encode())
-        if found.members is not None and not (may_be_group and self.look_up in {"groups", "all"}):
-            return Found()
-        pushes = self.look_up in {"push", "all"}
-        members = found.members and [
-            Member(each.user, push=each.push if pushes else (), failed=each.failed) for each in found.members
-        ]
-        return Found(
-            known=found.known and (pushes or members is not None),
-            failed=found.failed,
-            push=found.push if pushes else (),
-            members=members,
-            sequential=found.sequential,
-        )
 
     async def jobs(self) -> list[tuple[str, Notification]]:
         """The push jobs since the last call, each with its entry, as notifications of a type of their own."""
@@ -142,30 +148,10 @@ class Driver:
 
         `expiry` tells afterwards when each expires, in ms since 1970 (-1: never).
         """
-        names = sorted(await self.client.keys("*"))
-        async with self.client.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.type(name)
-                pipe.pexpiretime(name)
-            facts = await pipe.execute()
-        kinds, expiries = facts[::2], facts[1::2]
-        assert all(name.startswith(self.keys.base.encode()) for name in names), (
-            "a key outside the shard's tag"
-        )
-        reading = {b"hash": "hgetall", b"set": "smembers", b"string": "get"}
-        async with self.client.pipeline(transaction=False) as pipe:
-            read = []
-            for name, kind, expiry in zip(names, kinds, expiries, strict=True):
-                if kind == b"zset":
-                    pipe.zrange(name, 0, -1, withscores=True)
-                elif kind in reading:
-                    getattr(pipe, reading[kind])(name)
-                else:
-                    continue
-                read.append((name.decode().removeprefix(self.keys.base), expiry))
-            values = await pipe.execute()
-        self.expiry = dict(read)
-        return {name: _text(value) for (name, _), value in zip(read, values, strict=True)}
+        values, expiry = await contents_of(self.client)
+        assert all(name.startswith(self.keys.base) for name in values), "a key outside the shard's tag"
+        self.expiry = {name.removeprefix(self.keys.base): at for name, at in expiry.items()}
+        return {name.removeprefix(self.keys.base): value for name, value in values.items()}
 
     async def length(self, stream: str) -> int:
         return int(await self.client.xlen(stream))
@@ -174,6 +160,30 @@ class Driver:
         """How many entries the workers still have pending."""
         summary = await cast("Awaitable[Any]", self.client.xpending(self.keys.events, WORKERS_GROUP))
         return int(summary["pending"])
+
+
+async def contents_of(client: Any) -> tuple[dict[str, Any], dict[str, int]]:
+    """All keys but the streams with what they hold, and when each expires, in ms since 1970 (-1: never)."""
+    names = sorted(await client.keys("*"))
+    async with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.type(name)
+            pipe.pexpiretime(name)
+        facts = await pipe.execute()
+    kinds, expiries = facts[::2], facts[1::2]
+    reading = {b"hash": "hgetall", b"set": "smembers", b"string": "get"}
+    async with client.pipeline(transaction=False) as pipe:
+        read = []
+        for name, kind, expiry in zip(names, kinds, expiries, strict=True):
+            if kind == b"zset":
+                pipe.zrange(name, 0, -1, withscores=True)
+            elif kind in reading:
+                getattr(pipe, reading[kind])(name)
+            else:
+                continue
+            read.append((name.decode(), expiry))
+        values = await pipe.execute()
+    return {name: _text(value) for (name, _), value in zip(read, values, strict=True)}, dict(read)
 
 
 def _text(value: Any) -> Any:

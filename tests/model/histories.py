@@ -74,7 +74,14 @@ class Pushed:
     became: str
 
 
-Step = Publish | Settle | Repeat | Advance | AdvanceToDue | Fire | Knows | Pushed
+@dataclass(frozen=True)
+class Carry:
+    """With several shards: one of the messages on their way arrives (index modulo how many there are)."""
+
+    pick: int
+
+
+Step = Publish | Settle | Repeat | Advance | AdvanceToDue | Fire | Knows | Pushed | Carry
 
 
 @dataclass(frozen=True)

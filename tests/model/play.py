@@ -65,7 +65,7 @@ class Play:
             case Fire():
                 await self.fire()
             case Knows():
-                self.driver.known[step.callee] = step.found
+                self.driver.sippo.known[step.callee] = step.found
             case Pushed() if self.jobs:
                 await self.push(step.pick % len(self.jobs), step.became)
 

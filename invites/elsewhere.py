@@ -62,12 +62,15 @@ class Elsewhere:
         return seen
 
     async def requester(self, event: Invite) -> str:
-        """The peer that asked for this invite by the inviteRequest that it names; NOBODY if none did."""
+        """Who asked for this invite by the inviteRequest that it names, and until when it counts (ms): "peer|when".
+
+        NOBODY if none did.
+        """
         keys = self._at(event.peer.user)
         ref = f"{event.to}|{event.request_id}|{event.peer.user}"
         client: Any = self._client_of(keys)
-        asked, caller = await client.hmget(keys.invite(ref), ["inviteRequest", "caller"])
-        return str(caller.decode()) if asked == b"1" and caller else NOBODY
+        caller, until = await client.hmget(keys.invite(ref), ["caller", "asksUntil"])
+        return f"{caller.decode()}|{until.decode()}" if until else NOBODY
 
     async def present(self, event: Invite | InviteRequest, users: Iterable[str]) -> set[str]:
         """Which of the users are in the room that they are invited into, when that is another shard's.

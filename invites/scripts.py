@@ -15,7 +15,7 @@ from typing import Final
 
 _INCLUDE: Final = re.compile(r"^-- include: (\S+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--.*\n", re.MULTILINE)
-_BLOCKS: Final = ("events/", "timers/", "parts/legs")
+_BLOCKS: Final = ("events/", "timers/", "parts/groups", "parts/legs")  # a script may have 200 local names
 
 
 class CompositionError(Exception):

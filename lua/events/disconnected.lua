@@ -19,11 +19,5 @@ local function disconnected(peer, user, session)
   lose(peer, user, old, mark, end_after(mark, work.entry) or work.entry)
 end
 
--- In every other shard: a trunk is gone since the entry `lost`.
-function internal.trunk_ended(_, user, peer, lost, session)
-  work.entry = lost
-  disconnected(peer, user, session)
-end
-
 events.disconnected = disconnected
 events.unregistered = disconnected

@@ -35,11 +35,6 @@ local function born_ended(asked, expires_at)
   end
 end
 
--- Until when an inviteRequest can be answered by an invite that names it; "" for any other.
-local function asks_until(invite)
-  return invite.inviteRequest == '1' and int(tonumber(invite.expiresAt) + settings.retain_after) or ''
-end
-
 -- The invite is over before it began: it is written down, told and recorded all the same.
 local function end_at_once(invite, state, code, reason)
   set_end(invite, state, code, reason)
@@ -52,6 +47,7 @@ end
 local function enter(invite, asked)
   invite.live_until = tonumber(invite.expiresAt) + DAY
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
+  note_request(invite)
   emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry)
   if asked.room ~= '' then
     emit(asked.room, 'room_entered', invite.ref, invite.createdAt, asked.user, invite.entry)
@@ -128,6 +124,10 @@ local function update(invite, asked)
     change(invite, 'updated', work.entry)
     if not is_leg(invite) then
       change(invite, 'caller', asked.peer)
+      if invite.moved then
+        -- The shard of its inviter will hear of this, and say anew where that device is.
+        change(invite, 'moved', work.entry)
+      end
       emit(invite.from, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry)
     end
     local news = false

@@ -30,7 +30,8 @@ end
 
 -- Has something later than this event spoken of the peer?
 local function outdated(new, old, mark)
-  if order.later(old and old.at or mark.since, work.entry) then
+  local last = old and old.at or mark.since
+  if order.later(last, work.entry) or (not old and last == work.entry) then
     return true
   end
   local ended = end_after(mark, work.entry, new.session)
@@ -66,7 +67,7 @@ local function replace_same_device(new, own_mark)
     local mark = mark_of(new.user, id)
     note_end(mark, nil, work.entry)
     forget(new.user, id, found, mark, work.entry)
-    new.replaced[id] = true
+    new.replaced[id] = found.at
   end
   return true
 end
@@ -193,24 +194,26 @@ local function keep_calls(new)
   end
 end
 
--- In every other shard: a trunk leads to the phone network from everywhere.
-function internal.trunk_registered(_, user, peer, raw, device, session, expires)
-  events.registered(user, peer, raw, device, session, expires, '1')
-end
-
-events.registered = function(user, peer, raw, device, session, expires, trunk)
+-- Returns the peer ids that it has replaced here, each with the entry of its registration.
+local function registered(user, peer, raw, device, session, expires, trunk)
   local new = {
     user = user, peer = peer, raw = raw, trunk = trunk == '1', expires = tonumber(expires), replaced = {},
     device = device ~= '' and device or nil, session = session ~= '' and session or nil,
   }
   local old, mark = registration(user, peer), mark_of(user, peer)
   if outdated(new, old, mark) or not replace_same_device(new, mark) then
-    return
+    return {}
   end
   new.fresh = not old or other_session(old.session, new.session)
   store(new, old, mark)
   if new.trunk then
-    emit_everywhere(user, 'trunk_registered', user, peer, raw, device, session, expires)
+    local replaced = {}
+    for id, at in pairs(new.replaced) do
+      replaced[#replaced + 1], replaced[#replaced + 2] = id, at
+    end
+    emit_everywhere(user, 'trunk_registered', user, peer, raw, device, session, expires, unpack(replaced))
+  elseif old and old.trunk then
+    emit_everywhere(user, 'trunk_ended', user, peer, work.entry, old.at, '{}')
   end
   for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
     local invite = load_invite(ref)
@@ -228,4 +231,18 @@ events.registered = function(user, peer, raw, device, session, expires, trunk)
     end
   end
   keep_calls(new)
+  return new.replaced
 end
+
+-- In every other shard: a trunk leads to the phone network from everywhere. The peer ids that it has replaced (each with
+-- the entry of its registration) end here, too, even if it is over by now, or they are still to come.
+function internal.trunk_registered(_, user, peer, raw, device, session, expires, ...)
+  local here, replaced = registered(user, peer, raw, device, session, expires, '1'), { ... }
+  for i = 1, #replaced, 2 do
+    if not here[replaced[i]] then
+      internal.trunk_ended(user, user, replaced[i], work.entry, replaced[i + 1], cjson.encode({ [''] = work.entry }))
+    end
+  end
+end
+
+events.registered = registered

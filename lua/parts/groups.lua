@@ -224,8 +224,7 @@ function group_call.finish(call, state, code, reason, winner)
     save_legs(call, { winner })
     if call.inviteRequest == '1' then
       -- Whoever accepted will invite the peer that asked, and name this request.
-      emit(call.from, 'request_taken', group_call.leg_ref(call.ref, winner.member), call.caller,
-        int(tonumber(call.expiresAt) + settings.retain_after))
+      emit(call.from, 'request_taken', group_call.leg_ref(call.ref, winner.member), call.caller, asks_until(call))
     end
     info('accepted', call.inviteId, call.room or 'undefined', winner.member)
   end

@@ -3,7 +3,7 @@
 -- A field that has no value is not there. Beside the fields of the contract: fromDetails, requestId, entry (of the event
 -- that made it), updated (the entry of its last repeat), ringing (1 once a device rang), alone (1: only the peer that asked is rung), parallel
 -- ("out" while the phone network has it, "back" once it returned), backPeer and backUser (the returning leg's), moved (with several shards: the entry since which the
--- caller's device is there under another peer id).
+-- caller's device is there under another peer id), asksUntil (with several shards: until when an invite may name this request).
 -- include: parts/unit
 -- include: parts/notify
 -- include: parts/candidates
@@ -83,6 +83,18 @@ end
 
 local function is_pending(invite)
   return invite.state == 'PENDING'
+end
+
+-- Until when an inviteRequest can be answered by an invite that names it; "" for any other.
+local function asks_until(invite)
+  return invite.inviteRequest == '1' and int(tonumber(invite.expiresAt) + settings.retain_after) or ''
+end
+
+-- It can be answered from now on, perhaps before the shard of the one that asks has heard of it.
+local function note_request(invite)
+  if invite.inviteRequest == '1' and not is_here(invite.from) then
+    change(invite, 'asksUntil', asks_until(invite))
+  end
 end
 
 -- The phone network has it, and it has not come back: its callee does not know of it yet.
@@ -323,7 +335,9 @@ local function finish(invite, state, code, reason, winner, decliner)
     change(invite, 'whoAccepted', invite.to)
     change(invite, 'acceptedBy', winner.id)
     set_state(invite, winner, 'ACCEPTED', 200)
-    if not is_leg(invite) then
+    if is_leg(invite) then
+      note_request(invite)
+    else
       info('accepted', invite.inviteId, invite.room or 'undefined', invite.to)
     end
   end

@@ -40,6 +40,26 @@ end
 
 local function lose(peer, user, old, mark, lost)
   forget(user, peer, old, mark, lost)
+  if old and old.trunk then
+    emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends))
+  end
   lose_candidate(peer, user)
   lose_caller(peer, user, lost)
+end
+
+-- In every other shard: the trunk is gone since the entry `lost`, and with it its registrations up to the entry `since`. Its
+-- later ones are measured by the same `ends` (JSON) as in its own shard.
+function internal.trunk_ended(_, user, peer, lost, since, ends)
+  local old, mark = registration(user, peer), mark_of(user, peer)
+  for session, ended in pairs(cjson.decode(ends)) do
+    note_end(mark, session, ended)
+  end
+  if old and order.later(old.at, since) then
+    save_mark(user, peer, mark)
+    return
+  end
+  if not order.later(mark.since, since) then
+    mark.since = since
+  end
+  lose(peer, user, old, mark, order.later(mark.lost, lost) and mark.lost or lost)
 end

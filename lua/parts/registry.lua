@@ -147,7 +147,6 @@ local function forget(user, peer, old, mark, lost)
       -- The end of a leg over this trunk may begin another leg in the same commit.
       work.lost_trunk = peer
       later({ 'SET', TRUNKS_VERSION, work.origin })
-      emit_everywhere(user, 'trunk_ended', user, peer, lost, old.session or '')
     end
     if old.expires then
       unschedule('lapse|' .. user .. '|' .. peer)

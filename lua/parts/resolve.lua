@@ -149,7 +149,7 @@ local function way_out(asked)
 end
 
 -- The peer that asked for this invite by an inviteRequest, if one did. Its own shard, which is this one, may hear of the
--- request later than its callee answers it; then the callee's shard knows.
+-- request later than its callee answers it; then the callee's shard knows: "peer|until when".
 local function requester_of(asked)
   local peer = redis.call('GET', key('request', asked.to .. '|' .. asked.requestId .. '|' .. asked.user))
   if peer or is_here(asked.user) or asked.requester == '|' then
@@ -157,7 +157,8 @@ local function requester_of(asked)
   elseif asked.requester == '' then
     need('request')
   end
-  return asked.requester
+  local known, until_when = string.match(asked.requester, '^(.+)|(%d+)$')
+  return tonumber(until_when) > now and known
 end
 
 -- candidates, and how they are called ("out": to the phone network first, "alone": nobody else, ever); or members of a

@@ -193,6 +193,20 @@ async def test_a_trunk_back_under_a_new_peer_id_takes_over_its_calls(make_shard:
     assert await states(shard, REF) == {"t2": "CALLED"}
 
 
+async def test_a_trunk_that_its_gateway_replaces_takes_over_its_calls_though_there_is_no_grace(
+    shard: Shard,
+) -> None:
+    await in_order(shard, trunk("t", device="gateway"), invite(to=NUMBER))
+    told = await shard.event(*trunk("t2", device="gateway"))
+    assert recipients(told, "invitation") == {"t2"}
+    assert one(await shard.event(*accept("t2", "sip", to=NUMBER)), "inviteAccepted").payload["peer"] == "t2"
+
+
+async def test_a_trunk_that_registers_as_none_leads_nowhere(shard: Shard) -> None:
+    told = await in_order(shard, trunk("t"), registered("t", "sip"), invite(to=NUMBER))
+    assert outcome(told, "inviteRejected") == (404, "not_found")
+
+
 async def test_a_trunk_that_registers_while_it_rings_becomes_no_candidate(shard: Shard) -> None:
     await in_order(shard, registered("phone"), invite())
     assert await in_order(shard, trunk("t"), trunk("t2", user="bob")) == []

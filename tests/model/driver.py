@@ -92,18 +92,8 @@ class Driver:
         return [outcome.status for outcome in settled.outcomes], completed
 
     async def jobs(self) -> list[tuple[str, Notification]]:
-        """The push jobs since the last call, each with its entry, as notifications of a type of their own."""
-        read = await cast("Awaitable[Any]", self.client.xreadgroup("push", "w", {self.keys.push: ">"}))
-        found = []
-        for _, entries in read.items() if isinstance(read, dict) else read:
-            for entry, fields in entries:
-                job = {name.decode(): value.decode() for name, value in fields.items()}
-                payload = {
-                    "ref": job["ref"], "deadline": int(job["deadline"]), "payload": json.loads(job["payload"])
-                }  # fmt: skip
-                kind = f"push {job['type']}"
-                found.append((entry.decode(), Notification(kind, (job["device"],), (job["user"],), payload)))
-        return found
+        """The push jobs since the last call, each with its entry."""
+        return await jobs_of(self.client, self.keys)
 
     async def push(self, became: str, entry: str, ref: str, device: str) -> None:
         """Settle a push job."""
@@ -160,6 +150,21 @@ class Driver:
         """How many entries the workers still have pending."""
         summary = await cast("Awaitable[Any]", self.client.xpending(self.keys.events, WORKERS_GROUP))
         return int(summary["pending"])
+
+
+async def jobs_of(client: Any, keys: Keys) -> list[tuple[str, Notification]]:
+    """A shard's push jobs since the last call, each with its entry, as notifications of a type of their own."""
+    read = await cast("Awaitable[Any]", client.xreadgroup("push", "w", {keys.push: ">"}))
+    found = []
+    for _, entries in read.items() if isinstance(read, dict) else read:
+        for entry, fields in entries:
+            job = {name.decode(): value.decode() for name, value in fields.items()}
+            payload = {
+                "ref": job["ref"], "deadline": int(job["deadline"]), "payload": json.loads(job["payload"])
+            }  # fmt: skip
+            kind = f"push {job['type']}"
+            found.append((entry.decode(), Notification(kind, (job["device"],), (job["user"],), payload)))
+    return found
 
 
 async def contents_of(client: Any) -> tuple[dict[str, Any], dict[str, int]]:

@@ -1,12 +1,15 @@
-"""Several shards that hear of each other late and in any order: random histories, and those that once went wrong.
+"""Several shards: random histories, and those that once went wrong.
 
-The suite plays the same histories every time. `INVITES_MODEL=long` plays 5,000 new ones.
+As long as shards hear of each other at once, they do what the model says; when they hear late and in any order, what
+must be true of every history is true all the same. The suite plays the same histories every time.
+`INVITES_MODEL=long` plays 5,000 new ones of each kind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
 
@@ -18,8 +21,9 @@ from redis.asyncio import Redis
 from invites.commit import Settings
 from invites.scripts import Scripts
 
-from .author import history
-from .histories import Carry, History, Step
+from .at_once import PlayAtOnce
+from .author import histories, history
+from .histories import Advance, Carry, Fire, History, Step
 from .minimal import Run, fail_minimally
 from .several import PlayApart
 from .test_rules_found import FOUND, calls, gone, here, says, stops
@@ -28,14 +32,22 @@ LONG = os.environ.get("INVITES_MODEL") == "long"
 NEW = settings(deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 SCRIPTS = Scripts()
 SHARDS = (7, 5, 11)  # so that each of the histories' names is apart from each other one under one of them
-PLAYED = 36
+PLAYED = 30
+PLAYED_AT_ONCE = 51
 
+Write = Callable[[Random], History]
+only_long = pytest.mark.skipif(not LONG, reason="only INVITES_MODEL=long plays new histories")
 pytestmark = pytest.mark.timeout(0 if LONG else 300)
 
 
-async def on_server(url: str, shards: int, history: History) -> None:
+async def hearing_late(url: str, shards: int, history: History) -> None:
     async with Redis.from_url(url) as client:
         await PlayApart(client, SCRIPTS, history, shards).run()
+
+
+async def hearing_at_once(url: str, shards: int, history: History) -> None:
+    async with Redis.from_url(url) as client:
+        await PlayAtOnce(client, SCRIPTS, history, shards).run()
 
 
 def apart(random: Random) -> History:
@@ -52,27 +64,44 @@ def play(run: Run, history: History) -> None:
     asyncio.run(fail_minimally(history, run))
 
 
-def test_shards_agree_however_late_they_hear_of_each_other(valkey_server: str) -> None:
-    for seed in range(PLAYED):
+def play_the_known(count: int, run: Callable[[int, History], Awaitable[None]], write: Write) -> None:
+    """Play the histories of the seeds 0, 1, 2..."""
+    for seed in range(count):
         shards = SHARDS[seed % len(SHARDS)]
         try:
-            play(partial(on_server, valkey_server, shards), apart(Random(seed)))
+            play(partial(run, shards), write(Random(seed)))
         except AssertionError as error:
             error.add_note(f"seed {seed}, {shards} shards")
             raise
 
 
-@pytest.mark.skipif(not LONG, reason="only INVITES_MODEL=long plays new histories")
+def test_shards_do_what_the_model_says_when_they_hear_of_each_other_at_once(valkey_server: str) -> None:
+    play_the_known(PLAYED_AT_ONCE, partial(hearing_at_once, valkey_server), history)
+
+
+def test_shards_agree_however_late_they_hear_of_each_other(valkey_server: str) -> None:
+    play_the_known(PLAYED, partial(hearing_late, valkey_server), apart)
+
+
+@only_long
+@settings(NEW, max_examples=5_000)
+@given(history=histories(), shards=st.sampled_from(SHARDS))
+def test_new_histories_at_once(valkey_server: str, history: History, shards: int) -> None:
+    play(partial(hearing_at_once, valkey_server, shards), history)
+
+
+@only_long
 @settings(NEW, max_examples=5_000)
 @given(history=st.randoms(use_true_random=False).map(apart), shards=st.sampled_from(SHARDS))
-def test_new_histories_on_several_shards(valkey_server: str, history: History, shards: int) -> None:
-    play(partial(on_server, valkey_server, shards), history)
+def test_new_histories_late(valkey_server: str, history: History, shards: int) -> None:
+    play(partial(hearing_late, valkey_server, shards), history)
 
 
 @pytest.mark.parametrize("name", FOUND)
 def test_what_was_found_on_one_shard(name: str, valkey_server: str) -> None:
-    config, steps = FOUND[name]
-    play(partial(on_server, valkey_server, 5), History(config, steps))
+    found = History(*FOUND[name])
+    play(partial(hearing_at_once, valkey_server, 5), found)
+    play(partial(hearing_late, valkey_server, 5), found)
 
 
 # Alice, Bob and the room are in three of five shards. Nothing else is on its way than what is said here.
@@ -109,6 +138,24 @@ APART: dict[str, tuple[Step, ...]] = {
         calls("a2"),
         Carry(1),
     ),
+    "a trunk's end means another session than a registration that comes late": (
+        here("t1"),
+        here("t1", session="s1", later=True),
+        gone("t1", session="s2"),
+    ),
+    "a trunk registers again in time, and late": (
+        here("t1", expires=5_000),
+        here("t1", expires=5_000, later=True),
+        Advance(6_000),
+        Fire(),
+    ),
+    "a trunk is over before others hear that it replaced another one": (
+        here("t2"),
+        here("t3"),
+        gone("t3"),
+        *(Carry(2),) * 3,
+        *(Carry(1),) * 9,
+    ),
     "a caller is gone before its call is heard of": (
         here("b1"),
         here("a1"),
@@ -126,5 +173,19 @@ def test_messages_that_overtake_each_other(name: str, valkey_server: str) -> Non
     async def run() -> None:
         async with Redis.from_url(valkey_server) as client:
             await PlayApart(client, SCRIPTS, History(Settings(), APART[name]), 5, astray=0).run()
+
+    asyncio.run(run())
+
+
+def test_a_gateway_that_is_back_under_another_peer_id_is_rung_wherever_it_rang(valkey_server: str) -> None:
+    async def run() -> None:
+        async with Redis.from_url(valkey_server) as client:
+            steps = (here("t2"), *(Carry(0),) * 4, calls("a1", to="007"), *(Carry(0),) * 2, here("t3"))
+            course = PlayApart(client, SCRIPTS, History(Settings(), steps), 5, astray=0)
+            await course.driver.start()
+            for step in steps:
+                await course.step(step)
+            await course.all_arrive()
+            assert course.watch.ringing == {(("alice", "i1", "007"), "t3")}
 
     asyncio.run(run())

@@ -1,0 +1,220 @@
+"""Plays a history on several shards that hear of each other at once: then they do what the model says, as one does.
+
+But for one thing: while its legs are in other shards, the inviter of a group call hears of its progress more often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import msgspec
+from redis.asyncio import Redis
+
+from invites.commit import Outcome, Settings, Source, Status
+from invites.found import Found
+from invites.look_ups import LookUps
+from invites.operations import Operation
+from invites.protocol import Invite, decode_event
+from invites.resolution import INVITATIONS, REQUEST, Resolver
+from invites.routing import routing_key
+from invites.scripts import Scripts
+from tests.driving import Shard, make_groups
+from tests.sharding import Shards
+
+from .driver import MAX_TRIES, Driver, SippoServer, contents_of, jobs_of
+from .histories import History
+from .play import Play, same
+from .state import Notification, Payload
+
+TRYING = 100
+Told = list[tuple[str, Notification]]
+
+
+class AtOnce(Shards):
+    """Several shards on one server; whatever one does has reached the others before anything else happens."""
+
+    def __init__(self, client: Redis, settings: Settings, scripts: Scripts, shards: int) -> None:
+        super().__init__(lambda _: client, settings, scripts, shards)
+        self.sippo = SippoServer(settings.look_up)
+        for part in self.parts:
+            part.resolver = Resolver(client, part.keys, part.elsewhere, cast("LookUps", self.sippo))
+
+    def part_of(self, name: str) -> Shard:
+        """The shard of a name."""
+        return self.parts[self.routed.home(name).shard]
+
+    async def commit(
+        self, part: Shard, operation: Operation, source: Source = Source.EVENTS
+    ) -> tuple[Outcome, Operation]:
+        """Settle an operation. What shards know of each other is looked up at once, the rest comes back completed."""
+        self._sync()
+        for _ in range(MAX_TRIES):
+            (ready,) = await part.elsewhere.see_rooms([await self._see_who_is_there(part, operation)])
+            (outcome,) = (await part.committer.settle([ready], source)).outcomes
+            await self._hear()
+            await self._carry_all()
+            if outcome.status is not Status.NEEDS:
+                return outcome, operation
+            operation = await part.resolver.complete(ready, outcome)
+            if outcome.detail not in {REQUEST, INVITATIONS}:
+                return outcome, operation
+        raise AssertionError("looked up again and again")
+
+    async def fire_one(self, part: Shard) -> None:
+        """Fire the timer of the shard that is due first."""
+        self._sync()
+        await part.committer.fire(limit=1)
+        await self._hear()
+        await self._carry_all()
+
+    @staticmethod
+    async def _see_who_is_there(part: Shard, operation: Operation) -> Operation:
+        """What an earlier look-up found, with who is in the room by now."""
+        event, answer = operation.event, operation.args[-1] if operation.args else b""
+        if not isinstance(event, Invite) or operation.handler != "invite" or not answer:
+            return operation
+        assert isinstance(answer, bytes)
+        found = Found.decode(answer)
+        there = await part.elsewhere.present(event, [member.user for member in found.members or ()])
+        for member in found.members or ():
+            member.present = member.user in there
+        return msgspec.structs.replace(operation, args=(*operation.args[:-1], found.encode()))
+
+
+class DriverAtOnce(Driver):
+    """Several shards on one server, with the face of the driver of one.
+
+    `told_by` has what was told for each event and push job since it was looked at last, by entry.
+    """
+
+    def __init__(self, client: Redis, settings: Settings, scripts: Scripts, shards: int) -> None:
+        super().__init__(client, settings, scripts)
+        self.shards = AtOnce(client, settings, scripts, shards)
+        self.sippo = self.shards.sippo
+        self.told_by: dict[str, Told] = {}
+        self._at: dict[str, Shard] = {}
+
+    async def start(self) -> None:
+        await self.client.flushdb()
+        for part in self.shards.parts:
+            await make_groups(self.client, part.keys)
+
+    async def publish(self, kind: str, payload: Payload, entry_id: str) -> Operation:
+        raw = msgspec.json.encode(payload)
+        part = self.shards.part_of(routing_key(decode_event(kind, raw)))
+        self._at[entry_id] = part
+        return await part.publish(kind, raw, entry_id)
+
+    async def settle(self, operations: Sequence[Operation]) -> tuple[list[Status], list[Operation]]:
+        statuses, completed = [], []
+        for operation in operations:
+            self.shards.now = self.now
+            outcome, ready = await self.shards.commit(self._at[operation.entry], operation)
+            self.told_by.setdefault(operation.entry, []).extend(await self.notifications())
+            statuses.append(outcome.status)
+            completed.append(ready)
+        return statuses, completed
+
+    async def jobs(self) -> Told:
+        return [job for part in self.shards.parts for job in await jobs_of(self.client, part.keys)]
+
+    async def push(self, became: str, entry: str, ref: str, device: str) -> None:
+        self.shards.now = self.now
+        part = self.shards.part_of(ref.rpartition("|")[2])
+        outcome, _ = await self.shards.commit(part, Operation(became, entry, (ref, device)), Source.PUSH)
+        assert outcome.status is Status.DONE, outcome
+        self.told_by[f"push{entry}"] = await self.notifications()
+
+    async def fire(self) -> None:
+        """Fire until nothing is due, in the order of all shards' deadlines."""
+        self.shards.now = self.now
+        while firsts := [
+            (at, name, part)
+            for part in self.shards.parts
+            for name, at in await self.client.zrange(part.keys.timers, 0, 0, withscores=True)
+            if at <= self.now
+        ]:
+            _, _, part = min(firsts, key=lambda first: first[:2])
+            await self.shards.fire_one(part)
+
+    async def notifications(self) -> Told:
+        return [
+            (each.id, Notification(each.type, tuple(each.peers), tuple(each.users), each.payload))
+            for each in await self.shards.told()
+        ]
+
+    async def contents(self) -> dict[str, Any]:
+        """The keys of all shards as if they were one's. What each of them has must be the same everywhere."""
+        values, expiry = await contents_of(self.client)
+        merged: dict[str, Any] = {}
+        self.expiry = {}
+        for name, value in values.items():
+            rest = name.partition("}:")[2]
+            if rest.startswith("taken:"):
+                continue
+            self.expiry[rest] = min(expiry[name], self.expiry.get(rest, expiry[name]))
+            if rest == "timers":
+                merged[rest] = list({**dict(merged.get(rest, [])), **dict(value)}.items())
+            elif rest.startswith("pending:"):
+                merged[rest] = sorted({*merged.get(rest, []), *value})
+            else:
+                merged[rest] = value
+        return merged
+
+    async def length(self, stream: str) -> int:
+        kind = stream.removeprefix(self.keys.base)
+        if kind == "relay":
+            return await self._pending(Source.RELAY)
+        return sum([int(await self.client.xlen(f"{part.keys.base}{kind}")) for part in self.shards.parts])
+
+    async def owed(self) -> int:
+        return await self._pending(Source.EVENTS)
+
+    async def _pending(self, source: Source) -> int:
+        summaries = [
+            await self.client.xpending(source.stream(part.keys), source.group) for part in self.shards.parts
+        ]
+        return sum(int(summary["pending"]) for summary in summaries)
+
+
+def comparable(told: Sequence[Notification]) -> list[Notification]:
+    """What several shards tell as one does.
+
+    Whether the inviter's device is there under another peer id is known in its shard: that it is being called is told
+    before.
+    """
+    return [
+        replace(each, peers=()) if each.type == "inviteProgress" and each.payload["code"] == TRYING else each
+        for each in told
+        if each.type != "inviteProgress" or each.payload["to"] != "team"
+    ]
+
+
+class PlayAtOnce(Play):
+    """One history under way on several shards."""
+
+    def __init__(self, client: Redis, scripts: Scripts, history: History, shards: int) -> None:
+        super().__init__(client, scripts, history)
+        self.driver: DriverAtOnce = DriverAtOnce(client, history.settings, scripts, shards)
+
+    async def fire(self) -> None:
+        expected = self.model.fire(self.driver.now)
+        await self.driver.fire()
+        told = await self.driver.notifications()
+        self.invariants.told(told)
+        expected = await self.compare_jobs(expected, "timers")
+        same(comparable([each for _, each in told]), comparable(expected), "timers")
+
+    async def compare_told(self, expected: dict[str, list[Notification]]) -> None:
+        told_by, self.driver.told_by = self.driver.told_by, {}
+        assert {entry for entry, told in told_by.items() if told} <= set(expected)
+        wanted = [each for all_wanted in expected.values() for each in all_wanted]
+        await self.compare_jobs(wanted, f"jobs of {[self.events[entry] for entry in expected]}")
+        for entry, all_wanted in expected.items():
+            told = told_by.get(entry, [])
+            self.invariants.told(told)
+            self.invariants.settled(*self.events[entry])
+            without_jobs = [each for each in all_wanted if not each.type.startswith("push ")]
+            same(comparable([each for _, each in told]), comparable(without_jobs), f"{self.events[entry]}")

@@ -20,7 +20,9 @@ from workers.group import Group
 from workers.housekeeping import Housekeeping
 from workers.intake import Intake
 from workers.pace import Pace
-from workers.push import MOST, Pushes
+from workers.push import MOST as MOST_PUSHES
+from workers.push import Pushes
+from workers.relay import MOST as MOST_RELAYED
 from workers.relay import Relay
 from workers.reports import Reports
 from workers.settler import Settler
@@ -173,6 +175,7 @@ class ShardLoops:
         decode = functools.partial(relayed, max_deliveries=self.shard.max_deliveries, keys=self.shard.keys)
         several = self.shard.keys.shards > 1
         feed = self._feed(Source.RELAY, decode)
+        feed.most = MOST_RELAYED
         pace = Pace() if several else Pace(_FEWEST_RELAYED, _FIRST_RELAYED)
         self._relay_role = Relay(feed, self._settles(feed, pace))
         return Intake(feed, self._relay_role, pace, self._readiness, self._metrics)
@@ -180,7 +183,7 @@ class ShardLoops:
     def _pushes(self, sippo: SippoServer, at_once: int) -> Intake[Push | Operation]:
         decode = functools.partial(to_push, max_deliveries=self.shard.max_deliveries)
         feed, pace = self._feed(Source.PUSH, decode), Pace()
-        feed.most = MOST
+        feed.most = MOST_PUSHES
         role = Pushes(feed, self._settles(feed, pace), sippo, at_once, self._metrics)
         return Intake(feed, role, pace, self._readiness, self._metrics)
 

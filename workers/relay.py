@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from workers.shard import Feed
 
 _BATCH: Final = 64  # entries in one commit; each is a small one
-# Entries on their way. While a shard is away what is for it waits here, and others go on until it is so many.
-_MOST: Final = 5_000
+MOST: Final = 5_000
+"""Entries on their way. While a shard is away what is for it waits here, and others go on until it is so many."""
 
 
 class _Line:
@@ -73,9 +73,6 @@ class Relay:
             for shard, operations in others.items():
                 self._lines[shard].add(operations, alone=work.alone)
             await self._settler.settle(own, alone=work.alone)
-            while len(self.feed.progress) > _MOST:
-                tasks = [line.task for line in self._lines.values() if line.task is not None]
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=1)
         await self._settler.finish()
         for line in self._lines.values():
             await line.finish()

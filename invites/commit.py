@@ -1,4 +1,4 @@
-"""The calls of the scripts: one typed function for each. Nothing else in the project calls EVALSHA."""
+"""The calls of the functions of `lua/`: one typed method for each."""
 
 import enum
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -6,8 +6,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
+from invites.functions import Functions
 from invites.keys import PUSH_GROUP, RELAY_GROUP, WORKERS_GROUP, Keys
 from invites.layout import ANSWER, LayoutError
 from invites.operations import Operation
@@ -140,7 +141,7 @@ class Committer:
         `verbosity` 0 reports warnings only, 1 what the level info needs, 2 what debug needs. `clock` (ms since 1970)
         replaces the server's time, for tests.
         """
-        self._client = client
+        self._functions = Functions(client, scripts)
         self._scripts = scripts
         self._clock = clock
         self._keys: Final = (keys.events, keys.notifications, keys.timers, keys.dead, keys.push, keys.relay)
@@ -204,6 +205,10 @@ class Committer:
         key = self._keys[source.value - 1]
         return bool(await self._run(self._scripts.retire, (key,), (source.group, name, min_idle)))
 
+    async def drop_other_releases(self) -> list[str]:
+        """Delete what other releases have left on the server; return the names of these libraries."""
+        return await self._functions.drop_other_releases()
+
     def header(self, mode: str) -> tuple[str | int, ...]:
         """Return the arguments that go before the operations."""
         clock = self._clock() if self._clock else ""
@@ -233,11 +238,7 @@ class Committer:
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
         try:
-            try:
-                return await self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
-            except NoScriptError:
-                # EVAL both runs the script and makes it known, on the very node that lacks it.
-                return await self._client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+            return await self._functions.call(script, keys, arguments)
         except ResponseError as error:
             if str(error).startswith(ANSWER):
                 raise LayoutError(str(error).removeprefix(ANSWER), self._shards) from None

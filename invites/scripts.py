@@ -1,8 +1,8 @@
-"""Composes the Lua of `lua/` into one script.
+"""Composes the Lua of `lua/` into functions, and these into a library that a server keeps.
 
 A file says what it builds on with lines `-- include: folder/name` (`folder/*`: all of a folder). Each file stands
-in the script once, behind what it includes. Files of `events/` and `timers/`, and parts that nobody calls by name, are
-blocks of their own: their names stay theirs, and a script may have no more than 200 names at once.
+in its text once, behind what it includes. Files of `events/` and `timers/`, and parts that nobody calls by name,
+are blocks of their own: their names stay theirs, and Lua allows no more than 200 names at once.
 """
 
 import hashlib
@@ -11,11 +11,14 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 _INCLUDE: Final = re.compile(r"^-- include: (\S+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _BLOCKS: Final = ("events/", "timers/", "parts/groups", "parts/legs")  # a script may have 200 local names
+
+
+_ENTRIES: Final = ("main", "trim", "retire")
 
 
 class CompositionError(Exception):
@@ -83,27 +86,64 @@ def compose(parts: Mapping[str, str], entry: str = "main") -> str:
 
 
 class Script:
-    """A text and the name that the server knows it by."""
+    """One function of the library: its name there, and the same as a script, known by its SHA-1."""
 
-    def __init__(self, text: str) -> None:
-        """Hash the text: two versions of the workers can share a server."""
+    def __init__(self, name: str, text: str) -> None:
+        """Hash the text."""
+        self.name = name
         self.text = text
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-class Scripts:
-    """The state machine, once refused as a whole by a server out of memory and once allowed there.
+class Library(NamedTuple):
+    """What a server is given once and then keeps: all functions, made and ready."""
 
-    A server without the line `#!lua` runs a script until the first write that needs memory, and the event is lost
-    half-way. With it, a full server refuses the script before it starts. What ends calls frees memory, so it is
-    allowed: else a full server could never recover.
+    name: str
+    text: str
+
+
+LIBRARIES: Final = "invites_"
+"""Which libraries are ours, of any release: what their names begin with."""
+
+_WHEN_FULL: Final = " flags=allow-oom"
+
+
+class Scripts:
+    """The state machine, once refused as a whole by a server out of memory and once allowed there; trimming, retiring.
+
+    A library and its functions are named after what is in them: two releases of the workers can share a server. A
+    server makes the functions of a library once. The same as a script is for servers that cannot take a library: it
+    makes some 250 functions for each call, which costs more than settling an event (see lua/README.md).
+
+    A script without the line `#!lua` runs on a server out of memory until the first write that needs some, and the
+    event is lost half-way. With it, a full server refuses the script before it starts, as it does with a function.
+    What ends calls frees memory, so it is allowed: else a full server could never recover.
     """
 
     def __init__(self, *, flags: bool = True) -> None:
-        """Compose the script. `flags=False` leaves the line out, for servers that do not know it (fakeredis)."""
+        """Compose them. `flags=False` is for servers that know neither libraries nor the line `#!lua` (fakeredis)."""
         parts = sources()
-        body = compose(parts)
-        self.guarded = Script("#!lua\n" + body if flags else body)
-        self.allowed_when_full = Script("#!lua flags=allow-oom\n" + body if flags else body)
-        self.trim = Script(("#!lua flags=allow-oom\n" if flags else "") + compose(parts, "trim"))
-        self.retire = Script(("#!lua flags=allow-oom\n" if flags else "") + compose(parts, "retire"))
+        bodies = {entry: f"(function()\n{compose(parts, entry)}end)()" for entry in _ENTRIES}
+        digest = hashlib.sha1("".join(bodies.values()).encode(), usedforsecurity=False).hexdigest()
+        name = f"{LIBRARIES}{digest[:16]}"
+
+        def script(entry: str, suffix: str = "", flag: str = "") -> Script:
+            head = f"#!lua{flag}\n" if flags else ""
+            return Script(f"{name}_{entry}{suffix}", f"{head}return {bodies[entry]}(KEYS, ARGV)\n")
+
+        self.guarded = script("main")
+        self.allowed_when_full = script("main", "_when_full", _WHEN_FULL)
+        self.trim = script("trim", flag=_WHEN_FULL)
+        self.retire = script("retire", flag=_WHEN_FULL)
+        registered = [
+            f"redis.register_function{{function_name='{one.name}', callback={entry}, flags={{{flag}}}}}"
+            for entry, one, flag in (
+                ("main", self.guarded, ""),
+                ("main", self.allowed_when_full, "'allow-oom'"),
+                ("trim", self.trim, "'allow-oom'"),
+                ("retire", self.retire, "'allow-oom'"),
+            )
+        ]
+        made = [f"local {entry} = {body}" for entry, body in bodies.items()]
+        text = "\n".join([f"#!lua name={name}", *made, *registered, ""])
+        self.library: Final = Library(name, text) if flags else None

@@ -1,4 +1,4 @@
--- Entry of the composed script: settles a batch of events, takes what other shards tell, or fires due timers, in one shard.
+-- Entry of the composed functions: settles a batch of events, takes what other shards tell, or fires due timers, in one shard.
 --
 -- KEYS  1 events, 2 notifications, 3 timers, 4 dead, 5 push, 6 relay (all of one hash tag; what else is touched has
 --       names derived inside that tag)
@@ -22,20 +22,25 @@
 -- include: events/*
 -- include: timers/*
 
--- While a slot migrates, a write to a key that does not exist yet fails although the acknowledgement before it
--- succeeded. Asking for a key that never exists makes such a call fail here, as a whole, before anything is written.
-redis.call('EXISTS', base .. 'never')
+return function(keys, arguments)
+  begin_call(keys, arguments)
 
--- Whose shard a name belongs to depends on how many there are. Workers that count otherwise, and all while calls are moved,
--- can commit nothing: `invites reshard` relies on that alone. (Nothing is there before the first worker has started.)
-local layout = redis.call('GET', base .. 'layout')
-if layout and layout ~= ARGV[4] then
-  return redis.error_reply('LAYOUT ' .. layout)
-end
+  -- While a slot migrates, a write to a key that does not exist yet fails although the acknowledgement before it
+  -- succeeded. Asking for a key that never exists makes such a call fail here, as a whole, before anything is written.
+  redis.call('EXISTS', base .. 'never')
 
-if ARGV[1] == 'settle' then
-  return settle(tonumber(ARGV[17]), 18)
-elseif ARGV[1] == 'take' then
-  return take(ARGV[17], ARGV[18], 19)
+  -- Whose shard a name belongs to depends on how many there are. Workers that count otherwise, and all while calls are
+  -- moved, can commit nothing: `invites reshard` relies on that alone. (Nothing is there before the first worker has
+  -- started.)
+  local layout = redis.call('GET', base .. 'layout')
+  if layout and layout ~= ARGV[4] then
+    return redis.error_reply('LAYOUT ' .. layout)
+  end
+
+  if ARGV[1] == 'settle' then
+    return settle(tonumber(ARGV[17]), 18)
+  elseif ARGV[1] == 'take' then
+    return take(ARGV[17], ARGV[18], 19)
+  end
+  return fire(tonumber(ARGV[17]))
 end
-return fire(tonumber(ARGV[17]))

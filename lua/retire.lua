@@ -13,11 +13,13 @@ local function field(flat, name)
   end
 end
 
-local stream, group, consumer, idle = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
-for _, found in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
-  if field(found, 'name') == consumer and field(found, 'pending') == 0 and field(found, 'idle') >= idle then
-    redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer)
-    return 1
+return function(keys, arguments)
+  local stream, group, consumer, idle = keys[1], arguments[1], arguments[2], tonumber(arguments[3])
+  for _, found in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+    if field(found, 'name') == consumer and field(found, 'pending') == 0 and field(found, 'idle') >= idle then
+      redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer)
+      return 1
+    end
   end
+  return 0
 end
-return 0

@@ -26,39 +26,41 @@ local function before(a, b)
   return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
 end
 
-local stream, keep, limit, useful = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
-if redis.call('EXISTS', stream) == 0 then
+return function(keys, arguments)
+  local stream, keep, limit, useful = keys[1], arguments[1], arguments[2], tonumber(arguments[3])
+  if redis.call('EXISTS', stream) == 0 then
+    return 0
+  end
+
+  -- The first entry that somebody still needs.
+  local lowest
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local needed = redis.call('XPENDING', stream, field(group, 'name'))[2]
+    if not needed then
+      local _, seq, ms = split(field(group, 'last-delivered-id'))
+      needed = ms .. '-' .. string.format('%.0f', seq + 1)
+    end
+    if not lowest or before(needed, lowest) then
+      lowest = needed
+    end
+  end
+
+  if useful then
+    local oldest = string.format('%.0f-0', redis.call('TIME')[1] * 1000 - useful)
+    if not lowest or before(lowest, oldest) then
+      lowest = oldest
+    end
+  end
+
+  if lowest then
+    local trimmed = redis.call('XTRIM', stream, 'MINID', '~', lowest, 'LIMIT', limit)
+    if trimmed == 0 then
+      -- Whole nodes are gone; what is left of the last one is cheap.
+      trimmed = redis.call('XTRIM', stream, 'MINID', '=', lowest)
+    end
+    return trimmed
+  elseif keep ~= '' then
+    return redis.call('XTRIM', stream, 'MAXLEN', '~', keep, 'LIMIT', limit)
+  end
   return 0
 end
-
--- The first entry that somebody still needs.
-local lowest
-for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-  local needed = redis.call('XPENDING', stream, field(group, 'name'))[2]
-  if not needed then
-    local _, seq, ms = split(field(group, 'last-delivered-id'))
-    needed = ms .. '-' .. string.format('%.0f', seq + 1)
-  end
-  if not lowest or before(needed, lowest) then
-    lowest = needed
-  end
-end
-
-if useful then
-  local oldest = string.format('%.0f-0', redis.call('TIME')[1] * 1000 - useful)
-  if not lowest or before(lowest, oldest) then
-    lowest = oldest
-  end
-end
-
-if lowest then
-  local trimmed = redis.call('XTRIM', stream, 'MINID', '~', lowest, 'LIMIT', limit)
-  if trimmed == 0 then
-    -- Whole nodes are gone; what is left of the last one is cheap.
-    trimmed = redis.call('XTRIM', stream, 'MINID', '=', lowest)
-  end
-  return trimmed
-elseif keep ~= '' then
-  return redis.call('XTRIM', stream, 'MAXLEN', '~', keep, 'LIMIT', limit)
-end
-return 0

@@ -1,8 +1,10 @@
 """How many instructions the server executes for a complete call: much the same each time, on the busiest machine.
 
+Once in commits of 128 events, as under load, and once in commits of one, as of a worker that is idle.
+
     python -m tests.instructions
 
-Valgrind counts them (Debian's package `valgrind`), which takes some 10 s. A call is that of `invites bench throughput`.
+Valgrind counts them (Debian's package `valgrind`), which takes some 20 s. A call is that of `invites bench throughput`.
 """
 
 from __future__ import annotations
@@ -30,12 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CALLS: Final = 512
-_BATCH: Final = 128
+_BATCHES: Final = (128, 1)
 _TOTAL: Final = re.compile(r"([\d,]+) .*PROGRAM TOTALS")
 
 
-def instructions() -> int:
-    """Instructions for one complete call with three devices, in commits of 128 events."""
+def instructions(batch: int) -> int:
+    """Instructions for one complete call with three devices, in commits of so many events."""
     with tempfile.TemporaryDirectory() as folder:
         url, counts = f"redis://127.0.0.1:{(port := free_port())}/0", Path(folder, "counts")
         count = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={counts}"]
@@ -48,7 +50,7 @@ def instructions() -> int:
         try:
             wait_until_sync(lambda: _answers(url), "the server answers")
             with open_arena(url) as arena:
-                _settle(arena, server.pid)
+                _settle(arena, server.pid, batch)
         finally:
             server.terminate()
             server.wait()
@@ -56,13 +58,13 @@ def instructions() -> int:
     return max(int(found[1].replace(",", "")) for text in texts if (found := _TOTAL.search(text))) // _CALLS
 
 
-def _settle(arena: Arena, pid: int) -> None:
+def _settle(arena: Arena, pid: int, batch: int) -> None:
     load, ceiling = Load(_CALLS, 3, 1), Ceiling(arena, Settings())
     arena.make_groups()
     ceiling.register(load)
     arena.publish(load.backlog())
     _control(pid, "-i", "on")
-    ceiling.measure(_BATCH)
+    ceiling.measure(batch)
     _control(pid, "-i", "off")
     _control(pid, "-d")
 
@@ -88,4 +90,6 @@ def _run(command: Sequence[str]) -> str:
 if __name__ == "__main__":
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is not installed: apt install valgrind")
-    sys.stdout.write(f"{instructions():,} instructions for a complete call\n")
+    for size in _BATCHES:
+        found = f"{instructions(size):,} instructions for a complete call in commits of {size}"
+        sys.stdout.write(f"{found}\n")

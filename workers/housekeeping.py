@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ROLE: Final = "keeping house"
 _TICK_S: Final = 1.0
 _RETIRE_S: Final = 60.0
+_DROP_S: Final = 3600.0  # whoever still needs what is dropped gives it to the server again
 # A worker that lives asks for entries every 2 s. Whoever has not for so long is gone.
 _RETIRED_MS: Final = 300_000
 
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Housekeeping:
-    """Trims what is settled, deletes the consumers of workers that are gone, and measures.
+    """Trims what is settled, deletes what workers that are gone have left, and measures.
 
     All workers do this, each at times of its own: what one has done the next finds done.
     """
@@ -37,6 +38,7 @@ class Housekeeping:
         self._pace = pace
         self._metrics = metrics
         self._retire_at = time.monotonic() + _RETIRE_S * random.random()
+        self._drop_at = time.monotonic() + _DROP_S * random.uniform(0.5, 1.0)
 
     async def run(self) -> None:
         """Keep house until the shard is stopping."""
@@ -68,6 +70,10 @@ class Housekeeping:
         if time.monotonic() >= self._retire_at:
             self._retire_at = time.monotonic() + _RETIRE_S
             await self._retire()
+        if time.monotonic() >= self._drop_at:
+            self._drop_at = time.monotonic() + _DROP_S
+            for name in await shard.committer.drop_other_releases():
+                _log.info("Deleted the functions of another release of the workers, %s.", name)
 
     async def _retire(self) -> None:
         shard = self._shard

@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from invites.cli.check_servers import IN_CLUSTER, check_cluster, check_replicas, check_sentinels
 from invites.cli.finding import Finding
-from invites.cli.permissions import refused
+from invites.cli.permissions import FUNCTIONS, refused
 from invites.cli.session import trouble
 from invites.connections import Clients
 from invites.keys import Keys
@@ -136,8 +136,13 @@ async def _shards(clients: Clients, config: Config) -> AsyncIterator[Finding]:
 
 async def _permissions(client: Redis, keys: Keys) -> Finding:
     forbidden, complaints = await refused(client, keys)
+    names = ", ".join(forbidden)
+    if forbidden and FUNCTIONS.issuperset(forbidden):
+        advice = (
+            "commits run as scripts, which costs the server more; allow them in the ACL of the worker's user"
+        )
+        return Finding("warn", "permissions", f"Not allowed: {names}: {advice}.")
     if forbidden:
-        names = ", ".join(forbidden)
         advice = "allow them in the ACL of the worker's user, or run this with the worker's credentials"
         return Finding("FAIL", "permissions", f"Not allowed: {names}: {advice}.")
     if complaints:

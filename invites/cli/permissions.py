@@ -52,8 +52,14 @@ TIME
 PING
 EVAL return{{}} 1 {key}
 EVALSHA 0000000000000000000000000000000000000000 1 {key}
+FCALL invites 1 {key}
+FUNCTION LOAD check
+FUNCTION LIST
+FUNCTION DELETE check
 """.strip().splitlines()
 
+FUNCTIONS: Final = frozenset({"FCALL", "FUNCTION"})
+"""What a worker does without, if it must."""
 
 # The same for each stream that workers read.
 _NEEDED_TO_READ: Final = """

@@ -1,10 +1,15 @@
 -- JSON of known shape joined as text. Objects that only pass through (context, mediatypes, fromDetails, transaction)
 -- stay opaque: decoding and encoding them would turn [] into {}, and cost time.
+-- include: parts/context
 
 local json = {}
 
 -- An event names the same few ids again and again: each is quoted once in a call.
-local quoted = {}
+local quoted
+
+each_call(function()
+  quoted = {}
+end)
 
 -- An id, or another string without control characters, as JSON. Few need escapes.
 function json.quote(text)

@@ -4,7 +4,11 @@
 -- include: parts/order
 -- include: parts/emit
 
-local TRUNKS, TRUNKS_VERSION = base .. 'trunks', base .. 'trunks-version'
+local TRUNKS, TRUNKS_VERSION
+
+each_call(function()
+  TRUNKS, TRUNKS_VERSION = base .. 'trunks', base .. 'trunks-version'
+end)
 
 local function registry_of(user)
   local name = key('registry', user)

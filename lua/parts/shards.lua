@@ -1,13 +1,15 @@
 -- Which shard a name (a user, a group, a room) belongs to: the CRC-32 (of zlib) of its UTF-8 form modulo their number.
 -- include: parts/context
 
-local own, shards = tonumber(shard), tonumber(ARGV[4])
+local own, shards, shard_of
 
-local shard_of
+each_call(function()
+  own, shards = tonumber(shard), tonumber(ARGV[4])
+end)
 
 do
   -- fakeredis has no `bit`; its scripts are tested for what they do, not for how fast.
-  local bits = bit or {
+  local BITS = {
     bxor = function(a, b)
       local result, place = 0, 1
       a, b = a % 0x100000000, b % 0x100000000
@@ -29,6 +31,13 @@ do
     0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
   }
 
+  -- An event names the same few ids again and again.
+  local bits, found
+
+  each_call(function()
+    bits, found = bit or BITS, {}
+  end)
+
   local function crc32(text)
     local crc = 0xffffffff
     for i = 1, #text do
@@ -38,9 +47,6 @@ do
     end
     return bits.bxor(crc, 0xffffffff) % 0x100000000
   end
-
-  -- An event names the same few ids again and again.
-  local found = {}
 
   function shard_of(name)
     if shards == 1 then

@@ -9,13 +9,17 @@
 local work
 
 -- Which keys are known to be of the right type: nobody else writes while the script runs.
-local typed = {}
+local typed
 
 -- The notes: commands with their arguments. One list serves all events of the call.
-local notes, noted = {}, 0
+local notes, noted
 
 -- Keys that are added to and not known yet, and the types that they must have.
-local names, kinds, unknown = {}, {}, 0
+local names, kinds, unknown
+
+each_call(function()
+  work, typed, notes, names, kinds = nil, {}, {}, {}, {}
+end)
 
 -- Taking away from a key of another type has nothing to take away.
 local TAKES_AWAY = { HDEL = true, SREM = true, ZREM = true, ZREMRANGEBYSCORE = true }

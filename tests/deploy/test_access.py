@@ -110,7 +110,10 @@ ALLOWED = {
         "TIME",
         "CLIENT UNBLOCK 1",
         f'EVAL \'return redis.call("HGET", KEYS[1], "state")\' 1 {INVITE}',
-        "SCRIPT EXISTS 0000000000000000000000000000000000000000",
+        f"FCALL nothing 1 {INVITE}",
+        "FUNCTION LIST LIBRARYNAME invites_*",
+        "FUNCTION LOAD nothing",
+        "FUNCTION DELETE nothing",
     ],
 }
 

@@ -97,6 +97,16 @@ def test_eviction_fails(commands: Commands, settings: redis.Redis, policy: str) 
     assert "maxmemory-policy noeviction" in text
 
 
+def test_who_may_bring_no_functions_is_warned(commands: Commands, database: redis.Redis) -> None:
+    rules = ["+@all", "-fcall", "-function"]
+    database.execute_command("ACL", "SETUSER", "worker", "reset", "on", "nopass", "~*", *rules)
+    ended = commands.run("check", "--redis-url", commands.url.replace("redis://", "redis://worker:x@"))
+    database.execute_command("ACL", "DELUSER", "worker")
+    verdict, text = _lines(ended)["permissions"]
+    assert (ended.status, verdict) == (0, "warn")
+    assert text.startswith("Not allowed: FCALL, FUNCTION: commits run as scripts")
+
+
 def test_a_full_server_fails(commands: Commands, settings: redis.Redis) -> None:
     settings.config_set("maxmemory", "1")
     ended = commands.on_server("check")

@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from invites.connections import BLOCK_MS, connect
 from invites.embedded import EmbeddedValkey
 from invites.keys import WORKERS_GROUP
+from tests.forgetting import forget_functions
 from tests.proxy import Proxy
 from tests.running import KEYS, Bench, worker
 from tests.waiting import wait_until
@@ -116,7 +117,7 @@ async def test_the_group_is_made_again_after_a_flush(bench: Bench, caplog: pytes
         await bench.ask(0, 3)
         await bench.told(3)
         await bench.client.flushall()
-        await bench.client.script_flush()
+        await forget_functions(bench.client)
         await bench.ask(0, 4)
         await bench.told(4)
         recreated = service.metrics.registry.get_sample_value(
@@ -215,7 +216,7 @@ async def test_a_commit_whose_reply_is_lost_has_its_effects_once(bench: Bench, p
     async with worker(proxy.url) as service:
         await bench.ask(0, 1)
         await bench.told(1)
-        proxy.lose_reply(b"EVALSHA", containing=b"")
+        proxy.lose_reply(b"FCALL", containing=b"")
         await bench.ask(1, 200)
         await proxy.lost.wait()
         await bench.assert_answered(201)
@@ -403,12 +404,12 @@ async def test_backlog_and_age_are_exported_when_lag_is_nil(bench: Bench) -> Non
         await wait_until(exported, "backlog and age are exported")
 
 
-# --- the scripts are gone: NOSCRIPT
+# --- the functions are gone
 
 
-async def test_scripts_are_loaded_again(bench: Bench) -> None:
+async def test_functions_are_loaded_again(bench: Bench) -> None:
     async with worker(await _url(bench)):
         for round_ in range(3):
             await bench.ask(round_, 1)
             await bench.told(round_ + 1)
-            await bench.client.script_flush()
+            await forget_functions(bench.client)

@@ -33,6 +33,7 @@ from tests.calling import (
 )
 from tests.conftest import MakeShard
 from tests.driving import Shard, of_type
+from tests.forgetting import forget_functions
 
 pytestmark = pytest.mark.one_shard
 
@@ -245,13 +246,13 @@ async def test_an_entry_of_a_stream_that_was_made_anew_is_stale(shard: Shard) ->
     assert found.status is Status.STALE
 
 
-async def test_a_server_that_forgot_the_script_is_given_it_again(shard: Shard) -> None:
+async def test_a_server_that_forgot_the_functions_is_given_them_again(shard: Shard) -> None:
     await bob_rings(shard, "phone")
-    await shard.client.script_flush()
+    await forget_functions(shard.client)
     assert outcome(await shard.event(*accept("phone")), "answer") == (200, "accepted")
-    await shard.client.script_flush()
+    await forget_functions(shard.client)
     assert (await shard.committer.fire()).count == 0
-    await shard.client.script_flush()
+    await forget_functions(shard.client)
     assert set(await shard.committer.trim()) == {getattr(shard.keys, name) for name in STREAMS[:4]}
 
 

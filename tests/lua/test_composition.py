@@ -32,7 +32,7 @@ from tests.conftest import Server
 
 ENTRIES: Final = ("main", "trim", "retire")
 PROVIDED: Final = {
-    "ARGV", "KEYS", "bit", "cjson", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "string", "table",
+    "bit", "cjson", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "string", "table",
     "tonumber", "tostring", "type", "unpack",
 }  # fmt: skip
 """What a server gives to a script, as far as it is used."""
@@ -129,22 +129,27 @@ def test_every_lua_file_is_part_of_a_script() -> None:
 
 
 def test_a_script_is_known_by_its_content() -> None:
-    one, other = Script("return 1"), Script("return 2")
-    assert one.sha == Script("return 1").sha != other.sha
+    one, other = Script("one", "return 1"), Script("one", "return 2")
+    assert one.sha == Script("other", "return 1").sha != other.sha
     assert one.sha == hashlib.sha1(b"return 1", usedforsecurity=False).hexdigest()
 
 
-def test_the_same_sources_have_the_same_address_in_every_process() -> None:
+def test_the_same_sources_have_the_same_names_in_every_process() -> None:
     one, other = Scripts(), Scripts()
-    assert (one.guarded.sha, one.trim.sha) == (other.guarded.sha, other.trim.sha)
-    assert len({one.guarded.sha, one.allowed_when_full.sha, one.trim.sha, one.retire.sha}) == 4
+    assert one.library == other.library
+    for both in zip(_all(one), _all(other), strict=True):
+        assert both[0].name == both[1].name
+        assert both[0].sha == both[1].sha
+    assert len({script.name for script in _all(one)}) == len({script.sha for script in _all(one)}) == 4
 
 
-def test_the_address_changes_with_any_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Scripts().guarded.sha
-    changed = sources() | {"events/accept": sources()["events/accept"] + "\nlocal changed = 1\n"}
+@pytest.mark.parametrize("part", ["events/accept", "retire"])
+def test_all_names_change_with_any_part(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    before = Scripts()
+    changed = sources() | {part: "local changed = 1\n" + sources()[part]}
     monkeypatch.setattr("invites.scripts.sources", lambda: changed)
-    assert Scripts().guarded.sha != before
+    after = Scripts()
+    assert not {script.name for script in _all(before)} & {script.name for script in _all(after)}
 
 
 def test_real_servers_are_told_what_may_run_when_memory_is_full_and_others_are_not() -> None:
@@ -152,13 +157,18 @@ def test_real_servers_are_told_what_may_run_when_memory_is_full_and_others_are_n
     assert real.guarded.text.startswith("#!lua\n")
     for script in (real.allowed_when_full, real.trim, real.retire):
         assert script.text.startswith("#!lua flags=allow-oom\n")
-    assert not any(script.text.startswith("#!") for script in vars(simple).values())
+    assert not any(script.text.startswith("#!") for script in _all(simple))
+    assert simple.library is None
 
 
 async def test_the_servers_agree_on_the_address(server: Server) -> None:
     client, flags = server.client, server.flags
-    for script in vars(Scripts(flags=flags)).values():
+    for script in _all(Scripts(flags=flags)):
         assert await client.script_load(script.text) in {script.sha, script.sha.encode()}
+
+
+def _all(scripts: Scripts) -> list[Script]:
+    return [script for script in vars(scripts).values() if isinstance(script, Script)]
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

@@ -8,6 +8,7 @@ import pytest
 
 from invites.layout import Layout, LayoutError, read
 from tests.calling import REF, accept, bob_rings
+from tests.forgetting import forget_functions
 
 if TYPE_CHECKING:
     from tests.driving import Shard
@@ -40,8 +41,8 @@ async def test_nothing_is_touched_in_another_layout(shard: Shard, layout: str) -
     assert (await shard.invite(REF))["state"] == "ACCEPTED"
 
 
-async def test_a_server_that_does_not_know_the_script_yet_tells_it_as_well(shard: Shard) -> None:
-    await shard.client.script_flush()
+async def test_a_server_that_does_not_know_the_functions_yet_tells_it_as_well(shard: Shard) -> None:
+    await forget_functions(shard.client)
     await shard.client.set(shard.keys.layout, "3")
     with pytest.raises(LayoutError, match="spread over 3 shards"):
         await shard.committer.fire()

@@ -31,6 +31,7 @@ from tests.calling import (
     unregistered,
 )
 from tests.driving import Shard
+from tests.forgetting import forget_functions
 from tests.leaks import assert_nothing_leaks
 
 pytestmark = pytest.mark.one_shard
@@ -50,7 +51,7 @@ async def full(request: pytest.FixtureRequest) -> AsyncIterator[Shard]:
     url: str = request.getfixturevalue("valkey_server" if request.param == "valkey" else "redis7_server")
     async with Redis.from_url(url) as client:
         await client.flushall()
-        await client.script_flush()
+        await forget_functions(client)
         shard = await Shard.make(client)
         await bob_rings(shard, "phone", "tablet")
         await shard.told()
@@ -141,9 +142,9 @@ async def test_streams_are_trimmed_and_consumers_retired(full: Shard) -> None:
     assert await full.committer.retire_consumer("test", 0)
 
 
-async def test_a_server_that_forgot_the_scripts_is_given_them_again_although_it_is_full(full: Shard) -> None:
+async def test_a_server_that_forgot_the_functions_does_what_it_can_although_it_is_full(full: Shard) -> None:
     operations = [await full.publish(*event) for event in (invite(invite_id="2"), accept("phone"))]
-    await full.client.script_flush()
+    await forget_functions(full.client)
     await _fill(full)
     assert [each.status for each in await full.settle(*operations)] == [Status.FULL, Status.DONE]
     await _make_room(full)

@@ -11,7 +11,8 @@ from invites.keys import Keys
 _LUA = Path(__file__).resolve().parents[2] / "lua"
 
 _GIVEN_BY_PYTHON = {
-    "EVAL", "EVALSHA", "HMGET", "PING", "XADD", "XAUTOCLAIM", "XCLAIM", "XLEN", "XRANGE", "XREADGROUP"
+    "EVAL", "EVALSHA", "FCALL", "FUNCTION", "HMGET", "PING", "XADD", "XAUTOCLAIM", "XCLAIM", "XLEN", "XRANGE",
+    "XREADGROUP"
 }  # fmt: skip
 
 

@@ -47,7 +47,9 @@ class Ceiling:
         self._committers = [
             (keys, Committer(client, keys, settings, scripts, verbosity=0)) for keys in arena.shards
         ]
-        arena.command("SCRIPT", "LOAD", scripts.guarded.text)
+        if scripts.library is not None:
+            # A worker may have brought it already.
+            arena.command("FUNCTION", "LOAD", "REPLACE", scripts.library.text)
 
     def register(self, load: Load) -> None:
         """Register all devices, so that no measurement has to."""

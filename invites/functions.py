@@ -1,0 +1,89 @@
+"""Calls the functions of `lua/` on one server. Nothing else in the project calls FCALL or EVALSHA."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError, ResponseError
+
+from invites.scripts import LIBRARIES, Library, Script, Scripts
+
+_UNKNOWN: Final = "Function not found"
+_THERE: Final = "already exists"
+
+_log = logging.getLogger(__name__)
+
+
+class Functions:
+    """Calls functions by name, and gives the server the library when it has not got it.
+
+    A server that must not take it runs them as scripts: one whose user lacks the right (FCALL, FUNCTION LOAD), which is
+    said once, and one that is out of memory, as long as it is.
+    """
+
+    def __init__(self, client: Redis, scripts: Scripts) -> None:
+        """Prepare; nothing is sent yet."""
+        self._client = client
+        self._library = scripts.library
+
+    async def call(self, function: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
+        """Call one function. Raises redis exceptions; nothing is sent twice that may have been executed."""
+        rest = (len(keys), *keys, *arguments)
+        if (library := self._library) is not None:
+            try:
+                return await self._client.execute_command("FCALL", function.name, *rest)
+            except NoPermissionError as error:
+                self._run_as_scripts(error)
+            except ResponseError as error:
+                if _UNKNOWN not in str(error):
+                    raise
+                if await self._load(library):
+                    return await self._client.execute_command("FCALL", function.name, *rest)
+        try:
+            return await self._client.execute_command("EVALSHA", function.sha, *rest)
+        except NoScriptError:
+            # EVAL both runs the script and makes it known, on the very node that lacks it.
+            return await self._client.execute_command("EVAL", function.text, *rest)
+
+    async def drop_other_releases(self) -> list[str]:
+        """Delete the libraries of other releases; return their names.
+
+        A worker of another release that still runs gives the server its library again.
+        """
+        if self._library is None:
+            return []
+        client: Any = self._client  # typed, every reply of redis-py is a union of all its shapes
+        found = await client.execute_command("FUNCTION LIST", "LIBRARYNAME", f"{LIBRARIES}*")
+        names = [_field(library, b"library_name").decode() for library in found]
+        others = [name for name in names if name != self._library.name]
+        for name in others:
+            await client.execute_command("FUNCTION DELETE", name)
+        return others
+
+    async def _load(self, library: Library) -> bool:
+        """Give the server the library; whether it has it now."""
+        try:
+            await self._client.execute_command("FUNCTION LOAD", library.text)
+        except OutOfMemoryError:
+            return False
+        except NoPermissionError as error:
+            self._run_as_scripts(error)
+            return False
+        except ResponseError as error:
+            if _THERE not in str(error):
+                raise
+        return True
+
+    def _run_as_scripts(self, error: NoPermissionError) -> None:
+        self._library = None
+        _log.warning(
+            "Commits run as scripts, which costs the server more: %s. Allow the worker FCALL and FUNCTION LOAD, and "
+            "start it anew.",
+            error,
+        )
+
+
+def _field(flat: Any, name: bytes) -> Any:  # noqa: ANN401
+    """A field of a reply that is a list of names and values, or a map."""
+    return flat[name] if isinstance(flat, dict) else flat[flat.index(name) + 1]

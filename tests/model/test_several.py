@@ -32,8 +32,8 @@ LONG = os.environ.get("INVITES_MODEL") == "long"
 NEW = settings(deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 SCRIPTS = Scripts()
 SHARDS = (7, 5, 11)  # so that each of the histories' names is apart from each other one under one of them
-PLAYED = 30
-PLAYED_AT_ONCE = 51
+PLAYED = 21
+PLAYED_AT_ONCE = 36
 
 Write = Callable[[Random], History]
 only_long = pytest.mark.skipif(not LONG, reason="only INVITES_MODEL=long plays new histories")

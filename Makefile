@@ -33,8 +33,16 @@ lint: install ## Check style and formatting
 types: install ## Check types, strictly
 	$(BIN)/python -m mypy
 
+# What computes runs on all cores; what plays with processes and time runs after it, undisturbed.
+COMPUTING := tests/lua tests/model tests/unit
+
 pytest: install
+ifeq ($(PYTEST_ARGS),)
+	$(BIN)/python -m pytest --numprocesses auto $(COMPUTING)
+	$(BIN)/python -m pytest $(COMPUTING:%=--ignore=%)
+else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+endif
 
 format: install ## Format the code and mend what can be mended automatically
 	$(BIN)/python -m ruff check --fix

@@ -92,6 +92,12 @@ def test_says_that_a_server_is_away(commands: Commands) -> None:
     assert ended.err.startswith("invites: The server cannot be reached: ")
 
 
+def test_the_bare_server_gets_batches_as_large_as_the_workers_sent_it() -> None:
+    load = Load(calls=1_000, devices=2, workers=1)
+    run = throughput.settle_backlog(load, None, {}, Settings())
+    assert 1 < run.batch <= 1_024  # pace.py
+
+
 def test_an_incomplete_call_is_no_result() -> None:
     load = Load(calls=3, devices=3, workers=1)
     with open_arena(None) as arena:

@@ -155,10 +155,11 @@ class Arena(Line):
         times = [int(first[0][0].partition(b"-")[0]) / 1000 for first in firsts if first]
         return min(times, default=None)
 
-    def scripts_run(self) -> int:
-        """How many script calls the server has served so far."""
-        calls = self.info("commandstats").get("cmdstat_evalsha", "calls=0,")
-        return int(calls.partition("calls=")[2].partition(",")[0])
+    def commits(self) -> int:
+        """How many calls of our functions the server has served so far, or of the same as scripts."""
+        served = self.info("commandstats")
+        calls = [served.get(f"cmdstat_{command}", "calls=0,") for command in ("fcall", "evalsha")]
+        return sum(int(each.partition("calls=")[2].partition(",")[0]) for each in calls)
 
     def info(self, section: str) -> dict[str, str]:
         """What the server says of itself."""

@@ -106,15 +106,15 @@ def settle_backlog_in(arena: Arena, ceiling: Ceiling, load: Load, rules: dict[st
     """As `settle_backlog`, beside whatever is on the server already. Each load there needs a `name` of its own."""
     ceiling.register(load)
     arena.publish(load.backlog())
-    settled_before, scripts_before = arena.progress().settled, arena.scripts_run()
+    settled_before, commits_before = arena.progress().settled, arena.commits()
     with open_fleet(arena, load.workers, rules) as fleet:
         began = await_first_commit(arena, fleet)
         cpu_before = fleet.cpu_s()
         ended = _await_end(arena, fleet, settled_before + load.events, began)
         cpu_s = fleet.cpu_s() - cpu_before
-        scripts = arena.scripts_run() - scripts_before
+        commits = arena.commits() - commits_before
     _verify(arena, load)
-    return WorkerRun(ended - began, cpu_s, max(1, round(load.events / max(1, scripts))))
+    return WorkerRun(ended - began, cpu_s, max(1, round(load.events / commits)))
 
 
 def summarize(load: Load, rounds: list[Round], shards: int = 1) -> Throughput:

@@ -19,6 +19,8 @@ from workers.bench.load import Load
 _SAMPLE: Final = 1000  # keys of each kind
 _QUIET_S: Final = 60.0
 _POLL_S: Final = 0.05
+_STEADY: Final = 4096  # bytes
+_STEADY_S: Final = 1.5
 _NOT_ADDED: Final = frozenset({"registry", "events", "notifications", "push", "relay", "dead"})
 
 
@@ -55,14 +57,22 @@ def measure(
 
 
 def _used(arena: Arena) -> int:
-    """Bytes that the server has allocated, without its clients, once its tables have their size."""
+    """Bytes that the server has allocated, without its clients, once its tables have their size and it is steady.
+
+    It frees its clients' buffers and counts them once a second, and not at the same moment.
+    """
     deadline = time.monotonic() + _QUIET_S
+    last, since = 0, time.monotonic()
     while True:
         memory = arena.info("memory")
-        if memory.get("mem_overhead_db_hashtable_rehashing", "0") == "0":
-            return int(memory["used_memory"]) - int(memory["mem_clients_normal"])
+        used = int(memory["used_memory"]) - int(memory["mem_clients_normal"])
+        grows = memory.get("mem_overhead_db_hashtable_rehashing", "0") != "0"
+        if grows or abs(used - last) > _STEADY:
+            last, since = used, time.monotonic()
+        elif time.monotonic() - since > _STEADY_S:
+            return used
         if time.monotonic() > deadline:
-            raise BenchError(f"The server has not finished growing its tables within {_QUIET_S:.0f} s.")
+            raise BenchError(f"The server's memory has not become steady within {_QUIET_S:.0f} s.")
         time.sleep(_POLL_S)
 
 

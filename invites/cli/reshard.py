@@ -41,7 +41,8 @@ def reshard(
     every key to its shard, and lets workers begin whose redis.shards is the new number. Events wait in their
     streams meanwhile. If it is interrupted, run it again: it goes on.
 
-    It needs the rights of a worker. Gateways must read the notifications of all new shards before workers start.
+    Its user needs more rights than a worker's. Gateways must read the notifications of all new shards before
+    workers start.
     """
     from invites.cli.session import run
 

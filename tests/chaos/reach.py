@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from invites.commit import Source
 from invites.sippo.answers import PushDevice
@@ -37,6 +37,12 @@ def directory() -> Directory:
     users = [member for group in groups.values() for member in group.participants]
     users += [f"user{number}" for number in range(_PHONES)]
     return Directory({user: [PushDevice(_phone(user), "ios")] for user in users}, groups)
+
+
+def asking(standin: StandIn) -> dict[str, Any]:
+    """`invites` of workers that ask this sippo-server for groups and phones, and give up on no entry."""
+    wac = {**standin.wac, "timeout": 500, "breakFor": 300}
+    return {"basic": {"resolveGroups": True, "resolvePush": True, "wac": wac}, "maxDeliveries": 100}
 
 
 def _phone(user: str) -> str:

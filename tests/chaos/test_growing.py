@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.fleet import Fleet
 from tests.chaos.growing import GrowingReach, Growth, play_growing
 from tests.chaos.post import Post
-from tests.chaos.reach import directory
+from tests.chaos.reach import asking, directory
 from workers.standin import StandIn
 
 
@@ -27,12 +27,7 @@ async def test_every_event_has_its_effect_once_while_there_become_more_shards(
 @pytest.mark.slow
 async def test_groups_and_phones_are_reached_once_while_there_become_more_shards(valkey_url: str) -> None:
     async with StandIn(directory()) as standin:
-        basic = {
-            "resolveGroups": True,
-            "resolvePush": True,
-            "wac": {**standin.wac, "timeout": 500, "breakFor": 300},
-        }
-        invites = {"basic": basic, "maxDeliveries": 100}
+        invites = asking(standin)
         with Fleet(valkey_url, 2, 7, invites, ("grow",)) as fleet:
             async with Post(valkey_url, 7, published_to=1) as post:
                 growth = Growth(valkey_url, fleet)

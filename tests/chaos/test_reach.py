@@ -11,7 +11,7 @@ from invites.sippo import PushJob
 from tests.chaos.fleet import Fleet
 from tests.chaos.heard import Call, Heard
 from tests.chaos.post import Post
-from tests.chaos.reach import Reach, directory
+from tests.chaos.reach import Reach, asking, directory
 from workers.standin import StandIn
 
 
@@ -22,12 +22,7 @@ async def test_groups_and_phones_are_reached_once_while_workers_die_and_sippo_se
     valkey_url: str, shards: int
 ) -> None:
     async with StandIn(directory()) as standin:
-        basic = {
-            "resolveGroups": True,
-            "resolvePush": True,
-            "wac": {**standin.wac, "timeout": 500, "breakFor": 300},
-        }
-        invites = {"basic": basic, "maxDeliveries": 100}
+        invites = asking(standin)
         with Fleet(valkey_url, 2, 7, invites, ("kill", "kill", "stop"), shards) as fleet:
             async with Post(valkey_url, shards) as post:
                 reach = Reach(post, standin, fleet, seed=7)

@@ -18,8 +18,8 @@ from msgspec import Meta, Struct, field
 
 from invites.keys import Keys
 from invites.redis_url import UnusableUrlError, parse_redis_url
-from invites.secret import Secret, SecretError, from_environment
-from invites.strict import StrictError, convert, fields, kind_of, shown, syntax_error
+from invites.values.secret import Secret, SecretError, from_environment
+from invites.values.validation import StrictError, convert, fields, kind_of, shown, syntax_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

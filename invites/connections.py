@@ -24,7 +24,7 @@ from redis.crc import key_slot
 from invites import SERVICE
 from invites.discovery import BySentinel, Fixed, InCluster, Whereabouts
 from invites.redis_url import parse_redis_url, url_of_server
-from invites.secret import Secret
+from invites.values.secret import Secret
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final, Literal
 
 from invites import SERVICE
-from invites.printable import escape
+from invites.values.printable import escape
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from invites.strict import fields, misfits, section_of, shown, syntax_error
+from invites.values.validation import fields, misfits, section_of, shown, syntax_error
 
 _LONGEST_WHOLE: Final = 60  # digits; Python takes its time to read thousands of them
 

@@ -8,7 +8,7 @@ from logging import DEBUG, INFO, WARNING
 from typing import TYPE_CHECKING, Final
 
 from invites import protocol
-from invites.printable import escape, stringify
+from invites.values.printable import escape, stringify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,7 @@ import re2
 from msgspec import Meta
 
 from invites.malformed import what_is_wrong
-from invites.strict import printable, shown
+from invites.values.validation import printable, shown
 
 MAX_PAYLOAD: Final = 64 * 1024
 """The most that a payload may have, in bytes."""

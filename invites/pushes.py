@@ -10,7 +10,7 @@ from msgspec import Meta, Raw, Struct
 
 from invites.operations import Operation, buried, unusable
 from invites.sippo import PushJob
-from invites.strict import misfits
+from invites.values.validation import misfits
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from msgspec import Struct
 
-from invites.secret import Secret
+from invites.values.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

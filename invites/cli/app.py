@@ -11,7 +11,7 @@ import typer
 from invites import __version__
 from invites.cli import check, dead, publish, reshard, show, status, tail
 from invites.cli.options import CommandError
-from invites.printable import escape
+from invites.values.printable import escape
 
 _INTERRUPTED: Final = 130  # what typer makes of Ctrl-C
 

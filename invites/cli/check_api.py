@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 
 from invites.cli.finding import Finding
-from invites.printable import escape
+from invites.values.printable import escape
 
 if TYPE_CHECKING:
     from invites.config import Config

@@ -16,8 +16,8 @@ from invites.connections import Clients
 from invites.keys import Keys
 from invites.layout import LayoutError
 from invites.overview import ALIVE_MS, backlog, consumers
-from invites.printable import escape
 from invites.redis_url import address_of, parse_redis_url
+from invites.values.printable import escape
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.config import Config
-    from invites.secret import Secret
+    from invites.values.secret import Secret
 
 _OLDEST_REDIS: Final = (7, 0)
 _OLDEST_VALKEY: Final = (7, 2)

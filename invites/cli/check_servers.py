@@ -10,8 +10,8 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from invites.cli.finding import Finding
 from invites.connections import asking
-from invites.printable import escape
 from invites.redis_url import shown
+from invites.values.printable import escape
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

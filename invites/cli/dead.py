@@ -51,7 +51,7 @@ def list_(
     async def show(session: Session) -> int:
         import msgspec
 
-        from invites.printable import escape
+        from invites.values.printable import escape
 
         async for _, letter in _letters(session):
             if as_json:
@@ -80,7 +80,7 @@ def show(
     async def print_it(session: Session) -> int:
         import msgspec
 
-        from invites.printable import escape
+        from invites.values.printable import escape
 
         _, found = await _find(session, chosen)
         if as_json:

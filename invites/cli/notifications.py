@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from invites.printable import escape
+from invites.values.printable import escape
 
 if TYPE_CHECKING:
     from invites.streams import StreamEntry

@@ -13,7 +13,7 @@ from invites import config, logs
 from invites.config import Config, ConfigError
 
 if TYPE_CHECKING:
-    from invites.secret import Secret
+    from invites.values.secret import Secret
 
 
 class Level(StrEnum):

@@ -21,8 +21,8 @@ from invites.cli.options import CommandError, Common, url_of
 from invites.config import Config
 from invites.connections import Clients
 from invites.keys import Keys, shard_of
-from invites.printable import escape
 from invites.redis_url import address_of
+from invites.values.printable import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

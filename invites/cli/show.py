@@ -51,7 +51,7 @@ def show(
 
     async def print_it(session: Session) -> int:
         from invites.cli import history, notifications
-        from invites.printable import escape
+        from invites.values.printable import escape
         from invites.views import Views
 
         keys = session.shard_for(parts[-1])

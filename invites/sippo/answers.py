@@ -10,9 +10,9 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from invites.printable import escape
 from invites.protocol import Id
 from invites.sippo.calls import Call, NoAnswer, Outcome
+from invites.values.printable import escape
 
 Platform = Literal["ios", "android", "fireos", "web"]
 Strategy = Literal["simultaneous", "sequential"]

@@ -8,11 +8,11 @@ from typing import Final
 
 import msgspec
 
-from invites.secret import Secret
 from invites.sippo.answers import Granted, decode
 from invites.sippo.calls import Call, NoAnswer, Outcome
 from invites.sippo.timing import Budget, Timing
 from invites.sippo.wire import Request, Wire
+from invites.values.secret import Secret
 
 _LONGEST_MARGIN_S: Final = 60.0
 _MARGIN: Final = 0.2  # of a token's life, within which it is renewed

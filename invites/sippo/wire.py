@@ -12,10 +12,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from invites import __version__
-from invites.printable import escape
-from invites.secret import Secret
 from invites.sippo.calls import Call, NoAnswer, Outcome, Watch
 from invites.sippo.timing import Timing
+from invites.values.printable import escape
+from invites.values.secret import Secret
 
 LARGEST: Final = 1024 * 1024
 """The most that an answer may have, in bytes."""

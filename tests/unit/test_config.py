@@ -11,7 +11,7 @@ import pytest
 
 from invites.commit import Settings
 from invites.config import Config, ConfigError, check_look_ups, parse
-from invites.secret import Secret
+from invites.values.secret import Secret
 
 _VENDORS: dict[str, Any] = {
     "invites": {

@@ -10,7 +10,7 @@ import pytest
 
 from invites import config
 from invites.config import Config, ConfigError, load, parse
-from invites.secret import Secret
+from invites.values.secret import Secret
 
 _FILE = {"redis": {"prefix": "calls"}, "http": {"token": "from-the-file"}}
 

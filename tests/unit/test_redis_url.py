@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from invites.redis_url import Credentials, RedisUrl, address_of, parse_redis_url, url_of_server
-from invites.secret import Secret
+from invites.values.secret import Secret
 
 
 @pytest.mark.parametrize(

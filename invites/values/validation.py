@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from invites.secret import Secret
+from invites.values.secret import Secret
 
 _Made = TypeVar("_Made", bound=Struct)
 _LONGEST_SHOWN: Final = 60  # characters of a wrong value in a message

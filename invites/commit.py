@@ -8,10 +8,10 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from invites.events.operations import Operation
 from invites.functions import Functions
 from invites.keys import PUSH_GROUP, RELAY_GROUP, WORKERS_GROUP, Keys
 from invites.layout import ANSWER, LayoutError
-from invites.operations import Operation
 from invites.scripts import Script, Scripts
 
 Fact = tuple[str, ...]

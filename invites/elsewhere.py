@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from redis.exceptions import RedisError
 
+from invites.events.operations import with_room
+from invites.events.protocol import Invite, InviteRequest
 from invites.keys import Keys, shard_of
-from invites.operations import with_room
-from invites.protocol import Invite, InviteRequest
 from invites.views import Views
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from invites.operations import Operation
+    from invites.events.operations import Operation
 
 NOBODY: Final = "|"
 """What `requester` says when nobody has asked; no peer has such an id."""

@@ -7,14 +7,14 @@ import re
 from logging import DEBUG, INFO, WARNING
 from typing import TYPE_CHECKING, Final
 
-from invites import protocol
+from invites.events import protocol
 from invites.values.printable import escape, stringify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from invites.commit import Fact
-    from invites.protocol import Event
+    from invites.events.protocol import Event
 
 _log = logging.getLogger(__name__)
 

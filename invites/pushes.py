@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from invites.operations import Operation, buried, unusable
+from invites.events.operations import Operation, buried, unusable
 from invites.sippo import PushJob
 from invites.values.validation import misfits
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from invites.events.operations import Entry
     from invites.keys import Keys
-    from invites.operations import Entry
 
 
 _Kind = Annotated[

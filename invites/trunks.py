@@ -8,8 +8,8 @@ import msgspec
 import re2
 from redis.asyncio import Redis
 
+from invites.events.protocol import ANYTHING, compile_match
 from invites.keys import Keys
-from invites.protocol import ANYTHING, compile_match
 
 _AT_ONCE: Final = 8  # reads; each needs a connection
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from invites.commit import Settings, Source, Status
+from invites.events.operations import Entry, relayed
 from invites.found import Found, Member
-from invites.operations import Entry, relayed
 from tests.calling import registered
 from tests.driving import Json, Notification, Shard
 

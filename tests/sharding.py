@@ -10,9 +10,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from invites.commit import Outcome, Settings, Source, Status
 from invites.connections import Clients
 from invites.elsewhere import Elsewhere
+from invites.events.operations import Entry, Operation, relayed, to_operation
 from invites.keys import Keys, shard_of
 from invites.look_ups import LookUps
-from invites.operations import Entry, Operation, relayed, to_operation
 from invites.resharding.places import Command, Places
 from invites.resharding.procedure import move_all
 from invites.resolution import Resolver

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from invites.commit import Settled
-    from invites.operations import Operation
+    from invites.events.operations import Operation
     from workers.shard import Feed, Shard
 
 _DONE: Final = frozenset({Status.DONE, Status.STALE})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from invites.operations import Entry
+from invites.events.operations import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

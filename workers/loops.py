@@ -11,8 +11,8 @@ from invites import messages
 from invites.commit import Committer, Source
 from invites.connections import BLOCK_MS, connect
 from invites.elsewhere import Elsewhere
+from invites.events.operations import relayed, to_operation
 from invites.look_ups import LookUps
-from invites.operations import relayed, to_operation
 from invites.pushes import to_push
 from invites.resolution import Resolver
 from workers.carrier import Carrier
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from invites.commit import Commit, Settled
     from invites.config import Config
     from invites.connections import Clients
+    from invites.events.operations import Entry, Operation
     from invites.keys import Keys
     from invites.layout import LayoutError
-    from invites.operations import Entry, Operation
     from invites.pushes import Push
     from invites.scripts import Scripts
     from invites.sippo import SippoServer

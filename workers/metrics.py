@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 
 from invites import __version__
 from invites.commit import Source
-from invites.protocol import EVENT_TYPES
+from invites.events.protocol import EVENT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -13,7 +13,7 @@ from workers.backoff import Backoff
 from workers.tasks import end
 
 if TYPE_CHECKING:
-    from invites.operations import Operation
+    from invites.events.operations import Operation
     from invites.sippo import SippoServer
     from workers.metrics import Metrics
     from workers.settler import Settler

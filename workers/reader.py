@@ -15,7 +15,7 @@ from workers.entries import counted, decode, entries_of
 from workers.shard import Item, Work
 
 if TYPE_CHECKING:
-    from invites.operations import Entry
+    from invites.events.operations import Entry
     from workers.pace import Pace
     from workers.readiness import Readiness
     from workers.shard import Feed

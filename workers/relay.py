@@ -11,7 +11,7 @@ from workers.tasks import end
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from invites.operations import Operation
+    from invites.events.operations import Operation
     from workers.settler import Settler
     from workers.shard import Feed
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from invites.commit import Fact, Fired, Outcome
-    from invites.operations import Operation
+    from invites.events.operations import Operation
     from workers.metrics import Metrics
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from invites.commit import Commit, Outcome, Settled
-    from invites.operations import Operation
+    from invites.events.operations import Operation
     from invites.resolution import Resolver
     from workers.pace import Pace
     from workers.reports import Reports

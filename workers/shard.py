@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from invites.commit import Committer, Source
     from invites.elsewhere import Elsewhere
+    from invites.events.operations import Entry
     from invites.keys import Keys
     from invites.layout import LayoutError
-    from invites.operations import Entry
     from workers.group import Group
     from workers.outage import Outage
 

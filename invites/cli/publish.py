@@ -42,8 +42,8 @@ def publish(
     The event is checked first: what a worker could not process is refused, with a sentence that says why.
     """
     from invites.cli.session import run
-    from invites.protocol import BadEvent, decode_event
-    from invites.routing import routing_key
+    from invites.events.protocol import BadEvent, decode_event
+    from invites.events.routing import routing_key
 
     raw = sys.stdin.buffer.read() if payload == "-" else payload.encode("utf-8", "surrogateescape")
     try:

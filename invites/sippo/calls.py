@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from invites.protocol import Id
+from invites.events.protocol import Id
 
 
 class Call(enum.StrEnum):

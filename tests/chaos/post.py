@@ -13,10 +13,10 @@ from redis.exceptions import RedisError
 
 from invites.commit import Source
 from invites.connections import Clients, is_away
+from invites.events.protocol import decode_event
+from invites.events.routing import routing_key
 from invites.keys import Keys, shard_of
 from invites.overview import backlog
-from invites.protocol import decode_event
-from invites.routing import routing_key
 from invites.streams import order
 from tests.chaos.calls import Event, encode
 

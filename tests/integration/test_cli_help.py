@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from invites.protocol import EVENT_TYPES
+from invites.events.protocol import EVENT_TYPES
 from tests.commands import Commands
 from workers.cli import app
 

@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from invites.commit import Source
 from invites.connections import connect
+from invites.events.operations import Entry
 from invites.keys import Keys, shard_of
-from invites.operations import Entry
 from invites.pushes import Push, to_push
 from invites.resharding.homes import BY_VALUE, SPLIT, STAYING, WHOLE, callee_of
 from invites.resharding.places import Places

@@ -17,9 +17,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.commit import Source
 from invites.config import Config, parse
+from invites.events.protocol import decode_event
+from invites.events.routing import routing_key
 from invites.keys import RELAY_GROUP, Keys, shard_of
-from invites.protocol import decode_event
-from invites.routing import routing_key
 from tests import calling, reaching
 from tests.running import configured
 from tests.waiting import wait_until

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from invites.embedded import EmbeddedValkey
+from invites.events.operations import Entry, Operation, to_operation
 from invites.keys import Keys
-from invites.operations import Entry, Operation, to_operation
 from tests.proxy import Proxy
 from tests.running import KEYS, Bench, configured, worker
 from tests.waiting import wait_until

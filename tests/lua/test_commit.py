@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from invites.commit import Settings, Status
+from invites.events.operations import Operation
 from invites.keys import WORKERS_GROUP
-from invites.operations import Operation
 from tests.calling import (
     ALICE,
     REF,

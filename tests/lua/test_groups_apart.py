@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from invites.commit import Settings
-from invites.operations import Entry
+from invites.events.operations import Entry
 from invites.scripts import Scripts
 from tests.calling import Published, accept, decline, disconnected, invite, registered, ringing, stop
 from tests.driving import Notification, Shard, make_groups, of_type

@@ -3,7 +3,7 @@
 import pytest
 
 from invites.commit import Settings, Source, Status
-from invites.operations import Entry, Operation, relayed
+from invites.events.operations import Entry, Operation, relayed
 from tests.calling import (
     accept,
     decline,

@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 
 from invites.commit import Outcome, Source, Status
-from invites.operations import Entry, Operation, relayed
+from invites.events.operations import Entry, Operation, relayed
 from tests.calling import (
     Published,
     accept,

@@ -3,7 +3,7 @@
 import pytest
 
 from invites.commit import Source, Status
-from invites.operations import Operation
+from invites.events.operations import Operation
 from tests.calling import (
     REF,
     RING,

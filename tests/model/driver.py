@@ -10,10 +10,10 @@ from redis.asyncio import Redis
 
 from invites.commit import Committer, Settings, Source, Status
 from invites.elsewhere import Elsewhere
+from invites.events.operations import Entry, Operation, to_operation
 from invites.found import Found, Member
 from invites.keys import WORKERS_GROUP, Keys
 from invites.look_ups import LookUps
-from invites.operations import Entry, Operation, to_operation
 from invites.resolution import Resolver
 from invites.scripts import Scripts
 

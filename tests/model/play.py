@@ -10,8 +10,8 @@ import re2
 from redis.asyncio import Redis
 
 from invites.commit import Status
+from invites.events.operations import Operation
 from invites.found import Found
-from invites.operations import Operation
 from invites.scripts import Scripts
 
 from .driver import Driver

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from invites.commit import Status
-from invites.operations import Entry, Operation, dead_letter, to_operation
-from invites.protocol import EVENT_TYPES
+from invites.events.operations import Entry, Operation, dead_letter, to_operation
+from invites.events.protocol import EVENT_TYPES
 from tests.calling import ALICE, invite, one, outcome, registered, types
 from tests.driving import Json, Shard, of_type
 from tests.malformed import ASKING, VALID, Malformed, malformed

@@ -7,9 +7,9 @@ import json
 from redis.asyncio import Redis
 
 from invites.elsewhere import Elsewhere
+from invites.events.operations import Entry, to_operation
+from invites.events.protocol import Invite
 from invites.keys import Keys, shard_of
-from invites.operations import Entry, to_operation
-from invites.protocol import Invite
 from tests import calling
 
 SHARDS = 7

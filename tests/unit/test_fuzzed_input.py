@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from invites.commit import Settings, Status
-from invites.operations import Entry, dead_letter, to_operation
-from invites.protocol import EVENT_TYPES, BadEvent, decode_event
+from invites.events.operations import Entry, dead_letter, to_operation
+from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
 from tests.driving import Shard
 from tests.leaks import assert_nothing_leaks
 from tests.malformed import VALID

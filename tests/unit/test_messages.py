@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from invites import messages
+from invites.events.protocol import decode_event
 from invites.messages import TEMPLATES, received, render, write
-from invites.protocol import decode_event
 
 _LUA = Path(__file__).resolve().parents[2] / "lua"
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from invites.operations import Entry, Operation, to_operation
-from invites.protocol import EVENT_TYPES, Invite
+from invites.events.operations import Entry, Operation, to_operation
+from invites.events.protocol import EVENT_TYPES, Invite
 from tests.calling import (
     ALICE,
     Published,

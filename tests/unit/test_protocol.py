@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from invites import protocol
-from invites.protocol import (
+from invites.events import protocol
+from invites.events.protocol import (
     EVENT_TYPES,
     MAX_CONTEXT,
     MAX_PAYLOAD,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from invites.events.protocol import BadEvent, check_match
 from invites.found import Found, Member
-from invites.protocol import BadEvent, check_match
 from invites.trunks import Listed, Trunk
 
 

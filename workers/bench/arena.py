@@ -15,10 +15,10 @@ from redis.exceptions import RedisError
 
 from invites.connections import find_server
 from invites.embedded import EmbeddedValkey
+from invites.events.operations import Entry
+from invites.events.protocol import decode_event
+from invites.events.routing import routing_key
 from invites.keys import RELAY_GROUP, WORKERS_GROUP, Keys, shard_of
-from invites.operations import Entry
-from invites.protocol import decode_event
-from invites.routing import routing_key
 from workers.bench.line import Line, pack
 from workers.bench.load import Event
 

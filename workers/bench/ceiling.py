@@ -12,7 +12,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from invites.commit import Committer, Settings
-from invites.operations import to_operation
+from invites.events.operations import to_operation
 from invites.scripts import Scripts
 from workers.bench.arena import Arena, BenchError
 from workers.bench.line import pack

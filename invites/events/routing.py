@@ -1,7 +1,7 @@
 """Which shard an event belongs to: that of the name it is about, whoever publishes it where."""
 
-from invites import protocol
-from invites.protocol import Event
+from invites.events import protocol
+from invites.events.protocol import Event
 
 
 def routing_key(event: Event) -> str:  # noqa: PLR0911 - one for each kind of event

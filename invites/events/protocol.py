@@ -12,7 +12,7 @@ import msgspec
 import re2
 from msgspec import Meta
 
-from invites.malformed import what_is_wrong
+from invites.events.malformed import what_is_wrong
 from invites.values.validation import printable, shown
 
 MAX_PAYLOAD: Final = 64 * 1024

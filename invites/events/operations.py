@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
-from invites import protocol
+from invites.events import protocol
+from invites.events.protocol import BadEvent, Event, Peer
+from invites.events.routing import routing_key
 from invites.keys import Keys, shard_of
-from invites.protocol import BadEvent, Event, Peer
-from invites.routing import routing_key
 
 Arguments = tuple[bytes | str | int, ...]
 

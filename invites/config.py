@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
+from invites.connection.url import UnusableUrlError, parse_redis_url
 from invites.keys import Keys
-from invites.redis_url import UnusableUrlError, parse_redis_url
 from invites.values.secret import Secret, SecretError, from_environment
 from invites.values.validation import StrictError, convert, fields, kind_of, shown, syntax_error
 

@@ -15,7 +15,7 @@ import redis
 from redis.asyncio import Redis
 
 from invites.commit import Settings
-from invites.connections import Clients
+from invites.connection.clients import Clients
 from invites.embedded import EmbeddedValkey
 from invites.keys import Keys
 from tests.driving import Shard

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.commit import Outcome, Settings, Source, Status
-from invites.connections import Clients
+from invites.connection.clients import Clients
 from invites.elsewhere import Elsewhere
 from invites.events.operations import Entry, Operation, relayed, to_operation
 from invites.keys import Keys, shard_of

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from invites.commit import Source
-from invites.connections import is_away, is_no_group
+from invites.connection.clients import is_away, is_no_group
 from invites.overview import backlog, consumers
 from workers.backoff import Backoff, pause
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from invites.connections import is_away
+from invites.connection.clients import is_away
 from invites.keys import Keys, shard_of
 from invites.views import Views
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from invites import messages
 from invites.commit import Committer, Source
-from invites.connections import BLOCK_MS, connect
+from invites.connection.clients import BLOCK_MS, connect
 from invites.elsewhere import Elsewhere
 from invites.events.operations import relayed, to_operation
 from invites.look_ups import LookUps
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from invites.commit import Commit, Settled
     from invites.config import Config
-    from invites.connections import Clients
+    from invites.connection.clients import Clients
     from invites.events.operations import Entry, Operation
     from invites.keys import Keys
     from invites.layout import LayoutError

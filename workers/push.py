@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from invites.connections import is_away
+from invites.connection.clients import is_away
 from invites.pushes import Push, Standing, standing_of
 from invites.sippo import Call, NoAnswer, Outcome, PushResult
 from workers.backoff import Backoff

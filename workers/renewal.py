@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, Generic
 
-from invites.connections import is_no_group
+from invites.connection.clients import is_no_group
 from workers.backoff import Backoff, pause
 from workers.entries import own_pending
 from workers.shard import Item

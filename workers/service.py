@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import MovedError, NoPermissionError
 
-from invites.connections import Clients, is_away
+from invites.connection.clients import Clients, is_away
 from invites.layout import LayoutError, claim
 from invites.scripts import Scripts
 from invites.sippo import SippoServer

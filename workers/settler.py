@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from invites.commit import Status
-from invites.connections import is_away
+from invites.connection.clients import is_away
 from invites.layout import LayoutError
 from workers.backoff import Backoff
 from workers.tasks import end

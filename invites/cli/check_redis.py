@@ -12,11 +12,11 @@ from invites.cli.check_servers import IN_CLUSTER, check_cluster, check_replicas,
 from invites.cli.finding import Finding
 from invites.cli.permissions import FUNCTIONS, refused
 from invites.cli.session import trouble
-from invites.connections import Clients
+from invites.connection.clients import Clients
+from invites.connection.url import address_of, parse_redis_url
 from invites.keys import Keys
 from invites.layout import LayoutError
 from invites.overview import ALIVE_MS, backlog, consumers
-from invites.redis_url import address_of, parse_redis_url
 from invites.values.printable import escape
 
 if TYPE_CHECKING:

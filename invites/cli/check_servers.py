@@ -9,8 +9,8 @@ from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, RedisError
 
 from invites.cli.finding import Finding
-from invites.connections import asking
-from invites.redis_url import shown
+from invites.connection.clients import asking
+from invites.connection.url import shown
 from invites.values.printable import escape
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.config import Config
-    from invites.connections import Clients
+    from invites.connection.clients import Clients
+    from invites.connection.url import RedisUrl
     from invites.keys import Keys
-    from invites.redis_url import RedisUrl
 
 IN_CLUSTER: Final = Finding(
     "warn",

@@ -19,9 +19,9 @@ from redis.exceptions import (
 
 from invites.cli.options import CommandError, Common, url_of
 from invites.config import Config
-from invites.connections import Clients
+from invites.connection.clients import Clients
+from invites.connection.url import address_of
 from invites.keys import Keys, shard_of
-from invites.redis_url import address_of
 from invites.values.printable import escape
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from invites.connections import Clients
+from invites.connection.clients import Clients
 from invites.guarded import GuardedProcess
 from invites.keys import Keys
 from tests.chaos.driver import Driver, Result

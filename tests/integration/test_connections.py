@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import redis
 
-from invites.connections import connect
+from invites.connection.clients import connect
 from invites.embedded import EmbeddedValkey
 from invites.keys import Keys
 from tests.commands import Commands

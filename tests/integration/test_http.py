@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from invites.config import Config, parse
-from invites.connections import connect
+from invites.connection.clients import connect
 from invites.keys import Keys
 from invites.views import Views
 from workers import http

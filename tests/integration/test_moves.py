@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from redis import exceptions
 
-from invites.connections import BLOCK_MS, connect, is_away
+from invites.connection.clients import BLOCK_MS, connect, is_away
 from invites.dead_letters import DeadLetters
 from invites.keys import WORKERS_GROUP
 from tests.running import KEYS, Bench, worker

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from invites.connections import connect, is_away
+from invites.connection.clients import connect, is_away
 from tests.servers.node import HOST, Node
 
 _PRIMARY_WITHOUT_REPLICAS = {"min-replicas-to-write": "1"}

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from invites.config import Config
 from invites.config import Redis as RedisSection
-from invites.connections import connect
+from invites.connection.clients import connect
 from invites.keys import WORKERS_GROUP, Keys, shard_of
 from invites.layout import LayoutError, claim
 from invites.resharding import Resharding, ReshardingError, procedure

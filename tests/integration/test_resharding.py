@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites import streams
 from invites.commit import Settings, Source
-from invites.connections import connect
+from invites.connection.clients import connect
 from invites.keys import Keys, shard_of
 from invites.layout import LayoutError
 from invites.resharding.places import Places

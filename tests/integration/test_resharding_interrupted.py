@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.commit import Source
-from invites.connections import connect
+from invites.connection.clients import connect
 from invites.keys import Keys, shard_of
 from invites.resharding.homes import WHOLE, callee_of
 from invites.resharding.places import Places

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from invites.commit import Source
-from invites.connections import connect
+from invites.connection.clients import connect
 from invites.events.operations import Entry
 from invites.keys import Keys, shard_of
 from invites.pushes import Push, to_push

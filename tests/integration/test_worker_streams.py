@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from invites.connections import BLOCK_MS, connect
+from invites.connection.clients import BLOCK_MS, connect
 from invites.embedded import EmbeddedValkey
 from invites.keys import WORKERS_GROUP
 from tests.forgetting import forget_functions

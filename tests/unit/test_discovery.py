@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from invites.discovery import BySentinel, InCluster
-from invites.redis_url import Address, shown
+from invites.connection.discovery import BySentinel, InCluster
+from invites.connection.url import Address, shown
 
 ONE, TWO, THREE = ("one", 1), ("two", 2), ("three", 3)
 Answers = dict[Address, Any]

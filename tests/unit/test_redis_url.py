@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from invites.redis_url import Credentials, RedisUrl, address_of, parse_redis_url, url_of_server
+from invites.connection.url import Credentials, RedisUrl, address_of, parse_redis_url, url_of_server
 from invites.values.secret import Secret
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from invites.connections import is_away, is_no_group
+from invites.connection.clients import is_away, is_no_group
 from tests.waiting import wait_until
 from workers.backoff import Backoff, pause
 from workers.entries import entries_of

@@ -13,7 +13,7 @@ import msgspec
 from redis import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
-from invites.connections import find_server
+from invites.connection.clients import find_server
 from invites.embedded import EmbeddedValkey
 from invites.events.operations import Entry
 from invites.events.protocol import decode_event

@@ -15,7 +15,7 @@ from typing import Any, Self
 import msgspec
 from redis.exceptions import RedisError
 
-from invites.connections import connect
+from invites.connection.clients import connect
 from invites.keys import Keys
 from workers.tasks import end
 

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from invites.commit import Source
-from invites.connections import connect
+from invites.connection.clients import connect
 from invites.embedded import EmbeddedError, EmbeddedValkey
 from invites.guarded import GuardedProcess
 from invites.keys import Keys

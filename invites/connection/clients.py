@@ -6,7 +6,7 @@ repeating is switched off here, and whoever calls decides.
 
 For the same reason its cluster client is not used: it repeats, sends ASKING over whichever connection is free, and
 closes all connections, those at work included, when one node says CLUSTERDOWN. A client here belongs to a shard and
-leads to the one server that has it, see `invites.discovery`.
+leads to the one server that has it, see `invites.connection.discovery`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
 from invites import SERVICE
-from invites.discovery import BySentinel, Fixed, InCluster, Whereabouts
-from invites.redis_url import parse_redis_url, url_of_server
+from invites.connection.discovery import BySentinel, Fixed, InCluster, Whereabouts
+from invites.connection.url import parse_redis_url, url_of_server
 from invites.values.secret import Secret
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from redis.typing import EncodableT
 
-    from invites.discovery import Ask
+    from invites.connection.discovery import Ask
+    from invites.connection.url import Address, Credentials, RedisUrl
     from invites.keys import Keys
-    from invites.redis_url import Address, Credentials, RedisUrl
 
 BLOCK_MS: Final = 2000
 """The longest that a command may wait on the server (ms), so that a lost connection is noticed."""
@@ -127,7 +127,7 @@ class _UnixConnection(_Packed, UnixDomainSocketConnection):
 
 
 def connect(url: str, purpose: str, *, keys: Keys | None = None, block_ms: int = 0) -> Redis:
-    """A client for `url` (see `invites.redis_url`); it connects at its first command. The caller closes it.
+    """A client for `url` (see `invites.connection.url`); it connects at its first command. The caller closes it.
 
     `keys` says which shard it is for; a cluster has to be told, others have all shards in one place. `purpose`
     completes the name that the server shows in CLIENT LIST. Replies are bytes. A client whose commands may wait on

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redis import exceptions
 
-from invites.redis_url import shown
+from invites.connection.url import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from invites.redis_url import Address
+    from invites.connection.url import Address
 
 
 _UNKNOWN = "?"  # in place of the name of a node that others cannot reach, or do not know yet

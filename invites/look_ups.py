@@ -12,9 +12,9 @@ from typing import Final, TypeVar
 import msgspec
 
 from invites import messages
-from invites.commit import Settings
 from invites.found import Found, Member, Resource
 from invites.sippo import Candidate, Group, NoAnswer, PushDevice, Reachability, SippoServer
+from invites.store.commit import Settings
 
 _T = TypeVar("_T")
 

@@ -13,8 +13,8 @@ from invites.values.printable import escape, stringify
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from invites.commit import Fact
     from invites.events.protocol import Event
+    from invites.store.commit import Fact
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
-from invites.commit import Source
+from invites.store.commit import Source
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

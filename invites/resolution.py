@@ -10,13 +10,13 @@ from typing import Final
 import msgspec
 from redis.asyncio import Redis
 
-from invites.commit import Outcome
 from invites.elsewhere import Elsewhere
 from invites.events.operations import Operation, with_invitations, with_requester
 from invites.events.protocol import GetInvitations, Invite, InviteRequest
 from invites.found import Found
 from invites.keys import Keys
 from invites.look_ups import LookUps
+from invites.store.commit import Outcome
 from invites.trunks import Trunks
 
 TRUNKS: Final = "trunks"

@@ -14,7 +14,7 @@
 --       take: 17 the shard whose relay stream the entries are from; 18 the entry of it before which all is settled there; then
 --       as for settle
 --       fire: 17 how many timers at the most
--- Error    "LAYOUT " and what the key layout says, when that is not so many shards; nothing was touched (see invites/layout.py)
+-- Error    "LAYOUT " and what the key layout says, when that is not so many shards; nothing was touched (see invites/store/layout.py)
 -- Returns  settle, take: {now, next due or "", outcome…}; fire: {now, next due or "", taken, fact…} (see parts/commit.lua)
 -- include: parts/context
 -- include: parts/commit

@@ -7,7 +7,7 @@ payload of one event, for `Shard.event` and `Shard.publish`.
 from collections.abc import Sequence
 from typing import Any
 
-from invites.commit import Settings
+from invites.store.commit import Settings
 from tests.driving import Json, Notification, Shard, of_type, peer
 
 Published = tuple[str, Json]

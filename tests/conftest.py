@@ -14,10 +14,10 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
-from invites.commit import Settings
 from invites.connection.clients import Clients
 from invites.embedded import EmbeddedValkey
 from invites.keys import Keys
+from invites.store.commit import Settings
 from tests.driving import Shard
 from tests.leaks import assert_nothing_leaks
 from tests.servers.cluster import Cluster

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from invites.commit import Settings, Status
+from invites.store.commit import Settings, Status
 from tests import calling
 from tests.driving import Shard
 

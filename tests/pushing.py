@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from invites.commit import Source
 from invites.config import Config, parse
 from invites.sippo.answers import PushDevice
+from invites.store.commit import Source
 from tests.running import KEYS, Bench
 from tests.waiting import wait_until
 from workers.service import Service

@@ -7,7 +7,6 @@ from typing import Any, Self, cast
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from invites.commit import Outcome, Settings, Source, Status
 from invites.connection.clients import Clients
 from invites.elsewhere import Elsewhere
 from invites.events.operations import Entry, Operation, relayed, to_operation
@@ -16,7 +15,8 @@ from invites.look_ups import LookUps
 from invites.resharding.places import Command, Places
 from invites.resharding.procedure import move_all
 from invites.resolution import Resolver
-from invites.scripts import Scripts
+from invites.store.commit import Outcome, Settings, Source, Status
+from invites.store.scripts import Scripts
 from tests.driving import Notification, Shard, make_groups
 
 ClientOf = Callable[[Keys], Redis]

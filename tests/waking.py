@@ -3,9 +3,9 @@
 import json
 from typing import Any, Final
 
-from invites.commit import Settings, Source, Status
 from invites.events.operations import Operation
 from invites.found import Found
+from invites.store.commit import Settings, Source, Status
 from tests.driving import Json, Notification, Shard
 
 PUSH: Final = Settings(look_up="push")

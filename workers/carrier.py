@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from invites.commit import Status
+from invites.store.commit import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from invites.commit import Settled
     from invites.events.operations import Operation
+    from invites.store.commit import Settled
     from workers.shard import Feed, Shard
 
 _DONE: Final = frozenset({Status.DONE, Status.STALE})

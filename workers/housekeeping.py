@@ -7,9 +7,9 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-from invites.commit import Source
 from invites.connection.clients import is_away, is_no_group
 from invites.overview import backlog, consumers
+from invites.store.commit import Source
 from workers.backoff import Backoff, pause
 
 if TYPE_CHECKING:

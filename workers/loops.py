@@ -8,13 +8,13 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from invites import messages
-from invites.commit import Committer, Source
 from invites.connection.clients import BLOCK_MS, connect
 from invites.elsewhere import Elsewhere
 from invites.events.operations import relayed, to_operation
 from invites.look_ups import LookUps
 from invites.pushes import to_push
 from invites.resolution import Resolver
+from invites.store.commit import Committer, Source
 from workers.carrier import Carrier
 from workers.group import Group
 from workers.housekeeping import Housekeeping
@@ -33,15 +33,15 @@ from workers.timers import Timers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from invites.commit import Commit, Settled
     from invites.config import Config
     from invites.connection.clients import Clients
     from invites.events.operations import Entry, Operation
     from invites.keys import Keys
-    from invites.layout import LayoutError
     from invites.pushes import Push
-    from invites.scripts import Scripts
     from invites.sippo import SippoServer
+    from invites.store.commit import Commit, Settled
+    from invites.store.layout import LayoutError
+    from invites.store.scripts import Scripts
     from workers.metrics import Metrics
     from workers.outage import Outage
     from workers.readiness import Readiness

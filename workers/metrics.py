@@ -18,8 +18,8 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 
 from invites import __version__
-from invites.commit import Source
 from invites.events.protocol import EVENT_TYPES
+from invites.store.commit import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,13 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from invites import messages
-from invites.commit import Source, Status
+from invites.store.commit import Source, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from invites.commit import Fact, Fired, Outcome
     from invites.events.operations import Operation
+    from invites.store.commit import Fact, Fired, Outcome
     from workers.metrics import Metrics
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import MovedError, NoPermissionError
 
 from invites.connection.clients import Clients, is_away
-from invites.layout import LayoutError, claim
-from invites.scripts import Scripts
 from invites.sippo import SippoServer
+from invites.store.layout import LayoutError, claim
+from invites.store.scripts import Scripts
 from workers.backoff import Backoff
 from workers.garbage import spare_what_stays
 from workers.loops import ShardLoops

@@ -8,18 +8,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from invites.commit import Status
 from invites.connection.clients import is_away
-from invites.layout import LayoutError
+from invites.store.commit import Status
+from invites.store.layout import LayoutError
 from workers.backoff import Backoff
 from workers.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from invites.commit import Commit, Outcome, Settled
     from invites.events.operations import Operation
     from invites.resolution import Resolver
+    from invites.store.commit import Commit, Outcome, Settled
     from workers.pace import Pace
     from workers.reports import Reports
     from workers.shard import Feed

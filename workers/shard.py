@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from invites.commit import Committer, Source
     from invites.elsewhere import Elsewhere
     from invites.events.operations import Entry
     from invites.keys import Keys
-    from invites.layout import LayoutError
+    from invites.store.commit import Committer, Source
+    from invites.store.layout import LayoutError
     from workers.group import Group
     from workers.outage import Outage
 

@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-from invites.layout import LayoutError
+from invites.store.layout import LayoutError
 from workers.backoff import Backoff, pause
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from invites.commit import Source
+from invites.store.commit import Source
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from invites.commit import Source
 from invites.keys import Keys
-from invites.layout import Layout, read
 from invites.overview import consumers
 from invites.resharding.homes import KINDS, kind_of
 from invites.resharding.lease import Lease, LeaseError
@@ -25,6 +23,8 @@ from invites.resharding.relays import settle_relays
 from invites.resharding.state import count_going, move_keys
 from invites.resharding.timers import move_timers
 from invites.resharding.trunks import known_trunks, spread
+from invites.store.commit import Source
+from invites.store.layout import Layout, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

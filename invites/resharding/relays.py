@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from invites.commit import Source
 from invites.resharding.streams import delivered, unread
+from invites.store.commit import Source
 from invites.streams import order
 
 if TYPE_CHECKING:

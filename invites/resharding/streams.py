@@ -10,9 +10,9 @@ from invites.streams import StreamEntry, pages
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from invites.commit import Source
     from invites.keys import Keys
     from invites.resharding.places import Places
+    from invites.store.commit import Source
 
 
 async def delivered(places: Places, keys: Keys, source: Source) -> AsyncIterator[list[StreamEntry]]:

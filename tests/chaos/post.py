@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
-from invites.commit import Source
 from invites.connection.clients import Clients, is_away
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
 from invites.keys import Keys, shard_of
 from invites.overview import backlog
+from invites.store.commit import Source
 from invites.streams import order
 from tests.chaos.calls import Event, encode
 

@@ -7,8 +7,8 @@ import itertools
 import random
 from typing import TYPE_CHECKING, Any, Final
 
-from invites.commit import Source
 from invites.sippo.answers import PushDevice
+from invites.store.commit import Source
 from tests import calling
 from tests.chaos.heard import Call, Heard
 from tests.driving import peer

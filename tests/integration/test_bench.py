@@ -12,8 +12,8 @@ import msgspec
 import pytest
 import redis
 
-from invites.commit import Settings
 from invites.guarded import GuardedProcess
+from invites.store.commit import Settings
 from tests.commands import Commands
 from workers.bench import fleet, throughput
 from workers.bench.arena import BenchError, open_arena

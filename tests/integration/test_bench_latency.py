@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import pytest
 import redis
 
-from invites.commit import Settings
 from invites.guarded import GuardedProcess
+from invites.store.commit import Settings
 from tests.commands import Commands
 from workers.bench import fleet, latency
 from workers.bench.arena import BenchError, open_arena

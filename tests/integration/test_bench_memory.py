@@ -7,7 +7,7 @@ import json
 import pytest
 import redis
 
-from invites.commit import Settings
+from invites.store.commit import Settings
 from tests.commands import Commands
 from workers.bench.arena import BenchError
 from workers.bench.load import Load

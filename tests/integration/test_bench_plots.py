@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from invites.commit import Settings
+from invites.store.commit import Settings
 from tests.commands import Commands
 from workers.bench import latency, plots
 from workers.bench.latency import Latency, NotReachedError

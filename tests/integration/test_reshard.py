@@ -14,9 +14,9 @@ from invites.config import Config
 from invites.config import Redis as RedisSection
 from invites.connection.clients import connect
 from invites.keys import WORKERS_GROUP, Keys, shard_of
-from invites.layout import LayoutError, claim
 from invites.resharding import Resharding, ReshardingError, procedure
 from invites.resharding import lease as leases
+from invites.store.layout import LayoutError, claim
 from tests.commands import Commands
 from tests.running import configured
 from tests.waiting import wait_until

@@ -10,12 +10,12 @@ import pytest_asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites import streams
-from invites.commit import Settings, Source
 from invites.connection.clients import connect
 from invites.keys import Keys, shard_of
-from invites.layout import LayoutError
 from invites.resharding.places import Places
 from invites.resharding.procedure import move_all
+from invites.store.commit import Settings, Source
+from invites.store.layout import LayoutError
 from tests.calling import accept, disconnected, invite, joined, registered, ringing, stop, trunk
 from tests.leaks import assert_nothing_leaks
 from tests.sharding import Failing, Shards

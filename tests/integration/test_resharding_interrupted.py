@@ -8,13 +8,13 @@ from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from invites.commit import Source
 from invites.connection.clients import connect
 from invites.keys import Keys, shard_of
 from invites.resharding.homes import WHOLE, callee_of
 from invites.resharding.places import Places
 from invites.resharding.procedure import move_all
 from invites.resharding.streams import delivered, unread
+from invites.store.commit import Source
 from tests.driving import make_groups
 from tests.sharding import Failing
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from invites.commit import Source
 from invites.connection.clients import connect
 from invites.events.operations import Entry
 from invites.keys import Keys, shard_of
@@ -17,6 +16,7 @@ from invites.pushes import Push, to_push
 from invites.resharding.homes import BY_VALUE, SPLIT, STAYING, WHOLE, callee_of
 from invites.resharding.places import Places
 from invites.resharding.procedure import move_all
+from invites.store.commit import Source
 from tests.driving import make_groups
 
 if TYPE_CHECKING:

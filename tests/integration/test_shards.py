@@ -15,11 +15,11 @@ from aiohttp import ClientSession
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from invites.commit import Source
 from invites.config import Config, parse
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
 from invites.keys import RELAY_GROUP, Keys, shard_of
+from invites.store.commit import Source
 from tests import calling, reaching
 from tests.running import configured
 from tests.waiting import wait_until
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from invites.commit import Settled
+    from invites.store.commit import Settled
     from tests.commands import Commands
 
 SHARDS = 7

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Imports what is installed, and composes the scripts from the Lua that came with it.
 COMPOSE = """
 import invites, workers
-from invites.scripts import Scripts
+from invites.store.scripts import Scripts
 print(invites.__file__, workers.__file__, len(Scripts().guarded.text), sep="\\n")
 """
 

@@ -20,8 +20,8 @@ from tests.waiting import wait_until
 from workers.service import RefusedError, Service
 
 if TYPE_CHECKING:
-    from invites.commit import Outcome
     from invites.resolution import Resolver
+    from invites.store.commit import Outcome
 
 
 @pytest.fixture

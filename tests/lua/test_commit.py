@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from invites.commit import Settings, Status
 from invites.events.operations import Operation
 from invites.keys import WORKERS_GROUP
+from invites.store.commit import Settings, Status
 from tests.calling import (
     ALICE,
     REF,

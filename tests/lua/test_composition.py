@@ -10,7 +10,7 @@ import pytest
 
 from invites.events.operations import Entry, to_operation
 from invites.messages import TEMPLATES
-from invites.scripts import CompositionError, Script, Scripts, compose, sources
+from invites.store.scripts import CompositionError, Script, Scripts, compose, sources
 from tests.bytecode import Global, compiled, globals_of
 from tests.calling import (
     Published,
@@ -147,7 +147,7 @@ def test_the_same_sources_have_the_same_names_in_every_process() -> None:
 def test_all_names_change_with_any_part(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     before = Scripts()
     changed = sources() | {part: "local changed = 1\n" + sources()[part]}
-    monkeypatch.setattr("invites.scripts.sources", lambda: changed)
+    monkeypatch.setattr("invites.store.scripts.sources", lambda: changed)
     after = Scripts()
     assert not {script.name for script in _all(before)} & {script.name for script in _all(after)}
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from invites.commit import Committer, Fact, Settings
 from invites.messages import TEMPLATES, render
+from invites.store.commit import Committer, Fact, Settings
 from tests.calling import (
     REF,
     Published,

@@ -12,10 +12,10 @@ import pytest
 from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import NoPermissionError
 
-from invites.commit import Committer, Settings
-from invites.functions import Functions
 from invites.keys import Keys
-from invites.scripts import Scripts, sources
+from invites.store.commit import Committer, Settings
+from invites.store.functions import Functions
+from invites.store.scripts import Scripts, sources
 from tests import calling
 from tests.driving import Shard
 from tests.forgetting import forget_functions
@@ -107,7 +107,7 @@ async def test_the_library_of_another_release_goes_and_who_still_needs_it_brings
     await calling.bob_rings(mine, "phone")
     with monkeypatch.context() as patch:
         older = sources() | {"retire": f"local older = 1\n{sources()['retire']}"}
-        patch.setattr("invites.scripts.sources", lambda: older)
+        patch.setattr("invites.store.scripts.sources", lambda: older)
         other = Committer(bare, mine.keys, Settings(), Scripts())
     await other.fire()
     foreign = "#!lua name=somebody_elses\nredis.register_function('theirs', function() return 1 end)"

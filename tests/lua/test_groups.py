@@ -2,7 +2,7 @@
 
 import pytest
 
-from invites.commit import Settings
+from invites.store.commit import Settings
 from tests.calling import (
     accept,
     decline,

@@ -9,9 +9,9 @@ from random import Random
 import pytest
 from redis.asyncio import Redis
 
-from invites.commit import Settings
 from invites.events.operations import Entry
-from invites.scripts import Scripts
+from invites.store.commit import Settings
+from invites.store.scripts import Scripts
 from tests.calling import Published, accept, decline, disconnected, invite, registered, ringing, stop
 from tests.driving import Notification, Shard, make_groups, of_type
 from tests.grouping import TEAM, team

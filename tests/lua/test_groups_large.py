@@ -2,8 +2,8 @@
 
 import pytest
 
-from invites.commit import Settings, Source, Status
 from invites.events.operations import Entry, Operation, relayed
+from invites.store.commit import Settings, Source, Status
 from tests.calling import (
     accept,
     decline,

@@ -6,8 +6,8 @@ from itertools import permutations
 
 import pytest
 
-from invites.commit import Outcome, Source, Status
 from invites.events.operations import Entry, Operation, relayed
+from invites.store.commit import Outcome, Source, Status
 from tests.calling import (
     Published,
     accept,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from invites.commit import Settings
+from invites.store.commit import Settings
 from tests.calling import (
     GRACE,
     REF,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from invites.layout import Layout, LayoutError, read
+from invites.store.layout import Layout, LayoutError, read
 from tests.calling import REF, accept, bob_rings
 from tests.forgetting import forget_functions
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from invites.commit import Settings, Status
 from invites.found import Found, Member
+from invites.store.commit import Settings, Status
 from tests.calling import RING, disconnected, in_order, invite, later, outcome, registered, trunk
 from tests.conftest import MakeShard
 from tests.driving import Shard, peer

@@ -6,8 +6,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
-from invites.commit import Status
 from invites.keys import WORKERS_GROUP
+from invites.store.commit import Status
 from tests.calling import (
     RING,
     Published,

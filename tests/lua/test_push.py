@@ -2,8 +2,8 @@
 
 import pytest
 
-from invites.commit import Source, Status
 from invites.events.operations import Operation
+from invites.store.commit import Source, Status
 from tests.calling import (
     REF,
     RING,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from invites.commit import Settings, Source, Status
 from invites.events.operations import Operation
+from invites.store.commit import Settings, Source, Status
 from tests.calling import REF, accept, registered, stop
 from tests.conftest import MakeShard
 from tests.driving import Notification, Shard

@@ -2,7 +2,7 @@
 
 import pytest
 
-from invites.commit import Status
+from invites.store.commit import Status
 from tests.calling import (
     GRACE,
     RING,

@@ -12,14 +12,14 @@ from typing import Any, cast
 import msgspec
 from redis.asyncio import Redis
 
-from invites.commit import Outcome, Settings, Source, Status
 from invites.events.operations import Operation
 from invites.events.protocol import Invite, decode_event
 from invites.events.routing import routing_key
 from invites.found import Found
 from invites.look_ups import LookUps
 from invites.resolution import INVITATIONS, REQUEST, Resolver
-from invites.scripts import Scripts
+from invites.store.commit import Outcome, Settings, Source, Status
+from invites.store.scripts import Scripts
 from tests.driving import Shard, make_groups
 from tests.sharding import Shards
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from invites.commit import Settings
 from invites.found import Found, Member
+from invites.store.commit import Settings
 
 from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step
 from .state import HOUR, Payload

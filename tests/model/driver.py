@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from invites.commit import Committer, Settings, Source, Status
 from invites.elsewhere import Elsewhere
 from invites.events.operations import Entry, Operation, to_operation
 from invites.found import Found, Member
 from invites.keys import WORKERS_GROUP, Keys
 from invites.look_ups import LookUps
 from invites.resolution import Resolver
-from invites.scripts import Scripts
+from invites.store.commit import Committer, Settings, Source, Status
+from invites.store.scripts import Scripts
 
 from .state import Notification, Payload
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from invites.commit import Settings
 from invites.found import Found
+from invites.store.commit import Settings
 
 from .state import Payload
 

@@ -9,10 +9,10 @@ from typing import Any
 import re2
 from redis.asyncio import Redis
 
-from invites.commit import Status
 from invites.events.operations import Operation
 from invites.found import Found
-from invites.scripts import Scripts
+from invites.store.commit import Status
+from invites.store.scripts import Scripts
 
 from .driver import Driver
 from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step

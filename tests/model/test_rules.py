@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from redis.asyncio import Redis
 
-from invites.scripts import Scripts
+from invites.store.scripts import Scripts
 
 from .author import histories, history
 from .histories import History

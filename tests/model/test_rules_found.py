@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from invites.commit import Settings
-from invites.scripts import Scripts
+from invites.store.commit import Settings
+from invites.store.scripts import Scripts
 
 from .author import DEVICES, TRUNKS, peer
 from .histories import Advance, Fire, History, Publish, Settle, Step

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from invites.commit import Status
 from invites.events.operations import Entry, Operation, dead_letter, to_operation
 from invites.events.protocol import EVENT_TYPES
+from invites.store.commit import Status
 from tests.calling import ALICE, invite, one, outcome, registered, types
 from tests.driving import Json, Shard, of_type
 from tests.malformed import ASKING, VALID, Malformed, malformed

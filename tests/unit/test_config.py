@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from invites.commit import Settings
 from invites.config import Config, ConfigError, check_look_ups, parse
+from invites.store.commit import Settings
 from invites.values.secret import Secret
 
 _VENDORS: dict[str, Any] = {

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from invites.commit import Settings, Status
 from invites.events.operations import Entry, dead_letter, to_operation
 from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
+from invites.store.commit import Settings, Status
 from tests.driving import Shard
 from tests.leaks import assert_nothing_leaks
 from tests.malformed import VALID

@@ -8,7 +8,7 @@ import pytest
 
 from invites.keys import Keys
 from invites.resharding.homes import KINDS, TIMERS, WHOLE, kind_of
-from invites.scripts import sources
+from invites.store.scripts import sources
 
 _LUA = "\n".join(sources().values())
 

@@ -11,9 +11,9 @@ from typing import Any, Final, cast
 import msgspec
 from redis.asyncio import Redis
 
-from invites.commit import Committer, Settings
 from invites.events.operations import to_operation
-from invites.scripts import Scripts
+from invites.store.commit import Committer, Settings
+from invites.store.scripts import Scripts
 from workers.bench.arena import Arena, BenchError
 from workers.bench.line import pack
 from workers.bench.load import RING_MS, Event, Load

@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from invites.commit import Settings
 from invites.guarded import GuardedProcess
+from invites.store.commit import Settings
 from workers.bench.arena import BenchError, open_arena
 from workers.bench.load import EVENTS_PER_CALL, Load
 from workers.bench.throughput import settle_backlog

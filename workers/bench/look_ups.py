@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from invites.commit import Settings
 from invites.sippo.answers import PushDevice
+from invites.store.commit import Settings
 from workers.bench.arena import Arena, BenchError, open_arena
 from workers.bench.ceiling import Ceiling
 from workers.bench.fleet import STUCK_S, Fleet, await_first_commit, open_fleet

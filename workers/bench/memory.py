@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from invites.commit import Settings
+from invites.store.commit import Settings
 from workers.bench.arena import Arena, BenchError, open_arena
 from workers.bench.ceiling import Ceiling
 from workers.bench.line import pack

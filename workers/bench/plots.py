@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from invites.commit import Settings
+from invites.store.commit import Settings
 from workers.bench import latency
 from workers.bench.arena import open_arena
 from workers.bench.ceiling import Ceiling

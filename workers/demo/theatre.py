@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from invites.commit import Source
 from invites.connection.clients import connect
 from invites.embedded import EmbeddedError, EmbeddedValkey
 from invites.guarded import GuardedProcess
 from invites.keys import Keys
 from invites.sippo import PushDevice
+from invites.store.commit import Source
 from workers.demo import reaching, scenes
 from workers.demo.calls import Cast, registration
 from workers.demo.devices import Device, Gateway, MissingError

@@ -7,7 +7,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError, ResponseError
 
-from invites.scripts import LIBRARIES, Library, Script, Scripts
+from invites.store.scripts import LIBRARIES, Library, Script, Scripts
 
 _UNKNOWN: Final = "Function not found"
 _THERE: Final = "already exists"

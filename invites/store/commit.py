@@ -9,10 +9,10 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from invites.events.operations import Operation
-from invites.functions import Functions
 from invites.keys import PUSH_GROUP, RELAY_GROUP, WORKERS_GROUP, Keys
-from invites.layout import ANSWER, LayoutError
-from invites.scripts import Script, Scripts
+from invites.store.functions import Functions
+from invites.store.layout import ANSWER, LayoutError
+from invites.store.scripts import Script, Scripts
 
 Fact = tuple[str, ...]
 """The name of a log message, and what fills it in."""

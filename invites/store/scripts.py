@@ -30,7 +30,7 @@ def _folder() -> Traversable:
     packaged = files("invites") / "lua"
     if packaged.is_dir():
         return packaged
-    return Path(__file__).parent.parent / "lua"
+    return Path(__file__).parents[2] / "lua"
 
 
 def sources(folder: Traversable | None = None) -> dict[str, str]:

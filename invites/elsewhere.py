@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from invites.events.operations import with_room
 from invites.events.protocol import Invite, InviteRequest
 from invites.keys import Keys, shard_of
-from invites.views import Views
+from invites.queries.invites import Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

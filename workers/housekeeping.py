@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from invites.connection.clients import is_away, is_no_group
-from invites.overview import backlog, consumers
+from invites.queries.overview import backlog, consumers
 from invites.store.commit import Source
 from workers.backoff import Backoff, pause
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from invites.connection.clients import is_away
 from invites.keys import Keys, shard_of
-from invites.views import Views
+from invites.queries.invites import Views
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -24,7 +24,7 @@ from invites.store.commit import Source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from invites.overview import Backlog
+    from invites.queries.overview import Backlog
 
 # A commit of a full batch is meant to stay around 10 ms.
 _COMMIT_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)

@@ -15,7 +15,7 @@ from invites.cli.session import trouble
 from invites.connection.clients import Clients
 from invites.connection.url import address_of, parse_redis_url
 from invites.keys import Keys
-from invites.overview import ALIVE_MS, backlog, consumers
+from invites.queries.overview import ALIVE_MS, backlog, consumers
 from invites.store.layout import LayoutError
 from invites.values.printable import escape
 

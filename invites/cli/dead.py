@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from invites.cli.session import Session
-    from invites.dead_letters import DeadLetter, DeadLetters
+    from invites.queries.dead_letters import DeadLetter, DeadLetters
 
 app = typer.Typer(
     help="List, show, retry and drop dead letters: events that could not be processed, each with the reason.",
@@ -112,7 +112,7 @@ def retry(
     chosen = _chosen(letter, every)
 
     async def retry_them(session: Session) -> int:
-        from invites.dead_letters import NotRetriableError
+        from invites.queries.dead_letters import NotRetriableError
 
         failed = 0
         async for letters, found in _select(session, chosen):
@@ -166,7 +166,7 @@ def _chosen(letter: str | None, every: bool) -> str | None:
 
 
 async def _letters(session: Session) -> AsyncIterator[tuple[DeadLetters, DeadLetter]]:
-    from invites.dead_letters import DeadLetters
+    from invites.queries.dead_letters import DeadLetters
 
     for keys in session.shards():
         letters = DeadLetters(session.client(keys), keys)
@@ -175,7 +175,7 @@ async def _letters(session: Session) -> AsyncIterator[tuple[DeadLetters, DeadLet
 
 
 async def _find(session: Session, letter: str) -> tuple[DeadLetters, DeadLetter]:
-    from invites.dead_letters import DeadLetters
+    from invites.queries.dead_letters import DeadLetters
 
     for keys in session.shards():
         letters = DeadLetters(session.client(keys), keys)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
-from invites import streams
+from invites.queries import streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from redis.asyncio import Redis
 
-    from invites.streams import StreamEntry
-    from invites.views import Invite
+    from invites.queries.invites import Invite
+    from invites.queries.streams import StreamEntry
 
 _BEFORE_MS: Final = 600_000  # a stop may have come before the invite that it ends
 _PRESENCE: Final = frozenset({"registered", "unregistered", "disconnected"})

@@ -10,7 +10,7 @@ import msgspec
 from invites.values.printable import escape
 
 if TYPE_CHECKING:
-    from invites.streams import StreamEntry
+    from invites.queries.streams import StreamEntry
 
 _COLOURS: Final = {
     "invitation": "cyan",

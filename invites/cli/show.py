@@ -20,7 +20,7 @@ from invites.cli.options import (
 
 if TYPE_CHECKING:
     from invites.cli.session import Session
-    from invites.views import Candidate, Invite
+    from invites.queries.invites import Candidate, Invite
 
 _PARTS = 3  # of a ref
 
@@ -51,8 +51,8 @@ def show(
 
     async def print_it(session: Session) -> int:
         from invites.cli import history, notifications
+        from invites.queries.invites import Views
         from invites.values.printable import escape
-        from invites.views import Views
 
         keys = session.shard_for(parts[-1])
         client = session.client(keys)

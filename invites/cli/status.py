@@ -19,7 +19,7 @@ from invites.cli.options import (
 
 if TYPE_CHECKING:
     from invites.cli.session import Session
-    from invites.overview import Backlog, Overview
+    from invites.queries.overview import Backlog, Overview
 
 
 def status(
@@ -35,7 +35,7 @@ def status(
     async def show(session: Session) -> int:
         import msgspec
 
-        from invites.overview import overview
+        from invites.queries.overview import overview
 
         found = [await overview(session.client(keys), keys) for keys in session.shards()]
         if as_json:

@@ -23,7 +23,7 @@ from invites.cli.options import (
 if TYPE_CHECKING:
     from invites.cli.session import Session
     from invites.keys import Keys
-    from invites.streams import StreamEntry
+    from invites.queries.streams import StreamEntry
 
 _BLOCK_MS = 2_000
 _PAGE = 500
@@ -61,7 +61,7 @@ def tail(
 
 
 async def _follow(session: Session, keys: Keys, last: int, *, as_json: bool) -> NoReturn:
-    from invites import streams
+    from invites.queries import streams
 
     client, stream = session.client(keys), keys.notifications
     # From the newest id on, and not from "$": between two reads nothing must be missed.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from invites.keys import Keys
-from invites.overview import consumers
+from invites.queries.overview import consumers
 from invites.resharding.homes import KINDS, kind_of
 from invites.resharding.lease import Lease, LeaseError
 from invites.resharding.places import Places

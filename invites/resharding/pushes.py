@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from invites.pushes import UNSURE
+from invites.queries.streams import StreamEntry
 from invites.resharding.homes import callee_of
 from invites.resharding.places import PAGE
 from invites.resharding.streams import delivered, unread
 from invites.store.commit import Source
-from invites.streams import StreamEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from invites.queries.streams import order
 from invites.resharding.streams import delivered, unread
 from invites.store.commit import Source
-from invites.streams import order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from invites.keys import Keys
+    from invites.queries.streams import StreamEntry
     from invites.resharding.places import Places
     from invites.resharding.trunks import Trunks
-    from invites.streams import StreamEntry
 
 _REGISTERED: Final = b"trunk_registered"
 _ENDED: Final = b"trunk_ended"

@@ -9,9 +9,9 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
+from invites.queries.streams import order
 from invites.resharding.homes import BY_VALUE, SPLIT, WHOLE, callee_of, kind_of
 from invites.resharding.places import PAGE
-from invites.streams import order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from invites.queries.streams import StreamEntry, pages
 from invites.resharding.places import PAGE
-from invites.streams import StreamEntry, pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -15,9 +15,9 @@ from invites.connection.clients import Clients, is_away
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
 from invites.keys import Keys, shard_of
-from invites.overview import backlog
+from invites.queries.overview import backlog
+from invites.queries.streams import order
 from invites.store.commit import Source
-from invites.streams import order
 from tests.chaos.calls import Event, encode
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import pytest
 from redis.asyncio import Redis
 
 from invites import config
-from invites.dead_letters import DeadLetters
 from invites.keys import Keys
-from invites.overview import overview
-from invites.views import Views
+from invites.queries.dead_letters import DeadLetters
+from invites.queries.invites import Views
+from invites.queries.overview import overview
 from tests.deploy.installation import DEPLOY, ROOT, Installation
 from tests.waiting import wait_until
 from workers.service import Service

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from invites import streams
-from invites.dead_letters import DeadLetters, NotRetriableError
 from invites.keys import Keys
+from invites.queries import streams
+from invites.queries.dead_letters import DeadLetters, NotRetriableError
 
 KEYS = Keys()
 

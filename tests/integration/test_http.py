@@ -17,7 +17,7 @@ from yarl import URL
 from invites.config import Config, parse
 from invites.connection.clients import connect
 from invites.keys import Keys
-from invites.views import Views
+from invites.queries.invites import Views
 from workers import http
 from workers.http import HttpError, HttpServer
 from workers.metrics import Metrics

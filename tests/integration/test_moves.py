@@ -10,8 +10,8 @@ import pytest
 from redis import exceptions
 
 from invites.connection.clients import BLOCK_MS, connect, is_away
-from invites.dead_letters import DeadLetters
 from invites.keys import WORKERS_GROUP
+from invites.queries.dead_letters import DeadLetters
 from tests.running import KEYS, Bench, worker
 from tests.servers.cluster import Cluster
 from tests.servers.node import HOST, Node, wait_for

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from invites import streams
 from invites.keys import WORKERS_GROUP, Keys
-from invites.overview import backlog, overview
+from invites.queries import streams
+from invites.queries.overview import backlog, overview
 
 KEYS = Keys()
 

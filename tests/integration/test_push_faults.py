@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from invites.dead_letters import DeadLetters, NotRetriableError
 from invites.keys import PUSH_GROUP
 from invites.pushes import standing_of
+from invites.queries.dead_letters import DeadLetters, NotRetriableError
 from tests import calling
 from tests.looked_up import another_worker, call_phone, settle
 from tests.proxy import Proxy

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from invites.dead_letters import DeadLetters
 from invites.keys import RELAY_GROUP
+from invites.queries.dead_letters import DeadLetters
 from tests import calling
 from tests.looked_up import another_worker, call_group
 from tests.proxy import Proxy

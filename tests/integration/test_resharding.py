@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from invites import streams
 from invites.connection.clients import connect
 from invites.keys import Keys, shard_of
+from invites.queries import streams
 from invites.resharding.places import Places
 from invites.resharding.procedure import move_all
 from invites.store.commit import Settings, Source

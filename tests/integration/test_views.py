@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from invites.keys import Keys
-from invites.overview import backlog
-from invites.views import Views
+from invites.queries.invites import Views
+from invites.queries.overview import backlog
 
 Fields = dict[Any, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from invites.overview import Backlog
+from invites.queries.overview import Backlog
 from invites.store.commit import Source
 from workers.metrics import Metrics
 

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Struct
 from redis.exceptions import WatchError
 
-from invites import streams
-from invites.views import whole
+from invites.queries import streams
+from invites.queries.invites import whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
 
     from invites.keys import Keys
-    from invites.streams import StreamEntry
+    from invites.queries.streams import StreamEntry
 
 _TIMER: Final = (
     "timer"  # the type of a letter that was no event but a timer; its payload is the timer's member

@@ -1,0 +1,1 @@
+"""What people and the HTTP API read: invites, the state of a shard, dead letters, stream entries."""

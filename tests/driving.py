@@ -10,12 +10,12 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from invites.elsewhere import Elsewhere
 from invites.events.operations import Entry, Operation, to_operation
-from invites.found import Found
 from invites.keys import WORKERS_GROUP, Keys
-from invites.look_ups import LookUps
-from invites.resolution import Resolver
+from invites.lookup.callee import LookUps
+from invites.lookup.other_shards import Elsewhere
+from invites.lookup.resolver import Resolver
+from invites.lookup.result import Found
 from invites.store.commit import Committer, Outcome, Settings, Source, Status
 from invites.store.scripts import Scripts
 

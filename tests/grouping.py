@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from invites.events.operations import Entry, relayed
-from invites.found import Found, Member
+from invites.lookup.result import Found, Member
 from invites.store.commit import Settings, Source, Status
 from tests.calling import registered
 from tests.driving import Json, Notification, Shard

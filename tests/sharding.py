@@ -8,13 +8,13 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.connection.clients import Clients
-from invites.elsewhere import Elsewhere
 from invites.events.operations import Entry, Operation, relayed, to_operation
 from invites.keys import Keys, shard_of
-from invites.look_ups import LookUps
+from invites.lookup.callee import LookUps
+from invites.lookup.other_shards import Elsewhere
+from invites.lookup.resolver import Resolver
 from invites.resharding.places import Command, Places
 from invites.resharding.procedure import move_all
-from invites.resolution import Resolver
 from invites.store.commit import Outcome, Settings, Source, Status
 from invites.store.scripts import Scripts
 from tests.driving import Notification, Shard, make_groups

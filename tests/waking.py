@@ -4,7 +4,7 @@ import json
 from typing import Any, Final
 
 from invites.events.operations import Operation
-from invites.found import Found
+from invites.lookup.result import Found
 from invites.store.commit import Settings, Source, Status
 from tests.driving import Json, Notification, Shard
 

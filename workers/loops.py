@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from invites import messages
 from invites.connection.clients import BLOCK_MS, connect
-from invites.elsewhere import Elsewhere
 from invites.events.operations import relayed, to_operation
-from invites.look_ups import LookUps
-from invites.pushes import to_push
-from invites.resolution import Resolver
+from invites.lookup.callee import LookUps
+from invites.lookup.other_shards import Elsewhere
+from invites.lookup.pushes import to_push
+from invites.lookup.resolver import Resolver
 from invites.store.commit import Committer, Source
 from workers.carrier import Carrier
 from workers.group import Group
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from invites.connection.clients import Clients
     from invites.events.operations import Entry, Operation
     from invites.keys import Keys
-    from invites.pushes import Push
+    from invites.lookup.pushes import Push
     from invites.sippo import SippoServer
     from invites.store.commit import Commit, Settled
     from invites.store.layout import LayoutError

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from invites.connection.clients import is_away
-from invites.pushes import Push, Standing, standing_of
+from invites.lookup.pushes import Push, Standing, standing_of
 from invites.sippo import Call, NoAnswer, Outcome, PushResult
 from workers.backoff import Backoff
 from workers.tasks import end

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from invites.events.operations import Operation
-    from invites.resolution import Resolver
+    from invites.lookup.resolver import Resolver
     from invites.store.commit import Commit, Outcome, Settled
     from workers.pace import Pace
     from workers.reports import Reports

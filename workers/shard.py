@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from invites.elsewhere import Elsewhere
     from invites.events.operations import Entry
     from invites.keys import Keys
+    from invites.lookup.other_shards import Elsewhere
     from invites.store.commit import Committer, Source
     from invites.store.layout import LayoutError
     from workers.group import Group

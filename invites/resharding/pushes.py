@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from invites.pushes import UNSURE
+from invites.lookup.pushes import UNSURE
 from invites.queries.streams import StreamEntry
 from invites.resharding.homes import callee_of
 from invites.resharding.places import PAGE

@@ -1,6 +1,6 @@
 -- Whom to ring for a callee: registered devices, what sippo-server knows, a trunk.
 --
--- What a worker found out at sippo-server comes as JSON (invites/found.py): known (is there such a callee), failed (it could
+-- What a worker found out at sippo-server comes as JSON (invites/lookup/result.py): known (is there such a callee), failed (it could
 -- not be asked), push (devices), peers (connected elsewhere), phone (a number that leads to the callee); for a group
 -- members, each with user, push, peers, trunk, phone, failed, and sequential; resource: what to log of it.
 -- include: parts/legs

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from invites.keys import PUSH_GROUP
-from invites.pushes import standing_of
+from invites.lookup.pushes import standing_of
 from invites.queries.dead_letters import DeadLetters, NotRetriableError
 from tests import calling
 from tests.looked_up import another_worker, call_phone, settle

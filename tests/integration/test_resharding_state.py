@@ -12,7 +12,7 @@ import pytest_asyncio
 from invites.connection.clients import connect
 from invites.events.operations import Entry
 from invites.keys import Keys, shard_of
-from invites.pushes import Push, to_push
+from invites.lookup.pushes import Push, to_push
 from invites.resharding.homes import BY_VALUE, SPLIT, STAYING, WHOLE, callee_of
 from invites.resharding.places import Places
 from invites.resharding.procedure import move_all

@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 from workers.service import RefusedError, Service
 
 if TYPE_CHECKING:
-    from invites.resolution import Resolver
+    from invites.lookup.resolver import Resolver
     from invites.store.commit import Outcome
 
 

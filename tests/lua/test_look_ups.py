@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from invites.found import Found, Member
+from invites.lookup.result import Found, Member
 from invites.store.commit import Settings, Status
 from tests.calling import RING, disconnected, in_order, invite, later, outcome, registered, trunk
 from tests.conftest import MakeShard

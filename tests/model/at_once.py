@@ -15,9 +15,9 @@ from redis.asyncio import Redis
 from invites.events.operations import Operation
 from invites.events.protocol import Invite, decode_event
 from invites.events.routing import routing_key
-from invites.found import Found
-from invites.look_ups import LookUps
-from invites.resolution import INVITATIONS, REQUEST, Resolver
+from invites.lookup.callee import LookUps
+from invites.lookup.resolver import INVITATIONS, REQUEST, Resolver
+from invites.lookup.result import Found
 from invites.store.commit import Outcome, Settings, Source, Status
 from invites.store.scripts import Scripts
 from tests.driving import Shard, make_groups

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from invites.found import Found, Member
+from invites.lookup.result import Found, Member
 from invites.store.commit import Settings
 
 from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step

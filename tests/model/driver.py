@@ -8,12 +8,12 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from invites.elsewhere import Elsewhere
 from invites.events.operations import Entry, Operation, to_operation
-from invites.found import Found, Member
 from invites.keys import WORKERS_GROUP, Keys
-from invites.look_ups import LookUps
-from invites.resolution import Resolver
+from invites.lookup.callee import LookUps
+from invites.lookup.other_shards import Elsewhere
+from invites.lookup.resolver import Resolver
+from invites.lookup.result import Found, Member
 from invites.store.commit import Committer, Settings, Source, Status
 from invites.store.scripts import Scripts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from invites.found import Found
+from invites.lookup.result import Found
 from invites.store.commit import Settings
 
 from .state import Payload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from invites.found import Found
+from invites.lookup.result import Found
 
 from .calls import Calls
 from .devices import Devices

@@ -10,7 +10,7 @@ import re2
 from redis.asyncio import Redis
 
 from invites.events.operations import Operation
-from invites.found import Found
+from invites.lookup.result import Found
 from invites.store.commit import Status
 from invites.store.scripts import Scripts
 

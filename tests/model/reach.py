@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invites.found import Found
+from invites.lookup.result import Found
 
 from .groups import Groups
 from .presence import Registration

@@ -18,8 +18,8 @@ from invites.events.operations import Entry, Operation, relayed
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
 from invites.keys import shard_of
-from invites.look_ups import LookUps
-from invites.resolution import Resolver
+from invites.lookup.callee import LookUps
+from invites.lookup.resolver import Resolver
 from invites.store.commit import Outcome, Settings, Source, Status
 from invites.store.scripts import Scripts
 from tests.driving import Shard, make_groups

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from invites.found import Member
+from invites.lookup.result import Member
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

@@ -6,10 +6,10 @@ import json
 
 from redis.asyncio import Redis
 
-from invites.elsewhere import Elsewhere
 from invites.events.operations import Entry, to_operation
 from invites.events.protocol import Invite
 from invites.keys import Keys, shard_of
+from invites.lookup.other_shards import Elsewhere
 from tests import calling
 
 SHARDS = 7

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from invites.events.protocol import BadEvent, check_match
-from invites.found import Found, Member
-from invites.trunks import Listed, Trunk
+from invites.lookup.result import Found, Member
+from invites.lookup.trunks import Listed, Trunk
 
 
 def _leads(match: str, number: str) -> bool:

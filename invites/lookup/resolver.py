@@ -10,14 +10,14 @@ from typing import Final
 import msgspec
 from redis.asyncio import Redis
 
-from invites.elsewhere import Elsewhere
 from invites.events.operations import Operation, with_invitations, with_requester
 from invites.events.protocol import GetInvitations, Invite, InviteRequest
-from invites.found import Found
 from invites.keys import Keys
-from invites.look_ups import LookUps
+from invites.lookup.callee import LookUps
+from invites.lookup.other_shards import Elsewhere
+from invites.lookup.result import Found
+from invites.lookup.trunks import Trunks
 from invites.store.commit import Outcome
-from invites.trunks import Trunks
 
 TRUNKS: Final = "trunks"
 """The trunks as they are now."""

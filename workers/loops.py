@@ -7,9 +7,9 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from invites import messages
 from invites.connection.clients import BLOCK_MS, connect
 from invites.events.operations import relayed, to_operation
+from invites.logs import messages
 from invites.lookup.callee import LookUps
 from invites.lookup.other_shards import Elsewhere
 from invites.lookup.pushes import to_push

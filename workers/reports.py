@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from invites import messages
+from invites.logs import messages
 from invites.store.commit import Source, Status
 
 if TYPE_CHECKING:

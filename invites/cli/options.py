@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from msgspec import Struct
 
-from invites import config, logs
+from invites import config
 from invites.config import Config, ConfigError
+from invites.logs import setup as logs
 
 if TYPE_CHECKING:
     from invites.values.secret import Secret

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from invites import messages
+from invites.logs import messages
 from invites.lookup.result import Found, Member, Resource
 from invites.sippo import Candidate, Group, NoAnswer, PushDevice, Reachability, SippoServer
 from invites.store.commit import Settings

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from invites.events.operations import Entry, to_operation
-from invites.messages import TEMPLATES
+from invites.logs.messages import TEMPLATES
 from invites.store.scripts import CompositionError, Script, Scripts, compose, sources
 from tests.bytecode import Global, compiled, globals_of
 from tests.calling import (

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from invites.messages import TEMPLATES, render
+from invites.logs.messages import TEMPLATES, render
 from invites.store.commit import Committer, Fact, Settings
 from tests.calling import (
     REF,

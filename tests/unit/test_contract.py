@@ -14,7 +14,7 @@ import typer.main
 from invites.config import Config
 from invites.events import protocol
 from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
-from invites.messages import TEMPLATES
+from invites.logs.messages import TEMPLATES
 from tests.lua.test_notifications import KEYS
 from tests.unit.test_messages import _CONTRACT
 from workers.cli import app

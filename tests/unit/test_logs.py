@@ -13,7 +13,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from invites import SERVICE, logs, messages
+from invites import SERVICE
+from invites.logs import messages
+from invites.logs import setup as logs
 
 _EVIL = 'x\n2025-01-01T00:00:00.000Z [info] forged\r\x1b[31m\u2028\u2029\x85\x00"\\ ümläut'
 
@@ -128,7 +130,7 @@ def test_warnings_are_records() -> None:
 
 def test_another_encoding_cannot_break_json_nor_can_an_uncaught_exception() -> None:
     script = (
-        "import logging; from invites import logs; logs.set_up(logging.INFO, 'json');"
+        "import logging; from invites.logs import setup; setup.set_up(logging.INFO, 'json');"
         "logging.getLogger('test').info('ümläut \\ud800'); raise ValueError('first\\nsecond')"
     )
     ended = subprocess.run(

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from invites import messages
 from invites.events.protocol import decode_event
-from invites.messages import TEMPLATES, received, render, write
+from invites.logs import messages
+from invites.logs.messages import TEMPLATES, received, render, write
 
 _LUA = Path(__file__).resolve().parents[2] / "lua"
 

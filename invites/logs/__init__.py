@@ -1,0 +1,1 @@
+"""Log lines: the vendor's templates, and the format of a line."""

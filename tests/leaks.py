@@ -3,7 +3,7 @@
 from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP, Keys
-from invites.resharding.homes import KINDS, kind_of
+from invites.resharding.key_ownership import KINDS, kind_of
 
 PERMANENT = (
     "registry:",
@@ -27,7 +27,7 @@ async def assert_nothing_leaks(client: Redis, keys: Keys) -> None:
     async for raw in client.scan_iter(match=keys.base.replace("[", r"\[") + "*"):
         key = raw.decode()
         kind, _ = kind_of(key.removeprefix(keys.base))
-        assert kind in KINDS, f"{key} is of a kind that invites/resharding/homes.py does not know"
+        assert kind in KINDS, f"{key} is of a kind that invites/resharding/key_ownership.py does not know"
         if not key.removeprefix(keys.base).startswith(PERMANENT):
             assert await client.pttl(key) > 0, f"{key} has no time to live"
     if await client.exists(keys.events):

@@ -13,8 +13,8 @@ from invites.keys import Keys, shard_of
 from invites.lookup.callee import LookUps
 from invites.lookup.other_shards import Elsewhere
 from invites.lookup.resolver import Resolver
-from invites.resharding.places import Command, Places
 from invites.resharding.procedure import move_all
+from invites.resharding.shard_map import Command, Places
 from invites.store.commit import Outcome, Settings, Source, Status
 from invites.store.scripts import Scripts
 from tests.driving import Notification, Shard, make_groups

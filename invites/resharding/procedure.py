@@ -15,11 +15,11 @@ from msgspec import Struct
 
 from invites.keys import Keys
 from invites.queries.overview import consumers
-from invites.resharding.homes import KINDS, kind_of
+from invites.resharding.key_ownership import KINDS, kind_of
 from invites.resharding.lease import Lease, LeaseError
-from invites.resharding.places import Places
 from invites.resharding.pushes import move_pushes
 from invites.resharding.relays import settle_relays
+from invites.resharding.shard_map import Places
 from invites.resharding.state import count_going, move_keys
 from invites.resharding.timers import move_timers
 from invites.resharding.trunks import known_trunks, spread

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from invites.lookup.pushes import UNSURE
 from invites.queries.streams import StreamEntry
-from invites.resharding.homes import callee_of
-from invites.resharding.places import PAGE
+from invites.resharding.key_ownership import callee_of
+from invites.resharding.shard_map import PAGE
 from invites.resharding.streams import delivered, unread
 from invites.store.commit import Source
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from invites.keys import Keys
-    from invites.resharding.places import Places
+    from invites.resharding.shard_map import Places
 
 
 async def move_pushes(places: Places, source: Keys, moved: Callable[[int], None]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from invites.keys import Keys
     from invites.queries.streams import StreamEntry
-    from invites.resharding.places import Places
+    from invites.resharding.shard_map import Places
     from invites.resharding.trunks import Trunks
 
 _REGISTERED: Final = b"trunk_registered"

@@ -10,14 +10,14 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from invites.queries.streams import order
-from invites.resharding.homes import BY_VALUE, SPLIT, WHOLE, callee_of, kind_of
-from invites.resharding.places import PAGE
+from invites.resharding.key_ownership import BY_VALUE, SPLIT, WHOLE, callee_of, kind_of
+from invites.resharding.shard_map import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from invites.keys import Keys
-    from invites.resharding.places import Command, Places
+    from invites.resharding.shard_map import Command, Places
 
 _ROOM_INVITES: Final = "room-invites"
 _OVER: Final = "over"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from invites.queries.streams import StreamEntry, pages
-from invites.resharding.places import PAGE
+from invites.resharding.shard_map import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from invites.keys import Keys
-    from invites.resharding.places import Places
+    from invites.resharding.shard_map import Places
     from invites.store.commit import Source
 
 

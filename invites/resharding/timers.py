@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from invites.resharding.homes import TIMERS, callee_of
-from invites.resharding.places import PAGE
+from invites.resharding.key_ownership import TIMERS, callee_of
+from invites.resharding.shard_map import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from invites.keys import Keys
-    from invites.resharding.places import Places
+    from invites.resharding.shard_map import Places
     from invites.resharding.trunks import Trunks
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from invites.resharding.places import Command, Places
+    from invites.resharding.shard_map import Command, Places
 
 
 class _Registered(msgspec.Struct):

@@ -20,7 +20,7 @@ from invites.sippo.cache import GroupCache
 from invites.sippo.calls import Call, NoAnswer, Outcome, PushJob, PushResult, Unwatched, Watch
 from invites.sippo.login import Login
 from invites.sippo.timing import Budget, Timing
-from invites.sippo.wire import Request, Wire
+from invites.sippo.transport import Request, Wire
 
 _Answer = TypeVar("_Answer")
 

@@ -11,7 +11,7 @@ import msgspec
 from invites.sippo.answers import Granted, decode
 from invites.sippo.calls import Call, NoAnswer, Outcome
 from invites.sippo.timing import Budget, Timing
-from invites.sippo.wire import Request, Wire
+from invites.sippo.transport import Request, Wire
 from invites.values.secret import Secret
 
 _LONGEST_MARGIN_S: Final = 60.0

@@ -12,8 +12,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from invites.connection.clients import connect
 from invites.keys import Keys, shard_of
 from invites.queries import streams
-from invites.resharding.places import Places
 from invites.resharding.procedure import move_all
+from invites.resharding.shard_map import Places
 from invites.store.commit import Settings, Source
 from invites.store.layout import LayoutError
 from tests.calling import accept, disconnected, invite, joined, registered, ringing, stop, trunk

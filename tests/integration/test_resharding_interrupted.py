@@ -10,9 +10,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.connection.clients import connect
 from invites.keys import Keys, shard_of
-from invites.resharding.homes import WHOLE, callee_of
-from invites.resharding.places import Places
+from invites.resharding.key_ownership import WHOLE, callee_of
 from invites.resharding.procedure import move_all
+from invites.resharding.shard_map import Places
 from invites.resharding.streams import delivered, unread
 from invites.store.commit import Source
 from tests.driving import make_groups

@@ -13,9 +13,9 @@ from invites.connection.clients import connect
 from invites.events.operations import Entry
 from invites.keys import Keys, shard_of
 from invites.lookup.pushes import Push, to_push
-from invites.resharding.homes import BY_VALUE, SPLIT, STAYING, WHOLE, callee_of
-from invites.resharding.places import Places
+from invites.resharding.key_ownership import BY_VALUE, SPLIT, STAYING, WHOLE, callee_of
 from invites.resharding.procedure import move_all
+from invites.resharding.shard_map import Places
 from invites.store.commit import Source
 from tests.driving import make_groups
 

@@ -12,7 +12,7 @@ import pytest
 
 from invites.sippo import NoAnswer, Outcome, SippoServer
 from invites.sippo.calls import Call
-from invites.sippo.wire import Request
+from invites.sippo.transport import Request
 from tests.asking import LOOK_UPS, PASSWORD, Asking, asking, job, wac_of
 from tests.waiting import wait_until
 from workers.standin import GARBAGE, HANG, OVERSIZE, RESET, WRONG_TYPES, Fault, status

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from invites.keys import Keys
-from invites.resharding.homes import KINDS, TIMERS, WHOLE, kind_of
+from invites.resharding.key_ownership import KINDS, TIMERS, WHOLE, kind_of
 from invites.store.scripts import sources
 
 _LUA = "\n".join(sources().values())

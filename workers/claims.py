@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Generic
 
 from invites.connection.clients import is_no_group
-from workers.backoff import Backoff, pause
+from workers.aio.backoff import Backoff, pause
 from workers.entries import counted, decode, entries_of
 from workers.shard import Item, Work
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from invites.connection.clients import is_away, is_no_group
 from invites.queries.overview import backlog, consumers
 from invites.store.commit import Source
-from workers.backoff import Backoff, pause
+from workers.aio.backoff import Backoff, pause
 
 if TYPE_CHECKING:
     from workers.metrics import Metrics

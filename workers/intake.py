@@ -6,11 +6,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, Generic, Protocol
 
+from workers.aio.tasks import begin
 from workers.claims import Claims
 from workers.reader import Reader
 from workers.renewal import Renewal
 from workers.shard import Item
-from workers.tasks import begin
 
 if TYPE_CHECKING:
     from workers.metrics import Metrics

@@ -15,6 +15,7 @@ from invites.lookup.other_shards import Elsewhere
 from invites.lookup.pushes import to_push
 from invites.lookup.resolver import Resolver
 from invites.store.commit import Committer, Source
+from workers.aio.tasks import begin, end
 from workers.carrier import Carrier
 from workers.group import Group
 from workers.housekeeping import Housekeeping
@@ -27,7 +28,6 @@ from workers.relay import Relay
 from workers.reports import Reports
 from workers.settler import Settler
 from workers.shard import Feed, Item, Shard
-from workers.tasks import begin, end
 from workers.timers import Timers
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from invites.connection.clients import is_away
 from invites.lookup.pushes import Push, Standing, standing_of
 from invites.sippo import Call, NoAnswer, Outcome, PushResult
-from workers.backoff import Backoff
-from workers.tasks import end
+from workers.aio.backoff import Backoff
+from workers.aio.tasks import end
 
 if TYPE_CHECKING:
     from invites.events.operations import Operation

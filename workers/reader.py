@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 from redis.exceptions import RedisError, ResponseError
 
 from invites.connection.clients import BLOCK_MS
-from workers.backoff import Backoff, pause
+from workers.aio.backoff import Backoff, pause
 from workers.entries import counted, decode, entries_of
 from workers.shard import Item, Work
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
-from workers.tasks import end
+from workers.aio.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

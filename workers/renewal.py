@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, Generic
 
 from invites.connection.clients import is_no_group
-from workers.backoff import Backoff, pause
+from workers.aio.backoff import Backoff, pause
 from workers.entries import own_pending
 from workers.shard import Item
 

@@ -17,14 +17,14 @@ from invites.connection.clients import Clients, is_away
 from invites.sippo import SippoServer
 from invites.store.layout import LayoutError, claim
 from invites.store.scripts import Scripts
-from workers.backoff import Backoff
-from workers.garbage import spare_what_stays
+from workers.aio.backoff import Backoff
+from workers.aio.gc import spare_what_stays
+from workers.aio.tasks import end
 from workers.loops import ShardLoops
 from workers.metrics import Metrics
 from workers.outage import Outage
 from workers.readiness import Readiness
 from workers.sippo_metrics import SippoMetrics
-from workers.tasks import end
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from invites.connection.clients import is_away
 from invites.store.commit import Status
 from invites.store.layout import LayoutError
-from workers.backoff import Backoff
-from workers.tasks import end
+from workers.aio.backoff import Backoff
+from workers.aio.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from invites.store.layout import LayoutError
-from workers.backoff import Backoff, pause
+from workers.aio.backoff import Backoff, pause
 
 if TYPE_CHECKING:
     from workers.reports import Reports

@@ -16,7 +16,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.places import PLACES
 from tests.chaos.post import Post
 from tests.waiting import wait_until
-from workers.tasks import end
+from workers.aio.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ def test_what_is_there_is_collected_no_more() -> None:
     """In a process of its own, since it cannot be told apart afterwards what was frozen."""
     program = (
         "import gc, workers.service\n"
-        "from workers.garbage import spare_what_stays\n"
+        "from workers.aio.gc import spare_what_stays\n"
         "before = len(gc.get_objects())\n"
         "spare_what_stays()\n"
         "print(before, len(gc.get_objects()))"

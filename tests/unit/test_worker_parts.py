@@ -11,13 +11,13 @@ from redis import exceptions
 
 from invites.connection.clients import is_away, is_no_group
 from tests.waiting import wait_until
-from workers.backoff import Backoff, pause
+from workers.aio.backoff import Backoff, pause
+from workers.aio.tasks import end
 from workers.entries import entries_of
 from workers.metrics import Metrics
 from workers.outage import Outage
 from workers.pace import Pace
 from workers.shard import Progress
-from workers.tasks import end
 
 # --- pace
 
@@ -66,7 +66,7 @@ async def test_delays_double_and_begin_anew(monkeypatch: pytest.MonkeyPatch) -> 
         slept.append(seconds)
 
     monkeypatch.setattr("random.uniform", lambda _low, high: high)
-    monkeypatch.setattr("workers.backoff.asyncio.sleep", sleep)
+    monkeypatch.setattr("workers.aio.backoff.asyncio.sleep", sleep)
     backoff = Backoff(first_ms=100, longest_ms=500)
     for _ in range(4):
         await backoff.wait()

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from invites.connection.clients import connect
 from invites.keys import Keys
-from workers.tasks import end
+from workers.aio.tasks import end
 
 _BLOCK_MS = 1000
 
@@ -135,7 +135,7 @@ class Gateway:
         )
         task = asyncio.current_task()
         if task is not None and task.cancelling():
-            # Ctrl-C came while redis-py sent, which swallows it (see `workers.tasks`).
+            # Ctrl-C came while redis-py sent, which swallows it (see `workers.aio.tasks`).
             raise asyncio.CancelledError
         return Sent(entry.decode(), at)
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from workers.garbage import spare_what_stays
+from workers.aio.gc import spare_what_stays
 from workers.standin.directory import Directory
 from workers.standin.server import StandIn
 

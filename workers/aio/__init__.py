@@ -1,0 +1,1 @@
+"""Small asyncio tools: back-off, tasks that end for sure, a frozen garbage collector."""

@@ -16,8 +16,8 @@ from workers.shard import Item, Work
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workers.metrics import Metrics
     from workers.shard import Feed
+    from workers.telemetry.metrics import Metrics
 
 # The server looks at ten times as many entries for one call. 1,000 would stall a server that has 100,000 of them
 # pending for 14 ms.

@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from workers.metrics import Metrics
+    from workers.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 

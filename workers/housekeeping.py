@@ -13,9 +13,9 @@ from invites.store.commit import Source
 from workers.aio.backoff import Backoff, pause
 
 if TYPE_CHECKING:
-    from workers.metrics import Metrics
     from workers.pace import Pace
     from workers.shard import Shard
+    from workers.telemetry.metrics import Metrics
 
 _ROLE: Final = "keeping house"
 _TICK_S: Final = 1.0

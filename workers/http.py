@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.config import Config
-    from workers.metrics import Metrics
-    from workers.readiness import Readiness
+    from workers.telemetry.metrics import Metrics
+    from workers.telemetry.readiness import Readiness
 
 _ANSWER_WITHIN_S: Final = 2.0  # a phone that was woken does not wait longer for what rings
 _STOP_WITHIN_S: Final = 1.0

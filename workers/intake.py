@@ -13,10 +13,10 @@ from workers.renewal import Renewal
 from workers.shard import Item
 
 if TYPE_CHECKING:
-    from workers.metrics import Metrics
     from workers.pace import Pace
-    from workers.readiness import Readiness
     from workers.shard import Feed
+    from workers.telemetry.metrics import Metrics
+    from workers.telemetry.readiness import Readiness
 
 _UNBLOCK_S: Final = 0.05  # a read may begin to wait just after it was told not to
 

@@ -25,9 +25,9 @@ from workers.push import MOST as MOST_PUSHES
 from workers.push import Pushes
 from workers.relay import MOST as MOST_RELAYED
 from workers.relay import Relay
-from workers.reports import Reports
 from workers.settler import Settler
 from workers.shard import Feed, Item, Shard
+from workers.telemetry.reports import Reports
 from workers.timers import Timers
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from invites.store.commit import Commit, Settled
     from invites.store.layout import LayoutError
     from invites.store.scripts import Scripts
-    from workers.metrics import Metrics
-    from workers.outage import Outage
-    from workers.readiness import Readiness
+    from workers.telemetry.metrics import Metrics
+    from workers.telemetry.outage import Outage
+    from workers.telemetry.readiness import Readiness
 
 _HAND_BACK_S: Final = 2.0
 # A relay entry is the next page of what concerns many, some 2 ms of the server's time: a commit takes few of them.

@@ -17,8 +17,8 @@ from workers.shard import Item, Work
 if TYPE_CHECKING:
     from invites.events.operations import Entry
     from workers.pace import Pace
-    from workers.readiness import Readiness
     from workers.shard import Feed
+    from workers.telemetry.readiness import Readiness
 
 _OWN_PAGE: Final = 100
 _FULL_S: Final = 0.1

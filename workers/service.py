@@ -21,10 +21,10 @@ from workers.aio.backoff import Backoff
 from workers.aio.gc import spare_what_stays
 from workers.aio.tasks import end
 from workers.loops import ShardLoops
-from workers.metrics import Metrics
-from workers.outage import Outage
-from workers.readiness import Readiness
-from workers.sippo_metrics import SippoMetrics
+from workers.telemetry.metrics import Metrics
+from workers.telemetry.outage import Outage
+from workers.telemetry.readiness import Readiness
+from workers.telemetry.sippo import SippoMetrics
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

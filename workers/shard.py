@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from invites.store.commit import Committer, Source
     from invites.store.layout import LayoutError
     from workers.group import Group
-    from workers.outage import Outage
+    from workers.telemetry.outage import Outage
 
 
 class Decoded(Protocol):

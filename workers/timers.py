@@ -11,8 +11,8 @@ from invites.store.layout import LayoutError
 from workers.aio.backoff import Backoff, pause
 
 if TYPE_CHECKING:
-    from workers.reports import Reports
     from workers.shard import Shard
+    from workers.telemetry.reports import Reports
 
 _ROLE: Final = "firing timers"
 _LONGEST_S: Final = 1.0  # what other workers schedule is found out by asking

@@ -20,8 +20,8 @@ from invites.keys import Keys
 from invites.queries.invites import Views
 from workers import http
 from workers.http import HttpError, HttpServer
-from workers.metrics import Metrics
-from workers.readiness import Readiness
+from workers.telemetry.metrics import Metrics
+from workers.telemetry.readiness import Readiness
 
 KEYS = Keys()
 _TOKEN = "s3cret-token"

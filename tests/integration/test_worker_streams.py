@@ -64,7 +64,7 @@ async def test_reads_on_after_a_restart_of_the_server(caplog: pytest.LogCaptureF
             await service.drain()
     finally:
         server.stop()
-    said = [record.message for record in caplog.records if record.name == "workers.outage"]
+    said = [record.message for record in caplog.records if record.name == "workers.telemetry.outage"]
     assert len([line for line in said if "cannot be used" in line]) == 1, said
     assert len([line for line in said if "can be used again" in line]) == 1, said
 

@@ -18,8 +18,8 @@ from invites.logs.messages import TEMPLATES
 from tests.lua.test_notifications import KEYS
 from tests.unit.test_messages import _CONTRACT
 from workers.cli import app
-from workers.metrics import Metrics
-from workers.sippo_metrics import SippoMetrics
+from workers.telemetry.metrics import Metrics
+from workers.telemetry.sippo import SippoMetrics
 
 _ROOT = Path(__file__).resolve().parents[2]
 _INVITES = _ROOT / "invites"

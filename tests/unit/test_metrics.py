@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from invites.queries.overview import Backlog
 from invites.store.commit import Source
-from workers.metrics import Metrics
+from workers.telemetry.metrics import Metrics
 
 
 def _samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

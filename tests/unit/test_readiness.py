@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from workers.readiness import Readiness
+from workers.telemetry.readiness import Readiness
 
 
 def test_a_worker_that_has_read_nothing_is_not_ready() -> None:

@@ -14,10 +14,10 @@ from tests.waiting import wait_until
 from workers.aio.backoff import Backoff, pause
 from workers.aio.tasks import end
 from workers.entries import entries_of
-from workers.metrics import Metrics
-from workers.outage import Outage
 from workers.pace import Pace
 from workers.shard import Progress
+from workers.telemetry.metrics import Metrics
+from workers.telemetry.outage import Outage
 
 # --- pace
 

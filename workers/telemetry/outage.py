@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from workers.metrics import Metrics
+    from workers.telemetry.metrics import Metrics
 
 _REMIND_S: Final = 30.0
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from invites.events.operations import Operation
     from invites.store.commit import Fact, Fired, Outcome
-    from workers.metrics import Metrics
+    from workers.telemetry.metrics import Metrics
 
 
 _DEAD: Final = "dead"

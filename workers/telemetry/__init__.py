@@ -1,0 +1,1 @@
+"""What others learn about a worker: metrics, readiness, log lines, one voice in an outage."""

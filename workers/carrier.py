@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from invites.events.operations import Operation
     from invites.store.commit import Settled
-    from workers.shard import Feed, Shard
+    from workers.consumer.shard import Feed, Shard
 
 _DONE: Final = frozenset({Status.DONE, Status.STALE})
 # What the target remembers of the entries that it took can be forgotten once they are settled in the source.

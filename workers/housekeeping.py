@@ -13,8 +13,8 @@ from invites.store.commit import Source
 from workers.aio.backoff import Backoff, pause
 
 if TYPE_CHECKING:
-    from workers.pace import Pace
-    from workers.shard import Shard
+    from workers.consumer.batch_size import Pace
+    from workers.consumer.shard import Shard
     from workers.telemetry.metrics import Metrics
 
 _ROLE: Final = "keeping house"

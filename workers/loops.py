@@ -17,16 +17,16 @@ from invites.lookup.resolver import Resolver
 from invites.store.commit import Committer, Source
 from workers.aio.tasks import begin, end
 from workers.carrier import Carrier
-from workers.group import Group
+from workers.consumer.batch_size import Pace
+from workers.consumer.consumer import Intake
+from workers.consumer.group import Group
+from workers.consumer.shard import Feed, Item, Shard
 from workers.housekeeping import Housekeeping
-from workers.intake import Intake
-from workers.pace import Pace
 from workers.push import MOST as MOST_PUSHES
 from workers.push import Pushes
 from workers.relay import MOST as MOST_RELAYED
 from workers.relay import Relay
 from workers.settler import Settler
-from workers.shard import Feed, Item, Shard
 from workers.telemetry.reports import Reports
 from workers.timers import Timers
 

@@ -15,8 +15,8 @@ from workers.aio.tasks import end
 if TYPE_CHECKING:
     from invites.events.operations import Operation
     from invites.sippo import SippoServer
+    from workers.consumer.shard import Feed
     from workers.settler import Settler
-    from workers.shard import Feed
     from workers.telemetry.metrics import Metrics
 
 _ROLE: Final = "pushing"

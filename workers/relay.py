@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from invites.events.operations import Operation
+    from workers.consumer.shard import Feed
     from workers.settler import Settler
-    from workers.shard import Feed
 
 _BATCH: Final = 64  # entries in one commit; each is a small one
 MOST: Final = 5_000

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from invites.events.operations import Operation
     from invites.lookup.resolver import Resolver
     from invites.store.commit import Commit, Outcome, Settled
-    from workers.pace import Pace
-    from workers.shard import Feed
+    from workers.consumer.batch_size import Pace
+    from workers.consumer.shard import Feed
     from workers.telemetry.reports import Reports
 
 # Counting, logging and so on take 0.2 to 2 ms for a full batch. So long after a commit's answer the next commit is

@@ -11,7 +11,7 @@ from invites.store.layout import LayoutError
 from workers.aio.backoff import Backoff, pause
 
 if TYPE_CHECKING:
-    from workers.shard import Shard
+    from workers.consumer.shard import Shard
     from workers.telemetry.reports import Reports
 
 _ROLE: Final = "firing timers"

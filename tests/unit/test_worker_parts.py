@@ -13,9 +13,9 @@ from invites.connection.clients import is_away, is_no_group
 from tests.waiting import wait_until
 from workers.aio.backoff import Backoff, pause
 from workers.aio.tasks import end
-from workers.entries import entries_of
-from workers.pace import Pace
-from workers.shard import Progress
+from workers.consumer.batch_size import Pace
+from workers.consumer.entries import entries_of
+from workers.consumer.shard import Progress
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
 

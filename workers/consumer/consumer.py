@@ -7,14 +7,14 @@ import logging
 from typing import TYPE_CHECKING, Final, Generic, Protocol
 
 from workers.aio.tasks import begin
-from workers.claims import Claims
-from workers.reader import Reader
-from workers.renewal import Renewal
-from workers.shard import Item
+from workers.consumer.lease import Renewal
+from workers.consumer.reader import Reader
+from workers.consumer.reclaimer import Claims
+from workers.consumer.shard import Item
 
 if TYPE_CHECKING:
-    from workers.pace import Pace
-    from workers.shard import Feed
+    from workers.consumer.batch_size import Pace
+    from workers.consumer.shard import Feed
     from workers.telemetry.metrics import Metrics
     from workers.telemetry.readiness import Readiness
 

@@ -11,13 +11,13 @@ from redis.exceptions import RedisError, ResponseError
 
 from invites.connection.clients import BLOCK_MS
 from workers.aio.backoff import Backoff, pause
-from workers.entries import counted, decode, entries_of
-from workers.shard import Item, Work
+from workers.consumer.entries import counted, decode, entries_of
+from workers.consumer.shard import Item, Work
 
 if TYPE_CHECKING:
     from invites.events.operations import Entry
-    from workers.pace import Pace
-    from workers.shard import Feed
+    from workers.consumer.batch_size import Pace
+    from workers.consumer.shard import Feed
     from workers.telemetry.readiness import Readiness
 
 _OWN_PAGE: Final = 100

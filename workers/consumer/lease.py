@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final, Generic
 
 from invites.connection.clients import is_no_group
 from workers.aio.backoff import Backoff, pause
-from workers.entries import own_pending
-from workers.shard import Item
+from workers.consumer.entries import own_pending
+from workers.consumer.shard import Item
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workers.shard import Feed
+    from workers.consumer.shard import Feed
 
 _PAGE: Final = 100
 _TICK_S: Final = 1.0

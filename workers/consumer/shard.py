@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from invites.lookup.other_shards import Elsewhere
     from invites.store.commit import Committer, Source
     from invites.store.layout import LayoutError
-    from workers.group import Group
+    from workers.consumer.group import Group
     from workers.telemetry.outage import Outage
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 
 from invites.connection.clients import is_no_group
 from workers.aio.backoff import Backoff, pause
-from workers.entries import counted, decode, entries_of
-from workers.shard import Item, Work
+from workers.consumer.entries import counted, decode, entries_of
+from workers.consumer.shard import Item, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workers.shard import Feed
+    from workers.consumer.shard import Feed
     from workers.telemetry.metrics import Metrics
 
 # The server looks at ten times as many entries for one call. 1,000 would stall a server that has 100,000 of them

@@ -13,7 +13,7 @@ from invites.events.operations import Entry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from workers.shard import Feed, Item
+    from workers.consumer.shard import Feed, Item
 
 # Decoding 32 events takes some 0.3 ms. So long may the answer of a commit wait before the next one is sent.
 _SLICE: Final = 8

@@ -16,19 +16,19 @@ from invites.lookup.pushes import to_push
 from invites.lookup.resolver import Resolver
 from invites.store.commit import Committer, Source
 from workers.aio.tasks import begin, end
-from workers.carrier import Carrier
 from workers.consumer.batch_size import Pace
 from workers.consumer.consumer import Intake
 from workers.consumer.group import Group
 from workers.consumer.shard import Feed, Item, Shard
-from workers.housekeeping import Housekeeping
-from workers.push import MOST as MOST_PUSHES
-from workers.push import Pushes
-from workers.relay import MOST as MOST_RELAYED
-from workers.relay import Relay
-from workers.settler import Settler
+from workers.roles.forwarder import Carrier
+from workers.roles.janitor import Housekeeping
+from workers.roles.push import MOST as MOST_PUSHES
+from workers.roles.push import Pushes
+from workers.roles.relay import MOST as MOST_RELAYED
+from workers.roles.relay import Relay
+from workers.roles.settler import Settler
+from workers.roles.timers import Timers
 from workers.telemetry.reports import Reports
-from workers.timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

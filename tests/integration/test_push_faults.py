@@ -187,7 +187,7 @@ async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
         asked.append(time.monotonic())
         return await standing_of(*arguments)
 
-    monkeypatch.setattr("workers.push.standing_of", counted)
+    monkeypatch.setattr("workers.roles.push.standing_of", counted)
     standin.fault(status(500))
     await call_many(await another_worker(bench.client), 300)
     async with pusher(valkey_url, standin.wac | {"maxConcurrent": 10, "breakAfter": 5}) as service:

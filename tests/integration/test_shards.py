@@ -282,7 +282,7 @@ async def test_so_many_and_no_more_are_taken_while_a_shard_is_away(
 async def test_what_was_taken_is_not_remembered_for_ever(
     around: Around, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.carrier._FLOOR_S", 0.0)
+    monkeypatch.setattr("workers.roles.forwarder._FLOOR_S", 0.0)
     home, target = KEYS[shard_of("bob", SHARDS)], KEYS[shard_of("alice", SHARDS)]
     async with worker(valkey_url):
         await around.publish(calling.registered("phone"), at_home=True)

@@ -358,8 +358,8 @@ async def _has_dead(bench: Bench) -> bool:
 async def test_only_idle_consumers_without_pending_entries_are_deleted(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.housekeeping._RETIRED_MS", 200)
-    monkeypatch.setattr("workers.housekeeping._RETIRE_S", 0.0)
+    monkeypatch.setattr("workers.roles.janitor._RETIRED_MS", 200)
+    monkeypatch.setattr("workers.roles.janitor._RETIRE_S", 0.0)
     await bench.make_group()
     await bench.ask(0, 1)
     await bench.strand(1, "owes")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from invites.events.operations import Operation
     from workers.consumer.shard import Feed
-    from workers.settler import Settler
+    from workers.roles.settler import Settler
 
 _BATCH: Final = 64  # entries in one commit; each is a small one
 MOST: Final = 5_000

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from invites.events.operations import Operation
     from invites.sippo import SippoServer
     from workers.consumer.shard import Feed
-    from workers.settler import Settler
+    from workers.roles.settler import Settler
     from workers.telemetry.metrics import Metrics
 
 _ROLE: Final = "pushing"

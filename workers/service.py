@@ -20,7 +20,7 @@ from invites.store.scripts import Scripts
 from workers.aio.backoff import Backoff
 from workers.aio.gc import spare_what_stays
 from workers.aio.tasks import end
-from workers.loops import ShardLoops
+from workers.shard_worker import ShardLoops
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
 from workers.telemetry.readiness import Readiness

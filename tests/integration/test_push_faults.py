@@ -325,7 +325,7 @@ async def test_the_group_is_made_again(bench: Bench, jobs: Jobs, standin: StandI
 async def test_more_jobs_than_a_worker_takes_in_hand(
     bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.loops.MOST_PUSHES", 20)
+    monkeypatch.setattr("workers.shard_worker.MOST_PUSHES", 20)
     standin.fault(status(500))
     await call_many(await another_worker(bench.client), 100)
     async with pusher(valkey_url, standin.wac, consumer="itself"):

@@ -251,7 +251,7 @@ async def test_what_is_for_a_shard_that_is_away_waits_while_others_go_on(
 async def test_so_many_and_no_more_are_taken_while_a_shard_is_away(
     around: Around, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.loops.MOST_RELAYED", 10)
+    monkeypatch.setattr("workers.shard_worker.MOST_RELAYED", 10)
     home, target = KEYS[shard_of("bob", SHARDS)], shard_of("alice", SHARDS)
     assert target != home.shard
     async with worker(valkey_url) as service:

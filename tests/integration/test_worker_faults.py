@@ -165,7 +165,7 @@ async def test_a_batch_that_cannot_be_sent_is_tried_one_by_one(
             operation.args = (*operation.args, unpackable)
         return operation
 
-    monkeypatch.setattr("workers.loops.to_operation", spoiled)
+    monkeypatch.setattr("workers.shard_worker.to_operation", spoiled)
     async with worker(valkey_url, claim_after=200):
         await bench.told(10, pending=1)
         await bench.assert_answered(11)
@@ -186,7 +186,7 @@ async def test_an_entry_that_cannot_be_decoded_takes_no_others_with_it(
             raise RuntimeError("not this one")
         return to_operation(entry, max_deliveries=max_deliveries, keys=keys)
 
-    monkeypatch.setattr("workers.loops.to_operation", failing)
+    monkeypatch.setattr("workers.shard_worker.to_operation", failing)
     async with worker(valkey_url, claim_after=200):
         await bench.assert_answered(11)
     assert f"The entry {poisoned} cannot be decoded" in caplog.text

@@ -16,7 +16,7 @@ from invites.config import Wac, parse
 from invites.sippo import Call, NoAnswer, Outcome, PushJob, SippoServer, Timing
 from invites.sippo.answers import PushDevice
 from tests.waiting import wait_until
-from workers.standin import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
 
 PASSWORD: Final = "geheim-und-lang"
 

@@ -15,7 +15,6 @@ import redis
 from redis.asyncio import Redis
 
 from invites.connection.clients import Clients
-from invites.embedded import EmbeddedValkey
 from invites.keys import Keys
 from invites.store.commit import Settings
 from tests.driving import Shard
@@ -23,6 +22,7 @@ from tests.leaks import assert_nothing_leaks
 from tests.servers.cluster import Cluster
 from tests.sharding import Growing, Shards
 from tests.waiting import wait_until_sync
+from workers.lab.embedded import EmbeddedValkey
 
 MakeShard = Callable[..., Awaitable[Shard]]
 

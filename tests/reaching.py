@@ -19,8 +19,8 @@ from tests.calling import Published
 from tests.driving import Notification, notification_of
 from tests.running import KEYS, Json
 from tests.waiting import wait_until
+from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
 from workers.service import Service
-from workers.standin import Directory, GroupEntry, StandIn
 
 LEGACY: Final = {"resolveGroups": True, "resolvePush": True}
 REACHABILITY: Final = {"legacyUserGroupResolution": False}

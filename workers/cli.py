@@ -21,7 +21,7 @@ from invites.cli.options import (
     RedisUrl,
     check_look_ups,
 )
-from workers.bench import app as bench_app
+from workers.lab.bench import app as bench_app
 
 app = make_app()
 
@@ -58,9 +58,9 @@ def run(
 
     import uvloop
 
-    from invites.embedded import EmbeddedError
     from workers import service
     from workers.http import HttpError
+    from workers.lab.embedded import EmbeddedError
 
     try:
         return uvloop.run(service.run(loaded, embedded=embedded))
@@ -82,7 +82,7 @@ def demo(
     """
     import asyncio
 
-    from workers.demo import play
+    from workers.lab.demo import play
 
     Common(config, redis_url, log_level, log_format).set_up()
     return asyncio.run(play())

@@ -180,7 +180,7 @@ async def run(config: Config, *, embedded: bool = False) -> int:
     """
     with contextlib.ExitStack() as stack:
         if embedded:
-            from invites.embedded import EmbeddedValkey
+            from workers.lab.embedded import EmbeddedValkey
 
             server = stack.enter_context(EmbeddedValkey())
             url = server.unix_url

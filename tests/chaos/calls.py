@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from workers.bench.course import Course, Told
+from workers.lab.bench.course import Course, Told
 
 Json = dict[str, Any]
 Event = tuple[str, Json]

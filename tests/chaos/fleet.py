@@ -9,13 +9,13 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from workers.processes import start_worker
+from workers.lab.worker_process import start_worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from invites.guarded import GuardedProcess
+    from workers.lab.child_process import GuardedProcess
 
 CLAIM_AFTER_MS: Final = 1_000
 _FROZEN_S: Final = (

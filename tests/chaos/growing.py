@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from invites.connection.clients import Clients
-from invites.guarded import GuardedProcess
 from invites.keys import Keys
 from tests.chaos.driver import Driver, Result
 from tests.chaos.fleet import Fleet
@@ -17,12 +16,13 @@ from tests.chaos.places import PLACES
 from tests.chaos.post import Post
 from tests.chaos.reach import Reach
 from tests.waiting import wait_until
+from workers.lab.child_process import GuardedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tests.chaos.places import Place
-    from workers.standin import StandIn
+    from workers.lab.fake_sippo import StandIn
 
 _HOME: Final = str(Path(__file__).resolve().parents[2])
 _WITHIN_S: Final = 60.0

@@ -13,7 +13,7 @@ from tests import calling
 from tests.chaos.heard import Call, Heard
 from tests.driving import peer
 from tests.waiting import wait_until
-from workers.standin import HANG, RESET, Directory, GroupEntry, StandIn, slow, status
+from workers.lab.fake_sippo import HANG, RESET, Directory, GroupEntry, StandIn, slow, status
 
 if TYPE_CHECKING:
     from tests.chaos.calls import Event

@@ -8,7 +8,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.growing import GrowingReach, Growth, play_growing
 from tests.chaos.post import Post
 from tests.chaos.reach import asking, directory
-from workers.standin import StandIn
+from workers.lab.fake_sippo import StandIn
 
 
 @pytest.mark.chaos

@@ -12,7 +12,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.heard import Call, Heard
 from tests.chaos.post import Post
 from tests.chaos.reach import Reach, asking, directory
-from workers.standin import StandIn
+from workers.lab.fake_sippo import StandIn
 
 
 @pytest.mark.chaos

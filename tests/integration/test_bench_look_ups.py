@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.commands import Commands
-from workers.bench import latency
-from workers.bench.arena import BenchError
-from workers.bench.sippo import open_sippo
-from workers.standin import Directory, slow
+from workers.lab.bench import latency
+from workers.lab.bench.arena import BenchError
+from workers.lab.bench.sippo import open_sippo
+from workers.lab.fake_sippo import Directory, slow
 
 _SHORT = ("bench", "look-ups", "--rate", "50", "--seconds", "0.2", "--members", "4")
 
@@ -60,6 +60,6 @@ def test_the_stand_in_counts_look_ups_alone() -> None:
 
 
 def test_a_stand_in_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.bench.sippo.sys.executable", "/bin/false")
+    monkeypatch.setattr("workers.lab.bench.sippo.sys.executable", "/bin/false")
     with pytest.raises(BenchError, match="does not start"), open_sippo(Directory()):
         pass

@@ -9,9 +9,9 @@ import redis
 
 from invites.store.commit import Settings
 from tests.commands import Commands
-from workers.bench.arena import BenchError
-from workers.bench.load import Load
-from workers.bench.memory import measure
+from workers.lab.bench.arena import BenchError
+from workers.lab.bench.load import Load
+from workers.lab.bench.memory import measure
 
 
 def _bytes(load: Load) -> float:

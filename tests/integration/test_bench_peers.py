@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from tests.commands import Commands
-from workers.bench import comparison
-from workers.bench.comparison import PEERS, Peer
+from workers.lab.bench import comparison
+from workers.lab.bench.comparison import PEERS, Peer
 
 _IDLE = Peer("redis", "tests.integration.idle_peer")
 _SHORT = ("bench", "peers", "--calls", "50", "--jobs", "20", "--rounds", "1")

@@ -9,9 +9,9 @@ import pytest
 
 from invites.store.commit import Settings
 from tests.commands import Commands
-from workers.bench import latency, plots
-from workers.bench.latency import Latency, NotReachedError
-from workers.bench.plots import Figures, Speed, draw, steps
+from workers.lab.bench import latency, plots
+from workers.lab.bench.latency import Latency, NotReachedError
+from workers.lab.bench.plots import Figures, Speed, draw, steps
 
 _TINY = (
     "--calls",

@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from tests.commands import Commands
-from workers.bench import match
-from workers.bench.match import Match
-from workers.bench.trials import RIVALS
+from workers.lab.bench import match
+from workers.lab.bench.match import Match
+from workers.lab.bench.trials import RIVALS
 
 _KEYS = [
     *("trials", "workers", "kills", "double_winners", "lost_cancels", "ghost_rings"),

@@ -11,7 +11,6 @@ import pytest
 import redis
 
 from invites.connection.clients import connect
-from invites.embedded import EmbeddedValkey
 from invites.keys import Keys
 from tests.commands import Commands
 from tests.deploy.installation import rules
@@ -20,12 +19,13 @@ from tests.servers.front import CERTIFICATE, TlsFront
 from tests.servers.node import HOST, Node
 from tests.servers.replicated import SERVICE, Replicated
 from tests.waiting import wait_until_sync
-from workers.processes import start_worker
+from workers.lab.embedded import EmbeddedValkey
+from workers.lab.worker_process import start_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from invites.guarded import GuardedProcess
+    from workers.lab.child_process import GuardedProcess
 
 KEYS: Final = Keys()
 _PASSWORD: Final = "s3cret@word"

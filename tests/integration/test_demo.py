@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from invites.guarded import GuardedProcess
 from tests.waiting import wait_until_sync
-from workers.demo import play, theatre
-from workers.demo.devices import Device, MissingError, Notification
-from workers.demo.stage import Cell, Stage
-from workers.standin import Directory
+from workers.lab.child_process import GuardedProcess
+from workers.lab.demo import play, theatre
+from workers.lab.demo.devices import Device, MissingError, Notification
+from workers.lab.demo.stage import Cell, Stage
+from workers.lab.fake_sippo import Directory
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SCENES = (

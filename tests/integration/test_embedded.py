@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 import redis
 
-from invites import embedded
-from invites.embedded import EmbeddedError, EmbeddedValkey
-from invites.guarded import GuardedProcess
 from tests.waiting import wait_until_sync
+from workers.lab import embedded
+from workers.lab.child_process import GuardedProcess
+from workers.lab.embedded import EmbeddedError, EmbeddedValkey
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 # A process that embeds a server, tells where it is, and then waits for its own end.
 _PARENT = """
 import sys, threading
-from invites.embedded import EmbeddedValkey
+from workers.lab.embedded import EmbeddedValkey
 server = EmbeddedValkey()
 starter = threading.Thread(target=server.start)
 starter.start()

@@ -15,7 +15,7 @@ import redis
 from tests.commands import Commands
 from tests.running import KEYS
 from tests.waiting import wait_until_sync
-from workers.processes import start_worker
+from workers.lab.worker_process import start_worker
 
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,15 +13,15 @@ from redis.exceptions import ResponseError
 from tests import calling
 from tests.running import KEYS, Bench
 from tests.waiting import wait_until
-from workers.processes import start_worker
-from workers.standin import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.worker_process import start_worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from redis.asyncio import Redis
 
-    from invites.guarded import GuardedProcess
+    from workers.lab.child_process import GuardedProcess
 
 MEMBERS = 500
 DEVICES = 3

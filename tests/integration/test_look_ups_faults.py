@@ -23,7 +23,7 @@ from tests.reaching import (
 )
 from tests.running import Json
 from tests.waiting import wait_until
-from workers.standin import (
+from workers.lab.fake_sippo import (
     GARBAGE,
     HANG,
     OVERSIZE,

@@ -11,7 +11,7 @@ from tests.driving import peer
 from tests.reaching import LEGACY, Reaching, counted, directory, reaching, rejected, rung
 from tests.running import Json
 from tests.waiting import wait_until
-from workers.standin import GroupEntry, slow
+from workers.lab.fake_sippo import GroupEntry, slow
 
 PUSH: Json = {"resolvePush": True}
 GROUPS: Json = {"resolveGroups": True}

@@ -10,7 +10,7 @@ from tests.calling import REF, invite, registered, trunk
 from tests.driving import peer
 from tests.reaching import LEGACY, REACHABILITY, reaching, rejected, rung
 from tests.running import Json
-from workers.standin import status
+from workers.lab.fake_sippo import status
 
 GATEWAY: Final = peer("back", "sip")
 _PUSH: Final[Json] = {"resolvePush": True}

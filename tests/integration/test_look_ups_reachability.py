@@ -15,7 +15,7 @@ from tests.driving import peer
 from tests.reaching import REACHABILITY, Reaching, directory, reaching, rejected, rung
 from tests.running import Json
 from tests.waiting import wait_until
-from workers.standin import Directory
+from workers.lab.fake_sippo import Directory
 
 NUMBER = "+34600"
 

@@ -18,8 +18,8 @@ from tests.calling import invite, registered, stop, trunk
 from tests.reaching import Reaching, configured, counted, reaching, rejected, rung, settings
 from tests.running import KEYS, Json
 from tests.waiting import wait_until
+from workers.lab.fake_sippo import HANG, slow
 from workers.service import Service
-from workers.standin import HANG, slow
 
 PUSH: Json = {"resolvePush": True}
 GROUPS: Json = {"resolveGroups": True}

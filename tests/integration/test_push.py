@@ -12,7 +12,7 @@ from tests.looked_up import another_worker, call_phone, settle
 from tests.pushing import Jobs, directory, pushed, pusher
 from tests.running import KEYS, Bench
 from tests.waiting import wait_until
-from workers.standin import StandIn, slow
+from workers.lab.fake_sippo import StandIn, slow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,7 +17,18 @@ from tests.proxy import Proxy
 from tests.pushing import Jobs, directory, pushed, pusher
 from tests.running import KEYS, Bench
 from tests.waiting import wait_until
-from workers.standin import GARBAGE, HANG, OVERSIZE, RESET, WRONG_TYPES, Fault, StandIn, limited, slow, status
+from workers.lab.fake_sippo import (
+    GARBAGE,
+    HANG,
+    OVERSIZE,
+    RESET,
+    WRONG_TYPES,
+    Fault,
+    StandIn,
+    limited,
+    slow,
+    status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -20,7 +20,7 @@ from invites.store.layout import LayoutError, claim
 from tests.commands import Commands
 from tests.running import configured
 from tests.waiting import wait_until
-from workers.processes import start_worker
+from workers.lab.worker_process import start_worker
 from workers.service import RefusedError, Service
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from tests import calling, reaching
 from tests.running import configured
 from tests.waiting import wait_until
 from workers.http import HttpServer
+from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
 from workers.service import Service
-from workers.standin import Directory, GroupEntry, StandIn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -12,7 +12,7 @@ import pytest
 from invites.sippo import Call, Outcome, PushResult, Timing, client
 from tests.asking import LOOK_UPS, Asking, Time, asking, fails, job, outcomes
 from tests.waiting import wait_until
-from workers.standin import GARBAGE, HANG, RESET, Fault, limited, slow, status
+from workers.lab.fake_sippo import GARBAGE, HANG, RESET, Fault, limited, slow, status
 
 _FAILED: Final = (Outcome.ERROR, Outcome.LOST, Outcome.TIMEOUT)
 # With the timing of `_once`, each call is one request.

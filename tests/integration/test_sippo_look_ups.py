@@ -12,7 +12,7 @@ from invites.config import Wac
 from invites.sippo import Call, Outcome, PushDevice, PushResult, SippoServer
 from tests.asking import LOOK_UPS, Time, asking, directory, fails, job, outcomes, wac_of
 from tests.waiting import wait_until
-from workers.standin import HANG, StandIn, slow, status
+from workers.lab.fake_sippo import HANG, StandIn, slow, status
 
 _ODD_IDS = (
     "a/b",

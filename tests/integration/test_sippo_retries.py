@@ -11,7 +11,7 @@ import pytest
 from invites.sippo import Call, Outcome, PushResult, SippoServer
 from tests.asking import LOOK_UPS, Time, asking, fails, job, outcomes, wac_of
 from tests.waiting import wait_until
-from workers.standin import HANG, RESET, Fault, limited, slow, status
+from workers.lab.fake_sippo import HANG, RESET, Fault, limited, slow, status
 
 _PASSING = {
     "500": status(500),

@@ -15,7 +15,7 @@ from invites.sippo.calls import Call
 from invites.sippo.transport import Request
 from tests.asking import LOOK_UPS, PASSWORD, Asking, asking, job, wac_of
 from tests.waiting import wait_until
-from workers.standin import GARBAGE, HANG, OVERSIZE, RESET, WRONG_TYPES, Fault, status
+from workers.lab.fake_sippo import GARBAGE, HANG, OVERSIZE, RESET, WRONG_TYPES, Fault, status
 
 _FAULTS = (GARBAGE, WRONG_TYPES, OVERSIZE, RESET, HANG, *map(status, (302, 400, 401, 403, 429, 500)))
 
@@ -93,7 +93,7 @@ def test_a_request_does_not_show_its_body() -> None:
 @pytest.mark.parametrize("token", ["line\r\nX-Evil: 1", "two words", "ünï", "", "x" * 8193])
 async def test_a_token_that_no_header_can_carry_is_none(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with asking() as at:
-        monkeypatch.setattr("workers.standin.server.secrets.token_urlsafe", lambda: token)
+        monkeypatch.setattr("workers.lab.fake_sippo.server.secrets.token_urlsafe", lambda: token)
         with pytest.raises(NoAnswer) as caught:
             await at.client.group("sales")
         assert caught.value.reason is Outcome.NONSENSE

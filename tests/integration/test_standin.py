@@ -16,7 +16,7 @@ import pytest
 
 from invites.sippo import PushResult, SippoServer
 from tests.asking import PASSWORD, asking, directory, job, wac_of
-from workers.standin import GARBAGE, HANG, Push, StandIn, slow
+from workers.lab.fake_sippo import GARBAGE, HANG, Push, StandIn, slow
 
 _HOME = Path(__file__).resolve().parents[2]
 
@@ -150,7 +150,7 @@ async def test_it_stops_at_once_whatever_hangs() -> None:
 
 def _start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "workers.standin", *arguments],
+        [sys.executable, "-m", "workers.lab.fake_sippo", *arguments],
         cwd=_HOME,
         env={**os.environ, "COLUMNS": "200"},
         stdout=subprocess.PIPE,

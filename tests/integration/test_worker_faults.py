@@ -11,12 +11,12 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from invites.embedded import EmbeddedValkey
 from invites.events.operations import Entry, Operation, to_operation
 from invites.keys import Keys
 from tests.proxy import Proxy
 from tests.running import KEYS, Bench, configured, worker
 from tests.waiting import wait_until
+from workers.lab.embedded import EmbeddedValkey
 from workers.service import RefusedError, Service
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.connection.clients import BLOCK_MS, connect
-from invites.embedded import EmbeddedValkey
 from invites.keys import WORKERS_GROUP
 from tests.forgetting import forget_functions
 from tests.proxy import Proxy
 from tests.running import KEYS, Bench, worker
 from tests.waiting import wait_until
+from workers.lab.embedded import EmbeddedValkey
 
 
 @pytest.fixture

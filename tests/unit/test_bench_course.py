@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from workers.bench.course import Course, Told, Wrong
+from workers.lab.bench.course import Course, Told, Wrong
 
 DEVICES = ["phone", "tablet", "desk"]
 

@@ -1,5 +1,0 @@
-"""`invites demo`: calls played in the terminal, on a real server with a real worker."""
-
-from workers.demo.theatre import play
-
-__all__ = ["play"]

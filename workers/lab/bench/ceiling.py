@@ -1,0 +1,96 @@
+"""What the bare server can do: the commits that workers would make, sent as fast as it takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Final, cast
+
+import msgspec
+from redis.asyncio import Redis
+
+from invites.events.operations import to_operation
+from invites.store.commit import Committer, Settings
+from invites.store.scripts import Scripts
+from workers.lab.bench.arena import Arena, BenchError
+from workers.lab.bench.line import pack
+from workers.lab.bench.load import RING_MS, Event, Load
+
+_DONE: Final = 1
+_HEAD: Final = 2  # a reply begins with the server's time and the next deadline
+_PAGE: Final = 20_000
+_LARGE: Final = 500  # events in a commit that nobody waits for
+
+
+class _Recorder:
+    """Stands where a client would, to learn what the committer sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    async def execute_command(self, *arguments: bytes | str | int) -> list[Any]:
+        self.sent.append(pack(*arguments))
+        return [b"0", b""]
+
+
+class Ceiling:
+    """Commits straight from prepared bytes, with the very script, keys and settings of the workers."""
+
+    def __init__(self, arena: Arena, settings: Settings) -> None:
+        scripts = Scripts()
+        self._arena = arena
+        self._recorder = _Recorder()
+        settings = msgspec.structs.replace(settings, ring_timeout=RING_MS, max_ring_timeout=RING_MS)
+        client = cast("Redis", self._recorder)
+        self._committers = [
+            (keys, Committer(client, keys, settings, scripts, verbosity=0)) for keys in arena.shards
+        ]
+        if scripts.library is not None:
+            # A worker may have brought it already.
+            arena.command("FUNCTION", "LOAD", "REPLACE", scripts.library.text)
+
+    def register(self, load: Load) -> None:
+        """Register all devices, so that no measurement has to."""
+        self.settle(load.registrations())
+
+    def settle(self, events: Iterable[Event]) -> None:
+        """Publish and settle events, as many as you like, without a worker. The streams are empty afterwards."""
+        coming = iter(events)
+        while page := list(islice(coming, _PAGE)):
+            self._arena.publish(page)
+            self._send(_LARGE)
+            self._arena.empty_streams()
+
+    def make_pending(self, load: Load) -> None:
+        """Register the devices and make all invites of the load, which nobody accepts."""
+        self.register(load)
+        self.settle(load.invites())
+
+    def measure(self, batch: int) -> float:
+        """Send the commits of the backlog, prepared, `batch` events each; return how long that took, s."""
+        return self._send(batch)
+
+    def _send(self, size: int) -> float:
+        packed = asyncio.run(self._prepare(size))
+        began = time.perf_counter()
+        replies = self._arena.send(packed)
+        took = time.perf_counter() - began
+        failed = [outcome for reply in replies for outcome in reply[_HEAD:] if not _is_done(outcome)]
+        if failed:
+            raise BenchError(f"{len(failed)} events failed on the bare server, the first with {failed[0]!r}.")
+        return took
+
+    async def _prepare(self, size: int) -> list[bytes]:
+        self._recorder.sent.clear()
+        for keys, committer in self._committers:
+            operations = [to_operation(entry, max_deliveries=1) for entry in self._arena.take(keys)]
+            for first in range(0, len(operations), size):
+                await committer.settle(operations[first : first + size])
+        return list(self._recorder.sent)
+
+
+def _is_done(outcome: int | list[Any]) -> bool:
+    """A list has its warnings behind the status."""
+    return (outcome[0] if isinstance(outcome, list) else outcome) == _DONE

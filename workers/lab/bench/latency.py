@@ -1,0 +1,239 @@
+"""`invites bench latency`: how long a device waits for what it is told, with so many calls a second.
+
+The load is an open one: each event has its time, whatever has become of those before, and is timed from then on. So
+a stall of the server counts for every event that was due meanwhile, not only for the one that met it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from invites.store.commit import Settings
+from workers.lab.bench.arena import Arena, BenchError, open_arena
+from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.fleet import STUCK_S, Fleet, await_first_commit, open_fleet
+from workers.lab.bench.line import Line
+from workers.lab.bench.listener import Listener
+from workers.lab.bench.load import Load
+from workers.lab.bench.schedule import ANSWER_S, even
+
+WARM_UP_S: Final = 1.0
+"""The first calls are not counted."""
+
+_REACHED: Final = 0.98  # of the rate that was asked for
+_TICK_S: Final = 0.001  # a device that rings late answers at once
+_TIDY: Final = 64  # events between two looks at the replies
+_FIRST: Final = Load(1, 1, 1, name="first-")
+_SWITCH_S: Final = 0.0005  # the thread that reads holds the interpreter for so long at the most; Python: 5 ms
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """The result: offered calls a second, invites pending meanwhile, and the latencies, ms.
+
+    From when an event was due to the return of the blocking read that brought its effect: `invite` to `invitation`, and
+    `accept` to the other devices' `invitationCancel`.
+    """
+
+    rate: float
+    pending: int
+    invite_p50_ms: float
+    invite_p99_ms: float
+    accept_p50_ms: float
+    accept_p99_ms: float
+
+
+class NotReachedError(BenchError):
+    """The rate that was asked for was not reached."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to measure, where (None: on a server of our own), and under which rules (see `throughput.Plan`)."""
+
+    rate: float
+    seconds: float
+    pending: int
+    devices: int
+    workers: int
+    url: str | None
+    rules: dict[str, Any]
+    settings: Settings
+
+
+class Run(NamedTuple):
+    """What a schedule has shown, by call: latencies, s; for all events how late they were published, s."""
+
+    invites: Mapping[int, float]
+    accepts: Mapping[int, float]
+    late: list[float]
+    calls_per_s: float
+    offered_per_s: float
+
+
+def measure(plan: Plan, tell: Callable[[str], None]) -> Latency:
+    """Make the pending invites, offer the load, and sum up.
+
+    Raises `BenchError` when there is no valid result: also when the load could not be offered at that rate, or the
+    workers could not keep up with it.
+    """
+    with open_arena(plan.url) as arena:
+        ceiling = Ceiling(arena, plan.settings)
+        arena.make_groups(counted=False)
+        if plan.pending:
+            tell(f"making {plan.pending:,} pending invites")
+            ceiling.make_pending(Load(plan.pending, plan.devices, plan.workers, name="waiting-"))
+        return measure_in(arena, ceiling, plan, tell)
+
+
+def measure_in(
+    arena: Arena, ceiling: Ceiling, plan: Plan, tell: Callable[[str], None], name: str = ""
+) -> Latency:
+    """As `measure`, where so many invites are pending already. Each load on one server needs a `name` of its own."""
+    load = Load(int(plan.rate * (WARM_UP_S + plan.seconds)), plan.devices, plan.workers, name=name)
+    ceiling.register(load)
+    with open_fleet(arena, plan.workers, plan.rules) as fleet:
+        arena.publish(_FIRST.invites())
+        await_first_commit(arena, fleet)
+        tell(f"offering {plan.rate:,.0f} calls/s for {WARM_UP_S + plan.seconds:,.0f} s")
+        run = offer(arena, fleet, load, plan.rate)
+    check(run, plan.rate)
+    tell(f"events were published up to {percentile(run.late, 0.99) * 1e3:.2f} ms late (99 of 100)")
+    counted = range(int(WARM_UP_S * plan.rate), load.calls)
+    invites = [run.invites[call] for call in counted]
+    accepts = [run.accepts[call] for call in counted]
+    return Latency(
+        plan.rate,
+        plan.pending,
+        *(round(percentile(part, share) * 1e3, 3) for part in (invites, accepts) for share in (0.5, 0.99)),
+    )
+
+
+def offer(arena: Arena, fleet: Fleet, load: Load, rate: float) -> Run:
+    """Offer the calls of a load at this rate, and wait until all have ended. Raises `BenchError`."""
+    schedule = [(due.at, due.call, due.event[0], arena.packed(due.event)) for due in even(load, rate)]
+    with arena.another_line() as line, _undisturbed():
+        listener = Listener(line, arena.keys.notifications)
+        listener.start()
+        try:
+            publisher = _Publisher(arena, listener)
+            publisher.publish(schedule)
+            _await_ends(fleet, listener, load.calls)
+        finally:
+            listener.stop()
+    began = publisher.began
+    return Run(
+        {call: listener.rung[call] - began - at for at, call, kind, _ in schedule if kind == "invite"},
+        {call: listener.stopped[call] - at for call, at in publisher.accepted.items()},
+        publisher.late,
+        calls_per_s=load.calls / (listener.last_end - began - ANSWER_S),
+        offered_per_s=load.calls / (publisher.ended - began - ANSWER_S),
+    )
+
+
+class _Publisher:
+    """Publishes each event when it is due, but an accept not before its device rings."""
+
+    def __init__(self, line: Line, listener: Listener) -> None:
+        self.accepted: dict[int, float] = {}
+        self.late: list[float] = []
+        self.began = 0.0
+        self.ended = 0.0
+        self._line = line
+        self._listener = listener
+        self._not_rung: deque[tuple[int, bytes]] = deque()
+
+    def publish(self, schedule: list[tuple[float, int, str, bytes]]) -> None:
+        """Publish everything; returns when the server has it."""
+        rung = self._listener.rung
+        self.began = time.perf_counter()
+        for number, (at, call, kind, packed) in enumerate(schedule):
+            due = self.began + at
+            self._sleep_until(due)
+            if kind == "invite":
+                self._post(due, packed)
+            elif call in rung:
+                self.accepted[call] = max(due, rung[call])
+                self._post(due, packed)
+            else:
+                self._not_rung.append((call, packed))
+            if number % _TIDY == 0:
+                self._line.collect_arrived()
+        self.ended = time.perf_counter()
+        deadline = self.ended + STUCK_S
+        while self._not_rung and time.perf_counter() < deadline:
+            self._accept_what_rings()
+            time.sleep(_TICK_S)
+        self._line.collect()
+
+    def _post(self, due: float, packed: bytes) -> None:
+        self.late.append(time.perf_counter() - due)
+        self._line.post(packed)
+
+    def _sleep_until(self, due: float) -> None:
+        while (wait := due - time.perf_counter()) > 0:
+            if self._not_rung:
+                self._accept_what_rings()
+                wait = min(wait, _TICK_S)
+            time.sleep(wait)
+
+    def _accept_what_rings(self) -> None:
+        rung = self._listener.rung
+        while self._not_rung and (call := self._not_rung[0][0]) in rung:
+            self.accepted[call] = rung[call]
+            self._line.post(self._not_rung.popleft()[1])
+
+
+def _await_ends(fleet: Fleet, listener: Listener, calls: int) -> None:
+    ended, moved = 0, time.monotonic()
+    while listener.ended < calls:
+        fleet.check()
+        if listener.error is not None:
+            raise BenchError(f"The notifications cannot be read: {listener.error}")
+        if listener.ended > ended:
+            ended, moved = listener.ended, time.monotonic()
+        elif time.monotonic() - moved > STUCK_S:
+            raise BenchError(
+                f"{calls - ended} of {calls} calls have not ended within {STUCK_S:.0f} s. {fleet.words()}".strip()
+            )
+        time.sleep(_TICK_S)
+
+
+def check(run: Run, rate: float) -> None:
+    """Raise `NotReachedError` when the load was not offered at that rate, or the workers could not keep up with it."""
+    if run.offered_per_s < rate * _REACHED:
+        raise NotReachedError(
+            f"The load generator could offer {run.offered_per_s:,.0f} calls/s only, not {rate:,.0f}: this machine is "
+            "too slow for it, or busy."
+        )
+    if run.calls_per_s < rate * _REACHED:
+        raise NotReachedError(
+            f"The workers could not keep up: of {rate:,.0f} calls/s that were offered they settled "
+            f"{run.calls_per_s:,.0f}. Ask for a lower --rate."
+        )
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No pauses of our own making: no garbage collection, and a quick change between the two threads."""
+    interval = sys.getswitchinterval()
+    gc.collect()
+    gc.disable()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.enable()
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that so large a share of the values does not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,0 +1,76 @@
+"""Hears the notifications of the calls, as a gateway on the same machine would, and notes when."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Final
+
+import msgspec
+from redis.exceptions import RedisError
+
+from workers.lab.bench.line import Line, pack
+
+_PAGE: Final = 100  # entries; more would keep the publishing thread waiting
+_BLOCK_MS: Final = 100
+
+
+class _Named(msgspec.Struct):
+    call: str = msgspec.field(name="inviteId", default="")
+
+
+_payload = msgspec.json.Decoder(_Named)
+
+
+class Listener(threading.Thread):
+    """Reads the stream with blocking reads, from what comes next on. Times are those of `time.perf_counter`.
+
+    For each call by the number in its id: when its devices were told to ring, and when to stop. `error` is what has
+    ended the thread before `stop`.
+    """
+
+    def __init__(self, line: Line, stream: str) -> None:
+        super().__init__(daemon=True)
+        self.rung: dict[int, float] = {}
+        self.stopped: dict[int, float] = {}
+        self.ended = 0
+        self.last_end = 0.0
+        self.error: RedisError | None = None
+        self._line = line
+        self._stream = stream
+        last = line.command("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        self._after: bytes = last[0][0] if last else b"0-0"
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Read until `stop`."""
+        try:
+            while not self._stopping.is_set():
+                command = pack(
+                    "XREAD", "COUNT", _PAGE, "BLOCK", _BLOCK_MS, "STREAMS", self._stream, self._after
+                )
+                reply = self._line.send([command])[0]
+                if reply:
+                    self._hear(reply[0][1], time.perf_counter())
+        except RedisError as error:
+            self.error = error
+
+    def stop(self) -> None:
+        """End the thread, and wait for it."""
+        self._stopping.set()
+        self.join()
+
+    def _hear(self, entries: list[Any], at: float) -> None:
+        for _, (_, _, _, kind, _, _, _, _, _, payload) in entries:
+            if kind == b"invitation":
+                self.rung[_number(payload)] = at
+            elif kind == b"invitationCancel":
+                self.stopped[_number(payload)] = at
+            elif kind == b"INVITE_COMPLETED":
+                self.ended += 1
+                self.last_end = at
+        self._after = entries[-1][0]
+
+
+def _number(payload: bytes) -> int:
+    return int(_payload.decode(payload).call.removeprefix("call-"))

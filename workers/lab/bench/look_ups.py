@@ -1,0 +1,144 @@
+"""`invites bench look-ups`: what a call asks of sippo-server, and how long its devices wait for the answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+
+from invites.sippo.answers import PushDevice
+from invites.store.commit import Settings
+from workers.lab.bench.arena import Arena, BenchError, open_arena
+from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.fleet import STUCK_S, Fleet, await_first_commit, open_fleet
+from workers.lab.bench.latency import check, offer, percentile
+from workers.lab.bench.load import CALLEES, Event, Load
+from workers.lab.bench.sippo import Sippo, open_sippo
+from workers.lab.fake_sippo import HANG, Directory, Fault, GroupEntry, slow
+
+_NONE: Final = "none"
+_MODES: Final[Mapping[str, Mapping[str, bool]]] = {
+    _NONE: {},
+    "legacy": {"resolveGroups": True, "resolvePush": True},
+    "reachability": {"legacyUserGroupResolution": False},
+}
+_CALLEES: Final = {"registered": "callee-0", "phone": "sleeper", "group": "group"}
+_CALLS: Final = 10  # for each kind of callee; all ask the same
+_WARM_UP_S: Final = 1.0
+# A request that hangs ends after 1 s, and with it all that came meanwhile: the breaker is open then.
+_BREAKING_S: Final = 3.0
+_FIRST: Final = Load(1, 1, 1, name="first-")
+_POLL_S: Final = 0.01
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """From when an `invite` was due to its `invitation`, ms."""
+
+    p50_ms: float
+    p99_ms: float
+    longest_ms: float
+
+
+class LookUps(msgspec.Struct, frozen=True):
+    """The result.
+
+    `requests` of look-ups for each call, by mode and kind of callee: registered, with a phone that sleeps, or a group
+    of so many `members` with such a phone each. How long a registered device waits with look-ups of `look_up_ms`, by
+    mode, and with a sippo-server that is `dead`: it takes requests and never answers. In the mode `none` nothing is
+    asked, for comparison.
+    """
+
+    rate: float
+    look_up_ms: int
+    members: int
+    requests: dict[str, dict[str, float]]
+    waits: dict[str, Waits]
+    dead: Waits
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to measure, and where (None: on a server of our own). `rules` is `invites` without `basic`."""
+
+    rate: float
+    seconds: float
+    look_up_ms: int
+    members: int
+    devices: int
+    url: str | None
+    rules: dict[str, Any]
+
+
+def measure(plan: Plan, tell: Callable[[str], None]) -> LookUps:
+    """Measure one after the other. Raises `BenchError` when there is no valid result, as `latency.measure`."""
+    requests, waits = {}, {}
+    with open_arena(plan.url) as arena, open_sippo(_directory(plan)) as sippo:
+        for mode in _MODES:
+            tell(f"mode {mode}: look-ups of {plan.look_up_ms} ms at {plan.rate:,.0f} calls/s")
+            with _workers(arena, sippo, plan, mode, slow(plan.look_up_ms)) as fleet:
+                waits[mode] = _wait(arena, fleet, plan, _WARM_UP_S)
+                if mode != _NONE:
+                    sippo.fault(None)
+                    requests[mode] = {
+                        kind: _count(arena, sippo, fleet, kind, to) for kind, to in _CALLEES.items()
+                    }
+        tell(f"sippo-server is dead: {plan.rate:,.0f} calls/s")
+        with _workers(arena, sippo, plan, "legacy", HANG) as fleet:
+            dead = _wait(arena, fleet, plan, _BREAKING_S)
+    return LookUps(plan.rate, plan.look_up_ms, plan.members, requests, waits, dead)
+
+
+def _directory(plan: Plan) -> Directory:
+    members = [f"member-{number}" for number in range(plan.members)]
+    sleeping = [PushDevice("phone", "ios")]
+    registered = {f"callee-{number}": list[PushDevice]() for number in range(CALLEES)}
+    return Directory(
+        users={**registered, **dict.fromkeys([*members, "sleeper"], sleeping)},
+        groups={"group": GroupEntry(members)},
+    )
+
+
+@contextmanager
+def _workers(arena: Arena, sippo: Sippo, plan: Plan, mode: str, fault: Fault) -> Iterator[Fleet]:
+    """A worker that asks in this mode, on an empty server but for the devices of the callees."""
+    arena.clear()
+    arena.make_groups(counted=False)
+    Ceiling(arena, Settings()).register(Load(CALLEES, plan.devices, 1))
+    rules = {**plan.rules, "basic": {**_MODES[mode], "wac": sippo.wac}}
+    sippo.fault(None)
+    with open_fleet(arena, 1, rules) as fleet:
+        arena.publish(_FIRST.invites())
+        await_first_commit(arena, fleet)
+        sippo.fault(fault)
+        yield fleet
+    sippo.fault(None)
+
+
+def _wait(arena: Arena, fleet: Fleet, plan: Plan, warm_up_s: float) -> Waits:
+    load = Load(int(plan.rate * (warm_up_s + plan.seconds)), plan.devices, 1)
+    run = offer(arena, fleet, load, plan.rate)
+    check(run, plan.rate)
+    waits = [run.invites[call] for call in range(int(warm_up_s * plan.rate), load.calls)]
+    shown = (percentile(waits, 0.5), percentile(waits, 0.99), max(waits))
+    return Waits(*(round(each * 1e3, 3) for each in shown))
+
+
+def _count(arena: Arena, sippo: Sippo, fleet: Fleet, kind: str, to: str) -> float:
+    """Requests for each call of a callee of this kind."""
+    asked, settled = sippo.look_ups(), arena.progress().settled
+    arena.publish(_invite(to, f"{kind}-{number}") for number in range(_CALLS))
+    deadline = time.monotonic() + STUCK_S
+    while arena.progress().settled < settled + _CALLS:
+        fleet.check()
+        if time.monotonic() > deadline:
+            raise BenchError(f"Calls of a callee that is {kind} are not settled. {fleet.words()}".strip())
+        time.sleep(_POLL_S)
+    return (sippo.look_ups() - asked) / _CALLS
+
+
+def _invite(to: str, invite_id: str) -> Event:
+    caller = {"id": "counting-0", "user": "counting"}
+    payload = {"peer": caller, "to": to, "inviteId": invite_id, "room": f"room-{invite_id}"}
+    return "invite", msgspec.json.encode(payload)

@@ -1,0 +1,92 @@
+"""`invites bench memory`: what a pending invite takes of the server's memory."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from invites.store.commit import Settings
+from workers.lab.bench.arena import Arena, BenchError, open_arena
+from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.line import pack
+from workers.lab.bench.load import Load
+
+_SAMPLE: Final = 1000  # keys of each kind
+_QUIET_S: Final = 60.0
+_POLL_S: Final = 0.05
+_STEADY: Final = 4096  # bytes
+_STEADY_S: Final = 1.5
+_NOT_ADDED: Final = frozenset({"registry", "events", "notifications", "push", "relay", "dead"})
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """The result: so many invites were pending, and each has added so many bytes."""
+
+    pending: int
+    bytes_per_invite: float
+
+
+def measure(
+    load: Load, url: str | None, settings: Settings, tell: Callable[[str], None]
+) -> tuple[Memory, dict[str, float]]:
+    """The server's memory with all invites of the load pending, less that with the registrations alone.
+
+    The streams are empty both times. Returns the result, and what each kind of key has of it: bytes for an invite, as
+    `MEMORY USAGE` says (what is left are the server's tables of keys and of their times to live).
+
+    Raises `BenchError` when there is no valid result.
+    """
+    with open_arena(url) as arena:
+        ceiling = Ceiling(arena, settings)
+        arena.make_groups()
+        tell(f"registering the devices of {load.callees:,} users")
+        ceiling.register(load)
+        before = _used(arena)
+        tell(f"making {load.calls:,} pending invites")
+        ceiling.settle(load.invites())
+        added = _used(arena) - before
+        pending = arena.command("ZCARD", arena.keys.timers)
+        if pending != load.calls:
+            raise BenchError(f"{load.calls} invites should be pending, but {pending} are.")
+        return Memory(load.calls, round(added / load.calls, 1)), _parts(arena, load.calls)
+
+
+def _used(arena: Arena) -> int:
+    """Bytes that the server has allocated, without its clients, once its tables have their size and it is steady.
+
+    It frees its clients' buffers and counts them once a second, and not at the same moment.
+    """
+    deadline = time.monotonic() + _QUIET_S
+    last, since = 0, time.monotonic()
+    while True:
+        memory = arena.info("memory")
+        used = int(memory["used_memory"]) - int(memory["mem_clients_normal"])
+        grows = memory.get("mem_overhead_db_hashtable_rehashing", "0") != "0"
+        if grows or abs(used - last) > _STEADY:
+            last, since = used, time.monotonic()
+        elif time.monotonic() - since > _STEADY_S:
+            return used
+        if time.monotonic() > deadline:
+            raise BenchError(f"The server's memory has not become steady within {_QUIET_S:.0f} s.")
+        time.sleep(_POLL_S)
+
+
+def _parts(arena: Arena, invites: int) -> dict[str, float]:
+    count: Counter[str] = Counter()
+    sample: dict[str, list[bytes]] = {}
+    base = len(arena.keys.base)
+    for name in arena.names():
+        kind = name[base:].partition(b":")[0].decode()
+        if kind not in _NOT_ADDED:
+            count[kind] += 1
+            sample.setdefault(kind, []).extend([name] if count[kind] <= _SAMPLE else [])
+    parts = {}
+    for kind, names in sample.items():
+        sizes = arena.send(pack("MEMORY", "USAGE", name, "SAMPLES", 0) for name in islice(names, _SAMPLE))
+        parts[kind] = round(sum(sizes) / len(sizes) * count[kind] / invites, 1)
+    return dict(sorted(parts.items(), key=lambda part: -part[1]))

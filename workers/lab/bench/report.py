@@ -1,0 +1,154 @@
+"""How results are shown: rounds on standard error while they come, the result on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from workers.lab.bench.comparison import Comparison
+from workers.lab.bench.latency import Latency
+from workers.lab.bench.look_ups import LookUps
+from workers.lab.bench.memory import Memory
+from workers.lab.bench.plots import Figures
+from workers.lab.bench.races import Report
+from workers.lab.bench.throughput import Round, Throughput
+
+_FAULTS: Final = 20
+
+
+def show_round(number: int, done: Round) -> None:
+    """One line for a round, so that a long benchmark says that it lives and how much the figures scatter."""
+    ratio = done.calls_per_s / done.ceiling_calls_per_s
+    tell(
+        f"round {number}: {done.calls_per_s:,.0f} calls/s in commits of {done.worker.batch} events, "
+        f"bare server {done.ceiling_calls_per_s:,.0f}, ratio {ratio:.3f}"
+    )
+
+
+def show_throughput(result: Throughput, *, as_json: bool) -> None:
+    """The result as one JSON object, or as a table for people."""
+    rows = {
+        "complete calls": f"{result.calls:,}",
+        "devices of each callee": str(result.devices),
+        "workers": str(result.workers),
+        "shards": str(result.shards),
+        "time": f"{result.seconds:.2f} s",
+        "calls": f"[bold]{result.calls_per_s:,.0f} /s",
+        "events": f"{result.events_per_s:,.0f} /s",
+        "processor time of the workers": f"{result.worker_cpu_s:.2f} s",
+        "bare server, prepared batches": f"{result.ceiling_calls_per_s:,.0f} calls/s",
+        "workers / bare server": f"[bold]{result.ceiling_ratio:.3f}",
+    }
+    _show("Throughput", rows, result, as_json=as_json)
+
+
+def show_memory(result: Memory, parts: Mapping[str, float], *, as_json: bool) -> None:
+    """The result; for people with what each kind of key has in it."""
+    rows = {
+        "pending invites": f"{result.pending:,}",
+        "each of them adds": f"[bold]{result.bytes_per_invite:,.0f} bytes",
+        **{f"  of that {kind}": f"{size:,.0f} bytes" for kind, size in parts.items()},
+    }
+    _show("Memory", rows, result, as_json=as_json)
+
+
+def show_latency(result: Latency, *, as_json: bool) -> None:
+    """The result."""
+    rows = {
+        "offered": f"{result.rate:,.0f} calls/s",
+        "pending meanwhile": f"{result.pending:,}",
+        "invite to invitation, p50": f"[bold]{result.invite_p50_ms:.2f} ms",
+        "invite to invitation, p99": f"[bold]{result.invite_p99_ms:.2f} ms",
+        "accept to invitationCancel, p50": f"[bold]{result.accept_p50_ms:.2f} ms",
+        "accept to invitationCancel, p99": f"[bold]{result.accept_p99_ms:.2f} ms",
+    }
+    _show("Latency", rows, result, as_json=as_json)
+
+
+def show_look_ups(result: LookUps, *, as_json: bool) -> None:
+    """The result."""
+    callees = {
+        "registered": "registered callee",
+        "phone": "callee with a phone that sleeps",
+        "group": f"group of {result.members} such callees",
+    }
+    waits = {
+        "no look-up" if mode == "none" else f"{mode}, {result.look_up_ms} ms each": each
+        for mode, each in result.waits.items()
+    }
+    waits["sippo-server dead"] = result.dead
+    rows = {
+        **{
+            f"requests for a {words}, {mode}": f"[bold]{requests[kind]:g}"
+            for kind, words in callees.items()
+            for mode, requests in result.requests.items()
+        },
+        "offered": f"{result.rate:,.0f} calls/s",
+        **{
+            f"invite to invitation, {words}, {share}": f"[bold]{value:.2f} ms"
+            for words, each in waits.items()
+            for share, value in (("p50", each.p50_ms), ("p99", each.p99_ms), ("longest", each.longest_ms))
+        },
+    }
+    _show("Look-ups", rows, result, as_json=as_json)
+
+
+def show_comparison(result: Comparison, *, as_json: bool) -> None:
+    """The result, best peer first."""
+    peers = sorted(result.peers.items(), key=lambda peer: -peer[1])
+    rows = {
+        "complete calls": f"[bold]{result.calls_per_s:,.0f} /s",
+        "events of calls": f"[bold]{result.events_per_s:,.0f} /s",
+        **{f"jobs that do nothing, {name}": f"{rate:,.0f} /s" for name, rate in peers},
+        "events / jobs of the best": f"[bold]{result.ratio_to_best:.2f}",
+    }
+    _show("Peers", rows, result, as_json=as_json)
+
+
+def show_plots(figures: Figures, drawn: list[Path], *, as_json: bool) -> None:
+    """What was measured as one JSON object, or where it is drawn."""
+    _show("Plots", {path.stem: str(path) for path in drawn}, figures, as_json=as_json)
+
+
+def show_races(report: Report, *, as_json: bool) -> None:
+    """The result; for people with how the races went, and the first things that went wrong."""
+    races = report.races
+    rows = {
+        "trials": f"{races.trials:,} in {races.seconds:,.1f} s",
+        "workers": str(races.workers),
+        "kills": str(races.kills),
+        **{
+            f"accept first, not {rival}": f"{won:,} of {tried:,}"
+            for rival, (tried, won) in report.rivals.items()
+        },
+        "double winners": f"[bold]{races.double_winners}",
+        "lost cancels": f"[bold]{races.lost_cancels}",
+        "ghost rings": f"[bold]{races.ghost_rings}",
+        "missing records": f"[bold]{races.missing_records}",
+        "duplicate notifications": f"[bold]{races.duplicate_notifications}",
+    }
+    _show("Races", rows, races, as_json=as_json)
+    for fault in report.faults[:_FAULTS]:
+        tell(f"{fault.wrong.value}: {fault.words}")
+
+
+def tell(words: str) -> None:
+    """One line about the progress, on standard error."""
+    Console(stderr=True).print(words, highlight=False, markup=False, soft_wrap=True)
+
+
+def _show(title: str, rows: Mapping[str, str], result: msgspec.Struct, *, as_json: bool) -> None:
+    if as_json:
+        print(msgspec.json.encode(result).decode())  # noqa: T201 - this is what the command is for
+        return
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console().print(table)

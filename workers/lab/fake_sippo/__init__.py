@@ -1,0 +1,34 @@
+"""A stand-in for sippo-server: its API over real HTTP on this machine, with faults on demand.
+
+For `invites demo` and the tests; `python -m workers.lab.fake_sippo` runs it by itself.
+"""
+
+from workers.lab.fake_sippo.directory import Directory, GroupEntry
+from workers.lab.fake_sippo.faults import (
+    GARBAGE,
+    HANG,
+    OVERSIZE,
+    RESET,
+    WRONG_TYPES,
+    Fault,
+    limited,
+    slow,
+    status,
+)
+from workers.lab.fake_sippo.server import Push, StandIn
+
+__all__ = [
+    "GARBAGE",
+    "HANG",
+    "OVERSIZE",
+    "RESET",
+    "WRONG_TYPES",
+    "Directory",
+    "Fault",
+    "GroupEntry",
+    "Push",
+    "StandIn",
+    "limited",
+    "slow",
+    "status",
+]

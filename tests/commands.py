@@ -6,8 +6,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from invites.cli.app import run
-from workers.cli import app
+from workers.cli.app import run
+from workers.cli.main import app
 
 if TYPE_CHECKING:
     import pytest

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import redis
 
-from invites.cli.check_redis import _version
 from invites.keys import WORKERS_GROUP, Keys
 from tests.commands import Commands, Ended
+from workers.cli.check.server import _version
 
 KEYS = Keys()
 

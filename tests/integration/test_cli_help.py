@@ -11,7 +11,7 @@ import typer.main
 
 from invites.events.protocol import EVENT_TYPES
 from tests.commands import Commands
-from workers.cli import app
+from workers.cli.main import app
 
 
 def _commands(found: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

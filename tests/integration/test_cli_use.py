@@ -58,9 +58,7 @@ def test_every_command_explains_itself_and_takes_the_common_options(
 def test_help_is_quick() -> None:
     """It must not load what only running needs."""
     heavy = "redis", "aiohttp", "uvloop", "prometheus_client"
-    script = (
-        f"import sys; from workers.cli import app; print([name for name in {heavy} if name in sys.modules])"
-    )
+    script = f"import sys; from workers.cli.main import app; print([name for name in {heavy} if name in sys.modules])"
     ended = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=_ROOT
     )

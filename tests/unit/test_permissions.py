@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from invites.cli.permissions import needed
 from invites.keys import Keys
+from workers.cli.check.permissions import needed
 
 _LUA = Path(__file__).resolve().parents[2] / "lua"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from invites.cli.options import (
+from workers.cli.options import (
     AsJson,
     CommandError,
     Common,
@@ -19,8 +19,8 @@ from invites.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from invites.cli.session import Session
     from invites.resharding import Summary
+    from workers.cli.session import Session
 
 
 def reshard(
@@ -44,7 +44,7 @@ def reshard(
     Its user needs more rights than a worker's. Gateways must read the notifications of all new shards before
     workers start.
     """
-    from invites.cli.session import run
+    from workers.cli.session import run
 
     async def move(session: Session) -> int:
         import msgspec

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from invites.cli.options import (
+from workers.cli.options import (
     AsJson,
     AsJsonLines,
     CommandError,
@@ -22,8 +22,8 @@ from invites.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from invites.cli.session import Session
     from invites.queries.dead_letters import DeadLetter, DeadLetters
+    from workers.cli.session import Session
 
 app = typer.Typer(
     help="List, show, retry and drop dead letters: events that could not be processed, each with the reason.",
@@ -46,7 +46,7 @@ def list_(
     as_json: AsJsonLines = False,
 ) -> int:
     """List all dead letters, the oldest first: id, type, and why it is one."""
-    from invites.cli.session import run
+    from workers.cli.session import run
 
     async def show(session: Session) -> int:
         import msgspec
@@ -73,7 +73,7 @@ def show(
     as_json: AsJson = False,
 ) -> int:
     """Show one dead letter with its payload as it came, and the entry that it was."""
-    from invites.cli.session import run
+    from workers.cli.session import run
 
     chosen = _checked(letter)
 
@@ -107,7 +107,7 @@ def retry(
     Each becomes a new event at the end of the stream and is no dead letter any more; what still cannot be processed
     comes back as one. A timer falls due at once.
     """
-    from invites.cli.session import run
+    from workers.cli.session import run
 
     chosen = _chosen(letter, every)
 
@@ -138,7 +138,7 @@ def drop(
     log_format: LogFormat = Format.TEXT,
 ) -> int:
     """Delete one dead letter for good, or all."""
-    from invites.cli.session import run
+    from workers.cli.session import run
 
     chosen = _chosen(letter, every)
 

@@ -9,9 +9,10 @@ from typing import Annotated, Final
 import typer
 
 from invites import __version__
-from invites.cli import check, dead, publish, reshard, show, status, tail
-from invites.cli.options import CommandError
 from invites.values.printable import escape
+from workers.cli import dead, publish, reshard, show, status, tail
+from workers.cli.check.command import check
+from workers.cli.options import CommandError
 
 _INTERRUPTED: Final = 130  # what typer makes of Ctrl-C
 
@@ -34,7 +35,7 @@ def make_app() -> typer.Typer:
 
 def add_operator_commands(app: typer.Typer) -> None:
     """Add what looks at a running installation and mends it."""
-    app.command()(check.check)
+    app.command()(check)
     app.command()(status.status)
     app.command()(show.show)
     app.command()(tail.tail)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from invites.cli.options import (
+from workers.cli.options import (
     CommandError,
     Common,
     ConfigFile,
@@ -19,7 +19,7 @@ from invites.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from invites.cli.session import Session
+    from workers.cli.session import Session
 
 
 def publish(
@@ -41,9 +41,9 @@ def publish(
 
     The event is checked first: what a worker could not process is refused, with a sentence that says why.
     """
-    from invites.cli.session import run
     from invites.events.protocol import BadEvent, decode_event
     from invites.events.routing import routing_key
+    from workers.cli.session import run
 
     raw = sys.stdin.buffer.read() if payload == "-" else payload.encode("utf-8", "surrogateescape")
     try:

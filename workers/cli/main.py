@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from invites.cli.app import add_operator_commands, make_app
-from invites.cli.app import run as run_command
-from invites.cli.options import (
+from workers.cli.app import add_operator_commands, make_app
+from workers.cli.app import run as run_command
+from workers.cli.bench import app as bench_app
+from workers.cli.options import (
     MISSING_URL,
     CommandError,
     Common,
@@ -21,7 +22,6 @@ from invites.cli.options import (
     RedisUrl,
     check_look_ups,
 )
-from workers.lab.bench import app as bench_app
 
 app = make_app()
 

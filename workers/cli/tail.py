@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from invites.cli.options import (
+from workers.cli.options import (
     AsJsonLines,
     Common,
     ConfigFile,
@@ -21,9 +21,9 @@ from invites.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from invites.cli.session import Session
     from invites.keys import Keys
     from invites.queries.streams import StreamEntry
+    from workers.cli.session import Session
 
 _BLOCK_MS = 2_000
 _PAGE = 500
@@ -43,7 +43,7 @@ def tail(
     as_json: AsJsonLines = False,
 ) -> int:
     """Print notifications as they come, until Ctrl-C. It only looks: gateways still get each of them."""
-    from invites.cli.session import run
+    from workers.cli.session import run
 
     async def follow(session: Session) -> int:
         # A read for each shard: on a cluster they are in several places.
@@ -79,7 +79,7 @@ async def _follow(session: Session, keys: Keys, last: int, *, as_json: bool) -> 
 
 
 def _print(entries: list[StreamEntry], *, as_json: bool) -> None:
-    from invites.cli import notifications
+    from workers.cli import notifications
 
     for entry in entries:
         if as_json:

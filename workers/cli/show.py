@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from invites.cli.options import (
+from workers.cli.options import (
     CommandError,
     Common,
     ConfigFile,
@@ -19,8 +19,8 @@ from invites.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from invites.cli.session import Session
     from invites.queries.invites import Candidate, Invite
+    from workers.cli.session import Session
 
 _PARTS = 3  # of a ref
 
@@ -41,7 +41,7 @@ def show(
     Events leave the stream once they are settled, and notifications once all gateways have them: what is
     shown is what is still there.
     """
-    from invites.cli.session import run
+    from workers.cli.session import run
 
     parts = ref.split("|")
     if len(parts) != _PARTS or not all(parts):
@@ -50,9 +50,9 @@ def show(
         )
 
     async def print_it(session: Session) -> int:
-        from invites.cli import history, notifications
         from invites.queries.invites import Views
         from invites.values.printable import escape
+        from workers.cli import history, notifications
 
         keys = session.shard_for(parts[-1])
         client = session.client(keys)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from invites.cli.options import (
+from workers.cli.options import (
     AsJson,
     Common,
     ConfigFile,
@@ -18,8 +18,8 @@ from invites.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from invites.cli.session import Session
     from invites.queries.overview import Backlog, Overview
+    from workers.cli.session import Session
 
 
 def status(
@@ -30,7 +30,7 @@ def status(
     as_json: AsJson = False,
 ) -> int:
     """Show how each shard does: backlog and its age, pending invites, timers, workers, dead letters."""
-    from invites.cli.session import run
+    from workers.cli.session import run
 
     async def show(session: Session) -> int:
         import msgspec

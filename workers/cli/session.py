@@ -17,12 +17,12 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from invites.cli.options import CommandError, Common, url_of
 from invites.config import Config
 from invites.connection.clients import Clients
 from invites.connection.url import address_of
 from invites.keys import Keys, shard_of
 from invites.values.printable import escape
+from workers.cli.options import CommandError, Common, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

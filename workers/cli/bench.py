@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from invites.cli.options import (
+from workers.cli.options import (
     CommandError,
     Common,
     ConfigFile,

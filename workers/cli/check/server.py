@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import NoPermissionError, RedisError
 
-from invites.cli.check_servers import IN_CLUSTER, check_cluster, check_replicas, check_sentinels
-from invites.cli.finding import Finding
-from invites.cli.permissions import FUNCTIONS, refused
-from invites.cli.session import trouble
 from invites.connection.clients import Clients
 from invites.connection.url import address_of, parse_redis_url
 from invites.keys import Keys
 from invites.queries.overview import ALIVE_MS, backlog, consumers
 from invites.store.layout import LayoutError
 from invites.values.printable import escape
+from workers.cli.check.finding import Finding
+from workers.cli.check.permissions import FUNCTIONS, refused
+from workers.cli.check.topology import IN_CLUSTER, check_cluster, check_replicas, check_sentinels
+from workers.cli.session import trouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, RedisError
 
-from invites.cli.finding import Finding
 from invites.connection.clients import asking
 from invites.connection.url import shown
 from invites.values.printable import escape
+from workers.cli.check.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

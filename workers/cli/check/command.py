@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from invites.cli.options import (
+from workers.cli.options import (
     Common,
     ConfigFile,
     Format,
@@ -19,7 +19,7 @@ from invites.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from invites.cli.finding import Finding
+    from workers.cli.check.finding import Finding
 
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "FAIL": "red", "-": None}
 
@@ -39,8 +39,8 @@ def check(
     url = url_of(loaded)
 
     async def all_checks() -> list[Finding]:
-        from invites.cli.check_api import check_api
-        from invites.cli.check_redis import check_redis
+        from workers.cli.check.server import check_redis
+        from workers.cli.check.sippo import check_api
 
         return [*await check_redis(url, loaded), await check_api(loaded)]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import msgspec
 
-from invites.cli.finding import Finding
 from invites.values.printable import escape
+from workers.cli.check.finding import Finding
 
 if TYPE_CHECKING:
     from invites.config import Config

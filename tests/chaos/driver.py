@@ -13,9 +13,9 @@ from redis.exceptions import RedisError
 
 from tests.chaos.calls import Calls
 from tests.chaos.fleet import Fleet
+from tests.chaos.gateway import Post
 from tests.chaos.places import PLACES
-from tests.chaos.post import Post
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 from workers.aio.tasks import end
 
 if TYPE_CHECKING:

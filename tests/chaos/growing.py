@@ -12,10 +12,10 @@ from invites.connection.clients import Clients
 from invites.keys import Keys
 from tests.chaos.driver import Driver, Result
 from tests.chaos.fleet import Fleet
+from tests.chaos.gateway import Post
 from tests.chaos.places import PLACES
-from tests.chaos.post import Post
 from tests.chaos.reach import Reach
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 from workers.lab.child_process import GuardedProcess
 
 if TYPE_CHECKING:

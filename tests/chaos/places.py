@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from invites.keys import Keys
-from tests.servers.cluster import Cluster
-from tests.servers.node import LASTING, Node, wait_for
-from tests.servers.replicated import Replicated
+from tests.support.servers.cluster import Cluster
+from tests.support.servers.node import LASTING, Node, wait_for
+from tests.support.servers.replicated import Replicated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from invites.sippo.answers import PushDevice
 from invites.store.commit import Source
-from tests import calling
 from tests.chaos.heard import Call, Heard
-from tests.driving import peer
-from tests.waiting import wait_until
+from tests.support import events as calling
+from tests.support.shard import peer
+from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import HANG, RESET, Directory, GroupEntry, StandIn, slow, status
 
 if TYPE_CHECKING:
     from tests.chaos.calls import Event
     from tests.chaos.fleet import Fleet
-    from tests.chaos.post import Post
+    from tests.chaos.gateway import Post
 
 _GROUPS: Final = 4
 _MEMBERS: Final = 45  # three pages

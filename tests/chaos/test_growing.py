@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.fleet import Fleet
+from tests.chaos.gateway import Post
 from tests.chaos.growing import GrowingReach, Growth, play_growing
-from tests.chaos.post import Post
 from tests.chaos.reach import asking, directory
 from workers.lab.fake_sippo import StandIn
 

@@ -9,8 +9,8 @@ import pytest
 
 from invites.sippo import PushJob
 from tests.chaos.fleet import Fleet
+from tests.chaos.gateway import Post
 from tests.chaos.heard import Call, Heard
-from tests.chaos.post import Post
 from tests.chaos.reach import Reach, asking, directory
 from workers.lab.fake_sippo import StandIn
 

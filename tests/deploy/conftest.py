@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.deploy.installation import SERVERS, Installation, make_secrets, start_server
-from tests.waiting import wait_until_sync
+from tests.support.waiting import wait_until_sync
 
 
 @pytest.fixture(scope="module", params=SERVERS)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.commands import Commands
 from tests.deploy.installation import DEPLOY, SERVERS, USERS, Installation, start_server
+from tests.support.commands import Commands
 
 EVENTS, NOTIFICATIONS, DEAD, PUSH, RELAY = (
     f"invites:{{0}}:{stream}" for stream in ("events", "notifications", "dead", "push", "relay")

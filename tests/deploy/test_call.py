@@ -19,7 +19,7 @@ from invites.queries.dead_letters import DeadLetters
 from invites.queries.invites import Views
 from invites.queries.overview import overview
 from tests.deploy.installation import DEPLOY, ROOT, Installation
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 from workers.service import Service
 
 KEYS = Keys()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.deploy.installation import rules
-from tests.servers.replicated import SERVICE, Replicated
+from tests.support.servers.replicated import SERVICE, Replicated
 
 _PASSWORD = "servers"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.commands import Commands
+from tests.support.commands import Commands
 
 
 @pytest.fixture

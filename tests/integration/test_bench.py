@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from invites.store.commit import Settings
-from tests.commands import Commands
+from tests.support.commands import Commands
 from workers.lab.bench import fleet, throughput
 from workers.lab.bench.arena import BenchError, open_arena
 from workers.lab.bench.ceiling import Ceiling

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import Commands
+from tests.support.commands import Commands
 from workers.lab.bench import latency
 from workers.lab.bench.arena import BenchError
 from workers.lab.bench.sippo import open_sippo

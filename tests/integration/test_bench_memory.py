@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from invites.store.commit import Settings
-from tests.commands import Commands
+from tests.support.commands import Commands
 from workers.lab.bench.arena import BenchError
 from workers.lab.bench.load import Load
 from workers.lab.bench.memory import measure

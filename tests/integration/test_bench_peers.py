@@ -8,7 +8,7 @@ import json
 import pytest
 import redis
 
-from tests.commands import Commands
+from tests.support.commands import Commands
 from workers.lab.bench import comparison
 from workers.lab.bench.comparison import PEERS, Peer
 

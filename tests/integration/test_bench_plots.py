@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from invites.store.commit import Settings
-from tests.commands import Commands
+from tests.support.commands import Commands
 from workers.lab.bench import latency, plots
 from workers.lab.bench.latency import Latency, NotReachedError
 from workers.lab.bench.plots import Figures, Speed, draw, steps

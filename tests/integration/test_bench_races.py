@@ -7,7 +7,7 @@ import json
 import pytest
 import redis
 
-from tests.commands import Commands
+from tests.support.commands import Commands
 from workers.lab.bench import match
 from workers.lab.bench.match import Match
 from workers.lab.bench.trials import RIVALS

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from invites.keys import Keys
-from tests.commands import Commands, Ended
-from tests.servers.cluster import Cluster
-from tests.servers.node import HOST
-from tests.servers.replicated import Replicated
-from tests.waiting import wait_until_sync
+from tests.support.commands import Commands, Ended
+from tests.support.servers.cluster import Cluster
+from tests.support.servers.node import HOST
+from tests.support.servers.replicated import Replicated
+from tests.support.waiting import wait_until_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

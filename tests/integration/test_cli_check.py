@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from invites.keys import WORKERS_GROUP, Keys
-from tests.commands import Commands, Ended
+from tests.support.commands import Commands, Ended
 from workers.cli.check.server import _version
 
 KEYS = Keys()

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from invites.keys import WORKERS_GROUP
-from tests.commands import Commands
-from tests.seeds import KEYS, bury, event
+from tests.support.commands import Commands
+from tests.support.seeds import KEYS, bury, event
 
 
 def test_publish_puts_the_event_into_the_stream_and_says_where(

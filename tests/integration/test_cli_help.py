@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from invites.events.protocol import EVENT_TYPES
-from tests.commands import Commands
+from tests.support.commands import Commands
 from workers.cli.main import app
 
 

@@ -19,9 +19,9 @@ import pytest
 import redis
 
 from invites import SERVICE
-from tests.commands import Commands
-from tests.seeds import ALICE, KEYS, event
-from tests.waiting import wait_until_sync
+from tests.support.commands import Commands
+from tests.support.seeds import ALICE, KEYS, event
+from tests.support.waiting import wait_until_sync
 
 _ROOT = Path(__file__).resolve().parents[2]
 

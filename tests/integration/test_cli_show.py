@@ -7,8 +7,8 @@ import json
 import pytest
 import redis
 
-from tests.commands import Commands
-from tests.seeds import ALICE, HEAD, KEYS, NOW, bury, event, invite, notify
+from tests.support.commands import Commands
+from tests.support.seeds import ALICE, HEAD, KEYS, NOW, bury, event, invite, notify
 
 
 def test_show_an_invite_and_all_that_touched_it(commands: Commands, database: redis.Redis) -> None:

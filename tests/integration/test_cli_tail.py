@@ -12,9 +12,9 @@ from typing import Self
 
 import redis
 
-from tests.commands import Commands
-from tests.seeds import HEAD, KEYS, notify
-from tests.waiting import wait_until_sync
+from tests.support.commands import Commands
+from tests.support.seeds import HEAD, KEYS, notify
+from tests.support.waiting import wait_until_sync
 
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.commands import Commands
+from tests.support.commands import Commands
 
 _COMMANDS = (
     ("check",),

@@ -12,13 +12,13 @@ import redis
 
 from invites.connection.clients import connect
 from invites.keys import Keys
-from tests.commands import Commands
 from tests.deploy.installation import rules
-from tests.servers.cluster import Cluster
-from tests.servers.front import CERTIFICATE, TlsFront
-from tests.servers.node import HOST, Node
-from tests.servers.replicated import SERVICE, Replicated
-from tests.waiting import wait_until_sync
+from tests.support.commands import Commands
+from tests.support.servers.cluster import Cluster
+from tests.support.servers.front import CERTIFICATE, TlsFront
+from tests.support.servers.node import HOST, Node
+from tests.support.servers.replicated import SERVICE, Replicated
+from tests.support.waiting import wait_until_sync
 from workers.lab.embedded import EmbeddedValkey
 from workers.lab.worker_process import start_worker
 

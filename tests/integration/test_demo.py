@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.waiting import wait_until_sync
+from tests.support.waiting import wait_until_sync
 from workers.lab.child_process import GuardedProcess
 from workers.lab.demo import play, theatre
 from workers.lab.demo.devices import Device, MissingError, Notification

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.waiting import wait_until_sync
+from tests.support.waiting import wait_until_sync
 from workers.lab import embedded
 from workers.lab.child_process import GuardedProcess
 from workers.lab.embedded import EmbeddedError, EmbeddedValkey

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import redis
 
-from tests.commands import Commands
-from tests.running import KEYS
-from tests.waiting import wait_until_sync
+from tests.support.commands import Commands
+from tests.support.waiting import wait_until_sync
+from tests.support.worker import KEYS
 from workers.lab.worker_process import start_worker
 
 _ROOT = Path(__file__).resolve().parents[2]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import ResponseError
 
-from tests import calling
-from tests.running import KEYS, Bench
-from tests.waiting import wait_until
+from tests.support import events as calling
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Bench
 from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
 from workers.lab.worker_process import start_worker
 

@@ -9,8 +9,10 @@ from typing import Final
 import pytest
 
 from invites.sippo import Call
-from tests.calling import decline, invite, registered, trunk
-from tests.reaching import (
+from tests.support.events import decline, invite, registered, trunk
+from tests.support.waiting import wait_until
+from tests.support.worker import Json
+from tests.support.worker_lookups import (
     LEGACY,
     PASSWORD,
     REACHABILITY,
@@ -21,8 +23,6 @@ from tests.reaching import (
     rejected,
     rung,
 )
-from tests.running import Json
-from tests.waiting import wait_until
 from workers.lab.fake_sippo import (
     GARBAGE,
     HANG,

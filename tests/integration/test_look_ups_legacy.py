@@ -6,11 +6,11 @@ import logging
 
 import pytest
 
-from tests.calling import accept, decline, disconnected, invite, left, registered, request, trunk
-from tests.driving import peer
-from tests.reaching import LEGACY, Reaching, counted, directory, reaching, rejected, rung
-from tests.running import Json
-from tests.waiting import wait_until
+from tests.support.events import accept, decline, disconnected, invite, left, registered, request, trunk
+from tests.support.shard import peer
+from tests.support.waiting import wait_until
+from tests.support.worker import Json
+from tests.support.worker_lookups import LEGACY, Reaching, counted, directory, reaching, rejected, rung
 from workers.lab.fake_sippo import GroupEntry, slow
 
 PUSH: Json = {"resolvePush": True}

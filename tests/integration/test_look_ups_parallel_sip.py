@@ -6,10 +6,10 @@ from typing import Final
 
 import pytest
 
-from tests.calling import REF, invite, registered, trunk
-from tests.driving import peer
-from tests.reaching import LEGACY, REACHABILITY, reaching, rejected, rung
-from tests.running import Json
+from tests.support.events import REF, invite, registered, trunk
+from tests.support.shard import peer
+from tests.support.worker import Json
+from tests.support.worker_lookups import LEGACY, REACHABILITY, reaching, rejected, rung
 from workers.lab.fake_sippo import status
 
 GATEWAY: Final = peer("back", "sip")

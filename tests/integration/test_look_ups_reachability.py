@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from invites.sippo import Reachability
-from tests.calling import decline, disconnected, invite, registered, trunk
-from tests.driving import peer
-from tests.reaching import REACHABILITY, Reaching, directory, reaching, rejected, rung
-from tests.running import Json
-from tests.waiting import wait_until
+from tests.support.events import decline, disconnected, invite, registered, trunk
+from tests.support.shard import peer
+from tests.support.waiting import wait_until
+from tests.support.worker import Json
+from tests.support.worker_lookups import REACHABILITY, Reaching, directory, reaching, rejected, rung
 from workers.lab.fake_sippo import Directory
 
 NUMBER = "+34600"

@@ -14,10 +14,10 @@ from typing import Any
 from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP
-from tests.calling import invite, registered, stop, trunk
-from tests.reaching import Reaching, configured, counted, reaching, rejected, rung, settings
-from tests.running import KEYS, Json
-from tests.waiting import wait_until
+from tests.support.events import invite, registered, stop, trunk
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Json
+from tests.support.worker_lookups import Reaching, configured, counted, reaching, rejected, rung, settings
 from workers.lab.fake_sippo import HANG, slow
 from workers.service import Service
 

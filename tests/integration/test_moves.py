@@ -12,11 +12,11 @@ from redis import exceptions
 from invites.connection.clients import BLOCK_MS, connect, is_away
 from invites.keys import WORKERS_GROUP
 from invites.queries.dead_letters import DeadLetters
-from tests.running import KEYS, Bench, worker
-from tests.servers.cluster import Cluster
-from tests.servers.node import HOST, Node, wait_for
-from tests.servers.replicated import SERVICE, Replicated
-from tests.waiting import wait_until
+from tests.support.servers.cluster import Cluster
+from tests.support.servers.node import HOST, Node, wait_for
+from tests.support.servers.replicated import SERVICE, Replicated
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Bench, worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from tests import calling
-from tests.looked_up import another_worker, call_phone, settle
-from tests.pushing import Jobs, directory, pushed, pusher
-from tests.running import KEYS, Bench
-from tests.waiting import wait_until
+from tests.support import events as calling
+from tests.support.looked_up import another_worker, call_phone, settle
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Bench
+from tests.support.worker_pushes import Jobs, directory, pushed, pusher
 from workers.lab.fake_sippo import StandIn, slow
 
 if TYPE_CHECKING:

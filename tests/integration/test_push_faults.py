@@ -11,12 +11,12 @@ import pytest
 from invites.keys import PUSH_GROUP
 from invites.lookup.pushes import standing_of
 from invites.queries.dead_letters import DeadLetters, NotRetriableError
-from tests import calling
-from tests.looked_up import another_worker, call_phone, settle
-from tests.proxy import Proxy
-from tests.pushing import Jobs, directory, pushed, pusher
-from tests.running import KEYS, Bench
-from tests.waiting import wait_until
+from tests.support import events as calling
+from tests.support.looked_up import another_worker, call_phone, settle
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Bench
+from tests.support.worker_pushes import Jobs, directory, pushed, pusher
 from workers.lab.fake_sippo import (
     GARBAGE,
     HANG,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from tests.driving import Shard
+    from tests.support.shard import Shard
 
 PATIENT = {"breakAfter": 1_000}
 """For tests in which the breaker is to stay closed."""

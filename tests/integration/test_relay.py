@@ -10,11 +10,11 @@ import pytest
 
 from invites.keys import RELAY_GROUP
 from invites.queries.dead_letters import DeadLetters
-from tests import calling
-from tests.looked_up import another_worker, call_group
-from tests.proxy import Proxy
-from tests.running import KEYS, Bench, worker
-from tests.waiting import wait_until
+from tests.support import events as calling
+from tests.support.looked_up import another_worker, call_group
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Bench, worker
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -8,7 +8,7 @@ import pytest
 from redis import exceptions
 
 from invites.connection.clients import connect, is_away
-from tests.servers.node import HOST, Node
+from tests.support.servers.node import HOST, Node
 
 _PRIMARY_WITHOUT_REPLICAS = {"min-replicas-to-write": "1"}
 _REPLICA_OF_NOBODY = {"replicaof": f"{HOST} 1"}

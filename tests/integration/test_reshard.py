@@ -17,9 +17,9 @@ from invites.keys import WORKERS_GROUP, Keys, shard_of
 from invites.resharding import Resharding, ReshardingError, procedure
 from invites.resharding import lease as leases
 from invites.store.layout import LayoutError, claim
-from tests.commands import Commands
-from tests.running import configured
-from tests.waiting import wait_until
+from tests.support.commands import Commands
+from tests.support.waiting import wait_until
+from tests.support.worker import configured
 from workers.lab.worker_process import start_worker
 from workers.service import RefusedError, Service
 

@@ -16,16 +16,16 @@ from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Places
 from invites.store.commit import Settings, Source
 from invites.store.layout import LayoutError
-from tests.calling import accept, disconnected, invite, joined, registered, ringing, stop, trunk
-from tests.leaks import assert_nothing_leaks
-from tests.sharding import Failing, Shards
+from tests.support.events import accept, disconnected, invite, joined, registered, ringing, stop, trunk
+from tests.support.leaks import assert_nothing_leaks
+from tests.support.shards import Failing, Shards
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from redis.asyncio import Redis
 
-    from tests.driving import Notification
+    from tests.support.shard import Notification
 
 SETTINGS = Settings(remove_after=20_000)
 USERS = [f"user-{number}" for number in range(24)]

@@ -15,8 +15,8 @@ from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Places
 from invites.resharding.streams import delivered, unread
 from invites.store.commit import Source
-from tests.driving import make_groups
-from tests.sharding import Failing
+from tests.support.shard import make_groups
+from tests.support.shards import Failing
 
 BEFORE, AFTER = 3, 7
 USERS = [f"user-{number}" for number in range(6)]

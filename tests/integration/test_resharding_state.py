@@ -17,7 +17,7 @@ from invites.resharding.key_ownership import BY_VALUE, SPLIT, STAYING, WHOLE, ca
 from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Places
 from invites.store.commit import Source
-from tests.driving import make_groups
+from tests.support.shard import make_groups
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -20,9 +20,10 @@ from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
 from invites.keys import RELAY_GROUP, Keys, shard_of
 from invites.store.commit import Source
-from tests import calling, reaching
-from tests.running import configured
-from tests.waiting import wait_until
+from tests.support import events as calling
+from tests.support import worker_lookups as reaching
+from tests.support.waiting import wait_until
+from tests.support.worker import configured
 from workers.http import HttpServer
 from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
 from workers.service import Service
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from invites.store.commit import Settled
-    from tests.commands import Commands
+    from tests.support.commands import Commands
 
 SHARDS = 7
 KEYS = [Keys(shard=number, shards=SHARDS) for number in range(SHARDS)]

@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 
 from invites.sippo import Call, Outcome, PushResult, Timing, client
-from tests.asking import LOOK_UPS, Asking, Time, asking, fails, job, outcomes
-from tests.waiting import wait_until
+from tests.support.sippo import LOOK_UPS, Asking, Time, asking, fails, job, outcomes
+from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import GARBAGE, HANG, RESET, Fault, limited, slow, status
 
 _FAILED: Final = (Outcome.ERROR, Outcome.LOST, Outcome.TIMEOUT)

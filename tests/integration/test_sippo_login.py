@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 
 from invites.sippo import Call, Outcome, SippoServer
-from tests.asking import LOOK_UPS, Time, asking, fails, job, outcomes
-from tests.waiting import wait_until
+from tests.support.sippo import LOOK_UPS, Time, asking, fails, job, outcomes
+from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import GARBAGE, HANG, RESET, WRONG_TYPES, slow, status
 
 _ONCE: Final[dict[str, Any]] = {"timeout": 80, "deadline": 80}

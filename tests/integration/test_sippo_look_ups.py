@@ -10,8 +10,8 @@ import pytest
 
 from invites.config import Wac
 from invites.sippo import Call, Outcome, PushDevice, PushResult, SippoServer
-from tests.asking import LOOK_UPS, Time, asking, directory, fails, job, outcomes, wac_of
-from tests.waiting import wait_until
+from tests.support.sippo import LOOK_UPS, Time, asking, directory, fails, job, outcomes, wac_of
+from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import HANG, StandIn, slow, status
 
 _ODD_IDS = (

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from invites.sippo import Call, NoAnswer, Outcome, PushResult, SippoServer
-from tests.asking import LOOK_UPS, asking, fails, job, wac_of
+from tests.support.sippo import LOOK_UPS, asking, fails, job, wac_of
 from workers.lab.fake_sippo import GARBAGE, OVERSIZE, WRONG_TYPES, Fault, status
 
 _MIB = 1024 * 1024

@@ -9,8 +9,8 @@ from email.utils import formatdate
 import pytest
 
 from invites.sippo import Call, Outcome, PushResult, SippoServer
-from tests.asking import LOOK_UPS, Time, asking, fails, job, outcomes, wac_of
-from tests.waiting import wait_until
+from tests.support.sippo import LOOK_UPS, Time, asking, fails, job, outcomes, wac_of
+from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import HANG, RESET, Fault, limited, slow, status
 
 _PASSING = {

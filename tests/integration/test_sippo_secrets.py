@@ -13,8 +13,8 @@ import pytest
 from invites.sippo import NoAnswer, Outcome, SippoServer
 from invites.sippo.calls import Call
 from invites.sippo.transport import Request
-from tests.asking import LOOK_UPS, PASSWORD, Asking, asking, job, wac_of
-from tests.waiting import wait_until
+from tests.support.sippo import LOOK_UPS, PASSWORD, Asking, asking, job, wac_of
+from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import GARBAGE, HANG, OVERSIZE, RESET, WRONG_TYPES, Fault, status
 
 _FAULTS = (GARBAGE, WRONG_TYPES, OVERSIZE, RESET, HANG, *map(status, (302, 400, 401, 403, 429, 500)))

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from invites.sippo import PushResult, SippoServer
-from tests.asking import PASSWORD, asking, directory, job, wac_of
+from tests.support.sippo import PASSWORD, asking, directory, job, wac_of
 from workers.lab.fake_sippo import GARBAGE, HANG, Push, StandIn, slow
 
 _HOME = Path(__file__).resolve().parents[2]

@@ -13,9 +13,9 @@ from redis.exceptions import ResponseError
 
 from invites.events.operations import Entry, Operation, to_operation
 from invites.keys import Keys
-from tests.proxy import Proxy
-from tests.running import KEYS, Bench, configured, worker
-from tests.waiting import wait_until
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Bench, configured, worker
 from workers.lab.embedded import EmbeddedValkey
 from workers.service import RefusedError, Service
 

@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP
 from tests.integration.test_worker_faults import TRUNK, hold_look_ups
-from tests.proxy import Proxy
-from tests.running import KEYS, Bench, worker
-from tests.waiting import wait_until
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Bench, worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

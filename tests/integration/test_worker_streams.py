@@ -14,10 +14,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.connection.clients import BLOCK_MS, connect
 from invites.keys import WORKERS_GROUP
-from tests.forgetting import forget_functions
-from tests.proxy import Proxy
-from tests.running import KEYS, Bench, worker
-from tests.waiting import wait_until
+from tests.support.forgetting import forget_functions
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Bench, worker
 from workers.lab.embedded import EmbeddedValkey
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from tests.running import KEYS, Bench, worker
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Bench, worker
 
 BOB = {"registry": {"id": "b1", "user": "bob"}}
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     GRACE,
     REF,
     RING,
@@ -25,8 +26,7 @@ from tests.calling import (
     stop,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, of_type
+from tests.support.shard import Shard, of_type
 
 
 async def test_the_first_wins_and_whoever_accepts_later_gets_410_and_who_it_was(shard: Shard) -> None:

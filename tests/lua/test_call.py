@@ -1,6 +1,6 @@
 """A call from its invite to its end, on every kind of server."""
 
-from tests.driving import Shard, of_type, peer
+from tests.support.shard import Shard, of_type, peer
 
 
 async def test_first_accept_wins_and_all_others_stop(shard: Shard) -> None:

@@ -1,6 +1,6 @@
 """callerGrace: what becomes of a call when the inviter's device is gone, comes back, or its user leaves the room."""
 
-from tests.calling import (
+from tests.support.events import (
     REF,
     RING,
     accept,
@@ -19,7 +19,7 @@ from tests.calling import (
     types,
     unregistered,
 )
-from tests.driving import Shard, of_type, peer
+from tests.support.shard import Shard, of_type, peer
 
 CALLER_GRACE = 10_000
 

@@ -7,7 +7,8 @@ import pytest
 from invites.events.operations import Operation
 from invites.keys import WORKERS_GROUP
 from invites.store.commit import Settings, Status
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     ALICE,
     REF,
     RING,
@@ -31,9 +32,8 @@ from tests.calling import (
     trunk,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, of_type
-from tests.forgetting import forget_functions
+from tests.support.forgetting import forget_functions
+from tests.support.shard import Shard, of_type
 
 pytestmark = pytest.mark.one_shard
 

@@ -11,8 +11,9 @@ import pytest
 from invites.events.operations import Entry, to_operation
 from invites.logs.messages import TEMPLATES
 from invites.store.scripts import CompositionError, Script, Scripts, compose, sources
-from tests.bytecode import Global, compiled, globals_of
-from tests.calling import (
+from tests.conftest import Server
+from tests.support.bytecode import Global, compiled, globals_of
+from tests.support.events import (
     Published,
     accept,
     decline,
@@ -28,7 +29,6 @@ from tests.calling import (
     stop,
     unregistered,
 )
-from tests.conftest import Server
 
 ENTRIES: Final = ("main", "trim", "retire")
 PROVIDED: Final = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.calling import (
+from tests.support.events import (
     ALICE,
     REF,
     RING,
@@ -23,7 +23,7 @@ from tests.calling import (
     stop,
     types,
 )
-from tests.driving import Json, Shard, peer
+from tests.support.shard import Json, Shard, peer
 
 
 @pytest.mark.parametrize("code", [600, 603, 604, 606, 699])

@@ -6,7 +6,8 @@ import pytest
 
 from invites.logs.messages import TEMPLATES, render
 from invites.store.commit import Committer, Fact, Settings
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     REF,
     Published,
     accept,
@@ -21,8 +22,7 @@ from tests.calling import (
     room_closed,
     stop,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, peer
+from tests.support.shard import Shard, peer
 
 pytestmark = pytest.mark.one_shard
 

@@ -16,9 +16,9 @@ from invites.keys import Keys
 from invites.store.commit import Committer, Settings
 from invites.store.functions import Functions
 from invites.store.scripts import Scripts, sources
-from tests import calling
-from tests.driving import Shard
-from tests.forgetting import forget_functions
+from tests.support import events as calling
+from tests.support.forgetting import forget_functions
+from tests.support.shard import Shard
 
 SCRIPTS = Scripts()
 OURS = SCRIPTS.guarded.name.removesuffix("_main")

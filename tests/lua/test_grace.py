@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     GRACE,
     REF,
     RING,
@@ -27,8 +28,7 @@ from tests.calling import (
     types,
     unregistered,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, peer
+from tests.support.shard import Shard, peer
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 from invites.events.operations import Entry
 from invites.store.commit import Settings
 from invites.store.scripts import Scripts
-from tests.calling import Published, accept, decline, disconnected, invite, registered, ringing, stop
-from tests.driving import Notification, Shard, make_groups, of_type
-from tests.grouping import TEAM, team
-from tests.sharding import Shards
+from tests.support.events import Published, accept, decline, disconnected, invite, registered, ringing, stop
+from tests.support.groups import TEAM, team
+from tests.support.shard import Notification, Shard, make_groups, of_type
+from tests.support.shards import Shards
 
 MEMBERS = ("bob", "carol", "dave", "erin")
 DEVICES = {f"{user}-{number}": user for user in MEMBERS for number in (1, 2)}

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     ALICE,
     Published,
     accept,
@@ -20,9 +21,8 @@ from tests.calling import (
     stop,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Notification, Shard, of_type
-from tests.grouping import GROUPS, TEAM, at_home, rung, stopped, team
+from tests.support.groups import GROUPS, TEAM, at_home, rung, stopped, team
+from tests.support.shard import Notification, Shard, of_type
 
 BOBS, CAROLS = "alice|1|bob", "alice|1|carol"
 BUSY = (486, "busy")

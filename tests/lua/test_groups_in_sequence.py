@@ -3,7 +3,8 @@
 import pytest
 
 from invites.store.commit import Settings
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     Published,
     accept,
     decline,
@@ -21,9 +22,8 @@ from tests.calling import (
     trunk,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Notification, Shard, of_type, peer
-from tests.grouping import GROUPS, TEAM, at_home, legs, relay, rung, stopped, team
+from tests.support.groups import GROUPS, TEAM, at_home, legs, relay, rung, stopped, team
+from tests.support.shard import Notification, Shard, of_type, peer
 
 STEP = 10_000
 BOBS = "alice|1|bob"

@@ -4,7 +4,8 @@ import pytest
 
 from invites.events.operations import Entry, Operation, relayed
 from invites.store.commit import Settings, Source, Status
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     accept,
     decline,
     in_order,
@@ -17,9 +18,8 @@ from tests.calling import (
     stop,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, of_type
-from tests.grouping import GROUPS, TEAM, legs, relay, rung, stopped, team
+from tests.support.groups import GROUPS, TEAM, legs, relay, rung, stopped, team
+from tests.support.shard import Shard, of_type
 
 pytestmark = pytest.mark.one_shard
 

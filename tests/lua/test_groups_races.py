@@ -8,7 +8,8 @@ import pytest
 
 from invites.events.operations import Entry, Operation, relayed
 from invites.store.commit import Outcome, Source, Status
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     Published,
     accept,
     arriving,
@@ -24,9 +25,8 @@ from tests.calling import (
     stop,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Json, Notification, Shard, of_type
-from tests.grouping import GROUPS, TEAM, at_home, legs, rung, stopped, team
+from tests.support.groups import GROUPS, TEAM, at_home, legs, rung, stopped, team
+from tests.support.shard import Json, Notification, Shard, of_type
 
 pytestmark = pytest.mark.one_shard
 

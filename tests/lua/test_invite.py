@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     ALICE,
     REF,
     RING,
@@ -19,8 +20,7 @@ from tests.calling import (
     states,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Json, Shard, peer
+from tests.support.shard import Json, Shard, peer
 
 
 async def test_all_devices_are_rung_in_one_notification(shard: Shard) -> None:

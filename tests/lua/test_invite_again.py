@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     ALICE,
     GRACE,
     REF,
@@ -23,8 +24,7 @@ from tests.calling import (
     stop,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, of_type, peer
+from tests.support.shard import Shard, of_type, peer
 
 
 async def test_a_plain_repeat_rings_nobody_and_tells_the_progress_again(shard: Shard) -> None:

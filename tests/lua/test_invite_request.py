@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     ALICE,
     GRACE,
     accept,
@@ -20,8 +21,7 @@ from tests.calling import (
     stop,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, peer
+from tests.support.shard import Shard, peer
 
 BOB = peer("phone", "bob")
 

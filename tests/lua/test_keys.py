@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from invites.store.commit import Settings
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     GRACE,
     REF,
     RING,
@@ -28,8 +29,7 @@ from tests.calling import (
     stop,
     trunk,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard
+from tests.support.shard import Shard
 
 pytestmark = pytest.mark.one_shard
 

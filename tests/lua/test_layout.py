@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from invites.store.layout import Layout, LayoutError, read
-from tests.calling import REF, accept, bob_rings
-from tests.forgetting import forget_functions
+from tests.support.events import REF, accept, bob_rings
+from tests.support.forgetting import forget_functions
 
 if TYPE_CHECKING:
-    from tests.driving import Shard
+    from tests.support.shard import Shard
 
 pytestmark = pytest.mark.one_shard
 

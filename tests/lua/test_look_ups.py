@@ -6,10 +6,10 @@ import pytest
 
 from invites.lookup.result import Found, Member
 from invites.store.commit import Settings, Status
-from tests.calling import RING, disconnected, in_order, invite, later, outcome, registered, trunk
 from tests.conftest import MakeShard
-from tests.driving import Shard, peer
-from tests.grouping import rung
+from tests.support.events import RING, disconnected, in_order, invite, later, outcome, registered, trunk
+from tests.support.groups import rung
+from tests.support.shard import Shard, peer
 
 NUMBER = "+34600"
 REACHABILITY = Settings(look_up="reachability")

@@ -8,7 +8,7 @@ from redis.exceptions import OutOfMemoryError
 
 from invites.keys import WORKERS_GROUP
 from invites.store.commit import Status
-from tests.calling import (
+from tests.support.events import (
     RING,
     Published,
     accept,
@@ -30,9 +30,9 @@ from tests.calling import (
     types,
     unregistered,
 )
-from tests.driving import Shard
-from tests.forgetting import forget_functions
-from tests.leaks import assert_nothing_leaks
+from tests.support.forgetting import forget_functions
+from tests.support.leaks import assert_nothing_leaks
+from tests.support.shard import Shard
 
 pytestmark = pytest.mark.one_shard
 

@@ -4,7 +4,8 @@ from typing import Final
 
 import pytest
 
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     GRACE,
     RING,
     Published,
@@ -25,8 +26,7 @@ from tests.calling import (
     room_closed,
     stop,
 )
-from tests.conftest import MakeShard
-from tests.driving import Notification, Shard, of_type, peer
+from tests.support.shard import Notification, Shard, of_type, peer
 
 ABOUT: Final = {"inviteId", "from", "to"}
 KEYS: Final = {

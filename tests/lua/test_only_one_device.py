@@ -3,7 +3,8 @@
 import pytest
 
 from invites.store.commit import Settings
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     Published,
     accept,
     bob_rings,
@@ -22,8 +23,7 @@ from tests.calling import (
     trunk,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, of_type, peer
+from tests.support.shard import Shard, of_type, peer
 
 CAROL = peer("c", "carol")
 CAROLS = "carol|1|bob"

@@ -4,7 +4,8 @@ from itertools import permutations
 
 import pytest
 
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     ALICE,
     GRACE,
     REF,
@@ -23,8 +24,7 @@ from tests.calling import (
     states,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, of_type
+from tests.support.shard import Shard, of_type
 
 ORDERS_OF_TWO = list(permutations(range(2)))
 ORDERS_OF_THREE = list(permutations(range(3)))

@@ -3,7 +3,8 @@
 import pytest
 
 from invites.store.commit import Settings
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     ALICE,
     REF,
     RING,
@@ -27,8 +28,7 @@ from tests.calling import (
     trunk,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, of_type, peer
+from tests.support.shard import Shard, of_type, peer
 
 SIP = peer("t", "sip")
 

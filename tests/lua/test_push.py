@@ -4,7 +4,8 @@ import pytest
 
 from invites.events.operations import Operation
 from invites.store.commit import Source, Status
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     REF,
     RING,
     accept,
@@ -21,10 +22,9 @@ from tests.calling import (
     states,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, of_type
-from tests.grouping import rung
-from tests.waking import PUSH, becomes, briefly, jobs, sleeps, taken
+from tests.support.groups import rung
+from tests.support.push import PUSH, becomes, briefly, jobs, sleeps, taken
+from tests.support.shard import Shard, of_type
 
 pytestmark = pytest.mark.one_shard
 

@@ -3,7 +3,8 @@
 import pytest
 
 from invites.store.commit import Settings
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     REF,
     RING,
     Published,
@@ -23,10 +24,9 @@ from tests.calling import (
     trunk,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, of_type, peer
-from tests.grouping import rung, stopped, team
-from tests.waking import PUSH, becomes, briefly, jobs, sleeps, taken
+from tests.support.groups import rung, stopped, team
+from tests.support.push import PUSH, becomes, briefly, jobs, sleeps, taken
+from tests.support.shard import Shard, of_type, peer
 
 pytestmark = pytest.mark.one_shard
 

@@ -8,10 +8,10 @@ import pytest
 
 from invites.events.operations import Operation
 from invites.store.commit import Settings, Source, Status
-from tests.calling import REF, accept, registered, stop
 from tests.conftest import MakeShard
-from tests.driving import Notification, Shard
-from tests.looked_up import SETTINGS, call_phone
+from tests.support.events import REF, accept, registered, stop
+from tests.support.looked_up import SETTINGS, call_phone
+from tests.support.shard import Notification, Shard
 
 pytestmark = pytest.mark.one_shard
 

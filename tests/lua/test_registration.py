@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     GRACE,
     REF,
     RING,
@@ -25,8 +26,7 @@ from tests.calling import (
     types,
     unregistered,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, of_type, peer
+from tests.support.shard import Shard, of_type, peer
 
 END_BY_OTHER = [
     pytest.param(accept("tablet"), (200, "accepted_elsewhere"), id="accepted"),

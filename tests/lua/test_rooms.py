@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.calling import (
+from tests.support.events import (
     REF,
     Published,
     accept,
@@ -18,7 +18,7 @@ from tests.calling import (
     room_closed,
     types,
 )
-from tests.driving import Shard, of_type
+from tests.support.shard import Shard, of_type
 
 PAGE = 50
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     ALICE,
     GRACE,
     REF,
@@ -26,8 +27,7 @@ from tests.calling import (
     stop,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, of_type, peer
+from tests.support.shard import Shard, of_type, peer
 
 
 async def test_the_inviter_stops_its_call(shard: Shard) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from invites.store.commit import Settings
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     REF,
     RING,
     Published,
@@ -24,8 +25,7 @@ from tests.calling import (
     stop,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Json, Shard, of_type
+from tests.support.shard import Json, Shard, of_type
 
 DAY = 86_400_000
 RETAIN = 300_000

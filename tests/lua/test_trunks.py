@@ -3,7 +3,8 @@
 import pytest
 
 from invites.store.commit import Status
-from tests.calling import (
+from tests.conftest import MakeShard
+from tests.support.events import (
     GRACE,
     RING,
     Published,
@@ -25,8 +26,7 @@ from tests.calling import (
     trunk,
     types,
 )
-from tests.conftest import MakeShard
-from tests.driving import Shard, peer
+from tests.support.shard import Shard, peer
 
 NUMBER = "+4930123456"
 REF = f"alice|1|{NUMBER}"

@@ -20,8 +20,8 @@ from invites.lookup.resolver import INVITATIONS, REQUEST, Resolver
 from invites.lookup.result import Found
 from invites.store.commit import Outcome, Settings, Source, Status
 from invites.store.scripts import Scripts
-from tests.driving import Shard, make_groups
-from tests.sharding import Shards
+from tests.support.shard import Shard, make_groups
+from tests.support.shards import Shards
 
 from .driver import MAX_TRIES, Driver, SippoServer, contents_of, jobs_of
 from .histories import History

@@ -22,8 +22,8 @@ from invites.lookup.callee import LookUps
 from invites.lookup.resolver import Resolver
 from invites.store.commit import Outcome, Settings, Source, Status
 from invites.store.scripts import Scripts
-from tests.driving import Shard, make_groups
-from tests.sharding import Shards
+from tests.support.shard import Shard, make_groups
+from tests.support.shards import Shards
 
 from .agreement import Agreement, Contents
 from .driver import START, SippoServer, contents_of

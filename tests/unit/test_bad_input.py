@@ -8,9 +8,9 @@ import pytest
 from invites.events.operations import Entry, Operation, dead_letter, to_operation
 from invites.events.protocol import EVENT_TYPES
 from invites.store.commit import Status
-from tests.calling import ALICE, invite, one, outcome, registered, types
-from tests.driving import Json, Shard, of_type
-from tests.malformed import ASKING, VALID, Malformed, malformed
+from tests.support.events import ALICE, invite, one, outcome, registered, types
+from tests.support.malformed import ASKING, VALID, Malformed, malformed
+from tests.support.shard import Json, Shard, of_type
 
 BAD = malformed()
 BATCH = 50

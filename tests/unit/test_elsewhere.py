@@ -10,7 +10,7 @@ from invites.events.operations import Entry, to_operation
 from invites.events.protocol import Invite
 from invites.keys import Keys, shard_of
 from invites.lookup.other_shards import Elsewhere
-from tests import calling
+from tests.support import events as calling
 
 SHARDS = 7
 KEYS = Keys(shard=0, shards=SHARDS)

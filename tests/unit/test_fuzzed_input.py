@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from invites.events.operations import Entry, dead_letter, to_operation
 from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
 from invites.store.commit import Settings, Status
-from tests.driving import Shard
-from tests.leaks import assert_nothing_leaks
-from tests.malformed import VALID
+from tests.support.leaks import assert_nothing_leaks
+from tests.support.malformed import VALID
+from tests.support.shard import Shard
 
 QUICK: Final = settings(deadline=None, database=None, derandomize=True, max_examples=300)
 SLOW: Final = settings(QUICK, max_examples=40)

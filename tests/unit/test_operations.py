@@ -7,7 +7,7 @@ import pytest
 
 from invites.events.operations import Entry, Operation, to_operation
 from invites.events.protocol import EVENT_TYPES, Invite
-from tests.calling import (
+from tests.support.events import (
     ALICE,
     Published,
     accept,
@@ -24,7 +24,7 @@ from tests.calling import (
     trunk,
     unregistered,
 )
-from tests.malformed import VALID
+from tests.support.malformed import VALID
 
 NOT_LOOKED_UP = ("", "", "", "", "", b"")
 """What workers find out about an invite: of its room, who asked for it, trunks, sippo-server."""

@@ -29,7 +29,7 @@ from invites.events.protocol import (
     Unregistered,
     decode_event,
 )
-from tests.calling import (
+from tests.support.events import (
     ALICE,
     Published,
     accept,

@@ -10,7 +10,7 @@ import pytest
 from redis import exceptions
 
 from invites.connection.clients import is_away, is_no_group
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 from workers.aio.backoff import Backoff, pause
 from workers.aio.tasks import end
 from workers.consumer.batch_size import Pace

@@ -6,7 +6,7 @@ from typing import Any, Final
 from invites.events.operations import Operation
 from invites.lookup.result import Found
 from invites.store.commit import Settings, Source, Status
-from tests.driving import Json, Notification, Shard
+from tests.support.shard import Json, Notification, Shard
 
 PUSH: Final = Settings(look_up="push")
 """Settings of an installation with resolvePush."""

@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from tests.servers.node import HOST, free_port
+from tests.support.servers.node import HOST, free_port
 
 if TYPE_CHECKING:
     from types import TracebackType

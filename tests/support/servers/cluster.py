@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from redis.crc import key_slot
 
-from tests.servers.front import TlsFront
-from tests.servers.node import HOST, LASTING, Node, free_port, wait_for
+from tests.support.servers.front import TlsFront
+from tests.support.servers.node import HOST, LASTING, Node, free_port, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

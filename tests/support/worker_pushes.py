@@ -10,8 +10,8 @@ import msgspec
 from invites.config import Config, parse
 from invites.sippo.answers import PushDevice
 from invites.store.commit import Source
-from tests.running import KEYS, Bench
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Bench
 from workers.lab.fake_sippo import Directory, StandIn
 from workers.service import Service
 

@@ -15,7 +15,7 @@ import pytest
 from invites.config import Wac, parse
 from invites.sippo import Call, NoAnswer, Outcome, PushJob, SippoServer, Timing
 from invites.sippo.answers import PushDevice
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
 
 PASSWORD: Final = "geheim-und-lang"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
-from tests.servers.node import HOST, LASTING, Node, wait_for
+from tests.support.servers.node import HOST, LASTING, Node, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ import msgspec
 
 from invites.config import Config, Invites
 from invites.keys import WORKERS_GROUP, Keys
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 from workers.service import Service
 
 if TYPE_CHECKING:

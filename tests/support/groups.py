@@ -7,8 +7,8 @@ from typing import Any, Final
 from invites.events.operations import Entry, relayed
 from invites.lookup.result import Found, Member
 from invites.store.commit import Settings, Source, Status
-from tests.calling import registered
-from tests.driving import Json, Notification, Shard
+from tests.support.events import registered
+from tests.support.shard import Json, Notification, Shard
 
 GROUPS: Final = Settings(look_up="all")
 """Settings of an installation with resolveGroups and resolvePush."""

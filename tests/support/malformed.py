@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from tests.calling import (
+from tests.support.events import (
     Published,
     accept,
     decline,
@@ -21,7 +21,7 @@ from tests.calling import (
     trunk,
     unregistered,
 )
-from tests.driving import Json
+from tests.support.shard import Json
 
 ASKING: Final = {"id": "asking", "user": "asker"}
 """The peer of all malformed events that have a valid one."""

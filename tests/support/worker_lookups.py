@@ -15,10 +15,10 @@ from invites.config import Config, parse
 from invites.keys import WORKERS_GROUP
 from invites.sippo import Call
 from invites.sippo.answers import PushDevice
-from tests.calling import Published
-from tests.driving import Notification, notification_of
-from tests.running import KEYS, Json
-from tests.waiting import wait_until
+from tests.support.events import Published
+from tests.support.shard import Notification, notification_of
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Json
 from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
 from workers.service import Service
 

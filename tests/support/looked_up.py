@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from invites.store.commit import Settings, Status
-from tests import calling
-from tests.driving import Shard
+from tests.support import events as calling
+from tests.support.shard import Shard
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from tests.calling import Published
+    from tests.support.events import Published
 
 SETTINGS = Settings(look_up="all")
 

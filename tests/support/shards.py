@@ -17,7 +17,7 @@ from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Command, Places
 from invites.store.commit import Outcome, Settings, Source, Status
 from invites.store.scripts import Scripts
-from tests.driving import Notification, Shard, make_groups
+from tests.support.shard import Notification, Shard, make_groups
 
 ClientOf = Callable[[Keys], Redis]
 

@@ -1,0 +1,1 @@
+"""What tests share, a module for each thing that it helps with."""

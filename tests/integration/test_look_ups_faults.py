@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from invites.sippo import Call
-from tests.support.events import decline, invite, registered, trunk
+from tests.support import events as e
 from tests.support.waiting import wait_until
 from tests.support.worker import Json
 from tests.support.worker_lookups import (
@@ -64,7 +64,7 @@ async def test_live_peers_ring_all_the_same(
 ) -> None:
     async with reaching(valkey_url, {**_MODES[mode], **BRIEF}) as at:
         at.standin.fault(fault)
-        told = await at.call(registered("tablet"), invite())
+        told = await at.call(e.registered("tablet"), e.invite())
         assert rung(told) == {"tablet"}
         assert await at.candidates() == {"tablet": "PEER bob"}
     warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
@@ -77,7 +77,7 @@ async def test_live_peers_ring_all_the_same(
 async def test_with_nobody_to_ring_the_inviter_hears_500(valkey_url: str, fault: Fault, mode: str) -> None:
     async with reaching(valkey_url, {**_MODES[mode], **BRIEF}) as at:
         at.standin.fault(fault)
-        told = await at.call(invite())
+        told = await at.call(e.invite())
         assert rejected(told) == (500, "internal")
         (record,) = [one.payload for one in told if one.type == "INVITE_COMPLETED"]
         assert (record["state"], record["error"], record["candidates"]) == ("DECLINED", 500, [])
@@ -89,24 +89,24 @@ async def test_with_nobody_to_ring_the_inviter_hears_500(valkey_url: str, fault:
 async def test_a_trunk_rings_in_place_of_what_is_not_known(valkey_url: str, mode: str) -> None:
     async with reaching(valkey_url, {**_MODES[mode], **BRIEF}) as at:
         at.standin.fault(status(503))
-        assert rung(await at.call(trunk("any"), invite(to="+34600"))) == {"any"}
+        assert rung(await at.call(e.trunk("any"), e.invite(to="+34600"))) == {"any"}
 
 
 async def test_what_fails_for_a_moment_is_asked_for_again(valkey_url: str) -> None:
     async with reaching(valkey_url, LEGACY) as at:
         at.standin.fault(status(503), Call.PUSH_DEVICES, times=1)
         at.standin.fault(RESET, Call.GROUPS, times=1)
-        await at.call(invite())
+        await at.call(e.invite())
         assert await at.candidates() == {"bob-phone": "PUSH bob"}
         assert at.asked == {"groups": 2, "pushDevices": 2}
 
 
 async def test_a_token_that_is_refused_costs_one_login_more(valkey_url: str) -> None:
     async with reaching(valkey_url, {"resolvePush": True}) as at:
-        await at.call(invite())
+        await at.call(e.invite())
         await at.standin.pushed("bob-phone")  # the push of this call needs a token, too
         at.standin.revoke_tokens()
-        await at.call(invite(invite_id="2"), invite_id="2")
+        await at.call(e.invite(invite_id="2"), invite_id="2")
         assert await at.candidates("bob", "2") == {"bob-phone": "PUSH bob"}
         assert (at.standin.requests["login"], at.asked) == (2, {"pushDevices": 3})
 
@@ -117,9 +117,12 @@ async def test_a_token_that_is_refused_costs_one_login_more(valkey_url: str) -> 
 async def test_push_devices_ring_although_the_group_is_not_known(valkey_url: str) -> None:
     async with reaching(valkey_url, LEGACY) as at:
         at.standin.fault(LATER, Call.GROUPS)
-        await at.call(invite())
+        await at.call(e.invite())
         assert await at.candidates() == {"bob-phone": "PUSH bob"}
-        assert rejected(await at.call(invite(to="nobody", invite_id="2"), invite_id="2")) == (500, "internal")
+        assert rejected(await at.call(e.invite(to="nobody", invite_id="2"), invite_id="2")) == (
+            500,
+            "internal",
+        )
 
 
 async def test_members_ring_although_their_push_devices_are_not_known(
@@ -127,9 +130,9 @@ async def test_members_ring_although_their_push_devices_are_not_known(
 ) -> None:
     async with reaching(valkey_url, LEGACY) as at:
         at.standin.fault(LATER, Call.PUSH_DEVICES)
-        told = await at.call(registered("b"), registered("d", "dave"), invite(to="sales"))
+        told = await at.call(e.registered("b"), e.registered("d", "dave"), e.invite(to="sales"))
         assert rung(told) == {"b", "d"}
-        await at.publish(decline("b"), decline("d", "dave", errorCode=486))
+        await at.publish(e.decline("b"), e.decline("d", "dave", errorCode=486))
         assert (await at.heard("inviteRejected"))[0].payload["code"] == 603
         (record,) = [one.payload for one in await at.told("1") if one.type == "INVITE_COMPLETED"]
         reasons = {one["address"]: one["endReason"] for one in record["candidates"]}
@@ -141,7 +144,7 @@ async def test_members_ring_although_their_push_devices_are_not_known(
 async def test_a_group_of_whom_nothing_is_known_could_not_be_asked_for(valkey_url: str) -> None:
     async with reaching(valkey_url, LEGACY) as at:
         at.standin.fault(LATER, Call.PUSH_DEVICES)
-        assert rejected(await at.call(invite(to="sales"))) == (500, "internal")
+        assert rejected(await at.call(e.invite(to="sales"))) == (500, "internal")
 
 
 async def test_only_the_members_whose_devices_are_not_known_are_left_alone(valkey_url: str) -> None:
@@ -150,7 +153,7 @@ async def test_only_the_members_whose_devices_are_not_known_are_left_alone(valke
     async with reaching(valkey_url, LEGACY, known=known) as at:
         # The first is about the callee itself.
         at.standin.fault(LATER, Call.PUSH_DEVICES, times=2)
-        await at.call(invite(to="two"))
+        await at.call(e.invite(to="two"))
         found = [await at.candidates(member) for member in ("bob", "carol")]
         assert sorted(map(len, found)) in ([0, 1], [0, 2])
 
@@ -166,13 +169,13 @@ async def test_once_it_is_known_to_be_dead_nobody_waits(valkey_url: str) -> None
     wac = {"wac": {"timeout": 300, "deadline": 300, "breakAfter": 3, "breakFor": 60_000}}
     async with reaching(valkey_url, {"resolvePush": True} | wac) as at:
         at.standin.fault(HANG, Call.PUSH_DEVICES)
-        await at.call(registered("tablet"), invite())
+        await at.call(e.registered("tablet"), e.invite())
         for number in range(2, 5):
-            await at.call(invite(invite_id=str(number)), invite_id=str(number))
+            await at.call(e.invite(invite_id=str(number)), invite_id=str(number))
         asked = _rounds(at)
         assert asked == 3
         for number in range(5, 55):
-            await at.publish(invite(invite_id=str(number)))
+            await at.publish(e.invite(invite_id=str(number)))
         await at.heard("invitation", 54)
         assert _rounds(at) == asked
         metrics, _ = at.service.metrics.exposition("")
@@ -184,13 +187,13 @@ async def test_once_it_is_back_it_is_asked_again(valkey_url: str) -> None:
     wac = {"wac": {"timeout": 60, "deadline": 60, "breakAfter": 1, "breakFor": 50}}
     async with reaching(valkey_url, {"resolvePush": True} | wac) as at:
         at.standin.fault(status(500))
-        assert rejected(await at.call(invite())) == (500, "internal")
+        assert rejected(await at.call(e.invite())) == (500, "internal")
         at.standin.heal()
         numbers = iter(range(2, 1_000))
 
         async def found() -> bool:
             number = str(next(numbers))
-            await at.call(invite(invite_id=number), invite_id=number)
+            await at.call(e.invite(invite_id=number), invite_id=number)
             return await at.candidates("bob", number) == {"bob-phone": "PUSH bob"}
 
         await wait_until(found, "push devices are found again")
@@ -206,11 +209,11 @@ async def test_secrets_are_in_nothing_that_the_worker_shows(
     caplog.set_level(logging.DEBUG)
     basic: Json = {**_MODES[mode], "wac": {"timeout": 60, "deadline": 60, "breakAfter": 3, "breakFor": 1}}
     async with reaching(valkey_url, basic) as at:
-        await at.call(invite())
+        await at.call(e.invite())
         secrets = [PASSWORD, *at.standin._tokens]
         for number, fault in enumerate(_FAULTS, 2):
             at.standin.fault(fault)
-            await at.call(invite(invite_id=str(number)), invite_id=str(number))
+            await at.call(e.invite(invite_id=str(number)), invite_id=str(number))
             at.standin.heal()
             at.standin.revoke_tokens()
         secrets += at.standin._tokens

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.events import REF, invite, registered, trunk
+from tests.support import events as e
 from tests.support.shard import peer
 from tests.support.worker import Json
 from tests.support.worker_lookups import LEGACY, REACHABILITY, reaching, rejected, rung
@@ -29,10 +29,10 @@ async def test_a_phone_is_woken_once_the_call_came_back(
     valkey_url: str, basic: Json, out: dict[str, int], back: dict[str, int]
 ) -> None:
     async with reaching(valkey_url, basic, parallelSip=True) as at:
-        assert rung(await at.call(trunk("t"), invite())) == {"t"}
+        assert rung(await at.call(e.trunk("t"), e.invite())) == {"t"}
         assert await at.candidates() == {"t": "PSTN bob"}
         assert at.asked == out
-        await at.publish(registered("tablet"), invite(by=GATEWAY, invite_id="back", returnOf=REF))
+        await at.publish(e.registered("tablet"), e.invite(by=GATEWAY, invite_id="back", returnOf=e.REF))
         await at.heard("invitation", 2)
         assert await at.candidates() == {"t": "PSTN bob", "tablet": "PEER bob", "bob-phone": "PUSH bob"}
         assert at.asked == back
@@ -47,9 +47,9 @@ async def test_who_is_registered_is_no_group_and_goes_out_at_once(
     valkey_url: str, basic: Json, back: dict[str, int]
 ) -> None:
     async with reaching(valkey_url, basic, parallelSip=True) as at:
-        assert rung(await at.call(trunk("t"), registered("tablet"), invite())) == {"t"}
+        assert rung(await at.call(e.trunk("t"), e.registered("tablet"), e.invite())) == {"t"}
         assert at.asked == {}
-        await at.publish(invite(by=GATEWAY, invite_id="back", returnOf=REF))
+        await at.publish(e.invite(by=GATEWAY, invite_id="back", returnOf=e.REF))
         await at.heard("invitation", 2)
         assert at.asked == back
 
@@ -58,16 +58,16 @@ async def test_registered_devices_ring_although_phones_are_not_known(valkey_url:
     async with reaching(
         valkey_url, {**_PUSH, "wac": {"timeout": 50, "deadline": 50}}, parallelSip=True
     ) as at:
-        await at.call(trunk("t"), invite())
+        await at.call(e.trunk("t"), e.invite())
         at.standin.fault(status(500))
-        await at.publish(registered("tablet"), invite(by=GATEWAY, invite_id="back", returnOf=REF))
+        await at.publish(e.registered("tablet"), e.invite(by=GATEWAY, invite_id="back", returnOf=e.REF))
         await at.heard("invitation", 2)
         assert await at.candidates() == {"t": "PSTN bob", "tablet": "PEER bob"}
 
 
 async def test_a_leg_that_comes_back_too_late_is_refused_without_a_look_up(valkey_url: str) -> None:
     async with reaching(valkey_url, _PUSH, parallelSip=True) as at:
-        await at.publish(invite(by=GATEWAY, invite_id="back", returnOf=REF))
+        await at.publish(e.invite(by=GATEWAY, invite_id="back", returnOf=e.REF))
         assert rejected(await at.heard_of("back")) == (410, "not_found")
         assert at.asked == {}
 
@@ -75,7 +75,7 @@ async def test_a_leg_that_comes_back_too_late_is_refused_without_a_look_up(valke
 @pytest.mark.parametrize("basic", [LEGACY, REACHABILITY], ids=["all", "reachability"])
 async def test_a_group_does_not_go_out(valkey_url: str, basic: Json) -> None:
     async with reaching(valkey_url, basic, parallelSip=True) as at:
-        told = await at.call(trunk("t"), registered("b"), invite(to="sales"))
+        told = await at.call(e.trunk("t"), e.registered("b"), e.invite(to="sales"))
         assert "b" in rung(told)
         assert await at.candidates("sales") == {}
 
@@ -88,17 +88,17 @@ async def test_a_call_goes_out_although_nobody_knows_whether_it_is_to_a_group(
         valkey_url, {**basic, "wac": {"timeout": 50, "deadline": 50}}, parallelSip=True
     ) as at:
         at.standin.fault(status(500))
-        assert rung(await at.call(trunk("t"), invite())) == {"t"}
+        assert rung(await at.call(e.trunk("t"), e.invite())) == {"t"}
 
 
 async def test_without_a_trunk_it_is_as_without_the_flag(valkey_url: str) -> None:
     async with reaching(valkey_url, LEGACY, parallelSip=True) as at:
-        await at.call(trunk("t", r"\+34\d+"), invite())
+        await at.call(e.trunk("t", r"\+34\d+"), e.invite())
         assert await at.candidates() == {"bob-phone": "PUSH bob"}
         assert at.asked == {"groups": 1, "pushDevices": 1}
 
 
 async def test_the_number_of_a_phone_goes_out(valkey_url: str) -> None:
     async with reaching(valkey_url, REACHABILITY, parallelSip=True) as at:
-        assert rung(await at.call(trunk("t", r"\+34\d+"), invite(to="+34600"))) == {"t"}
+        assert rung(await at.call(e.trunk("t", r"\+34\d+"), e.invite(to="+34600"))) == {"t"}
         assert at.asked == {"reachability": 1}

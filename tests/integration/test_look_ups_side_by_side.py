@@ -14,7 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP
-from tests.support.events import invite, registered, stop, trunk
+from tests.support import events as e
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Json
 from tests.support.worker_lookups import Reaching, configured, counted, reaching, rejected, rung, settings
@@ -29,11 +29,11 @@ PATIENT: Json = {"wac": {"timeout": 20_000, "deadline": 20_000}}
 async def test_a_hundred_that_hang_hold_up_nobody(valkey_url: str) -> None:
     async with reaching(valkey_url, GROUPS | PATIENT) as at:
         at.standin.fault(HANG, "groups")
-        await at.publish(*[invite(to=f"u{number}", invite_id=f"hangs-{number}") for number in range(100)])
+        await at.publish(*[e.invite(to=f"u{number}", invite_id=f"hangs-{number}") for number in range(100)])
         await wait_until(lambda: at.standin.requests["groups"] == 100, "all hundred are asked for")
-        told = await at.call(registered("tablet"), invite())
+        told = await at.call(e.registered("tablet"), e.invite())
         assert rung(told) == {"tablet"}
-        await at.publish(stop())
+        await at.publish(e.stop())
         (cancelled,) = await at.heard("invitationCancel")
         assert cancelled.peers == ["tablet"]
         assert await at.pending() == 100
@@ -43,19 +43,19 @@ async def test_a_hundred_that_hang_hold_up_nobody(valkey_url: str) -> None:
 async def test_trunks_are_chosen_while_a_hundred_hang(valkey_url: str) -> None:
     async with reaching(valkey_url, GROUPS | PATIENT, parallelSip=True) as at:
         at.standin.fault(HANG, "groups")
-        await at.publish(*[invite(to=f"u{number}", invite_id=f"hangs-{number}") for number in range(100)])
+        await at.publish(*[e.invite(to=f"u{number}", invite_id=f"hangs-{number}") for number in range(100)])
         await wait_until(lambda: at.standin.requests["groups"] == 100, "all hundred are asked for")
         # Bob is registered, so he is no group and nobody has to be asked.
-        assert rung(await at.call(trunk("any"), registered("tablet"), invite())) == {"any"}
+        assert rung(await at.call(e.trunk("any"), e.registered("tablet"), e.invite())) == {"any"}
         assert await at.pending() == 100
 
 
 async def test_a_cancel_of_the_very_call_that_is_looked_up_wins(valkey_url: str) -> None:
     async with reaching(valkey_url, PUSH | {"wac": {"timeout": 5_000, "deadline": 5_000}}) as at:
         at.standin.fault(slow(400))
-        await at.publish(registered("tablet"), invite())
+        await at.publish(e.registered("tablet"), e.invite())
         await wait_until(lambda: at.standin.under_way > 0, "it is looked up")
-        await at.publish(stop(transaction=7))
+        await at.publish(e.stop(transaction=7))
         (answer,) = await at.heard("answer", transaction=7)
         assert answer.payload["code"] == 200
         told = await at.heard_of()
@@ -67,7 +67,7 @@ async def test_a_cancel_of_the_very_call_that_is_looked_up_wins(valkey_url: str)
 async def test_a_room_that_closes_meanwhile_ends_the_call(valkey_url: str) -> None:
     async with reaching(valkey_url, PUSH) as at:
         at.standin.fault(slow(200))
-        await at.publish(registered("tablet"), invite())
+        await at.publish(e.registered("tablet"), e.invite())
         await wait_until(lambda: at.standin.under_way > 0, "it is looked up")
         await at.publish(("roomClosed", {"roomId": "r"}))
         assert rejected(await at.heard_of()) == (487, "room_closed")
@@ -76,9 +76,9 @@ async def test_a_room_that_closes_meanwhile_ends_the_call(valkey_url: str) -> No
 async def test_a_device_that_registers_meanwhile_rings_once(valkey_url: str) -> None:
     async with reaching(valkey_url, PUSH) as at:
         at.standin.fault(slow(200))
-        await at.publish(invite())
+        await at.publish(e.invite())
         await wait_until(lambda: at.standin.under_way > 0, "it is looked up")
-        await at.publish(registered("p1", device="bob-phone"))
+        await at.publish(e.registered("p1", device="bob-phone"))
         told = await at.heard_of()
         assert [one.peers for one in told if one.type == "invitation"] == [["p1"]]
         assert await at.candidates() == {"p1": "PEER bob"}
@@ -87,7 +87,9 @@ async def test_a_device_that_registers_meanwhile_rings_once(valkey_url: str) -> 
 async def test_a_repeat_that_comes_meanwhile_makes_no_second_call(valkey_url: str) -> None:
     async with reaching(valkey_url, PUSH) as at:
         at.standin.fault(slow(200))
-        await at.publish(registered("tablet"), invite(), invite(context={"n": 1}), invite(context={"n": 1}))
+        await at.publish(
+            e.registered("tablet"), e.invite(), e.invite(context={"n": 1}), e.invite(context={"n": 1})
+        )
         await at.heard("inviteProgress", 3)
         await at.settled()
         invitations = await at.heard("invitation")
@@ -98,10 +100,10 @@ async def test_a_repeat_that_comes_meanwhile_makes_no_second_call(valkey_url: st
 async def test_many_wait_their_turn_and_are_settled_together(valkey_url: str) -> None:
     async with reaching(valkey_url, GROUPS | {"wac": {"maxConcurrent": 40}}) as at:
         at.standin.fault(slow(20))
-        await at.publish(trunk("any"))
+        await at.publish(e.trunk("any"))
         await at.settled()
         before = _commits(at.service)
-        await at.publish(*[invite(to="+34600", invite_id=str(number)) for number in range(400)])
+        await at.publish(*[e.invite(to="+34600", invite_id=str(number)) for number in range(400)])
         await at.heard("invitation", 400)
         assert at.standin.most_at_once == 40
         assert at.asked == {"groups": 400}
@@ -128,7 +130,7 @@ async def _another(at: Reaching, url: str, basic: Json, **invites: Any) -> Async
 async def test_what_takes_long_is_left_to_who_has_it(valkey_url: str) -> None:
     async with reaching(valkey_url, PUSH | PATIENT) as at, _another(at, valkey_url, PUSH | PATIENT):
         at.standin.fault(slow(1_500))  # five hand-over times
-        told = await at.call(registered("tablet"), invite())
+        told = await at.call(e.registered("tablet"), e.invite())
         await at.settled()
         assert counted(told)["invitation"] == 1
         assert at.asked == {"pushDevices": 1}
@@ -137,7 +139,7 @@ async def test_what_takes_long_is_left_to_who_has_it(valkey_url: str) -> None:
 async def test_a_worker_that_stops_finishes_what_it_looks_up(valkey_url: str) -> None:
     async with reaching(valkey_url, PUSH | PATIENT) as at:
         at.standin.fault(slow(1_500))  # five hand-over times
-        await at.publish(registered("tablet"), invite())
+        await at.publish(e.registered("tablet"), e.invite())
         await wait_until(lambda: at.standin.under_way > 0, "it is looked up")
         async with _another(at, valkey_url, PUSH | PATIENT):
             await at.service.drain()
@@ -149,7 +151,7 @@ async def test_a_worker_that_stops_finishes_what_it_looks_up(valkey_url: str) ->
 async def test_a_worker_that_cannot_finish_hands_back(valkey_url: str) -> None:
     async with reaching(valkey_url, PUSH | PATIENT, claimAfter=600_000) as at:
         at.standin.fault(HANG)
-        (entry,) = await at.publish(invite())
+        (entry,) = await at.publish(e.invite())
         await wait_until(lambda: at.standin.under_way > 0, "it is looked up")
         await at.service.drain(within_s=0.1)
         (found,) = await at.client.xpending_range(KEYS.events, WORKERS_GROUP, "-", "+", 10)
@@ -188,8 +190,8 @@ async def test_a_worker_that_is_killed_while_it_asks_loses_nothing(valkey_url: s
         await at.service.drain()
         async with _process(at, valkey_url, tmp_path, PUSH | PATIENT) as running:
             at.standin.fault(HANG, "pushDevices")
-            calls = [invite(invite_id=str(number)) for number in range(20)]
-            await at.publish(registered("tablet"), *calls)
+            calls = [e.invite(invite_id=str(number)) for number in range(20)]
+            await at.publish(e.registered("tablet"), *calls)
             await wait_until(lambda: at.standin.requests["pushDevices"] > 0, "it is looked up")
             running.kill()
             await running.wait()
@@ -207,7 +209,7 @@ async def test_a_signal_lets_a_look_up_end(valkey_url: str, tmp_path: Path) -> N
         await at.service.drain()
         async with _process(at, valkey_url, tmp_path, PUSH | PATIENT) as running:
             at.standin.fault(slow(300))
-            await at.publish(registered("tablet"), invite())
+            await at.publish(e.registered("tablet"), e.invite())
             await wait_until(lambda: at.standin.under_way > 0, "it is looked up")
             running.send_signal(signal.SIGTERM)
             assert await running.wait() == 0

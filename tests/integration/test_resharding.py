@@ -16,7 +16,7 @@ from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Places
 from invites.store.commit import Settings, Source
 from invites.store.layout import LayoutError
-from tests.support.events import accept, disconnected, invite, joined, registered, ringing, stop, trunk
+from tests.support import events as e
 from tests.support.leaks import assert_nothing_leaks
 from tests.support.shards import Failing, Shards
 
@@ -47,15 +47,15 @@ async def move(client: Redis, former: int, target: int) -> None:
 
 async def before(shards: Shards) -> None:
     """Two devices and a pending call for each user, a trunk that is called, somebody in a room, somebody away."""
-    await shards.event(*trunk("t"))
+    await shards.event(*e.trunk("t"))
     for user in USERS:
-        await shards.event(*registered(f"{user}-phone", user))
-        await shards.event(*registered(f"{user}-desk", user))
-        await shards.event(*invite(to=user, invite_id=f"to-{user}", room=f"room-of-{user}"))
-    await shards.event(*invite(to="+34600", invite_id="out"))
-    await shards.event(*joined("carol", "room"))
-    await shards.event(*disconnected(f"{USERS[0]}-phone", USERS[0]))
-    await shards.event(*disconnected("t", "sip"))
+        await shards.event(*e.registered(f"{user}-phone", user))
+        await shards.event(*e.registered(f"{user}-desk", user))
+        await shards.event(*e.invite(to=user, invite_id=f"to-{user}", room=f"room-of-{user}"))
+    await shards.event(*e.invite(to="+34600", invite_id="out"))
+    await shards.event(*e.joined("carol", "room"))
+    await shards.event(*e.disconnected(f"{USERS[0]}-phone", USERS[0]))
+    await shards.event(*e.disconnected("t", "sip"))
 
 
 async def grown_from(old: Shards, client: Redis, shards: int) -> Shards:
@@ -70,14 +70,14 @@ async def all_ends(shards: Shards) -> list[Notification]:
     told = []
     for number, user in enumerate(USERS):
         device = f"{user}-desk"
-        told += await shards.event(*ringing(device, user, invite_id=f"to-{user}"))
+        told += await shards.event(*e.ringing(device, user, invite_id=f"to-{user}"))
         if number % 3 == 0:
-            told += await shards.event(*accept(device, user, invite_id=f"to-{user}"))
+            told += await shards.event(*e.accept(device, user, invite_id=f"to-{user}"))
         elif number % 3 == 1:
-            told += await shards.event(*stop(callee=user, invite_id=f"to-{user}"))
-    told += await shards.event(*registered(f"{USERS[0]}-phone", USERS[0]))
-    told += await shards.event(*trunk("t"))
-    told += await shards.event(*accept("t", "sip", to="+34600", invite_id="out"))
+            told += await shards.event(*e.stop(callee=user, invite_id=f"to-{user}"))
+    told += await shards.event(*e.registered(f"{USERS[0]}-phone", USERS[0]))
+    told += await shards.event(*e.trunk("t"))
+    told += await shards.event(*e.accept("t", "sip", to="+34600", invite_id="out"))
     shards.now += SETTINGS.ring_timeout
     return told + await shards.fire()
 
@@ -91,7 +91,7 @@ async def test_calls_go_on_over_more_shards(
     shards = await Shards.make_several(lambda _: client, SETTINGS, former)
     await before(shards)
     waiting = [
-        await shards.publish_somewhere(*invite(to=user, invite_id=f"late-to-{user}")) for user in USERS
+        await shards.publish_somewhere(*e.invite(to=user, invite_id=f"late-to-{user}")) for user in USERS
     ]
 
     if commands is not None:
@@ -115,7 +115,7 @@ async def test_calls_go_on_over_more_shards(
     for number, user in enumerate(USERS):
         assert ends[f"to-{user}"] == ("ACCEPTED", "DECLINED_BY_CREATOR", "DECLINED_BY_TIMEOUT")[number % 3]
     assert ends["out"] == "ACCEPTED"
-    assert [each.payload["userId"] for each in await grown.event(*joined("dave", "room"))] == ["dave"]
+    assert [each.payload["userId"] for each in await grown.event(*e.joined("dave", "room"))] == ["dave"]
     for keys in grown.all_keys:
         await assert_nothing_leaks(client, keys)
 
@@ -151,4 +151,4 @@ async def test_who_counts_otherwise_commits_nothing(client: Redis) -> None:
     await before(shards)
     await move(client, 2, 3)
     with pytest.raises(LayoutError, match="spread over 3 shards"):
-        await shards.event(*registered("phone"))
+        await shards.event(*e.registered("phone"))

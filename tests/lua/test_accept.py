@@ -3,38 +3,16 @@
 import pytest
 
 from tests.conftest import MakeShard
-from tests.support.events import (
-    GRACE,
-    REF,
-    RING,
-    Published,
-    accept,
-    arriving,
-    bob_rings,
-    decline,
-    disconnected,
-    end_reasons,
-    in_order,
-    invite,
-    later,
-    one,
-    outcome,
-    recipients,
-    registered,
-    ringing,
-    states,
-    stop,
-    types,
-)
+from tests.support import events as e
 from tests.support.shard import Shard, of_type
 
 
 async def test_the_first_wins_and_whoever_accepts_later_gets_410_and_who_it_was(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet")
-    told = await arriving(shard, [accept("phone"), accept("tablet", transaction=9)], [1, 0])
+    await e.bob_rings(shard, "phone", "tablet")
+    told = await e.arriving(shard, [e.accept("phone"), e.accept("tablet", transaction=9)], [1, 0])
 
-    assert one(told, "inviteAccepted").payload["peer"] == "tablet"
-    assert recipients(told, "invitationCancel") == {"phone"}
+    assert e.one(told, "inviteAccepted").payload["peer"] == "tablet"
+    assert e.recipients(told, "invitationCancel") == {"phone"}
     assert len(of_type(told, "INVITE_COMPLETED")) == 1
     won, lost = of_type(told, "answer")
     assert (won.peers, won.payload["code"], won.payload["transaction"]) == (["tablet"], 200, 9)
@@ -46,74 +24,78 @@ async def test_the_first_wins_and_whoever_accepts_later_gets_410_and_who_it_was(
 
 
 async def test_losers_have_487_in_the_record_and_those_out_before_what_they_said(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet", "desk")
-    told = await in_order(shard, decline("desk", errorCode=486), accept("phone"))
-    assert end_reasons(told) == {"phone": 200, "tablet": 487, "desk": 486}
+    await e.bob_rings(shard, "phone", "tablet", "desk")
+    told = await e.in_order(shard, e.decline("desk", errorCode=486), e.accept("phone"))
+    assert e.end_reasons(told) == {"phone": 200, "tablet": 487, "desk": 486}
 
 
 async def test_a_device_that_is_out_hears_no_cancel(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet", "desk")
-    await in_order(shard, decline("desk", errorCode=486), disconnected("tablet"))
-    assert "invitationCancel" not in types(await shard.event(*accept("phone")))
+    await e.bob_rings(shard, "phone", "tablet", "desk")
+    await e.in_order(shard, e.decline("desk", errorCode=486), e.disconnected("tablet"))
+    assert "invitationCancel" not in e.types(await shard.event(*e.accept("phone")))
 
 
 async def test_a_repeat_by_the_winner_is_answered_200_and_has_no_other_effect(shard: Shard) -> None:
-    await in_order(shard, registered("phone"), registered("tablet"), invite(), accept("phone"))
-    told = await shard.event(*accept("phone", transaction="again"))
+    await e.in_order(shard, e.registered("phone"), e.registered("tablet"), e.invite(), e.accept("phone"))
+    told = await shard.event(*e.accept("phone", transaction="again"))
 
-    assert types(told) == ["answer"]
-    answer = one(told, "answer").payload
+    assert e.types(told) == ["answer"]
+    answer = e.one(told, "answer").payload
     assert (answer["code"], answer["reason"], answer["whoAccepted"]) == (200, "accepted", "bob")
     assert answer["transaction"] == "again"
 
 
 async def test_a_repeat_by_the_winners_device_under_a_new_peer_id_is_answered_200(shard: Shard) -> None:
-    await in_order(shard, registered("p1", device="phone"), invite(), accept("p1"), disconnected("p1"))
-    await shard.event(*registered("p2", device="phone"))
-    assert outcome(await shard.event(*accept("p2")), "answer") == (200, "accepted")
+    await e.in_order(
+        shard, e.registered("p1", device="phone"), e.invite(), e.accept("p1"), e.disconnected("p1")
+    )
+    await shard.event(*e.registered("p2", device="phone"))
+    assert e.outcome(await shard.event(*e.accept("p2")), "answer") == (200, "accepted")
 
 
 async def test_a_peer_of_the_callee_that_just_woke_up_may_accept(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    told = await shard.event(*accept("woken"))
+    await e.bob_rings(shard, "phone")
+    told = await shard.event(*e.accept("woken"))
 
-    assert one(told, "inviteAccepted").payload["peer"] == "woken"
-    assert recipients(told, "invitationCancel") == {"phone"}
-    assert end_reasons(told) == {"phone": 487, "woken": 200}
+    assert e.one(told, "inviteAccepted").payload["peer"] == "woken"
+    assert e.recipients(told, "invitationCancel") == {"phone"}
+    assert e.end_reasons(told) == {"phone": 487, "woken": 200}
 
 
 async def test_the_callee_may_be_named_by_to(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    assert outcome(await shard.event(*accept("phone", to="bob")), "answer") == (200, "accepted")
+    await e.bob_rings(shard, "phone")
+    assert e.outcome(await shard.event(*e.accept("phone", to="bob")), "answer") == (200, "accepted")
 
 
 async def test_somebody_else_may_not_accept(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    told = await shard.event(*accept("e", "eve", to="bob", transaction="t"))
+    await e.bob_rings(shard, "phone")
+    told = await shard.event(*e.accept("e", "eve", to="bob", transaction="t"))
 
-    assert types(told) == ["answer"]
-    assert outcome(told, "answer") == (403, "forbidden")
-    assert one(told, "answer").peers == ["e"]
-    assert await states(shard) == {"phone": "CALLED"}
+    assert e.types(told) == ["answer"]
+    assert e.outcome(told, "answer") == (403, "forbidden")
+    assert e.one(told, "answer").peers == ["e"]
+    assert await e.states(shard) == {"phone": "CALLED"}
 
 
 async def test_the_inviter_may_not_accept_its_own_call(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    assert outcome(await shard.event(*accept("a", "alice", to="bob")), "answer") == (403, "forbidden")
+    await e.bob_rings(shard, "phone")
+    assert e.outcome(await shard.event(*e.accept("a", "alice", to="bob")), "answer") == (403, "forbidden")
 
 
 async def test_somebody_who_uses_the_id_of_a_candidate_may_not_accept(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    assert outcome(await shard.event(*accept("phone", "eve", to="bob")), "answer") == (403, "forbidden")
+    await e.bob_rings(shard, "phone")
+    assert e.outcome(await shard.event(*e.accept("phone", "eve", to="bob")), "answer") == (403, "forbidden")
 
 
 @pytest.mark.one_shard
-@pytest.mark.parametrize("event", [accept("phone"), decline("phone"), ringing("phone")])
-async def test_an_unknown_invite_is_answered_404_and_leaves_no_trace(shard: Shard, event: Published) -> None:
+@pytest.mark.parametrize("event", [e.accept("phone"), e.decline("phone"), e.ringing("phone")])
+async def test_an_unknown_invite_is_answered_404_and_leaves_no_trace(
+    shard: Shard, event: e.Published
+) -> None:
     told = await shard.event(*event)
 
-    assert types(told) == ["answer"]
-    assert one(told, "answer").payload == {
+    assert e.types(told) == ["answer"]
+    assert e.one(told, "answer").payload == {
         "inviteId": "1", "from": "alice", "to": "bob", "request": event[0], "code": 404, "reason": "not_found",
     }  # fmt: skip
     streams = {shard.keys.events, shard.keys.notifications, shard.keys.relay, shard.keys.push}
@@ -121,57 +103,57 @@ async def test_an_unknown_invite_is_answered_404_and_leaves_no_trace(shard: Shar
 
 
 async def test_an_accept_just_past_the_deadline_wins_while_the_time_out_has_not_fired(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    shard.now += RING + 500
-    told = await shard.event(*accept("phone"))
-    assert outcome(told, "answer") == (200, "accepted")
-    assert await later(shard, 0) == []
+    await e.bob_rings(shard, "phone")
+    shard.now += e.RING + 500
+    told = await shard.event(*e.accept("phone"))
+    assert e.outcome(told, "answer") == (200, "accepted")
+    assert await e.later(shard, 0) == []
 
 
 async def test_an_accept_after_the_time_out_is_answered_410_timeout(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    await later(shard, RING)
-    told = await shard.event(*accept("phone"))
-    assert types(told) == ["answer"]
-    assert outcome(told, "answer") == (410, "timeout")
-    assert "whoAccepted" not in one(told, "answer").payload
+    await e.bob_rings(shard, "phone")
+    await e.later(shard, e.RING)
+    told = await shard.event(*e.accept("phone"))
+    assert e.types(told) == ["answer"]
+    assert e.outcome(told, "answer") == (410, "timeout")
+    assert "whoAccepted" not in e.one(told, "answer").payload
 
 
 async def test_an_accept_after_a_stop_is_answered_410_cancelled(shard: Shard) -> None:
-    await in_order(shard, registered("phone"), invite(), stop())
-    assert outcome(await shard.event(*accept("phone")), "answer") == (410, "cancelled")
+    await e.in_order(shard, e.registered("phone"), e.invite(), e.stop())
+    assert e.outcome(await shard.event(*e.accept("phone")), "answer") == (410, "cancelled")
 
 
 async def test_an_accept_that_overtakes_its_invite_is_answered_404(shard: Shard) -> None:
-    await shard.event(*registered("phone"))
-    told = await arriving(shard, [invite(), accept("phone")], [1, 0])
-    assert outcome(told, "answer") == (404, "not_found")
-    assert recipients(told, "invitation") == {"phone"}
+    await shard.event(*e.registered("phone"))
+    told = await e.arriving(shard, [e.invite(), e.accept("phone")], [1, 0])
+    assert e.outcome(told, "answer") == (404, "not_found")
+    assert e.recipients(told, "invitation") == {"phone"}
 
 
 async def test_a_device_that_declined_may_still_accept_while_it_is_pending(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet")
-    told = await in_order(shard, decline("phone", errorCode=486), accept("phone"))
-    assert one(told, "inviteAccepted").payload["peer"] == "phone"
-    assert end_reasons(told) == {"phone": 200, "tablet": 487}
+    await e.bob_rings(shard, "phone", "tablet")
+    told = await e.in_order(shard, e.decline("phone", errorCode=486), e.accept("phone"))
+    assert e.one(told, "inviteAccepted").payload["peer"] == "phone"
+    assert e.end_reasons(told) == {"phone": 200, "tablet": 487}
 
 
 async def test_a_device_within_its_grace_hears_the_cancel_too(make_shard: MakeShard) -> None:
-    shard = await make_shard(GRACE)
-    await bob_rings(shard, "phone", "tablet")
-    told = await in_order(shard, disconnected("tablet"), accept("phone"))
-    assert recipients(told, "invitationCancel") == {"tablet"}
+    shard = await make_shard(e.GRACE)
+    await e.bob_rings(shard, "phone", "tablet")
+    told = await e.in_order(shard, e.disconnected("tablet"), e.accept("phone"))
+    assert e.recipients(told, "invitationCancel") == {"tablet"}
 
 
 async def test_accepting_ends_the_time_out(shard: Shard) -> None:
-    await in_order(shard, registered("phone"), invite(), accept("phone"))
-    assert await later(shard, RING) == []
+    await e.in_order(shard, e.registered("phone"), e.invite(), e.accept("phone"))
+    assert await e.later(shard, e.RING) == []
     assert await shard.client.zcard(shard.keys.timers) == 0
 
 
 async def test_the_invite_says_who_accepted(shard: Shard) -> None:
-    await in_order(shard, registered("phone"), invite(), accept("phone"))
-    found = await shard.invite(REF)
+    await e.in_order(shard, e.registered("phone"), e.invite(), e.accept("phone"))
+    found = await shard.invite(e.REF)
     assert (found["state"], found["code"], found["reason"]) == ("ACCEPTED", "200", "accepted")
     assert (found["whoAccepted"], found["acceptedBy"]) == ("bob", "phone")
 
@@ -179,47 +161,47 @@ async def test_the_invite_says_who_accepted(shard: Shard) -> None:
 async def test_the_first_device_that_rings_makes_the_inviter_hear_180_and_later_ones_do_not(
     shard: Shard,
 ) -> None:
-    await bob_rings(shard, "phone", "tablet")
-    told = await shard.event(*ringing("phone"))
-    assert types(told) == ["inviteProgress"]
-    assert one(told, "inviteProgress").payload == {
+    await e.bob_rings(shard, "phone", "tablet")
+    told = await shard.event(*e.ringing("phone"))
+    assert e.types(told) == ["inviteProgress"]
+    assert e.one(told, "inviteProgress").payload == {
         "inviteId": "1", "from": "alice", "to": "bob", "code": 180, "candidates": 2, "ringing": 1, "pushed": 0,
     }  # fmt: skip
-    assert await shard.event(*ringing("tablet")) == []
-    assert one(await shard.event(*invite()), "inviteProgress").payload["ringing"] == 2
+    assert await shard.event(*e.ringing("tablet")) == []
+    assert e.one(await shard.event(*e.invite()), "inviteProgress").payload["ringing"] == 2
 
 
 async def test_a_valid_ringing_is_never_answered(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    assert "answer" not in types(await in_order(shard, ringing("phone"), ringing("phone")))
+    await e.bob_rings(shard, "phone")
+    assert "answer" not in e.types(await e.in_order(shard, e.ringing("phone"), e.ringing("phone")))
 
 
 async def test_ringing_makes_a_peer_of_the_callee_a_candidate(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    payload = one(await shard.event(*ringing("woken")), "inviteProgress").payload
+    await e.bob_rings(shard, "phone")
+    payload = e.one(await shard.event(*e.ringing("woken")), "inviteProgress").payload
     assert (payload["candidates"], payload["ringing"]) == (2, 1)
-    assert recipients(await shard.event(*stop()), "invitationCancel") == {"phone", "woken"}
+    assert e.recipients(await shard.event(*e.stop()), "invitationCancel") == {"phone", "woken"}
 
 
 async def test_ringing_by_somebody_else_is_answered_403_and_not_told(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    told = await shard.event(*ringing("e", "eve", to="bob"))
-    assert types(told) == ["answer"]
-    assert outcome(told, "answer") == (403, "forbidden")
+    await e.bob_rings(shard, "phone")
+    told = await shard.event(*e.ringing("e", "eve", to="bob"))
+    assert e.types(told) == ["answer"]
+    assert e.outcome(told, "answer") == (403, "forbidden")
 
 
 async def test_a_device_that_rings_too_late_is_told_to_stop(shard: Shard) -> None:
-    await in_order(shard, registered("phone"), registered("tablet"), invite(), accept("phone"))
-    told = await shard.event(*ringing("tablet"))
-    assert types(told) == ["answer"]
-    assert outcome(told, "answer") == (410, "accepted")
-    assert one(told, "answer").payload["whoAccepted"] == "bob"
+    await e.in_order(shard, e.registered("phone"), e.registered("tablet"), e.invite(), e.accept("phone"))
+    told = await shard.event(*e.ringing("tablet"))
+    assert e.types(told) == ["answer"]
+    assert e.outcome(told, "answer") == (410, "accepted")
+    assert e.one(told, "answer").payload["whoAccepted"] == "bob"
 
 
-@pytest.mark.parametrize("event", [decline("phone", errorCode=486), disconnected("phone")])
-async def test_ringing_by_a_device_that_is_out_has_no_effect(shard: Shard, event: Published) -> None:
-    await bob_rings(shard, "phone", "tablet")
+@pytest.mark.parametrize("event", [e.decline("phone", errorCode=486), e.disconnected("phone")])
+async def test_ringing_by_a_device_that_is_out_has_no_effect(shard: Shard, event: e.Published) -> None:
+    await e.bob_rings(shard, "phone", "tablet")
     await shard.event(*event)
-    before = await states(shard)
-    assert await shard.event(*ringing("phone")) == []
-    assert await states(shard) == before
+    before = await e.states(shard)
+    assert await shard.event(*e.ringing("phone")) == []
+    assert await e.states(shard) == before

@@ -8,30 +8,7 @@ from invites.events.operations import Operation
 from invites.keys import WORKERS_GROUP
 from invites.store.commit import Settings, Status
 from tests.conftest import MakeShard
-from tests.support.events import (
-    ALICE,
-    REF,
-    RING,
-    accept,
-    arriving,
-    bob_rings,
-    disconnected,
-    in_order,
-    invitations,
-    invite,
-    joined,
-    later,
-    left,
-    one,
-    outcome,
-    recipients,
-    registered,
-    ringing,
-    room_closed,
-    stop,
-    trunk,
-    types,
-)
+from tests.support import events as e
 from tests.support.forgetting import forget_functions
 from tests.support.shard import Shard, of_type
 
@@ -54,7 +31,7 @@ async def _pending(shard: Shard) -> int:
 
 
 async def test_an_entry_that_is_settled_is_acknowledged(shard: Shard) -> None:
-    operation = await shard.publish(*registered("phone"))
+    operation = await shard.publish(*e.registered("phone"))
     assert await _pending(shard) == 1
     [found] = await shard.settle(operation)
     assert found.status is Status.DONE
@@ -62,8 +39,8 @@ async def test_an_entry_that_is_settled_is_acknowledged(shard: Shard) -> None:
 
 
 async def test_an_entry_that_is_settled_again_is_stale_and_has_no_effect(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet")
-    operation = await shard.publish(*accept("phone"))
+    await e.bob_rings(shard, "phone", "tablet")
+    operation = await shard.publish(*e.accept("phone"))
     await shard.settle(operation)
     await shard.told()
     before = await _everything(shard)
@@ -76,15 +53,15 @@ async def test_an_entry_that_is_settled_again_is_stale_and_has_no_effect(shard: 
 
 
 async def test_an_entry_that_stands_twice_in_a_batch_counts_once(shard: Shard) -> None:
-    await shard.event(*registered("phone"))
-    operation = await shard.publish(*invite())
+    await shard.event(*e.registered("phone"))
+    operation = await shard.publish(*e.invite())
     found = await shard.settle(operation, operation)
     assert [each.status for each in found] == [Status.DONE, Status.STALE]
-    assert types(await shard.told()) == ["invitation", "inviteProgress"]
+    assert e.types(await shard.told()) == ["invitation", "inviteProgress"]
 
 
 async def test_an_entry_that_another_worker_claimed_is_settled_by_whoever_comes_first(shard: Shard) -> None:
-    operation = await shard.publish(*registered("phone"))
+    operation = await shard.publish(*e.registered("phone"))
     await shard.client.xclaim(shard.keys.events, WORKERS_GROUP, "other", 0, [operation.entry])
     [first] = await shard.settle(operation)
     [second] = await shard.settle(operation)
@@ -92,7 +69,9 @@ async def test_an_entry_that_another_worker_claimed_is_settled_by_whoever_comes_
 
 
 async def test_a_batch_is_settled_in_its_order_and_each_sees_what_the_one_before_did(shard: Shard) -> None:
-    operations = [await shard.publish(*event) for event in (registered("phone"), invite(), accept("phone"))]
+    operations = [
+        await shard.publish(*event) for event in (e.registered("phone"), e.invite(), e.accept("phone"))
+    ]
     found = await shard.settle(*operations)
     assert [each.status for each in found] == [Status.DONE] * 3
     told = await shard.told()
@@ -108,7 +87,7 @@ async def test_an_empty_batch_is_settled(shard: Shard) -> None:
 
 async def test_a_batch_of_many_is_settled_in_one_call(shard: Shard) -> None:
     """More arguments than a Lua function may be given (LUAI_MAXCSTACK is 8,000)."""
-    operations = [await shard.publish(*registered(f"p{number}", f"user{number}")) for number in range(600)]
+    operations = [await shard.publish(*e.registered(f"p{number}", f"user{number}")) for number in range(600)]
     found = await shard.settle(*operations)
     assert {each.status for each in found} == {Status.DONE}
     assert len(operations) * 10 > 5_000
@@ -117,21 +96,21 @@ async def test_a_batch_of_many_is_settled_in_one_call(shard: Shard) -> None:
 @pytest.mark.parametrize(
     ("wrong", "event"),
     [
-        ("pending:bob", invite()),
-        ("room-invites:r", invite()),
-        ("calls:alice", invite()),
-        ("candidates:alice|1|bob", invite()),
-        ("invite:alice|1|bob", invite()),
-        ("registry:bob", invite()),
-        ("notifications", invite()),
-        ("registry:bob", registered("phone")),
-        ("gone:bob|phone", registered("phone")),
-        ("trunks", trunk("t")),
-        ("pending:bob", disconnected("phone")),
-        ("calls:bob", disconnected("phone")),
-        ("room-members:r", joined("bob")),
-        ("room-invites:r", room_closed()),
-        ("dead", ("nonsense", {"peer": ALICE})),
+        ("pending:bob", e.invite()),
+        ("room-invites:r", e.invite()),
+        ("calls:alice", e.invite()),
+        ("candidates:alice|1|bob", e.invite()),
+        ("invite:alice|1|bob", e.invite()),
+        ("registry:bob", e.invite()),
+        ("notifications", e.invite()),
+        ("registry:bob", e.registered("phone")),
+        ("gone:bob|phone", e.registered("phone")),
+        ("trunks", e.trunk("t")),
+        ("pending:bob", e.disconnected("phone")),
+        ("calls:bob", e.disconnected("phone")),
+        ("room-members:r", e.joined("bob")),
+        ("room-invites:r", e.room_closed()),
+        ("dead", ("nonsense", {"peer": e.ALICE})),
     ],
     ids=lambda value: value if isinstance(value, str) else str(value[0]),
 )
@@ -139,7 +118,7 @@ async def test_a_key_of_the_wrong_type_fails_the_entry_which_touches_nothing_unt
     shard: Shard, wrong: str, event: Any
 ) -> None:
     if wrong != "registry:bob":
-        await shard.event(*registered("desk"))
+        await shard.event(*e.registered("desk"))
     key = shard.keys.base + wrong
     kind = await shard.client.type(key)
     aside = await shard.client.dump(key) if kind != b"none" else None
@@ -164,9 +143,9 @@ async def test_a_key_of_the_wrong_type_fails_the_entry_which_touches_nothing_unt
 
 
 async def test_a_failure_names_the_key_and_what_to_do(shard: Shard) -> None:
-    await shard.event(*registered("phone"))
+    await shard.event(*e.registered("phone"))
     await shard.client.set(shard.keys.room_invites("r"), "x")
-    operation = await shard.publish(*invite())
+    operation = await shard.publish(*e.invite())
     [found] = await shard.settle(operation)
     assert found.detail == (
         "key invites:{0}:room-invites:r holds a string where a zset belongs: delete or rename it"
@@ -176,27 +155,27 @@ async def test_a_failure_names_the_key_and_what_to_do(shard: Shard) -> None:
 
 
 async def test_other_entries_of_the_batch_are_not_affected_by_one_that_fails(shard: Shard) -> None:
-    await in_order(shard, registered("phone"), registered("d", "dave"))
+    await e.in_order(shard, e.registered("phone"), e.registered("d", "dave"))
     await shard.client.set(shard.keys.room_invites("broken"), "x")
-    events = [invite(), invite(to="dave", room="broken"), ringing("phone")]
+    events = [e.invite(), e.invite(to="dave", room="broken"), e.ringing("phone")]
     operations = [await shard.publish(*event) for event in events]
     found = await shard.settle(*operations)
 
     assert [each.status for each in found] == [Status.DONE, Status.FAILED, Status.DONE]
     told = await shard.told()
-    assert types(told) == ["invitation", "inviteProgress", "inviteProgress"]
+    assert e.types(told) == ["invitation", "inviteProgress", "inviteProgress"]
     assert {each.payload["to"] for each in told} == {"bob"}
     assert await shard.invite("alice|1|dave") == {}
 
     await shard.client.delete(shard.keys.room_invites("broken"))
     await shard.settle(operations[1])
-    assert recipients(await shard.told(), "invitation") == {"d"}
+    assert e.recipients(await shard.told(), "invitation") == {"d"}
 
 
 async def test_timers_of_the_wrong_type_fail_only_what_needs_them(shard: Shard) -> None:
-    await shard.event(*registered("phone"))
+    await shard.event(*e.registered("phone"))
     await shard.client.set(shard.keys.timers, "x")
-    operations = [await shard.publish(*event) for event in (joined("bob"), invite())]
+    operations = [await shard.publish(*event) for event in (e.joined("bob"), e.invite())]
     found = await shard.settle(*operations)
     assert [each.status for each in found] == [Status.DONE, Status.FAILED]
     assert found[1].detail.startswith("key invites:{0}:timers holds a string where a zset belongs")
@@ -206,15 +185,15 @@ async def test_timers_of_the_wrong_type_fail_only_what_needs_them(shard: Shard) 
 
 
 async def test_an_operation_that_no_rule_knows_fails(shard: Shard) -> None:
-    operation = await shard.publish(*registered("phone"))
+    operation = await shard.publish(*e.registered("phone"))
     [found] = await shard.settle(Operation("dance", operation.entry, ()))
     assert (found.status, found.detail) == (Status.FAILED, "no rule named dance")
     await shard.settle(operation)
 
 
 async def test_without_its_group_nothing_is_touched(shard: Shard) -> None:
-    await shard.event(*registered("phone"))
-    operation = await shard.publish(*invite())
+    await shard.event(*e.registered("phone"))
+    operation = await shard.publish(*e.invite())
     await shard.client.xgroup_destroy(shard.keys.events, WORKERS_GROUP)
     before = await _everything(shard)
     [found] = await shard.settle(operation)
@@ -230,7 +209,7 @@ async def test_without_its_group_nothing_is_touched(shard: Shard) -> None:
 
 
 async def test_without_its_stream_nothing_is_touched(shard: Shard) -> None:
-    operation = await shard.publish(*registered("phone"))
+    operation = await shard.publish(*e.registered("phone"))
     await shard.client.delete(shard.keys.events)
     before = await _everything(shard)
     [found] = await shard.settle(operation)
@@ -239,7 +218,7 @@ async def test_without_its_stream_nothing_is_touched(shard: Shard) -> None:
 
 
 async def test_an_entry_of_a_stream_that_was_made_anew_is_stale(shard: Shard) -> None:
-    operation = await shard.publish(*registered("phone"))
+    operation = await shard.publish(*e.registered("phone"))
     await shard.client.flushall()
     await shard.client.xgroup_create(shard.keys.events, WORKERS_GROUP, "0", mkstream=True)
     [found] = await shard.settle(operation)
@@ -247,9 +226,9 @@ async def test_an_entry_of_a_stream_that_was_made_anew_is_stale(shard: Shard) ->
 
 
 async def test_a_server_that_forgot_the_functions_is_given_them_again(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
+    await e.bob_rings(shard, "phone")
     await forget_functions(shard.client)
-    assert outcome(await shard.event(*accept("phone")), "answer") == (200, "accepted")
+    assert e.outcome(await shard.event(*e.accept("phone")), "answer") == (200, "accepted")
     await forget_functions(shard.client)
     assert (await shard.committer.fire()).count == 0
     await forget_functions(shard.client)
@@ -257,12 +236,12 @@ async def test_a_server_that_forgot_the_functions_is_given_them_again(shard: Sha
 
 
 async def test_a_timer_that_cannot_be_applied_becomes_a_dead_letter(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    await shard.event(*invite(invite_id="2"))
-    key = shard.keys.candidates(REF)
+    await e.bob_rings(shard, "phone")
+    await shard.event(*e.invite(invite_id="2"))
+    key = shard.keys.candidates(e.REF)
     await shard.client.delete(key)
-    await shard.client.set(key, "x", px=RING * 2)
-    shard.now += RING
+    await shard.client.set(key, "x", px=e.RING * 2)
+    shard.now += e.RING
     fired = await shard.committer.fire()
 
     assert fired.count == 2
@@ -270,7 +249,7 @@ async def test_a_timer_that_cannot_be_applied_becomes_a_dead_letter(shard: Shard
     assert (letter["type"], letter["payload"], letter["entry"]) == ("timer", "ring|alice|1|bob", "")
     assert letter["error"]
     assert ("timer_failed", "ring|alice|1|bob", letter["error"]) in fired.facts
-    assert one(await shard.told(), "inviteRejected").payload["inviteId"] == "2"
+    assert e.one(await shard.told(), "inviteRejected").payload["inviteId"] == "2"
     assert await shard.client.zcard(shard.keys.timers) == 0
 
 
@@ -282,10 +261,10 @@ async def test_a_timer_that_cannot_be_applied_becomes_a_dead_letter(shard: Shard
     ],
 )  # fmt: skip
 async def test_a_timer_that_makes_no_sense_is_fired_once_and_stops_nothing(shard: Shard, member: str) -> None:
-    await bob_rings(shard, "phone")
+    await e.bob_rings(shard, "phone")
     await shard.client.zadd(shard.keys.timers, {member: shard.now})
-    told = await later(shard, RING)
-    assert outcome(told, "inviteRejected") == (408, "timeout")
+    told = await e.later(shard, e.RING)
+    assert e.outcome(told, "inviteRejected") == (408, "timeout")
     assert await shard.client.zcard(shard.keys.timers) == 0
     letters = await shard.dead()
     assert [letter["payload"] for letter in letters] in ([member], [])
@@ -293,7 +272,7 @@ async def test_a_timer_that_makes_no_sense_is_fired_once_and_stops_nothing(shard
 
 
 async def test_a_retired_consumer_owes_nothing_and_was_idle(shard: Shard) -> None:
-    operation = await shard.publish(*registered("phone"))
+    operation = await shard.publish(*e.registered("phone"))
     assert not await shard.committer.retire_consumer("test", 0)
     await shard.settle(operation)
     assert not await shard.committer.retire_consumer("test", 3_600_000)
@@ -303,7 +282,7 @@ async def test_a_retired_consumer_owes_nothing_and_was_idle(shard: Shard) -> Non
 
 
 async def test_trimming_keeps_what_a_group_still_needs(shard: Shard) -> None:
-    operations = [await shard.publish(*joined(f"u{number}", f"r{number}")) for number in range(5)]
+    operations = [await shard.publish(*e.joined(f"u{number}", f"r{number}")) for number in range(5)]
     await shard.settle(*operations[:2], operations[4])
     await shard.client.xgroup_create(shard.keys.notifications, "gateways", "0", mkstream=True)
     trimmed = await shard.committer.trim()
@@ -315,7 +294,7 @@ async def test_trimming_keeps_what_a_group_still_needs(shard: Shard) -> None:
 
 
 async def test_trimming_touches_no_notification_that_a_group_has_not_read(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
+    await e.bob_rings(shard, "phone")
     assert (await shard.committer.trim())[shard.keys.notifications] == 0
     await shard.client.xgroup_create(shard.keys.notifications, "gateways", "0")
     assert (await shard.committer.trim())[shard.keys.notifications] == 0
@@ -329,18 +308,18 @@ async def test_trimming_touches_no_notification_that_a_group_has_not_read(shard:
 
 
 async def test_a_race_of_time_out_and_accept_has_one_outcome(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    operation = await shard.publish(*accept("phone"))
-    told = await later(shard, RING)
+    await e.bob_rings(shard, "phone")
+    operation = await shard.publish(*e.accept("phone"))
+    told = await e.later(shard, e.RING)
     await shard.settle(operation)
     told += await shard.told()
     assert len(of_type(told, "INVITE_COMPLETED")) == 1
-    assert outcome(told, "answer") == (410, "timeout")
+    assert e.outcome(told, "answer") == (410, "timeout")
 
 
 async def test_a_race_of_stop_and_accept_has_one_outcome(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    told = await arriving(shard, [accept("phone"), stop()], [1, 0])
+    await e.bob_rings(shard, "phone")
+    told = await e.arriving(shard, [e.accept("phone"), e.stop()], [1, 0])
     assert len(of_type(told, "INVITE_COMPLETED")) == 1
     assert [each.payload["code"] for each in of_type(told, "answer")] == [200, 410]
 
@@ -348,19 +327,20 @@ async def test_a_race_of_stop_and_accept_has_one_outcome(shard: Shard) -> None:
 async def test_an_index_that_names_an_invite_that_is_gone_stops_nothing(make_shard: MakeShard) -> None:
     """An operator deleted its key, or it expired with nobody there to clean up."""
     shard = await make_shard(Settings(remove_after=5_000, only_one_device_with_invitations=True))
-    await bob_rings(shard, "phone", "tablet")
+    await e.bob_rings(shard, "phone", "tablet")
     for index in ("pending:bob", "parallel:bob"):
         await shard.client.sadd(shard.keys.base + index, "alice|gone|bob")
     for index in ("room-invites:r", "ended:bob"):
         await shard.client.zadd(shard.keys.base + index, {"alice|gone|bob": shard.now})
     await shard.client.hset(shard.keys.base + "calls:alice", "alice|gone|bob", "a")
     for event in (
-        stop(None, invite_id="gone"), registered("phone", session="s"), registered("desk"), disconnected("phone"),
-        invitations("phone"), accept("tablet"), disconnected("a", "alice"), left("alice"), room_closed(),
+        e.stop(None, invite_id="gone"), e.registered("phone", session="s"), e.registered("desk"),
+        e.disconnected("phone"),
+        e.invitations("phone"), e.accept("tablet"), e.disconnected("a", "alice"), e.left("alice"), e.room_closed(),
     ):  # fmt: skip
         await shard.event(*event)
         assert [each.status for each in shard.outcomes] == [Status.DONE], event
-    await later(shard, RING)
+    await e.later(shard, e.RING)
     assert await shard.dead() == []
     await shard.client.delete(
         *(shard.keys.base + index for index in ("pending:bob", "parallel:bob", "ended:bob"))

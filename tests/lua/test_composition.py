@@ -12,23 +12,8 @@ from invites.events.operations import Entry, to_operation
 from invites.logs.messages import TEMPLATES
 from invites.store.scripts import CompositionError, Script, Scripts, compose, sources
 from tests.conftest import Server
+from tests.support import events as e
 from tests.support.bytecode import Global, compiled, globals_of
-from tests.support.events import (
-    Published,
-    accept,
-    decline,
-    disconnected,
-    invitations,
-    invite,
-    joined,
-    left,
-    registered,
-    request,
-    ringing,
-    room_closed,
-    stop,
-    unregistered,
-)
 
 ENTRIES: Final = ("main", "trim", "retire")
 PROVIDED: Final = {
@@ -232,13 +217,15 @@ def _parameters() -> dict[str, int]:
 @pytest.mark.parametrize(
     "event",
     [
-        invite(), request(), invite(returnOf="a|b|c"), ringing("p"), accept("p"), decline("p"), stop(), stop(None),
-        invitations("p"), registered("p"), unregistered("p"), disconnected("p"), joined("u"), left("u"), room_closed(),
+        e.invite(), e.request(), e.invite(returnOf="a|b|c"), e.ringing("p"), e.accept("p"), e.decline("p"),
+        e.stop(), e.stop(None),
+        e.invitations("p"), e.registered("p"), e.unregistered("p"), e.disconnected("p"), e.joined("u"),
+        e.left("u"), e.room_closed(),
         ("nonsense", {}),
     ],
     ids=lambda event: str(event[0]),
 )  # fmt: skip
-def test_every_rule_is_given_as_many_arguments_as_it_names(event: Published) -> None:
+def test_every_rule_is_given_as_many_arguments_as_it_names(event: e.Published) -> None:
     kind, payload = event
     fields = {b"type": kind.encode(), b"payload": json.dumps(payload).encode()}
     operation = to_operation(Entry("1-0", fields), max_deliveries=5)

@@ -7,39 +7,25 @@ import pytest
 from invites.logs.messages import TEMPLATES, render
 from invites.store.commit import Committer, Fact, Settings
 from tests.conftest import MakeShard
-from tests.support.events import (
-    REF,
-    Published,
-    accept,
-    bob_rings,
-    decline,
-    disconnected,
-    in_order,
-    invite,
-    joined,
-    left,
-    registered,
-    room_closed,
-    stop,
-)
+from tests.support import events as e
 from tests.support.shard import Shard, peer
 
 pytestmark = pytest.mark.one_shard
 
 
-async def _facts(shard: Shard, event: Published) -> list[Fact]:
+async def _facts(shard: Shard, event: e.Published) -> list[Fact]:
     await shard.event(*event)
     [outcome] = shard.outcomes
     return outcome.facts
 
 
-async def _rendered(shard: Shard, event: Published) -> list[str]:
+async def _rendered(shard: Shard, event: e.Published) -> list[str]:
     return [render(fact) for fact in await _facts(shard, event)]
 
 
 async def test_an_invite_reports_whom_it_found_and_what_it_sent(shard: Shard) -> None:
-    await shard.event(*registered("phone"))
-    facts = await _facts(shard, invite())
+    await shard.event(*e.registered("phone"))
+    facts = await _facts(shard, e.invite())
     assert [fact[0] for fact in facts] == ["resolving", "got_candidates", "send_invitation"]
     assert facts[0] == ("resolving", "bob")
     assert [found["address"] for found in json.loads(facts[1][1])] == ["bob"]
@@ -48,26 +34,26 @@ async def test_an_invite_reports_whom_it_found_and_what_it_sent(shard: Shard) ->
 
 
 async def test_an_invite_that_finds_nobody_is_a_warning(shard: Shard) -> None:
-    assert "No candidates found for resource: bob" in await _rendered(shard, invite())
+    assert "No candidates found for resource: bob" in await _rendered(shard, e.invite())
 
 
 async def test_an_accept_reports_who_accepted(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet")
-    texts = await _rendered(shard, accept("phone"))
+    await e.bob_rings(shard, "phone", "tablet")
+    texts = await _rendered(shard, e.accept("phone"))
     assert "Notifying that invite 1 for room r was accepted by bob" in texts
     assert "INVITE_COMPLETED will be notified" in texts
     assert sum(text.startswith("send invitation cancel {") for text in texts) == 1
 
 
 async def test_rooms_report_their_coming_and_going(shard: Shard) -> None:
-    assert await _rendered(shard, joined("bob")) == ["Notifying that user bob joins to the room r"]
-    assert await _rendered(shard, left("bob")) == ["Notifying user bob leaves r"]
-    assert await _rendered(shard, room_closed()) == ["Cleaning data for room: r"]
+    assert await _rendered(shard, e.joined("bob")) == ["Notifying that user bob joins to the room r"]
+    assert await _rendered(shard, e.left("bob")) == ["Notifying user bob leaves r"]
+    assert await _rendered(shard, e.room_closed()) == ["Cleaning data for room: r"]
 
 
 async def test_a_device_that_joins_a_call_is_reported(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    texts = await _rendered(shard, registered("tablet"))
+    await e.bob_rings(shard, "phone")
+    texts = await _rendered(shard, e.registered("tablet"))
     assert [text.split(" {")[0] for text in texts] == [
         "will update invite candidates with registry",
         "send invitation",
@@ -75,27 +61,27 @@ async def test_a_device_that_joins_a_call_is_reported(shard: Shard) -> None:
 
 
 async def test_a_device_that_is_rung_again_is_reported(shard: Shard) -> None:
-    await in_order(shard, registered("phone", session="s1"), invite())
-    facts = await _facts(shard, registered("phone", session="s2"))
+    await e.in_order(shard, e.registered("phone", session="s1"), e.invite())
+    facts = await _facts(shard, e.registered("phone", session="s2"))
     assert ("resuming", "invite") in [fact[:2] for fact in facts]
 
 
 async def test_a_lost_device_is_reported_with_what_it_is_lost_for(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet")
-    assert await _rendered(shard, disconnected("phone")) == [
-        f'onPeerDisconnected will remove as candidate from ["{REF}"]'
+    await e.bob_rings(shard, "phone", "tablet")
+    assert await _rendered(shard, e.disconnected("phone")) == [
+        f'onPeerDisconnected will remove as candidate from ["{e.REF}"]'
     ]
 
 
 async def test_a_lost_device_that_nothing_rings_is_not_reported(shard: Shard) -> None:
-    await shard.event(*registered("phone"))
-    assert await _facts(shard, disconnected("phone")) == []
+    await shard.event(*e.registered("phone"))
+    assert await _facts(shard, e.disconnected("phone")) == []
 
 
 async def test_who_is_busy_now_is_reported(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(only_one_device_with_invitations=True))
-    await bob_rings(shard, "phone")
-    texts = await _rendered(shard, accept("phone"))
+    await e.bob_rings(shard, "phone")
+    texts = await _rendered(shard, e.accept("phone"))
     assert 'will reject pending invitations of bob except {"id":"phone","user":"bob"}' in texts
 
 
@@ -118,10 +104,11 @@ async def test_no_more_is_reported_than_the_log_level_asks_for(shard: Shard, ver
     )
     reported = set()
     for event in (
-        registered("phone", session="s1"), registered("tablet"), joined("bob"), invite(), invite(context=1),
-        registered("phone", session="s2"), decline("tablet", errorCode=486), accept("phone"), invite(invite_id="2"),
-        stop(invite_id="2"), invite(by=peer("c", "carol"), to="nobody"), disconnected("phone"), left("bob"),
-        room_closed(),
+        e.registered("phone", session="s1"), e.registered("tablet"), e.joined("bob"), e.invite(), e.invite(context=1),
+        e.registered("phone", session="s2"), e.decline("tablet", errorCode=486), e.accept("phone"),
+        e.invite(invite_id="2"),
+        e.stop(invite_id="2"), e.invite(by=peer("c", "carol"), to="nobody"), e.disconnected("phone"), e.left("bob"),
+        e.room_closed(),
     ):  # fmt: skip
         reported |= {TEMPLATES[fact[0]][0] for fact in await _facts(shard, event)}
     assert reported == {0: {30}, 1: {20, 30}, 2: {10, 20, 30}}[verbosity]

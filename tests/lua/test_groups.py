@@ -4,22 +4,7 @@ import pytest
 
 from invites.store.commit import Settings
 from tests.conftest import MakeShard
-from tests.support.events import (
-    accept,
-    decline,
-    disconnected,
-    in_order,
-    invitations,
-    invite,
-    joined,
-    one,
-    outcome,
-    registered,
-    request,
-    ringing,
-    trunk,
-    types,
-)
+from tests.support import events as e
 from tests.support.groups import GROUPS, TEAM, at_home, legs, rung, stopped, team
 from tests.support.shard import Notification, Shard, of_type, peer
 
@@ -39,13 +24,13 @@ async def home(make_shard: MakeShard) -> Shard:
 @pytest.fixture
 async def called(home: Shard) -> Shard:
     """The same, while Alice calls the team."""
-    await home.event(*invite(to="team"))
+    await home.event(*e.invite(to="team"))
     return home
 
 
 def record_of(told: list[Notification]) -> dict[str, int]:
     """Member -> endReason of the only record, which is the group's."""
-    record = one(told, "INVITE_COMPLETED").payload
+    record = e.one(told, "INVITE_COMPLETED").payload
     assert record["group"] is True
     assert (record["from"], record["inviteId"], record["to"]) == ("alice", "1", "team")
     return {each["address"]: each["endReason"] for each in record["candidates"]}
@@ -56,9 +41,9 @@ def record_of(told: list[Notification]) -> dict[str, int]:
 
 @pytest.mark.one_shard
 async def test_the_devices_of_all_members_ring_at_once(home: Shard) -> None:
-    told = await home.event(*invite(to="team", context={"n": 1}))
+    told = await home.event(*e.invite(to="team", context={"n": 1}))
 
-    assert types(told) == ["invitation", "invitation", "inviteProgress"]
+    assert e.types(told) == ["invitation", "invitation", "inviteProgress"]
     assert rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
     by_member = {each.payload["to"]: each for each in of_type(told, "invitation")}
     assert sorted(by_member["bob"].peers) == ["bob-desk", "bob-phone"]
@@ -73,8 +58,8 @@ async def test_the_devices_of_all_members_ring_at_once(home: Shard) -> None:
 
 @pytest.mark.one_shard
 async def test_the_caller_hears_how_many_devices_and_nothing_of_who_they_are(home: Shard) -> None:
-    told = await home.event(*invite(to="team", transaction="t"))
-    progress = one(told, "inviteProgress")
+    told = await home.event(*e.invite(to="team", transaction="t"))
+    progress = e.one(told, "inviteProgress")
     assert progress.peers == ["a"]
     expected = {"inviteId": "1", "from": "alice", "to": "team", "code": 100, "candidates": 3}
     assert progress.payload == expected | {"ringing": 0, "pushed": 0, "transaction": "t"}
@@ -90,78 +75,78 @@ async def test_a_leg_is_an_invite_of_its_own(called: Shard) -> None:
 
 
 async def test_a_member_sees_its_leg_among_what_rings(called: Shard) -> None:
-    told = await called.event(*invitations("bob-phone"))
-    [found] = one(told, "answer").payload["invitations"]
+    told = await called.event(*e.invitations("bob-phone"))
+    [found] = e.one(told, "answer").payload["invitations"]
     assert (found["to"], found["group"], found["state"]) == ("bob", "team", "PENDING")
 
 
 async def test_the_caller_is_left_out(home: Shard) -> None:
     team(home, "alice", "bob")
     await at_home(home, "alice-desk")
-    told = await home.event(*invite(to="team"))
+    told = await home.event(*e.invite(to="team"))
     assert rung(told) == ["bob-desk", "bob-phone"]
     assert set(await legs(home)) == {"bob"}
 
 
 async def test_a_member_that_is_named_twice_is_called_once(home: Shard) -> None:
     team(home, "bob", "carol", "bob")
-    told = await home.event(*invite(to="team"))
+    told = await home.event(*e.invite(to="team"))
     assert rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
 
 
 async def test_members_who_are_in_the_room_are_left_out(home: Shard) -> None:
-    await in_order(home, joined("bob"), joined("carol", room="elsewhere"))
-    told = await home.event(*invite(to="team"))
+    await e.in_order(home, e.joined("bob"), e.joined("carol", room="elsewhere"))
+    told = await home.event(*e.invite(to="team"))
     assert rung(told) == ["carol-phone"]
     assert set(await legs(home)) == {"carol", "dave"}
 
 
 @pytest.mark.parametrize("over", [False, True])
 async def test_a_member_for_whom_the_ref_exists_is_left_out(home: Shard, over: bool) -> None:
-    await home.event(*invite(to="bob"))
+    await home.event(*e.invite(to="bob"))
     if over:
-        await home.event(*accept("bob-phone"))
-    assert rung(await home.event(*invite(to="team"))) == ["carol-phone"]
+        await home.event(*e.accept("bob-phone"))
+    assert rung(await home.event(*e.invite(to="team"))) == ["carol-phone"]
     assert set(await legs(home)) == {"carol", "dave"}
-    told = await home.event(*decline("carol-phone", "carol"))
+    told = await home.event(*e.decline("carol-phone", "carol"))
     assert record_of(told) == {"carol": 603, "dave": 480}
-    assert outcome(told, "inviteRejected") == (603, "declined")
+    assert e.outcome(told, "inviteRejected") == (603, "declined")
 
 
 async def test_a_group_whose_members_are_all_left_out_cannot_be_reached(home: Shard) -> None:
     team(home, "alice", "bob")
-    await in_order(home, joined("bob"))
-    told = await home.event(*invite(to="team"))
-    assert outcome(told, "inviteRejected") == (480, "unreachable")
+    await e.in_order(home, e.joined("bob"))
+    told = await home.event(*e.invite(to="team"))
+    assert e.outcome(told, "inviteRejected") == (480, "unreachable")
     assert record_of(told) == {}
 
 
 async def test_a_group_whose_members_all_have_such_an_invite_cannot_be_reached(home: Shard) -> None:
     team(home, "bob")
-    await home.event(*invite(to="bob"))
-    told = await home.event(*invite(to="team"))
-    assert types(told) == ["INVITE_COMPLETED", "inviteRejected"]
-    assert outcome(told, "inviteRejected") == (480, "unreachable")
+    await home.event(*e.invite(to="bob"))
+    told = await home.event(*e.invite(to="team"))
+    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.outcome(told, "inviteRejected") == (480, "unreachable")
     assert record_of(told) == {}
 
 
 async def test_a_group_of_nobody_cannot_be_reached(home: Shard) -> None:
     team(home)
-    assert outcome(await home.event(*invite(to="team")), "inviteRejected") == (480, "unreachable")
+    assert e.outcome(await home.event(*e.invite(to="team")), "inviteRejected") == (480, "unreachable")
 
 
 @pytest.mark.one_shard
 async def test_a_group_of_which_nobody_is_there_ends_at_once(home: Shard) -> None:
     team(home, "dave", "erin")
-    told = await home.event(*invite(to="team"))
-    assert types(told) == ["INVITE_COMPLETED", "inviteRejected"]
-    assert outcome(told, "inviteRejected") == (480, "unreachable")
+    told = await home.event(*e.invite(to="team"))
+    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.outcome(told, "inviteRejected") == (480, "unreachable")
     assert record_of(told) == {"dave": 480, "erin": 480}
 
 
 async def test_a_group_of_which_nobody_could_be_asked_for_is_an_internal_error(home: Shard) -> None:
     team(home, "dave", dave={"failed": True})
-    assert outcome(await home.event(*invite(to="team")), "inviteRejected") == (500, "internal")
+    assert e.outcome(await home.event(*e.invite(to="team")), "inviteRejected") == (500, "internal")
 
 
 @pytest.mark.one_shard
@@ -169,10 +154,10 @@ async def test_a_group_that_is_too_large_calls_nobody_and_says_why(make_shard: M
     shard = await make_shard(Settings(look_up="all", max_group_size=2))
     team(shard, "bob", "carol", "dave")
     await at_home(shard, "bob-phone")
-    told = await shard.event(*invite(to="team"))
+    told = await shard.event(*e.invite(to="team"))
 
-    assert types(told) == ["INVITE_COMPLETED", "inviteRejected"]
-    assert outcome(told, "inviteRejected") == (403, "too_many")
+    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.outcome(told, "inviteRejected") == (403, "too_many")
     assert record_of(told) == {}
     assert ("group_too_large", "team", "3", "2") in shard.outcomes[0].facts
 
@@ -181,35 +166,35 @@ async def test_a_group_of_just_that_size_is_called(make_shard: MakeShard) -> Non
     shard = await make_shard(Settings(look_up="all", max_group_size=2))
     team(shard, "bob", "carol")
     await at_home(shard, "bob-phone")
-    assert rung(await shard.event(*invite(to="team"))) == ["bob-phone"]
+    assert rung(await shard.event(*e.invite(to="team"))) == ["bob-phone"]
 
 
 async def test_a_user_with_the_name_of_a_group_is_called_as_a_user(home: Shard) -> None:
-    await home.event(*registered("t", "team"))
-    assert rung(await home.event(*invite(to="team"))) == ["t"]
+    await home.event(*e.registered("t", "team"))
+    assert rung(await home.event(*e.invite(to="team"))) == ["t"]
 
 
 async def test_a_device_that_takes_the_groups_name_does_not_become_a_candidate_of_the_group(
     called: Shard,
 ) -> None:
-    assert types(await called.event(*registered("t", "team"))) == []
+    assert e.types(await called.event(*e.registered("t", "team"))) == []
 
 
 async def test_peers_that_are_connected_elsewhere_ring_once(home: Shard) -> None:
     team(home, "bob", bob={"peers": ("bob-phone", "bob-far")})
-    told = await home.event(*invite(to="team"))
-    assert one(told, "invitation").peers.count("bob-phone") == 1
+    told = await home.event(*e.invite(to="team"))
+    assert e.one(told, "invitation").peers.count("bob-phone") == 1
     assert rung(told) == ["bob-desk", "bob-far", "bob-phone"]
 
 
 async def test_a_member_with_nothing_else_is_called_over_the_phone_network(home: Shard) -> None:
-    await home.event(*trunk("gw", match="34.*"))
+    await home.event(*e.trunk("gw", match="34.*"))
     team(home, "bob", "3460")
-    told = await home.event(*invite(to="team"))
+    told = await home.event(*e.invite(to="team"))
     assert rung(told) == ["bob-desk", "bob-phone", "gw"]
-    told = await home.event(*accept("gw", "sip", to="3460"))
-    assert one(told, "inviteAccepted").payload["whoAccepted"] == "3460"
-    assert outcome(told, "answer") == (200, "accepted")
+    told = await home.event(*e.accept("gw", "sip", to="3460"))
+    assert e.one(told, "inviteAccepted").payload["whoAccepted"] == "3460"
+    assert e.outcome(told, "answer") == (200, "accepted")
     assert stopped(told) == ["bob-desk", "bob-phone"]
 
 
@@ -217,35 +202,37 @@ async def test_a_member_with_nothing_else_is_called_over_the_phone_network(home:
 
 
 async def test_the_first_device_that_rings_makes_it_180(called: Shard) -> None:
-    told = await called.event(*ringing("bob-phone"))
-    payload = one(told, "inviteProgress").payload
+    told = await called.event(*e.ringing("bob-phone"))
+    payload = e.one(told, "inviteProgress").payload
     assert (payload["to"], payload["code"], payload["candidates"], payload["ringing"]) == ("team", 180, 3, 1)
-    assert types(await called.event(*ringing("carol-phone", "carol"))) == []
+    assert e.types(await called.event(*e.ringing("carol-phone", "carol"))) == []
 
 
 async def test_a_repeat_of_the_invite_tells_the_present_progress(called: Shard) -> None:
-    await in_order(called, ringing("bob-phone"), ringing("carol-phone", "carol"))
-    await in_order(called, decline("bob-phone", errorCode=486), registered("bob-tablet"))
-    told = await called.event(*invite(to="team"))
-    payload = one(told, "inviteProgress").payload
+    await e.in_order(called, e.ringing("bob-phone"), e.ringing("carol-phone", "carol"))
+    await e.in_order(called, e.decline("bob-phone", errorCode=486), e.registered("bob-tablet"))
+    told = await called.event(*e.invite(to="team"))
+    payload = e.one(told, "inviteProgress").payload
     assert (payload["code"], payload["candidates"], payload["ringing"]) == (180, 3, 1)
-    assert types(told) == ["inviteProgress"]
+    assert e.types(told) == ["inviteProgress"]
 
 
 @pytest.mark.parametrize("code", [486, 480, 603])
 async def test_a_members_decline_is_not_told_while_others_ring(called: Shard, code: int) -> None:
-    told = await in_order(called, decline("bob-phone", errorCode=code), decline("bob-desk", errorCode=code))
-    assert set(types(told)) <= {"answer", "invitationCancel"}
+    told = await e.in_order(
+        called, e.decline("bob-phone", errorCode=code), e.decline("bob-desk", errorCode=code)
+    )
+    assert set(e.types(told)) <= {"answer", "invitationCancel"}
     assert (await called.invite(TEAM))["state"] == "PENDING"
     assert (await called.invite(BOBS))["state"] == "DECLINED"
     assert (await called.invite(CAROLS))["state"] == "PENDING"
 
 
 async def test_a_members_603_stops_that_members_devices_only(called: Shard) -> None:
-    told = await called.event(*decline("bob-phone"))
-    assert types(told) == ["answer", "invitationCancel"]
+    told = await called.event(*e.decline("bob-phone"))
+    assert e.types(told) == ["answer", "invitationCancel"]
     assert stopped(told) == ["bob-desk"]
-    assert outcome(told, "invitationCancel") == (603, "declined_elsewhere")
+    assert e.outcome(told, "invitationCancel") == (603, "declined_elsewhere")
 
 
 @pytest.mark.parametrize(
@@ -263,24 +250,27 @@ async def test_a_members_603_stops_that_members_devices_only(called: Shard) -> N
 async def test_all_legs_over_is_the_best_response(
     called: Shard, bobs: int, carols: int, best: tuple[int, str]
 ) -> None:
-    told = await in_order(
+    told = await e.in_order(
         called,
-        decline("bob-phone", errorCode=bobs),
-        decline("bob-desk", errorCode=bobs),
-        decline("carol-phone", "carol", errorCode=carols),
+        e.decline("bob-phone", errorCode=bobs),
+        e.decline("bob-desk", errorCode=bobs),
+        e.decline("carol-phone", "carol", errorCode=carols),
     )
-    assert outcome(told, "inviteRejected") == best
+    assert e.outcome(told, "inviteRejected") == best
     assert record_of(told) == {"bob": bobs, "carol": carols, "dave": 480}
-    record = one(told, "INVITE_COMPLETED").payload
+    record = e.one(told, "INVITE_COMPLETED").payload
     assert (record["state"], record["error"]) == ("DECLINED", best[0])
 
 
 async def test_members_that_lose_all_their_devices_are_out(called: Shard) -> None:
-    told = await in_order(
-        called, disconnected("bob-phone"), disconnected("bob-desk"), disconnected("carol-phone", "carol")
+    told = await e.in_order(
+        called,
+        e.disconnected("bob-phone"),
+        e.disconnected("bob-desk"),
+        e.disconnected("carol-phone", "carol"),
     )
-    assert types(told) == ["INVITE_COMPLETED", "inviteRejected"]
-    assert outcome(told, "inviteRejected") == (480, "unreachable")
+    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.outcome(told, "inviteRejected") == (480, "unreachable")
 
 
 # -- devices that come, go, and are busy
@@ -288,37 +278,37 @@ async def test_members_that_lose_all_their_devices_are_out(called: Shard) -> Non
 
 async def test_a_members_device_that_comes_late_rings_with_the_time_that_is_left(called: Shard) -> None:
     called.now += 20_000
-    told = await called.event(*registered("carol-desk", "carol"))
-    payload = one(told, "invitation").payload
+    told = await called.event(*e.registered("carol-desk", "carol"))
+    payload = e.one(told, "invitation").payload
     assert rung(told) == ["carol-desk"]
     assert (payload["to"], payload["group"], payload["expiresIn"]) == ("carol", "team", 40_000)
     assert payload["resumed"] is False
-    assert stopped(await called.event(*accept("bob-phone"))) == ["bob-desk", "carol-desk", "carol-phone"]
+    assert stopped(await called.event(*e.accept("bob-phone"))) == ["bob-desk", "carol-desk", "carol-phone"]
 
 
 async def test_a_device_that_comes_after_the_end_is_not_rung(called: Shard) -> None:
-    await called.event(*accept("bob-phone"))
-    assert types(await called.event(*registered("carol-desk", "carol"))) == []
+    await called.event(*e.accept("bob-phone"))
+    assert e.types(await called.event(*e.registered("carol-desk", "carol"))) == []
 
 
 async def test_a_device_that_was_away_at_the_end_hears_it_once(home: Shard) -> None:
-    await in_order(home, invite(to="team"), disconnected("carol-phone", "carol"), accept("bob-phone"))
-    told = await home.event(*registered("carol-phone", "carol"))
-    assert types(told) == ["invitationCancel"]
-    assert outcome(told, "invitationCancel") == (480, "unreachable")
-    assert types(await home.event(*registered("carol-phone", "carol", session="s"))) == []
+    await e.in_order(home, e.invite(to="team"), e.disconnected("carol-phone", "carol"), e.accept("bob-phone"))
+    told = await home.event(*e.registered("carol-phone", "carol"))
+    assert e.types(told) == ["invitationCancel"]
+    assert e.outcome(told, "invitationCancel") == (480, "unreachable")
+    assert e.types(await home.event(*e.registered("carol-phone", "carol", session="s"))) == []
 
 
 async def test_a_device_within_its_grace_hears_who_accepted(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="all", remove_after=10_000))
     team(shard, "bob", "carol")
     await at_home(shard, "bob-phone", "carol-phone")
-    await in_order(shard, invite(to="team"), disconnected("carol-phone", "carol"))
-    told = await shard.event(*accept("bob-phone"))
+    await e.in_order(shard, e.invite(to="team"), e.disconnected("carol-phone", "carol"))
+    told = await shard.event(*e.accept("bob-phone"))
     assert stopped(told) == ["carol-phone"]
-    told = await shard.event(*registered("carol-phone", "carol"))
-    assert outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
-    assert one(told, "invitationCancel").payload["whoAccepted"] == "bob"
+    told = await shard.event(*e.registered("carol-phone", "carol"))
+    assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
+    assert e.one(told, "invitationCancel").payload["whoAccepted"] == "bob"
 
 
 @pytest.fixture
@@ -327,55 +317,55 @@ async def one_device(make_shard: MakeShard) -> Shard:
     shard = await make_shard(Settings(look_up="all", only_one_device_with_invitations=True))
     team(shard, "bob", "carol")
     await at_home(shard, "bob-phone", "bob-desk", "carol-phone")
-    await in_order(shard, invite(to="team"), invite(peer("z", "zoe")))
+    await e.in_order(shard, e.invite(to="team"), e.invite(peer("z", "zoe")))
     return shard
 
 
 async def test_who_accepts_a_leg_is_busy_for_other_calls(one_device: Shard) -> None:
-    told = await one_device.event(*accept("bob-phone"))
+    told = await one_device.event(*e.accept("bob-phone"))
     [cancel] = [each for each in of_type(told, "invitationCancel") if each.payload["from"] == "zoe"]
     assert (cancel.peers, cancel.payload["reason"]) == (["bob-desk"], "busy_elsewhere")
 
 
 async def test_who_accepts_another_call_is_busy_for_its_leg(one_device: Shard) -> None:
-    told = await one_device.event(*accept("bob-phone", from_="zoe"))
+    told = await one_device.event(*e.accept("bob-phone", from_="zoe"))
     [cancel] = [each for each in of_type(told, "invitationCancel") if each.payload["from"] == "alice"]
     assert (cancel.peers, cancel.payload["reason"]) == (["bob-desk"], "busy_elsewhere")
     assert (await one_device.invite(BOBS))["state"] == "PENDING"
 
 
 async def test_a_leg_that_is_left_without_devices_is_busy(one_device: Shard) -> None:
-    told = await one_device.event(*accept("bob-new", from_="zoe"))
+    told = await one_device.event(*e.accept("bob-new", from_="zoe"))
     assert (await one_device.invite(BOBS))["state"] == "DECLINED"
     assert (await one_device.invite(TEAM))["state"] == "PENDING"
-    told = await one_device.event(*decline("carol-phone", "carol", errorCode=480))
-    assert outcome(told, "inviteRejected") == BUSY
+    told = await one_device.event(*e.decline("carol-phone", "carol", errorCode=480))
+    assert e.outcome(told, "inviteRejected") == BUSY
     assert record_of(told) == {"bob": 486, "carol": 480}
 
 
 async def test_news_reaches_the_devices_of_all_legs(called: Shard) -> None:
-    told = await called.event(*invite(to="team", context="new"))
-    assert types(told) == ["invitation", "invitation", "inviteProgress"]
+    told = await called.event(*e.invite(to="team", context="new"))
+    assert e.types(told) == ["invitation", "invitation", "inviteProgress"]
     assert rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
     assert {each.payload["context"] for each in of_type(told, "invitation")} == {"new"}
     assert {each.payload["resumed"] for each in of_type(told, "invitation")} == {True}
-    assert types(await called.event(*invite(to="team", context="new"))) == ["inviteProgress"]
+    assert e.types(await called.event(*e.invite(to="team", context="new"))) == ["inviteProgress"]
 
 
 # -- requests for an invite
 
 
 async def test_a_request_rings_the_members_as_a_request(home: Shard) -> None:
-    told = await home.event(*request(to="team"))
+    told = await home.event(*e.request(to="team"))
     assert rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
     assert {each.payload["inviteRequest"] for each in of_type(told, "invitation")} == {True}
     assert "room" not in of_type(told, "invitation")[0].payload
 
 
 async def test_the_invite_of_the_member_that_accepted_rings_the_peer_that_asked(home: Shard) -> None:
-    told = await in_order(home, request(to="team"), accept("bob-phone"))
-    assert one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
-    told = await home.event(*invite(peer("bob-phone", "bob"), to="alice", invite_id="2", requestId="1"))
+    told = await e.in_order(home, e.request(to="team"), e.accept("bob-phone"))
+    assert e.one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
+    told = await home.event(*e.invite(peer("bob-phone", "bob"), to="alice", invite_id="2", requestId="1"))
     assert rung(told) == ["a"]
-    told = await home.event(*invite(peer("c", "carol"), to="alice", invite_id="2", requestId="1"))
-    assert outcome(told, "inviteRejected") == (404, "not_found")
+    told = await home.event(*e.invite(peer("c", "carol"), to="alice", invite_id="2", requestId="1"))
+    assert e.outcome(told, "inviteRejected") == (404, "not_found")

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from invites.events.operations import Entry
 from invites.store.commit import Settings
 from invites.store.scripts import Scripts
-from tests.support.events import Published, accept, decline, disconnected, invite, registered, ringing, stop
+from tests.support import events as e
 from tests.support.groups import TEAM, team
 from tests.support.shard import Notification, Shard, make_groups, of_type
 from tests.support.shards import Shards
@@ -59,7 +59,7 @@ class Course:
         for device in DEVICES:
             if self.random.random() < 0.8:
                 await self.registers(device)
-        await self.does(*invite(to="team"))
+        await self.does(*e.invite(to="team"))
         for _ in range(STEPS):
             if self.random.random() < 0.45:
                 await self.shard.carry(self.random)
@@ -78,27 +78,27 @@ class Course:
         if kind == "a":
             self.accepts.append(f"t{len(self.accepts)}")
             named = self.random.choice(("team", user))
-            await self.does(*accept(device, user, to=named, transaction=self.accepts[-1]))
+            await self.does(*e.accept(device, user, to=named, transaction=self.accepts[-1]))
         elif kind in "db":
             code = 603 if kind == "d" else 486
-            await self.does(*decline(device, user, to=self.random.choice(("team", user)), errorCode=code))
+            await self.does(*e.decline(device, user, to=self.random.choice(("team", user)), errorCode=code))
         elif kind == "r":
-            await self.does(*ringing(device, user))
+            await self.does(*e.ringing(device, user))
         elif kind == "g":
-            await self.does(*disconnected(device, user))
+            await self.does(*e.disconnected(device, user))
         elif kind == "n":
             await self.registers(device)
         elif kind in "st":
-            await self.does(*stop(callee="team" if kind == "t" and self.random.random() < 0.3 else user))
+            await self.does(*e.stop(callee="team" if kind == "t" and self.random.random() < 0.3 else user))
         elif kind == "u":
-            await self.does(*invite(to="team", context=self.random.random()))
+            await self.does(*e.invite(to="team", context=self.random.random()))
         else:
             await self.passes(self.random.choice((3_000, 10_000)))
 
     async def registers(self, device: str) -> None:
-        await self.does(*registered(device, DEVICES[device], device=device))
+        await self.does(*e.registered(device, DEVICES[device], device=device))
 
-    async def does(self, *event: Published | object) -> None:
+    async def does(self, *event: e.Published | object) -> None:
         kind, payload = event
         assert isinstance(kind, str)
         assert isinstance(payload, dict)

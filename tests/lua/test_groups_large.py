@@ -5,19 +5,7 @@ import pytest
 from invites.events.operations import Entry, Operation, relayed
 from invites.store.commit import Settings, Source, Status
 from tests.conftest import MakeShard
-from tests.support.events import (
-    accept,
-    decline,
-    in_order,
-    invite,
-    joined,
-    later,
-    one,
-    outcome,
-    registered,
-    stop,
-    types,
-)
+from tests.support import events as e
 from tests.support.groups import GROUPS, TEAM, legs, relay, rung, stopped, team
 from tests.support.shard import Shard, of_type
 
@@ -34,7 +22,7 @@ async def home(make_shard: MakeShard) -> Shard:
     shard = await make_shard(GROUPS)
     team(shard, *MEMBERS)
     for member in MEMBERS:
-        await shard.event(*registered(f"{member}-phone", member))
+        await shard.event(*e.registered(f"{member}-phone", member))
     return shard
 
 
@@ -50,24 +38,24 @@ async def one_page(shard: Shard) -> Operation:
 
 
 async def test_each_member_rings_once_in_three_pages(home: Shard) -> None:
-    told = await home.event(*invite(to="team"))
+    told = await home.event(*e.invite(to="team"))
     assert rung(told) == phones(MEMBERS[:PAGE])
-    assert one(told, "inviteProgress").payload["candidates"] == PAGE
+    assert e.one(told, "inviteProgress").payload["candidates"] == PAGE
     told = await relay(home)
     assert rung(told) == phones(MEMBERS[PAGE:])
-    assert one(told, "inviteProgress").payload["candidates"] == SIZE
+    assert e.one(told, "inviteProgress").payload["candidates"] == SIZE
     assert set((await legs(home)).values()) == {"OPEN"}
 
 
 async def test_the_pages_tell_of_the_invites_own_entry(home: Shard) -> None:
-    await home.event(*invite(to="team"))
+    await home.event(*e.invite(to="team"))
     [(_, fields)] = await home.client.xrange(home.keys.relay)
     assert fields[b"kind"] == b"legs_start"
     assert fields[b"entry"].decode() == (await home.invite(TEAM))["entry"]
 
 
 async def test_a_page_that_two_workers_take_begins_once(home: Shard) -> None:
-    await home.event(*invite(to="team"))
+    await home.event(*e.invite(to="team"))
     page = await one_page(home)
     settled = await home.committer.settle([page, page], Source.RELAY)
     assert [each.status for each in settled.outcomes] == [Status.DONE, Status.STALE]
@@ -75,17 +63,17 @@ async def test_a_page_that_two_workers_take_begins_once(home: Shard) -> None:
 
 
 async def test_ids_of_notifications_stay_unique_over_the_pages(home: Shard) -> None:
-    told = await home.event(*invite(to="team")) + await relay(home)
-    told += await home.event(*accept("m00-phone", "m00")) + await relay(home)
+    told = await home.event(*e.invite(to="team")) + await relay(home)
+    told += await home.event(*e.accept("m00-phone", "m00")) + await relay(home)
     ids = [each.id for each in told]
     assert len(ids) == len(set(ids))
 
 
 async def test_all_others_stop_page_by_page(home: Shard) -> None:
-    await home.event(*invite(to="team"))
+    await home.event(*e.invite(to="team"))
     await relay(home)
-    told = await home.event(*accept("m30-phone", "m30"))
-    assert outcome(told, "answer") == (200, "accepted")
+    told = await home.event(*e.accept("m30-phone", "m30"))
+    assert e.outcome(told, "answer") == (200, "accepted")
     assert len(of_type(told, "inviteAccepted")) == len(of_type(told, "INVITE_COMPLETED")) == 1
     assert len(stopped(told)) == PAGE
     told += await relay(home)
@@ -96,53 +84,53 @@ async def test_all_others_stop_page_by_page(home: Shard) -> None:
 
 
 async def test_who_accepts_before_its_cancel_hears_that_it_is_too_late(home: Shard) -> None:
-    await home.event(*invite(to="team"))
+    await home.event(*e.invite(to="team"))
     await relay(home)
-    await home.event(*accept("m00-phone", "m00"))
+    await home.event(*e.accept("m00-phone", "m00"))
     assert (await home.invite("alice|1|m49"))["state"] == "PENDING"
-    told = await home.event(*accept("m49-phone", "m49"))
-    assert types(told) == ["answer", "invitationCancel"]
-    assert outcome(told, "answer") == (410, "accepted")
-    assert one(told, "answer").payload["whoAccepted"] == "m00"
-    assert outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
+    told = await home.event(*e.accept("m49-phone", "m49"))
+    assert e.types(told) == ["answer", "invitationCancel"]
+    assert e.outcome(told, "answer") == (410, "accepted")
+    assert e.one(told, "answer").payload["whoAccepted"] == "m00"
+    assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
     assert "m49-phone" not in stopped(await relay(home))
 
 
 async def test_who_declines_before_its_cancel_changes_nothing(home: Shard) -> None:
-    await home.event(*invite(to="team"))
+    await home.event(*e.invite(to="team"))
     await relay(home)
-    await home.event(*accept("m00-phone", "m00"))
-    told = await home.event(*decline("m49-phone", "m49"))
-    assert types(told) == ["answer"]
-    assert outcome(told, "answer") == (200, "declined")
+    await home.event(*e.accept("m00-phone", "m00"))
+    told = await home.event(*e.decline("m49-phone", "m49"))
+    assert e.types(told) == ["answer"]
+    assert e.outcome(told, "answer") == (200, "declined")
     assert "m49-phone" not in stopped(await relay(home))
 
 
-@pytest.mark.parametrize("answer", [accept, decline])
+@pytest.mark.parametrize("answer", [e.accept, e.decline])
 async def test_an_end_while_the_pages_are_still_beginning_begins_no_more(home: Shard, answer: object) -> None:
-    await home.event(*invite(to="team"))
-    end = accept("m00-phone", "m00") if answer is accept else stop(callee="team")
+    await home.event(*e.invite(to="team"))
+    end = e.accept("m00-phone", "m00") if answer is e.accept else e.stop(callee="team")
     told = await home.event(*end) + await relay(home)
     assert rung(told) == []
-    assert stopped(told) == phones(MEMBERS[1 if answer is accept else 0 : PAGE])
-    ends = {each["endReason"] for each in one(told, "INVITE_COMPLETED").payload["candidates"]}
-    assert ends == ({200, 487} if answer is accept else {487})
-    assert len(one(told, "INVITE_COMPLETED").payload["candidates"]) == SIZE
+    assert stopped(told) == phones(MEMBERS[1 if answer is e.accept else 0 : PAGE])
+    ends = {each["endReason"] for each in e.one(told, "INVITE_COMPLETED").payload["candidates"]}
+    assert ends == ({200, 487} if answer is e.accept else {487})
+    assert len(e.one(told, "INVITE_COMPLETED").payload["candidates"]) == SIZE
 
 
 async def test_a_page_that_comes_after_the_deadline_rings_nobody(home: Shard) -> None:
-    await home.event(*invite(to="team"))
+    await home.event(*e.invite(to="team"))
     home.now += 60_000
     assert rung(await relay(home)) == []
     told = await home.fire() + await relay(home)
-    assert outcome(told, "inviteRejected") == (408, "timeout")
+    assert e.outcome(told, "inviteRejected") == (408, "timeout")
     assert stopped(told) == phones(MEMBERS[:PAGE])
 
 
 async def test_news_reaches_all_page_by_page_once(home: Shard) -> None:
-    await home.event(*invite(to="team"))
+    await home.event(*e.invite(to="team"))
     await relay(home)
-    told = await home.event(*invite(to="team", context="new"))
+    told = await home.event(*e.invite(to="team", context="new"))
     assert rung(told) == phones(MEMBERS[:PAGE])
     told += await relay(home)
     assert rung(told) == phones(MEMBERS)
@@ -150,47 +138,47 @@ async def test_news_reaches_all_page_by_page_once(home: Shard) -> None:
 
 
 async def test_news_that_meets_pages_that_have_not_begun_is_in_their_invitations(home: Shard) -> None:
-    told = await in_order(home, invite(to="team"), invite(to="team", context="new")) + await relay(home)
+    told = await e.in_order(home, e.invite(to="team"), e.invite(to="team", context="new")) + await relay(home)
     last = {each.peers[0]: each.payload["context"] for each in of_type(told, "invitation")}
     assert sorted(last) == phones(MEMBERS)
     assert set(last.values()) == {"new"}
 
 
 async def test_a_time_out_ends_all(home: Shard) -> None:
-    await home.event(*invite(to="team"))
+    await home.event(*e.invite(to="team"))
     await relay(home)
-    told = await later(home, 60_000) + await relay(home)
+    told = await e.later(home, 60_000) + await relay(home)
     assert stopped(told) == phones(MEMBERS)
-    assert outcome(told, "inviteRejected") == (408, "timeout")
-    record = one(told, "INVITE_COMPLETED").payload["candidates"]
+    assert e.outcome(told, "inviteRejected") == (408, "timeout")
+    record = e.one(told, "INVITE_COMPLETED").payload["candidates"]
     assert [each["address"] for each in record] == MEMBERS
     assert {each["endReason"] for each in record} == {408}
 
 
 async def test_legs_whose_cancel_never_came_end_by_themselves(home: Shard) -> None:
-    await home.event(*invite(to="team"))
+    await home.event(*e.invite(to="team"))
     await relay(home)
-    told = await home.event(*accept("m00-phone", "m00")) + await later(home, 62_000)
+    told = await home.event(*e.accept("m00-phone", "m00")) + await e.later(home, 62_000)
     assert stopped(told) == phones(MEMBERS[1:])
     assert len(of_type(told, "INVITE_COMPLETED")) == 1
     assert await relay(home) == []
 
 
 async def test_all_declining_ends_it_with_the_last(home: Shard) -> None:
-    await home.event(*invite(to="team"))
+    await home.event(*e.invite(to="team"))
     await relay(home)
-    told = await in_order(home, *(decline(f"{one}-phone", one, errorCode=486) for one in MEMBERS[:-1]))
-    assert set(types(told)) == {"answer"}
-    told = await home.event(*decline("m49-phone", "m49", errorCode=480))
-    assert outcome(told, "inviteRejected") == (486, "busy")
+    told = await e.in_order(home, *(e.decline(f"{one}-phone", one, errorCode=486) for one in MEMBERS[:-1]))
+    assert set(e.types(told)) == {"answer"}
+    told = await home.event(*e.decline("m49-phone", "m49", errorCode=480))
+    assert e.outcome(told, "inviteRejected") == (486, "busy")
 
 
 async def test_a_group_as_large_as_may_be_is_called(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="all", max_group_size=2_000))
     members = [f"m{at:04}" for at in range(2_000)]
     team(shard, *members)
-    await in_order(shard, joined("somebody"), registered("phone", members[-1]))
-    told = await shard.event(*invite(to="team")) + await relay(shard)
+    await e.in_order(shard, e.joined("somebody"), e.registered("phone", members[-1]))
+    told = await shard.event(*e.invite(to="team")) + await relay(shard)
     assert rung(told) == ["phone"]
-    told = await shard.event(*accept("phone", members[-1]))
-    assert len(one(told, "INVITE_COMPLETED").payload["candidates"]) == 2_000
+    told = await shard.event(*e.accept("phone", members[-1]))
+    assert len(e.one(told, "INVITE_COMPLETED").payload["candidates"]) == 2_000

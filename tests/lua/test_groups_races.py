@@ -9,22 +9,7 @@ import pytest
 from invites.events.operations import Entry, Operation, relayed
 from invites.store.commit import Outcome, Source, Status
 from tests.conftest import MakeShard
-from tests.support.events import (
-    Published,
-    accept,
-    arriving,
-    decline,
-    disconnected,
-    end_reasons,
-    in_order,
-    invite,
-    later,
-    one,
-    outcome,
-    registered,
-    stop,
-    types,
-)
+from tests.support import events as e
 from tests.support.groups import GROUPS, TEAM, at_home, legs, rung, stopped, team
 from tests.support.shard import Json, Notification, Shard, of_type
 
@@ -39,7 +24,7 @@ async def called(make_shard: MakeShard) -> Shard:
     shard = await make_shard(GROUPS)
     team(shard, "bob", "carol")
     await at_home(shard, "bob-phone", "bob-desk", "carol-phone")
-    await shard.event(*invite(to="team"))
+    await shard.event(*e.invite(to="team"))
     return shard
 
 
@@ -71,8 +56,8 @@ def answers(told: list[Notification]) -> dict[str, tuple[int, str]]:
 
 @pytest.mark.parametrize("order", list(permutations((0, 1, 2))))
 async def test_of_several_accepts_in_any_order_the_first_wins(called: Shard, order: tuple[int, ...]) -> None:
-    events = [accept("bob-phone"), accept("bob-desk"), accept("carol-phone", "carol")]
-    told = await arriving(called, events, order)
+    events = [e.accept("bob-phone"), e.accept("bob-desk"), e.accept("carol-phone", "carol")]
+    told = await e.arriving(called, events, order)
     [accepted] = of_type(told, "inviteAccepted")
     winner = events[order[0]][1]["peer"]["id"]
     assert accepted.payload["peer"] == winner
@@ -83,7 +68,7 @@ async def test_of_several_accepts_in_any_order_the_first_wins(called: Shard, ord
 
 async def test_accepts_in_one_batch_have_one_winner(called: Shard) -> None:
     operations = [
-        await called.publish(*event) for event in (accept("carol-phone", "carol"), accept("bob-phone"))
+        await called.publish(*event) for event in (e.accept("carol-phone", "carol"), e.accept("bob-phone"))
     ]
     await called.settle(*operations, *operations)
     told = await called.told()
@@ -93,11 +78,11 @@ async def test_accepts_in_one_batch_have_one_winner(called: Shard) -> None:
 
 @pytest.mark.parametrize("first", ["accept", "decline"])
 async def test_an_accept_and_a_603_of_one_member(called: Shard, first: str) -> None:
-    events = [accept("bob-phone"), decline("bob-desk")]
-    told = await in_order(called, *(events if first == "accept" else reversed(events)))
+    events = [e.accept("bob-phone"), e.decline("bob-desk")]
+    told = await e.in_order(called, *(events if first == "accept" else reversed(events)))
     if first == "accept":
         assert answers(told) == {"bob-phone": (200, "accepted"), "bob-desk": (410, "accepted")}
-        assert end_reasons(told) == {"bob-phone": 200, None: 487}
+        assert e.end_reasons(told) == {"bob-phone": 200, None: 487}
     else:
         assert answers(told) == {"bob-phone": (410, "declined"), "bob-desk": (200, "declined")}
         assert (await called.invite(TEAM))["state"] == "PENDING"
@@ -105,30 +90,30 @@ async def test_an_accept_and_a_603_of_one_member(called: Shard, first: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("end", "reason"), [(stop(callee="team"), "cancelled"), (stop(callee="bob"), "cancelled")]
+    ("end", "reason"), [(e.stop(callee="team"), "cancelled"), (e.stop(callee="bob"), "cancelled")]
 )
-async def test_an_accept_that_comes_after_the_end(called: Shard, end: Published, reason: str) -> None:
-    told = await in_order(called, end, accept("bob-phone"))
+async def test_an_accept_that_comes_after_the_end(called: Shard, end: e.Published, reason: str) -> None:
+    told = await e.in_order(called, end, e.accept("bob-phone"))
     assert answers(told)["bob-phone"] == (410, reason)
-    assert "inviteAccepted" not in types(told)
+    assert "inviteAccepted" not in e.types(told)
 
 
 async def test_an_accept_just_past_the_deadline_wins_while_no_timer_has_fired(called: Shard) -> None:
     called.now += 60_001
-    told = await called.event(*accept("bob-phone"))
-    assert outcome(told, "answer") == (200, "accepted")
+    told = await called.event(*e.accept("bob-phone"))
+    assert e.outcome(told, "answer") == (200, "accepted")
     assert await called.fire() == []
 
 
 async def test_an_accept_after_the_timer_is_too_late(called: Shard) -> None:
-    await later(called, 60_000)
-    assert outcome(await called.event(*accept("bob-phone")), "answer") == (410, "timeout")
+    await e.later(called, 60_000)
+    assert e.outcome(await called.event(*e.accept("bob-phone")), "answer") == (410, "timeout")
 
 
 async def test_the_last_decline_past_the_deadline_counts_while_no_timer_has_fired(called: Shard) -> None:
     called.now += 60_001
-    told = await in_order(called, decline("bob-phone"), decline("carol-phone", "carol", errorCode=486))
-    assert outcome(told, "inviteRejected") == (603, "declined")
+    told = await e.in_order(called, e.decline("bob-phone"), e.decline("carol-phone", "carol", errorCode=486))
+    assert e.outcome(told, "inviteRejected") == (603, "declined")
     assert await called.fire() == []
 
 
@@ -138,7 +123,7 @@ async def test_the_groups_timer_speaks_before_those_of_its_legs(called: Shard) -
         for name, due in await called.client.zrange(called.keys.timers, 0, -1, withscores=True)
     }
     assert timers == {f"ring|{TEAM}": 60_000, f"ring|{BOBS}": 62_000, f"ring|{CAROLS}": 62_000}
-    told = await later(called, 62_000)
+    told = await e.later(called, 62_000)
     assert len(of_type(told, "inviteRejected")) == len(of_type(told, "INVITE_COMPLETED")) == 1
 
 
@@ -146,10 +131,10 @@ async def test_the_groups_timer_speaks_before_those_of_its_legs(called: Shard) -
 
 
 async def test_an_accept_that_reaches_a_group_that_is_over(called: Shard) -> None:
-    await called.event(*accept("carol-phone", "carol"))
+    await called.event(*e.accept("carol-phone", "carol"))
     told = await hears(called, "leg_accepts", "team", TEAM, "bob", "bob-phone", "bob", '"t"')
-    assert types(told) == ["answer"]
-    payload = one(told, "answer").payload
+    assert e.types(told) == ["answer"]
+    payload = e.one(told, "answer").payload
     assert (payload["code"], payload["reason"], payload["whoAccepted"]) == (410, "accepted", "carol")
     assert payload["transaction"] == "t"
 
@@ -165,8 +150,10 @@ async def claimed(shard: Shard) -> None:
     await shard.client.hset(shard.keys.invite(BOBS), "claimed", "bob-phone")
 
 
-@pytest.mark.parametrize("meanwhile", [decline("bob-desk"), disconnected("bob-desk"), stop(callee="bob")])
-async def test_nothing_ends_a_leg_while_its_accept_is_decided(called: Shard, meanwhile: Published) -> None:
+@pytest.mark.parametrize(
+    "meanwhile", [e.decline("bob-desk"), e.disconnected("bob-desk"), e.stop(callee="bob")]
+)
+async def test_nothing_ends_a_leg_while_its_accept_is_decided(called: Shard, meanwhile: e.Published) -> None:
     await claimed(called)
     told = await called.event(*meanwhile)
     assert stopped(told) == []
@@ -174,25 +161,25 @@ async def test_nothing_ends_a_leg_while_its_accept_is_decided(called: Shard, mea
 
     told = await hears(called, "leg_accepts", "team", TEAM, "bob", "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (200, "accepted")}
-    assert one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
+    assert e.one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
 
 
 async def test_a_leg_whose_accept_is_decided_outlives_its_own_timer(called: Shard) -> None:
     await claimed(called)
     await called.client.zrem(called.keys.timers, f"ring|{TEAM}")
-    assert stopped(await later(called, 62_000)) == ["carol-phone"]
+    assert stopped(await e.later(called, 62_000)) == ["carol-phone"]
     told = await hears(called, "leg_won", "bob", BOBS, "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (200, "accepted")}
 
 
 async def test_a_claimed_leg_that_lost_ends(called: Shard) -> None:
     await claimed(called)
-    await called.event(*decline("bob-desk"))
+    await called.event(*e.decline("bob-desk"))
     arguments = (BOBS, "bob-phone", "bob", "", "ACCEPTED", "200", "accepted", "carol")
     told = await hears(called, "leg_lost", "bob", *arguments)
     assert answers(told) == {"bob-phone": (410, "accepted")}
     assert stopped(told) == ["bob-phone"]
-    assert outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
+    assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
     assert (await called.invite(BOBS))["state"] == "ACCEPTED"
 
 
@@ -201,32 +188,32 @@ async def test_two_devices_of_the_member_that_won(called: Shard) -> None:
     lost = (BOBS, "bob-desk", "bob", "", "ACCEPTED", "200", "accepted", "bob")
     told = await hears(called, "leg_lost", "bob", *lost)
     assert answers(told) == {"bob-desk": (410, "accepted")}
-    assert types(told) == ["answer"]
+    assert e.types(told) == ["answer"]
     told = await hears(called, "leg_won", "bob", BOBS, "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (200, "accepted")}
     assert stopped(told) == ["bob-desk"]
 
 
 async def test_a_leg_that_ended_before_its_accept_reached_the_group_cannot_win(called: Shard) -> None:
-    await called.event(*decline("bob-phone"))
+    await called.event(*e.decline("bob-phone"))
     told = await hears(called, "leg_accepts", "team", TEAM, "bob", "bob-desk", "bob", "")
     assert answers(told) == {"bob-desk": (410, "declined")}
     assert (await called.invite(TEAM))["state"] == "PENDING"
 
 
 async def test_a_leg_that_begins_after_the_end_stops_at_once(called: Shard) -> None:
-    await called.event(*accept("carol-phone", "carol"))
-    await called.event(*registered("dave-phone", "dave"))
+    await called.event(*e.accept("carol-phone", "carol"))
+    await called.event(*e.registered("dave-phone", "dave"))
     group = await called.invite(TEAM)
     start = start_of(group)
     told = await hears(called, "leg_start", "dave", *start, entry=group["entry"])
     assert rung(told) == stopped(told) == ["dave-phone"]
-    assert outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
+    assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
     assert await called.client.zcard(called.keys.timers) == 0
 
 
 async def test_a_leg_that_begins_after_the_deadline_rings_nobody(called: Shard) -> None:
-    await called.event(*registered("dave-phone", "dave"))
+    await called.event(*e.registered("dave-phone", "dave"))
     group = await called.invite(TEAM)
     called.now += 60_000
     start = start_of(group)
@@ -235,14 +222,14 @@ async def test_a_leg_that_begins_after_the_deadline_rings_nobody(called: Shard) 
 
 
 async def test_an_end_that_is_told_twice_counts_once(called: Shard) -> None:
-    await called.event(*decline("bob-phone"))
+    await called.event(*e.decline("bob-phone"))
     assert await hears(called, "leg_ended", "team", TEAM, "bob", "603", "declined", "") == []
     assert (await called.invite(TEAM))["open"] == "1"
 
 
 async def test_an_older_update_that_comes_later_changes_nothing(called: Shard) -> None:
     old = called.entry_id()
-    await called.event(*invite(to="team", context="new"))
+    await called.event(*e.invite(to="team", context="new"))
     assert await hears(called, "leg_update", "bob", BOBS, '"old"', "", "", entry=old) == []
     assert (await called.invite(BOBS))["context"] == '"new"'
 
@@ -252,7 +239,7 @@ async def test_what_a_leg_tells_of_a_group_that_is_forgotten(called: Shard) -> N
     told = await hears(called, "leg_accepts", "team", TEAM, "bob", "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (410, "cancelled")}
     assert stopped(told) == ["bob-desk", "bob-phone"]
-    told = await called.event(*registered("carol-desk", "carol"))
+    told = await called.event(*e.registered("carol-desk", "carol"))
     assert (rung(told), stopped(told)) == (["carol-desk"], ["carol-desk", "carol-phone"])
     assert await legs(called) == {}
     await called.client.zrem(called.keys.timers, f"ring|{TEAM}")

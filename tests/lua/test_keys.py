@@ -8,27 +8,7 @@ from redis.asyncio import Redis
 
 from invites.store.commit import Settings
 from tests.conftest import MakeShard
-from tests.support.events import (
-    GRACE,
-    REF,
-    RING,
-    accept,
-    bob_rings,
-    decline,
-    disconnected,
-    in_order,
-    invitations,
-    invite,
-    joined,
-    later,
-    left,
-    registered,
-    request,
-    ringing,
-    room_closed,
-    stop,
-    trunk,
-)
+from tests.support import events as e
 from tests.support.shard import Shard
 
 pytestmark = pytest.mark.one_shard
@@ -37,12 +17,12 @@ BASE = "invites:{0}:"
 
 
 async def test_the_names_and_types_are_those_of_the_contract(make_shard: MakeShard) -> None:
-    shard = await make_shard(GRACE)
-    await bob_rings(shard, "phone", "tablet")
-    await in_order(shard, joined("alice"), disconnected("tablet"))
+    shard = await make_shard(e.GRACE)
+    await e.bob_rings(shard, "phone", "tablet")
+    await e.in_order(shard, e.joined("alice"), e.disconnected("tablet"))
     kinds = {
-        f"invite:{REF}": b"hash",
-        f"candidates:{REF}": b"hash",
+        f"invite:{e.REF}": b"hash",
+        f"candidates:{e.REF}": b"hash",
         "registry:bob": b"hash",
         "pending:bob": b"set",
         "room-members:r": b"hash",
@@ -56,21 +36,21 @@ async def test_the_names_and_types_are_those_of_the_contract(make_shard: MakeSha
 
 
 async def test_a_pending_invite_holds_plain_readable_values(shard: Shard) -> None:
-    await bob_rings(shard, "phone", mediatypes=["audio"], context={"n": 1})
-    found = await shard.invite(REF)
+    await e.bob_rings(shard, "phone", mediatypes=["audio"], context={"n": 1})
+    found = await shard.invite(e.REF)
     expected = {
         "state": "PENDING", "from": "alice", "to": "bob", "inviteId": "1", "room": "r", "caller": "a",
         "inviteRequest": "0", "mediatypes": '["audio"]', "context": '{"n":1}', "createdAt": str(shard.now),
-        "expiresAt": str(shard.now + RING),
+        "expiresAt": str(shard.now + e.RING),
     }  # fmt: skip
     assert {name: found.get(name) for name in expected} == expected
 
 
 async def test_an_ended_invite_says_how_it_ended(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
+    await e.bob_rings(shard, "phone")
     shard.now += 5
-    await shard.event(*accept("phone"))
-    found = await shard.invite(REF)
+    await shard.event(*e.accept("phone"))
+    found = await shard.invite(e.REF)
     expected = {
         "state": "ACCEPTED", "code": "200", "reason": "accepted", "whoAccepted": "bob", "acceptedBy": "phone",
         "endedAt": str(shard.now),
@@ -79,16 +59,18 @@ async def test_an_ended_invite_says_how_it_ended(shard: Shard) -> None:
 
 
 async def test_a_candidate_is_a_small_json_object(shard: Shard) -> None:
-    await in_order(shard, registered("phone", device="d-1"), registered("tablet"), invite())
-    await shard.event(*decline("tablet", errorCode=486))
-    assert await shard.candidates(REF) == {
+    await e.in_order(shard, e.registered("phone", device="d-1"), e.registered("tablet"), e.invite())
+    await shard.event(*e.decline("tablet", errorCode=486))
+    assert await shard.candidates(e.REF) == {
         "phone": {"address": "bob", "type": "PEER", "state": "CALLED", "device": "d-1"},
         "tablet": {"address": "bob", "type": "PEER", "state": "DECLINED", "endReason": 486},
     }
 
 
 async def test_a_registration_is_a_json_object(shard: Shard) -> None:
-    await in_order(shard, registered("phone", device="d-1", session="s", type="IOS"), trunk("t", r"\d+"))
+    await e.in_order(
+        shard, e.registered("phone", device="d-1", session="s", type="IOS"), e.trunk("t", r"\d+")
+    )
     phone = json.loads((await shard.hash(shard.keys.registry("bob")))["phone"])
     assert (
         phone.items()
@@ -99,29 +81,31 @@ async def test_a_registration_is_a_json_object(shard: Shard) -> None:
 
 
 async def test_pending_names_what_rings_the_user_now(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    await in_order(shard, invite(invite_id="2"), invite(invite_id="3"), stop(invite_id="2"))
-    await shard.event(*accept("phone", invite_id="3"))
-    assert await shard.client.smembers(shard.keys.pending("bob")) == {REF.encode()}
+    await e.bob_rings(shard, "phone")
+    await e.in_order(shard, e.invite(invite_id="2"), e.invite(invite_id="3"), e.stop(invite_id="2"))
+    await shard.event(*e.accept("phone", invite_id="3"))
+    assert await shard.client.smembers(shard.keys.pending("bob")) == {e.REF.encode()}
 
 
 async def test_the_timers_are_scored_by_when_they_fall_due(shard: Shard) -> None:
-    await in_order(shard, registered("phone", expires=7_000), invite(expires=5_000))
+    await e.in_order(shard, e.registered("phone", expires=7_000), e.invite(expires=5_000))
     found = await shard.client.zrange(shard.keys.timers, 0, -1, withscores=True)
     assert found == [(b"ring|alice|1|bob", shard.now + 5_000.0), (b"lapse|bob|phone", shard.now + 7_000.0)]
 
 
 async def test_the_time_of_room_invites_is_their_creation(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
+    await e.bob_rings(shard, "phone")
     found = await shard.client.zrange(shard.keys.room_invites("r"), 0, -1, withscores=True)
-    assert found == [(REF.encode(), float(shard.now))]
+    assert found == [(e.REF.encode(), float(shard.now))]
 
 
 async def test_a_finished_call_leaves_nothing_but_what_is_kept_for_a_while(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet")
-    await in_order(shard, ringing("phone"), accept("phone"), disconnected("phone"), disconnected("tablet"))
-    await shard.event(*disconnected("a", "alice"))
-    await later(shard, 3_600_000)
+    await e.bob_rings(shard, "phone", "tablet")
+    await e.in_order(
+        shard, e.ringing("phone"), e.accept("phone"), e.disconnected("phone"), e.disconnected("tablet")
+    )
+    await shard.event(*e.disconnected("a", "alice"))
+    await e.later(shard, 3_600_000)
     left_over = {key.decode().removeprefix(BASE) async for key in shard.client.scan_iter()}
     assert left_over == {"events", "notifications", "push", "relay"}
 
@@ -139,16 +123,18 @@ async def test_every_key_that_a_commit_touches_carries_the_hash_tag_of_its_shard
     client, watching = two_clients
     shard = await Shard.make(client, Settings(remove_after=5_000, parallel_sip=True))
     history = [
-        trunk("t", r"never"), registered("phone", device="d", expires=9_000), registered("tablet"), joined("alice"),
-        joined("bob"), invite(), ringing("phone"), invite(context=1), disconnected("phone"),
-        registered("phone2", device="d"), disconnected("a", "alice"), decline("tablet", errorCode=486),
-        invitations("phone"), accept("phone2"), stop(), stop(None, invite_id="9"), trunk("t"), invite(invite_id="2"),
-        request(invite_id="3"), left("alice"), room_closed(), ("nonsense", {}),
+        e.trunk("t", r"never"), e.registered("phone", device="d", expires=9_000), e.registered("tablet"),
+        e.joined("alice"),
+        e.joined("bob"), e.invite(), e.ringing("phone"), e.invite(context=1), e.disconnected("phone"),
+        e.registered("phone2", device="d"), e.disconnected("a", "alice"), e.decline("tablet", errorCode=486),
+        e.invitations("phone"), e.accept("phone2"), e.stop(), e.stop(None, invite_id="9"), e.trunk("t"),
+        e.invite(invite_id="2"),
+        e.request(invite_id="3"), e.left("alice"), e.room_closed(), ("nonsense", {}),
     ]  # fmt: skip
     touched: set[str] = set()
     async with watching.monitor() as monitor:
-        await in_order(shard, *history)
-        await later(shard, 70_000)
+        await e.in_order(shard, *history)
+        await e.later(shard, 70_000)
         await client.execute_command("ECHO", "the end")
         async for command in monitor.listen():
             words = command["command"].split()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from invites.store.layout import Layout, LayoutError, read
-from tests.support.events import REF, accept, bob_rings
+from tests.support import events as e
 from tests.support.forgetting import forget_functions
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ async def snapshot(shard: Shard) -> dict[bytes, Any]:
 
 @pytest.mark.parametrize("layout", ["3", "1>3", "", "x"])
 async def test_nothing_is_touched_in_another_layout(shard: Shard, layout: str) -> None:
-    await bob_rings(shard, "phone")
-    operation = await shard.publish(*accept("phone"))
+    await e.bob_rings(shard, "phone")
+    operation = await shard.publish(*e.accept("phone"))
     shard.now += 60_000
     await shard.client.set(shard.keys.layout, layout)
     before = await snapshot(shard)
@@ -38,7 +38,7 @@ async def test_nothing_is_touched_in_another_layout(shard: Shard, layout: str) -
     assert await snapshot(shard) == before
     await shard.client.set(shard.keys.layout, "1")
     await shard.settle(operation)
-    assert (await shard.invite(REF))["state"] == "ACCEPTED"
+    assert (await shard.invite(e.REF))["state"] == "ACCEPTED"
 
 
 async def test_a_server_that_does_not_know_the_functions_yet_tells_it_as_well(shard: Shard) -> None:

@@ -7,7 +7,7 @@ import pytest
 from invites.lookup.result import Found, Member
 from invites.store.commit import Settings, Status
 from tests.conftest import MakeShard
-from tests.support.events import RING, disconnected, in_order, invite, later, outcome, registered, trunk
+from tests.support import events as e
 from tests.support.groups import rung
 from tests.support.shard import Shard, peer
 
@@ -34,7 +34,7 @@ async def _kinds(shard: Shard, ref: str = "alice|1|bob") -> dict[str, str]:
 
 async def test_all_that_was_found_is_a_candidate_once(shard: Shard) -> None:
     shard.found["bob"] = Found(known=True, peers=("desk", "far", "a"), push=("d1", "d2", "d2"))
-    told = await in_order(shard, registered("desk"), registered("tablet", device="d1"), invite())
+    told = await e.in_order(shard, e.registered("desk"), e.registered("tablet", device="d1"), e.invite())
     assert rung(told) == ["desk", "far", "tablet"]
     assert await _kinds(shard) == {
         "desk": "PEER bob",
@@ -46,22 +46,22 @@ async def test_all_that_was_found_is_a_candidate_once(shard: Shard) -> None:
 
 async def test_a_peer_elsewhere_that_registers_here_is_rung_once(shard: Shard) -> None:
     shard.found["bob"] = Found(known=True, peers=("far",))
-    assert rung(await shard.event(*invite())) == ["far"]
-    assert rung(await shard.event(*registered("far"))) == []
-    assert outcome(await shard.event(*disconnected("far")), "inviteRejected") == (480, "unreachable")
+    assert rung(await shard.event(*e.invite())) == ["far"]
+    assert rung(await shard.event(*e.registered("far"))) == []
+    assert e.outcome(await shard.event(*e.disconnected("far")), "inviteRejected") == (480, "unreachable")
 
 
 async def test_a_peer_elsewhere_that_went_after_the_invite_is_not_rung(shard: Shard) -> None:
     shard.found["bob"] = Found(known=True, peers=("far", "near"))
-    asked = await shard.publish(*invite())
-    await shard.event(*disconnected("far"))
+    asked = await shard.publish(*e.invite())
+    await shard.event(*e.disconnected("far"))
     await shard.settle(asked)
     assert rung(await shard.told()) == ["near"]
 
 
 async def test_a_peer_elsewhere_that_went_before_the_invite_is_there_again(shard: Shard) -> None:
     shard.found["bob"] = Found(known=True, peers=("far",))
-    assert rung(await in_order(shard, registered("far"), disconnected("far"), invite())) == ["far"]
+    assert rung(await e.in_order(shard, e.registered("far"), e.disconnected("far"), e.invite())) == ["far"]
 
 
 @pytest.mark.parametrize(
@@ -80,25 +80,25 @@ async def test_with_nobody_to_ring_the_outcome_says_why(
     shard: Shard, found: Found, said: tuple[int, str]
 ) -> None:
     shard.found["team"] = found
-    assert outcome(await shard.event(*invite(to="team")), "inviteRejected") == said
+    assert e.outcome(await shard.event(*e.invite(to="team")), "inviteRejected") == said
 
 
 async def test_a_callee_who_is_here_rings_whatever_else_failed(shard: Shard) -> None:
     shard.found["bob"] = Found(failed=True)
-    assert rung(await in_order(shard, registered("phone"), invite())) == ["phone"]
+    assert rung(await e.in_order(shard, e.registered("phone"), e.invite())) == ["phone"]
 
 
 async def test_the_number_of_a_callee_is_called_beside_its_devices(shard: Shard) -> None:
     shard.found["bob"] = Found(known=True, phone=NUMBER)
-    await in_order(shard, trunk("bobs", "bob"), trunk("spain", r"\+34\d+"), registered("phone"))
-    assert rung(await shard.event(*invite())) == ["phone", "spain"]
+    await e.in_order(shard, e.trunk("bobs", "bob"), e.trunk("spain", r"\+34\d+"), e.registered("phone"))
+    assert rung(await shard.event(*e.invite())) == ["phone", "spain"]
     assert (await _kinds(shard))["spain"] == f"PSTN {NUMBER}"
 
 
 async def test_the_inviting_trunk_does_not_call_a_number_back(shard: Shard) -> None:
     shard.found["bob"] = Found(known=True, phone=NUMBER)
-    told = await in_order(shard, trunk("spain", r"\+34\d+"), invite(peer("spain", "sip")))
-    assert outcome(told, "inviteRejected") == (480, "unreachable")
+    told = await e.in_order(shard, e.trunk("spain", r"\+34\d+"), e.invite(peer("spain", "sip")))
+    assert e.outcome(told, "inviteRejected") == (480, "unreachable")
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ async def test_the_service_says_who_is_a_number_as_long_as_it_answers(
     reachable: Shard, found: Found, *, called: bool
 ) -> None:
     reachable.found["bob"] = found
-    told = await in_order(reachable, trunk("any"), invite())
+    told = await e.in_order(reachable, e.trunk("any"), e.invite())
     assert rung(told) == (["any"] if called else [])
 
 
 async def test_members_are_called_over_a_trunk_only_where_they_are_numbers(reachable: Shard) -> None:
     members = [Member("bob"), Member(NUMBER, phone=True), Member("carol")]
     reachable.found["team"] = Found(known=True, members=members)
-    told = await in_order(reachable, trunk("any"), registered("c", "carol"), invite(to="team"))
+    told = await e.in_order(reachable, e.trunk("any"), e.registered("c", "carol"), e.invite(to="team"))
     assert rung(told) == ["any", "c"]
     assert await _kinds(reachable, f"alice|1|{NUMBER}") == {"any": f"PSTN {NUMBER}"}
 
@@ -124,11 +124,11 @@ async def test_members_are_called_over_a_trunk_only_where_they_are_numbers(reach
 @pytest.mark.one_shard
 async def test_members_trunks_are_chosen_anew_when_the_trunks_have_changed(shard: Shard) -> None:
     shard.found["team"] = Found(known=True, members=[Member(NUMBER, phone=True)])
-    await in_order(shard, trunk("old"), invite(to="team", invite_id="0"))
-    operation = await shard.publish(*invite(to="team"))
+    await e.in_order(shard, e.trunk("old"), e.invite(to="team", invite_id="0"))
+    operation = await shard.publish(*e.invite(to="team"))
     [needs] = (await shard.committer.settle([operation])).outcomes
     completed = await shard.resolver.complete(operation, needs)
-    await in_order(shard, disconnected("old", "sip"), trunk("new"))
+    await e.in_order(shard, e.disconnected("old", "sip"), e.trunk("new"))
     [refused] = (await shard.committer.settle([completed])).outcomes
     assert (refused.status, refused.detail) == (Status.NEEDS, "trunks")
     await shard.told()
@@ -138,7 +138,7 @@ async def test_members_trunks_are_chosen_anew_when_the_trunks_have_changed(shard
 
 async def test_a_look_up_that_takes_longer_than_the_ring_time_rings_nobody(shard: Shard) -> None:
     shard.found["bob"] = Found(known=True, push=("d1",))
-    asked = await shard.publish(*invite())
-    await later(shard, RING)
+    asked = await shard.publish(*e.invite())
+    await e.later(shard, e.RING)
     await shard.settle(asked)
-    assert outcome(await shard.told(), "inviteRejected") == (408, "timeout")
+    assert e.outcome(await shard.told(), "inviteRejected") == (408, "timeout")

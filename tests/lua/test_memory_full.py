@@ -8,28 +8,7 @@ from redis.exceptions import OutOfMemoryError
 
 from invites.keys import WORKERS_GROUP
 from invites.store.commit import Status
-from tests.support.events import (
-    RING,
-    Published,
-    accept,
-    bob_rings,
-    decline,
-    disconnected,
-    invitations,
-    invite,
-    joined,
-    left,
-    one,
-    outcome,
-    recipients,
-    registered,
-    request,
-    ringing,
-    room_closed,
-    stop,
-    types,
-    unregistered,
-)
+from tests.support import events as e
 from tests.support.forgetting import forget_functions
 from tests.support.leaks import assert_nothing_leaks
 from tests.support.shard import Shard
@@ -37,11 +16,13 @@ from tests.support.shard import Shard
 pytestmark = pytest.mark.one_shard
 
 GROWING = [
-    invite(invite_id="2"), request(invite_id="3"), registered("desk"), joined("carol"), invite(returnOf="alice|1|bob"),
+    e.invite(invite_id="2"), e.request(invite_id="3"), e.registered("desk"), e.joined("carol"),
+    e.invite(returnOf="alice|1|bob"),
 ]  # fmt: skip
 SHRINKING = [
-    accept("phone"), ringing("phone"), decline("phone"), stop(), disconnected("phone"), unregistered("phone"),
-    left("alice"), room_closed(), invitations("phone"), ("nonsense", {}),
+    e.accept("phone"), e.ringing("phone"), e.decline("phone"), e.stop(), e.disconnected("phone"),
+    e.unregistered("phone"),
+    e.left("alice"), e.room_closed(), e.invitations("phone"), ("nonsense", {}),
 ]  # fmt: skip
 
 
@@ -53,7 +34,7 @@ async def full(request: pytest.FixtureRequest) -> AsyncIterator[Shard]:
         await client.flushall()
         await forget_functions(client)
         shard = await Shard.make(client)
-        await bob_rings(shard, "phone", "tablet")
+        await e.bob_rings(shard, "phone", "tablet")
         await shard.told()
         try:
             yield shard
@@ -78,7 +59,7 @@ async def _pending(shard: Shard) -> int:
 
 
 @pytest.mark.parametrize("event", GROWING, ids=lambda event: str(event[0]))
-async def test_what_makes_state_grow_waits_until_there_is_room(full: Shard, event: Published) -> None:
+async def test_what_makes_state_grow_waits_until_there_is_room(full: Shard, event: e.Published) -> None:
     operation = await full.publish(*event)
     await _fill(full)
     for _ in range(3):
@@ -93,7 +74,7 @@ async def test_what_makes_state_grow_waits_until_there_is_room(full: Shard, even
 
 
 @pytest.mark.parametrize("event", SHRINKING, ids=lambda event: str(event[0]))
-async def test_what_ends_calls_goes_through(full: Shard, event: Published) -> None:
+async def test_what_ends_calls_goes_through(full: Shard, event: e.Published) -> None:
     operation = await full.publish(*event)
     await _fill(full)
     [found] = await full.settle(operation)
@@ -102,16 +83,16 @@ async def test_what_ends_calls_goes_through(full: Shard, event: Published) -> No
 
 
 async def test_an_accept_has_all_its_effects(full: Shard) -> None:
-    operation = await full.publish(*accept("phone"))
+    operation = await full.publish(*e.accept("phone"))
     await _fill(full)
     await full.settle(operation)
     told = await full.told()
-    assert types(told) == ["INVITE_COMPLETED", "answer", "invitationCancel", "inviteAccepted"]
-    assert outcome(told, "answer") == (200, "accepted")
+    assert e.types(told) == ["INVITE_COMPLETED", "answer", "invitationCancel", "inviteAccepted"]
+    assert e.outcome(told, "answer") == (200, "accepted")
 
 
 async def test_in_a_mixed_batch_each_outcome_stands_at_its_place(full: Shard) -> None:
-    events = [GROWING[0], ringing("phone"), GROWING[2], accept("phone"), GROWING[3], stop()]
+    events = [GROWING[0], e.ringing("phone"), GROWING[2], e.accept("phone"), GROWING[3], e.stop()]
     operations = [await full.publish(*event) for event in events]
     await _fill(full)
     found = await full.settle(*operations)
@@ -125,15 +106,15 @@ async def test_in_a_mixed_batch_each_outcome_stands_at_its_place(full: Shard) ->
     assert [each.status for each in found] == [
         Status.DONE, Status.STALE, Status.DONE, Status.STALE, Status.DONE, Status.STALE,
     ]  # fmt: skip
-    assert recipients(await full.told(), "inviteAccepted") == {"a"}
+    assert e.recipients(await full.told(), "inviteAccepted") == {"a"}
 
 
 async def test_timers_fire(full: Shard) -> None:
     await _fill(full)
-    full.now += RING
+    full.now += e.RING
     told = await full.fire()
-    assert outcome(told, "inviteRejected") == (408, "timeout")
-    assert one(told, "INVITE_COMPLETED").payload["error"] == 408
+    assert e.outcome(told, "inviteRejected") == (408, "timeout")
+    assert e.one(told, "INVITE_COMPLETED").payload["error"] == 408
 
 
 async def test_streams_are_trimmed_and_consumers_retired(full: Shard) -> None:
@@ -143,7 +124,7 @@ async def test_streams_are_trimmed_and_consumers_retired(full: Shard) -> None:
 
 
 async def test_a_server_that_forgot_the_functions_does_what_it_can_although_it_is_full(full: Shard) -> None:
-    operations = [await full.publish(*event) for event in (invite(invite_id="2"), accept("phone"))]
+    operations = [await full.publish(*event) for event in (e.invite(invite_id="2"), e.accept("phone"))]
     await forget_functions(full.client)
     await _fill(full)
     assert [each.status for each in await full.settle(*operations)] == [Status.FULL, Status.DONE]

@@ -4,25 +4,7 @@ import pytest
 
 from invites.store.commit import Settings
 from tests.conftest import MakeShard
-from tests.support.events import (
-    Published,
-    accept,
-    bob_rings,
-    decline,
-    disconnected,
-    end_reasons,
-    in_order,
-    invite,
-    one,
-    outcome,
-    recipients,
-    registered,
-    ringing,
-    states,
-    stop,
-    trunk,
-    types,
-)
+from tests.support import events as e
 from tests.support.shard import Shard, of_type, peer
 
 CAROL = peer("c", "carol")
@@ -33,19 +15,19 @@ CAROLS = "carol|1|bob"
 async def one_device(make_shard: MakeShard) -> Shard:
     """A shard with the flag, in which Alice and Carol call Bob's phone and tablet."""
     shard = await make_shard(Settings(only_one_device_with_invitations=True))
-    await bob_rings(shard, "phone", "tablet")
-    await shard.event(*invite(by=CAROL))
+    await e.bob_rings(shard, "phone", "tablet")
+    await shard.event(*e.invite(by=CAROL))
     return shard
 
 
 async def test_without_the_flag_other_invitations_go_on(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet")
-    await in_order(shard, invite(by=CAROL), accept("phone"))
-    assert await states(shard, CAROLS) == {"phone": "CALLED", "tablet": "CALLED"}
+    await e.bob_rings(shard, "phone", "tablet")
+    await e.in_order(shard, e.invite(by=CAROL), e.accept("phone"))
+    assert await e.states(shard, CAROLS) == {"phone": "CALLED", "tablet": "CALLED"}
 
 
 async def test_other_invitations_are_rejected_on_all_peers_except_that_one(one_device: Shard) -> None:
-    told = await one_device.event(*accept("phone"))
+    told = await one_device.event(*e.accept("phone"))
 
     [cancel] = [found for found in of_type(told, "invitationCancel") if found.payload["from"] == "carol"]
     assert (cancel.peers, cancel.payload["code"], cancel.payload["reason"]) == (
@@ -53,117 +35,119 @@ async def test_other_invitations_are_rejected_on_all_peers_except_that_one(one_d
         486,
         "busy_elsewhere",
     )
-    assert await states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "REJECTED"}
+    assert await e.states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "REJECTED"}
     assert (await one_device.invite(CAROLS))["state"] == "PENDING"
 
 
 async def test_the_accepted_call_itself_is_not_rejected(one_device: Shard) -> None:
-    told = await one_device.event(*accept("phone"))
+    told = await one_device.event(*e.accept("phone"))
     [cancel] = [found for found in of_type(told, "invitationCancel") if found.payload["from"] == "alice"]
     assert (cancel.payload["code"], cancel.payload["reason"]) == (200, "accepted_elsewhere")
-    assert end_reasons(told) == {"phone": 200, "tablet": 487}
+    assert e.end_reasons(told) == {"phone": 200, "tablet": 487}
 
 
 async def test_the_device_that_accepted_may_take_the_other_call_too(one_device: Shard) -> None:
-    told = await in_order(one_device, accept("phone"), accept("phone", from_="carol"))
+    told = await e.in_order(one_device, e.accept("phone"), e.accept("phone", from_="carol"))
     assert {found.payload["from"] for found in of_type(told, "inviteAccepted")} == {"alice", "carol"}
 
 
 async def test_an_invite_that_is_left_without_candidates_ends_with_486(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(only_one_device_with_invitations=True))
-    await bob_rings(shard, "tablet")
-    await shard.event(*invite(by=CAROL))
-    told = await shard.event(*accept("woken"))
+    await e.bob_rings(shard, "tablet")
+    await shard.event(*e.invite(by=CAROL))
+    told = await shard.event(*e.accept("woken"))
 
-    assert one(told, "inviteAccepted").payload["from"] == "alice"
-    assert outcome(told, "inviteRejected") == (486, "busy")
-    assert one(told, "inviteRejected").peers == ["c"]
+    assert e.one(told, "inviteAccepted").payload["from"] == "alice"
+    assert e.outcome(told, "inviteRejected") == (486, "busy")
+    assert e.one(told, "inviteRejected").peers == ["c"]
     [record] = [found for found in of_type(told, "INVITE_COMPLETED") if found.payload["from"] == "carol"]
     assert (record.payload["state"], record.payload["error"]) == ("DECLINED", 486)
     assert record.payload["candidates"] == [{"address": "bob", "peer": "tablet", "endReason": 486}]
 
 
 async def test_the_last_device_declining_after_that_ends_it_with_486(one_device: Shard) -> None:
-    told = await in_order(one_device, accept("phone"), decline("phone", from_="carol", errorCode=480))
-    assert outcome(told, "inviteRejected") == (480, "declined")
+    told = await e.in_order(one_device, e.accept("phone"), e.decline("phone", from_="carol", errorCode=480))
+    assert e.outcome(told, "inviteRejected") == (480, "declined")
 
 
 async def test_a_busy_verdict_beats_a_lost_device(one_device: Shard) -> None:
-    told = await in_order(one_device, accept("phone"), disconnected("phone"))
-    assert outcome(told, "inviteRejected") == (486, "busy")
+    told = await e.in_order(one_device, e.accept("phone"), e.disconnected("phone"))
+    assert e.outcome(told, "inviteRejected") == (486, "busy")
 
 
 async def test_it_acts_only_on_what_is_pending_at_that_moment(one_device: Shard) -> None:
-    await one_device.event(*accept("phone"))
-    told = await one_device.event(*invite(by=peer("d", "dave")))
-    assert recipients(told, "invitation") == {"phone", "tablet"}
+    await one_device.event(*e.accept("phone"))
+    told = await one_device.event(*e.invite(by=peer("d", "dave")))
+    assert e.recipients(told, "invitation") == {"phone", "tablet"}
 
 
 async def test_a_rejected_device_is_not_rung_again(one_device: Shard) -> None:
-    await in_order(one_device, accept("phone"), disconnected("tablet"))
-    assert "invitation" not in types(await one_device.event(*registered("tablet", session="new")))
-    assert await states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "REJECTED"}
+    await e.in_order(one_device, e.accept("phone"), e.disconnected("tablet"))
+    assert "invitation" not in e.types(await one_device.event(*e.registered("tablet", session="new")))
+    assert await e.states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "REJECTED"}
 
 
 async def test_a_device_that_was_away_then_hears_once_that_its_user_is_busy(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(only_one_device_with_invitations=True, remove_after=10_000))
-    await bob_rings(shard, "phone", "tablet")
-    await in_order(shard, invite(by=CAROL), disconnected("tablet"), accept("phone"))
+    await e.bob_rings(shard, "phone", "tablet")
+    await e.in_order(shard, e.invite(by=CAROL), e.disconnected("tablet"), e.accept("phone"))
 
-    told = await shard.event(*registered("tablet"))
+    told = await shard.event(*e.registered("tablet"))
     [cancel] = [found for found in of_type(told, "invitationCancel") if found.payload["from"] == "carol"]
     assert (cancel.peers, cancel.payload["code"], cancel.payload["reason"]) == (
         ["tablet"],
         486,
         "busy_elsewhere",
     )
-    assert types(await shard.event(*registered("tablet", session="new"))) == []
-    await shard.event(*stop(CAROL))
-    assert types(await shard.event(*registered("tablet", session="newer"))) == []
+    assert e.types(await shard.event(*e.registered("tablet", session="new"))) == []
+    await shard.event(*e.stop(CAROL))
+    assert e.types(await shard.event(*e.registered("tablet", session="newer"))) == []
 
 
 async def test_invitations_of_other_users_are_not_touched(one_device: Shard) -> None:
-    await in_order(one_device, registered("d", "dave"), invite(to="dave"), accept("phone"))
-    assert await states(one_device, "alice|1|dave") == {"d": "CALLED"}
+    await e.in_order(one_device, e.registered("d", "dave"), e.invite(to="dave"), e.accept("phone"))
+    assert await e.states(one_device, "alice|1|dave") == {"d": "CALLED"}
 
 
-@pytest.mark.parametrize("event", [decline("phone"), ringing("phone"), stop()])
-async def test_only_an_accept_rejects(one_device: Shard, event: Published) -> None:
+@pytest.mark.parametrize("event", [e.decline("phone"), e.ringing("phone"), e.stop()])
+async def test_only_an_accept_rejects(one_device: Shard, event: e.Published) -> None:
     await one_device.event(*event)
-    assert await states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "CALLED"}
+    assert await e.states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "CALLED"}
 
 
 async def test_a_repeat_of_the_accept_rejects_nothing_more(one_device: Shard) -> None:
-    await in_order(one_device, accept("phone"), invite(by=peer("d", "dave")))
-    assert types(await one_device.event(*accept("phone"))) == ["answer"]
-    assert await states(one_device, "dave|1|bob") == {"phone": "CALLED", "tablet": "CALLED"}
+    await e.in_order(one_device, e.accept("phone"), e.invite(by=peer("d", "dave")))
+    assert e.types(await one_device.event(*e.accept("phone"))) == ["answer"]
+    assert await e.states(one_device, "dave|1|bob") == {"phone": "CALLED", "tablet": "CALLED"}
 
 
 async def test_an_accept_of_the_phone_network_rejects_nothing(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(only_one_device_with_invitations=True))
-    await in_order(shard, trunk("t"), invite(to="110"), invite(by=CAROL, to="110"))
-    told = await shard.event(*accept("t", "sip", to="110"))
-    assert "invitationCancel" not in types(told)
+    await e.in_order(shard, e.trunk("t"), e.invite(to="110"), e.invite(by=CAROL, to="110"))
+    told = await shard.event(*e.accept("t", "sip", to="110"))
+    assert "invitationCancel" not in e.types(told)
     assert (await shard.invite("carol|1|110"))["state"] == "PENDING"
 
 
 async def test_the_same_device_under_another_peer_id_counts_as_that_one(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(only_one_device_with_invitations=True))
-    await in_order(shard, registered("p1", device="phone"), registered("tablet"), invite(), invite(by=CAROL))
-    await in_order(shard, registered("p2", device="phone"), accept("p2"))
-    assert await states(shard, CAROLS) == {"p2": "CALLED", "tablet": "REJECTED"}
+    await e.in_order(
+        shard, e.registered("p1", device="phone"), e.registered("tablet"), e.invite(), e.invite(by=CAROL)
+    )
+    await e.in_order(shard, e.registered("p2", device="phone"), e.accept("p2"))
+    assert await e.states(shard, CAROLS) == {"p2": "CALLED", "tablet": "REJECTED"}
 
 
 async def test_calls_over_a_trunk_of_the_user_are_calls_of_others(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(only_one_device_with_invitations=True))
-    await in_order(
-        shard, trunk("t"), registered("operator", "sip"), invite(to="110"), invite(by=CAROL, to="sip")
+    await e.in_order(
+        shard, e.trunk("t"), e.registered("operator", "sip"), e.invite(to="110"), e.invite(by=CAROL, to="sip")
     )
-    told = await shard.event(*accept("operator", "sip", from_="carol"))
-    assert outcome(told, "answer") == (200, "accepted")
-    assert await states(shard, "alice|1|110") == {"t": "CALLED"}
+    told = await shard.event(*e.accept("operator", "sip", from_="carol"))
+    assert e.outcome(told, "answer") == (200, "accepted")
+    assert await e.states(shard, "alice|1|110") == {"t": "CALLED"}
 
 
 async def test_what_a_device_said_before_is_not_taken_back(one_device: Shard) -> None:
-    await in_order(one_device, decline("tablet", from_="carol", errorCode=480), accept("phone"))
-    assert await states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "DECLINED"}
+    await e.in_order(one_device, e.decline("tablet", from_="carol", errorCode=480), e.accept("phone"))
+    assert await e.states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "DECLINED"}

@@ -4,26 +4,7 @@ import pytest
 
 from invites.store.commit import Settings
 from tests.conftest import MakeShard
-from tests.support.events import (
-    REF,
-    RING,
-    Published,
-    accept,
-    decline,
-    disconnected,
-    end_reasons,
-    in_order,
-    invite,
-    later,
-    one,
-    outcome,
-    registered,
-    room_closed,
-    states,
-    stop,
-    trunk,
-    types,
-)
+from tests.support import events as e
 from tests.support.groups import rung, stopped, team
 from tests.support.push import PUSH, becomes, briefly, jobs, sleeps, taken
 from tests.support.shard import Shard, of_type, peer
@@ -44,7 +25,7 @@ async def bobs(make_shard: MakeShard) -> Shard:
 @pytest.fixture
 async def called(bobs: Shard) -> Shard:
     """The same, while Alice calls him."""
-    await bobs.event(*invite())
+    await bobs.event(*e.invite())
     return bobs
 
 
@@ -61,32 +42,32 @@ async def pushed(called: Shard) -> Shard:
 @pytest.mark.parametrize(
     ("end", "words"),
     [
-        (accept("desk"), (200, "accepted_elsewhere")),
-        (decline("desk"), (603, "declined_elsewhere")),
-        (stop(), (487, "cancelled")),
-        (room_closed(), (487, "room_closed")),
+        (e.accept("desk"), (200, "accepted_elsewhere")),
+        (e.decline("desk"), (603, "declined_elsewhere")),
+        (e.stop(), (487, "cancelled")),
+        (e.room_closed(), (487, "room_closed")),
     ],
 )
 async def test_a_pushed_device_that_loses_is_told_by_a_push(
-    bobs: Shard, end: Published, words: tuple[int, str]
+    bobs: Shard, end: e.Published, words: tuple[int, str]
 ) -> None:
-    await in_order(bobs, registered("desk"), invite())
+    await e.in_order(bobs, e.registered("desk"), e.invite())
     await taken(bobs)
     told = await bobs.event(*end)
     assert "phone" not in stopped(told)
     [job] = await jobs(bobs)
-    assert (job["type"], job["device"], job["user"], job["ref"]) == (STOP, "phone", "bob", REF)
+    assert (job["type"], job["device"], job["user"], job["ref"]) == (STOP, "phone", "bob", e.REF)
     assert (job["payload"]["code"], job["payload"]["reason"]) == words
     assert job["payload"].get("whoAccepted") == ("bob" if words[0] == 200 else None)
     assert int(job["deadline"]) == bobs.now + 300_000
 
 
-@pytest.mark.parametrize("end", [accept("desk"), stop()])
-async def test_no_push_is_sent_for_a_call_that_was_over_before(bobs: Shard, end: Published) -> None:
-    await in_order(bobs, registered("desk"), invite(), end)
+@pytest.mark.parametrize("end", [e.accept("desk"), e.stop()])
+async def test_no_push_is_sent_for_a_call_that_was_over_before(bobs: Shard, end: e.Published) -> None:
+    await e.in_order(bobs, e.registered("desk"), e.invite(), end)
     [job] = await jobs(bobs)
     assert job["type"] == WAKE
-    assert await states(bobs) == {
+    assert await e.states(bobs) == {
         "desk": "ACCEPTED" if end[0] == "accept" else "CANCELLED",
         "phone": "CANCELLED",
     }
@@ -96,7 +77,7 @@ async def test_no_push_is_sent_for_a_call_that_was_over_before(bobs: Shard, end:
 
 @pytest.mark.parametrize("became", ["pushTaken", "pushUnsure"])
 async def test_a_push_that_was_under_way_at_the_end_is_followed_by_a_cancel(bobs: Shard, became: str) -> None:
-    await in_order(bobs, registered("desk"), invite(), accept("desk"))
+    await e.in_order(bobs, e.registered("desk"), e.invite(), e.accept("desk"))
     [job] = await jobs(bobs)
     assert await becomes(bobs, job, became) == []
     [job] = await jobs(bobs)
@@ -109,13 +90,13 @@ async def test_a_push_that_was_under_way_at_the_end_is_followed_by_a_cancel(bobs
 async def test_a_push_that_may_have_come_through_is_not_told_to_the_caller(called: Shard) -> None:
     [job] = await jobs(called)
     assert await becomes(called, job, "pushUnsure") == []
-    await called.event(*stop())
+    await called.event(*e.stop())
     assert briefly(await jobs(called)) == [(STOP, "phone")]
 
 
 async def test_a_push_that_overtakes_its_device_which_has_lost_meanwhile(called: Shard) -> None:
     [job] = await jobs(called)
-    told = await in_order(called, registered("p1", device="phone"), stop())
+    told = await e.in_order(called, e.registered("p1", device="phone"), e.stop())
     assert stopped(told) == ["p1"]
     assert await jobs(called) == []
     await becomes(called, job, "pushTaken")
@@ -124,53 +105,55 @@ async def test_a_push_that_overtakes_its_device_which_has_lost_meanwhile(called:
 
 async def test_a_push_that_overtakes_the_accept_of_its_device(called: Shard) -> None:
     [job] = await jobs(called)
-    await in_order(called, registered("p1", device="phone"), accept("p1"))
+    await e.in_order(called, e.registered("p1", device="phone"), e.accept("p1"))
     await becomes(called, job, "pushTaken")
     assert await jobs(called) == []
 
 
 async def test_a_woken_device_that_loses_is_told_over_its_connection(pushed: Shard) -> None:
-    told = await in_order(pushed, registered("desk"), registered("p1", device="phone"), accept("desk"))
+    told = await e.in_order(
+        pushed, e.registered("desk"), e.registered("p1", device="phone"), e.accept("desk")
+    )
     assert stopped(told) == ["p1"]
     assert await jobs(pushed) == []
 
 
 async def test_a_device_that_is_gone_gets_no_cancel(bobs: Shard) -> None:
-    await in_order(bobs, registered("desk"), invite())
+    await e.in_order(bobs, e.registered("desk"), e.invite())
     [job] = await jobs(bobs)
     await becomes(bobs, job, "pushGone")
-    await bobs.event(*stop())
+    await bobs.event(*e.stop())
     assert await jobs(bobs) == []
 
 
 async def test_a_callee_with_push_devices_only_rings_until_the_time_out(pushed: Shard) -> None:
-    assert await later(pushed, RING - 1) == []
-    told = await later(pushed, 1)
-    assert types(told) == ["INVITE_COMPLETED", "inviteRejected"]
-    assert outcome(told, "inviteRejected") == (408, "timeout")
-    assert end_reasons(told) == {"phone": 408}
+    assert await e.later(pushed, e.RING - 1) == []
+    told = await e.later(pushed, 1)
+    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.outcome(told, "inviteRejected") == (408, "timeout")
+    assert e.end_reasons(told) == {"phone": 408}
     [job] = await jobs(pushed)
     assert (job["type"], job["payload"]["code"]) == (STOP, 408)
 
 
 async def test_registered_devices_that_go_leave_the_pushed_ones(bobs: Shard) -> None:
-    await in_order(bobs, registered("desk"), invite())
-    assert types(await bobs.event(*disconnected("desk"))) == []
-    assert (await bobs.invite(REF))["state"] == "PENDING"
+    await e.in_order(bobs, e.registered("desk"), e.invite())
+    assert e.types(await bobs.event(*e.disconnected("desk"))) == []
+    assert (await bobs.invite(e.REF))["state"] == "PENDING"
 
 
 async def test_an_accept_of_a_device_that_is_not_registered_stops_the_pushed_ones(pushed: Shard) -> None:
-    told = await pushed.event(*accept("woken"))
-    assert one(told, "inviteAccepted").payload["peer"] == "woken"
-    assert end_reasons(told) == {"phone": 487, "woken": 200}
+    told = await pushed.event(*e.accept("woken"))
+    assert e.one(told, "inviteAccepted").payload["peer"] == "woken"
+    assert e.end_reasons(told) == {"phone": 487, "woken": 200}
     assert briefly(await jobs(pushed)) == [(STOP, "phone")]
 
 
 async def test_every_key_expires(pushed: Shard) -> None:
-    await pushed.event(*stop())
-    await later(pushed, 300_000)
+    await pushed.event(*e.stop())
+    await e.later(pushed, 300_000)
     names = [name.decode() async for name in pushed.client.scan_iter(match=f"{pushed.keys.base}*")]
-    assert [name for name in names if REF in name] == []
+    assert [name for name in names if e.REF in name] == []
 
 
 # -- with other rules
@@ -178,18 +161,18 @@ async def test_every_key_expires(pushed: Shard) -> None:
 
 async def test_push_candidates_count_as_devices_of_a_user_that_is_busy(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="push", only_one_device_with_invitations=True))
-    await in_order(shard, registered("desk"), invite())
+    await e.in_order(shard, e.registered("desk"), e.invite())
     sleeps(shard, "bob", "phone", "watch")
-    await shard.event(*invite(peer("z", "zoe")))
+    await shard.event(*e.invite(peer("z", "zoe")))
     found = {job["device"]: job for job in await jobs(shard)}
     await becomes(shard, found["phone"], "pushTaken")
 
-    told = await shard.event(*accept("desk"))
+    told = await shard.event(*e.accept("desk"))
     assert [each for each in of_type(told, "invitationCancel") if each.payload["from"] == "zoe"] == []
     [job] = await jobs(shard)
     assert (job["type"], job["device"], job["ref"]) == (STOP, "phone", "zoe|1|bob")
     assert (job["payload"]["code"], job["payload"]["reason"]) == (486, "busy_elsewhere")
-    assert await states(shard, "zoe|1|bob") == {"desk": "CALLED", "phone": "REJECTED", "watch": "REJECTED"}
+    assert await e.states(shard, "zoe|1|bob") == {"desk": "CALLED", "phone": "REJECTED", "watch": "REJECTED"}
 
     await becomes(shard, found["watch"], "pushTaken")
     assert briefly(await jobs(shard)) == [(STOP, "watch")]
@@ -197,11 +180,11 @@ async def test_push_candidates_count_as_devices_of_a_user_that_is_busy(make_shar
 
 async def test_a_rejected_device_that_has_woken_before_its_push_was_taken(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="push", only_one_device_with_invitations=True))
-    await in_order(shard, registered("desk"), invite())
+    await e.in_order(shard, e.registered("desk"), e.invite())
     sleeps(shard, "bob", "phone")
-    await shard.event(*invite(peer("z", "zoe")))
+    await shard.event(*e.invite(peer("z", "zoe")))
     [job] = await jobs(shard)
-    told = await in_order(shard, accept("desk"), registered("p1", device="phone"))
+    told = await e.in_order(shard, e.accept("desk"), e.registered("p1", device="phone"))
     assert rung(told) == []
     await becomes(shard, job, "pushTaken")
     [job] = await jobs(shard)
@@ -211,8 +194,8 @@ async def test_a_rejected_device_that_has_woken_before_its_push_was_taken(make_s
 async def test_an_invite_of_push_candidates_that_are_all_busy_ends(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="push", only_one_device_with_invitations=True))
     sleeps(shard, "bob", "phone")
-    await in_order(shard, invite(), invite(peer("z", "zoe")))
-    told = await shard.event(*accept("woken"))
+    await e.in_order(shard, e.invite(), e.invite(peer("z", "zoe")))
+    told = await shard.event(*e.accept("woken"))
     [rejected] = of_type(told, "inviteRejected")
     assert (rejected.payload["code"], rejected.payload["reason"]) == (486, "busy")
 
@@ -220,19 +203,19 @@ async def test_an_invite_of_push_candidates_that_are_all_busy_ends(make_shard: M
 async def test_with_parallel_sip_phones_are_pushed_when_the_leg_is_back(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="push", parallel_sip=True))
     sleeps(shard, "bob", "phone")
-    await in_order(shard, trunk("gw"), invite())
+    await e.in_order(shard, e.trunk("gw"), e.invite())
     assert await jobs(shard) == []
     gateway = peer("gw", "sip")
-    told = await shard.event(*invite(gateway, to="bob", invite_id="2", returnOf=REF))
-    assert one(told, "inviteProgress").payload["candidates"] == 2
+    told = await shard.event(*e.invite(gateway, to="bob", invite_id="2", returnOf=e.REF))
+    assert e.one(told, "inviteProgress").payload["candidates"] == 2
     assert briefly(await jobs(shard)) == [(WAKE, "phone")]
 
 
 async def test_members_of_a_group_are_pushed(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="all"))
     team(shard, "bob", "carol", push={"bob": ["phone"], "carol": ["c1", "c2"]})
-    await shard.event(*registered("desk", "carol", device="c1"))
-    told = await shard.event(*invite(to="team"))
+    await shard.event(*e.registered("desk", "carol", device="c1"))
+    told = await shard.event(*e.invite(to="team"))
     assert rung(told) == ["desk"]
     found = {job["device"]: job for job in await jobs(shard)}
     assert sorted(found) == ["c2", "phone"]
@@ -240,11 +223,11 @@ async def test_members_of_a_group_are_pushed(make_shard: MakeShard) -> None:
     assert (found["phone"]["payload"]["to"], found["phone"]["payload"]["group"]) == ("bob", "team")
 
     told = await becomes(shard, found["phone"], "pushTaken")
-    payload = one(told, "inviteProgress").payload
+    payload = e.one(told, "inviteProgress").payload
     assert (payload["to"], payload["code"], payload["candidates"], payload["pushed"]) == ("team", 110, 3, 1)
     assert await becomes(shard, found["c2"], "pushTaken") == []
 
-    told = await shard.event(*accept("desk", "carol"))
+    told = await shard.event(*e.accept("desk", "carol"))
     cancels = {job["device"]: job for job in await jobs(shard)}
     assert sorted(cancels) == ["c2", "phone"]
     assert {job["payload"]["whoAccepted"] for job in cancels.values()} == {"carol"}
@@ -253,8 +236,8 @@ async def test_members_of_a_group_are_pushed(make_shard: MakeShard) -> None:
 async def test_a_member_whose_devices_are_gone_is_out(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="all"))
     team(shard, "bob", "carol", push={"bob": ["phone"]}, sequential=True)
-    await shard.event(*registered("desk", "carol"))
-    assert rung(await shard.event(*invite(to="team"))) == []
+    await shard.event(*e.registered("desk", "carol"))
+    assert rung(await shard.event(*e.invite(to="team"))) == []
     [job] = await jobs(shard)
     told = await becomes(shard, job, "pushGone")
     assert rung(told) == ["desk"]

@@ -9,7 +9,7 @@ import pytest
 from invites.events.operations import Operation
 from invites.store.commit import Settings, Source, Status
 from tests.conftest import MakeShard
-from tests.support.events import REF, accept, registered, stop
+from tests.support import events as e
 from tests.support.looked_up import SETTINGS, call_phone
 from tests.support.shard import Notification, Shard
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.one_shard
 
 
 async def job_settled(
-    shard: Shard, handler: str, ref: str = REF, device: str = "phone"
+    shard: Shard, handler: str, ref: str = e.REF, device: str = "phone"
 ) -> list[Notification]:
     """Read the next push job, as a push worker does, and settle it; returns what was told."""
     reply = await shard.client.xreadgroup("push", "test", {shard.keys.push: ">"}, count=1)
@@ -49,21 +49,21 @@ async def shard(make_shard: MakeShard) -> Shard:
 
 async def test_the_inviter_hears_nothing_and_the_end_is_pushed(shard: Shard) -> None:
     assert await job_settled(shard, "pushUnsure") == []
-    assert (await shard.candidates(REF))["phone"]["state"] == "PUSHED"
-    await shard.event(*stop())
+    assert (await shard.candidates(e.REF))["phone"]["state"] == "PUSHED"
+    await shard.event(*e.stop())
     assert await jobs(shard) == [("invitation", "phone"), ("invitationCancel", "phone")]
 
 
 async def test_a_call_that_is_over_is_cancelled_at_once(shard: Shard) -> None:
-    await shard.event(*stop())
+    await shard.event(*e.stop())
     assert await jobs(shard) == [("invitation", "phone")]
     await job_settled(shard, "pushUnsure")
     assert await jobs(shard) == [("invitation", "phone"), ("invitationCancel", "phone")]
 
 
 async def test_a_device_that_is_there_by_now_is_left_alone(shard: Shard) -> None:
-    await shard.event(*registered("b1", device="phone"))
-    await shard.event(*accept("b1"))
+    await shard.event(*e.registered("b1", device="phone"))
+    await shard.event(*e.accept("b1"))
     assert await job_settled(shard, "pushUnsure") == []
     assert await jobs(shard) == [("invitation", "phone")]
 
@@ -75,7 +75,7 @@ async def test_an_invite_that_is_not_known_any_more(shard: Shard) -> None:
 
 async def test_a_cancel_that_is_settled_makes_no_other(shard: Shard) -> None:
     await job_settled(shard, "pushTaken")
-    await shard.event(*stop())
+    await shard.event(*e.stop())
     await job_settled(shard, "pushDropped")
     assert await jobs(shard) == [("invitation", "phone"), ("invitationCancel", "phone")]
 

@@ -4,27 +4,7 @@ import pytest
 
 from invites.store.commit import Settings
 from tests.conftest import MakeShard
-from tests.support.events import (
-    REF,
-    RING,
-    Published,
-    accept,
-    bob_rings,
-    decline,
-    disconnected,
-    end_reasons,
-    in_order,
-    invite,
-    later,
-    one,
-    outcome,
-    recipients,
-    registered,
-    ringing,
-    states,
-    stop,
-    types,
-)
+from tests.support import events as e
 from tests.support.shard import Json, Shard, of_type
 
 DAY = 86_400_000
@@ -32,17 +12,17 @@ RETAIN = 300_000
 
 
 async def test_when_nobody_answers_in_time_it_ends_with_408(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet")
-    await shard.event(*ringing("phone"))
-    assert await later(shard, RING - 1) == []
-    told = await later(shard, 1)
+    await e.bob_rings(shard, "phone", "tablet")
+    await shard.event(*e.ringing("phone"))
+    assert await e.later(shard, e.RING - 1) == []
+    told = await e.later(shard, 1)
 
-    assert types(told) == ["INVITE_COMPLETED", "invitationCancel", "inviteRejected"]
-    assert recipients(told, "invitationCancel") == {"phone", "tablet"}
-    assert outcome(told, "invitationCancel") == outcome(told, "inviteRejected") == (408, "timeout")
-    record = one(told, "INVITE_COMPLETED").payload
+    assert e.types(told) == ["INVITE_COMPLETED", "invitationCancel", "inviteRejected"]
+    assert e.recipients(told, "invitationCancel") == {"phone", "tablet"}
+    assert e.outcome(told, "invitationCancel") == e.outcome(told, "inviteRejected") == (408, "timeout")
+    record = e.one(told, "INVITE_COMPLETED").payload
     assert (record["state"], record["error"], record["whoAccepted"]) == ("DECLINED_BY_TIMEOUT", 408, None)
-    assert record["endedAt"] - record["startedAt"] == RING
+    assert record["endedAt"] - record["startedAt"] == e.RING
 
 
 @pytest.mark.parametrize(
@@ -64,31 +44,31 @@ async def test_it_rings_for_expires_else_ring_timeout_and_never_longer_than_the_
 ) -> None:
     shard = await make_shard(settings)
     asked: Json = {} if expires is None else {"expires": expires}
-    told = await bob_rings(shard, "phone", **asked)
-    assert one(told, "invitation").payload["expiresIn"] == rings
-    assert await later(shard, rings - 1) == []
-    assert outcome(await later(shard, 1), "inviteRejected") == (408, "timeout")
+    told = await e.bob_rings(shard, "phone", **asked)
+    assert e.one(told, "invitation").payload["expiresIn"] == rings
+    assert await e.later(shard, rings - 1) == []
+    assert e.outcome(await e.later(shard, 1), "inviteRejected") == (408, "timeout")
 
 
 async def test_what_a_device_said_before_stays_in_the_record(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet", "desk")
-    await in_order(shard, decline("phone", errorCode=486), disconnected("desk"))
-    assert end_reasons(await later(shard, RING)) == {"phone": 486, "desk": 480, "tablet": 408}
+    await e.bob_rings(shard, "phone", "tablet", "desk")
+    await e.in_order(shard, e.decline("phone", errorCode=486), e.disconnected("desk"))
+    assert e.end_reasons(await e.later(shard, e.RING)) == {"phone": 486, "desk": 480, "tablet": 408}
 
 
 async def test_a_time_out_fires_once(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    assert len(of_type(await later(shard, RING), "INVITE_COMPLETED")) == 1
-    assert await later(shard, RING) == []
+    await e.bob_rings(shard, "phone")
+    assert len(of_type(await e.later(shard, e.RING), "INVITE_COMPLETED")) == 1
+    assert await e.later(shard, e.RING) == []
 
 
 @pytest.mark.one_shard
 @pytest.mark.parametrize("limit", [1, 3, 100])
 async def test_many_time_outs_at_once_are_taken_in_pages(shard: Shard, limit: int) -> None:
-    await shard.event(*registered("phone"))
+    await shard.event(*e.registered("phone"))
     for number in range(7):
-        await shard.event(*invite(invite_id=str(number)))
-    shard.now += RING
+        await shard.event(*e.invite(invite_id=str(number)))
+    shard.now += e.RING
 
     counts: list[int] = []
     while counts[-1:] != [0]:
@@ -101,13 +81,13 @@ async def test_many_time_outs_at_once_are_taken_in_pages(shard: Shard, limit: in
 
 @pytest.mark.one_shard
 async def test_the_worker_is_told_when_the_next_timer_is_due(shard: Shard) -> None:
-    await shard.event(*registered("phone"))
-    operation = await shard.publish(*invite())
+    await shard.event(*e.registered("phone"))
+    operation = await shard.publish(*e.invite())
     settled = await shard.committer.settle([operation])
-    assert (settled.next_due, settled.now) == (shard.now + RING, shard.now)
+    assert (settled.next_due, settled.now) == (shard.now + e.RING, shard.now)
     fired = await shard.committer.fire()
-    assert (fired.count, fired.next_due, fired.now) == (0, shard.now + RING, shard.now)
-    await in_order(shard, stop())
+    assert (fired.count, fired.next_due, fired.now) == (0, shard.now + e.RING, shard.now)
+    await e.in_order(shard, e.stop())
     assert (await shard.committer.fire()).next_due is None
 
 
@@ -121,23 +101,23 @@ async def test_without_a_clock_of_the_tests_the_time_is_the_servers(shard: Shard
 
 async def test_every_key_of_a_pending_invite_lives_until_a_day_after_its_deadline(shard: Shard) -> None:
     """A night without workers, and each invite still gets its outcome and record."""
-    await bob_rings(shard, "phone")
-    await in_order(shard, registered("tablet"), ringing("phone"), invite(context="new"))
-    for key in (shard.keys.invite(REF), shard.keys.candidates(REF)):
-        assert await shard.client.pexpiretime(key) == shard.now + RING + DAY
+    await e.bob_rings(shard, "phone")
+    await e.in_order(shard, e.registered("tablet"), e.ringing("phone"), e.invite(context="new"))
+    for key in (shard.keys.invite(e.REF), shard.keys.candidates(e.REF)):
+        assert await shard.client.pexpiretime(key) == shard.now + e.RING + DAY
 
 
 async def test_after_a_night_without_workers_the_invite_gets_its_outcome_and_record(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    told = await later(shard, RING + DAY - 1)
-    assert outcome(told, "inviteRejected") == (408, "timeout")
-    assert end_reasons(told) == {"phone": 408}
+    await e.bob_rings(shard, "phone")
+    told = await e.later(shard, e.RING + DAY - 1)
+    assert e.outcome(told, "inviteRejected") == (408, "timeout")
+    assert e.end_reasons(told) == {"phone": 408}
 
 
 @pytest.mark.one_shard
 async def test_what_expired_by_itself_is_cleaned_out_of_the_indexes(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    assert await later(shard, RING + DAY) == []
+    await e.bob_rings(shard, "phone")
+    assert await e.later(shard, e.RING + DAY) == []
     assert await shard.dead() == []
     for key in (shard.keys.pending("bob"), shard.keys.timers, shard.keys.base + "calls:alice"):
         assert not await shard.client.exists(key)
@@ -145,45 +125,47 @@ async def test_what_expired_by_itself_is_cleaned_out_of_the_indexes(shard: Shard
 
 @pytest.mark.parametrize(
     "event",
-    [accept("phone"), decline("phone"), stop(), disconnected("phone")],
+    [e.accept("phone"), e.decline("phone"), e.stop(), e.disconnected("phone")],
     ids=lambda event: str(event[0]),
 )
-async def test_an_ended_invite_stays_readable_for_retain_after(shard: Shard, event: Published) -> None:
-    await bob_rings(shard, "phone")
+async def test_an_ended_invite_stays_readable_for_retain_after(shard: Shard, event: e.Published) -> None:
+    await e.bob_rings(shard, "phone")
     await shard.event(*event)
-    for key in (shard.keys.invite(REF), shard.keys.candidates(REF)):
+    for key in (shard.keys.invite(e.REF), shard.keys.candidates(e.REF)):
         assert await shard.client.pexpiretime(key) == shard.now + RETAIN
 
 
 async def test_what_is_born_ended_stays_readable_for_retain_after(shard: Shard) -> None:
-    await shard.event(*invite())
-    assert await shard.client.pexpiretime(shard.keys.invite(REF)) == shard.now + RETAIN
-    assert (await shard.invite(REF))["state"] == "DECLINED"
-    assert not await shard.client.exists(shard.keys.candidates(REF))
+    await shard.event(*e.invite())
+    assert await shard.client.pexpiretime(shard.keys.invite(e.REF)) == shard.now + RETAIN
+    assert (await shard.invite(e.REF))["state"] == "DECLINED"
+    assert not await shard.client.exists(shard.keys.candidates(e.REF))
 
 
 async def test_a_device_told_again_after_the_end_makes_nothing_live_longer(shard: Shard) -> None:
-    await bob_rings(shard, "phone", "tablet")
-    await in_order(shard, disconnected("phone"), accept("tablet"))
+    await e.bob_rings(shard, "phone", "tablet")
+    await e.in_order(shard, e.disconnected("phone"), e.accept("tablet"))
     ended = shard.now
-    await later(shard, 1_000)
-    await in_order(shard, registered("phone"), accept("phone"), ringing("phone"), invite())
-    for key in (shard.keys.invite(REF), shard.keys.candidates(REF)):
+    await e.later(shard, 1_000)
+    await e.in_order(shard, e.registered("phone"), e.accept("phone"), e.ringing("phone"), e.invite())
+    for key in (shard.keys.invite(e.REF), shard.keys.candidates(e.REF)):
         assert await shard.client.pexpiretime(key) == ended + RETAIN
 
 
 @pytest.mark.one_shard
 async def test_a_phone_that_wakes_up_late_learns_what_happened(shard: Shard) -> None:
-    await bob_rings(shard, "phone")
-    await in_order(shard, accept("phone"))
-    await later(shard, RETAIN - 1)
-    assert outcome(await shard.event(*ringing("woken")), "answer") == (410, "accepted")
-    await later(shard, 1)
-    assert outcome(await shard.event(*ringing("woken")), "answer") == (404, "not_found")
+    await e.bob_rings(shard, "phone")
+    await e.in_order(shard, e.accept("phone"))
+    await e.later(shard, RETAIN - 1)
+    assert e.outcome(await shard.event(*e.ringing("woken")), "answer") == (410, "accepted")
+    await e.later(shard, 1)
+    assert e.outcome(await shard.event(*e.ringing("woken")), "answer") == (404, "not_found")
 
 
 async def test_a_device_replaced_as_the_only_candidate_leaves_the_time_to_live(shard: Shard) -> None:
     """Taking the last field out of a hash deletes it, and its time to live with it."""
-    await in_order(shard, registered("p1", device="phone"), invite(), registered("p2", device="phone"))
-    assert await states(shard) == {"p2": "CALLED"}
-    assert await shard.client.pexpiretime(shard.keys.candidates(REF)) == shard.now + RING + DAY
+    await e.in_order(
+        shard, e.registered("p1", device="phone"), e.invite(), e.registered("p2", device="phone")
+    )
+    assert await e.states(shard) == {"p2": "CALLED"}
+    assert await shard.client.pexpiretime(shard.keys.candidates(e.REF)) == shard.now + e.RING + DAY

@@ -7,7 +7,7 @@ from typing import Any, Final
 from invites.events.operations import Entry, relayed
 from invites.lookup.result import Found, Member
 from invites.store.commit import Settings, Source, Status
-from tests.support.events import registered
+from tests.support import events as e
 from tests.support.shard import Json, Notification, Shard
 
 GROUPS: Final = Settings(look_up="all")
@@ -44,7 +44,7 @@ async def relay(shard: Shard) -> list[Notification]:
 async def at_home(shard: Shard, *devices: str) -> None:
     """Register devices: `bob-phone` is Bob's."""
     for device in devices:
-        await shard.event(*registered(device, device.split("-")[0]))
+        await shard.event(*e.registered(device, device.split("-")[0]))
 
 
 def rung(told: Iterable[Notification]) -> list[str]:

@@ -4,23 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from tests.support.events import (
-    Published,
-    accept,
-    decline,
-    disconnected,
-    invitations,
-    invite,
-    joined,
-    left,
-    registered,
-    request,
-    ringing,
-    room_closed,
-    stop,
-    trunk,
-    unregistered,
-)
+from tests.support import events as e
 from tests.support.shard import Json
 
 ASKING: Final = {"id": "asking", "user": "asker"}
@@ -37,22 +21,22 @@ class Malformed(NamedTuple):
     known: bool
 
 
-VALID: Final[tuple[Published, ...]] = (
-    invite(ASKING, context={"n": 1}, mediatypes=["audio"], expires=5_000, requestId="q", transaction="t"),
-    invite(ASKING, returnOf="a|b|c"),
-    request(ASKING, expires=5_000, transaction=1),
-    ringing("asking", "asker", to="bob"),
-    accept("asking", "asker", to="bob", transaction="t"),
-    decline("asking", "asker", to="bob", errorCode=486, transaction="t"),
-    stop(ASKING, from_="asker", errorCode=480, transaction="t"),
-    invitations("asking", "asker"),
-    registered("phone", device="d", session="s", expires=1_000),
-    trunk("gateway", r"\+49\d+"),
-    unregistered("asking", "asker", session="s"),
-    disconnected("asking", "asker", session="s"),
-    joined("bob"),
-    left("bob"),
-    room_closed(),
+VALID: Final[tuple[e.Published, ...]] = (
+    e.invite(ASKING, context={"n": 1}, mediatypes=["audio"], expires=5_000, requestId="q", transaction="t"),
+    e.invite(ASKING, returnOf="a|b|c"),
+    e.request(ASKING, expires=5_000, transaction=1),
+    e.ringing("asking", "asker", to="bob"),
+    e.accept("asking", "asker", to="bob", transaction="t"),
+    e.decline("asking", "asker", to="bob", errorCode=486, transaction="t"),
+    e.stop(ASKING, from_="asker", errorCode=480, transaction="t"),
+    e.invitations("asking", "asker"),
+    e.registered("phone", device="d", session="s", expires=1_000),
+    e.trunk("gateway", r"\+49\d+"),
+    e.unregistered("asking", "asker", session="s"),
+    e.disconnected("asking", "asker", session="s"),
+    e.joined("bob"),
+    e.left("bob"),
+    e.room_closed(),
 )
 
 _OPAQUE: Final = {"context", "mediatypes", "fromDetails"}
@@ -171,7 +155,7 @@ def _of_one(kind: str, payload: Json) -> Iterator[Malformed]:
 
 def _of_all() -> Iterator[Malformed]:
     """Yield what can be wrong with any payload."""
-    kind, payload = invite(ASKING)
+    kind, payload = e.invite(ASKING)
     good = _dump(payload)
     texts: dict[str, bytes] = {
         "empty": b"", "space": b" ", "nothing but a nul": b"\0", "word": b"hello", "truncated": good[:-1],

@@ -15,7 +15,7 @@ from invites.config import Config, parse
 from invites.keys import WORKERS_GROUP
 from invites.sippo import Call
 from invites.sippo.answers import PushDevice
-from tests.support.events import Published
+from tests.support import events as e
 from tests.support.shard import Notification, notification_of
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Json
@@ -67,7 +67,7 @@ class Reaching:
         """How often each look-up was requested."""
         return {call.value: count for call in LOOK_UPS if (count := self.standin.requests[call])}
 
-    async def publish(self, *events: Published) -> list[str]:
+    async def publish(self, *events: e.Published) -> list[str]:
         """Publish events; their entry ids."""
         async with self.client.pipeline(transaction=False) as pipe:
             for kind, payload in events:
@@ -86,7 +86,7 @@ class Reaching:
         await wait_until(there, f"{count} notifications are of type {kind}")
         return found
 
-    async def call(self, *events: Published, invite_id: str = "1") -> list[Notification]:
+    async def call(self, *events: e.Published, invite_id: str = "1") -> list[Notification]:
         """Publish events, the last of them an invite, and wait until it rings or is over. All that was told of it."""
         await self.publish(*events)
         return await self.heard_of(invite_id)

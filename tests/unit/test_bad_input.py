@@ -8,7 +8,7 @@ import pytest
 from invites.events.operations import Entry, Operation, dead_letter, to_operation
 from invites.events.protocol import EVENT_TYPES
 from invites.store.commit import Status
-from tests.support.events import ALICE, invite, one, outcome, registered, types
+from tests.support import events as e
 from tests.support.malformed import ASKING, VALID, Malformed, malformed
 from tests.support.shard import Json, Shard, of_type
 
@@ -101,7 +101,7 @@ def test_the_sentences_are_short_and_print_on_one_line() -> None:
 async def test_each_is_buried_and_its_peer_answered_and_what_is_good_between_them_is_processed(
     shard: Shard,
 ) -> None:
-    good = [invite(ALICE, to=f"nobody-{number}") for number in range(0, len(BAD), BATCH)]
+    good = [e.invite(e.ALICE, to=f"nobody-{number}") for number in range(0, len(BAD), BATCH)]
     expected: list[tuple[bytes, bytes, bytes]] = []
     for number, (kind, payload) in enumerate(good):
         bad = BAD[number * BATCH : (number + 1) * BATCH]
@@ -128,7 +128,7 @@ async def test_each_is_buried_and_its_peer_answered_and_what_is_good_between_the
     for answer in answers:
         assert (answer.peers, answer.users) == ([ASKING["id"]], [ASKING["user"]])
         assert (answer.payload["code"], answer.payload["reason"]) == (400, "invalid")
-    assert set(types(told)) == {"answer", "inviteRejected", "INVITE_COMPLETED"}
+    assert set(e.types(told)) == {"answer", "inviteRejected", "INVITE_COMPLETED"}
 
 
 async def _publish(shard: Shard, bad: Malformed) -> Operation:
@@ -140,25 +140,27 @@ async def _publish(shard: Shard, bad: Malformed) -> Operation:
 
 
 async def test_the_answer_says_as_much_of_the_invite_as_could_be_read(shard: Shard) -> None:
-    payload = {"peer": ALICE, "from": 5, "to": "a b", "inviteId": "i", "transaction": "t"}
+    payload = {"peer": e.ALICE, "from": 5, "to": "a b", "inviteId": "i", "transaction": "t"}
     told = await shard.event("accept", payload)
-    assert one(told, "answer").payload == {
+    assert e.one(told, "answer").payload == {
         "inviteId": "i", "from": None, "to": "a b", "request": "accept", "transaction": "t", "code": 400,
         "reason": "invalid",
     }  # fmt: skip
 
 
 async def test_the_answer_to_a_bad_stop_names_the_callee(shard: Shard) -> None:
-    told = await shard.event("stopInvite", {"peer": ALICE, "callee": "bob", "inviteId": "i", "errorCode": 1})
-    answer = one(told, "answer").payload
+    told = await shard.event(
+        "stopInvite", {"peer": e.ALICE, "callee": "bob", "inviteId": "i", "errorCode": 1}
+    )
+    answer = e.one(told, "answer").payload
     assert (answer["request"], answer["inviteId"], answer["to"]) == ("stopInvite", "i", "bob")
 
 
 @pytest.mark.parametrize("transaction", [True, [], {"a": 1}, 1.5])
 async def test_a_transaction_that_is_none_is_not_sent_back(shard: Shard, transaction: object) -> None:
-    told = await shard.event("getInvitations", {"peer": ALICE, "transaction": transaction})
-    assert outcome(told, "answer") == (400, "invalid")
-    assert "transaction" not in one(told, "answer").payload
+    told = await shard.event("getInvitations", {"peer": e.ALICE, "transaction": transaction})
+    assert e.outcome(told, "answer") == (400, "invalid")
+    assert "transaction" not in e.one(told, "answer").payload
 
 
 async def test_a_bad_event_without_a_known_peer_is_answered_to_nobody(shard: Shard) -> None:
@@ -171,7 +173,7 @@ async def test_a_bad_event_without_a_known_peer_is_answered_to_nobody(shard: Sha
 async def test_an_entry_that_was_trimmed_while_pending_is_kept_with_its_id(
     shard: Shard, fields: dict[bytes, bytes] | None
 ) -> None:
-    operation = await shard.publish(*registered("phone"))
+    operation = await shard.publish(*e.registered("phone"))
     await shard.client.xtrim(shard.keys.events, maxlen=0, approximate=False)
     [found] = await shard.settle(to_operation(Entry(operation.entry, fields), max_deliveries=5))
 

@@ -7,23 +7,7 @@ import pytest
 
 from invites.events.operations import Entry, Operation, to_operation
 from invites.events.protocol import EVENT_TYPES, Invite
-from tests.support.events import (
-    ALICE,
-    Published,
-    accept,
-    decline,
-    disconnected,
-    invitations,
-    invite,
-    joined,
-    registered,
-    request,
-    ringing,
-    room_closed,
-    stop,
-    trunk,
-    unregistered,
-)
+from tests.support import events as e
 from tests.support.malformed import VALID
 
 NOT_LOOKED_UP = ("", "", "", "", "", b"")
@@ -31,12 +15,12 @@ NOT_LOOKED_UP = ("", "", "", "", "", b"")
 HEAD = b'{"inviteId":"1","from":"alice","to":"bob"'
 
 
-def _operation(event: Published) -> Operation:
+def _operation(event: e.Published) -> Operation:
     fields = {b"type": event[0].encode(), b"payload": json.dumps(event[1]).encode()}
     return to_operation(Entry("5-1", fields), max_deliveries=5)
 
 
-def _stored(event: Published) -> Any:
+def _stored(event: e.Published) -> Any:
     raw = _operation(event).args[2]
     assert isinstance(raw, bytes)
     return json.loads(raw)
@@ -46,12 +30,12 @@ def _stored(event: Published) -> Any:
     ("event", "handler", "args"),
     [
         (
-            invite(),
+            e.invite(),
             "invite",
             ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP),
         ),
         (
-            invite(
+            e.invite(
                 mediatypes=["audio"],
                 fromDetails={},
                 context={"n": 1},
@@ -78,48 +62,48 @@ def _stored(event: Published) -> Any:
             ),
         ),
         (
-            request(),
+            e.request(),
             "invite",
             ("a", "alice", "bob", "1", HEAD, "", b"", b"", b"", "", "", b"", "1", *NOT_LOOKED_UP),
         ),
-        (invite(returnOf="x|y|z"), "inviteReturn", ("a", "alice", HEAD, "x|y|z", b"", b"")),
-        (ringing("phone"), "ringing", ("phone", "bob", "alice|1|bob", HEAD)),
-        (accept("phone", transaction=7), "accept", ("phone", "bob", "alice|1|bob", HEAD, b"7")),
-        (accept("a", "alice", to="bob"), "accept", ("a", "alice", "alice|1|bob", HEAD, b"")),
-        (decline("phone"), "decline", ("phone", "bob", "alice|1|bob", HEAD, "alice", "bob", "", b"")),
+        (e.invite(returnOf="x|y|z"), "inviteReturn", ("a", "alice", HEAD, "x|y|z", b"", b"")),
+        (e.ringing("phone"), "ringing", ("phone", "bob", "alice|1|bob", HEAD)),
+        (e.accept("phone", transaction=7), "accept", ("phone", "bob", "alice|1|bob", HEAD, b"7")),
+        (e.accept("a", "alice", to="bob"), "accept", ("a", "alice", "alice|1|bob", HEAD, b"")),
+        (e.decline("phone"), "decline", ("phone", "bob", "alice|1|bob", HEAD, "alice", "bob", "", b"")),
         (
-            decline("phone", errorCode=486),
+            e.decline("phone", errorCode=486),
             "decline",
             ("phone", "bob", "alice|1|bob", HEAD, "alice", "bob", 486, b""),
         ),
-        (stop(), "stopInvite", ("a", "alice", "alice", "1", "bob", HEAD, 487, b"")),
+        (e.stop(), "stopInvite", ("a", "alice", "alice", "1", "bob", HEAD, 487, b"")),
         (
-            stop(None),
+            e.stop(None),
             "stopInvite",
             ("", "", "", "1", "bob", b'{"inviteId":"1","from":"","to":"bob"', 487, b""),
         ),
-        (stop(None, from_="alice"), "stopInvite", ("", "", "alice", "1", "bob", HEAD, 487, b"")),
-        (invitations("phone"), "getInvitations", ("phone", "bob", b'"t"', b"")),
-        (unregistered("phone"), "disconnected", ("phone", "bob", "")),
-        (disconnected("phone", session="s"), "disconnected", ("phone", "bob", "s")),
-        (joined("bob"), "joined", ("bob", "r")),
+        (e.stop(None, from_="alice"), "stopInvite", ("", "", "alice", "1", "bob", HEAD, 487, b"")),
+        (e.invitations("phone"), "getInvitations", ("phone", "bob", b'"t"', b"")),
+        (e.unregistered("phone"), "disconnected", ("phone", "bob", "")),
+        (e.disconnected("phone", session="s"), "disconnected", ("phone", "bob", "s")),
+        (e.joined("bob"), "joined", ("bob", "r")),
         (("left", {"userId": "bob", "roomId": "r"}), "left", ("bob", "r")),
-        (room_closed(), "roomClosed", ("r",)),
+        (e.room_closed(), "roomClosed", ("r",)),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) and isinstance(value[0], str) else None,
 )
-def test_an_event_calls_its_rule(event: Published, handler: str, args: tuple[object, ...]) -> None:
+def test_an_event_calls_its_rule(event: e.Published, handler: str, args: tuple[object, ...]) -> None:
     operation = _operation(event)
     assert (operation.handler, operation.entry, operation.args) == (handler, "5-1", args)
 
 
 def test_a_registration_is_stored_with_the_entry_that_made_it() -> None:
-    assert _stored(registered("phone")) == {"id": "phone", "user": "bob", "type": "WEB", "at": "5-1"}
-    assert _operation(registered("phone")).args[3:] == ("", "", "", "0")
+    assert _stored(e.registered("phone")) == {"id": "phone", "user": "bob", "type": "WEB", "at": "5-1"}
+    assert _operation(e.registered("phone")).args[3:] == ("", "", "", "0")
 
 
 def test_a_registration_stores_all_that_it_was_given() -> None:
-    event = registered("phone", type="IOS", device="d", session="s", expires=9)
+    event = e.registered("phone", type="IOS", device="d", session="s", expires=9)
     assert _stored(event) == {
         "id": "phone", "user": "bob", "type": "IOS", "device": "d", "session": "s", "expires": 9, "at": "5-1",
     }  # fmt: skip
@@ -127,9 +111,9 @@ def test_a_registration_stores_all_that_it_was_given() -> None:
 
 
 def test_a_trunk_stores_its_match_and_others_do_not() -> None:
-    stored = _stored(trunk("t"))
-    assert (stored["trunk"], stored["match"], _operation(trunk("t")).args[6]) == (True, "*", "1")
-    assert "match" not in _stored(registered("phone", match="x"))
+    stored = _stored(e.trunk("t"))
+    assert (stored["trunk"], stored["match"], _operation(e.trunk("t")).args[6]) == (True, "*", "1")
+    assert "match" not in _stored(e.registered("phone", match="x"))
 
 
 def test_a_tag_of_a_trace_or_any_other_field_of_the_entry_is_ignored() -> None:
@@ -143,14 +127,14 @@ def test_a_tag_of_a_trace_or_any_other_field_of_the_entry_is_ignored() -> None:
 
 
 def test_what_was_decoded_is_there_for_the_log() -> None:
-    event = _operation(invite(ALICE)).event
+    event = _operation(e.invite(e.ALICE)).event
     assert isinstance(event, Invite)
     assert event.peer.user == "alice"
     assert _operation(("invite", {})).event is None
 
 
 def test_quotes_in_ids_are_escaped_in_the_head() -> None:
-    assert _operation(invite(to='b"\\')).args[4] == b'{"inviteId":"1","from":"alice","to":"b\\"\\\\"'
+    assert _operation(e.invite(to='b"\\')).args[4] == b'{"inviteId":"1","from":"alice","to":"b\\"\\\\"'
 
 
 def test_every_type_has_its_rule() -> None:

@@ -29,34 +29,17 @@ from invites.events.protocol import (
     Unregistered,
     decode_event,
 )
-from tests.support.events import (
-    ALICE,
-    Published,
-    accept,
-    decline,
-    disconnected,
-    invitations,
-    invite,
-    joined,
-    left,
-    registered,
-    request,
-    ringing,
-    room_closed,
-    stop,
-    trunk,
-    unregistered,
-)
+from tests.support import events as e
 
 PEER = Peer("a", "alice")
 BOB = Peer("phone", "bob")
 
 
-def _decode(event: Published) -> Event:
+def _decode(event: e.Published) -> Event:
     return decode_event(event[0], json.dumps(event[1]).encode())
 
 
-def _refused(event: Published) -> str:
+def _refused(event: e.Published) -> str:
     with pytest.raises(BadEvent) as caught:
         _decode(event)
     return str(caught.value)
@@ -72,35 +55,35 @@ def test_the_types_are_those_of_the_contract() -> None:
 @pytest.mark.parametrize(
     ("event", "decoded"),
     [
-        (invite(), Invite(peer=PEER, to="bob", invite_id="1", room="r")),
+        (e.invite(), Invite(peer=PEER, to="bob", invite_id="1", room="r")),
         (
-            invite(expires=5, requestId="q", returnOf="x|y|z", transaction="t"),
+            e.invite(expires=5, requestId="q", returnOf="x|y|z", transaction="t"),
             Invite(
                 peer=PEER, to="bob", invite_id="1", room="r", expires=5, request_id="q", return_of="x|y|z",
                 transaction="t",
             ),
         ),
-        (request(transaction=7), InviteRequest(peer=PEER, to="bob", invite_id="1", transaction=7)),
-        (ringing("phone"), Ringing(peer=BOB, from_="alice", invite_id="1")),
-        (accept("phone", to="b"), Accept(peer=BOB, from_="alice", invite_id="1", to="b")),
-        (decline("phone"), Decline(peer=BOB, from_="alice", invite_id="1", error_code=None)),
-        (decline("phone", errorCode=486), Decline(peer=BOB, from_="alice", invite_id="1", error_code=486)),
-        (stop(), StopInvite(invite_id="1", callee="bob", peer=PEER, error_code=487)),
-        (stop(None, from_="x"), StopInvite(invite_id="1", callee="bob", from_="x", peer=None)),
-        (invitations("phone"), GetInvitations(peer=BOB, transaction="t")),
-        (unregistered("phone"), Unregistered(peer=BOB, session=None)),
-        (disconnected("phone", session="s"), Disconnected(peer=BOB, session="s")),
-        (joined("bob"), Joined(user_id="bob", room_id="r")),
-        (left("bob"), Left(user_id="bob", room_id="r")),
-        (room_closed(), RoomClosed(room_id="r")),
+        (e.request(transaction=7), InviteRequest(peer=PEER, to="bob", invite_id="1", transaction=7)),
+        (e.ringing("phone"), Ringing(peer=BOB, from_="alice", invite_id="1")),
+        (e.accept("phone", to="b"), Accept(peer=BOB, from_="alice", invite_id="1", to="b")),
+        (e.decline("phone"), Decline(peer=BOB, from_="alice", invite_id="1", error_code=None)),
+        (e.decline("phone", errorCode=486), Decline(peer=BOB, from_="alice", invite_id="1", error_code=486)),
+        (e.stop(), StopInvite(invite_id="1", callee="bob", peer=PEER, error_code=487)),
+        (e.stop(None, from_="x"), StopInvite(invite_id="1", callee="bob", from_="x", peer=None)),
+        (e.invitations("phone"), GetInvitations(peer=BOB, transaction="t")),
+        (e.unregistered("phone"), Unregistered(peer=BOB, session=None)),
+        (e.disconnected("phone", session="s"), Disconnected(peer=BOB, session="s")),
+        (e.joined("bob"), Joined(user_id="bob", room_id="r")),
+        (e.left("bob"), Left(user_id="bob", room_id="r")),
+        (e.room_closed(), RoomClosed(room_id="r")),
     ],
 )  # fmt: skip
-def test_an_event_is_decoded_with_its_defaults(event: Published, decoded: Event) -> None:
+def test_an_event_is_decoded_with_its_defaults(event: e.Published, decoded: Event) -> None:
     assert _decode(event) == decoded
 
 
 def test_a_registration_has_defaults() -> None:
-    event = _decode(registered("phone"))
+    event = _decode(e.registered("phone"))
     assert isinstance(event, Registered)
     assert msgspec.to_builtins(event.registry) == {
         "id": "phone", "user": "bob", "type": "WEB", "device": None, "session": None, "expires": None, "trunk": False,
@@ -109,7 +92,7 @@ def test_a_registration_has_defaults() -> None:
 
 
 def test_a_registration_keeps_what_it_is_given() -> None:
-    event = _decode(trunk("t", r"\+49\d+", device="d", session="s", expires=1_000))
+    event = _decode(e.trunk("t", r"\+49\d+", device="d", session="s", expires=1_000))
     assert isinstance(event, Registered)
     assert msgspec.to_builtins(event.registry) == {
         "id": "t", "user": "sip", "type": "PSTN", "device": "d", "session": "s", "expires": 1_000, "trunk": True,
@@ -121,7 +104,7 @@ def test_a_registration_keeps_what_it_is_given() -> None:
     "field", ["requestId", "returnOf", "expires", "transaction", "context", "mediatypes"]
 )
 def test_null_is_as_good_as_absent(field: str) -> None:
-    event, absent = _decode(("invite", invite()[1] | {field: None})), _decode(invite())
+    event, absent = _decode(("invite", e.invite()[1] | {field: None})), _decode(e.invite())
     assert isinstance(event, Invite)
     assert isinstance(absent, Invite)
     assert protocol.compact(event.context) == protocol.compact(absent.context) == b""
@@ -129,7 +112,7 @@ def test_null_is_as_good_as_absent(field: str) -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    assert _decode(joined("bob")) == decode_event(
+    assert _decode(e.joined("bob")) == decode_event(
         "joined", b'{"userId":"bob","roomId":"r","new":{"deep":[1]},"peer":5}'
     )
 
@@ -173,20 +156,20 @@ def test_a_payload_may_have_64_kib_and_not_a_byte_more() -> None:
 @pytest.mark.parametrize("letter", ["x", "ü", "𝄞"])
 @pytest.mark.parametrize("field", ["to", "inviteId", "room", "requestId"])
 def test_an_id_may_have_255_characters_and_not_one_more(field: str, letter: str) -> None:
-    _decode(("invite", invite()[1] | {field: letter * 255}))
-    assert f"field {field} " in _refused(("invite", invite()[1] | {field: letter * 256}))
+    _decode(("invite", e.invite()[1] | {field: letter * 255}))
+    assert f"field {field} " in _refused(("invite", e.invite()[1] | {field: letter * 256}))
 
 
 def test_a_ref_may_have_three_ids_of_255_characters() -> None:
-    _decode(invite(returnOf="|".join(["x" * 255] * 3)))
-    assert _refused(invite(returnOf="|".join(["x" * 255, "x" * 256, "x"]))) == (
+    _decode(e.invite(returnOf="|".join(["x" * 255] * 3)))
+    assert _refused(e.invite(returnOf="|".join(["x" * 255, "x" * 256, "x"]))) == (
         "field returnOf must be the ref of an invite, from|inviteId|to, not a text of 514 characters"
     )
 
 
 @pytest.mark.parametrize("good", ["a", "peter@acme.com", "+4930", "ü例𝄞", '"\\/%[]()<>;,:?*', "-", "\ufeffa"])
 def test_an_id_may_be_of_any_other_characters(good: str) -> None:
-    event = _decode(joined(good))
+    event = _decode(e.joined(good))
     assert isinstance(event, Joined)
     assert event.user_id == good
 
@@ -198,13 +181,13 @@ def test_an_id_may_be_of_any_other_characters(good: str) -> None:
 )  # fmt: skip
 def test_an_id_has_no_white_space_no_control_characters_and_no_signs_of_the_keys(bad: str) -> None:
     for id_ in (bad, f"a{bad}", f"{bad}a", f"a{bad}a"):
-        sentence = _refused(joined(id_))
+        sentence = _refused(e.joined(id_))
         assert sentence.startswith("field userId must be a text of 1 to 255 characters without white space, ")
 
 
 @pytest.mark.parametrize(("code", "good"), [(399, False), (400, True), (699, True), (700, False)])
 def test_an_error_code_is_400_to_699(code: int, good: bool) -> None:
-    for event in (decline("phone", errorCode=code), stop(errorCode=code)):
+    for event in (e.decline("phone", errorCode=code), e.stop(errorCode=code)):
         if good:
             _decode(event)
         else:
@@ -215,7 +198,10 @@ def test_an_error_code_is_400_to_699(code: int, good: bool) -> None:
     ("ms", "good"), [(0, False), (1, True), (2**53 - 1, True), (2**53, False), (-1, False)]
 )
 def test_a_time_is_a_whole_number_of_ms_that_lua_can_hold(ms: int, good: bool) -> None:
-    for event, field in ((invite(expires=ms), "expires"), (registered("p", expires=ms), "registry.expires")):
+    for event, field in (
+        (e.invite(expires=ms), "expires"),
+        (e.registered("p", expires=ms), "registry.expires"),
+    ):
         if good:
             _decode(event)
         else:
@@ -228,7 +214,7 @@ def test_a_time_is_a_whole_number_of_ms_that_lua_can_hold(ms: int, good: bool) -
      (1.0, False), (True, False), ([], False)],
 )  # fmt: skip
 def test_a_transaction_is_a_text_or_a_whole_number(transaction: Any, good: bool) -> None:
-    event = "getInvitations", {"peer": ALICE, "transaction": transaction}
+    event = "getInvitations", {"peer": e.ALICE, "transaction": transaction}
     if good:
         decoded = _decode(event)
         assert isinstance(decoded, GetInvitations)
@@ -239,23 +225,23 @@ def test_a_transaction_is_a_text_or_a_whole_number(transaction: Any, good: bool)
 
 @pytest.mark.parametrize("match", ["*", r"\+49\d{3,}", "a|b", "(?i)x", r"\p{L}+", "x" * 1_024])
 def test_a_match_is_anything_or_a_regular_expression(match: str) -> None:
-    _decode(trunk("t", match))
+    _decode(e.trunk("t", match))
 
 
 @pytest.mark.parametrize("match", ["(", "[a-", "**", "a{2,1}", r"(a)\1", "(?<!a)b", "(?=a)", "a" * 1_025])
 def test_a_broken_match_is_refused(match: str) -> None:
-    assert "field registry.match " in _refused(trunk("t", match))
+    assert "field registry.match " in _refused(e.trunk("t", match))
 
 
 def test_the_sentence_on_a_broken_match_says_what_is_wrong() -> None:
-    assert _refused(trunk("t", "(")) == (
+    assert _refused(e.trunk("t", "(")) == (
         'field registry.match is the text "(", which is no regular expression (RE2 syntax): missing ): ('
     )
 
 
 def test_a_missing_field_is_named_by_its_path() -> None:
     assert _refused(("registered", {"registry": {"id": "p"}})) == "field registry.user is missing"
-    assert _refused(("accept", {"peer": ALICE, "inviteId": "1"})) == "field from is missing"
+    assert _refused(("accept", {"peer": e.ALICE, "inviteId": "1"})) == "field from is missing"
     assert _refused(("roomClosed", {})) == "field roomId is missing"
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from invites.connection.clients import BLOCK_MS, connect
 from invites.events.operations import relayed, to_operation
 from invites.logs import messages
-from invites.lookup.callee import LookUps
-from invites.lookup.other_shards import Elsewhere
+from invites.lookup.callee import CalleeLookup
+from invites.lookup.other_shards import OtherShards
 from invites.lookup.pushes import to_push
 from invites.lookup.resolver import Resolver
 from invites.store.commit import Committer, Source
@@ -79,7 +79,7 @@ class ShardLoops:
             consumer=consumer,
             commands=commands,
             committer=Committer(commands, keys, settings, scripts, verbosity=messages.verbosity()),
-            elsewhere=Elsewhere(keys, clients.of),
+            other_shards=OtherShards(keys, clients.of),
             outage=outage,
             claim_after_ms=config.invites.claim_after,
             max_deliveries=config.invites.max_deliveries,
@@ -90,8 +90,8 @@ class ShardLoops:
         self._metrics = metrics
         self._readiness = readiness
         self._reports = Reports(metrics)
-        look_ups = None if sippo is None else LookUps(sippo, settings)
-        self._resolver = Resolver(commands, keys, self.shard.elsewhere, look_ups)
+        look_ups = None if sippo is None else CalleeLookup(sippo, settings)
+        self._resolver = Resolver(commands, keys, self.shard.other_shards, look_ups)
         self._timers = Timers(self.shard, self._reports)
         pace = Pace()
         self._intakes: list[Intake[Any]] = [self._events(pace), self._relay()]
@@ -189,7 +189,7 @@ class ShardLoops:
 
     def _settles(self, feed: Feed[Any], pace: Pace, commit: Commit | None = None) -> Settler:
         async def commit_here(operations: Sequence[Operation]) -> Settled:
-            seen = await self.shard.elsewhere.see_rooms(operations)
+            seen = await self.shard.other_shards.see_rooms(operations)
             return await self.shard.committer.settle(seen, feed.source)
 
         commit = commit or commit_here

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from invites.logs import messages
-from invites.lookup.result import Found, Member, Resource
+from invites.lookup.result import LookupResult, Member, Resource
 from invites.sippo import Candidate, Group, NoAnswer, PushDevice, Reachability, SippoServer
 from invites.store.commit import Settings
 
@@ -25,7 +25,7 @@ _AT_ONCE: Final = 32
 _log = logging.getLogger(__name__)
 
 
-class LookUps:
+class CalleeLookup:
     """Look-ups as the configuration wants them; `settings.look_up` says which."""
 
     def __init__(self, server: SippoServer, settings: Settings) -> None:
@@ -35,7 +35,7 @@ class LookUps:
         self._groups = settings.look_up in {"groups", "all"}
         self._reachability = settings.look_up == "reachability"
 
-    async def ask(self, callee: str, inviter: str, *, may_be_group: bool) -> Found:
+    async def ask(self, callee: str, inviter: str, *, may_be_group: bool) -> LookupResult:
         """What sippo-server knows of a callee. Never raises: what cannot be had has `failed`.
 
         `inviter` is a user, whose own devices are not asked for. The legacy mode asks for a group of this name only
@@ -53,9 +53,9 @@ class LookUps:
         if failures:
             _log.warning("Who else can be reached as %s is not known: %s", callee, failures[0])
         known = not isinstance(devices, NoAnswer) and devices is not None
-        return Found(known=known, failed=bool(failures), push=_ids(devices))
+        return LookupResult(known=known, failed=bool(failures), push=_ids(devices))
 
-    async def _call_members(self, group: Group, callee: str, inviter: str) -> Found:
+    async def _call_members(self, group: Group, callee: str, inviter: str) -> LookupResult:
         """The members in the order in which they are first named, with their push devices."""
         members = [Member(user) for user in dict.fromkeys(group.participants)]
         found = self._group_of(members, sequential=group.sequential)
@@ -89,20 +89,20 @@ class LookUps:
         await asyncio.gather(*(ask() for _ in members[:_AT_ONCE]))
         return failures
 
-    async def _reach(self, callee: str) -> Found:
+    async def _reach(self, callee: str) -> LookupResult:
         answer = await _tried(self._server.reachability(callee))
         if answer is None:
-            return Found()
+            return LookupResult()
         if isinstance(answer, NoAnswer):
             _log.warning("Who else can be reached as %s is not known: %s", callee, answer)
-            return Found(failed=True)
+            return LookupResult(failed=True)
         found = self._reachable(answer)
         if messages.verbosity() >= _DEBUG:
             candidates = msgspec.json.encode(answer.candidates).decode()
             found.resource = Resource(answer.candidates_type, candidates)
         return found
 
-    def _reachable(self, answer: Reachability) -> Found:
+    def _reachable(self, answer: Reachability) -> LookupResult:
         """The candidates of a user or a phone together; those of a group by their addresses, in order of appearance."""
         if answer.candidates_type == "group":
             by_member: dict[str, list[Candidate]] = {}
@@ -116,13 +116,13 @@ class LookUps:
         own = answer.candidates
         # One trunk is one candidate of an invite, so there is one number.
         phone = next(iter(_numbers(own)), "")
-        return Found(known=True, push=_of_type("PUSH", own), peers=_of_type("PEER", own), phone=phone)
+        return LookupResult(known=True, push=_of_type("PUSH", own), peers=_of_type("PEER", own), phone=phone)
 
-    def _group_of(self, members: list[Member], *, sequential: bool) -> Found:
+    def _group_of(self, members: list[Member], *, sequential: bool) -> LookupResult:
         """A group of these; a script need not read 10,000 members to find that they are too many."""
         if len(members) > self._most:
-            return Found(known=True, members=[], size=len(members))
-        return Found(known=True, members=members, sequential=sequential)
+            return LookupResult(known=True, members=[], size=len(members))
+        return LookupResult(known=True, members=members, sequential=sequential)
 
 
 def _of_type(kind: str, candidates: Iterable[Candidate]) -> tuple[str, ...]:

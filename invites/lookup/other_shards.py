@@ -32,7 +32,7 @@ NOBODY: Final = "|"
 _PATIENCE_S: Final = 0.2  # a shard that is away must not hold up this one
 
 
-class Elsewhere:
+class OtherShards:
     """Looks into the other shards for one shard; `client_of` gives the client for the keys of each."""
 
     def __init__(self, keys: Keys, client_of: Callable[[Keys], Redis]) -> None:

@@ -33,7 +33,7 @@ class Resource(msgspec.Struct):
     candidates: str
 
 
-class Found(msgspec.Struct, omit_defaults=True):
+class LookupResult(msgspec.Struct, omit_defaults=True):
     """What is `known` of a callee, or that it `failed` to be asked for.
 
     A user has `push` devices, `peers` that are connected elsewhere, and a `phone` (its number); a group has `members`
@@ -52,7 +52,7 @@ class Found(msgspec.Struct, omit_defaults=True):
     resource: Resource | None = None
 
     @staticmethod
-    def decode(answer: bytes) -> "Found":
+    def decode(answer: bytes) -> "LookupResult":
         """From the argument of a script."""
         return _DECODER.decode(answer)
 
@@ -61,4 +61,4 @@ class Found(msgspec.Struct, omit_defaults=True):
         return msgspec.json.encode(self)
 
 
-_DECODER: Final = msgspec.json.Decoder(Found)
+_DECODER: Final = msgspec.json.Decoder(LookupResult)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -15,9 +15,8 @@ from redis.asyncio import Redis
 from invites.events.operations import Operation
 from invites.events.protocol import Invite, decode_event
 from invites.events.routing import routing_key
-from invites.lookup.callee import LookUps
 from invites.lookup.resolver import INVITATIONS, REQUEST, Resolver
-from invites.lookup.result import Found
+from invites.lookup.result import LookupResult
 from invites.store.commit import Outcome, Settings, Source, Status
 from invites.store.scripts import Scripts
 from tests.support.shard import Shard, make_groups
@@ -39,7 +38,7 @@ class AtOnce(Shards):
         super().__init__(lambda _: client, settings, scripts, shards)
         self.sippo = SippoServer(settings.look_up)
         for part in self.parts:
-            part.resolver = Resolver(client, part.keys, part.elsewhere, cast("LookUps", self.sippo))
+            part.resolver = Resolver(client, part.keys, part.other_shards, self.sippo)
 
     def part_of(self, name: str) -> Shard:
         """The shard of a name."""
@@ -51,7 +50,7 @@ class AtOnce(Shards):
         """Settle an operation. What shards know of each other is looked up at once, the rest comes back completed."""
         self._sync()
         for _ in range(MAX_TRIES):
-            (ready,) = await part.elsewhere.see_rooms([await self._see_who_is_there(part, operation)])
+            (ready,) = await part.other_shards.see_rooms([await self._see_who_is_there(part, operation)])
             (outcome,) = (await part.committer.settle([ready], source)).outcomes
             await self._hear()
             await self._carry_all()
@@ -76,8 +75,8 @@ class AtOnce(Shards):
         if not isinstance(event, Invite) or operation.handler != "invite" or not answer:
             return operation
         assert isinstance(answer, bytes)
-        found = Found.decode(answer)
-        there = await part.elsewhere.present(event, [member.user for member in found.members or ()])
+        found = LookupResult.decode(answer)
+        there = await part.other_shards.present(event, [member.user for member in found.members or ()])
         for member in found.members or ():
             member.present = member.user in there
         return msgspec.structs.replace(operation, args=(*operation.args[:-1], found.encode()))

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from invites.lookup.result import Found, Member
+from invites.lookup.result import LookupResult, Member
 from invites.store.commit import Settings
 
 from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step
@@ -256,14 +256,14 @@ class Author:
 
     def knows_of(self, user: str) -> Knows:
         if not self.often(90):
-            return Knows(user, Found(failed=True))
+            return Knows(user, LookupResult(failed=True))
         if user != "team":
             phone = "007" if self.often(20) else ""
             devices = self.some(ASLEEP.get(user, ()), 70)
-            return Knows(user, Found(known=True, push=devices, peers=self.peers(user), phone=phone))
+            return Knows(user, LookupResult(known=True, push=devices, peers=self.peers(user), phone=phone))
         members = [self.member(each) for each in MEMBERS if self.often(70)]
         self.random.shuffle(members)
-        return Knows(user, Found(known=True, members=members, sequential=self.often(50)))
+        return Knows(user, LookupResult(known=True, members=members, sequential=self.often(50)))
 
     def peers(self, user: str) -> tuple[str, ...]:
         return self.some((*OF.get(user, ()), f"{user}-far"), 20)

@@ -10,10 +10,9 @@ from redis.asyncio import Redis
 
 from invites.events.operations import Entry, Operation, to_operation
 from invites.keys import WORKERS_GROUP, Keys
-from invites.lookup.callee import LookUps
-from invites.lookup.other_shards import Elsewhere
+from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
-from invites.lookup.result import Found, Member
+from invites.lookup.result import LookupResult, Member
 from invites.store.commit import Committer, Settings, Source, Status
 from invites.store.scripts import Scripts
 
@@ -30,19 +29,19 @@ class SippoServer:
 
     def __init__(self, look_up: str) -> None:
         self.look_up = look_up
-        self.known: dict[str, Found] = {}
+        self.known: dict[str, LookupResult] = {}
 
-    async def ask(self, callee: str, _inviter: str, *, may_be_group: bool) -> Found:
-        found = self.known.get(callee, Found())
+    async def ask(self, callee: str, _inviter: str, *, may_be_group: bool) -> LookupResult:
+        found = self.known.get(callee, LookupResult())
         if self.look_up == "reachability":
-            return Found.decode(found.encode())
+            return LookupResult.decode(found.encode())
         if found.members is not None and not (may_be_group and self.look_up in {"groups", "all"}):
-            return Found()
+            return LookupResult()
         pushes = self.look_up in {"push", "all"}
         members = found.members and [
             Member(each.user, push=each.push if pushes else (), failed=each.failed) for each in found.members
         ]
-        return Found(
+        return LookupResult(
             known=found.known and (pushes or members is not None),
             failed=found.failed,
             push=found.push if pushes else (),
@@ -59,9 +58,9 @@ class Driver:
         self.keys = Keys()
         self.now = START
         self.committer = Committer(client, self.keys, settings, scripts, clock=lambda: self.now)
-        elsewhere = Elsewhere(self.keys, lambda _: client)
+        other_shards = OtherShards(self.keys, lambda _: client)
         self.sippo = SippoServer(settings.look_up)
-        self.resolver = Resolver(client, self.keys, elsewhere, cast("LookUps", self.sippo))
+        self.resolver = Resolver(client, self.keys, other_shards, self.sippo)
         self.expiry: dict[str, int] = {}
         self._read_up_to = "-"
 

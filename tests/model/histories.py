@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from invites.lookup.result import Found
+from invites.lookup.result import LookupResult
 from invites.store.commit import Settings
 
 from .state import Payload
@@ -63,7 +63,7 @@ class Knows:
     """From now on sippo-server says this of somebody."""
 
     callee: str
-    found: Found
+    found: LookupResult
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from invites.lookup.result import Found
+from invites.lookup.result import LookupResult
 
 from .calls import Calls
 from .devices import Devices
@@ -16,7 +16,7 @@ class Model(Calls, Devices):
     """All rules, one event or one moment at a time."""
 
     def apply(  # noqa: C901, PLR0912 - one branch for each type
-        self, kind: str, payload: Payload, entry_id: str, now_ms: int, found: Found | None = None
+        self, kind: str, payload: Payload, entry_id: str, now_ms: int, found: LookupResult | None = None
     ) -> list[Notification]:
         """Commit one event, for which that was looked up; what everybody is told."""
         self.now, self.out, self.found = now_ms, [], found

@@ -10,7 +10,7 @@ import re2
 from redis.asyncio import Redis
 
 from invites.events.operations import Operation
-from invites.lookup.result import Found
+from invites.lookup.result import LookupResult
 from invites.store.commit import Status
 from invites.store.scripts import Scripts
 
@@ -222,10 +222,10 @@ class Play:
         assert set(left) <= {"trunks", "trunks-version", "layout"}, left
 
 
-def found_for(operation: Operation) -> Found | None:
+def found_for(operation: Operation) -> LookupResult | None:
     """What a look-up has found for an invite."""
     answer = operation.args[-1] if operation.handler in {"invite", "inviteReturn"} else b""
-    return Found.decode(answer) if isinstance(answer, bytes) and answer else None
+    return LookupResult.decode(answer) if isinstance(answer, bytes) and answer else None
 
 
 def same(told: list[Notification], wanted: list[Notification], what: str) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from invites.lookup.result import Found
+from invites.lookup.result import LookupResult
 
 from .groups import Groups
 from .presence import Registration
 from .state import Candidate, Invite, Leg, Payload
 
-NOTHING = Found()
+NOTHING = LookupResult()
 
 
 class Reach(Groups):
     """Section 7. `found` is what the look-up for the event at hand has found, None if there was none."""
 
-    found: Found | None = None
+    found: LookupResult | None = None
 
-    def looked_up(self, *, registered: bool) -> Found:
+    def looked_up(self, *, registered: bool) -> LookupResult:
         """A group alone is not asked for while somebody of that name is there."""
         if self.settings.look_up == "" or (self.settings.look_up == "groups" and registered):
             return NOTHING
@@ -80,7 +80,7 @@ class Reach(Groups):
         self.ring(invite, devices, resumed=False)
         self.tell_progress(invite, event, invite.caller)
 
-    def reach_group(self, invite: Invite, event: Payload, found: Found) -> None:
+    def reach_group(self, invite: Invite, event: Payload, found: LookupResult) -> None:
         members = found.members or []
         invite.group = invite.to
         if len(members) > self.settings.max_group_size:

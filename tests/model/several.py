@@ -10,7 +10,7 @@ import json
 import zlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -18,7 +18,6 @@ from invites.events.operations import Entry, Operation, relayed
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
 from invites.keys import shard_of
-from invites.lookup.callee import LookUps
 from invites.lookup.resolver import Resolver
 from invites.store.commit import Outcome, Settings, Source, Status
 from invites.store.scripts import Scripts
@@ -71,7 +70,7 @@ class Apart(Shards):
         super().__init__(lambda _: client, settings, scripts, shards)
         self.sippo = SippoServer(settings.look_up)
         for part in self.parts:
-            part.resolver = Resolver(client, part.keys, part.elsewhere, cast("LookUps", self.sippo))
+            part.resolver = Resolver(client, part.keys, part.other_shards, self.sippo)
         self.server: Any = client  # redis-py leaves open whether it answers text or bytes
         self.now = START
         self.astray = astray
@@ -101,7 +100,7 @@ class Apart(Shards):
         """Settle an event, or find out what it needs: then it comes back completed."""
         self._sync()
         part = self.where[operation.entry]
-        (ready,) = await part.elsewhere.see_rooms([operation])
+        (ready,) = await part.other_shards.see_rooms([operation])
         (outcome,) = (await part.committer.settle([ready])).outcomes
         if outcome.status is Status.NEEDS:
             ready = await part.resolver.complete(ready, outcome)

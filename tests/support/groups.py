@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from invites.events.operations import Entry, relayed
-from invites.lookup.result import Found, Member
+from invites.lookup.result import LookupResult, Member
 from invites.store.commit import Settings, Source, Status
 from tests.support import events as e
 from tests.support.shard import Json, Notification, Shard
@@ -25,7 +25,7 @@ def team(
 ) -> None:
     """Let there be a group `team`; `push` are devices of its members, `more` what else was found of one."""
     found = [Member(user, push=tuple((push or {}).get(user, ())), **more.get(user, {})) for user in members]
-    shard.found["team"] = Found(known=True, members=found, sequential=sequential)
+    shard.found["team"] = LookupResult(known=True, members=found, sequential=sequential)
 
 
 async def relay(shard: Shard) -> list[Notification]:

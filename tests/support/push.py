@@ -4,7 +4,7 @@ import json
 from typing import Any, Final
 
 from invites.events.operations import Operation
-from invites.lookup.result import Found
+from invites.lookup.result import LookupResult
 from invites.store.commit import Settings, Source, Status
 from tests.support.shard import Json, Notification, Shard
 
@@ -14,7 +14,7 @@ PUSH: Final = Settings(look_up="push")
 
 def sleeps(shard: Shard, user: str, *devices: str) -> None:
     """Let sippo-server know these push devices of a user."""
-    shard.found[user] = Found(known=True, push=devices)
+    shard.found[user] = LookupResult(known=True, push=devices)
 
 
 async def jobs(shard: Shard) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import msgspec
 from redis.asyncio import Redis
@@ -12,10 +12,9 @@ from redis.exceptions import ResponseError
 
 from invites.events.operations import Entry, Operation, to_operation
 from invites.keys import WORKERS_GROUP, Keys
-from invites.lookup.callee import LookUps
-from invites.lookup.other_shards import Elsewhere
+from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
-from invites.lookup.result import Found
+from invites.lookup.result import LookupResult
 from invites.store.commit import Committer, Outcome, Settings, Source, Status
 from invites.store.scripts import Scripts
 
@@ -41,9 +40,9 @@ class Shard:
         self.settings = settings
         self.now = int(time.time() * 1000)
         self.committer = Committer(client, self.keys, settings, scripts, verbosity=2, clock=lambda: self.now)
-        self.found: dict[str, Found] = {}
-        self.elsewhere = Elsewhere(self.keys, lambda _: client)
-        self.resolver = Resolver(client, self.keys, self.elsewhere, cast("LookUps", self))
+        self.found: dict[str, LookupResult] = {}
+        self.other_shards = OtherShards(self.keys, lambda _: client)
+        self.resolver = Resolver(client, self.keys, self.other_shards, self)
         self.outcomes: list[Outcome] = []
         self._sequence = 0
         self._seen = "-"
@@ -89,7 +88,7 @@ class Shard:
 
     async def settle(self, *operations: Operation) -> list[Outcome]:
         """Settle operations in one batch, and each that needs something again once it has it."""
-        operations = tuple(await self.elsewhere.see_rooms(operations))
+        operations = tuple(await self.other_shards.see_rooms(operations))
         outcomes = (await self.committer.settle(operations)).outcomes
         for index, operation in enumerate(operations):
             completed = operation
@@ -104,9 +103,9 @@ class Shard:
         await self.settle(await self.publish(kind, payload))
         return await self.told()
 
-    async def ask(self, callee: str, _inviter: str, **_more: bool) -> Found:
+    async def ask(self, callee: str, _inviter: str, **_more: bool) -> LookupResult:
         """Stand for look-ups at sippo-server: nothing is known of anybody who is not in `found`."""
-        return self.found.get(callee, Found())
+        return self.found.get(callee, LookupResult())
 
     async def fire(self) -> list[Notification]:
         """Fire what is due; return what it told."""

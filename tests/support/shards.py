@@ -10,8 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from invites.connection.clients import Clients
 from invites.events.operations import Entry, Operation, relayed, to_operation
 from invites.keys import Keys, shard_of
-from invites.lookup.callee import LookUps
-from invites.lookup.other_shards import Elsewhere
+from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Command, Places
@@ -175,9 +174,9 @@ class Shards(Shard):
 
     def _part(self, keys: Keys) -> Shard:
         part = Shard(self._client_of(keys), self.settings, self._scripts, keys)
-        part.elsewhere = Elsewhere(keys, self._client_of)
+        part.other_shards = OtherShards(keys, self._client_of)
         part.found = self.found
-        part.resolver = Resolver(part.client, keys, part.elsewhere, cast("LookUps", part))
+        part.resolver = Resolver(part.client, keys, part.other_shards, part)
         return part
 
     def _sync(self) -> None:
@@ -218,7 +217,7 @@ class Shards(Shard):
 
     async def _take(self, target: Shard, source: int, floor: str, operation: Operation) -> Outcome:
         for _ in range(5):
-            (ready,) = await target.elsewhere.see_rooms([operation])
+            (ready,) = await target.other_shards.see_rooms([operation])
             (outcome,) = (await target.committer.take(source, floor, [ready])).outcomes
             if outcome.status is not Status.NEEDS:
                 return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from invites.events.protocol import BadEvent, check_match
-from invites.lookup.result import Found, Member
+from invites.lookup.result import LookupResult, Member
 from invites.lookup.trunks import Listed, Trunk
 
 
@@ -70,10 +70,12 @@ def test_a_specific_match_goes_before_one_for_everything_and_the_inviter_is_left
 
 
 def test_what_was_found_is_short_and_comes_back_as_it_was() -> None:
-    assert Found().encode() == b"{}"
-    found = Found(known=True, push=("p",), members=[Member("bob", trunk="t"), Member("carol", failed=True)])
+    assert LookupResult().encode() == b"{}"
+    found = LookupResult(
+        known=True, push=("p",), members=[Member("bob", trunk="t"), Member("carol", failed=True)]
+    )
     assert found.encode() == (
         b'{"known":true,"push":["p"],"members":[{"user":"bob","trunk":"t"},{"user":"carol","failed":true}]}'
     )
-    assert Found.decode(found.encode()) == found
-    assert Found.decode(Found(members=[]).encode()).members == []
+    assert LookupResult.decode(found.encode()) == found
+    assert LookupResult.decode(LookupResult(members=[]).encode()).members == []

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from invites.events.operations import Entry
     from invites.keys import Keys
-    from invites.lookup.other_shards import Elsewhere
+    from invites.lookup.other_shards import OtherShards
     from invites.store.commit import Committer, Source
     from invites.store.layout import LayoutError
     from workers.consumer.group import Group
@@ -88,7 +88,7 @@ class Shard:
     consumer: str
     commands: Redis
     committer: Committer
-    elsewhere: Elsewhere
+    other_shards: OtherShards
     outage: Outage
     claim_after_ms: int
     max_deliveries: int

@@ -35,7 +35,7 @@ class Carrier:
         """Raises what redis-py raises when either shard is away; carrying again is safe."""
         source, target = self._feed.shard, self._target
         await self._raise_floor()
-        seen = await target.elsewhere.see_rooms(operations)
+        seen = await target.other_shards.see_rooms(operations)
         settled = await target.committer.take(source.keys.shard, self._floor, seen)
         done = [
             operation.entry

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from invites.events.operations import Entry, to_operation
 from invites.events.protocol import Invite
 from invites.keys import Keys, shard_of
-from invites.lookup.other_shards import Elsewhere
+from invites.lookup.other_shards import OtherShards
 from tests.support import events as calling
 
 SHARDS = 7
@@ -30,5 +30,5 @@ def _room_of_another_shard() -> str:
 
 async def test_of_a_shard_that_is_away_nobody_is_known_to_be_in_the_room() -> None:
     async with Redis(port=1) as away:
-        elsewhere = Elsewhere(KEYS, lambda _: away)
-        assert await elsewhere.present(_invite(_room_of_another_shard()), ["bob"]) == set()
+        other_shards = OtherShards(KEYS, lambda _: away)
+        assert await other_shards.present(_invite(_room_of_another_shard()), ["bob"]) == set()

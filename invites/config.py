@@ -24,7 +24,7 @@ from invites.values.validation import StrictError, convert, fields, kind_of, sho
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from invites.store.commit import LookUp, Settings
+    from invites.store.settings import LookUp, Settings
 
 _WEEK: Final = 604_800_000  # ms; more than a week is a mistake in the unit
 _MS: Final = "a whole number of milliseconds from"
@@ -165,7 +165,7 @@ class Config(Struct, frozen=True):
     def settings(self) -> Settings:
         """The part of it that the scripts work with."""
         # Here and not above: the commit brings the Redis client along, which `invites --help` has no use for.
-        from invites.store.commit import Settings  # noqa: PLC0415
+        from invites.store.settings import Settings  # noqa: PLC0415
 
         invites = self.invites
         return Settings(

@@ -1,16 +1,46 @@
 """The names of all keys, and which shard an id belongs to."""
 
+import enum
 import zlib
 from typing import Final
 
+SCRIPT_KEYS: Final = ("events", "notifications", "timers", "dead", "push", "relay")
+"""What the server's functions take as KEYS, in this order: see `lua/core/context.lua`."""
+
+
 WORKERS_GROUP: Final = "workers"
-"""Consumer group of the workers on the events stream."""
+"""The consumer group of the workers on the events stream."""
 
 PUSH_GROUP: Final = "push"
-"""Consumer group of the workers that take push jobs to sippo-server."""
+"""The consumer group of the workers that take push jobs to sippo-server."""
 
 RELAY_GROUP: Final = "relay"
-"""Consumer group of the workers on the relay stream."""
+"""The consumer group of the workers on the relay stream."""
+
+
+class Stream(enum.Enum):
+    """A stream that workers consume, by its name among the keys of a shard."""
+
+    EVENTS = "events"
+    PUSH = "push"
+    RELAY = "relay"
+
+    @property
+    def group(self) -> str:
+        """The consumer group of the workers on the stream."""
+        return _GROUPS[self]
+
+    @property
+    def number(self) -> int:
+        """Which of the function's KEYS the stream is, counted from 1."""
+        return SCRIPT_KEYS.index(self.value) + 1
+
+    def key(self, keys: "Keys") -> str:
+        """The key of the stream in a shard."""
+        return keys.script_keys[self.number - 1]
+
+
+_GROUPS: Final = {Stream.EVENTS: WORKERS_GROUP, Stream.PUSH: PUSH_GROUP, Stream.RELAY: RELAY_GROUP}
 
 
 def shard_of(name: str, shards: int) -> int:
@@ -36,6 +66,8 @@ class Keys:
         self.trunks = self.base + "trunks"
         self.trunks_version = self.base + "trunks-version"
         self.layout = self.base + "layout"
+        self.script_keys = tuple(self.base + name for name in SCRIPT_KEYS)
+        """The keys that each of the server's functions takes."""
 
     def __repr__(self) -> str:
         """Show which shard it is."""

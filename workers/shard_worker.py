@@ -1,27 +1,28 @@
-"""The loops of one shard, started and stopped together."""
+"""The worker of one shard: its consumers, its timers and its janitor, started and stopped together."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from invites.connection.clients import BLOCK_MS, connect
-from invites.events.operations import relayed, to_operation
+from invites.events.decoding import decode_event_entry, decode_relay_entry
+from invites.keys import Stream
 from invites.logs import messages
 from invites.lookup.callee import CalleeLookup
 from invites.lookup.other_shards import OtherShards
-from invites.lookup.pushes import to_push
+from invites.lookup.pushes import decode_push_entry
 from invites.lookup.resolver import Resolver
-from invites.store.commit import Committer, Source
-from workers.aio.tasks import begin, end
-from workers.consumer.batch_size import Pace
-from workers.consumer.consumer import Intake
-from workers.consumer.group import Group
-from workers.consumer.shard import Feed, Item, Shard
-from workers.roles.forwarder import Carrier
-from workers.roles.janitor import Housekeeping
+from invites.store.commit import Committer
+from workers.aio.tasks import begin, end_loops
+from workers.consumer.batch_size import BatchSize
+from workers.consumer.consumer import StreamConsumer
+from workers.consumer.group import ConsumerGroup
+from workers.consumer.shard import Shard
+from workers.consumer.source import Item, Source
+from workers.roles.commits import LocalCommit, RelayedCommit
+from workers.roles.janitor import Janitor
 from workers.roles.push import MOST as MOST_PUSHES
 from workers.roles.push import Pushes
 from workers.roles.relay import MOST as MOST_RELAYED
@@ -31,172 +32,113 @@ from workers.roles.timers import Timers
 from workers.telemetry.reports import Reports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from invites.config import Config
-    from invites.connection.clients import Clients
-    from invites.events.operations import Entry, Operation
+    from invites.events.entry import Entry
+    from invites.events.operation import Operation
     from invites.keys import Keys
     from invites.lookup.pushes import Push
     from invites.sippo import SippoServer
-    from invites.store.commit import Commit, Settled
-    from invites.store.layout import LayoutError
-    from invites.store.scripts import Scripts
-    from workers.telemetry.metrics import Metrics
-    from workers.telemetry.outage import Outage
-    from workers.telemetry.readiness import Readiness
+    from workers.context import WorkerContext
+    from workers.roles.commits import Commit
 
-_HAND_BACK_S: Final = 2.0
-# A relay entry is the next page of what concerns many, some 2 ms of the server's time: a commit takes few of them.
+# A relay entry is the next page of an effect on many calls, some 2 ms of the server's time: a commit takes few of them.
 _FEWEST_RELAYED: Final = 1
 _FIRST_RELAYED: Final = 4
 
-_log = logging.getLogger(__name__)
 
+class ShardWorker:
+    """Consumes each stream of one shard, fires its timers and keeps it small."""
 
-class ShardLoops:
-    """Taking in and settling each stream, firing timers and keeping house, for one shard."""
-
-    def __init__(  # noqa: PLR0913 - what all shards of a worker share
-        self,
-        keys: Keys,
-        config: Config,
-        url: str,
-        *,
-        consumer: str,
-        clients: Clients,
-        sippo: SippoServer | None,
-        scripts: Scripts,
-        metrics: Metrics,
-        readiness: Readiness,
-        outage: Outage,
-        stopping: asyncio.Event,
-        misplaced: Callable[[LayoutError], None],
-    ) -> None:
-        settings, commands = config.settings(), clients.of(keys)
+    def __init__(self, keys: Keys, worker: WorkerContext) -> None:
+        settings, commands = worker.config.settings(), worker.clients.of(keys)
         self.shard = Shard(
             keys=keys,
-            consumer=consumer,
+            worker=worker,
             commands=commands,
-            committer=Committer(commands, keys, settings, scripts, verbosity=messages.verbosity()),
-            other_shards=OtherShards(keys, clients.of),
-            outage=outage,
-            claim_after_ms=config.invites.claim_after,
-            max_deliveries=config.invites.max_deliveries,
-            stopping=stopping,
-            misplaced=misplaced,
+            committer=Committer(commands, keys, settings, worker.scripts, verbosity=messages.verbosity()),
+            other_shards=OtherShards(keys, worker.clients.of),
         )
-        self._url = url
-        self._metrics = metrics
-        self._readiness = readiness
-        self._reports = Reports(metrics)
-        look_ups = None if sippo is None else CalleeLookup(sippo, settings)
-        self._resolver = Resolver(commands, keys, self.shard.other_shards, look_ups)
+        self._reports = Reports(worker.metrics)
+        lookup = None if worker.sippo is None else CalleeLookup(worker.sippo, settings)
+        self._resolver = Resolver(commands, keys, self.shard.other_shards, lookup)
         self._timers = Timers(self.shard, self._reports)
-        pace = Pace()
-        self._intakes: list[Intake[Any]] = [self._events(pace), self._relay()]
-        if sippo is not None:
-            at_once = max(1, config.invites.basic.wac.max_concurrent // config.redis.shards)
-            self._intakes.append(self._pushes(sippo, at_once))
-        self._housekeeping = Housekeeping(self.shard, pace, metrics)
+        batch_size = BatchSize()
+        self._consumers: list[StreamConsumer[Any]] = [self._events(batch_size), self._relay()]
+        if worker.sippo is not None:
+            self._consumers.append(self._pushes(worker.sippo))
+        self._janitor = Janitor(self.shard, batch_size)
         self._tasks: list[asyncio.Task[None]] = []
 
-    def meet(self, others: Iterable[ShardLoops]) -> None:
-        """There are other shards: what this one has for them is carried there."""
-        feed = self._relay_role.feed
-        self._relay_role.lead_to({other.shard.keys.shard: other.settles_carried(feed) for other in others})
+    def meet(self, others: Iterable[ShardWorker]) -> None:
+        """Set the workers of the other shards: what this shard has for them is carried there."""
+        source = self._relay_role.source
+        self._relay_role.lead_to({other.shard.keys.shard: other.settles_relayed(source) for other in others})
 
-    def settles_carried(self, feed: Feed[Operation]) -> Settler:
-        """Settles here what the relay stream of another shard has for this one."""
-        return self._settles(feed, Pace(), Carrier(feed, self.shard).commit)
+    def settles_relayed(self, source: Source[Operation]) -> Settler:
+        """Settles in this shard what the relay stream of another one has for it."""
+        return self._make_settler(source, BatchSize(), RelayedCommit(source, self.shard))
 
     async def ensure_groups(self) -> None:
-        """Make the consumer groups that are not there. Raises what redis-py raises when the server is away."""
-        for intake in self._intakes:
-            await intake.feed.group.ensure()
+        """Make the consumer groups that do not exist. Raises what redis-py raises when the server is away."""
+        for consumer in self._consumers:
+            await consumer.source.group.ensure()
 
     def start(self) -> list[asyncio.Task[None]]:
-        """Start the loops. None of the tasks ends before the shard is stopping, unless it is broken."""
-        self._tasks = begin((self._timers, self._housekeeping), f"shard {self.shard.keys.shard}")
-        for intake in self._intakes:
-            self._tasks += intake.start()
-        return self._tasks
+        """Start the loops. No task ends before the shard is stopping, unless it is broken."""
+        self._tasks = begin((self._timers, self._janitor), f"shard {self.shard.keys.shard}")
+        return self._tasks + [task for consumer in self._consumers for task in consumer.start()]
 
     async def drain(self, within_s: float) -> None:
         """With `stopping` set: finish what was begun within the time, then hand back what is left."""
-        finishing = asyncio.create_task(self._finish())
-        try:
-            await asyncio.wait([finishing], timeout=within_s)
-        finally:
-            late = not finishing.done()
-            await end([finishing])
-        if late:
-            left = sum(len(intake.feed.progress) for intake in self._intakes)
-            _log.warning("%d entries could not be settled within %g s; others will.", left, within_s)
-        await self.cancel(lose_commits=False)
-        try:
-            async with asyncio.timeout(_HAND_BACK_S):
-                for intake in self._intakes:
-                    await intake.leave()
-        except Exception as error:  # noqa: BLE001 - they are claimed all the same, a little later
-            _log.warning("What this worker has left could not be handed back: %s", error)
-
-    async def cancel(self, *, lose_commits: bool) -> None:
-        """End the loops at once. A commit that is under way is waited for, unless its answer may be lost."""
-        tasks, self._tasks = self._tasks, []
-        await end(tasks)
-        for task in tasks:
-            error = None if task.cancelled() else task.exception()
-            if error is not None:
-                _log.error("The %s had ended.", task.get_name(), exc_info=error)
-        for intake in self._intakes:
-            await intake.abandon(lose_commits=lose_commits)
-
-    async def close(self) -> None:
-        """Close the connections that the reads go over."""
-        for intake in self._intakes:
-            await intake.close()
-
-    async def _finish(self) -> None:
         self._timers.wake()
-        await asyncio.gather(*(intake.finish() for intake in self._intakes))
+        draining = [consumer.drain(within_s) for consumer in self._consumers]
+        await asyncio.gather(*draining, self._finish_loops(within_s))
+
+    async def aclose(self) -> None:
+        """End all loops at once and close the connections of the reads. Others claim what was under way."""
+        await self._end_loops()
+        for consumer in self._consumers:
+            await consumer.aclose()
+
+    async def _finish_loops(self, within_s: float) -> None:
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=within_s)
+        await self._end_loops()
 
-    def _events(self, pace: Pace) -> Intake[Operation]:
-        decode = functools.partial(
-            to_operation, max_deliveries=self.shard.max_deliveries, keys=self.shard.keys
-        )
-        feed = self._feed(Source.EVENTS, decode)
-        self._settler = self._settles(feed, pace)
-        return Intake(feed, self._settler, pace, self._readiness, self._metrics)
+    async def _end_loops(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        await end_loops(tasks)
 
-    def _relay(self) -> Intake[Operation]:
-        decode = functools.partial(relayed, max_deliveries=self.shard.max_deliveries, keys=self.shard.keys)
+    def _events(self, batch_size: BatchSize) -> StreamConsumer[Operation]:
+        source = self._source(Stream.EVENTS, decode_event_entry, keys=self.shard.keys)
+        settler = self._make_settler(source, batch_size, LocalCommit(source))
+        return StreamConsumer(source, settler, batch_size)
+
+    def _relay(self) -> StreamConsumer[Operation]:
+        source = self._source(Stream.RELAY, decode_relay_entry, keys=self.shard.keys)
+        source.most = MOST_RELAYED
         several = self.shard.keys.shards > 1
-        feed = self._feed(Source.RELAY, decode)
-        feed.most = MOST_RELAYED
-        pace = Pace() if several else Pace(_FEWEST_RELAYED, _FIRST_RELAYED)
-        self._relay_role = Relay(feed, self._settles(feed, pace))
-        return Intake(feed, self._relay_role, pace, self._readiness, self._metrics)
+        batch_size = BatchSize() if several else BatchSize(_FEWEST_RELAYED, _FIRST_RELAYED)
+        self._relay_role = Relay(source, self._make_settler(source, batch_size, LocalCommit(source)))
+        return StreamConsumer(source, self._relay_role, batch_size)
 
-    def _pushes(self, sippo: SippoServer, at_once: int) -> Intake[Push | Operation]:
-        decode = functools.partial(to_push, max_deliveries=self.shard.max_deliveries)
-        feed, pace = self._feed(Source.PUSH, decode), Pace()
-        feed.most = MOST_PUSHES
-        role = Pushes(feed, self._settles(feed, pace), sippo, at_once, self._metrics)
-        return Intake(feed, role, pace, self._readiness, self._metrics)
+    def _pushes(self, sippo: SippoServer) -> StreamConsumer[Push | Operation]:
+        config = self.shard.worker.config
+        at_once = max(1, config.invites.basic.wac.max_concurrent // config.redis.shards)
+        source, batch_size = self._source(Stream.PUSH, decode_push_entry), BatchSize()
+        source.most = MOST_PUSHES
+        settler = self._make_settler(source, batch_size, LocalCommit(source))
+        return StreamConsumer(source, Pushes(source, settler, sippo, at_once), batch_size)
 
-    def _settles(self, feed: Feed[Any], pace: Pace, commit: Commit | None = None) -> Settler:
-        async def commit_here(operations: Sequence[Operation]) -> Settled:
-            seen = await self.shard.other_shards.see_rooms(operations)
-            return await self.shard.committer.settle(seen, feed.source)
+    def _make_settler(self, source: Source[Any], batch_size: BatchSize, commit: Commit) -> Settler:
+        return Settler(source, batch_size, commit, self._resolver, self._reports, self._timers)
 
-        commit = commit or commit_here
-        return Settler(feed, pace, commit, self._resolver, self._reports, self._timers.heard)
-
-    def _feed(self, source: Source, decode: Callable[[Entry], Item]) -> Feed[Item]:
-        keys = self.shard.keys
-        reads = connect(self._url, f"reads-{source.name.lower()}", keys=keys, block_ms=BLOCK_MS)
-        group = Group(self.shard.commands, source.stream(keys), source.group, self._metrics)
-        return Feed(self.shard, source, reads, group, decode)
+    def _source(self, stream: Stream, decode: Callable[..., Item], **options: Keys) -> Source[Item]:
+        shard, worker = self.shard, self.shard.worker
+        reads = connect(worker.url, f"reads-{stream.value}", keys=shard.keys, block_ms=BLOCK_MS)
+        group = ConsumerGroup(shard.commands, stream.key(shard.keys), stream.group, worker.metrics)
+        decoding: Callable[[Entry], Item] = functools.partial(
+            decode, max_deliveries=worker.config.invites.max_deliveries, **options
+        )
+        return Source(shard, stream, reads, group, decoding)

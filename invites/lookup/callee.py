@@ -14,7 +14,7 @@ import msgspec
 from invites.logs import messages
 from invites.lookup.result import LookupResult, Member, Resource
 from invites.sippo import Candidate, Group, NoAnswer, PushDevice, Reachability, SippoServer
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 
 _T = TypeVar("_T")
 

@@ -1,6 +1,6 @@
-"""What other shards know that an invite has to do with: its room, and who asked for it.
+"""What other shards know about an invite: the state of its room, and the peer that asked for it.
 
-None of it decides: a room that is closed after it was looked at is found out by the room's own shard. It spares
+None of it decides. A room may close after it was looked at; its own shard then ends the invite. Looking first spares
 devices a ring that stops at once.
 """
 
@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from redis.exceptions import RedisError
 
-from invites.events.operations import with_room
 from invites.events.protocol import Invite, InviteRequest
 from invites.keys import Keys, shard_of
 from invites.queries.invites import Views
+from invites.values.ref import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from redis.asyncio import Redis
 
-    from invites.events.operations import Operation
+    from invites.events.operation import Operation
 
 NOBODY: Final = "|"
-"""What `requester` says when nobody has asked; no peer has such an id."""
+"""What `requester` returns when no peer has asked. No peer has this id."""
 
 _PATIENCE_S: Final = 0.2  # a shard that is away must not hold up this one
 
@@ -40,9 +40,9 @@ class OtherShards:
         self._client_of = client_of
 
     async def see_rooms(self, operations: Sequence[Operation]) -> Sequence[Operation]:
-        """The operations; those of invites into rooms of other shards with the rooms' closes and leavings.
+        """The operations. Invites into rooms of other shards learn the entries of the room's close and of a leaving.
 
-        Of a shard that does not answer soon nothing is known. Never raises.
+        Nothing is known of a shard that does not answer within 200 ms. Never raises.
         """
         if self._keys.shards == 1:
             return operations
@@ -62,20 +62,20 @@ class OtherShards:
         return seen
 
     async def requester(self, event: Invite) -> str:
-        """Who asked for this invite by the inviteRequest that it names, and until when it counts (ms): "peer|when".
+        """The peer that asked for this invite by the inviteRequest that it names, and until when (ms): "peer|until".
 
-        NOBODY if none did.
+        NOBODY when no peer asked.
         """
         keys = self._at(event.peer.user)
-        ref = f"{event.to}|{event.request_id}|{event.peer.user}"
+        ref = Ref(event.to, event.request_id or "", event.peer.user)
         client: Any = self._client_of(keys)
-        caller, until = await client.hmget(keys.invite(ref), ["caller", "asksUntil"])
+        caller, until = await client.hmget(keys.invite(str(ref)), ["caller", "asksUntil"])
         return f"{caller.decode()}|{until.decode()}" if until else NOBODY
 
     async def present(self, event: Invite | InviteRequest, users: Iterable[str]) -> set[str]:
-        """Which of the users are in the room that they are invited into, when that is another shard's.
+        """The users that are already in the room of the invite, when the room belongs to another shard.
 
-        Of a shard that does not answer soon nothing is known. Never raises.
+        Nothing is known of a shard that does not answer within 200 ms. Never raises.
         """
         names = list(users)
         if isinstance(event, InviteRequest) or not names:
@@ -90,7 +90,7 @@ class OtherShards:
         return set()
 
     async def invitations(self, user: str) -> bytes:
-        """What rings for the user, of whom there are trunks, in all other shards: a list in JSON."""
+        """What rings for a user with trunks in all other shards: a list in JSON."""
         others = (self._keys.of(number) for number in range(self._keys.shards) if number != self._keys.shard)
         found = await asyncio.gather(*(Views(self._client_of(keys), keys).pending(user) for keys in others))
         return msgspec.json.encode([each for some in found for each in some])
@@ -107,4 +107,4 @@ class OtherShards:
         marks = await client.mget(names)
         for at, index in enumerate(invites):
             closed, left = marks[2 * at : 2 * at + 2]
-            seen[index] = with_room(seen[index], closed or b"", left or b"")
+            seen[index] = seen[index].having(closed=closed or b"", left=left or b"")

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from invites.events.operations import Operation, buried, unusable
+from invites.events.arguments import PushArguments
+from invites.events.dead_letter import dead_internal, unusable
+from invites.events.operation import Operation
 from invites.sippo import PushJob
 from invites.values.validation import misfits
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from invites.events.operations import Entry
+    from invites.events.entry import Entry
     from invites.keys import Keys
 
 
@@ -54,9 +56,9 @@ class Push(Struct):
     payload: dict[str, Raw]
     unsure: bool = False
 
-    def settled(self, handler: str) -> Operation:
+    def settled(self, rule: str) -> Operation:
         """The operation that says what became of it."""
-        return Operation(handler, self.entry, (self.ref, self.device))
+        return Operation(rule, self.entry, PushArguments(self.ref, self.device))
 
     def job(self, left_ms: int) -> PushJob:
         """What is sent when so much time is left; the payload speaks of that time, too."""
@@ -68,7 +70,7 @@ class Push(Struct):
         )
 
 
-class Standing(enum.Enum):
+class Verdict(enum.Enum):
     """Whether a job is to be sent."""
 
     WANTED = enum.auto()
@@ -88,11 +90,11 @@ class _Candidate(Struct):
 _CANDIDATE: Final = msgspec.json.Decoder(_Candidate)
 
 
-def to_push(entry: Entry, *, max_deliveries: int) -> Push | Operation:
+def decode_push_entry(entry: Entry, *, max_deliveries: int) -> Push | Operation:
     """Decode an entry of the push stream. Never raises: what cannot be sent becomes a dead letter."""
     sentence = unusable(entry, max_deliveries)
-    if sentence or not entry.fields:
-        return buried(entry, "push", sentence)
+    if sentence:
+        return dead_internal(entry, "push", sentence)
     texts = {}
     for raw, value in entry.fields.items():
         name = raw.decode(errors="replace")
@@ -100,15 +102,15 @@ def to_push(entry: Entry, *, max_deliveries: int) -> Push | Operation:
             texts[name] = value.decode()
         except UnicodeDecodeError as error:
             at = error.start
-            return buried(entry, "push", f"field {name} is not UTF-8: byte {at} is 0x{value[at]:02x}")
+            return dead_internal(entry, "push", f"field {name} is not UTF-8: byte {at} is 0x{value[at]:02x}")
     misfit = next(misfits(texts, _Fields), None)
     if misfit is not None:
-        return buried(entry, "push", f"field {misfit}")
+        return dead_internal(entry, "push", f"field {misfit}")
     fields = msgspec.convert(texts, _Fields)
     try:
         payload = _OBJECT.decode(fields.payload)
     except (msgspec.DecodeError, RecursionError):
-        return buried(entry, "push", "field payload is no JSON object")
+        return dead_internal(entry, "push", "field payload is no JSON object")
     return Push(
         entry.id,
         fields.type,
@@ -122,7 +124,7 @@ def to_push(entry: Entry, *, max_deliveries: int) -> Push | Operation:
     )
 
 
-async def standing_of(client: Redis, keys: Keys, push: Push) -> tuple[Standing, int]:
+async def is_still_wanted(client: Redis, keys: Keys, push: Push) -> tuple[Verdict, int]:
     """Whether a job is to be sent now, and how much of its time is left (ms).
 
     A cancel always is: it is only made for a device that was pushed. Raises what redis-py raises.
@@ -134,8 +136,8 @@ async def standing_of(client: Redis, keys: Keys, push: Push) -> tuple[Standing, 
         (seconds, microseconds), state, candidate = await pipe.execute()
     left_ms = push.deadline - seconds * 1000 - microseconds // 1000
     if push.type == "invitation" and not (state == b"PENDING" and _is_pushing(candidate)):
-        return Standing.UNWANTED, left_ms
-    return Standing.WANTED if left_ms >= 1000 else Standing.EXPIRED, left_ms  # noqa: PLR2004 - ms in a second
+        return Verdict.UNWANTED, left_ms
+    return Verdict.WANTED if left_ms >= 1000 else Verdict.EXPIRED, left_ms  # noqa: PLR2004 - ms in a second
 
 
 def _is_pushing(candidate: bytes | None) -> bool:

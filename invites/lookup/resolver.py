@@ -1,22 +1,23 @@
-"""Who can be reached, as far as a script cannot know it: what sippo-server knows, and a trunk's `match`.
+"""Completes operations with what a rule cannot look up: sippo-server's answers, trunks that match, other shards.
 
-The script says what it needs (`Status.NEEDS`); the operation is completed here and settled again. A choice of trunks
-carries their version, so that one made among yesterday's trunks is refused and asked for again.
+A rule says what it needs (`Status.NEEDS`). The operation is completed here and committed again. A choice of trunks
+carries their version, so that the rule refuses a choice among outdated trunks and asks again.
 """
 
 import asyncio
 from typing import Final, Protocol
 
-import msgspec
 from redis.asyncio import Redis
 
-from invites.events.operations import Operation, with_invitations, with_requester
+from invites.events.arguments import Arguments, InviteArguments, RelayedEventArguments
+from invites.events.operation import Operation
 from invites.events.protocol import GetInvitations, Invite, InviteRequest
 from invites.keys import Keys
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.result import LookupResult
 from invites.lookup.trunks import Trunks
 from invites.store.commit import Outcome
+from invites.values.ref import Ref
 
 TRUNKS: Final = "trunks"
 """The trunks as they are now."""
@@ -49,36 +50,33 @@ class Resolver:
         self._trunks = Trunks(client, keys)
         self._other_shards = other_shards
         self._lookup = lookup
-        self._asking: dict[tuple[str, str], asyncio.Future[LookupResult]] = {}
+        self._asking: dict[tuple[str, Ref], asyncio.Future[LookupResult]] = {}
 
     async def complete(self, operation: Operation, outcome: Outcome) -> Operation:
-        """Return the operation with what its outcome says it needs.
+        """The operation with what its outcome says it needs.
 
-        Raises ValueError for a need that is not known, and redis exceptions.
+        Raises ValueError for an unknown need, and redis exceptions.
         """
         event, need = operation.event, outcome.detail
         if need == INVITATIONS and isinstance(event, GetInvitations):
-            return with_invitations(operation, await self._other_shards.invitations(event.peer.user))
+            return operation.having(other_shards=await self._other_shards.invitations(event.peer.user))
         if not isinstance(event, (Invite, InviteRequest)):
-            raise ValueError(f"{operation.handler} needs {need}, which nobody can look up")  # noqa: TRY004
+            raise ValueError(f"{operation.rule} needs {need}, which nobody can look up")  # noqa: TRY004
         if isinstance(event, Invite) and event.return_of is not None:
-            # The last argument is the answer of sippo-server, about the callee of the first invite.
-            answered = await self._ask(need, event.return_of)
-            return _with(operation, (*operation.args[:-1], answered.encode()))
+            answer = await self._ask(need, Ref.parse(event.return_of))
+            return operation.having(found=answer.encode())
         if need == REQUEST and isinstance(event, Invite):
-            return with_requester(operation, await self._other_shards.requester(event))
-        # The last three arguments: version of the trunks, trunk, answer of sippo-server.
-        *asked, _, _, answer = operation.args
+            return operation.having(requester=await self._other_shards.requester(event))
         if need == TRUNKS:
             await self._trunks.read()
-            found = LookupResult.decode(answer) if isinstance(answer, bytes) and answer else None
+            found = LookupResult.decode(answered) if (answered := _found(operation.arguments)) else None
         else:
-            found = await self._ask(need, f"{event.peer.user}|{event.invite_id}|{event.to}")
-            await self._see_who_is_there(event, found)
-        return _with(operation, (*asked, *self._choose_trunks(found, event.to, event.peer.id)))
+            found = await self._ask(need, Ref(event.peer.user, event.invite_id, event.to))
+            await self._mark_present(event, found)
+        return self._with_trunks(operation, event, found)
 
-    async def _ask(self, need: str, ref: str) -> LookupResult:
-        """Ask sippo-server about the callee of an invite: once, though its repeats come while it is being asked."""
+    async def _ask(self, need: str, ref: Ref) -> LookupResult:
+        """Ask sippo-server about the callee of an invite, once, though repeats of it come meanwhile."""
         if need not in {USER, ANYBODY} or self._lookup is None:
             raise ValueError(f"an invite needs {need}, which nobody can look up")
         asked = self._asking.get((need, ref))
@@ -86,33 +84,40 @@ class Resolver:
             return await asyncio.shield(asked)
         self._asking[need, ref] = asked = asyncio.get_running_loop().create_future()
         try:
-            inviter, _, callee = ref.split("|")
-            found = await self._lookup.ask(callee, inviter, may_be_group=need == ANYBODY)
+            found = await self._lookup.ask(ref.callee, ref.inviter, may_be_group=need == ANYBODY)
             asked.set_result(found)
         finally:
             asked.cancel()  # with a result it stays
             del self._asking[need, ref]
         return found
 
-    async def _see_who_is_there(self, event: Invite | InviteRequest, found: LookupResult) -> None:
-        """Mark the members that are in the room already, when the room is another shard's."""
+    async def _mark_present(self, event: Invite | InviteRequest, found: LookupResult) -> None:
+        """Mark the members that are already in the room, when the room belongs to another shard."""
         members = found.members or []
-        there = await self._other_shards.present(event, [member.user for member in members])
+        present = await self._other_shards.present(event, [member.user for member in members])
         for member in members:
-            member.present = member.user in there
+            member.present = member.user in present
 
-    def _choose_trunks(self, found: LookupResult | None, to: str, inviter: str) -> tuple[bytes, str, bytes]:
-        """The version of the trunks; the one for the callee, or for its number; the answer, with one for each member.
+    def _with_trunks(
+        self, operation: Operation, event: Invite | InviteRequest, found: LookupResult | None
+    ) -> Operation:
+        """The operation with the trunk for the callee, or for its number, and with one for each member.
 
-        They are chosen among those that were last read.
+        The trunks are those that were last read. Their version goes along: the rule refuses an outdated choice.
         """
-        known = self._trunks.known
-        if found is None:
-            return known.version, known.leading_to(to, inviter), b""
-        for member in found.members or ():
+        known, inviter = self._trunks.known, event.peer.id
+        number = (found and found.phone) or event.to
+        for member in (found and found.members) or ():
             member.trunk = known.leading_to(member.user, inviter)
-        return known.version, known.leading_to(found.phone or to, inviter), found.encode()
+        return operation.having(
+            trunks_version=known.version,
+            trunk=known.leading_to(number, inviter),
+            found=found.encode() if found else b"",
+        )
 
 
-def _with(operation: Operation, args: tuple[bytes | str | int, ...]) -> Operation:
-    return msgspec.structs.replace(operation, args=args)
+def _found(arguments: Arguments) -> bytes:
+    """What an earlier look-up has found for an invite."""
+    if isinstance(arguments, RelayedEventArguments):
+        arguments = arguments.arguments
+    return arguments.found if isinstance(arguments, InviteArguments) else b""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
+    from invites.events.entry import Entry
     from invites.keys import Keys
-    from invites.queries.streams import StreamEntry
 
 _TIMER: Final = (
     "timer"  # the type of a letter that was no event but a timer; its payload is the timer's member
@@ -42,7 +42,7 @@ class DeadLetter(Struct, rename="camel", frozen=True):
     deliveries: int | None
 
 
-def dead_letter(entry: StreamEntry) -> DeadLetter:
+def dead_letter(entry: Entry) -> DeadLetter:
     """The letter that an entry of the stream `dead` is."""
     return DeadLetter(
         entry.id,
@@ -95,7 +95,7 @@ class DeadLetters:
                     continue  # a letter came or went meanwhile
                 return entry.decode() if isinstance(entry, bytes) else "now"
 
-    def _publish(self, pipe: Pipeline, letter: StreamEntry, now: int) -> None:
+    def _publish(self, pipe: Pipeline, letter: Entry, now: int) -> None:
         payload = letter.fields.get(b"payload")
         if not payload:
             raise NotRetriableError(f"{letter.id} has no payload that could be published again: drop it.")
@@ -109,7 +109,7 @@ class DeadLetters:
             pipe.xadd(self._keys.events, event)
 
     def _left_behind(
-        self, letter: StreamEntry, stream: str, payload: bytes, now: int
+        self, letter: Entry, stream: str, payload: bytes, now: int
     ) -> tuple[str, dict[Any, Any]]:
         """The stream of a letter that was none of the events, and the fields that its payload holds."""
         streams_of_workers = {"push": self._keys.push, "relay": self._keys.relay}

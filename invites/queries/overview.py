@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
-from invites.store.commit import Source
+from invites.keys import Stream
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -73,8 +73,8 @@ async def overview(client: Redis, keys: Keys) -> Overview:
     return Overview(
         shard=keys.shard,
         backlog=await backlog(client, keys),
-        relay_backlog=await backlog(client, keys, Source.RELAY),
-        push_backlog=await backlog(client, keys, Source.PUSH),
+        relay_backlog=await backlog(client, keys, Stream.RELAY),
+        push_backlog=await backlog(client, keys, Stream.PUSH),
         pending_invites=timers["ring"],
         timers=timers.total(),
         overdue_timers=overdue,
@@ -85,18 +85,18 @@ async def overview(client: Redis, keys: Keys) -> Overview:
     )
 
 
-async def backlog(client: Redis, keys: Keys, source: Source = Source.EVENTS) -> Backlog:
+async def backlog(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -> Backlog:
     """The backlog of one stream of a shard; without a consumer group, all that is in the stream.
 
     The server's own `lag` is nil once entries were deleted, and wrong on some versions. It is believed only
     when an unread entry is really there; in its place stands what the stream holds, which is trimmed to what
     is not settled.
     """
-    stream, name = source.stream(keys), source.group
+    key, name = stream.key(keys), stream.group
     async with client.pipeline(transaction=False) as pipe:
-        pipe.xinfo_groups(stream)
-        pipe.xpending(stream, name)
-        pipe.xlen(stream)
+        pipe.xinfo_groups(key)
+        pipe.xpending(key, name)
+        pipe.xlen(key)
         pipe.time()
         groups, summary, length, time = await pipe.execute(raise_on_error=False)
     for reply in (groups, summary, length, time):
@@ -109,7 +109,7 @@ async def backlog(client: Redis, keys: Keys, source: Source = Source.EVENTS) -> 
     if group is not None:
         delivered, oldest, lag = summary["pending"], summary["min"], group["lag"]
         last = f"({group['last-delivered-id'].decode()}"
-    following = await client.xrange(stream, min=last, count=1)
+    following = await client.xrange(key, min=last, count=1)
     unread = 0
     if following:
         unread = lag or max(1, length - delivered)
@@ -119,10 +119,10 @@ async def backlog(client: Redis, keys: Keys, source: Source = Source.EVENTS) -> 
     return Backlog(unread + delivered, unread, delivered, age)
 
 
-async def consumers(client: Redis, keys: Keys, source: Source = Source.EVENTS) -> list[Consumer] | None:
+async def consumers(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -> list[Consumer] | None:
     """The workers on one stream of a shard by name; None without a consumer group."""
     try:
-        found = await client.xinfo_consumers(source.stream(keys), source.group)
+        found = await client.xinfo_consumers(stream.key(keys), stream.group)
     except ResponseError as error:
         if _is_missing(error):
             return None

@@ -2,63 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from invites.events.entry import Entry, entries_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator
 
     from redis.asyncio import Redis
 
 _PAGE = 500
 
 
-class StreamEntry(Struct, frozen=True):
-    """One entry: its id, and its fields in bytes."""
-
-    id: str
-    fields: Mapping[bytes, bytes]
-
-    @property
-    def at(self) -> int:
-        """When it was added, in ms since 1970."""
-        return int(self.id.partition("-")[0])
-
-    def text(self, name: bytes) -> str:
-        """A field as text; "" when it is missing."""
-        return self.fields.get(name, b"").decode(errors="replace")
-
-
-def order(entry: str) -> tuple[int, int]:
-    """The two numbers of an entry's id, which say what came first."""
-    ms, _, sequence = entry.partition("-")
-    return int(ms), int(sequence or 0)
-
-
-def entries_of(reply: Sequence[Any] | None) -> list[StreamEntry]:
-    """The entries in a raw reply of XRANGE, or of one stream in one of XREAD."""
-    return [
-        StreamEntry(entry.decode(), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
-        for entry, flat in reply or ()
-    ]
-
-
 async def read(
     client: Redis, stream: str, first: str = "-", last: str = "+", count: int = _PAGE
-) -> list[StreamEntry]:
+) -> list[Entry]:
     """At most `count` entries from `first` to `last` (ids, `-` and `+`, or `(id` for the one behind it)."""
     # As bytes, the name of the command has no callback in redis-py: the reply stays as it came.
     return entries_of(await client.execute_command(b"XRANGE", stream, first, last, b"COUNT", count))
 
 
-async def newest(client: Redis, stream: str, count: int = 1) -> list[StreamEntry]:
+async def newest(client: Redis, stream: str, count: int = 1) -> list[Entry]:
     """The newest `count` entries, the oldest of them first."""
     reply = await client.execute_command(b"XREVRANGE", stream, "+", "-", b"COUNT", count)
     return entries_of(reply)[::-1]
 
 
-async def pages(client: Redis, stream: str, first: str = "-", last: str = "+") -> AsyncIterator[StreamEntry]:
+async def pages(client: Redis, stream: str, first: str = "-", last: str = "+") -> AsyncIterator[Entry]:
     """All entries from `first` to `last`, read page by page."""
     while page := await read(client, stream, first, last):
         for entry in page:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from invites.keys import Keys
+from invites.keys import Keys, Stream
 from invites.queries.overview import consumers
 from invites.resharding.key_ownership import KINDS, kind_of
 from invites.resharding.lease import Lease, LeaseError
@@ -23,7 +23,6 @@ from invites.resharding.shard_map import Places
 from invites.resharding.state import count_going, move_keys
 from invites.resharding.timers import move_timers
 from invites.resharding.trunks import known_trunks, spread
-from invites.store.commit import Source
 from invites.store.layout import Layout, read
 
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ class Resharding:
         """The workers that have asked for entries lately."""
         found = set()
         for keys in places.old:
-            for source in Source:
+            for source in Stream:
                 known = await consumers(places.client(keys.shard), keys, source)
                 found |= {one.name for one in known or () if one.idle_ms < _QUIET_MS}
         return sorted(found)

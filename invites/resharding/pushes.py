@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from invites.events.entry import Entry
+from invites.keys import Stream
 from invites.lookup.pushes import UNSURE
-from invites.queries.streams import StreamEntry
 from invites.resharding.key_ownership import callee_of
 from invites.resharding.shard_map import PAGE
 from invites.resharding.streams import delivered, unread
-from invites.store.commit import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,11 +24,11 @@ async def move_pushes(places: Places, source: Keys, moved: Callable[[int], None]
     Whoever is interrupted in between leaves jobs in both shards: pushes are sent at least once. As new entries they do
     not tell any more that a worker had them, and may have sent them: that is written into them.
     """
-    async for page in delivered(places, source, Source.PUSH):
-        marked = [StreamEntry(job.id, {**job.fields, UNSURE: b"1"}) for job in page]
+    async for page in delivered(places, source, Stream.PUSH):
+        marked = [Entry(job.id, {**job.fields, UNSURE: b"1"}) for job in page]
         moved(await _move_page(places, source, marked))
-    waiting: list[StreamEntry] = []
-    async for job in unread(places, source, Source.PUSH):
+    waiting: list[Entry] = []
+    async for job in unread(places, source, Stream.PUSH):
         waiting.append(job)
         if len(waiting) == PAGE:
             moved(await _move_page(places, source, waiting))
@@ -36,7 +36,7 @@ async def move_pushes(places: Places, source: Keys, moved: Callable[[int], None]
     moved(await _move_page(places, source, waiting))
 
 
-async def _move_page(places: Places, source: Keys, jobs: Sequence[StreamEntry]) -> int:
+async def _move_page(places: Places, source: Keys, jobs: Sequence[Entry]) -> int:
     going = [
         (job, target)
         for job in jobs
@@ -53,7 +53,7 @@ async def _move_page(places: Places, source: Keys, jobs: Sequence[StreamEntry]) 
         ids = [job.id for job, _ in going]
         await places.ask(
             [
-                (source.shard, ("XACK", source.push, Source.PUSH.group, *ids)),
+                (source.shard, ("XACK", source.push, Stream.PUSH.group, *ids)),
                 (source.shard, ("XDEL", source.push, *ids)),
             ]
         )

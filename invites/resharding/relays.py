@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from invites.queries.streams import order
+from invites.events.entry import order
+from invites.keys import Stream
 from invites.resharding.streams import delivered, unread
-from invites.store.commit import Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from invites.events.entry import Entry
     from invites.keys import Keys
-    from invites.queries.streams import StreamEntry
     from invites.resharding.shard_map import Places
     from invites.resharding.trunks import Trunks
 
@@ -43,10 +43,10 @@ async def settle_relays(places: Places, trunks: Trunks) -> None:
     """Acknowledge what has been taken, and let all shards hear what is new of trunks."""
     for keys in places.old if places.before > 1 else ():
         told: dict[_News, set[int]] = {}
-        async for page in delivered(places, keys, Source.RELAY):
+        async for page in delivered(places, keys, Stream.RELAY):
             for entry in await _acknowledge_taken(places, keys, page):
                 _note(entry, trunks, told)
-        async for entry in unread(places, keys, Source.RELAY):
+        async for entry in unread(places, keys, Stream.RELAY):
             _note(entry, trunks, told)
         await places.ask(
             (keys.shard, ("XADD", keys.relay, "*", *_fields(news), "shard", shard))
@@ -56,7 +56,7 @@ async def settle_relays(places: Places, trunks: Trunks) -> None:
         )
 
 
-async def _acknowledge_taken(places: Places, keys: Keys, page: Sequence[StreamEntry]) -> list[StreamEntry]:
+async def _acknowledge_taken(places: Places, keys: Keys, page: Sequence[Entry]) -> list[Entry]:
     """Those of the entries that have not been taken."""
     targets = [_target(places, entry) for entry in page]
     carried = [
@@ -76,11 +76,11 @@ async def _acknowledge_taken(places: Places, keys: Keys, page: Sequence[StreamEn
         if score is not None or (floor is not None and order(entry.id) < order(floor.decode()))
     }
     if taken:
-        await places.ask([(keys.shard, ("XACK", keys.relay, Source.RELAY.group, *taken))])
+        await places.ask([(keys.shard, ("XACK", keys.relay, Stream.RELAY.group, *taken))])
     return [entry for entry in page if entry.id not in taken]
 
 
-def _target(places: Places, entry: StreamEntry) -> int | None:
+def _target(places: Places, entry: Entry) -> int | None:
     """The shard that an entry was for; None when it cannot be told: such an entry becomes a dead letter."""
     said = entry.text(b"shard")
     if said:
@@ -88,7 +88,7 @@ def _target(places: Places, entry: StreamEntry) -> int | None:
     return places.former(entry.text(b"name")) if b"name" in entry.fields else None
 
 
-def _note(entry: StreamEntry, trunks: Trunks, told: dict[_News, set[int]]) -> None:
+def _note(entry: Entry, trunks: Trunks, told: dict[_News, set[int]]) -> None:
     """Note to which shards news of a trunk are on their way, unless they are outdated."""
     fields = entry.fields
     if b"shard" not in fields or fields.get(b"kind") not in (_REGISTERED, _ENDED):

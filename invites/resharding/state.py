@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from invites.queries.streams import order
+from invites.events.entry import order
 from invites.resharding.key_ownership import BY_VALUE, SPLIT, WHOLE, callee_of, kind_of
 from invites.resharding.shard_map import PAGE
 

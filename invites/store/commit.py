@@ -1,72 +1,76 @@
-"""The calls of the functions of `lua/`: one typed method for each."""
+"""Calls of the server's functions for one shard: one typed method for each function."""
 
+import contextlib
 import enum
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Final
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from invites.events.operations import Operation
-from invites.keys import PUSH_GROUP, RELAY_GROUP, WORKERS_GROUP, Keys
+from invites.events.operation import Operation
+from invites.keys import Keys, Stream
 from invites.store.functions import Functions
 from invites.store.layout import ANSWER, LayoutError
-from invites.store.scripts import Script, Scripts
+from invites.store.scripts import Scripts
+from invites.store.settings import Settings
 
 Fact = tuple[str, ...]
 """The name of a log message, and what fills it in."""
 
 KEEP_NOTIFICATIONS: Final = 1_000_000
-"""So many of the youngest notifications are kept as long as no group reads them."""
+"""How many of the youngest notifications are kept while no group reads them."""
 
 TRIM_PAGE: Final = 10_000
-"""The most entries that one call trims."""
+"""How many entries one call trims at most."""
 
-_LATE: Final = 3_600_000  # ms; workers may be configured differently, and a job may be settled a little late
+# ms. Workers may be configured differently, and a push job may be settled a little late.
+_LATE: Final = 3_600_000
 
 _GROWING: Final = frozenset({"invite", "inviteReturn", "registered", "joined"})
-"""What makes state grow: a server that is out of memory refuses it until what ends calls has made room."""
+"""Rules that make state grow. A server that is out of memory refuses them until calls have ended."""
 
 
-class Source(enum.Enum):
-    """The stream that entries are from: its place among the keys of the script."""
+class Header(msgspec.Struct, frozen=True):
+    """The arguments that every call of the state machine begins with; the settings follow.
 
-    EVENTS = 1
-    PUSH = 5
-    RELAY = 6
+    `clock` is the time in ms since 1970, or "" for the server's own. `verbosity` 0 reports warnings, 1 what the log
+    level info needs, 2 what debug needs.
+    """
 
-    @property
-    def group(self) -> str:
-        """The consumer group that settles its entries."""
-        return _GROUPS[self]
-
-    def stream(self, keys: Keys) -> str:
-        """The key of the stream in a shard."""
-        name: str = getattr(keys, self.name.lower())
-        return name
+    mode: str
+    base: str
+    shard: int
+    shards: int
+    clock: int | str
+    verbosity: int
 
 
-_GROUPS: Final = {Source.EVENTS: WORKERS_GROUP, Source.PUSH: PUSH_GROUP, Source.RELAY: RELAY_GROUP}
+class SettleMode(msgspec.Struct, frozen=True):
+    """Settle entries of a stream of this shard: each with its acknowledgement, in one step."""
+
+    name: ClassVar = "settle"
+    stream: Stream = Stream.EVENTS
+
+    def flat(self) -> tuple[int | str, ...]:
+        """What goes before the operations."""
+        return (self.stream.number,)
 
 
-LookUp = Literal["", "push", "groups", "all", "reachability"]
-"""What can be asked of sippo-server: nothing, push devices, groups, both of them, or its Reachability service."""
+class TakeMode(msgspec.Struct, frozen=True):
+    """Take entries of the relay stream of the shard `source`, each once.
 
+    Everything before its entry `low_watermark` is settled there.
+    """
 
-class Settings(msgspec.Struct, frozen=True):
-    """What the rules need of the configuration. Times are in ms."""
+    name: ClassVar = "take"
+    source: int
+    low_watermark: str
 
-    remove_after: int = 0
-    ring_timeout: int = 60_000
-    max_ring_timeout: int = 120_000
-    caller_grace: int = 10_000
-    retain_after: int = 300_000
-    parallel_sip: bool = False
-    only_one_device_with_invitations: bool = False
-    ringing_step: int = 10_000
-    max_group_size: int = 500
-    look_up: LookUp = ""
+    def flat(self) -> tuple[int | str, ...]:
+        """What goes before the operations."""
+        return (self.source, self.low_watermark)
 
 
 class Status(enum.Enum):
@@ -74,7 +78,7 @@ class Status(enum.Enum):
 
     DONE = "done"
     STALE = "stale"
-    """Somebody else has settled the entry."""
+    """Another worker has settled the entry."""
     NEEDS = "needs"
     """Nothing was touched: something must be looked up first; `detail` says what."""
     FAILED = "failed"
@@ -93,20 +97,16 @@ class Outcome(msgspec.Struct):
     facts: list[Fact] = []
 
 
-class Settled(msgspec.Struct):
-    """The answer to a batch: an outcome for each operation; the next deadline and the server's time in ms."""
+class CommitResult(msgspec.Struct):
+    """The answer to a commit: an outcome for each operation, the next deadline and the server's time in ms."""
 
     outcomes: list[Outcome]
     next_due: int | None
     now: int
 
 
-Commit = Callable[[Sequence[Operation]], Awaitable[Settled]]
-"""Commits a batch; raises redis exceptions when the server cannot be asked."""
-
-
-class Fired(msgspec.Struct):
-    """The answer to firing: how many timers were taken; the next deadline and the server's time in ms."""
+class FireResult(msgspec.Struct):
+    """The answer to firing: how many timers were applied, the next deadline and the server's time in ms."""
 
     count: int
     facts: list[Fact]
@@ -121,9 +121,9 @@ _WORDS: Final = {1: Status.DONE, 2: Status.NEEDS, 3: Status.FAILED, 4: Status.NO
 
 
 class Committer:
-    """Settles events and fires timers of one shard.
+    """Commits operations and fires timers in one shard.
 
-    All that does so raises LayoutError, and has touched nothing, when the calls are in another number of shards.
+    Both raise LayoutError, and have touched nothing, when the calls are spread over another number of shards.
     """
 
     def __init__(
@@ -136,15 +136,16 @@ class Committer:
         verbosity: int = 1,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        """Prepare what every call has in common.
+        """Prepare what all calls have in common.
 
-        `verbosity` 0 reports warnings only, 1 what the level info needs, 2 what debug needs. `clock` (ms since 1970)
-        replaces the server's time, for tests.
+        `verbosity` is that of the Header. `clock` (ms since 1970) replaces the server's time, for tests.
         """
         self._functions = Functions(client, scripts)
         self._scripts = scripts
+        self._keys = keys
         self._clock = clock
-        self._keys: Final = (keys.events, keys.notifications, keys.timers, keys.dead, keys.push, keys.relay)
+        self._verbosity = verbosity
+        self._settings: Final = settings.flat()
         # By stream: how many entries are kept while nobody reads it, and for how long they are of use (ms).
         self._streams: Final[dict[str, tuple[str | int, str | int]]] = {
             keys.events: ("", ""),
@@ -152,112 +153,102 @@ class Committer:
             keys.push: ("", max(settings.max_ring_timeout, settings.retain_after) + _LATE),
             keys.relay: ("", ""),
         }
-        self._shards: Final = keys.shards
-        self._place: Final = (keys.base, keys.shard, keys.shards)
-        self._settings: Final = (
-            verbosity,
-            settings.remove_after,
-            settings.ring_timeout,
-            settings.max_ring_timeout,
-            settings.caller_grace,
-            settings.retain_after,
-            int(settings.parallel_sip),
-            int(settings.only_one_device_with_invitations),
-            settings.ringing_step,
-            settings.max_group_size,
-            settings.look_up,
-        )
 
-    async def settle(self, operations: Sequence[Operation], source: Source = Source.EVENTS) -> Settled:
-        """Settle a batch in order, each operation atomically with the acknowledgement of its entry in `source`.
+    async def commit(
+        self, operations: Sequence[Operation], mode: SettleMode | TakeMode | None = None
+    ) -> CommitResult:
+        """Commit operations in their order, each atomically with the token of its entry. The default mode is SettleMode().
 
-        Raises redis exceptions when the server cannot be asked; it is not known then which of them were settled, and
-        settling them again is safe.
+        On a server that is out of memory, commits only what does not make state grow.
+
+        Raises redis exceptions when the server cannot be asked. Some of the operations may be committed then;
+        committing them again is safe.
         """
-        return await self._allowing(lambda some: ("settle", (source.value, *flatten(some))), operations)
+        mode = mode or SettleMode()
+        keys, scripts = self._keys.script_keys, self._scripts
+        with self._layout_errors():
+            try:
+                return _result(
+                    await self._functions.call(scripts.guarded, keys, self._batch(mode, operations))
+                )
+            except OutOfMemoryError:
+                shrinking = [operation for operation in operations if not _grows(operation)]
+                batch = self._batch(mode, shrinking)
+                result = _result(await self._functions.call(scripts.allowed_when_full, keys, batch))
+        outcomes = iter(result.outcomes)
+        result.outcomes = [_FULL if _grows(operation) else next(outcomes) for operation in operations]
+        return result
 
-    async def take(self, source: int, floor: str, operations: Sequence[Operation]) -> Settled:
-        """Take what the relay stream of another shard, `source`, has for this one; each entry once.
-
-        Before its entry `floor` everything must be settled there. Raises as `settle` does; taking again is safe.
-        """
-        return await self._allowing(lambda some: ("take", (source, floor, *flatten(some))), operations)
-
-    async def fire(self, limit: int = 100) -> Fired:
+    async def fire(self, limit: int = 100) -> FireResult:
         """Take and apply at most `limit` timers that are due."""
-        answer = await self._run(self._scripts.allowed_when_full, self._keys, self._header("fire", (limit,)))
-        return Fired(int(answer[2]), [_fact(fact) for fact in answer[3:]], _due(answer[1]), int(answer[0]))
+        with self._layout_errors():
+            answer = await self._functions.call(
+                self._scripts.allowed_when_full, self._keys.script_keys, self.arguments("fire", limit)
+            )
+        now, due, count, *facts = answer
+        return FireResult(int(count), [_fact(fact) for fact in facts], _due(due), int(now))
 
     async def trim(self) -> dict[str, int]:
         """Trim the streams by what their groups have settled. Returns how many entries went, by stream.
 
-        Push jobs go an hour after their time is over, too: a worker that asks nothing of sippo-server leaves them.
+        Push jobs also go an hour after their time is over: a worker that asks nothing of sippo-server leaves them.
         """
         trimmed = {}
         for stream, (keep, useful) in self._streams.items():
             trimmed[stream] = 0
-            while went := int(await self._run(self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful))):
+            while went := int(
+                await self._functions.call(self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful))
+            ):
                 trimmed[stream] += went
         return trimmed
 
-    async def retire_consumer(self, name: str, min_idle: int, source: Source = Source.EVENTS) -> bool:
+    async def retire_consumer(self, name: str, min_idle: int, stream: Stream = Stream.EVENTS) -> bool:
         """Delete a consumer of a stream that owes nothing and was idle for `min_idle` ms."""
-        key = self._keys[source.value - 1]
-        return bool(await self._run(self._scripts.retire, (key,), (source.group, name, min_idle)))
+        keys, arguments = (stream.key(self._keys),), (stream.group, name, min_idle)
+        return bool(await self._functions.call(self._scripts.retire, keys, arguments))
 
     async def drop_other_releases(self) -> list[str]:
         """Delete what other releases have left on the server; return the names of these libraries."""
         return await self._functions.drop_other_releases()
 
-    def header(self, mode: str) -> tuple[str | int, ...]:
-        """Return the arguments that go before the operations."""
-        clock = self._clock() if self._clock else ""
-        return (mode, *self._place, clock, *self._settings)
+    def arguments(self, mode: str, *rest: bytes | str | int) -> tuple[bytes | str | int, ...]:
+        """The arguments of one call: header, settings, and the `rest`, which depends on the mode."""
+        keys, clock = self._keys, self._clock() if self._clock else ""
+        header = Header(mode, keys.base, keys.shard, keys.shards, clock, self._verbosity)
+        return (*msgspec.structs.astuple(header), *self._settings, *rest)
 
-    def _header(self, mode: str, rest: Iterable[Any]) -> tuple[Any, ...]:
-        return (*self.header(mode), *rest)
+    def _batch(
+        self, mode: SettleMode | TakeMode, operations: Iterable[Operation]
+    ) -> tuple[bytes | str | int, ...]:
+        return self.arguments(mode.name, *mode.flat(), *flatten(operations))
 
-    async def _allowing(
-        self,
-        call: Callable[[Sequence[Operation]], tuple[str, Sequence[Any]]],
-        operations: Sequence[Operation],
-    ) -> Settled:
-        """Commit all; on a server that is out of memory, what does not make state grow."""
+    @contextlib.contextmanager
+    def _layout_errors(self) -> Iterator[None]:
         try:
-            return await self._settle(self._scripts.guarded, *call(operations))
-        except OutOfMemoryError:
-            shrinking = [operation for operation in operations if not _grows(operation)]
-            settled = await self._settle(self._scripts.allowed_when_full, *call(shrinking))
-            outcomes = iter(settled.outcomes)
-            settled.outcomes = [_FULL if _grows(operation) else next(outcomes) for operation in operations]
-            return settled
-
-    async def _settle(self, script: Script, mode: str, arguments: Sequence[Any]) -> Settled:
-        answer = await self._run(script, self._keys, self._header(mode, arguments))
-        return Settled([_outcome(one) for one in answer[2:]], _due(answer[1]), int(answer[0]))
-
-    async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
-        try:
-            return await self._functions.call(script, keys, arguments)
+            yield
         except ResponseError as error:
             if str(error).startswith(ANSWER):
-                raise LayoutError(str(error).removeprefix(ANSWER), self._shards) from None
+                raise LayoutError(str(error).removeprefix(ANSWER), self._keys.shards) from None
             raise
 
 
-def _grows(operation: Operation) -> bool:
-    # An event from another shard comes with its entry and its own rule.
-    rule = operation.args[1] if operation.handler == "relayedEvent" else operation.handler
-    return rule in _GROWING
-
-
 def flatten(operations: Iterable[Operation]) -> list[bytes | str | int]:
-    """Return operations as the script takes them: handler, entry, number of arguments, arguments."""
+    """Operations as the function takes them: rule, entry, number of arguments, arguments."""
     flat: list[bytes | str | int] = []
     for operation in operations:
-        flat += (operation.handler, operation.entry, len(operation.args))
-        flat += operation.args
+        arguments = operation.arguments.flat()
+        flat += (operation.rule, operation.entry, len(arguments))
+        flat += arguments
     return flat
+
+
+def _grows(operation: Operation) -> bool:
+    return operation.event_rule in _GROWING
+
+
+def _result(answer: Sequence[Any]) -> CommitResult:
+    now, due, *outcomes = answer
+    return CommitResult([_outcome(one) for one in outcomes], _due(due), int(now))
 
 
 def _due(value: bytes) -> int | None:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import RedisError
 
 from invites.connection.clients import Clients, is_away
+from invites.events.entry import order
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
-from invites.keys import Keys, shard_of
+from invites.keys import Keys, Stream, shard_of
 from invites.queries.overview import backlog
-from invites.queries.streams import order
-from invites.store.commit import Source
 from tests.chaos.calls import Event, encode
 
 if TYPE_CHECKING:
@@ -100,11 +99,11 @@ class Post:
     async def settled(self) -> bool:
         """Whether the workers have settled all events, push jobs, and all that one shard has to tell another."""
         try:
-            return not any([await self.entries(source) for source in Source])
+            return not any([await self.entries(source) for source in Stream])
         except (RedisError, OSError):
             return False
 
-    async def entries(self, source: Source) -> int:
+    async def entries(self, source: Stream) -> int:
         """How many entries of a kind of stream are not settled."""
         return sum([(await backlog(self._client(keys), keys, source)).entries for keys in self._shards])
 

@@ -7,8 +7,8 @@ import itertools
 import random
 from typing import TYPE_CHECKING, Any, Final
 
+from invites.keys import Stream
 from invites.sippo.answers import PushDevice
-from invites.store.commit import Source
 from tests.chaos.heard import Call, Heard
 from tests.support import events as calling
 from tests.support.shard import peer
@@ -119,7 +119,7 @@ class Reach:
             await self._publish([("unregistered", {"peer": peer(call.winner, call.to)})])
 
     async def _phones_sleep(self) -> bool:
-        return not await self._post.entries(Source.EVENTS)
+        return not await self._post.entries(Stream.EVENTS)
 
     def _ending(self, call: Call) -> list[Event]:
         if call.ending == "stop":

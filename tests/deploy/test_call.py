@@ -46,7 +46,7 @@ async def working(url: str) -> AsyncIterator[Service]:
         yield service
         await service.drain()
     finally:
-        await service.stop()
+        await service.aclose()
 
 
 class Gateway:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import redis
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from tests.support.commands import Commands
 from workers.lab.bench import fleet, throughput
 from workers.lab.bench.arena import BenchError, open_arena

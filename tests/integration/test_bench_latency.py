@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import pytest
 import redis
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from tests.support.commands import Commands
 from workers.lab.bench import fleet, latency
 from workers.lab.bench.arena import BenchError, open_arena

@@ -7,7 +7,7 @@ import json
 import pytest
 import redis
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from tests.support.commands import Commands
 from workers.lab.bench.arena import BenchError
 from workers.lab.bench.load import Load

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from tests.support.commands import Commands
 from workers.lab.bench import latency, plots
 from workers.lab.bench.latency import Latency, NotReachedError

@@ -93,7 +93,7 @@ async def site_for(client: Redis) -> AsyncIterator[Open]:
 
         yield start
         for server in servers:
-            await server.stop()
+            await server.aclose()
 
 
 @pytest.fixture
@@ -358,7 +358,7 @@ async def test_a_port_in_use_is_said(site: Site, client: Redis) -> None:
         HttpError, match=rf"cannot listen on 127\.0\.0\.1 port {site.server.port}.*http\.port"
     ):
         await second.start()
-    await second.stop()
+    await second.aclose()
 
 
 async def test_a_host_that_is_not_ours_is_said(client: Redis) -> None:
@@ -371,11 +371,11 @@ async def test_a_host_that_is_not_ours_is_said(client: Redis) -> None:
 async def test_a_stopped_server_lets_go_of_its_port(site: Site, client: Redis) -> None:
     port = site.server.port
     assert (await site.get("/healthz")).status == 200
-    await site.server.stop()
-    await site.server.stop()
+    await site.server.aclose()
+    await site.server.aclose()
     with pytest.raises(RuntimeError, match="not been started"):
         _ = site.server.port
     again = HttpServer(_config(port=port), Worker(client))
     await again.start()
     assert again.port == port
-    await again.stop()
+    await again.aclose()

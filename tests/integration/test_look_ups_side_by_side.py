@@ -124,7 +124,7 @@ async def _another(at: Reaching, url: str, basic: Json, **invites: Any) -> Async
         await service.start()
         yield service
     finally:
-        await service.stop()
+        await service.aclose()
 
 
 async def test_what_takes_long_is_left_to_who_has_it(valkey_url: str) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from invites.keys import PUSH_GROUP
-from invites.lookup.pushes import standing_of
+from invites.lookup.pushes import is_still_wanted
 from invites.queries.dead_letters import DeadLetters, NotRetriableError
 from tests.support import events as calling
 from tests.support.looked_up import another_worker, call_phone, settle
@@ -196,7 +196,7 @@ async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
 
     async def counted(*arguments: Any) -> Any:
         asked.append(time.monotonic())
-        return await standing_of(*arguments)
+        return await is_still_wanted(*arguments)
 
     monkeypatch.setattr("workers.roles.push.standing_of", counted)
     standin.fault(status(500))

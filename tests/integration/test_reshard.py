@@ -57,7 +57,7 @@ def work(client: Redis, to: int, said: list[str]) -> Resharding:
 async def test_the_first_worker_writes_down_how_many_shards_there_are(client: Any, valkey_url: str) -> None:
     service = Service(with_shards(3), valkey_url)
     await service.start()
-    await service.stop()
+    await service.aclose()
     assert await layouts(client, 4) == [b"3", b"3", b"3", None]
 
 
@@ -71,7 +71,7 @@ async def test_a_worker_that_counts_differently_is_refused_and_leaves_no_trace(
         with pytest.raises(RefusedError, match=r"redis\.shards|no number of shards"):
             await service.start()
     finally:
-        await service.stop()
+        await service.aclose()
     assert await client.keys("*") == [KEYS.layout.encode()]
     assert await client.get(KEYS.layout) == there
 
@@ -102,7 +102,7 @@ async def test_a_worker_waits_for_the_end_of_a_move_to_as_many_shards_as_it_has(
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
         assert not service.moving
     finally:
-        await service.stop()
+        await service.aclose()
 
 
 async def test_a_worker_that_finds_another_layout_stops_and_hands_back_what_it_has(

@@ -10,12 +10,12 @@ import pytest_asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.connection.clients import connect
-from invites.keys import Keys, shard_of
+from invites.keys import Keys, Stream, shard_of
 from invites.queries import streams
 from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Places
-from invites.store.commit import Settings, Source
 from invites.store.layout import LayoutError
+from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support.leaks import assert_nothing_leaks
 from tests.support.shards import Failing, Shards
@@ -137,7 +137,7 @@ async def test_everything_is_where_it_belongs(client: Redis) -> None:
 async def test_a_relay_that_was_taken_is_not_taken_again(client: Redis) -> None:
     shards = await Shards.make_several(lambda _: client, SETTINGS, 2)
     await before(shards)
-    relay, group = shards.parts[0].keys.relay, Source.RELAY.group
+    relay, group = shards.parts[0].keys.relay, Stream.RELAY.group
     (first,) = await streams.read(client, relay, count=1)
     # As if its carrier had died between the commit there and the acknowledgement here.
     await client.xgroup_setid(relay, group, "0")

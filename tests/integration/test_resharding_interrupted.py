@@ -9,12 +9,11 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.connection.clients import connect
-from invites.keys import Keys, shard_of
+from invites.keys import Keys, Stream, shard_of
 from invites.resharding.key_ownership import WHOLE, callee_of
 from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Places
 from invites.resharding.streams import delivered, unread
-from invites.store.commit import Source
 from tests.support.shard import make_groups
 from tests.support.shards import Failing
 
@@ -52,8 +51,8 @@ async def fill(client: Any) -> None:
         timers = (f"ring|{ref}", f"grace|{user}|p", f"lapse|{user}|p", f"close|{user}|1-1|0")
         await client.zadd(keys.timers, dict.fromkeys(timers, SOON))
         await client.xadd(keys.push, {"type": "invitation", "ref": ref})
-        relayed = {"kind": "call_ended", "name": user, "entry": "7-3", "arguments": f'["{ref}"]'}
-        entry = await client.xadd(at(USERS[0]).relay, relayed, f"1-{number}")
+        decode_relay_entry = {"kind": "call_ended", "name": user, "entry": "7-3", "arguments": f'["{ref}"]'}
+        entry = await client.xadd(at(USERS[0]).relay, decode_relay_entry, f"1-{number}")
         await client.zadd(f"{keys.base}taken:{at(USERS[0]).shard}", {entry: 1})
     home = at("sip")
     for keys in (Keys(shard=number) for number in range(BEFORE)):
@@ -65,8 +64,8 @@ async def fill(client: Any) -> None:
     await client.xadd(home.relay, {**news, "arguments": arguments, "shard": (home.shard + 1) % BEFORE})
     await client.set(f"{at(USERS[1]).base}over:alice|9|bob", "7-3", pxat=SOON)
     for number in range(BEFORE):
-        for source in Source:
-            await client.xreadgroup(source.group, "w", {source.stream(Keys(shard=number)): ">"}, count=2)
+        for source in Stream:
+            await client.xreadgroup(source.group, "w", {source.key(Keys(shard=number)): ">"}, count=2)
 
 
 async def contents(places: Places) -> dict[str, Any]:
@@ -81,8 +80,8 @@ async def contents(places: Places) -> dict[str, Any]:
         value: Any
         if name.endswith("push"):
             keys = Keys(shard=int(name[name.index("{") + 1 : name.index("}")]))
-            jobs = [job async for page in delivered(places, keys, Source.PUSH) for job in page]
-            jobs += [job async for job in unread(places, keys, Source.PUSH)]
+            jobs = [job async for page in delivered(places, keys, Stream.PUSH) for job in page]
+            jobs += [job async for job in unread(places, keys, Stream.PUSH)]
             value = sorted({job.text(b"ref") for job in jobs})
         elif kind == "stream":
             value = sorted(str(sorted(fields.items())) for _, fields in await client.xrange(raw))
@@ -96,7 +95,7 @@ async def contents(places: Places) -> dict[str, Any]:
             value = await client.get(raw)
         found[name] = value, await client.pexpiretime(raw)
     for number in range(BEFORE):
-        pending = await client.xpending(Keys(shard=number).relay, Source.RELAY.group)
+        pending = await client.xpending(Keys(shard=number).relay, Stream.RELAY.group)
         found[f"pending of {number}"] = pending["pending"]
     return found
 

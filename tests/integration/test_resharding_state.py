@@ -10,13 +10,12 @@ import pytest
 import pytest_asyncio
 
 from invites.connection.clients import connect
-from invites.events.operations import Entry
-from invites.keys import Keys, shard_of
-from invites.lookup.pushes import Push, to_push
+from invites.events.entry import Entry
+from invites.keys import Keys, Stream, shard_of
+from invites.lookup.pushes import Push, decode_push_entry
 from invites.resharding.key_ownership import BY_VALUE, SPLIT, STAYING, WHOLE, callee_of
 from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Places
-from invites.store.commit import Source
 from tests.support.shard import make_groups
 
 if TYPE_CHECKING:
@@ -245,7 +244,7 @@ async def test_all_shards_hear_what_is_new_of_trunks_and_only_that(site: Site) -
     await _news(site, "trunk_registered", ["sip", "t", _trunk("t", at="4-0"), "", "", ""], others[1])
     await _news(site, "trunk_ended", ["sip", "t", "4-0", ""], others[1])
     await _news(site, "trunk_ended", ["sip", "gone", "5-0", ""], others[1])
-    await site.client.xreadgroup(Source.RELAY.group, "w", {site.before("sip").relay: ">"}, count=2)
+    await site.client.xreadgroup(Stream.RELAY.group, "w", {site.before("sip").relay: ">"}, count=2)
     await site.move()
     await site.move()
     all_others = [shard for shard in range(AFTER) if shard != home]
@@ -268,11 +267,11 @@ async def test_what_was_taken_and_not_acknowledged_is_not_taken_again(site: Site
         for user in (*elsewhere, "only-unread")
     ]
     await site.client.xadd(source.relay, {"kind": "nonsense"})
-    await site.client.xreadgroup(Source.RELAY.group, "w", {source.relay: ">"}, count=len(elsewhere))
+    await site.client.xreadgroup(Stream.RELAY.group, "w", {source.relay: ">"}, count=len(elsewhere))
     for user, entry in list(zip(elsewhere, entries, strict=False))[::2]:
         await site.client.zadd(f"{site.before(user).base}taken:0", {entry: 1})
     await site.move()
-    left = await site.client.xpending_range(source.relay, Source.RELAY.group, "-", "+", 100)
+    left = await site.client.xpending_range(source.relay, Stream.RELAY.group, "-", "+", 100)
     assert [one["message_id"] for one in left] == entries[: len(elsewhere)][1::2]
 
 
@@ -284,7 +283,7 @@ async def test_push_jobs_are_where_their_invites_are(site: Site, read: int) -> N
     for keys in site.places.old:
         await site.client.xadd(keys.push, {"type": "nonsense"})
         if read:
-            await site.client.xreadgroup(Source.PUSH.group, "w", {keys.push: ">"}, count=read // BEFORE)
+            await site.client.xreadgroup(Stream.PUSH.group, "w", {keys.push: ">"}, count=read // BEFORE)
     await site.move()
     jobs: dict[str, int] = {}
     for keys in site.places.all:
@@ -293,7 +292,7 @@ async def test_push_jobs_are_where_their_invites_are(site: Site, read: int) -> N
             for _, fields in await site.client.xrange(keys.push)
             if b"user" in fields
         }
-        pending = await site.client.xpending_range(keys.push, Source.PUSH.group, "-", "+", 100)
+        pending = await site.client.xpending_range(keys.push, Stream.PUSH.group, "-", "+", 100)
         entries = {entry for entry, _ in await site.client.xrange(keys.push)}
         assert {one["message_id"] for one in pending} <= entries
     assert jobs == {user: site.after(user).shard for user in USERS}
@@ -305,11 +304,11 @@ async def test_a_push_that_may_have_been_sent_is_still_known_to_be_such(site: Si
     job = {"type": "invitation", "ref": f"alice|1|{user}", "user": user, "deadline": "1", "payload": "{}"}
     for device in ("taken", "new"):
         await site.client.xadd(site.before(user).push, {**job, "device": device})
-    await site.client.xreadgroup(Source.PUSH.group, "w", {site.before(user).push: ">"}, count=1)
+    await site.client.xreadgroup(Stream.PUSH.group, "w", {site.before(user).push: ">"}, count=1)
     await site.move()
     found = {}
     for entry, fields in await site.client.xrange(site.after(user).push):
-        push = to_push(Entry(entry.decode(), fields), max_deliveries=5)
+        push = decode_push_entry(Entry(entry.decode(), fields), max_deliveries=5)
         assert isinstance(push, Push)
         found[push.device] = push.unsure
     assert found == {"taken": True, "new": False}
@@ -317,7 +316,7 @@ async def test_a_push_that_may_have_been_sent_is_still_known_to_be_such(site: Si
 
 async def test_push_jobs_that_nobody_reads_are_moved_as_well(site: Site) -> None:
     for keys in site.places.old:
-        await site.client.xgroup_destroy(keys.push, Source.PUSH.group)
+        await site.client.xgroup_destroy(keys.push, Stream.PUSH.group)
     user = next(user for user in USERS if site.before(user).shard != site.after(user).shard)
     await site.client.xadd(site.before(user).push, {"type": "invitation", "ref": f"alice|1|{user}"})
     await site.move()
@@ -384,8 +383,8 @@ async def test_what_is_none_of_ours_is_in_nobodys_way(site: Site, *, delivered: 
                 keys.base + name, *([] if arguments else [value]), **arguments
             )
         await site.client.set(keys.base.encode() + b"invite:\xff", "1")
-        for source in Source if delivered else ():
-            await site.client.xreadgroup(source.group, "w", {source.stream(keys): ">"})
+        for source in Stream if delivered else ():
+            await site.client.xreadgroup(source.group, "w", {source.key(keys): ">"})
     user = next(user for user in USERS if site.before(user).shard != site.after(user).shard)
     await site.client.hset(site.before(user).registry(user), "p", "{}")
     await site.move()

@@ -18,9 +18,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from invites.config import Config, parse
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
-from invites.keys import RELAY_GROUP, Keys, shard_of
-from invites.store.commit import Source
-from tests.support import events as calling
+from invites.keys import RELAY_GROUP, Keys, Stream, shard_of
+from tests.support import events as e
 from tests.support import worker_lookups as reaching
 from tests.support.waiting import wait_until
 from tests.support.worker import configured
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from invites.store.commit import Settled
+    from invites.store.commit import CommitResult
     from tests.support.commands import Commands
 
 SHARDS = 7
@@ -51,7 +50,7 @@ async def worker(url: str, config: Config | None = None, **invites: int) -> Asyn
         await service.start()
         yield service
     finally:
-        await service.stop()
+        await service.aclose()
 
 
 class Around:
@@ -61,7 +60,7 @@ class Around:
         self.client: Any = client  # typed, every reply of redis-py is a union of all its shapes
         self._chance = random.Random(SHARDS)
 
-    async def publish(self, *events: calling.Published, at_home: bool = False) -> None:
+    async def publish(self, *events: e.Published, at_home: bool = False) -> None:
         for kind, payload in events:
             raw = json.dumps(payload).encode()
             home = shard_of(routing_key(decode_event(kind, raw)), SHARDS)
@@ -93,8 +92,8 @@ class Around:
 
         async def settled() -> bool:
             for keys in KEYS:
-                for source in (Source.EVENTS, Source.RELAY):
-                    for group in await self.client.xinfo_groups(source.stream(keys)):
+                for source in (Stream.EVENTS, Stream.RELAY):
+                    for group in await self.client.xinfo_groups(source.key(keys)):
                         if group["name"].decode() == source.group and (group["pending"] or group["lag"]):
                             return False
             return True
@@ -119,13 +118,13 @@ async def test_calls_through_all_shards_are_answered_once(around: Around, valkey
     users = [f"u{number}" for number in range(30)]
     async with worker(valkey_url), worker(valkey_url):
         for user in users:
-            await around.publish(calling.registered(f"{user}-1", user), calling.registered(f"{user}-2", user))
+            await around.publish(e.registered(f"{user}-1", user), e.registered(f"{user}-2", user))
         await around.quiet()
         for user in users:
-            await around.publish(calling.invite(to=user))
+            await around.publish(e.invite(to=user))
         await around.heard("invitation", len(users))
         for user in users:
-            await around.publish(calling.accept(f"{user}-1", user), calling.accept(f"{user}-2", user))
+            await around.publish(e.accept(f"{user}-1", user), e.accept(f"{user}-2", user))
         await around.heard("answer", 2 * len(users))
         await around.quiet()
     told = Counter(kind for kind, _, _ in await around.told())
@@ -140,16 +139,16 @@ async def test_a_rooms_end_and_a_lost_caller_reach_calls_in_all_shards(
 ) -> None:
     users = [f"u{number}" for number in range(20)]
     async with worker(valkey_url, caller_grace=0), worker(valkey_url, caller_grace=0):
-        await around.publish(*(calling.registered(f"{user}-1", user) for user in users))
-        await around.publish(calling.registered("a", "alice"))
+        await around.publish(*(e.registered(f"{user}-1", user) for user in users))
+        await around.publish(e.registered("a", "alice"))
         await around.quiet()
-        await around.publish(*(calling.invite(to=user, inviteId="1", room="r1") for user in users))
-        await around.publish(*(calling.invite(to=user, inviteId="2", room="r2") for user in users))
+        await around.publish(*(e.invite(to=user, inviteId="1", room="r1") for user in users))
+        await around.publish(*(e.invite(to=user, inviteId="2", room="r2") for user in users))
         await around.heard("invitation", 40)
-        await around.publish(calling.room_closed("r1"))
+        await around.publish(e.room_closed("r1"))
         rejected = await around.heard("inviteRejected", 20)
         assert {(payload["inviteId"], payload["reason"]) for _, payload in rejected} == {("1", "room_closed")}
-        await around.publish(calling.disconnected("a", "alice"))
+        await around.publish(e.disconnected("a", "alice"))
         rejected = await around.heard("inviteRejected", 40)
         assert Counter(payload["reason"] for _, payload in rejected) == {"room_closed": 20, "caller_gone": 20}
         await around.heard("invitationCancel", 40)
@@ -162,16 +161,16 @@ async def test_a_trunk_that_is_published_once_leads_out_of_every_shard(
 ) -> None:
     assert sorted(NUMBERS) == list(range(SHARDS))
     async with worker(valkey_url), worker(valkey_url):
-        await around.publish(calling.trunk("t"))
+        await around.publish(e.trunk("t"))
 
         async def known() -> bool:
             return all([await around.client.hexists(keys.trunks, "t") for keys in KEYS])
 
         await wait_until(known, "all shards know the trunk")
-        await around.publish(*(calling.invite(to=number) for number in NUMBERS.values()))
+        await around.publish(*(e.invite(to=number) for number in NUMBERS.values()))
         rung = await around.heard("invitation", SHARDS)
         assert {tuple(peers) for peers, _ in rung} == {("t",)}
-        await around.publish(calling.disconnected("t", "sip"))
+        await around.publish(e.disconnected("t", "sip"))
         rejected = await around.heard("inviteRejected", SHARDS)
         assert {payload["reason"] for _, payload in rejected} == {"unreachable"}
         await around.quiet()
@@ -186,13 +185,11 @@ async def test_a_group_with_members_in_all_shards_has_one_winner(around: Around,
     async with StandIn(known, password=reaching.PASSWORD) as standin:
         config = several(reaching.configured(standin.address, {"resolveGroups": True}))
         async with worker(valkey_url, config), worker(valkey_url, config):
-            await around.publish(*(calling.registered(f"{member}-1", member) for member in members))
+            await around.publish(*(e.registered(f"{member}-1", member) for member in members))
             await around.quiet()
-            await around.publish(calling.invite(to="sales"))
+            await around.publish(e.invite(to="sales"))
             await around.heard("invitation", 20)
-            await around.publish(
-                *(calling.accept(f"{member}-1", member, to=member) for member in members[5:15])
-            )
+            await around.publish(*(e.accept(f"{member}-1", member, to=member) for member in members[5:15]))
             await around.heard("answer", 10)
             await around.heard("invitationCancel", 19)
             await around.quiet()
@@ -216,14 +213,14 @@ async def test_what_is_for_a_shard_that_is_away_waits_while_others_go_on(
     async with worker(valkey_url, claim_after=600_000) as service:
         target = service._shards[away].shard.committer
 
-        async def refuse(*_: object) -> Settled:
+        async def refuse(*_: object) -> CommitResult:
             raise RedisConnectionError("it is away")
 
         with monkeypatch.context() as patch:
             patch.setattr(target, "take", refuse)
-            await around.publish(calling.registered("phone"), at_home=True)
+            await around.publish(e.registered("phone"), at_home=True)
             await around.publish(
-                *(calling.invite(inviteId=room, room=room) for room in rooms.values()), at_home=True
+                *(e.invite(inviteId=room, room=room) for room in rooms.values()), at_home=True
             )
 
             async def others_know() -> bool:
@@ -256,20 +253,18 @@ async def test_so_many_and_no_more_are_taken_while_a_shard_is_away(
     home, target = KEYS[shard_of("bob", SHARDS)], shard_of("alice", SHARDS)
     assert target != home.shard
     async with worker(valkey_url) as service:
-        feed = service._shards[home.shard]._relay_role.feed
+        source = service._shards[home.shard]._relay_role.source
 
-        async def refuse(*_: object) -> Settled:
+        async def refuse(*_: object) -> CommitResult:
             raise RedisConnectionError("it is away")
 
         with monkeypatch.context() as patch:
-            patch.setattr(service._shards[target].shard.committer, "take", refuse)
-            await around.publish(calling.registered("phone"), at_home=True)
-            await around.publish(
-                *(calling.invite(inviteId=str(number)) for number in range(40)), at_home=True
-            )
+            patch.setattr(service._shards[target].shard.committer, "commit", refuse)
+            await around.publish(e.registered("phone"), at_home=True)
+            await around.publish(*(e.invite(inviteId=str(number)) for number in range(40)), at_home=True)
             await around.heard("invitation", 40)
-            await wait_until(lambda: feed.room == 0, "as many are on their way as may be")
-            assert len(feed.progress) == 10
+            await wait_until(lambda: source.room == 0, "as many are on their way as may be")
+            assert len(source.in_flight) == 10
             await wait_until(lambda: service.readiness.state()[0], "the worker is ready all the same")
 
         async def all_known() -> bool:
@@ -283,12 +278,12 @@ async def test_so_many_and_no_more_are_taken_while_a_shard_is_away(
 async def test_what_was_taken_is_not_remembered_for_ever(
     around: Around, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.roles.forwarder._FLOOR_S", 0.0)
+    monkeypatch.setattr("workers.roles.commits._LOW_WATERMARK_S", 0.0)
     home, target = KEYS[shard_of("bob", SHARDS)], KEYS[shard_of("alice", SHARDS)]
     async with worker(valkey_url):
-        await around.publish(calling.registered("phone"), at_home=True)
+        await around.publish(e.registered("phone"), at_home=True)
         for number in range(20):
-            await around.publish(calling.invite(inviteId=str(number)), at_home=True)
+            await around.publish(e.invite(inviteId=str(number)), at_home=True)
             await around.heard("invitation", number + 1)
             await around.quiet()
         assert await around.client.zcard(target.taken(home.shard)) <= 2
@@ -312,15 +307,15 @@ async def test_operators_see_all_shards(
     config = several(parse({"http": {"port": 0}}))
     async with contextlib.AsyncExitStack() as stack:
         server = HttpServer(config, await stack.enter_async_context(worker(valkey_url, config)))
-        stack.push_async_callback(server.stop)
+        stack.push_async_callback(server.aclose)
         await server.start()
         http = await stack.enter_async_context(ClientSession(f"http://127.0.0.1:{server.port}"))
-        await around.publish(*(calling.registered(f"{user}-1", user) for user in users))
+        await around.publish(*(e.registered(f"{user}-1", user) for user in users))
         await around.quiet()
         for user in users:
             home = KEYS[shard_of(user, SHARDS)]
             before = await around.client.xlen(home.events)
-            kind, payload = calling.invite(to=user)
+            kind, payload = e.invite(to=user)
             await command("publish", kind, json.dumps(payload))
             assert await around.client.xlen(home.events) == before + 1
         await around.heard("invitation", len(users))

@@ -11,11 +11,13 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from invites.events.operations import Entry, Operation, to_operation
+from invites.events.decoding import decode_event_entry
+from invites.events.entry import Entry
+from invites.events.operation import Operation
 from invites.keys import Keys
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Bench, configured, worker
+from tests.support.worker import KEYS, Bench, configured, settler_of, worker
 from workers.lab.embedded import EmbeddedValkey
 from workers.service import RefusedError, Service
 
@@ -160,12 +162,12 @@ async def test_a_batch_that_cannot_be_sent_is_tried_one_by_one(
     unpackable: Any = object()
 
     def spoiled(entry: Entry, *, max_deliveries: int, keys: Keys) -> Operation:
-        operation = to_operation(entry, max_deliveries=max_deliveries, keys=keys)
+        operation = decode_event_entry(entry, max_deliveries=max_deliveries, keys=keys)
         if entry.id == poisoned and entry.deliveries <= 2:
-            operation.args = (*operation.args, unpackable)
+            return operation.having(user=unpackable)
         return operation
 
-    monkeypatch.setattr("workers.shard_worker.to_operation", spoiled)
+    monkeypatch.setattr("workers.shard_worker.decode_event_entry", spoiled)
     async with worker(valkey_url, claim_after=200):
         await bench.told(10, pending=1)
         await bench.assert_answered(11)
@@ -184,9 +186,9 @@ async def test_an_entry_that_cannot_be_decoded_takes_no_others_with_it(
     def failing(entry: Entry, *, max_deliveries: int, keys: Keys) -> Operation:
         if entry.id == poisoned and entry.deliveries <= 2:
             raise RuntimeError("not this one")
-        return to_operation(entry, max_deliveries=max_deliveries, keys=keys)
+        return decode_event_entry(entry, max_deliveries=max_deliveries, keys=keys)
 
-    monkeypatch.setattr("workers.shard_worker.to_operation", failing)
+    monkeypatch.setattr("workers.shard_worker.decode_event_entry", failing)
     async with worker(valkey_url, claim_after=200):
         await bench.assert_answered(11)
     assert f"The entry {poisoned} cannot be decoded" in caplog.text
@@ -210,9 +212,9 @@ class HeldResolver:
 
 
 def hold_look_ups(service: Service) -> HeldResolver:
-    settler = service._shards[0]._settler
-    held = HeldResolver(settler._resolver)
-    settler._resolver = held  # type: ignore[assignment]
+    set_aside = settler_of(service)._set_aside
+    held = HeldResolver(set_aside._resolver)
+    set_aside._resolver = held  # type: ignore[assignment]
     return held
 
 
@@ -259,7 +261,7 @@ async def test_many_look_ups_are_settled_together(client: Redis, valkey_url: str
         await bench.publish("registered", TRUNK)
         for number in range(300):
             await bench.publish("invite", _invite(f"call-{number}", to="600"))
-        await wait_until(lambda: len(service._shards[0]._settler._aside) == 300, "all calls are set aside")
+        await wait_until(lambda: len(settler_of(service)._set_aside) == 300, "all calls are set aside")
         before = commits(service)
         held.answer.set()
         await bench.heard("invitation", 300)
@@ -286,7 +288,7 @@ async def test_a_server_that_evicts_is_refused(valkey_url: str) -> None:
             with pytest.raises(RefusedError, match="Set `maxmemory-policy noeviction`"):
                 await service.start()
         finally:
-            await service.stop()
+            await service.aclose()
             await client.config_set("maxmemory", 0)
             await client.config_set("maxmemory-policy", "noeviction")
 

@@ -17,7 +17,7 @@ from invites.keys import WORKERS_GROUP
 from tests.support.forgetting import forget_functions
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Bench, worker
+from tests.support.worker import KEYS, Bench, settler_of, worker
 from workers.lab.embedded import EmbeddedValkey
 
 
@@ -228,12 +228,12 @@ async def test_a_cancelled_commit_is_waited_for(bench: Bench, proxy: Proxy) -> N
     async with worker(proxy.url, claim_after=600_000) as service:
         await bench.ask(0, 1)
         await bench.told(1)
-        settler = service._shards[0]._settler
+        settler = settler_of(service)
         proxy.request_delay_s = 0.3
         await bench.ask(1, 1)
-        await wait_until(lambda: bool(settler._underway), "a commit is under way")
-        await service._shards[0].cancel(lose_commits=False)
-        assert not settler._underway
+        await wait_until(lambda: bool(settler._under_way), "a commit is under way")
+        await service._shards[0]._consumers[0]._cancel(lose_commits=False)
+        assert not settler._under_way
         assert await bench.pending() == 0
         await bench.assert_answered(2)
 

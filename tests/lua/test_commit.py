@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from invites.events.operations import Operation
+from invites.events.arguments import Arguments
+from invites.events.operation import Operation
 from invites.keys import WORKERS_GROUP
-from invites.store.commit import Settings, Status
+from invites.store.commit import Status
+from invites.store.settings import Settings
 from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.forgetting import forget_functions
@@ -81,7 +83,7 @@ async def test_a_batch_is_settled_in_its_order_and_each_sees_what_the_one_before
 
 
 async def test_an_empty_batch_is_settled(shard: Shard) -> None:
-    settled = await shard.committer.settle([])
+    settled = await shard.committer.commit([])
     assert (settled.outcomes, settled.next_due, settled.now) == ([], None, shard.now)
 
 
@@ -186,7 +188,7 @@ async def test_timers_of_the_wrong_type_fail_only_what_needs_them(shard: Shard) 
 
 async def test_an_operation_that_no_rule_knows_fails(shard: Shard) -> None:
     operation = await shard.publish(*e.registered("phone"))
-    [found] = await shard.settle(Operation("dance", operation.entry, ()))
+    [found] = await shard.settle(Operation("dance", operation.entry, Arguments()))
     assert (found.status, found.detail) == (Status.FAILED, "no rule named dance")
     await shard.settle(operation)
 

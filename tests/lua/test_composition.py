@@ -8,7 +8,8 @@ from typing import Final
 
 import pytest
 
-from invites.events.operations import Entry, to_operation
+from invites.events.decoding import decode_event_entry
+from invites.events.entry import Entry
 from invites.logs.messages import TEMPLATES
 from invites.store.scripts import CompositionError, Script, Scripts, compose, sources
 from tests.conftest import Server
@@ -228,5 +229,5 @@ def _parameters() -> dict[str, int]:
 def test_every_rule_is_given_as_many_arguments_as_it_names(event: e.Published) -> None:
     kind, payload = event
     fields = {b"type": kind.encode(), b"payload": json.dumps(payload).encode()}
-    operation = to_operation(Entry("1-0", fields), max_deliveries=5)
-    assert len(operation.args) == _parameters()[operation.handler]
+    operation = decode_event_entry(Entry("1-0", fields), max_deliveries=5)
+    assert len(operation.arguments.flat()) == _parameters()[operation.rule]

@@ -13,9 +13,10 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import NoPermissionError
 
 from invites.keys import Keys
-from invites.store.commit import Committer, Settings
+from invites.store.commit import Committer
 from invites.store.functions import Functions
 from invites.store.scripts import Scripts, sources
+from invites.store.settings import Settings
 from tests.support import events as calling
 from tests.support.forgetting import forget_functions
 from tests.support.shard import Shard

@@ -9,9 +9,9 @@ from random import Random
 import pytest
 from redis.asyncio import Redis
 
-from invites.events.operations import Entry
-from invites.store.commit import Settings
+from invites.events.entry import Entry
 from invites.store.scripts import Scripts
+from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support.groups import TEAM, team
 from tests.support.shard import Notification, Shard, make_groups, of_type

@@ -292,8 +292,8 @@ async def test_the_log_names_the_winner_once(called: Shard) -> None:
 @pytest.mark.one_shard
 async def test_what_was_looked_up_is_asked_for_once(home: Shard) -> None:
     operation = await home.publish(*e.invite(e.ALICE, to="team"))
-    outcome_ = (await home.committer.settle([operation])).outcomes[0]
+    outcome_ = (await home.committer.commit([operation])).outcomes[0]
     assert (outcome_.status.value, outcome_.detail) == ("needs", "anybody")
     completed = await home.resolver.complete(operation, outcome_)
-    assert completed.args[-1] == home.found["team"].encode()
-    assert (await home.committer.settle([completed])).outcomes[0].status.value == "done"
+    assert completed.arguments.flat()[-1] == home.found["team"].encode()
+    assert (await home.committer.commit([completed])).outcomes[0].status.value == "done"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.groups import GROUPS, TEAM, at_home, legs, relay, rung, stopped, team

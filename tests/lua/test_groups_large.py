@@ -2,8 +2,12 @@
 
 import pytest
 
-from invites.events.operations import Entry, Operation, relayed
-from invites.store.commit import Settings, Source, Status
+from invites.events.decoding import decode_relay_entry
+from invites.events.entry import Entry
+from invites.events.operation import Operation
+from invites.keys import Stream
+from invites.store.commit import SettleMode, Status
+from invites.store.settings import Settings
 from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.groups import GROUPS, TEAM, legs, relay, rung, stopped, team
@@ -34,7 +38,7 @@ async def one_page(shard: Shard) -> Operation:
     """Read the next entry of the relay stream."""
     read = await shard.client.xreadgroup("relay", "test", {shard.keys.relay: ">"}, count=1)
     ((_, [(entry, fields)]),) = read.items() if isinstance(read, dict) else read
-    return relayed(Entry(entry.decode(), fields), max_deliveries=5)
+    return decode_relay_entry(Entry(entry.decode(), fields), max_deliveries=5)
 
 
 async def test_each_member_rings_once_in_three_pages(home: Shard) -> None:
@@ -57,7 +61,7 @@ async def test_the_pages_tell_of_the_invites_own_entry(home: Shard) -> None:
 async def test_a_page_that_two_workers_take_begins_once(home: Shard) -> None:
     await home.event(*e.invite(to="team"))
     page = await one_page(home)
-    settled = await home.committer.settle([page, page], Source.RELAY)
+    settled = await home.committer.commit([page, page], SettleMode(Stream.RELAY))
     assert [each.status for each in settled.outcomes] == [Status.DONE, Status.STALE]
     assert rung(await home.told()) == phones(MEMBERS[PAGE : 2 * PAGE])
 

@@ -6,8 +6,11 @@ from itertools import permutations
 
 import pytest
 
-from invites.events.operations import Entry, Operation, relayed
-from invites.store.commit import Outcome, Source, Status
+from invites.events.decoding import decode_relay_entry
+from invites.events.entry import Entry
+from invites.events.operation import Operation
+from invites.keys import Stream
+from invites.store.commit import Outcome, SettleMode, Status
 from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.groups import GROUPS, TEAM, at_home, legs, rung, stopped, team
@@ -36,13 +39,15 @@ async def relayed_entry(shard: Shard, kind: str, name: str, *arguments: str, ent
     id_ = (await shard.client.xadd(shard.keys.relay, fields)).decode()
     await shard.client.xreadgroup("relay", "test", {shard.keys.relay: ">"}, count=1)
     raw = {name.encode(): value.encode() for name, value in fields.items()}
-    return relayed(Entry(id_, raw), max_deliveries=5)
+    return decode_relay_entry(Entry(id_, raw), max_deliveries=5)
 
 
 async def hears(shard: Shard, kind: str, name: str, *arguments: str, entry: str = "") -> list[Notification]:
     """The same, settled; return what was told."""
     operation = await relayed_entry(shard, kind, name, *arguments, entry=entry)
-    outcomes: Sequence[Outcome] = (await shard.committer.settle([operation], Source.RELAY)).outcomes
+    outcomes: Sequence[Outcome] = (
+        await shard.committer.commit([operation], SettleMode(Stream.RELAY))
+    ).outcomes
     assert [each.status for each in outcomes] == [Status.DONE], outcomes
     return await shard.told()
 

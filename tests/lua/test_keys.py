@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.shard import Shard

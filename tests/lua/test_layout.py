@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from invites.store.commit import TakeMode
 from invites.store.layout import Layout, LayoutError, read
 from tests.support import events as e
 from tests.support.forgetting import forget_functions
@@ -29,8 +30,8 @@ async def test_nothing_is_touched_in_another_layout(shard: Shard, layout: str) -
     await shard.client.set(shard.keys.layout, layout)
     before = await snapshot(shard)
     for commit in (
-        shard.committer.settle([operation]),
-        shard.committer.take(1, "0-0", [operation]),
+        shard.committer.commit([operation]),
+        shard.committer.commit([operation], TakeMode(1, "0-0")),
         shard.committer.fire(),
     ):
         with pytest.raises(LayoutError):

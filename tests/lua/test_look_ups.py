@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from invites.lookup.result import LookupResult, Member
-from invites.store.commit import Settings, Status
+from invites.store.commit import Status
+from invites.store.settings import Settings
 from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.groups import rung
@@ -134,10 +135,10 @@ async def test_members_trunks_are_chosen_anew_when_the_trunks_have_changed(shard
     shard.found["team"] = LookupResult(known=True, members=[Member(NUMBER, phone=True)])
     await e.in_order(shard, e.trunk("old"), e.invite(to="team", invite_id="0"))
     operation = await shard.publish(*e.invite(to="team"))
-    [needs] = (await shard.committer.settle([operation])).outcomes
+    [needs] = (await shard.committer.commit([operation])).outcomes
     completed = await shard.resolver.complete(operation, needs)
     await e.in_order(shard, e.disconnected("old", "sip"), e.trunk("new"))
-    [refused] = (await shard.committer.settle([completed])).outcomes
+    [refused] = (await shard.committer.commit([completed])).outcomes
     assert (refused.status, refused.detail) == (Status.NEEDS, "trunks")
     await shard.told()
     await shard.settle(await shard.resolver.complete(completed, refused))

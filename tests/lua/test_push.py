@@ -2,8 +2,10 @@
 
 import pytest
 
-from invites.events.operations import Operation
-from invites.store.commit import Source, Status
+from invites.events.arguments import PushArguments
+from invites.events.operation import Operation
+from invites.keys import Stream
+from invites.store.commit import SettleMode, Status
 from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.groups import rung
@@ -114,8 +116,8 @@ async def test_110_is_not_told_after_180(bobs: Shard) -> None:
 async def test_a_job_that_is_settled_twice_counts_once(called: Shard) -> None:
     [job] = await jobs(called)
     await becomes(called, job, "pushTaken")
-    operation = Operation("pushTaken", job["entry"], (job["ref"], job["device"]))
-    settled = await called.committer.settle([operation], Source.PUSH)
+    operation = Operation("pushTaken", job["entry"], PushArguments(job["ref"], job["device"]))
+    settled = await called.committer.commit([operation], SettleMode(Stream.PUSH))
     assert [each.status for each in settled.outcomes] == [Status.STALE]
     assert await called.told() == []
 

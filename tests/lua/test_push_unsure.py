@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from invites.events.operations import Operation
-from invites.store.commit import Settings, Source, Status
+from invites.events.arguments import PushArguments
+from invites.events.operation import Operation
+from invites.keys import Stream
+from invites.store.commit import SettleMode, Status
+from invites.store.settings import Settings
 from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.looked_up import SETTINGS, call_phone
@@ -24,8 +27,8 @@ async def job_settled(
     [entries] = reply.values() if isinstance(reply, Mapping) else [reply[0][1]]
     while isinstance(entries[0], list):
         entries = entries[0]
-    operation = Operation(handler, entries[0][0].decode(), (ref, device))
-    (outcome,) = (await shard.committer.settle([operation], Source.PUSH)).outcomes
+    operation = Operation(handler, entries[0][0].decode(), PushArguments(ref, device))
+    (outcome,) = (await shard.committer.commit([operation], SettleMode(Stream.PUSH))).outcomes
     assert outcome.status is Status.DONE, outcome
     return await shard.told()
 

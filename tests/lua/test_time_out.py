@@ -2,7 +2,7 @@
 
 import pytest
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.shard import Json, Shard, of_type
@@ -83,7 +83,7 @@ async def test_many_time_outs_at_once_are_taken_in_pages(shard: Shard, limit: in
 async def test_the_worker_is_told_when_the_next_timer_is_due(shard: Shard) -> None:
     await shard.event(*e.registered("phone"))
     operation = await shard.publish(*e.invite())
-    settled = await shard.committer.settle([operation])
+    settled = await shard.committer.commit([operation])
     assert (settled.next_due, settled.now) == (shard.now + e.RING, shard.now)
     fired = await shard.committer.fire()
     assert (fired.count, fired.next_due, fired.now) == (0, shard.now + e.RING, shard.now)

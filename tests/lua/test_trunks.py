@@ -96,12 +96,12 @@ async def test_a_trunk_whose_registration_lapsed_is_asked_no_more(shard: Shard) 
 async def test_a_choice_among_yesterdays_trunks_is_refused_and_made_again(shard: Shard) -> None:
     await shard.event(*e.trunk("old"))
     operation = await shard.publish(*e.invite(to=NUMBER))
-    [asked] = (await shard.committer.settle([operation])).outcomes
+    [asked] = (await shard.committer.commit([operation])).outcomes
     assert asked.status is Status.NEEDS
     completed = await shard.resolver.complete(operation, asked)
     await e.in_order(shard, e.disconnected("old", "sip"), e.trunk("new"))
 
-    [refused] = (await shard.committer.settle([completed])).outcomes
+    [refused] = (await shard.committer.commit([completed])).outcomes
     assert refused.status is Status.NEEDS
     assert await shard.told() == []
     await shard.settle(await shard.resolver.complete(operation, refused))

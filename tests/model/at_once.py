@@ -12,13 +12,16 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from invites.events.operations import Operation
+from invites.events.arguments import InviteArguments, PushArguments
+from invites.events.operation import Operation
 from invites.events.protocol import Invite, decode_event
 from invites.events.routing import routing_key
+from invites.keys import Stream
 from invites.lookup.resolver import INVITATIONS, REQUEST, Resolver
 from invites.lookup.result import LookupResult
-from invites.store.commit import Outcome, Settings, Source, Status
+from invites.store.commit import Outcome, SettleMode, Status
 from invites.store.scripts import Scripts
+from invites.store.settings import Settings
 from tests.support.shard import Shard, make_groups
 from tests.support.shards import Shards
 
@@ -45,13 +48,13 @@ class AtOnce(Shards):
         return self.parts[self.routed.home(name).shard]
 
     async def commit(
-        self, part: Shard, operation: Operation, source: Source = Source.EVENTS
+        self, part: Shard, operation: Operation, source: Stream = Stream.EVENTS
     ) -> tuple[Outcome, Operation]:
         """Settle an operation. What shards know of each other is looked up at once, the rest comes back completed."""
         self._sync()
         for _ in range(MAX_TRIES):
             (ready,) = await part.other_shards.see_rooms([await self._see_who_is_there(part, operation)])
-            (outcome,) = (await part.committer.settle([ready], source)).outcomes
+            (outcome,) = (await part.committer.commit([ready], SettleMode(source))).outcomes
             await self._hear()
             await self._carry_all()
             if outcome.status is not Status.NEEDS:
@@ -71,15 +74,14 @@ class AtOnce(Shards):
     @staticmethod
     async def _see_who_is_there(part: Shard, operation: Operation) -> Operation:
         """What an earlier look-up found, with who is in the room by now."""
-        event, answer = operation.event, operation.args[-1] if operation.args else b""
-        if not isinstance(event, Invite) or operation.handler != "invite" or not answer:
+        event, answer = operation.event, operation.arguments
+        if not isinstance(event, Invite) or not isinstance(answer, InviteArguments) or not answer.found:
             return operation
-        assert isinstance(answer, bytes)
-        found = LookupResult.decode(answer)
+        found = LookupResult.decode(answer.found)
         there = await part.other_shards.present(event, [member.user for member in found.members or ()])
         for member in found.members or ():
             member.present = member.user in there
-        return msgspec.structs.replace(operation, args=(*operation.args[:-1], found.encode()))
+        return operation.having(found=found.encode())
 
 
 class DriverAtOnce(Driver):
@@ -122,7 +124,9 @@ class DriverAtOnce(Driver):
     async def push(self, became: str, entry: str, ref: str, device: str) -> None:
         self.shards.now = self.now
         part = self.shards.part_of(ref.rpartition("|")[2])
-        outcome, _ = await self.shards.commit(part, Operation(became, entry, (ref, device)), Source.PUSH)
+        outcome, _ = await self.shards.commit(
+            part, Operation(became, entry, PushArguments(ref, device)), Stream.PUSH
+        )
         assert outcome.status is Status.DONE, outcome
         self.told_by[f"push{entry}"] = await self.notifications()
 
@@ -165,15 +169,15 @@ class DriverAtOnce(Driver):
     async def length(self, stream: str) -> int:
         kind = stream.removeprefix(self.keys.base)
         if kind == "relay":
-            return await self._pending(Source.RELAY)
+            return await self._pending(Stream.RELAY)
         return sum([int(await self.client.xlen(f"{part.keys.base}{kind}")) for part in self.shards.parts])
 
     async def owed(self) -> int:
-        return await self._pending(Source.EVENTS)
+        return await self._pending(Stream.EVENTS)
 
-    async def _pending(self, source: Source) -> int:
+    async def _pending(self, source: Stream) -> int:
         summaries = [
-            await self.client.xpending(source.stream(part.keys), source.group) for part in self.shards.parts
+            await self.client.xpending(source.key(part.keys), source.group) for part in self.shards.parts
         ]
         return sum(int(summary["pending"]) for summary in summaries)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from invites.lookup.result import LookupResult, Member
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 
 from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step
 from .state import HOUR, Payload

@@ -8,13 +8,17 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from invites.events.operations import Entry, Operation, to_operation
-from invites.keys import WORKERS_GROUP, Keys
+from invites.events.arguments import PushArguments
+from invites.events.decoding import decode_event_entry
+from invites.events.entry import Entry
+from invites.events.operation import Operation
+from invites.keys import WORKERS_GROUP, Keys, Stream
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.lookup.result import LookupResult, Member
-from invites.store.commit import Committer, Settings, Source, Status
+from invites.store.commit import Committer, SettleMode, Status
 from invites.store.scripts import Scripts
+from invites.store.settings import Settings
 
 from .state import Notification, Payload
 
@@ -78,11 +82,11 @@ class Driver:
         )
         ((_, ((delivered, fields),)),) = read.items() if isinstance(read, dict) else read
         assert delivered.decode() == entry_id
-        return to_operation(Entry(entry_id, fields), max_deliveries=5)
+        return decode_event_entry(Entry(entry_id, fields), max_deliveries=5)
 
     async def settle(self, operations: Sequence[Operation]) -> tuple[list[Status], list[Operation]]:
         """Commit once. What has to be looked up comes back completed (`NEEDS`), to be settled again."""
-        settled = await self.committer.settle(operations)
+        settled = await self.committer.commit(operations)
         completed = list(operations)
         for index, outcome in enumerate(settled.outcomes):
             assert outcome.status in {Status.DONE, Status.STALE, Status.NEEDS}, outcome
@@ -96,7 +100,9 @@ class Driver:
 
     async def push(self, became: str, entry: str, ref: str, device: str) -> None:
         """Settle a push job."""
-        settled = await self.committer.settle([Operation(became, entry, (ref, device))], Source.PUSH)
+        settled = await self.committer.commit(
+            [Operation(became, entry, PushArguments(ref, device))], SettleMode(Stream.PUSH)
+        )
         assert settled.outcomes[0].status is Status.DONE, settled
 
     async def fire(self) -> None:

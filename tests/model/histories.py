@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from invites.lookup.result import LookupResult
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 
 from .state import Payload
 

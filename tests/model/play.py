@@ -9,7 +9,8 @@ from typing import Any
 import re2
 from redis.asyncio import Redis
 
-from invites.events.operations import Operation
+from invites.events.arguments import InviteArguments, InviteReturnArguments
+from invites.events.operation import Operation
 from invites.lookup.result import LookupResult
 from invites.store.commit import Status
 from invites.store.scripts import Scripts
@@ -224,8 +225,10 @@ class Play:
 
 def found_for(operation: Operation) -> LookupResult | None:
     """What a look-up has found for an invite."""
-    answer = operation.args[-1] if operation.handler in {"invite", "inviteReturn"} else b""
-    return LookupResult.decode(answer) if isinstance(answer, bytes) and answer else None
+    arguments = operation.arguments
+    if isinstance(arguments, InviteArguments | InviteReturnArguments) and arguments.found:
+        return LookupResult.decode(arguments.found)
+    return None
 
 
 def same(told: list[Notification], wanted: list[Notification], what: str) -> None:

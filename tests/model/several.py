@@ -14,13 +14,17 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from invites.events.operations import Entry, Operation, relayed
+from invites.events.arguments import PushArguments
+from invites.events.decoding import decode_relay_entry
+from invites.events.entry import Entry
+from invites.events.operation import Operation
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
-from invites.keys import shard_of
+from invites.keys import Stream, shard_of
 from invites.lookup.resolver import Resolver
-from invites.store.commit import Outcome, Settings, Source, Status
+from invites.store.commit import Outcome, SettleMode, Status
 from invites.store.scripts import Scripts
+from invites.store.settings import Settings
 from tests.support.shard import Shard, make_groups
 from tests.support.shards import Shards
 
@@ -101,7 +105,7 @@ class Apart(Shards):
         self._sync()
         part = self.where[operation.entry]
         (ready,) = await part.other_shards.see_rooms([operation])
-        (outcome,) = (await part.committer.settle([ready])).outcomes
+        (outcome,) = (await part.committer.commit([ready])).outcomes
         if outcome.status is Status.NEEDS:
             ready = await part.resolver.complete(ready, outcome)
         return outcome, ready
@@ -115,7 +119,7 @@ class Apart(Shards):
             return None
         part, entry = self.on_the_way.pop(pick % len(self.on_the_way))
         await self._carry(part, entry)
-        operation = relayed(entry, max_deliveries=5, keys=part.keys)
+        operation = decode_relay_entry(entry, max_deliveries=5, keys=part.keys)
         if operation.shard is not None:
             self.arrived.append((part, operation))
         return operation
@@ -143,15 +147,15 @@ class Apart(Shards):
         rings = await self.server.hget(job.part.keys.invite(job.ref), "state") == b"PENDING"
         if job.type == "invitationCancel" or (became == "pushUnsure" and rings):
             became = "pushDropped"
-        operation = Operation(became, job.entry, (job.ref, job.device))
-        settled = await job.part.committer.settle([operation], Source.PUSH)
+        operation = Operation(became, job.entry, PushArguments(job.ref, job.device))
+        settled = await job.part.committer.commit([operation], SettleMode(Stream.PUSH))
         assert settled.outcomes[0].status is Status.DONE, settled
 
     async def jobs(self) -> list[Job]:
         """The push jobs since the last call."""
         found = []
         for part in self.parts:
-            read = await part.client.xreadgroup(Source.PUSH.group, "w", {part.keys.push: ">"})
+            read = await part.client.xreadgroup(Stream.PUSH.group, "w", {part.keys.push: ">"})
             for _, entries in read.items() if isinstance(read, dict) else read:
                 for entry, fields in entries:
                     job = (fields[name].decode() for name in (b"ref", b"device", b"type"))
@@ -284,7 +288,7 @@ class PlayApart:
             outcome, operation = await self.driver.commit(operation)
             if outcome.status is Status.DONE:
                 self.settled.append(operation)
-                await self.listen(operation.entry if operation.handler != "misrouted" else None)
+                await self.listen(operation.entry if operation.rule != "misrouted" else None)
                 return
             assert outcome.status is Status.NEEDS, (outcome, operation)
             if look_up_only:
@@ -303,7 +307,7 @@ class PlayApart:
     async def carry(self, pick: int) -> bool:
         operation = await self.driver.carry(pick)
         if operation is not None:
-            first = operation.args[0] if operation.handler == "relayedEvent" else None
+            first = operation.arguments.flat()[0] if operation.rule == "relayedEvent" else None
             await self.listen(first.decode() if isinstance(first, bytes) else None)
         return operation is not None
 
@@ -354,8 +358,8 @@ class PlayApart:
     async def check_that_all_is_settled(self) -> None:
         assert await self.driver.dead() == []
         for part in self.driver.parts:
-            for source in Source:
-                summary = await part.client.xpending(source.stream(part.keys), source.group)
+            for source in Stream:
+                summary = await part.client.xpending(source.key(part.keys), source.group)
                 assert summary["pending"] == 0, f"{source} of shard {part.keys.shard}: {summary}"
         for entry in self.asked:
             answered = self.watch.answers[entry]

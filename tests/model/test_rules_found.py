@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from invites.store.commit import Settings
 from invites.store.scripts import Scripts
+from invites.store.settings import Settings
 
 from .author import DEVICES, TRUNKS, peer
 from .histories import Advance, Fire, History, Publish, Settle, Step

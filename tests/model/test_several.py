@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from invites.store.commit import Settings
 from invites.store.scripts import Scripts
+from invites.store.settings import Settings
 
 from .at_once import PlayAtOnce
 from .author import histories, history

@@ -7,7 +7,7 @@ payload of one event, for `Shard.event` and `Shard.publish`.
 from collections.abc import Sequence
 from typing import Any
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from tests.support.shard import Json, Notification, Shard, of_type, peer
 
 Published = tuple[str, Json]

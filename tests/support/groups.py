@@ -4,9 +4,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from invites.events.operations import Entry, relayed
+from invites.events.decoding import decode_relay_entry
+from invites.events.entry import Entry
+from invites.keys import Stream
 from invites.lookup.result import LookupResult, Member
-from invites.store.commit import Settings, Source, Status
+from invites.store.commit import SettleMode, Status
+from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support.shard import Json, Notification, Shard
 
@@ -34,8 +37,8 @@ async def relay(shard: Shard) -> list[Notification]:
         read: Any = await shard.client.xreadgroup("relay", "test", {shard.keys.relay: ">"}, count=1)
         for _, entries in read.items() if isinstance(read, dict) else read:
             for entry, fields in entries:
-                operation = relayed(Entry(entry.decode(), fields), max_deliveries=5)
-                settled = await shard.committer.settle([operation], Source.RELAY)
+                operation = decode_relay_entry(Entry(entry.decode(), fields), max_deliveries=5)
+                settled = await shard.committer.commit([operation], SettleMode(Stream.RELAY))
                 assert settled.outcomes[0].status is Status.DONE, settled
         if not read:
             return await shard.told()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from invites.store.commit import Settings, Status
+from invites.store.commit import Status
+from invites.store.settings import Settings
 from tests.support import events as calling
 from tests.support.shard import Shard
 
@@ -30,9 +31,9 @@ async def another_worker(client: Redis, settings: Settings = SETTINGS) -> Shard:
 async def settle(shard: Shard, event: Published, found: dict[str, Any]) -> None:
     """Publish an invite and settle it with what sippo-server would have said of its callee."""
     operation = await shard.publish(*event)
-    asked = operation.args[:-1]
+    asked = operation.arguments.flat()[:-1]
     operation = msgspec.structs.replace(operation, args=(*asked, json.dumps(found)))
-    (outcome,) = (await shard.committer.settle([operation])).outcomes
+    (outcome,) = (await shard.committer.commit([operation])).outcomes
     assert outcome.status is Status.DONE, outcome
 
 

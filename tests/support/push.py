@@ -3,9 +3,12 @@
 import json
 from typing import Any, Final
 
-from invites.events.operations import Operation
+from invites.events.arguments import PushArguments
+from invites.events.operation import Operation
+from invites.keys import Stream
 from invites.lookup.result import LookupResult
-from invites.store.commit import Settings, Source, Status
+from invites.store.commit import SettleMode, Status
+from invites.store.settings import Settings
 from tests.support.shard import Json, Notification, Shard
 
 PUSH: Final = Settings(look_up="push")
@@ -35,8 +38,8 @@ def briefly(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 async def becomes(shard: Shard, job: dict[str, Any], handler: str) -> list[Notification]:
     """Settle a job by what became of it: pushTaken, pushGone, pushUnsure, pushDropped. Return what was told."""
-    operation = Operation(handler, job["entry"], (job["ref"], job["device"]))
-    settled = await shard.committer.settle([operation], Source.PUSH)
+    operation = Operation(handler, job["entry"], PushArguments(job["ref"], job["device"]))
+    settled = await shard.committer.commit([operation], SettleMode(Stream.PUSH))
     assert [each.status for each in settled.outcomes] == [Status.DONE], settled
     return await shard.told()
 

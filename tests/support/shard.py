@@ -10,13 +10,16 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from invites.events.operations import Entry, Operation, to_operation
-from invites.keys import WORKERS_GROUP, Keys
+from invites.events.decoding import decode_event_entry
+from invites.events.entry import Entry
+from invites.events.operation import Operation
+from invites.keys import WORKERS_GROUP, Keys, Stream
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.lookup.result import LookupResult
-from invites.store.commit import Committer, Outcome, Settings, Source, Status
+from invites.store.commit import Committer, Outcome, Status
 from invites.store.scripts import Scripts
+from invites.store.settings import Settings
 
 Json = dict[str, Any]
 
@@ -84,17 +87,17 @@ class Shard:
         ).decode()
         await self.client.xreadgroup(WORKERS_GROUP, "test", {self.keys.events: ">"}, count=1)
         fields = {b"type": kind.encode(), b"payload": raw}
-        return to_operation(Entry(entry, fields), max_deliveries=5, keys=self.keys)
+        return decode_event_entry(Entry(entry, fields), max_deliveries=5, keys=self.keys)
 
     async def settle(self, *operations: Operation) -> list[Outcome]:
         """Settle operations in one batch, and each that needs something again once it has it."""
         operations = tuple(await self.other_shards.see_rooms(operations))
-        outcomes = (await self.committer.settle(operations)).outcomes
+        outcomes = (await self.committer.commit(operations)).outcomes
         for index, operation in enumerate(operations):
             completed = operation
             while outcomes[index].status is Status.NEEDS:
                 completed = await self.resolver.complete(completed, outcomes[index])
-                outcomes[index] = (await self.committer.settle([completed])).outcomes[0]
+                outcomes[index] = (await self.committer.commit([completed])).outcomes[0]
         self.outcomes = outcomes
         return outcomes
 
@@ -143,9 +146,9 @@ class Shard:
 
 async def make_groups(client: Redis, keys: Keys) -> None:
     """Make the consumer groups of all streams that workers read, as far as they are not there."""
-    for source in Source:
+    for source in Stream:
         with contextlib.suppress(ResponseError):
-            await client.xgroup_create(source.stream(keys), source.group, "0", mkstream=True)
+            await client.xgroup_create(source.key(keys), source.group, "0", mkstream=True)
 
 
 def notification_of(fields: Mapping[bytes, bytes]) -> Notification:

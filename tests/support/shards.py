@@ -8,14 +8,17 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.connection.clients import Clients
-from invites.events.operations import Entry, Operation, relayed, to_operation
-from invites.keys import Keys, shard_of
+from invites.events.decoding import decode_event_entry, decode_relay_entry
+from invites.events.entry import Entry
+from invites.events.operation import Operation
+from invites.keys import Keys, Stream, shard_of
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Command, Places
-from invites.store.commit import Outcome, Settings, Source, Status
+from invites.store.commit import Outcome, SettleMode, Status, TakeMode
 from invites.store.scripts import Scripts
+from invites.store.settings import Settings
 from tests.support.shard import Notification, Shard, make_groups
 
 ClientOf = Callable[[Keys], Redis]
@@ -120,7 +123,7 @@ class Shards(Shard):
         """Settle an event that was published into a shard, and delivered, before."""
         part = self.parts[shard]
         ((_, fields),) = await part.client.xrange(part.keys.events, entry, entry)
-        operation = to_operation(Entry(entry, fields), max_deliveries=5, keys=part.keys)
+        operation = decode_event_entry(Entry(entry, fields), max_deliveries=5, keys=part.keys)
         self._published[entry] = part
         await self.settle(operation)
 
@@ -197,28 +200,28 @@ class Shards(Shard):
 
     async def _relayed_by(self, part: Shard) -> list[tuple[Shard, Entry]]:
         reply = await cast(
-            "Awaitable[Any]", part.client.xreadgroup(Source.RELAY.group, "test", {part.keys.relay: ">"})
+            "Awaitable[Any]", part.client.xreadgroup(Stream.RELAY.group, "test", {part.keys.relay: ">"})
         )
         entries = reply.values() if isinstance(reply, dict) else (found for _, found in reply)
         return [(part, Entry(name.decode(), fields)) for found in entries for name, fields in found]
 
     async def _carry(self, part: Shard, entry: Entry) -> None:
-        operation = relayed(entry, max_deliveries=5, keys=part.keys)
+        operation = decode_relay_entry(entry, max_deliveries=5, keys=part.keys)
         if operation.shard is None:
-            (outcome,) = (await part.committer.settle([operation], Source.RELAY)).outcomes
+            (outcome,) = (await part.committer.commit([operation], SettleMode(Stream.RELAY))).outcomes
             assert outcome.status is Status.DONE, outcome
             return
         target = self.parts[operation.shard]
-        floor = (await part.client.xpending(part.keys.relay, Source.RELAY.group))["min"].decode()
+        floor = (await part.client.xpending(part.keys.relay, Stream.RELAY.group))["min"].decode()
         for expected in (Status.DONE, Status.STALE):  # what is carried twice is taken once
             outcome = await self._take(target, part.keys.shard, floor, operation)
             assert outcome.status is expected, outcome
-        await part.client.xack(part.keys.relay, Source.RELAY.group, entry.id)
+        await part.client.xack(part.keys.relay, Stream.RELAY.group, entry.id)
 
     async def _take(self, target: Shard, source: int, floor: str, operation: Operation) -> Outcome:
         for _ in range(5):
             (ready,) = await target.other_shards.see_rooms([operation])
-            (outcome,) = (await target.committer.take(source, floor, [ready])).outcomes
+            (outcome,) = (await target.committer.commit([ready], TakeMode(source, floor))).outcomes
             if outcome.status is not Status.NEEDS:
                 return outcome
             operation = await target.resolver.complete(ready, outcome)
@@ -270,7 +273,7 @@ class Growing(Shards):
         found = await part.client.xrange(part.keys.events, operation.entry, operation.entry)
         if not found:
             return operation  # it was trimmed while it was pending
-        return to_operation(Entry(operation.entry, found[0][1]), max_deliveries=5, keys=part.keys)
+        return decode_event_entry(Entry(operation.entry, found[0][1]), max_deliveries=5, keys=part.keys)
 
     async def _grow(self) -> None:
         if self._chance.random() < 1 / 2 and (shards := next(self._numbers, 0)):

@@ -12,6 +12,7 @@ import msgspec
 from invites.config import Config, Invites
 from invites.keys import WORKERS_GROUP, Keys
 from tests.support.waiting import wait_until
+from workers.roles.settler import Settler
 from workers.service import Service
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ async def worker(url: str, *, consumer: str | None = None, **invites: int) -> As
         await service.start()
         yield service
     finally:
-        await service.stop()
+        await service.aclose()
 
 
 class Bench:
@@ -130,3 +131,10 @@ class Bench:
         assert sorted(await self.answers()) == list(range(count))
         identities = [identity for identity, _, _ in await self.notifications()]
         assert len(identities) == len(set(identities))
+
+
+def settler_of(service: Service) -> Settler:
+    """The settler of the events of a worker's first shard."""
+    role = service._shards[0]._consumers[0]._role
+    assert isinstance(role, Settler)
+    return role

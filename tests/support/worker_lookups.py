@@ -138,7 +138,7 @@ async def reaching(
                 await service.start()
                 yield Reaching(standin, service, client)
         finally:
-            await service.stop()
+            await service.aclose()
         await wait_until(lambda: standin.open_connections == 0, "the stand-in has no connection left")
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from invites.config import Config, parse
+from invites.keys import Stream
 from invites.sippo.answers import PushDevice
-from invites.store.commit import Source
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Bench
 from workers.lab.fake_sippo import Directory, StandIn
@@ -42,7 +42,7 @@ async def pusher(
         await service.start()
         yield service
     finally:
-        await service.stop()
+        await service.aclose()
 
 
 async def pushed(standin: StandIn) -> list[tuple[str, str]]:
@@ -67,12 +67,12 @@ class Jobs:
 
     async def deliveries(self) -> dict[str, int]:
         """Pending jobs: the worker that has it -> how often it was delivered."""
-        found = await self._client.xpending_range(KEYS.push, Source.PUSH.group, "-", "+", 1000)
+        found = await self._client.xpending_range(KEYS.push, Stream.PUSH.group, "-", "+", 1000)
         return {one["consumer"].decode(): one["times_delivered"] for one in found}
 
     async def strand(self, consumer: str = "gone") -> None:
         """Let a consumer read all jobs and then die."""
-        await self._client.xreadgroup(Source.PUSH.group, consumer, {KEYS.push: ">"})
+        await self._client.xreadgroup(Stream.PUSH.group, consumer, {KEYS.push: ">"})
 
     async def add(self, **fields: Any) -> str:
         """Write a job as the commit does; its entry id."""

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from invites.config import Config, ConfigError, check_look_ups, parse
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from invites.values.secret import Secret
 
 _VENDORS: dict[str, Any] = {

@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from invites.events.operations import Entry, dead_letter, to_operation
+from invites.events.dead_letter import dead_event
+from invites.events.decoding import decode_event_entry
+from invites.events.entry import Entry
 from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
-from invites.store.commit import Settings, Status
+from invites.store.commit import Status
+from invites.store.settings import Settings
 from tests.support.leaks import assert_nothing_leaks
 from tests.support.malformed import VALID
 from tests.support.shard import Shard
@@ -62,12 +65,14 @@ published = (
 @given(published, st.integers(0, 9))
 def test_decoding_never_raises(event: tuple[bytes, bytes], deliveries: int) -> None:
     kind, payload = event
-    operation = to_operation(Entry("1-1", {b"type": kind, b"payload": payload}, deliveries), max_deliveries=5)
+    operation = decode_event_entry(
+        Entry("1-1", {b"type": kind, b"payload": payload}, deliveries), max_deliveries=5
+    )
     assert operation.entry == "1-1"
-    if operation.handler == "dead":
-        assert operation.args[1] == payload
-        assert str(operation.args[2]).isprintable()
-    dead_letter(Entry("1-1", {b"type": kind, b"payload": payload}), "it failed")
+    if operation.rule == "dead":
+        assert operation.arguments.flat()[1] == payload
+        assert str(operation.arguments.flat()[2]).isprintable()
+    dead_event(Entry("1-1", {b"type": kind, b"payload": payload}), "it failed")
 
 
 @QUICK
@@ -75,7 +80,7 @@ def test_decoding_never_raises(event: tuple[bytes, bytes], deliveries: int) -> N
     st.dictionaries(st.binary(max_size=8) | st.sampled_from([b"type", b"payload"]), st.binary(max_size=30))
 )
 def test_decoding_never_raises_whatever_the_fields_are(fields: dict[bytes, bytes]) -> None:
-    assert to_operation(Entry("1-1", fields), max_deliveries=5).handler == "dead"
+    assert decode_event_entry(Entry("1-1", fields), max_deliveries=5).rule == "dead"
 
 
 @QUICK
@@ -107,10 +112,10 @@ async def _settle_all(url: str, events: Sequence[tuple[bytes, bytes]]) -> None:
             found = shard.entry_id()
             await client.xadd(shard.keys.events, {"type": kind, "payload": payload}, id=found)
             fields = {b"type": kind, b"payload": payload}
-            operations.append(to_operation(Entry(found, fields), max_deliveries=5))
+            operations.append(decode_event_entry(Entry(found, fields), max_deliveries=5))
         await client.xreadgroup("workers", "test", {shard.keys.events: ">"})
         assert {outcome.status for outcome in await shard.settle(*operations)} <= {Status.DONE}
-        assert len(await shard.dead()) == sum(operation.handler == "dead" for operation in operations)
+        assert len(await shard.dead()) == sum(operation.rule == "dead" for operation in operations)
         await shard.told()
         await assert_nothing_leaks(client, shard.keys)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from invites.keys import Stream
 from invites.queries.overview import Backlog
-from invites.store.commit import Source
 from workers.telemetry.metrics import Metrics
 
 
@@ -36,9 +36,9 @@ def test_what_is_counted_shows_up() -> None:
     metrics.reconnected()
     metrics.group_recreated("workers")
     metrics.trimmed({"events": 10, "notifications": 0})
-    metrics.backlog(0, Source.EVENTS, Backlog(12, 2, 10, 3_500))
-    metrics.backlog(0, Source.PUSH, Backlog(3, 0, 3, 70))
-    metrics.backlog(0, Source.RELAY, Backlog(1, 1, 0, 5))
+    metrics.backlog(0, Stream.EVENTS, Backlog(12, 2, 10, 3_500))
+    metrics.backlog(0, Stream.PUSH, Backlog(3, 0, 3, 70))
+    metrics.backlog(0, Stream.RELAY, Backlog(1, 1, 0, 5))
     metrics.relayed("done", 4)
     metrics.pushed("invitation", "taken")
     metrics.looked_up("group", "found", 0.02)

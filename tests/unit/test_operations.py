@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from invites.events.operations import Entry, Operation, to_operation
+from invites.events.decoding import decode_event_entry
+from invites.events.entry import Entry
+from invites.events.operation import Operation
 from invites.events.protocol import EVENT_TYPES, Invite
 from tests.support import events as e
 from tests.support.malformed import VALID
@@ -17,11 +19,11 @@ HEAD = b'{"inviteId":"1","from":"alice","to":"bob"'
 
 def _operation(event: e.Published) -> Operation:
     fields = {b"type": event[0].encode(), b"payload": json.dumps(event[1]).encode()}
-    return to_operation(Entry("5-1", fields), max_deliveries=5)
+    return decode_event_entry(Entry("5-1", fields), max_deliveries=5)
 
 
 def _stored(event: e.Published) -> Any:
-    raw = _operation(event).args[2]
+    raw = _operation(event).arguments.flat()[2]
     assert isinstance(raw, bytes)
     return json.loads(raw)
 
@@ -94,12 +96,12 @@ def _stored(event: e.Published) -> Any:
 )
 def test_an_event_calls_its_rule(event: e.Published, handler: str, args: tuple[object, ...]) -> None:
     operation = _operation(event)
-    assert (operation.handler, operation.entry, operation.args) == (handler, "5-1", args)
+    assert (operation.rule, operation.entry, operation.arguments.flat()) == (handler, "5-1", args)
 
 
 def test_a_registration_is_stored_with_the_entry_that_made_it() -> None:
     assert _stored(e.registered("phone")) == {"id": "phone", "user": "bob", "type": "WEB", "at": "5-1"}
-    assert _operation(e.registered("phone")).args[3:] == ("", "", "", "0")
+    assert _operation(e.registered("phone")).arguments.flat()[3:] == ("", "", "", "0")
 
 
 def test_a_registration_stores_all_that_it_was_given() -> None:
@@ -107,12 +109,16 @@ def test_a_registration_stores_all_that_it_was_given() -> None:
     assert _stored(event) == {
         "id": "phone", "user": "bob", "type": "IOS", "device": "d", "session": "s", "expires": 9, "at": "5-1",
     }  # fmt: skip
-    assert _operation(event).args[3:] == ("d", "s", 9, "0")
+    assert _operation(event).arguments.flat()[3:] == ("d", "s", 9, "0")
 
 
 def test_a_trunk_stores_its_match_and_others_do_not() -> None:
     stored = _stored(e.trunk("t"))
-    assert (stored["trunk"], stored["match"], _operation(e.trunk("t")).args[6]) == (True, "*", "1")
+    assert (stored["trunk"], stored["match"], _operation(e.trunk("t")).arguments.flat()[6]) == (
+        True,
+        "*",
+        "1",
+    )
     assert "match" not in _stored(e.registered("phone", match="x"))
 
 
@@ -123,7 +129,7 @@ def test_a_tag_of_a_trace_or_any_other_field_of_the_entry_is_ignored() -> None:
         b"traceparent": b"\xff",
         b"x": b"",
     }
-    assert to_operation(Entry("1-1", fields), max_deliveries=5).handler == "joined"
+    assert decode_event_entry(Entry("1-1", fields), max_deliveries=5).rule == "joined"
 
 
 def test_what_was_decoded_is_there_for_the_log() -> None:
@@ -134,11 +140,14 @@ def test_what_was_decoded_is_there_for_the_log() -> None:
 
 
 def test_quotes_in_ids_are_escaped_in_the_head() -> None:
-    assert _operation(e.invite(to='b"\\')).args[4] == b'{"inviteId":"1","from":"alice","to":"b\\"\\\\"'
+    assert (
+        _operation(e.invite(to='b"\\')).arguments.flat()[4]
+        == b'{"inviteId":"1","from":"alice","to":"b\\"\\\\"'
+    )
 
 
 def test_every_type_has_its_rule() -> None:
-    assert {_operation(event).handler for event in VALID} >= set(EVENT_TYPES) - {
+    assert {_operation(event).rule for event in VALID} >= set(EVENT_TYPES) - {
         "inviteRequest",
         "unregistered",
     }

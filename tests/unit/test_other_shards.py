@@ -6,7 +6,8 @@ import json
 
 from redis.asyncio import Redis
 
-from invites.events.operations import Entry, to_operation
+from invites.events.decoding import decode_event_entry
+from invites.events.entry import Entry
 from invites.events.protocol import Invite
 from invites.keys import Keys, shard_of
 from invites.lookup.other_shards import OtherShards
@@ -19,7 +20,7 @@ KEYS = Keys(shard=0, shards=SHARDS)
 def _invite(room: str) -> Invite:
     _, payload = calling.invite(to="team", room=room)
     fields = {b"type": b"invite", b"payload": json.dumps(payload).encode()}
-    event = to_operation(Entry("1-1", fields), max_deliveries=5).event
+    event = decode_event_entry(Entry("1-1", fields), max_deliveries=5).event
     assert isinstance(event, Invite)
     return event
 

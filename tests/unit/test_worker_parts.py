@@ -10,50 +10,50 @@ import pytest
 from redis import exceptions
 
 from invites.connection.clients import is_away, is_no_group
+from invites.events.entry import entries_of
 from tests.support.waiting import wait_until
 from workers.aio.backoff import Backoff, pause
 from workers.aio.tasks import end
-from workers.consumer.batch_size import Pace
-from workers.consumer.entries import entries_of
-from workers.consumer.shard import Progress
+from workers.consumer.batch_size import BatchSize
+from workers.consumer.source import InFlight
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
 
-# --- pace
+# --- batch size
 
 
-def after(pace: Pace, event_ms: float, round_trip_ms: float = 0.0, commits: int = 50) -> int:
+def after(batch_size: BatchSize, event_ms: float, round_trip_ms: float = 0.0, commits: int = 50) -> int:
     """The size after commits of full batches that take so long."""
     for _ in range(commits):
-        pace.committed(pace.size, (pace.size * event_ms + round_trip_ms) / 1000)
-    return pace.size
+        batch_size.committed(batch_size.value, (batch_size.value * event_ms + round_trip_ms) / 1000)
+    return batch_size.value
 
 
 @pytest.mark.parametrize(("event_ms", "size"), [(0.1, 100), (0.05, 200), (1.0, 16), (0.001, 1024)])
 def test_a_commit_is_kept_at_10_ms_within_bounds(event_ms: float, size: int) -> None:
-    assert after(Pace(), event_ms) == pytest.approx(size, abs=1)
+    assert after(BatchSize(), event_ms) == pytest.approx(size, abs=1)
 
 
 def test_small_commits_tell_nothing() -> None:
-    pace = Pace()
-    before = pace.size
+    batch_size = BatchSize()
+    before = batch_size.value
     for _ in range(100):
-        pace.committed(1, 0.001)
-    assert pace.size == before
+        batch_size.committed(1, 0.001)
+    assert batch_size.value == before
 
 
 def test_the_way_to_the_server_is_not_counted() -> None:
-    pace = Pace()
+    batch_size = BatchSize()
     for _ in range(20):
-        pace.pinged(0.050)
-    assert after(pace, 0.1, round_trip_ms=50.0) == pytest.approx(100, abs=1)
+        batch_size.pinged(0.050)
+    assert after(batch_size, 0.1, round_trip_ms=50.0) == pytest.approx(100, abs=1)
 
 
 def test_a_ping_that_waited_for_a_commit_is_outvoted() -> None:
-    pace = Pace()
+    batch_size = BatchSize()
     for seconds in (0.010, 0.0002, 0.0002):
-        pace.pinged(seconds)
-    assert after(pace, 0.1) == pytest.approx(100, abs=3)
+        batch_size.pinged(seconds)
+    assert after(batch_size, 0.1) == pytest.approx(100, abs=3)
 
 
 # --- backoff
@@ -109,19 +109,19 @@ def test_an_outage_that_lasts_is_told_again(caplog: pytest.LogCaptureFixture) ->
     assert caplog.records[-1].message.startswith("Redis cannot be used for 0 s now (reading)")
 
 
-# --- progress
+# --- in flight
 
 
 def test_only_what_has_aged_is_renewed_and_then_is_young_again() -> None:
-    progress = Progress()
-    progress.begin(["1-0", "2-0"], now=0.0)
-    progress.begin(["3-0"], now=5.0)
-    progress.end("2-0")
-    assert progress.renew(before=1.0, now=6.0) == ["1-0"]
-    assert progress.renew(before=5.5, now=7.0) == ["3-0"]
-    assert "1-0" in progress
-    assert "2-0" not in progress
-    assert len(progress) == 2
+    in_flight = InFlight()
+    in_flight.begin(["1-0", "2-0"], now=0.0)
+    in_flight.begin(["3-0"], now=5.0)
+    in_flight.end("2-0")
+    assert in_flight.renew(before=1.0, now=6.0) == ["1-0"]
+    assert in_flight.renew(before=5.5, now=7.0) == ["3-0"]
+    assert "1-0" in in_flight
+    assert "2-0" not in in_flight
+    assert len(in_flight) == 2
 
 
 # --- tasks
@@ -166,7 +166,7 @@ def test_entries_keep_their_order_and_say_what_was_trimmed() -> None:
     found = entries_of(raw)
     assert [(entry.id, entry.fields) for entry in found] == [
         ("1-0", {b"type": b"joined", b"payload": b"{}"}),
-        ("2-0", None),
+        ("2-0", {}),
     ]
 
 

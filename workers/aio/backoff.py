@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
+from typing import Final
+
+from tenacity import AsyncRetrying, RetryCallState, wait_combine, wait_exponential, wait_random_exponential
+
+_FIRST_MS: Final = 50
+_LONGEST_MS: Final = 1_000
+
+
+def exponential(first_ms: int = _FIRST_MS, longest_ms: int = _LONGEST_MS) -> wait_combine:
+    """Delays that double from `first_ms` to `longest_ms`.
+
+    Half of each delay is random: workers that lost the same server at once do not come back as one herd.
+    """
+    half_first, half_longest = first_ms / 2000, longest_ms / 2000
+    return wait_combine(
+        wait_exponential(multiplier=half_first, max=half_longest),
+        wait_random_exponential(multiplier=half_first, max=half_longest),
+    )
 
 
 async def pause(seconds: float, until: asyncio.Event) -> None:
@@ -15,24 +32,20 @@ async def pause(seconds: float, until: asyncio.Event) -> None:
 
 
 class Backoff:
-    """Delays that double from `first_ms` to `longest_ms`, until something has worked again.
+    """The delays between attempts of a loop that never gives up; see `exponential`."""
 
-    Half of each delay is random: workers that lost the same server at once do not come back as one herd.
-    """
-
-    def __init__(self, first_ms: int = 50, longest_ms: int = 1000) -> None:
-        self._first_s = first_ms / 1000
-        self._longest_s = longest_ms / 1000
-        self._next_s = self._first_s
+    def __init__(self, first_ms: int = _FIRST_MS, longest_ms: int = _LONGEST_MS) -> None:
+        self._delay = exponential(first_ms, longest_ms)
+        self._state = RetryCallState(AsyncRetrying(), None, (), {})
 
     def reset(self) -> None:
         """The last attempt has worked."""
-        self._next_s = self._first_s
+        self._state.attempt_number = 1
 
     async def wait(self, until: asyncio.Event | None = None, *, at_least_s: float = 0.0) -> None:
         """Wait for the next attempt's turn, or until the event `until` is set."""
-        delay, self._next_s = self._next_s, min(self._next_s * 2, self._longest_s)
-        delay = max(delay * random.uniform(0.5, 1.0), at_least_s)
+        delay = max(self._delay(self._state), at_least_s)
+        self._state.attempt_number += 1
         if until is None:
             await asyncio.sleep(delay)
         else:

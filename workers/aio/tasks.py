@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _AGAIN_S: Final = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 class Loop(Protocol):
@@ -33,3 +36,13 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in running:
             task.cancel()
         await asyncio.wait(running, timeout=_AGAIN_S)
+
+
+async def end_loops(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """End the tasks of loops. Logs the error of a loop that had ended by itself."""
+    tasks = list(tasks)
+    await end(tasks)
+    for task in tasks:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("The %s had ended.", task.get_name(), exc_info=error)

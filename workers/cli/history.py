@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from invites.events.entry import Entry
     from invites.queries.invites import Invite
-    from invites.queries.streams import StreamEntry
 
 _BEFORE_MS: Final = 600_000  # a stop may have come before the invite that it ends
 _PRESENCE: Final = frozenset({"registered", "unregistered", "disconnected"})
@@ -46,7 +46,7 @@ class Subject(Struct, frozen=True):
         return "-" if self.started_at is None else str(max(0, self.started_at - _BEFORE_MS))
 
 
-async def events_of(client: Redis, stream: str, subject: Subject) -> AsyncIterator[StreamEntry]:
+async def events_of(client: Redis, stream: str, subject: Subject) -> AsyncIterator[Entry]:
     """The events that name the invite, and those on its people and its room while it was pending."""
     async for entry in streams.pages(client, stream, subject.first):
         payload = _object(entry)
@@ -54,7 +54,7 @@ async def events_of(client: Redis, stream: str, subject: Subject) -> AsyncIterat
             yield entry
 
 
-async def notifications_of(client: Redis, stream: str, subject: Subject) -> AsyncIterator[StreamEntry]:
+async def notifications_of(client: Redis, stream: str, subject: Subject) -> AsyncIterator[Entry]:
     """The notifications that name the invite."""
     async for entry in streams.pages(client, stream, subject.first):
         payload = _object(entry)
@@ -66,7 +66,7 @@ async def notifications_of(client: Redis, stream: str, subject: Subject) -> Asyn
             yield entry
 
 
-def _object(entry: StreamEntry) -> dict[str, Any]:
+def _object(entry: Entry) -> dict[str, Any]:
     try:
         payload = msgspec.json.decode(entry.fields.get(b"payload", b""))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -92,7 +92,7 @@ def _names(payload: dict[str, Any], subject: Subject) -> bool:
     return bool(sender == subject.inviter and payload.get("to") == subject.to)
 
 
-def _concerns(entry: StreamEntry, payload: dict[str, Any], subject: Subject) -> bool:
+def _concerns(entry: Entry, payload: dict[str, Any], subject: Subject) -> bool:
     if subject.started_at is None or entry.at < subject.started_at:
         return False
     if subject.ended_at is not None and entry.at > subject.ended_at:

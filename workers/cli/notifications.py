@@ -10,7 +10,7 @@ import msgspec
 from invites.values.printable import escape
 
 if TYPE_CHECKING:
-    from invites.queries.streams import StreamEntry
+    from invites.events.entry import Entry
 
 _COLOURS: Final = {
     "invitation": "cyan",
@@ -42,7 +42,7 @@ def decoded(value: bytes) -> Any:  # noqa: ANN401 - JSON
         return value.decode(errors="replace")
 
 
-def line(entry: StreamEntry) -> str:
+def line(entry: Entry) -> str:
     """One notification: when, what, whose call, the rest of the payload, for which peers."""
     kind = entry.text(b"type")
     payload = decoded(entry.fields.get(b"payload", b""))
@@ -72,7 +72,7 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def as_json(entry: StreamEntry) -> str:
+def as_json(entry: Entry) -> str:
     """One notification as one JSON object: `entry, id, type, peers, users, payload`."""
     found = {
         "entry": entry.id,

@@ -21,8 +21,8 @@ from workers.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from invites.events.entry import Entry
     from invites.keys import Keys
-    from invites.queries.streams import StreamEntry
     from workers.cli.session import Session
 
 _BLOCK_MS = 2_000
@@ -61,6 +61,7 @@ def tail(
 
 
 async def _follow(session: Session, keys: Keys, last: int, *, as_json: bool) -> NoReturn:
+    from invites.events.entry import entries_of
     from invites.queries import streams
 
     client, stream = session.client(keys), keys.notifications
@@ -73,12 +74,12 @@ async def _follow(session: Session, keys: Keys, last: int, *, as_json: bool) -> 
             b"XREAD", b"COUNT", _PAGE, b"BLOCK", _BLOCK_MS, b"STREAMS", stream, after
         )
         for _, entries in reply or ():
-            came = streams.entries_of(entries)
+            came = entries_of(entries)
             after = came[-1].id
             _print(came, as_json=as_json)
 
 
-def _print(entries: list[StreamEntry], *, as_json: bool) -> None:
+def _print(entries: list[Entry], *, as_json: bool) -> None:
     from workers.cli import notifications
 
     for entry in entries:

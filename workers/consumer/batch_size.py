@@ -9,24 +9,24 @@ _MOST: Final = 1024
 _WEIGHT: Final = 0.2  # of the newest commit in the moving average
 
 
-class Pace:
+class BatchSize:
     """The size of a full batch, such that one commit keeps the server busy for about 10 ms.
 
     The server runs one script at a time, so larger batches cost everybody else latency. Smaller ones cost
     throughput: 16 events a call were measured at 6,600 events/s, 256 at 10,200. This is only the cap: without a
-    backlog a batch is what has come in. It begins with `first` events, and `fewest` are the least.
+    backlog a batch is what has come in. The size begins at `first` and never falls below `fewest`.
     """
 
     def __init__(self, fewest: int = 16, first: int = 128) -> None:
-        self.size = first
+        self.value = first
         self._fewest = fewest
         self._event_s = _TARGET_S / first
         self._round_trip_s = 0.0
 
     def pinged(self, seconds: float) -> None:
-        """A command that does nothing took so long: that part of a commit's time is the network's.
+        """A command that does nothing took `seconds`: that part of a commit's time is the network's.
 
-        Such a command can wait behind somebody's commit, so the lowest counts; it is forgotten slowly.
+        Such a command can wait behind another worker's commit, so the lowest time counts. It is forgotten slowly.
         """
         if self._round_trip_s == 0.0 or seconds < self._round_trip_s:
             self._round_trip_s = seconds
@@ -34,9 +34,9 @@ class Pace:
             self._round_trip_s += (seconds - self._round_trip_s) * 0.1
 
     def committed(self, events: int, seconds: float) -> None:
-        """A commit of so many events took so long. Of few events it tells nothing: the call outweighs them."""
+        """A commit of `events` events took `seconds`. Few events say nothing: the call outweighs them."""
         if events < self._fewest:
             return
         event_s = max(seconds - self._round_trip_s, 0.0) / events
         self._event_s += (event_s - self._event_s) * _WEIGHT
-        self.size = max(self._fewest, min(_MOST, int(_TARGET_S / max(self._event_s, 1e-6))))
+        self.value = max(self._fewest, min(_MOST, int(_TARGET_S / max(self._event_s, 1e-6))))

@@ -6,81 +6,105 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, Generic, Protocol
 
-from workers.aio.tasks import begin
-from workers.consumer.lease import Renewal
+from workers.aio.tasks import begin, end, end_loops
+from workers.consumer.lease import Lease
 from workers.consumer.reader import Reader
-from workers.consumer.reclaimer import Claims
-from workers.consumer.shard import Item
+from workers.consumer.reclaimer import Reclaimer
+from workers.consumer.source import Item
 
 if TYPE_CHECKING:
-    from workers.consumer.batch_size import Pace
-    from workers.consumer.shard import Feed
-    from workers.telemetry.metrics import Metrics
-    from workers.telemetry.readiness import Readiness
+    from workers.consumer.batch_size import BatchSize
+    from workers.consumer.source import Source
 
 _UNBLOCK_S: Final = 0.05  # a read may begin to wait just after it was told not to
+_HAND_BACK_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
 
 
 class Role(Protocol):
-    """Who settles what comes in."""
+    """What settles the batches of a source."""
 
     async def run(self) -> None:
-        """Settle until None is in the inbox."""
+        """Settle until None is in the inbox, which must come last."""
 
-    async def abandon(self, *, lose_commits: bool) -> None:
-        """After `run` was cancelled: drop what is not settled."""
+    async def aclose(self, *, lose_commits: bool = True) -> None:
+        """After `run` has ended or was cancelled: drop what is not settled.
+
+        Waits for commits under way, unless their answers may be lost.
+        """
 
 
-class Intake(Generic[Item]):
-    """Reads a stream in its consumer group, claims what others left, keeps what is under way; `role` settles it."""
+class StreamConsumer(Generic[Item]):
+    """Consumes a stream in its consumer group: reads, reclaims, keeps what is in flight; `role` settles it."""
 
-    def __init__(
-        self, feed: Feed[Item], role: Role, pace: Pace, readiness: Readiness, metrics: Metrics
-    ) -> None:
-        self.feed = feed
+    def __init__(self, source: Source[Item], role: Role, batch_size: BatchSize) -> None:
+        self.source = source
         self._role = role
-        self._reader = Reader(feed, pace, readiness)
-        self._claims = Claims(feed, metrics)
-        self._renewal = Renewal(feed)
+        self._reader = Reader(source, batch_size)
+        self._reclaimer = Reclaimer(source)
+        self._lease = Lease(source)
         self._input: list[asyncio.Task[None]] = []
         self._settling: list[asyncio.Task[None]] = []
-        self._renewing: list[asyncio.Task[None]] = []
+        self._keeping: list[asyncio.Task[None]] = []
 
     def start(self) -> list[asyncio.Task[None]]:
-        """Start the loops. None of the tasks ends before the shard is stopping, unless it is broken."""
-        where = f"{self.feed.name} of shard {self.feed.shard.keys.shard}"
-        self._input = begin((self._reader, self._claims), where)
+        """Start the loops. No task ends before the shard is stopping, unless it is broken."""
+        where = f"{self.source.name} of shard {self.source.shard.keys.shard}"
+        self._input = begin((self._reader, self._reclaimer), where)
         self._settling = begin((self._role,), where)
-        self._renewing = begin((self._renewal,), where)
-        return self._input + self._settling + self._renewing
+        self._keeping = begin((self._lease,), where)
+        return self._input + self._settling + self._keeping
 
-    async def finish(self) -> None:
-        """With `stopping` set: take in nothing more, and settle what is there."""
+    async def drain(self, within_s: float) -> None:
+        """With `stopping` set: take in nothing more, settle what is there, and hand back the rest.
+
+        What is not settled after `within_s` is handed back too.
+        """
+        finishing = asyncio.create_task(self._finish())
+        try:
+            await asyncio.wait([finishing], timeout=within_s)
+        finally:
+            late = not finishing.done()
+            await end([finishing])
+        if late:
+            left = len(self.source.in_flight)
+            _log.warning(
+                "%d entries of %s could not be settled within %g s; other workers will.",
+                left,
+                self.source.name,
+                within_s,
+            )
+        await self._cancel(lose_commits=False)
+        try:
+            async with asyncio.timeout(_HAND_BACK_S):
+                await self._hand_back()
+        except Exception as error:  # noqa: BLE001 - others claim the entries all the same, a little later
+            _log.warning("This worker could not hand back its entries of %s: %s", self.source.name, error)
+
+    async def aclose(self) -> None:
+        """End the loops at once and close the connection of the reads. Others claim what was under way."""
+        await self._cancel(lose_commits=True)
+        await self.source.reads.aclose()
+
+    async def _finish(self) -> None:
         while any(not task.done() for task in self._input):
             await self._reader.unblock()
             await asyncio.wait(self._input, timeout=_UNBLOCK_S)
-        await self.feed.inbox.put(None)
+        await self.source.inbox.put(None)
         if self._settling:
             await asyncio.wait(self._settling)
-        self._renewal.end()
-        if self._renewing:
-            await asyncio.wait(self._renewing)
 
-    async def abandon(self, *, lose_commits: bool) -> None:
-        """After the loops were cancelled: drop what is not settled."""
-        await self._role.abandon(lose_commits=lose_commits)
+    async def _cancel(self, *, lose_commits: bool) -> None:
+        await end_loops(self._input + self._settling + self._keeping)
+        self._input, self._settling, self._keeping = [], [], []
+        await self._role.aclose(lose_commits=lose_commits)
 
-    async def leave(self) -> None:
+    async def _hand_back(self) -> None:
         """Hand back what is pending for this worker; if nothing is, delete its name from the group."""
-        handed_back = await self._renewal.hand_back()
+        source, shard = self.source, self.source.shard
+        handed_back = await self._lease.hand_back()
         if handed_back:
-            _log.info("Handed %d entries of %s back.", handed_back, self.feed.name)
+            _log.info("Handed %d entries of %s back.", handed_back, source.name)
         else:
-            shard = self.feed.shard
-            await shard.committer.retire_consumer(shard.consumer, 0, self.feed.source)
-
-    async def close(self) -> None:
-        """Close the connection that the reads go over."""
-        await self.feed.reads.aclose()
+            await shard.committer.retire_consumer(shard.worker.consumer, 0, source.stream)

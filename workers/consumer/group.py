@@ -1,4 +1,4 @@
-"""A consumer group: made at the start, and again whenever the server has lost it."""
+"""A consumer group: made at the start, and again when the server has lost it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Group:
+class ConsumerGroup:
     """A consumer group on one stream.
 
-    It begins at `0` and not at `$`: what was published before the first worker started, or between the loss of
-    the group and its return, is processed too.
+    It begins at `0`, not at `$`: workers also process what was published before the first of them started, or between
+    the loss of the group and its return.
     """
 
     def __init__(self, client: Redis, stream: str, name: str, metrics: Metrics) -> None:
@@ -30,7 +30,7 @@ class Group:
         self._seen = False
 
     async def ensure(self) -> None:
-        """Make the group unless it is there. Raises what redis-py raises when the server is away."""
+        """Make the group unless it exists. Raises what redis-py raises when the server is away."""
         try:
             await self._client.xgroup_create(self._stream, self.name, id="0", mkstream=True)
         except ResponseError as error:

@@ -1,4 +1,4 @@
-"""Takes up what dead workers left and what has failed."""
+"""Takes over what dead workers left and what has failed."""
 
 from __future__ import annotations
 
@@ -9,41 +9,40 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Generic
 
 from invites.connection.clients import is_no_group
+from invites.events.entry import entries_of
 from workers.aio.backoff import Backoff, pause
-from workers.consumer.entries import counted, decode, entries_of
-from workers.consumer.shard import Item, Work
+from workers.consumer.entries import counted, decode
+from workers.consumer.source import Batch, Item
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workers.consumer.shard import Feed
-    from workers.telemetry.metrics import Metrics
+    from workers.consumer.source import Source
 
-# The server looks at ten times as many entries for one call. 1,000 would stall a server that has 100,000 of them
+# For one call the server looks at ten times as many entries. 1,000 would stall a server that has 100,000 entries
 # pending for 14 ms.
 _PAGE: Final = 100
 _PAGES: Final = 16  # in one round, when nothing is found in them
 _TICK_S: Final = 1.0
-_ALONE: Final = 10  # entries committed alone (1 to 2 ms each) before it is the turn of others
+_ALONE: Final = 10  # entries committed alone (1 to 2 ms each) before others have their turn
 _FIRST: Final = "0-0"
 
 _log = logging.getLogger(__name__)
 
 
-class Claims(Generic[Item]):
-    """Claims what nobody has settled for the hand-over time, in rounds of a second or less.
+class Reclaimer(Generic[Item]):
+    """Claims entries that no worker has settled within the hand-over time, in rounds of a second or less.
 
-    No lock: the idle time of an entry is the guard, and a claim starts it anew. All workers do this, each at
-    times of its own.
+    No lock is needed: the idle time of an entry is the guard, and a claim restarts it. All workers do this, each at
+    its own times.
     """
 
-    def __init__(self, feed: Feed[Item], metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._feed = feed
-        self._shard = feed.shard
-        self._role = f"claiming {feed.name}"
+    def __init__(self, source: Source[Item]) -> None:
+        self._source = source
+        self._shard = source.shard
+        self._role = f"claiming {source.name}"
         self._cursor = _FIRST
-        self._tick_s = min(_TICK_S, feed.shard.claim_after_ms / 3000)
+        self._tick_s = min(_TICK_S, source.shard.claim_after_ms / 3000)
 
     async def run(self) -> None:
         """Claim until the shard is stopping."""
@@ -55,13 +54,13 @@ class Claims(Generic[Item]):
                 await self._survive(error)
                 await backoff.wait(shard.stopping)
             else:
-                shard.outage.over(self._role)
+                shard.worker.outage.over(self._role)
                 backoff.reset()
                 await pause(self._tick_s * random.uniform(0.7, 1.0), shard.stopping)
 
     async def _round(self) -> None:
         for _ in range(_PAGES):
-            if self._feed.room < _PAGE:
+            if self._source.room < _PAGE:
                 return
             found = await self._claim()
             if self._cursor == _FIRST or self._shard.stopping.is_set():
@@ -70,12 +69,12 @@ class Claims(Generic[Item]):
                 await asyncio.sleep(0)
 
     async def _claim(self) -> bool:
-        feed, shard = self._feed, self._shard
+        source, shard = self._source, self._shard
         reply: list[Any] = await shard.commands.execute_command(
             b"XAUTOCLAIM",
-            feed.stream,
-            feed.group.name,
-            shard.consumer,
+            source.key,
+            source.group.name,
+            shard.worker.consumer,
             shard.claim_after_ms,
             self._cursor,
             "COUNT",
@@ -83,33 +82,34 @@ class Claims(Generic[Item]):
         )
         self._cursor = reply[0].decode()
         if reply[2]:
-            await self._bury([entry.decode() for entry in reply[2]])
-        claimed = [entry for entry in entries_of(reply[1]) if entry.id not in feed.progress]
+            await self._note_trimmed([entry.decode() for entry in reply[2]])
+        claimed = [entry for entry in entries_of(reply[1]) if entry.id not in source.in_flight]
         if not claimed:
             return False
-        self._metrics.claimed(len(claimed))
+        shard.worker.metrics.claimed(len(claimed))
         _log.info(
-            "Claimed %d entries of %s that nobody had settled for %d ms.",
+            "Claimed %d entries of %s that no worker had settled for %d ms.",
             len(claimed),
-            feed.name,
+            source.name,
             shard.claim_after_ms,
         )
-        claimed = await counted(feed, claimed)
-        feed.progress.begin([entry.id for entry in claimed], time.monotonic())
-        items = await decode(feed, claimed)
+        claimed = await counted(source, claimed)
+        source.in_flight.begin([entry.id for entry in claimed], time.monotonic())
+        items = await decode(source, claimed)
         for start in range(0, len(items), _ALONE):
             if shard.stopping.is_set():
                 break  # the rest is handed back
-            await feed.inbox.put(Work(items[start : start + _ALONE], alone=True))
+            await source.inbox.put(Batch(items[start : start + _ALONE], alone=True))
         return True
 
-    async def _bury(self, ids: Sequence[str]) -> None:
-        """Say what is lost: entries that were trimmed while pending. The claim has taken them off the pending list."""
-        self._metrics.dead_letters(len(ids))
+    async def _note_trimmed(self, ids: Sequence[str]) -> None:
+        """Make dead letters of entries that were trimmed while pending. The claim has removed them from that list."""
+        shard = self._shard
+        shard.worker.metrics.dead_letters(len(ids))
         for entry in ids:
-            _log.error("The entry %s was trimmed from %s before it was settled.", entry, self._feed.name)
-            await self._shard.commands.xadd(
-                self._shard.keys.dead,
+            _log.error("The entry %s was trimmed from %s before it was settled.", entry, self._source.name)
+            await shard.commands.xadd(
+                shard.keys.dead,
                 {
                     "type": "",
                     "payload": "",
@@ -120,10 +120,10 @@ class Claims(Generic[Item]):
             )
 
     async def _survive(self, error: Exception) -> None:
-        shard = self._shard
-        shard.outage.met(self._role, error)
+        outage = self._shard.worker.outage
+        outage.met(self._role, error)
         if is_no_group(error):
             try:
-                await self._feed.group.ensure()
-            except Exception as again:  # noqa: BLE001 - as above
-                shard.outage.met(self._role, again)
+                await self._source.group.ensure()
+            except Exception as again:  # noqa: BLE001 - the next round may work
+                outage.met(self._role, again)

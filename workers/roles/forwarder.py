@@ -1,57 +1,50 @@
-"""Brings what the relay stream of one shard has for another one there."""
+"""Carries entries of a relay stream to one other shard."""
 
 from __future__ import annotations
 
-import time
+import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from invites.store.commit import Status
+from workers.aio.tasks import end
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from invites.events.operation import Operation
+    from workers.roles.settler import Settler
 
-    from invites.events.operations import Operation
-    from invites.store.commit import Settled
-    from workers.consumer.shard import Feed, Shard
-
-_DONE: Final = frozenset({Status.DONE, Status.STALE})
-# What the target remembers of the entries that it took can be forgotten once they are settled in the source.
-_FLOOR_S: Final = 1.0
+_BATCH: Final = 64  # entries in one commit; each is a small one
 
 
-class Carrier:
-    """Commits entries of the relay stream `feed` in the shard `target`, then acknowledges them where they are from.
+class Forwarder:
+    """A queue to one shard. Its entries keep their order; other shards have forwarders of their own."""
 
-    Whoever dies in between leaves them to be carried again; the target takes each once.
-    """
+    def __init__(self, settler: Settler) -> None:
+        self._settler = settler
+        self._waiting: deque[tuple[Operation, bool]] = deque()
+        self._task: asyncio.Task[None] | None = None
 
-    def __init__(self, feed: Feed[Operation], target: Shard) -> None:
-        self._feed = feed
-        self._target = target
-        self._floor = "0-0"
-        self._floor_at = 0.0
+    def add(self, operations: list[Operation], *, alone: bool) -> None:
+        """Queue operations, to be committed together or each `alone`."""
+        self._waiting.extend((operation, alone) for operation in operations)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._carry())
 
-    async def commit(self, operations: Sequence[Operation]) -> Settled:
-        """Raises what redis-py raises when either shard is away; carrying again is safe."""
-        source, target = self._feed.shard, self._target
-        await self._raise_floor()
-        seen = await target.other_shards.see_rooms(operations)
-        settled = await target.committer.take(source.keys.shard, self._floor, seen)
-        done = [
-            operation.entry
-            for operation, outcome in zip(operations, settled.outcomes, strict=True)
-            if outcome.status in _DONE
-        ]
-        if done:
-            await source.commands.xack(self._feed.stream, self._feed.group.name, *done)
-        return settled
+    async def drain(self) -> None:
+        """Carry all that is queued."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        await self._settler.drain()
 
-    async def _raise_floor(self) -> None:
-        """Find out before which entry everything is settled: those at hand are pending, so there is a first one."""
-        now = time.monotonic()
-        if now < self._floor_at + _FLOOR_S:
-            return
-        summary = await self._feed.shard.commands.xpending(self._feed.stream, self._feed.group.name)
-        if summary["min"] is not None:
-            self._floor = summary["min"].decode()
-        self._floor_at = now
+    async def aclose(self, *, lose_commits: bool = True) -> None:
+        """Drop what is queued. Waits for commits under way, unless their answers may be lost."""
+        if self._task is not None:
+            await end([self._task])
+        await self._settler.aclose(lose_commits=lose_commits)
+
+    async def _carry(self) -> None:
+        while self._waiting:
+            operation, alone = self._waiting.popleft()
+            batch = [operation]
+            while not alone and self._waiting and not self._waiting[0][1] and len(batch) < _BATCH:
+                batch.append(self._waiting.popleft()[0])
+            await self._settler.settle(batch, alone=alone)

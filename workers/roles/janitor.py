@@ -1,4 +1,4 @@
-"""Keeps one shard small, and says how far behind the workers are."""
+"""Keeps one shard small, and measures how far behind the workers are."""
 
 from __future__ import annotations
 
@@ -8,53 +8,52 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from invites.connection.clients import is_away, is_no_group
+from invites.keys import Stream
 from invites.queries.overview import backlog, consumers
-from invites.store.commit import Source
 from workers.aio.backoff import Backoff, pause
 
 if TYPE_CHECKING:
-    from workers.consumer.batch_size import Pace
+    from workers.consumer.batch_size import BatchSize
     from workers.consumer.shard import Shard
-    from workers.telemetry.metrics import Metrics
 
 _ROLE: Final = "keeping house"
 _TICK_S: Final = 1.0
 _RETIRE_S: Final = 60.0
-_DROP_S: Final = 3600.0  # whoever still needs what is dropped gives it to the server again
-# A worker that lives asks for entries every 2 s. Whoever has not for so long is gone.
+_DROP_S: Final = 3600.0  # a worker that still needs what is dropped loads it again
+# A live worker asks for entries every 2 s. One that has not asked for this long is gone.
 _RETIRED_MS: Final = 300_000
 
 _log = logging.getLogger(__name__)
 
 
-class Housekeeping:
-    """Trims what is settled, deletes what workers that are gone have left, and measures.
+class Janitor:
+    """Trims what is settled, deletes what dead workers have left, and measures.
 
-    All workers do this, each at times of its own: what one has done the next finds done.
+    All workers do this, each at its own times: what one has done the next finds done.
     """
 
-    def __init__(self, shard: Shard, pace: Pace, metrics: Metrics) -> None:
+    def __init__(self, shard: Shard, batch_size: BatchSize) -> None:
         self._shard = shard
-        self._pace = pace
-        self._metrics = metrics
+        self._batch_size = batch_size
+        self._metrics = shard.worker.metrics
         self._retire_at = time.monotonic() + _RETIRE_S * random.random()
         self._drop_at = time.monotonic() + _DROP_S * random.uniform(0.5, 1.0)
 
     async def run(self) -> None:
         """Keep house until the shard is stopping."""
-        shard, backoff = self._shard, Backoff()
+        shard, outage, backoff = self._shard, self._shard.worker.outage, Backoff()
         while not shard.stopping.is_set():
             try:
                 await self._round()
             except Exception as error:  # noqa: BLE001 - a stream that is not trimmed fills the server
                 # The group may be gone for a moment; reading makes it again.
                 if not is_no_group(error):
-                    shard.outage.met(_ROLE, error)
+                    outage.met(_ROLE, error)
                     if not is_away(error):
                         _log.exception("Keeping house failed.")
                 await backoff.wait(shard.stopping)
             else:
-                shard.outage.over(_ROLE)
+                outage.over(_ROLE)
                 backoff.reset()
             await pause(_TICK_S * random.uniform(0.8, 1.2), shard.stopping)
 
@@ -62,11 +61,11 @@ class Housekeeping:
         shard = self._shard
         started = time.perf_counter()
         await shard.commands.ping()
-        self._pace.pinged(time.perf_counter() - started)
+        self._batch_size.pinged(time.perf_counter() - started)
         self._metrics.trimmed(await shard.committer.trim())
-        for source in Source:
-            behind = await backlog(shard.commands, shard.keys, source)
-            self._metrics.backlog(shard.keys.shard, source, behind)
+        for stream in Stream:
+            behind = await backlog(shard.commands, shard.keys, stream)
+            self._metrics.backlog(shard.keys.shard, stream, behind)
         if time.monotonic() >= self._retire_at:
             self._retire_at = time.monotonic() + _RETIRE_S
             await self._retire()
@@ -77,9 +76,9 @@ class Housekeeping:
 
     async def _retire(self) -> None:
         shard = self._shard
-        for source in Source:
-            for consumer in await consumers(shard.commands, shard.keys, source) or []:
+        for stream in Stream:
+            for consumer in await consumers(shard.commands, shard.keys, stream) or []:
                 gone = consumer.pending == 0 and consumer.idle_ms >= _RETIRED_MS
-                # The script looks again: in between the worker may have come back.
-                if gone and await shard.committer.retire_consumer(consumer.name, _RETIRED_MS, source):
+                # The function looks again: the worker may have come back in between.
+                if gone and await shard.committer.retire_consumer(consumer.name, _RETIRED_MS, stream):
                     _log.info("Deleted the consumer %s of a worker that is gone.", consumer.name)

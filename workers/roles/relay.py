@@ -1,84 +1,51 @@
-"""The relay stream of one shard: settles what earlier commits have left to do, carries what they have for others."""
+"""The relay stream of one shard: settles what earlier commits left to do, and forwards the rest to other shards."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from workers.aio.tasks import end
+from workers.roles.forwarder import Forwarder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from invites.events.operations import Operation
-    from workers.consumer.shard import Feed
+    from invites.events.operation import Operation
+    from workers.consumer.source import Source
     from workers.roles.settler import Settler
 
-_BATCH: Final = 64  # entries in one commit; each is a small one
 MOST: Final = 5_000
-"""Entries on their way. While a shard is away what is for it waits here, and others go on until it is so many."""
-
-
-class _Line:
-    """What waits to be carried to one shard, in its order, while other shards are carried to."""
-
-    def __init__(self, settler: Settler) -> None:
-        self._settler = settler
-        self._waiting: deque[tuple[Operation, bool]] = deque()
-        self.task: asyncio.Task[None] | None = None
-
-    def add(self, operations: list[Operation], *, alone: bool) -> None:
-        self._waiting.extend((operation, alone) for operation in operations)
-        if self.task is None or self.task.done():
-            self.task = asyncio.create_task(self._carry())
-
-    async def finish(self) -> None:
-        if self.task is not None:
-            await asyncio.wait([self.task])
-        await self._settler.finish()
-
-    async def abandon(self, *, lose_commits: bool) -> None:
-        if self.task is not None:
-            await end([self.task])
-        await self._settler.abandon(lose_commits=lose_commits)
-
-    async def _carry(self) -> None:
-        while self._waiting:
-            batch, alone = [self._waiting[0][0]], self._waiting.popleft()[1]
-            while not alone and self._waiting and not self._waiting[0][1] and len(batch) < _BATCH:
-                batch.append(self._waiting.popleft()[0])
-            await self._settler.settle(batch, alone=alone)
+"""Limit of entries in flight. Entries for an unreachable shard queue here; other shards continue until the limit."""
 
 
 class Relay:
-    """Settles the entries that are for its own shard in the order of the stream, and has the others carried."""
+    """Settles the entries for its own shard in the order of the stream, and forwards the others."""
 
-    def __init__(self, feed: Feed[Operation], settler: Settler) -> None:
-        self.feed = feed
+    def __init__(self, source: Source[Operation], settler: Settler) -> None:
+        self.source = source
         self._settler = settler
-        self._lines: dict[int, _Line] = {}
+        self._forwarders: dict[int, Forwarder] = {}
 
-    def lead_to(self, carriers: Mapping[int, Settler]) -> None:
-        """From now on there are other shards; each has who settles there what is carried to it."""
-        self._lines = {shard: _Line(settler) for shard, settler in carriers.items()}
+    def lead_to(self, settlers: Mapping[int, Settler]) -> None:
+        """Set the other shards, and what settles there what this shard has for them."""
+        self._forwarders = {shard: Forwarder(settler) for shard, settler in settlers.items()}
 
     async def run(self) -> None:
-        """Settle and carry until None is in the inbox, which must come last, and what is on its way has arrived."""
-        while (work := await self.feed.inbox.get()) is not None:
+        """Settle and forward until None is in the inbox, which must come last, and all that is queued has arrived."""
+        while (batch := await self.source.inbox.get()) is not None:
             own: list[Operation] = []
             others: defaultdict[int, list[Operation]] = defaultdict(list)
-            for operation in work.items:
+            for operation in batch.items:
                 (own if operation.shard is None else others[operation.shard]).append(operation)
             for shard, operations in others.items():
-                self._lines[shard].add(operations, alone=work.alone)
-            await self._settler.settle(own, alone=work.alone)
-        await self._settler.finish()
-        for line in self._lines.values():
-            await line.finish()
+                self._forwarders[shard].add(operations, alone=batch.alone)
+            await self._settler.settle_batch(own, alone=batch.alone)
+        await self._settler.drain()
+        for forwarder in self._forwarders.values():
+            await forwarder.drain()
 
-    async def abandon(self, *, lose_commits: bool) -> None:
-        """After `run` was cancelled: drop what is not settled, and wait for the commits that are under way."""
-        for line in self._lines.values():
-            await line.abandon(lose_commits=lose_commits)
-        await self._settler.abandon(lose_commits=lose_commits)
+    async def aclose(self, *, lose_commits: bool = True) -> None:
+        """After `run` has ended: drop what is not settled. Waits for commits under way, unless they may be lost."""
+        for forwarder in self._forwarders.values():
+            await forwarder.aclose(lose_commits=lose_commits)
+        await self._settler.aclose(lose_commits=lose_commits)

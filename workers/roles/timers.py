@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from workers.telemetry.reports import Reports
 
 _ROLE: Final = "firing timers"
-_LONGEST_S: Final = 1.0  # what other workers schedule is found out by asking
+_LONGEST_S: Final = 1.0  # only the server knows what other workers schedule
 _PAGE: Final = 100  # some 10 ms of the server's time
 _CATCH_UP_S: Final = 5.0
-# Every worker knows the next deadline. The first to come takes all that is due, so they come at different times,
+# Every worker knows the next deadline, and the first to come takes all that is due. So they come at different times,
 # and not more often than this: under load something falls due all the time.
 _SPREAD_S: Final = (0.002, 0.02)
 
@@ -33,7 +33,7 @@ class Timers:
         self._nearer = asyncio.Event()
 
     def heard(self, next_due: int | None, now: int) -> None:
-        """A commit says when the next deadline is, and what time it is there (ms since 1970, of the server)."""
+        """A commit says when the next deadline is, and the server's time (both in ms since 1970)."""
         if next_due is None:
             return
         due = time.monotonic() + (next_due - now) / 1000
@@ -48,8 +48,8 @@ class Timers:
     async def run(self) -> None:
         """Fire until the shard is stopping.
 
-        After a time without workers, what devices said then comes before the deadlines that have passed since:
-        an accept in time is no time-out. A backlog that does not end holds deadlines up for 5 s only.
+        After a time without workers, what devices said then comes before the deadlines that have passed since: an
+        accept in time is no time-out. A backlog that does not end holds deadlines up for 5 s only.
         """
         shard, backoff = self._shard, Backoff()
         await pause(_CATCH_UP_S, shard.caught_up)
@@ -57,12 +57,12 @@ class Timers:
             try:
                 await self._fire()
             except LayoutError as error:
-                shard.misplaced(error)
-            except Exception as error:  # noqa: BLE001 - deadlines must not be missed for good
-                shard.outage.met(_ROLE, error)
+                shard.worker.misplaced(error)
+            except Exception as error:  # noqa: BLE001 - deadlines must not stay unfired
+                shard.worker.outage.met(_ROLE, error)
                 await backoff.wait(shard.stopping)
             else:
-                shard.outage.over(_ROLE)
+                shard.worker.outage.over(_ROLE)
                 backoff.reset()
                 await self._sleep()
 

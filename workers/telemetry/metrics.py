@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 
 from invites import __version__
 from invites.events.protocol import EVENT_TYPES
-from invites.store.commit import Source
+from invites.keys import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -81,9 +81,9 @@ class Metrics:
             registry=self.registry,
         )
         self._backlogs = {
-            Source.EVENTS: self._gauge("backlog", "Events that are not settled yet."),
-            Source.PUSH: self._gauge("push_backlog", "Push jobs that are not settled yet."),
-            Source.RELAY: self._gauge(
+            Stream.EVENTS: self._gauge("backlog", "Events that are not settled yet."),
+            Stream.PUSH: self._gauge("push_backlog", "Push jobs that are not settled yet."),
+            Stream.RELAY: self._gauge(
                 "relay_backlog", "Entries of the relay stream that are not settled yet."
             ),
         }
@@ -144,10 +144,10 @@ class Metrics:
         for stream, count in entries.items():
             self._trimmed.labels(stream).inc(count)
 
-    def backlog(self, shard: int, source: Source, behind: Backlog) -> None:
+    def backlog(self, shard: int, stream: Stream, behind: Backlog) -> None:
         """How far behind a shard is with one of its streams."""
-        self._backlogs[source].labels(shard).set(behind.entries)
-        if source is Source.EVENTS:
+        self._backlogs[stream].labels(shard).set(behind.entries)
+        if stream is Stream.EVENTS:
             self._oldest.labels(shard).set(behind.oldest_ms / 1000)
 
     def looked_up(self, kind: str, outcome: str, seconds: float) -> None:

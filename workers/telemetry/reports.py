@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from invites.events.arguments import DeadArguments
+from invites.keys import Stream
 from invites.logs import messages
-from invites.store.commit import Source, Status
+from invites.store.commit import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from invites.events.operations import Operation
-    from invites.store.commit import Fact, Fired, Outcome
+    from invites.events.operation import Operation
+    from invites.store.commit import Fact, FireResult, Outcome
     from workers.telemetry.metrics import Metrics
 
 
@@ -22,7 +24,8 @@ _DEAD: Final = "dead"
 def _type(operation: Operation) -> str:
     """The event's type as the contract names it; of a dead letter as the publisher did."""
     if operation.event is None:
-        return str(operation.args[0]) if operation.handler == _DEAD else operation.handler
+        arguments = operation.arguments
+        return arguments.type if isinstance(arguments, DeadArguments) else operation.rule
     name = type(operation.event).__name__
     return name[0].lower() + name[1:]
 
@@ -34,13 +37,13 @@ class Reports:
         self.metrics = metrics
         self._verbose = messages.verbosity() > 0
 
-    def settled(self, source: Source, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
+    def settled(self, stream: Stream, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
         """A commit has been answered. What has to be settled again is not logged yet."""
         counts: Counter[tuple[str, str]] = Counter()
         facts: list[Fact] = []
         for operation, outcome in zip(operations, outcomes, strict=True):
             status = outcome.status
-            dead = operation.handler == _DEAD and status is Status.DONE
+            dead = operation.rule == _DEAD and status is Status.DONE
             counts[_type(operation), _DEAD if dead else status.value] += 1
             if status is not Status.DONE:
                 continue
@@ -50,15 +53,15 @@ class Reports:
                     facts.append(received)
             facts += outcome.facts
         for (kind, outcome_name), count in counts.items():
-            if source is Source.EVENTS:
+            if stream is Stream.EVENTS:
                 self.metrics.event(kind, outcome_name, count)
-            elif source is Source.RELAY:
+            elif stream is Stream.RELAY:
                 self.metrics.relayed(outcome_name, count)
             if outcome_name == _DEAD:
                 self.metrics.dead_letters(count)
         messages.write(facts)
 
-    def fired(self, fired: Fired) -> None:
+    def fired(self, fired: FireResult) -> None:
         """Timers were fired."""
         if fired.count:
             self.metrics.fired(fired.count)

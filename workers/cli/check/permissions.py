@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from invites.store.commit import Source
+from invites.keys import Stream
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -91,8 +91,8 @@ def needed(keys: Keys) -> list[list[str]]:
         "other": keys.pending("check"),
     }
     to_read = [
-        [word.format(stream=source.stream(keys), group=source.group) for word in line.split()]
-        for source in Source
+        [word.format(stream=source.key(keys), group=source.group) for word in line.split()]
+        for source in Stream
         for line in _NEEDED_TO_READ
     ]
     return [[word.format_map(names) for word in line.split()] for line in _NEEDED] + to_read

@@ -14,7 +14,7 @@ from redis import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from invites.connection.clients import find_server
-from invites.events.operations import Entry
+from invites.events.entry import Entry
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
 from invites.keys import RELAY_GROUP, WORKERS_GROUP, Keys, shard_of

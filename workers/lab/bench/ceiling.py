@@ -11,9 +11,10 @@ from typing import Any, Final, cast
 import msgspec
 from redis.asyncio import Redis
 
-from invites.events.operations import to_operation
-from invites.store.commit import Committer, Settings
+from invites.events.decoding import decode_event_entry
+from invites.store.commit import Committer
 from invites.store.scripts import Scripts
+from invites.store.settings import Settings
 from workers.lab.bench.arena import Arena, BenchError
 from workers.lab.bench.line import pack
 from workers.lab.bench.load import RING_MS, Event, Load
@@ -85,9 +86,9 @@ class Ceiling:
     async def _prepare(self, size: int) -> list[bytes]:
         self._recorder.sent.clear()
         for keys, committer in self._committers:
-            operations = [to_operation(entry, max_deliveries=1) for entry in self._arena.take(keys)]
+            operations = [decode_event_entry(entry, max_deliveries=1) for entry in self._arena.take(keys)]
             for first in range(0, len(operations), size):
-                await committer.settle(operations[first : first + size])
+                await committer.commit(operations[first : first + size])
         return list(self._recorder.sent)
 
 

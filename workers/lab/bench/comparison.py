@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from workers.lab.bench.arena import BenchError, open_arena
 from workers.lab.bench.load import EVENTS_PER_CALL, Load
 from workers.lab.bench.throughput import settle_backlog

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from workers.lab.bench.arena import Arena, BenchError, open_arena
 from workers.lab.bench.ceiling import Ceiling
 from workers.lab.bench.line import pack

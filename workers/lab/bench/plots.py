@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from workers.lab.bench import latency
 from workers.lab.bench.arena import open_arena
 from workers.lab.bench.ceiling import Ceiling

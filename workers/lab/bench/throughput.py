@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from invites.store.commit import Settings
+from invites.store.settings import Settings
 from workers.lab.bench.arena import Arena, BenchError, open_arena
 from workers.lab.bench.ceiling import Ceiling
 from workers.lab.bench.fleet import STUCK_S, Fleet, await_first_commit, open_fleet

@@ -11,9 +11,8 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from invites.connection.clients import connect
-from invites.keys import Keys
+from invites.keys import Keys, Stream
 from invites.sippo import PushDevice
-from invites.store.commit import Source
 from workers.lab.child_process import GuardedProcess
 from workers.lab.demo import reaching, scenes
 from workers.lab.demo.calls import Cast, registration
@@ -136,8 +135,8 @@ async def _nothing_left(url: str, keys: Keys, cast: Cast) -> None:
         ringing = unsettled = 0
         for user in {device.user for device in (*cast.present, cast.sleeper)}:
             ringing += await client.execute_command("SCARD", keys.pending(user))
-        for source in Source:
-            summary = await client.execute_command("XPENDING", source.stream(keys), source.group)
+        for source in Stream:
+            summary = await client.execute_command("XPENDING", source.key(keys), source.group)
             unsettled += summary["pending"]
         dead = await client.execute_command("XLEN", keys.dead)
     if ringing or unsettled or dead:

@@ -1,0 +1,236 @@
+"""The arguments of the rules in `lua/events`: a struct for each rule, its fields in the order of the parameters.
+
+`tests/unit/test_arguments.py` compares both sides. An absent text is "", JSON is compact, a flag is "1" or "0".
+`head` is how every payload about an invite begins: an open JSON object with `inviteId`, `from` and `to`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Self
+
+import msgspec
+
+Value = bytes | str | int
+
+
+class Arguments(msgspec.Struct, frozen=True):
+    """The arguments of one rule."""
+
+    def flat(self) -> tuple[Value, ...]:
+        """The arguments as the server's function takes them."""
+        return msgspec.structs.astuple(self)
+
+    def having(self, **fields: Value) -> Self:
+        """The same arguments with other values in some fields."""
+        return msgspec.structs.replace(self, **fields)
+
+
+class InviteArguments(Arguments, frozen=True):
+    """`invite` and, with `asks`, `inviteRequest`.
+
+    What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
+    `requester` is the peer that asked for the invite. What the worker looked up: `trunks_version` and the chosen
+    `trunk`, and `found`, a LookupResult in JSON.
+    """
+
+    peer: str
+    user: str
+    to: str
+    invite_id: str
+    head: bytes
+    room: str
+    mediatypes: bytes
+    from_details: bytes
+    context: bytes
+    expires: int | str
+    request_id: str
+    transaction: Value
+    asks: str
+    closed: Value = ""
+    left: Value = ""
+    requester: str = ""
+    trunks_version: Value = ""
+    trunk: str = ""
+    found: bytes = b""
+
+
+class InviteReturnArguments(Arguments, frozen=True):
+    """`invite` with `returnOf`: `ref` is the first invite's, `found` a LookupResult in JSON."""
+
+    peer: str
+    user: str
+    head: bytes
+    ref: str
+    transaction: Value
+    found: bytes = b""
+
+
+class RingingArguments(Arguments, frozen=True):
+    """`ringing`."""
+
+    peer: str
+    user: str
+    ref: str
+    head: bytes
+
+
+class AcceptArguments(Arguments, frozen=True):
+    """`accept`."""
+
+    peer: str
+    user: str
+    ref: str
+    head: bytes
+    transaction: Value
+
+
+class DeclineArguments(Arguments, frozen=True):
+    """`decline`. `inviter` is the event's `from`."""
+
+    peer: str
+    user: str
+    ref: str
+    head: bytes
+    inviter: str
+    to: str
+    code: int | str
+    transaction: Value
+
+
+class StopInviteArguments(Arguments, frozen=True):
+    """`stopInvite`. A service has no `peer` and no `user`; without `inviter` any inviter's invite ends."""
+
+    peer: str
+    user: str
+    inviter: str
+    invite_id: str
+    callee: str
+    head: bytes
+    code: int
+    transaction: Value
+
+
+class GetInvitationsArguments(Arguments, frozen=True):
+    """`getInvitations`. `other_shards` lists what rings the user's trunks in other shards, in JSON."""
+
+    peer: str
+    user: str
+    transaction: Value
+    other_shards: bytes = b""
+
+
+class RegisteredArguments(Arguments, frozen=True):
+    """`registered`. `registration` is what is stored, in JSON; `expires` is in ms."""
+
+    user: str
+    peer: str
+    registration: bytes
+    device: str
+    session: str
+    expires: int | str
+    trunk: str
+
+
+class DisconnectedArguments(Arguments, frozen=True):
+    """`disconnected` and `unregistered`."""
+
+    peer: str
+    user: str
+    session: str
+
+
+class PresenceArguments(Arguments, frozen=True):
+    """`joined` and `left`."""
+
+    user: str
+    room: str
+
+
+class RoomClosedArguments(Arguments, frozen=True):
+    """`roomClosed`."""
+
+    room: str
+
+
+class PushArguments(Arguments, frozen=True):
+    """What became of a push job: `pushTaken`, `pushUnsure`, `pushGone`, `pushDropped`."""
+
+    ref: str
+    device: str
+
+
+class DeadArguments(Arguments, frozen=True):
+    """`dead`: an entry that cannot be processed. `stream` is "" for events, and names any other stream."""
+
+    type: str
+    payload: bytes
+    error: str
+    deliveries: int
+    peer: str = ""
+    user: str = ""
+    transaction: Value = ""
+    head: bytes = b""
+    stream: str = ""
+
+
+class MisroutedArguments(Arguments, frozen=True):
+    """`misrouted`: an event that was published to another shard than that of `name`."""
+
+    name: str
+    type: bytes
+    payload: bytes
+
+
+class RelayArguments(Arguments, frozen=True):
+    """`relay`: `kind` decides what the other `arguments` are; `entry` is that of the event that began it."""
+
+    kind: bytes
+    name: bytes
+    entry: bytes
+    arguments: tuple[str, ...]
+
+    def flat(self) -> tuple[Value, ...]:
+        """The arguments as the server's function takes them."""
+        return (self.kind, self.name, self.entry, *self.arguments)
+
+
+class RelayedEventArguments(Arguments, frozen=True):
+    """`relayedEvent`: an event from another shard, with the `entry` that it had there, and its `rule`."""
+
+    entry: bytes
+    rule: str
+    arguments: Arguments
+
+    def flat(self) -> tuple[Value, ...]:
+        """The arguments as the server's function takes them."""
+        return (self.entry, self.rule, *self.arguments.flat())
+
+    def having(self, **fields: Value) -> Self:
+        """The same, with other values in some fields of the event's own arguments."""
+        return msgspec.structs.replace(self, arguments=self.arguments.having(**fields))
+
+
+RULES: Final[dict[str, type[Arguments]]] = {
+    "invite": InviteArguments,
+    "inviteReturn": InviteReturnArguments,
+    "ringing": RingingArguments,
+    "accept": AcceptArguments,
+    "decline": DeclineArguments,
+    "stopInvite": StopInviteArguments,
+    "getInvitations": GetInvitationsArguments,
+    "registered": RegisteredArguments,
+    "disconnected": DisconnectedArguments,
+    "unregistered": DisconnectedArguments,
+    "joined": PresenceArguments,
+    "left": PresenceArguments,
+    "roomClosed": RoomClosedArguments,
+    "pushTaken": PushArguments,
+    "pushUnsure": PushArguments,
+    "pushGone": PushArguments,
+    "pushDropped": PushArguments,
+    "dead": DeadArguments,
+    "misrouted": MisroutedArguments,
+    "relay": RelayArguments,
+    "relayedEvent": RelayedEventArguments,
+}
+"""Each rule and its arguments."""

@@ -1,0 +1,73 @@
+"""Entries that cannot be processed, as the operations that make dead letters of them."""
+
+from typing import Any, Final
+
+import msgspec
+
+from invites.events.arguments import DeadArguments
+from invites.events.entry import Entry
+from invites.events.operation import Operation, head_of, transaction_of
+from invites.events.protocol import Peer
+
+_JSON: Final = msgspec.json.Encoder()
+
+
+class _Sender(msgspec.Struct, rename="camel"):
+    """What can be read of an invalid payload: the peer to answer, and the invite it is about."""
+
+    peer: Peer
+    invite_id: Any = None
+    from_: Any = msgspec.field(name="from", default=None)
+    to: Any = None
+    callee: Any = None
+    transaction: Any = None
+
+
+_SENDER: Final = msgspec.json.Decoder(_Sender)
+
+
+def unusable(entry: Entry, max_deliveries: int) -> str:
+    """The sentence that says why an entry cannot be processed, whatever it holds; "" for any other entry."""
+    if not entry.fields:
+        return "the entry is empty: it was trimmed before it was settled, or has no fields"
+    if entry.deliveries > max_deliveries:
+        return f"the entry failed {entry.deliveries - 1} times (maxDeliveries); the workers' logs say why"
+    return ""
+
+
+def dead_event(entry: Entry, sentence: str) -> Operation:
+    """The operation that makes a dead letter of an event; `sentence` says why. Its sender is answered 400."""
+    payload = entry.fields.get(b"payload", b"")
+    # A type that is not UTF-8 can be kept, but not answered in JSON.
+    arguments = DeadArguments(entry.text(b"type"), payload, sentence, entry.deliveries)
+    try:
+        sender = _SENDER.decode(payload)
+        payload.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Operation("dead", entry.id, arguments)
+    transaction = sender.transaction if type(sender.transaction) in (str, int) else None
+    invite_id, inviter, callee = map(_text, (sender.invite_id, sender.from_, sender.to or sender.callee))
+    arguments = arguments.having(
+        peer=sender.peer.id,
+        user=sender.peer.user,
+        transaction=transaction_of(transaction),
+        head=head_of(invite_id, inviter, callee),
+    )
+    return Operation("dead", entry.id, arguments)
+
+
+def dead_internal(entry: Entry, stream: str, sentence: str) -> Operation:
+    """The operation that makes a dead letter of an entry in `stream`, to which only workers write.
+
+    The letter names the stream. Its payload is an object of all fields, so that an operator can put the entry back.
+    """
+    fields = {
+        name.decode(errors="replace"): value.decode(errors="replace") for name, value in entry.fields.items()
+    }
+    payload = _JSON.encode(fields) if fields else b""
+    arguments = DeadArguments(stream, payload, sentence, entry.deliveries, stream=stream)
+    return Operation("dead", entry.id, arguments)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,85 @@
+"""From a stream entry to the call of a rule. Nothing here raises for what an entry holds."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from invites.events import protocol
+from invites.events.arguments import MisroutedArguments, RelayArguments, RelayedEventArguments
+from invites.events.dead_letter import dead_event, dead_internal, unusable
+from invites.events.entry import Entry
+from invites.events.operation import Operation, operation_of
+from invites.events.protocol import BadEvent
+from invites.events.routing import routing_key
+from invites.keys import Keys, shard_of
+
+_EVENT: Final = b"event"
+"""The kind of a relay entry that carries an event which was published to another shard than its own."""
+
+_STRINGS: Final = msgspec.json.Decoder(list[str])
+
+
+def decode_event_entry(entry: Entry, *, max_deliveries: int, keys: Keys | None = None) -> Operation:
+    """Decode an entry of the events stream of the shard `keys` (None: the only one).
+
+    An entry that cannot be processed becomes a dead letter, and its sender is answered 400. An event that belongs to
+    another shard is sent there.
+    """
+    sentence = unusable(entry, max_deliveries)
+    if sentence:
+        return dead_event(entry, sentence)
+    payload = entry.fields.get(b"payload")
+    if payload is None:
+        return dead_event(entry, "field payload is missing")
+    try:
+        event = protocol.decode_event(entry.text(b"type"), payload)
+    except BadEvent as error:
+        return dead_event(entry, str(error))
+    if keys is not None and keys.shards > 1:
+        name = routing_key(event)
+        if shard_of(name, keys.shards) != keys.shard:
+            return Operation(
+                "misrouted", entry.id, MisroutedArguments(name, entry.fields.get(b"type", b""), payload)
+            )
+    return operation_of(entry.id, event)
+
+
+def decode_relay_entry(entry: Entry, *, max_deliveries: int, keys: Keys | None = None) -> Operation:
+    """Decode an entry of the relay stream of the shard `keys` (None: the only one).
+
+    The entry continues what an earlier commit began, or is meant for another shard: `shard` then says which.
+    """
+    sentence = unusable(entry, max_deliveries)
+    if sentence:
+        return dead_internal(entry, "relay", sentence)
+    try:
+        operation = _relayed(entry.id, entry.fields)
+        return msgspec.structs.replace(operation, shard=_target(entry.fields, keys))
+    except KeyError as missing:
+        return dead_internal(entry, "relay", f"field {missing.args[0].decode()} is missing")
+    except BadEvent as error:
+        return dead_internal(entry, "relay", str(error))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return dead_internal(entry, "relay", "field arguments is no list of texts in JSON")
+    except ValueError:
+        return dead_internal(entry, "relay", "field shard is no number")
+
+
+def _relayed(entry: str, fields: Mapping[bytes, bytes]) -> Operation:
+    kind, name, first = fields[b"kind"], fields[b"name"], fields[b"entry"]
+    if kind != _EVENT:
+        arguments = tuple(_STRINGS.decode(fields[b"arguments"]))
+        return Operation("relay", entry, RelayArguments(kind, name, first, arguments))
+    event = protocol.decode_event(fields[b"type"].decode(), fields[b"payload"])
+    own = operation_of(first.decode(), event)
+    return Operation("relayedEvent", entry, RelayedEventArguments(first, own.rule, own.arguments), event)
+
+
+def _target(fields: Mapping[bytes, bytes], keys: Keys | None) -> int | None:
+    """The shard that a relay entry is for; None for the shard that it is from."""
+    if keys is None or keys.shards == 1:
+        return None
+    named = fields.get(b"shard")
+    shard = int(named) if named is not None else shard_of(fields[b"name"].decode(), keys.shards)
+    return None if shard == keys.shard else shard

@@ -1,0 +1,170 @@
+"""One call of a rule, and how an event becomes one."""
+
+from typing import Final, Self
+
+import msgspec
+
+from invites.events import protocol
+from invites.events.arguments import (
+    AcceptArguments,
+    Arguments,
+    DeclineArguments,
+    DisconnectedArguments,
+    GetInvitationsArguments,
+    InviteArguments,
+    InviteReturnArguments,
+    PresenceArguments,
+    RegisteredArguments,
+    RelayedEventArguments,
+    RingingArguments,
+    RoomClosedArguments,
+    StopInviteArguments,
+    Value,
+)
+from invites.events.protocol import Event
+from invites.values.ref import Ref
+
+_JSON: Final = msgspec.json.Encoder()
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One call of a rule in `lua/events`: the rule's name, the entry that asks for it, its arguments.
+
+    `event` is the decoded event, for the log and for look-ups; None for an entry that is not an event. `shard` is set
+    for an entry of the relay stream that another shard takes.
+    """
+
+    rule: str
+    entry: str
+    arguments: Arguments
+    event: Event | None = None
+    shard: int | None = None
+
+    @property
+    def event_rule(self) -> str:
+        """The rule of the event itself, also when the event came over the relay stream."""
+        arguments = self.arguments
+        return arguments.rule if isinstance(arguments, RelayedEventArguments) else self.rule
+
+    def having(self, **fields: Value) -> Self:
+        """The same operation with other values in some fields of its arguments."""
+        return msgspec.structs.replace(self, arguments=self.arguments.having(**fields))
+
+
+def operation_of(entry: str, event: Event) -> Operation:
+    """The call of the event's rule; `entry` is the id of the entry that it came with."""
+    rule, arguments = _call(event, entry)
+    return Operation(rule, entry, arguments, event)
+
+
+def head_of(invite_id: str | None, inviter: str | None, callee: str | None) -> bytes:
+    """How every payload about an invite begins, an open JSON object. This spares the rules the quoting."""
+    return _JSON.encode({"inviteId": invite_id, "from": inviter, "to": callee})[:-1]
+
+
+def transaction_of(value: str | int | None) -> bytes:
+    """A transaction as JSON; b"" for none."""
+    return b"" if value is None else _JSON.encode(value)
+
+
+def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of event
+    match event:
+        case protocol.Invite(return_of=str(first)):
+            peer = event.peer
+            head = head_of(event.invite_id, peer.user, event.to)
+            transaction = transaction_of(event.transaction)
+            return "inviteReturn", InviteReturnArguments(peer.id, peer.user, head, first, transaction)
+        case protocol.Invite():
+            return "invite", _invite(event, event.room, event.request_id or "", asks="0")
+        case protocol.InviteRequest():
+            return "invite", _invite(event, "", "", asks="1")
+        case protocol.Ringing():
+            return "ringing", RingingArguments(*_reply(event))
+        case protocol.Accept():
+            return "accept", AcceptArguments(*_reply(event), transaction_of(event.transaction))
+        case protocol.Decline():
+            return "decline", _decline(event)
+        case protocol.StopInvite():
+            return "stopInvite", _stop(event)
+        case protocol.GetInvitations():
+            peer = event.peer
+            transaction = transaction_of(event.transaction)
+            return "getInvitations", GetInvitationsArguments(peer.id, peer.user, transaction)
+        case protocol.Registered():
+            return "registered", _registered(entry, event.registry)
+        case protocol.Unregistered() | protocol.Disconnected():
+            peer = event.peer
+            return "disconnected", DisconnectedArguments(peer.id, peer.user, event.session or "")
+        case protocol.Joined():
+            return "joined", PresenceArguments(event.user_id, event.room_id)
+        case protocol.Left():
+            return "left", PresenceArguments(event.user_id, event.room_id)
+        case protocol.RoomClosed():
+            return "roomClosed", RoomClosedArguments(event.room_id)
+
+
+def _reply(event: protocol.Ringing | protocol.Accept | protocol.Decline) -> tuple[str, str, str, bytes]:
+    callee = event.to or event.peer.user
+    ref = str(Ref(event.from_, event.invite_id, callee))
+    return event.peer.id, event.peer.user, ref, head_of(event.invite_id, event.from_, callee)
+
+
+def _decline(event: protocol.Decline) -> DeclineArguments:
+    code = "" if event.error_code is None else event.error_code
+    callee = event.to or event.peer.user
+    return DeclineArguments(*_reply(event), event.from_, callee, code, transaction_of(event.transaction))
+
+
+def _invite(
+    event: protocol.Invite | protocol.InviteRequest, room: str, request_id: str, *, asks: str
+) -> InviteArguments:
+    return InviteArguments(
+        peer=event.peer.id,
+        user=event.peer.user,
+        to=event.to,
+        invite_id=event.invite_id,
+        head=head_of(event.invite_id, event.peer.user, event.to),
+        room=room,
+        mediatypes=protocol.compact(event.mediatypes),
+        from_details=protocol.compact(event.from_details),
+        context=protocol.compact(event.context),
+        expires="" if event.expires is None else event.expires,
+        request_id=request_id,
+        transaction=transaction_of(event.transaction),
+        asks=asks,
+    )
+
+
+def _stop(event: protocol.StopInvite) -> StopInviteArguments:
+    peer = event.peer
+    inviter = event.from_ or (peer.user if peer else "")
+    return StopInviteArguments(
+        peer=peer.id if peer else "",
+        user=peer.user if peer else "",
+        inviter=inviter,
+        invite_id=event.invite_id,
+        callee=event.callee,
+        head=head_of(event.invite_id, inviter, event.callee),
+        code=event.error_code,
+        transaction=transaction_of(event.transaction),
+    )
+
+
+def _registered(entry: str, registry: protocol.Registry) -> RegisteredArguments:
+    stored: dict[str, object] = {"id": registry.id, "user": registry.user, "type": registry.type}
+    for name in ("device", "session", "expires"):
+        value = getattr(registry, name)
+        if value is not None:
+            stored[name] = value
+    if registry.trunk:
+        stored |= {"trunk": True, "match": registry.match}
+    stored["at"] = entry
+    return RegisteredArguments(
+        user=registry.user,
+        peer=registry.id,
+        registration=_JSON.encode(stored),
+        device=registry.device or "",
+        session=registry.session or "",
+        expires="" if registry.expires is None else registry.expires,
+        trunk="1" if registry.trunk else "0",
+    )

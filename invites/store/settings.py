@@ -1,0 +1,29 @@
+"""What the rules need of the configuration."""
+
+from typing import Literal
+
+import msgspec
+
+LookUp = Literal["", "push", "groups", "all", "reachability"]
+"""What can be asked of sippo-server: nothing, push devices, groups, both of them, or its Reachability service."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms."""
+
+    remove_after: int = 0
+    ring_timeout: int = 60_000
+    max_ring_timeout: int = 120_000
+    caller_grace: int = 10_000
+    retain_after: int = 300_000
+    parallel_sip: bool = False
+    only_one_device_with_invitations: bool = False
+    ringing_step: int = 10_000
+    max_group_size: int = 500
+    look_up: LookUp = ""
+
+    def flat(self) -> tuple[int | str, ...]:
+        """The settings as the server's functions take them: a flag is 1 or 0."""
+        return tuple(
+            int(value) if isinstance(value, bool) else value for value in msgspec.structs.astuple(self)
+        )

@@ -1,0 +1,23 @@
+"""Refs: the name of an invite."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+
+class Ref(NamedTuple):
+    """The name of an invite. As text it is `from|inviteId|to`; an id holds no `|`."""
+
+    inviter: str
+    invite_id: str
+    callee: str
+
+    def __str__(self) -> str:
+        """The ref as it stands in keys, timers and push jobs."""
+        return "|".join(self)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Take a ref apart. Raises ValueError when it does not have three parts."""
+        inviter, invite_id, callee = text.split("|")
+        return cls(inviter, invite_id, callee)

@@ -1,0 +1,42 @@
+"""What all shards of one worker share."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from invites.store.scripts import Scripts
+from workers.telemetry.metrics import Metrics
+from workers.telemetry.outage import Outage
+from workers.telemetry.readiness import Readiness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from invites.config import Config
+    from invites.connection.clients import Clients
+    from invites.sippo import SippoServer
+    from invites.store.layout import LayoutError
+
+
+@dataclass(slots=True)
+class WorkerContext:
+    """One worker, for the parts of its shards.
+
+    `consumer` is its name in the consumer groups. `sippo` is None when the configuration does not say how to reach
+    sippo-server. `stopping` is set when the worker takes nothing new. `misplaced` is called when the calls are spread
+    over another number of shards.
+    """
+
+    config: Config
+    url: str
+    consumer: str
+    clients: Clients
+    sippo: SippoServer | None
+    misplaced: Callable[[LayoutError], None]
+    metrics: Metrics
+    outage: Outage
+    readiness: Readiness = field(default_factory=Readiness)
+    scripts: Scripts = field(default_factory=Scripts)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -239,6 +239,12 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
             min=1_000, metavar="N", help="Measure with 1,000, 10,000, ... pending invites up to so many."
         ),
     ] = 1_000_000,
+    redraw: Annotated[
+        bool,
+        typer.Option(
+            "--redraw", metavar="", help="Draw the figures that DIR holds again, and measure nothing."
+        ),
+    ] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
     redis_url: RedisUrl = None,
@@ -249,7 +255,8 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
     loaded = Common(config, redis_url, log_level, log_format).set_up()
     _refuse_look_ups(loaded)
 
-    from workers.bench.plots import Plan, draw, measure, steps
+    from workers.bench.extra import require
+    from workers.bench.plots import Plan, load, measure, save, steps
     from workers.bench.report import show_plots, tell
     from workers.processes import configuration_in
 
@@ -267,8 +274,15 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
         loaded.settings(),
     )
     with _results():
-        folder.mkdir(parents=True, exist_ok=True)
-        figures = measure(plan, tell)
+        require(["matplotlib"])
+        from workers.bench.drawing import draw
+
+        if redraw:
+            figures = load(folder)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            figures = measure(plan, tell)
+            save(figures, folder)
         drawn = draw(figures, folder)
     show_plots(figures, drawn, as_json=as_json)
 

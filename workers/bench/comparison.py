@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import msgspec
 from invites.commit import Settings
 from invites.guarded import GuardedProcess
 from workers.bench.arena import BenchError, open_arena
+from workers.bench.extra import require
 from workers.bench.load import EVENTS_PER_CALL, Load
 from workers.bench.throughput import settle_backlog
 
@@ -63,11 +63,7 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Comparison:
 
     Raises `BenchError` when a package is missing, or there is no valid result.
     """
-    missing = [name for name, peer in PEERS.items() if importlib.util.find_spec(peer.package) is None]
-    if missing:
-        raise BenchError(
-            f"{', '.join(missing)}: not installed. Install what is compared with: pip install 'invites-worker[bench]'"
-        )
+    require(peer.package for peer in PEERS.values())
     load = Load(plan.calls, devices=3, workers=1)
     ours: list[float] = []
     theirs: dict[str, list[float]] = {name: [] for name in PEERS}

@@ -11,15 +11,14 @@ import msgspec
 
 from invites.commit import Settings
 from workers.bench import latency
-from workers.bench.arena import open_arena
+from workers.bench.arena import BenchError, open_arena
 from workers.bench.ceiling import Ceiling
-from workers.bench.chart import Axis, chart
 from workers.bench.latency import Latency
 from workers.bench.load import Load
 from workers.bench.throughput import settle_backlog, settle_backlog_in
 
 FIGURES: Final = "figures.json"
-"""What was measured, beside the plots."""
+"""The file beside the plots with what was measured."""
 
 _DEVICES: Final = 3
 
@@ -80,55 +79,17 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Figures:
     return Figures(by_workers, by_rate, speeds, latencies)
 
 
-def draw(figures: Figures, folder: Path) -> list[Path]:
-    """Write the plots and the figures into the folder; returns the plots."""
-    folder.mkdir(parents=True, exist_ok=True)
+def save(figures: Figures, folder: Path) -> None:
+    """Keep the figures beside their plots."""
     (folder / FIGURES).write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
-    plots = {
-        "calls-by-workers": chart(
-            "Complete calls a second, by workers and shards",
-            Axis("worker processes"),
-            Axis("calls/s"),
-            {
-                f"{shards} shard{'s'[: shards - 1]}": [
-                    (each.workers, each.calls_per_s) for each in figures.by_workers if each.shards == shards
-                ]
-                for shards in sorted({each.shards for each in figures.by_workers})
-            },
-        ),
-        "latency-by-rate": chart(
-            "Latency by offered rate, up to the knee",
-            Axis("calls/s offered"),
-            Axis("ms", powers=True),
-            _latencies([(each.rate, each) for each in figures.by_rate]),
-        ),
-        "calls-by-pending": chart(
-            "Complete calls a second, by pending invites",
-            Axis("other invites pending", powers=True),
-            Axis("calls/s"),
-            {"one worker": [(each.pending, each.calls_per_s) for each in figures.speed_by_pending]},
-        ),
-        "latency-by-pending": chart(
-            "Latency by pending invites",
-            Axis("other invites pending", powers=True),
-            Axis("ms", powers=True),
-            _latencies([(each.pending, each) for each in figures.latency_by_pending]),
-        ),
-    }
-    paths = []
-    for name, plot in plots.items():
-        paths.append(folder / f"{name}.svg")
-        paths[-1].write_text(plot, encoding="utf-8")
-    return paths
 
 
-def _latencies(measured: list[tuple[float, Latency]]) -> dict[str, list[tuple[float, float]]]:
-    return {
-        "invite, p50": [(at, each.invite_p50_ms) for at, each in measured],
-        "invite, p99": [(at, each.invite_p99_ms) for at, each in measured],
-        "accept, p50": [(at, each.accept_p50_ms) for at, each in measured],
-        "accept, p99": [(at, each.accept_p99_ms) for at, each in measured],
-    }
+def load(folder: Path) -> Figures:
+    """The figures that are kept in the folder. Raises `BenchError` when there are none."""
+    try:
+        return msgspec.json.decode((folder / FIGURES).read_bytes(), type=Figures)
+    except (OSError, msgspec.DecodeError) as error:
+        raise BenchError(f"There are no figures in {folder}, measure without --redraw: {error}") from None
 
 
 def _timed(plan: Plan, rate: float, pending: int) -> latency.Plan:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
@@ -37,10 +38,10 @@ _SCENES = (
 
 
 @contextlib.contextmanager
-def _demo(folder: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def _demo(folder: Path, *options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """The demo in a process of its own, with `folder` for its temporary files."""
     with subprocess.Popen(
-        [sys.executable, "-m", "workers", "demo"],
+        [sys.executable, "-m", "workers", "demo", *options],
         cwd=_ROOT,
         env={**os.environ, "TMPDIR": str(folder), **environment},
         stdout=subprocess.PIPE,
@@ -101,6 +102,21 @@ def test_prints_to_whoever_knows_ascii_only(folder: Path) -> None:
     assert max(map(len, out.splitlines())) <= 40
 
 
+def test_makes_a_picture_as_wide_as_the_ladder(folder: Path) -> None:
+    picture = folder / "ladder.svg"
+    with _demo(folder, "--svg", str(picture), COLUMNS="40") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, ""), out
+    svg = picture.read_text("utf-8")
+    words = " ".join(text.text or "" for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"))  # noqa: S314 - the text is our own
+    words = words.replace("\xa0", " ")
+    for shown in ("Worker, process", *_SCENES[:3], "hears ringing", "DECLINED_BY_CREATOR 487"):
+        assert shown in words
+    assert _SCENES[3] not in words
+    assert "font-face" not in svg
+    assert not re.search(r"url\((?!#)", svg)
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stops_quietly_in_the_middle(folder: Path, end: signal.Signals) -> None:
     with _demo(folder, PYTHONUNBUFFERED="1") as process:
@@ -158,6 +174,13 @@ async def test_says_so_when_no_server_can_be_had(monkeypatch: pytest.MonkeyPatch
     out = io.StringIO()
     assert await play(Console(file=out, width=400), pace_s=0) == 1
     assert "✗ There is no embedded Valkey for this machine" in out.getvalue()
+
+
+async def test_says_so_when_the_picture_cannot_be_written(tmp_path: Path) -> None:
+    out = io.StringIO()
+    missing = tmp_path / "missing" / "ladder.svg"
+    assert await play(Console(file=out), pace_s=0, svg=missing) == 1
+    assert "✗ The picture cannot be written: " in out.getvalue()
 
 
 def _told(kind: str, **payload: object) -> Notification:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _MS_WIDTH = 6
 _COLUMN_WIDTH = 14
 _INDENT = "  "
 _PACE_S = 0.3  # slow enough to follow the rows with the eye, fast enough for eight calls in some 14 s
+_PICTURE_FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 _ASCII = {"▸": ">", "·": "-", "─": "-", "✓": "ok", "✗": "failed:", "…": "..."}
 
 
@@ -39,6 +41,7 @@ class Stage:
     def __init__(
         self, columns: Sequence[str], console: Console | None = None, pace_s: float | None = None
     ) -> None:
+        self.picture = ""
         self._console = console or _console()
         self._columns = columns
         self._shown = columns
@@ -49,6 +52,19 @@ class Stage:
     @property
     def _wide(self) -> bool:
         return self._console.width >= self._ladder_width
+
+    def record(self) -> None:
+        """Keep what is printed from now on for a picture, as wide as the ladder whatever the terminal is."""
+        self._console.width = self._ladder_width + len(_INDENT)
+        self._console.record = True
+
+    def take_picture(self) -> None:
+        """End the recording, if there is one: `picture` is an SVG of it that refers to nothing elsewhere."""
+        if self._console.record:
+            self._console.record = False
+            svg = self._console.export_svg(title="invites demo", unique_id="demo", font_aspect_ratio=0.6)
+            fonts_of_the_web = re.compile(r"\s*@font-face \{[^}]*\}")
+            self.picture = fonts_of_the_web.sub("", svg).replace("Fira Code, monospace", _PICTURE_FONTS)
 
     def line(self, text: str = "", style: str = "") -> None:
         """A line of prose, wrapped where the terminal ends."""
@@ -79,7 +95,7 @@ class Stage:
     @contextlib.contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Show on a terminal that time has to pass now."""
-        if not self._console.is_terminal:
+        if self._console.record or not self._console.is_terminal:
             yield
             return
         with self._console.status(self._plain(f"{text} …"), spinner="line" if self._ascii else "dots"):

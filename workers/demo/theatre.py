@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from redis.exceptions import RedisError
 from rich.console import Console
@@ -26,13 +28,16 @@ from workers.standin import Directory, GroupEntry, StandIn
 
 _WORKER_START_MS = 10_000  # a cold start on a busy machine; usually half a second
 _START_SLICE_MS = 200
+_PICTURED = 3  # scenes, as many as fit on a page beside text
 
 
-async def play(console: Console | None = None, *, pace_s: float | None = None) -> int:
+async def play(
+    console: Console | None = None, *, pace_s: float | None = None, svg: Path | None = None
+) -> int:
     """Play eight calls in the terminal, in less than 20 s.
 
     Returns 0, or 1 when something that must be heard was not (it says what). Starts a server and a worker of
-    its own and ends both, also when it is cancelled.
+    its own and ends both, also when it is cancelled. Writes a picture of the first scenes to `svg`.
     """
     alice = Device("Alice", "alice", "alice-laptop-1", "alice-laptop", "1")
     phone = Device("phone", "bob", "bob-phone-1", "bob-phone", "1")
@@ -43,6 +48,8 @@ async def play(console: Console | None = None, *, pace_s: float | None = None) -
     trunk = Device("trunk", "pstn", "pstn-1", "pstn", "1")
     services = Device("services")
     stage = Stage([device.name for device in (alice, phone, tablet, desk)], console, pace_s)
+    if svg is not None:
+        stage.record()
     keys = Keys()
     try:
         with _server(stage) as url:
@@ -73,6 +80,12 @@ async def play(console: Console | None = None, *, pace_s: float | None = None) -
         stage.line()
         stage.line(f"✗ {error}", "bold red")
         return 1
+    if svg is not None:
+        try:
+            await asyncio.to_thread(svg.write_text, stage.picture, "utf-8")
+        except OSError as error:
+            stage.line(f"✗ The picture cannot be written: {error}", "bold red")
+            return 1
     return 0
 
 
@@ -81,6 +94,8 @@ async def _perform(cast: Cast, worker: GuardedProcess, worker_began: float) -> N
         await _curtain_up(cast, worker, worker_began)
         for number, scene in enumerate((*scenes.SCENES, *reaching.SCENES), 1):
             await scene(cast, number)
+            if number == _PICTURED:
+                cast.stage.take_picture()
     except MissingError as error:
         raise MissingError(f"{error}{_last_words(worker)}") from None
 

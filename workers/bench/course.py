@@ -1,8 +1,12 @@
-"""What was told of one call, and what is wrong with that, whatever the call was meant to be."""
+"""Checks one call's notifications against the invariants.
+
+`invites bench races` and the chaos tests judge their calls by these rules, and by no others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -11,36 +15,41 @@ import msgspec
 _WON: Final = 200
 _OVER: Final = 410
 
+End = tuple[str, int]
+"""`state` and `error` of a call record."""
+
+ACCEPTED: Final[End] = ("ACCEPTED", 200)
+
 
 class Wrong(StrEnum):
-    """What can be wrong."""
+    """The kinds of faults."""
 
     DOUBLE_WINNER = "double_winners"
-    """More than one device has the call, or one has a call that ended otherwise."""
+    """More than one device has the call, or a device has a call that was not accepted."""
     LOST_CANCEL = "lost_cancels"
-    """A device that rang was not told to stop."""
+    """A device rang and was not told to stop."""
     GHOST_RING = "ghost_rings"
-    """A device was told to ring after the call was over, or rings for a call that does not end."""
+    """A device was told to ring after the call had ended, or rings for a call that does not end."""
     MISSING_RECORD = "missing_records"
     DUPLICATE = "duplicate_notifications"
-    """The same was told twice: one notification, one answer, one outcome, one record."""
+    """A notification, an answer, an outcome or a record came twice."""
     OTHER = "others"
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong, in words."""
+    """One broken invariant."""
 
     wrong: Wrong
     words: str
 
 
 class _Candidate(msgspec.Struct):
-    peer: str
+    peer: str | None
     end_reason: int = msgspec.field(name="endReason", default=0)
 
 
 class Told(msgspec.Struct):
-    """What a course looks at in a payload."""
+    """The fields of a payload that the invariants are about."""
 
     call: str = msgspec.field(name="inviteId", default="")
     transaction: str | int | None = None
@@ -50,43 +59,71 @@ class Told(msgspec.Struct):
     error: int = 0
     candidates: list[_Candidate] | int = []
 
+    @property
+    def end(self) -> End:
+        """How the call ended, of a record."""
+        return self.state, self.error
+
+    def winners(self) -> set[str | None]:
+        """The peers that have the call, of a record."""
+        listed = self.candidates if isinstance(self.candidates, list) else []
+        return {one.peer for one in listed if one.end_reason == _WON}
+
+
+class _Request(NamedTuple):
+    kind: str
+    peer: str
+    codes: list[int]
+    """Of its answers."""
+
 
 class Course:
     """The notifications of one call, in the order of the stream.
 
-    Beside them it is told what the devices have done: what was asked (each request has to be answered once), and who
-    was lost and came back after the end (such a device is told to stop then, maybe for the second time).
+    `devices` must ring, each once, if the call rings at all (None: any may). `ends` are the ways in which the call may
+    end (None: any). `in_order` says that all notifications come from one stream, where none rings a device after the
+    record; the members of a group hear from their own shards.
+
+    The test notes with `ask` what devices and caller request, and with `lose` which devices it disconnects: these
+    come back after the end and may then be told once more to stop.
     """
 
-    __slots__ = ("_answers", "_ids", "_lost", "_noted", "_outcomes", "ended", "ringing", "rung", "stopped")
-
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        devices: Sequence[str] | None = None,
+        ends: Collection[End] | None = None,
+        *,
+        in_order: bool = True,
+    ) -> None:
         self.rung: list[str] = []
-        self.ringing: set[str] = set()
-        self.stopped: list[str] = []
         self.ended: list[Told] = []
         """The records."""
+        self._devices = devices
+        self._ends = ends
+        self._in_order = in_order
         self._ids: set[str] = set()
         self._lost: set[str] = set()
-        self._answers: dict[str, tuple[str, str, list[int]]] = {}
+        self._requests: dict[str, _Request] = {}
+        self._stopped: list[str] = []
         self._outcomes: list[Told] = []
         self._noted: list[Fault] = []
 
-    def ask(self, request: str, peer: str) -> str:
-        """A peer asks for something; returns the transaction that its answer has to carry."""
-        transaction = str(len(self._answers))
-        self._answers[transaction] = request, peer, []
+    def ask(self, kind: str, peer: str) -> str:
+        """Note that a peer sends a request; returns the transaction that its answer has to carry."""
+        transaction = str(len(self._requests))
+        self._requests[transaction] = _Request(kind, peer, [])
         return transaction
 
     def lose(self, peer: str) -> None:
-        """A device is lost; it comes back when the call is over."""
+        """Note that a device is disconnected."""
         self._lost.add(peer)
 
-    def hear(self, identity: str, kind: str, peers: Sequence[str], told: Told) -> None:
-        """A notification has come."""
-        if identity in self._ids:
-            self._note(Wrong.DUPLICATE, f"notification {identity} came twice")
+    def hear(self, identity: str, kind: str, peers: Sequence[str], told: Told) -> bool:
+        """Take in a notification; returns whether it is a new one."""
+        new = identity not in self._ids
         self._ids.add(identity)
+        if not new:
+            self._note(Wrong.DUPLICATE, f"notification {identity} came twice")
         if kind == "invitation":
             self._ring(peers)
         elif kind == "invitationCancel":
@@ -97,97 +134,109 @@ class Course:
             self._outcomes.append(told)
         elif kind == "answer":
             self._answer(told)
+        return new
 
     def unheard(self) -> Course:
-        """A course of which the same is known, and nothing was told yet."""
-        course = Course()
+        """The same call before its first notification."""
+        course = Course(self._devices, self._ends, in_order=self._in_order)
         course._lost |= self._lost
-        course._answers = {name: (asked, peer, []) for name, (asked, peer, _) in self._answers.items()}
+        course._requests = {name: asked._replace(codes=[]) for name, asked in self._requests.items()}
         return course
 
     def answered(self) -> bool:
-        """Whether everything that was asked has an answer."""
-        return all(codes for _, _, codes in self._answers.values())
-
-    def codes(self, request: str) -> list[int]:
-        """The codes of all answers to requests of one kind, in order of their number."""
-        return sorted(
-            code for asked, _, codes in self._answers.values() if asked == request for code in codes
-        )
+        """Whether every request has an answer."""
+        return all(asked.codes for asked in self._requests.values())
 
     def faults(self) -> list[Fault]:
-        """All that is wrong; to be asked when nothing more can come."""
-        found = list(self._noted)
+        """All broken invariants. The last notification of the call must have been heard."""
+        return [
+            *self._noted,
+            *self._faults_of_rings(),
+            *self._faults_of_answers(),
+            *self._faults_of_end(),
+            *self._faults_of_winners(),
+            *self._faults_of_stops(),
+        ]
+
+    def _faults_of_rings(self) -> Iterator[Fault]:
+        if self.rung and self._devices is not None and Counter(self.rung) != Counter(self._devices):
+            yield Fault(Wrong.OTHER, f"not each device was told to ring once: {dict(Counter(self.rung))}")
+
+    def _faults_of_answers(self) -> Iterator[Fault]:
+        for kind, peer, codes in self._requests.values():
+            if len(codes) != 1:
+                yield Fault(
+                    Wrong.DUPLICATE if codes else Wrong.OTHER, f"{kind} of {peer} was answered {codes}"
+                )
+            elif codes[0] not in (_WON, _OVER):
+                yield Fault(Wrong.OTHER, f"{kind} of {peer} was answered {codes[0]}")
+
+    def _faults_of_end(self) -> Iterator[Fault]:
+        if len(self._outcomes) != 1:
+            wrong = Wrong.DUPLICATE if self._outcomes else Wrong.OTHER
+            yield Fault(wrong, f"the inviter was told {len(self._outcomes)} outcomes")
+        if len(self.ended) > 1:
+            ends = ", ".join(f"{each.state} {each.error}" for each in self.ended)
+            yield Fault(Wrong.DUPLICATE, f"there are {len(self.ended)} records: {ends}")
+        if self.ended:
+            yield from self._faults_of_record(self.ended[0])
+        else:
+            yield Fault(Wrong.MISSING_RECORD, "there is no record")
+
+    def _faults_of_record(self, record: Told) -> Iterator[Fault]:
+        state, error = record.end
+        if self._ends is not None and record.end not in self._ends:
+            yield Fault(Wrong.OTHER, f"it ended {state} {error}")
+        if self._outcomes and self._outcomes[0].code != error:
+            yield Fault(
+                Wrong.OTHER, f"the inviter was told {self._outcomes[0].code}, the record says {error}"
+            )
+        if state == "DECLINED_BY_CREATOR" and self._asked("stopInvite") and not self._succeeded("stopInvite"):
+            yield Fault(Wrong.OTHER, "the caller ended the call and was answered otherwise")
+
+    def _faults_of_winners(self) -> Iterator[Fault]:
+        """The winner's answer, the inviter's outcome and the record must name the same peer."""
         winners = self._winners()
         if len(winners) > 1:
-            found.append(Fault(Wrong.DOUBLE_WINNER, f"{', '.join(sorted(winners))} have all won"))
-        if len(self._outcomes) > 1:
-            found.append(Fault(Wrong.DUPLICATE, f"the inviter was told {len(self._outcomes)} outcomes"))
-        elif not self._outcomes:
-            found.append(Fault(Wrong.OTHER, "the inviter was told no outcome"))
-        for request, peer, codes in self._answers.values():
-            if len(codes) != 1:
-                wrong = Wrong.DUPLICATE if codes else Wrong.OTHER
-                found.append(Fault(wrong, f"{request} of {peer} was answered {codes}"))
-            elif codes[0] not in (_WON, _OVER):
-                found.append(Fault(Wrong.OTHER, f"{request} of {peer} was answered {codes[0]}"))
-        return found + self._faults_of_end(winners)
+            yield Fault(Wrong.DOUBLE_WINNER, f"{_listed(winners)} have all won")
+        for record in self.ended[:1]:
+            if record.end != ACCEPTED and winners:
+                ended = f"{record.state} {record.error}"
+                yield Fault(Wrong.DOUBLE_WINNER, f"{_listed(winners)} has won a call that ended {ended}")
+            elif record.winners() != winners:
+                named = _listed(record.winners())
+                yield Fault(Wrong.OTHER, f"{_listed(winners)} has won, the record names {named}")
+            elif winners != self._succeeded("accept"):
+                yield Fault(Wrong.OTHER, f"{_listed(winners)} has won and was answered otherwise")
 
-    def _faults_of_end(self, winners: set[str]) -> list[Fault]:
-        if not self.ended:
-            rings = f", {', '.join(sorted(self.ringing))} ring for ever"
-            found = [Fault(Wrong.MISSING_RECORD, "there is no record" + (rings if self.ringing else ""))]
-            return found + [Fault(Wrong.GHOST_RING, f"{peer} rings for ever") for peer in self.ringing]
-        if len(self.ended) > 1:
-            ends = ", ".join(f"{record.state} {record.error}" for record in self.ended)
-            return [Fault(Wrong.DUPLICATE, f"there are {len(self.ended)} records: {ends}")]
-        record = self.ended[0]
-        found = [
-            Fault(Wrong.LOST_CANCEL, f"{peer} was not told to stop")
-            for peer in self.ringing - winners - self._decliners()
-        ]
-        accepted = record.state == "ACCEPTED"
-        if not accepted and winners:
-            found.append(
-                Fault(
-                    Wrong.DOUBLE_WINNER,
-                    f"{', '.join(winners)} has won a call that ended {record.state} {record.error}",
-                )
-            )
-        elif accepted and {peer for peer, reason in _reasons(record) if reason == _WON} != winners:
-            found.append(Fault(Wrong.OTHER, f"the record names another winner than {winners or 'nobody'}"))
-        found += [
-            Fault(Wrong.OTHER, f"{peer} has won and was told to stop") for peer in winners & set(self.stopped)
-        ]
-        outcome = self._outcomes[0].code if self._outcomes else None
-        if outcome not in (None, record.error):
-            found.append(
-                Fault(Wrong.OTHER, f"the inviter was told {outcome}, the record says {record.error}")
-            )
-        return found
+    def _faults_of_stops(self) -> Iterator[Fault]:
+        winners = self._winners()
+        ringing = set(self.rung) - set(self._stopped)
+        for peer in sorted(ringing - winners - self._succeeded("decline")):
+            if self.ended:
+                yield Fault(Wrong.LOST_CANCEL, f"{peer} was not told to stop")
+            else:
+                yield Fault(Wrong.GHOST_RING, f"{peer} rings for ever")
+        for peer in sorted(winners & set(self._stopped)):
+            yield Fault(Wrong.OTHER, f"{peer} has won and was told to stop")
 
     def _winners(self) -> set[str]:
-        """Whoever was told so itself, and whoever the inviter was told of."""
-        own = {
-            peer for request, peer, codes in self._answers.values() if request == "accept" and _WON in codes
-        }
-        return own | {outcome.peer for outcome in self._outcomes if outcome.peer is not None}
+        """The peers that were told that they have the call, and the peer that the inviter was told of."""
+        return self._succeeded("accept") | {told.peer for told in self._outcomes if told.peer is not None}
 
-    def _decliners(self) -> set[str]:
-        """Devices that need not be told, since their own answer has counted."""
-        return {
-            peer
-            for request, peer, codes in self._answers.values()
-            if request == "decline" and codes == [_WON]
-        }
+    def _asked(self, kind: str) -> list[_Request]:
+        return [asked for asked in self._requests.values() if asked.kind == kind]
+
+    def _succeeded(self, kind: str) -> set[str]:
+        """The peers whose request was answered 200."""
+        return {asked.peer for asked in self._asked(kind) if _WON in asked.codes}
 
     def _ring(self, peers: Sequence[str]) -> None:
         for peer in peers:
-            if self.ended:
+            if self.ended and self._in_order:
                 self._note(Wrong.GHOST_RING, f"{peer} was told to ring after the end")
-            if peer in self.ringing:
+            if peer in self.rung:
                 self._note(Wrong.DUPLICATE, f"{peer} was told to ring twice")
-            self.ringing.add(peer)
             self.rung.append(peer)
 
     def _stop(self, peers: Sequence[str]) -> None:
@@ -195,22 +244,20 @@ class Course:
             if peer not in self.rung:
                 self._note(Wrong.OTHER, f"{peer} was told to stop and never rang")
             allowed = 2 if peer in self._lost else 1
-            if self.stopped.count(peer) >= allowed:
+            if self._stopped.count(peer) >= allowed:
                 self._note(Wrong.DUPLICATE, f"{peer} was told to stop {allowed + 1} times")
-            self.ringing.discard(peer)
-            self.stopped.append(peer)
+            self._stopped.append(peer)
 
     def _answer(self, told: Told) -> None:
-        asked = self._answers.get(str(told.transaction))
+        asked = self._requests.get(str(told.transaction))
         if asked is None:
             self._note(Wrong.OTHER, f"there is an answer to {told.transaction}, which nobody asked")
         else:
-            asked[2].append(told.code)
+            asked.codes.append(told.code)
 
     def _note(self, wrong: Wrong, words: str) -> None:
         self._noted.append(Fault(wrong, words))
 
 
-def _reasons(record: Told) -> list[tuple[str, int]]:
-    listed = record.candidates if isinstance(record.candidates, list) else []
-    return [(one.peer, one.end_reason) for one in listed]
+def _listed(peers: Collection[str | None]) -> str:
+    return ", ".join(sorted(map(str, peers))) or "nobody"

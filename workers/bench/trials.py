@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from typing import Final
 
 import msgspec
 
-from workers.bench.course import Course, Fault, Told, Wrong
+from workers.bench.course import ACCEPTED, Course, Fault, Told
 from workers.bench.load import Event
 
 DEVICES: Final = 3
@@ -17,16 +16,15 @@ RING_MS: Final = 500
 
 _LONG_MS: Final = 3_600_000
 _EARLY: Final = 0.2  # of the cancels come together with their invite
-_ACCEPTED: Final = ("ACCEPTED", 200)
 
 RIVALS: Final = {
-    "accept": None,
+    "accept": ACCEPTED,
     "cancel": ("DECLINED_BY_CREATOR", 487),
     "timeout": ("DECLINED_BY_TIMEOUT", 408),
     "decline": ("DECLINED", 603),
     "disconnect": ("DECLINED", 480),
 }
-"""What an accept races against, and how the call ends when that was first (an accept: as when the other one was)."""
+"""What an accept races against, and how the call ends when that was first."""
 
 ONCE_ONLY: Final = frozenset({"disconnect"})
 """Trials for users who had no call before: a device that comes back is told the end of every call that it had."""
@@ -43,7 +41,7 @@ class Trial:
         self.number = number
         self.user = user
         self.rival = rival
-        self.course = Course()
+        self.course = Course(devices(user), {ACCEPTED, RIVALS[rival]})
         self.lost: list[str] = []
         self._id = f"trial-{number}"
         self._caller = {"id": f"caller-of-{user}-0", "user": f"caller-of-{user}"}
@@ -81,19 +79,11 @@ class Trial:
 
     def faults(self) -> list[Fault]:
         """What is wrong; to be asked when nothing more can come."""
-        found = self.course.faults()
-        rung = Counter(self.course.rung)
-        if rung and rung != Counter(devices(self.user)):
-            found.append(Fault(Wrong.OTHER, f"not each device was told to ring once: {dict(rung)}"))
-        for record in self.course.ended[:1]:
-            end = (record.state, record.error)
-            if end not in (_ACCEPTED, RIVALS[self.rival]):
-                found.append(Fault(Wrong.OTHER, f"it ended {record.state} {record.error}"))
-        return [Fault(wrong, f"{self._id} ({self.rival}): {words}") for wrong, words in found]
+        return [Fault(wrong, f"{self._id} ({self.rival}): {words}") for wrong, words in self.course.faults()]
 
     def accepted(self) -> bool:
         """Whether the accept was first."""
-        return any(record.state == _ACCEPTED[0] for record in self.course.ended)
+        return any(record.end == ACCEPTED for record in self.course.ended)
 
     def _race(self) -> list[Event]:
         first, second, third = random.sample(devices(self.user), DEVICES)

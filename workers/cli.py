@@ -22,7 +22,7 @@ from invites.cli.options import (
     RedisUrl,
     check_look_ups,
 )
-from workers.bench import app as bench_app
+from workers import cli_bench
 
 app = make_app()
 
@@ -94,7 +94,7 @@ def demo(
 
 
 add_operator_commands(app)
-app.add_typer(bench_app, name="bench")
+app.add_typer(cli_bench.app, name="bench")
 
 
 def main() -> None:

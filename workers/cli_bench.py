@@ -1,4 +1,4 @@
-"""The commands of `invites bench`."""
+"""The commands of `invites bench`. A command imports `workers.bench` when it runs: workers do without it."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _results() -> Iterator[None]:
     from redis.exceptions import RedisError
 
     from invites.embedded import EmbeddedError
-    from workers.bench.arena import BenchError
+    from workers.bench.target import BenchError
 
     try:
         yield

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from workers.bench.course import ACCEPTED, Course, Told
+from workers.bench.call_history import ACCEPTED, CallHistory, Told
 
 Json = dict[str, Any]
 Event = tuple[str, Json]
@@ -37,13 +37,13 @@ class Call:
     user: str
     plan: str
     published: float
-    course: Course
+    history: CallHistory
     reacted: bool = False
 
     def complete(self) -> bool:
         """Whether all is there that will come. A short call that was taken up too late rings nobody."""
-        course = self.course
-        return bool(course.ended and (course.rung or self.plan == "silence")) and course.answered()
+        history = self.history
+        return bool(history.ended and (history.rung or self.plan == "silence")) and history.answered()
 
 
 class Calls:
@@ -72,7 +72,7 @@ class Calls:
         number, self._next = self._next, self._next + 1
         plan = self._random.choices(list(_PLANS), list(_PLANS.values()))[0]
         user = f"user-{number % USERS}"
-        call = Call(number, user, plan, time.monotonic(), Course(_devices(user), {_ENDS[plan]}))
+        call = Call(number, user, plan, time.monotonic(), CallHistory(_devices(user), {_ENDS[plan]}))
         self.open[number] = call
         expires = _SHORT_MS if plan == "silence" else _LONG_MS
         return "invite", {**_caller(number), "to": call.user, "room": f"room-{number}", "expires": expires}
@@ -88,7 +88,7 @@ class Calls:
             call.reacted = True
             self.slowest_s = max(self.slowest_s, time.monotonic() - call.published)
             reaction = self._react(call)
-        if not call.course.hear(identity, kind, peers, msgspec.convert(payload, Told)):
+        if not call.history.hear(identity, kind, peers, msgspec.convert(payload, Told)):
             self.repeated += 1
         if number in self.open and call.complete():
             self._over[number] = self.open.pop(number)
@@ -101,14 +101,14 @@ class Calls:
         What a primary had said just before it died may be lost, and its successor says it again: that is no fault.
         """
         for call in (*self.open.values(), *self._over.values()):
-            call.course = call.course.unheard()
+            call.history = call.history.unheard()
 
     def check(self) -> list[str]:
         """All that is not as it must be, in words; to be asked when nothing is open any more."""
         return [
             f"call {call.number} ({call.plan}): {fault.words}"
             for call in (*self.open.values(), *self._over.values())
-            for fault in call.course.faults()
+            for fault in call.history.faults()
         ]
 
     def _react(self, call: Call) -> list[Event]:
@@ -117,7 +117,7 @@ class Calls:
             return []
         if call.plan == "stop":
             caller = _caller(call.number)
-            transaction = call.course.ask("stopInvite", caller["peer"]["id"])
+            transaction = call.history.ask("stopInvite", caller["peer"]["id"])
             return [("stopInvite", {**caller, "callee": call.user, "transaction": transaction})]
         kind, acting = "accept", self._random.sample(devices, 2)
         if call.plan == "accept":
@@ -131,7 +131,7 @@ class Calls:
             "peer": {"id": device, "user": call.user},
             "from": _caller(call.number)["peer"]["user"],
             "inviteId": f"call-{call.number}",
-            "transaction": call.course.ask(kind, device),
+            "transaction": call.history.ask(kind, device),
         }
         return payload | ({"errorCode": 486} if kind == "decline" else {})
 

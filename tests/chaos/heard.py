@@ -10,7 +10,7 @@ import msgspec
 
 from invites.sippo import PushJob
 from tests.chaos.calls import Event
-from workers.bench.course import ACCEPTED, Course, Told
+from workers.bench.call_history import ACCEPTED, CallHistory, Told
 
 _ENDS = {"accept": ACCEPTED, "stop": ("DECLINED_BY_CREATOR", 487)}
 
@@ -24,10 +24,10 @@ class Call:
     ending: str
     winner: str = ""
     told: set[str] = field(default_factory=set)
-    course: Course = field(init=False)
+    history: CallHistory = field(init=False)
 
     def __post_init__(self) -> None:
-        self.course = Course(ends={_ENDS[self.ending]}, in_order=False)
+        self.history = CallHistory(ends={_ENDS[self.ending]}, in_order=False)
 
     @property
     def name(self) -> str:
@@ -51,13 +51,13 @@ class Heard:
         self.notifications += 1
         call = self.calls[payload["inviteId"]]
         call.told.add(kind)
-        call.course.hear(identity, kind, peers, msgspec.convert(payload, Told))
+        call.history.hear(identity, kind, peers, msgspec.convert(payload, Told))
         return []
 
     def check(self, pushes: Sequence[PushJob]) -> list[str]:
         """What is wrong, in the end, with what was told and with the pushes that were taken."""
         faults = [
-            f"{call.name}: {fault.words}" for call in self.calls.values() for fault in call.course.faults()
+            f"{call.name}: {fault.words}" for call in self.calls.values() for fault in call.history.faults()
         ]
         return faults + self._still_ringing(pushes)
 

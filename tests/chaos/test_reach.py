@@ -41,7 +41,7 @@ def played(*more: tuple[str, ...], without: str = "") -> tuple[Heard, Call]:
     call = Call("0-group0", "group0", "accept", winner="a")
     heard = Heard()
     heard.begin([call])
-    asked = call.course.ask("accept", "a")
+    asked = call.history.ask("accept", "a")
     good = [
         ("invitation", "a", "b"),
         ("inviteAccepted",),

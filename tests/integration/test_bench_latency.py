@@ -15,11 +15,11 @@ from invites.commit import Settings
 from invites.guarded import GuardedProcess
 from tests.commands import Commands
 from workers.bench import fleet, latency
-from workers.bench.arena import BenchError, open_arena
-from workers.bench.ceiling import Ceiling
+from workers.bench.baseline import Baseline
 from workers.bench.latency import Run
 from workers.bench.load import Load
 from workers.bench.schedule import even
+from workers.bench.target import BenchError, open_target
 from workers.processes import start_worker
 
 _KEYS = ["rate", "pending", "invite_p50_ms", "invite_p99_ms", "accept_p50_ms", "accept_p99_ms"]
@@ -65,20 +65,20 @@ def test_a_stall_counts_for_all_events_that_were_due(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(fleet, "start_worker", start)
     load = Load(200, 3, 1)
-    with open_arena(None) as arena:
-        ceiling = Ceiling(arena, Settings())
-        arena.make_groups(counted=False)
-        ceiling.register(load)
-        with fleet.open_fleet(arena, 1, {}) as workers:
-            arena.publish(Load(1, 1, 1, name="first-").invites())
-            fleet.await_first_commit(arena, workers)
+    with open_target(None) as target:
+        baseline = Baseline(target, Settings())
+        target.make_groups(counted=False)
+        baseline.register(load)
+        with fleet.open_fleet(target, 1, {}) as workers:
+            target.publish(Load(1, 1, 1, name="first-").invites())
+            fleet.await_first_commit(target, workers)
             stall = [
                 threading.Timer(at, os.kill, (pids[0], number))
                 for at, number in ((0.3, signal.SIGSTOP), (1.3, signal.SIGCONT))
             ]
             for timer in stall:
                 timer.start()
-            run = latency.offer(arena, workers, load, 100.0)
+            run = latency.offer(target, workers, load, 100.0)
     assert sum(seconds > 0.2 for seconds in run.invites.values()) > 50  # of some 100 that were due meanwhile
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.commands import Commands
 from workers.bench import latency
-from workers.bench.arena import BenchError
 from workers.bench.sippo import open_sippo
+from workers.bench.target import BenchError
 from workers.standin import Directory, slow
 
 _SHORT = ("bench", "look-ups", "--rate", "50", "--seconds", "0.2", "--members", "4")

@@ -9,9 +9,9 @@ import redis
 
 from invites.commit import Settings
 from tests.commands import Commands
-from workers.bench.arena import BenchError
 from workers.bench.load import Load
 from workers.bench.memory import measure
+from workers.bench.target import BenchError
 
 
 def _bytes(load: Load) -> float:

@@ -63,7 +63,7 @@ def test_rates_end_at_the_knee(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_too_much_while_many_are_pending_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure_in(_arena: object, _ceiling: object, plan: latency.Plan, *_: object, name: str) -> Latency:
+    def measure_in(_target: object, _baseline: object, plan: latency.Plan, *_: object, name: str) -> Latency:
         if plan.pending > 20:
             raise NotReachedError(f"too much for {name}")
         return Latency(plan.rate, plan.pending, 1.0, 2.0, 1.0, 2.0)

@@ -19,9 +19,9 @@ from rich.console import Console
 
 from invites.guarded import GuardedProcess
 from tests.waiting import wait_until_sync
-from workers.demo import play, theatre
+from workers.demo import play, runner
 from workers.demo.devices import Device, MissingError, Notification
-from workers.demo.stage import Cell, Stage
+from workers.demo.renderer import Cell, Renderer
 from workers.standin import Directory
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -140,8 +140,8 @@ async def _play_with(
     def start(_url: str, _configuration: Mapping[str, object]) -> GuardedProcess:
         return GuardedProcess([sys.executable, "-c", worker])
 
-    monkeypatch.setattr(theatre, "start_worker", start)
-    monkeypatch.setattr(theatre, "_WORKER_START_MS", patience_ms)
+    monkeypatch.setattr(runner, "start_worker", start)
+    monkeypatch.setattr(runner, "_WORKER_START_MS", patience_ms)
     out = io.StringIO()
     return await play(Console(file=out, width=200), pace_s=0), out.getvalue()
 
@@ -154,7 +154,7 @@ async def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_says_so_when_sippo_server_knows_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(theatre, "_directory", lambda *_: Directory())
+    monkeypatch.setattr(runner, "_directory", lambda *_: Directory())
     out = io.StringIO()
     assert await play(Console(file=out, width=200), pace_s=0) == 1
     said = out.getvalue()
@@ -205,10 +205,10 @@ async def test_a_device_objects_to_anything_else() -> None:
 
 async def _row(**options: object) -> str:
     out = io.StringIO()
-    stage = Stage(["Alice", "phone", "tablet"], Console(file=out, **options), pace_s=0)  # type: ignore[arg-type]
+    renderer = Renderer(["Alice", "phone", "tablet"], Console(file=out, **options), pace_s=0)  # type: ignore[arg-type]
     rings = Cell("rings", "yellow")
     cells = {"Alice": Cell("calls", "bold", acts=True), "phone": rings, "tablet": rings}
-    await stage.row("invite", cells, 1.26)
+    await renderer.row("invite", cells, 1.26)
     return out.getvalue()
 
 
@@ -229,5 +229,5 @@ async def test_only_terminals_get_colours() -> None:
 async def test_no_color_is_plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", "1")
-    await Stage(["Alice"], pace_s=0).row("invite", {"Alice": Cell("calls", "yellow", acts=True)}, 1.0)
+    await Renderer(["Alice"], pace_s=0).row("invite", {"Alice": Cell("calls", "yellow", acts=True)}, 1.0)
     assert "\x1b" not in capsys.readouterr().out

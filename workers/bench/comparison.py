@@ -11,39 +11,39 @@ import msgspec
 
 from invites.commit import Settings
 from invites.guarded import GuardedProcess
-from workers.bench.arena import BenchError, open_arena
 from workers.bench.extra import require
 from workers.bench.load import EVENTS_PER_CALL, Load
+from workers.bench.target import BenchError, open_target
 from workers.bench.throughput import settle_backlog
 
 _PATIENCE_MS: Final = 120_000
 
 
-class Peer(NamedTuple):
+class Rival(NamedTuple):
     """Another worker: the package that it needs, and the module that plays it."""
 
     package: str
     module: str
 
 
-PEERS: Final = {
-    "arq": Peer("arq", "workers.bench.peers.on_arq"),
-    "saq": Peer("saq", "workers.bench.peers.on_saq"),
-    "taskiq": Peer("taskiq_redis", "workers.bench.peers.on_taskiq"),
-    "streaq": Peer("streaq", "workers.bench.peers.on_streaq"),
-    "faststream": Peer("faststream", "workers.bench.peers.on_faststream"),
+RIVALS: Final = {
+    "arq": Rival("arq", "workers.bench.rivals.on_arq"),
+    "saq": Rival("saq", "workers.bench.rivals.on_saq"),
+    "taskiq": Rival("taskiq_redis", "workers.bench.rivals.on_taskiq"),
+    "streaq": Rival("streaq", "workers.bench.rivals.on_streaq"),
+    "faststream": Rival("faststream", "workers.bench.rivals.on_faststream"),
 }
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """The result, medians of the rounds: our calls and events a second, and the jobs a second of each peer.
+    """The result, medians of the rounds: our calls and events a second, and the jobs a second of each rival.
 
     The ratio is that of our events to the jobs of the best of them.
     """
 
     calls_per_s: float
     events_per_s: float
-    peers: dict[str, float]
+    rivals: dict[str, float] = msgspec.field(name="peers")
     ratio_to_best: float
 
 
@@ -63,34 +63,34 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Comparison:
 
     Raises `BenchError` when a package is missing, or there is no valid result.
     """
-    require(peer.package for peer in PEERS.values())
+    require(rival.package for rival in RIVALS.values())
     load = Load(plan.calls, devices=3, workers=1)
     ours: list[float] = []
-    theirs: dict[str, list[float]] = {name: [] for name in PEERS}
+    theirs: dict[str, list[float]] = {name: [] for name in RIVALS}
     for number in range(1, plan.rounds + 1):
         ours.append(plan.calls / settle_backlog(load, plan.url, plan.rules, plan.settings).seconds)
         tell(f"round {number}: {ours[-1]:,.0f} calls/s")
-        for name, peer in PEERS.items():
-            theirs[name].append(plan.jobs / _play(name, peer, plan))
+        for name, rival in RIVALS.items():
+            theirs[name].append(plan.jobs / _play(name, rival, plan))
             tell(f"round {number}: {name} {theirs[name][-1]:,.0f} jobs/s")
     calls_per_s = statistics.median(ours)
-    peers = {name: round(statistics.median(rates), 1) for name, rates in theirs.items()}
+    rivals = {name: round(statistics.median(rates), 1) for name, rates in theirs.items()}
     events_per_s = calls_per_s * EVENTS_PER_CALL
     return Comparison(
-        round(calls_per_s, 1), round(events_per_s, 1), peers, round(events_per_s / max(peers.values()), 2)
+        round(calls_per_s, 1), round(events_per_s, 1), rivals, round(events_per_s / max(rivals.values()), 2)
     )
 
 
-def _play(name: str, peer: Peer, plan: Plan) -> float:
-    """How long the peer took for its backlog, s."""
-    with open_arena(plan.url) as arena:
+def _play(name: str, rival: Rival, plan: Plan) -> float:
+    """How long the rival took for its backlog, s."""
+    with open_target(plan.url) as target:
         command = [
             sys.executable,
             "-m",
-            "workers.bench.peers",
-            peer.module,
-            arena.url,
-            arena.prefix,
+            "workers.bench.rivals",
+            rival.module,
+            target.url,
+            target.prefix,
             str(plan.jobs),
         ]
         with GuardedProcess(command) as process:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.util import find_spec
 
-from workers.bench.arena import BenchError
+from workers.bench.target import BenchError
 
 
 def require(packages: Iterable[str]) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from invites.guarded import GuardedProcess
-from workers.bench.arena import Arena, BenchError
 from workers.bench.load import RING_MS
+from workers.bench.target import BenchError, Target
 from workers.processes import start_worker
 
 STUCK_S: Final = 30.0
@@ -57,10 +57,10 @@ class Fleet:
         return sum(cpu_s(worker.pid) for worker in self._workers)
 
 
-def await_first_commit(arena: Arena, fleet: Fleet) -> float:
+def await_first_commit(target: Target, fleet: Fleet) -> float:
     """When the first commit began, s since 1970. Raises `BenchError` when there is none in time."""
     deadline = time.monotonic() + STUCK_S
-    while (began := arena.first_commit()) is None:
+    while (began := target.first_commit()) is None:
         fleet.check()
         if time.monotonic() > deadline:
             raise BenchError(f"The workers committed nothing within {STUCK_S:.0f} s. {fleet.words()}".strip())
@@ -69,16 +69,16 @@ def await_first_commit(arena: Arena, fleet: Fleet) -> float:
 
 
 @contextmanager
-def open_fleet(arena: Arena, count: int, rules: Mapping[str, Any]) -> Iterator[Fleet]:
+def open_fleet(target: Target, count: int, rules: Mapping[str, Any]) -> Iterator[Fleet]:
     """Start `count` workers on the server of the benchmark, with `rules` as `invites` in their configuration.
 
     They end with the context.
     """
     configuration = {
         "invites": {**rules, "ringTimeout": RING_MS, "maxRingTimeout": RING_MS},
-        "redis": {"prefix": arena.prefix, "shards": len(arena.shards)},
+        "redis": {"prefix": target.prefix, "shards": len(target.shards)},
     }
-    fleet = Fleet(count, lambda: start_worker(arena.url, configuration))
+    fleet = Fleet(count, lambda: start_worker(target.url, configuration))
     try:
         yield fleet
     finally:

@@ -17,13 +17,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from invites.commit import Settings
-from workers.bench.arena import Arena, BenchError, open_arena
-from workers.bench.ceiling import Ceiling
+from workers.bench.baseline import Baseline
+from workers.bench.connection import Connection
 from workers.bench.fleet import STUCK_S, Fleet, await_first_commit, open_fleet
-from workers.bench.line import Line
-from workers.bench.listener import Listener
 from workers.bench.load import Load
+from workers.bench.notification_reader import NotificationReader
 from workers.bench.schedule import ANSWER_S, even
+from workers.bench.target import BenchError, Target, open_target
 
 WARM_UP_S: Final = 1.0
 """The first calls are not counted."""
@@ -83,26 +83,26 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Latency:
     Raises `BenchError` when there is no valid result: also when the load could not be offered at that rate, or the
     workers could not keep up with it.
     """
-    with open_arena(plan.url) as arena:
-        ceiling = Ceiling(arena, plan.settings)
-        arena.make_groups(counted=False)
+    with open_target(plan.url) as target:
+        baseline = Baseline(target, plan.settings)
+        target.make_groups(counted=False)
         if plan.pending:
             tell(f"making {plan.pending:,} pending invites")
-            ceiling.make_pending(Load(plan.pending, plan.devices, plan.workers, name="waiting-"))
-        return measure_in(arena, ceiling, plan, tell)
+            baseline.make_pending(Load(plan.pending, plan.devices, plan.workers, name="waiting-"))
+        return measure_in(target, baseline, plan, tell)
 
 
 def measure_in(
-    arena: Arena, ceiling: Ceiling, plan: Plan, tell: Callable[[str], None], name: str = ""
+    target: Target, baseline: Baseline, plan: Plan, tell: Callable[[str], None], name: str = ""
 ) -> Latency:
     """As `measure`, where so many invites are pending already. Each load on one server needs a `name` of its own."""
     load = Load(int(plan.rate * (WARM_UP_S + plan.seconds)), plan.devices, plan.workers, name=name)
-    ceiling.register(load)
-    with open_fleet(arena, plan.workers, plan.rules) as fleet:
-        arena.publish(_FIRST.invites())
-        await_first_commit(arena, fleet)
+    baseline.register(load)
+    with open_fleet(target, plan.workers, plan.rules) as fleet:
+        target.publish(_FIRST.invites())
+        await_first_commit(target, fleet)
         tell(f"offering {plan.rate:,.0f} calls/s for {WARM_UP_S + plan.seconds:,.0f} s")
-        run = offer(arena, fleet, load, plan.rate)
+        run = offer(target, fleet, load, plan.rate)
     check(run, plan.rate)
     tell(f"events were published up to {percentile(run.late, 0.99) * 1e3:.2f} ms late (99 of 100)")
     counted = range(int(WARM_UP_S * plan.rate), load.calls)
@@ -115,24 +115,24 @@ def measure_in(
     )
 
 
-def offer(arena: Arena, fleet: Fleet, load: Load, rate: float) -> Run:
+def offer(target: Target, fleet: Fleet, load: Load, rate: float) -> Run:
     """Offer the calls of a load at this rate, and wait until all have ended. Raises `BenchError`."""
-    schedule = [(due.at, due.call, due.event[0], arena.packed(due.event)) for due in even(load, rate)]
-    with arena.another_line() as line, _undisturbed():
-        listener = Listener(line, arena.keys.notifications)
-        listener.start()
+    schedule = [(due.at, due.call, due.event[0], target.packed(due.event)) for due in even(load, rate)]
+    with target.another_connection() as connection, _undisturbed():
+        reader = NotificationReader(connection, target.keys.notifications)
+        reader.start()
         try:
-            publisher = _Publisher(arena, listener)
+            publisher = _Publisher(target, reader)
             publisher.publish(schedule)
-            _await_ends(fleet, listener, load.calls)
+            _await_ends(fleet, reader, load.calls)
         finally:
-            listener.stop()
+            reader.stop()
     began = publisher.began
     return Run(
-        {call: listener.rung[call] - began - at for at, call, kind, _ in schedule if kind == "invite"},
-        {call: listener.stopped[call] - at for call, at in publisher.accepted.items()},
+        {call: reader.rung[call] - began - at for at, call, kind, _ in schedule if kind == "invite"},
+        {call: reader.stopped[call] - at for call, at in publisher.accepted.items()},
         publisher.late,
-        calls_per_s=load.calls / (listener.last_end - began - ANSWER_S),
+        calls_per_s=load.calls / (reader.last_end - began - ANSWER_S),
         offered_per_s=load.calls / (publisher.ended - began - ANSWER_S),
     )
 
@@ -140,18 +140,18 @@ def offer(arena: Arena, fleet: Fleet, load: Load, rate: float) -> Run:
 class _Publisher:
     """Publishes each event when it is due, but an accept not before its device rings."""
 
-    def __init__(self, line: Line, listener: Listener) -> None:
+    def __init__(self, connection: Connection, reader: NotificationReader) -> None:
         self.accepted: dict[int, float] = {}
         self.late: list[float] = []
         self.began = 0.0
         self.ended = 0.0
-        self._line = line
-        self._listener = listener
+        self._connection = connection
+        self._reader = reader
         self._not_rung: deque[tuple[int, bytes]] = deque()
 
     def publish(self, schedule: list[tuple[float, int, str, bytes]]) -> None:
         """Publish everything; returns when the server has it."""
-        rung = self._listener.rung
+        rung = self._reader.rung
         self.began = time.perf_counter()
         for number, (at, call, kind, packed) in enumerate(schedule):
             due = self.began + at
@@ -164,17 +164,17 @@ class _Publisher:
             else:
                 self._not_rung.append((call, packed))
             if number % _TIDY == 0:
-                self._line.collect_arrived()
+                self._connection.collect_arrived()
         self.ended = time.perf_counter()
         deadline = self.ended + STUCK_S
         while self._not_rung and time.perf_counter() < deadline:
             self._accept_what_rings()
             time.sleep(_TICK_S)
-        self._line.collect()
+        self._connection.collect()
 
     def _post(self, due: float, packed: bytes) -> None:
         self.late.append(time.perf_counter() - due)
-        self._line.post(packed)
+        self._connection.post(packed)
 
     def _sleep_until(self, due: float) -> None:
         while (wait := due - time.perf_counter()) > 0:
@@ -184,20 +184,20 @@ class _Publisher:
             time.sleep(wait)
 
     def _accept_what_rings(self) -> None:
-        rung = self._listener.rung
+        rung = self._reader.rung
         while self._not_rung and (call := self._not_rung[0][0]) in rung:
             self.accepted[call] = rung[call]
-            self._line.post(self._not_rung.popleft()[1])
+            self._connection.post(self._not_rung.popleft()[1])
 
 
-def _await_ends(fleet: Fleet, listener: Listener, calls: int) -> None:
+def _await_ends(fleet: Fleet, reader: NotificationReader, calls: int) -> None:
     ended, moved = 0, time.monotonic()
-    while listener.ended < calls:
+    while reader.ended < calls:
         fleet.check()
-        if listener.error is not None:
-            raise BenchError(f"The notifications cannot be read: {listener.error}")
-        if listener.ended > ended:
-            ended, moved = listener.ended, time.monotonic()
+        if reader.error is not None:
+            raise BenchError(f"The notifications cannot be read: {reader.error}")
+        if reader.ended > ended:
+            ended, moved = reader.ended, time.monotonic()
         elif time.monotonic() - moved > STUCK_S:
             raise BenchError(
                 f"{calls - ended} of {calls} calls have not ended within {STUCK_S:.0f} s. {fleet.words()}".strip()

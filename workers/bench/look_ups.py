@@ -11,12 +11,12 @@ import msgspec
 
 from invites.commit import Settings
 from invites.sippo.answers import PushDevice
-from workers.bench.arena import Arena, BenchError, open_arena
-from workers.bench.ceiling import Ceiling
+from workers.bench.baseline import Baseline
 from workers.bench.fleet import STUCK_S, Fleet, await_first_commit, open_fleet
 from workers.bench.latency import check, offer, percentile
 from workers.bench.load import CALLEES, Event, Load
 from workers.bench.sippo import Sippo, open_sippo
+from workers.bench.target import BenchError, Target, open_target
 from workers.standin import HANG, Directory, Fault, GroupEntry, slow
 
 _NONE: Final = "none"
@@ -74,19 +74,19 @@ class Plan(msgspec.Struct, frozen=True):
 def measure(plan: Plan, tell: Callable[[str], None]) -> LookUps:
     """Measure one after the other. Raises `BenchError` when there is no valid result, as `latency.measure`."""
     requests, waits = {}, {}
-    with open_arena(plan.url) as arena, open_sippo(_directory(plan)) as sippo:
+    with open_target(plan.url) as target, open_sippo(_directory(plan)) as sippo:
         for mode in _MODES:
             tell(f"mode {mode}: look-ups of {plan.look_up_ms} ms at {plan.rate:,.0f} calls/s")
-            with _workers(arena, sippo, plan, mode, slow(plan.look_up_ms)) as fleet:
-                waits[mode] = _wait(arena, fleet, plan, _WARM_UP_S)
+            with _workers(target, sippo, plan, mode, slow(plan.look_up_ms)) as fleet:
+                waits[mode] = _wait(target, fleet, plan, _WARM_UP_S)
                 if mode != _NONE:
                     sippo.fault(None)
                     requests[mode] = {
-                        kind: _count(arena, sippo, fleet, kind, to) for kind, to in _CALLEES.items()
+                        kind: _count(target, sippo, fleet, kind, to) for kind, to in _CALLEES.items()
                     }
         tell(f"sippo-server is dead: {plan.rate:,.0f} calls/s")
-        with _workers(arena, sippo, plan, "legacy", HANG) as fleet:
-            dead = _wait(arena, fleet, plan, _BREAKING_S)
+        with _workers(target, sippo, plan, "legacy", HANG) as fleet:
+            dead = _wait(target, fleet, plan, _BREAKING_S)
     return LookUps(plan.rate, plan.look_up_ms, plan.members, requests, waits, dead)
 
 
@@ -101,36 +101,36 @@ def _directory(plan: Plan) -> Directory:
 
 
 @contextmanager
-def _workers(arena: Arena, sippo: Sippo, plan: Plan, mode: str, fault: Fault) -> Iterator[Fleet]:
+def _workers(target: Target, sippo: Sippo, plan: Plan, mode: str, fault: Fault) -> Iterator[Fleet]:
     """A worker that asks in this mode, on an empty server but for the devices of the callees."""
-    arena.clear()
-    arena.make_groups(counted=False)
-    Ceiling(arena, Settings()).register(Load(CALLEES, plan.devices, 1))
+    target.clear()
+    target.make_groups(counted=False)
+    Baseline(target, Settings()).register(Load(CALLEES, plan.devices, 1))
     rules = {**plan.rules, "basic": {**_MODES[mode], "wac": sippo.wac}}
     sippo.fault(None)
-    with open_fleet(arena, 1, rules) as fleet:
-        arena.publish(_FIRST.invites())
-        await_first_commit(arena, fleet)
+    with open_fleet(target, 1, rules) as fleet:
+        target.publish(_FIRST.invites())
+        await_first_commit(target, fleet)
         sippo.fault(fault)
         yield fleet
     sippo.fault(None)
 
 
-def _wait(arena: Arena, fleet: Fleet, plan: Plan, warm_up_s: float) -> Waits:
+def _wait(target: Target, fleet: Fleet, plan: Plan, warm_up_s: float) -> Waits:
     load = Load(int(plan.rate * (warm_up_s + plan.seconds)), plan.devices, 1)
-    run = offer(arena, fleet, load, plan.rate)
+    run = offer(target, fleet, load, plan.rate)
     check(run, plan.rate)
     waits = [run.invites[call] for call in range(int(warm_up_s * plan.rate), load.calls)]
     shown = (percentile(waits, 0.5), percentile(waits, 0.99), max(waits))
     return Waits(*(round(each * 1e3, 3) for each in shown))
 
 
-def _count(arena: Arena, sippo: Sippo, fleet: Fleet, kind: str, to: str) -> float:
+def _count(target: Target, sippo: Sippo, fleet: Fleet, kind: str, to: str) -> float:
     """Requests for each call of a callee of this kind."""
-    asked, settled = sippo.look_ups(), arena.progress().settled
-    arena.publish(_invite(to, f"{kind}-{number}") for number in range(_CALLS))
+    asked, settled = sippo.look_ups(), target.progress().settled
+    target.publish(_invite(to, f"{kind}-{number}") for number in range(_CALLS))
     deadline = time.monotonic() + STUCK_S
-    while arena.progress().settled < settled + _CALLS:
+    while target.progress().settled < settled + _CALLS:
         fleet.check()
         if time.monotonic() > deadline:
             raise BenchError(f"Calls of a callee that is {kind} are not settled. {fleet.words()}".strip())

@@ -11,10 +11,10 @@ from typing import Final
 import msgspec
 
 from invites.commit import Settings
-from workers.bench.arena import Arena, BenchError, open_arena
-from workers.bench.ceiling import Ceiling
-from workers.bench.line import pack
+from workers.bench.baseline import Baseline
+from workers.bench.connection import pack
 from workers.bench.load import Load
+from workers.bench.target import BenchError, Target, open_target
 
 _SAMPLE: Final = 1000  # keys of each kind
 _QUIET_S: Final = 60.0
@@ -41,22 +41,22 @@ def measure(
 
     Raises `BenchError` when there is no valid result.
     """
-    with open_arena(url) as arena:
-        ceiling = Ceiling(arena, settings)
-        arena.make_groups()
+    with open_target(url) as target:
+        baseline = Baseline(target, settings)
+        target.make_groups()
         tell(f"registering the devices of {load.callees:,} users")
-        ceiling.register(load)
-        before = _used(arena)
+        baseline.register(load)
+        before = _used(target)
         tell(f"making {load.calls:,} pending invites")
-        ceiling.settle(load.invites())
-        added = _used(arena) - before
-        pending = arena.command("ZCARD", arena.keys.timers)
+        baseline.settle(load.invites())
+        added = _used(target) - before
+        pending = target.command("ZCARD", target.keys.timers)
         if pending != load.calls:
             raise BenchError(f"{load.calls} invites should be pending, but {pending} are.")
-        return Memory(load.calls, round(added / load.calls, 1)), _parts(arena, load.calls)
+        return Memory(load.calls, round(added / load.calls, 1)), _parts(target, load.calls)
 
 
-def _used(arena: Arena) -> int:
+def _used(target: Target) -> int:
     """Bytes that the server has allocated, without its clients, once its tables have their size and it is steady.
 
     It frees its clients' buffers and counts them once a second, and not at the same moment.
@@ -64,7 +64,7 @@ def _used(arena: Arena) -> int:
     deadline = time.monotonic() + _QUIET_S
     last, since = 0, time.monotonic()
     while True:
-        memory = arena.info("memory")
+        memory = target.info("memory")
         used = int(memory["used_memory"]) - int(memory["mem_clients_normal"])
         grows = memory.get("mem_overhead_db_hashtable_rehashing", "0") != "0"
         if grows or abs(used - last) > _STEADY:
@@ -76,17 +76,17 @@ def _used(arena: Arena) -> int:
         time.sleep(_POLL_S)
 
 
-def _parts(arena: Arena, invites: int) -> dict[str, float]:
+def _parts(target: Target, invites: int) -> dict[str, float]:
     count: Counter[str] = Counter()
     sample: dict[str, list[bytes]] = {}
-    base = len(arena.keys.base)
-    for name in arena.names():
+    base = len(target.keys.base)
+    for name in target.names():
         kind = name[base:].partition(b":")[0].decode()
         if kind not in _NOT_ADDED:
             count[kind] += 1
             sample.setdefault(kind, []).extend([name] if count[kind] <= _SAMPLE else [])
     parts = {}
     for kind, names in sample.items():
-        sizes = arena.send(pack("MEMORY", "USAGE", name, "SAMPLES", 0) for name in islice(names, _SAMPLE))
+        sizes = target.send(pack("MEMORY", "USAGE", name, "SAMPLES", 0) for name in islice(names, _SAMPLE))
         parts[kind] = round(sum(sizes) / len(sizes) * count[kind] / invites, 1)
     return dict(sorted(parts.items(), key=lambda part: -part[1]))

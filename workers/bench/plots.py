@@ -11,10 +11,10 @@ import msgspec
 
 from invites.commit import Settings
 from workers.bench import latency
-from workers.bench.arena import BenchError, open_arena
-from workers.bench.ceiling import Ceiling
+from workers.bench.baseline import Baseline
 from workers.bench.latency import Latency
 from workers.bench.load import Load
+from workers.bench.target import BenchError, open_target
 from workers.bench.throughput import settle_backlog, settle_backlog_in
 
 FIGURES: Final = "figures.json"
@@ -111,24 +111,24 @@ def _by_rate(plan: Plan, tell: Callable[[str], None]) -> list[Latency]:
 
 def _by_pending(plan: Plan, tell: Callable[[str], None]) -> tuple[list[Speed], list[Latency]]:
     speeds, latencies, made = [], [], 0
-    with open_arena(plan.url) as arena:
-        ceiling = Ceiling(arena, plan.settings)
-        arena.make_groups()
+    with open_target(plan.url) as target:
+        baseline = Baseline(target, plan.settings)
+        target.make_groups()
         for pending in plan.pending:
             tell(f"making {pending - made:,} more pending invites")
-            ceiling.make_pending(Load(pending - made, _DEVICES, 1, name=f"waiting-{pending}-"))
+            baseline.make_pending(Load(pending - made, _DEVICES, 1, name=f"waiting-{pending}-"))
             made = pending
             load = Load(plan.calls, _DEVICES, 1, name=f"busy-{pending}-")
-            run = settle_backlog_in(arena, ceiling, load, plan.rules)
-            arena.empty_streams()
+            run = settle_backlog_in(target, baseline, load, plan.rules)
+            target.empty_streams()
             speeds.append(Speed(1, 1, pending, round(plan.calls / run.seconds, 1)))
             tell(f"{pending:,} pending: {speeds[-1].calls_per_s:,.0f} calls/s")
             timed = _timed(plan, plan.rate, pending)
             try:
-                latencies.append(latency.measure_in(arena, ceiling, timed, tell, name=f"timed-{pending}-"))
+                latencies.append(latency.measure_in(target, baseline, timed, tell, name=f"timed-{pending}-"))
             except latency.NotReachedError as error:
                 if not latencies:
                     raise
                 tell(f"Left out with {pending:,} pending: {error}")
-            arena.empty_streams()
+            target.empty_streams()
     return speeds, latencies

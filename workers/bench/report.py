@@ -23,10 +23,10 @@ _FAULTS: Final = 20
 
 def show_round(number: int, done: Round) -> None:
     """One line for a round, so that a long benchmark says that it lives and how much the figures scatter."""
-    ratio = done.calls_per_s / done.ceiling_calls_per_s
+    ratio = done.calls_per_s / done.baseline_calls_per_s
     tell(
         f"round {number}: {done.calls_per_s:,.0f} calls/s in commits of {done.worker.batch} events, "
-        f"bare server {done.ceiling_calls_per_s:,.0f}, ratio {ratio:.3f}"
+        f"bare server {done.baseline_calls_per_s:,.0f}, ratio {ratio:.3f}"
     )
 
 
@@ -41,8 +41,8 @@ def show_throughput(result: Throughput, *, as_json: bool) -> None:
         "calls": f"[bold]{result.calls_per_s:,.0f} /s",
         "events": f"{result.events_per_s:,.0f} /s",
         "processor time of the workers": f"{result.worker_cpu_s:.2f} s",
-        "bare server, prepared batches": f"{result.ceiling_calls_per_s:,.0f} calls/s",
-        "workers / bare server": f"[bold]{result.ceiling_ratio:.3f}",
+        "bare server, prepared batches": f"{result.baseline_calls_per_s:,.0f} calls/s",
+        "workers / bare server": f"[bold]{result.baseline_ratio:.3f}",
     }
     _show("Throughput", rows, result, as_json=as_json)
 
@@ -99,12 +99,12 @@ def show_look_ups(result: LookUps, *, as_json: bool) -> None:
 
 
 def show_comparison(result: Comparison, *, as_json: bool) -> None:
-    """The result, best peer first."""
-    peers = sorted(result.peers.items(), key=lambda peer: -peer[1])
+    """The result, best rival first."""
+    rivals = sorted(result.rivals.items(), key=lambda rival: -rival[1])
     rows = {
         "complete calls": f"[bold]{result.calls_per_s:,.0f} /s",
         "events of calls": f"[bold]{result.events_per_s:,.0f} /s",
-        **{f"jobs that do nothing, {name}": f"{rate:,.0f} /s" for name, rate in peers},
+        **{f"jobs that do nothing, {name}": f"{rate:,.0f} /s" for name, rate in rivals},
         "events / jobs of the best": f"[bold]{result.ratio_to_best:.2f}",
     }
     _show("Peers", rows, result, as_json=as_json)
@@ -123,8 +123,8 @@ def show_races(report: Report, *, as_json: bool) -> None:
         "workers": str(races.workers),
         "kills": str(races.kills),
         **{
-            f"accept first, not {rival}": f"{won:,} of {tried:,}"
-            for rival, (tried, won) in report.rivals.items()
+            f"accept first, not {opponent}": f"{won:,} of {tried:,}"
+            for opponent, (tried, won) in report.opponents.items()
         },
         "double winners": f"[bold]{races.double_winners}",
         "lost cancels": f"[bold]{races.lost_cancels}",

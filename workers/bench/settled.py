@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from invites.keys import WORKERS_GROUP
-from workers.bench.arena import Arena
-from workers.bench.line import pack
+from workers.bench.connection import pack
+from workers.bench.target import Target
 
 EntryId = tuple[int, int]
 
@@ -14,15 +14,15 @@ EntryId = tuple[int, int]
 class Settled:
     """Up to which event everything is settled, and what was told until then has been read."""
 
-    def __init__(self, arena: Arena) -> None:
+    def __init__(self, target: Target) -> None:
         self.up_to: EntryId = (0, 0)
-        self._arena = arena
+        self._target = target
         self._ahead: deque[tuple[EntryId, EntryId]] = deque()
 
     def look(self) -> None:
         """Ask the server. In this order: what is delivered in between is pending or settled by then."""
-        keys = self._arena.keys
-        (group,), pending, last = self._arena.send(
+        keys = self._target.keys
+        (group,), pending, last = self._target.send(
             [
                 pack("XINFO", "GROUPS", keys.events),
                 pack("XPENDING", keys.events, WORKERS_GROUP),

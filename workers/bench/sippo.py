@@ -18,7 +18,7 @@ import msgspec
 
 from invites.guarded import GuardedProcess
 from invites.sippo import Call
-from workers.bench.arena import BenchError
+from workers.bench.target import BenchError
 from workers.standin import Directory, Fault
 
 _START_S: Final = 10.0

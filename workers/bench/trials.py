@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from workers.bench.course import ACCEPTED, Course, Fault, Told
+from workers.bench.call_history import ACCEPTED, CallHistory, Fault, Told
 from workers.bench.load import Event
 
 DEVICES: Final = 3
@@ -17,7 +17,7 @@ RING_MS: Final = 500
 _LONG_MS: Final = 3_600_000
 _EARLY: Final = 0.2  # of the cancels come together with their invite
 
-RIVALS: Final = {
+OPPONENTS: Final = {
     "accept": ACCEPTED,
     "cancel": ("DECLINED_BY_CREATOR", 487),
     "timeout": ("DECLINED_BY_TIMEOUT", 408),
@@ -35,13 +35,13 @@ _encode = msgspec.json.encode
 class Trial:
     """One call to `user`, whose devices are registered, and who has no other call meanwhile (see `ONCE_ONLY` too)."""
 
-    __slots__ = ("_caller", "_id", "_rung", "course", "lost", "number", "rival", "user")
+    __slots__ = ("_caller", "_id", "_rung", "history", "lost", "number", "opponent", "user")
 
-    def __init__(self, number: int, user: str, rival: str) -> None:
+    def __init__(self, number: int, user: str, opponent: str) -> None:
         self.number = number
         self.user = user
-        self.rival = rival
-        self.course = Course(devices(user), {ACCEPTED, RIVALS[rival]})
+        self.opponent = opponent
+        self.history = CallHistory(devices(user), {ACCEPTED, OPPONENTS[opponent]})
         self.lost: list[str] = []
         self._id = f"trial-{number}"
         self._caller = {"id": f"caller-of-{user}-0", "user": f"caller-of-{user}"}
@@ -54,10 +54,10 @@ class Trial:
             "to": self.user,
             "inviteId": self._id,
             "room": f"room-{self.number}",
-            "expires": RING_MS if self.rival == "timeout" else _LONG_MS,
+            "expires": RING_MS if self.opponent == "timeout" else _LONG_MS,
         }
         events = [("invite", _encode(invite))]
-        if self.rival == "cancel" and random.random() < _EARLY:
+        if self.opponent == "cancel" and random.random() < _EARLY:
             events.append(self._stop())
             random.shuffle(events)
         return events
@@ -65,9 +65,9 @@ class Trial:
     def hear(self, identity: str, kind: str, peers: list[str], told: Told) -> list[Event]:
         """A notification has come; the race begins with the first that makes the devices ring.
 
-        Where the rival is the time-out, the accept is to be published shortly before that.
+        Where the opponent is the time-out, the accept is to be published shortly before that.
         """
-        self.course.hear(identity, kind, peers, told)
+        self.history.hear(identity, kind, peers, told)
         if kind != "invitation" or self._rung:
             return []
         self._rung = True
@@ -79,27 +79,29 @@ class Trial:
 
     def faults(self) -> list[Fault]:
         """What is wrong; to be asked when nothing more can come."""
-        return [Fault(wrong, f"{self._id} ({self.rival}): {words}") for wrong, words in self.course.faults()]
+        return [
+            Fault(wrong, f"{self._id} ({self.opponent}): {words}") for wrong, words in self.history.faults()
+        ]
 
     def accepted(self) -> bool:
         """Whether the accept was first."""
-        return any(record.end == ACCEPTED for record in self.course.ended)
+        return any(record.end == ACCEPTED for record in self.history.ended)
 
     def _race(self) -> list[Event]:
         first, second, third = random.sample(devices(self.user), DEVICES)
         events = [self._reply("accept", first)]
-        if self.rival == "accept":
+        if self.opponent == "accept":
             # The first says it twice, as one does that has heard no answer.
             events += [
                 self._reply("accept", second),
                 self._reply("accept", third),
                 self._reply("accept", first),
             ]
-        elif self.rival == "cancel":
+        elif self.opponent == "cancel":
             events.append(self._stop())
-        elif self.rival == "decline":
+        elif self.opponent == "decline":
             events.append(self._reply("decline", second, errorCode=603))
-        elif self.rival == "disconnect":
+        elif self.opponent == "disconnect":
             gone = random.choice([(first,), (second, third), (first, second, third)])
             events += [self._lose(peer) for peer in gone]
         random.shuffle(events)
@@ -110,7 +112,7 @@ class Trial:
             "peer": {"id": peer, "user": self.user},
             "from": self._caller["user"],
             "inviteId": self._id,
-            "transaction": self.course.ask(kind, peer),
+            "transaction": self.history.ask(kind, peer),
             **rest,
         }
         return kind, _encode(payload)
@@ -120,13 +122,13 @@ class Trial:
             "peer": self._caller,
             "callee": self.user,
             "inviteId": self._id,
-            "transaction": self.course.ask("stopInvite", self._caller["id"]),
+            "transaction": self.history.ask("stopInvite", self._caller["id"]),
         }
         return "stopInvite", _encode(payload)
 
     def _lose(self, peer: str) -> Event:
         self.lost.append(peer)
-        self.course.lose(peer)
+        self.history.lose(peer)
         return "disconnected", _encode({"peer": {"id": peer, "user": self.user}})
 
 

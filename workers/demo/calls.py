@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workers.demo.devices import Device, Gateway, MissingError, Notification, Sent
-from workers.demo.stage import Cell, Stage
+from workers.demo.renderer import Cell, Renderer
 from workers.standin import StandIn
 
 SIPPO_SERVER = "sippo-server"
@@ -31,7 +31,7 @@ class Cast:
     """Who plays: Alice, who calls; Bob's three devices; a group; a phone that sleeps; a trunk; sippo-server."""
 
     gateway: Gateway
-    stage: Stage
+    renderer: Renderer
     standin: StandIn
     alice: Device
     phone: Device
@@ -103,13 +103,13 @@ class Call:
         took_ms = (max(note.at for note in heard) - self.sent.at) * 1000
         cast.took_ms.append(took_ms)
         calls, takes = Cell("calls", "bold", acts=True), Cell("takes a push", RINGS)
-        await cast.stage.row("invite", {alice.name: calls, SIPPO_SERVER: takes}, took_ms)
+        await cast.renderer.row("invite", {alice.name: calls, SIPPO_SERVER: takes}, took_ms)
         wakes = {
             SIPPO_SERVER: Cell("wakes it", "bold", acts=True),
             device.name: Cell("wakes up", RINGS),
             alice.name: Cell("hears of it", RINGS),
         }
-        await cast.stage.row(f"push, ttl {push.job.ttl} s", wakes, None)
+        await cast.renderer.row(f"push, ttl {push.job.ttl} s", wakes, None)
 
     async def rings(self, device: Device) -> None:
         """A device says that it rings; Alice hears the ringing tone."""
@@ -142,7 +142,7 @@ class Call:
         took_ms = (max(note.at for note in heard) - self.sent.at) * 1000
         self._cast.took_ms.append(took_ms)
         cells = {actor.name: Cell(does, "bold", acts=True)} | {h.device.name: h.cell for h in hears}
-        await self._cast.stage.row(event, cells, took_ms)
+        await self._cast.renderer.row(event, cells, took_ms)
 
     def about(self, actor: Device, **fields: object) -> dict[str, object]:
         """The payload of an event of this call."""
@@ -184,7 +184,7 @@ class Call:
         ends = ", ".join(
             f"{device.name} {reasons.get(device.peer, reasons.get(device.user))}" for device in devices
         )
-        cast.stage.line(f"call record: {state} {error} · {ends}", "dim")
+        cast.renderer.line(f"call record: {state} {error} · {ends}", "dim")
 
 
 def stops(devices: Sequence[Device], text: str, **fields: object) -> tuple[Hears, ...]:

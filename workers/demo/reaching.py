@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workers.demo.calls import FAILS, RINGS, SIPPO_SERVER, Call, Hears, registration
-from workers.demo.stage import Cell
+from workers.demo.renderer import Cell
 
 if TYPE_CHECKING:
     from workers.demo.calls import Cast
@@ -19,7 +19,7 @@ async def group_called(cast: Cast, number: int) -> None:
     """All members ring; that one declines nobody else hears; the first to accept has the call."""
     carol, dave, erin = cast.members
     columns = [device.name for device in (cast.alice, *cast.members)]
-    await cast.stage.scene(
+    await cast.renderer.scene(
         number, f"Alice calls the group {GROUP}, and Carol is the first to answer", columns
     )
     call = Call(cast, number, GROUP)
@@ -33,7 +33,7 @@ async def group_called(cast: Cast, number: int) -> None:
 async def woken(cast: Cast, number: int) -> None:
     """A phone that is not connected is woken by a push, connects, and rings with the time that is left."""
     alice, phone = cast.alice, cast.sleeper
-    await cast.stage.scene(
+    await cast.renderer.scene(
         number, "Frank's phone sleeps, and a push wakes it", [alice.name, SIPPO_SERVER, phone.name]
     )
     call = Call(cast, number, phone.user)
@@ -49,7 +49,7 @@ async def woken(cast: Cast, number: int) -> None:
 async def phoned(cast: Cast, number: int) -> None:
     """A number that nobody has registered is called through the trunk that it fits."""
     alice, trunk = cast.alice, cast.trunk
-    await cast.stage.scene(number, f"Alice calls {NUMBER} on the phone network", [alice.name, trunk.name])
+    await cast.renderer.scene(number, f"Alice calls {NUMBER} on the phone network", [alice.name, trunk.name])
     call = Call(cast, number, NUMBER)
     await call.begins([trunk])
     await call.rings(trunk)

@@ -21,8 +21,8 @@ from invites.sippo import PushDevice
 from workers.demo import reaching, scenes
 from workers.demo.calls import Cast, registration
 from workers.demo.devices import Device, Gateway, MissingError
+from workers.demo.renderer import Renderer
 from workers.demo.scenes import GRACE_MS
-from workers.demo.stage import Stage
 from workers.processes import start_worker
 from workers.standin import Directory, GroupEntry, StandIn
 
@@ -47,20 +47,20 @@ async def play(
     sleeper = Device("Frank's phone", "frank", "frank-phone-1", "frank-phone", "1")
     trunk = Device("trunk", "pstn", "pstn-1", "pstn", "1")
     services = Device("services")
-    stage = Stage([device.name for device in (alice, phone, tablet, desk)], console, pace_s)
+    renderer = Renderer([device.name for device in (alice, phone, tablet, desk)], console, pace_s)
     if svg is not None:
-        stage.record()
+        renderer.record()
     keys = Keys()
     try:
-        with _server(stage) as url:
+        with _server(renderer) as url:
             async with StandIn(_directory(sleeper, members)) as standin:
-                stage.line(f"A stand-in for sippo-server, on {standin.address}.")
+                renderer.line(f"A stand-in for sippo-server, on {standin.address}.")
                 began = time.perf_counter()
                 with _worker(url, standin) as worker:
                     async with Gateway(url, keys, services) as gateway:
                         cast = Cast(
                             gateway,
-                            stage,
+                            renderer,
                             standin,
                             alice,
                             phone,
@@ -73,39 +73,39 @@ async def play(
                         )
                         await _perform(cast, worker, began)
             await _nothing_left(url, keys, cast)
-            stage.line()
-            stage.line(_summary(cast))
-            stage.line("✓ Nobody rings any more, every event is settled.", "bold green")
+            renderer.line()
+            renderer.line(_summary(cast))
+            renderer.line("✓ Nobody rings any more, every event is settled.", "bold green")
     except (MissingError, EmbeddedError, RedisError) as error:
-        stage.line()
-        stage.line(f"✗ {error}", "bold red")
+        renderer.line()
+        renderer.line(f"✗ {error}", "bold red")
         return 1
     if svg is not None:
         try:
-            await asyncio.to_thread(svg.write_text, stage.picture, "utf-8")
+            await asyncio.to_thread(svg.write_text, renderer.picture, "utf-8")
         except OSError as error:
-            stage.line(f"✗ The picture cannot be written: {error}", "bold red")
+            renderer.line(f"✗ The picture cannot be written: {error}", "bold red")
             return 1
     return 0
 
 
 async def _perform(cast: Cast, worker: GuardedProcess, worker_began: float) -> None:
     try:
-        await _curtain_up(cast, worker, worker_began)
+        await _register(cast, worker, worker_began)
         for number, scene in enumerate((*scenes.SCENES, *reaching.SCENES), 1):
             await scene(cast, number)
             if number == _PICTURED:
-                cast.stage.take_picture()
+                cast.renderer.take_picture()
     except MissingError as error:
         raise MissingError(f"{error}{_last_words(worker)}") from None
 
 
 @contextlib.contextmanager
-def _server(stage: Stage) -> Iterator[str]:
+def _server(renderer: Renderer) -> Iterator[str]:
     began = time.perf_counter()
     with EmbeddedValkey() as server:
         took_ms = (time.perf_counter() - began) * 1000
-        stage.line(f"Valkey, started in {took_ms:.0f} ms. While it plays: redis-cli -p {server.port}")
+        renderer.line(f"Valkey, started in {took_ms:.0f} ms. While it plays: redis-cli -p {server.port}")
         yield server.url
 
 
@@ -119,18 +119,18 @@ def _worker(url: str, standin: StandIn) -> Iterator[GuardedProcess]:
         worker.terminate()
 
 
-async def _curtain_up(cast: Cast, worker: GuardedProcess, began: float) -> None:
+async def _register(cast: Cast, worker: GuardedProcess, began: float) -> None:
     """Register the devices; the worker, which is still starting, will find that in the stream."""
     for device in cast.present:
         cast.gateway.attach(device)
         leads = {"type": "PSTN", "trunk": True, "match": r"\+[0-9]+"} if device is cast.trunk else {}
         await cast.gateway.publish("registered", {"registry": registration(device, **leads)})
     await cast.gateway.publish("getInvitations", {"peer": cast.phone.identity, "transaction": "hello"})
-    with cast.stage.waiting("the worker starts"):
+    with cast.renderer.waiting("the worker starts"):
         await _answer(cast.phone, worker)
     took_ms = (time.perf_counter() - began) * 1000
-    cast.stage.line(f"Worker, process {worker.pid}: first commit {took_ms:.0f} ms after its start.")
-    cast.stage.line("ms: from just before XADD until all who must hear of it have read it.", "dim")
+    cast.renderer.line(f"Worker, process {worker.pid}: first commit {took_ms:.0f} ms after its start.")
+    cast.renderer.line("ms: from just before XADD until all who must hear of it have read it.", "dim")
 
 
 async def _answer(device: Device, worker: GuardedProcess) -> None:

@@ -35,7 +35,7 @@ class Cell:
     acts: bool = False
 
 
-class Stage:
+class Renderer:
     """Prints the play. `pace_s` is the pause after each row; by default only a terminal gets one."""
 
     def __init__(

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import RedisError
 
-from workers.bench.line import Line, pack
+from workers.bench.connection import Connection, pack
 
 _PAGE: Final = 100  # entries; more would keep the publishing thread waiting
 _BLOCK_MS: Final = 100
@@ -22,23 +22,23 @@ class _Named(msgspec.Struct):
 _payload = msgspec.json.Decoder(_Named)
 
 
-class Listener(threading.Thread):
+class NotificationReader(threading.Thread):
     """Reads the stream with blocking reads, from what comes next on. Times are those of `time.perf_counter`.
 
     For each call by the number in its id: when its devices were told to ring, and when to stop. `error` is what has
     ended the thread before `stop`.
     """
 
-    def __init__(self, line: Line, stream: str) -> None:
+    def __init__(self, connection: Connection, stream: str) -> None:
         super().__init__(daemon=True)
         self.rung: dict[int, float] = {}
         self.stopped: dict[int, float] = {}
         self.ended = 0
         self.last_end = 0.0
         self.error: RedisError | None = None
-        self._line = line
+        self._connection = connection
         self._stream = stream
-        last = line.command("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        last = connection.command("XREVRANGE", stream, "+", "-", "COUNT", 1)
         self._after: bytes = last[0][0] if last else b"0-0"
         self._stopping = threading.Event()
 
@@ -49,7 +49,7 @@ class Listener(threading.Thread):
                 command = pack(
                     "XREAD", "COUNT", _PAGE, "BLOCK", _BLOCK_MS, "STREAMS", self._stream, self._after
                 )
-                reply = self._line.send([command])[0]
+                reply = self._connection.send([command])[0]
                 if reply:
                     self._hear(reply[0][1], time.perf_counter())
         except RedisError as error:

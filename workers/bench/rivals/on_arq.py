@@ -9,7 +9,7 @@ from arq import create_pool, func
 from arq.connections import RedisSettings
 from arq.worker import Worker
 
-from workers.bench.peers.pages import repeat
+from workers.bench.rivals.pages import repeat
 
 _AT_ONCE: Final = 50
 _READ: Final = 500

@@ -8,7 +8,7 @@ from typing import Any, Final
 from taskiq.api import run_receiver_task
 from taskiq_redis import RedisStreamBroker
 
-from workers.bench.peers.pages import repeat
+from workers.bench.rivals.pages import repeat
 
 _AT_ONCE: Final = 100
 _READ: Final = 1000  # after each read it looks for abandoned jobs, under a lock

@@ -1,4 +1,4 @@
-"""python -m workers.bench.peers MODULE URL NAME JOBS: prints as JSON how long one worker took for the backlog."""
+"""python -m workers.bench.rivals MODULE URL NAME JOBS: prints as JSON how long one worker took for the backlog."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Tally:
 
 
 async def _play(module: str, url: str, name: str, jobs: int) -> None:
-    peer = importlib.import_module(module)
-    await peer.enqueue(url, name, jobs)
+    rival = importlib.import_module(module)
+    await rival.enqueue(url, name, jobs)
     tally = Tally(jobs)
-    working = asyncio.ensure_future(peer.work(url, name, tally))
+    working = asyncio.ensure_future(rival.work(url, name, tally))
     done = asyncio.ensure_future(tally.done.wait())
     await asyncio.wait([working, done], return_when=asyncio.FIRST_COMPLETED)
     if not done.done():
@@ -48,7 +48,7 @@ async def _play(module: str, url: str, name: str, jobs: int) -> None:
 
 
 def main() -> None:
-    """Play one peer, and end the process."""
+    """Play one rival, and end the process."""
     logging.basicConfig(level=logging.ERROR)
     module, url, name, jobs = sys.argv[1:]
     uvloop.run(_play(module, url, name, int(jobs)))

@@ -77,7 +77,7 @@ class _Request(NamedTuple):
     """Of its answers."""
 
 
-class Course:
+class CallHistory:
     """The notifications of one call, in the order of the stream.
 
     `devices` must ring, each once, if the call rings at all (None: any may). `ends` are the ways in which the call may
@@ -136,12 +136,12 @@ class Course:
             self._answer(told)
         return new
 
-    def unheard(self) -> Course:
+    def unheard(self) -> CallHistory:
         """The same call before its first notification."""
-        course = Course(self._devices, self._ends, in_order=self._in_order)
-        course._lost |= self._lost
-        course._requests = {name: asked._replace(codes=[]) for name, asked in self._requests.items()}
-        return course
+        history = CallHistory(self._devices, self._ends, in_order=self._in_order)
+        history._lost |= self._lost
+        history._requests = {name: asked._replace(codes=[]) for name, asked in self._requests.items()}
+        return history
 
     def answered(self) -> bool:
         """Whether every request has an answer."""

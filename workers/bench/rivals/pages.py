@@ -1,4 +1,4 @@
-"""Making a backlog through a peer's own client."""
+"""Making a backlog through a rival's own client."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from faststream import FastStream
 from faststream.redis import RedisBroker, StreamSub
 from redis.asyncio import Redis
 
-from workers.bench.peers.pages import repeat
+from workers.bench.rivals.pages import repeat
 
 _READ: Final = 1000
 _POLL_MS: Final = 100

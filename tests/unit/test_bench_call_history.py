@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from workers.bench.course import ACCEPTED, Course, End, Told, Wrong
+from workers.bench.call_history import ACCEPTED, CallHistory, End, Told, Wrong
 
 DEVICES = ["phone", "tablet", "desk"]
 
 
-class Played(Course):
+class Played(CallHistory):
     """A call whose notifications come one after the other."""
 
     def __init__(self, *ends: End) -> None:

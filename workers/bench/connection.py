@@ -9,7 +9,7 @@ import hiredis
 from redis.connection import AbstractConnection
 
 
-class Line:
+class Connection:
     """A connection that one thread uses. It is synchronous, to take as little as possible of the workers' processor."""
 
     def __init__(self, connection: AbstractConnection) -> None:

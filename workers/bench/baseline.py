@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 from invites.commit import Committer, Settings
 from invites.operations import to_operation
 from invites.scripts import Scripts
-from workers.bench.arena import Arena, BenchError
-from workers.bench.line import pack
+from workers.bench.connection import pack
 from workers.bench.load import RING_MS, Event, Load
+from workers.bench.target import BenchError, Target
 
 _DONE: Final = 1
 _HEAD: Final = 2  # a reply begins with the server's time and the next deadline
@@ -35,21 +35,21 @@ class _Recorder:
         return [b"0", b""]
 
 
-class Ceiling:
+class Baseline:
     """Commits straight from prepared bytes, with the very script, keys and settings of the workers."""
 
-    def __init__(self, arena: Arena, settings: Settings) -> None:
+    def __init__(self, target: Target, settings: Settings) -> None:
         scripts = Scripts()
-        self._arena = arena
+        self._target = target
         self._recorder = _Recorder()
         settings = msgspec.structs.replace(settings, ring_timeout=RING_MS, max_ring_timeout=RING_MS)
         client = cast("Redis", self._recorder)
         self._committers = [
-            (keys, Committer(client, keys, settings, scripts, verbosity=0)) for keys in arena.shards
+            (keys, Committer(client, keys, settings, scripts, verbosity=0)) for keys in target.shards
         ]
         if scripts.library is not None:
             # A worker may have brought it already.
-            arena.command("FUNCTION", "LOAD", "REPLACE", scripts.library.text)
+            target.command("FUNCTION", "LOAD", "REPLACE", scripts.library.text)
 
     def register(self, load: Load) -> None:
         """Register all devices, so that no measurement has to."""
@@ -59,9 +59,9 @@ class Ceiling:
         """Publish and settle events, as many as you like, without a worker. The streams are empty afterwards."""
         coming = iter(events)
         while page := list(islice(coming, _PAGE)):
-            self._arena.publish(page)
+            self._target.publish(page)
             self._send(_LARGE)
-            self._arena.empty_streams()
+            self._target.empty_streams()
 
     def make_pending(self, load: Load) -> None:
         """Register the devices and make all invites of the load, which nobody accepts."""
@@ -75,7 +75,7 @@ class Ceiling:
     def _send(self, size: int) -> float:
         packed = asyncio.run(self._prepare(size))
         began = time.perf_counter()
-        replies = self._arena.send(packed)
+        replies = self._target.send(packed)
         took = time.perf_counter() - began
         failed = [outcome for reply in replies for outcome in reply[_HEAD:] if not _is_done(outcome)]
         if failed:
@@ -85,7 +85,7 @@ class Ceiling:
     async def _prepare(self, size: int) -> list[bytes]:
         self._recorder.sent.clear()
         for keys, committer in self._committers:
-            operations = [to_operation(entry, max_deliveries=1) for entry in self._arena.take(keys)]
+            operations = [to_operation(entry, max_deliveries=1) for entry in self._target.take(keys)]
             for first in range(0, len(operations), size):
                 await committer.settle(operations[first : first + size])
         return list(self._recorder.sent)

@@ -12,13 +12,13 @@ from typing import Final
 
 import msgspec
 
-from workers.bench.arena import Arena, BenchError
-from workers.bench.callees import Callees
-from workers.bench.course import Fault, Told, Wrong
+from workers.bench.call_history import Fault, Told, Wrong
+from workers.bench.callee_pool import CalleePool
 from workers.bench.fleet import Fleet
 from workers.bench.load import Event
 from workers.bench.settled import EntryId, Settled, entry_id
-from workers.bench.trials import RING_MS, RIVALS, Trial
+from workers.bench.target import BenchError, Target
+from workers.bench.trials import OPPONENTS, RING_MS, Trial
 
 GATEWAY: Final = "gateway"
 """The consumer group that reads the notifications."""
@@ -45,24 +45,24 @@ class _Open(msgspec.Struct):
     waiting: int = 0
 
 
-class Match:
+class RaceRunner:
     """So many trials. A call is judged when nothing more can come of it.
 
     That is when its record is there, its events are settled, and what was told until then has been read.
     """
 
-    def __init__(self, arena: Arena, fleet: Fleet, trials: int) -> None:
+    def __init__(self, target: Target, fleet: Fleet, trials: int) -> None:
         self.judged = 0
         self.kills = 0
         self.faults: list[Fault] = []
         self.tried: Counter[str] = Counter()
         self.accepted: Counter[str] = Counter()
-        self._arena = arena
+        self._target = target
         self._fleet = fleet
         self._trials = trials
-        self._settled = Settled(arena)
+        self._settled = Settled(target)
         at_once = min(_AT_ONCE, trials)
-        self._callees = Callees(arena, at_once, at_once // 2)
+        self._callee_pool = CalleePool(target, at_once, at_once // 2)
         self._at_once = at_once
         self._begun = 0
         self._open: dict[int, _Open] = {}
@@ -72,7 +72,7 @@ class Match:
         self._order = count()
         # How long before the time-out an accept is published, so that either of them is first now and then.
         self._lead_s = _FIRST_LEAD_S
-        self._clock_s = arena.now() - time.time()
+        self._clock_s = target.now() - time.time()
         self._heard: EntryId = (0, 0)
         self._payload = msgspec.json.Decoder(Told)
         self._peers = msgspec.json.Decoder(list[str])
@@ -95,7 +95,7 @@ class Match:
             if now >= tell_at:
                 tell(f"{self.judged:,} trials, {self.kills} kills, {len(self.faults)} faults")
                 tell_at = now + _TELL_EVERY_S
-            self._callees.settled(self._settled.up_to)
+            self._callee_pool.settled(self._settled.up_to)
             self._begin(now)
             self._publish()
             self._listen()
@@ -109,11 +109,11 @@ class Match:
 
     def _begin(self, now: float) -> None:
         while len(self._open) < self._at_once and self._begun < self._trials:
-            rival = random.choice(list(RIVALS))
-            user = self._callees.take(rival)
+            opponent = random.choice(list(OPPONENTS))
+            user = self._callee_pool.take(opponent)
             if user is None:
                 break
-            opened = self._open[self._begun] = _Open(Trial(self._begun, user, rival), now)
+            opened = self._open[self._begun] = _Open(Trial(self._begun, user, opponent), now)
             self._begun += 1
             self._post(opened, opened.trial.begin())
 
@@ -136,14 +136,14 @@ class Match:
         # Events of one trial next to each other would mostly be read by one worker.
         random.shuffle(self._outbox)
         outbox, self._outbox = self._outbox, []
-        entries = self._arena.publish(event for _, event in outbox)
+        entries = self._target.publish(event for _, event in outbox)
         for (opened, _), entry in zip(outbox, entries, strict=True):
             opened.last = max(opened.last, entry_id(entry))
             opened.waiting -= 1
 
     def _listen(self) -> None:
-        source = ("BLOCK", _BLOCK_MS, "NOACK", "STREAMS", self._arena.keys.notifications, ">")
-        found = self._arena.command("XREADGROUP", "GROUP", GATEWAY, "bench", "COUNT", _PAGE, *source)
+        source = ("BLOCK", _BLOCK_MS, "NOACK", "STREAMS", self._target.keys.notifications, ">")
+        found = self._target.command("XREADGROUP", "GROUP", GATEWAY, "bench", "COUNT", _PAGE, *source)
         if found:
             entries = found[0][1]
             for _, (_, identity, _, kind, _, peers, _, _, _, payload) in entries:
@@ -161,7 +161,7 @@ class Match:
             self.faults.append(Fault(wrong, words))
             return
         trial = opened.trial
-        post = self._post_around_deadline if trial.rival == "timeout" else self._post
+        post = self._post_around_deadline if trial.opponent == "timeout" else self._post
         post(opened, trial.hear(identity, kind, self._peers.decode(peers), told))
         if kind == "INVITE_COMPLETED":
             self._post(opened, trial.return_lost())
@@ -180,7 +180,7 @@ class Match:
                 break
             overdue.append(opened)
         for opened in overdue:
-            if not opened.trial.course.ended:
+            if not opened.trial.history.ended:
                 self._conclude(opened)
 
     def _conclude(self, opened: _Open) -> bool:
@@ -189,11 +189,11 @@ class Match:
             return False
         trial = opened.trial
         del self._open[trial.number]
-        self._callees.release(trial.user, trial.rival)
+        self._callee_pool.release(trial.user, trial.opponent)
         self.judged += 1
         self.faults += trial.faults()
-        self.tried[trial.rival] += 1
-        self.accepted[trial.rival] += trial.accepted()
-        if trial.rival == "timeout" and trial.course.rung:
+        self.tried[trial.opponent] += 1
+        self.accepted[trial.opponent] += trial.accepted()
+        if trial.opponent == "timeout" and trial.history.rung:
             self._lead_s = max(0.0, self._lead_s + (-_STEP_S if trial.accepted() else _STEP_S))
         return True

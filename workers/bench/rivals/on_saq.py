@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from saq import Job, Queue, Worker
 
-from workers.bench.peers.pages import repeat
+from workers.bench.rivals.pages import repeat
 
 _AT_ONCE: Final = 20
 _NO_RESULT: Final = -1

@@ -19,7 +19,7 @@ from invites.keys import RELAY_GROUP, WORKERS_GROUP, Keys, shard_of
 from invites.operations import Entry
 from invites.protocol import decode_event
 from invites.routing import routing_key
-from workers.bench.line import Line, pack
+from workers.bench.connection import Connection, pack
 from workers.bench.load import Event
 
 _PAGE: Final = 1000
@@ -47,7 +47,7 @@ class Progress(msgspec.Struct, frozen=True):
         return self.taken - self.pending
 
 
-class Arena(Line):
+class Target(Connection):
     """A server with nothing on it but this benchmark's keys, under a prefix of their own.
 
     `keys` are those of the first shard, which is the only one except where `throughput` asks for more.
@@ -63,11 +63,11 @@ class Arena(Line):
         self._owned = owned
 
     @contextlib.contextmanager
-    def another_line(self) -> Iterator[Line]:
+    def another_connection(self) -> Iterator[Connection]:
         """One more connection."""
         connection = self._pool.get_connection()
         try:
-            yield Line(connection)
+            yield Connection(connection)
         finally:
             connection.disconnect()
 
@@ -182,7 +182,7 @@ class Arena(Line):
 
 
 @contextlib.contextmanager
-def open_arena(url: str | None, shards: int = 1) -> Iterator[Arena]:
+def open_target(url: str | None, shards: int = 1) -> Iterator[Target]:
     """An embedded server, or the one at `url`, on a cluster the one that has the first shard; cleared at the end.
 
     Raises `BenchError` when the server cannot be reached, `EmbeddedError` when none can be started.
@@ -196,12 +196,12 @@ def open_arena(url: str | None, shards: int = 1) -> Iterator[Arena]:
         try:
             server = asyncio.run(find_server(place, Keys()))
             client = stack.enter_context(Redis.from_url(server.reveal(), protocol=2, socket_timeout=None))
-            arena = Arena(place, client.connection_pool, shards, owned=url is None)
-            arena.command("PING")
+            target = Target(place, client.connection_pool, shards, owned=url is None)
+            target.command("PING")
         except RedisError as error:
             raise BenchError(f"The server cannot be reached: {error}") from error
         try:
-            yield arena
+            yield target
         finally:
             with contextlib.suppress(RedisError):
-                arena.clear()
+                target.clear()

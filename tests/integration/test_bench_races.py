@@ -32,7 +32,9 @@ def test_nothing_goes_wrong_while_workers_are_killed(
     assert [result[name] for name in _KEYS[3:8]] == [0] * 5
 
 
-def test_each_race_is_run(commands: Commands, database: redis.Redis) -> None:
+def test_each_race_is_run(commands: Commands, database: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A busy machine restarts the only worker more slowly than ended calls are forgotten.
+    monkeypatch.setattr(race_runner, "_KILL_EVERY_S", 600.0)
     database.set("theirs", "1")
     ended = commands.on_server("bench", "races", "--trials", "150", "--workers", "1")
     assert ended.status == 0, ended.err

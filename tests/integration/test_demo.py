@@ -110,7 +110,7 @@ def test_makes_a_picture_as_wide_as_the_ladder(folder: Path) -> None:
     svg = picture.read_text("utf-8")
     words = " ".join(text.text or "" for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"))  # noqa: S314 - the text is our own
     words = words.replace("\xa0", " ")
-    for shown in ("Worker, process", *_SCENES[:3], "hears ringing", "DECLINED_BY_CREATOR 487"):
+    for shown in ("made its first commit", *_SCENES[:3], "hears ringing", "DECLINED_BY_CREATOR 487"):
         assert shown in words
     assert _SCENES[3] not in words
     assert "font-face" not in svg
@@ -166,7 +166,7 @@ async def test_says_so_when_sippo_server_knows_nobody(monkeypatch: pytest.Monkey
 async def test_does_not_wait_for_a_worker_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     status, out = await _play_with(monkeypatch, "raise SystemExit('no, thank you')", patience_ms=60_000)
     assert status == 1
-    assert "The worker ended with status 1. The worker said: no, thank you" in out
+    assert "The worker ended with status 1. The worker printed: no, thank you" in out
 
 
 async def test_says_so_when_no_server_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What the bare server can do: the commits that workers would make, sent as fast as it takes them."""
+"""Measures the bare server: sends it the workers' commits as fast as it takes them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from workers.bench.target import BenchError, Target
 _DONE: Final = 1
 _HEAD: Final = 2  # a reply begins with the server's time and the next deadline
 _PAGE: Final = 20_000
-_LARGE: Final = 500  # events in a commit that nobody waits for
+_LARGE: Final = 500  # events in a commit when latency does not matter
 
 
 class _Recorder:
-    """Stands where a client would, to learn what the committer sends."""
+    """Replaces the client and keeps what the committer sends."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -36,7 +36,7 @@ class _Recorder:
 
 
 class Baseline:
-    """Commits straight from prepared bytes, with the very script, keys and settings of the workers."""
+    """Sends prepared commits, with the function, keys and settings of the workers."""
 
     def __init__(self, target: Target, settings: Settings) -> None:
         scripts = Scripts()
@@ -48,15 +48,15 @@ class Baseline:
             (keys, Committer(client, keys, settings, scripts, verbosity=0)) for keys in target.shards
         ]
         if scripts.library is not None:
-            # A worker may have brought it already.
+            # A worker may have loaded it already.
             target.command("FUNCTION", "LOAD", "REPLACE", scripts.library.text)
 
     def register(self, load: Load) -> None:
-        """Register all devices, so that no measurement has to."""
+        """Register all devices before a measurement begins."""
         self.settle(load.registrations())
 
     def settle(self, events: Iterable[Event]) -> None:
-        """Publish and settle events, as many as you like, without a worker. The streams are empty afterwards."""
+        """Publish and settle events without a worker. The streams are empty afterwards."""
         coming = iter(events)
         while page := list(islice(coming, _PAGE)):
             self._target.publish(page)
@@ -64,12 +64,12 @@ class Baseline:
             self._target.empty_streams()
 
     def make_pending(self, load: Load) -> None:
-        """Register the devices and make all invites of the load, which nobody accepts."""
+        """Register the devices and make all invites of the load. No device accepts them."""
         self.register(load)
         self.settle(load.invites())
 
     def measure(self, batch: int) -> float:
-        """Send the commits of the backlog, prepared, `batch` events each; return how long that took, s."""
+        """Prepare the backlog's commits, `batch` events each, send them, and return the seconds of the sending."""
         return self._send(batch)
 
     def _send(self, size: int) -> float:
@@ -92,5 +92,5 @@ class Baseline:
 
 
 def _is_done(outcome: int | list[Any]) -> bool:
-    """A list has its warnings behind the status."""
+    """In a list, warnings follow the status."""
     return (outcome[0] if isinstance(outcome, list) else outcome) == _DONE

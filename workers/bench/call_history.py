@@ -1,6 +1,6 @@
 """Checks one call's notifications against the invariants.
 
-`invites bench races` and the chaos tests judge their calls by these rules, and by no others.
+`invites bench races` and the chaos tests judge their calls by these rules only.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Told(msgspec.Struct):
 
     @property
     def end(self) -> End:
-        """How the call ended, of a record."""
+        """How the call ended (of a record only)."""
         return self.state, self.error
 
     def winners(self) -> set[str | None]:
-        """The peers that have the call, of a record."""
+        """The peers that have the call (of a record only)."""
         listed = self.candidates if isinstance(self.candidates, list) else []
         return {one.peer for one in listed if one.end_reason == _WON}
 
@@ -74,18 +74,18 @@ class _Request(NamedTuple):
     kind: str
     peer: str
     codes: list[int]
-    """Of its answers."""
+    """The codes of its answers."""
 
 
 class CallHistory:
     """The notifications of one call, in the order of the stream.
 
-    `devices` must ring, each once, if the call rings at all (None: any may). `ends` are the ways in which the call may
-    end (None: any). `in_order` says that all notifications come from one stream, where none rings a device after the
-    record; the members of a group hear from their own shards.
+    `devices` must ring once each, unless the call rings nobody (None: any devices). `ends` are the permitted ends
+    (None: any end). With `in_order`, all notifications come from one stream, and none may ring a device after the
+    record. (A group's members get theirs on their own shards, and those streams have no order against the record.)
 
-    The test notes with `ask` what devices and caller request, and with `lose` which devices it disconnects: these
-    come back after the end and may then be told once more to stop.
+    The test calls `ask` for each request of a device or the caller, and `lose` for each device that it disconnects. A
+    lost device returns after the end and may then be told once more to stop.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class CallHistory:
         self._noted: list[Fault] = []
 
     def ask(self, kind: str, peer: str) -> str:
-        """Note that a peer sends a request; returns the transaction that its answer has to carry."""
+        """Note a peer's request; returns the transaction that its answer must carry."""
         transaction = str(len(self._requests))
         self._requests[transaction] = _Request(kind, peer, [])
         return transaction
@@ -119,7 +119,7 @@ class CallHistory:
         self._lost.add(peer)
 
     def hear(self, identity: str, kind: str, peers: Sequence[str], told: Told) -> bool:
-        """Take in a notification; returns whether it is a new one."""
+        """Take in a notification; returns whether it is new."""
         new = identity not in self._ids
         self._ids.add(identity)
         if not new:
@@ -148,7 +148,7 @@ class CallHistory:
         return all(asked.codes for asked in self._requests.values())
 
     def faults(self) -> list[Fault]:
-        """All broken invariants. The last notification of the call must have been heard."""
+        """All broken invariants. Call this after the last notification."""
         return [
             *self._noted,
             *self._faults_of_rings(),
@@ -221,7 +221,7 @@ class CallHistory:
             yield Fault(Wrong.OTHER, f"{peer} has won and was told to stop")
 
     def _winners(self) -> set[str]:
-        """The peers that were told that they have the call, and the peer that the inviter was told of."""
+        """The peers whose accept was answered 200, and the peer in the inviter's outcome."""
         return self._succeeded("accept") | {told.peer for told in self._outcomes if told.peer is not None}
 
     def _asked(self, kind: str) -> list[_Request]:
@@ -251,7 +251,7 @@ class CallHistory:
     def _answer(self, told: Told) -> None:
         asked = self._requests.get(str(told.transaction))
         if asked is None:
-            self._note(Wrong.OTHER, f"there is an answer to {told.transaction}, which nobody asked")
+            self._note(Wrong.OTHER, f"there is an answer to {told.transaction}, which answers no request")
         else:
             asked.codes.append(told.code)
 

@@ -1,4 +1,4 @@
-"""Who is called in the trials."""
+"""The users that the trials call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workers.bench.trials import ONCE_ONLY, registrations
 
 
 class CalleePool:
-    """Users with registered devices: those who take one call after the other, and those who take a single one."""
+    """Users with registered devices: regulars take one call after the other, newcomers take one call each."""
 
     def __init__(self, target: Target, regulars: int, newcomers: int) -> None:
         self._target = target
@@ -23,7 +23,7 @@ class CalleePool:
         self._register(self._regulars, regulars)
 
     def settled(self, up_to: EntryId) -> None:
-        """The workers are so far: whoever is registered by then can be called. Further newcomers are registered."""
+        """Free the users whose registrations are settled, and register the newcomers that are wanted."""
         while self._coming and self._coming[0][0] <= up_to:
             _, user, ready = self._coming.popleft()
             ready.append(user)
@@ -31,7 +31,7 @@ class CalleePool:
         self._register(self._newcomers, wanted)
 
     def take(self, opponent: str) -> str | None:
-        """Somebody for a trial; None when nobody is free."""
+        """A user for a trial; None if no user is free."""
         if opponent not in ONCE_ONLY:
             return self._regulars.popleft() if self._regulars else None
         if not self._newcomers:
@@ -40,7 +40,7 @@ class CalleePool:
         return self._newcomers.popleft()
 
     def release(self, user: str, opponent: str) -> None:
-        """The trial is over."""
+        """Return the user of a trial that is over."""
         if opponent not in ONCE_ONLY:
             self._regulars.append(user)
 

@@ -1,4 +1,4 @@
-"""`invites bench peers`: our events against jobs that do nothing, on other Python workers over Redis."""
+"""`invites bench peers`: compares our events with no-op jobs of other Python workers over Redis."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATIENCE_MS: Final = 120_000
 
 
 class Rival(NamedTuple):
-    """Another worker: the package that it needs, and the module that plays it."""
+    """Another worker: the package that it needs, and the module that runs it."""
 
     package: str
     module: str
@@ -36,9 +36,9 @@ RIVALS: Final = {
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """The result, medians of the rounds: our calls and events a second, and the jobs a second of each rival.
+    """The result, as medians of the rounds: our calls and events a second, and each rival's jobs a second.
 
-    The ratio is that of our events to the jobs of the best of them.
+    The ratio compares our events with the jobs of the fastest rival.
     """
 
     calls_per_s: float
@@ -48,7 +48,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """So many calls of ours and jobs of theirs in each round, one worker each; the rest as in `throughput.Plan`."""
+    """Our calls and the rivals' jobs in each round, one worker each; the rest as in `throughput.Plan`."""
 
     calls: int
     jobs: int
@@ -59,9 +59,9 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def measure(plan: Plan, tell: Callable[[str], None]) -> Comparison:
-    """Run all in turn, round by round, each on an emptied server.
+    """Run all in turn, round by round, each on an empty server.
 
-    Raises `BenchError` when a package is missing, or there is no valid result.
+    Raises `BenchError` when a package is missing or there is no valid result.
     """
     require(rival.package for rival in RIVALS.values())
     load = Load(plan.calls, devices=3, workers=1)
@@ -82,7 +82,7 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Comparison:
 
 
 def _play(name: str, rival: Rival, plan: Plan) -> float:
-    """How long the rival took for its backlog, s."""
+    """The seconds that the rival took for its backlog."""
     with open_target(plan.url) as target:
         command = [
             sys.executable,
@@ -98,8 +98,8 @@ def _play(name: str, rival: Rival, plan: Plan) -> float:
             said = process.output()
     if status is None:
         raise BenchError(
-            f"{name} has not done its {plan.jobs} jobs within {_PATIENCE_MS // 1000} s. {said}".strip()
+            f"{name} did not finish its {plan.jobs} jobs within {_PATIENCE_MS // 1000} s. {said}".strip()
         )
     if status != 0:
-        raise BenchError(f"{name} ended with status {status}: {said or 'it said nothing'}")
+        raise BenchError(f"{name} ended with status {status}: {said or 'it printed nothing'}")
     return float(msgspec.json.decode(said.splitlines()[-1])["seconds"])

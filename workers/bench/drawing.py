@@ -21,22 +21,22 @@ from workers.bench.plots import Figures
 _INCHES: Final = (6.6, 3.7)
 _STYLE: Final[dict[RcKeyType, Any]] = {
     "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "invites",  # ids do not depend on chance
+    "svg.hashsalt": "invites",  # the same ids each time
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
-    "axes.titlepad": 26,  # the legend stands below the title
+    "axes.titlepad": 26,  # room for the legend
     "axes.titleweight": "bold",
     "figure.constrained_layout.h_pad": 0.1,
     "figure.constrained_layout.w_pad": 0.1,
-    "figure.facecolor": "white",  # also on a dark page
+    "figure.facecolor": "white",  # readable on a dark page, too
     "grid.color": "#ddd",
     "legend.frameon": False,
 }
-# People who see few colours can tell these apart, too (Okabe and Ito).
+# Distinct for people with colour blindness, too (Okabe and Ito).
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _NO_METADATA: Final[dict[str, Any]] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 _NUMBER: Final = FuncFormatter(lambda value, _: f"{value:,.10g}")
@@ -96,10 +96,10 @@ def _latency_by_pending(axes: Axes, figures: Figures) -> None:
 
 
 def _plot_latencies(axes: Axes, at: Sequence[float], latencies: Sequence[Latency]) -> None:
-    """Colours and marks tell the events apart, dashes the percentiles."""
+    """The colour stands for the event, the line style for the percentile."""
     axes.set(xscale="log", yscale="log", ylabel="latency, ms")
     invite, accept, *_ = _COLOURS
-    # Both events take nearly the same time: the wide mark stays visible below the small one.
+    # Both events take nearly the same time, so their lines overlap: the wide mark stays visible below the small one.
     wide: dict[str, Any] = {"color": invite, "marker": "o", "markersize": 8}
     small: dict[str, Any] = {"color": accept, "marker": "s", "markersize": 4}
     axes.plot(at, [each.invite_p99_ms for each in latencies], "--", label="invite, p99", **wide)
@@ -117,7 +117,7 @@ def _finish_calls(axes: Axes, x: Collection[float]) -> None:
 
 
 def _finish(axes: Axes, x: Collection[float]) -> None:
-    """Put ticks where something was measured, and the names of the lines below the title."""
+    """Put ticks at the measured values, and the legend below the title."""
     axes.set_xticks(sorted(x))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(_NUMBER)

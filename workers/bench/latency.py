@@ -1,7 +1,7 @@
-"""`invites bench latency`: how long a device waits for what it is told, with so many calls a second.
+"""`invites bench latency`: measures how long devices wait for their notifications at a given rate of calls.
 
-The load is an open one: each event has its time, whatever has become of those before, and is timed from then on. So
-a stall of the server counts for every event that was due meanwhile, not only for the one that met it.
+The load is open: each event is due at a fixed time, however long earlier events take, and its latency counts from that
+time. So a stall counts for every event that was due meanwhile.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from workers.bench.schedule import ANSWER_S, even
 from workers.bench.target import BenchError, Target, open_target
 
 WARM_UP_S: Final = 1.0
-"""The first calls are not counted."""
+"""Calls in this time are not counted."""
 
-_REACHED: Final = 0.98  # of the rate that was asked for
-_TICK_S: Final = 0.001  # a device that rings late answers at once
+_REACHED: Final = 0.98  # of the requested rate
+_TICK_S: Final = 0.001  # how often late devices are looked for
 _TIDY: Final = 64  # events between two looks at the replies
 _FIRST: Final = Load(1, 1, 1, name="first-")
-_SWITCH_S: Final = 0.0005  # the thread that reads holds the interpreter for so long at the most; Python: 5 ms
+_SWITCH_S: Final = 0.0005  # how long the reading thread may hold the interpreter; Python's default is 5 ms
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """The result: offered calls a second, invites pending meanwhile, and the latencies, ms.
+    """The result: offered calls a second, other pending invites, and the latencies, ms.
 
-    From when an event was due to the return of the blocking read that brought its effect: `invite` to `invitation`, and
-    `accept` to the other devices' `invitationCancel`.
+    A latency is the time from when an event is due until the blocking read returns its effect: `invite` to
+    `invitation`, and `accept` to the other devices' `invitationCancel`.
     """
 
     rate: float
@@ -51,11 +51,11 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class NotReachedError(BenchError):
-    """The rate that was asked for was not reached."""
+    """The requested rate was not reached."""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to measure, where (None: on a server of our own), and under which rules (see `throughput.Plan`)."""
+    """What to measure, on which server (None: our own), and under which rules (see `throughput.Plan`)."""
 
     rate: float
     seconds: float
@@ -68,7 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Run(NamedTuple):
-    """What a schedule has shown, by call: latencies, s; for all events how late they were published, s."""
+    """The latencies of each call, s, and how late each event was published, s."""
 
     invites: Mapping[int, float]
     accepts: Mapping[int, float]
@@ -78,10 +78,10 @@ class Run(NamedTuple):
 
 
 def measure(plan: Plan, tell: Callable[[str], None]) -> Latency:
-    """Make the pending invites, offer the load, and sum up.
+    """Make the pending invites, offer the load, and summarize.
 
-    Raises `BenchError` when there is no valid result: also when the load could not be offered at that rate, or the
-    workers could not keep up with it.
+    Raises `BenchError` when there is no valid result, for example when load generator or workers did not reach the
+    rate.
     """
     with open_target(plan.url) as target:
         baseline = Baseline(target, plan.settings)
@@ -95,7 +95,7 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Latency:
 def measure_in(
     target: Target, baseline: Baseline, plan: Plan, tell: Callable[[str], None], name: str = ""
 ) -> Latency:
-    """As `measure`, where so many invites are pending already. Each load on one server needs a `name` of its own."""
+    """As `measure`, with the pending invites already made. Each load on one server needs its own `name`."""
     load = Load(int(plan.rate * (WARM_UP_S + plan.seconds)), plan.devices, plan.workers, name=name)
     baseline.register(load)
     with open_fleet(target, plan.workers, plan.rules) as fleet:
@@ -116,7 +116,7 @@ def measure_in(
 
 
 def offer(target: Target, fleet: Fleet, load: Load, rate: float) -> Run:
-    """Offer the calls of a load at this rate, and wait until all have ended. Raises `BenchError`."""
+    """Offer the calls of a load at this rate and wait until all have ended. Raises `BenchError`."""
     schedule = [(due.at, due.call, due.event[0], target.packed(due.event)) for due in even(load, rate)]
     with target.another_connection() as connection, _undisturbed():
         reader = NotificationReader(connection, target.keys.notifications)
@@ -138,7 +138,7 @@ def offer(target: Target, fleet: Fleet, load: Load, rate: float) -> Run:
 
 
 class _Publisher:
-    """Publishes each event when it is due, but an accept not before its device rings."""
+    """Publishes each event when it is due, but an accept only once its device rings."""
 
     def __init__(self, connection: Connection, reader: NotificationReader) -> None:
         self.accepted: dict[int, float] = {}
@@ -150,7 +150,7 @@ class _Publisher:
         self._not_rung: deque[tuple[int, bytes]] = deque()
 
     def publish(self, schedule: list[tuple[float, int, str, bytes]]) -> None:
-        """Publish everything; returns when the server has it."""
+        """Publish everything; returns when the server has all of it."""
         rung = self._reader.rung
         self.began = time.perf_counter()
         for number, (at, call, kind, packed) in enumerate(schedule):
@@ -206,22 +206,21 @@ def _await_ends(fleet: Fleet, reader: NotificationReader, calls: int) -> None:
 
 
 def check(run: Run, rate: float) -> None:
-    """Raise `NotReachedError` when the load was not offered at that rate, or the workers could not keep up with it."""
+    """Raise `NotReachedError` when load generator or workers did not reach the rate."""
     if run.offered_per_s < rate * _REACHED:
         raise NotReachedError(
-            f"The load generator could offer {run.offered_per_s:,.0f} calls/s only, not {rate:,.0f}: this machine is "
-            "too slow for it, or busy."
+            f"The load generator offered only {run.offered_per_s:,.0f} of {rate:,.0f} calls/s: this machine is too "
+            "slow or busy."
         )
     if run.calls_per_s < rate * _REACHED:
         raise NotReachedError(
-            f"The workers could not keep up: of {rate:,.0f} calls/s that were offered they settled "
-            f"{run.calls_per_s:,.0f}. Ask for a lower --rate."
+            f"The workers settled only {run.calls_per_s:,.0f} of {rate:,.0f} calls/s: use a lower --rate."
         )
 
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """No pauses of our own making: no garbage collection, and a quick change between the two threads."""
+    """Avoid pauses in this process: no garbage collection, and quick switches between its two threads."""
     interval = sys.getswitchinterval()
     gc.collect()
     gc.disable()
@@ -234,6 +233,6 @@ def _undisturbed() -> Iterator[None]:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value that so large a share of the values does not exceed (nearest rank)."""
+    """The value at this share of the sorted values, 0.5 for the median (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

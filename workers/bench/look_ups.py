@@ -1,4 +1,4 @@
-"""`invites bench look-ups`: what a call asks of sippo-server, and how long its devices wait for the answer."""
+"""`invites bench look-ups`: counts a call's requests to sippo-server and measures how long devices wait for them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _MODES: Final[Mapping[str, Mapping[str, bool]]] = {
     "reachability": {"legacyUserGroupResolution": False},
 }
 _CALLEES: Final = {"registered": "callee-0", "phone": "sleeper", "group": "group"}
-_CALLS: Final = 10  # for each kind of callee; all ask the same
+_CALLS: Final = 10  # for each kind of callee; all make the same requests
 _WARM_UP_S: Final = 1.0
-# A request that hangs ends after 1 s, and with it all that came meanwhile: the breaker is open then.
+# A hanging request times out after 1 s, and the requests of that second with it. Then the breaker is open.
 _BREAKING_S: Final = 3.0
 _FIRST: Final = Load(1, 1, 1, name="first-")
 _POLL_S: Final = 0.01
 
 
 class Waits(msgspec.Struct, frozen=True):
-    """From when an `invite` was due to its `invitation`, ms."""
+    """Latencies from `invite` to `invitation`, ms."""
 
     p50_ms: float
     p99_ms: float
@@ -45,10 +45,10 @@ class Waits(msgspec.Struct, frozen=True):
 class LookUps(msgspec.Struct, frozen=True):
     """The result.
 
-    `requests` of look-ups for each call, by mode and kind of callee: registered, with a phone that sleeps, or a group
-    of so many `members` with such a phone each. How long a registered device waits with look-ups of `look_up_ms`, by
-    mode, and with a sippo-server that is `dead`: it takes requests and never answers. In the mode `none` nothing is
-    asked, for comparison.
+    `requests` counts the look-ups of one call, by mode and kind of callee: a registered user, a user with a sleeping
+    phone, or a group of `members` with a sleeping phone each. `waits` has the latencies of registered devices by mode,
+    with look-ups that take `look_up_ms`; the mode `none` makes no look-ups. `dead` has them with a sippo-server that
+    takes requests and never answers.
     """
 
     rate: float
@@ -60,7 +60,7 @@ class LookUps(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to measure, and where (None: on a server of our own). `rules` is `invites` without `basic`."""
+    """What to measure, and on which server (None: our own). `rules` is `invites` without `basic`."""
 
     rate: float
     seconds: float
@@ -72,7 +72,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def measure(plan: Plan, tell: Callable[[str], None]) -> LookUps:
-    """Measure one after the other. Raises `BenchError` when there is no valid result, as `latency.measure`."""
+    """Measure all modes in turn. Raises `BenchError` as `latency.measure` does."""
     requests, waits = {}, {}
     with open_target(plan.url) as target, open_sippo(_directory(plan)) as sippo:
         for mode in _MODES:
@@ -102,7 +102,7 @@ def _directory(plan: Plan) -> Directory:
 
 @contextmanager
 def _workers(target: Target, sippo: Sippo, plan: Plan, mode: str, fault: Fault) -> Iterator[Fleet]:
-    """A worker that asks in this mode, on an empty server but for the devices of the callees."""
+    """A worker in this mode, on a server that has nothing but the registrations of the callees."""
     target.clear()
     target.make_groups(counted=False)
     Baseline(target, Settings()).register(Load(CALLEES, plan.devices, 1))
@@ -126,7 +126,7 @@ def _wait(target: Target, fleet: Fleet, plan: Plan, warm_up_s: float) -> Waits:
 
 
 def _count(target: Target, sippo: Sippo, fleet: Fleet, kind: str, to: str) -> float:
-    """Requests for each call of a callee of this kind."""
+    """The look-ups of one call to a callee of this kind."""
     asked, settled = sippo.look_ups(), target.progress().settled
     target.publish(_invite(to, f"{kind}-{number}") for number in range(_CALLS))
     deadline = time.monotonic() + STUCK_S

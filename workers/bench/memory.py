@@ -1,4 +1,4 @@
-"""`invites bench memory`: what a pending invite takes of the server's memory."""
+"""`invites bench memory`: measures the server's memory for a pending invite."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOT_ADDED: Final = frozenset({"registry", "events", "notifications", "push", "r
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """The result: so many invites were pending, and each has added so many bytes."""
+    """The result: the number of pending invites, and the bytes that each of them added."""
 
     pending: int
     bytes_per_invite: float
@@ -34,10 +34,10 @@ class Memory(msgspec.Struct, frozen=True):
 def measure(
     load: Load, url: str | None, settings: Settings, tell: Callable[[str], None]
 ) -> tuple[Memory, dict[str, float]]:
-    """The server's memory with all invites of the load pending, less that with the registrations alone.
+    """Compare the server's memory with all invites pending with its memory before, when all devices are registered.
 
-    The streams are empty both times. Returns the result, and what each kind of key has of it: bytes for an invite, as
-    `MEMORY USAGE` says (what is left are the server's tables of keys and of their times to live).
+    The streams are empty both times. Returns the result, and the bytes of an invite in each kind of key as `MEMORY
+    USAGE` reports them (the rest is in the server's tables of keys and their times to live).
 
     Raises `BenchError` when there is no valid result.
     """
@@ -57,9 +57,9 @@ def measure(
 
 
 def _used(target: Target) -> int:
-    """Bytes that the server has allocated, without its clients, once its tables have their size and it is steady.
+    """Bytes that the server has allocated without its clients, once no table grows and the figure is steady.
 
-    It frees its clients' buffers and counts them once a second, and not at the same moment.
+    The server frees its clients' buffers once a second and counts them at another moment of the second.
     """
     deadline = time.monotonic() + _QUIET_S
     last, since = 0, time.monotonic()

@@ -1,4 +1,4 @@
-"""Hears the notifications of the calls, as a gateway on the same machine would, and notes when."""
+"""Reads the notifications as a gateway on the same machine would, and notes their times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from workers.bench.connection import Connection, pack
 
-_PAGE: Final = 100  # entries; more would keep the publishing thread waiting
+_PAGE: Final = 100  # entries; larger pages make the publishing thread wait
 _BLOCK_MS: Final = 100
 
 
@@ -23,9 +23,9 @@ _payload = msgspec.json.Decoder(_Named)
 
 
 class NotificationReader(threading.Thread):
-    """Reads the stream with blocking reads, from what comes next on. Times are those of `time.perf_counter`.
+    """Reads new entries of the stream with blocking reads. Times are those of `time.perf_counter`.
 
-    For each call by the number in its id: when its devices were told to ring, and when to stop. `error` is what has
+    `rung` and `stopped` have the times of each call's invitation and cancel, by the number in its id. `error` is what
     ended the thread before `stop`.
     """
 
@@ -56,7 +56,7 @@ class NotificationReader(threading.Thread):
             self.error = error
 
     def stop(self) -> None:
-        """End the thread, and wait for it."""
+        """End the thread and wait for it."""
         self._stopping.set()
         self.join()
 

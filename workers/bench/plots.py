@@ -1,4 +1,4 @@
-"""`invites bench plots`: the figures over workers, rate and pending invites, measured and drawn."""
+"""`invites bench plots`: measures over workers, shards, rates and pending invites, for `drawing`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from workers.bench.target import BenchError, open_target
 from workers.bench.throughput import settle_backlog, settle_backlog_in
 
 FIGURES: Final = "figures.json"
-"""The file beside the plots with what was measured."""
+"""The file with the figures, beside the plots."""
 
 _DEVICES: Final = 3
 
 
 class Speed(msgspec.Struct, frozen=True):
-    """Complete calls a second, with so many workers and shards, so many invites being pending meanwhile."""
+    """Complete calls a second, with these numbers of workers, shards and other pending invites."""
 
     workers: int
     shards: int
@@ -33,17 +33,17 @@ class Speed(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """All that is drawn."""
+    """Everything that the plots show."""
 
     by_workers: list[Speed]
     by_rate: list[Latency]
-    """Up to the knee: the last rate with which the workers kept up."""
+    """Up to the knee: the last rate that the workers sustained."""
     speed_by_pending: list[Speed]
     latency_by_pending: list[Latency]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to measure, in which steps, where (None: on servers of our own), under which rules."""
+    """What to measure, in which steps, on which server (None: our own), under which rules."""
 
     calls: int
     seconds: float
@@ -52,14 +52,14 @@ class Plan(msgspec.Struct, frozen=True):
     rates: Sequence[float]
     pending: Sequence[int]
     rate: float
-    """Of the calls that are timed while others are pending."""
+    """Calls a second while latency by pending invites is measured."""
     url: str | None
     rules: dict[str, Any]
     settings: Settings
 
 
 def steps(first: int, factor: int, most: int) -> list[int]:
-    """The first and each `factor` times the one before, up to the most."""
+    """`first`, then each value times `factor`, up to `most`."""
     found = [first]
     while found[-1] * factor <= most:
         found.append(found[-1] * factor)
@@ -80,12 +80,12 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Figures:
 
 
 def save(figures: Figures, folder: Path) -> None:
-    """Keep the figures beside their plots."""
+    """Write the figures into the folder."""
     (folder / FIGURES).write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
 
 
 def load(folder: Path) -> Figures:
-    """The figures that are kept in the folder. Raises `BenchError` when there are none."""
+    """Read the figures in the folder. Raises `BenchError` when there are none."""
     try:
         return msgspec.json.decode((folder / FIGURES).read_bytes(), type=Figures)
     except (OSError, msgspec.DecodeError) as error:

@@ -1,4 +1,4 @@
-"""Plays the trials: publishes, listens, kills workers and judges, in turn."""
+"""Runs the trials: publishes, reads notifications, kills workers and judges, in turn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BLOCK_MS: Final = 5
 _KILL_EVERY_S: Final = 1.5
 _LOOK_EVERY_S: Final = 0.05
 _TELL_EVERY_S: Final = 10.0
-_OVERDUE_S: Final = 30.0  # a call without a record for so long has none
+_OVERDUE_S: Final = 30.0  # after this time a record counts as missing
 _STUCK_S: Final = 60.0
 _AROUND_S: Final = 0.015
 _FIRST_LEAD_S: Final = 0.1
@@ -37,7 +37,7 @@ _STEP_S: Final = 0.0005
 
 
 class _Open(msgspec.Struct):
-    """A trial that is not judged yet, since when (s), its last event, and how many are not published yet."""
+    """A trial under way: when it began (s), its last event, and the number of events not published yet."""
 
     trial: Trial
     since: float
@@ -46,9 +46,9 @@ class _Open(msgspec.Struct):
 
 
 class RaceRunner:
-    """So many trials. A call is judged when nothing more can come of it.
+    """Runs the trials and judges each call once nothing more can come of it.
 
-    That is when its record is there, its events are settled, and what was told until then has been read.
+    That is when its record has come, its events are settled, and all notifications up to then have been read.
     """
 
     def __init__(self, target: Target, fleet: Fleet, trials: int) -> None:
@@ -70,7 +70,7 @@ class RaceRunner:
         self._outbox: list[tuple[_Open, Event]] = []
         self._later: list[tuple[float, int, _Open, Event]] = []
         self._order = count()
-        # How long before the time-out an accept is published, so that either of them is first now and then.
+        # How long before the time-out accepts are published; adapted so that each of the two wins some trials.
         self._lead_s = _FIRST_LEAD_S
         self._clock_s = target.now() - time.time()
         self._heard: EntryId = (0, 0)
@@ -78,13 +78,13 @@ class RaceRunner:
         self._peers = msgspec.json.Decoder(list[str])
 
     def play(self, tell: Callable[[str], None]) -> None:
-        """Play until all trials are judged. Raises `BenchError` when the workers do not get on."""
+        """Run until all trials are judged. Raises `BenchError` when the workers make no progress."""
         moved = time.monotonic()
         kill_at, look_at, tell_at = moved + _KILL_EVERY_S, moved, moved + _TELL_EVERY_S
         judged_at_kill = 0
         while self.judged < self._trials:
             now, judged = time.monotonic(), self.judged
-            # Not before those that live have got on: on a slow machine none might ever.
+            # Only after progress: on a slow machine no worker would ever get far enough otherwise.
             if now >= kill_at and self.judged > judged_at_kill:
                 self._fleet.kill_one()
                 self.kills += 1
@@ -133,7 +133,7 @@ class RaceRunner:
         while self._later and self._later[0][0] <= time.time():
             _, _, opened, event = heapq.heappop(self._later)
             self._outbox.append((opened, event))
-        # Events of one trial next to each other would mostly be read by one worker.
+        # Without this, one worker would read most events of a trial.
         random.shuffle(self._outbox)
         outbox, self._outbox = self._outbox, []
         entries = self._target.publish(event for _, event in outbox)
@@ -157,7 +157,7 @@ class RaceRunner:
         opened = self._open.get(number)
         if opened is None:
             wrong = Wrong.GHOST_RING if kind == "invitation" else Wrong.DUPLICATE
-            words = f"{told.call}: {kind} {identity} came when everything was settled"
+            words = f"{told.call}: {kind} {identity} came after everything was settled"
             self.faults.append(Fault(wrong, words))
             return
         trial = opened.trial
@@ -175,7 +175,7 @@ class RaceRunner:
                 still.append(number)
         self._ended = still
         overdue = deque[_Open]()
-        for opened in self._open.values():  # in the order in which they began
+        for opened in self._open.values():  # in the order of their beginning
             if now - opened.since < _OVERDUE_S:
                 break
             overdue.append(opened)
@@ -184,7 +184,7 @@ class RaceRunner:
                 self._conclude(opened)
 
     def _conclude(self, opened: _Open) -> bool:
-        """Judge the trial, if nothing more can come of it."""
+        """Judge the trial if nothing more can come of it; returns whether it is judged."""
         if opened.waiting or opened.last > self._settled.up_to:
             return False
         trial = opened.trial

@@ -1,4 +1,4 @@
-"""`invites bench races`: calls that are accepted just when something else ends them, while workers die."""
+"""`invites bench races`: accepts that race against something else, while workers are killed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from workers.bench.fleet import open_fleet
 from workers.bench.race_runner import GATEWAY, RaceRunner
 from workers.bench.target import open_target
 
-# What a killed worker had is taken up after a second, and is no dead letter however many of them die with it; ended
-# invites do not fill the server.
+# Others claim a killed worker's entries after a second, and no number of deaths makes an entry a dead letter. Ended
+# invites expire early, so that they do not fill the server.
 _RULES: Final = {
     "claimAfter": 1_000,
     "maxDeliveries": 1_000,
@@ -25,7 +25,7 @@ _RULES: Final = {
 
 
 class Races(msgspec.Struct, frozen=True):
-    """The result: what was tried, and how often what must never happen has happened."""
+    """The result: the number of trials, and of the faults of each kind."""
 
     trials: int
     workers: int
@@ -39,7 +39,7 @@ class Races(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The result, all faults in words, and for each opponent the number of trials and of those that the accept won."""
+    """The result, all faults, and for each opponent the numbers of trials and of trials that the accept won."""
 
     races: Races
     faults: list[Fault]
@@ -47,7 +47,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How many trials on how many workers, where (None: on a server of our own), under which rules."""
+    """The numbers of trials and workers, the server (None: our own), and the rules."""
 
     trials: int
     workers: int
@@ -56,7 +56,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def measure(plan: Plan, tell: Callable[[str], None]) -> Report:
-    """Play all trials, and judge each. Raises `BenchError` when the workers do not get on with them."""
+    """Run and judge all trials. Raises `BenchError` when the workers make no progress."""
     with open_target(plan.url) as target:
         target.make_groups(counted=False)
         target.command("XGROUP", "CREATE", target.keys.notifications, GATEWAY, "0", "MKSTREAM")

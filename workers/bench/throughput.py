@@ -1,4 +1,4 @@
-"""`invites bench throughput`: complete calls a second, and the bare server with the same scripts."""
+"""`invites bench throughput`: measures complete calls a second, and the bare server with the same commits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WANTED: Final = "ACCEPTED 200"
 
 
 class Throughput(msgspec.Struct, frozen=True):
-    """The result; figures are medians over the rounds, times in s."""
+    """The result: medians over the rounds, times in s."""
 
     calls: int
     devices: int
@@ -37,7 +37,7 @@ class Throughput(msgspec.Struct, frozen=True):
 
 
 class WorkerRun(msgspec.Struct, frozen=True):
-    """One backlog settled by workers: from the beginning of the first commit to the end of the last."""
+    """One backlog settled by workers, from the beginning of the first commit to the end of the last."""
 
     seconds: float
     cpu_s: float
@@ -64,9 +64,9 @@ class Round(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to measure: the load, how often, where (None: on a server of our own), and under which rules.
+    """What to measure: the load, the rounds, the server (None: our own), and the rules.
 
-    `rules` is `invites` of the workers' config.json, `settings` the same for the bare server.
+    `rules` is `invites` in the workers' config.json; `settings` is the same for the bare server.
     """
 
     load: Load
@@ -78,9 +78,9 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def measure(plan: Plan, report: Callable[[int, Round], None]) -> Throughput:
-    """Measure workers and bare server in turn, telling each round's result to `report`.
+    """Measure workers and bare server in turn; calls `report` after each round.
 
-    The bare server always has one shard: what is carried between shards is the workers' doing.
+    The bare server always has one shard, because only workers can forward entries between shards.
 
     Raises `BenchError` when there is no valid result.
     """
@@ -103,7 +103,7 @@ def settle_backlog(
 
 
 def settle_backlog_in(target: Target, baseline: Baseline, load: Load, rules: dict[str, Any]) -> WorkerRun:
-    """As `settle_backlog`, beside whatever is on the server already. Each load there needs a `name` of its own."""
+    """As `settle_backlog`, on a server that may hold other calls. Each load there needs its own `name`."""
     baseline.register(load)
     target.publish(load.backlog())
     settled_before, commits_before = target.progress().settled, target.commits()
@@ -118,7 +118,7 @@ def settle_backlog_in(target: Target, baseline: Baseline, load: Load, rules: dic
 
 
 def summarize(load: Load, rounds: list[Round], shards: int = 1) -> Throughput:
-    """The medians of all rounds. The ratio is that of the two medians, which the reader can check."""
+    """The medians of all rounds. The ratio is computed from the two medians, so readers can check it."""
     seconds = statistics.median(each.worker.seconds for each in rounds)
     baseline = load.calls / statistics.median(each.baseline_s for each in rounds)
     calls_per_s = load.calls / seconds
@@ -148,7 +148,7 @@ def _run_baseline(plan: Plan, batch: int) -> float:
 
 
 def _await_end(target: Target, fleet: Fleet, events: int, began: float) -> float:
-    """The server's time when all events are settled; asks seldom at first, often towards the end."""
+    """The server's time when all events are settled. Polls more often towards the end."""
     settled, moved = 0, time.monotonic()
     while True:
         fleet.check()
@@ -164,7 +164,7 @@ def _await_end(target: Target, fleet: Fleet, events: int, began: float) -> float
 
 
 def _verify(target: Target, load: Load) -> None:
-    """Every call must have been a complete one."""
+    """Raise `BenchError` unless every call was a complete call."""
     ends = Counter(f"{record['state']} {record['error']}" for record in target.records())
     if ends != {_WANTED: load.calls}:
         listed = ", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "none"

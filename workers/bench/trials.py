@@ -1,4 +1,4 @@
-"""The trials: calls in which two things are done at the same moment, of which only one can be first."""
+"""The trials: calls in which an accept and something else happen at the same moment."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from workers.bench.load import Event
 
 DEVICES: Final = 3
 RING_MS: Final = 500
-"""A trial in which the call may time out rings so long; the others until the end of the benchmark."""
+"""Ring time of a trial against the time-out. The other trials ring until the benchmark ends."""
 
 _LONG_MS: Final = 3_600_000
-_EARLY: Final = 0.2  # of the cancels come together with their invite
+_EARLY: Final = 0.2  # share of the cancels that come together with the invite
 
 OPPONENTS: Final = {
     "accept": ACCEPTED,
@@ -24,16 +24,16 @@ OPPONENTS: Final = {
     "decline": ("DECLINED", 603),
     "disconnect": ("DECLINED", 480),
 }
-"""What an accept races against, and how the call ends when that was first."""
+"""The opponents of an accept, and how the call ends when the opponent wins."""
 
 ONCE_ONLY: Final = frozenset({"disconnect"})
-"""Trials for users who had no call before: a device that comes back is told the end of every call that it had."""
+"""Opponents for users without earlier calls: a device that returns is told the end of all its calls."""
 
 _encode = msgspec.json.encode
 
 
 class Trial:
-    """One call to `user`, whose devices are registered, and who has no other call meanwhile (see `ONCE_ONLY` too)."""
+    """One call to `user`, whose devices are registered and who has no other call meanwhile (see `ONCE_ONLY`)."""
 
     __slots__ = ("_caller", "_id", "_rung", "history", "lost", "number", "opponent", "user")
 
@@ -48,7 +48,7 @@ class Trial:
         self._rung = False
 
     def begin(self) -> list[Event]:
-        """The invite; some callers hang up at once."""
+        """The first events: the invite, and sometimes the caller's cancel."""
         invite = {
             "peer": self._caller,
             "to": self.user,
@@ -63,9 +63,9 @@ class Trial:
         return events
 
     def hear(self, identity: str, kind: str, peers: list[str], told: Told) -> list[Event]:
-        """A notification has come; the race begins with the first that makes the devices ring.
+        """Take in a notification; the first invitation returns the events of the race.
 
-        Where the opponent is the time-out, the accept is to be published shortly before that.
+        Against the time-out, the accept must be published shortly before the deadline.
         """
         self.history.hear(identity, kind, peers, told)
         if kind != "invitation" or self._rung:
@@ -74,24 +74,24 @@ class Trial:
         return self._race()
 
     def return_lost(self) -> list[Event]:
-        """The lost devices come back."""
+        """The registrations of the lost devices."""
         return [_registration(self.user, peer) for peer in self.lost]
 
     def faults(self) -> list[Fault]:
-        """What is wrong; to be asked when nothing more can come."""
+        """What went wrong. Call this when nothing more can come."""
         return [
             Fault(wrong, f"{self._id} ({self.opponent}): {words}") for wrong, words in self.history.faults()
         ]
 
     def accepted(self) -> bool:
-        """Whether the accept was first."""
+        """Whether the accept won."""
         return any(record.end == ACCEPTED for record in self.history.ended)
 
     def _race(self) -> list[Event]:
         first, second, third = random.sample(devices(self.user), DEVICES)
         events = [self._reply("accept", first)]
         if self.opponent == "accept":
-            # The first says it twice, as one does that has heard no answer.
+            # The first device sends its accept twice, as a device that got no answer does.
             events += [
                 self._reply("accept", second),
                 self._reply("accept", third),

@@ -1,4 +1,4 @@
-"""`invites demo`: calls played in the terminal, on a real server with a real worker."""
+"""`invites demo`: plays calls in the terminal, with a real server and a real worker."""
 
 from workers.demo.runner import play
 

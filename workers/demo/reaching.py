@@ -1,4 +1,4 @@
-"""The calls that sippo-server or the phone network is needed for: a group, a phone that sleeps, a number."""
+"""The calls that need sippo-server or the phone network: to a group, a sleeping phone, a number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NUMBER = "+34600123456"
 
 
 async def group_called(cast: Cast, number: int) -> None:
-    """All members ring; that one declines nobody else hears; the first to accept has the call."""
+    """All members ring. One declines, which no other hears. The first to accept has the call."""
     carol, dave, erin = cast.members
     columns = [device.name for device in (cast.alice, *cast.members)]
     await cast.renderer.scene(
@@ -31,7 +31,7 @@ async def group_called(cast: Cast, number: int) -> None:
 
 
 async def woken(cast: Cast, number: int) -> None:
-    """A phone that is not connected is woken by a push, connects, and rings with the time that is left."""
+    """A push wakes a phone that is not connected. It connects and rings for the rest of the ring time."""
     alice, phone = cast.alice, cast.sleeper
     await cast.renderer.scene(
         number, "Frank's phone sleeps, and a push wakes it", [alice.name, SIPPO_SERVER, phone.name]
@@ -47,7 +47,7 @@ async def woken(cast: Cast, number: int) -> None:
 
 
 async def phoned(cast: Cast, number: int) -> None:
-    """A number that nobody has registered is called through the trunk that it fits."""
+    """A number that no device has registered is called through the trunk that matches it."""
     alice, trunk = cast.alice, cast.trunk
     await cast.renderer.scene(number, f"Alice calls {NUMBER} on the phone network", [alice.name, trunk.name])
     call = Call(cast, number, NUMBER)

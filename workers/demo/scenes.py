@@ -1,4 +1,4 @@
-"""The calls among registered devices: a scene publishes what devices do and insists on what the others must hear."""
+"""The calls between registered devices. A scene publishes events and checks the notifications of all devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Scene = Callable[[Cast, int], Awaitable[None]]
 
 
 async def answered(cast: Cast, number: int) -> None:
-    """Three devices ring; the phone accepts, the others hear that it was answered elsewhere."""
+    """Three devices ring. The phone accepts, and the others hear that it was answered elsewhere."""
     await cast.renderer.scene(number, 'Bob answers on his phone, the others hear "accepted elsewhere"')
     call = await _begin(cast, number)
     await call.rings(cast.phone)
@@ -23,7 +23,7 @@ async def answered(cast: Cast, number: int) -> None:
 
 
 async def declined(cast: Cast, number: int) -> None:
-    """A decline speaks for the whole user: all devices stop."""
+    """A decline counts for the user: all devices stop."""
     await cast.renderer.scene(number, "Bob declines on his tablet")
     call = await _begin(cast, number)
     await call.rings(cast.tablet)
@@ -62,7 +62,7 @@ async def cancelled(cast: Cast, number: int) -> None:
 
 
 async def reconnected(cast: Cast, number: int) -> None:
-    """A device that comes back within its grace goes on ringing, and may still win."""
+    """A device that returns within its grace continues to ring and may still win."""
     phone = cast.phone
     await cast.renderer.scene(number, "Bob's phone loses its network and comes back")
     call = await _begin(cast, number)
@@ -78,7 +78,7 @@ async def reconnected(cast: Cast, number: int) -> None:
 
 
 async def timed_out(cast: Cast, number: int) -> None:
-    """Nobody answers: when the ring time is over all devices stop, without any event."""
+    """Nobody answers. When the ring time is over, all devices stop without an event."""
     await cast.renderer.scene(number, f"Nobody answers (the call asked for {_RING_MS:,} ms)")
     call = await _begin(cast, number, expires=_RING_MS)
     hears = (
@@ -94,7 +94,7 @@ async def timed_out(cast: Cast, number: int) -> None:
 
 
 async def _begin(cast: Cast, number: int, **options: object) -> Call:
-    """Alice invites, Bob's three devices ring."""
+    """Alice invites and Bob's three devices ring."""
     call = Call(cast, number, cast.phone.user)
     await call.begins(cast.bobs, **options)
     return call

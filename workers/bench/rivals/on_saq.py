@@ -1,4 +1,4 @@
-"""saq: jobs in lists, one taken at a time by each of its coroutines."""
+"""saq: jobs in lists; each of its coroutines takes one at a time."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from taskiq_redis import RedisStreamBroker
 from workers.bench.rivals.pages import repeat
 
 _AT_ONCE: Final = 100
-_READ: Final = 1000  # after each read it looks for abandoned jobs, under a lock
+_READ: Final = 1000  # each read is followed by a search for abandoned jobs, under a lock
 
 
 async def _broker(url: str, name: str, noop: Callable[[], Any]) -> RedisStreamBroker:

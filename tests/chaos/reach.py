@@ -111,10 +111,10 @@ class Reach:
     async def _end(self, call: Call) -> None:
         """Let it ring for a while, end it, and wait until it is over."""
         begun = "invitation" if call.to.startswith("group") else "inviteProgress"
-        await wait_until(lambda: call.told[begun] > 0, f"{call.name} rings", _WITHIN_S)
+        await wait_until(lambda: begun in call.told, f"{call.name} rings", _WITHIN_S)
         await asyncio.sleep(self._random.uniform(0.0, 1.0))
         await self._publish(self._ending(call))
-        await wait_until(lambda: call.told["INVITE_COMPLETED"] > 0, f"{call.name} is over", _WITHIN_S)
+        await wait_until(lambda: bool(call.history.ended), f"{call.name} is over", _WITHIN_S)
         if call.winner.endswith("-peer"):
             await self._publish([("unregistered", {"peer": peer(call.winner, call.to)})])
 
@@ -123,15 +123,18 @@ class Reach:
 
     def _ending(self, call: Call) -> list[Event]:
         if call.ending == "stop":
-            return [calling.stop(callee=call.to, invite_id=call.invite_id)]
+            asked = call.history.ask("stopInvite", "a")
+            return [calling.stop(callee=call.to, invite_id=call.invite_id, transaction=asked)]
+        waking = []
         if call.to.startswith("group"):
-            call.winner = self._random.choice(sorted(call.rung))
+            call.winner = self._random.choice(sorted(call.history.rung))
             user = call.winner.removesuffix("-desk")
-            return [calling.accept(call.winner, user, invite_id=call.invite_id)]
-        # The phone wakes up, as often as its network likes.
-        call.winner = f"{call.invite_id}-peer"
-        waking = calling.registered(call.winner, call.to, device=_phone(call.to))
-        return [waking, waking, calling.accept(call.winner, call.to, invite_id=call.invite_id)]
+        else:
+            # The phone wakes up, as often as its network likes.
+            call.winner, user = f"{call.invite_id}-peer", call.to
+            waking = [calling.registered(call.winner, user, device=_phone(user))] * 2
+        asked = call.history.ask("accept", call.winner)
+        return [*waking, calling.accept(call.winner, user, invite_id=call.invite_id, transaction=asked)]
 
     async def _publish(self, events: list[Event]) -> None:
         refused = await self._post.send(events)

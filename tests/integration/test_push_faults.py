@@ -198,7 +198,7 @@ async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
         asked.append(time.monotonic())
         return await is_still_wanted(*arguments)
 
-    monkeypatch.setattr("workers.roles.push.standing_of", counted)
+    monkeypatch.setattr("workers.roles.push.is_still_wanted", counted)
     standin.fault(status(500))
     await call_many(await another_worker(bench.client), 300)
     async with pusher(valkey_url, standin.wac | {"maxConcurrent": 10, "breakAfter": 5}) as service:

@@ -141,7 +141,7 @@ async def _url(bench: Bench) -> str:
     return f"redis://{settings['host']}:{settings['port']}/0"
 
 
-@pytest.mark.parametrize("idle", ["claims.Claims", "reader.Reader"])
+@pytest.mark.parametrize("idle", ["reclaimer.Reclaimer", "reader.Reader"])
 async def test_reading_and_claiming_each_make_the_group_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, idle: str
 ) -> None:

@@ -6,11 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from invites.store.commit import Status
 from invites.store.settings import Settings
-from tests.support import events as calling
+from tests.support import events as e
 from tests.support.shard import Shard
 
 if TYPE_CHECKING:
@@ -31,9 +29,8 @@ async def another_worker(client: Redis, settings: Settings = SETTINGS) -> Shard:
 async def settle(shard: Shard, event: Published, found: dict[str, Any]) -> None:
     """Publish an invite and settle it with what sippo-server would have said of its callee."""
     operation = await shard.publish(*event)
-    asked = operation.arguments.flat()[:-1]
-    operation = msgspec.structs.replace(operation, args=(*asked, json.dumps(found)))
-    (outcome,) = (await shard.committer.commit([operation])).outcomes
+    completed = operation.having(found=json.dumps(found))
+    (outcome,) = (await shard.committer.commit([completed])).outcomes
     assert outcome.status is Status.DONE, outcome
 
 
@@ -41,11 +38,11 @@ async def call_group(shard: Shard, members: Sequence[str], devices: int = 1, **m
     """Register the members' devices (`bob-0`, `bob-1`, …); then Alice calls them as the group `sales`."""
     for member in members:
         for number in range(devices):
-            await shard.event(*calling.registered(f"{member}-{number}", member))
+            await shard.event(*e.registered(f"{member}-{number}", member))
     found = {"known": True, "members": [{"user": member} for member in members]}
-    await settle(shard, calling.invite(to="sales", **more), found)
+    await settle(shard, e.invite(to="sales", **more), found)
 
 
 async def call_phone(shard: Shard, *devices: str, **more: Any) -> None:
     """Alice calls Bob, who has these devices that can be woken."""
-    await settle(shard, calling.invite(**more), {"known": True, "push": list(devices)})
+    await settle(shard, e.invite(**more), {"known": True, "push": list(devices)})

@@ -148,7 +148,7 @@ async def test_reading_and_claiming_each_make_the_group_again(
     async def wait(role: Any) -> None:
         await role._shard.stopping.wait()
 
-    monkeypatch.setattr(f"workers.{idle}.run", wait)
+    monkeypatch.setattr(f"workers.consumer.{idle}.run", wait)
     async with worker(await _url(bench)):
         await bench.client.flushall()
 

@@ -11,7 +11,7 @@ import typer.main
 
 from invites.events.protocol import EVENT_TYPES
 from tests.support.commands import Commands
-from workers.cli.main import app
+from workers.cli.app import app
 
 
 def _commands(found: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

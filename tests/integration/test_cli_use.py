@@ -55,14 +55,36 @@ def test_every_command_explains_itself_and_takes_the_common_options(
         assert option in ended.out
 
 
-def test_help_is_quick() -> None:
-    """It must not load what only running needs."""
-    heavy = "redis", "aiohttp", "uvloop", "prometheus_client"
-    script = f"import sys; from workers.cli.main import app; print([name for name in {heavy} if name in sys.modules])"
+def _loaded(script: str, *packages: str) -> set[str]:
+    """Which of the packages are loaded once the script has run."""
     ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=_ROOT
+        [sys.executable, "-c", f"import sys\n{script}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=_ROOT,
     )
-    assert ended.stdout.strip() == "[]"
+    return set(ended.stdout.splitlines()[-1].split()) & set(packages)
+
+
+def test_help_loads_nothing_that_only_running_needs() -> None:
+    script = "from workers.cli.app import invoke; invoke(['--help'])"
+    heavy = "redis", "aiohttp", "uvloop", "prometheus_client", "workers.lab"
+    assert _loaded(script, "workers.cli.app", *heavy) == {"workers.cli.app"}
+
+
+def test_a_production_worker_loads_nothing_of_the_lab() -> None:
+    script = """
+from workers import service
+from workers.cli.app import invoke
+
+async def run(*_, **__):
+    return 0
+
+service.run = run
+assert invoke(["run", "--redis-url", "redis://127.0.0.1:1/0"]) == 0
+"""
+    assert _loaded(script, "workers.http", "workers.lab") == {"workers.http"}
 
 
 @pytest.mark.parametrize(

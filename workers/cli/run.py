@@ -1,15 +1,11 @@
-"""The command `invites`: the operator's commands, and those that run something."""
+"""`invites run`: one worker."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from workers.cli.app import add_operator_commands, make_app
-from workers.cli.app import run as run_command
-from workers.cli.bench import app as bench_app
 from workers.cli.options import (
     MISSING_URL,
     CommandError,
@@ -23,10 +19,7 @@ from workers.cli.options import (
     check_look_ups,
 )
 
-app = make_app()
 
-
-@app.command()
 def run(
     config: ConfigFile = None,
     redis_url: RedisUrl = None,
@@ -60,38 +53,13 @@ def run(
 
     from workers import service
     from workers.http import HttpError
-    from workers.lab.embedded import EmbeddedError
 
+    failures: tuple[type[Exception], ...] = (HttpError,)
+    if embedded:
+        from workers.lab.embedded import EmbeddedError
+
+        failures += (EmbeddedError,)
     try:
         return uvloop.run(service.run(loaded, embedded=embedded))
-    except (EmbeddedError, HttpError) as error:
+    except failures as error:
         raise CommandError(str(error)) from None
-
-
-@app.command()
-def demo(
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.WARN,
-    log_format: LogFormat = Format.TEXT,
-) -> int:
-    """Play calls on this machine, with a server, a worker and devices of its own. Ends by itself.
-
-    Since it brings all of that, it needs no server and no configuration: --config and --redis-url are checked, and
-    that is all.
-    """
-    import asyncio
-
-    from workers.lab.demo import play
-
-    Common(config, redis_url, log_level, log_format).set_up()
-    return asyncio.run(play())
-
-
-add_operator_commands(app)
-app.add_typer(bench_app, name="bench")
-
-
-def main() -> None:
-    """Entry point: run what the arguments say, and exit with its status."""
-    sys.exit(run_command(app))

@@ -60,6 +60,18 @@ def test_its_help_says_what_it_does_and_names_each_option(commands: Commands, wo
 
 
 @each
+def test_the_common_options_stand_together_with_the_defaults_of_the_command(words: tuple[str, ...]) -> None:
+    options = [one for one in ALL[words].params if one.param_type_name == "option"]
+    first = [one.name for one in options].index("config")
+    assert {one.opts[0]: one.default for one in options[first : first + 4]} == {
+        "--config": None,
+        "--redis-url": None,
+        "--log-level": "warn" if words[0] in {"demo", "bench"} else "info",
+        "--log-format": "text",
+    }
+
+
+@each
 def test_a_flag_shows_no_value(commands: Commands, words: tuple[str, ...]) -> None:
     for line in commands.run(*words, "--help").out.splitlines():
         assert "<bool>" not in line or "--help" in line

@@ -45,16 +45,6 @@ def test_help_names_every_command(commands: Commands) -> None:
     assert commands.run().status == 2
 
 
-@pytest.mark.parametrize("words", _COMMANDS, ids=" ".join)
-def test_every_command_explains_itself_and_takes_the_common_options(
-    commands: Commands, words: tuple[str, ...]
-) -> None:
-    ended = commands.run(*words[: 2 if words[0] == "dead" else 1], "--help")
-    assert (ended.status, ended.err) == (0, "")
-    for option in ("--config", "--redis-url", "--log-level", "--log-format"):
-        assert option in ended.out
-
-
 def _loaded(script: str, *packages: str) -> set[str]:
     """Which of the packages are loaded once the script has run."""
     ended = subprocess.run(

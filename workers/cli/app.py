@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from invites import __version__
+from invites.config import ConfigError
 from invites.values.printable import escape
 from workers.cli import bench, dead
 from workers.cli.check.command import check
@@ -39,7 +40,7 @@ app.add_typer(dead.app, name="dead")
 app.add_typer(bench.app, name="bench")
 
 
-def _print_version(asked: bool) -> None:
+def _print_version(*, asked: bool) -> None:
     if asked:
         typer.echo(f"invites {__version__}")
         raise typer.Exit
@@ -47,6 +48,7 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def options(
+    *,
     _version: Annotated[
         bool,
         typer.Option(
@@ -67,6 +69,8 @@ def invoke(arguments: list[str] | None = None) -> int:
         result = app(arguments, prog_name="invites", standalone_mode=False)
     except CommandError as error:
         return _complain(str(error), error.status)
+    except ConfigError as error:
+        return _complain(str(error), 2)
     except typer.TyperException as error:
         return _complain(error.format_message().replace(": Value error, ", ": "), error.exit_code)
     except typer.Abort:

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
-from workers.cli.options import (
-    AsJson,
-    AsJsonLines,
-    CommandError,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from invites.values.printable import escape
+from workers.cli.options import AsJson, AsJsonLines, CommandError, Common, with_common
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,21 +29,11 @@ _All = Annotated[bool, typer.Option("--all", metavar="", help="All that there ar
 
 
 @app.command("list")
-def list_(
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
-    as_json: AsJsonLines = False,
-) -> int:
+@with_common()
+def list_(*, common: Common, as_json: AsJsonLines = False) -> int:
     """List all dead letters, the oldest first: id, type, and why it is one."""
-    from workers.cli.session import run
 
     async def show(session: Session) -> int:
-        import msgspec
-
-        from invites.values.printable import escape
-
         async for _, letter in _letters(session):
             if as_json:
                 typer.echo(msgspec.json.encode(letter))
@@ -60,28 +41,16 @@ def list_(
                 typer.echo(escape(f"{letter.id}  {letter.type:14}  {letter.error}"))
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), show)
+    return common.on_server(show)
 
 
 @app.command()
-def show(
-    letter: _Id,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
-    as_json: AsJson = False,
-) -> int:
+@with_common()
+def show(*, letter: _Id, common: Common, as_json: AsJson = False) -> int:
     """Show one dead letter with its payload as it came, and the entry that it was."""
-    from workers.cli.session import run
-
     chosen = _checked(letter)
 
     async def print_it(session: Session) -> int:
-        import msgspec
-
-        from invites.values.printable import escape
-
         _, found = await _find(session, chosen)
         if as_json:
             typer.echo(msgspec.json.encode(found))
@@ -90,26 +59,18 @@ def show(
             typer.echo(f"{name:10}  {escape(str(value))}")
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), print_it)
+    return common.on_server(print_it)
 
 
 @app.command()
-def retry(
-    letter: _AnyId = None,
-    every: _All = False,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
-) -> int:
+@with_common()
+def retry(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
     """Publish one dead letter again, or all, once what was wrong is mended.
 
     Each becomes a new event at the end of the stream and is no dead letter any more; what still cannot be processed
     comes back as one. A timer falls due at once.
     """
-    from workers.cli.session import run
-
-    chosen = _chosen(letter, every)
+    chosen = _chosen(letter, every=every)
 
     async def retry_them(session: Session) -> int:
         from invites.queries.dead_letters import NotRetriableError
@@ -125,22 +86,14 @@ def retry(
                 typer.echo(f"{found.id} is gone" if entry is None else f"{found.id} -> {entry}")
         return failed
 
-    return run(Common(config, redis_url, log_level, log_format), retry_them)
+    return common.on_server(retry_them)
 
 
 @app.command()
-def drop(
-    letter: _AnyId = None,
-    every: _All = False,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
-) -> int:
+@with_common()
+def drop(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
     """Delete one dead letter for good, or all."""
-    from workers.cli.session import run
-
-    chosen = _chosen(letter, every)
+    chosen = _chosen(letter, every=every)
 
     async def drop_them(session: Session) -> int:
         async for letters, found in _select(session, chosen):
@@ -148,7 +101,7 @@ def drop(
             typer.echo(f"{found.id} dropped")
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), drop_them)
+    return common.on_server(drop_them)
 
 
 def _checked(letter: str) -> str:
@@ -158,7 +111,7 @@ def _checked(letter: str) -> str:
     return letter
 
 
-def _chosen(letter: str | None, every: bool) -> str | None:
+def _chosen(letter: str | None, *, every: bool) -> str | None:
     """The id, or None for all."""
     if (letter is None) != every:
         raise CommandError("Give the ID of one dead letter, or --all.", 2)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from workers.cli.options import Common, ConfigFile, Format, Level, LogFormat, LogLevel, RedisUrl
+from workers.cli.options import Common, Level, with_common
 
 
-def demo(
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.WARN,
-    log_format: LogFormat = Format.TEXT,
-) -> int:
+@with_common(log_level=Level.WARN)
+def demo(*, _: Common) -> int:
     """Play calls on this machine, with a server, a worker and devices of its own. Ends by itself.
 
     Since it brings all of that, it needs no server and no configuration: --config and --redis-url are checked, and
@@ -20,5 +16,4 @@ def demo(
     """
     from workers.lab.demo import play
 
-    Common(config, redis_url, log_level, log_format).set_up()
     return asyncio.run(play())

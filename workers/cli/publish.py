@@ -7,30 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.options import (
-    CommandError,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from workers.cli.options import CommandError, Common, with_common
 
 if TYPE_CHECKING:
     from workers.cli.session import Session
 
 
+@with_common()
 def publish(
+    *,
     kind: Annotated[str, typer.Argument(metavar="TYPE", help="Type of the event, one of those above.")],
     payload: Annotated[
         str, typer.Argument(metavar="JSON", help="Its payload, a JSON object; - reads it from stdin.")
     ],
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
 ) -> int:
     """Put one event into the right shard's stream, and print the id of its entry.
 
@@ -43,7 +33,6 @@ def publish(
     """
     from invites.events.protocol import BadEvent, decode_event
     from invites.events.routing import routing_key
-    from workers.cli.session import run
 
     raw = sys.stdin.buffer.read() if payload == "-" else payload.encode("utf-8", "surrogateescape")
     try:
@@ -57,4 +46,4 @@ def publish(
         typer.echo(entry)
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), put)
+    return common.on_server(put)

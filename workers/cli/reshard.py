@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
-from workers.cli.options import (
-    AsJson,
-    CommandError,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from workers.cli.options import AsJson, CommandError, Common, with_common
 
 if TYPE_CHECKING:
     from invites.resharding import Summary
     from workers.cli.session import Session
 
 
+@with_common()
 def reshard(
+    *,
     to: Annotated[int, typer.Argument(min=2, max=1024, metavar="N", help="How many shards there shall be.")],
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", metavar="", help="Only count what would be moved; all go on meanwhile."),
@@ -44,11 +34,8 @@ def reshard(
     Its user needs more rights than a worker's. Gateways must read the notifications of all new shards before
     workers start.
     """
-    from workers.cli.session import run
 
     async def move(session: Session) -> int:
-        import msgspec
-
         from invites.resharding import Resharding, ReshardingError
 
         work = Resharding(
@@ -61,7 +48,7 @@ def reshard(
         typer.echo(msgspec.json.encode(summary) if as_json else _words(summary, dry_run=dry_run))
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), move)
+    return common.on_server(move)
 
 
 def _words(summary: Summary, *, dry_run: bool) -> str:

@@ -6,25 +6,14 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.options import (
-    MISSING_URL,
-    CommandError,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-    check_look_ups,
-)
+from invites.config import check_look_ups
+from workers.cli.options import MISSING_URL, CommandError, Common, with_common
 
 
+@with_common()
 def run(
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
+    *,
+    common: Common,
     embedded: Annotated[
         bool,
         typer.Option(
@@ -39,15 +28,14 @@ def run(
     It needs a Redis or Valkey that all workers share, or --embedded. Its HTTP server (http.host and http.port of the
     configuration, 127.0.0.1:8080 unless set) answers /healthz, /readyz and /metrics.
     """
-    loaded = Common(config, redis_url, log_level, log_format).set_up()
-    if embedded and redis_url is not None:
+    if embedded and common.redis_url is not None:
         raise CommandError("--embedded and --redis-url exclude each other.", 2)
-    if not embedded and loaded.redis.url is None:
+    if not embedded and common.config.redis.url is None:
         raise CommandError(
             f"{MISSING_URL} Several workers need a server that they share; --embedded tries one out alone.",
             2,
         )
-    check_look_ups(loaded)
+    check_look_ups(common.config)
 
     import uvloop
 
@@ -60,6 +48,6 @@ def run(
 
         failures += (EmbeddedError,)
     try:
-        return uvloop.run(service.run(loaded, embedded=embedded))
+        return uvloop.run(service.run(common.config, embedded=embedded))
     except failures as error:
         raise CommandError(str(error)) from None

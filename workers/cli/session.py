@@ -22,7 +22,7 @@ from invites.connection.clients import Clients
 from invites.connection.url import address_of
 from invites.keys import Keys, shard_of
 from invites.values.printable import escape
-from workers.cli.options import CommandError, Common, url_of
+from workers.cli.options import CommandError, Common
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -62,13 +62,12 @@ def run(
 
     Raises CommandError for whatever the operator can mend.
     """
-    config = common.set_up()
-    url = url_of(config)
+    url = common.url()
     address = address_of(url)
 
     async def session() -> int:
         async with Clients(url.reveal(), "cli", block_ms=block_ms) as clients:
-            return await command(Session(config, clients, address))
+            return await command(Session(common.config, clients, address))
 
     try:
         return asyncio.run(session())

@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.options import (
-    CommandError,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from invites.values.printable import escape
+from workers.cli.options import CommandError, Common, with_common
 
 if TYPE_CHECKING:
     from invites.queries.invites import Candidate, Invite
@@ -25,14 +17,13 @@ if TYPE_CHECKING:
 _PARTS = 3  # of a ref
 
 
+@with_common()
 def show(
+    *,
     ref: Annotated[
         str, typer.Argument(metavar="REF", help="The invite, as 'from|inviteId|to' (quote it for the shell).")
     ],
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
 ) -> int:
     """Show one invite with its candidates, and the events and notifications that touched it.
 
@@ -41,8 +32,6 @@ def show(
     Events leave the stream once they are settled, and notifications once all gateways have them: what is
     shown is what is still there.
     """
-    from workers.cli.session import run
-
     parts = ref.split("|")
     if len(parts) != _PARTS or not all(parts):
         raise CommandError(
@@ -51,7 +40,6 @@ def show(
 
     async def print_it(session: Session) -> int:
         from invites.queries.invites import Views
-        from invites.values.printable import escape
         from workers.cli import history, notifications
 
         keys = session.shard_for(parts[-1])
@@ -77,7 +65,7 @@ def show(
             typer.echo(escape(line))
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), print_it)
+    return common.on_server(print_it)
 
 
 def _lines(ref: str, invite: Invite) -> list[str]:

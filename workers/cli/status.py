@@ -4,37 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import typer
 
-from workers.cli.options import (
-    AsJson,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from workers.cli.options import AsJson, Common, with_common
 
 if TYPE_CHECKING:
     from invites.queries.overview import Backlog, Overview
     from workers.cli.session import Session
 
 
-def status(
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
-    as_json: AsJson = False,
-) -> int:
+@with_common()
+def status(*, common: Common, as_json: AsJson = False) -> int:
     """Show how each shard does: backlog and its age, pending invites, timers, workers, dead letters."""
-    from workers.cli.session import run
 
     async def show(session: Session) -> int:
-        import msgspec
-
         from invites.queries.overview import overview
 
         found = [await overview(session.client(keys), keys) for keys in session.shards()]
@@ -45,7 +29,7 @@ def status(
                 typer.echo("\n".join(_lines(one)))
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), show)
+    return common.on_server(show)
 
 
 def _lines(shard: Overview) -> list[str]:

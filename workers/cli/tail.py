@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from workers.cli.options import (
-    AsJsonLines,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from workers.cli.options import AsJsonLines, Common, with_common
 
 if TYPE_CHECKING:
     from invites.keys import Keys
@@ -29,11 +20,10 @@ _BLOCK_MS = 2_000
 _PAGE = 500
 
 
+@with_common()
 def tail(
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
+    *,
+    common: Common,
     last: Annotated[
         int,
         typer.Option(
@@ -43,7 +33,6 @@ def tail(
     as_json: AsJsonLines = False,
 ) -> int:
     """Print notifications as they come, until Ctrl-C. It only looks: gateways still get each of them."""
-    from workers.cli.session import run
 
     async def follow(session: Session) -> int:
         # A read for each shard: on a cluster they are in several places.
@@ -57,7 +46,7 @@ def tail(
             await following
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), follow, block_ms=_BLOCK_MS)
+    return common.on_server(follow, block_ms=_BLOCK_MS)
 
 
 async def _follow(session: Session, keys: Keys, last: int, *, as_json: bool) -> NoReturn:

@@ -96,7 +96,7 @@ assert invoke(["run", "--redis-url", "redis://127.0.0.1:1/0"]) == 0
             "field inviteId is missing",
         ),
         (("dead", "lst"), "Did you mean 'list'?"),
-        (("dead", "show", "yesterday"), "no id of a dead letter"),
+        (("dead", "show", "yesterday"), "not the id of a dead letter"),
         (("dead", "retry"), "--all"),
         (("dead", "retry", "1-1", "--all"), "--all"),
         (("dead", "drop"), "--all"),
@@ -161,7 +161,7 @@ def test_what_is_not_allowed_is_one_sentence_and_status_1(commands: Commands, da
     url = commands.url.replace("redis://", "redis://reader:x@")
     ended = commands.run("publish", "roomClosed", '{"roomId":"r"}', "--redis-url", url)
     assert ended.status == 1
-    assert "does not allow it" in _one_sentence(ended.err)
+    assert "does not allow the command" in _one_sentence(ended.err)
     assert "xadd" in ended.err
     database.execute_command("ACL", "DELUSER", "reader")
 

@@ -1,4 +1,4 @@
-"""The command `invites`: all its commands, and one way for them to end."""
+"""The command `invites`: registers all commands and turns their errors into one sentence and an exit status."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from workers.cli.show import show
 from workers.cli.status import status
 from workers.cli.tail import tail
 
-_INTERRUPTED: Final = 130  # what typer makes of Ctrl-C
+_INTERRUPTED: Final = 130  # the status that typer returns for Ctrl-C
 
 app = typer.Typer(
-    help="Call invitations over Redis Streams: devices ring, the first accept wins, all others stop.\n\n"
-    "To see it: `invites demo`. Each command explains itself: `invites COMMAND --help`.",
-    epilog="Exit status: 0 done, 1 failed, 2 wrong use. The server is named by --redis-url, by the variable "
-    "INVITES_REDIS_URL, or by redis.url in the file that --config names.",
+    help="Call invitations over Redis Streams: all devices ring, the first accept wins, the others stop.\n\n"
+    "`invites demo` shows a call. `invites COMMAND --help` explains a command.",
+    epilog="Exit status: 0 done, 1 failed, 2 wrong use. The server comes from --redis-url, else from the "
+    "variable INVITES_REDIS_URL, else from redis.url in the configuration file.",
     no_args_is_help=True,
-    rich_markup_mode="markdown",  # which joins the lines of a paragraph
+    rich_markup_mode="markdown",  # joins the lines of a paragraph
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -56,14 +56,13 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Take what goes before the command."""
+    """Accept options before the command."""
 
 
 def invoke(arguments: list[str] | None = None) -> int:
-    """Run the command that the arguments (default: the process's own) name.
+    """Run the command in the arguments (default: those of the process).
 
-    Returns the exit status: 0 done, 1 failed, 2 wrong use. What went wrong is one sentence on stderr, never a
-    traceback.
+    Returns the exit status: 0 done, 1 failed, 2 wrong use. An error is one sentence on stderr, never a traceback.
     """
     try:
         result = app(arguments, prog_name="invites", standalone_mode=False)
@@ -76,7 +75,7 @@ def invoke(arguments: list[str] | None = None) -> int:
     except typer.Abort:
         return 1
     except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would complain of it once more at its end.
+        # The reader of the output has closed it. Python would report that again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     code = result if isinstance(result, int) else 0
@@ -84,11 +83,11 @@ def invoke(arguments: list[str] | None = None) -> int:
 
 
 def main() -> None:
-    """Entry point: run what the arguments say, and exit with its status."""
+    """Run the command in the arguments of the process and exit with its status."""
     sys.exit(invoke())
 
 
 def _complain(sentence: str, code: int) -> int:
-    if sentence:  # without any arguments the help has been printed instead
+    if sentence:  # empty when typer has printed the help
         typer.echo(f"invites: {escape(sentence)}", err=True)
     return code

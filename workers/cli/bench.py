@@ -1,4 +1,4 @@
-"""The commands of `invites bench`."""
+"""`invites bench`: measurements on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from invites.config import Config
 
 app = typer.Typer(
-    help="Measure this machine, with a server of its own unless --redis-url is given.", no_args_is_help=True
+    help="Measure this machine, with a temporary server or the one of --redis-url.", no_args_is_help=True
 )
 
 with_options = with_common(
@@ -25,22 +25,22 @@ with_options = with_common(
         typer.Option(
             "--redis-url",
             metavar="URL",
-            help="Measure this server in place of an own one. The keys have a prefix of their own and are deleted.",
+            help="Measure this server instead of a temporary one. The keys have their own prefix and are deleted.",
         ),
     ],
 )
 
-AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object, and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object and nothing else.")]
 Devices = Annotated[int, typer.Option(min=1, metavar="N", help="Registered devices of each callee.")]
 SeveralDevices = Annotated[int, typer.Option(min=2, metavar="N", help="Registered devices of each callee.")]
-Rate = Annotated[float, typer.Option(min=1, metavar="N", help="Calls offered in a second.")]
-Rounds = Annotated[int, typer.Option(min=1, metavar="N", help="Rounds, of which the medians are reported.")]
+Rate = Annotated[float, typer.Option(min=1, metavar="N", help="Calls offered per second.")]
+Rounds = Annotated[int, typer.Option(min=1, metavar="N", help="Rounds. The command reports their medians.")]
 Workers = Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")]
 
 
 @contextlib.contextmanager
 def _results() -> Iterator[None]:
-    """Make one sentence, with status 1, of whatever leaves a benchmark without a result."""
+    """Turn the failure of a measurement into one sentence and status 1."""
     from redis.exceptions import RedisError
 
     from workers.lab.bench.arena import BenchError
@@ -51,19 +51,20 @@ def _results() -> Iterator[None]:
     except (BenchError, EmbeddedError) as error:
         raise CommandError(str(error)) from None
     except (RedisError, OSError) as error:
-        raise CommandError(f"The server has failed: {error}") from None
+        raise CommandError(f"The measurement failed: {error}") from None
 
 
 def _refuse_look_ups(loaded: Config) -> None:
     if loaded.look_ups():
         named = " and ".join(loaded.look_ups())
         raise CommandError(
-            f"This measures calls without sippo-server: set {named} to the default, or use `look-ups`.", 2
+            f"This benchmark measures calls without sippo-server: set {named} to the default, or use `look-ups`.",
+            2,
         )
 
 
 def _rules(common: Common) -> dict[str, Any]:
-    """The section `invites` of the configuration file, which workers take over."""
+    """The section `invites` of the configuration file, for the workers of the benchmark."""
     from workers.lab.worker_process import configuration_in
 
     return dict(configuration_in(common.file).get("invites", {}))
@@ -79,18 +80,18 @@ def throughput(
     shards: Annotated[
         int,
         typer.Option(
-            min=1, max=1024, metavar="N", help="Shards, all on one server; the bare server always has one."
+            min=1, max=1024, metavar="N", help="Shards, all on one server. The bare server always has one."
         ),
     ] = 1,
     rounds: Rounds = 3,
     as_json: AsJson = False,
     common: Common,
 ) -> None:
-    """Complete calls a second, against the bare server doing the same scripts from prepared batches.
+    """Measure complete calls per second, beside the bare server with the same scripts and prepared batches.
 
-    A complete call is an invite, all devices rung, an accept, the cancel of the others, outcome and record.
+    A complete call is an invite, ringing on all devices, an accept, the cancel for the others, outcome and record.
 
-    The events wait in the stream before the workers start; they are timed from the first commit to the last.
+    The events are in the stream before the workers start. The time runs from the first commit to the last.
     """
     _refuse_look_ups(common.config)
 
@@ -121,18 +122,18 @@ def memory(
         typer.Option(
             min=1,
             metavar="N",
-            help="Users that they ring, and users that call.",
-            show_default="as many as invites",
+            help="Number of callees, and of callers.",
+            show_default="one per invite",
         ),
     ] = None,
     devices: Devices = 3,
     as_json: AsJson = False,
     common: Common,
 ) -> None:
-    """Bytes that a pending invite adds: its keys, its places in indexes, its timer; without streams and registrations.
+    """Measure the memory of a pending invite: keys, index entries and timer, without streams and registrations.
 
-    Each invite has a context of 100 bytes and a room of its own. With fewer callees than invites, invites share the
-    indexes of their callee and their caller, and take less.
+    Each invite has a context of 100 bytes and its own room. With fewer callees than invites, invites share the
+    indexes of their callee and their caller, and use less memory.
     """
     _refuse_look_ups(common.config)
 
@@ -152,20 +153,20 @@ def latency(
     *,
     rate: Rate = 1000,
     seconds: Annotated[
-        float, typer.Option(min=0.1, metavar="N", help="How long, after a second that is not counted.")
+        float, typer.Option(min=0.1, metavar="N", help="Duration, after one uncounted second.")
     ] = 10,
     pending: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Other invites that are pending meanwhile.")
+        int, typer.Option(min=0, metavar="N", help="Other invites that are pending at the same time.")
     ] = 0,
     devices: SeveralDevices = 3,
     workers: Workers = 1,
     as_json: AsJson = False,
     common: Common,
 ) -> None:
-    """How long a device waits, invite to invitation and accept to invitationCancel, with so many calls a second.
+    """Measure how long a device waits, from invite to invitation and from accept to invitationCancel, at a fixed rate.
 
-    The load is open: events are due at an even rate, whatever has become of those before, and timed from when they
-    are due to the return of the blocking read that brings their effect. It fails when the rate is not reached.
+    The load is open: events are due at an even rate, however long earlier events take. The time of an event runs from
+    its due moment to the return of the blocking read that delivers its effect. The command fails if it misses the rate.
     """
     _refuse_look_ups(common.config)
 
@@ -184,20 +185,16 @@ def latency(
 @with_options
 def peers(
     *,
-    calls: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Complete calls of ours in each round.")
-    ] = 10_000,
-    jobs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Jobs of each of the others in each round.")
-    ] = 5_000,
+    calls: Annotated[int, typer.Option(min=1, metavar="N", help="Complete calls in each round.")] = 10_000,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Jobs of each rival in each round.")] = 5_000,
     rounds: Rounds = 3,
     as_json: AsJson = False,
     common: Common,
 ) -> None:
-    """Our events against no-op jobs of arq, saq, taskiq, streaq and FastStream: backlogs, one worker each.
+    """Compare our events with no-op jobs of arq, saq, taskiq, streaq and FastStream: a backlog and one worker each.
 
-    They run at the fastest settings at which a crash loses no job. They are installed with
-    `pip install 'invites-worker[bench]'`.
+    Each rival runs with the fastest settings that lose no job in a crash. `pip install 'invites-worker[bench]'`
+    installs the rivals.
     """
     _refuse_look_ups(common.config)
 
@@ -214,25 +211,23 @@ def peers(
 @with_options
 def plots(  # noqa: PLR0913 - a command's parameters are its options
     *,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the SVG files and figures.json go.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the SVG files and figures.json.")],
     calls: Annotated[
         int, typer.Option(min=1, metavar="N", help="Complete calls in each measurement.")
     ] = 10_000,
-    seconds: Annotated[float, typer.Option(min=0.1, metavar="N", help="How long each rate is offered.")] = 10,
-    most_workers: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Measure with 1 to so many workers.")
-    ] = 4,
+    seconds: Annotated[float, typer.Option(min=0.1, metavar="N", help="Duration of each rate.")] = 10,
+    most_workers: Annotated[int, typer.Option(min=1, metavar="N", help="Measure with 1 to N workers.")] = 4,
     most_shards: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Measure with 1, 2, 4, ... shards up to so many.")
+        int, typer.Option(min=1, metavar="N", help="Measure with 1, 2, 4, ... shards, up to N.")
     ] = 4,
     most_rate: Annotated[
         int,
-        typer.Option(min=250, metavar="N", help="Offer 250, 500, 1,000, ... calls/s up to this or the knee."),
+        typer.Option(min=250, metavar="N", help="Offer 250, 500, 1,000, ... calls/s, up to N or the knee."),
     ] = 8_000,
     most_pending: Annotated[
         int,
         typer.Option(
-            min=1_000, metavar="N", help="Measure with 1,000, 10,000, ... pending invites up to so many."
+            min=1_000, metavar="N", help="Measure with 1,000, 10,000, ... pending invites, up to N."
         ),
     ] = 1_000_000,
     as_json: AsJson = False,
@@ -267,18 +262,20 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
 @with_options
 def races(
     *,
-    trials: Annotated[int, typer.Option(min=1, metavar="N", help="Calls, each with one race.")] = 20_000,
+    trials: Annotated[int, typer.Option(min=1, metavar="N", help="Calls, with one race each.")] = 20_000,
     workers: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Worker processes; one is killed every 1.5 s and replaced."),
+        typer.Option(
+            min=1, metavar="N", help="Worker processes. Every 1.5 s the command kills one and replaces it."
+        ),
     ] = 3,
     as_json: AsJson = False,
     common: Common,
 ) -> None:
-    """Accept against accept, cancel, time-out, decline and disconnect at the same moment, while workers are killed.
+    """Race an accept against an accept, cancel, time-out, decline or disconnect, while workers are killed.
 
-    Every notification is read: each call must have one outcome, one record and one winner at the most, and each
-    device that rang must be told to stop or have won. Status 1 when anything is wrong.
+    The command reads every notification. Each call must have one outcome, one record and at most one winner, and each
+    device that rang must win or receive a cancel. The exit status is 1 if a call breaks a rule.
     """
     _refuse_look_ups(common.config)
 
@@ -289,7 +286,9 @@ def races(
         report = measure(Plan(trials, workers, common.redis_url, _rules(common)), tell)
     show_races(report, as_json=as_json)
     if report.faults:
-        raise CommandError(f"{len(report.faults)} things went wrong, the first: {report.faults[0].words}.")
+        raise CommandError(
+            f"The races show {len(report.faults)} faults, the first: {report.faults[0].words}."
+        )
 
 
 @app.command(name="look-ups")
@@ -299,20 +298,20 @@ def look_ups(
     rate: Rate = 200,
     seconds: Annotated[
         float,
-        typer.Option(min=0.1, metavar="N", help="How long in each round, after a start that is not counted."),
+        typer.Option(min=0.1, metavar="N", help="Duration of each round, after an uncounted start."),
     ] = 10,
     look_up_ms: Annotated[
-        int, typer.Option("--look-up-ms", min=0, max=500, help="How long sippo-server takes to answer.")
+        int, typer.Option("--look-up-ms", min=0, max=500, help="Response time of sippo-server.")
     ] = 20,
-    members: Annotated[int, typer.Option(min=1, max=500, help="Members of the group that is called.")] = 10,
+    members: Annotated[int, typer.Option(min=1, max=500, help="Members of the called group.")] = 10,
     devices: SeveralDevices = 3,
     as_json: AsJson = False,
     common: Common,
 ) -> None:
-    """Requests to sippo-server for each call, and how long devices wait for a look-up, or with sippo-server dead.
+    """Count the requests to sippo-server per call, and measure the wait for a look-up and with sippo-server dead.
 
-    It asks a stand-in of its own, in place of whatever `basic` says in a configuration. Times are taken as by
-    `latency`: from when an invite is due to its invitation.
+    The benchmark uses a fake sippo-server and ignores the section `basic` of a configuration. It measures times like
+    `latency`, from the due moment of an invite to its invitation.
     """
     from workers.lab.bench.look_ups import Plan, measure
     from workers.lab.bench.report import show_look_ups, tell

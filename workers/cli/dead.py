@@ -1,4 +1,4 @@
-"""`invites dead`: what could not be processed."""
+"""`invites dead`: events that no worker could process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workers.cli.session import Session
 
 app = typer.Typer(
-    help="List, show, retry and drop dead letters: events that could not be processed, each with the reason.",
+    help="List, show, retry and drop dead letters: events that no worker could process, each with the reason.",
     no_args_is_help=True,
 )
 
@@ -25,13 +25,13 @@ _Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the dead letter, a
 _AnyId = Annotated[
     str | None, typer.Argument(metavar="ID", help="Id of the dead letter, as `dead list` prints it.")
 ]
-_All = Annotated[bool, typer.Option("--all", metavar="", help="All that there are now, in place of one ID.")]
+_All = Annotated[bool, typer.Option("--all", metavar="", help="All current dead letters, instead of one ID.")]
 
 
 @app.command("list")
 @with_common()
 def list_(*, common: Common, as_json: AsJsonLines = False) -> int:
-    """List all dead letters, the oldest first: id, type, and why it is one."""
+    """List all dead letters, oldest first, each with its id, type and reason."""
 
     async def show(session: Session) -> int:
         async for _, letter in _letters(session):
@@ -47,7 +47,7 @@ def list_(*, common: Common, as_json: AsJsonLines = False) -> int:
 @app.command()
 @with_common()
 def show(*, letter: _Id, common: Common, as_json: AsJson = False) -> int:
-    """Show one dead letter with its payload as it came, and the entry that it was."""
+    """Show one dead letter: its reason, its original payload and the id of its original entry."""
     chosen = _checked(letter)
 
     async def print_it(session: Session) -> int:
@@ -65,10 +65,10 @@ def show(*, letter: _Id, common: Common, as_json: AsJson = False) -> int:
 @app.command()
 @with_common()
 def retry(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
-    """Publish one dead letter again, or all, once what was wrong is mended.
+    """Publish one dead letter or all of them again, after you have fixed the cause.
 
-    Each becomes a new event at the end of the stream and is no dead letter any more; what still cannot be processed
-    comes back as one. A timer falls due at once.
+    Each becomes a new event at the end of the stream. An event that still fails becomes a new dead letter. A timer
+    fires at once.
     """
     chosen = _chosen(letter, every=every)
 
@@ -92,7 +92,7 @@ def retry(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
 @app.command()
 @with_common()
 def drop(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
-    """Delete one dead letter for good, or all."""
+    """Delete one dead letter or all of them permanently."""
     chosen = _chosen(letter, every=every)
 
     async def drop_them(session: Session) -> int:
@@ -107,14 +107,14 @@ def drop(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
 def _checked(letter: str) -> str:
     time, dash, number = letter.partition("-")
     if not (dash and time.isdecimal() and number.isdecimal()):
-        raise CommandError(f"{letter} is no id of a dead letter: take one from `invites dead list`.", 2)
+        raise CommandError(f"{letter} is not the id of a dead letter: take one from `invites dead list`.", 2)
     return letter
 
 
 def _chosen(letter: str | None, *, every: bool) -> str | None:
     """The id, or None for all."""
     if (letter is None) != every:
-        raise CommandError("Give the ID of one dead letter, or --all.", 2)
+        raise CommandError("Give either the ID of one dead letter or --all.", 2)
     return None if letter is None else _checked(letter)
 
 

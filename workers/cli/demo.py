@@ -1,4 +1,4 @@
-"""`invites demo`: calls played in the terminal."""
+"""`invites demo`: example calls in the terminal."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from workers.cli.options import Common, Level, with_common
 
 @with_common(log_level=Level.WARN)
 def demo(*, _: Common) -> int:
-    """Play calls on this machine, with a server, a worker and devices of its own. Ends by itself.
+    """Play example calls in the terminal, with a temporary server, a worker and devices. Ends by itself.
 
-    Since it brings all of that, it needs no server and no configuration: --config and --redis-url are checked, and
-    that is all.
+    The demo needs no server and no configuration. It validates --config and --redis-url but does not use them.
     """
     from workers.lab.demo import play
 

@@ -1,4 +1,4 @@
-"""What all commands take, and what they make of it."""
+"""The four options that all commands share, and what they give a command."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-# A flag takes no value: without a metavar, its help would show one of type bool.
+# The empty metavar keeps typer from showing a value of type bool in the help.
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object.")]
-AsJsonLines = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object a line.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object per line.")]
 
 RedisUrl = Annotated[
     str | None,
     typer.Option(
         "--redis-url",
         metavar="URL",
-        help="The server, like redis://HOST:6379/0; goes before INVITES_REDIS_URL and redis.url. Others on "
-        "this machine see it in the list of processes: passwords are better kept in the other two.",
+        help="The server, like redis://HOST:6379/0. Overrides INVITES_REDIS_URL and redis.url. Other users of "
+        "this machine can see it in the process list: keep passwords in the other two.",
     ),
 ]
 
@@ -41,7 +41,7 @@ MISSING_URL: Final = (
 
 
 class Level(StrEnum):
-    """The least important level that is logged."""
+    """The lowest level that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -51,14 +51,14 @@ class Level(StrEnum):
 
 
 class Format(StrEnum):
-    """How log records are written."""
+    """The format of log records."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class CommandError(Exception):
-    """The command ends with `status` (1: failed, 2: wrong use); the text is one sentence for stderr."""
+    """Ends the command with `status` (1: failed, 2: wrong use) and one sentence on stderr."""
 
     def __init__(self, sentence: str, status: int = 1) -> None:
         super().__init__(sentence)
@@ -66,13 +66,13 @@ class CommandError(Exception):
 
 
 class Common(Struct, frozen=True):
-    """What the common options give a command."""
+    """What the four common options give a command."""
 
     config: Config
     file: Path | None
-    """The file that --config names; `config` holds its settings."""
+    """The value of --config. The settings in this file are part of `config`."""
     redis_url: str | None
-    """--redis-url alone; `url` also looks at the other places."""
+    """The value of --redis-url. `url` also considers the environment and the file."""
 
     def url(self) -> Secret:
         """`redis.url`. Raises CommandError when it is missing."""
@@ -81,7 +81,7 @@ class Common(Struct, frozen=True):
         return self.config.redis.url
 
     def on_server(self, command: Callable[[Session], Coroutine[Any, Any, int]], *, block_ms: int = 0) -> int:
-        """Run a command that needs the server, see `session.run`."""
+        """Run a command that needs the server: see `session.run`."""
         from workers.cli.session import run
 
         return run(self, command, block_ms=block_ms)
@@ -91,7 +91,9 @@ def _set_up(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", metavar="FILE", help="config.json; without it, the default of every setting."
+            "--config",
+            metavar="FILE",
+            help="The configuration file, config.json. Without it, all settings have their defaults.",
         ),
     ] = None,
     redis_url: RedisUrl = None,
@@ -101,7 +103,7 @@ def _set_up(
             "--log-level",
             metavar="debug|info|warn|error",
             case_sensitive=False,
-            help="The least important lines to log; the log goes to stderr.",
+            help="The lowest level to log. The log goes to stderr.",
         ),
     ] = Level.INFO,
     log_format: Annotated[
@@ -110,7 +112,7 @@ def _set_up(
             "--log-format",
             metavar="text|json",
             case_sensitive=False,
-            help="Lines for people, or one JSON object a line.",
+            help="Lines for people, or one JSON object per line.",
         ),
     ] = Format.TEXT,
 ) -> Common:
@@ -122,7 +124,7 @@ def _set_up(
 def with_common(
     *, log_level: Level = Level.INFO, redis_url: object = RedisUrl
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """Give a command the four common options: its parameter of type Common stands where its help lists them.
+    """Add the four common options to a command, at the position of its parameter of type Common.
 
     `log_level` is the default of --log-level, `redis_url` the annotation of --redis-url.
     """
@@ -141,7 +143,7 @@ def with_common(
         parameters: list[Parameter] = []
         for one in declared.parameters.values():
             parameters += options.values() if one.name == common else [one]
-        # typer passes keywords. As such, options with a default may stand before arguments without one.
+        # typer passes keywords. Keyword-only options with a default can precede arguments without one.
         keywords = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in parameters]
         with_options.__signature__ = declared.replace(parameters=keywords)  # type: ignore[attr-defined]
         return with_options

@@ -19,20 +19,20 @@ def run(
         typer.Option(
             "--embedded",
             metavar="",
-            help="Start a Valkey of its own, which keeps nothing and ends with the worker: for trying out.",
+            help="Start a temporary Valkey server for a trial. It keeps no data and stops with the worker.",
         ),
     ] = False,
 ) -> int:
     """Run one worker until SIGTERM or SIGINT. Start as many as you like: they share the work.
 
-    It needs a Redis or Valkey that all workers share, or --embedded. Its HTTP server (http.host and http.port of the
-    configuration, 127.0.0.1:8080 unless set) answers /healthz, /readyz and /metrics.
+    All workers need the same Redis or Valkey server; --embedded starts one for a trial. The worker's HTTP server
+    (http.host and http.port in the configuration, default 127.0.0.1:8080) answers /healthz, /readyz and /metrics.
     """
     if embedded and common.redis_url is not None:
         raise CommandError("--embedded and --redis-url exclude each other.", 2)
     if not embedded and common.config.redis.url is None:
         raise CommandError(
-            f"{MISSING_URL} Several workers need a server that they share; --embedded tries one out alone.",
+            f"{MISSING_URL} To try a single worker without a server, use --embedded.",
             2,
         )
     check_look_ups(common.config)

@@ -1,4 +1,4 @@
-"""`invites show`: one invite, and what happened to it."""
+"""`invites show`: one invite and its history."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ _PARTS = 3  # of a ref
 def show(
     *,
     ref: Annotated[
-        str, typer.Argument(metavar="REF", help="The invite, as 'from|inviteId|to' (quote it for the shell).")
+        str, typer.Argument(metavar="REF", help="The invite, as 'from|inviteId|to'. Quote it for the shell.")
     ],
     common: Common,
 ) -> int:
-    """Show one invite with its candidates, and the events and notifications that touched it.
+    """Show one invite with its candidates, and the events and notifications about it.
 
-    A ref names the caller, the id that the caller's client chose, and whom it calls: 'alice|i1|bob'.
+    A ref names the caller, the id that the caller's client chose, and the callee: 'alice|i1|bob'.
 
-    Events leave the stream once they are settled, and notifications once all gateways have them: what is
-    shown is what is still there.
+    A worker trims settled events, and notifications that all gateways have read: the command shows the remaining ones.
     """
     parts = ref.split("|")
     if len(parts) != _PARTS or not all(parts):
         raise CommandError(
-            f"{ref} is no ref of an invite: write 'from|inviteId|to', quoted for the shell.", 2
+            f"{ref} is not the ref of an invite: write 'from|inviteId|to', quoted for the shell.", 2
         )
 
     async def print_it(session: Session) -> int:
@@ -56,11 +55,11 @@ def show(
         ]
         if invite is None and not events and not told:
             raise CommandError(
-                f"There is no invite {ref}: it never came, or has been over for longer than retainAfter."
+                f"There is no invite {ref}: it never arrived, or it ended longer ago than retainAfter."
             )
-        lines = [f"{ref} is not kept any more."] if invite is None else _lines(ref, invite)
+        lines = [f"{ref} is no longer stored."] if invite is None else _lines(ref, invite)
         for title, found in (("events", events), ("notifications", told)):
-            lines += [f"{title}:", *(found or ["  none is kept any more"])]
+            lines += [f"{title}:", *(found or ["  none left in the stream"])]
         for line in lines:
             typer.echo(escape(line))
         return 0
@@ -100,4 +99,4 @@ def _moment(ms: int | None) -> str | None:
             else datetime.fromtimestamp(ms / 1000).astimezone().isoformat(timespec="milliseconds")
         )
     except (ValueError, OverflowError, OSError):
-        return str(ms)  # whatever stands there, it is no time
+        return str(ms)  # datetime cannot represent it

@@ -1,4 +1,4 @@
-"""`invites status`: how the shards are doing."""
+"""`invites status`: the state of the shards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @with_common()
 def status(*, common: Common, as_json: AsJson = False) -> int:
-    """Show how each shard does: backlog and its age, pending invites, timers, workers, dead letters."""
+    """Show the state of each shard: backlog and its age, pending invites, timers, workers, dead letters."""
 
     async def show(session: Session) -> int:
         from invites.queries.overview import overview
@@ -47,7 +47,7 @@ def _lines(shard: Overview) -> list[str]:
     if shard.consumers is None:
         return [
             *lines,
-            "  workers          none yet, nobody has made the consumer group: start `invites run`",
+            "  workers          none yet (no consumer group): start `invites run`",
         ]
     lines.append(f"  workers          {len(shard.consumers)}")
     width = max((len(one.name) for one in shard.consumers), default=0)

@@ -1,4 +1,4 @@
-"""`invites tail`: notifications as they come."""
+"""`invites tail`: notifications as they arrive."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def tail(
     last: Annotated[
         int,
         typer.Option(
-            "--last", "-n", min=0, metavar="N", help="Begin with the last N that are there already."
+            "--last", "-n", min=0, metavar="N", help="Begin with the last N notifications of the stream."
         ),
     ] = 0,
     as_json: AsJsonLines = False,
 ) -> int:
-    """Print notifications as they come, until Ctrl-C. It only looks: gateways still get each of them."""
+    """Print notifications as they arrive, until Ctrl-C. Gateways still receive all of them."""
 
     async def follow(session: Session) -> int:
-        # A read for each shard: on a cluster they are in several places.
+        # One read per shard: on a cluster, several nodes own the shards.
         following = asyncio.gather(
             *(_follow(session, keys, last, as_json=as_json) for keys in session.shards())
         )
-        # Not as KeyboardInterrupt: a shell's background job has SIGINT ignored until somebody handles it.
+        # KeyboardInterrupt is not enough: a background job of a shell ignores SIGINT until it sets a handler.
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, following.cancel)
         with contextlib.suppress(asyncio.CancelledError):
@@ -53,7 +53,7 @@ async def _follow(session: Session, keys: Keys, last: int, *, as_json: bool) -> 
     from invites.queries import streams
 
     client, stream = session.client(keys), keys.notifications
-    # From the newest id on, and not from "$": between two reads nothing must be missed.
+    # Start at the newest id: with "$", notifications between two reads would be lost.
     found = await streams.newest(client, stream, max(1, last))
     after = found[-1].id if found else "0-0"
     _print(found if last else [], as_json=as_json)

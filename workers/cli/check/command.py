@@ -21,7 +21,7 @@ _COLOURS: Final = {"ok": "green", "warn": "yellow", "FAIL": "red", "-": None}
 def check(*, common: Common) -> int:
     """Check what a worker needs: Redis, its version and memory policy, permissions, workers, sippo-server.
 
-    One line each, ok, warn or FAIL, with what to do; the exit status is 1 if anything fails. Run it with the
+    Each check prints one line: ok, warn or FAIL, with a remedy. The exit status is 1 if a check fails. Use the
     configuration and the credentials of a worker.
     """
     try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from workers.aio.tasks import end
 from workers.cli.options import AsJsonLines, Common, with_common
 
 if TYPE_CHECKING:
@@ -35,18 +35,24 @@ def tail(
     """Print notifications as they arrive, until Ctrl-C. Gateways still receive all of them."""
 
     async def follow(session: Session) -> int:
-        # One read per shard: on a cluster, several nodes own the shards.
-        following = asyncio.gather(
-            *(_follow(session, keys, last, as_json=as_json) for keys in session.shards())
-        )
+        stopping = asyncio.Event()
         # KeyboardInterrupt is not enough: a background job of a shell ignores SIGINT until it sets a handler.
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, following.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        stopped = asyncio.create_task(stopping.wait())
+        following = asyncio.create_task(_follow_all(session, last, as_json=as_json))
+        await asyncio.wait([stopped, following], return_when=asyncio.FIRST_COMPLETED)
+        await end([stopped, following])
+        if not following.cancelled():
+            following.result()
         return 0
 
     return common.on_server(follow, block_ms=_BLOCK_MS)
+
+
+async def _follow_all(session: Session, last: int, *, as_json: bool) -> None:
+    # One read per shard: on a cluster, several nodes own the shards.
+    await asyncio.gather(*(_follow(session, keys, last, as_json=as_json) for keys in session.shards()))
 
 
 async def _follow(session: Session, keys: Keys, last: int, *, as_json: bool) -> NoReturn:

@@ -11,7 +11,7 @@ import typer.main
 
 from invites.events.protocol import EVENT_TYPES
 from tests.support.commands import Commands
-from workers.cli.main import app
+from workers.cli.app import app
 
 
 def _commands(found: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -57,6 +57,18 @@ def test_its_help_says_what_it_does_and_names_each_option(commands: Commands, wo
         assert one.help, one.name
     first = ALL[words].help.partition("\n")[0]
     assert first.endswith("."), first
+
+
+@each
+def test_the_common_options_stand_together_with_the_defaults_of_the_command(words: tuple[str, ...]) -> None:
+    options = [one for one in ALL[words].params if one.param_type_name == "option"]
+    first = [one.name for one in options].index("config")
+    assert {one.opts[0]: one.default for one in options[first : first + 4]} == {
+        "--config": None,
+        "--redis-url": None,
+        "--log-level": "warn" if words[0] in {"demo", "bench"} else "info",
+        "--log-format": "text",
+    }
 
 
 @each

@@ -15,12 +15,12 @@
 --       as for settle
 --       fire: 17 how many timers at the most
 -- Error    "LAYOUT " and what the key layout says, when that is not so many shards; nothing was touched (see invites/layout.py)
--- Returns  settle, take: {now, next due or "", outcome…}; fire: {now, next due or "", taken, fact…} (see parts/commit.lua)
--- include: parts/context
--- include: parts/commit
--- include: parts/legs
+-- Returns  settle, take: {now, next due or "", outcome…}; fire: {now, next due or "", taken, fact…} (see core/commit.lua)
+-- include: core/context
+-- include: core/commit
+-- include: group/legs
 -- include: events/*
--- include: timers/*
+-- include: timers
 
 return function(keys, arguments)
   begin_call(keys, arguments)

@@ -4,14 +4,7 @@
 -- ARGV     1 the group, 2 the consumer, 3 how long it must have been idle (ms)
 -- Returns  1 when it was deleted, 0 when not
 -- Why atomic deleting a consumer drops its pending entries: it must have none at that very moment
-
-local function field(flat, name)
-  for i = 1, #flat, 2 do
-    if flat[i] == name then
-      return flat[i + 1]
-    end
-  end
-end
+-- include: core/fields
 
 return function(keys, arguments)
   local stream, group, consumer, idle = keys[1], arguments[1], arguments[2], tonumber(arguments[3])

@@ -6,25 +6,8 @@
 --          3 for how long (ms) an entry is of any use ("" for ever); an older one goes whoever has not settled it
 -- Returns  how many entries were trimmed
 -- Why atomic a group that is made meanwhile must not miss what was there
-
-local function field(flat, name)
-  for i = 1, #flat, 2 do
-    if flat[i] == name then
-      return flat[i + 1]
-    end
-  end
-end
-
-local function split(entry)
-  local ms, seq = string.match(entry, '^(%d+)%-(%d+)$')
-  return tonumber(ms), tonumber(seq), ms
-end
-
-local function before(a, b)
-  local a_ms, a_seq = split(a)
-  local b_ms, b_seq = split(b)
-  return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
-end
+-- include: core/fields
+-- include: core/order
 
 return function(keys, arguments)
   local stream, keep, limit, useful = keys[1], arguments[1], arguments[2], tonumber(arguments[3])
@@ -37,17 +20,17 @@ return function(keys, arguments)
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     local needed = redis.call('XPENDING', stream, field(group, 'name'))[2]
     if not needed then
-      local _, seq, ms = split(field(group, 'last-delivered-id'))
+      local ms, seq = string.match(field(group, 'last-delivered-id'), '^(%d+)%-(%d+)$')
       needed = ms .. '-' .. string.format('%.0f', seq + 1)
     end
-    if not lowest or before(needed, lowest) then
+    if not lowest or order.later(lowest, needed) then
       lowest = needed
     end
   end
 
   if useful then
     local oldest = string.format('%.0f-0', redis.call('TIME')[1] * 1000 - useful)
-    if not lowest or before(lowest, oldest) then
+    if not lowest or order.later(oldest, lowest) then
       lowest = oldest
     end
   end

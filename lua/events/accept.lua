@@ -3,7 +3,7 @@
 -- Arguments  peer, user, ref, head (how a payload about the invite begins), transaction (JSON or "")
 -- Reads      the invite and its candidates; with onlyOneDeviceWithInvitations the user's other pending invites
 -- Why atomic two devices that accept at once must not both win; whoever loses is told in the same commit
--- include: parts/winning
+-- include: call/winning
 
 events.accept = function(peer, user, ref, about, transaction)
   if is_passed_on('accept', ref, user, peer, about, transaction) then

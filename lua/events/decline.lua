@@ -3,7 +3,7 @@
 --
 -- Arguments  peer, user, ref, head (how a payload about the invite begins), from, to, errorCode ("" where none was given), transaction (JSON or "")
 -- Reads      the invite and its candidates
--- include: parts/requests
+-- include: call/requests
 
 local function decline_by_inviter(invite, request, code)
   if is_pending(invite) then

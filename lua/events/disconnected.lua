@@ -2,7 +2,7 @@
 --
 -- Arguments  peer, user, session ("" where none was given)
 -- Reads      the peer's registration and end, its user's pending invites and own calls
--- include: parts/loss
+-- include: call/loss
 
 local function disconnected(peer, user, session)
   session = session ~= '' and session or nil

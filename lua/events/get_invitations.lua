@@ -2,8 +2,8 @@
 --
 -- Arguments  peer, user, transaction (JSON or ""), what rings the user's trunks in other shards (JSON; "" nobody has looked)
 -- Reads      the user's pending invites
--- include: parts/invites
--- include: parts/commit
+-- include: call/invites
+-- include: core/commit
 
 events.getInvitations = function(peer, user, transaction, elsewhere)
   if elsewhere == '' and shards > 1 and next(trunks_of(user)) then

@@ -4,11 +4,11 @@
 -- Arguments  peer, user, to, inviteId, head (how a payload about the invite begins), room, mediatypes, fromDetails,
 --            context, expires, requestId, transaction, inviteRequest ("1" or "0"); with several shards what
 --            others know: the entry of the room's close, of the inviter's leaving it, the peer that asked for the invite
---            ("" nothing is known; "|" nobody did); then what the worker looked up: version of the trunks, trunk peer, answer of sippo-server (see parts/resolve.lua)
+--            ("" nothing is known; "|" nobody did); then what the worker looked up: version of the trunks, trunk peer, answer of sippo-server (see reach/resolve.lua)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic a registration that comes meanwhile is either seen here or sees the invite
--- include: parts/legs
--- include: parts/resolve
+-- include: group/legs
+-- include: reach/resolve
 
 -- Why the invite is over before it began, if it is: state, code, reason.
 local function born_ended(asked, expires_at)

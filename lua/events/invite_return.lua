@@ -2,9 +2,9 @@
 -- first invite; the returning leg has no record of its own and hears what the first invite's inviter hears.
 --
 -- Arguments  peer, user, head (how a payload about the returning leg begins); the first invite's ref; transaction (JSON or
---            ""); answer of sippo-server (see parts/resolve.lua)
+--            ""); answer of sippo-server (see reach/resolve.lua)
 -- Reads      the first invite, the registrations of its callee
--- include: parts/resolve
+-- include: reach/resolve
 
 local function refuse(leg, code, reason)
   notify('inviteRejected', { leg.peer }, { leg.user },

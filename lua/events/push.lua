@@ -7,7 +7,7 @@
 -- pushDropped nothing follows: it was not sent, because the call was over, or its time was; or it was a cancel.
 --
 -- Arguments   the invite's ref, the device
--- include: parts/legs
+-- include: group/legs
 
 -- The candidate that was pushed: perhaps its device is there by now, under a peer id.
 local function pushed_candidate(ref, device)

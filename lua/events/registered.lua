@@ -4,7 +4,7 @@
 -- Arguments  user, peer, registration as JSON, device, session, expires (ms or ""), trunk ("1" or "0")
 -- Reads      the peer's registration and end, the user's registrations, pending, lately ended and own invites
 -- Why atomic an invite that comes meanwhile either finds the registration or is found here
--- include: parts/loss
+-- include: call/loss
 
 -- The other peer ids under which the device is there: id -> registration.
 local function others_of_device(new)

@@ -3,7 +3,7 @@
 -- relay          kind, the name that it is about, the entry of the first event, then what the kind needs
 -- misrouted      the name whose shard the event belongs to, type and payload as they came: sends the event there
 -- relayedEvent   such an event there: the entry that it had, its rule, the rule's arguments
--- include: parts/legs
+-- include: group/legs
 
 events.relay = function(kind, name, entry, ...)
   if not internal[kind] then

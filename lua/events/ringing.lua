@@ -2,7 +2,7 @@
 --
 -- Arguments  peer, user, ref, head (how a payload about the invite begins)
 -- Reads      the invite and its candidates
--- include: parts/requests
+-- include: call/requests
 
 events.ringing = function(peer, user, ref, about)
   if is_passed_on('ringing', ref, user, peer, about) then

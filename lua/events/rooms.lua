@@ -3,8 +3,8 @@
 -- Arguments  joined, left: user, room; roomClosed: room
 -- Reads      the room's members, marks of its close and of who left it, its pending invites
 -- closed:<room> and left:<room>|<user> remember the entry of the last close and leaving for an hour.
--- include: parts/invites
--- include: parts/order
+-- include: call/invites
+-- include: core/order
 
 -- How many invites one call ends; the rest follows by a timer that is due at once.
 local PAGE = 50
@@ -133,7 +133,7 @@ events.roomClosed = function(room)
   clean(room, work.entry, 0)
 end
 
-timers.close = function(rest)
+function timers.close(rest)
   local room, entry, before = string.match(rest, '^(.+)|(.+)|(%d+)$')
   clean(room, entry, tonumber(before))
 end

@@ -4,7 +4,7 @@
 -- Arguments  peer, user ("" for a service), from ("" for any inviter), inviteId, callee, head (how a payload about the
 --            invite begins), errorCode, transaction
 -- Reads      the invite; without `from` the callee's pending invites and the ones that the phone network has
--- include: parts/requests
+-- include: call/requests
 
 local function tombstone(from, invite_id, callee, code)
   remember(key('stopped', from .. '|' .. invite_id .. '|' .. callee), code,

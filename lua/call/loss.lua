@@ -1,6 +1,6 @@
 -- A peer is lost: as a candidate it stays for removeAfter ms, as a caller for callerGrace.
--- include: parts/invites
--- include: parts/registry
+-- include: call/invites
+-- include: reach/registry
 
 -- The peer is lost as a candidate: for good, or until its grace is over.
 local function lose_candidate(peer, user)

@@ -4,14 +4,14 @@
 -- that made it), updated (the entry of its last repeat), ringing (1 once a device rang), alone (1: only the peer that asked is rung), parallel
 -- ("out" while the phone network has it, "back" once it returned), backPeer and backUser (the returning leg's), moved (with several shards: the entry since which the
 -- caller's device is there under another peer id), asksUntil (with several shards: until when an invite may name this request).
--- include: parts/unit
--- include: parts/notify
--- include: parts/candidates
--- include: parts/emit
--- include: parts/push
--- include: parts/registry
--- include: parts/order
--- include: parts/indexes
+-- include: core/unit
+-- include: out/notify
+-- include: call/candidates
+-- include: core/emit
+-- include: reach/push
+-- include: reach/registry
+-- include: core/order
+-- include: call/indexes
 
 -- The invite, or nil; read once for each event.
 local function load_invite(ref)
@@ -237,7 +237,7 @@ local function cancel(invite, candidates, code, reason)
   tell_devices('invitationCancel', invite, candidates, payload, now + settings.retain_after)
 end
 
--- What only group calls do: see parts/groups.lua and parts/legs.lua.
+-- What only group calls do: see group/groups.lua and group/legs.lua.
 local group_call = {}
 
 -- What a device that did not win is told. (Of one candidate: its user may be busy, while the invite goes on elsewhere.)

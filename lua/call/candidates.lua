@@ -3,7 +3,7 @@
 -- state   CALLED (invitation sent), RINGING (the device said so), AWAY (lost, within its grace), PUSHING (a push is on
 --         its way to sippo-server), PUSHED (taken there): these are in;
 --         ACCEPTED, DECLINED, GONE (lost for good), REJECTED (its user is busy elsewhere), CANCELLED: these are out
--- include: parts/unit
+-- include: core/unit
 
 local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHING = true, PUSHED = true }
 

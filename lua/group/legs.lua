@@ -1,11 +1,11 @@
 -- Group calls, the member's side: a leg is an invite of its own (`to` is the member, `group` the group). It rings its
--- member's devices, and tells the group's invite (see parts/groups.lua), perhaps in another shard, what became of them.
+-- member's devices, and tells the group's invite (see group/groups.lua), perhaps in another shard, what became of them.
 --
 -- Beside the fields of any invite: counted (how many devices the group knows of: in, ringing, pushed), claimed (the peer
 -- whose accept the group decides on in another shard).
--- include: parts/invites
--- include: parts/registry
--- include: parts/groups
+-- include: call/invites
+-- include: reach/registry
+-- include: group/groups
 
 -- A leg outlives the group's deadline a little, so that the group speaks first.
 local LEG_SLACK = 2000

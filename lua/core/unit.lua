@@ -3,8 +3,8 @@
 -- A script is not rolled back, so nothing may be written before the token (the acknowledgement of the event) and
 -- nothing may fail after it. That is made so by construction: rules read with redis.call and write with `later`,
 -- which only notes the write down. The commit checks the notes, takes the token, and then writes.
--- include: parts/context
--- include: parts/json
+-- include: core/context
+-- include: core/json
 
 local work
 

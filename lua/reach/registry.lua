@@ -1,8 +1,8 @@
 -- Registrations: registry:<user>, peer id -> JSON; trunks: the same for the trunks, of all users.
 -- gone:<user>|<peer> remembers for an hour which peer ended when, known:<user> that there was one.
--- include: parts/unit
--- include: parts/order
--- include: parts/emit
+-- include: core/unit
+-- include: core/order
+-- include: core/emit
 
 local TRUNKS, TRUNKS_VERSION
 

@@ -1,5 +1,5 @@
 -- Which shard a name (a user, a group, a room) belongs to: the CRC-32 (of zlib) of its UTF-8 form modulo their number.
--- include: parts/context
+-- include: core/context
 
 local own, shards, shard_of
 

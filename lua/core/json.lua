@@ -1,6 +1,6 @@
 -- JSON of known shape joined as text. Objects that only pass through (context, mediatypes, fromDetails, transaction)
 -- stay opaque: decoding and encoding them would turn [] into {}, and cost time.
--- include: parts/context
+-- include: core/context
 
 local json = {}
 

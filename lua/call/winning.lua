@@ -1,5 +1,5 @@
 -- A device wins: it has the call, all others stop.
--- include: parts/requests
+-- include: call/requests
 
 -- The user is busy now: its other invites stop on all devices but the one that accepted.
 local function reject_others(accepted, winner, request)

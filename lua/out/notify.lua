@@ -1,5 +1,5 @@
 -- What leaves through the notifications stream. One entry tells all its recipients.
--- include: parts/unit
+-- include: core/unit
 
 local function notify(kind, peers, users, payload)
   work.told = work.told + 1

@@ -1,5 +1,5 @@
 -- Group calls, the group's side: the group's invite (`to` is the group) decides who won, when it is over and what its
--- inviter hears. Each member has an invite of its own, its leg (see parts/legs.lua), perhaps in another shard.
+-- inviter hears. Each member has an invite of its own, its leg (see group/legs.lua), perhaps in another shard.
 --
 -- Beside the fields of any invite: strategy ("sequential"), members and open (how many legs there are, and are not
 -- over), begun (how many have begun), devices, ringingDevices,
@@ -8,7 +8,7 @@
 -- legs:<ref of the group's invite>, member -> JSON: at (its place); state WAITING (not called yet), OPEN (rings) or OVER;
 -- then endReason, reason and peer (the one that decided); push (devices), peers, trunk, phone, failed: what was looked
 -- up.
--- include: parts/invites
+-- include: call/invites
 
 -- How many legs one commit starts, ends or updates: 20 with three devices each are some 3 ms.
 local PAGE = 20
@@ -138,7 +138,7 @@ local function start_page(call)
   return #waiting <= PAGE
 end
 
--- Makes the legs of a new group call. `members` are what was looked up (see parts/resolve.lua), without those who are
+-- Makes the legs of a new group call. `members` are what was looked up (see reach/resolve.lua), without those who are
 -- not to be called.
 function group_call.begin(call, members, sequential)
   call.legs, call.all_read = {}, true

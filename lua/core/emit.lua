@@ -4,10 +4,10 @@
 --
 -- What was carried can overtake what was written before it. So whatever takes it (`work.relayed`) looks at the present
 -- state, and at the entry of the event that it all began with.
--- include: parts/unit
--- include: parts/json
--- include: parts/order
--- include: parts/shards
+-- include: core/unit
+-- include: core/json
+-- include: core/order
+-- include: core/shards
 
 local internal = {}
 

@@ -1,5 +1,5 @@
 -- What accept, decline and ringing have in common: which invite a peer speaks of, and whether it may.
--- include: parts/legs
+-- include: group/legs
 
 -- The candidate that the peer stands for: its own, or that of its device.
 local function candidate_of_request(invite, request)

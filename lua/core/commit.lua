@@ -6,9 +6,9 @@
 -- The outcome of an event is 1 (done), 0 (somebody else has settled it), or a list: {1, fact…} done, {2, need, fact…}
 -- something must be looked up before the event can be settled, {3, error} it failed and was not touched, {4} the
 -- consumer group is missing. A fact is a list: the name of a log message and what fills it in.
--- include: parts/unit
--- include: parts/invites
--- include: parts/order
+-- include: core/unit
+-- include: call/invites
+-- include: core/order
 
 local events, timers = {}, {}
 

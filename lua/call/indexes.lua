@@ -1,7 +1,7 @@
 -- Indexes: which invites ring a user (pending:<user>), which calls an inviter has out (calls:<user>, request:<ref>), which
 -- invites lead into a room (room-invites:<room>). Each may live in another shard than the invite.
--- include: parts/emit
--- include: parts/registry
+-- include: core/emit
+-- include: reach/registry
 
 -- An index outlives the last invite that it can name by a day, even if nobody is left to clean it.
 local function keep_index(name)

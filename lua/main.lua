@@ -18,6 +18,8 @@
 -- Returns  settle, take: {now, next due or "", outcome…}; fire: {now, next due or "", taken, fact…} (see core/commit.lua)
 -- include: core/context
 -- include: core/commit
+-- include: call/direct
+-- include: group/groups
 -- include: group/legs
 -- include: events/*
 -- include: timers

@@ -1,16 +1,16 @@
 -- Timers: one rule for each kind of member of the timers (`kind|rest`). The `close` timer is with the rooms.
--- include: call/invites
+-- include: core/commit
+-- include: core/refs
+-- include: call/kinds
 -- include: call/loss
--- include: group/legs
 
 -- ring|<ref>: nobody answered in time.
 function timers.ring(ref)
   local invite = load_invite(ref)
   if not invite then
     -- The invite is gone by its time to live: nothing but its indexes is left to clean.
-    local from, _, to = string.match(ref, '^([^|]+)|([^|]+)|([^|]+)$')
-    later({ 'SREM', key('pending', to), ref })
-    emit(from, 'call_ended', ref, work.entry, work.entry)
+    later({ 'SREM', key('pending', callee_of(ref)), ref })
+    emit(inviter_of(ref), 'call_ended', ref, work.entry, work.entry)
   elseif is_pending(invite) then
     finish(invite, 'DECLINED_BY_TIMEOUT', 408, 'timeout')
   end
@@ -20,7 +20,7 @@ end
 function timers.step(ref)
   local call = load_invite(ref)
   if call and is_pending(call) then
-    group_call.step(call)
+    kinds.group.step(call)
   end
 end
 

@@ -4,20 +4,12 @@
 --         its way to sippo-server), PUSHED (taken there): these are in;
 --         ACCEPTED, DECLINED, GONE (lost for good), REJECTED (its user is busy elsewhere), CANCELLED: these are out
 -- include: core/unit
+-- include: core/json
 
 local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHING = true, PUSHED = true }
 
 -- A device that was rung and may not know yet that it is over.
 local LATE = { CANCELLED = true, GONE = true, REJECTED = true }
-
--- A group call is an invite whose `to` is the group, and one for each member, its legs, whose `group` it is.
-local function is_group(invite)
-  return invite.group ~= nil and invite.group == invite.to
-end
-
-local function is_leg(invite)
-  return invite.group ~= nil and invite.group ~= invite.to
-end
 
 -- The candidates of an invite by id, read once.
 local function candidates_of(invite)
@@ -111,10 +103,7 @@ local function candidate_of_device(invite, peer, device)
   return nil
 end
 
-local function count(invite)
-  if is_group(invite) then
-    return tonumber(invite.devices or 0), tonumber(invite.ringingDevices or 0), tonumber(invite.pushedDevices or 0)
-  end
+local function count_candidates(invite)
   local inside, ringing, pushed = 0, 0, 0
   for _, candidate in pairs(candidates_of(invite)) do
     if IN[candidate.state] then

@@ -1,7 +1,9 @@
 -- Indexes: which invites ring a user (pending:<user>), which calls an inviter has out (calls:<user>, request:<ref>), which
 -- invites lead into a room (room-invites:<room>). Each may live in another shard than the invite.
 -- include: core/emit
+-- include: core/refs
 -- include: reach/registry
+-- include: call/invites
 
 -- An index outlives the last invite that it can name by a day, even if nobody is left to clean it.
 local function keep_index(name)
@@ -12,6 +14,51 @@ local function index_pending(user, ref)
   local name = key('pending', user)
   add('set', { 'SADD', name, ref })
   keep_index(name)
+end
+
+-- The invite rings the callee, and the users of the trunks among its candidates.
+local function index_owners(invite, candidates)
+  local owners = {}
+  if not is_hidden(invite) then
+    owners[invite.to] = true
+  end
+  for _, candidate in ipairs(candidates) do
+    owners[owner(candidate)] = true
+  end
+  for user in pairs(owners) do
+    index_pending(user, invite.ref)
+  end
+end
+
+-- Takes the invite out of every index but the one of its ended siblings, for devices that come back too late.
+local function unindex(invite)
+  -- By user: is there a device that may come back too late?
+  local owners = { [invite.to] = false }
+  for _, candidate in pairs(candidates_of(invite)) do
+    local user = owner(candidate)
+    owners[user] = owners[user] or LATE[candidate.state] or false
+  end
+  for user, late in pairs(owners) do
+    later({ 'SREM', key('pending', user), invite.ref })
+    if late then
+      local ended = key('ended', user)
+      later({ 'ZREMRANGEBYSCORE', ended, '-inf', now - settings.retain_after })
+      add('zset', { 'ZADD', ended, now, invite.ref })
+      expire(ended, now + settings.retain_after)
+    end
+  end
+  if invite.parallel then
+    later({ 'SREM', key('parallel', invite.to), invite.ref })
+  end
+  unschedule('ring|' .. invite.ref)
+end
+
+-- Takes the invite out of its inviter's calls and out of its room.
+local function unlist(invite)
+  emit(invite.from, 'call_ended', invite.ref, invite.entry, last_word(invite))
+  if invite.room then
+    emit(invite.room, 'room_freed', invite.ref, invite.entry)
+  end
 end
 
 -- In the inviter's shard: which calls this user has out. Ref -> the peer that hears of it, and the entry by which its

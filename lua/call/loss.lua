@@ -1,6 +1,8 @@
 -- A peer is lost: as a candidate it stays for removeAfter ms, as a caller for callerGrace.
--- include: call/invites
+-- include: core/emit
 -- include: reach/registry
+-- include: call/indexes
+-- include: call/ending
 
 -- The peer is lost as a candidate: for good, or until its grace is over.
 local function lose_candidate(peer, user)

@@ -1,5 +1,9 @@
 -- What accept, decline and ringing have in common: which invite a peer speaks of, and whether it may.
--- include: group/legs
+-- include: core/commit
+-- include: core/emit
+-- include: core/refs
+-- include: reach/registry
+-- include: call/ending
 
 -- The candidate that the peer stands for: its own, or that of its device.
 local function candidate_of_request(invite, request)
@@ -19,7 +23,7 @@ end
 local function is_passed_on(rule, ref, user, ...)
   local invite = load_invite(ref)
   if invite and is_group(invite) and not is_here(user) then
-    emit(user, 'answered', rule, invite.to, invite.from .. '|' .. invite.inviteId .. '|' .. user, user, ...)
+    emit(user, 'answered', rule, invite.to, with_callee(ref, user), user, ...)
     return true
   end
   return false
@@ -36,7 +40,7 @@ local function admit(request, ref, about)
   local invite, group = load_invite(ref), work.named
   if invite and is_group(invite) then
     group = invite.to
-    invite = load_invite(invite.from .. '|' .. invite.inviteId .. '|' .. request.user)
+    invite = load_invite(with_callee(ref, request.user))
   end
   if group then
     -- The answer names the group: what is meant is the member's leg. A member who was left out has an invite of that

@@ -7,8 +7,8 @@
 -- something must be looked up before the event can be settled, {3, error} it failed and was not touched, {4} the
 -- consumer group is missing. A fact is a list: the name of a log message and what fills it in.
 -- include: core/unit
--- include: call/invites
 -- include: core/order
+-- include: call/invites
 
 local events, timers = {}, {}
 
@@ -29,7 +29,7 @@ end
 
 local function apply(rule, arguments, first, last)
   rule(unpack(arguments, first, last))
-  group_call.report()
+  report_changes()
   save_changes()
   check()
 end

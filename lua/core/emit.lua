@@ -55,8 +55,3 @@ local function is_over(ref, made)
   local over = redis.call('GET', key('over', ref))
   return over and not order.later(made, over)
 end
-
--- The user, group or number that an invite is for.
-local function callee_of(ref)
-  return string.match(ref, '[^|]+$')
-end

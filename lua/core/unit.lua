@@ -4,7 +4,6 @@
 -- nothing may fail after it. That is made so by construction: rules read with redis.call and write with `later`,
 -- which only notes the write down. The commit checks the notes, takes the token, and then writes.
 -- include: core/context
--- include: core/json
 
 local work
 
@@ -15,10 +14,10 @@ local typed
 local notes, noted
 
 -- Keys that are added to and not known yet, and the types that they must have.
-local names, kinds, unknown
+local names, types, unknown
 
 each_call(function()
-  work, typed, notes, names, kinds = nil, {}, {}, {}, {}
+  work, typed, notes, names, types = nil, {}, {}, {}, {}
 end)
 
 -- Taking away from a key of another type has nothing to take away.
@@ -44,11 +43,11 @@ local function later(note)
 end
 
 -- Notes a write down that adds to a key of a type: { command, key, argument… }.
-local function add(kind, note)
+local function add(type_name, note)
   local name = note[2]
   if not typed[name] and name ~= names[unknown] then
     unknown = unknown + 1
-    names[unknown], kinds[unknown] = name, kind
+    names[unknown], types[unknown] = name, type_name
   end
   noted = noted + 1
   notes[noted] = note
@@ -67,11 +66,11 @@ local function check()
     return
   end
   for i = 1, unknown do
-    local name, kind = names[i], kinds[i]
+    local name, expected = names[i], types[i]
     if not typed[name] then
       local found = redis.call('TYPE', name).ok
-      if found ~= 'none' and found ~= kind then
-        error('key ' .. name .. ' holds a ' .. found .. ' where a ' .. kind .. ' belongs: delete or rename it', 0)
+      if found ~= 'none' and found ~= expected then
+        error('key ' .. name .. ' holds a ' .. found .. ' where a ' .. expected .. ' belongs: delete or rename it', 0)
       end
       typed[name] = true
     end

@@ -19,12 +19,7 @@ events.accept = function(peer, user, ref, about, transaction)
     else
       answer_over(request, invite)
     end
-  elseif is_leg(invite) then
-    emit(invite.group, 'leg_accepts', group_ref(invite), invite.to, peer, user, transaction)
-    if is_pending(invite) then
-      change(invite, 'claimed', peer)
-    end
   else
-    win(invite, request)
+    invite.kind.accept(invite, request)
   end
 end

@@ -2,6 +2,7 @@
 --
 -- Arguments  type, payload (as they came), error, deliveries; peer, user, transaction ("" where the payload did
 --            not give them), head (how a payload about the invite begins), stream (where it was, "" for events)
+-- include: core/commit
 -- include: out/notify
 
 events.dead = function(kind, payload, sentence, deliveries, peer, user, transaction, about, stream)

@@ -4,6 +4,7 @@
 -- Arguments  peer, user, ref, head (how a payload about the invite begins), from, to, errorCode ("" where none was given), transaction (JSON or "")
 -- Reads      the invite and its candidates
 -- include: call/requests
+-- include: call/ending
 
 local function decline_by_inviter(invite, request, code)
   if is_pending(invite) then

@@ -2,6 +2,7 @@
 --
 -- Arguments  peer, user, session ("" where none was given)
 -- Reads      the peer's registration and end, its user's pending invites and own calls
+-- include: core/commit
 -- include: call/loss
 
 local function disconnected(peer, user, session)

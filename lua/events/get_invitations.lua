@@ -2,8 +2,10 @@
 --
 -- Arguments  peer, user, transaction (JSON or ""), what rings the user's trunks in other shards (JSON; "" nobody has looked)
 -- Reads      the user's pending invites
--- include: call/invites
 -- include: core/commit
+-- include: core/shards
+-- include: reach/registry
+-- include: call/invites
 
 events.getInvitations = function(peer, user, transaction, elsewhere)
   if elsewhere == '' and shards > 1 and next(trunks_of(user)) then

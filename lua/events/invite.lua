@@ -7,7 +7,8 @@
 --            ("" nothing is known; "|" nobody did); then what the worker looked up: version of the trunks, trunk peer, answer of sippo-server (see reach/resolve.lua)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic a registration that comes meanwhile is either seen here or sees the invite
--- include: group/legs
+-- include: call/ending
+-- include: out/inviter
 -- include: reach/resolve
 
 -- Why the invite is over before it began, if it is: state, code, reason.
@@ -86,12 +87,12 @@ local function call_group(invite, asked, found)
     end
     debug('got_candidates', json.strings(users))
   end
-  change(invite, 'group', invite.to)
+  set_group(invite, invite.to)
   index_pending(invite.to, invite.ref)
   enter(invite, asked)
-  group_call.begin(invite, found.members, found.sequential)
+  kinds.group.begin(invite, found.members, found.sequential)
   if is_pending(invite) then
-    group_call.report()
+    report_changes()
     tell_progress(invite, asked.transaction)
   end
 end
@@ -111,7 +112,7 @@ local function create(asked)
     call_devices(invite, asked, found)
   else
     if found.is_group then
-      change(invite, 'group', invite.to)
+      set_group(invite, invite.to)
     end
     warn('no_candidates', asked.to)
     end_at_once(invite, 'DECLINED', found.code, found.reason)
@@ -122,14 +123,7 @@ end
 local function update(invite, asked)
   if order.later(work.entry, last_word(invite)) then
     change(invite, 'updated', work.entry)
-    if not is_leg(invite) then
-      change(invite, 'caller', asked.peer)
-      if invite.moved then
-        -- The shard of its inviter will hear of this, and say anew where that device is.
-        change(invite, 'moved', work.entry)
-      end
-      emit(invite.from, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry)
-    end
+    invite.kind.repeated(invite, asked.peer)
     local news = false
     for _, field in ipairs({ 'context', 'mediatypes', 'fromDetails' }) do
       if asked[field] ~= '' and asked[field] ~= invite[field] then
@@ -137,10 +131,8 @@ local function update(invite, asked)
         news = news or field ~= 'fromDetails'
       end
     end
-    if news and is_group(invite) then
-      group_call.update(invite)
-    elseif news then
-      ring_again(invite)
+    if news then
+      invite.kind.update(invite)
     end
   end
   tell_progress(invite, asked.transaction, asked)

@@ -4,6 +4,9 @@
 -- Arguments  peer, user, head (how a payload about the returning leg begins); the first invite's ref; transaction (JSON or
 --            ""); answer of sippo-server (see reach/resolve.lua)
 -- Reads      the first invite, the registrations of its callee
+-- include: call/indexes
+-- include: out/devices
+-- include: out/inviter
 -- include: reach/resolve
 
 local function refuse(leg, code, reason)

@@ -7,7 +7,9 @@
 -- pushDropped nothing follows: it was not sent, because the call was over, or its time was; or it was a cancel.
 --
 -- Arguments   the invite's ref, the device
--- include: group/legs
+-- include: core/commit
+-- include: call/ending
+-- include: out/devices
 
 -- The candidate that was pushed: perhaps its device is there by now, under a peer id.
 local function pushed_candidate(ref, device)
@@ -30,11 +32,8 @@ end
 
 events.pushTaken = function(ref, device)
   local invite, candidate = pushed_candidate(ref, device)
-  if candidate and push_arrived(invite, candidate, device) and not invite.pushed and not is_leg(invite) then
-    change(invite, 'pushed', '1')
-    if not invite.ringing then
-      tell_progress(invite)
-    end
+  if candidate and push_arrived(invite, candidate, device) then
+    invite.kind.progress(invite, 'pushed')
   end
 end
 

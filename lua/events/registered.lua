@@ -4,6 +4,9 @@
 -- Arguments  user, peer, registration as JSON, device, session, expires (ms or ""), trunk ("1" or "0")
 -- Reads      the peer's registration and end, the user's registrations, pending, lately ended and own invites
 -- Why atomic an invite that comes meanwhile either finds the registration or is found here
+-- include: core/commit
+-- include: reach/registry
+-- include: call/indexes
 -- include: call/loss
 
 -- The other peer ids under which the device is there: id -> registration.

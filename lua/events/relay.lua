@@ -3,7 +3,8 @@
 -- relay          kind, the name that it is about, the entry of the first event, then what the kind needs
 -- misrouted      the name whose shard the event belongs to, type and payload as they came: sends the event there
 -- relayedEvent   such an event there: the entry that it had, its rule, the rule's arguments
--- include: group/legs
+-- include: core/commit
+-- include: core/emit
 
 events.relay = function(kind, name, entry, ...)
   if not internal[kind] then

@@ -21,9 +21,6 @@ events.ringing = function(peer, user, ref, about)
   candidate = enlist(invite, candidate, request)
   if candidate.state == 'CALLED' then
     set_state(invite, candidate, 'RINGING')
-    if not invite.ringing and not is_leg(invite) then
-      change(invite, 'ringing', '1')
-      tell_progress(invite)
-    end
+    invite.kind.progress(invite, 'ringing')
   end
 end

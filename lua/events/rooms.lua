@@ -3,8 +3,10 @@
 -- Arguments  joined, left: user, room; roomClosed: room
 -- Reads      the room's members, marks of its close and of who left it, its pending invites
 -- closed:<room> and left:<room>|<user> remember the entry of the last close and leaving for an hour.
--- include: call/invites
--- include: core/order
+-- include: core/commit
+-- include: core/emit
+-- include: core/refs
+-- include: call/ending
 
 -- How many invites one call ends; the rest follows by a timer that is due at once.
 local PAGE = 50
@@ -71,7 +73,7 @@ local function end_invites(room, entry, from, reason, limit)
   local index = redis.call('ZRANGE', trust(key('room-invites', room)), 0, -1, 'WITHSCORES')
   for i = 1, #index, 2 do
     local ref = index[i]
-    if not from or string.sub(ref, 1, #from + 1) == from .. '|' then
+    if not from or inviter_of(ref) == from then
       if ended >= limit then
         return ended, true
       elseif not is_here(callee_of(ref)) then

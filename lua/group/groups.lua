@@ -8,14 +8,18 @@
 -- legs:<ref of the group's invite>, member -> JSON: at (its place); state WAITING (not called yet), OPEN (rings) or OVER;
 -- then endReason, reason and peer (the one that decided); push (devices), peers, trunk, phone, failed: what was looked
 -- up.
--- include: call/invites
+-- include: core/emit
+-- include: core/refs
+-- include: call/direct
 
 -- How many legs one commit starts, ends or updates: 20 with three devices each are some 3 ms.
 local PAGE = 20
 
--- The ref of a member's leg, by the group's.
-function group_call.leg_ref(ref, member)
-  return string.match(ref, '^.+|') .. member
+kinds.group.progress = kinds.direct.progress
+kinds.group.repeated = kinds.direct.repeated
+
+function kinds.group.count(call)
+  return tonumber(call.devices or 0), tonumber(call.ringingDevices or 0), tonumber(call.pushedDevices or 0)
 end
 
 local function read_leg(member, raw)
@@ -140,7 +144,7 @@ end
 
 -- Makes the legs of a new group call. `members` are what was looked up (see reach/resolve.lua), without those who are
 -- not to be called.
-function group_call.begin(call, members, sequential)
+function kinds.group.begin(call, members, sequential)
   call.legs, call.all_read = {}, true
   local legs = {}
   for at, member in ipairs(members) do
@@ -170,7 +174,7 @@ function internal.legs_start(_, ref)
     return
   elseif call.strategy ~= 'sequential' then
     if start_page(call) and is_pending(call) then
-      group_call.report()
+      report_changes()
       tell_progress(call)
     end
   elseif #legs_in(call, OPEN) == 0 then
@@ -186,7 +190,7 @@ local function cancel_page(call)
     local leg = open[i]
     leg.state, leg.endReason = 'OVER', call.code == '408' and 408 or 487
     ended[i] = leg
-    emit(leg.member, 'leg_cancel', group_call.leg_ref(call.ref, leg.member), call.state, call.code, call.reason,
+    emit(leg.member, 'leg_cancel', with_callee(call.ref, leg.member), call.state, call.code, call.reason,
       call.whoAccepted or '', last_word(call))
   end
   save_legs(call, ended)
@@ -203,7 +207,7 @@ function internal.legs_cancel(_, ref)
 end
 
 -- The members for the record, in their order.
-function group_call.results(call)
+function kinds.group.results(call)
   local list = {}
   for i, leg in ipairs(legs_in(call, ANY)) do
     list[i] = '{"address":' .. json.quote(leg.member)
@@ -214,7 +218,7 @@ function group_call.results(call)
 end
 
 -- Ends the group call; `winner` is the leg that won.
-function group_call.finish(call, state, code, reason, winner)
+function kinds.group.finish(call, state, code, reason, winner)
   set_end(call, state, code, reason)
   expire(key('legs', call.ref), call.live_until)
   if winner then
@@ -224,12 +228,13 @@ function group_call.finish(call, state, code, reason, winner)
     save_legs(call, { winner })
     if call.inviteRequest == '1' then
       -- Whoever accepted will invite the peer that asked, and name this request.
-      emit(call.from, 'request_taken', group_call.leg_ref(call.ref, winner.member), call.caller, asks_until(call))
+      emit(call.from, 'request_taken', with_callee(call.ref, winner.member), call.caller, asks_until(call))
     end
     info('accepted', call.inviteId, call.room or 'undefined', winner.member)
   end
   unschedule('step|' .. call.ref)
   unindex(call)
+  unlist(call)
   tell_outcome(call)
   record(call)
   cancel_page(call)
@@ -294,7 +299,7 @@ function internal.leg_counts(_, ref, member, devices, ringing, pushed)
   if not call or not is_pending(call) then
     if tonumber(devices) > 0 then
       -- The call was over before the leg began.
-      emit(member, 'leg_cancel', group_call.leg_ref(ref, member), call and call.state or 'DECLINED_BY_CREATOR',
+      emit(member, 'leg_cancel', with_callee(ref, member), call and call.state or 'DECLINED_BY_CREATOR',
         call and call.code or '487', call and call.reason or 'cancelled', call and call.whoAccepted or '', '0-0')
     end
     return
@@ -305,16 +310,11 @@ function internal.leg_counts(_, ref, member, devices, ringing, pushed)
       change(call, field, int(tonumber(call[field] or 0) + tonumber(by)))
     end
   end
-  local rings = tonumber(ringing) > 0 and not call.ringing
-  local taken = tonumber(pushed) > 0 and not call.pushed
-  if rings then
-    change(call, 'ringing', '1')
+  if tonumber(ringing) > 0 then
+    kinds.group.progress(call, 'ringing')
   end
-  if taken then
-    change(call, 'pushed', '1')
-  end
-  if rings or (taken and not call.ringing) then
-    tell_progress(call)
+  if tonumber(pushed) > 0 then
+    kinds.group.progress(call, 'pushed')
   end
 end
 
@@ -335,10 +335,10 @@ function internal.leg_accepts(_, ref, member, peer, user, transaction)
   local leg = call and is_pending(call) and leg_of(call, member)
   if leg and leg.state ~= 'OVER' then
     leg.peer = peer
-    group_call.finish(call, 'ACCEPTED', 200, 'accepted', leg)
-    emit(member, 'leg_won', group_call.leg_ref(ref, member), peer, user, transaction)
+    kinds.group.finish(call, 'ACCEPTED', 200, 'accepted', leg)
+    emit(member, 'leg_won', with_callee(ref, member), peer, user, transaction)
   else
-    emit(member, 'leg_lost', group_call.leg_ref(ref, member), peer, user, transaction,
+    emit(member, 'leg_lost', with_callee(ref, member), peer, user, transaction,
       call and call.state or 'DECLINED_BY_CREATOR', call and call.code or '487', call and call.reason or 'cancelled',
       call and call.whoAccepted or '')
   end
@@ -353,13 +353,13 @@ local function update_page(call, after)
         return proceed(call.to, 'legs_update', call.ref, int(leg.at - 1))
       end
       updated = updated + 1
-      emit(leg.member, 'leg_update', group_call.leg_ref(call.ref, leg.member), call.context or '',
+      emit(leg.member, 'leg_update', with_callee(call.ref, leg.member), call.context or '',
         call.mediatypes or '', call.fromDetails or '')
     end
   end
 end
 
-function group_call.update(call)
+function kinds.group.update(call)
   update_page(call, 0)
 end
 
@@ -372,8 +372,8 @@ end
 
 -- One after the other: the turn of the one that rings is over. Its leg answers with leg_ended, which lets the next one
 -- begin.
-function group_call.step(call)
+function kinds.group.step(call)
   for _, leg in ipairs(legs_in(call, OPEN)) do
-    emit(leg.member, 'leg_turn_over', group_call.leg_ref(call.ref, leg.member), call.ref, last_word(call))
+    emit(leg.member, 'leg_turn_over', with_callee(call.ref, leg.member), call.ref, last_word(call))
   end
 end

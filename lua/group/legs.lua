@@ -3,33 +3,61 @@
 --
 -- Beside the fields of any invite: counted (how many devices the group knows of: in, ringing, pushed), claimed (the peer
 -- whose accept the group decides on in another shard).
--- include: call/invites
+-- include: core/emit
+-- include: core/refs
 -- include: reach/registry
--- include: group/groups
+-- include: reach/push
+-- include: call/winning
 
 -- A leg outlives the group's deadline a little, so that the group speaks first.
 local LEG_SLACK = 2000
 
--- Tells the groups how many devices their legs have now, once all rules have spoken.
-function group_call.report()
-  local legs = {}
-  for _, invite in pairs(work.changed) do
-    if is_leg(invite) then
-      legs[#legs + 1] = invite
-    end
+kinds.leg.count = count_candidates
+kinds.leg.update = ring_again
+
+-- The group hears of its devices by `report`, and of its inviter by itself.
+function kinds.leg.progress() end
+function kinds.leg.repeated() end
+
+-- The ref of the group's invite.
+local function group_ref(leg)
+  return with_callee(leg.ref, leg.group)
+end
+
+function kinds.leg.finish(leg, state, code, reason, winner, decliner)
+  if leg.claimed and not winner and not leg.silent then
+    -- The group's shard has it whether this leg has won; it will end the leg either way.
+    return
   end
-  for _, leg in ipairs(legs) do
-    local inside, ringing, pushed = 0, 0, 0
-    if is_pending(leg) then
-      inside, ringing, pushed = count(leg)
-    end
-    local counted = int(inside) .. ' ' .. int(ringing) .. ' ' .. int(pushed)
-    if not leg.silent and counted ~= (leg.counted or '0 0 0') then
-      local in_before, ringing_before, pushed_before = string.match(leg.counted or '0 0 0', '^(%d+) (%d+) (%d+)$')
-      change(leg, 'counted', counted)
-      emit(leg.group, 'leg_counts', group_ref(leg), leg.to, int(inside - in_before), int(ringing - ringing_before),
-        int(pushed - pushed_before))
-    end
+  if winner then
+    note_request(leg)
+  end
+  stop_devices(leg, state, code, reason, winner, decliner)
+  if not leg.silent then
+    emit(leg.group, 'leg_ended', group_ref(leg), leg.to, int(code), reason, decliner and decliner.id or '')
+  end
+end
+
+-- The group decides who has won.
+function kinds.leg.accept(leg, request)
+  emit(leg.group, 'leg_accepts', group_ref(leg), leg.to, request.peer, request.user, request.transaction)
+  if is_pending(leg) then
+    change(leg, 'claimed', request.peer)
+  end
+end
+
+-- Tells the group how many devices the leg has now.
+function kinds.leg.report(leg)
+  local inside, ringing, pushed = 0, 0, 0
+  if is_pending(leg) then
+    inside, ringing, pushed = count_candidates(leg)
+  end
+  local counted = int(inside) .. ' ' .. int(ringing) .. ' ' .. int(pushed)
+  if not leg.silent and counted ~= (leg.counted or '0 0 0') then
+    local in_before, ringing_before, pushed_before = string.match(leg.counted or '0 0 0', '^(%d+) (%d+) (%d+)$')
+    change(leg, 'counted', counted)
+    emit(leg.group, 'leg_counts', group_ref(leg), leg.to, int(inside - in_before), int(ringing - ringing_before),
+      int(pushed - pushed_before))
   end
 end
 
@@ -65,7 +93,7 @@ end
 local function start_leg(
   member, group_invite, group, from, invite_id, room, caller, asks, mediatypes, from_details, context, created_at,
   expires_at, entry, raw)
-  local ref = group_call.leg_ref(group_invite, member)
+  local ref = with_callee(group_invite, member)
   if work.relayed and is_over(ref, entry) then
     return
   end
@@ -82,7 +110,7 @@ local function start_leg(
     ref = ref, user = from, to = member, invite_id = invite_id, peer = caller, asks = asks, room = room,
     mediatypes = mediatypes, fromDetails = from_details, context = context, requestId = '',
   }, created_at, expires_at, entry)
-  change(leg, 'group', group)
+  set_group(leg, group)
   leg.live_until = tonumber(expires_at) + DAY
   local found = cjson.decode(raw)
   local candidates = candidates_of_member(member, caller, found, entry)
@@ -145,4 +173,24 @@ function internal.leg_turn_over(member, ref, group_invite, made)
   if leg and is_pending(leg) then
     finish(leg, 'DECLINED_BY_TIMEOUT', 408, 'timeout')
   end
+end
+
+-- The group's invite has decided: this leg wins.
+function internal.leg_won(_, ref, peer, user, transaction)
+  local leg = load_invite(ref)
+  if leg and is_pending(leg) then
+    win(leg, { type = 'accept', peer = peer, user = user, transaction = transaction })
+  end
+end
+
+-- The group's invite has decided: another peer won, or it was over.
+function internal.leg_lost(member, ref, peer, user, transaction, state, code, reason, who)
+  local leg = load_invite(ref)
+  if not leg then
+    return
+  end
+  internal.leg_cancel(member, ref, state, code, reason, who)
+  -- If it was another device of the member, that one's leg_won may still be on its way.
+  answer({ type = 'accept', peer = peer, user = user, transaction = transaction }, head(leg), 410,
+    leg.reason or reason, leg.whoAccepted or (who ~= '' and who or nil))
 end

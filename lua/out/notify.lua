@@ -1,5 +1,6 @@
 -- What leaves through the notifications stream. One entry tells all its recipients.
 -- include: core/unit
+-- include: core/json
 
 local function notify(kind, peers, users, payload)
   work.told = work.told + 1

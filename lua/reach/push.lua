@@ -1,8 +1,7 @@
 -- Push jobs: for phones that sleep. Push workers take them to sippo-server and settle them (events/push.lua).
 --
 -- A push candidate's id is its device's; it is PUSHING until sippo-server has taken the push, then PUSHED.
--- include: call/candidates
--- include: out/notify
+-- include: core/unit
 
 local function push(kind, invite, candidate, deadline, payload)
   add('stream', { 'XADD', PUSH,

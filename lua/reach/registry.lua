@@ -2,7 +2,6 @@
 -- gone:<user>|<peer> remembers for an hour which peer ended when, known:<user> that there was one.
 -- include: core/unit
 -- include: core/order
--- include: core/emit
 
 local TRUNKS, TRUNKS_VERSION
 

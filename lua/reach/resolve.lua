@@ -3,8 +3,10 @@
 -- What a worker found out at sippo-server comes as JSON (invites/found.py): known (is there such a callee), failed (it could
 -- not be asked), push (devices), peers (connected elsewhere), phone (a number that leads to the callee); for a group
 -- members, each with user, push, peers, trunk, phone, failed, and sequential; resource: what to log of it.
--- include: group/legs
 -- include: core/commit
+-- include: core/shards
+-- include: reach/registry
+-- include: reach/push
 
 local NOTHING = { known = false }
 

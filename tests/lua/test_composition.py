@@ -193,13 +193,30 @@ def test_what_is_no_lua_is_refused() -> None:
         compiled("local = 1")
 
 
-@pytest.mark.parametrize("table", ["json", "order", "internal", "events", "timers", "group_call"])
+@pytest.mark.parametrize("table", ["json", "order", "internal", "events", "timers"])
 def test_what_is_used_of_a_shared_table_is_defined(table: str) -> None:
     text = compose(sources())
     defined = set(re.findall(rf"(?:function {table}\.(\w+)|^\s*{table}\.(\w+) = )", text, re.MULTILINE))
     names = {name for pair in defined for name in pair if name}
     assert set(re.findall(rf"(?<![\w.]){table}\.(\w+)", text)) <= names
     assert names
+
+
+def test_each_kind_of_call_has_what_is_asked_of_it() -> None:
+    text = compose(sources())
+    asked = {(kind, name) for kind in ("direct", "group", "leg") for name in re.findall(r"\.kind\.(\w+)", text)}
+    defined = set(re.findall(r"^(?:function )?kinds\.(\w+)\.(\w+)(?:\(| = )", text, re.MULTILINE))
+    # A device accepts a leg and never the group; a leg reports to its group, which has the record.
+    absent = {("group", "accept"), ("direct", "report"), ("group", "report"), ("leg", "results")}
+    assert asked - absent <= defined
+    assert not absent & defined
+    assert set(re.findall(r"\bkinds\.(\w+)\.(\w+)", text)) <= defined
+
+
+@pytest.mark.parametrize("part", sources())
+def test_a_part_includes_what_it_uses(part: str) -> None:
+    alone = globals_of(compose(sources(), part))
+    assert {found.name for found in alone} <= PROVIDED
 
 
 def test_what_one_shard_tells_another_is_understood_there() -> None:

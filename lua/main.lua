@@ -1,19 +1,12 @@
 -- Entry of the composed functions: settles a batch of events, takes what other shards tell, or fires due timers, in one shard.
 --
--- KEYS  1 events, 2 notifications, 3 timers, 4 dead, 5 push, 6 relay (all of one hash tag; what else is touched has
---       names derived inside that tag)
--- ARGV  1 mode: "settle", "take" or "fire"   2 base: what every key of the shard begins with ("invites:{0}:")
---       3 number of the shard            4 how many shards there are
---       5 clock in ms, or "" for the server's
---       6 verbosity: 0, 1 info facts, 2 debug facts
---       7 removeAfter  8 ringTimeout  9 maxRingTimeout  10 callerGrace  11 retainAfter (ms)
---       12 parallelSip  13 onlyOneDeviceWithInvitations ("1" or "0")  14 ringingStep (ms)  15 maxGroupSize
---       16 what workers can look up: "" nothing, "push", "groups", "all" (both), "reachability"
---       settle: 17 the stream that the entries are from: which of the KEYS; then for each entry its handler, entry id,
---       number of arguments, arguments
---       take: 17 the shard whose relay stream the entries are from; 18 the entry of it before which all is settled there; then
---       as for settle
---       fire: 17 how many timers at the most
+-- KEYS     the streams and the timers, all of one hash tag (see core/context.lua); other keys are derived inside that tag
+-- ARGV     the header (see core/context.lua), then by its mode
+--          settle: the stream of the entries (its place among KEYS); for each entry its rule, its id, the number of
+--          its arguments, its arguments
+--          take: the shard whose relay stream the entries are from; its low watermark, an entry before which everything
+--          is settled there; then entries as for settle
+--          fire: the most timers to apply
 -- Error    "LAYOUT " and what the key layout says, when that is not so many shards; nothing was touched (see invites/layout.py)
 -- Returns  settle, take: {now, next due or "", outcome…}; fire: {now, next due or "", taken, fact…} (see core/commit.lua)
 -- include: core/context
@@ -35,14 +28,15 @@ return function(keys, arguments)
   -- moved, can commit nothing: `invites reshard` relies on that alone. (Nothing is there before the first worker has
   -- started.)
   local layout = redis.call('GET', base .. 'layout')
-  if layout and layout ~= ARGV[4] then
+  if layout and layout ~= ARGV[ARG.shards] then
     return redis.error_reply('LAYOUT ' .. layout)
   end
 
-  if ARGV[1] == 'settle' then
-    return settle(tonumber(ARGV[17]), 18)
-  elseif ARGV[1] == 'take' then
-    return take(ARGV[17], ARGV[18], 19)
+  local mode = ARGV[ARG.mode]
+  if mode == 'settle' then
+    return settle(tonumber(ARGV[AFTER_HEADER]), AFTER_HEADER + 1)
+  elseif mode == 'take' then
+    return take(ARGV[AFTER_HEADER], ARGV[AFTER_HEADER + 1], AFTER_HEADER + 2)
   end
-  return fire(tonumber(ARGV[17]))
+  return fire(tonumber(ARGV[AFTER_HEADER]))
 end

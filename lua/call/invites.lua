@@ -51,13 +51,13 @@ local OPTIONAL = { 'room', 'mediatypes', 'fromDetails', 'context', 'requestId' }
 local function new_invite(asked, created_at, expires_at, entry)
   local fresh = {
     'HSET', key('invite', asked.ref), 'state', 'PENDING', 'from', asked.user, 'to', asked.to,
-    'inviteId', asked.invite_id, 'caller', asked.peer, 'inviteRequest', asked.asks, 'createdAt', created_at,
+    'inviteId', asked.invite_id, 'caller', asked.peer, 'inviteRequest', asked.invite_request, 'createdAt', created_at,
     'expiresAt', expires_at, 'entry', entry,
   }
   local invite = {
-    ref = asked.ref, kind = kinds.direct, head = asked.about, candidates = {}, fresh = fresh, touched = {}, live_until = nil,
+    ref = asked.ref, kind = kinds.direct, head = asked.head, candidates = {}, fresh = fresh, touched = {}, live_until = nil,
     state = 'PENDING', from = asked.user, to = asked.to, inviteId = asked.invite_id, caller = asked.peer,
-    inviteRequest = asked.asks, createdAt = created_at, expiresAt = expires_at, entry = entry,
+    inviteRequest = asked.invite_request, createdAt = created_at, expiresAt = expires_at, entry = entry,
     room = nil, mediatypes = nil, fromDetails = nil, context = nil, requestId = nil,
   }
   for i = 1, #OPTIONAL do
@@ -150,7 +150,7 @@ end
 
 -- One item of a list of invitations.
 local function invitation_json(invite)
-  return head(invite)
+  return head_of(invite)
     .. ',"group":' .. json.text(invite.group)
     .. ',"room":' .. json.text(invite.room)
     .. ',"state":"' .. invite.state .. '"'

@@ -36,7 +36,7 @@ end
 
 -- The invite and the candidate that the peer stands for (nil: a peer of the callee that is none yet). Nothing, once
 -- the peer was answered that there is no such invite (404) or that it is not its own (403).
-local function admit(request, ref, about)
+local function admit(request, ref, head)
   local invite, group = load_invite(ref), work.named
   if invite and is_group(invite) then
     group = invite.to
@@ -47,20 +47,20 @@ local function admit(request, ref, about)
     -- ref that is no leg.
     invite = invite and invite.group == group and invite or nil
   elseif invite then
-    invite.head = about
+    invite.head = head
   end
   if not invite then
-    answer(request, about, 404, 'not_found')
+    answer(request, head, 404, 'not_found')
     return nil
   end
   local candidate = candidate_of_request(invite, request)
   if is_hidden(invite) and not (candidate and candidate.type == 'PSTN') then
-    answer(request, about, 404, 'not_found')
+    answer(request, head, 404, 'not_found')
     return nil
   end
   local inviter = request.peer == invite.caller and request.user == invite.from
   if inviter or (not candidate and request.user ~= invite.to) then
-    answer(request, about, 403, 'forbidden')
+    answer(request, head, 403, 'forbidden')
     return nil
   end
   return invite, candidate
@@ -84,7 +84,7 @@ local function enlist(invite, candidate, request)
 end
 
 local function answer_over(request, invite)
-  answer(request, head(invite), 410, invite.reason, invite.whoAccepted)
+  answer(request, head_of(invite), 410, invite.reason, invite.whoAccepted)
 end
 
 -- The inviter, or a service, stops the invite.
@@ -94,7 +94,7 @@ end
 
 local function answer_stop(request, invite)
   if invite.state == 'DECLINED_BY_CREATOR' and invite.reason == 'cancelled' then
-    answer(request, head(invite), 200, 'cancelled')
+    answer(request, head_of(invite), 200, 'cancelled')
   else
     answer_over(request, invite)
   end

@@ -30,8 +30,8 @@ end
 local function win(invite, request)
   local winner = enlist(invite, candidate_of_request(invite, request), request)
   finish(invite, 'ACCEPTED', 200, 'accepted', winner)
-  answer(request, head(invite), 200, 'accepted', invite.whoAccepted)
-  if settings.only_one_device and request.user == invite.to then
+  answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
+  if settings.only_one_device_with_invitations and request.user == invite.to then
     reject_others(invite, winner, request)
   end
 end

@@ -17,27 +17,58 @@ local function begin_call(keys, arguments)
   end
 end
 
+-- The streams and the timers: KEYS, in this order. The numbers of `Source` in invites/commit.py are places in it.
+local STREAMS = { 'events', 'notifications', 'timers', 'dead', 'push', 'relay' }
+
+-- The header: the first of ARGV, in this order. From `remove_after` on it is `Settings` of invites/commit.py. Times are
+-- in ms, switches are "1" or "0".
+--
+-- mode       "settle", "take" or "fire"
+-- base       the beginning of every key of the shard ("invites:{0}:")
+-- shard      the number of the shard; shards: how many there are
+-- clock      ms since 1970; "" for the server's time
+-- verbosity  0 reports warnings, 1 also info facts, 2 also debug facts
+-- look_up    what workers can ask sippo-server for: "" nothing, "push", "groups", "all" (both), "reachability"
+local HEADER = {
+  'mode', 'base', 'shard', 'shards', 'clock', 'verbosity', 'remove_after', 'ring_timeout', 'max_ring_timeout',
+  'caller_grace', 'retain_after', 'parallel_sip', 'only_one_device_with_invitations', 'ringing_step', 'max_group_size',
+  'look_up',
+}
+
+-- (A library has no `ipairs` while the server loads it.)
+local function places(names)
+  local at = {}
+  for i = 1, #names do
+    at[names[i]] = i
+  end
+  return at
+end
+
+local KEY, ARG = places(STREAMS), places(HEADER)
+local AFTER_HEADER = #HEADER + 1
+
 local EVENTS, NOTIFICATIONS, TIMERS, DEAD, PUSH, RELAY
 local GROUPS -- the consumer group that settles each stream
 local base, shard, verbosity, settings, now
 
 each_call(function()
-  EVENTS, NOTIFICATIONS, TIMERS, DEAD, PUSH, RELAY = unpack(KEYS)
+  EVENTS, NOTIFICATIONS, TIMERS = KEYS[KEY.events], KEYS[KEY.notifications], KEYS[KEY.timers]
+  DEAD, PUSH, RELAY = KEYS[KEY.dead], KEYS[KEY.push], KEYS[KEY.relay]
   GROUPS = { [EVENTS] = 'workers', [PUSH] = 'push', [RELAY] = 'relay' }
-  base, shard, verbosity = ARGV[2], ARGV[3], tonumber(ARGV[6])
+  base, shard, verbosity = ARGV[ARG.base], ARGV[ARG.shard], tonumber(ARGV[ARG.verbosity])
   settings = {
-    remove_after = tonumber(ARGV[7]),
-    ring_timeout = tonumber(ARGV[8]),
-    max_ring_timeout = tonumber(ARGV[9]),
-    caller_grace = tonumber(ARGV[10]),
-    retain_after = tonumber(ARGV[11]),
-    parallel_sip = ARGV[12] == '1',
-    only_one_device = ARGV[13] == '1',
-    ringing_step = tonumber(ARGV[14]),
-    max_group_size = tonumber(ARGV[15]),
-    look_up = ARGV[16],
+    remove_after = tonumber(ARGV[ARG.remove_after]),
+    ring_timeout = tonumber(ARGV[ARG.ring_timeout]),
+    max_ring_timeout = tonumber(ARGV[ARG.max_ring_timeout]),
+    caller_grace = tonumber(ARGV[ARG.caller_grace]),
+    retain_after = tonumber(ARGV[ARG.retain_after]),
+    parallel_sip = ARGV[ARG.parallel_sip] == '1',
+    only_one_device_with_invitations = ARGV[ARG.only_one_device_with_invitations] == '1',
+    ringing_step = tonumber(ARGV[ARG.ringing_step]),
+    max_group_size = tonumber(ARGV[ARG.max_group_size]),
+    look_up = ARGV[ARG.look_up],
   }
-  now = tonumber(ARGV[5])
+  now = tonumber(ARGV[ARG.clock])
   if not now then
     local time = redis.call('TIME')
     now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

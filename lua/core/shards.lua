@@ -4,7 +4,7 @@
 local own, shards, shard_of
 
 each_call(function()
-  own, shards = tonumber(shard), tonumber(ARGV[4])
+  own, shards = tonumber(shard), tonumber(ARGV[ARG.shards])
 end)
 
 do

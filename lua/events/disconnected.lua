@@ -1,11 +1,11 @@
 -- unregistered, disconnected: a peer is gone, unless something later has spoken of it, or another of its sessions.
 --
--- Arguments  peer, user, session ("" where none was given)
+-- Arguments  session ("" where none is given)
 -- Reads      the peer's registration and end, its user's pending invites and own calls
 -- include: core/commit
 -- include: call/loss
 
-local function disconnected(peer, user, session)
+function events.disconnected(peer, user, session)
   session = session ~= '' and session or nil
   local old, mark = registration(user, peer), mark_of(user, peer)
   if order.later(old and old.at or mark.since, work.entry) then
@@ -19,6 +19,3 @@ local function disconnected(peer, user, session)
   end
   lose(peer, user, old, mark, end_after(mark, work.entry) or work.entry)
 end
-
-events.disconnected = disconnected
-events.unregistered = disconnected

@@ -1,14 +1,14 @@
 -- getInvitations: what rings for the user now.
 --
--- Arguments  peer, user, transaction (JSON or ""), what rings the user's trunks in other shards (JSON; "" nobody has looked)
+-- Arguments  other_shards (what rings the user's trunks there, JSON; "" when nobody has looked)
 -- Reads      the user's pending invites
 -- include: core/commit
 -- include: core/shards
 -- include: reach/registry
 -- include: call/invites
 
-events.getInvitations = function(peer, user, transaction, elsewhere)
-  if elsewhere == '' and shards > 1 and next(trunks_of(user)) then
+function events.getInvitations(peer, user, transaction, other_shards)
+  if other_shards == '' and shards > 1 and next(trunks_of(user)) then
     need('invitations')
   end
   local list = {}
@@ -19,7 +19,7 @@ events.getInvitations = function(peer, user, transaction, elsewhere)
     end
   end
   -- A list in brackets, of which only the items are wanted.
-  list[#list + 1] = #elsewhere > 2 and string.sub(elsewhere, 2, -2) or nil
+  list[#list + 1] = #other_shards > 2 and string.sub(other_shards, 2, -2) or nil
   local request = { type = 'getInvitations', peer = peer, user = user, transaction = transaction }
   answer(request, '{"inviteId":null,"from":null,"to":null', 200, nil, nil, list)
 end

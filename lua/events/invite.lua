@@ -1,10 +1,13 @@
 -- invite, inviteRequest: makes the invite and its candidates, rings them all, tells the inviter. The same ref again
 -- updates it, or repeats what is known of it.
 --
--- Arguments  peer, user, to, inviteId, head (how a payload about the invite begins), room, mediatypes, fromDetails,
---            context, expires, requestId, transaction, inviteRequest ("1" or "0"); with several shards what
---            others know: the entry of the room's close, of the inviter's leaving it, the peer that asked for the invite
---            ("" nothing is known; "|" nobody did); then what the worker looked up: version of the trunks, trunk peer, answer of sippo-server (see reach/resolve.lua)
+-- Arguments  room, mediatypes, from_details, context, request_id ("" where none is given); expires (ms or "");
+--            invite_request ("1" or "0")
+--            with several shards, what others know: closed, left (the entry of the room's close, and of the inviter's
+--            leaving it, or ""), requester (the peer that asked for this invite and until when; "" when nobody has
+--            looked, "|" when nobody asked)
+--            what the worker has looked up: trunks_version, trunk (the peer of one, or ""), lookup_result (see
+--            reach/resolve.lua)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic a registration that comes meanwhile is either seen here or sees the invite
 -- include: call/ending
@@ -138,15 +141,15 @@ local function update(invite, asked)
   tell_progress(invite, asked.transaction, asked)
 end
 
-events.invite = function(
-  peer, user, to, invite_id, about, room, mediatypes, from_details, context, expires, request_id, transaction, asks,
-  closed, left, requester, trunks_version, trunk, found)
+function events.invite(
+  peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
+  invite_request, closed, left, requester, trunks_version, trunk, lookup_result)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
-    about = about, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
-    expires = expires, requestId = request_id, transaction = transaction, asks = asks,
+    head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
+    expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request,
     closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
-    trunks_version = trunks_version, trunk = trunk, found = found ~= '' and cjson.decode(found) or nil,
+    trunks_version = trunks_version, trunk = trunk, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }
   local invite = load_invite(asked.ref)
   if not invite then

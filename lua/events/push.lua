@@ -5,8 +5,6 @@
 --             or later, the device must stop. The inviter hears nothing.
 -- pushGone    there is no such device any more: it is no candidate.
 -- pushDropped nothing follows: it was not sent, because the call was over, or its time was; or it was a cancel.
---
--- Arguments   the invite's ref, the device
 -- include: core/commit
 -- include: call/ending
 -- include: out/devices
@@ -30,21 +28,21 @@ local function push_arrived(invite, candidate, device)
   return false
 end
 
-events.pushTaken = function(ref, device)
+function events.pushTaken(ref, device)
   local invite, candidate = pushed_candidate(ref, device)
   if candidate and push_arrived(invite, candidate, device) then
     invite.kind.progress(invite, 'pushed')
   end
 end
 
-events.pushUnsure = function(ref, device)
+function events.pushUnsure(ref, device)
   local invite, candidate = pushed_candidate(ref, device)
   if candidate then
     push_arrived(invite, candidate, device)
   end
 end
 
-events.pushGone = function(ref, device)
+function events.pushGone(ref, device)
   local invite, candidate = pushed_candidate(ref, device)
   if candidate and candidate.type == 'PUSH' and is_pending(invite) and IN[candidate.state] then
     set_state(invite, candidate, 'GONE', 480)
@@ -52,5 +50,5 @@ events.pushGone = function(ref, device)
   end
 end
 
-events.pushDropped = function()
+function events.pushDropped(ref, device)
 end

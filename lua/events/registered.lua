@@ -1,7 +1,8 @@
 -- registered: where a user can be reached. A device that comes while an invite is pending is rung with the time that
 -- is left; one that comes back is rung again, or told that it is over.
 --
--- Arguments  user, peer, registration as JSON, device, session, expires (ms or ""), trunk ("1" or "0")
+-- Arguments  registry (the stored registration, JSON); device, session ("" where none is given); expires (ms or "");
+--            trunk ("1" or "0")
 -- Reads      the peer's registration and end, the user's registrations, pending, lately ended and own invites
 -- Why atomic an invite that comes meanwhile either finds the registration or is found here
 -- include: core/commit
@@ -156,7 +157,7 @@ local function come_back(invite, candidate, new)
   if tonumber(invite.expiresAt) > now then
     ring(invite, { candidate }, again)
     if again then
-      info('resuming', invite.inviteRequest == '1' and 'inviteRequest' or 'invite', new.raw, head(invite) .. '}')
+      info('resuming', invite.inviteRequest == '1' and 'inviteRequest' or 'invite', new.raw, head_of(invite) .. '}')
     end
   end
 end
@@ -198,9 +199,9 @@ local function keep_calls(new)
 end
 
 -- Returns the peer ids that it has replaced here, each with the entry of its registration.
-local function registered(user, peer, raw, device, session, expires, trunk)
+function events.registered(user, peer, registry, device, session, expires, trunk)
   local new = {
-    user = user, peer = peer, raw = raw, trunk = trunk == '1', expires = tonumber(expires), replaced = {},
+    user = user, peer = peer, raw = registry, trunk = trunk == '1', expires = tonumber(expires), replaced = {},
     device = device ~= '' and device or nil, session = session ~= '' and session or nil,
   }
   local old, mark = registration(user, peer), mark_of(user, peer)
@@ -214,7 +215,7 @@ local function registered(user, peer, raw, device, session, expires, trunk)
     for id, at in pairs(new.replaced) do
       replaced[#replaced + 1], replaced[#replaced + 2] = id, at
     end
-    emit_everywhere(user, 'trunk_registered', user, peer, raw, device, session, expires, unpack(replaced))
+    emit_everywhere(user, 'trunk_registered', user, peer, registry, device, session, expires, unpack(replaced))
   elseif old and old.trunk then
     emit_everywhere(user, 'trunk_ended', user, peer, work.entry, old.at, '{}')
   end
@@ -239,13 +240,11 @@ end
 
 -- In every other shard: a trunk leads to the phone network from everywhere. The peer ids that it has replaced (each with
 -- the entry of its registration) end here, too, even if it is over by now, or they are still to come.
-function internal.trunk_registered(_, user, peer, raw, device, session, expires, ...)
-  local here, replaced = registered(user, peer, raw, device, session, expires, '1'), { ... }
+function internal.trunk_registered(_, user, peer, registry, device, session, expires, ...)
+  local here, replaced = events.registered(user, peer, registry, device, session, expires, '1'), { ... }
   for i = 1, #replaced, 2 do
     if not here[replaced[i]] then
       internal.trunk_ended(user, user, replaced[i], work.entry, replaced[i + 1], cjson.encode({ [''] = work.entry }))
     end
   end
 end
-
-events.registered = registered

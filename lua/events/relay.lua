@@ -6,7 +6,7 @@
 -- include: core/commit
 -- include: core/emit
 
-events.relay = function(kind, name, entry, ...)
+function events.relay(kind, name, entry, ...)
   if not internal[kind] then
     error('field kind is ' .. kind .. ', which no rule knows', 0)
   end
@@ -14,11 +14,11 @@ events.relay = function(kind, name, entry, ...)
   internal[kind](name, ...)
 end
 
-events.misrouted = function(name, kind, payload)
-  add('stream', { 'XADD', RELAY, '*', 'kind', 'event', 'name', name, 'entry', work.entry, 'type', kind, 'payload', payload })
+function events.misrouted(name, type, payload)
+  add('stream', { 'XADD', RELAY, '*', 'kind', 'event', 'name', name, 'entry', work.entry, 'type', type, 'payload', payload })
 end
 
-events.relayedEvent = function(entry, rule, ...)
+function events.relayedEvent(entry, rule, ...)
   work.entry = entry
   events[rule](...)
 end

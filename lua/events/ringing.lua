@@ -1,15 +1,14 @@
 -- ringing: a device says that it rings. The first one makes the inviter hear 180; nobody is told 180 before.
 --
--- Arguments  peer, user, ref, head (how a payload about the invite begins)
 -- Reads      the invite and its candidates
 -- include: call/requests
 
-events.ringing = function(peer, user, ref, about)
-  if is_passed_on('ringing', ref, user, peer, about) then
+function events.ringing(peer, user, ref, head)
+  if is_passed_on('ringing', ref, user, peer, head) then
     return
   end
   local request = { type = 'ringing', peer = peer, user = user, transaction = '' }
-  local invite, candidate = admit(request, ref, about)
+  local invite, candidate = admit(request, ref, head)
   if not invite then
     return
   end

@@ -1,6 +1,5 @@
 -- joined, left, roomClosed: who is in a room, and what its end, or its inviter's leaving, means for invites into it.
 --
--- Arguments  joined, left: user, room; roomClosed: room
 -- Reads      the room's members, marks of its close and of who left it, its pending invites
 -- closed:<room> and left:<room>|<user> remember the entry of the last close and leaving for an hour.
 -- include: core/commit
@@ -44,7 +43,7 @@ local function tell_room(kind, user, room, others)
   end
 end
 
-events.joined = function(user, room)
+function events.joined(user, room)
   local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. user))
   if order.later(marks[1], work.entry) or order.later(marks[2], work.entry) then
     return
@@ -94,7 +93,7 @@ local function end_invites(room, entry, from, reason, limit)
   return ended, false
 end
 
-events.left = function(user, room)
+function events.left(user, room)
   local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. user))
   if order.later(marks[1], work.entry) or order.later(marks[2], work.entry) then
     return
@@ -119,7 +118,7 @@ local function clean(room, entry, before)
   notify('roomCleaned', {}, {}, '{"roomId":' .. json.quote(room) .. ',"invites":' .. int(before + ended) .. '}')
 end
 
-events.roomClosed = function(room)
+function events.roomClosed(room)
   local closed = redis.call('GET', key('closed', room))
   if order.later(closed, work.entry) then
     return clean(room, work.entry, 0)

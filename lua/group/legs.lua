@@ -91,7 +91,7 @@ local function update_leg(leg, entry, context, mediatypes, from_details)
 end
 
 local function start_leg(
-  member, group_invite, group, from, invite_id, room, caller, asks, mediatypes, from_details, context, created_at,
+  member, group_invite, group, from, invite_id, room, caller, invite_request, mediatypes, from_details, context, created_at,
   expires_at, entry, raw)
   local ref = with_callee(group_invite, member)
   if work.relayed and is_over(ref, entry) then
@@ -107,7 +107,7 @@ local function start_leg(
     return emit(group, 'leg_ended', group_invite, member, '487', 'cancelled', '')
   end
   local leg = new_invite({
-    ref = ref, user = from, to = member, invite_id = invite_id, peer = caller, asks = asks, room = room,
+    ref = ref, user = from, to = member, invite_id = invite_id, peer = caller, invite_request = invite_request, room = room,
     mediatypes = mediatypes, fromDetails = from_details, context = context, requestId = '',
   }, created_at, expires_at, entry)
   set_group(leg, group)
@@ -191,6 +191,6 @@ function internal.leg_lost(member, ref, peer, user, transaction, state, code, re
   end
   internal.leg_cancel(member, ref, state, code, reason, who)
   -- If it was another device of the member, that one's leg_won may still be on its way.
-  answer({ type = 'accept', peer = peer, user = user, transaction = transaction }, head(leg), 410,
+  answer({ type = 'accept', peer = peer, user = user, transaction = transaction }, head_of(leg), 410,
     leg.reason or reason, leg.whoAccepted or (who ~= '' and who or nil))
 end

@@ -28,7 +28,7 @@ end
 
 -- Sends the invitation to candidates of the invite, all in one entry.
 local function ring(invite, candidates, resumed)
-  local payload = head(invite)
+  local payload = head_of(invite)
     .. (invite.group and ',"group":' .. json.quote(invite.group) or '')
     .. (invite.room and ',"room":' .. json.quote(invite.room) or '')
     .. ',"mediatypes":' .. json.opaque(invite.mediatypes)
@@ -59,7 +59,7 @@ local function cancel(invite, candidates, code, reason)
   if #candidates == 0 then
     return
   end
-  local payload = head(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'
+  local payload = head_of(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'
     .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted) or '') .. '}'
   tell_devices('invitationCancel', invite, candidates, payload, now + settings.retain_after)
 end

@@ -11,7 +11,7 @@ local function tell_inviter(invite, kind, rest, asking)
     peers[2] = invite.backPeer ~= invite.caller and invite.backPeer or nil
     users[2] = invite.backUser ~= invite.from and invite.backUser or nil
   end
-  notify(kind, peers, users, head(invite) .. rest)
+  notify(kind, peers, users, head_of(invite) .. rest)
 end
 
 local function tell_progress(invite, transaction, asking)
@@ -35,7 +35,7 @@ end
 
 -- The call record: exactly one for each invite.
 local function record(invite)
-  notify('INVITE_COMPLETED', {}, {}, head(invite)
+  notify('INVITE_COMPLETED', {}, {}, head_of(invite)
     .. ',"room":' .. json.text(invite.room)
     .. ',"group":' .. (invite.group and 'true' or 'false')
     .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')

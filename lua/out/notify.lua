@@ -11,7 +11,7 @@ local function notify(kind, peers, users, payload)
 end
 
 -- Begins each payload that is about one invite. (Events bring it along, timers have it made here.)
-local function head(invite)
+local function head_of(invite)
   if not invite.head then
     invite.head = '{"inviteId":' .. json.quote(invite.inviteId)
       .. ',"from":' .. json.quote(invite.from)
@@ -20,13 +20,13 @@ local function head(invite)
   return invite.head
 end
 
--- The answer to the peer that asked. `request` is {type, peer, user, transaction}, `about` the beginning of a payload
--- (as `head` makes it).
-local function answer(request, about, code, reason, who, invitations)
+-- The answer to the peer that asked. `request` is {type, peer, user, transaction}, `head` the beginning of a payload
+-- (as `head_of` makes it).
+local function answer(request, head, code, reason, who, invitations)
   if not request.peer or request.peer == '' then
     return
   end
-  notify('answer', { request.peer }, { request.user }, about .. ',"request":' .. json.any(request.type)
+  notify('answer', { request.peer }, { request.user }, head .. ',"request":' .. json.any(request.type)
     .. (request.transaction ~= '' and ',"transaction":' .. request.transaction or '')
     .. ',"code":' .. int(code) .. ',"reason":' .. json.text(reason)
     .. (who and ',"whoAccepted":' .. json.quote(who) or '')

@@ -141,7 +141,7 @@ end
 -- With parallelSip an invite to a user (none to a group, so nobody of that name is registered) goes out to the phone
 -- network first, if a trunk leads there.
 local function way_out(asked)
-  if not settings.parallel_sip or asked.asks ~= '0' then
+  if not settings.parallel_sip or asked.invite_request ~= '0' then
     return nil
   end
   local trunk = trunk_for(asked)

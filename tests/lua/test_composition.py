@@ -204,7 +204,9 @@ def test_what_is_used_of_a_shared_table_is_defined(table: str) -> None:
 
 def test_each_kind_of_call_has_what_is_asked_of_it() -> None:
     text = compose(sources())
-    asked = {(kind, name) for kind in ("direct", "group", "leg") for name in re.findall(r"\.kind\.(\w+)", text)}
+    asked = {
+        (kind, name) for kind in ("direct", "group", "leg") for name in re.findall(r"\.kind\.(\w+)", text)
+    }
     defined = set(re.findall(r"^(?:function )?kinds\.(\w+)\.(\w+)(?:\(| = )", text, re.MULTILINE))
     # A device accepts a leg and never the group; a leg reports to its group, which has the record.
     absent = {("group", "accept"), ("direct", "report"), ("group", "report"), ("leg", "results")}
@@ -234,16 +236,8 @@ def test_every_fact_that_a_script_reports_has_its_message() -> None:
 
 def _parameters() -> dict[str, int]:
     """Return how many parameters each rule names."""
-    text = compose(sources())
-    found = {
-        name: len(parameters.split(","))
-        for name, parameters in re.findall(r"events\.(\w+) = function\(([^)]*)\)", text)
-    }
-    for alias, function in re.findall(r"events\.(\w+) = (\w+)\n", text):
-        parameters = re.search(rf"local function {function}\(([^)]*)\)", text)
-        if parameters:
-            found[alias] = len(parameters[1].split(","))
-    return found
+    rules = re.findall(r"^function events\.(\w+)\(([^)]*)\)", compose(sources()), re.MULTILINE)
+    return {name: len(parameters.split(",")) for name, parameters in rules}
 
 
 @pytest.mark.parametrize(

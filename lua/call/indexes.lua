@@ -115,7 +115,7 @@ end
 -- still be on its way.
 function internal.call_ended(from, ref, made, said)
   if work.relayed and (said ~= made or redis.call('HEXISTS', key('calls', from), ref) == 0) then
-    bury(ref, made)
+    tombstone(ref, made)
   end
   later({ 'HDEL', key('calls', from), ref })
 end
@@ -149,7 +149,7 @@ end
 
 function internal.room_freed(room, ref, made)
   if work.relayed and not redis.call('ZSCORE', key('room-invites', room), ref) then
-    bury(ref, made)
+    tombstone(ref, made)
   end
   later({ 'ZREM', key('room-invites', room), ref })
 end

@@ -112,14 +112,14 @@ local function settle(source, at)
   return settle_each(acknowledge, stream, stream == EVENTS and '' or string.match(stream, '%l+$'), at)
 end
 
--- `floor` is an entry of the shard `from` before which everything is settled there: none of that comes again, unless it is
+-- `low_watermark` is an entry of the shard `from` before which everything is settled there: none of that comes again, unless it is
 -- on its way for the second time.
-local function take(from, floor, at)
+local function take(from, low_watermark, at)
   local known = redis.call('HGET', key('taken', 'floors'), from)
-  if order.later(floor, known) then
-    redis.call('HSET', key('taken', 'floors'), from, floor)
-    redis.call('ZREMRANGEBYSCORE', key('taken', from), '-inf', '(' .. int(order.split(floor)))
-    known = floor
+  if order.later(low_watermark, known) then
+    redis.call('HSET', key('taken', 'floors'), from, low_watermark)
+    redis.call('ZREMRANGEBYSCORE', key('taken', from), '-inf', '(' .. int(order.split(low_watermark)))
+    known = low_watermark
   end
   local function token(_, entry)
     return order.later(known, entry) and 0 or note_taken(from, entry)
@@ -128,7 +128,7 @@ local function take(from, floor, at)
 end
 
 -- A timer that cannot be applied becomes a dead letter, so that it cannot come back for ever.
-local function bury_timer(member, failure)
+local function dead_letter(member, failure)
   begin(member, '0-0')
   add('stream', { 'XADD', DEAD,
     '*', 'type', 'timer', 'payload', member, 'error', failure, 'entry', '', 'deliveries', '1',
@@ -148,7 +148,7 @@ local function fire_one(member, due)
     failure = 'timer ' .. member .. ' is of no known kind'
   end
   if not ready then
-    bury_timer(member, failure)
+    dead_letter(member, failure)
   end
   redis.call('ZREM', TIMERS, member)
   write()

@@ -47,7 +47,7 @@ local function proceed(name, kind, ...)
 end
 
 -- An invite is over that another shard may still hear the beginning of. `made` is the entry of the event that made it.
-local function bury(ref, made)
+local function tombstone(ref, made)
   remember(key('over', ref), made, now + MEMORY)
 end
 

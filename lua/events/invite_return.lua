@@ -25,7 +25,7 @@ local function devices_of(invite, lookup_result)
     end
   end
   local answer = looked_up({ found = lookup_result ~= '' and cjson.decode(lookup_result) or nil }, true)
-  add_peers_elsewhere(devices, invite.to, answer.peers, invite.caller, work.entry)
+  add_connected_at_sippo(devices, invite.to, answer.peers, invite.caller, work.entry)
   add_push_candidates(devices, invite.to, answer.push)
   return devices
 end

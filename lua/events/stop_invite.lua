@@ -5,7 +5,7 @@
 -- Reads      the invite; without `from` the callee's pending invites and the ones that the phone network has
 -- include: call/requests
 
-local function tombstone(from, invite_id, callee, code)
+local function stop_in_advance(from, invite_id, callee, code)
   remember(key('stopped', from .. '|' .. invite_id .. '|' .. callee), code,
     now + settings.max_ring_timeout + settings.retain_after)
 end
@@ -22,7 +22,7 @@ local function stop_all(invite_id, callee, code)
     end
   end
   if not found then
-    tombstone('', invite_id, callee, code)
+    stop_in_advance('', invite_id, callee, code)
   end
 end
 
@@ -38,7 +38,7 @@ function events.stopInvite(peer, user, from, invite_id, callee, head, error_code
   end
   local invite = load_invite(from .. '|' .. invite_id .. '|' .. callee)
   if not invite then
-    tombstone(from, invite_id, callee, error_code)
+    stop_in_advance(from, invite_id, callee, error_code)
     answer(request, head, 200, 'cancelled')
     return
   end

@@ -68,7 +68,7 @@ local function candidates_of_member(member, caller, found, since)
       candidates[#candidates + 1] = peer_candidate(id, member, registered)
     end
   end
-  add_peers_elsewhere(candidates, member, found.peers, caller, since)
+  add_connected_at_sippo(candidates, member, found.peers, caller, since)
   add_push_candidates(candidates, member, found.push)
   if found.trunk and (found.phone or (#candidates == 0 and may_be_number(found))) then
     candidates[#candidates + 1] = trunk_candidate(found.trunk, member)
@@ -152,7 +152,7 @@ end
 function internal.leg_cancel(member, ref, state, code, reason, who, made)
   local leg = load_invite(ref)
   if not leg and work.relayed then
-    bury(ref, made)
+    tombstone(ref, made)
   end
   if leg and is_pending(leg) and who ~= member then
     if who ~= '' then
@@ -167,7 +167,7 @@ end
 function internal.leg_turn_over(member, ref, group_invite, made)
   local leg = load_invite(ref)
   if not leg and work.relayed then
-    bury(ref, made)
+    tombstone(ref, made)
     emit(callee_of(group_invite), 'leg_ended', group_invite, member, '408', 'timeout', '')
   end
   if leg and is_pending(leg) then

@@ -73,7 +73,7 @@ end
 
 -- Those of the peers that are not there already: connected elsewhere, so that no more than their ids is known. `since` is
 -- the entry of the invite for which sippo-server was asked.
-local function add_peers_elsewhere(candidates, user, peers, caller, since)
+local function add_connected_at_sippo(candidates, user, peers, caller, since)
   local present = { [caller] = true }
   for _, candidate in ipairs(candidates) do
     present[candidate.id] = true

@@ -122,7 +122,7 @@ local function resolve_callee(asked)
     return resolve_group(asked, found)
   end
   if asked.to ~= asked.user then
-    add_peers_elsewhere(candidates, asked.to, found.peers, asked.peer, work.entry)
+    add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
     add_push_candidates(candidates, asked.to, found.push)
   end
   if found.phone or (#candidates == 0 and may_be_number(found)) then

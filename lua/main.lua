@@ -1,14 +1,17 @@
--- Entry of the composed functions: settles a batch of events, takes what other shards tell, or fires due timers, in one shard.
+-- The entry of the state machine: settles a batch of events, takes the messages of other shards, or fires due timers.
 --
--- KEYS     the streams and the timers, all of one hash tag (see core/context.lua); other keys are derived inside that tag
--- ARGV     the header (see core/context.lua), then by its mode
---          settle: the stream of the entries (its place among KEYS); for each entry its rule, its id, the number of
---          its arguments, its arguments
---          take: the shard whose relay stream the entries are from; its low watermark, an entry before which everything
---          is settled there; then entries as for settle
---          fire: the most timers to apply
--- Error    "LAYOUT " and what the key layout says, when that is not so many shards; nothing was touched (see invites/layout.py)
--- Returns  settle, take: {now, next due or "", outcome…}; fire: {now, next due or "", taken, fact…} (see core/commit.lua)
+-- KEYS     the streams and the timers of one shard (see core/context.lua); all other keys have names inside the same
+--          hash tag
+-- ARGV     the header (see core/context.lua), then for each mode
+--          settle  the place of the entries' stream among KEYS; for each entry its rule, its id, the number of its
+--                  arguments, its arguments
+--          take    the shard that relays the entries; the low watermark of its relay stream: that shard has settled
+--                  every entry before it; then the entries as for settle
+--          fire    how many timers to apply at most
+-- Returns  settle, take: {now, next due or "", outcome…} (see core/commit.lua)
+--          fire: {now, next due or "", number of timers, fact…}
+-- Error    "LAYOUT " and the value of the key `layout`, when it differs from the worker's number of shards; the call
+--          has touched nothing (see invites/layout.py)
 -- include: core/context
 -- include: core/commit
 -- include: call/direct
@@ -20,13 +23,12 @@
 return function(keys, arguments)
   begin_call(keys, arguments)
 
-  -- While a slot migrates, a write to a key that does not exist yet fails although the acknowledgement before it
-  -- succeeded. Asking for a key that never exists makes such a call fail here, as a whole, before anything is written.
+  -- While a slot migrates, XACK succeeds and a later write to a new key fails. Asking for a key that never exists
+  -- makes the whole call fail here, before it writes anything.
   redis.call('EXISTS', base .. 'never')
 
-  -- Whose shard a name belongs to depends on how many there are. Workers that count otherwise, and all while calls are
-  -- moved, can commit nothing: `invites reshard` relies on that alone. (Nothing is there before the first worker has
-  -- started.)
+  -- The number of shards decides which shard a name belongs to. A worker configured with another number cannot
+  -- commit, and no worker can while `invites reshard` moves keys. (The first worker that starts writes the key.)
   local layout = redis.call('GET', base .. 'layout')
   if layout and layout ~= ARGV[ARG.shards] then
     return redis.error_reply('LAYOUT ' .. layout)

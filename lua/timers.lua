@@ -1,14 +1,15 @@
--- Timers: one rule for each kind of member of the timers (`kind|rest`). The `close` timer is with the rooms.
+-- One rule for each kind of timer. A timer is a member `kind|rest` of the sorted set of timers; its score is its
+-- time. The timer `close` stands in events/rooms.lua.
 -- include: core/commit
 -- include: core/refs
 -- include: call/kinds
 -- include: call/loss
 
--- ring|<ref>: nobody answered in time.
+-- ring|<ref>: nobody has answered in time.
 function timers.ring(ref)
   local invite = load_invite(ref)
   if not invite then
-    -- The invite is gone by its time to live: nothing but its indexes is left to clean.
+    -- The invite has expired. Only its indexes are left.
     later({ 'SREM', key('pending', callee_of(ref)), ref })
     emit(inviter_of(ref), 'call_ended', ref, work.entry, work.entry)
   elseif is_pending(invite) then
@@ -16,7 +17,7 @@ function timers.ring(ref)
   end
 end
 
--- step|<ref>: in a group that is called one after the other, the next member's turn has come.
+-- step|<ref>: a sequential group call goes on to the next member.
 function timers.step(ref)
   local call = load_invite(ref)
   if call and is_pending(call) then
@@ -24,7 +25,7 @@ function timers.step(ref)
   end
 end
 
--- grace|<user>|<peer>: a lost device did not come back in time (removeAfter).
+-- grace|<user>|<peer>: a lost device has not come back in time (removeAfter).
 function timers.grace(rest)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
   for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
@@ -37,7 +38,7 @@ function timers.grace(rest)
   end
 end
 
--- caller|<user>|<peer>: the device of a caller did not come back in time (callerGrace): its calls end.
+-- caller|<user>|<peer>: a caller's device has not come back in time (callerGrace). Its calls end.
 function timers.caller(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
   local ended = gone(user, peer)
@@ -49,12 +50,12 @@ function timers.caller(rest, due)
   end
 end
 
--- lapse|<user>|<peer>: a registration was not repeated in time, which is like a disconnect.
+-- lapse|<user>|<peer>: a device has not repeated its registration in time. It counts as disconnected.
 function timers.lapse(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
   local old = registration(user, peer)
   if old and old.expires then
-    -- No end is noted, so that a repeat that is still on its way counts.
+    -- This notes no end, so that a delayed repeat of the registration still counts.
     lose(peer, user, old, mark_of(user, peer), int(due) .. '-0')
   end
 end

@@ -1,11 +1,12 @@
--- Trims a stream by what its groups have settled, never by length alone: an entry goes once every group on the stream
--- has it acknowledged. A stream that no group reads keeps its youngest entries.
+-- Trims a stream. An entry goes once every group of the stream has acknowledged it. A stream without groups keeps its
+-- youngest entries.
 --
 -- KEYS     1 the stream
--- ARGV     1 how many entries to keep while no group reads it ("" to keep all), 2 the most to trim in one call,
---          3 for how long (ms) an entry is of any use ("" for ever); an older one goes whoever has not settled it
--- Returns  how many entries were trimmed
--- Why atomic a group that is made meanwhile must not miss what was there
+-- ARGV     1 how many entries to keep while no group reads the stream ("" keeps all)
+--          2 how many entries to trim at most
+--          3 how long an entry is useful (ms, "" for ever); an older one goes even if a group has not acknowledged it
+-- Returns  the number of trimmed entries
+-- Why atomic a group that is created meanwhile must not miss entries
 -- include: core/fields
 -- include: core/order
 
@@ -15,7 +16,7 @@ return function(keys, arguments)
     return 0
   end
 
-  -- The first entry that somebody still needs.
+  -- The first entry that a group still needs.
   local lowest
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     local needed = redis.call('XPENDING', stream, field(group, 'name'))[2]
@@ -38,7 +39,7 @@ return function(keys, arguments)
   if lowest then
     local trimmed = redis.call('XTRIM', stream, 'MINID', '~', lowest, 'LIMIT', limit)
     if trimmed == 0 then
-      -- Whole nodes are gone; what is left of the last one is cheap.
+      -- `~` trims whole nodes only. The rest of the last node is cheap.
       trimmed = redis.call('XTRIM', stream, 'MINID', '=', lowest)
     end
     return trimmed

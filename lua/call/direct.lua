@@ -1,4 +1,4 @@
--- The direct call: an invite to a user or a number, which rings devices.
+-- The direct call: an invite to a user or a number. It rings devices.
 -- include: call/ending
 -- include: out/inviter
 
@@ -15,7 +15,7 @@ function kinds.direct.finish(invite, state, code, reason, winner, decliner)
   record(invite)
 end
 
--- The inviter hears of the first device that rings, and of the first push that comes before that.
+-- The inviter hears of the first device that rings, and of the first push before that.
 function kinds.direct.progress(invite, what)
   if not invite[what] then
     change(invite, what, '1')
@@ -29,7 +29,7 @@ end
 function kinds.direct.repeated(invite, peer)
   change(invite, 'caller', peer)
   if invite.moved then
-    -- The inviter's shard will take note of this repeat, and say again where that device is.
+    -- The inviter's shard answers `call_started` with `caller_moved` if the device is under another peer id by now.
     change(invite, 'moved', work.entry)
   end
   emit(invite.from, 'call_started', invite.ref, peer, asks_until(invite), invite.entry)
@@ -45,10 +45,13 @@ function kinds.direct.results(invite)
   return results
 end
 
--- `said` is the entry by which its inviter last spoke of it, as far as the inviter's shard knew.
+-- The caller's device is back as `peer`. `said` is the inviter's last invite with this ref that the inviter's shard
+-- knows.
 function internal.caller_moved(_, ref, peer, said)
   local invite = load_invite(ref)
-  if not invite or (work.relayed and (order.later(last_word(invite), said) or order.later(invite.moved, work.entry))) then
+  if not invite then
+    return
+  elseif work.relayed and (order.later(last_word(invite), said) or order.later(invite.moved, work.entry)) then
     return
   end
   if is_pending(invite) then
@@ -57,7 +60,7 @@ function internal.caller_moved(_, ref, peer, said)
       change(invite, 'moved', work.entry)
     end
   elseif work.relayed and tonumber(invite.endedAt) >= order.split(work.entry) then
-    -- The outcome was told to the peer that was gone.
+    -- Only the old peer has heard the outcome.
     tell_outcome(invite, { peer = peer, user = invite.from })
   end
 end

@@ -1,4 +1,4 @@
--- The end of an invite.
+-- The end of an invite. How it ends depends on its kind (see call/kinds.lua).
 -- include: call/indexes
 -- include: out/devices
 
@@ -10,7 +10,7 @@ local function set_end(invite, state, code, reason)
   invite.live_until = now + settings.retain_after
 end
 
--- Ends an invite that rings devices: its candidates stop.
+-- Ends an invite that rings devices. The winner and the decliner know; all other candidates stop.
 local function stop_devices(invite, state, code, reason, winner, decliner)
   set_end(invite, state, code, reason)
   if winner then
@@ -21,7 +21,7 @@ local function stop_devices(invite, state, code, reason, winner, decliner)
   local told = {}
   for _, candidate in pairs(candidates_of(invite)) do
     if candidate ~= winner and candidate ~= decliner and IN[candidate.state] then
-      -- A push that sippo-server has not taken yet is not sent any more.
+      -- While a candidate is PUSHING, its push worker sees the end of the invite and sends nothing.
       if candidate.state ~= 'PUSHING' then
         told[#told + 1] = candidate
       end
@@ -32,12 +32,12 @@ local function stop_devices(invite, state, code, reason, winner, decliner)
   cancel(invite, told, cancel_words(invite))
 end
 
--- Ends a pending invite (see call/kinds.lua).
+-- Ends a pending invite.
 local function finish(invite, state, code, reason, winner, decliner)
   return invite.kind.finish(invite, state, code, reason, winner, decliner)
 end
 
--- Ends the invite if no candidate is left that could accept.
+-- Ends the invite when no candidate is left that can accept.
 local function finish_if_deserted(invite)
   if invite.kind.count(invite) == 0 then
     local code, reason = best_response(invite)
@@ -45,7 +45,7 @@ local function finish_if_deserted(invite)
   end
 end
 
--- In the callee's shard: the invite's room is over for it, or its inviter's device gone, since the entry `since`.
+-- In the callee's shard: ends the pending invite, unless its entry (`entry_of`) is later than `since`.
 local function end_unless_later(ref, reason, since, entry_of)
   local invite = load_invite(ref)
   if invite and is_pending(invite) and not order.later(entry_of(invite), since) then
@@ -61,7 +61,7 @@ function internal.room_is_over(_, ref, reason, since)
   end_unless_later(ref, reason, since, made_by)
 end
 
--- A caller that spoke of it later is there.
+-- A caller that has repeated the invite later is there.
 function internal.caller_is_gone(_, ref, since)
   end_unless_later(ref, 'caller_gone', since, last_word)
 end

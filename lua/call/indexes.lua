@@ -1,11 +1,16 @@
--- Indexes: which invites ring a user (pending:<user>), which calls an inviter has out (calls:<user>, request:<ref>), which
--- invites lead into a room (room-invites:<room>). Each may live in another shard than the invite.
+-- The indexes of invites. Each may be in another shard than the invite.
+--
+-- pending:<user>       the pending invites that ring the user; parallel:<user>: those that the phone network has
+-- ended:<user>         the lately ended invites whose devices may still ring
+-- calls:<user>         the calls that the user has made: ref -> peer|entry (see `calls_of`)
+-- request:<ref>        the peer that asks for an invite
+-- room-invites:<room>  the pending invites into the room
 -- include: core/emit
 -- include: core/refs
 -- include: reach/registry
 -- include: call/invites
 
--- An index outlives the last invite that it can name by a day, even if nobody is left to clean it.
+-- An index outlives its last invite by a day, also when nothing cleans it.
 local function keep_index(name)
   expire(name, now + settings.max_ring_timeout + DAY)
 end
@@ -16,7 +21,7 @@ local function index_pending(user, ref)
   keep_index(name)
 end
 
--- The invite rings the callee, and the users of the trunks among its candidates.
+-- Indexes the invite by its callee and by the users of the trunks among its candidates.
 local function index_owners(invite, candidates)
   local owners = {}
   if not is_hidden(invite) then
@@ -30,9 +35,9 @@ local function index_owners(invite, candidates)
   end
 end
 
--- Takes the invite out of every index but the one of its ended siblings, for devices that come back too late.
+-- Removes the invite from its callee's indexes. A device that comes back late finds it in `ended`.
 local function unindex(invite)
-  -- By user: is there a device that may come back too late?
+  -- User -> may one of its devices still ring?
   local owners = { [invite.to] = false }
   for _, candidate in pairs(candidates_of(invite)) do
     local user = owner(candidate)
@@ -53,7 +58,7 @@ local function unindex(invite)
   unschedule('ring|' .. invite.ref)
 end
 
--- Takes the invite out of its inviter's calls and out of its room.
+-- Removes the invite from its inviter's calls and from its room.
 local function unlist(invite)
   emit(invite.from, 'call_ended', invite.ref, invite.entry, last_word(invite))
   if invite.room then
@@ -61,8 +66,8 @@ local function unlist(invite)
   end
 end
 
--- In the inviter's shard: which calls this user has out. Ref -> the peer that hears of it, and the entry by which its
--- inviter last spoke of it.
+-- In the inviter's shard: the user's calls by ref, each with the peer that hears of it and the entry of the inviter's
+-- last invite with that ref.
 local function calls_of(user)
   local name = key('calls', user)
   local flat = redis.call('HGETALL', name)
@@ -75,14 +80,14 @@ local function calls_of(user)
   return calls
 end
 
--- The device of a caller is back under another peer id, which hears of the call from now on.
+-- The caller's device is back under another peer id. That peer hears of the call from now on.
 local function move_call(from, ref, peer, entry)
   add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. entry })
   later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
   emit(callee_of(ref), 'caller_moved', ref, peer, entry)
 end
 
--- `asks_until` is for how long an inviteRequest can be answered, or ""; `made` the entry of the event that made the invite.
+-- `asks_until` is until when an invite may name this inviteRequest, or ""; `made` is the entry that made the invite.
 function internal.call_started(from, ref, peer, asks_until, made)
   if work.relayed then
     local known = calls_of(from)[ref]
@@ -106,13 +111,13 @@ function internal.call_started(from, ref, peer, asks_until, made)
   end
 end
 
--- A member of a group has accepted a request: its invite will name it.
+-- A member of a group has accepted an inviteRequest. The member's invite will name it.
 function internal.request_taken(_, ref, peer, asks_until)
   remember(key('request', ref), peer, tonumber(asks_until))
 end
 
--- `said` is the entry by which its inviter last spoke of it. If that is not the first one, `made`, news of any of them may
--- still be on its way.
+-- `said` is the entry of the inviter's last invite with this ref, `made` that of the first. If they differ, a
+-- `call_started` may still be on its way.
 function internal.call_ended(from, ref, made, said)
   if work.relayed and (said ~= made or redis.call('HEXISTS', key('calls', from), ref) == 0) then
     tombstone(ref, made)
@@ -120,8 +125,8 @@ function internal.call_ended(from, ref, made, said)
   later({ 'HDEL', key('calls', from), ref })
 end
 
--- Why an invite into a room is over, when the room was closed, or its inviter had left it, after the entry `made`: the
--- reason, and the entry of that.
+-- Returns the reason why an invite into a room is over, and the entry of that event: after the entry `made` the room
+-- is closed or the inviter has left it.
 local function room_over(closed, left, made)
   if order.later(closed, made) then
     return 'room_closed', closed
@@ -130,7 +135,7 @@ local function room_over(closed, left, made)
   end
 end
 
--- In the room's shard: which pending invites lead into it. A newcomer from another shard may find the room closed.
+-- In the room's shard. A relayed invite may find the room closed.
 function internal.room_entered(room, ref, created_at, from, made)
   if work.relayed then
     local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. from))
@@ -140,7 +145,7 @@ function internal.room_entered(room, ref, created_at, from, made)
     elseif is_over(ref, made) then
       return
     end
-    -- The invite cannot be asked here whether it is older than a close.
+    -- The invite is in another shard: the score says whether it is older than a close.
     created_at = order.number(made)
   end
   add('zset', { 'ZADD', key('room-invites', room), created_at, ref })

@@ -1,16 +1,22 @@
--- Invites: invite:<ref>, a hash of plain values; its indexes; and what its inviter and its devices are told.
+-- Invites: invite:<ref>, a hash. A field without a value does not exist. Beside the fields of the contract it has
 --
--- A field that has no value is not there. Beside the fields of the contract: fromDetails, requestId, entry (of the event
--- that made it), updated (the entry of its last repeat), ringing (1 once a device rang), alone (1: only the peer that asked is rung), parallel
--- ("out" while the phone network has it, "back" once it returned), backPeer and backUser (the returning leg's), moved (with several shards: the entry since which the
--- caller's device is there under another peer id), asksUntil (with several shards: until when an invite may name this request).
+-- entry      the entry of the event that made it
+-- updated    the entry of its last repeat
+-- ringing    "1" once a device rings; pushed: "1" once sippo-server has taken a push
+-- alone      "1" when only the peer that asked for this invite rings
+-- parallel   "out" while the phone network has it, "back" once it has returned
+-- backPeer   the peer of the returning leg; backUser: its user
+-- moved      with several shards: the entry that moved the caller's device to another peer id
+-- asksUntil  with several shards: until when an invite may name this inviteRequest (ms since 1970)
+--
+-- and further fields of group calls (see group/groups.lua, group/legs.lua).
 -- include: core/unit
 -- include: core/shards
 -- include: call/kinds
 -- include: call/candidates
 -- include: out/notify
 
--- The invite, or nil; read once for each event.
+-- The invite, or nil. Each event reads it once.
 local function load_invite(ref)
   local invite = work.invites[ref]
   if invite ~= nil then
@@ -23,7 +29,7 @@ local function load_invite(ref)
     work.invites[ref] = false
     return nil
   end
-  -- All fields at once: a table that grows field by field is made anew four times.
+  -- With all fields at once: a table that grows field by field is rebuilt four times.
   invite = {
     ref = ref, kind = nil, fresh = { 'HSET', name }, touched = {}, head = nil, candidates = nil, live_until = nil,
     state = '', from = '', to = '', inviteId = '', caller = '', inviteRequest = '', createdAt = '', expiresAt = '',
@@ -47,7 +53,7 @@ end
 
 local OPTIONAL = { 'room', 'mediatypes', 'fromDetails', 'context', 'requestId' }
 
--- A new invite, pending. `asked` is what its event says; entry is that event's.
+-- Returns a new pending invite. `asked` has the arguments of its event, `entry` is that event's.
 local function new_invite(asked, created_at, expires_at, entry)
   local fresh = {
     'HSET', key('invite', asked.ref), 'state', 'PENDING', 'from', asked.user, 'to', asked.to,
@@ -55,7 +61,8 @@ local function new_invite(asked, created_at, expires_at, entry)
     'expiresAt', expires_at, 'entry', entry,
   }
   local invite = {
-    ref = asked.ref, kind = kinds.direct, head = asked.head, candidates = {}, fresh = fresh, touched = {}, live_until = nil,
+    ref = asked.ref, kind = kinds.direct, head = asked.head, candidates = {}, fresh = fresh, touched = {},
+    live_until = nil,
     state = 'PENDING', from = asked.user, to = asked.to, inviteId = asked.invite_id, caller = asked.peer,
     inviteRequest = asked.invite_request, createdAt = created_at, expiresAt = expires_at, entry = entry,
     room = nil, mediatypes = nil, fromDetails = nil, context = nil, requestId = nil,
@@ -74,13 +81,13 @@ local function new_invite(asked, created_at, expires_at, entry)
   return invite
 end
 
--- The invite is a group call, or a leg of one.
+-- Makes the invite a group call, or a leg of one.
 local function set_group(invite, group)
   change(invite, 'group', group)
   invite.kind = kind_of(invite)
 end
 
--- The entry by which its inviter last spoke of it.
+-- The entry of the inviter's last invite with this ref.
 local function last_word(invite)
   return invite.updated or invite.entry
 end
@@ -89,24 +96,24 @@ local function is_pending(invite)
   return invite.state == 'PENDING'
 end
 
--- Until when an inviteRequest can be answered by an invite that names it; "" for any other.
+-- Until when an invite may name this inviteRequest (ms since 1970, as text); "" for an invite.
 local function asks_until(invite)
   return invite.inviteRequest == '1' and int(tonumber(invite.expiresAt) + settings.retain_after) or ''
 end
 
--- It can be answered from now on, perhaps before the shard of the one that asks has heard of it.
+-- An invite may name this inviteRequest from now on, perhaps before the requester's shard has heard of it.
 local function note_request(invite)
   if invite.inviteRequest == '1' and not is_here(invite.from) then
     change(invite, 'asksUntil', asks_until(invite))
   end
 end
 
--- The phone network has it, and it has not come back: its callee does not know of it yet.
+-- The phone network has the invite, and its callee has not heard of it.
 local function is_hidden(invite)
   return invite.parallel == 'out'
 end
 
--- Lets the changed legs tell their groups how many of their devices ring.
+-- Lets the changed legs report to their groups.
 local function report_changes()
   local reporting = {}
   for _, invite in pairs(work.changed) do
@@ -120,7 +127,7 @@ local function report_changes()
   end
 end
 
--- Notes the changed invites and candidates down, once all rules have spoken.
+-- Notes the writes of the changed invites and candidates. Runs after the rule.
 local function save_changes()
   for ref, invite in pairs(work.changed) do
     local candidates = key('candidates', ref)
@@ -148,7 +155,7 @@ local function save_changes()
   end
 end
 
--- One item of a list of invitations.
+-- An item of a list of invitations.
 local function invitation_json(invite)
   return head_of(invite)
     .. ',"group":' .. json.text(invite.group)

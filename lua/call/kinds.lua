@@ -1,20 +1,20 @@
--- The kinds of call, each a table of what it does in its own way. `invite.kind` is one of them.
+-- The kinds of call. Each kind is a table of functions; `invite.kind` is one of them.
 --
--- direct  an invite to a user or a number; it rings devices (call/direct.lua)
--- group   an invite to a group: its `group` is its `to`; its legs ring devices (group/groups.lua)
--- leg     the part of a group call for one member: its `to` is the member, its `group` the group (group/legs.lua)
+-- direct  an invite to a user or a number: it rings devices (call/direct.lua, call/winning.lua)
+-- group   an invite to a group: `group` is `to`. It has a leg for each member (group/groups.lua)
+-- leg     an invite to one member of a group: `to` is the member, `group` the group. It rings devices (group/legs.lua)
 --
--- count(invite)           the number of devices that can accept, that ring, and that sippo-server pushed to
+-- count(invite)           returns how many devices can accept, how many ring, how many sippo-server has pushed to
 -- finish(invite, state, code, reason, winner, decliner)
 --                         ends the pending invite; `winner` is the accepting candidate (of a group: the winning leg),
---                         `decliner` the candidate whose answer ended it
--- accept(invite, request) a device accepts (not of a group: its legs are accepted)
--- progress(invite, what)  a device rings ("ringing"), or sippo-server has taken a push ("pushed")
+--                         `decliner` the candidate whose answer ends the invite
+-- accept(invite, request) a device accepts (direct, leg)
+-- progress(invite, what)  a device has begun to ring ("ringing"), or sippo-server has taken a push ("pushed")
 -- repeated(invite, peer)  the inviter has repeated the invite from `peer`
--- update(invite)          context or mediatypes have changed: the devices hear it
--- results(invite)         the items of the call record (not of a leg: the record is the group's)
--- report(invite)          the invite has changed in this commit (legs only: they tell their group)
--- begin, step             groups only, see there
+-- update(invite)          tells the devices new context or mediatypes
+-- results(invite)         returns the items of the call record (direct, group)
+-- report(invite)          the invite has changed in this commit (leg)
+-- begin, step             see group/groups.lua (group)
 
 local kinds = { direct = {}, group = {}, leg = {} }
 

@@ -1,8 +1,8 @@
--- A device wins: it has the call, all others stop.
+-- A device wins: it has the call, and all others stop.
 -- include: call/requests
 -- include: call/ending
 
--- The user is busy now: its other invites stop on all devices but the one that accepted.
+-- The user is busy. Its other invites stop on all devices except the accepting one.
 local function reject_others(accepted, winner, request)
   local pending = key('pending', accepted.to)
   info('rejecting', accepted.to, '{"id":' .. json.quote(request.peer) .. ',"user":' .. json.quote(request.user) .. '}')

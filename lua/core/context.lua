@@ -1,7 +1,7 @@
--- What holds for one call: keys, settings, the server's time.
+-- The context of one call: keys, settings, the server's time.
 --
--- The server makes these functions once and keeps them, with everything that they remember. So what belongs to one call
--- is made anew at its beginning: each part that has such things says how, with `each_call`.
+-- The server creates these functions once and keeps them together with their variables. So each file resets at the
+-- start of a call, with `each_call`, the variables that belong to one call.
 
 local KEYS, ARGV
 local beginnings = {}
@@ -20,8 +20,8 @@ end
 -- The streams and the timers: KEYS, in this order. The numbers of `Source` in invites/commit.py are places in it.
 local STREAMS = { 'events', 'notifications', 'timers', 'dead', 'push', 'relay' }
 
--- The header: the first of ARGV, in this order. From `remove_after` on it is `Settings` of invites/commit.py. Times are
--- in ms, switches are "1" or "0".
+-- The header: the first of ARGV, in this order. From `remove_after` on it is `Settings` of invites/commit.py. Times
+-- are in ms, switches are "1" or "0".
 --
 -- mode       "settle", "take" or "fire"
 -- base       the beginning of every key of the shard ("invites:{0}:")
@@ -35,7 +35,7 @@ local HEADER = {
   'look_up',
 }
 
--- (A library has no `ipairs` while the server loads it.)
+-- (The server provides `ipairs` only once the library is loaded.)
 local function places(names)
   local at = {}
   for i = 1, #names do
@@ -76,15 +76,16 @@ each_call(function()
 end)
 
 local HOUR, DAY = 3600000, 86400000
--- How long an order (who came last) outlives the thing that it orders.
+-- How long the mark of an event orders delayed events.
 local MEMORY = HOUR
 
--- Every key of the shard begins with `base`; ids hold no "|", so joined ids stay unambiguous.
+-- Every key of the shard begins with `base`. Ids contain no "|", so joined ids are unambiguous.
 local function key(kind, id)
   return base .. kind .. ':' .. id
 end
 
--- Whole numbers as text: Lua's own conversion has 14 digits, then an exponent. A call names few of them, often.
+-- Whole numbers as text. (Lua's own conversion has 14 digits, then an exponent.) A call uses the same few numbers
+-- often.
 local digits
 
 each_call(function()

@@ -1,9 +1,10 @@
--- What one shard tells another. `name` is the id that decides the shard (a user, a group, a room). In the same shard it is
--- applied in place, inside the same unit of work; what is meant for another is written to the relay stream by this commit,
--- and a worker carries it there: at least once, taken once. All arguments are strings.
+-- Messages between shards. A message has a kind and is about a name (a user, a group, a room), whose shard applies
+-- it: `internal.kind(name, …)`. In the same shard `emit` applies it at once, inside the same unit of work. For
+-- another shard the commit writes it to the relay stream, and a worker carries it there at least once; that shard
+-- takes it once. All arguments are strings.
 --
--- What was carried can overtake what was written before it. So whatever takes it (`work.relayed`) looks at the present
--- state, and at the entry of the event that it all began with.
+-- A relayed message can overtake an earlier one. So its handler (`work.relayed`) compares `work.entry`, the entry of
+-- the event that began it all, with the state that it finds.
 -- include: core/unit
 -- include: core/json
 -- include: core/order
@@ -29,7 +30,7 @@ local function emit(name, kind, ...)
   end
 end
 
--- Tells all other shards, unless one of them has told this one.
+-- Tells all other shards. A relayed message stops here: its sender has told the others.
 local function emit_everywhere(name, kind, ...)
   if work.relayed then
     return
@@ -41,12 +42,12 @@ local function emit_everywhere(name, kind, ...)
   end
 end
 
--- The same shard, but in a commit of its own, soon: what concerns many is done page by page, so that no script runs long.
+-- Continues work on many invites or legs in a commit of its own, soon. Working in pages keeps each script short.
 local function proceed(name, kind, ...)
   relay(kind, name, { ... })
 end
 
--- An invite is over that another shard may still hear the beginning of. `made` is the entry of the event that made it.
+-- The invite is over, and its beginning may still be on its way to this shard. `made` is the entry that made it.
 local function tombstone(ref, made)
   remember(key('over', ref), made, now + MEMORY)
 end

@@ -1,29 +1,29 @@
--- The unit of work of one event or timer: what it read, and what it will write.
+-- The unit of work of one event or timer: its reads, and notes of its writes.
 --
--- A script is not rolled back, so nothing may be written before the token (the acknowledgement of the event) and
--- nothing may fail after it. That is made so by construction: rules read with redis.call and write with `later`,
--- which only notes the write down. The commit checks the notes, takes the token, and then writes.
+-- The server does not roll a script back. So nothing may write before the token (the acknowledgement of the event),
+-- and nothing may fail after it. Rules read with redis.call and write with `later` and `add`, which only note the
+-- command. The commit checks the notes, takes the token, and then writes.
 -- include: core/context
 
 local work
 
--- Which keys are known to be of the right type: nobody else writes while the script runs.
+-- The keys that have the right type. Nobody else writes while the script runs.
 local typed
 
--- The notes: commands with their arguments. One list serves all events of the call.
+-- The notes: commands with their arguments. All events of a call share one list.
 local notes, noted
 
--- Keys that are added to and not known yet, and the types that they must have.
+-- The keys to check: notes add to them, and their type is unknown. `types` has the type that each must have.
 local names, types, unknown
 
 each_call(function()
   work, typed, notes, names, types = nil, {}, {}, {}, {}
 end)
 
--- Taking away from a key of another type has nothing to take away.
+-- These commands may fail: a key of another type holds nothing that they could remove.
 local TAKES_AWAY = { HDEL = true, SREM = true, ZREM = true, ZREMRANGEBYSCORE = true }
 
--- `origin` makes the ids of the notifications: unique, and the same whenever the same event is settled again.
+-- `origin` makes the ids of notifications unique. An event that is settled again has the same origin.
 local function begin(origin, entry)
   noted, unknown = 0, 0
   work = {
@@ -36,13 +36,13 @@ local function begin(origin, entry)
   }
 end
 
--- Notes a write down that no type of key can make fail: one that takes away, or SET, DEL, PEXPIREAT.
+-- Notes a write that cannot fail, whatever the type of the key: it removes, or is SET, DEL or PEXPIREAT.
 local function later(note)
   noted = noted + 1
   notes[noted] = note
 end
 
--- Notes a write down that adds to a key of a type: { command, key, argument… }.
+-- Notes a write that adds to a key of a type: { command, key, argument… }.
 local function add(type_name, note)
   local name = note[2]
   if not typed[name] and name ~= names[unknown] then
@@ -53,14 +53,14 @@ local function add(type_name, note)
   notes[noted] = note
 end
 
--- A read has shown that the key is of the right type.
+-- A read has shown that the key has the right type.
 local function trust(name)
   typed[name] = true
   return name
 end
 
--- Raises when a noted write would meet a key of the wrong type. Most keys do not exist yet, which one question tells of
--- all of them.
+-- Raises an error when a noted write would meet a key of the wrong type. Most keys do not exist yet, so one EXISTS
+-- for all of them answers first.
 local function check()
   if unknown > 1 and redis.call('EXISTS', unpack(names, 1, unknown)) == 0 then
     return
@@ -70,7 +70,7 @@ local function check()
     if not typed[name] then
       local found = redis.call('TYPE', name).ok
       if found ~= 'none' and found ~= expected then
-        error('key ' .. name .. ' holds a ' .. found .. ' where a ' .. expected .. ' belongs: delete or rename it', 0)
+        error('key ' .. name .. ' holds a ' .. found .. ' and must hold a ' .. expected .. ': delete or rename it', 0)
       end
       typed[name] = true
     end
@@ -88,17 +88,17 @@ local function write()
   end
 end
 
--- Expiry is absolute, from the script's own time: in ms since 1970, never less than a moment away.
+-- `at` is in ms since 1970. A time in the past becomes the next millisecond.
 local function expire(name, at)
   later({ 'PEXPIREAT', name, at > now and at or now + 1 })
 end
 
--- A note that is forgotten by itself.
+-- Sets a key that expires.
 local function remember(name, value, until_when)
   later({ 'SET', name, value, 'PXAT', until_when > now and until_when or now + 1 })
 end
 
--- For the log of the worker: the name of a message, and what fills it in.
+-- Facts for the worker's log: the name of a message and its values.
 local function info(name, ...)
   if verbosity > 0 then
     work.facts[#work.facts + 1] = { name, ... }

@@ -1,7 +1,7 @@
--- accept: the first candidate wins, all others stop, the inviter is told and the record is written, in one step.
+-- accept: the first device wins, all others stop, the inviter hears it, and the record is written, all in one step.
 --
 -- Reads      the invite and its candidates; with onlyOneDeviceWithInvitations the user's other pending invites
--- Why atomic two devices that accept at once must not both win; whoever loses is told in the same commit
+-- Why atomic two devices that accept at the same time must not both win
 -- include: call/winning
 
 function events.accept(peer, user, ref, head, transaction)

@@ -1,4 +1,4 @@
--- What cannot be processed is kept, with a sentence that says why; the peer that sent it is told.
+-- Keeps an entry that cannot be processed as a dead letter, with the reason, and answers the peer that has sent it.
 --
 -- Arguments  type, payload (as they came); peer, user, transaction, head ("" where the payload does not give them);
 --            stream ("" for events)

@@ -1,5 +1,5 @@
--- decline: 600 and above speaks for the whole user and ends the invite; below, only this device is out, and the invite
--- ends with the best response once nobody is left.
+-- decline: a code of 600 or above is the user's decision and ends the invite. With a lower code only this device is
+-- out; the invite ends with the best response when no device is left. An inviter that declines takes its invite back.
 --
 -- Arguments  error_code ("" where none is given)
 -- Reads      the invite and its candidates

@@ -1,4 +1,5 @@
--- unregistered, disconnected: a peer is gone, unless something later has spoken of it, or another of its sessions.
+-- unregistered, disconnected: a peer is gone, unless a later event has registered it or it is there with another
+-- session.
 --
 -- Arguments  session ("" where none is given)
 -- Reads      the peer's registration and end, its user's pending invites and own calls
@@ -13,7 +14,7 @@ function events.disconnected(peer, user, session)
   end
   note_end(mark, session, work.entry)
   if (old and other_session(old.session, session)) or (not old and order.later(mark.lost, work.entry)) then
-    -- It may yet be the end of a registration that is still on its way.
+    -- The registration that this ends may still be on its way.
     save_mark(user, peer, mark)
     return
   end

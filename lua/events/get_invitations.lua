@@ -1,6 +1,6 @@
--- getInvitations: what rings for the user now.
+-- getInvitations: answers the pending invites that ring for the user.
 --
--- Arguments  other_shards (what rings the user's trunks there, JSON; "" when nobody has looked)
+-- Arguments  other_shards (invites that ring the user's trunks there, a JSON list; "" when the worker has not asked)
 -- Reads      the user's pending invites
 -- include: core/commit
 -- include: core/shards
@@ -18,7 +18,7 @@ function events.getInvitations(peer, user, transaction, other_shards)
       list[#list + 1] = invitation_json(invite)
     end
   end
-  -- A list in brackets, of which only the items are wanted.
+  -- The items of the list, without its brackets.
   list[#list + 1] = #other_shards > 2 and string.sub(other_shards, 2, -2) or nil
   local request = { type = 'getInvitations', peer = peer, user = user, transaction = transaction }
   answer(request, '{"inviteId":null,"from":null,"to":null', 200, nil, nil, list)

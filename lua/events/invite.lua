@@ -1,20 +1,19 @@
--- invite, inviteRequest: makes the invite and its candidates, rings them all, tells the inviter. The same ref again
--- updates it, or repeats what is known of it.
+-- invite, inviteRequest: makes the invite and its candidates, rings them, tells the inviter. The same ref again
+-- updates the invite, or repeats its outcome.
 --
--- Arguments  room, mediatypes, from_details, context, request_id ("" where none is given); expires (ms or "");
---            invite_request ("1" or "0")
---            with several shards, what others know: closed, left (the entry of the room's close, and of the inviter's
---            leaving it, or ""), requester (the peer that asked for this invite and until when; "" when nobody has
---            looked, "|" when nobody asked)
---            what the worker has looked up: trunks_version, trunk (the peer of one, or ""), lookup_result (see
---            reach/resolve.lua)
+-- Arguments  room, mediatypes, from_details, context, expires, request_id ("" where none is given); invite_request ("1"
+--            or "0")
+--            from other shards: closed, left (the entry that closed the room, the entry by which the inviter has
+--            left it, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
+--            has not asked, "|" when there is none)
+--            from lookups: trunks_version, trunk (its peer id or ""), lookup_result (see reach/resolve.lua)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
--- Why atomic a registration that comes meanwhile is either seen here or sees the invite
+-- Why atomic an invite sees a concurrent registration, or that registration sees the invite
 -- include: call/ending
 -- include: out/inviter
 -- include: reach/resolve
 
--- Why the invite is over before it began, if it is: state, code, reason.
+-- Returns state, code and reason of an invite that is over before it begins.
 local function born_ended(asked, expires_at)
   local names = {
     key('stopped', asked.ref), key('stopped', '|' .. asked.invite_id .. '|' .. asked.to),
@@ -39,7 +38,7 @@ local function born_ended(asked, expires_at)
   end
 end
 
--- The invite is over before it began: it is written down, told and recorded all the same.
+-- Ends an invite that never rings. The inviter hears it, and it has a record.
 local function end_at_once(invite, state, code, reason)
   set_end(invite, state, code, reason)
   later({ 'DEL', key('candidates', invite.ref) })
@@ -47,7 +46,7 @@ local function end_at_once(invite, state, code, reason)
   record(invite)
 end
 
--- What every invite that rings has: its deadline, its place in its inviter's calls and in its room.
+-- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room.
 local function enter(invite, asked)
   invite.live_until = tonumber(invite.expiresAt) + DAY
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
@@ -122,7 +121,7 @@ local function create(asked)
   end
 end
 
--- The same ref again while it is pending.
+-- The same ref again while the invite is pending.
 local function update(invite, asked)
   if order.later(work.entry, last_word(invite)) then
     change(invite, 'updated', work.entry)

@@ -1,5 +1,5 @@
--- invite with returnOf: the phone network routes a parallel call back. Only now the user's devices ring, inside the
--- first invite; the returning leg has no record of its own and hears what the first invite's inviter hears.
+-- invite with returnOf: the phone network routes a parallel call back. Now the user's devices ring, inside the first
+-- invite. The returning leg has no record of its own; its peer hears the same as the first invite's inviter.
 --
 -- Arguments  return_of (the first invite's ref); lookup_result (see reach/resolve.lua)
 -- Reads      the first invite, the registrations of its callee
@@ -13,7 +13,7 @@ local function refuse(leg, code, reason)
     leg.head .. ',"code":' .. code .. ',"reason":"' .. reason .. '"}')
 end
 
--- The callee's devices that are no candidates yet: registered ones, and those that a push can wake.
+-- The callee's devices that are no candidates yet.
 local function devices_of(invite, lookup_result)
   local devices = {}
   if invite.to == invite.from then

@@ -1,4 +1,4 @@
--- ringing: a device says that it rings. The first one makes the inviter hear 180; nobody is told 180 before.
+-- ringing: a device says that it rings. At the first one the inviter hears 180.
 --
 -- Reads      the invite and its candidates
 -- include: call/requests
@@ -13,7 +13,7 @@ function events.ringing(peer, user, ref, head)
     return
   end
   if not is_pending(invite) then
-    -- The device does not know yet that it is over: it must not go on ringing.
+    -- The device has not heard the end and must stop.
     answer_over(request, invite)
     return
   end

@@ -1,8 +1,8 @@
--- stopInvite: the inviter, or a service (no peer), takes the invite back. A stop that comes before its invite leaves a
--- tombstone, so that the invite is born ended.
+-- stopInvite: the inviter, or a service (no peer), takes the invite back. A stop before its invite leaves a
+-- tombstone: the invite ends as it begins.
 --
 -- Arguments  peer, user ("" for a service); from ("" for any inviter)
--- Reads      the invite; without `from` the callee's pending invites and the ones that the phone network has
+-- Reads      the invite; without `from` the callee's pending invites and those that the phone network has
 -- include: call/requests
 
 local function stop_in_advance(from, invite_id, callee, code)

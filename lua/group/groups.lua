@@ -1,18 +1,21 @@
--- Group calls, the group's side: the group's invite (`to` is the group) decides who won, when it is over and what its
--- inviter hears. Each member has an invite of its own, its leg (see group/legs.lua), perhaps in another shard.
+-- The group's side of a group call. The group's invite (`to` is the group) decides who wins, when the call ends and
+-- what the inviter hears. Each member has a leg, an invite of its own (see group/legs.lua), perhaps in another shard.
 --
--- Beside the fields of any invite: strategy ("sequential"), members and open (how many legs there are, and are not
--- over), begun (how many have begun), devices, ringingDevices,
--- pushedDevices (how many of all legs).
+-- The group's invite also has the fields
+--   strategy   "sequential", or none: all legs ring at once
+--   members    the number of legs; open: of those that are not over; begun: of those that have begun
+--   devices    the number of devices of all legs; ringingDevices, pushedDevices: of those that ring, that have a push
 --
--- legs:<ref of the group's invite>, member -> JSON: at (its place); state WAITING (not called yet), OPEN (rings) or OVER;
--- then endReason, reason and peer (the one that decided); push (devices), peers, trunk, phone, failed: what was looked
--- up.
+-- legs:<ref of the group's invite>, member -> JSON
+--   at         the place of the leg in the order of the members
+--   state      WAITING (not called yet), OPEN (rings) or OVER
+--   endReason  code of a leg that is over; reason; peer (the deciding one)
+--   push, peers, trunk, phone, failed: the result of the lookup (see reach/resolve.lua)
 -- include: core/emit
 -- include: core/refs
 -- include: call/direct
 
--- How many legs one commit starts, ends or updates: 20 with three devices each are some 3 ms.
+-- How many legs one commit starts, ends or updates. 20 legs with three devices each take about 3 ms.
 local PAGE = 20
 
 kinds.group.progress = kinds.direct.progress
@@ -28,7 +31,7 @@ local function read_leg(member, raw)
   return leg
 end
 
--- One leg, read alone: of many there may be as many answers.
+-- One leg, read alone: each of many legs may send an answer, and reading all for each would be quadratic.
 local function leg_of(call, member)
   call.legs = call.legs or {}
   if call.legs[member] == nil and not call.all_read then
@@ -40,7 +43,7 @@ local function leg_of(call, member)
   return call.legs[member] or nil
 end
 
--- The legs that are in one of the states, in their order.
+-- The legs in one of the states, in their order.
 local function legs_in(call, states)
   call.legs = call.legs or {}
   if not call.all_read then
@@ -79,7 +82,7 @@ local function leg_json(leg)
     .. (leg.failed and ',"failed":true' or '') .. '}'
 end
 
--- Notes legs down, in few writes.
+-- Notes the writes of the legs.
 local function save_legs(call, legs)
   local name = key('legs', call.ref)
   local note = { 'HSET', name }
@@ -101,9 +104,9 @@ local function start_leg(call, leg)
     call.expiresAt, last_word(call), leg_json(leg))
 end
 
--- One after the other: the next member that can be rung at all.
+-- Sequential: starts legs until one rings.
 local function start_next(call)
-  -- A leg that is over as soon as it begins must not begin the next one inside its own beginning.
+  -- A leg that ends while it starts must not start the next one: this loop does.
   if call.starting or tonumber(call.expiresAt) <= now then
     return
   end
@@ -127,7 +130,7 @@ local function start_next(call)
   call.starting = false
 end
 
--- All at once, a page in each commit. True when none is left.
+-- All at once: starts a page of legs. Returns true when none is left.
 local function start_page(call)
   if tonumber(call.expiresAt) <= now then
     return false
@@ -142,8 +145,7 @@ local function start_page(call)
   return #waiting <= PAGE
 end
 
--- Makes the legs of a new group call. `members` are what was looked up (see reach/resolve.lua), without those who are
--- not to be called.
+-- Makes the legs of a new group call and starts them. `members` are the members to call (see reach/resolve.lua).
 function kinds.group.begin(call, members, sequential)
   call.legs, call.all_read = {}, true
   local legs = {}
@@ -167,7 +169,7 @@ function kinds.group.begin(call, members, sequential)
   end
 end
 
--- More legs begin.
+-- Starts more legs.
 function internal.legs_start(_, ref)
   local call = load_invite(ref)
   if not call or not is_pending(call) then
@@ -182,7 +184,7 @@ function internal.legs_start(_, ref)
   end
 end
 
--- Ends legs that still ring, a page in each commit.
+-- Ends a page of the legs that still ring.
 local function cancel_page(call)
   local open = legs_in(call, OPEN)
   local ended = {}
@@ -217,7 +219,7 @@ function kinds.group.results(call)
   return list
 end
 
--- Ends the group call; `winner` is the leg that won.
+-- `winner` is the winning leg.
 function kinds.group.finish(call, state, code, reason, winner)
   set_end(call, state, code, reason)
   expire(key('legs', call.ref), call.live_until)
@@ -227,7 +229,7 @@ function kinds.group.finish(call, state, code, reason, winner)
     winner.state, winner.endReason = 'OVER', 200
     save_legs(call, { winner })
     if call.inviteRequest == '1' then
-      -- Whoever accepted will invite the peer that asked, and name this request.
+      -- The winning member will invite the peer that asks, and name this request.
       emit(call.from, 'request_taken', with_callee(call.ref, winner.member), call.caller, asks_until(call))
     end
     info('accepted', call.inviteId, call.room or 'undefined', winner.member)
@@ -242,7 +244,7 @@ end
 
 local STATE_OF = { timeout = 'DECLINED_BY_TIMEOUT', cancelled = 'DECLINED_BY_CREATOR' }
 
--- Once no leg is left: the best response of all (RFC 3261, 16.7).
+-- Ends the call when no leg is left, with the best response of all (RFC 3261, 16.7).
 local function finish_if_all_over(call)
   if tonumber(call.open) > 0 or not is_pending(call) then
     return
@@ -260,7 +262,7 @@ local function finish_if_all_over(call)
   finish(call, STATE_OF[reason] or 'DECLINED', code, reason)
 end
 
--- One leg less that may still win.
+-- A leg is over.
 local function go_on(call)
   change(call, 'open', int(tonumber(call.open) - 1))
   if call.strategy == 'sequential' and #legs_in(call, OPEN) == 0 then
@@ -269,7 +271,7 @@ local function go_on(call)
   finish_if_all_over(call)
 end
 
--- A leg is over by itself.
+-- The leg has ended in its own shard.
 function internal.leg_ended(_, ref, member, code, reason, peer)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
@@ -281,7 +283,7 @@ function internal.leg_ended(_, ref, member, code, reason, peer)
   end
 end
 
--- The member is not called, because there is an invite of that ref already.
+-- The member is not called: an invite with the ref of its leg exists.
 function internal.leg_left_out(_, ref, member)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
@@ -293,12 +295,12 @@ function internal.leg_left_out(_, ref, member)
   end
 end
 
--- How many devices of a leg ring, and what they do, has changed by so much.
+-- The numbers of a leg's devices have changed by these amounts.
 function internal.leg_counts(_, ref, member, devices, ringing, pushed)
   local call = load_invite(ref)
   if not call or not is_pending(call) then
     if tonumber(devices) > 0 then
-      -- The call was over before the leg began.
+      -- The leg has begun after the end of the call.
       emit(member, 'leg_cancel', with_callee(ref, member), call and call.state or 'DECLINED_BY_CREATOR',
         call and call.code or '487', call and call.reason or 'cancelled', call and call.whoAccepted or '', '0-0')
     end
@@ -318,7 +320,8 @@ function internal.leg_counts(_, ref, member, devices, ringing, pushed)
   end
 end
 
--- A leg has begun, in whatever way. When the last one has that began elsewhere, the inviter learns how many devices ring.
+-- A leg has begun, or has ended at once. When the last one has begun in another shard, the inviter hears how many
+-- devices ring.
 function internal.leg_began(_, ref)
   local call = load_invite(ref)
   if call and is_pending(call) then
@@ -329,7 +332,7 @@ function internal.leg_began(_, ref)
   end
 end
 
--- A member's device accepts. This one step decides who won; nobody is answered before.
+-- A member's device accepts. This step alone decides who wins, and no device is answered before.
 function internal.leg_accepts(_, ref, member, peer, user, transaction)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
@@ -344,7 +347,7 @@ function internal.leg_accepts(_, ref, member, peer, user, transaction)
   end
 end
 
--- New context or mediatypes for the legs that ring, a page in each commit, in their order.
+-- Tells a page of the ringing legs new context or mediatypes. The legs up to the place `after` have heard it.
 local function update_page(call, after)
   local updated = 0
   for _, leg in ipairs(legs_in(call, OPEN)) do
@@ -370,8 +373,7 @@ function internal.legs_update(_, ref, after)
   end
 end
 
--- One after the other: the turn of the one that rings is over. Its leg answers with leg_ended, which lets the next one
--- begin.
+-- Sequential: the turn of the ringing leg is over. The leg answers `leg_ended`, and that starts the next one.
 function kinds.group.step(call)
   for _, leg in ipairs(legs_in(call, OPEN)) do
     emit(leg.member, 'leg_turn_over', with_callee(call.ref, leg.member), call.ref, last_word(call))

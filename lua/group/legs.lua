@@ -1,22 +1,25 @@
--- Group calls, the member's side: a leg is an invite of its own (`to` is the member, `group` the group). It rings its
--- member's devices, and tells the group's invite (see group/groups.lua), perhaps in another shard, what became of them.
+-- The member's side of a group call. A leg is an invite of its own (`to` is the member, `group` the group). It rings
+-- the member's devices and reports to the group's invite (see group/groups.lua), perhaps in another shard.
 --
--- Beside the fields of any invite: counted (how many devices the group knows of: in, ringing, pushed), claimed (the peer
--- whose accept the group decides on in another shard).
+-- A leg also has the fields
+--   counted  the numbers of devices that the group knows: in, ringing, pushed
+--   claimed  the peer whose accept the group's shard decides about
 -- include: core/emit
 -- include: core/refs
 -- include: reach/registry
 -- include: reach/push
 -- include: call/winning
 
--- A leg outlives the group's deadline a little, so that the group speaks first.
+-- A leg's own deadline is a little later (ms), so that the group's comes first.
 local LEG_SLACK = 2000
 
 kinds.leg.count = count_candidates
 kinds.leg.update = ring_again
 
--- The group hears of its devices by `report`, and of its inviter by itself.
+-- `report` tells the group about ringing devices and pushes.
 function kinds.leg.progress() end
+
+-- A leg follows the group's inviter by `leg_update`.
 function kinds.leg.repeated() end
 
 -- The ref of the group's invite.
@@ -26,7 +29,7 @@ end
 
 function kinds.leg.finish(leg, state, code, reason, winner, decliner)
   if leg.claimed and not winner and not leg.silent then
-    -- The group's shard has it whether this leg has won; it will end the leg either way.
+    -- The group's shard decides whether this leg wins, and ends it in both cases.
     return
   end
   if winner then
@@ -38,7 +41,7 @@ function kinds.leg.finish(leg, state, code, reason, winner, decliner)
   end
 end
 
--- The group decides who has won.
+-- The group decides who wins.
 function kinds.leg.accept(leg, request)
   emit(leg.group, 'leg_accepts', group_ref(leg), leg.to, request.peer, request.user, request.transaction)
   if is_pending(leg) then
@@ -46,7 +49,7 @@ function kinds.leg.accept(leg, request)
   end
 end
 
--- Tells the group how many devices the leg has now.
+-- Tells the group how the numbers of devices have changed.
 function kinds.leg.report(leg)
   local inside, ringing, pushed = 0, 0, 0
   if is_pending(leg) then
@@ -76,7 +79,7 @@ local function candidates_of_member(member, caller, found, since)
   return candidates
 end
 
--- New context or mediatypes, unless the leg has heard of later ones.
+-- Tells the devices new context or mediatypes, unless they know later ones.
 local function update_leg(leg, entry, context, mediatypes, from_details)
   if not order.later(entry, last_word(leg)) then
     return
@@ -91,8 +94,8 @@ local function update_leg(leg, entry, context, mediatypes, from_details)
 end
 
 local function start_leg(
-  member, group_invite, group, from, invite_id, room, caller, invite_request, mediatypes, from_details, context, created_at,
-  expires_at, entry, raw)
+  member, group_invite, group, from, invite_id, room, caller, invite_request, mediatypes, from_details, context,
+  created_at, expires_at, entry, raw)
   local ref = with_callee(group_invite, member)
   if work.relayed and is_over(ref, entry) then
     return
@@ -107,8 +110,9 @@ local function start_leg(
     return emit(group, 'leg_ended', group_invite, member, '487', 'cancelled', '')
   end
   local leg = new_invite({
-    ref = ref, user = from, to = member, invite_id = invite_id, peer = caller, invite_request = invite_request, room = room,
-    mediatypes = mediatypes, fromDetails = from_details, context = context, requestId = '',
+    ref = ref, user = from, to = member, invite_id = invite_id, peer = caller, room = room,
+    invite_request = invite_request, mediatypes = mediatypes, fromDetails = from_details, context = context,
+    requestId = '',
   }, created_at, expires_at, entry)
   set_group(leg, group)
   leg.live_until = tonumber(expires_at) + DAY
@@ -131,7 +135,7 @@ local function start_leg(
   end
 end
 
--- Rings the member's devices.
+-- Starts the leg.
 function internal.leg_start(member, group_invite, group, ...)
   start_leg(member, group_invite, group, ...)
   emit(group, 'leg_began', group_invite)
@@ -140,7 +144,7 @@ end
 function internal.leg_update(_, ref, context, mediatypes, from_details)
   local leg = load_invite(ref)
   if not leg and work.relayed then
-    -- It has overtaken the beginning of the leg, which will look for it.
+    -- This has overtaken `leg_start`, which looks for the note.
     local news = json.strings({ work.entry, context, mediatypes, from_details })
     remember(key('news', ref), news, now + MEMORY)
   elseif leg and is_pending(leg) then
@@ -148,7 +152,7 @@ function internal.leg_update(_, ref, context, mediatypes, from_details)
   end
 end
 
--- The group call is over. (`made` is the entry of the event that made it.) A leg that has won hears that by itself.
+-- The group call is over. `made` is the entry that made it. The winning leg hears `leg_won` instead.
 function internal.leg_cancel(member, ref, state, code, reason, who, made)
   local leg = load_invite(ref)
   if not leg and work.relayed then
@@ -163,7 +167,7 @@ function internal.leg_cancel(member, ref, state, code, reason, who, made)
   end
 end
 
--- One after the other: its turn is over.
+-- Sequential: the leg's turn is over.
 function internal.leg_turn_over(member, ref, group_invite, made)
   local leg = load_invite(ref)
   if not leg and work.relayed then
@@ -175,7 +179,7 @@ function internal.leg_turn_over(member, ref, group_invite, made)
   end
 end
 
--- The group's invite has decided: this leg wins.
+-- The group's invite has decided that this leg wins.
 function internal.leg_won(_, ref, peer, user, transaction)
   local leg = load_invite(ref)
   if leg and is_pending(leg) then
@@ -183,14 +187,14 @@ function internal.leg_won(_, ref, peer, user, transaction)
   end
 end
 
--- The group's invite has decided: another peer won, or it was over.
+-- The group's invite has decided that this leg does not win: another peer has won, or the call is over.
 function internal.leg_lost(member, ref, peer, user, transaction, state, code, reason, who)
   local leg = load_invite(ref)
   if not leg then
     return
   end
   internal.leg_cancel(member, ref, state, code, reason, who)
-  -- If it was another device of the member, that one's leg_won may still be on its way.
+  -- If another device of this member has won, its `leg_won` may still be on its way.
   answer({ type = 'accept', peer = peer, user = user, transaction = transaction }, head_of(leg), 410,
     leg.reason or reason, leg.whoAccepted or (who ~= '' and who or nil))
 end

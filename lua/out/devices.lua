@@ -1,9 +1,9 @@
--- What devices hear of an invite: that they ring, and that they stop.
+-- The notifications and push jobs for devices: ring, and stop.
 -- include: reach/push
 -- include: call/candidates
 -- include: out/notify
 
--- Those that are peers are told in one entry; each push device by a job of its own, for as long as `deadline`.
+-- Tells all peers in one entry. Each push device has a job of its own, useful until `deadline`.
 local function tell_devices(kind, invite, candidates, payload, deadline)
   local peers, users, seen = {}, {}, {}
   for _, candidate in ipairs(candidates) do
@@ -26,7 +26,7 @@ local function tell_devices(kind, invite, candidates, payload, deadline)
   end
 end
 
--- Sends the invitation to candidates of the invite, all in one entry.
+-- Sends the invitation to candidates of the invite.
 local function ring(invite, candidates, resumed)
   local payload = head_of(invite)
     .. (invite.group and ',"group":' .. json.quote(invite.group) or '')
@@ -41,7 +41,7 @@ local function ring(invite, candidates, resumed)
   tell_devices('invitation', invite, candidates, payload, tonumber(invite.expiresAt))
 end
 
--- Sends news of the invite to the devices that ring.
+-- Sends the changed invite to the devices that ring.
 local function ring_again(invite)
   local ringing = {}
   for _, candidate in pairs(candidates_of(invite)) do
@@ -54,7 +54,7 @@ local function ring_again(invite)
   end
 end
 
--- Tells candidates to stop ringing, all in one entry.
+-- Tells candidates to stop ringing.
 local function cancel(invite, candidates, code, reason)
   if #candidates == 0 then
     return
@@ -64,7 +64,8 @@ local function cancel(invite, candidates, code, reason)
   tell_devices('invitationCancel', invite, candidates, payload, now + settings.retain_after)
 end
 
--- What a device that did not win is told. (Of one candidate: its user may be busy, while the invite goes on elsewhere.)
+-- The code and reason for devices that have not won. A rejected candidate's user is busy, even if the invite is
+-- pending.
 local function cancel_words(invite, candidate)
   if candidate and candidate.state == 'REJECTED' then
     return '486', 'busy_elsewhere'

@@ -1,8 +1,8 @@
--- What the inviter hears of its invite, and the call record.
+-- The notifications for the inviter, and the call record.
 -- include: out/notify
 
--- The inviter is told at the peer that invited, and so is the trunk of a returning leg. `asking` is a peer that asked
--- for it and hears it alone: {peer, user}.
+-- Tells the inviting peer, and the peer of a returning leg. `asking` ({peer, user}) is a peer that repeats the invite
+-- and hears the answer alone.
 local function tell_inviter(invite, kind, rest, asking)
   local peers, users = { invite.caller }, { invite.from }
   if asking then
@@ -33,7 +33,7 @@ local function tell_outcome(invite, asking)
   end
 end
 
--- The call record: exactly one for each invite.
+-- The call record: exactly one for each invite that is no leg.
 local function record(invite)
   notify('INVITE_COMPLETED', {}, {}, head_of(invite)
     .. ',"room":' .. json.text(invite.room)

@@ -1,4 +1,4 @@
--- What leaves through the notifications stream. One entry tells all its recipients.
+-- Notifications. One entry of the stream is for all its recipients.
 -- include: core/unit
 -- include: core/json
 
@@ -10,7 +10,7 @@ local function notify(kind, peers, users, payload)
   })
 end
 
--- Begins each payload that is about one invite. (Events bring it along, timers have it made here.)
+-- The beginning of each payload about an invite, an open JSON object. (Events bring it; timers make it here.)
 local function head_of(invite)
   if not invite.head then
     invite.head = '{"inviteId":' .. json.quote(invite.inviteId)
@@ -20,8 +20,8 @@ local function head_of(invite)
   return invite.head
 end
 
--- The answer to the peer that asked. `request` is {type, peer, user, transaction}, `head` the beginning of a payload
--- (as `head_of` makes it).
+-- Answers the requesting peer. `request` is {type, peer, user, transaction}, `head` is as `head_of` returns it.
+-- Events of services name no peer and have no answer.
 local function answer(request, head, code, reason, who, invitations)
   if not request.peer or request.peer == '' then
     return

@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
 from invites import SERVICE
-from invites.connection.discovery import BySentinel, Fixed, InCluster, Whereabouts
+from invites.connection.discovery import ClusterLocator, EndpointLocator, FixedLocator, SentinelLocator
 from invites.connection.url import parse_redis_url, url_of_server
 from invites.values.secret import Secret
 
@@ -59,7 +59,7 @@ _AWAY: Final = (
     OSError,
 )
 # What another server may not answer.
-_DOUBTFUL: Final = (
+_INVALIDATING: Final = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
     exceptions.ReadOnlyError,
@@ -85,23 +85,23 @@ class _Packed:
 class _TcpConnection(_Packed, Connection):
     """A connection that asks where it has to lead before it is made, and again when that has become doubtful."""
 
-    def __init__(self, *, whereabouts: Whereabouts, **settings: Any) -> None:  # noqa: ANN401 - redis-py's own
+    def __init__(self, *, locator: EndpointLocator, **settings: Any) -> None:  # noqa: ANN401 - redis-py's own
         super().__init__(**settings)
-        self._whereabouts = whereabouts
+        self._locator = locator
         self._generation = -1
 
     async def connect_check_health(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's own
         """Connect unless there is a connection that leads where it should."""
-        whereabouts = self._whereabouts
-        if self.is_connected and self._generation == whereabouts.generation:
+        locator = self._locator
+        if self.is_connected and self._generation == locator.generation:
             return
         await self.disconnect()
-        self._generation = whereabouts.generation
-        self.host, self.port = await whereabouts.find()
+        self._generation = locator.generation
+        self.host, self.port = await locator.find()
         try:
             await super().connect_check_health(*arguments, **options)
         except exceptions.RedisError as error:
-            self._doubt(error)
+            self._invalidate(error)
             raise
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's own
@@ -109,13 +109,13 @@ class _TcpConnection(_Packed, Connection):
         try:
             return await super().read_response(*arguments, **options)
         except exceptions.RedisError as error:
-            self._doubt(error)
+            self._invalidate(error)
             raise
 
-    def _doubt(self, error: Exception) -> None:
+    def _invalidate(self, error: Exception) -> None:
         # A former primary that nobody follows any more says NOREPLICAS, if it is told to.
-        if isinstance(error, _DOUBTFUL) or str(error).startswith("NOREPLICAS "):
-            self._whereabouts.doubt(self._generation, error, (self.host, self.port))
+        if isinstance(error, _INVALIDATING) or str(error).startswith("NOREPLICAS "):
+            self._locator.invalidate(self._generation, error, (self.host, self.port))
 
 
 class _TlsConnection(_TcpConnection, SSLConnection):
@@ -149,8 +149,8 @@ def connect(url: str, purpose: str, *, keys: Keys | None = None, block_ms: int =
         pool = ConnectionPool(_UnixConnection, path=parsed.path, **settings)
     else:
         kind, tls = _transport(parsed, over_tls=parsed.tls is not None)
-        whereabouts = _whereabouts(parsed, purpose, keys)
-        pool = ConnectionPool(kind, whereabouts=whereabouts, **settings, **tls)
+        locator = _locator_for(parsed, purpose, keys)
+        pool = ConnectionPool(kind, locator=locator, **settings, **tls)
     return Redis.from_pool(pool)
 
 
@@ -162,7 +162,7 @@ async def find_server(url: str, keys: Keys) -> Secret:
     parsed = parse_redis_url(Secret(url))
     if not parsed.kind or parsed.kind == "unix":
         return Secret(url)
-    return url_of_server(parsed, await _whereabouts(parsed, "seeking", keys).find())
+    return url_of_server(parsed, await _locator_for(parsed, "seeking", keys).find())
 
 
 class Clients:
@@ -240,14 +240,14 @@ def _transport(url: RedisUrl, *, over_tls: bool) -> tuple[type[_TcpConnection], 
     return (_TlsConnection, dict(url.tls or {})) if over_tls else (_TcpConnection, {})
 
 
-def _whereabouts(url: RedisUrl, purpose: str, keys: Keys | None) -> Whereabouts:
+def _locator_for(url: RedisUrl, purpose: str, keys: Keys | None) -> EndpointLocator:
     if url.kind == "sentinel":
-        return BySentinel(url.hosts, url.service, asking(url, purpose))
+        return SentinelLocator(url.hosts, url.service, asking(url, purpose))
     if url.kind == "cluster":
         if keys is None:
             raise ValueError("a client for a cluster must be told its shard")
-        return InCluster(url.hosts, key_slot(keys.base.encode()), asking(url, purpose))
-    return Fixed(url.hosts[0])
+        return ClusterLocator(url.hosts, key_slot(keys.base.encode()), asking(url, purpose))
+    return FixedLocator(url.hosts[0])
 
 
 class _Asking:
@@ -258,7 +258,7 @@ class _Asking:
         self._settings = {**_settings(credentials, purpose), **tls}
 
     async def __call__(self, address: Address, *command: str) -> Any:  # noqa: ANN401 - any reply
-        connection = self._kind(whereabouts=Fixed(address), **self._settings)
+        connection = self._kind(locator=FixedLocator(address), **self._settings)
         try:
             await connection.connect()  # type: ignore[no-untyped-call] # redis-py has no annotation here
             await connection.send_command(*command)

@@ -35,7 +35,7 @@ class Ask(Protocol):
         ...
 
 
-class Whereabouts:
+class EndpointLocator:
     """Where the connections of one client lead; one for each client.
 
     `generation` counts the times that this has become doubtful. A connection of an earlier one is renewed before it
@@ -49,17 +49,17 @@ class Whereabouts:
         """The address of the primary. Raises redis exceptions when nobody knows it."""
         raise NotImplementedError
 
-    def doubt(self, generation: int, error: Exception, asked: Address) -> None:
+    def invalidate(self, generation: int, error: Exception, asked: Address) -> None:
         """A connection to `asked`, of this generation, has met an error that another server may not answer."""
         if generation == self.generation:
             self.generation += 1
-            self._doubted(error, asked)
+            self._invalidated(error, asked)
 
-    def _doubted(self, error: Exception, asked: Address) -> None:
+    def _invalidated(self, error: Exception, asked: Address) -> None:
         """Make use of what the error says."""
 
 
-class Fixed(Whereabouts):
+class FixedLocator(EndpointLocator):
     """One address, whoever is behind it: a name or a proxy may lead elsewhere after a fail-over."""
 
     def __init__(self, address: Address) -> None:
@@ -71,7 +71,7 @@ class Fixed(Whereabouts):
         return self._address
 
 
-class BySentinel(Whereabouts):
+class SentinelLocator(EndpointLocator):
     """The primary of a service, as its sentinels name it."""
 
     def __init__(self, sentinels: Iterable[Address], service: str, ask: Ask) -> None:
@@ -96,13 +96,13 @@ class BySentinel(Whereabouts):
             self._sentinels.rotate(-1)
         raise complaints.error(f"no sentinel names the primary of {self._service!r}")
 
-    def _doubted(self, error: Exception, asked: Address) -> None:
+    def _invalidated(self, error: Exception, asked: Address) -> None:
         del error, asked
         # A sentinel that is cut off from the others goes on naming the former primary.
         self._sentinels.rotate(-1)
 
 
-class InCluster(Whereabouts):
+class ClusterLocator(EndpointLocator):
     """The primary that a slot of a cluster belongs to."""
 
     def __init__(self, seeds: Iterable[Address], slot: int, ask: Ask) -> None:
@@ -144,7 +144,7 @@ class InCluster(Whereabouts):
         self._nodes = deque(dict.fromkeys((*nodes, *self._seeds)))
         return owner
 
-    def _doubted(self, error: Exception, asked: Address) -> None:
+    def _invalidated(self, error: Exception, asked: Address) -> None:
         if isinstance(error, exceptions.MovedError) and error.host != _UNKNOWN:
             self._moved = (error.host or asked[0], error.port)
         else:

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct, field
 from invites.connection.url import UnusableUrlError, parse_redis_url
 from invites.keys import Keys
 from invites.values.secret import Secret, SecretError, from_environment
-from invites.values.validation import StrictError, convert, fields, kind_of, shown, syntax_error
+from invites.values.validation import ValidationError, convert, fields, kind_of, shown, syntax_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -264,7 +264,7 @@ def parse(raw: object) -> Config:
         sections["invites"] = _lift_flags(sections["invites"])
     try:
         config = convert(sections, Config, {Basic: _LIFTED})
-    except StrictError as error:
+    except ValidationError as error:
         raise ConfigError(str(error)) from None
     _check_together(config)
     return config

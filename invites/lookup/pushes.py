@@ -10,7 +10,7 @@ from msgspec import Meta, Raw, Struct
 
 from invites.events.operations import Operation, buried, unusable
 from invites.sippo import PushJob
-from invites.values.validation import misfits
+from invites.values.validation import problems
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -101,9 +101,9 @@ def to_push(entry: Entry, *, max_deliveries: int) -> Push | Operation:
         except UnicodeDecodeError as error:
             at = error.start
             return buried(entry, "push", f"field {name} is not UTF-8: byte {at} is 0x{value[at]:02x}")
-    misfit = next(misfits(texts, _Fields), None)
-    if misfit is not None:
-        return buried(entry, "push", f"field {misfit}")
+    problem = next(problems(texts, _Fields), None)
+    if problem is not None:
+        return buried(entry, "push", f"field {problem}")
     fields = msgspec.convert(texts, _Fields)
     try:
         payload = _OBJECT.decode(fields.payload)

@@ -24,23 +24,23 @@ _LONGEST_SHOWN: Final = 60  # characters of a wrong value in a message
 _Names = Mapping[type[Struct], Iterable[str]]
 
 
-class StrictError(Exception):
+class ValidationError(Exception):
     """The values do not fit; the text is one sentence that names the field by its path."""
 
 
 def convert(values: dict[str, Any], kind: type[_Made], also: _Names | None = None) -> _Made:
     """The struct of `values`; `also` names keys that were known, and are taken out, before.
 
-    Raises StrictError, whose text shows no value of a Secret.
+    Raises ValidationError, whose text shows no value of a Secret.
     """
     _check_names(kind, values, "", also or {})
-    misfit = next(misfits(values, kind), None)
-    if misfit is not None:
-        raise StrictError(f"{misfit}.")
+    problem = next(problems(values, kind), None)
+    if problem is not None:
+        raise ValidationError(f"{problem}.")
     return msgspec.convert(values, kind, dec_hook=_to_secret)
 
 
-def misfits(values: Mapping[str, Any], kind: type[Struct], path: str = "") -> Iterator[str]:
+def problems(values: Mapping[str, Any], kind: type[Struct], path: str = "") -> Iterator[str]:
     """What is wrong with the fields of a struct: a sentence for each, without its full stop.
 
     A sentence names the field by its path, says what belongs there and what stands there; the value of a Secret,
@@ -54,9 +54,9 @@ def misfits(values: Mapping[str, Any], kind: type[Struct], path: str = "") -> It
             continue
         value, section = values[entry.encode_name], section_of(entry.type)
         if section is not None and isinstance(value, dict):
-            yield from misfits(value, section, f"{place}.")
+            yield from problems(value, section, f"{place}.")
         elif entry.type is not msgspec.Raw and not _fits(value, entry.type):
-            yield f"{place} must be {_wanted(entry.type)}, not {_standing(value, entry.type)}"
+            yield f"{place} must be {_expected(entry.type)}, not {_actual(value, entry.type)}"
 
 
 def fields(section: type[Struct]) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _check_names(section: type[Struct], values: dict[str, Any], path: str, also:
         if name not in known:
             quoted = name if name and name.isprintable() else json.dumps(name)
             close = nearest(name, [*known, *also.get(section, ())])
-            raise StrictError(f"{path}{quoted} is not a known key: the nearest one is {path}{close}.")
+            raise ValidationError(f"{path}{quoted} is not a known key: the nearest one is {path}{close}.")
         inner = section_of(known[name])
         if inner is not None and isinstance(value, dict):
             _check_names(inner, value, f"{path}{name}.", also)
@@ -138,7 +138,7 @@ def _annotated(kind: object) -> Any:  # noqa: ANN401 - as above
     return next(part for part in (kind, *get_args(kind)) if get_origin(part) is Annotated)
 
 
-def _wanted(kind: object) -> str:
+def _expected(kind: object) -> str:
     """What a field takes, in words."""
     if section_of(kind) is not None:
         return "an object"
@@ -146,7 +146,7 @@ def _wanted(kind: object) -> str:
     return words
 
 
-def _standing(value: object, kind: object) -> str:
+def _actual(value: object, kind: object) -> str:
     """What stands in a field, in words."""
     is_secret = section_of(kind) is None and Secret in get_args(_annotated(kind).__origin__)
     return kind_of(value) if is_secret else shown(value)

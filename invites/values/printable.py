@@ -25,6 +25,11 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def escape_invisible(text: str) -> str:
+    """The text with all that is not printable escaped as in JSON. Stricter than `escape`; for error messages."""
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+
+
 def stringify(text: str) -> str:
     r"""JSON as `JSON.stringify(JSON.parse(text))` prints it, on one line.
 

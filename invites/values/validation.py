@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
+from invites.values.printable import escape_invisible
 from invites.values.secret import Secret
 
 _Made = TypeVar("_Made", bound=Struct)
@@ -89,17 +90,12 @@ def shown(value: object) -> str:
     if isinstance(value, str) and value:
         if len(value) > _LONGEST_SHOWN:
             return f"a text of {len(value)} characters"
-        return f"the text {printable(json.dumps(value, ensure_ascii=False))}"
+        return f"the text {escape_invisible(json.dumps(value, ensure_ascii=False))}"
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, int | float):
         return _number(value)
     return kind_of(value)
-
-
-def printable(text: str) -> str:
-    """A text in which nothing is invisible: what is no printable character stands there as JSON escapes it."""
-    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
 
 
 def syntax_error(error: json.JSONDecodeError) -> str:

@@ -16,7 +16,7 @@ from tests.chaos.gateway import Post
 from tests.chaos.places import PLACES
 from tests.chaos.reach import Reach
 from tests.support.waiting import wait_until
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,9 +67,9 @@ class Growth:
             found: Any = await clients.of(keys).get(keys.layout)
             return str(found.decode())
 
-    def _command(self, shards: int) -> GuardedProcess:
+    def _command(self, shards: int) -> ChildProcess:
         command = [sys.executable, "-m", "workers", "reshard", str(shards), "--redis-url", self._url]
-        return GuardedProcess(command, environment={**os.environ, "PYTHONPATH": _HOME})
+        return ChildProcess(command, environment={**os.environ, "PYTHONPATH": _HOME})
 
 
 class GrowingDriver(Driver):

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from tests.support.waiting import wait_until_sync
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 from workers.lab.demo import play, theatre
 from workers.lab.demo.devices import Device, MissingError, Notification
 from workers.lab.demo.stage import Cell, Stage
@@ -121,8 +121,8 @@ async def _play_with(
 ) -> tuple[int, str]:
     """Play with a worker that does what the Python code `worker` says."""
 
-    def start(_url: str, _configuration: Mapping[str, object]) -> GuardedProcess:
-        return GuardedProcess([sys.executable, "-c", worker])
+    def start(_url: str, _configuration: Mapping[str, object]) -> ChildProcess:
+        return ChildProcess([sys.executable, "-c", worker])
 
     monkeypatch.setattr(theatre, "start_worker", start)
     monkeypatch.setattr(theatre, "_WORKER_START_MS", patience_ms)

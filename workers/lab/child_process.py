@@ -39,7 +39,7 @@ exit $status
 _TAIL_BYTES = 4096
 
 
-class GuardedProcess:
+class ChildProcess:
     """One child process, started at once, killed at the latest when the parent ends.
 
     `directory`, if given, is the child's working directory and is removed after the child's end. What the

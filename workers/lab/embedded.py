@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ class EmbeddedValkey:
     def __init__(self, *, port: int | None = None, options: Mapping[str, str] | None = None) -> None:
         self._wanted_port = port
         self._options = {**_OPTIONS, **(options or {})}
-        self._process: GuardedProcess | None = None
+        self._process: ChildProcess | None = None
         self._directory = Path()
         self._port = 0
 
@@ -123,7 +123,7 @@ class EmbeddedValkey:
     ) -> None:
         self.stop()
 
-    def _running(self) -> GuardedProcess:
+    def _running(self) -> ChildProcess:
         if self._process is None:
             raise EmbeddedError("The embedded Valkey does not run.")
         return self._process
@@ -135,7 +135,7 @@ class EmbeddedValkey:
         for name, value in options.items():
             command += [f"--{name}", value]
         try:
-            process = GuardedProcess(command, directory=directory)
+            process = ChildProcess(command, directory=directory)
         except OSError as error:
             shutil.rmtree(directory, ignore_errors=True)
             raise EmbeddedError(f"The embedded Valkey cannot be started: {error}.") from error
@@ -174,7 +174,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _await_answer(process: GuardedProcess, path: Path) -> None:
+def _await_answer(process: ChildProcess, path: Path) -> None:
     """Wait until the server answers on its socket, which nobody else can have, unlike the port."""
     deadline = time.monotonic() + _START_TIMEOUT_MS / 1000
     while not _answers(path):

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 
 
 def start_worker(
     url: str, configuration: Mapping[str, object], *, log_level: str = "warning"
-) -> GuardedProcess:
+) -> ChildProcess:
     """Start `invites run` on a server in a process of its own and return at once.
 
     `configuration` is what would stand in config.json. The worker's HTTP server takes a free port, so that
@@ -32,7 +32,7 @@ def start_worker(
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH", ""))))
     command = [sys.executable, "-m", "workers", "run", "--config", str(file), "--redis-url", url]
     try:
-        return GuardedProcess(
+        return ChildProcess(
             [*command, "--log-level", log_level],
             directory=directory,
             environment={**os.environ, "PYTHONPATH": path},

@@ -14,7 +14,7 @@ from invites.store.commit import Settings
 from workers.lab.bench.arena import BenchError, open_arena
 from workers.lab.bench.load import EVENTS_PER_CALL, Load
 from workers.lab.bench.throughput import settle_backlog
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 
 _PATIENCE_MS: Final = 120_000
 
@@ -97,7 +97,7 @@ def _play(name: str, peer: Peer, plan: Plan) -> float:
             arena.prefix,
             str(plan.jobs),
         ]
-        with GuardedProcess(command) as process:
+        with ChildProcess(command) as process:
             status = process.wait(_PATIENCE_MS)
             said = process.output()
     if status is None:

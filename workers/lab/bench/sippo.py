@@ -18,7 +18,7 @@ import msgspec
 
 from invites.sippo import Call
 from workers.lab.bench.arena import BenchError
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 from workers.lab.fake_sippo import Directory, Fault
 
 _START_S: Final = 10.0
@@ -64,7 +64,7 @@ def open_sippo(directory: Directory) -> Iterator[Sippo]:
         command = [sys.executable, "-m", "workers.lab.fake_sippo", "--directory", str(file), "--port", "0"]
         # The same packages as here, installed or not.
         home = Path(__file__).resolve().parents[3]
-        process = GuardedProcess(command, environment={**os.environ, "PYTHONPATH": str(home)})
+        process = ChildProcess(command, environment={**os.environ, "PYTHONPATH": str(home)})
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -75,7 +75,7 @@ def open_sippo(directory: Directory) -> Iterator[Sippo]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _await_wac(process: GuardedProcess) -> dict[str, Any]:
+def _await_wac(process: ChildProcess) -> dict[str, Any]:
     deadline = time.monotonic() + _START_S
     while process.running() and time.monotonic() < deadline:
         try:

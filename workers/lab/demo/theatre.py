@@ -14,7 +14,7 @@ from invites.connection.clients import connect
 from invites.keys import Keys
 from invites.sippo import PushDevice
 from invites.store.commit import Source
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 from workers.lab.demo import reaching, scenes
 from workers.lab.demo.calls import Cast, registration
 from workers.lab.demo.devices import Device, Gateway, MissingError
@@ -76,7 +76,7 @@ async def play(console: Console | None = None, *, pace_s: float | None = None) -
     return 0
 
 
-async def _perform(cast: Cast, worker: GuardedProcess, worker_began: float) -> None:
+async def _perform(cast: Cast, worker: ChildProcess, worker_began: float) -> None:
     try:
         await _curtain_up(cast, worker, worker_began)
         for number, scene in enumerate((*scenes.SCENES, *reaching.SCENES), 1):
@@ -95,7 +95,7 @@ def _server(stage: Stage) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _worker(url: str, standin: StandIn) -> Iterator[GuardedProcess]:
+def _worker(url: str, standin: StandIn) -> Iterator[ChildProcess]:
     basic = {"removeAfter": GRACE_MS, "resolveGroups": True, "resolvePush": True, "wac": standin.wac}
     worker = start_worker(url, {"invites": {"basic": basic}})
     try:
@@ -104,7 +104,7 @@ def _worker(url: str, standin: StandIn) -> Iterator[GuardedProcess]:
         worker.terminate()
 
 
-async def _curtain_up(cast: Cast, worker: GuardedProcess, began: float) -> None:
+async def _curtain_up(cast: Cast, worker: ChildProcess, began: float) -> None:
     """Register the devices; the worker, which is still starting, will find that in the stream."""
     for device in cast.present:
         cast.gateway.attach(device)
@@ -118,7 +118,7 @@ async def _curtain_up(cast: Cast, worker: GuardedProcess, began: float) -> None:
     cast.stage.line("ms: from just before XADD until all who must hear of it have read it.", "dim")
 
 
-async def _answer(device: Device, worker: GuardedProcess) -> None:
+async def _answer(device: Device, worker: ChildProcess) -> None:
     """Wait for the worker's first answer, but not for that of a worker that has ended."""
     deadline = time.monotonic() + _WORKER_START_MS / 1000
     while True:
@@ -171,7 +171,7 @@ def _summary(cast: Cast) -> str:
     )
 
 
-def _last_words(worker: GuardedProcess) -> str:
+def _last_words(worker: ChildProcess) -> str:
     status = worker.wait(0)
     ended = "" if status is None else f" The worker ended with status {status}."
     output = worker.output()

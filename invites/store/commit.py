@@ -224,7 +224,7 @@ class Committer:
     ) -> Settled:
         """Commit all; on a server that is out of memory, what does not make state grow."""
         try:
-            return await self._settle(self._scripts.guarded, *call(operations))
+            return await self._settle(self._scripts.refused_when_full, *call(operations))
         except OutOfMemoryError:
             shrinking = [operation for operation in operations if not _grows(operation)]
             settled = await self._settle(self._scripts.allowed_when_full, *call(shrinking))

@@ -131,14 +131,14 @@ class Scripts:
             head = f"#!lua{flag}\n" if flags else ""
             return Script(f"{name}_{entry}{suffix}", f"{head}return {bodies[entry]}(KEYS, ARGV)\n")
 
-        self.guarded = script("main")
+        self.refused_when_full = script("main")
         self.allowed_when_full = script("main", "_when_full", _WHEN_FULL)
         self.trim = script("trim", flag=_WHEN_FULL)
         self.retire = script("retire", flag=_WHEN_FULL)
         registered = [
             f"redis.register_function{{function_name='{one.name}', callback={entry}, flags={{{flag}}}}}"
             for entry, one, flag in (
-                ("main", self.guarded, ""),
+                ("main", self.refused_when_full, ""),
                 ("main", self.allowed_when_full, "'allow-oom'"),
                 ("trim", self.trim, "'allow-oom'"),
                 ("retire", self.retire, "'allow-oom'"),

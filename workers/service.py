@@ -18,7 +18,7 @@ from invites.sippo import SippoServer
 from invites.store.layout import LayoutError, claim
 from invites.store.scripts import Scripts
 from workers.aio.backoff import Backoff
-from workers.aio.gc import spare_what_stays
+from workers.aio.gc import freeze_gc
 from workers.aio.tasks import end
 from workers.shard_worker import ShardLoops
 from workers.telemetry.metrics import Metrics
@@ -209,7 +209,7 @@ async def _run(config: Config, url: str) -> int:
     try:
         await server.start()
         await service.start()
-        spare_what_stays()
+        freeze_gc()
         await service.wait()
         _log.info("The worker %s is stopping.", service.consumer)
         draining = asyncio.create_task(service.drain())

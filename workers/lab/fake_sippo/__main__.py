@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from workers.aio.gc import spare_what_stays
+from workers.aio.gc import freeze_gc
 from workers.lab.fake_sippo.directory import Directory
 from workers.lab.fake_sippo.server import StandIn
 
@@ -55,7 +55,7 @@ async def _run(standin: StandIn) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with standin:
-        spare_what_stays()
+        freeze_gc()
         typer.echo(msgspec.json.encode(standin.wac).decode())
         await stopped.wait()
 

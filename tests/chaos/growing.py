@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tests.chaos.places import Place
-    from workers.lab.fake_sippo import StandIn
+    from workers.lab.fake_sippo import FakeSippo
 
 _HOME: Final = str(Path(__file__).resolve().parents[2])
 _WITHIN_S: Final = 60.0
@@ -95,7 +95,7 @@ class GrowingDriver(Driver):
 class GrowingReach(Reach):
     """Plays calls to groups and phones, and in place of harm to workers there become more shards."""
 
-    def __init__(self, post: Post, standin: StandIn, fleet: Fleet, seed: int, growth: Growth) -> None:
+    def __init__(self, post: Post, standin: FakeSippo, fleet: Fleet, seed: int, growth: Growth) -> None:
         super().__init__(post, standin, fleet, seed)
         self._growth = growth
         self.numbers: Sequence[int] = ()

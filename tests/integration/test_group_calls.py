@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from tests.support import events as calling
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Bench
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.lab.worker_process import start_worker
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ class Call:
 
 
 @pytest.fixture
-async def standin() -> AsyncIterator[StandIn]:
+async def standin() -> AsyncIterator[FakeSippo]:
     group = GroupEntry([f"m{member}" for member in range(MEMBERS)])
-    async with StandIn(Directory(groups={"everybody": group})) as found:
+    async with FakeSippo(Directory(groups={"everybody": group})) as found:
         yield found
 
 
@@ -105,7 +105,7 @@ def call(client: Redis) -> Call:
 
 
 @pytest.fixture
-def worker_of(valkey_url: str, standin: StandIn) -> Iterator[Callable[[], ChildProcess]]:
+def worker_of(valkey_url: str, standin: FakeSippo) -> Iterator[Callable[[], ChildProcess]]:
     """Start worker processes; those that still run are ended afterwards."""
     basic: dict[str, Any] = {"resolveGroups": True, "wac": standin.wac}
     with contextlib.ExitStack() as stack:

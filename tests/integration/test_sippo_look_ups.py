@@ -12,7 +12,7 @@ from invites.config import Wac
 from invites.sippo import Call, Outcome, PushDevice, PushResult, SippoServer
 from tests.support.sippo import LOOK_UPS, Time, asking, directory, fails, job, outcomes, wac_of
 from tests.support.waiting import wait_until
-from workers.lab.fake_sippo import HANG, StandIn, slow, status
+from workers.lab.fake_sippo import HANG, FakeSippo, slow, status
 
 _ODD_IDS = (
     "a/b",
@@ -132,7 +132,7 @@ async def test_paths_of_another_installation() -> None:
     wac: Any = {"username": "u", "password": "p", "paths": paths}
     made = wac_of("http://unused", **wac)
     async with (
-        StandIn(directory(), username="u", password="p", paths=made.paths) as standin,
+        FakeSippo(directory(), username="u", password="p", paths=made.paths) as standin,
         SippoServer(wac_of(f"{standin.address}/", **wac)) as client,
     ):
         assert await client.group("sales") is not None

@@ -16,7 +16,7 @@ from invites.config import Wac, parse
 from invites.sippo import Call, NoAnswer, Outcome, PushJob, SippoServer, Timing
 from invites.sippo.answers import PushDevice
 from tests.support.waiting import wait_until
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 
 PASSWORD: Final = "geheim-und-lang"
 
@@ -83,7 +83,7 @@ class Time:
 class Asking:
     """Who asks and who is asked."""
 
-    standin: StandIn
+    standin: FakeSippo
     client: SippoServer
     watch: Watched
 
@@ -109,7 +109,7 @@ async def asking(
 ) -> AsyncIterator[Asking]:
     """A client and its stand-in; in the end neither has left a task or a connection."""
     before = asyncio.all_tasks()
-    async with StandIn(directory(), password=password, token_lifetime=token_lifetime) as standin:
+    async with FakeSippo(directory(), password=password, token_lifetime=token_lifetime) as standin:
         watch = Watched()
         async with SippoServer(wac_of(standin.address, **settings), watch=watch, timing=timing) as client:
             yield Asking(standin, client, watch)

@@ -35,14 +35,14 @@ class Sippo:
 
     def look_ups(self) -> int:
         """How many requests it had so far, without logins and pushes."""
-        requests = msgspec.json.decode(self._ask("GET", "/stand-in"))["requests"]
+        requests = msgspec.json.decode(self._ask("GET", "/fake-sippo"))["requests"]
         return sum(requests.get(call, 0) for call in _LOOK_UPS)
 
     def fault(self, fault: Fault | None) -> None:
         """From now on all look-ups (and nothing else) meet this fault; None ends it."""
-        self._ask("DELETE", "/stand-in/faults")
+        self._ask("DELETE", "/fake-sippo/faults")
         for call in _LOOK_UPS if fault is not None else ():
-            self._ask("POST", "/stand-in/faults", {"fault": fault, "call": call})
+            self._ask("POST", "/fake-sippo/faults", {"fault": fault, "call": call})
 
     def _ask(self, method: str, path: str, body: object = None) -> bytes:
         connection = http.client.HTTPConnection(self._place, timeout=_START_S)

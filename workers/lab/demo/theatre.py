@@ -21,7 +21,7 @@ from workers.lab.demo.devices import Device, Gateway, MissingError
 from workers.lab.demo.scenes import GRACE_MS
 from workers.lab.demo.stage import Stage
 from workers.lab.embedded import EmbeddedError, EmbeddedValkey
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.lab.worker_process import start_worker
 
 _WORKER_START_MS = 10_000  # a cold start on a busy machine; usually half a second
@@ -46,7 +46,7 @@ async def play(console: Console | None = None, *, pace_s: float | None = None) -
     keys = Keys()
     try:
         with _server(stage) as url:
-            async with StandIn(_directory(sleeper, members)) as standin:
+            async with FakeSippo(_directory(sleeper, members)) as standin:
                 stage.line(f"A stand-in for sippo-server, on {standin.address}.")
                 began = time.perf_counter()
                 with _worker(url, standin) as worker:
@@ -95,7 +95,7 @@ def _server(stage: Stage) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _worker(url: str, standin: StandIn) -> Iterator[ChildProcess]:
+def _worker(url: str, standin: FakeSippo) -> Iterator[ChildProcess]:
     basic = {"removeAfter": GRACE_MS, "resolveGroups": True, "resolvePush": True, "wac": standin.wac}
     worker = start_worker(url, {"invites": {"basic": basic}})
     try:

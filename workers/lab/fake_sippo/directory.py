@@ -1,4 +1,4 @@
-"""Who is known to the stand-in: users with their push devices, groups, numbers."""
+"""Who is known to the fake sippo-server: users with their push devices, groups, numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class GroupEntry(msgspec.Struct, rename="camel", omit_defaults=True, forbid_unkn
 
 
 class Directory(msgspec.Struct, forbid_unknown_fields=True):
-    """All that is known; may be changed while the stand-in runs.
+    """All that is known; may be changed while the fake sippo-server runs.
 
     `users` has the push devices of each, `gone` devices (as "user/device") that cannot be pushed to any more;
     `resources` what `reachability` answers where that is not what users, groups and numbers say.

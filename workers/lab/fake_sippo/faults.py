@@ -1,4 +1,4 @@
-"""What can go wrong with the stand-in when it is told to."""
+"""What can go wrong with the fake sippo-server when it is told to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-in's HTTP server: the five calls of the API, what it was asked, and what it is to do wrong."""
+"""The fake's HTTP server: the five calls of the API, what it was asked, and what it is to do wrong."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_LINE: Final = 16_384
 _ANY: Final = "*"
 
 
-class Push(msgspec.Struct, frozen=True, rename="camel"):
+class ReceivedPush(msgspec.Struct, frozen=True, rename="camel"):
     """A push that was taken, and when (ms since 1970)."""
 
     job: PushJob
@@ -41,7 +41,7 @@ class _Credentials(msgspec.Struct):
     password: str
 
 
-class StandIn:
+class FakeSippo:
     """A sippo-server on 127.0.0.1; `async with` starts and stops it.
 
     `token_lifetime` is in s. Port 0 takes any free one. What it was asked stands in `requests` (by call), `asked`
@@ -53,7 +53,7 @@ class StandIn:
         directory: Directory | None = None,
         *,
         username: str = "admin@quobis",
-        password: str = "stand-in",  # noqa: S107 - it guards nothing
+        password: str = "fake-sippo",  # noqa: S107 - it guards nothing
         token_lifetime: float = 3600.0,
         paths: Paths | None = None,
         port: int = 0,
@@ -63,7 +63,7 @@ class StandIn:
         self.token_lifetime = token_lifetime
         self.requests: Counter[str] = Counter()
         self.asked: list[tuple[str, str]] = []
-        self.pushes: list[Push] = []
+        self.pushes: list[ReceivedPush] = []
         self.most_at_once = 0
         self._at_once = 0
         self._peers: set[tuple[str, int]] = set()
@@ -82,7 +82,7 @@ class StandIn:
     def address(self) -> str:
         """What belongs into `wac.address`."""
         if self._runner is None:
-            raise RuntimeError("the stand-in has not been started")
+            raise RuntimeError("the fake sippo-server has not been started")
         return f"http://{_HOST}:{self._runner.addresses[0][1]}"
 
     @property
@@ -129,10 +129,10 @@ class StandIn:
 
     async def pushed(
         self, device: str, kind: str = "invitation", nth: int = 1, within_ms: int = 5000
-    ) -> Push:
+    ) -> ReceivedPush:
         """Wait for the `nth` push of a kind to a device, also if it came before. Raises TimeoutError."""
 
-        def found() -> list[Push]:
+        def found() -> list[ReceivedPush]:
             return [push for push in self.pushes if (push.job.device, push.job.type) == (device, kind)]
 
         async with asyncio.timeout(within_ms / 1000), self._pushed:
@@ -141,9 +141,9 @@ class StandIn:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_get("/stand-in", self._state)
-        app.router.add_post("/stand-in/faults", self._set_fault)
-        app.router.add_delete("/stand-in/faults", self._heal)
+        app.router.add_get("/fake-sippo", self._state)
+        app.router.add_post("/fake-sippo/faults", self._set_fault)
+        app.router.add_delete("/fake-sippo/faults", self._heal)
         app.router.add_route("*", "/{path:.*}", self._api)
         self._ending.clear()
         runner = web.AppRunner(
@@ -240,7 +240,7 @@ class StandIn:
         if not self.directory.has_device(job.user, job.device):
             return web.Response(status=404)
         async with self._pushed:
-            self.pushes.append(Push(job, round(time.time() * 1000)))
+            self.pushes.append(ReceivedPush(job, round(time.time() * 1000)))
             self._pushed.notify_all()
         return web.Response(status=202)
 

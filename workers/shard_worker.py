@@ -18,7 +18,7 @@ from invites.store.commit import Committer, Source
 from workers.aio.tasks import begin, end
 from workers.consumer.batch_size import Pace
 from workers.consumer.consumer import Intake
-from workers.consumer.group import Group
+from workers.consumer.group import ConsumerGroup
 from workers.consumer.shard import Feed, Item, Shard
 from workers.roles.forwarder import Carrier
 from workers.roles.janitor import Housekeeping
@@ -198,5 +198,5 @@ class ShardLoops:
     def _feed(self, source: Source, decode: Callable[[Entry], Item]) -> Feed[Item]:
         keys = self.shard.keys
         reads = connect(self._url, f"reads-{source.name.lower()}", keys=keys, block_ms=BLOCK_MS)
-        group = Group(self.shard.commands, source.stream(keys), source.group, self._metrics)
+        group = ConsumerGroup(self.shard.commands, source.stream(keys), source.group, self._metrics)
         return Feed(self.shard, source, reads, group, decode)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Group:
+class ConsumerGroup:
     """A consumer group on one stream.
 
     It begins at `0` and not at `$`: what was published before the first worker started, or between the loss of

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from invites.lookup.other_shards import Elsewhere
     from invites.store.commit import Committer, Source
     from invites.store.layout import LayoutError
-    from workers.consumer.group import Group
+    from workers.consumer.group import ConsumerGroup
     from workers.telemetry.outage import Outage
 
 
@@ -109,7 +109,7 @@ class Feed(Generic[Item]):
     shard: Shard
     source: Source
     reads: Redis
-    group: Group
+    group: ConsumerGroup
     decode: Callable[[Entry], Item]
     most: int = sys.maxsize
     progress: Progress = field(default_factory=Progress)

@@ -5,17 +5,17 @@
 
 from invites.sippo.answers import Candidate, Group, PushDevice, Reachability
 from invites.sippo.breaker import Breaker
-from invites.sippo.calls import Call, NoAnswer, Outcome, PushJob, PushResult, Watch
+from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer, PushJob, PushResult, Watch
 from invites.sippo.client import SippoServer
 from invites.sippo.timing import Timing
 
 __all__ = [
+    "ApiCall",
     "Breaker",
-    "Call",
+    "CallOutcome",
     "Candidate",
     "Group",
     "NoAnswer",
-    "Outcome",
     "PushDevice",
     "PushJob",
     "PushResult",

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from invites.events.protocol import Id
-from invites.sippo.calls import Call, NoAnswer, Outcome
+from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer
 from invites.values.printable import escape
 
 Platform = Literal["ios", "android", "fireos", "web"]
@@ -79,7 +79,7 @@ class Granted(Struct, frozen=True, rename="camel"):
     expires_in: Annotated[float, Meta(gt=0)]
 
 
-def decode(call: Call, kind: type[_Answer], body: bytes) -> _Answer:
+def decode(call: ApiCall, kind: type[_Answer], body: bytes) -> _Answer:
     """The answer in a body. Raises NoAnswer (NONSENSE)."""
     wrong = ""
     try:
@@ -89,5 +89,5 @@ def decode(call: Call, kind: type[_Answer], body: bytes) -> _Answer:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         wrong = escape(str(error))[:_LONGEST_DETAIL]
     # Raised out here, what msgspec said is no context of it. What a login answers is not repeated in any words.
-    detail = "what came is none" if call is Call.LOGIN else f"what came is none ({wrong})"
-    raise NoAnswer(Outcome.NONSENSE, call, detail)
+    detail = "what came is none" if call is ApiCall.LOGIN else f"what came is none ({wrong})"
+    raise NoAnswer(CallOutcome.NONSENSE, call, detail)

@@ -10,7 +10,7 @@ import msgspec
 from invites.events.protocol import Id
 
 
-class Call(enum.StrEnum):
+class ApiCall(enum.StrEnum):
     """A call of the API, by its name in `wac.paths`."""
 
     LOGIN = "login"
@@ -20,7 +20,7 @@ class Call(enum.StrEnum):
     PUSH = "push"
 
 
-class Outcome(enum.StrEnum):
+class CallOutcome(enum.StrEnum):
     """What came of a request or of a whole call; few enough to be a label of a metric."""
 
     FOUND = "found"
@@ -50,12 +50,18 @@ class Outcome(enum.StrEnum):
 class NoAnswer(Exception):  # noqa: N818 - it says what there is
     """The answer cannot be had; the text is one sentence without secrets.
 
-    `reason` is any Outcome except FOUND and UNKNOWN; `retry_after` is how long the server asks to be left alone (s);
-    `arrived` says that the request of this `call` may have come through all the same.
+    `reason` is any outcome except FOUND and UNKNOWN. `retry_after` is how long the server asks to be left alone (s).
+    `arrived` says that sippo-server may have received the request of this `call` all the same.
     """
 
     def __init__(
-        self, reason: Outcome, call: Call, detail: str, retry_after: float = 0.0, *, arrived: bool = False
+        self,
+        reason: CallOutcome,
+        call: ApiCall,
+        detail: str,
+        retry_after: float = 0.0,
+        *,
+        arrived: bool = False,
     ) -> None:
         super().__init__(f"sippo-server gives no answer to {call}: {detail}.")
         self.reason = reason

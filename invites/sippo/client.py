@@ -17,18 +17,18 @@ from invites.config import Wac
 from invites.sippo.answers import Group, PushDevice, PushDevices, Reachability, decode
 from invites.sippo.breaker import Admission, Breaker
 from invites.sippo.cache import GroupCache
-from invites.sippo.calls import Call, NoAnswer, Outcome, PushJob, PushResult, Unwatched, Watch
+from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer, PushJob, PushResult, Unwatched, Watch
 from invites.sippo.login import Login
 from invites.sippo.timing import Budget, Timing
 from invites.sippo.transport import Request, Wire
 
 _Answer = TypeVar("_Answer")
 
-_AGAIN: Final = frozenset({Outcome.TIMEOUT, Outcome.LOST, Outcome.ERROR, Outcome.LIMITED})
+_AGAIN: Final = frozenset({CallOutcome.TIMEOUT, CallOutcome.LOST, CallOutcome.ERROR, CallOutcome.LIMITED})
 # What makes the breaker open, and what shows that there is somebody to ask.
-_DEAD: Final = frozenset({Outcome.TIMEOUT, Outcome.LOST, Outcome.ERROR, Outcome.UNAUTHORIZED})
-_ALIVE: Final = frozenset({Outcome.REFUSED, Outcome.NONSENSE})
-_LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
+_DEAD: Final = frozenset({CallOutcome.TIMEOUT, CallOutcome.LOST, CallOutcome.ERROR, CallOutcome.UNAUTHORIZED})
+_ALIVE: Final = frozenset({CallOutcome.REFUSED, CallOutcome.NONSENSE})
+_LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 # How long a look-up waits for its answer when it is the probe: less than the 50 ms within which devices are to ring
 # while sippo-server is dead. The probe itself goes on without it.
@@ -59,7 +59,7 @@ class SippoServer:
         self._timing = Timing() if timing is None else timing
         self._groups = GroupCache(wac.group_cache / 1000, self._timing.clock)
         look_ups, pushes = asyncio.Semaphore(wac.max_concurrent), asyncio.Semaphore(wac.max_concurrent)
-        self._slots = {Call.PUSH: pushes, **dict.fromkeys(_LOOK_UPS, look_ups)}
+        self._slots = {ApiCall.PUSH: pushes, **dict.fromkeys(_LOOK_UPS, look_ups)}
         self._breakers = {call: self._breaker(call) for call in self._slots}
         self._probes: set[asyncio.Task[Any]] = set()
         self._opened: tuple[Wire, Login] | None = None
@@ -90,20 +90,20 @@ class SippoServer:
         remembered = self._groups.get(group)
         if remembered is not None:
             return remembered[0]
-        found = await self._look_up(Call.GROUPS, self._wac.paths.groups, "{id}", group, Group)
+        found = await self._look_up(ApiCall.GROUPS, self._wac.paths.groups, "{id}", group, Group)
         self._groups.put(group, found)
         return found
 
     async def push_devices(self, user: str) -> list[PushDevice] | None:
         """The devices of a user that can be woken; None if there is no such user."""
         path = self._wac.paths.push_devices
-        found = await self._look_up(Call.PUSH_DEVICES, path, "{user}", user, PushDevices)
+        found = await self._look_up(ApiCall.PUSH_DEVICES, path, "{user}", user, PushDevices)
         return None if found is None else list(found.devices)
 
     async def reachability(self, resource: str) -> Reachability | None:
         """All that the Reachability service knows of a resource; None if nothing."""
         path = self._wac.paths.reachability
-        return await self._look_up(Call.REACHABILITY, path, "{resource}", resource, Reachability)
+        return await self._look_up(ApiCall.REACHABILITY, path, "{resource}", resource, Reachability)
 
     async def push(self, job: PushJob, *, once: bool = False) -> PushResult:
         """Push to one device; tried again within `wac.deadline`, but not longer than the job's `ttl`.
@@ -111,14 +111,14 @@ class SippoServer:
         `once` leaves it at one attempt, for whoever tries again in their own time.
         """
         if job.ttl <= 0:
-            raise NoAnswer(Outcome.TIMEOUT, Call.PUSH, "the ttl has passed")
+            raise NoAnswer(CallOutcome.TIMEOUT, ApiCall.PUSH, "the ttl has passed")
         says = {202: PushResult.TAKEN, 404: PushResult.GONE, 410: PushResult.GONE}
         body = msgspec.json.encode(job)
-        request = Request(Call.PUSH, self._wac.paths.push, says=says, body=body)
+        request = Request(ApiCall.PUSH, self._wac.paths.push, says=says, body=body)
         return await self._call(request, min(self._wac.deadline / 1000, job.ttl), once=once)
 
     async def _look_up(
-        self, call: Call, path: str, placeholder: str, name: str, kind: type[_Answer]
+        self, call: ApiCall, path: str, placeholder: str, name: str, kind: type[_Answer]
     ) -> _Answer | None:
         if name in _STEPS:
             return None
@@ -139,7 +139,7 @@ class SippoServer:
         try:
             answer = await self._admitted(request, Budget(within, clock), once=once)
             unknown = answer is None or answer is PushResult.GONE
-            outcome = Outcome.UNKNOWN if unknown else Outcome.FOUND
+            outcome = CallOutcome.UNKNOWN if unknown else CallOutcome.FOUND
         except NoAnswer as error:
             outcome = error.reason
             raise
@@ -189,7 +189,7 @@ class SippoServer:
         task = asyncio.create_task(probe(), name=f"probe of sippo-server's {request.call}")
         self._probes.add(task)
         task.add_done_callback(self._probed)
-        patience = budget.left() if request.call is Call.PUSH else _PROBE_PATIENCE_S
+        patience = budget.left() if request.call is ApiCall.PUSH else _PROBE_PATIENCE_S
         done, _ = await asyncio.wait({task}, timeout=patience)
         if not done or task.cancelled():
             raise _not_asked(request.call)
@@ -219,7 +219,7 @@ class SippoServer:
         self, request: Request[_Answer], budget: Budget, breaker: Breaker, *, probing: bool
     ) -> _Answer:
         if self._opened is None:
-            raise NoAnswer(Outcome.LOST, request.call, "the client has been closed")
+            raise NoAnswer(CallOutcome.LOST, request.call, "the client has been closed")
         wire, login = self._opened
         refused = None
         while True:
@@ -231,12 +231,12 @@ class SippoServer:
                 try:
                     return await wire.send(request, token, min(self._wac.timeout / 1000, budget.left()))
                 except NoAnswer as error:
-                    if error.reason is not Outcome.UNAUTHORIZED or refused is not None:
+                    if error.reason is not CallOutcome.UNAUTHORIZED or refused is not None:
                         raise
             refused = token
 
     @contextlib.asynccontextmanager
-    async def _slot(self, call: Call, budget: Budget) -> AsyncIterator[None]:
+    async def _slot(self, call: ApiCall, budget: Budget) -> AsyncIterator[None]:
         """One of the requests that may be under way at once."""
         slots, free = self._slots[call], False
         with contextlib.suppress(TimeoutError):
@@ -244,18 +244,18 @@ class SippoServer:
                 free = await slots.acquire()
         if not free:
             raise NoAnswer(
-                Outcome.BUSY, call, f"all the time {self._wac.max_concurrent} others were under way"
+                CallOutcome.BUSY, call, f"all the time {self._wac.max_concurrent} others were under way"
             )
         try:
             yield
         finally:
             slots.release()
 
-    def _breaker(self, call: Call) -> Breaker:
+    def _breaker(self, call: ApiCall) -> Breaker:
         wac = self._wac
         return Breaker(wac.break_after, wac.break_for / 1000, self._timing.clock, self._told(call))
 
-    def _told(self, call: Call) -> Callable[[bool], None]:
+    def _told(self, call: ApiCall) -> Callable[[bool], None]:
         def tell(broken: bool) -> None:  # noqa: FBT001 - what a breaker says
             self._watch.broken(call, broken)
             if broken:
@@ -270,5 +270,5 @@ class SippoServer:
         return tell
 
 
-def _not_asked(call: Call) -> NoAnswer:
-    return NoAnswer(Outcome.OPEN, call, "it has not answered lately, so it is not asked")
+def _not_asked(call: ApiCall) -> NoAnswer:
+    return NoAnswer(CallOutcome.OPEN, call, "it has not answered lately, so it is not asked")

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from invites.sippo.answers import Granted, decode
-from invites.sippo.calls import Call, NoAnswer, Outcome
+from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer
 from invites.sippo.timing import Budget, Timing
 from invites.sippo.transport import Request, Wire
 from invites.values.secret import Secret
@@ -38,9 +38,9 @@ class Login:
     ) -> None:
         credentials = msgspec.json.encode({"username": username, "password": password.reveal()})
         self._request = Request(
-            Call.LOGIN,
+            ApiCall.LOGIN,
             path,
-            decode=lambda body: decode(Call.LOGIN, Granted, body),
+            decode=lambda body: decode(ApiCall.LOGIN, Granted, body),
             body=Secret(credentials.decode()),
         )
         self._wire = wire
@@ -67,9 +67,9 @@ class Login:
         login = self._under_way()
         done, _ = await asyncio.wait({login}, timeout=budget.left())
         if not done:
-            raise NoAnswer(Outcome.TIMEOUT, Call.LOGIN, "it took too long")
+            raise NoAnswer(CallOutcome.TIMEOUT, ApiCall.LOGIN, "it took too long")
         if login.cancelled():
-            raise NoAnswer(Outcome.LOST, Call.LOGIN, "the client is being closed")
+            raise NoAnswer(CallOutcome.LOST, ApiCall.LOGIN, "the client is being closed")
         return login.result()
 
     def _under_way(self) -> asyncio.Task[Secret]:
@@ -92,7 +92,7 @@ class Login:
             granted = await self._wire.send(self._request, None, self._timeout)
         except NoAnswer as error:
             # All wait for this one, so a connection that broke while it was idle must not fail them all.
-            if error.reason is not Outcome.LOST:
+            if error.reason is not CallOutcome.LOST:
                 raise
             began = self._timing.clock()
             granted = await self._wire.send(self._request, None, self._timeout)

@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from invites import __version__
-from invites.sippo.calls import Call, NoAnswer, Outcome, Watch
+from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer, Watch
 from invites.sippo.timing import Timing
 from invites.values.printable import escape
 from invites.values.secret import Secret
@@ -34,7 +34,7 @@ _IDLE_S: Final = 30.0
 class Request(Generic[_Answer]):
     """What is sent, and how the answer is read: `decode` the body of a 200, `says` what other statuses mean."""
 
-    call: Call
+    call: ApiCall
     path: str
     decode: Callable[[bytes], _Answer] | None = None
     says: Mapping[int, _Answer] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Wire:
         try:
             status, body, headers = await self._exchange(request, token, within)
             answer = self._read(request, status, body, headers)
-            outcome = Outcome.FOUND if status < 300 else Outcome.UNKNOWN  # noqa: PLR2004 - HTTP's own
+            outcome = CallOutcome.FOUND if status < 300 else CallOutcome.UNKNOWN  # noqa: PLR2004 - HTTP's own
         except NoAnswer as error:
             outcome = error.reason
             raise
@@ -102,13 +102,13 @@ class Wire:
                 return response.status, await _body_of(response), response.headers
         except aiohttp.ClientConnectorError as error:
             arrived = False
-            reason, detail = Outcome.LOST, f"it cannot be connected to ({_said(error)})"
+            reason, detail = CallOutcome.LOST, f"it cannot be connected to ({_said(error)})"
         except TimeoutError:
-            reason, detail = Outcome.TIMEOUT, f"nothing came within {within * 1000:.0f} ms"
+            reason, detail = CallOutcome.TIMEOUT, f"nothing came within {within * 1000:.0f} ms"
         except (aiohttp.ClientResponseError, HttpProcessingError):
-            reason, detail = Outcome.NONSENSE, "what came is no HTTP"
+            reason, detail = CallOutcome.NONSENSE, "what came is no HTTP"
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: no name of a host
-            reason, detail = Outcome.LOST, f"the connection is lost ({_said(error)})"
+            reason, detail = CallOutcome.LOST, f"the connection is lost ({_said(error)})"
         # Raised out here: an error of aiohttp carries the request with its token, and would be the context of ours.
         raise NoAnswer(reason, request.call, detail, arrived=arrived)
 
@@ -118,17 +118,19 @@ class Wire:
         call = request.call
         if status == _OK and request.decode is not None:
             if body is None:
-                raise NoAnswer(Outcome.NONSENSE, call, f"what came has more than {LARGEST} bytes")
+                raise NoAnswer(CallOutcome.NONSENSE, call, f"what came has more than {LARGEST} bytes")
             return request.decode(body)
         if status in request.says:
             return request.says[status]
-        if status == _UNAUTHORIZED or (call is Call.LOGIN and status in _CREDENTIALS):
-            what = "credentials are" if call is Call.LOGIN else "token is"
-            raise NoAnswer(Outcome.UNAUTHORIZED, call, f"the {what} refused (status {status})")
+        if status == _UNAUTHORIZED or (call is ApiCall.LOGIN and status in _CREDENTIALS):
+            what = "credentials are" if call is ApiCall.LOGIN else "token is"
+            raise NoAnswer(CallOutcome.UNAUTHORIZED, call, f"the {what} refused (status {status})")
         retry_after = self._timing.retry_after(headers.get("Retry-After"), headers.get("Date"))
         if status == _TOO_MANY:
-            raise NoAnswer(Outcome.LIMITED, call, "there were too many requests (status 429)", retry_after)
-        reason = Outcome.ERROR if status >= _SERVERS_FAULT else Outcome.REFUSED
+            raise NoAnswer(
+                CallOutcome.LIMITED, call, "there were too many requests (status 429)", retry_after
+            )
+        reason = CallOutcome.ERROR if status >= _SERVERS_FAULT else CallOutcome.REFUSED
         raise NoAnswer(reason, call, f"the status is {status}", retry_after)
 
 

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from invites.config import Config, parse
 from invites.keys import WORKERS_GROUP
-from invites.sippo import Call
+from invites.sippo import ApiCall
 from invites.sippo.answers import PushDevice
 from tests.support import events as e
 from tests.support.shard import Notification, notification_of
@@ -25,7 +25,7 @@ from workers.service import Service
 LEGACY: Final = {"resolveGroups": True, "resolvePush": True}
 REACHABILITY: Final = {"legacyUserGroupResolution": False}
 PASSWORD: Final = "geheim-und-lang"
-LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
+LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 
 def ios(*devices: str) -> list[PushDevice]:

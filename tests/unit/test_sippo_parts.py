@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 import invites.sippo
-from invites.sippo import Breaker, Call, Candidate, Group, NoAnswer, Outcome, PushDevice, Reachability, Timing
+from invites.sippo import (
+    ApiCall,
+    Breaker,
+    CallOutcome,
+    Candidate,
+    Group,
+    NoAnswer,
+    PushDevice,
+    Reachability,
+    Timing,
+)
 from invites.sippo.answers import Granted, PushDevices, decode
 from invites.sippo.breaker import Admission
 from invites.sippo.cache import GroupCache
@@ -24,7 +34,7 @@ _REACHABILITY = {
 
 
 def _decoded(kind: type[Any], content: object) -> Any:
-    return decode(Call.GROUPS, kind, json.dumps(content).encode())
+    return decode(ApiCall.GROUPS, kind, json.dumps(content).encode())
 
 
 def test_what_is_answered() -> None:
@@ -61,7 +71,7 @@ def test_ids_are_those_of_the_contract(bad: object) -> None:
     ):
         with pytest.raises(NoAnswer) as caught:
             _decoded(kind, content)
-        assert caught.value.reason is Outcome.NONSENSE
+        assert caught.value.reason is CallOutcome.NONSENSE
 
 
 @pytest.mark.parametrize(
@@ -104,7 +114,7 @@ def test_a_field_that_is_missing_or_wrong_makes_it_no_answer(kind: type[Any], co
 )
 def test_what_is_no_json_is_no_answer(body: bytes) -> None:
     with pytest.raises(NoAnswer) as caught:
-        decode(Call.GROUPS, Group, body)
+        decode(ApiCall.GROUPS, Group, body)
     assert str(caught.value).startswith("sippo-server gives no answer to groups: what came is none (")
     assert len(str(caught.value)) < 300
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
-from invites.sippo import Call
+from invites.sippo import ApiCall
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _WHAT: Final = ("call", "outcome")
@@ -26,8 +26,8 @@ class SippoMetrics:
             ("call",),
             registry=registry,
         )
-        for call in Call:
-            if call is not Call.LOGIN:
+        for call in ApiCall:
+            if call is not ApiCall.LOGIN:
                 self.broken(call, broken=False)
 
     def requested(self, call: str, outcome: str, seconds: float) -> None:

@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from invites.sippo import Call
+from invites.sippo import ApiCall
 from workers.lab.bench.arena import BenchError
 from workers.lab.child_process import ChildProcess
 from workers.lab.fake_sippo import Directory, Fault
 
 _START_S: Final = 10.0
 _POLL_S: Final = 0.02
-_LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
+_LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 
 class Sippo:

@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from invites.config import Paths
-from invites.sippo.calls import Call, PushJob
+from invites.sippo.calls import ApiCall, PushJob
 from workers.lab.fake_sippo.directory import Directory
 from workers.lab.fake_sippo.faults import Fault, inflict
 
@@ -116,7 +116,7 @@ class FakeSippo:
     def fault(self, fault: Fault, call: str = _ANY, times: int | None = None) -> None:
         """From now on `call` (or all that have no fault of their own) meets this fault, `times` times if given."""
         if call != _ANY:
-            Call(call)
+            ApiCall(call)
         self._faults[call] = (fault, times)
 
     def heal(self) -> None:
@@ -180,7 +180,7 @@ class FakeSippo:
                 return await self._counted(request, call, unquote("".join(match.groups())))
         return web.Response(status=404)
 
-    async def _counted(self, request: web.Request, call: Call, name: str) -> web.Response:
+    async def _counted(self, request: web.Request, call: ApiCall, name: str) -> web.Response:
         if request.transport is not None:
             self._peers.add(request.transport.get_extra_info("peername"))
         self.requests[call] += 1
@@ -194,7 +194,7 @@ class FakeSippo:
         finally:
             self._at_once -= 1
 
-    def _next_fault(self, call: Call) -> Fault | None:
+    def _next_fault(self, call: ApiCall) -> Fault | None:
         key = call if call in self._faults else _ANY
         fault, times = self._faults.get(key, (None, None))
         if fault is not None and times is not None:
@@ -203,18 +203,18 @@ class FakeSippo:
                 del self._faults[key]
         return fault
 
-    async def _answer(self, request: web.Request, call: Call, name: str) -> web.Response:
-        if call is Call.LOGIN:
+    async def _answer(self, request: web.Request, call: ApiCall, name: str) -> web.Response:
+        if call is ApiCall.LOGIN:
             return self._log_in(await request.read())
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or self._tokens.get(token, 0.0) <= self._clock():
             return web.Response(status=401)
-        if call is Call.PUSH:
+        if call is ApiCall.PUSH:
             return await self._push(await request.read())
         look_up = {
-            Call.GROUPS: self.directory.group,
-            Call.PUSH_DEVICES: self.directory.push_devices,
-            Call.REACHABILITY: self.directory.reachability,
+            ApiCall.GROUPS: self.directory.group,
+            ApiCall.PUSH_DEVICES: self.directory.push_devices,
+            ApiCall.REACHABILITY: self.directory.reachability,
         }[call]
         found = look_up(name)
         return web.Response(status=404) if found is None else _json(found)
@@ -271,19 +271,19 @@ class FakeSippo:
 
 class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
     fault: Fault
-    call: Call | None = None
+    call: ApiCall | None = None
     times: int | None = None
 
 
-def _routes(paths: Paths) -> dict[Call, tuple[str, re.Pattern[str]]]:
+def _routes(paths: Paths) -> dict[ApiCall, tuple[str, re.Pattern[str]]]:
     """Method and pattern of each call. Ids are looked for before they are decoded, so that they may hold a `/`."""
     templates: dict[str, str] = msgspec.to_builtins(paths)
     return {
         call: (
-            "POST" if call in {Call.LOGIN, Call.PUSH} else "GET",
+            "POST" if call in {ApiCall.LOGIN, ApiCall.PUSH} else "GET",
             re.compile(r"([^/?&#]+)".join(map(re.escape, re.split(r"\{\w+\}", templates[call])))),
         )
-        for call in Call
+        for call in ApiCall
     }
 
 

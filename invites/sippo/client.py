@@ -20,7 +20,7 @@ from invites.sippo.cache import GroupCache
 from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer, PushJob, PushResult, Unwatched, Watch
 from invites.sippo.login import Login
 from invites.sippo.timing import Budget, Timing
-from invites.sippo.transport import Request, Wire
+from invites.sippo.transport import Request, Transport
 
 _Answer = TypeVar("_Answer")
 
@@ -62,13 +62,13 @@ class SippoServer:
         self._slots = {ApiCall.PUSH: pushes, **dict.fromkeys(_LOOK_UPS, look_ups)}
         self._breakers = {call: self._breaker(call) for call in self._slots}
         self._probes: set[asyncio.Task[Any]] = set()
-        self._opened: tuple[Wire, Login] | None = None
+        self._opened: tuple[Transport, Login] | None = None
 
     async def __aenter__(self) -> Self:
-        wire = Wire(self._address, self._timing, self._watch)
+        transport = Transport(self._address, self._timing, self._watch)
         path, timeout = self._wac.paths.login, self._wac.timeout / 1000
-        login = Login(wire, path, self._username, self._password, timeout, self._timing)
-        self._opened = (wire, login)
+        login = Login(transport, path, self._username, self._password, timeout, self._timing)
+        self._opened = (transport, login)
         return self
 
     async def __aexit__(
@@ -77,13 +77,13 @@ class SippoServer:
         opened, self._opened = self._opened, None
         if opened is None:
             return
-        wire, login = opened
+        transport, login = opened
         for probe in self._probes:
             probe.cancel()
         if self._probes:
             await asyncio.wait(self._probes)
         await login.close()
-        await wire.close()
+        await transport.close()
 
     async def group(self, group: str) -> Group | None:
         """The group of this id; None if there is none. Asked for again only when the cache does not know."""
@@ -220,7 +220,7 @@ class SippoServer:
     ) -> _Answer:
         if self._opened is None:
             raise NoAnswer(CallOutcome.LOST, request.call, "the client has been closed")
-        wire, login = self._opened
+        transport, login = self._opened
         refused = None
         while True:
             token = await login.token(budget, refused)
@@ -229,7 +229,7 @@ class SippoServer:
                 if breaker.open and not probing:
                     raise _not_asked(request.call)
                 try:
-                    return await wire.send(request, token, min(self._wac.timeout / 1000, budget.left()))
+                    return await transport.send(request, token, min(self._wac.timeout / 1000, budget.left()))
                 except NoAnswer as error:
                     if error.reason is not CallOutcome.UNAUTHORIZED or refused is not None:
                         raise

@@ -11,7 +11,7 @@ import msgspec
 from invites.sippo.answers import Granted, decode
 from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer
 from invites.sippo.timing import Budget, Timing
-from invites.sippo.transport import Request, Wire
+from invites.sippo.transport import Request, Transport
 from invites.values.secret import Secret
 
 _LONGEST_MARGIN_S: Final = 60.0
@@ -34,7 +34,7 @@ class Login:
     """
 
     def __init__(
-        self, wire: Wire, path: str, username: str, password: Secret, timeout: float, timing: Timing
+        self, transport: Transport, path: str, username: str, password: Secret, timeout: float, timing: Timing
     ) -> None:
         credentials = msgspec.json.encode({"username": username, "password": password.reveal()})
         self._request = Request(
@@ -43,7 +43,7 @@ class Login:
             decode=lambda body: decode(ApiCall.LOGIN, Granted, body),
             body=Secret(credentials.decode()),
         )
-        self._wire = wire
+        self._transport = transport
         self._timeout = timeout
         self._timing = timing
         self._held: _Held | None = None
@@ -89,13 +89,13 @@ class Login:
     async def _log_in(self) -> Secret:
         began = self._timing.clock()
         try:
-            granted = await self._wire.send(self._request, None, self._timeout)
+            granted = await self._transport.send(self._request, None, self._timeout)
         except NoAnswer as error:
             # All wait for this one, so a connection that broke while it was idle must not fail them all.
             if error.reason is not CallOutcome.LOST:
                 raise
             began = self._timing.clock()
-            granted = await self._wire.send(self._request, None, self._timeout)
+            granted = await self._transport.send(self._request, None, self._timeout)
         margin = min(_LONGEST_MARGIN_S, granted.expires_in * _MARGIN)
         expires_at = began + granted.expires_in
         self._held = _Held(Secret(granted.token), expires_at - margin, expires_at)

@@ -41,7 +41,7 @@ class Request(Generic[_Answer]):
     body: bytes | Secret | None = None
 
 
-class Wire:
+class Transport:
     """The connections to one sippo-server, used again as long as they last. Whoever makes one must `close` it."""
 
     def __init__(self, address: str, timing: Timing, watch: Watch) -> None:

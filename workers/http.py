@@ -13,7 +13,7 @@ from aiohttp import web
 
 from invites.connection.clients import is_away
 from invites.keys import Keys, shard_of
-from invites.queries.invites import Views
+from invites.queries.invites import InviteQueries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -137,26 +137,26 @@ class HttpServer:
         self._authorize(request)
         _, _, _, user, _ = _segments(request)
         async with asyncio.timeout(_ANSWER_WITHIN_S):
-            ringing = await self._views(user).pending(user)
+            ringing = await self._queries(user).pending(user)
         return _response(200, {"invitations": ringing})
 
     async def _invite(self, request: web.Request) -> web.Response:
         self._authorize(request)
         _, _, _, inviter, invite_id, to = _segments(request)
         async with asyncio.timeout(_ANSWER_WITHIN_S):
-            invite = await self._views(to).invite(f"{inviter}|{invite_id}|{to}")
+            invite = await self._queries(to).invite(f"{inviter}|{invite_id}|{to}")
         if invite is None:
             raise web.HTTPNotFound(text="there is no such invite, or it is over for longer than retainAfter")
         return _response(200, invite)
 
-    def _views(self, routing_key: str) -> Views:
+    def _queries(self, routing_key: str) -> InviteQueries:
         if self._served.moving:
             raise web.HTTPServiceUnavailable(
                 text="the calls are being moved to other shards, ask again later"
             )
         redis = self._config.redis
         keys = Keys(redis.prefix, shard_of(routing_key, redis.shards), redis.shards)
-        return Views(self._served.commands(keys), keys)
+        return InviteQueries(self._served.commands(keys), keys)
 
     def _authorize(self, request: web.Request) -> None:
         token = self._config.http.token

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from invites.events.operations import with_room
 from invites.events.protocol import Invite, InviteRequest
 from invites.keys import Keys, shard_of
-from invites.queries.invites import Views
+from invites.queries.invites import InviteQueries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -92,7 +92,9 @@ class Elsewhere:
     async def invitations(self, user: str) -> bytes:
         """What rings for the user, of whom there are trunks, in all other shards: a list in JSON."""
         others = (self._keys.of(number) for number in range(self._keys.shards) if number != self._keys.shard)
-        found = await asyncio.gather(*(Views(self._client_of(keys), keys).pending(user) for keys in others))
+        found = await asyncio.gather(
+            *(InviteQueries(self._client_of(keys), keys).pending(user) for keys in others)
+        )
         return msgspec.json.encode([each for some in found for each in some])
 
     def _at(self, name: str) -> Keys:

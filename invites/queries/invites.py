@@ -40,7 +40,7 @@ class Invitation(Struct, rename="camel", kw_only=True):
     expires_at: int | None
 
 
-class Candidate(Struct, rename="camel"):
+class CandidateView(Struct, rename="camel"):
     """One way of reaching the callee; `peer` is its id among the candidates of the invite."""
 
     peer: str
@@ -51,17 +51,17 @@ class Candidate(Struct, rename="camel"):
     device: str | None
 
 
-class Invite(Invitation, kw_only=True):
+class InviteView(Invitation, kw_only=True):
     """One invite with all that is known about it."""
 
     code: int | None
     reason: str | None
     who_accepted: str | None
     ended_at: int | None
-    candidates: list[Candidate]
+    candidates: list[CandidateView]
 
 
-class Views:
+class InviteQueries:
     """Reads one shard. The methods raise what redis-py raises when the server is away."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
@@ -83,7 +83,7 @@ class Views:
         ringing = [one for one in found if one.state == "PENDING"]
         return sorted(ringing, key=lambda one: (one.started_at or 0, one.invite_id or ""))
 
-    async def invite(self, ref: str) -> Invite | None:
+    async def invite(self, ref: str) -> InviteView | None:
         """The invite `from|inviteId|to`, while it is pending and until `retainAfter` after its end."""
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.hgetall(self._keys.invite(ref))
@@ -147,8 +147,8 @@ def _invitation(values: Mapping[bytes, bytes]) -> Invitation:
     return Invitation(**_shared(values))
 
 
-def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) -> Invite:
-    return Invite(
+def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) -> InviteView:
+    return InviteView(
         **_shared(values),
         code=whole(values.get(b"code")),
         reason=text(values.get(b"reason")),
@@ -158,7 +158,7 @@ def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) ->
     )
 
 
-def _candidate(peer: bytes, value: bytes) -> Candidate:
+def _candidate(peer: bytes, value: bytes) -> CandidateView:
     try:
         known = msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -171,7 +171,7 @@ def _candidate(peer: bytes, value: bytes) -> Candidate:
         return found if isinstance(found, str) else None
 
     reason = known.get("endReason")
-    return Candidate(
+    return CandidateView(
         peer=peer.decode(errors="replace"),
         address=said("address"),
         type=said("type"),

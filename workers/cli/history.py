@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from invites.queries.invites import Invite
+    from invites.queries.invites import InviteView
     from invites.queries.streams import StreamEntry
 
 _BEFORE_MS: Final = 600_000  # a stop may have come before the invite that it ends
@@ -33,7 +33,7 @@ class Subject(Struct, frozen=True):
     ended_at: int | None = None
 
     @classmethod
-    def of(cls, ref: str, invite: Invite | None) -> Subject:
+    def of(cls, ref: str, invite: InviteView | None) -> Subject:
         """The subject named by `from|inviteId|to`."""
         inviter, invite_id, to = ref.split("|")
         if invite is None:

@@ -19,7 +19,7 @@ from invites.resharding.key_ownership import KINDS, kind_of
 from invites.resharding.lease import Lease, LeaseError
 from invites.resharding.pushes import move_pushes
 from invites.resharding.relays import settle_relays
-from invites.resharding.shard_map import Places
+from invites.resharding.shard_map import ShardMap
 from invites.resharding.state import count_going, move_keys
 from invites.resharding.timers import move_timers
 from invites.resharding.trunks import known_trunks, spread
@@ -75,11 +75,11 @@ class Resharding:
     async def survey(self) -> Summary:
         """Count what would be moved, while all go on."""
         layout = await self._layout()
-        places = Places(self._prefix, layout.shards, self._target, self._client_of)
-        summary = Summary(places.before, places.after)
-        for keys in places.old if places.before != places.after else ():
-            async for page in places.scan(keys):
-                summary.keys += count_going(places, keys, page)
+        shard_map = ShardMap(self._prefix, layout.shards, self._target, self._client_of)
+        summary = Summary(shard_map.before, shard_map.after)
+        for keys in shard_map.old if shard_map.before != shard_map.after else ():
+            async for page in shard_map.scan(keys):
+                summary.keys += count_going(shard_map, keys, page)
                 summary.unknown += sum(kind_of(name)[0] not in KINDS for name in page)
         return summary
 
@@ -95,24 +95,24 @@ class Resharding:
 
     async def _move(self, lease: Lease) -> Summary:
         began, layout = time.monotonic(), await self._layout()
-        places = Places(self._prefix, layout.shards, self._target, self._client_of)
-        summary = Summary(places.before, places.after)
+        shard_map = ShardMap(self._prefix, layout.shards, self._target, self._client_of)
+        summary = Summary(shard_map.before, shard_map.after)
         if layout == Layout(self._target):
             return summary
-        await self._stop_commits(places, begun=layout.target is not None)
+        await self._stop_commits(shard_map, begun=layout.target is not None)
 
         def moved(what: str, more: int) -> None:
             lease.check()
             setattr(summary, what, getattr(summary, what) + more)
             self._tell_of(summary)
 
-        await move_all(places, moved)
-        summary.unknown = await self._unknown(places)
+        await move_all(shard_map, moved)
+        summary.unknown = await self._unknown(shard_map)
         lease.check()
-        done = str(Layout(places.after))
+        done = str(Layout(shard_map.after))
         # The first shard comes last: it is what a worker asks before all others, and what the next attempt begins with.
-        for keys in reversed(places.all):
-            await places.client(keys.shard).set(keys.layout, done)
+        for keys in reversed(shard_map.all):
+            await shard_map.client(keys.shard).set(keys.layout, done)
         summary.seconds = round(time.monotonic() - began, 3)
         return summary
 
@@ -142,44 +142,44 @@ class Resharding:
             )
         return layout
 
-    async def _stop_commits(self, places: Places, *, begun: bool) -> None:
-        moving = str(Layout(places.before, places.after))
-        for keys in places.all:
-            await places.client(keys.shard).set(keys.layout, moving)
+    async def _stop_commits(self, shard_map: ShardMap, *, begun: bool) -> None:
+        moving = str(Layout(shard_map.before, shard_map.after))
+        for keys in shard_map.all:
+            await shard_map.client(keys.shard).set(keys.layout, moving)
         self._tell("No worker can commit any more; events wait in their streams.")
         deadline, said = time.monotonic() + _STOPPED_WITHIN_S, False
-        while working := await self._working(places):
+        while working := await self._working(shard_map):
             if not said:
                 self._tell(f"Waiting for workers to stop: {', '.join(working)}.")
                 said = True
             if time.monotonic() >= deadline:
                 if not begun:
-                    await self._take_back(places)
+                    await self._take_back(shard_map)
                 raise ReshardingError(
                     f"Workers go on asking for entries: {', '.join(working)}. Stop them, and try again."
                 )
             await asyncio.sleep(_LOOK_S)
 
-    async def _take_back(self, places: Places) -> None:
+    async def _take_back(self, shard_map: ShardMap) -> None:
         """Nothing has been moved: all can go on as it was."""
-        for keys in places.all[places.before :]:
-            await places.client(keys.shard).delete(keys.layout)
-        for keys in places.old:
-            await places.client(keys.shard).set(keys.layout, str(Layout(places.before)))
+        for keys in shard_map.all[shard_map.before :]:
+            await shard_map.client(keys.shard).delete(keys.layout)
+        for keys in shard_map.old:
+            await shard_map.client(keys.shard).set(keys.layout, str(Layout(shard_map.before)))
 
-    async def _working(self, places: Places) -> list[str]:
+    async def _working(self, shard_map: ShardMap) -> list[str]:
         """The workers that have asked for entries lately."""
         found = set()
-        for keys in places.old:
+        for keys in shard_map.old:
             for source in Source:
-                known = await consumers(places.client(keys.shard), keys, source)
+                known = await consumers(shard_map.client(keys.shard), keys, source)
                 found |= {one.name for one in known or () if one.idle_ms < _QUIET_MS}
         return sorted(found)
 
-    async def _unknown(self, places: Places) -> int:
+    async def _unknown(self, shard_map: ShardMap) -> int:
         count = 0
-        for keys in places.old:
-            async for page in places.scan(keys):
+        for keys in shard_map.old:
+            async for page in shard_map.scan(keys):
                 count += sum(kind_of(name)[0] not in KINDS for name in page)
         return count
 
@@ -190,11 +190,11 @@ class Resharding:
             self._tell(f"Moved {summary.keys} keys, {summary.timers} timers, {summary.pushes} push jobs.")
 
 
-async def move_all(places: Places, moved: Callable[[str, int], None]) -> None:
+async def move_all(shard_map: ShardMap, moved: Callable[[str, int], None]) -> None:
     """Move everything, while nobody else writes. `moved` hears how many `keys`, `timers` and `pushes`, now and then."""
-    trunks = await known_trunks(places)
-    await settle_relays(places, trunks)
-    await spread(places, trunks)
+    trunks = await known_trunks(shard_map)
+    await settle_relays(shard_map, trunks)
+    await spread(shard_map, trunks)
     count = 0
 
     def counted(what: str, more: int) -> None:
@@ -207,8 +207,8 @@ async def move_all(places: Places, moved: Callable[[str, int], None]) -> None:
     # Once more, until there is nothing: a page may have been left out that changed while it was read.
     while count > before:
         before = count
-        for keys in places.old:
-            await move_timers(places, keys, trunks, partial(counted, "timers"))
-        for keys in places.old:
-            await move_pushes(places, keys, partial(counted, "pushes"))
-            await move_keys(places, keys, partial(counted, "keys"))
+        for keys in shard_map.old:
+            await move_timers(shard_map, keys, trunks, partial(counted, "timers"))
+        for keys in shard_map.old:
+            await move_pushes(shard_map, keys, partial(counted, "pushes"))
+            await move_keys(shard_map, keys, partial(counted, "keys"))

@@ -15,43 +15,49 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from invites.keys import Keys
-    from invites.resharding.shard_map import Places
+    from invites.resharding.shard_map import ShardMap
 
 
-async def move_pushes(places: Places, source: Keys, moved: Callable[[int], None]) -> None:
+async def move_pushes(shard_map: ShardMap, source: Keys, moved: Callable[[int], None]) -> None:
     """Move all jobs of a shard that are not settled and belong elsewhere.
 
     Whoever is interrupted in between leaves jobs in both shards: pushes are sent at least once. As new entries they do
     not tell any more that a worker had them, and may have sent them: that is written into them.
     """
-    async for page in delivered(places, source, Source.PUSH):
+    async for page in delivered(shard_map, source, Source.PUSH):
         marked = [StreamEntry(job.id, {**job.fields, UNSURE: b"1"}) for job in page]
-        moved(await _move_page(places, source, marked))
+        moved(await _move_page(shard_map, source, marked))
     waiting: list[StreamEntry] = []
-    async for job in unread(places, source, Source.PUSH):
+    async for job in unread(shard_map, source, Source.PUSH):
         waiting.append(job)
         if len(waiting) == PAGE:
-            moved(await _move_page(places, source, waiting))
+            moved(await _move_page(shard_map, source, waiting))
             waiting = []
-    moved(await _move_page(places, source, waiting))
+    moved(await _move_page(shard_map, source, waiting))
 
 
-async def _move_page(places: Places, source: Keys, jobs: Sequence[StreamEntry]) -> int:
+async def _move_page(shard_map: ShardMap, source: Keys, jobs: Sequence[StreamEntry]) -> int:
     going = [
         (job, target)
         for job in jobs
-        if b"ref" in job.fields and (target := places.home(callee_of(job.text(b"ref")))) != source.shard
+        if b"ref" in job.fields
+        and (target := shard_map.shard_after(callee_of(job.text(b"ref")))) != source.shard
     ]
-    await places.ask(
+    await shard_map.execute(
         (
             target,
-            ("XADD", places.all[target].push, "*", *(word for field in job.fields.items() for word in field)),
+            (
+                "XADD",
+                shard_map.all[target].push,
+                "*",
+                *(word for field in job.fields.items() for word in field),
+            ),
         )
         for job, target in going
     )
     if going:
         ids = [job.id for job, _ in going]
-        await places.ask(
+        await shard_map.execute(
             [
                 (source.shard, ("XACK", source.push, Source.PUSH.group, *ids)),
                 (source.shard, ("XDEL", source.push, *ids)),

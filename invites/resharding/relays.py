@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from invites.keys import Keys
     from invites.queries.streams import StreamEntry
-    from invites.resharding.shard_map import Places
+    from invites.resharding.shard_map import ShardMap
     from invites.resharding.trunks import Trunks
 
 _REGISTERED: Final = b"trunk_registered"
@@ -39,36 +39,38 @@ class _News(NamedTuple):
     arguments: bytes
 
 
-async def settle_relays(places: Places, trunks: Trunks) -> None:
+async def settle_relays(shard_map: ShardMap, trunks: Trunks) -> None:
     """Acknowledge what has been taken, and let all shards hear what is new of trunks."""
-    for keys in places.old if places.before > 1 else ():
+    for keys in shard_map.old if shard_map.before > 1 else ():
         told: dict[_News, set[int]] = {}
-        async for page in delivered(places, keys, Source.RELAY):
-            for entry in await _acknowledge_taken(places, keys, page):
+        async for page in delivered(shard_map, keys, Source.RELAY):
+            for entry in await _acknowledge_taken(shard_map, keys, page):
                 _note(entry, trunks, told)
-        async for entry in unread(places, keys, Source.RELAY):
+        async for entry in unread(shard_map, keys, Source.RELAY):
             _note(entry, trunks, told)
-        await places.ask(
+        await shard_map.execute(
             (keys.shard, ("XADD", keys.relay, "*", *_fields(news), "shard", shard))
             for news, shards in told.items()
-            for shard in range(places.after)
+            for shard in range(shard_map.after)
             if shard not in shards and shard != keys.shard
         )
 
 
-async def _acknowledge_taken(places: Places, keys: Keys, page: Sequence[StreamEntry]) -> list[StreamEntry]:
+async def _acknowledge_taken(
+    shard_map: ShardMap, keys: Keys, page: Sequence[StreamEntry]
+) -> list[StreamEntry]:
     """Those of the entries that have not been taken."""
-    targets = [_target(places, entry) for entry in page]
+    targets = [_target(shard_map, entry) for entry in page]
     carried = [
         (entry, target)
         for entry, target in zip(page, targets, strict=True)
         if target not in (None, keys.shard)
     ]
-    scores = await places.ask(
-        (target, ("ZSCORE", places.all[target].taken(keys.shard), entry.id)) for entry, target in carried
+    scores = await shard_map.execute(
+        (target, ("ZSCORE", shard_map.all[target].taken(keys.shard), entry.id)) for entry, target in carried
     )
-    floors = await places.ask(
-        (target, ("HGET", f"{places.all[target].base}taken:floors", keys.shard)) for _, target in carried
+    floors = await shard_map.execute(
+        (target, ("HGET", f"{shard_map.all[target].base}taken:floors", keys.shard)) for _, target in carried
     )
     taken = {
         entry.id
@@ -76,16 +78,16 @@ async def _acknowledge_taken(places: Places, keys: Keys, page: Sequence[StreamEn
         if score is not None or (floor is not None and order(entry.id) < order(floor.decode()))
     }
     if taken:
-        await places.ask([(keys.shard, ("XACK", keys.relay, Source.RELAY.group, *taken))])
+        await shard_map.execute([(keys.shard, ("XACK", keys.relay, Source.RELAY.group, *taken))])
     return [entry for entry in page if entry.id not in taken]
 
 
-def _target(places: Places, entry: StreamEntry) -> int | None:
+def _target(shard_map: ShardMap, entry: StreamEntry) -> int | None:
     """The shard that an entry was for; None when it cannot be told: such an entry becomes a dead letter."""
     said = entry.text(b"shard")
     if said:
-        return int(said) if said.isdecimal() and int(said) < places.before else None
-    return places.former(entry.text(b"name")) if b"name" in entry.fields else None
+        return int(said) if said.isdecimal() and int(said) < shard_map.before else None
+    return shard_map.shard_before(entry.text(b"name")) if b"name" in entry.fields else None
 
 
 def _note(entry: StreamEntry, trunks: Trunks, told: dict[_News, set[int]]) -> None:

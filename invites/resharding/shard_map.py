@@ -21,7 +21,7 @@ PAGE: Final = 500
 _SPECIAL: Final = str.maketrans({letter: "\\" + letter for letter in "\\*?["})
 
 
-class Places:
+class ShardMap:
     """Shards `0` to `before - 1` hold what shards `0` to `after - 1` shall hold; `client_of` leads to each."""
 
     def __init__(self, prefix: str, before: int, after: int, client_of: Callable[[Keys], Redis]) -> None:
@@ -35,21 +35,22 @@ class Places:
         """The client for a shard."""
         return self._client_of(self.all[shard])
 
-    def home(self, name: str) -> int:
+    def shard_after(self, name: str) -> int:
         """The shard that a name will belong to."""
         return shard_of(name, self.after)
 
-    def former(self, name: str) -> int:
+    def shard_before(self, name: str) -> int:
         """The shard that a name belonged to."""
         return shard_of(name, self.before)
 
     async def read(self, commands: Iterable[tuple[int, Command]]) -> list[Any]:
-        """As `ask`, with None for what was asked of a key of the wrong type: it is none of ours, and stays."""
+        """As `execute`, with None for what was asked of a key of the wrong type: it is none of ours, and stays."""
         return [
-            None if isinstance(reply, Exception) else reply for reply in await self.ask(commands, reads=True)
+            None if isinstance(reply, Exception) else reply
+            for reply in await self.execute(commands, reads=True)
         ]
 
-    async def ask(self, commands: Iterable[tuple[int, Command]], *, reads: bool = False) -> list[Any]:
+    async def execute(self, commands: Iterable[tuple[int, Command]], *, reads: bool = False) -> list[Any]:
         """The raw replies to commands, each to a shard, in their order. Raises the first error among them.
 
         An error that says that a key is of the wrong type is a reply, too, when nothing is written (`reads`).
@@ -81,7 +82,7 @@ class Places:
         skipped = len(keys.base)
         while True:
             cursor, found = (
-                await self.ask([(keys.shard, ("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE))])
+                await self.execute([(keys.shard, ("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE))])
             )[0]
             texts = (name.decode(errors="ignore") for name in found)
             page = [text[skipped:] for text, name in zip(texts, found, strict=True) if text.encode() == name]

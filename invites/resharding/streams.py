@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from invites.keys import Keys
-    from invites.resharding.shard_map import Places
+    from invites.resharding.shard_map import ShardMap
     from invites.store.commit import Source
 
 
-async def delivered(places: Places, keys: Keys, source: Source) -> AsyncIterator[list[StreamEntry]]:
+async def delivered(shard_map: ShardMap, keys: Keys, source: Source) -> AsyncIterator[list[StreamEntry]]:
     """Pages of the entries that some worker has taken and not settled, without those that were trimmed."""
     stream, first = source.stream(keys), "-"
-    if not await _group(places, keys, source):
+    if not await _group(shard_map, keys, source):
         return
     while True:
         asked = ("XPENDING", stream, source.group, first, "+", PAGE)
-        (pending,) = await places.ask([(keys.shard, asked)])
+        (pending,) = await shard_map.execute([(keys.shard, asked)])
         if not pending:
             return
         ids = [entry.decode() for entry, *_ in pending]
-        found = await places.ask((keys.shard, ("XRANGE", stream, entry, entry)) for entry in ids)
+        found = await shard_map.execute((keys.shard, ("XRANGE", stream, entry, entry)) for entry in ids)
         yield [
             StreamEntry(entry, dict(zip(flat[::2], flat[1::2], strict=True)))
             for entry, page in zip(ids, found, strict=True)
@@ -35,16 +35,16 @@ async def delivered(places: Places, keys: Keys, source: Source) -> AsyncIterator
         first = f"({ids[-1]}"
 
 
-async def unread(places: Places, keys: Keys, source: Source) -> AsyncIterator[StreamEntry]:
+async def unread(shard_map: ShardMap, keys: Keys, source: Source) -> AsyncIterator[StreamEntry]:
     """The entries that no worker has taken yet; all of the stream when no worker has made the group."""
-    group = await _group(places, keys, source)
+    group = await _group(shard_map, keys, source)
     first = f"({group['last-delivered-id'].decode()}" if group else "-"
-    async for entry in pages(places.client(keys.shard), source.stream(keys), first):
+    async for entry in pages(shard_map.client(keys.shard), source.stream(keys), first):
         yield entry
 
 
-async def _group(places: Places, keys: Keys, source: Source) -> Any:  # noqa: ANN401 - as redis-py gives it
-    client, stream = places.client(keys.shard), source.stream(keys)
+async def _group(shard_map: ShardMap, keys: Keys, source: Source) -> Any:  # noqa: ANN401 - as redis-py gives it
+    client, stream = shard_map.client(keys.shard), source.stream(keys)
     if not await client.exists(stream):
         return None
     groups = await client.xinfo_groups(stream)

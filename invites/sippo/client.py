@@ -11,12 +11,12 @@ from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from cachetools import TTLCache
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from invites.config import Wac
 from invites.sippo.answers import Group, PushDevice, PushDevices, Reachability, decode
 from invites.sippo.breaker import Admission, Breaker
-from invites.sippo.cache import GroupCache
 from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer, PushJob, PushResult, Unwatched, Watch
 from invites.sippo.login import Login
 from invites.sippo.timing import Budget, Timing
@@ -36,6 +36,9 @@ _PROBE_PATIENCE_S: Final = 0.03
 
 # No group or user has such an id, and in a path it would lead somewhere else, however it is encoded.
 _STEPS: Final = frozenset({".", ".."})
+
+_MOST_GROUPS: Final = 1_000
+"""Groups in the cache; the one that was not asked for longest goes first."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +60,10 @@ class SippoServer:
         self._address, self._username, self._password = wac.address, wac.username, wac.password
         self._watch = Unwatched() if watch is None else watch
         self._timing = Timing() if timing is None else timing
-        self._groups = GroupCache(wac.group_cache / 1000, self._timing.clock)
+        # With a lifetime of 0 an entry has expired as soon as it is stored.
+        self._groups: TTLCache[str, Group | None] = TTLCache(
+            _MOST_GROUPS, wac.group_cache / 1000, self._timing.clock
+        )
         look_ups, pushes = asyncio.Semaphore(wac.max_concurrent), asyncio.Semaphore(wac.max_concurrent)
         self._slots = {ApiCall.PUSH: pushes, **dict.fromkeys(_LOOK_UPS, look_ups)}
         self._breakers = {call: self._breaker(call) for call in self._slots}
@@ -86,12 +92,11 @@ class SippoServer:
         await transport.close()
 
     async def group(self, group: str) -> Group | None:
-        """The group of this id; None if there is none. Asked for again only when the cache does not know."""
-        remembered = self._groups.get(group)
-        if remembered is not None:
-            return remembered[0]
+        """The group of this id, or None when there is none. Both answers are kept for `wac.groupCache` ms."""
+        with contextlib.suppress(KeyError):
+            return self._groups[group]
         found = await self._look_up(ApiCall.GROUPS, self._wac.paths.groups, "{id}", group, Group)
-        self._groups.put(group, found)
+        self._groups[group] = found
         return found
 
     async def push_devices(self, user: str) -> list[PushDevice] | None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from invites.config import Wac
-from invites.sippo import ApiCall, CallOutcome, PushDevice, PushResult, SippoServer
+from invites.sippo import ApiCall, CallOutcome, PushDevice, PushResult, SippoServer, client
 from tests.support.sippo import LOOK_UPS, Time, asking, directory, fails, job, outcomes, wac_of
 from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import HANG, FakeSippo, slow, status
@@ -226,6 +226,14 @@ async def test_groups_are_remembered_for_a_time_also_that_there_are_none() -> No
         assert found is not None
         assert found.participants[-1] == "carol"
         assert at.standin.requests["groups"] == 3
+
+
+async def test_the_group_that_was_not_asked_for_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_MOST_GROUPS", 2)
+    async with asking(groupCache=60_000) as at:
+        for name in ("a", "b", "a", "c", "a", "b"):
+            await at.client.group(name)
+        assert [name for call, name in at.standin.asked if call == ApiCall.GROUPS] == ["a", "b", "c", "b"]
 
 
 async def test_what_could_not_be_had_is_not_remembered() -> None:

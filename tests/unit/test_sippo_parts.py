@@ -22,7 +22,6 @@ from invites.sippo import (
 )
 from invites.sippo.answers import Granted, PushDevices, decode
 from invites.sippo.breaker import Admission
-from invites.sippo.cache import GroupCache
 from invites.sippo.timing import Budget
 
 _GROUP = {"id": "sales", "name": "Sales", "participants": ["alice"], "ringingStrategy": "sequential"}
@@ -183,25 +182,6 @@ def test_failures_count_in_a_row() -> None:
         breaker.failed()
         breaker.worked()
     assert changes == []
-
-
-def test_the_cache_is_bounded() -> None:
-    clock = _Clock()
-    cache = GroupCache(10, clock, most=2)
-    for name in ("a", "b", "a", "c"):
-        cache.put(name, None)
-    assert len(cache) == 2
-    assert (cache.get("a"), cache.get("b"), cache.get("c")) == ((None,), None, (None,))
-    clock.now += 10
-    assert cache.get("a") is None
-    assert len(cache) == 1
-
-
-def test_a_cache_that_is_off_remembers_nothing() -> None:
-    cache = GroupCache(0, _Clock())
-    cache.put("a", None)
-    assert cache.get("a") is None
-    assert len(cache) == 0
 
 
 def test_pauses_grow_to_a_second_whatever_the_number() -> None:

@@ -1,29 +1,15 @@
-"""The configuration: config.json (the vendor's structure first), the environment, the command line.
-
-Whatever is wrong with it is a ConfigError, whose text is one sentence that names the field and says what to
-write instead.
-"""
+"""The sections of config.json: fields, defaults and limits."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
-from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Meta, Struct, field
 
-from invites.connection.url import UnusableUrlError, parse_redis_url
 from invites.keys import Keys
-from invites.values.secret import Secret, SecretError, from_environment
-from invites.values.validation import ValidationError, convert, fields, kind_of, shown, syntax_error
+from invites.values.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from invites.store.commit import LookUp, Settings
 
 _WEEK: Final = 604_800_000  # ms; more than a week is a mistake in the unit
@@ -64,10 +50,6 @@ def _path(example: str, placeholder: str = "") -> Meta:
         pattern=rf"\A/{_IN_A_PATH}\{{{placeholder}\}}{_IN_A_PATH}\Z",
         description=f"{wanted}, with {{{placeholder}}} once",
     )
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the text is one sentence: which field, and what to write there."""
 
 
 class _Section(Struct, frozen=True, rename="camel"):
@@ -204,142 +186,3 @@ class Config(Struct, frozen=True):
         if not self.look_ups():
             return []
         return [f"invites.basic.wac.{name}" for name, value in needed.items() if value is None]
-
-
-def load(
-    file: Path | None = None,
-    *,
-    redis_url: str | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Config:
-    """The configuration of `file` (None: the defaults), overridden by the environment, then by `redis_url`.
-
-    Raises ConfigError.
-    """
-    config = Config() if file is None else _from_file(file)
-    try:
-        config = _override(config, redis_url, os.environ if environ is None else environ)
-    except SecretError as error:
-        raise ConfigError(str(error)) from None
-    return config
-
-
-def check_look_ups(config: Config) -> None:
-    """Refuse look-ups that cannot be made; for a worker, since other commands can do without.
-
-    Raises ConfigError.
-    """
-    missing = config.missing_for_look_ups()
-    if missing:
-        raise ConfigError(
-            f"{' and '.join(config.look_ups())} needs sippo-server, but {', '.join(missing)} is missing: add it, "
-            "a password better as INVITES_WAC_PASSWORD."
-        )
-
-
-def _from_file(file: Path) -> Config:
-    try:
-        raw = json.loads(file.read_text("utf-8-sig"))
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ConfigError(f"The configuration {file} cannot be read: {reason}.") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"The configuration {file} is not UTF-8 text.") from None
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"The configuration {file} is not valid JSON: {syntax_error(error)}.") from None
-    except RecursionError:
-        raise ConfigError(f"The configuration {file} is nested too deeply to be one.") from None
-    try:
-        return parse(raw)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
-
-
-def parse(raw: object) -> Config:
-    """The configuration in decoded JSON. Raises ConfigError."""
-    if not isinstance(raw, dict):
-        raise ConfigError(f"the configuration must be an object, not {kind_of(raw)}.")
-    sections = {name: value for name, value in raw.items() if name in fields(Config)}
-    if "invites" in sections:
-        sections["invites"] = _lift_flags(sections["invites"])
-    try:
-        config = convert(sections, Config, {Basic: _LIFTED})
-    except ValidationError as error:
-        raise ConfigError(str(error)) from None
-    _check_together(config)
-    return config
-
-
-_LIFTED: Final = ("parallelSip", "onlyOneDeviceWithInvitations")
-
-
-def _lift_flags(invites: object) -> object:
-    """Take the two flags out of `basic`: the vendor's page leaves open where they stand. `invites` wins."""
-    if not isinstance(invites, dict) or not isinstance(invites.get("basic"), dict):
-        return invites
-    basic = invites["basic"]
-    lifted = {name: basic[name] for name in _LIFTED if name in basic}
-    kept = {name: value for name, value in basic.items() if name not in _LIFTED}
-    return {**lifted, **invites, "basic": kept}
-
-
-def _check_together(config: Config) -> None:
-    """What no field can tell alone."""
-    invites, wac = config.invites, config.invites.basic.wac
-    if invites.ring_timeout > invites.max_ring_timeout:
-        raise ConfigError(
-            f"invites.ringTimeout ({invites.ring_timeout}) is longer than invites.maxRingTimeout "
-            f"({invites.max_ring_timeout}): lower the one or raise the other."
-        )
-    if wac.timeout > wac.deadline:
-        raise ConfigError(
-            f"invites.basic.wac.timeout ({wac.timeout}) is longer than invites.basic.wac.deadline "
-            f"({wac.deadline}): lower the one or raise the other."
-        )
-    if wac.address is not None:
-        _check_wac_address(wac.address)
-
-
-def _check_wac_address(address: str) -> None:
-    try:
-        url = urlsplit(address)
-        fine = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        raise ConfigError("invites.basic.wac.address is no URL: write one like http://wac:8000.") from None
-    if "@" in url.netloc:
-        raise ConfigError(
-            "invites.basic.wac.address holds credentials: "
-            "move them to wac.username and wac.password, which are never logged."
-        )
-    if not fine or url.query or url.fragment:
-        raise ConfigError(f"invites.basic.wac.address must be like http://wac:8000, not {shown(address)}.")
-
-
-def _override(config: Config, redis_url: str | None, environ: Mapping[str, str]) -> Config:
-    url, origin = config.redis.url, "redis.url"
-    from_env = from_environment("INVITES_REDIS_URL", environ)
-    if redis_url is not None:
-        url, origin = Secret(redis_url), "--redis-url"
-    elif from_env is not None:
-        url, origin = from_env, "INVITES_REDIS_URL"
-    if url is not None:
-        try:
-            parse_redis_url(url)
-        except UnusableUrlError as error:
-            raise ConfigError(f"{origin} {error}") from None
-
-    basic = config.invites.basic
-    password = from_environment("INVITES_WAC_PASSWORD", environ) or basic.wac.password
-    token = from_environment("INVITES_HTTP_TOKEN", environ) or config.http.token
-    if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token.reveal()):
-        raise ConfigError(
-            "http.token (or INVITES_HTTP_TOKEN) must be visible ASCII characters without spaces, since it "
-            "travels in a header: make one with `openssl rand -hex 32`."
-        )
-    wac = msgspec.structs.replace(basic.wac, password=password)
-    invites = msgspec.structs.replace(config.invites, basic=msgspec.structs.replace(basic, wac=wac))
-    return Config(
-        invites=invites,
-        redis=msgspec.structs.replace(config.redis, url=url),
-        http=msgspec.structs.replace(config.http, token=token),
-    )

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from invites.connection.clients import is_away
+from invites.connection.errors import is_away
 from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import MovedError, NoPermissionError
 
-from invites.connection.clients import Clients, is_away
+from invites.connection.clients import Clients
+from invites.connection.errors import is_away
 from invites.sippo import SippoServer
 from invites.store.layout import LayoutError, claim
 from invites.store.scripts import Scripts

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from invites.connection.clients import is_away, is_no_group
+from invites.connection.errors import is_away, is_no_group
 from tests.support.waiting import wait_until
 from workers.aio.backoff import Backoff, pause
 from workers.aio.tasks import end

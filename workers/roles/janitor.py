@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-from invites.connection.clients import is_away, is_no_group
+from invites.connection.errors import is_away, is_no_group
 from invites.queries.overview import backlog, consumers
 from invites.store.commit import Source
 from workers.aio.backoff import Backoff, pause

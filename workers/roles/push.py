@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from invites.connection.clients import is_away
+from invites.connection.errors import is_away
 from invites.lookup.pushes import Push, Standing, standing_of
 from invites.sippo import ApiCall, CallOutcome, NoAnswer, PushResult
 from workers.aio.backoff import Backoff

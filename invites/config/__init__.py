@@ -1,6 +1,6 @@
 """The configuration: config.json (the vendor's structure first), the environment, the command line.
 
-Every error in it is a `ConfigError`: one sentence that names the field and says what to write there.
+Every error is a `ConfigError`: one sentence that names the field and says what to write there.
 """
 
 from invites.config.checks import ConfigError, check_look_ups

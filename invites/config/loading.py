@@ -1,4 +1,4 @@
-"""Reads the configuration: config.json, then the environment, then the command line."""
+"""Loads the configuration: config.json, overridden by the environment, overridden by the command line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load(
     redis_url: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Config:
-    """The configuration of `file` (None: the defaults), overridden by the environment, then by `redis_url`.
+    """The configuration in `file` (None: the defaults), overridden by the environment, then by `redis_url`.
 
     Raises ConfigError.
     """
@@ -56,7 +56,7 @@ def parse(raw: object) -> Config:
 
 
 def _lift_flags(invites: object) -> object:
-    """Take the two flags out of `basic`: the vendor's page leaves open where they stand. `invites` wins."""
+    """Move two flags from `basic` to `invites`; there they win. The vendor's page does not say where they belong."""
     if not isinstance(invites, dict) or not isinstance(invites.get("basic"), dict):
         return invites
     basic = invites["basic"]
@@ -76,7 +76,7 @@ def _from_file(file: Path) -> Config:
     except json.JSONDecodeError as error:
         raise ConfigError(f"The configuration {file} is not valid JSON: {syntax_error(error)}.") from None
     except RecursionError:
-        raise ConfigError(f"The configuration {file} is nested too deeply to be one.") from None
+        raise ConfigError(f"The configuration {file} is nested too deeply.") from None
     try:
         return parse(raw)
     except ConfigError as error:
@@ -101,8 +101,8 @@ def _override(config: Config, redis_url: str | None, environ: Mapping[str, str])
     token = from_environment("INVITES_HTTP_TOKEN", environ) or config.http.token
     if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token.reveal()):
         raise ConfigError(
-            "http.token (or INVITES_HTTP_TOKEN) must be visible ASCII characters without spaces, since it "
-            "travels in a header: make one with `openssl rand -hex 32`."
+            "http.token (or INVITES_HTTP_TOKEN) must be visible ASCII characters without spaces, because it is sent "
+            "in a header: generate one with `openssl rand -hex 32`."
         )
     wac = msgspec.structs.replace(basic.wac, password=password)
     invites = msgspec.structs.replace(config.invites, basic=msgspec.structs.replace(basic, wac=wac))

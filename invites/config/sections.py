@@ -12,7 +12,7 @@ from invites.values.secret import Secret
 if TYPE_CHECKING:
     from invites.store.commit import LookUp, Settings
 
-_WEEK: Final = 604_800_000  # ms; more than a week is a mistake in the unit
+_WEEK: Final = 604_800_000  # ms; a longer time is a mistake in the unit
 _MS: Final = "a whole number of milliseconds from"
 
 Duration = Annotated[int, Meta(ge=0, le=_WEEK, description=f"{_MS} 0 to {_WEEK} (a week)")]
@@ -21,7 +21,7 @@ ClaimAge = Annotated[int, Meta(ge=100, le=_WEEK, description=f"{_MS} 100 to {_WE
 Members = Annotated[int, Meta(ge=1, le=100_000, description="a whole number from 1 to 100000")]
 Deliveries = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 Shards = Annotated[int, Meta(ge=1, le=1_024, description="a whole number from 1 to 1024")]
-# A caller waits for what is looked up, so more than a minute is a mistake.
+# A caller waits for look-ups, so more than a minute is a mistake.
 Wait = Annotated[int, Meta(ge=1, le=60_000, description=f"{_MS} 1 to 60000 (a minute)")]
 Requests = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
 Failures = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
@@ -38,7 +38,7 @@ Prefix = Annotated[
 ]
 
 
-# Visible ASCII without what would end the path or stand for something else.
+# Visible ASCII, except characters that end the path or have a meaning of their own.
 _IN_A_PATH: Final = r"[!\"$-\[\]-z|~]*"
 
 
@@ -53,11 +53,11 @@ def _path(example: str, placeholder: str = "") -> Meta:
 
 
 class _Section(Struct, frozen=True, rename="camel"):
-    """Part of the file whose keys are all known."""
+    """A part of the file in which unknown keys are errors."""
 
 
 class Paths(_Section, frozen=True):
-    """Where the calls of the sippo-server API are, below `wac.address`; ids are percent-encoded."""
+    """The paths of the sippo-server API below `wac.address`. Ids in them are percent-encoded."""
 
     login: Annotated[str, _path("/sapi/login")] = "/sapi/login"
     groups: Annotated[str, _path("/sapi/groups/{id}", "id")] = "/sapi/groups/{id}"
@@ -71,11 +71,11 @@ class Paths(_Section, frozen=True):
 
 
 class Wac(_Section, frozen=True):
-    """The sippo-server API, and who the worker is there; times in ms.
+    """The sippo-server API and the worker's account there. Times are in ms.
 
-    One request may take `timeout`, one call with all its repetitions `deadline`. `max_concurrent` look-ups run at
-    once, and as many pushes. `group_cache` is how long a group is remembered (0: not at all). After `break_after`
-    failures in a row calls fail at once, for `break_for` before the next is tried.
+    `timeout` limits one request, `deadline` one call with all its retries. At most `max_concurrent` look-ups and as
+    many pushes run at the same time. A group is cached for `group_cache` (0: never). After `break_after` consecutive
+    failures calls fail at once; after `break_for` one call is tried again.
     """
 
     address: Text | None = None
@@ -91,7 +91,7 @@ class Wac(_Section, frozen=True):
 
 
 class Basic(_Section, frozen=True):
-    """`invites.basic`; times in ms."""
+    """`invites.basic`. Times are in ms."""
 
     remove_after: Duration = 0
     resolve_groups: Flag = False
@@ -101,7 +101,7 @@ class Basic(_Section, frozen=True):
 
 
 class Invites(_Section, frozen=True):
-    """`invites`; times in ms."""
+    """`invites`. Times are in ms."""
 
     basic: Basic = field(default_factory=Basic)
     parallel_sip: Flag = False
@@ -117,7 +117,7 @@ class Invites(_Section, frozen=True):
 
 
 class Redis(_Section, frozen=True):
-    """`redis`. The URL is a secret, since it may hold a password."""
+    """`redis`. The URL is a secret, because it may contain a password."""
 
     url: Hidden = None
     prefix: Prefix = "invites"
@@ -125,7 +125,7 @@ class Redis(_Section, frozen=True):
 
 
 class Http(_Section, frozen=True):
-    """`http`; port 0 takes any free one."""
+    """`http`. Port 0 means any free port."""
 
     host: Text = "127.0.0.1"
     port: Port = 8080
@@ -133,7 +133,7 @@ class Http(_Section, frozen=True):
 
 
 class Config(Struct, frozen=True):
-    """The whole configuration, checked."""
+    """A valid configuration."""
 
     invites: Invites = field(default_factory=Invites)
     redis: Redis = field(default_factory=Redis)
@@ -145,8 +145,8 @@ class Config(Struct, frozen=True):
         return [Keys(self.redis.prefix, number, shards) for number in range(shards)]
 
     def settings(self) -> Settings:
-        """The part of it that the scripts work with."""
-        # Here and not above: the commit brings the Redis client along, which `invites --help` has no use for.
+        """The part that the server's functions need."""
+        # Imported here because it loads the Redis client, which `invites --help` does not need.
         from invites.store.commit import Settings  # noqa: PLC0415
 
         invites = self.invites
@@ -172,7 +172,7 @@ class Config(Struct, frozen=True):
         return "push" if basic.resolve_push else ""
 
     def look_ups(self) -> list[str]:
-        """The settings that ask for the sippo-server API, by their paths; empty when nothing does."""
+        """The paths of the settings that need the sippo-server API; empty when none does."""
         basic = self.invites.basic
         if not basic.legacy_user_group_resolution:
             return ["invites.basic.legacyUserGroupResolution"]
@@ -180,7 +180,7 @@ class Config(Struct, frozen=True):
         return [f"invites.basic.{name}" for name, on in asked.items() if on]
 
     def missing_for_look_ups(self) -> list[str]:
-        """What the look-ups need and the configuration does not have, by path; empty when nothing is looked up."""
+        """The paths of the fields that look-ups need and that are missing; empty without look-ups."""
         wac = self.invites.basic.wac
         needed = {"address": wac.address, "username": wac.username, "password": wac.password}
         if not self.look_ups():

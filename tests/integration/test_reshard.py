@@ -82,7 +82,7 @@ async def test_a_worker_process_that_is_refused_says_why_and_ends_with_status_1(
     await client.set(KEYS.layout, "3")
     with start_worker(valkey_url, {"redis": {"shards": 2}}) as process:
         assert await asyncio.to_thread(process.wait, 15_000) == 1
-        assert "spread over 3 shards, and redis.shards is 2: set redis.shards to 3" in process.output()
+        assert "in 3 shards, but redis.shards is 2: set redis.shards to 3" in process.output()
         assert "Traceback" not in process.output()
 
 

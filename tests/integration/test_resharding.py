@@ -150,5 +150,5 @@ async def test_who_counts_otherwise_commits_nothing(client: Redis) -> None:
     shards = await Shards.make_several(lambda _: client, SETTINGS, 2)
     await before(shards)
     await move(client, 2, 3)
-    with pytest.raises(LayoutError, match="spread over 3 shards"):
+    with pytest.raises(LayoutError, match="in 3 shards"):
         await shards.event(*e.registered("phone"))

@@ -70,7 +70,7 @@ def test_a_missing_part_is_named(pattern: str) -> None:
 
 
 def test_a_missing_entry_is_named() -> None:
-    with pytest.raises(CompositionError, match="there is no part main"):
+    with pytest.raises(CompositionError, match="there is no file main"):
         compose({"parts/a": ""})
 
 

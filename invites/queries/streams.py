@@ -1,4 +1,4 @@
-"""Entries of a stream as they stand in it."""
+"""Reads stream entries."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PAGE = 500
 
 
 class StreamEntry(Struct, frozen=True):
-    """One entry: its id, and its fields in bytes."""
+    """One entry: its id, and its fields as bytes."""
 
     id: str
     fields: Mapping[bytes, bytes]
 
     @property
     def at(self) -> int:
-        """When it was added, in ms since 1970."""
+        """When the entry was added (ms since 1970)."""
         return int(self.id.partition("-")[0])
 
     def text(self, name: bytes) -> str:
@@ -31,13 +31,13 @@ class StreamEntry(Struct, frozen=True):
 
 
 def order(entry: str) -> tuple[int, int]:
-    """The two numbers of an entry's id, which say what came first."""
+    """An entry id as two numbers, for sorting."""
     ms, _, sequence = entry.partition("-")
     return int(ms), int(sequence or 0)
 
 
 def entries_of(reply: Sequence[Any] | None) -> list[StreamEntry]:
-    """The entries in a raw reply of XRANGE, or of one stream in one of XREAD."""
+    """The entries in a raw reply to XRANGE, or of one stream in a reply to XREAD."""
     return [
         StreamEntry(entry.decode(), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
         for entry, flat in reply or ()
@@ -47,13 +47,13 @@ def entries_of(reply: Sequence[Any] | None) -> list[StreamEntry]:
 async def read(
     client: Redis, stream: str, first: str = "-", last: str = "+", count: int = _PAGE
 ) -> list[StreamEntry]:
-    """At most `count` entries from `first` to `last` (ids, `-` and `+`, or `(id` for the one behind it)."""
-    # As bytes, the name of the command has no callback in redis-py: the reply stays as it came.
+    """At most `count` entries from `first` to `last` (ids, `-` and `+`, or `(id` to exclude that id)."""
+    # redis-py has no callback for a command name in bytes, so the reply stays raw.
     return entries_of(await client.execute_command(b"XRANGE", stream, first, last, b"COUNT", count))
 
 
 async def newest(client: Redis, stream: str, count: int = 1) -> list[StreamEntry]:
-    """The newest `count` entries, the oldest of them first."""
+    """The newest `count` entries, oldest first."""
     reply = await client.execute_command(b"XREVRANGE", stream, "+", "-", b"COUNT", count)
     return entries_of(reply)[::-1]
 

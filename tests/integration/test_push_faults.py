@@ -385,7 +385,7 @@ async def test_a_dead_job_whose_time_is_over_is_not_retried(bench: Bench) -> Non
         "stream": "push",
     }
     entry: bytes = await bench.client.xadd(KEYS.dead, letter)
-    with pytest.raises(NotRetriableError, match="is a push whose time is over: drop it"):
+    with pytest.raises(NotRetriableError, match="is a push that has expired: drop it"):
         await DeadLetters(bench.client, KEYS).retry(entry.decode())
     assert await bench.client.exists(KEYS.push) == 0
 

@@ -1,6 +1,7 @@
-"""The client of sippo-server's API: groups, push devices, reachability, push.
+"""The client of the sippo-server API: groups, push devices, reachability, push.
 
-`SippoServer` asks; what it answers is decoded strictly, and whatever keeps an answer away is a `NoAnswer`.
+`SippoServer` is the client. It validates every reply, and raises `NoAnswer` when there is no valid one. While it is
+open it may run tasks of its own (a login, a probe of the circuit breaker); closing it ends them.
 """
 
 from invites.sippo.answers import Candidate, Group, PushDevice, Reachability

@@ -1,4 +1,4 @@
-"""Asking sippo-server: with a token, within a time limit, again where that helps, and not at all while it is dead."""
+"""Calls the sippo-server API: with a token, a deadline, retries where they help, and a circuit breaker."""
 
 from __future__ import annotations
 
@@ -25,32 +25,31 @@ from invites.sippo.transport import Request, Transport
 _Answer = TypeVar("_Answer")
 
 _AGAIN: Final = frozenset({CallOutcome.TIMEOUT, CallOutcome.LOST, CallOutcome.ERROR, CallOutcome.LIMITED})
-# What makes the breaker open, and what shows that there is somebody to ask.
+# Outcomes that count as failures for the breaker, and those that show that the server is up.
 _DEAD: Final = frozenset({CallOutcome.TIMEOUT, CallOutcome.LOST, CallOutcome.ERROR, CallOutcome.UNAUTHORIZED})
 _ALIVE: Final = frozenset({CallOutcome.REFUSED, CallOutcome.NONSENSE})
 _LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
-# How long a look-up waits for its answer when it is the probe: less than the 50 ms within which devices are to ring
-# while sippo-server is dead. The probe itself goes on without it.
+# How long a look-up waits when it is the probe. Devices must ring within 50 ms while sippo-server is down. The probe
+# itself continues in the background.
 _PROBE_PATIENCE_S: Final = 0.03
 
-# No group or user has such an id, and in a path it would lead somewhere else, however it is encoded.
+# Not valid ids, and in a path they would name another resource, however they are encoded.
 _STEPS: Final = frozenset({".", ".."})
 
-_MOST_GROUPS: Final = 1_000
-"""Groups in the cache; the one that was not asked for longest goes first."""
+_MOST_GROUPS: Final = 1_000  # in the cache, which drops the least recently used ones first
 
 _log = logging.getLogger(__name__)
 
 
 class SippoServer:
-    """Asks sippo-server's API; `async with` opens and closes it.
+    """The client of the sippo-server API; `async with` opens and closes it.
 
-    All methods raise NoAnswer when the answer cannot be had, after `wac.deadline` ms at the latest. Calls may run side
-    by side, at most `wac.max_concurrent` look-ups and as many pushes. Each kind of call has a circuit breaker of its
-    own, so that a push service that is down does not stop look-ups.
+    All methods raise NoAnswer when there is no valid reply, after `wac.deadline` ms at the latest. Calls may be
+    concurrent: at most `wac.max_concurrent` look-ups and as many pushes are sent at the same time. Each kind of call
+    has its own circuit breaker, so that look-ups continue while pushes fail.
 
-    ValueError if `wac` lacks address, username or password.
+    Raises ValueError when `wac` lacks address, username or password.
     """
 
     def __init__(self, wac: Wac, *, watch: Watch | None = None, timing: Timing | None = None) -> None:
@@ -92,7 +91,7 @@ class SippoServer:
         await transport.close()
 
     async def group(self, group: str) -> Group | None:
-        """The group of this id, or None when there is none. Both answers are kept for `wac.groupCache` ms."""
+        """The group with this id, or None when there is none. Both answers are cached for `wac.group_cache` ms."""
         with contextlib.suppress(KeyError):
             return self._groups[group]
         found = await self._look_up(ApiCall.GROUPS, self._wac.paths.groups, "{id}", group, Group)
@@ -100,23 +99,23 @@ class SippoServer:
         return found
 
     async def push_devices(self, user: str) -> list[PushDevice] | None:
-        """The devices of a user that can be woken; None if there is no such user."""
+        """The devices of a user that a push can wake; None when there is no such user."""
         path = self._wac.paths.push_devices
         found = await self._look_up(ApiCall.PUSH_DEVICES, path, "{user}", user, PushDevices)
         return None if found is None else list(found.devices)
 
     async def reachability(self, resource: str) -> Reachability | None:
-        """All that the Reachability service knows of a resource; None if nothing."""
+        """A resource as the Reachability service knows it; None when it does not."""
         path = self._wac.paths.reachability
         return await self._look_up(ApiCall.REACHABILITY, path, "{resource}", resource, Reachability)
 
     async def push(self, job: PushJob, *, once: bool = False) -> PushResult:
-        """Push to one device; tried again within `wac.deadline`, but not longer than the job's `ttl`.
+        """Push to one device, with retries until `wac.deadline` or the end of the job's `ttl`.
 
-        `once` leaves it at one attempt, for whoever tries again in their own time.
+        `once` makes a single attempt, for callers with retries of their own.
         """
         if job.ttl <= 0:
-            raise NoAnswer(CallOutcome.TIMEOUT, ApiCall.PUSH, "the ttl has passed")
+            raise NoAnswer(CallOutcome.TIMEOUT, ApiCall.PUSH, "its ttl is over")
         says = {202: PushResult.TAKEN, 404: PushResult.GONE, 410: PushResult.GONE}
         body = msgspec.json.encode(job)
         request = Request(ApiCall.PUSH, self._wac.paths.push, says=says, body=body)
@@ -136,9 +135,9 @@ class SippoServer:
         return await self._call(request, self._wac.deadline / 1000)
 
     async def _call(self, request: Request[_Answer], within: float, *, once: bool = False) -> _Answer:
-        """One call with all its requests, in `within` s."""
+        """One call with all its requests, within `within` s."""
         if self._opened is None:
-            raise RuntimeError("the client of sippo-server is not open")
+            raise RuntimeError("the sippo-server client is not open")
         call, clock = request.call, self._timing.clock
         began, outcome = clock(), None
         try:
@@ -151,7 +150,7 @@ class SippoServer:
         else:
             return answer
         finally:
-            if outcome is not None:  # None: whoever asked has been cancelled
+            if outcome is not None:  # None: the caller was cancelled
                 self._watch.called(call, outcome, clock() - began)
 
     async def _admitted(self, request: Request[_Answer], budget: Budget, *, once: bool) -> _Answer:
@@ -183,7 +182,7 @@ class SippoServer:
         return await attempts(self._attempt, request, budget, breaker)
 
     async def _probe(self, request: Request[_Answer], budget: Budget, breaker: Breaker) -> _Answer:
-        """Find out whether there are answers again; a look-up learns that there are, but does not wait for it."""
+        """Test whether sippo-server is up again. A look-up waits only briefly for the result."""
 
         async def probe() -> _Answer:
             try:
@@ -203,12 +202,12 @@ class SippoServer:
     def _probed(self, task: asyncio.Task[Any]) -> None:
         self._probes.discard(task)
         if not task.cancelled():
-            task.exception()  # marks it as seen, since whoever asked may wait no more
+            task.exception()  # marks it as retrieved, since the caller may have stopped waiting
 
     async def _attempt(
         self, request: Request[_Answer], budget: Budget, breaker: Breaker, *, probing: bool = False
     ) -> _Answer:
-        """Ask once, with one login more if the token is refused, and let the breaker know."""
+        """Send once, or twice when the token is rejected, and report the result to the breaker."""
         try:
             answer = await self._authorized(request, budget, breaker, probing=probing)
         except NoAnswer as error:
@@ -224,13 +223,13 @@ class SippoServer:
         self, request: Request[_Answer], budget: Budget, breaker: Breaker, *, probing: bool
     ) -> _Answer:
         if self._opened is None:
-            raise NoAnswer(CallOutcome.LOST, request.call, "the client has been closed")
+            raise NoAnswer(CallOutcome.LOST, request.call, "the client was closed")
         transport, login = self._opened
         refused = None
         while True:
             token = await login.token(budget, refused)
             async with self._slot(request.call, budget):
-                # Those who waited for a slot must not wait for what has proved dead meanwhile.
+                # The breaker may have opened during the wait for a slot.
                 if breaker.open and not probing:
                     raise _not_asked(request.call)
                 try:
@@ -242,14 +241,16 @@ class SippoServer:
 
     @contextlib.asynccontextmanager
     async def _slot(self, call: ApiCall, budget: Budget) -> AsyncIterator[None]:
-        """One of the requests that may be under way at once."""
+        """Hold one of the `wac.max_concurrent` slots for requests."""
         slots, free = self._slots[call], False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(budget.left()):
                 free = await slots.acquire()
         if not free:
             raise NoAnswer(
-                CallOutcome.BUSY, call, f"all the time {self._wac.max_concurrent} others were under way"
+                CallOutcome.BUSY,
+                call,
+                f"not sent, because {self._wac.max_concurrent} others were under way all the time",
             )
         try:
             yield
@@ -265,15 +266,15 @@ class SippoServer:
             self._watch.broken(call, broken)
             if broken:
                 _log.warning(
-                    "sippo-server does not answer to %s: it is not asked but for one request every %d ms.",
+                    "sippo-server does not answer (%s): the worker sends one request every %d ms until it does.",
                     call,
                     self._wac.break_for,
                 )
             else:
-                _log.warning("sippo-server answers to %s again.", call)
+                _log.warning("sippo-server answers again (%s).", call)
 
         return tell
 
 
 def _not_asked(call: ApiCall) -> NoAnswer:
-    return NoAnswer(CallOutcome.OPEN, call, "it has not answered lately, so it is not asked")
+    return NoAnswer(CallOutcome.OPEN, call, "not sent, because recent requests were not answered")

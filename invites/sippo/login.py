@@ -1,4 +1,4 @@
-"""The token of sippo-server: one login for all who need it, and the next before it expires."""
+"""The token for sippo-server: one shared login, renewed before it expires."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invites.sippo.transport import Request, Transport
 from invites.values.secret import Secret
 
 _LONGEST_MARGIN_S: Final = 60.0
-_MARGIN: Final = 0.2  # of a token's life, within which it is renewed
+_MARGIN: Final = 0.2  # the last part of a token's lifetime, in which it is renewed
 _RENEW_AGAIN_S: Final = 1.0
 
 
@@ -27,10 +27,10 @@ class _Held:
 
 
 class Login:
-    """Logs in when a token is asked for, and anew shortly before it expires or when it was refused.
+    """Logs in when a token is first needed, shortly before it expires, and after it was rejected.
 
-    While a login is under way, all who need its token wait for the same one; it goes on even if they are cancelled.
-    `timeout` is in s. Whoever makes one must `close` it.
+    Concurrent callers share one login, which continues even if they are cancelled. `timeout` is in s. The owner must
+    `close` it.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class Login:
         self._running: asyncio.Task[Secret] | None = None
 
     async def close(self) -> None:
-        """End a login that is under way."""
+        """Cancel a login that is under way."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running})
 
     async def token(self, budget: Budget, refused: Secret | None = None) -> Secret:
-        """A token, other than the one that was `refused`. Raises NoAnswer."""
+        """A token other than `refused`. Raises NoAnswer."""
         if self._held is not None and self._held.token is refused:
             self._held = None
         held, now = self._held, self._timing.clock()
@@ -69,11 +69,11 @@ class Login:
         if not done:
             raise NoAnswer(CallOutcome.TIMEOUT, ApiCall.LOGIN, "it took too long")
         if login.cancelled():
-            raise NoAnswer(CallOutcome.LOST, ApiCall.LOGIN, "the client is being closed")
+            raise NoAnswer(CallOutcome.LOST, ApiCall.LOGIN, "the client was closed")
         return login.result()
 
     def _under_way(self) -> asyncio.Task[Secret]:
-        """The login that runs; started, if none does."""
+        """The running login, started if there is none."""
         if self._running is None:
             self._running = asyncio.create_task(self._log_in(), name="login at sippo-server")
             self._running.add_done_callback(self._ended)
@@ -81,7 +81,7 @@ class Login:
 
     def _ended(self, task: asyncio.Task[Secret]) -> None:
         self._running = None
-        # Asking for the error also marks it as seen, in case nobody waits any more.
+        # This also marks the exception as retrieved, in case no caller waits any more.
         failed = task.cancelled() or task.exception() is not None
         if failed and self._held is not None:
             self._held.renew_at = self._timing.clock() + _RENEW_AGAIN_S
@@ -91,7 +91,7 @@ class Login:
         try:
             granted = await self._transport.send(self._request, None, self._timeout)
         except NoAnswer as error:
-            # All wait for this one, so a connection that broke while it was idle must not fail them all.
+            # All callers wait for this login, so a broken idle connection must not fail them all.
             if error.reason is not CallOutcome.LOST:
                 raise
             began = self._timing.clock()

@@ -200,6 +200,6 @@ async def test_one_line_says_that_it_opens_and_one_that_it_closes(caplog: pytest
             time.now += 5
             assert await at.client.group("sales") is not None
     assert [record.getMessage() for record in caplog.records] == [
-        "sippo-server does not answer to groups: it is not asked but for one request every 5000 ms.",
-        "sippo-server answers to groups again.",
+        "sippo-server does not answer (groups): the worker sends one request every 5000 ms until it does.",
+        "sippo-server answers again (groups).",
     ]

@@ -61,7 +61,7 @@ async def test_credentials_that_are_refused_are_not_tried_again_and_again(code: 
         at.standin.fault(status(code), ApiCall.LOGIN)
         for _ in range(4):
             error = await fails(at.client.group("sales"), CallOutcome.UNAUTHORIZED)
-            assert f"the credentials are refused (status {code})" in str(error)
+            assert f"the credentials were rejected (status {code})" in str(error)
         for _ in range(10):
             await fails(at.client.group("sales"), CallOutcome.OPEN)
         assert at.standin.requests == {"login": 4}

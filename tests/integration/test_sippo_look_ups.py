@@ -184,7 +184,7 @@ async def test_who_gets_no_turn_in_time_is_told_so_and_pushes_have_turns_of_thei
         await at.client.group("sales")
         async with at.client._slots[ApiCall.GROUPS]:
             error = await fails(at.client.reachability("alice"), CallOutcome.BUSY)
-            assert "all the time 1 others were under way" in str(error)
+            assert "because 1 others were under way all the time" in str(error)
             assert await at.client.push(job()) is PushResult.TAKEN
         assert at.standin.requests["reachability"] == 0
         assert await at.client.reachability("alice") is not None, "which says nothing about sippo-server"

@@ -114,7 +114,7 @@ def test_a_field_that_is_missing_or_wrong_makes_it_no_answer(kind: type[Any], co
 def test_what_is_no_json_is_no_answer(body: bytes) -> None:
     with pytest.raises(NoAnswer) as caught:
         decode(ApiCall.GROUPS, Group, body)
-    assert str(caught.value).startswith("sippo-server gives no answer to groups: what came is none (")
+    assert str(caught.value).startswith("The sippo-server call groups failed: the reply is invalid (")
     assert len(str(caught.value)) < 300
 
 

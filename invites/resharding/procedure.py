@@ -1,7 +1,7 @@
-"""The move from beginning to end: stop all commits, move everything, let the new workers begin.
+"""The reshard: stop all commits, move everything, write the new layout.
 
-Each step may be interrupted, and be done again: the layout of every shard says that a move is under way until all of it
-is done, and nobody else writes meanwhile.
+Each step can be interrupted and repeated. Until everything is done the layout of every shard records the move, and no
+worker can commit.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 
 MOST_SHARDS: Final = 1_024
 
-# A worker that works asks for entries every 2 s; one that stops takes 10 s for what it has begun.
+# A running worker asks for entries every 2 s. A stopping worker takes up to 10 s to finish.
 _QUIET_MS: Final = 3_000
 _STOPPED_WITHIN_S: Final = 30.0
-_LOOK_S: Final = 0.2
+_POLL_S: Final = 0.2
 _TELL_S: Final = 2.0
 
 
 class ReshardingError(Exception):
-    """The calls cannot be moved; the text is a sentence that says why, and what to do."""
+    """The calls cannot be moved. The text says why and what to do."""
 
 
 class Summary(Struct, rename="camel"):
-    """What was moved, or would be: so many keys, timers and push jobs, in so many seconds; `unknown` keys stay."""
+    """What was moved, or would be moved, from `before` to `after` shards. Keys of `unknown` kinds stay."""
 
     before: int
     after: int
@@ -57,9 +57,9 @@ class Summary(Struct, rename="camel"):
 
 
 class Resharding:
-    """Moves the calls below `prefix` to `target` shards. `tell` hears how far it is, in words for people.
+    """Moves the calls under `prefix` to `target` shards. `tell` receives progress messages for people.
 
-    The methods raise ReshardingError, and what redis-py raises; both can be tried again.
+    The methods raise ReshardingError and redis exceptions. After both, they can be called again.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Resharding:
         self._told_at = 0.0
 
     async def survey(self) -> Summary:
-        """Count what would be moved, while all go on."""
+        """Count what would be moved. Workers continue."""
         layout = await self._layout()
         shard_map = ShardMap(self._prefix, layout.shards, self._target, self._client_of)
         summary = Summary(shard_map.before, shard_map.after)
@@ -84,13 +84,13 @@ class Resharding:
         return summary
 
     async def move(self) -> Summary:
-        """Move everything, or what is left of an earlier attempt, and say that it is done."""
+        """Move everything, or the rest after an interruption, and write the new layout."""
         try:
             async with Lease(self._client_of(self._first), self._first.base + "resharding") as lease:
                 return await self._move(lease)
         except LeaseError:
             raise ReshardingError(
-                "Another `invites reshard` is at work: let it finish. If it has died, try again in a moment."
+                "Another `invites reshard` is running: let it finish. If it has died, try again in a few seconds."
             ) from None
 
     async def _move(self, lease: Lease) -> Summary:
@@ -110,35 +110,35 @@ class Resharding:
         summary.unknown = await self._unknown(shard_map)
         lease.check()
         done = str(Layout(shard_map.after))
-        # The first shard comes last: it is what a worker asks before all others, and what the next attempt begins with.
+        # The first shard comes last: workers check it first, and the next attempt starts from it.
         for keys in reversed(shard_map.all):
             await shard_map.client(keys.shard).set(keys.layout, done)
         summary.seconds = round(time.monotonic() - began, 3)
         return summary
 
     async def _layout(self) -> Layout:
-        """The layout that there is. Raises ReshardingError when it cannot become the one that is wanted."""
+        """The current layout. Raises ReshardingError when it cannot become the target layout."""
         client: Any = self._client_of(self._first)
         found = await client.get(self._first.layout)
         if found is None:
             raise ReshardingError(
-                "Nothing says how many shards there are: no worker of this release has worked here yet. Start one with "
-                "the number that there is now in redis.shards; on a server without calls just begin with the new one."
+                "The server has no layout, because no worker of this release has run here yet. Start a worker with the "
+                "current number in redis.shards; on a server without calls, start it with the new number."
             )
         layout = read(found.decode(errors="replace"))
         if layout is None:
             raise ReshardingError(
-                f"{self._first.layout} is no layout: set it to the number that there is in redis.shards."
+                f"The key {self._first.layout} is not a layout: set it to the number in redis.shards."
             )
         if layout.target not in (None, self._target):
             raise ReshardingError(
-                f"The calls are on their way from {layout.shards} shards to {layout.target}: finish that first, with "
+                f"A reshard from {layout.shards} to {layout.target} is not finished: finish it first with "
                 f"`invites reshard {layout.target}`."
             )
         if self._target < layout.shards:
             raise ReshardingError(
-                f"There are {layout.shards} shards, and they cannot become fewer: publishers that count as before "
-                "would go on to write to shards that nobody reads. More of them than needed do no harm."
+                f"There are {layout.shards} shards, and their number cannot decrease: publishers with the old number "
+                "would write to shards that no worker reads. More shards than needed do no harm."
             )
         return layout
 
@@ -146,7 +146,7 @@ class Resharding:
         moving = str(Layout(shard_map.before, shard_map.after))
         for keys in shard_map.all:
             await shard_map.client(keys.shard).set(keys.layout, moving)
-        self._tell("No worker can commit any more; events wait in their streams.")
+        self._tell("Workers can no longer commit; events wait in their streams.")
         deadline, said = time.monotonic() + _STOPPED_WITHIN_S, False
         while working := await self._working(shard_map):
             if not said:
@@ -156,19 +156,19 @@ class Resharding:
                 if not begun:
                     await self._take_back(shard_map)
                 raise ReshardingError(
-                    f"Workers go on asking for entries: {', '.join(working)}. Stop them, and try again."
+                    f"Workers still ask for entries: {', '.join(working)}. Stop them and try again."
                 )
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
 
     async def _take_back(self, shard_map: ShardMap) -> None:
-        """Nothing has been moved: all can go on as it was."""
+        """Restore the old layout. Nothing has been moved yet."""
         for keys in shard_map.all[shard_map.before :]:
             await shard_map.client(keys.shard).delete(keys.layout)
         for keys in shard_map.old:
             await shard_map.client(keys.shard).set(keys.layout, str(Layout(shard_map.before)))
 
     async def _working(self, shard_map: ShardMap) -> list[str]:
-        """The workers that have asked for entries lately."""
+        """The workers that have asked for entries recently."""
         found = set()
         for keys in shard_map.old:
             for source in Source:
@@ -191,7 +191,7 @@ class Resharding:
 
 
 async def move_all(shard_map: ShardMap, moved: Callable[[str, int], None]) -> None:
-    """Move everything, while nobody else writes. `moved` hears how many `keys`, `timers` and `pushes`, now and then."""
+    """Move everything while no one else writes. `moved` receives the counts of `keys`, `timers` and `pushes`."""
     trunks = await known_trunks(shard_map)
     await settle_relays(shard_map, trunks)
     await spread(shard_map, trunks)
@@ -204,7 +204,7 @@ async def move_all(shard_map: ShardMap, moved: Callable[[str, int], None]) -> No
             moved(what, more)
 
     before = -1
-    # Once more, until there is nothing: a page may have been left out that changed while it was read.
+    # Repeat until nothing is left: SCAN may miss keys while the keyspace changes.
     while count > before:
         before = count
         for keys in shard_map.old:

@@ -1,4 +1,4 @@
-"""Moves push jobs to the shard of their invite: whether a job is still wanted is asked beside it."""
+"""Moves push jobs to the shard of their invite, which decides whether a job is still wanted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 async def move_pushes(shard_map: ShardMap, source: Keys, moved: Callable[[int], None]) -> None:
-    """Move all jobs of a shard that are not settled and belong elsewhere.
+    """Move all unsettled jobs of a shard that belong to another shard.
 
-    Whoever is interrupted in between leaves jobs in both shards: pushes are sent at least once. As new entries they do
-    not tell any more that a worker had them, and may have sent them: that is written into them.
+    An interruption may leave a job in both shards; pushes are sent at least once. A job that a worker had is marked as
+    unsure, because the new entry does not show that the push may have been sent.
     """
     async for page in delivered(shard_map, source, Source.PUSH):
         marked = [StreamEntry(job.id, {**job.fields, UNSURE: b"1"}) for job in page]

@@ -1,8 +1,8 @@
-"""What one shard had still to tell another when all work stopped.
+"""Prepares the relay streams, which hold what a shard still has to tell others.
 
-Such entries stay where they are: workers find the shard of the name in each by the new number. Two things must be
-seen to before. An entry that its target had taken, and that was not acknowledged yet, would be taken a second time by
-another shard, which does not remember it. And news of a trunk name their shard: those that are new would not hear them.
+Their entries stay where they are: workers compute the target shard from the name and the new number of shards. Two
+things need care. An entry that its target has taken but its source has not acknowledged would be taken again by a shard
+that does not know that. And news of a trunk name a shard, so new shards would not get them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _REGISTERED: Final = b"trunk_registered"
 _ENDED: Final = b"trunk_ended"
-_PEER: Final = 1  # its place among the arguments of both
+_PEER: Final = 1  # index in the arguments of both kinds
 _RAW: Final = 2
 _ARGUMENTS: Final = msgspec.json.Decoder(list[str])
 
@@ -40,7 +40,7 @@ class _News(NamedTuple):
 
 
 async def settle_relays(shard_map: ShardMap, trunks: Trunks) -> None:
-    """Acknowledge what has been taken, and let all shards hear what is new of trunks."""
+    """Acknowledge entries that were taken, and send news of trunks to all shards."""
     for keys in shard_map.old if shard_map.before > 1 else ():
         told: dict[_News, set[int]] = {}
         async for page in delivered(shard_map, keys, Source.RELAY):
@@ -59,7 +59,7 @@ async def settle_relays(shard_map: ShardMap, trunks: Trunks) -> None:
 async def _acknowledge_taken(
     shard_map: ShardMap, keys: Keys, page: Sequence[StreamEntry]
 ) -> list[StreamEntry]:
-    """Those of the entries that have not been taken."""
+    """Acknowledge the taken entries of a page, and return the others."""
     targets = [_target(shard_map, entry) for entry in page]
     carried = [
         (entry, target)
@@ -83,7 +83,7 @@ async def _acknowledge_taken(
 
 
 def _target(shard_map: ShardMap, entry: StreamEntry) -> int | None:
-    """The shard that an entry was for; None when it cannot be told: such an entry becomes a dead letter."""
+    """The target shard of an entry; None when it is invalid, and will become a dead letter."""
     said = entry.text(b"shard")
     if said:
         return int(said) if said.isdecimal() and int(said) < shard_map.before else None
@@ -91,7 +91,7 @@ def _target(shard_map: ShardMap, entry: StreamEntry) -> int | None:
 
 
 def _note(entry: StreamEntry, trunks: Trunks, told: dict[_News, set[int]]) -> None:
-    """Note to which shards news of a trunk are on their way, unless they are outdated."""
+    """Record the shard that news of a trunk are addressed to, unless the news are outdated."""
     fields = entry.fields
     if b"shard" not in fields or fields.get(b"kind") not in (_REGISTERED, _ENDED):
         return
@@ -99,7 +99,11 @@ def _note(entry: StreamEntry, trunks: Trunks, told: dict[_News, set[int]]) -> No
         news = _News(*(fields[name.encode()] for name in _News._fields))
         shard, arguments = int(fields[b"shard"]), _ARGUMENTS.decode(news.arguments)
         now, raw = trunks.get(arguments[_PEER]), arguments[_RAW].encode()
-    except (KeyError, IndexError, ValueError):  # DecodeError is one of the latter; it becomes a dead letter
+    except (
+        KeyError,
+        IndexError,
+        ValueError,
+    ):  # ValueError includes DecodeError; the entry becomes a dead letter
         return
     if now is None if news.kind == _ENDED else now is not None and now[1] == raw:
         told.setdefault(news, set()).add(shard)

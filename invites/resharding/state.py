@@ -1,6 +1,6 @@
-"""Moves keys from one shard to where they belong: what is copied is complete before the original goes.
+"""Moves keys to the shards they belong to. A copy is complete before the original is deleted.
 
-Whoever is interrupted at any point and begins again copies the same once more, since nobody writes meanwhile.
+The move can be interrupted and repeated at any point: it copies the same data again, because no one else writes.
 """
 
 from __future__ import annotations
@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 _ROOM_INVITES: Final = "room-invites"
 _OVER: Final = "over"
 _ENTRY: Final = re.compile(rb"\d+(-\d+)?")
-_SEQUENCES: Final = (
-    1024  # as order.number in the Lua: the sequence behind the point, as far as a double holds both
-)
+_SEQUENCES: Final = 1024  # as order.number in the Lua: the fraction is as precise as a double allows
 
 
 async def move_keys(shard_map: ShardMap, source: Keys, moved: Callable[[int], None]) -> None:
-    """Move all keys of a shard that belong elsewhere; `moved` is told how many, now and then."""
+    """Move all keys of a shard that belong to another one. `moved` receives the counts."""
     async for page in shard_map.scan(source):
         by_kind: defaultdict[str, list[str]] = defaultdict(list)
         for name in page:
@@ -49,7 +47,7 @@ async def move_keys(shard_map: ShardMap, source: Keys, moved: Callable[[int], No
 
 
 def count_going(shard_map: ShardMap, source: Keys, page: Sequence[str]) -> int:
-    """How many of these keys of a shard belong elsewhere; of sets of refs, how many belong to others than it has."""
+    """How many of these keys belong to another shard. Sets of refs are counted by their user."""
     count = 0
     for name in page:
         kind, rest = kind_of(name)
@@ -59,7 +57,7 @@ def count_going(shard_map: ShardMap, source: Keys, page: Sequence[str]) -> int:
 
 
 def _target(shard_map: ShardMap, source: Keys, name: str) -> int:
-    """Where what a shard has of a name belongs. What is only a copy there (marks of a trunk's user) stays."""
+    """The new shard of a name's data in `source`. Data that is only a copy there (marks of a trunk's user) stays."""
     return shard_map.shard_after(name) if shard_map.shard_before(name) == source.shard else source.shard
 
 
@@ -93,12 +91,12 @@ async def _move_whole(shard_map: ShardMap, source: Keys, going: Sequence[tuple[s
     return count
 
 
-_GONE: Final = -2  # PEXPIRETIME of a key that is not there
-_FOR_EVER: Final = -1
+_GONE: Final = -2  # PEXPIRETIME of a missing key
+_FOR_EVER: Final = -1  # PEXPIRETIME of a key without a time to live
 
 
 class _Members:
-    """A set or a sorted set of refs, as it was read."""
+    """The members of a set or a sorted set of refs."""
 
     def __init__(self, name: str, kind: bytes, members: list[Any]) -> None:
         self.name = name
@@ -152,9 +150,10 @@ async def _move_members(shard_map: ShardMap, source: Keys, names: Sequence[str])
 
 
 async def _move_room_invites(shard_map: ShardMap, source: Keys, names: Sequence[str]) -> int:
-    """The score is the entry that made the invite, as exactly as invites of other shards need it.
+    """Move the sorted sets of a room's pending invites, and make their scores precise.
 
-    Invites of the same shard are asked themselves, so their scores may be coarser; but which those are changes here.
+    A score stands for the entry that created the invite. It may be coarse while the invite is in the same shard, where
+    the exact entry is known; after the move it may be in another one.
     """
     shard, count = source.shard, 0
     for name in names:
@@ -180,7 +179,7 @@ async def _move_room_invites(shard_map: ShardMap, source: Keys, names: Sequence[
 
 
 async def _exact(shard_map: ShardMap, refs: Sequence[str], scores: Sequence[bytes]) -> list[bytes | str]:
-    """The scores of refs by the entries that made their invites, wherever these are by now; else as they were."""
+    """The precise scores of refs, from the entries of their invites. Without an invite, the old score."""
     exact: list[bytes | str] = []
     for start in range(0, len(refs), PAGE):
         page = refs[start : start + PAGE]
@@ -213,7 +212,7 @@ def _number(entry: str) -> str:
 
 
 async def _spread_over(shard_map: ShardMap, source: Keys, names: Sequence[str]) -> None:
-    """That an invite is over whose beginning may still come is true everywhere, and nobody knows where it comes."""
+    """Copy marks of early ends to all shards, because the invite's event may arrive in any of them."""
     for name in names:
         key = source.base + name
         value, until = await shard_map.read(

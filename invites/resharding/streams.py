@@ -1,4 +1,4 @@
-"""What is not settled in a stream of a shard, read while nobody takes any of it."""
+"""Reads the unsettled entries of a stream while no worker takes any."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def delivered(shard_map: ShardMap, keys: Keys, source: Source) -> AsyncIterator[list[StreamEntry]]:
-    """Pages of the entries that some worker has taken and not settled, without those that were trimmed."""
+    """Pages of the entries that a worker has taken and not settled, without trimmed ones."""
     stream, first = source.stream(keys), "-"
     if not await _group(shard_map, keys, source):
         return
@@ -36,7 +36,7 @@ async def delivered(shard_map: ShardMap, keys: Keys, source: Source) -> AsyncIte
 
 
 async def unread(shard_map: ShardMap, keys: Keys, source: Source) -> AsyncIterator[StreamEntry]:
-    """The entries that no worker has taken yet; all of the stream when no worker has made the group."""
+    """The entries that no worker has taken; the whole stream when there is no group."""
     group = await _group(shard_map, keys, source)
     first = f"({group['last-delivered-id'].decode()}" if group else "-"
     async for entry in pages(shard_map.client(keys.shard), source.stream(keys), first):

@@ -1,4 +1,4 @@
-"""Moves the timers of a shard to where what they are about belongs."""
+"""Moves timers to the shards of their names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def move_timers(
     shard_map: ShardMap, source: Keys, trunks: Trunks, moved: Callable[[int], None]
 ) -> None:
-    """Move all timers of a shard that belong elsewhere. To be done before its keys are moved."""
+    """Move all timers of a shard that belong to another one. Must run before the keys are moved."""
     cursor = b"0"
     while True:
         ((cursor, flat),) = await shard_map.execute(
@@ -44,7 +44,7 @@ async def _move_page(
             added[target] += (score, member)
         if targets and source.shard not in targets:
             removed.append(member)
-    # GT: of two graces of one trunk's peer the longer one.
+    # GT: the longer of two grace periods of a trunk's peer wins.
     await shard_map.execute(
         (target, ("ZADD", shard_map.all[target].timers, "GT", *some)) for target, some in added.items()
     )
@@ -54,7 +54,7 @@ async def _move_page(
 
 
 def _targets(shard_map: ShardMap, source: Keys, trunks: Trunks, timer: str, calls: Sequence[str]) -> set[int]:
-    """The shards in which a timer must be; none when it stays as it is."""
+    """The shards that must have a timer; empty when it stays as it is."""
     kind, _, rest = timer.partition("|")
     if kind not in TIMERS:
         return set()
@@ -62,7 +62,7 @@ def _targets(shard_map: ShardMap, source: Keys, trunks: Trunks, timer: str, call
     if kind == "lapse":
         trunk = trunks.get(rest.rpartition("|")[2])
         if trunk is not None and trunk[0] == user:
-            return set()  # each shard has its own
+            return set()  # every shard has its own
     targets = {shard_map.shard_after(callee_of(ref)) for ref in calls}
     if kind in ("ring", "step", "close", "caller") or shard_map.shard_before(user) == source.shard:
         targets.add(shard_map.shard_after(user))
@@ -72,9 +72,9 @@ def _targets(shard_map: ShardMap, source: Keys, trunks: Trunks, timer: str, call
 async def _calls_of_lost(
     shard_map: ShardMap, source: Keys, members: Sequence[bytes]
 ) -> dict[bytes, list[str]]:
-    """For each timer of a lost device: the refs of what rings its user in this shard.
+    """For each timer of a lost device: the refs of the invites that ring its user in this shard.
 
-    They lead elsewhere than to the user when it is a trunk's.
+    Their callees are other names than the user when the device is a trunk's.
     """
     lost = [
         (member, member.decode(errors="replace").split("|")[1])

@@ -1,4 +1,4 @@
-"""Trunks: every shard knows all of them. What counts is what the shard of the trunk's user knows."""
+"""Copies trunks to all shards. The shard of a trunk's user is authoritative."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class _Registered(msgspec.Struct):
 _TRUNK: Final = msgspec.json.Decoder(_Registered)
 
 Trunks = dict[str, tuple[str, bytes]]
-"""Peer -> its user, and the registration as it stands."""
+"""Peer -> its user, and the registration as stored."""
 
 
 async def known_trunks(shard_map: ShardMap) -> Trunks:
-    """All trunks, as the shards that their users belonged to know them."""
+    """All trunks, as the shards of their users know them."""
     replies = await shard_map.execute((keys.shard, ("HGETALL", keys.trunks)) for keys in shard_map.old)
     known: Trunks = {}
     for keys, flat in zip(shard_map.old, replies, strict=True):
         for peer, raw in zip(flat[::2], flat[1::2], strict=True):
-            with contextlib.suppress(msgspec.DecodeError):  # what is no registration leads nowhere
+            with contextlib.suppress(msgspec.DecodeError):  # not a registration
                 user = _TRUNK.decode(raw).user
                 if shard_map.shard_before(user) == keys.shard:
                     known[peer.decode()] = user, raw
@@ -35,9 +35,9 @@ async def known_trunks(shard_map: ShardMap) -> Trunks:
 
 
 async def spread(shard_map: ShardMap, trunks: Trunks) -> None:
-    """Let every shard know these trunks, under a version that none has had, and when they lapse.
+    """Copy trunks and their lapse timers to every shard, under a new version.
 
-    One that has ended, and of whose end a shard has not heard yet, stays there until it does.
+    A trunk that has ended stays in a shard until that shard gets the news.
     """
     if not trunks:
         return
@@ -54,7 +54,7 @@ async def spread(shard_map: ShardMap, trunks: Trunks) -> None:
 
 
 async def _lapses(shard_map: ShardMap, trunks: Trunks) -> list[Any]:
-    """The timers of all registrations that lapse, as scores and members in turn."""
+    """The lapse timers of trunks: scores and members alternately."""
     members = [(user, f"lapse|{user}|{peer}") for peer, (user, _) in trunks.items()]
     scores = await shard_map.execute(
         (shard := shard_map.shard_before(user), ("ZSCORE", shard_map.all[shard].timers, member))

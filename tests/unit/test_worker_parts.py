@@ -106,7 +106,7 @@ def test_an_outage_that_lasts_is_told_again(caplog: pytest.LogCaptureFixture) ->
     for _ in range(3):
         outage.met("reading", exceptions.ConnectionError("refused"))
     assert len(caplog.records) == 3
-    assert caplog.records[-1].message.startswith("Redis cannot be used for 0 s now (reading)")
+    assert caplog.records[-1].message.startswith("Redis still cannot be used after 0 s (reading)")
 
 
 # --- progress

@@ -1,4 +1,4 @@
-"""What settling has shown, for the log and the metrics."""
+"""Reports the results of commits to the log and the metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DEAD: Final = "dead"
 
 
 def _type(operation: Operation) -> str:
-    """The event's type as the contract names it; of a dead letter as the publisher did."""
+    """The event's type in the contract; for a dead letter the type that the publisher gave."""
     if operation.event is None:
         return str(operation.args[0]) if operation.handler == _DEAD else operation.handler
     name = type(operation.event).__name__
@@ -28,14 +28,14 @@ def _type(operation: Operation) -> str:
 
 
 class Reports:
-    """Counts and logs."""
+    """Counts and logs results."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
         self._verbose = messages.verbosity() > 0
 
     def settled(self, source: Source, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
-        """A commit has been answered. What has to be settled again is not logged yet."""
+        """Report a commit. Operations that must be settled again are only counted."""
         counts: Counter[tuple[str, str]] = Counter()
         facts: list[Fact] = []
         for operation, outcome in zip(operations, outcomes, strict=True):
@@ -59,7 +59,7 @@ class Reports:
         messages.write(facts)
 
     def fired(self, fired: Fired) -> None:
-        """Timers were fired."""
+        """Report fired timers."""
         if fired.count:
             self.metrics.fired(fired.count)
             self.metrics.dead_letters(sum(fact[0] == "timer_failed" for fact in fired.facts))

@@ -184,7 +184,7 @@ def test_missing_wheel_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_used_wrongly() -> None:
     server = EmbeddedValkey()
-    with pytest.raises(EmbeddedError, match="does not run"):
+    with pytest.raises(EmbeddedError, match="is not running"):
         _ = server.url
     with server, pytest.raises(EmbeddedError, match="already running"):
         server.start()

@@ -1,6 +1,6 @@
 """A fake sippo-server: its API over real HTTP on this machine, with faults on demand.
 
-For `invites demo` and the tests; `python -m workers.lab.fake_sippo` runs it by itself.
+`invites demo` and the tests use it; `python -m workers.lab.fake_sippo` runs it on its own.
 """
 
 from workers.lab.fake_sippo.directory import Directory, GroupEntry

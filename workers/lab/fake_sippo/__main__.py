@@ -1,4 +1,4 @@
-"""`python -m workers.lab.fake_sippo`: the fake sippo-server by itself, until SIGTERM or SIGINT."""
+"""`python -m workers.lab.fake_sippo`: runs the fake sippo-server until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def main(
     directory: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="JSON with `users`, `groups` and `numbers`; otherwise nobody is known."
+            metavar="FILE", help="JSON with `users`, `groups` and `numbers` (default: nobody is known)."
         ),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 means any free port.")] = 8000,
     username: Annotated[str, typer.Option(help="Who may log in.")] = "admin@quobis",
-    password: Annotated[str, typer.Option(help="Guards nothing: no secret belongs here.")] = "fake-sippo",  # noqa: S107
-    token_lifetime: Annotated[float, typer.Option(metavar="S", help="How long a token is good.")] = 3600.0,
+    password: Annotated[str, typer.Option(help="Not a secret: it protects nothing.")] = "fake-sippo",  # noqa: S107
+    token_lifetime: Annotated[float, typer.Option(metavar="S", help="Lifetime of a token.")] = 3600.0,
 ) -> None:
-    """Run a fake sippo-server on 127.0.0.1, and print what belongs into `invites.basic.wac`.
+    """Run a fake sippo-server on 127.0.0.1 and print the settings for `invites.basic.wac`.
 
-    GET /fake-sippo says what it was asked. POST /fake-sippo/faults {"fault": {"kind": "slow", "ms": 200}, "call":
-    "groups", "times": 3} makes it fail (kinds: slow, status, garbage, wrongTypes, oversize, reset, hang), DELETE
-    /fake-sippo/faults ends that.
+    GET /fake-sippo reports the requests so far. POST /fake-sippo/faults {"fault": {"kind": "slow", "ms": 200}, "call":
+    "groups", "times": 3} makes it fail (kinds: slow, status, garbage, wrongTypes, oversize, reset, hang). DELETE
+    /fake-sippo/faults ends all faults.
     """
     try:
         known = (

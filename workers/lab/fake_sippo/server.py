@@ -1,4 +1,4 @@
-"""The fake's HTTP server: the five calls of the API, what it was asked, and what it is to do wrong."""
+"""The HTTP server of the fake sippo-server: the five calls of the API, its counters, and its faults."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ANY: Final = "*"
 
 
 class ReceivedPush(msgspec.Struct, frozen=True, rename="camel"):
-    """A push that was taken, and when (ms since 1970)."""
+    """An accepted push, and when it arrived (ms since 1970)."""
 
     job: PushJob
     at: int
@@ -44,8 +44,8 @@ class _Credentials(msgspec.Struct):
 class FakeSippo:
     """A sippo-server on 127.0.0.1; `async with` starts and stops it.
 
-    `token_lifetime` is in s. Port 0 takes any free one. What it was asked stands in `requests` (by call), `asked`
-    (call and id, in order), `connections` (how many were made) and `most_at_once`.
+    `token_lifetime` is in s. Port 0 means any free port. `requests` counts requests by call, `asked` lists call and id
+    in order, `connections` counts connections, and `most_at_once` is the largest number of concurrent requests.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FakeSippo:
         directory: Directory | None = None,
         *,
         username: str = "admin@quobis",
-        password: str = "fake-sippo",  # noqa: S107 - it guards nothing
+        password: str = "fake-sippo",  # noqa: S107 - it protects nothing
         token_lifetime: float = 3600.0,
         paths: Paths | None = None,
         port: int = 0,
@@ -80,47 +80,47 @@ class FakeSippo:
 
     @property
     def address(self) -> str:
-        """What belongs into `wac.address`."""
+        """The value for `wac.address`."""
         if self._runner is None:
             raise RuntimeError("the fake sippo-server has not been started")
         return f"http://{_HOST}:{self._runner.addresses[0][1]}"
 
     @property
     def wac(self) -> dict[str, Any]:
-        """What belongs into `invites.basic.wac` of a configuration."""
+        """The settings for `invites.basic.wac`."""
         known = msgspec.structs.asdict(self._credentials)
         paths = {} if self._paths == Paths() else {"paths": msgspec.to_builtins(self._paths)}
         return {"address": self.address, **known, **paths}
 
     @property
     def connections(self) -> int:
-        """How many connections were made to it."""
+        """The number of connections so far."""
         return len(self._peers)
 
     @property
     def under_way(self) -> int:
-        """How many requests wait for their answers now."""
+        """The number of requests that wait for a reply."""
         return self._at_once
 
     @property
     def open_connections(self) -> int:
-        """How many connections there are now."""
+        """The number of open connections."""
         server = None if self._runner is None else self._runner.server
         return 0 if server is None else len(server.connections)
 
     @property
     def faults(self) -> Mapping[str, Fault]:
-        """The faults that are on, by call or `*`."""
+        """The active faults, by call or `*`."""
         return {call: fault for call, (fault, _) in self._faults.items()}
 
     def fault(self, fault: Fault, call: str = _ANY, times: int | None = None) -> None:
-        """From now on `call` (or all that have no fault of their own) meets this fault, `times` times if given."""
+        """Inject a fault into `call`, or into all calls without a fault of their own; only `times` times if given."""
         if call != _ANY:
             ApiCall(call)
         self._faults[call] = (fault, times)
 
     def heal(self) -> None:
-        """End all faults; what hangs goes on hanging."""
+        """End all faults. Requests that hang continue to hang."""
         self._faults.clear()
 
     def revoke_tokens(self) -> None:
@@ -130,7 +130,7 @@ class FakeSippo:
     async def pushed(
         self, device: str, kind: str = "invitation", nth: int = 1, within_ms: int = 5000
     ) -> ReceivedPush:
-        """Wait for the `nth` push of a kind to a device, also if it came before. Raises TimeoutError."""
+        """Wait for the `nth` push of a kind to a device. Earlier pushes count too. Raises TimeoutError."""
 
         def found() -> list[ReceivedPush]:
             return [push for push in self.pushes if (push.job.device, push.job.type) == (device, kind)]
@@ -256,7 +256,7 @@ class FakeSippo:
         )
 
     async def _set_fault(self, request: web.Request) -> web.Response:
-        """Take `{"fault": {"kind": …}, "call"?: …, "times"?: …}`."""
+        """Handle `{"fault": {"kind": …}, "call"?: …, "times"?: …}`."""
         try:
             wanted = msgspec.json.decode(await request.read(), type=_Wanted)
         except msgspec.DecodeError as error:
@@ -276,7 +276,7 @@ class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _routes(paths: Paths) -> dict[ApiCall, tuple[str, re.Pattern[str]]]:
-    """Method and pattern of each call. Ids are looked for before they are decoded, so that they may hold a `/`."""
+    """Method and path pattern of each call. Paths are matched before decoding, so that an id may contain a `/`."""
     templates: dict[str, str] = msgspec.to_builtins(paths)
     return {
         call: (

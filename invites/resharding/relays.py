@@ -42,15 +42,15 @@ class _News(NamedTuple):
 async def settle_relays(shard_map: ShardMap, trunks: Trunks) -> None:
     """Acknowledge entries that were taken, and send news of trunks to all shards."""
     for keys in shard_map.old if shard_map.before > 1 else ():
-        told: dict[_News, set[int]] = {}
+        addressed: dict[_News, set[int]] = {}
         async for page in delivered(shard_map, keys, Source.RELAY):
             for entry in await _acknowledge_taken(shard_map, keys, page):
-                _note(entry, trunks, told)
+                _note(entry, trunks, addressed)
         async for entry in unread(shard_map, keys, Source.RELAY):
-            _note(entry, trunks, told)
+            _note(entry, trunks, addressed)
         await shard_map.execute(
             (keys.shard, ("XADD", keys.relay, "*", *_fields(news), "shard", shard))
-            for news, shards in told.items()
+            for news, shards in addressed.items()
             for shard in range(shard_map.after)
             if shard not in shards and shard != keys.shard
         )
@@ -90,7 +90,7 @@ def _target(shard_map: ShardMap, entry: StreamEntry) -> int | None:
     return shard_map.shard_before(entry.text(b"name")) if b"name" in entry.fields else None
 
 
-def _note(entry: StreamEntry, trunks: Trunks, told: dict[_News, set[int]]) -> None:
+def _note(entry: StreamEntry, trunks: Trunks, addressed: dict[_News, set[int]]) -> None:
     """Record the shard that news of a trunk are addressed to, unless the news are outdated."""
     fields = entry.fields
     if b"shard" not in fields or fields.get(b"kind") not in (_REGISTERED, _ENDED):
@@ -106,7 +106,7 @@ def _note(entry: StreamEntry, trunks: Trunks, told: dict[_News, set[int]]) -> No
     ):  # ValueError includes DecodeError; the entry becomes a dead letter
         return
     if now is None if news.kind == _ENDED else now is not None and now[1] == raw:
-        told.setdefault(news, set()).add(shard)
+        addressed.setdefault(news, set()).add(shard)
 
 
 def _fields(news: _News) -> list[bytes | str]:

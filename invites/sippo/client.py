@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
@@ -116,9 +117,9 @@ class SippoServer:
         """
         if job.ttl <= 0:
             raise NoAnswer(CallOutcome.TIMEOUT, ApiCall.PUSH, "its ttl is over")
-        says = {202: PushResult.TAKEN, 404: PushResult.GONE, 410: PushResult.GONE}
+        statuses = {202: PushResult.TAKEN, 404: PushResult.GONE, 410: PushResult.GONE}
         body = msgspec.json.encode(job)
-        request = Request(ApiCall.PUSH, self._wac.paths.push, says=says, body=body)
+        request = Request(ApiCall.PUSH, self._wac.paths.push, statuses=statuses, body=body)
         return await self._call(request, min(self._wac.deadline / 1000, job.ttl), once=once)
 
     async def _look_up(
@@ -131,7 +132,7 @@ class SippoServer:
             return decode(call, kind, body)
 
         path = path.replace(placeholder, quote(name, safe=""))
-        request: Request[_Answer | None] = Request(call, path, decode=read, says={404: None})
+        request: Request[_Answer | None] = Request(call, path, decode=read, statuses={404: None})
         return await self._call(request, self._wac.deadline / 1000)
 
     async def _call(self, request: Request[_Answer], within: float, *, once: bool = False) -> _Answer:
@@ -157,7 +158,7 @@ class SippoServer:
         breaker = self._breakers[request.call]
         admission = breaker.admit()
         if admission is Admission.REFUSED:
-            raise _not_asked(request.call)
+            raise _not_sent(request.call)
         if admission is Admission.PROBE:
             return await self._probe(request, budget, breaker)
         attempt = self._attempt if once else self._repeatedly
@@ -196,7 +197,7 @@ class SippoServer:
         patience = budget.left() if request.call is ApiCall.PUSH else _PROBE_PATIENCE_S
         done, _ = await asyncio.wait({task}, timeout=patience)
         if not done or task.cancelled():
-            raise _not_asked(request.call)
+            raise _not_sent(request.call)
         return task.result()
 
     def _probed(self, task: asyncio.Task[Any]) -> None:
@@ -231,7 +232,7 @@ class SippoServer:
             async with self._slot(request.call, budget):
                 # The breaker may have opened during the wait for a slot.
                 if breaker.open and not probing:
-                    raise _not_asked(request.call)
+                    raise _not_sent(request.call)
                 try:
                     return await transport.send(request, token, min(self._wac.timeout / 1000, budget.left()))
                 except NoAnswer as error:
@@ -259,22 +260,21 @@ class SippoServer:
 
     def _breaker(self, call: ApiCall) -> Breaker:
         wac = self._wac
-        return Breaker(wac.break_after, wac.break_for / 1000, self._timing.clock, self._told(call))
+        return Breaker(
+            wac.break_after, wac.break_for / 1000, self._timing.clock, functools.partial(self._report, call)
+        )
 
-    def _told(self, call: ApiCall) -> Callable[[bool], None]:
-        def tell(broken: bool) -> None:  # noqa: FBT001 - what a breaker says
-            self._watch.broken(call, broken)
-            if broken:
-                _log.warning(
-                    "sippo-server does not answer (%s): the worker sends one request every %d ms until it does.",
-                    call,
-                    self._wac.break_for,
-                )
-            else:
-                _log.warning("sippo-server answers again (%s).", call)
-
-        return tell
+    def _report(self, call: ApiCall, broken: bool) -> None:  # noqa: FBT001 - the state itself
+        self._watch.broken(call, broken)
+        if broken:
+            _log.warning(
+                "sippo-server does not answer (%s): the worker sends one request every %d ms until it does.",
+                call,
+                self._wac.break_for,
+            )
+        else:
+            _log.warning("sippo-server answers again (%s).", call)
 
 
-def _not_asked(call: ApiCall) -> NoAnswer:
+def _not_sent(call: ApiCall) -> NoAnswer:
     return NoAnswer(CallOutcome.OPEN, call, "not sent, because recent requests were not answered")

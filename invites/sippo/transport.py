@@ -32,12 +32,12 @@ _IDLE_S: Final = 30.0
 
 @dataclass(frozen=True, repr=False)  # the body of a login must not be shown
 class Request(Generic[_Answer]):
-    """A request and how to read its reply: `decode` for the body of a 200, `says` for the meaning of other statuses."""
+    """A request and its possible replies: `decode` reads the body of a 200, `statuses` gives the result of others."""
 
     call: ApiCall
     path: str
     decode: Callable[[bytes], _Answer] | None = None
-    says: Mapping[int, _Answer] = field(default_factory=dict)
+    statuses: Mapping[int, _Answer] = field(default_factory=dict)
     body: bytes | Secret | None = None
 
 
@@ -120,8 +120,8 @@ class Transport:
             if body is None:
                 raise NoAnswer(CallOutcome.NONSENSE, call, f"the reply has more than {LARGEST} bytes")
             return request.decode(body)
-        if status in request.says:
-            return request.says[status]
+        if status in request.statuses:
+            return request.statuses[status]
         if status == _UNAUTHORIZED or (call is ApiCall.LOGIN and status in _CREDENTIALS):
             what = "credentials were" if call is ApiCall.LOGIN else "token was"
             raise NoAnswer(CallOutcome.UNAUTHORIZED, call, f"the {what} rejected (status {status})")

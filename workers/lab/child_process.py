@@ -72,8 +72,8 @@ class ChildProcess:
         if self._guardian.stdin is None or self._guardian.stdout is None:
             raise AssertionError("stdin and stdout are pipes")
         self._lifeline = self._guardian.stdin
-        with self._guardian.stdout as told:
-            self.pid = int(told.readline())
+        with self._guardian.stdout as stdout:
+            self.pid = int(stdout.readline())
 
     def running(self) -> bool:
         """Whether the child still runs."""

@@ -115,7 +115,7 @@ def test_a_configuration_that_is_wrong_ends_with_status_2(
 def test_a_url_that_is_wrong_ends_with_status_2(commands: Commands, words: tuple[str, ...]) -> None:
     ended = commands.run(*words, *_arguments(words), "--redis-url", "http://somewhere")
     assert (ended.status, ended.out) == (2, "")
-    assert "--redis-url begins with http://, which is not known" in ended.err
+    assert "--redis-url starts with http://, which is not a known scheme" in ended.err
 
 
 @pytest.mark.parametrize("words", [(), ("dead",), ("bench",)], ids=" ".join)

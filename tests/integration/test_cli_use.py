@@ -123,7 +123,7 @@ def test_a_bad_configuration_is_one_sentence_and_status_2(
     file.write_text('{"redis": {"prefx": "x"}}', "utf-8")
     ended = commands.run(*words, "--config", str(file))
     assert (ended.status, ended.out) == (2, "")
-    assert "redis.prefx is not a known key: the nearest one is redis.prefix" in _one_sentence(ended.err)
+    assert "redis.prefx is not a known key; did you mean redis.prefix?" in _one_sentence(ended.err)
 
 
 @pytest.mark.parametrize("words", _COMMANDS, ids=" ".join)

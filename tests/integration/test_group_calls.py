@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from tests.support import events as calling
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Bench
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.lab.worker_process import start_worker
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from workers.lab.child_process import GuardedProcess
+    from workers.lab.child_process import ChildProcess
 
 MEMBERS = 500
 DEVICES = 3
@@ -93,9 +93,9 @@ class Call:
 
 
 @pytest.fixture
-async def standin() -> AsyncIterator[StandIn]:
+async def standin() -> AsyncIterator[FakeSippo]:
     group = GroupEntry([f"m{member}" for member in range(MEMBERS)])
-    async with StandIn(Directory(groups={"everybody": group})) as found:
+    async with FakeSippo(Directory(groups={"everybody": group})) as found:
         yield found
 
 
@@ -105,12 +105,12 @@ def call(client: Redis) -> Call:
 
 
 @pytest.fixture
-def worker_of(valkey_url: str, standin: StandIn) -> Iterator[Callable[[], GuardedProcess]]:
+def worker_of(valkey_url: str, standin: FakeSippo) -> Iterator[Callable[[], ChildProcess]]:
     """Start worker processes; those that still run are ended afterwards."""
     basic: dict[str, Any] = {"resolveGroups": True, "wac": standin.wac}
     with contextlib.ExitStack() as stack:
 
-        def start() -> GuardedProcess:
+        def start() -> ChildProcess:
             process = start_worker(valkey_url, {"invites": {"claimAfter": 500, "basic": basic}})
             stack.callback(process.stop)
             return process
@@ -119,7 +119,7 @@ def worker_of(valkey_url: str, standin: StandIn) -> Iterator[Callable[[], Guarde
 
 
 async def test_a_large_group_rings_and_stops(
-    call: Call, worker_of: Callable[[], GuardedProcess], record_property: Callable[[str, object], None]
+    call: Call, worker_of: Callable[[], ChildProcess], record_property: Callable[[str, object], None]
 ) -> None:
     await call.client.config_set("slowlog-log-slower-than", 0)
     await call.client.config_set("slowlog-max-len", 20_000)
@@ -161,7 +161,7 @@ async def _longest_script_ms(call: Call) -> float:
 @pytest.mark.chaos
 @pytest.mark.slow
 async def test_a_large_group_while_workers_are_killed(
-    call: Call, worker_of: Callable[[], GuardedProcess]
+    call: Call, worker_of: Callable[[], ChildProcess]
 ) -> None:
     """A worker is killed while the devices begin to ring and another one while they stop, in the middle of a page."""
     first = worker_of()

@@ -12,7 +12,7 @@ from tests.support.looked_up import another_worker, call_phone, settle
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Bench
 from tests.support.worker_pushes import Jobs, directory, pushed, pusher
-from workers.lab.fake_sippo import StandIn, slow
+from workers.lab.fake_sippo import FakeSippo, slow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,8 +31,8 @@ def jobs(bench: Bench) -> Jobs:
 
 
 @pytest.fixture
-async def standin() -> AsyncIterator[StandIn]:
-    async with StandIn(directory()) as found:
+async def standin() -> AsyncIterator[FakeSippo]:
+    async with FakeSippo(directory()) as found:
         yield found
 
 
@@ -44,7 +44,7 @@ async def told(bench: Bench, kind: str) -> list[dict[str, Any]]:
 
 
 async def test_a_push_is_taken_and_the_caller_hears_of_it(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(bench.client), "phone", context={"a": []}, expires=30_000)
     async with pusher(valkey_url, standin.wac) as service:
@@ -65,7 +65,7 @@ async def test_a_push_is_taken_and_the_caller_hears_of_it(
     assert counted == 1
 
 
-async def test_a_caller_hears_110_once(bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str) -> None:
+async def test_a_caller_hears_110_once(bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str) -> None:
     await call_phone(await another_worker(bench.client), "phone", "tablet")
     async with pusher(valkey_url, standin.wac):
         await standin.pushed("phone")
@@ -78,7 +78,7 @@ async def test_a_caller_hears_110_once(bench: Bench, jobs: Jobs, standin: StandI
 
 
 async def test_nothing_is_pushed_for_a_call_that_is_over(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     shard = await another_worker(bench.client)
     await call_phone(shard, "phone")
@@ -93,7 +93,7 @@ async def test_nothing_is_pushed_for_a_call_that_is_over(
 
 
 async def test_nothing_is_pushed_to_a_device_that_is_there_by_now(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     shard = await another_worker(bench.client)
     await call_phone(shard, "phone")
@@ -105,7 +105,7 @@ async def test_nothing_is_pushed_to_a_device_that_is_there_by_now(
 
 
 async def test_nothing_is_pushed_when_less_than_a_second_is_left(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(bench.client), "phone", expires=900)
     async with pusher(valkey_url, standin.wac):
@@ -120,7 +120,7 @@ async def test_nothing_is_pushed_when_less_than_a_second_is_left(
 
 
 async def test_a_device_that_was_pushed_and_lost_gets_a_cancel(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     shard = await another_worker(bench.client)
     await call_phone(shard, "phone", "tablet")
@@ -142,7 +142,7 @@ async def test_a_device_that_was_pushed_and_lost_gets_a_cancel(
 
 
 async def test_a_device_whose_push_was_under_way_when_the_call_ended_gets_a_cancel(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     standin.fault(slow(300), "push", times=1)
     await call_phone(await another_worker(bench.client), "phone")
@@ -159,7 +159,7 @@ async def test_a_device_whose_push_was_under_way_when_the_call_ended_gets_a_canc
 
 
 async def test_a_callee_that_can_only_be_pushed_rings_until_the_time_out(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(bench.client), "phone", expires=2_500)
     async with pusher(valkey_url, standin.wac):
@@ -181,7 +181,7 @@ async def test_a_callee_that_can_only_be_pushed_rings_until_the_time_out(
 
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_device_that_is_gone_is_no_candidate(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str, known: bool
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str, known: bool
 ) -> None:
     """404: unknown; 410: known, but it cannot be pushed to any more."""
     standin.directory.gone = {"bob/phone"} if known else set()
@@ -196,7 +196,7 @@ async def test_a_device_that_is_gone_is_no_candidate(
 
 
 async def test_a_device_that_is_gone_leaves_the_others_ringing(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     standin.directory.gone = {"bob/phone"}
     shard = await another_worker(bench.client)
@@ -213,7 +213,7 @@ async def test_a_device_that_is_gone_leaves_the_others_ringing(
 
 
 async def test_a_woken_device_is_rung_once_with_the_time_that_is_left(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(bench.client), "phone", expires=20_000)
     async with pusher(valkey_url, standin.wac):
@@ -234,7 +234,7 @@ async def test_a_woken_device_is_rung_once_with_the_time_that_is_left(
 
 
 async def test_a_device_that_wakes_up_too_late_learns_what_happened(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     shard = await another_worker(bench.client)
     await call_phone(shard, "phone")
@@ -258,7 +258,7 @@ async def test_a_device_that_wakes_up_too_late_learns_what_happened(
 
 
 async def test_a_push_to_a_user_who_is_busy_by_now_is_cancelled(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     """Two calls; the user accepts one on a registered device while the push of the other is under way."""
     standin.fault(slow(300), "push", times=1)
@@ -291,7 +291,7 @@ async def test_a_push_to_a_user_who_is_busy_by_now_is_cancelled(
     ],
 )
 async def test_an_entry_that_is_no_push_job_becomes_a_dead_letter(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str, fields: dict[str, Any], words: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str, fields: dict[str, Any], words: str
 ) -> None:
     await another_worker(bench.client)
     await jobs.add(**fields)
@@ -321,7 +321,7 @@ async def test_without_sippo_server_jobs_are_left_alone_until_long_after_their_t
 
 
 async def test_who_could_push_but_looks_nothing_up_still_sends_what_there_is(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     await another_worker(bench.client)
     await jobs.add(type="invitationCancel")

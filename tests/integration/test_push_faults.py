@@ -23,8 +23,8 @@ from workers.lab.fake_sippo import (
     OVERSIZE,
     RESET,
     WRONG_TYPES,
+    FakeSippo,
     Fault,
-    StandIn,
     limited,
     slow,
     status,
@@ -52,8 +52,8 @@ def jobs(bench: Bench) -> Jobs:
 
 
 @pytest.fixture
-async def standin() -> AsyncIterator[StandIn]:
-    async with StandIn(directory()) as found:
+async def standin() -> AsyncIterator[FakeSippo]:
+    async with FakeSippo(directory()) as found:
         yield found
 
 
@@ -84,7 +84,7 @@ async def call_many(shard: Shard, count: int, **more: Any) -> None:
     ids=lambda fault: f"{fault.kind}-{fault.status}",
 )
 async def test_a_push_that_fails_is_tried_again(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str, fault: Fault
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str, fault: Fault
 ) -> None:
     standin.fault(fault, "push", times=3)
     await call_phone(await another_worker(bench.client), "phone")
@@ -96,7 +96,7 @@ async def test_a_push_that_fails_is_tried_again(
 
 
 async def test_a_push_that_is_tried_again_holds_up_nobody(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     """With one attempt at a time, too."""
     standin.fault(status(500), "push", times=1)
@@ -113,7 +113,7 @@ async def test_a_push_that_is_tried_again_holds_up_nobody(
 
 
 async def test_many_pushes_are_under_way_side_by_side_within_the_limit(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     standin.fault(slow(100), "push")
     await call_many(await another_worker(bench.client), 60)
@@ -124,7 +124,7 @@ async def test_many_pushes_are_under_way_side_by_side_within_the_limit(
 
 
 async def test_a_push_is_tried_until_its_time_is_over(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     standin.fault(status(500), "push")
     await call_phone(await another_worker(bench.client), "phone", expires=3_000)
@@ -141,7 +141,7 @@ async def test_a_push_is_tried_until_its_time_is_over(
 
 
 async def test_a_push_whose_call_ends_between_attempts_is_not_tried_again(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     standin.fault(status(500), "push")
     await call_phone(await another_worker(bench.client), "phone")
@@ -157,7 +157,7 @@ async def test_a_push_whose_call_ends_between_attempts_is_not_tried_again(
 
 
 async def test_a_push_that_may_have_come_through_is_cancelled_with_the_call(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     """Whether sippo-server has taken what it did not answer to, nobody knows: the device must not ring on."""
     standin.fault(RESET, "push")
@@ -190,7 +190,7 @@ async def _is_delivered(jobs: Jobs) -> bool:
 
 
 async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
 
@@ -219,7 +219,7 @@ async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
 
 
 async def test_a_job_that_is_tried_again_is_kept_from_others(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     standin.fault(status(500), "push")
     await call_phone(await another_worker(bench.client), "phone")
@@ -237,7 +237,7 @@ async def test_a_job_that_is_tried_again_is_kept_from_others(
 
 
 async def test_a_worker_that_stops_hands_its_jobs_back_at_once(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     standin.fault(status(500), "push")
     await call_many(await another_worker(bench.client), 30)
@@ -255,7 +255,7 @@ async def test_a_worker_that_stops_hands_its_jobs_back_at_once(
 
 
 async def test_what_a_dead_worker_left_is_pushed_by_another(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     await call_many(await another_worker(bench.client), 30)
     await jobs.strand()
@@ -266,7 +266,7 @@ async def test_what_a_dead_worker_left_is_pushed_by_another(
 
 
 async def test_a_worker_that_dies_between_sending_and_settling_pushes_at_least_once(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     """Its effects in Redis come once all the same."""
     standin.fault(slow(200), "push", times=1)
@@ -294,7 +294,7 @@ async def _pending_ids(bench: Bench) -> list[str]:
 
 
 async def test_who_takes_up_a_dead_workers_job_cancels_what_that_may_have_sent(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     shard = await another_worker(bench.client)
     await call_phone(shard, "phone")
@@ -307,7 +307,7 @@ async def test_who_takes_up_a_dead_workers_job_cancels_what_that_may_have_sent(
 
 
 async def test_a_commit_whose_reply_is_lost_has_its_effects_once(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(bench.client), "phone")
     async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy:
@@ -322,7 +322,7 @@ async def test_a_commit_whose_reply_is_lost_has_its_effects_once(
     assert len(standin.pushes) == 1
 
 
-async def test_the_group_is_made_again(bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str) -> None:
+async def test_the_group_is_made_again(bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str) -> None:
     shard = await another_worker(bench.client)
     async with pusher(valkey_url, standin.wac) as service:
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
@@ -334,7 +334,7 @@ async def test_the_group_is_made_again(bench: Bench, jobs: Jobs, standin: StandI
 
 
 async def test_more_jobs_than_a_worker_takes_in_hand(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.shard_worker.MOST_PUSHES", 20)
     standin.fault(status(500))
@@ -355,7 +355,7 @@ async def test_more_jobs_than_a_worker_takes_in_hand(
 
 
 async def test_a_job_that_cannot_be_settled_becomes_a_dead_letter_and_can_be_retried(
-    bench: Bench, jobs: Jobs, standin: StandIn, valkey_url: str
+    bench: Bench, jobs: Jobs, standin: FakeSippo, valkey_url: str
 ) -> None:
     await another_worker(bench.client)
     await bench.client.set(KEYS.invite(calling.REF), "not a hash")
@@ -385,7 +385,7 @@ async def test_a_dead_job_whose_time_is_over_is_not_retried(bench: Bench) -> Non
         "stream": "push",
     }
     entry: bytes = await bench.client.xadd(KEYS.dead, letter)
-    with pytest.raises(NotRetriableError, match="is a push whose time is over: drop it"):
+    with pytest.raises(NotRetriableError, match="is a push that has expired: drop it"):
         await DeadLetters(bench.client, KEYS).retry(entry.decode())
     assert await bench.client.exists(KEYS.push) == 0
 

@@ -13,7 +13,7 @@ from invites.connection.clients import connect
 from invites.keys import Keys, Stream, shard_of
 from invites.queries import streams
 from invites.resharding.procedure import move_all
-from invites.resharding.shard_map import Places
+from invites.resharding.shard_map import ShardMap
 from invites.store.layout import LayoutError
 from invites.store.settings import Settings
 from tests.support import events as e
@@ -40,7 +40,7 @@ async def client(valkey_url: str) -> AsyncIterator[Any]:
 
 async def move(client: Redis, former: int, target: int) -> None:
     """Move all, as the command does once no worker is at work."""
-    await move_all(Places("invites", former, target, lambda _: client), lambda _what, _more: None)
+    await move_all(ShardMap("invites", former, target, lambda _: client), lambda _what, _more: None)
     for number in range(target):
         await client.set(Keys(shard=number).layout, str(target))
 
@@ -150,5 +150,5 @@ async def test_who_counts_otherwise_commits_nothing(client: Redis) -> None:
     shards = await Shards.make_several(lambda _: client, SETTINGS, 2)
     await before(shards)
     await move(client, 2, 3)
-    with pytest.raises(LayoutError, match="spread over 3 shards"):
+    with pytest.raises(LayoutError, match="in 3 shards"):
         await shards.event(*e.registered("phone"))

@@ -15,7 +15,7 @@ from invites.keys import Keys, Stream, shard_of
 from invites.lookup.pushes import Push, decode_push_entry
 from invites.resharding.key_ownership import BY_VALUE, SPLIT, STAYING, WHOLE, callee_of
 from invites.resharding.procedure import move_all
-from invites.resharding.shard_map import Places
+from invites.resharding.shard_map import ShardMap
 from tests.support.shard import make_groups
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Site:
 
     def __init__(self, client: Any) -> None:
         self.client = client
-        self.places = Places("invites", BEFORE, AFTER, lambda _: client)
+        self.shard_map = ShardMap("invites", BEFORE, AFTER, lambda _: client)
 
     def before(self, name: str) -> Keys:
         """The shard that a name belonged to."""
@@ -48,7 +48,7 @@ class Site:
         def moved(what: str, more: int) -> None:
             counts[what] += more
 
-        await move_all(self.places, moved)
+        await move_all(self.shard_map, moved)
         return counts
 
     async def found(self, pattern: str) -> set[str]:
@@ -58,7 +58,7 @@ class Site:
     async def timers(self) -> dict[str, set[int]]:
         """In which shards each timer is."""
         places: dict[str, set[int]] = {}
-        for keys in self.places.all:
+        for keys in self.shard_map.all:
             for member in await self.client.zrange(keys.timers, 0, -1):
                 places.setdefault(member.decode(), set()).add(keys.shard)
         return places
@@ -68,7 +68,7 @@ class Site:
 async def site(valkey_url: str) -> AsyncIterator[Site]:
     async with connect(valkey_url, "tests") as client:
         site = Site(client)
-        for keys in site.places.all:
+        for keys in site.shard_map.all:
             await make_groups(client, keys)
         yield site
 
@@ -126,8 +126,8 @@ async def test_a_grace_is_where_its_user_is(site: Site) -> None:
 
 
 async def test_what_belongs_to_a_shard_itself_stays(site: Site) -> None:
-    await site.client.zadd(f"{site.places.all[1].base}taken:2", {"1-1": 1})
-    await site.client.set(f"{site.places.all[1].base}strange:thing", "x")
+    await site.client.zadd(f"{site.shard_map.all[1].base}taken:2", {"1-1": 1})
+    await site.client.set(f"{site.shard_map.all[1].base}strange:thing", "x")
     before = await site.found("*")
     await site.move()
     assert await site.found("*") == before
@@ -136,7 +136,7 @@ async def test_what_belongs_to_a_shard_itself_stays(site: Site) -> None:
 
 async def test_copies_of_marks_of_a_trunks_user_stay_and_do_not_replace_its_own(site: Site) -> None:
     for user in USERS:
-        for keys in site.places.old:
+        for keys in site.shard_map.old:
             told = "home" if keys.shard == site.before(user).shard else "copy"
             await site.client.set(f"{keys.base}gone:{user}|t", told, pxat=SOON)
     await site.move()
@@ -179,7 +179,7 @@ async def test_a_timer_is_where_what_it_is_about_belongs(site: Site) -> None:
         ):  # fmt: skip
             await site.client.zadd(site.before(user).timers, {timer: SOON})
             wanted[timer] = {site.after(user).shard}
-    await site.client.zadd(site.places.all[2].timers, {"of_a_later_version|x": SOON})
+    await site.client.zadd(site.shard_map.all[2].timers, {"of_a_later_version|x": SOON})
     counts = await site.move()
     assert await site.timers() == {**wanted, "of_a_later_version|x": {2}}
     assert counts["timers"] == 6 * sum(
@@ -191,7 +191,7 @@ async def test_the_grace_of_a_trunk_is_wherever_it_rings(site: Site) -> None:
     """Its user is at home in one shard, its calls are in all of them."""
     for user in USERS:
         await site.client.sadd(site.before(user).pending("sip"), f"alice|1|{user}")
-    for keys in site.places.old:
+    for keys in site.shard_map.old:
         await site.client.zadd(keys.timers, {"grace|sip|t": SOON + keys.shard})
     await site.move()
     assert (await site.timers())["grace|sip|t"] >= {site.after(user).shard for user in USERS}
@@ -206,13 +206,13 @@ def _trunk(peer: str, **more: Any) -> str:
 
 async def test_every_shard_knows_the_trunks_as_their_users_shard_does(site: Site) -> None:
     home = site.before("sip")
-    for keys in site.places.old:
+    for keys in site.shard_map.old:
         at = "2-0" if keys.shard == home.shard else "1-0"
         await site.client.hset(keys.trunks, "t", _trunk("t", at=at, expires=9_000))
         await site.client.set(keys.trunks_version, at)
         await site.client.zadd(keys.timers, {"lapse|sip|t": SOON + 5 * (keys.shard == home.shard)})
     await site.move()
-    for keys in site.places.all:
+    for keys in site.shard_map.all:
         assert json.loads(await site.client.hget(keys.trunks, "t"))["at"] == "2-0"
         assert await site.client.zscore(keys.timers, "lapse|sip|t") == SOON + 5
         assert await site.client.get(keys.trunks_version) not in (None, b"1-0", b"2-0")
@@ -260,7 +260,7 @@ async def test_all_shards_hear_what_is_new_of_trunks_and_only_that(site: Site) -
 
 
 async def test_what_was_taken_and_not_acknowledged_is_not_taken_again(site: Site) -> None:
-    source = site.places.all[0]
+    source = site.shard_map.all[0]
     elsewhere = [user for user in USERS if site.before(user).shard != 0]
     entries = [
         await site.client.xadd(source.relay, {"kind": "k", "name": user, "entry": "1-0", "arguments": "[]"})
@@ -280,13 +280,13 @@ async def test_push_jobs_are_where_their_invites_are(site: Site, read: int) -> N
     for user in USERS:
         job = {"type": "invitation", "ref": f"alice|1|{user}", "user": user, "device": "d"}
         await site.client.xadd(site.before(user).push, job)
-    for keys in site.places.old:
+    for keys in site.shard_map.old:
         await site.client.xadd(keys.push, {"type": "nonsense"})
         if read:
             await site.client.xreadgroup(Stream.PUSH.group, "w", {keys.push: ">"}, count=read // BEFORE)
     await site.move()
     jobs: dict[str, int] = {}
-    for keys in site.places.all:
+    for keys in site.shard_map.all:
         jobs |= {
             fields[b"user"].decode(): keys.shard
             for _, fields in await site.client.xrange(keys.push)
@@ -315,7 +315,7 @@ async def test_a_push_that_may_have_been_sent_is_still_known_to_be_such(site: Si
 
 
 async def test_push_jobs_that_nobody_reads_are_moved_as_well(site: Site) -> None:
-    for keys in site.places.old:
+    for keys in site.shard_map.old:
         await site.client.xgroup_destroy(keys.push, Stream.PUSH.group)
     user = next(user for user in USERS if site.before(user).shard != site.after(user).shard)
     await site.client.xadd(site.before(user).push, {"type": "invitation", "ref": f"alice|1|{user}"})
@@ -326,11 +326,11 @@ async def test_push_jobs_that_nobody_reads_are_moved_as_well(site: Site) -> None
 
 async def test_that_an_invite_is_over_is_known_everywhere(site: Site) -> None:
     key = "over:alice|1|bob"
-    await site.client.set(site.places.all[1].base + key, "5-2", pxat=SOON)
-    await site.client.set(site.places.all[2].base + key, "5-10", pxat=SOON)
+    await site.client.set(site.shard_map.all[1].base + key, "5-2", pxat=SOON)
+    await site.client.set(site.shard_map.all[2].base + key, "5-10", pxat=SOON)
     await site.move()
-    assert {await site.client.get(keys.base + key) for keys in site.places.all} == {b"5-10"}
-    assert {await site.client.pexpiretime(keys.base + key) for keys in site.places.all} == {SOON}
+    assert {await site.client.get(keys.base + key) for keys in site.shard_map.all} == {b"5-10"}
+    assert {await site.client.pexpiretime(keys.base + key) for keys in site.shard_map.all} == {SOON}
 
 
 # --- prefixes
@@ -338,12 +338,12 @@ async def test_that_an_invite_is_over_is_known_everywhere(site: Site) -> None:
 
 async def test_a_prefix_is_no_pattern(site: Site) -> None:
     user = next(user for user in USERS if site.before(user).shard != site.after(user).shard)
-    places = Places("in?[v]*", BEFORE, AFTER, lambda _: site.client)
+    shard_map = ShardMap("in?[v]*", BEFORE, AFTER, lambda _: site.client)
     ours = Keys("in?[v]*", site.before(user).shard).registry(user)
     others = Keys("inxvvv", site.before(user).shard).registry(user)
     for key in (ours, others):
         await site.client.hset(key, "p", "{}")
-    await move_all(places, lambda _what, _more: None)
+    await move_all(shard_map, lambda _what, _more: None)
     assert await site.client.exists(others) == 1
     assert await site.client.exists(Keys("in?[v]*", site.after(user).shard).registry(user), ours) == 1
 
@@ -376,7 +376,7 @@ WRONG = [
 @pytest.mark.parametrize("delivered", [False, True])
 async def test_what_is_none_of_ours_is_in_nobodys_way(site: Site, *, delivered: bool) -> None:
     """A command that cannot come to its end would leave everybody waiting."""
-    for keys in site.places.old:
+    for keys in site.shard_map.old:
         for name, command, value in WRONG:
             arguments = {"mapping": value} if command == "hset" else {}
             await getattr(site.client, command)(
@@ -389,5 +389,5 @@ async def test_what_is_none_of_ours_is_in_nobodys_way(site: Site, *, delivered: 
     await site.client.hset(site.before(user).registry(user), "p", "{}")
     await site.move()
     assert await site.client.exists(site.after(user).registry(user))
-    for keys in site.places.old:
+    for keys in site.shard_map.old:
         assert await site.client.exists(keys.base.encode() + b"invite:\xff")

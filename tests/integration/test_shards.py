@@ -24,7 +24,7 @@ from tests.support import worker_lookups as reaching
 from tests.support.waiting import wait_until
 from tests.support.worker import configured
 from workers.http import HttpServer
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.service import Service
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ async def test_a_group_with_members_in_all_shards_has_one_winner(around: Around,
     members = [f"m{number}" for number in range(20)]
     assert {shard_of(member, SHARDS) for member in members} == set(range(SHARDS))
     known = Directory(groups={"sales": GroupEntry(members)})
-    async with StandIn(known, password=reaching.PASSWORD) as standin:
+    async with FakeSippo(known, password=reaching.PASSWORD) as standin:
         config = several(reaching.configured(standin.address, {"resolveGroups": True}))
         async with worker(valkey_url, config), worker(valkey_url, config):
             await around.publish(*(e.registered(f"{member}-1", member) for member in members))

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import pytest
 
-from invites.sippo import Call, Outcome, PushResult, Timing, client
+from invites.sippo import ApiCall, CallOutcome, PushResult, Timing, client
 from tests.support.sippo import LOOK_UPS, Asking, Time, asking, fails, job, outcomes
 from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import GARBAGE, HANG, RESET, Fault, limited, slow, status
 
-_FAILED: Final = (Outcome.ERROR, Outcome.LOST, Outcome.TIMEOUT)
+_FAILED: Final = (CallOutcome.ERROR, CallOutcome.LOST, CallOutcome.TIMEOUT)
 # With the timing of `_once`, each call is one request.
 _ONCE: Final[dict[str, Any]] = {"timeout": 1_000, "deadline": 1_000, "breakAfter": 3, "breakFor": 5_000}
 # What hangs, hangs for longer than any test waits.
@@ -32,7 +32,7 @@ def _once(time: Time) -> Timing:
     return time.timing(jitter=lambda: 1_000.0)
 
 
-async def _break(at: Asking, fault: Fault, call: Call = Call.GROUPS) -> None:
+async def _break(at: Asking, fault: Fault, call: ApiCall = ApiCall.GROUPS) -> None:
     """Log in, and let calls fail until they are not made any more."""
     await at.client.push_devices("nobody")
     at.standin.fault(fault, call)
@@ -40,21 +40,21 @@ async def _break(at: Asking, fault: Fault, call: Call = Call.GROUPS) -> None:
         await fails(_asked(at, call), *_FAILED)
 
 
-def _asked(at: Asking, call: Call) -> Awaitable[object]:
-    return at.client.push(job()) if call is Call.PUSH else at.look_up(call)
+def _asked(at: Asking, call: ApiCall) -> Awaitable[object]:
+    return at.client.push(job()) if call is ApiCall.PUSH else at.look_up(call)
 
 
 @pytest.mark.parametrize(
     "fault", [HANG, RESET, status(500), status(503)], ids=["hang", "reset", "500", "503"]
 )
-@pytest.mark.parametrize("call", [Call.GROUPS, Call.PUSH])
-async def test_a_dead_server_costs_no_waiting(call: Call, fault: Fault) -> None:
+@pytest.mark.parametrize("call", [ApiCall.GROUPS, ApiCall.PUSH])
+async def test_a_dead_server_costs_no_waiting(call: ApiCall, fault: Fault) -> None:
     time = Time()
     async with asking(timing=_once(time), **_ONCE) as at:
         await _break(at, fault, call)
         requests, pauses = at.standin.requests.copy(), list(time.pauses)
         for _ in range(500):
-            await fails(_asked(at, call), Outcome.OPEN)
+            await fails(_asked(at, call), CallOutcome.OPEN)
         assert (at.standin.requests, time.pauses) == (requests, pauses)
         assert at.watch.calls[call, "open"] == 500
 
@@ -64,15 +64,15 @@ async def test_it_opens_after_so_many_failures_in_a_row() -> None:
         for _ in range(4):
             assert await at.client.group("sales") is not None
             at.standin.fault(status(500), times=2)
-            await fails(at.client.group("sales"), Outcome.ERROR)
-            await fails(at.client.group("sales"), Outcome.ERROR)
+            await fails(at.client.group("sales"), CallOutcome.ERROR)
+            await fails(at.client.group("sales"), CallOutcome.ERROR)
         assert at.watch.changes == []
         assert await at.client.group("sales") is not None
         at.standin.fault(status(500), times=3)
         for _ in range(3):
-            await fails(at.client.group("sales"), Outcome.ERROR)
+            await fails(at.client.group("sales"), CallOutcome.ERROR)
         assert at.watch.changes == [("groups", True)]
-        await fails(at.client.group("sales"), Outcome.OPEN)
+        await fails(at.client.group("sales"), CallOutcome.OPEN)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ async def test_it_opens_after_so_many_failures_in_a_row() -> None:
 )
 async def test_whoever_answers_is_not_dead(fault: Fault) -> None:
     async with asking(timing=_once(Time()), **_ONCE) as at:
-        at.standin.fault(fault, Call.GROUPS)
+        at.standin.fault(fault, ApiCall.GROUPS)
         for _ in range(10):
             await asyncio.gather(at.client.group("sales"), return_exceptions=True)
         at.standin.heal()
@@ -103,20 +103,20 @@ async def test_a_hundred_that_hang_open_it_within_the_limit_of_one_request() -> 
 async def test_repetitions_end_when_it_opens() -> None:
     time = Time()
     async with asking(timing=time.timing(), deadline=60_000, breakAfter=3) as at:
-        at.standin.fault(status(500), Call.GROUPS)
-        await fails(at.client.group("sales"), Outcome.ERROR)
+        at.standin.fault(status(500), ApiCall.GROUPS)
+        await fails(at.client.group("sales"), CallOutcome.ERROR)
         assert at.standin.requests["groups"] == 3
         assert time.pauses == pytest.approx([0.1, 0.2])
 
 
-@pytest.mark.parametrize("call", [*LOOK_UPS, Call.PUSH])
-async def test_after_the_pause_one_call_finds_out_and_the_others_do_not_wait(call: Call) -> None:
+@pytest.mark.parametrize("call", [*LOOK_UPS, ApiCall.PUSH])
+async def test_after_the_pause_one_call_finds_out_and_the_others_do_not_wait(call: ApiCall) -> None:
     time = Time()
     async with asking(timing=_once(time), **_ONCE) as at:
         await _break(at, status(500), call)
         at.standin.heal()
         time.now += 4.999
-        await fails(_asked(at, call), Outcome.OPEN)
+        await fails(_asked(at, call), CallOutcome.OPEN)
         time.now += 0.001
         sent = at.standin.requests[call]
         found = await outcomes([_asked(at, call) for _ in range(20)])
@@ -133,8 +133,8 @@ async def test_a_probe_that_fails_begins_the_pause_anew() -> None:
         for _ in range(3):
             time.now += 5
             sent = at.standin.requests["groups"]
-            await fails(at.client.group("sales"), Outcome.ERROR)
-            await fails(at.client.group("sales"), Outcome.OPEN)
+            await fails(at.client.group("sales"), CallOutcome.ERROR)
+            await fails(at.client.group("sales"), CallOutcome.OPEN)
             assert at.standin.requests["groups"] == sent + 1
         assert at.watch.changes == [("groups", True)]
 
@@ -146,11 +146,11 @@ async def test_a_look_up_that_is_the_probe_does_not_wait_for_what_hangs(
     time = Time()
     async with asking(timing=time.timing(), **_PATIENT) as at:
         await _break(at, RESET)
-        at.standin.fault(HANG, Call.GROUPS)
+        at.standin.fault(HANG, ApiCall.GROUPS)
         time.now += 5
-        await fails(at.client.group("sales"), Outcome.OPEN)
+        await fails(at.client.group("sales"), CallOutcome.OPEN)
         await wait_until(lambda: at.standin.under_way == 1, "the probe still hangs")
-        await fails(at.client.group("sales"), Outcome.OPEN)
+        await fails(at.client.group("sales"), CallOutcome.OPEN)
         assert at.standin.under_way == 1
 
 
@@ -159,9 +159,9 @@ async def test_a_server_that_is_back_but_slow_is_noticed(monkeypatch: pytest.Mon
     time = Time()
     async with asking(timing=time.timing(), **_PATIENT) as at:
         await _break(at, RESET)
-        at.standin.fault(slow(120), Call.GROUPS)
+        at.standin.fault(slow(120), ApiCall.GROUPS)
         time.now += 5
-        await fails(at.client.group("sales"), Outcome.OPEN)
+        await fails(at.client.group("sales"), CallOutcome.OPEN)
         await wait_until(lambda: ("groups", False) in at.watch.changes, "the probe has been answered")
         assert await at.client.group("sales") is not None
 
@@ -169,8 +169,8 @@ async def test_a_server_that_is_back_but_slow_is_noticed(monkeypatch: pytest.Mon
 async def test_a_probe_whose_caller_is_cancelled_goes_on() -> None:
     time = Time()
     async with asking(timing=_once(time), **_ONCE) as at:
-        await _break(at, status(500), Call.PUSH)
-        at.standin.fault(slow(30), Call.PUSH)
+        await _break(at, status(500), ApiCall.PUSH)
+        at.standin.fault(slow(30), ApiCall.PUSH)
         time.now += 5
         probing = asyncio.ensure_future(at.client.push(job()))
         await wait_until(lambda: at.standin.under_way == 1, "the probe is under way")
@@ -181,10 +181,10 @@ async def test_a_probe_whose_caller_is_cancelled_goes_on() -> None:
 
 async def test_a_push_service_that_is_down_stops_no_look_up() -> None:
     async with asking(timing=_once(Time()), **_ONCE) as at:
-        await _break(at, status(503), Call.PUSH)
+        await _break(at, status(503), ApiCall.PUSH)
         for call in LOOK_UPS:
             assert await at.look_up(call, "nobody") is None
-        await fails(at.client.push(job()), Outcome.OPEN)
+        await fails(at.client.push(job()), CallOutcome.OPEN)
 
 
 async def test_one_line_says_that_it_opens_and_one_that_it_closes(caplog: pytest.LogCaptureFixture) -> None:
@@ -193,13 +193,13 @@ async def test_one_line_says_that_it_opens_and_one_that_it_closes(caplog: pytest
         async with asking(timing=_once(time), **_ONCE) as at:
             await _break(at, status(500))
             for _ in range(20):
-                await fails(at.client.group("sales"), Outcome.OPEN)
+                await fails(at.client.group("sales"), CallOutcome.OPEN)
             time.now += 5
-            await fails(at.client.group("sales"), Outcome.ERROR)
+            await fails(at.client.group("sales"), CallOutcome.ERROR)
             at.standin.heal()
             time.now += 5
             assert await at.client.group("sales") is not None
     assert [record.getMessage() for record in caplog.records] == [
-        "sippo-server does not answer to groups: it is not asked but for one request every 5000 ms.",
-        "sippo-server answers to groups again.",
+        "sippo-server does not answer (groups): the worker sends one request every 5000 ms until it does.",
+        "sippo-server answers again (groups).",
     ]

@@ -13,14 +13,14 @@ import msgspec
 import pytest
 
 from invites.config import Wac, parse
-from invites.sippo import Call, NoAnswer, Outcome, PushJob, SippoServer, Timing
+from invites.sippo import ApiCall, CallOutcome, NoAnswer, PushJob, SippoServer, Timing
 from invites.sippo.answers import PushDevice
 from tests.support.waiting import wait_until
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 
 PASSWORD: Final = "geheim-und-lang"
 
-LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
+LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 
 def directory() -> Directory:
@@ -83,16 +83,16 @@ class Time:
 class Asking:
     """Who asks and who is asked."""
 
-    standin: StandIn
+    standin: FakeSippo
     client: SippoServer
     watch: Watched
 
-    def look_up(self, call: Call, name: str = "alice") -> Awaitable[Any]:
+    def look_up(self, call: ApiCall, name: str = "alice") -> Awaitable[Any]:
         """Start a look-up of one kind."""
         look_ups = {
-            Call.GROUPS: self.client.group,
-            Call.PUSH_DEVICES: self.client.push_devices,
-            Call.REACHABILITY: self.client.reachability,
+            ApiCall.GROUPS: self.client.group,
+            ApiCall.PUSH_DEVICES: self.client.push_devices,
+            ApiCall.REACHABILITY: self.client.reachability,
         }
         return look_ups[call](name)
 
@@ -109,7 +109,7 @@ async def asking(
 ) -> AsyncIterator[Asking]:
     """A client and its stand-in; in the end neither has left a task or a connection."""
     before = asyncio.all_tasks()
-    async with StandIn(directory(), password=password, token_lifetime=token_lifetime) as standin:
+    async with FakeSippo(directory(), password=password, token_lifetime=token_lifetime) as standin:
         watch = Watched()
         async with SippoServer(wac_of(standin.address, **settings), watch=watch, timing=timing) as client:
             yield Asking(standin, client, watch)
@@ -118,7 +118,7 @@ async def asking(
     assert asyncio.all_tasks() - before == set()
 
 
-async def fails(call: Awaitable[object], *reasons: Outcome) -> NoAnswer:
+async def fails(call: Awaitable[object], *reasons: CallOutcome) -> NoAnswer:
     """Wait for a call that must end without an answer, for one of these reasons."""
     with pytest.raises(NoAnswer) as caught:
         await call

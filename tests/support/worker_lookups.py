@@ -13,19 +13,19 @@ from redis.asyncio import Redis
 
 from invites.config import Config, parse
 from invites.keys import WORKERS_GROUP
-from invites.sippo import Call
+from invites.sippo import ApiCall
 from invites.sippo.answers import PushDevice
 from tests.support import events as e
 from tests.support.shard import Notification, notification_of
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Json
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.service import Service
 
 LEGACY: Final = {"resolveGroups": True, "resolvePush": True}
 REACHABILITY: Final = {"legacyUserGroupResolution": False}
 PASSWORD: Final = "geheim-und-lang"
-LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
+LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 
 def ios(*devices: str) -> list[PushDevice]:
@@ -58,7 +58,7 @@ def configured(address: str, basic: Json | None = None, **invites: Any) -> Confi
 class Reaching:
     """Who calls and who is asked."""
 
-    standin: StandIn
+    standin: FakeSippo
     service: Service
     client: Any  # typed, every reply of redis-py is a union of all its shapes
 
@@ -131,7 +131,7 @@ async def reaching(
     url: str, basic: Json | None = None, *, known: Directory | None = None, **invites: Any
 ) -> AsyncIterator[Reaching]:
     """A worker that asks a stand-in; afterwards neither has left a connection."""
-    async with StandIn(directory() if known is None else known, password=PASSWORD) as standin:
+    async with FakeSippo(directory() if known is None else known, password=PASSWORD) as standin:
         service = Service(configured(standin.address, basic, **invites), url)
         try:
             async with Redis.from_url(url) as client:

@@ -12,7 +12,7 @@ from invites.keys import Stream
 from invites.sippo.answers import PushDevice
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Bench
-from workers.lab.fake_sippo import Directory, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo
 from workers.service import Service
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ async def pusher(
         await service.aclose()
 
 
-async def pushed(standin: StandIn) -> list[tuple[str, str]]:
+async def pushed(standin: FakeSippo) -> list[tuple[str, str]]:
     """Type and device of all pushes that were taken, in their order."""
     return [(push.job.type, push.job.device) for push in standin.pushes]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.events.entry import Entry
-    from invites.queries.invites import Invite
+    from invites.queries.invites import InviteView
 
 _BEFORE_MS: Final = 600_000  # a stopInvite may precede its invite
 _PRESENCE: Final = frozenset({"registered", "unregistered", "disconnected"})
@@ -34,7 +34,7 @@ class Subject(Struct, frozen=True):
     ended_at: int | None = None
 
     @classmethod
-    def of(cls, ref: str, invite: Invite | None) -> Subject:
+    def of(cls, ref: str, invite: InviteView | None) -> Subject:
         """The subject named by `from|inviteId|to`."""
         inviter, invite_id, to = Ref.parse(ref)
         if invite is None:

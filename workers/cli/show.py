@@ -11,7 +11,7 @@ from invites.values.printable import escape
 from workers.cli.options import CommandError, Common, with_common
 
 if TYPE_CHECKING:
-    from invites.queries.invites import Candidate, Invite
+    from invites.queries.invites import CandidateView, InviteView
     from workers.cli.session import Session
 
 _PARTS = 3  # of a ref
@@ -38,12 +38,12 @@ def show(
         )
 
     async def print_it(session: Session) -> int:
-        from invites.queries.invites import Views
+        from invites.queries.invites import InviteQueries
         from workers.cli import history, notifications
 
         keys = session.shard_for(parts[-1])
         client = session.client(keys)
-        invite = await Views(client, keys).invite(ref)
+        invite = await InviteQueries(client, keys).invite(ref)
         subject = history.Subject.of(ref, invite)
         events = [
             f"  {notifications.time_of(entry.at)}  {entry.text(b'type'):16}{entry.text(b'payload')}"
@@ -67,7 +67,7 @@ def show(
     return common.on_server(print_it)
 
 
-def _lines(ref: str, invite: Invite) -> list[str]:
+def _lines(ref: str, invite: InviteView) -> list[str]:
     outcome = "" if invite.code is None else f" ({invite.code} {invite.reason})"
     by = "" if invite.who_accepted is None else f" by {invite.who_accepted}"
     facts = {
@@ -85,7 +85,7 @@ def _lines(ref: str, invite: Invite) -> list[str]:
     return [*lines, "candidates:", *(map(_candidate, invite.candidates) if invite.candidates else ["  none"])]
 
 
-def _candidate(one: Candidate) -> str:
+def _candidate(one: CandidateView) -> str:
     ended = "" if one.end_reason is None else f" {one.end_reason}"
     device = "" if one.device is None else f"  device {one.device}"
     return f"  {one.peer}  {one.type} of {one.address}  {one.state}{ended}{device}"

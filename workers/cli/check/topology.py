@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, RedisError
 
-from invites.connection.clients import asking
+from invites.connection.connections import asker
 from invites.connection.url import shown
 from invites.values.printable import escape
 from workers.cli.check.finding import Finding
@@ -35,7 +35,7 @@ _SLOTS: Final = 16_384
 
 async def check_sentinels(url: RedisUrl) -> AsyncIterator[Finding]:
     """Whether the sentinels answer, name the same primary and can promote a replica."""
-    ask = asking(url, "check")
+    ask = asker(url, "check")
     named: dict[str, str] = {}
     silent: dict[str, str] = {}
     quorum = ""

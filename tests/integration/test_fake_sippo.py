@@ -1,4 +1,4 @@
-"""The stand-in for sippo-server, as somebody else's client and as a command of its own."""
+"""The fake sippo-server, as somebody else's client and as a command of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from invites.sippo import PushResult, SippoServer
 from tests.support.sippo import PASSWORD, asking, directory, job, wac_of
-from workers.lab.fake_sippo import GARBAGE, HANG, Push, StandIn, slow
+from workers.lab.fake_sippo import GARBAGE, HANG, FakeSippo, ReceivedPush, slow
 
 _HOME = Path(__file__).resolve().parents[2]
 
@@ -32,7 +32,7 @@ async def _token(http: aiohttp.ClientSession, password: str = PASSWORD) -> str:
 
 async def test_its_api_is_that_of_the_contract() -> None:
     async with (
-        StandIn(directory(), password=PASSWORD) as standin,
+        FakeSippo(directory(), password=PASSWORD) as standin,
         aiohttp.ClientSession(standin.address) as http,
     ):
 
@@ -72,7 +72,7 @@ async def test_its_api_is_that_of_the_contract() -> None:
 )
 async def test_who_is_not_let_in(body: bytes, status: int) -> None:
     async with (
-        StandIn() as standin,
+        FakeSippo() as standin,
         aiohttp.ClientSession(standin.address) as http,
         http.post("/sapi/login", data=body) as answer,
     ):
@@ -81,7 +81,7 @@ async def test_who_is_not_let_in(body: bytes, status: int) -> None:
 
 async def test_a_push_that_is_none_is_refused() -> None:
     async with (
-        StandIn(directory(), password=PASSWORD) as standin,
+        FakeSippo(directory(), password=PASSWORD) as standin,
         aiohttp.ClientSession(standin.address) as http,
     ):
         http.headers["Authorization"] = f"Bearer {await _token(http)}"
@@ -94,7 +94,7 @@ async def test_a_push_that_is_none_is_refused() -> None:
 async def test_a_sleeping_phone_waits_for_its_push() -> None:
     async with asking() as at:
         assert await at.client.push(job()) is PushResult.TAKEN
-        push: Push = await at.standin.pushed("alice-phone")
+        push: ReceivedPush = await at.standin.pushed("alice-phone")
         assert push.job == job()
         with pytest.raises(TimeoutError):
             await at.standin.pushed("alice-phone", nth=2, within_ms=20)
@@ -105,7 +105,7 @@ async def test_a_sleeping_phone_waits_for_its_push() -> None:
 async def test_faults_are_set_and_seen_over_http_too() -> None:
     async with asking() as at, aiohttp.ClientSession(at.standin.address) as http:
         wanted = {"fault": {"kind": "slow", "ms": 5}, "call": "groups", "times": 2}
-        async with http.post("/stand-in/faults", json=wanted) as answer:
+        async with http.post("/fake-sippo/faults", json=wanted) as answer:
             assert answer.status == 204
         assert at.standin.faults == {"groups": slow(5)}
         await at.client.group("sales")
@@ -118,15 +118,15 @@ async def test_faults_are_set_and_seen_over_http_too() -> None:
             [],
         ]
         for wrong in refused:
-            async with http.post("/stand-in/faults", json=wrong) as answer:
+            async with http.post("/fake-sippo/faults", json=wrong) as answer:
                 assert answer.status == 400
-        async with http.post("/stand-in/faults", json={"fault": {"kind": "hang"}}) as answer:
+        async with http.post("/fake-sippo/faults", json={"fault": {"kind": "hang"}}) as answer:
             assert at.standin.faults == {"*": HANG}
-        async with http.delete("/stand-in/faults") as answer:
+        async with http.delete("/fake-sippo/faults") as answer:
             assert answer.status == 204
         assert at.standin.faults == {}
         assert await at.client.push(job()) is PushResult.TAKEN
-        async with http.get("/stand-in") as answer:
+        async with http.get("/fake-sippo") as answer:
             state = await answer.json()
         assert state["requests"] == {"login": 1, "groups": 2, "push": 1}
         assert state["pushes"][0]["job"]["device"] == "alice-phone"
@@ -134,11 +134,11 @@ async def test_faults_are_set_and_seen_over_http_too() -> None:
 
 async def test_faults_belong_to_a_call_that_exists() -> None:
     with pytest.raises(ValueError, match="tea"):
-        StandIn().fault(GARBAGE, "tea")
+        FakeSippo().fault(GARBAGE, "tea")
 
 
 async def test_it_stops_at_once_whatever_hangs() -> None:
-    async with StandIn(password=PASSWORD) as standin, aiohttp.ClientSession(standin.address) as http:
+    async with FakeSippo(password=PASSWORD) as standin, aiohttp.ClientSession(standin.address) as http:
         standin.fault(HANG)
         async with aiohttp.ClientSession() as other:
             with pytest.raises(TimeoutError):

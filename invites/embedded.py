@@ -57,10 +57,17 @@ class EmbeddedValkey:
             client = redis.asyncio.Redis.from_url(server.url)
 
     `port` asks for a certain TCP port (default: a free one); `options` are further server options, which
-    override the defaults.
+    override the defaults. `binary` is another server program, Redis for example, to start in place of Valkey.
     """
 
-    def __init__(self, *, port: int | None = None, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        port: int | None = None,
+        options: Mapping[str, str] | None = None,
+        binary: Path | None = None,
+    ) -> None:
+        self._binary = binary
         self._wanted_port = port
         self._options = {**_OPTIONS, **(options or {})}
         self._process: GuardedProcess | None = None
@@ -96,7 +103,7 @@ class EmbeddedValkey:
         """
         if self._process is not None:
             raise EmbeddedError("The embedded Valkey is already running.")
-        binary = _binary()
+        binary = self._binary or _binary()
         attempts = _PORT_ATTEMPTS if self._wanted_port is None else 1
         for attempt in range(1, attempts + 1):
             try:

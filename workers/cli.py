@@ -82,10 +82,14 @@ def demo(
     """
     import asyncio
 
+    from invites.embedded import EmbeddedError
     from workers.demo import play
 
     Common(config, redis_url, log_level, log_format).set_up()
-    return asyncio.run(play())
+    try:
+        return asyncio.run(play())
+    except EmbeddedError as error:
+        raise CommandError(str(error)) from None
 
 
 add_operator_commands(app)

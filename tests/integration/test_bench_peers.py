@@ -49,7 +49,7 @@ def test_a_missing_package_is_named(commands: Commands, monkeypatch: pytest.Monk
     ended = commands.run(*_SHORT)
     assert ended.status == 1
     assert ended.err == (
-        "invites: gone: not installed. Install what is compared with: pip install 'invites-worker[bench]'\n"
+        "invites: Not installed: gone. Install the peers with: pip install 'invites-worker[bench]'\n"
     )
 
 

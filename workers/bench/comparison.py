@@ -66,7 +66,7 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Comparison:
     missing = [name for name, peer in PEERS.items() if importlib.util.find_spec(peer.package) is None]
     if missing:
         raise BenchError(
-            f"{', '.join(missing)}: not installed. Install what is compared with: pip install 'invites-worker[bench]'"
+            f"Not installed: {', '.join(missing)}. Install the peers with: pip install 'invites-worker[bench]'"
         )
     load = Load(plan.calls, devices=3, workers=1)
     ours: list[float] = []

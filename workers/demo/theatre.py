@@ -12,7 +12,7 @@ from rich.console import Console
 
 from invites.commit import Source
 from invites.connections import connect
-from invites.embedded import EmbeddedError, EmbeddedValkey
+from invites.embedded import EmbeddedValkey
 from invites.guarded import GuardedProcess
 from invites.keys import Keys
 from invites.sippo import PushDevice
@@ -32,7 +32,7 @@ async def play(console: Console | None = None, *, pace_s: float | None = None) -
     """Play eight calls in the terminal, in less than 20 s.
 
     Returns 0, or 1 when something that must be heard was not (it says what). Starts a server and a worker of
-    its own and ends both, also when it is cancelled.
+    its own and ends both, also when it is cancelled. Raises `EmbeddedError` when there is no server to start.
     """
     alice = Device("Alice", "alice", "alice-laptop-1", "alice-laptop", "1")
     phone = Device("phone", "bob", "bob-phone-1", "bob-phone", "1")
@@ -69,7 +69,7 @@ async def play(console: Console | None = None, *, pace_s: float | None = None) -
             stage.line()
             stage.line(_summary(cast))
             stage.line("✓ Nobody rings any more, every event is settled.", "bold green")
-    except (MissingError, EmbeddedError, RedisError) as error:
+    except (MissingError, RedisError) as error:
         stage.line()
         stage.line(f"✗ {error}", "bold red")
         return 1

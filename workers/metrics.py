@@ -18,6 +18,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 
 from invites import __version__
+from invites.build import COMMIT
 from invites.commit import Source
 from invites.protocol import EVENT_TYPES
 
@@ -44,7 +45,8 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        Info("invites", "The worker.", registry=self.registry).info({"version": __version__})
+        info = {"version": __version__, "commit": COMMIT}
+        Info("invites", "The worker.", registry=self.registry).info(info)
         self._events = self._counter("events", "Events that were settled.", ("type", "outcome"))
         self._relayed = self._counter(
             "relayed", "Entries of the relay streams that were settled.", ("outcome",)

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from invites import __version__
+from invites.build import COMMIT
 from invites.cli import check, dead, publish, reshard, show, status, tail
 from invites.cli.options import CommandError
 from invites.printable import escape
@@ -67,7 +68,7 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"invites {__version__}")
+        typer.echo(f"invites {__version__} (commit {COMMIT})")
         raise typer.Exit
 
 
@@ -75,7 +76,7 @@ def _options(
     _version: Annotated[
         bool,
         typer.Option(
-            "--version", metavar="", callback=_print_version, is_eager=True, help="Print the version."
+            "--version", metavar="", callback=_print_version, is_eager=True, help="Print version and commit."
         ),
     ] = False,
 ) -> None:

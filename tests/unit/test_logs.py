@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from invites import SERVICE, logs, messages
+from invites import SERVICE, __version__, logs, messages
+from invites.build import COMMIT
 
 _EVIL = 'x\n2025-01-01T00:00:00.000Z [info] forged\r\x1b[31m\u2028\u2029\x85\x00"\\ ümläut'
 
@@ -51,7 +52,9 @@ def test_json_is_one_object_a_line() -> None:
     assert lines.pop() == ""
     assert len(out.getvalue().splitlines()) == len(lines) == 4
     found = [json.loads(line) for line in lines]
-    assert {line["service"] for line in found} == {SERVICE}
+    assert {(line["service"], line["version"], line["commit"]) for line in found} == {
+        (SERVICE, __version__, COMMIT)
+    }
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in found)
     assert [line["level"] for line in found] == ["info", "info", "info", "error"]
     assert found[0]["message"] == _EVIL

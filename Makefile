@@ -3,12 +3,14 @@
 #   make test                       all checks
 #   make test PYTEST_ARGS="-k races -x"
 #   make test PYTHON=/opt/python3.13/bin/python3
+#   make matrix                     each Python and each server of this machine
 
 VENV := .venv
 TOOLS := .tools
 BIN := $(VENV)/bin
 PYTHON ?=
 PYTEST_ARGS ?=
+MATRIX_ARGS ?=
 LOCK_ARGS ?=
 UV := uv==0.13.9
 
@@ -16,7 +18,7 @@ UV := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types pytest format install lock clean
+.PHONY: help demo test lint types pytest matrix format install lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +45,9 @@ ifeq ($(PYTEST_ARGS),)
 else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 endif
+
+matrix: install ## Play a part of the tests on each Python and each server found here (some 10 min)
+	@$(BIN)/python -m tests.matrix $(MATRIX_ARGS)
 
 format: install ## Format the code and mend what can be mended automatically
 	$(BIN)/python -m ruff check --fix

@@ -82,7 +82,7 @@ ONE_SHARD = ("fakeredis", "valkey", "redis")
 ON_CLUSTER = "cluster-7-shards"
 SEVEN_SHARDS = ("valkey-7-shards", ON_CLUSTER)
 GROWING = ("valkey-growing",)
-SAMPLED = ("fakeredis", *GROWING)
+SAMPLED = ("fakeredis", *GROWING, *(SEVEN_SHARDS if binaries.NAMED else ()))
 """What takes long and shows little that the others do not."""
 
 

@@ -82,7 +82,7 @@ ONE_SHARD = ("fakeredis", "valkey", "redis")
 ON_CLUSTER = "cluster-7-shards"
 SEVEN_SHARDS = ("valkey-7-shards", ON_CLUSTER)
 GROWING = ("valkey-growing",)
-SAMPLED = ("fakeredis", *GROWING, *(SEVEN_SHARDS if binaries.NAMED else ()))
+SAMPLED = ("fakeredis", *GROWING, *([ON_CLUSTER] if binaries.NAMED else []))
 """What takes long and shows little that the others do not."""
 
 
@@ -102,7 +102,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what the environment does not ask for.
 
     Of the rules on some kinds of server play every fourth test, the same ones; INVITES_SERVERS=all plays all. With
-    INVITES_SERVER no test plays on another server.
+    INVITES_SERVER they play on that server, alone and as a cluster.
     """
     left_out = {item for item in items if _is_elsewhere(item) or _is_sampled(item)}
     config.hook.pytest_deselected(items=list(left_out))
@@ -112,8 +112,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_elsewhere(item: pytest.Item) -> bool:
     if binaries.NAMED is None or not isinstance(item, pytest.Function):
         return False
-    ids = item.callspec.id.split("-") if hasattr(item, "callspec") else []
-    return "redis_server" in item.fixturenames or not {"fakeredis", "redis"}.isdisjoint(ids)
+    if "redis_server" in item.fixturenames:
+        return True
+    if not hasattr(item, "callspec"):
+        return False
+    elsewhere = {"fakeredis", "redis"}.intersection(item.callspec.id.split("-"))
+    return bool(elsewhere) or item.callspec.params.get("server", ON_CLUSTER) not in ("valkey", ON_CLUSTER)
 
 
 def _is_sampled(item: pytest.Item) -> bool:

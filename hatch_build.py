@@ -22,8 +22,10 @@ class CommitHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Find the commit before the build."""
+        if version == "editable":
+            return
         commit = os.environ.get("INVITES_COMMIT") or _of_repository(Path(self.root))
-        if version == "editable" or not commit:
+        if not commit:
             return
         with tempfile.NamedTemporaryFile("w", delete=False) as file:
             file.write(commit + "\n")

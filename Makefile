@@ -3,12 +3,15 @@
 #   make test                       all checks
 #   make test PYTEST_ARGS="-k races -x"
 #   make test PYTHON=/opt/python3.13/bin/python3
+#   make matrix                     each Python and each server of this machine
 
 VENV := .venv
 TOOLS := .tools
 BIN := $(VENV)/bin
 PYTHON ?=
 PYTEST_ARGS ?=
+MATRIX_ARGS ?=
+PYTEST = $(BIN)/python -m pytest
 LOCK_ARGS ?=
 UV := uv==0.13.9
 
@@ -16,7 +19,7 @@ UV := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test lint types pytest format install lock clean
+.PHONY: help demo picture test lint types pytest coverage matrix format install lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,11 +44,21 @@ COMPUTING := tests/lua tests/model tests/unit
 
 pytest: install
 ifeq ($(PYTEST_ARGS),)
-	$(BIN)/python -m pytest --numprocesses auto $(COMPUTING)
-	$(BIN)/python -m pytest $(COMPUTING:%=--ignore=%)
+	$(PYTEST) --numprocesses auto $(COMPUTING)
+	$(PYTEST) $(COMPUTING:%=--ignore=%)
 else
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 endif
+
+# A test that fails leaves the figure too low, but does not keep it back.
+coverage: install ## Measure which branches of invites and workers the tests reach (some 15 min)
+	@$(BIN)/python -m coverage erase
+	@$(MAKE) --ignore-errors pytest PYTEST="$(BIN)/python -m coverage run -m pytest"
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report
+
+matrix: install ## Play a part of the tests on each Python and each server found here (some 10 min)
+	@$(BIN)/python -m tests.matrix $(MATRIX_ARGS)
 
 format: install ## Format the code and mend what can be mended automatically
 	$(BIN)/python -m ruff check --fix
@@ -73,7 +86,7 @@ lock: ## Lock the dependencies of pyproject.toml anew (newer versions: LOCK_ARGS
 	$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check "$(UV)"
 	$(TOOLS)/bin/uv pip compile pyproject.toml --output-file requirements.lock $(LOCK_FLAGS)
 	$(TOOLS)/bin/uv pip compile pyproject.toml --output-file requirements-dev.lock $(LOCK_FLAGS) \
-	  --group dev --constraint requirements.lock
+	  --group dev --extra embedded --constraint requirements.lock
 
 LOCK_FLAGS = --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes --annotation-style line \
   --custom-compile-command "make lock" $(LOCK_ARGS)

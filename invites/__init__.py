@@ -4,7 +4,7 @@ Nothing here starts a process or runs until it is stopped; that is the package `
 asyncio tasks, which end with them: `sippo` for a login or a probe, `resharding` to renew its lease during a move.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 SERVICE = "SippoAS.qss.invites-rooms"
 """The vendor's name for this service. It stands in JSON log lines and in the names of Redis connections."""

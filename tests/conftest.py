@@ -1,70 +1,39 @@
-"""Servers for the tests: fakeredis for the fast inner loop, real Valkey and, where it is installed, Redis 7.0."""
+"""Servers for the tests: fakeredis for the fast inner loop, a real Valkey and a real Redis."""
 
 import os
-import shutil
-import subprocess
-import tempfile
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import fakeredis
 import pytest
-import redis
 from redis.asyncio import Redis
 
 from invites.connection.clients import Clients
 from invites.keys import Keys
 from invites.store.settings import Settings
 from tests.support.leaks import assert_nothing_leaks
+from tests.support.servers import binaries
 from tests.support.servers.cluster import Cluster
 from tests.support.shard import Shard
 from tests.support.shards import Growing, Shards
-from tests.support.waiting import wait_until_sync
 from workers.lab.embedded import EmbeddedValkey
 
 MakeShard = Callable[..., Awaitable[Shard]]
 
-REDIS_SERVER = shutil.which("redis-server")
-
 
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[str]:
-    """URL of an embedded Valkey 9.1 that lives as long as the tests."""
-    with EmbeddedValkey() as server:
+    """URL of an embedded Valkey (or what INVITES_SERVER names) that lives as long as the tests."""
+    with EmbeddedValkey(binary=binaries.SERVER) as server:
         yield server.url
 
 
 @pytest.fixture(scope="session")
-def redis7_server() -> Iterator[str]:
-    """URL of a Redis 7.0, where Debian's package is installed."""
-    if REDIS_SERVER is None:
-        pytest.skip("redis-server is not installed")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "redis.sock")
-        process = subprocess.Popen(
-            [REDIS_SERVER, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", folder],
-            stdout=subprocess.DEVNULL,
-        )
-        try:
-            url = f"unix://{path}"
-            _wait_for(url)
-            yield url
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _wait_for(url: str) -> None:
-    def answers() -> bool:
-        try:
-            with redis.Redis.from_url(url) as probe:
-                return bool(probe.ping())
-        except redis.ConnectionError:
-            return False
-
-    wait_until_sync(answers, f"{url} answers")
+def redis_server() -> Iterator[str]:
+    """URL of a Redis that lives as long as the tests."""
+    with EmbeddedValkey(binary=binaries.program("redis")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")
@@ -109,11 +78,11 @@ class Server:
         return self.client_of(Keys())
 
 
-ONE_SHARD = ("fakeredis", "valkey", "redis7")
+ONE_SHARD = ("fakeredis", "valkey", "redis")
 ON_CLUSTER = "cluster-7-shards"
 SEVEN_SHARDS = ("valkey-7-shards", ON_CLUSTER)
 GROWING = ("valkey-growing",)
-SAMPLED = ("fakeredis", *GROWING)
+SAMPLED = ("fakeredis", *GROWING, *([ON_CLUSTER] if binaries.NAMED else []))
 """What takes long and shows little that the others do not."""
 
 
@@ -130,18 +99,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the rules on some kinds of server play every fourth test, the same ones; INVITES_SERVERS=all plays all."""
-    if os.environ.get("INVITES_SERVERS") == "all":
-        return
-    left_out = {item for item in items if _is_sampled(item) and zlib.crc32(item.name.encode()) % 4}
+    """Leave out what the environment does not ask for.
+
+    Of the rules on some kinds of server play every fourth test, the same ones; INVITES_SERVERS=all plays all. With
+    INVITES_SERVER they play on that server, alone and as a cluster.
+    """
+    left_out = {item for item in items if _is_elsewhere(item) or _is_sampled(item)}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 
 
-def _is_sampled(item: pytest.Item) -> bool:
-    if not (isinstance(item, pytest.Function) and hasattr(item, "callspec")):
+def _is_elsewhere(item: pytest.Item) -> bool:
+    if binaries.NAMED is None or not isinstance(item, pytest.Function):
         return False
-    return item.callspec.params.get("server") in SAMPLED
+    if "redis_server" in item.fixturenames:
+        return True
+    if not hasattr(item, "callspec"):
+        return False
+    elsewhere = {"fakeredis", "redis"}.intersection(item.callspec.id.split("-"))
+    return bool(elsewhere) or item.callspec.params.get("server", ON_CLUSTER) not in ("valkey", ON_CLUSTER)
+
+
+def _is_sampled(item: pytest.Item) -> bool:
+    if os.environ.get("INVITES_SERVERS") == "all" or not hasattr(item, "callspec"):
+        return False
+    return item.callspec.params.get("server") in SAMPLED and zlib.crc32(item.name.encode()) % 4 != 0
 
 
 @pytest.fixture
@@ -158,7 +140,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
         async with Clients(cluster.url, "tests") as clients:
             yield Server(clients.of, flags=True, shards=7)
         return
-    url: str = request.getfixturevalue("redis7_server" if request.param == "redis7" else "valkey_server")
+    url: str = request.getfixturevalue("redis_server" if request.param == "redis" else "valkey_server")
     async with Redis.from_url(url) as found:
         await found.flushall()
         shards = 7 if request.param in SEVEN_SHARDS else 1

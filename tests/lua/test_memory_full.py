@@ -26,10 +26,10 @@ SHRINKING = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=["valkey", "redis7"])
+@pytest.fixture(params=["valkey", "redis"])
 async def full(request: pytest.FixtureRequest) -> AsyncIterator[Shard]:
     """A shard on a real server, in which Bob's phone and tablet ring; `fill` makes the server full."""
-    url: str = request.getfixturevalue("valkey_server" if request.param == "valkey" else "redis7_server")
+    url: str = request.getfixturevalue("valkey_server" if request.param == "valkey" else "redis_server")
     async with Redis.from_url(url) as client:
         await client.flushall()
         await forget_functions(client)

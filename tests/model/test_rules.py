@@ -63,8 +63,8 @@ def test_scripts_do_what_the_model_says(valkey_server: str) -> None:
     play_the_known(250, partial(on_server, valkey_server))
 
 
-def test_the_same_on_redis_7(redis7_server: str) -> None:
-    play_the_known(40, partial(on_server, redis7_server))
+def test_the_same_on_redis(redis_server: str) -> None:
+    play_the_known(40, partial(on_server, redis_server))
 
 
 # fakeredis compiles the whole script for each call, which takes longer than all the rest.
@@ -82,8 +82,8 @@ def test_new_histories(valkey_server: str, history: History) -> None:
 @only_long
 @settings(NEW, max_examples=2_000)
 @given(history=histories())
-def test_new_histories_on_redis_7(redis7_server: str, history: History) -> None:
-    asyncio.run(fail_minimally(history, partial(on_server, redis7_server)))
+def test_new_histories_on_redis(redis_server: str, history: History) -> None:
+    asyncio.run(fail_minimally(history, partial(on_server, redis_server)))
 
 
 @only_long

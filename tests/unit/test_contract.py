@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from invites.config import Config
 from invites.events import protocol
 from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
 from invites.logs.messages import TEMPLATES
+from invites.logs.setup import JsonLines
 from tests.lua.test_notifications import KEYS
 from tests.unit.test_messages import _CONTRACT
 from workers.cli.app import app
@@ -126,6 +128,11 @@ def test_each_template_of_the_log_is_there() -> None:
     assert len(TEMPLATES) >= len(lines)
 
 
+def test_each_field_of_a_json_log_line_is_there() -> None:
+    record = logging.LogRecord("test", logging.INFO, __file__, 1, "message", None, None)
+    assert f"`{', '.join(json.loads(JsonLines().format(record)))}`" in _PAGES["operating.md"]
+
+
 def test_each_metric_is_there() -> None:
     described = {
         name
@@ -135,10 +142,11 @@ def test_each_metric_is_there() -> None:
     }
     registry = Metrics().registry
     SippoMetrics(registry)
+    suffixes = {"counter": "_total", "info": "_info"}
     ours = {
-        family.name.removeprefix("invites_") + ("_total" if family.type == "counter" else "")
+        (family.name + suffixes.get(family.type, "")).removeprefix("invites_")
         for family in registry.collect()
-        if family.name.startswith("invites_")
+        if family.name.startswith("invites")
     }
     assert ours <= described, ours - described
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from invites import SERVICE
+from invites import SERVICE, __version__
+from invites.build import COMMIT
 from invites.logs import messages
 from invites.logs import setup as logs
 
@@ -53,7 +54,9 @@ def test_json_is_one_object_a_line() -> None:
     assert lines.pop() == ""
     assert len(out.getvalue().splitlines()) == len(lines) == 4
     found = [json.loads(line) for line in lines]
-    assert {line["service"] for line in found} == {SERVICE}
+    assert {(line["service"], line["version"], line["commit"]) for line in found} == {
+        (SERVICE, __version__, COMMIT)
+    }
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in found)
     assert [line["level"] for line in found] == ["info", "info", "info", "error"]
     assert found[0]["message"] == _EVIL

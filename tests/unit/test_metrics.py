@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from invites import __version__
+from invites.build import COMMIT
 from invites.keys import Stream
 from invites.queries.overview import Backlog
 from workers.telemetry.metrics import Metrics
@@ -62,6 +64,10 @@ def test_what_is_counted_shows_up() -> None:
     assert _value(metrics, "pushes_total", type="invitation", outcome="taken") == 1
     assert _value(metrics, "oldest_unsettled_event_age_seconds", shard="0") == 3.5
     assert _value(metrics, "look_up_seconds_count", kind="group", outcome="found") == 1
+
+
+def test_the_build_is_named() -> None:
+    assert _value(Metrics(), "info", version=__version__, commit=COMMIT) == 1
 
 
 def test_publishers_cannot_make_new_time_series() -> None:

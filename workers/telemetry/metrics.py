@@ -18,6 +18,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 
 from invites import __version__
+from invites.build import COMMIT
 from invites.events.protocol import EVENT_TYPES
 from invites.keys import Stream
 
@@ -44,7 +45,9 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        Info("invites", "The worker.", registry=self.registry).info({"version": __version__})
+        Info("invites", "The worker.", registry=self.registry).info(
+            {"version": __version__, "commit": COMMIT}
+        )
         self._events = self._counter("events", "Settled events.", ("type", "outcome"))
         self._relayed = self._counter("relayed", "Settled entries of the relay streams.", ("outcome",))
         self._pushes = self._counter("pushes", "Settled push jobs.", ("type", "outcome"))

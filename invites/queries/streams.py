@@ -17,13 +17,13 @@ _PAGE = 500
 async def read(
     client: Redis, stream: str, first: str = "-", last: str = "+", count: int = _PAGE
 ) -> list[Entry]:
-    """At most `count` entries from `first` to `last` (ids, `-` and `+`, or `(id` for the one behind it)."""
-    # As bytes, the name of the command has no callback in redis-py: the reply stays as it came.
+    """At most `count` entries from `first` to `last` (ids, `-` and `+`, or `(id` to exclude that id)."""
+    # redis-py has no callback for a command name in bytes, so the reply stays raw.
     return entries_of(await client.execute_command(b"XRANGE", stream, first, last, b"COUNT", count))
 
 
 async def newest(client: Redis, stream: str, count: int = 1) -> list[Entry]:
-    """The newest `count` entries, the oldest of them first."""
+    """The newest `count` entries, oldest first."""
     reply = await client.execute_command(b"XREVRANGE", stream, "+", "-", b"COUNT", count)
     return entries_of(reply)[::-1]
 

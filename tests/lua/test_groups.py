@@ -3,37 +3,12 @@
 import pytest
 
 from invites.store.settings import Settings
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.groups import GROUPS, TEAM, at_home, legs, rung, stopped, team
-from tests.support.shard import Notification, Shard, of_type, peer
+from tests.support.groups import TEAM, at_home, legs, record_of, rung, stopped, team
+from tests.support.shard import MakeShard, Shard, of_type, peer
 
 BOBS, CAROLS = "alice|1|bob", "alice|1|carol"
 BUSY = (486, "busy")
-
-
-@pytest.fixture
-async def home(make_shard: MakeShard) -> Shard:
-    """A shard in which Bob, Carol and Dave are a team; Dave is not there."""
-    shard = await make_shard(GROUPS)
-    team(shard, "bob", "carol", "dave")
-    await at_home(shard, "bob-phone", "bob-desk", "carol-phone")
-    return shard
-
-
-@pytest.fixture
-async def called(home: Shard) -> Shard:
-    """The same, while Alice calls the team."""
-    await home.event(*e.invite(to="team"))
-    return home
-
-
-def record_of(told: list[Notification]) -> dict[str, int]:
-    """Member -> endReason of the only record, which is the group's."""
-    record = e.one(told, "INVITE_COMPLETED").payload
-    assert record["group"] is True
-    assert (record["from"], record["inviteId"], record["to"]) == ("alice", "1", "team")
-    return {each["address"]: each["endReason"] for each in record["candidates"]}
 
 
 # -- whose devices ring
@@ -312,7 +287,7 @@ async def test_a_device_within_its_grace_hears_who_accepted(make_shard: MakeShar
 
 
 @pytest.fixture
-async def one_device(make_shard: MakeShard) -> Shard:
+async def one_device_team(make_shard: MakeShard) -> Shard:
     """Alice calls the team and Zoe calls Bob, where a user answers one call at a time."""
     shard = await make_shard(Settings(look_up="all", only_one_device_with_invitations=True))
     team(shard, "bob", "carol")
@@ -321,24 +296,24 @@ async def one_device(make_shard: MakeShard) -> Shard:
     return shard
 
 
-async def test_who_accepts_a_leg_is_busy_for_other_calls(one_device: Shard) -> None:
-    told = await one_device.event(*e.accept("bob-phone"))
+async def test_who_accepts_a_leg_is_busy_for_other_calls(one_device_team: Shard) -> None:
+    told = await one_device_team.event(*e.accept("bob-phone"))
     [cancel] = [each for each in of_type(told, "invitationCancel") if each.payload["from"] == "zoe"]
     assert (cancel.peers, cancel.payload["reason"]) == (["bob-desk"], "busy_elsewhere")
 
 
-async def test_who_accepts_another_call_is_busy_for_its_leg(one_device: Shard) -> None:
-    told = await one_device.event(*e.accept("bob-phone", from_="zoe"))
+async def test_who_accepts_another_call_is_busy_for_its_leg(one_device_team: Shard) -> None:
+    told = await one_device_team.event(*e.accept("bob-phone", from_="zoe"))
     [cancel] = [each for each in of_type(told, "invitationCancel") if each.payload["from"] == "alice"]
     assert (cancel.peers, cancel.payload["reason"]) == (["bob-desk"], "busy_elsewhere")
-    assert (await one_device.invite(BOBS))["state"] == "PENDING"
+    assert (await one_device_team.invite(BOBS))["state"] == "PENDING"
 
 
-async def test_a_leg_that_is_left_without_devices_is_busy(one_device: Shard) -> None:
-    told = await one_device.event(*e.accept("bob-new", from_="zoe"))
-    assert (await one_device.invite(BOBS))["state"] == "DECLINED"
-    assert (await one_device.invite(TEAM))["state"] == "PENDING"
-    told = await one_device.event(*e.decline("carol-phone", "carol", errorCode=480))
+async def test_a_leg_that_is_left_without_devices_is_busy(one_device_team: Shard) -> None:
+    told = await one_device_team.event(*e.accept("bob-new", from_="zoe"))
+    assert (await one_device_team.invite(BOBS))["state"] == "DECLINED"
+    assert (await one_device_team.invite(TEAM))["state"] == "PENDING"
+    told = await one_device_team.event(*e.decline("carol-phone", "carol", errorCode=480))
     assert e.outcome(told, "inviteRejected") == BUSY
     assert record_of(told) == {"bob": 486, "carol": 480}
 

@@ -2,37 +2,12 @@
 
 import pytest
 
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.groups import GROUPS, TEAM, at_home, rung, stopped, team
-from tests.support.shard import Notification, Shard, of_type
+from tests.support.groups import TEAM, at_home, record_of, rung, stopped, team
+from tests.support.shard import Shard, of_type
 
 BOBS, CAROLS = "alice|1|bob", "alice|1|carol"
 BUSY = (486, "busy")
-
-
-@pytest.fixture
-async def home(make_shard: MakeShard) -> Shard:
-    """A shard in which Bob, Carol and Dave are a team; Dave is not there."""
-    shard = await make_shard(GROUPS)
-    team(shard, "bob", "carol", "dave")
-    await at_home(shard, "bob-phone", "bob-desk", "carol-phone")
-    return shard
-
-
-@pytest.fixture
-async def called(home: Shard) -> Shard:
-    """The same, while Alice calls the team."""
-    await home.event(*e.invite(to="team"))
-    return home
-
-
-def record_of(told: list[Notification]) -> dict[str, int]:
-    """Member -> endReason of the only record, which is the group's."""
-    record = e.one(told, "INVITE_COMPLETED").payload
-    assert record["group"] is True
-    assert (record["from"], record["inviteId"], record["to"]) == ("alice", "1", "team")
-    return {each["address"]: each["endReason"] for each in record["candidates"]}
 
 
 # -- who wins

@@ -7,10 +7,9 @@ import pytest
 from invites.lookup.result import LookupResult, Member
 from invites.store.commit import Status
 from invites.store.settings import Settings
-from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.groups import rung
-from tests.support.shard import Shard, peer
+from tests.support.shard import MakeShard, Shard, peer
 
 NUMBER = "+34600"
 REACHABILITY = Settings(look_up="reachability")

@@ -64,3 +64,11 @@ async def legs(shard: Shard, ref: str = TEAM) -> dict[str, str]:
     """Member -> state of its leg, as the group's side sees it."""
     found = await shard.hash(shard.keys.legs(ref))
     return {member: json.loads(raw)["state"] for member, raw in found.items()}
+
+
+def record_of(told: Sequence[Notification]) -> dict[str, int]:
+    """Member -> endReason of the only record, which is the group's."""
+    record = e.one(told, "INVITE_COMPLETED").payload
+    assert record["group"] is True
+    assert (record["from"], record["inviteId"], record["to"]) == ("alice", "1", "team")
+    return {each["address"]: each["endReason"] for each in record["candidates"]}

@@ -3,7 +3,8 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import msgspec
@@ -142,6 +143,29 @@ class Shard:
             {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
             for _, fields in await self.client.xrange(self.keys.dead)
         ]
+
+
+MakeShard = Callable[..., Awaitable[Shard]]
+"""What the fixture `make_shard` is: makes a shard with settings, or with those of an installation that changed none."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server, or several, that were emptied, with a client for each shard.
+
+    `flags` says whether they know the line `#!lua`, `shards` how many are to be on them, `grows` that more are to come.
+    """
+
+    client_of: Callable[[Keys], Redis]
+    flags: bool
+    shards: int = 1
+    grows: bool = False
+    url: str = ""
+
+    @property
+    def client(self) -> Redis:
+        """The client for the first shard."""
+        return self.client_of(Keys())
 
 
 async def make_groups(client: Redis, keys: Keys) -> None:

@@ -1,13 +1,21 @@
-"""What the tests of the command line share."""
+"""Clients, the command line, a proxy and a fake sippo-server: what stands around the workers of these tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import redis
+from redis.asyncio import Redis
 
+from invites.connection.clients import connect
 from tests.support.commands import Commands
+from tests.support.proxy import Proxy
+from tests.support.servers.cluster import Cluster
+from tests.support.worker import Streams
+from tests.support.worker_pushes import Jobs, directory
+from workers.lab.fake_sippo import StandIn
 
 
 @pytest.fixture
@@ -27,3 +35,43 @@ def commands(
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(f"{name}_FILE", raising=False)
     return Commands(capsys, valkey_server)
+
+
+@pytest.fixture
+async def command_client(valkey_url: str) -> AsyncIterator[Any]:
+    """A client of the emptied Valkey as the commands have it."""
+    async with connect(valkey_url, "tests") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of three primaries for all tests of a file."""
+    with Cluster(replicas=False) as found:
+        yield found
+
+
+@pytest.fixture
+def streams(client: Redis) -> Streams:
+    """The streams of the emptied Valkey: events in, notifications out."""
+    return Streams(client)
+
+
+@pytest.fixture
+def jobs(streams: Streams) -> Jobs:
+    """Its push stream."""
+    return Jobs(streams)
+
+
+@pytest.fixture
+async def proxy(valkey_url: str) -> AsyncIterator[Proxy]:
+    """A proxy in front of the emptied Valkey."""
+    async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as found:
+        yield found
+
+
+@pytest.fixture
+async def fake_sippo() -> AsyncIterator[StandIn]:
+    """A fake sippo-server that knows devices to push to."""
+    async with StandIn(directory()) as found:
+        yield found

@@ -63,7 +63,7 @@ async def test_live_peers_ring_all_the_same(
     valkey_url: str, fault: Fault, mode: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with reaching(valkey_url, {**_MODES[mode], **BRIEF}) as at:
-        at.standin.fault(fault)
+        at.fake_sippo.fault(fault)
         told = await at.call(e.registered("tablet"), e.invite())
         assert rung(told) == {"tablet"}
         assert await at.candidates() == {"tablet": "PEER bob"}
@@ -76,26 +76,26 @@ async def test_live_peers_ring_all_the_same(
 @pytest.mark.parametrize("fault", _FAULTS, ids=_named)
 async def test_with_nobody_to_ring_the_inviter_hears_500(valkey_url: str, fault: Fault, mode: str) -> None:
     async with reaching(valkey_url, {**_MODES[mode], **BRIEF}) as at:
-        at.standin.fault(fault)
+        at.fake_sippo.fault(fault)
         told = await at.call(e.invite())
         assert rejected(told) == (500, "internal")
         (record,) = [one.payload for one in told if one.type == "INVITE_COMPLETED"]
         assert (record["state"], record["error"], record["candidates"]) == ("DECLINED", 500, [])
-        at.standin.heal()
+        at.fake_sippo.heal()
         assert await at.pending() == 0
 
 
 @pytest.mark.parametrize("mode", _MODES)
 async def test_a_trunk_rings_in_place_of_what_is_not_known(valkey_url: str, mode: str) -> None:
     async with reaching(valkey_url, {**_MODES[mode], **BRIEF}) as at:
-        at.standin.fault(status(503))
+        at.fake_sippo.fault(status(503))
         assert rung(await at.call(e.trunk("any"), e.invite(to="+34600"))) == {"any"}
 
 
 async def test_what_fails_for_a_moment_is_asked_for_again(valkey_url: str) -> None:
     async with reaching(valkey_url, LEGACY) as at:
-        at.standin.fault(status(503), Call.PUSH_DEVICES, times=1)
-        at.standin.fault(RESET, Call.GROUPS, times=1)
+        at.fake_sippo.fault(status(503), Call.PUSH_DEVICES, times=1)
+        at.fake_sippo.fault(RESET, Call.GROUPS, times=1)
         await at.call(e.invite())
         assert await at.candidates() == {"bob-phone": "PUSH bob"}
         assert at.asked == {"groups": 2, "pushDevices": 2}
@@ -104,11 +104,11 @@ async def test_what_fails_for_a_moment_is_asked_for_again(valkey_url: str) -> No
 async def test_a_token_that_is_refused_costs_one_login_more(valkey_url: str) -> None:
     async with reaching(valkey_url, {"resolvePush": True}) as at:
         await at.call(e.invite())
-        await at.standin.pushed("bob-phone")  # the push of this call needs a token, too
-        at.standin.revoke_tokens()
+        await at.fake_sippo.pushed("bob-phone")  # the push of this call needs a token, too
+        at.fake_sippo.revoke_tokens()
         await at.call(e.invite(invite_id="2"), invite_id="2")
         assert await at.candidates("bob", "2") == {"bob-phone": "PUSH bob"}
-        assert (at.standin.requests["login"], at.asked) == (2, {"pushDevices": 3})
+        assert (at.fake_sippo.requests["login"], at.asked) == (2, {"pushDevices": 3})
 
 
 # --- one of several answers is missing
@@ -116,7 +116,7 @@ async def test_a_token_that_is_refused_costs_one_login_more(valkey_url: str) -> 
 
 async def test_push_devices_ring_although_the_group_is_not_known(valkey_url: str) -> None:
     async with reaching(valkey_url, LEGACY) as at:
-        at.standin.fault(LATER, Call.GROUPS)
+        at.fake_sippo.fault(LATER, Call.GROUPS)
         await at.call(e.invite())
         assert await at.candidates() == {"bob-phone": "PUSH bob"}
         assert rejected(await at.call(e.invite(to="nobody", invite_id="2"), invite_id="2")) == (
@@ -129,7 +129,7 @@ async def test_members_ring_although_their_push_devices_are_not_known(
     valkey_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with reaching(valkey_url, LEGACY) as at:
-        at.standin.fault(LATER, Call.PUSH_DEVICES)
+        at.fake_sippo.fault(LATER, Call.PUSH_DEVICES)
         told = await at.call(e.registered("b"), e.registered("d", "dave"), e.invite(to="sales"))
         assert rung(told) == {"b", "d"}
         await at.publish(e.decline("b"), e.decline("d", "dave", errorCode=486))
@@ -143,7 +143,7 @@ async def test_members_ring_although_their_push_devices_are_not_known(
 
 async def test_a_group_of_whom_nothing_is_known_could_not_be_asked_for(valkey_url: str) -> None:
     async with reaching(valkey_url, LEGACY) as at:
-        at.standin.fault(LATER, Call.PUSH_DEVICES)
+        at.fake_sippo.fault(LATER, Call.PUSH_DEVICES)
         assert rejected(await at.call(e.invite(to="sales"))) == (500, "internal")
 
 
@@ -152,7 +152,7 @@ async def test_only_the_members_whose_devices_are_not_known_are_left_alone(valke
     known.groups["two"] = GroupEntry(["bob", "carol"])
     async with reaching(valkey_url, LEGACY, known=known) as at:
         # The first is about the callee itself.
-        at.standin.fault(LATER, Call.PUSH_DEVICES, times=2)
+        at.fake_sippo.fault(LATER, Call.PUSH_DEVICES, times=2)
         await at.call(e.invite(to="two"))
         found = [await at.candidates(member) for member in ("bob", "carol")]
         assert sorted(map(len, found)) in ([0, 1], [0, 2])
@@ -168,7 +168,7 @@ def _rounds(at: Reaching) -> int:
 async def test_once_it_is_known_to_be_dead_nobody_waits(valkey_url: str) -> None:
     wac = {"wac": {"timeout": 300, "deadline": 300, "breakAfter": 3, "breakFor": 60_000}}
     async with reaching(valkey_url, {"resolvePush": True} | wac) as at:
-        at.standin.fault(HANG, Call.PUSH_DEVICES)
+        at.fake_sippo.fault(HANG, Call.PUSH_DEVICES)
         await at.call(e.registered("tablet"), e.invite())
         for number in range(2, 5):
             await at.call(e.invite(invite_id=str(number)), invite_id=str(number))
@@ -186,9 +186,9 @@ async def test_once_it_is_known_to_be_dead_nobody_waits(valkey_url: str) -> None
 async def test_once_it_is_back_it_is_asked_again(valkey_url: str) -> None:
     wac = {"wac": {"timeout": 60, "deadline": 60, "breakAfter": 1, "breakFor": 50}}
     async with reaching(valkey_url, {"resolvePush": True} | wac) as at:
-        at.standin.fault(status(500))
+        at.fake_sippo.fault(status(500))
         assert rejected(await at.call(e.invite())) == (500, "internal")
-        at.standin.heal()
+        at.fake_sippo.heal()
         numbers = iter(range(2, 1_000))
 
         async def found() -> bool:
@@ -210,13 +210,13 @@ async def test_secrets_are_in_nothing_that_the_worker_shows(
     basic: Json = {**_MODES[mode], "wac": {"timeout": 60, "deadline": 60, "breakAfter": 3, "breakFor": 1}}
     async with reaching(valkey_url, basic) as at:
         await at.call(e.invite())
-        secrets = [PASSWORD, *at.standin._tokens]
+        secrets = [PASSWORD, *at.fake_sippo._tokens]
         for number, fault in enumerate(_FAULTS, 2):
-            at.standin.fault(fault)
+            at.fake_sippo.fault(fault)
             await at.call(e.invite(invite_id=str(number)), invite_id=str(number))
-            at.standin.heal()
-            at.standin.revoke_tokens()
-        secrets += at.standin._tokens
+            at.fake_sippo.heal()
+            at.fake_sippo.revoke_tokens()
+        secrets += at.fake_sippo._tokens
         metrics, _ = at.service.metrics.exposition("")
         shown = [metrics.decode(), json.dumps([one.payload for one in await at.told()])]
         shown += [repr(at.service), repr(at.service.sippo), repr(vars(at.service))]

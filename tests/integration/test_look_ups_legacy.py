@@ -32,7 +32,7 @@ async def test_without_the_flags_nobody_is_asked(valkey_url: str) -> None:
             404,
             "not_found",
         )
-        assert at.standin.requests == {}
+        assert at.fake_sippo.requests == {}
 
 
 # --- push
@@ -141,11 +141,11 @@ async def test_push_devices_of_members_are_asked_for_once_each(valkey_url: str) 
 
 async def test_a_user_who_is_not_registered_is_asked_for_both_ways_at_once(valkey_url: str) -> None:
     async with reaching(valkey_url, LEGACY) as at:
-        at.standin.fault(slow(100))
+        at.fake_sippo.fault(slow(100))
         await at.call(e.invite())
         assert await at.candidates() == {"bob-phone": "PUSH bob"}
         assert at.asked == {"groups": 1, "pushDevices": 1}
-        assert at.standin.most_at_once == 2
+        assert at.fake_sippo.most_at_once == 2
 
 
 async def test_who_is_neither_user_nor_group_is_not_found(valkey_url: str) -> None:

@@ -59,7 +59,7 @@ async def test_registered_devices_ring_although_phones_are_not_known(valkey_url:
         valkey_url, {**_PUSH, "wac": {"timeout": 50, "deadline": 50}}, parallelSip=True
     ) as at:
         await at.call(e.trunk("t"), e.invite())
-        at.standin.fault(status(500))
+        at.fake_sippo.fault(status(500))
         await at.publish(e.registered("tablet"), e.invite(by=GATEWAY, invite_id="back", returnOf=e.REF))
         await at.heard("invitation", 2)
         assert await at.candidates() == {"t": "PSTN bob", "tablet": "PEER bob"}
@@ -87,7 +87,7 @@ async def test_a_call_goes_out_although_nobody_knows_whether_it_is_to_a_group(
     async with reaching(
         valkey_url, {**basic, "wac": {"timeout": 50, "deadline": 50}}, parallelSip=True
     ) as at:
-        at.standin.fault(status(500))
+        at.fake_sippo.fault(status(500))
         assert rung(await at.call(e.trunk("t"), e.invite())) == {"t"}
 
 

@@ -35,7 +35,7 @@ def _once(time: Time) -> Timing:
 async def _break(at: Asking, fault: Fault, call: Call = Call.GROUPS) -> None:
     """Log in, and let calls fail until they are not made any more."""
     await at.client.push_devices("nobody")
-    at.standin.fault(fault, call)
+    at.fake_sippo.fault(fault, call)
     while (call, True) not in at.watch.changes:
         await fails(_asked(at, call), *_FAILED)
 
@@ -52,10 +52,10 @@ async def test_a_dead_server_costs_no_waiting(call: Call, fault: Fault) -> None:
     time = Time()
     async with asking(timing=_once(time), **_ONCE) as at:
         await _break(at, fault, call)
-        requests, pauses = at.standin.requests.copy(), list(time.pauses)
+        requests, pauses = at.fake_sippo.requests.copy(), list(time.pauses)
         for _ in range(500):
             await fails(_asked(at, call), Outcome.OPEN)
-        assert (at.standin.requests, time.pauses) == (requests, pauses)
+        assert (at.fake_sippo.requests, time.pauses) == (requests, pauses)
         assert at.watch.calls[call, "open"] == 500
 
 
@@ -63,12 +63,12 @@ async def test_it_opens_after_so_many_failures_in_a_row() -> None:
     async with asking(timing=_once(Time()), **_ONCE) as at:
         for _ in range(4):
             assert await at.client.group("sales") is not None
-            at.standin.fault(status(500), times=2)
+            at.fake_sippo.fault(status(500), times=2)
             await fails(at.client.group("sales"), Outcome.ERROR)
             await fails(at.client.group("sales"), Outcome.ERROR)
         assert at.watch.changes == []
         assert await at.client.group("sales") is not None
-        at.standin.fault(status(500), times=3)
+        at.fake_sippo.fault(status(500), times=3)
         for _ in range(3):
             await fails(at.client.group("sales"), Outcome.ERROR)
         assert at.watch.changes == [("groups", True)]
@@ -80,10 +80,10 @@ async def test_it_opens_after_so_many_failures_in_a_row() -> None:
 )
 async def test_whoever_answers_is_not_dead(fault: Fault) -> None:
     async with asking(timing=_once(Time()), **_ONCE) as at:
-        at.standin.fault(fault, Call.GROUPS)
+        at.fake_sippo.fault(fault, Call.GROUPS)
         for _ in range(10):
             await asyncio.gather(at.client.group("sales"), return_exceptions=True)
-        at.standin.heal()
+        at.fake_sippo.heal()
         assert await at.client.group("sales") is not None
         assert at.watch.changes == []
 
@@ -91,21 +91,21 @@ async def test_whoever_answers_is_not_dead(fault: Fault) -> None:
 async def test_a_hundred_that_hang_open_it_within_the_limit_of_one_request() -> None:
     async with asking(timeout=300, deadline=5000, maxConcurrent=10, breakAfter=5, breakFor=60_000) as at:
         await at.client.group("sales")
-        at.standin.fault(HANG)
+        at.fake_sippo.fault(HANG)
         found = await outcomes([at.client.group("sales") for _ in range(100)])
         # Ten are sent, and one in place of each that fails until the fifth does. The others, who wait for their turn,
         # and those who would try again, are not any more.
         assert found["timeout"] + found["open"] == 100
         assert found["timeout"] <= 14
-        assert 11 <= at.standin.requests["groups"] <= 15
+        assert 11 <= at.fake_sippo.requests["groups"] <= 15
 
 
 async def test_repetitions_end_when_it_opens() -> None:
     time = Time()
     async with asking(timing=time.timing(), deadline=60_000, breakAfter=3) as at:
-        at.standin.fault(status(500), Call.GROUPS)
+        at.fake_sippo.fault(status(500), Call.GROUPS)
         await fails(at.client.group("sales"), Outcome.ERROR)
-        assert at.standin.requests["groups"] == 3
+        assert at.fake_sippo.requests["groups"] == 3
         assert time.pauses == pytest.approx([0.1, 0.2])
 
 
@@ -114,14 +114,14 @@ async def test_after_the_pause_one_call_finds_out_and_the_others_do_not_wait(cal
     time = Time()
     async with asking(timing=_once(time), **_ONCE) as at:
         await _break(at, status(500), call)
-        at.standin.heal()
+        at.fake_sippo.heal()
         time.now += 4.999
         await fails(_asked(at, call), Outcome.OPEN)
         time.now += 0.001
-        sent = at.standin.requests[call]
+        sent = at.fake_sippo.requests[call]
         found = await outcomes([_asked(at, call) for _ in range(20)])
         assert found["open"] == 19
-        assert at.standin.requests[call] == sent + 1
+        assert at.fake_sippo.requests[call] == sent + 1
         await asyncio.gather(*[_asked(at, call) for _ in range(20)])
         assert at.watch.changes == [(call, True), (call, False)]
 
@@ -132,10 +132,10 @@ async def test_a_probe_that_fails_begins_the_pause_anew() -> None:
         await _break(at, status(500))
         for _ in range(3):
             time.now += 5
-            sent = at.standin.requests["groups"]
+            sent = at.fake_sippo.requests["groups"]
             await fails(at.client.group("sales"), Outcome.ERROR)
             await fails(at.client.group("sales"), Outcome.OPEN)
-            assert at.standin.requests["groups"] == sent + 1
+            assert at.fake_sippo.requests["groups"] == sent + 1
         assert at.watch.changes == [("groups", True)]
 
 
@@ -146,12 +146,12 @@ async def test_a_look_up_that_is_the_probe_does_not_wait_for_what_hangs(
     time = Time()
     async with asking(timing=time.timing(), **_PATIENT) as at:
         await _break(at, RESET)
-        at.standin.fault(HANG, Call.GROUPS)
+        at.fake_sippo.fault(HANG, Call.GROUPS)
         time.now += 5
         await fails(at.client.group("sales"), Outcome.OPEN)
-        await wait_until(lambda: at.standin.under_way == 1, "the probe still hangs")
+        await wait_until(lambda: at.fake_sippo.under_way == 1, "the probe still hangs")
         await fails(at.client.group("sales"), Outcome.OPEN)
-        assert at.standin.under_way == 1
+        assert at.fake_sippo.under_way == 1
 
 
 async def test_a_server_that_is_back_but_slow_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ async def test_a_server_that_is_back_but_slow_is_noticed(monkeypatch: pytest.Mon
     time = Time()
     async with asking(timing=time.timing(), **_PATIENT) as at:
         await _break(at, RESET)
-        at.standin.fault(slow(120), Call.GROUPS)
+        at.fake_sippo.fault(slow(120), Call.GROUPS)
         time.now += 5
         await fails(at.client.group("sales"), Outcome.OPEN)
         await wait_until(lambda: ("groups", False) in at.watch.changes, "the probe has been answered")
@@ -170,10 +170,10 @@ async def test_a_probe_whose_caller_is_cancelled_goes_on() -> None:
     time = Time()
     async with asking(timing=_once(time), **_ONCE) as at:
         await _break(at, status(500), Call.PUSH)
-        at.standin.fault(slow(30), Call.PUSH)
+        at.fake_sippo.fault(slow(30), Call.PUSH)
         time.now += 5
         probing = asyncio.ensure_future(at.client.push(job()))
-        await wait_until(lambda: at.standin.under_way == 1, "the probe is under way")
+        await wait_until(lambda: at.fake_sippo.under_way == 1, "the probe is under way")
         probing.cancel()
         await wait_until(lambda: ("push", False) in at.watch.changes, "the probe has been answered")
         assert await at.client.push(job()) is PushResult.TAKEN
@@ -196,7 +196,7 @@ async def test_one_line_says_that_it_opens_and_one_that_it_closes(caplog: pytest
                 await fails(at.client.group("sales"), Outcome.OPEN)
             time.now += 5
             await fails(at.client.group("sales"), Outcome.ERROR)
-            at.standin.heal()
+            at.fake_sippo.heal()
             time.now += 5
             assert await at.client.group("sales") is not None
     assert [record.getMessage() for record in caplog.records] == [

@@ -70,16 +70,16 @@ async def test_reachability() -> None:
         assert phone.candidates_type == "phone"
         assert [(one.address, one.type) for one in phone.candidates] == [("+34600000000", "PSTN")]
         assert await at.client.reachability("nobody") is None
-        assert at.standin.requests == {"login": 1, "reachability": 4}, "one request each"
+        assert at.fake_sippo.requests == {"login": 1, "reachability": 4}, "one request each"
 
 
 async def test_pushes() -> None:
     async with asking() as at:
         assert await at.client.push(job()) is PushResult.TAKEN
         assert await at.client.push(job("unknown-phone")) is PushResult.GONE
-        at.standin.directory.gone.add("alice/alice-web")
+        at.fake_sippo.directory.gone.add("alice/alice-web")
         assert await at.client.push(job("alice-web")) is PushResult.GONE
-        (push,) = at.standin.pushes
+        (push,) = at.fake_sippo.pushes
         assert msgspec.to_builtins(msgspec.json.decode(msgspec.json.encode(push.job))) == {
             "user": "alice",
             "device": "alice-phone",
@@ -94,13 +94,13 @@ async def test_pushes() -> None:
 async def test_a_push_whose_time_is_over_is_not_sent() -> None:
     async with asking() as at:
         await fails(at.client.push(job(ttl=0)), Outcome.TIMEOUT)
-        assert at.standin.requests == {}
+        assert at.fake_sippo.requests == {}
 
 
 async def test_a_push_is_not_tried_longer_than_its_ttl() -> None:
     time = Time()
     async with asking(timing=time.timing(), deadline=60_000, breakAfter=1000) as at:
-        at.standin.fault(status(503), Call.PUSH)
+        at.fake_sippo.fault(status(503), Call.PUSH)
         await fails(at.client.push(job(ttl=5)), Outcome.ERROR)
         assert 4 < sum(time.pauses) < 5
 
@@ -110,7 +110,7 @@ async def test_ids_arrive_as_they_are(call: Call) -> None:
     async with asking() as at:
         for name in _ODD_IDS:
             await at.look_up(call, name)
-        assert at.standin.asked[1:] == [(call, name) for name in _ODD_IDS]
+        assert at.fake_sippo.asked[1:] == [(call, name) for name in _ODD_IDS]
 
 
 @pytest.mark.parametrize("name", [".", ".."])
@@ -118,7 +118,7 @@ async def test_an_id_that_would_lead_to_another_path_is_nobody(name: str) -> Non
     async with asking() as at:
         for call in LOOK_UPS:
             assert await at.look_up(call, name) is None
-        assert at.standin.requests == {}
+        assert at.fake_sippo.requests == {}
 
 
 async def test_paths_of_another_installation() -> None:
@@ -132,15 +132,15 @@ async def test_paths_of_another_installation() -> None:
     wac: Any = {"username": "u", "password": "p", "paths": paths}
     made = wac_of("http://unused", **wac)
     async with (
-        StandIn(directory(), username="u", password="p", paths=made.paths) as standin,
-        SippoServer(wac_of(f"{standin.address}/", **wac)) as client,
+        StandIn(directory(), username="u", password="p", paths=made.paths) as fake_sippo,
+        SippoServer(wac_of(f"{fake_sippo.address}/", **wac)) as client,
     ):
         assert await client.group("sales") is not None
         assert await client.push_devices("alice") is not None
         assert await client.push_devices("a&b/c") is None
         assert await client.reachability("alice") is not None
         assert await client.push(job()) is PushResult.TAKEN
-        assert standin.asked[3] == ("pushDevices", "a&b/c")
+        assert fake_sippo.asked[3] == ("pushDevices", "a&b/c")
 
 
 async def test_one_connection_serves_many_calls() -> None:
@@ -150,9 +150,9 @@ async def test_one_connection_serves_many_calls() -> None:
                 await at.look_up(call)
             await at.client.push(job())
             await at.client.push(job("unknown"))
-            at.standin.fault(status(500), times=1)
+            at.fake_sippo.fault(status(500), times=1)
             await at.client.group("sales")
-        assert at.standin.connections == 1
+        assert at.fake_sippo.connections == 1
 
 
 @pytest.mark.parametrize("lacking", ["address", "username", "password"])
@@ -173,10 +173,10 @@ async def test_a_client_that_is_not_open_says_so() -> None:
 async def test_no_more_requests_at_once_than_allowed() -> None:
     async with asking(maxConcurrent=3) as at:
         await at.client.group("sales")
-        at.standin.fault(slow(10))
+        at.fake_sippo.fault(slow(10))
         found = await outcomes([at.look_up(call) for call in LOOK_UPS * 5])
         assert found == {"NoneType": 5, "list": 5, "Reachability": 5}
-        assert at.standin.most_at_once == 3
+        assert at.fake_sippo.most_at_once == 3
 
 
 async def test_who_gets_no_turn_in_time_is_told_so_and_pushes_have_turns_of_their_own() -> None:
@@ -186,19 +186,19 @@ async def test_who_gets_no_turn_in_time_is_told_so_and_pushes_have_turns_of_thei
             error = await fails(at.client.reachability("alice"), Outcome.BUSY)
             assert "all the time 1 others were under way" in str(error)
             assert await at.client.push(job()) is PushResult.TAKEN
-        assert at.standin.requests["reachability"] == 0
+        assert at.fake_sippo.requests["reachability"] == 0
         assert await at.client.reachability("alice") is not None, "which says nothing about sippo-server"
 
 
 async def test_a_look_up_that_is_cancelled_frees_its_turn_and_its_connection() -> None:
     async with asking(maxConcurrent=1) as at:
-        at.standin.fault(HANG, Call.GROUPS, times=1)
+        at.fake_sippo.fault(HANG, Call.GROUPS, times=1)
         hanging = asyncio.ensure_future(at.client.group("sales"))
-        await wait_until(lambda: at.standin.requests["groups"] == 1, "it is under way")
+        await wait_until(lambda: at.fake_sippo.requests["groups"] == 1, "it is under way")
         hanging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hanging
-        await wait_until(lambda: at.standin.under_way == 0, "its connection is closed")
+        await wait_until(lambda: at.fake_sippo.under_way == 0, "its connection is closed")
         assert await at.client.group("sales") is not None
         assert at.watch.calls == {("groups", "found"): 1}, "a cancelled call has no outcome"
 
@@ -207,7 +207,7 @@ async def test_groups_are_asked_for_each_time_unless_they_are_to_be_remembered()
     async with asking() as at:
         for _ in range(3):
             assert await at.client.group("sales") is not None
-        assert at.standin.requests["groups"] == 3
+        assert at.fake_sippo.requests["groups"] == 3
 
 
 async def test_groups_are_remembered_for_a_time_also_that_there_are_none() -> None:
@@ -216,20 +216,20 @@ async def test_groups_are_remembered_for_a_time_also_that_there_are_none() -> No
         for _ in range(3):
             assert await at.client.group("sales") is not None
             assert await at.client.group("nobody") is None
-        assert at.standin.requests["groups"] == 2
+        assert at.fake_sippo.requests["groups"] == 2
         time.now += 1.999
         await at.client.group("sales")
-        assert at.standin.requests["groups"] == 2
+        assert at.fake_sippo.requests["groups"] == 2
         time.now += 0.001
-        at.standin.directory.groups["sales"].participants.append("carol")
+        at.fake_sippo.directory.groups["sales"].participants.append("carol")
         found = await at.client.group("sales")
         assert found is not None
         assert found.participants[-1] == "carol"
-        assert at.standin.requests["groups"] == 3
+        assert at.fake_sippo.requests["groups"] == 3
 
 
 async def test_what_could_not_be_had_is_not_remembered() -> None:
     async with asking(groupCache=60_000) as at:
-        at.standin.fault(status(400), Call.GROUPS, times=1)
+        at.fake_sippo.fault(status(400), Call.GROUPS, times=1)
         await fails(at.client.group("sales"), Outcome.REFUSED)
         assert await at.client.group("sales") is not None

@@ -21,12 +21,12 @@ _MIB = 1024 * 1024
 @pytest.mark.parametrize("call", LOOK_UPS)
 async def test_nonsense_is_no_answer_and_is_not_asked_for_again(call: Call, fault: Fault) -> None:
     async with asking(breakAfter=1) as at:
-        at.standin.fault(fault, call)
+        at.fake_sippo.fault(fault, call)
         for _ in range(3):
             await fails(at.look_up(call), Outcome.NONSENSE)
-        assert at.standin.requests[call] == 3
+        assert at.fake_sippo.requests[call] == 3
         assert at.watch.requests[call, "nonsense"] == at.watch.calls[call, "nonsense"] == 3
-        at.standin.heal()
+        at.fake_sippo.heal()
         assert await at.look_up(call, "nobody") is None, "who answers nonsense is not dead"
 
 
@@ -34,10 +34,10 @@ async def test_nonsense_is_no_answer_and_is_not_asked_for_again(call: Call, faul
 async def test_a_status_that_the_contract_does_not_know_is_no_answer(code: int) -> None:
     async with asking(breakAfter=1) as at:
         for call in LOOK_UPS:
-            at.standin.fault(status(code), call)
+            at.fake_sippo.fault(status(code), call)
             error = await fails(at.look_up(call), Outcome.REFUSED)
             assert f"the status is {code}" in str(error)
-            assert at.standin.requests[call] == 1, "it is not asked again, nor anywhere else"
+            assert at.fake_sippo.requests[call] == 1, "it is not asked again, nor anywhere else"
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ async def test_a_status_that_the_contract_does_not_know_is_no_answer(code: int) 
 )
 async def test_a_push_is_taken_with_202_alone(code: int, reason: Outcome) -> None:
     async with asking() as at:
-        at.standin.fault(status(code), Call.PUSH)
+        at.fake_sippo.fault(status(code), Call.PUSH)
         await fails(at.client.push(job()), reason)
-        at.standin.fault(status(202), Call.PUSH)
+        at.fake_sippo.fault(status(202), Call.PUSH)
         assert await at.client.push(job()) is PushResult.TAKEN
 
 

@@ -29,7 +29,7 @@ async def test_what_passes_is_got_over(call: Call, fault: Fault) -> None:
     time = Time()
     async with asking(timing=time.timing(), timeout=60, deadline=10_000) as at:
         await at.client.group("sales")
-        at.standin.fault(fault, call, times=3)
+        at.fake_sippo.fault(fault, call, times=3)
         if call is Call.PUSH:
             assert await at.client.push(job()) is PushResult.TAKEN
         else:
@@ -43,7 +43,7 @@ async def test_pauses_double_up_to_a_second_and_are_half_random() -> None:
     longest, shortest = Time(), Time()
     for time, timing in ((longest, longest.timing(lambda: 1.0)), (shortest, shortest.timing(lambda: 0.0))):
         async with asking(timing=timing, deadline=4000, breakAfter=1000) as at:
-            at.standin.fault(status(500), Call.GROUPS)
+            at.fake_sippo.fault(status(500), Call.GROUPS)
             await fails(at.client.group("sales"), Outcome.ERROR)
         assert sum(time.pauses) < 4
     assert longest.pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
@@ -56,7 +56,7 @@ async def test_pauses_double_up_to_a_second_and_are_half_random() -> None:
 async def test_retry_after_in_seconds(fault: Fault) -> None:
     time = Time()
     async with asking(timing=time.timing()) as at:
-        at.standin.fault(fault, Call.GROUPS, times=1)
+        at.fake_sippo.fault(fault, Call.GROUPS, times=1)
         assert await at.client.group("sales") is not None
         assert time.pauses == [2.0]
 
@@ -64,7 +64,7 @@ async def test_retry_after_in_seconds(fault: Fault) -> None:
 async def test_retry_after_as_a_date_counts_from_the_servers_own() -> None:
     time = Time()
     async with asking(timing=time.timing(), deadline=10_000) as at:
-        at.standin.fault(limited(formatdate(real.time() + 5, usegmt=True)), Call.GROUPS, times=1)
+        at.fake_sippo.fault(limited(formatdate(real.time() + 5, usegmt=True)), Call.GROUPS, times=1)
         assert await at.client.group("sales") is not None
         # The clock of this test says that it is 1970; dates have no fractions.
         assert len(time.pauses) == 1
@@ -75,10 +75,10 @@ async def test_retry_after_as_a_date_counts_from_the_servers_own() -> None:
 async def test_retry_after_beyond_the_limit_in_all_is_no_reason_to_wait(retry_after: int | str) -> None:
     time = Time()
     async with asking(timing=time.timing()) as at:
-        at.standin.fault(limited(retry_after), Call.GROUPS)
+        at.fake_sippo.fault(limited(retry_after), Call.GROUPS)
         await fails(at.client.group("sales"), Outcome.LIMITED)
         assert time.pauses == []
-        assert at.standin.requests["groups"] == 1
+        assert at.fake_sippo.requests["groups"] == 1
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ async def test_retry_after_beyond_the_limit_in_all_is_no_reason_to_wait(retry_af
 async def test_a_retry_after_that_makes_no_sense_is_none(retry_after: str) -> None:
     time = Time()
     async with asking(timing=time.timing()) as at:
-        at.standin.fault(limited(retry_after), Call.GROUPS, times=1)
+        at.fake_sippo.fault(limited(retry_after), Call.GROUPS, times=1)
         assert await at.client.group("sales") is not None
         assert time.pauses == pytest.approx([0.1])
 
@@ -95,7 +95,7 @@ async def test_a_retry_after_that_makes_no_sense_is_none(retry_after: str) -> No
 @pytest.mark.parametrize("fault", [status(500), RESET, limited(), HANG], ids=["500", "reset", "429", "hang"])
 async def test_nobody_waits_longer_than_the_limit_in_all(fault: Fault) -> None:
     async with asking(timeout=150, deadline=400, breakAfter=1000) as at:
-        at.standin.fault(fault)
+        at.fake_sippo.fault(fault)
         began = real.monotonic()
         async with asyncio.timeout(30):  # generous, for a busy machine: without a limit it would never end
             await fails(
@@ -106,14 +106,14 @@ async def test_nobody_waits_longer_than_the_limit_in_all(fault: Fault) -> None:
 
 async def test_what_is_slow_is_waited_for_within_the_limit_of_one_request() -> None:
     async with asking(timeout=1000) as at:
-        at.standin.fault(slow(50), Call.GROUPS)
+        at.fake_sippo.fault(slow(50), Call.GROUPS)
         assert await at.client.group("sales") is not None
-        assert at.standin.requests["groups"] == 1
+        assert at.fake_sippo.requests["groups"] == 1
 
 
 async def test_a_server_that_is_gone() -> None:
     async with asking(timeout=200, deadline=300) as at:
-        address = at.standin.address
+        address = at.fake_sippo.address
     async with SippoServer(wac_of(address, breakAfter=1)) as client:
         assert "it cannot be connected to" in str(await fails(client.group("sales"), Outcome.LOST))
 
@@ -129,14 +129,14 @@ async def test_a_name_that_is_no_host(address: str) -> None:
 async def test_a_hundred_look_ups_that_hang_end_together_and_hold_up_nobody() -> None:
     async with asking(timeout=2_000, deadline=2_000, breakAfter=1000, maxConcurrent=200) as at:
         await at.client.group("sales")
-        at.standin.fault(HANG, Call.PUSH_DEVICES)
+        at.fake_sippo.fault(HANG, Call.PUSH_DEVICES)
         look_ups = [at.client.push_devices("alice") for _ in range(100)]
         hanging = asyncio.ensure_future(outcomes([*look_ups]))
-        await wait_until(lambda: at.standin.under_way == 100, "all of them hang")
+        await wait_until(lambda: at.fake_sippo.under_way == 100, "all of them hang")
         assert await at.client.group("sales") is not None
         assert await at.client.reachability("alice") is not None
         assert await at.client.push(job()) is PushResult.TAKEN
         assert not hanging.done()
         assert await hanging == {"timeout": 100}
-        await wait_until(lambda: at.standin.under_way == 0, "none of them is under way any more")
+        await wait_until(lambda: at.fake_sippo.under_way == 0, "none of them is under way any more")
         assert at.watch.calls["pushDevices", "timeout"] == 100

@@ -53,20 +53,20 @@ async def test_secrets_are_in_nothing_that_could_be_shown(
         async def is_logged_in() -> bool:
             with contextlib.suppress(NoAnswer):  # 40 ms are short on a busy machine
                 await at.client.group("sales")
-            return bool(at.standin._tokens)
+            return bool(at.fake_sippo._tokens)
 
         await wait_until(is_logged_in, "there is a token")
-        secrets = [PASSWORD, *at.standin._tokens]
+        secrets = [PASSWORD, *at.fake_sippo._tokens]
         errors = []
         for call in (*LOOK_UPS, Call.PUSH):
-            at.standin.fault(fault, call)
+            at.fake_sippo.fault(fault, call)
         errors += await _errors(at)
-        at.standin.revoke_tokens()
-        at.standin.fault(fault, Call.LOGIN)
+        at.fake_sippo.revoke_tokens()
+        at.fake_sippo.fault(fault, Call.LOGIN)
         errors += await _errors(at)
-        at.standin.heal()
+        at.fake_sippo.heal()
         errors += await _errors(at)
-        secrets += at.standin._tokens
+        secrets += at.fake_sippo._tokens
         assert len(errors) >= 4
         assert {type(error) for error in errors} == {NoAnswer}
         shown += [text for error in errors for text in _texts(error)]
@@ -80,7 +80,7 @@ async def test_secrets_are_in_nothing_that_could_be_shown(
 
 async def test_what_a_login_answers_is_not_repeated() -> None:
     async with asking() as at:
-        at.standin.fault(WRONG_TYPES, Call.LOGIN)
+        at.fake_sippo.fault(WRONG_TYPES, Call.LOGIN)
         with pytest.raises(NoAnswer) as caught:
             await at.client.group("sales")
         assert str(caught.value) == "sippo-server gives no answer to login: what came is none."
@@ -97,13 +97,13 @@ async def test_a_token_that_no_header_can_carry_is_none(token: str, monkeypatch:
         with pytest.raises(NoAnswer) as caught:
             await at.client.group("sales")
         assert caught.value.reason is Outcome.NONSENSE
-        assert at.standin.requests == {"login": 1}
+        assert at.fake_sippo.requests == {"login": 1}
 
 
 async def test_credentials_follow_no_redirect() -> None:
     async with asking() as at:
-        elsewhere = wac_of(at.standin.address, paths={"login": "/moved", "groups": "/moved/{id}"})
+        elsewhere = wac_of(at.fake_sippo.address, paths={"login": "/moved", "groups": "/moved/{id}"})
         async with SippoServer(elsewhere) as client:
             with pytest.raises(NoAnswer, match="the status is 404"):
                 await client.group("sales")
-        assert at.standin.requests == {}
+        assert at.fake_sippo.requests == {}

@@ -32,8 +32,8 @@ async def _token(http: aiohttp.ClientSession, password: str = PASSWORD) -> str:
 
 async def test_its_api_is_that_of_the_contract() -> None:
     async with (
-        StandIn(directory(), password=PASSWORD) as standin,
-        aiohttp.ClientSession(standin.address) as http,
+        StandIn(directory(), password=PASSWORD) as fake_sippo,
+        aiohttp.ClientSession(fake_sippo.address) as http,
     ):
 
         async def get(path: str) -> tuple[int, Any]:
@@ -57,7 +57,7 @@ async def test_its_api_is_that_of_the_contract() -> None:
         )
         assert await get("/sapi/nothing") == (404, None)
         assert await get("/sapi/login") == (404, None), "GET is not how one logs in"
-        standin.revoke_tokens()
+        fake_sippo.revoke_tokens()
         assert (await get("/sapi/groups/sales"))[0] == 401
 
 
@@ -72,8 +72,8 @@ async def test_its_api_is_that_of_the_contract() -> None:
 )
 async def test_who_is_not_let_in(body: bytes, status: int) -> None:
     async with (
-        StandIn() as standin,
-        aiohttp.ClientSession(standin.address) as http,
+        StandIn() as fake_sippo,
+        aiohttp.ClientSession(fake_sippo.address) as http,
         http.post("/sapi/login", data=body) as answer,
     ):
         assert answer.status == status
@@ -81,36 +81,36 @@ async def test_who_is_not_let_in(body: bytes, status: int) -> None:
 
 async def test_a_push_that_is_none_is_refused() -> None:
     async with (
-        StandIn(directory(), password=PASSWORD) as standin,
-        aiohttp.ClientSession(standin.address) as http,
+        StandIn(directory(), password=PASSWORD) as fake_sippo,
+        aiohttp.ClientSession(fake_sippo.address) as http,
     ):
         http.headers["Authorization"] = f"Bearer {await _token(http)}"
         for body in (b"{}", b"x", b'{"user":"alice","device":"alice-phone","type":"ring"}'):
             async with http.post("/sapi/push", data=body) as answer:
                 assert answer.status == 400
-        assert standin.pushes == []
+        assert fake_sippo.pushes == []
 
 
 async def test_a_sleeping_phone_waits_for_its_push() -> None:
     async with asking() as at:
         assert await at.client.push(job()) is PushResult.TAKEN
-        push: Push = await at.standin.pushed("alice-phone")
+        push: Push = await at.fake_sippo.pushed("alice-phone")
         assert push.job == job()
         with pytest.raises(TimeoutError):
-            await at.standin.pushed("alice-phone", nth=2, within_ms=20)
+            await at.fake_sippo.pushed("alice-phone", nth=2, within_ms=20)
         with pytest.raises(TimeoutError):
-            await at.standin.pushed("alice-phone", "invitationCancel", within_ms=20)
+            await at.fake_sippo.pushed("alice-phone", "invitationCancel", within_ms=20)
 
 
 async def test_faults_are_set_and_seen_over_http_too() -> None:
-    async with asking() as at, aiohttp.ClientSession(at.standin.address) as http:
+    async with asking() as at, aiohttp.ClientSession(at.fake_sippo.address) as http:
         wanted = {"fault": {"kind": "slow", "ms": 5}, "call": "groups", "times": 2}
         async with http.post("/stand-in/faults", json=wanted) as answer:
             assert answer.status == 204
-        assert at.standin.faults == {"groups": slow(5)}
+        assert at.fake_sippo.faults == {"groups": slow(5)}
         await at.client.group("sales")
         await at.client.group("sales")
-        assert at.standin.faults == {}
+        assert at.fake_sippo.faults == {}
         refused: list[object] = [
             {"fault": {"kind": "meteor"}},
             {"fault": {"kind": "hang"}, "call": "tea"},
@@ -121,10 +121,10 @@ async def test_faults_are_set_and_seen_over_http_too() -> None:
             async with http.post("/stand-in/faults", json=wrong) as answer:
                 assert answer.status == 400
         async with http.post("/stand-in/faults", json={"fault": {"kind": "hang"}}) as answer:
-            assert at.standin.faults == {"*": HANG}
+            assert at.fake_sippo.faults == {"*": HANG}
         async with http.delete("/stand-in/faults") as answer:
             assert answer.status == 204
-        assert at.standin.faults == {}
+        assert at.fake_sippo.faults == {}
         assert await at.client.push(job()) is PushResult.TAKEN
         async with http.get("/stand-in") as answer:
             state = await answer.json()
@@ -138,14 +138,14 @@ async def test_faults_belong_to_a_call_that_exists() -> None:
 
 
 async def test_it_stops_at_once_whatever_hangs() -> None:
-    async with StandIn(password=PASSWORD) as standin, aiohttp.ClientSession(standin.address) as http:
-        standin.fault(HANG)
+    async with StandIn(password=PASSWORD) as fake_sippo, aiohttp.ClientSession(fake_sippo.address) as http:
+        fake_sippo.fault(HANG)
         async with aiohttp.ClientSession() as other:
             with pytest.raises(TimeoutError):
-                await other.get(f"{standin.address}/sapi/groups/x", timeout=aiohttp.ClientTimeout(0.05))
+                await other.get(f"{fake_sippo.address}/sapi/groups/x", timeout=aiohttp.ClientTimeout(0.05))
         assert http is not None
     with pytest.raises(RuntimeError, match="not been started"):
-        _ = standin.address
+        _ = fake_sippo.address
 
 
 def _start(*arguments: str) -> subprocess.Popen[str]:

@@ -83,7 +83,7 @@ class Time:
 class Asking:
     """Who asks and who is asked."""
 
-    standin: StandIn
+    fake_sippo: StandIn
     client: SippoServer
     watch: Watched
 
@@ -109,12 +109,12 @@ async def asking(
 ) -> AsyncIterator[Asking]:
     """A client and its stand-in; in the end neither has left a task or a connection."""
     before = asyncio.all_tasks()
-    async with StandIn(directory(), password=password, token_lifetime=token_lifetime) as standin:
+    async with StandIn(directory(), password=password, token_lifetime=token_lifetime) as fake_sippo:
         watch = Watched()
-        async with SippoServer(wac_of(standin.address, **settings), watch=watch, timing=timing) as client:
-            yield Asking(standin, client, watch)
+        async with SippoServer(wac_of(fake_sippo.address, **settings), watch=watch, timing=timing) as client:
+            yield Asking(fake_sippo, client, watch)
         assert {task for task in asyncio.all_tasks() - before if "sippo" in task.get_name()} == set()
-        await wait_until(lambda: standin.open_connections == 0, "the stand-in has no connection left")
+        await wait_until(lambda: fake_sippo.open_connections == 0, "the stand-in has no connection left")
     assert asyncio.all_tasks() - before == set()
 
 

@@ -41,7 +41,7 @@ async def worker(url: str, *, consumer: str | None = None, **invites: int) -> As
         await service.aclose()
 
 
-class Bench:
+class Streams:
     """What stands around the workers: publishes events and looks at what came of them.
 
     Where any event will do it is a question for the invitations of a user, by its number: it has one effect, which

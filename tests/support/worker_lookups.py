@@ -58,14 +58,14 @@ def configured(address: str, basic: Json | None = None, **invites: Any) -> Confi
 class Reaching:
     """Who calls and who is asked."""
 
-    standin: StandIn
+    fake_sippo: StandIn
     service: Service
     client: Any  # typed, every reply of redis-py is a union of all its shapes
 
     @property
     def asked(self) -> dict[str, int]:
         """How often each look-up was requested."""
-        return {call.value: count for call in LOOK_UPS if (count := self.standin.requests[call])}
+        return {call.value: count for call in LOOK_UPS if (count := self.fake_sippo.requests[call])}
 
     async def publish(self, *events: e.Published) -> list[str]:
         """Publish events; their entry ids."""
@@ -131,15 +131,15 @@ async def reaching(
     url: str, basic: Json | None = None, *, known: Directory | None = None, **invites: Any
 ) -> AsyncIterator[Reaching]:
     """A worker that asks a stand-in; afterwards neither has left a connection."""
-    async with StandIn(directory() if known is None else known, password=PASSWORD) as standin:
-        service = Service(configured(standin.address, basic, **invites), url)
+    async with StandIn(directory() if known is None else known, password=PASSWORD) as fake_sippo:
+        service = Service(configured(fake_sippo.address, basic, **invites), url)
         try:
             async with Redis.from_url(url) as client:
                 await service.start()
-                yield Reaching(standin, service, client)
+                yield Reaching(fake_sippo, service, client)
         finally:
             await service.aclose()
-        await wait_until(lambda: standin.open_connections == 0, "the stand-in has no connection left")
+        await wait_until(lambda: fake_sippo.open_connections == 0, "the stand-in has no connection left")
 
 
 def rung(told: list[Notification]) -> set[str]:

@@ -11,7 +11,7 @@ from invites.config import Config, parse
 from invites.keys import Stream
 from invites.sippo.answers import PushDevice
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Bench
+from tests.support.worker import KEYS, Streams
 from workers.lab.fake_sippo import Directory, StandIn
 from workers.service import Service
 
@@ -45,16 +45,16 @@ async def pusher(
         await service.aclose()
 
 
-async def pushed(standin: StandIn) -> list[tuple[str, str]]:
+async def pushed(fake_sippo: StandIn) -> list[tuple[str, str]]:
     """Type and device of all pushes that were taken, in their order."""
-    return [(push.job.type, push.job.device) for push in standin.pushes]
+    return [(push.job.type, push.job.device) for push in fake_sippo.pushes]
 
 
 class Jobs:
     """What a test looks at in the push stream."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._client = bench.client
+    def __init__(self, streams: Streams) -> None:
+        self._client = streams.client
 
     async def settled(self, timeout_s: float = 15.0) -> None:
         """Wait until nothing is left in it."""

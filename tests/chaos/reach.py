@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from invites.keys import Stream
 from invites.sippo.answers import PushDevice
 from tests.chaos.heard import Call, Heard
-from tests.support import events as calling
+from tests.support import events as e
 from tests.support.shard import peer
 from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import HANG, RESET, Directory, GroupEntry, StandIn, slow, status
@@ -68,7 +68,7 @@ class Reach:
     async def play(self, rounds: int, harmed: int = 4) -> None:
         """So many rounds, and until so many workers are `harmed`; then wait for the rest, and check."""
         desks = [_desk(f"g{group}-{member}") for group in range(_GROUPS) for member in range(_MEMBERS)]
-        await self._publish([calling.registered(desk, desk.removesuffix("-desk")) for desk in desks])
+        await self._publish([e.registered(desk, desk.removesuffix("-desk")) for desk in desks])
         await wait_until(self._post.settled, "the devices are registered", _WITHIN_S)
         listening = asyncio.create_task(self._post.listen(self.heard.hear, lambda _: None))
         harming = [asyncio.create_task(loop) for loop in (self._harm_workers(), self._harm_sippo_server())]
@@ -103,7 +103,7 @@ class Reach:
         ]
         self.heard.begin(calls)
         await self._publish(
-            [calling.invite(to=call.to, invite_id=call.invite_id, expires=_RING_MS) for call in calls]
+            [e.invite(to=call.to, invite_id=call.invite_id, expires=_RING_MS) for call in calls]
         )
         await asyncio.gather(*(self._end(call) for call in calls))
         await wait_until(self._phones_sleep, "all phones sleep again", _WITHIN_S)
@@ -123,15 +123,15 @@ class Reach:
 
     def _ending(self, call: Call) -> list[Event]:
         if call.ending == "stop":
-            return [calling.stop(callee=call.to, invite_id=call.invite_id)]
+            return [e.stop(callee=call.to, invite_id=call.invite_id)]
         if call.to.startswith("group"):
             call.winner = self._random.choice(sorted(call.rung))
             user = call.winner.removesuffix("-desk")
-            return [calling.accept(call.winner, user, invite_id=call.invite_id)]
+            return [e.accept(call.winner, user, invite_id=call.invite_id)]
         # The phone wakes up, as often as its network likes.
         call.winner = f"{call.invite_id}-peer"
-        waking = calling.registered(call.winner, call.to, device=_phone(call.to))
-        return [waking, waking, calling.accept(call.winner, call.to, invite_id=call.invite_id)]
+        waking = e.registered(call.winner, call.to, device=_phone(call.to))
+        return [waking, waking, e.accept(call.winner, call.to, invite_id=call.invite_id)]
 
     async def _publish(self, events: list[Event]) -> None:
         refused = await self._post.send(events)

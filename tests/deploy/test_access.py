@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.deploy.installation import DEPLOY, SERVERS, USERS, Installation, start_server
+from tests.deploy import installations
 from tests.support.commands import Commands
 
 EVENTS, NOTIFICATIONS, DEAD, PUSH, RELAY = (
@@ -19,7 +19,7 @@ INVITE = "invites:{0}:invite:alice|i1|bob"
 
 
 @pytest.fixture
-def filled(installation: Installation) -> Iterator[redis.Redis]:
+def filled(installation: installations.Installation) -> Iterator[redis.Redis]:
     """An administrator of the server, which holds an event, a notification, a dead letter and an invite."""
     with redis.Redis.from_url(installation.admin_url, decode_responses=True) as client:
         client.flushall()
@@ -196,7 +196,7 @@ NEVER = [
 ]
 
 
-def connect(installation: Installation, user: str) -> redis.Redis:
+def connect(installation: installations.Installation, user: str) -> redis.Redis:
     client = redis.Redis.from_url(installation.url(user))
     client.response_callbacks.clear()  # the commands here come as text, the answers stay as they are
     return client
@@ -213,21 +213,23 @@ def is_permitted(client: redis.Redis, command: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("user", installations.USERS)
 @pytest.mark.usefixtures("filled")
-def test_each_user_may_do_its_work(installation: Installation, user: str) -> None:
+def test_each_user_may_do_its_work(installation: installations.Installation, user: str) -> None:
     with connect(installation, user) as client:
         assert [command for command in ALLOWED[user] if not is_permitted(client, command)] == []
 
 
-@pytest.mark.parametrize("user", USERS)
-def test_each_user_may_do_nothing_else(installation: Installation, filled: redis.Redis, user: str) -> None:
+@pytest.mark.parametrize("user", installations.USERS)
+def test_each_user_may_do_nothing_else(
+    installation: installations.Installation, filled: redis.Redis, user: str
+) -> None:
     with connect(installation, user) as client:
         assert [command for command in FORBIDDEN[user] + NEVER if is_permitted(client, command)] == []
     assert filled.get("someone-elses") == "1"
 
 
-def test_nobody_gets_in_without_a_name(installation: Installation) -> None:
+def test_nobody_gets_in_without_a_name(installation: installations.Installation) -> None:
     nameless = installation.admin_url.replace("admin:admin@", "")
     for url in (
         nameless,
@@ -244,19 +246,19 @@ def test_server_keeps_calls(filled: redis.Redis) -> None:
     assert {name: filled.config_get(name)[name] for name in wanted} == wanted
 
 
-@pytest.mark.parametrize("binary", SERVERS)
+@pytest.mark.parametrize("binary", installations.SERVERS)
 def test_server_refuses_users_without_passwords(
     binary: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
 ) -> None:
     """The template's placeholders are no passwords, so nobody can put it to use unchanged."""
-    template = DEPLOY / "users.acl.template"
-    with start_server(binary, unused_tcp_port_factory(), template, tmp_path) as server:
+    template = installations.DEPLOY / "users.acl.template"
+    with installations.start_server(binary, unused_tcp_port_factory(), template, tmp_path) as server:
         assert server.wait(10_000) == 1
         assert "password hash must be exactly 64 characters" in server.output()
 
 
 def test_its_user_can_move_the_calls(
-    installation: Installation, filled: redis.Redis, capsys: pytest.CaptureFixture[str]
+    installation: installations.Installation, filled: redis.Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The whole command with the rights of `resharder`, on some of everything that it moves."""
     filled.set("invites:{0}:layout", "1")

@@ -10,11 +10,11 @@ import redis
 from redis.asyncio import Redis
 
 from invites.connection.clients import connect
+from tests.support import pushes
 from tests.support.commands import Commands
 from tests.support.proxy import Proxy
 from tests.support.servers.cluster import Cluster
 from tests.support.worker import Streams
-from tests.support.worker_pushes import Jobs, directory
 from workers.lab.fake_sippo import StandIn
 
 
@@ -58,9 +58,9 @@ def streams(client: Redis) -> Streams:
 
 
 @pytest.fixture
-def jobs(streams: Streams) -> Jobs:
+def jobs(streams: Streams) -> pushes.Jobs:
     """Its push stream."""
-    return Jobs(streams)
+    return pushes.Jobs(streams)
 
 
 @pytest.fixture
@@ -73,5 +73,5 @@ async def proxy(valkey_url: str) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def fake_sippo() -> AsyncIterator[StandIn]:
     """A fake sippo-server that knows devices to push to."""
-    async with StandIn(directory()) as found:
+    async with StandIn(pushes.directory()) as found:
         yield found

@@ -8,11 +8,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.exceptions import ResponseError
 
-from tests.support import events as calling
+from tests.support import events as e
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Streams
+from tests.support.worker import KEYS, Streams, is_settled
 from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
 from workers.lab.worker_process import start_worker
 
@@ -40,7 +39,7 @@ class Call:
         """Register three devices of each member."""
         async with self.client.pipeline(transaction=False) as pipe:
             for peer in ALL:
-                _, payload = calling.registered(peer, peer.partition("-")[0], device=f"{peer}-hardware")
+                _, payload = e.registered(peer, peer.partition("-")[0], device=f"{peer}-hardware")
                 pipe.xadd(KEYS.events, {"type": "registered", "payload": json.dumps(payload)})
             await pipe.execute()
 
@@ -62,15 +61,9 @@ class Call:
 
     async def settled(self) -> None:
         """Wait until no worker has anything left to do."""
-
-        async def done() -> bool:
-            groups: list[dict[str, Any]] = []
-            for stream in (KEYS.events, KEYS.relay):
-                with contextlib.suppress(ResponseError):  # no worker has made it yet
-                    groups += await self.client.xinfo_groups(stream)
-            return len(groups) == 2 and not any(one["pending"] or one["lag"] for one in groups)
-
-        await wait_until(done, "everything is settled", 60.0)
+        await wait_until(
+            lambda: is_settled(self.client, KEYS.events, KEYS.relay), "everything is settled", 60.0
+        )
 
     async def check(self, winner: str) -> None:
         """Every device has been rung once, all but the winner have been stopped once, and there is one record."""
@@ -127,12 +120,12 @@ async def test_a_large_group_rings_and_stops(
     await call.register()
     await call.settled()
     await call.client.slowlog_reset()
-    await call.streams.publish(*calling.invite(to="everybody", context={"subject": "all hands"}))
+    await call.streams.publish(*e.invite(to="everybody", context={"subject": "all hands"}))
     await call.heard("invitation", ALL.total())
     ringing = await _longest_script_ms(call)
     winner = "m250-1"
-    await call.streams.publish(*calling.accept(winner, "m250", to="m250"))
-    await call.streams.publish(*calling.accept("m17-0", "m17", to="m17"))
+    await call.streams.publish(*e.accept(winner, "m250", to="m250"))
+    await call.streams.publish(*e.accept("m17-0", "m17", to="m17"))
     await call.heard("invitationCancel", ALL.total() - 1)
     await call.settled()
     stopping = await _longest_script_ms(call)
@@ -167,7 +160,7 @@ async def test_a_large_group_while_workers_are_killed(
     first = worker_of()
     await call.register()
     await call.settled()
-    await call.streams.publish(*calling.invite(to="everybody"))
+    await call.streams.publish(*e.invite(to="everybody"))
     await call.heard("invitation", 200)
     first.stop()
     assert (await call.told("invitation")).total() < ALL.total(), (
@@ -177,7 +170,7 @@ async def test_a_large_group_while_workers_are_killed(
     await call.heard("invitation", ALL.total())
     await call.settled()
     winner = "m499-2"
-    await call.streams.publish(*calling.accept(winner, "m499", to="m499"))
+    await call.streams.publish(*e.accept(winner, "m499", to="m499"))
     await call.heard("invitationCancel", 200)
     second.stop()
     third = worker_of()

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support import events as calling
+from tests.support import events as e
+from tests.support import pushes
 from tests.support.looked_up import another_worker, call_phone, settle
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams
-from tests.support.worker_pushes import Jobs, pushed, pusher
 from workers.lab.fake_sippo import StandIn, slow
 
 
@@ -23,10 +23,10 @@ async def told(streams: Streams, kind: str) -> list[dict[str, Any]]:
 
 
 async def test_a_push_is_taken_and_the_caller_hears_of_it(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone", context={"a": []}, expires=30_000)
-    async with pusher(valkey_url, fake_sippo.wac) as service:
+    async with pushes.worker(valkey_url, fake_sippo.wac) as service:
         push = await fake_sippo.pushed("phone")
         await streams.heard("inviteProgress", 2)
         await jobs.settled()
@@ -34,7 +34,7 @@ async def test_a_push_is_taken_and_the_caller_hears_of_it(
             "invites_pushes_total", {"type": "invitation", "outcome": "taken"}
         )
     job = push.job
-    assert (job.user, job.device, job.type, job.collapse_id) == ("bob", "phone", "invitation", calling.REF)
+    assert (job.user, job.device, job.type, job.collapse_id) == ("bob", "phone", "invitation", e.REF)
     payload = msgspec.json.decode(job.payload)
     assert 25 <= job.ttl <= 29
     assert job.ttl == payload["expiresIn"] // 1000
@@ -45,10 +45,10 @@ async def test_a_push_is_taken_and_the_caller_hears_of_it(
 
 
 async def test_a_caller_hears_110_once(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone", "tablet")
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await fake_sippo.pushed("phone")
         await fake_sippo.pushed("tablet")
         await jobs.settled()
@@ -59,12 +59,12 @@ async def test_a_caller_hears_110_once(
 
 
 async def test_nothing_is_pushed_for_a_call_that_is_over(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone")
-    await shard.event(*calling.stop())
-    async with pusher(valkey_url, fake_sippo.wac) as service:
+    await shard.event(*e.stop())
+    async with pushes.worker(valkey_url, fake_sippo.wac) as service:
         await jobs.settled()
         counted = service.metrics.registry.get_sample_value(
             "invites_pushes_total", {"type": "invitation", "outcome": "unwanted"}
@@ -74,22 +74,22 @@ async def test_nothing_is_pushed_for_a_call_that_is_over(
 
 
 async def test_nothing_is_pushed_to_a_device_that_is_there_by_now(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone")
-    await shard.event(*calling.registered("b1", device="phone"))
-    async with pusher(valkey_url, fake_sippo.wac):
+    await shard.event(*e.registered("b1", device="phone"))
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await jobs.settled()
     assert fake_sippo.requests["push"] == 0
     assert len(await told(streams, "invitation")) == 1
 
 
 async def test_nothing_is_pushed_when_less_than_a_second_is_left(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone", expires=900)
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await jobs.settled()
         await streams.heard("inviteRejected")
     assert fake_sippo.requests["push"] == 0
@@ -101,49 +101,49 @@ async def test_nothing_is_pushed_when_less_than_a_second_is_left(
 
 
 async def test_a_device_that_was_pushed_and_lost_gets_a_cancel(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone", "tablet")
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await fake_sippo.pushed("phone")
         await fake_sippo.pushed("tablet")
         await jobs.settled()
-        await streams.publish(*calling.registered("b1", device="phone"))
-        await streams.publish(*calling.accept("b1"))
+        await streams.publish(*e.registered("b1", device="phone"))
+        await streams.publish(*e.accept("b1"))
         cancel = await fake_sippo.pushed("tablet", "invitationCancel")
         await jobs.settled()
-    assert cancel.job.collapse_id == calling.REF
+    assert cancel.job.collapse_id == e.REF
     assert 290 <= cancel.job.ttl <= 300
     payload = msgspec.json.decode(cancel.job.payload)
     assert (payload["code"], payload["reason"], payload["whoAccepted"]) == (200, "accepted_elsewhere", "bob")
-    assert [push for push in await pushed(fake_sippo) if push[0] == "invitationCancel"] == [
+    assert [push for push in await pushes.pushed(fake_sippo) if push[0] == "invitationCancel"] == [
         ("invitationCancel", "tablet")
     ]
 
 
 async def test_a_device_whose_push_was_under_way_when_the_call_ended_gets_a_cancel(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     fake_sippo.fault(slow(300), "push", times=1)
     await call_phone(await another_worker(streams.client), "phone")
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await wait_until(lambda: fake_sippo.under_way == 1, "the push is under way")
-        await streams.publish(*calling.stop())
+        await streams.publish(*e.stop())
         await streams.heard("inviteRejected")
         cancel = await fake_sippo.pushed("phone", "invitationCancel")
         await jobs.settled()
     payload = msgspec.json.decode(cancel.job.payload)
     assert (payload["code"], payload["reason"]) == (487, "cancelled")
-    assert await pushed(fake_sippo) == [("invitation", "phone"), ("invitationCancel", "phone")]
+    assert await pushes.pushed(fake_sippo) == [("invitation", "phone"), ("invitationCancel", "phone")]
     assert [one["code"] for one in await told(streams, "inviteProgress")] == [100]
 
 
 async def test_a_callee_that_can_only_be_pushed_rings_until_the_time_out(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone", expires=2_500)
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await fake_sippo.pushed("phone")
         await streams.heard("inviteRejected")
         await fake_sippo.pushed("phone", "invitationCancel")
@@ -162,13 +162,13 @@ async def test_a_callee_that_can_only_be_pushed_rings_until_the_time_out(
 
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_device_that_is_gone_is_no_candidate(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str, known: bool
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str, known: bool
 ) -> None:
     """404: unknown; 410: known, but it cannot be pushed to any more."""
     fake_sippo.directory.gone = {"bob/phone"} if known else set()
     device = "phone" if known else "never-seen"
     await call_phone(await another_worker(streams.client), device)
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await streams.heard("inviteRejected")
         await jobs.settled()
     (rejected,) = await told(streams, "inviteRejected")
@@ -177,16 +177,16 @@ async def test_a_device_that_is_gone_is_no_candidate(
 
 
 async def test_a_device_that_is_gone_leaves_the_others_ringing(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     fake_sippo.directory.gone = {"bob/phone"}
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone", "tablet")
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await fake_sippo.pushed("tablet")
         await jobs.settled()
     assert await told(streams, "inviteRejected") == []
-    candidates = await shard.candidates(calling.REF)
+    candidates = await shard.candidates(e.REF)
     assert {name: one["state"] for name, one in candidates.items()} == {"phone": "GONE", "tablet": "PUSHED"}
 
 
@@ -194,63 +194,63 @@ async def test_a_device_that_is_gone_leaves_the_others_ringing(
 
 
 async def test_a_woken_device_is_rung_once_with_the_time_that_is_left(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone", expires=20_000)
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await fake_sippo.pushed("phone")
         await jobs.settled()
         for _ in range(3):
-            await streams.publish(*calling.registered("b1", device="phone"))
-        await streams.publish(*calling.disconnected("nobody", "nobody"))
+            await streams.publish(*e.registered("b1", device="phone"))
+        await streams.publish(*e.disconnected("nobody", "nobody"))
         await streams.publish("getInvitations", {"peer": {"id": "b1", "user": "bob"}, "transaction": 1})
         await streams.heard("answer")
-        await streams.publish(*calling.accept("b1"))
+        await streams.publish(*e.accept("b1"))
         await streams.heard("inviteAccepted")
     (invitation,) = await told(streams, "invitation")
     assert 15_000 < invitation["expiresIn"] < 20_000
     assert not invitation["resumed"]
     assert await told(streams, "invitationCancel") == []
-    assert await pushed(fake_sippo) == [("invitation", "phone")]
+    assert await pushes.pushed(fake_sippo) == [("invitation", "phone")]
 
 
 async def test_a_device_that_wakes_up_too_late_learns_what_happened(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone")
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await fake_sippo.pushed("phone")
         await jobs.settled()
-        await streams.publish(*calling.stop())
+        await streams.publish(*e.stop())
         await streams.heard("inviteRejected")
-        await streams.publish(*calling.registered("b1", device="phone"))
+        await streams.publish(*e.registered("b1", device="phone"))
         await streams.publish("getInvitations", {"peer": {"id": "b1", "user": "bob"}, "transaction": 1})
-        await streams.publish(*calling.accept("b1"))
+        await streams.publish(*e.accept("b1"))
         await streams.heard("answer", 3)
     answers = {one["request"]: one for one in await told(streams, "answer")}
     assert answers["getInvitations"]["invitations"] == []
     assert (answers["accept"]["code"], answers["accept"]["reason"]) == (410, "cancelled")
     assert await told(streams, "invitation") == []
-    assert (await shard.invite(calling.REF))["state"] == "DECLINED_BY_CREATOR"
+    assert (await shard.invite(e.REF))["state"] == "DECLINED_BY_CREATOR"
 
 
 # --- a busy user
 
 
 async def test_a_push_to_a_user_who_is_busy_by_now_is_cancelled(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     """Two calls; the user accepts one on a registered device while the push of the other is under way."""
     fake_sippo.fault(slow(300), "push", times=1)
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone")
-    await shard.event(*calling.registered("b1", device="desk"))
-    carols = calling.invite(by={"id": "c", "user": "carol"}, invite_id="2", room="r2")
+    await shard.event(*e.registered("b1", device="desk"))
+    carols = e.invite(by={"id": "c", "user": "carol"}, invite_id="2", room="r2")
     await settle(shard, carols, {"known": True})
-    async with pusher(valkey_url, fake_sippo.wac, onlyOneDeviceWithInvitations=True):
+    async with pushes.worker(valkey_url, fake_sippo.wac, onlyOneDeviceWithInvitations=True):
         await wait_until(lambda: fake_sippo.under_way == 1, "the push is under way")
-        await streams.publish(*calling.accept("b1", from_="carol", invite_id="2"))
+        await streams.publish(*e.accept("b1", from_="carol", invite_id="2"))
         cancel = await fake_sippo.pushed("phone", "invitationCancel")
         await jobs.settled()
     payload = msgspec.json.decode(cancel.job.payload)
@@ -272,11 +272,16 @@ async def test_a_push_to_a_user_who_is_busy_by_now_is_cancelled(
     ],
 )
 async def test_an_entry_that_is_no_push_job_becomes_a_dead_letter(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str, fields: dict[str, Any], words: str
+    streams: Streams,
+    jobs: pushes.Jobs,
+    fake_sippo: StandIn,
+    valkey_url: str,
+    fields: dict[str, Any],
+    words: str,
 ) -> None:
     await another_worker(streams.client)
     await jobs.add(**fields)
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await jobs.settled()
     (letter,) = await streams.dead()
     assert (letter["type"], letter["stream"]) == ("push", "push")
@@ -287,12 +292,12 @@ async def test_an_entry_that_is_no_push_job_becomes_a_dead_letter(
 
 
 async def test_without_sippo_server_jobs_are_left_alone_until_long_after_their_time(
-    streams: Streams, jobs: Jobs, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, valkey_url: str
 ) -> None:
     now = (await streams.client.time())[0] * 1000
     await streams.client.xadd(KEYS.push, {"type": "invitation"}, id=f"{now - 4_000_000}-0")
     young = await jobs.add()
-    async with pusher(valkey_url, None):
+    async with pushes.worker(valkey_url, None):
 
         async def trimmed() -> bool:
             return [entry.decode() for entry, _ in await streams.client.xrange(KEYS.push)] == [young]
@@ -302,10 +307,10 @@ async def test_without_sippo_server_jobs_are_left_alone_until_long_after_their_t
 
 
 async def test_who_could_push_but_looks_nothing_up_still_sends_what_there_is(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     await another_worker(streams.client)
     await jobs.add(type="invitationCancel")
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await fake_sippo.pushed("phone", "invitationCancel")
         await jobs.settled()

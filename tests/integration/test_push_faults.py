@@ -11,12 +11,12 @@ import pytest
 from invites.keys import PUSH_GROUP
 from invites.lookup.pushes import is_still_wanted
 from invites.queries.dead_letters import DeadLetters, NotRetriableError
-from tests.support import events as calling
+from tests.support import events as e
+from tests.support import pushes
 from tests.support.looked_up import another_worker, call_phone, settle
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams
-from tests.support.worker_pushes import Jobs, pushed, pusher
 from workers.lab.fake_sippo import (
     GARBAGE,
     HANG,
@@ -40,7 +40,7 @@ PATIENT = {"breakAfter": 1_000}
 async def call_many(shard: Shard, count: int, **more: Any) -> None:
     """Alice calls so many users, each of whom has a phone that can be woken."""
     for number in range(count):
-        invite = calling.invite(to=f"m{number}", invite_id=f"{number}", **more)
+        invite = e.invite(to=f"m{number}", invite_id=f"{number}", **more)
         await settle(shard, invite, {"known": True, "push": [f"m{number}-phone"]})
 
 
@@ -64,51 +64,51 @@ async def call_many(shard: Shard, count: int, **more: Any) -> None:
     ids=lambda fault: f"{fault.kind}-{fault.status}",
 )
 async def test_a_push_that_fails_is_tried_again(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str, fault: Fault
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str, fault: Fault
 ) -> None:
     fake_sippo.fault(fault, "push", times=3)
     await call_phone(await another_worker(streams.client), "phone")
-    async with pusher(valkey_url, fake_sippo.wac | PATIENT):
+    async with pushes.worker(valkey_url, fake_sippo.wac | PATIENT):
         await fake_sippo.pushed("phone", within_ms=15_000)
         await streams.heard("inviteProgress", 2)
         await jobs.settled()
-    assert await pushed(fake_sippo) == [("invitation", "phone")]
+    assert await pushes.pushed(fake_sippo) == [("invitation", "phone")]
 
 
 async def test_a_push_that_is_tried_again_holds_up_nobody(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     """With one attempt at a time, too."""
     fake_sippo.fault(status(500), "push", times=1)
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone")
     await call_many(shard, 20)
-    async with pusher(valkey_url, fake_sippo.wac | PATIENT | {"maxConcurrent": 1}):
+    async with pushes.worker(valkey_url, fake_sippo.wac | PATIENT | {"maxConcurrent": 1}):
         await fake_sippo.pushed("phone")
         await jobs.settled()
-    taken = [device for _, device in await pushed(fake_sippo)]
+    taken = [device for _, device in await pushes.pushed(fake_sippo)]
     assert len(taken) == 21
     assert taken.index("phone") > 5
     assert fake_sippo.most_at_once == 1
 
 
 async def test_many_pushes_are_under_way_side_by_side_within_the_limit(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     fake_sippo.fault(slow(100), "push")
     await call_many(await another_worker(streams.client), 60)
-    async with pusher(valkey_url, fake_sippo.wac | {"maxConcurrent": 20}):
+    async with pushes.worker(valkey_url, fake_sippo.wac | {"maxConcurrent": 20}):
         await jobs.settled()
     assert len(fake_sippo.pushes) == 60
     assert 15 <= fake_sippo.most_at_once <= 20
 
 
 async def test_a_push_is_tried_until_its_time_is_over(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     fake_sippo.fault(status(500), "push")
     await call_phone(await another_worker(streams.client), "phone", expires=3_000)
-    async with pusher(valkey_url, fake_sippo.wac | PATIENT) as service:
+    async with pushes.worker(valkey_url, fake_sippo.wac | PATIENT) as service:
         await streams.heard("inviteRejected")
         await jobs.settled()
         read = service.metrics.registry.get_sample_value
@@ -121,30 +121,30 @@ async def test_a_push_is_tried_until_its_time_is_over(
 
 
 async def test_a_push_whose_call_ends_between_attempts_is_not_tried_again(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     fake_sippo.fault(status(500), "push")
     await call_phone(await another_worker(streams.client), "phone")
-    async with pusher(valkey_url, fake_sippo.wac | PATIENT):
+    async with pushes.worker(valkey_url, fake_sippo.wac | PATIENT):
         await wait_until(lambda: fake_sippo.requests["push"] >= 2, "the push has failed twice")
-        await streams.publish(*calling.stop())
+        await streams.publish(*e.stop())
         await streams.heard("inviteRejected")
         before = fake_sippo.requests["push"]
         fake_sippo.heal()
         await jobs.settled()
     assert fake_sippo.requests["push"] <= before + 1  # one may have been under way
-    assert [kind for kind, _ in await pushed(fake_sippo)] in ([], ["invitation", "invitationCancel"])
+    assert [kind for kind, _ in await pushes.pushed(fake_sippo)] in ([], ["invitation", "invitationCancel"])
 
 
 async def test_a_push_that_may_have_come_through_is_cancelled_with_the_call(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     """Whether sippo-server has taken what it did not answer to, nobody knows: the device must not ring on."""
     fake_sippo.fault(RESET, "push")
     await call_phone(await another_worker(streams.client), "phone")
-    async with pusher(valkey_url, fake_sippo.wac | PATIENT):
+    async with pushes.worker(valkey_url, fake_sippo.wac | PATIENT):
         await wait_until(lambda: fake_sippo.requests["push"] >= 1, "the push has been sent")
-        await streams.publish(*calling.stop())
+        await streams.publish(*e.stop())
         await streams.heard("inviteRejected")
         fake_sippo.heal()
         cancel = await fake_sippo.pushed("phone", "invitationCancel")
@@ -153,24 +153,24 @@ async def test_a_push_that_may_have_come_through_is_cancelled_with_the_call(
 
 
 async def test_a_push_that_cannot_have_come_through_needs_no_cancel(
-    streams: Streams, jobs: Jobs, valkey_url: str, unused_tcp_port: int
+    streams: Streams, jobs: pushes.Jobs, valkey_url: str, unused_tcp_port: int
 ) -> None:
     nowhere = {"address": f"http://127.0.0.1:{unused_tcp_port}", "username": "u", "password": "p"}
     await call_phone(await another_worker(streams.client), "phone")
-    async with pusher(valkey_url, nowhere | PATIENT):
+    async with pushes.worker(valkey_url, nowhere | PATIENT):
         await wait_until(lambda: _is_delivered(jobs), "the job is in somebody's hands")
-        await streams.publish(*calling.stop())
+        await streams.publish(*e.stop())
         await streams.heard("inviteRejected")
         await jobs.settled()
     assert len(await streams.client.xrange(KEYS.push)) <= 1
 
 
-async def _is_delivered(jobs: Jobs) -> bool:
+async def _is_delivered(jobs: pushes.Jobs) -> bool:
     return bool(await jobs.deliveries())
 
 
 async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
 
@@ -181,7 +181,7 @@ async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
     monkeypatch.setattr("workers.roles.push.standing_of", counted)
     fake_sippo.fault(status(500))
     await call_many(await another_worker(streams.client), 300)
-    async with pusher(valkey_url, fake_sippo.wac | {"maxConcurrent": 10, "breakAfter": 5}) as service:
+    async with pushes.worker(valkey_url, fake_sippo.wac | {"maxConcurrent": 10, "breakAfter": 5}) as service:
         assert service.sippo is not None
         await wait_until(
             lambda: bool(asked) and asked[-1] - asked[0] > 2.0, "sippo-server has been away for 2 s"
@@ -199,12 +199,12 @@ async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
 
 
 async def test_a_job_that_is_tried_again_is_kept_from_others(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     fake_sippo.fault(status(500), "push")
     await call_phone(await another_worker(streams.client), "phone")
     wac = fake_sippo.wac | PATIENT
-    async with pusher(valkey_url, wac), pusher(valkey_url, wac):
+    async with pushes.worker(valkey_url, wac), pushes.worker(valkey_url, wac):
         before = time.monotonic()
         await wait_until(lambda: _is_delivered(jobs), "the job is in somebody's hands")
         owner = await jobs.deliveries()
@@ -217,48 +217,48 @@ async def test_a_job_that_is_tried_again_is_kept_from_others(
 
 
 async def test_a_worker_that_stops_hands_its_jobs_back_at_once(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     fake_sippo.fault(status(500), "push")
     await call_many(await another_worker(streams.client), 30)
     wac = fake_sippo.wac | PATIENT
-    async with pusher(valkey_url, wac, consumer="first", claimAfter=600_000) as first:
+    async with pushes.worker(valkey_url, wac, consumer="first", claimAfter=600_000) as first:
         await wait_until(lambda: fake_sippo.requests["push"] >= 30, "all jobs have failed once")
         began = time.monotonic()
         await first.drain()
         assert time.monotonic() - began < 3.0, "the stop waited for jobs that are to be tried again"
     assert await jobs.deliveries() == {"first": 1}
     fake_sippo.heal()
-    async with pusher(valkey_url, wac, claimAfter=600_000):
+    async with pushes.worker(valkey_url, wac, claimAfter=600_000):
         await jobs.settled()
     assert len(fake_sippo.pushes) == 30
 
 
 async def test_what_a_dead_worker_left_is_pushed_by_another(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     await call_many(await another_worker(streams.client), 30)
     await jobs.strand()
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await jobs.settled()
     assert len(fake_sippo.pushes) == 30
     assert len([kind for _, kind, _ in await streams.notifications() if kind == "inviteProgress"]) == 60
 
 
 async def test_a_worker_that_dies_between_sending_and_settling_pushes_at_least_once(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str, proxy: Proxy
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str, proxy: Proxy
 ) -> None:
     """Its effects in Redis come once all the same."""
     fake_sippo.fault(slow(200), "push", times=1)
     await call_phone(await another_worker(streams.client), "phone")
-    async with pusher(proxy.url, fake_sippo.wac, claimAfter=600_000):
+    async with pushes.worker(proxy.url, fake_sippo.wac, claimAfter=600_000):
         await wait_until(lambda: fake_sippo.under_way == 1, "the push is under way")
         proxy.request_delay_s = 30.0
         await fake_sippo.pushed("phone")
     await streams.client.xclaim(
         KEYS.push, PUSH_GROUP, "gone", 0, list(await _pending_ids(streams)), idle=60_000, justid=True
     )
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await fake_sippo.pushed("phone", nth=2)
         await jobs.settled()
     progress = [
@@ -273,24 +273,24 @@ async def _pending_ids(streams: Streams) -> list[str]:
 
 
 async def test_who_takes_up_a_dead_workers_job_cancels_what_that_may_have_sent(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone")
     await jobs.strand()
-    await shard.event(*calling.stop())
-    async with pusher(valkey_url, fake_sippo.wac):
+    await shard.event(*e.stop())
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await fake_sippo.pushed("phone", "invitationCancel")
         await jobs.settled()
-    assert await pushed(fake_sippo) == [("invitationCancel", "phone")]
+    assert await pushes.pushed(fake_sippo) == [("invitationCancel", "phone")]
 
 
 async def test_a_commit_whose_reply_is_lost_has_its_effects_once(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, proxy: Proxy
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, proxy: Proxy
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone")
     proxy.lose_reply(b"pushTaken")
-    async with pusher(proxy.url, fake_sippo.wac):
+    async with pushes.worker(proxy.url, fake_sippo.wac):
         await proxy.lost.wait()
         await jobs.settled()
     progress = [
@@ -301,10 +301,10 @@ async def test_a_commit_whose_reply_is_lost_has_its_effects_once(
 
 
 async def test_the_group_is_made_again(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
-    async with pusher(valkey_url, fake_sippo.wac) as service:
+    async with pushes.worker(valkey_url, fake_sippo.wac) as service:
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
         await streams.client.xgroup_destroy(KEYS.push, PUSH_GROUP)
         await streams.client.xadd(KEYS.push, {"type": "nonsense"})
@@ -314,12 +314,12 @@ async def test_the_group_is_made_again(
 
 
 async def test_more_jobs_than_a_worker_takes_in_hand(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.shard_worker.MOST_PUSHES", 20)
     fake_sippo.fault(status(500))
     await call_many(await another_worker(streams.client), 100)
-    async with pusher(valkey_url, fake_sippo.wac, consumer="itself"):
+    async with pushes.worker(valkey_url, fake_sippo.wac, consumer="itself"):
 
         async def twenty() -> bool:
             (group,) = await streams.client.xinfo_groups(KEYS.push)
@@ -335,21 +335,21 @@ async def test_more_jobs_than_a_worker_takes_in_hand(
 
 
 async def test_a_job_that_cannot_be_settled_becomes_a_dead_letter_and_can_be_retried(
-    streams: Streams, jobs: Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
 ) -> None:
     await another_worker(streams.client)
-    await streams.client.set(KEYS.invite(calling.REF), "not a hash")
+    await streams.client.set(KEYS.invite(e.REF), "not a hash")
     await jobs.add()
     letters = DeadLetters(streams.client, KEYS)
-    async with pusher(valkey_url, fake_sippo.wac, claimAfter=200, maxDeliveries=2) as service:
+    async with pushes.worker(valkey_url, fake_sippo.wac, claimAfter=200, maxDeliveries=2) as service:
         await wait_until(lambda: _buried(streams), "the job is a dead letter")
         await service.drain()
     (letter,) = [letter async for letter in letters.all()]
     assert (letter.type, letter.deliveries) == ("push", 3)
     assert fake_sippo.requests["push"] == 0
-    await streams.client.delete(KEYS.invite(calling.REF))
+    await streams.client.delete(KEYS.invite(e.REF))
     assert await letters.retry(letter.id)
-    async with pusher(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await jobs.settled()
     assert await streams.dead() == []
 

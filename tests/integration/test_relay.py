@@ -10,11 +10,11 @@ import pytest
 
 from invites.keys import RELAY_GROUP
 from invites.queries.dead_letters import DeadLetters
-from tests.support import events as calling
+from tests.support import events as e
 from tests.support.looked_up import another_worker, call_group
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Streams, worker
+from tests.support.worker import KEYS, Streams, is_settled, worker
 
 MEMBERS = [f"m{number}" for number in range(70)]  # three pages behind the first
 
@@ -39,9 +39,8 @@ async def all_ring(streams: Streams, members: list[str]) -> None:
 
 
 async def settled(streams: Streams) -> bool:
-    """Whether nothing is left in the relay stream."""
-    (group,) = await streams.client.xinfo_groups(KEYS.relay)
-    return bool(group["pending"] == 0 and group["lag"] == 0)
+    """Whether the workers have settled all of the relay stream."""
+    return await is_settled(streams.client, KEYS.relay)
 
 
 async def strand(streams: Streams, consumer: str = "gone") -> str:
@@ -57,7 +56,7 @@ async def test_all_pages_of_a_group_call_ring_and_stop(streams: Streams, valkey_
         await all_ring(streams, MEMBERS)
         progress = [payload for _, kind, payload in await streams.notifications() if kind == "inviteProgress"]
         assert progress[-1]["candidates"] == 70
-        await streams.publish(*calling.accept("m5-0", "m5", to="m5"))
+        await streams.publish(*e.accept("m5-0", "m5", to="m5"))
         await streams.heard("invitationCancel", 69)
         await streams.heard("inviteAccepted")
         await streams.heard("INVITE_COMPLETED")
@@ -104,11 +103,7 @@ async def test_the_group_is_made_again(streams: Streams, valkey_url: str) -> Non
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
         await streams.client.xgroup_destroy(KEYS.relay, RELAY_GROUP)
         await streams.client.xadd(KEYS.relay, _page("legs_start", "nobody|1|sales"))
-
-        async def made_again() -> bool:
-            return bool(await streams.client.xinfo_groups(KEYS.relay)) and await settled(streams)
-
-        await wait_until(made_again, "the group is there again and the entry is settled")
+        await wait_until(lambda: settled(streams), "the group is there again and the entry is settled")
         assert service.metrics.registry.get_sample_value(
             "invites_groups_recreated_total", {"group": RELAY_GROUP}
         )

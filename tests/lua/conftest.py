@@ -3,17 +3,16 @@
 import pytest
 
 from tests.support import events as e
-from tests.support.groups import GROUPS, at_home, team
-from tests.support.push import PUSH, sleeps, taken
+from tests.support import groups, push_jobs
 from tests.support.shard import MakeShard, Shard
 
 
 @pytest.fixture
 async def home(make_shard: MakeShard) -> Shard:
     """A shard in which Bob, Carol and Dave are a team; Dave is not there."""
-    shard = await make_shard(GROUPS)
-    team(shard, "bob", "carol", "dave")
-    await at_home(shard, "bob-phone", "bob-desk", "carol-phone")
+    shard = await make_shard(groups.GROUPS)
+    groups.team(shard, "bob", "carol", "dave")
+    await groups.at_home(shard, "bob-phone", "bob-desk", "carol-phone")
     return shard
 
 
@@ -27,8 +26,8 @@ async def called(home: Shard) -> Shard:
 @pytest.fixture
 async def bob_asleep(make_shard: MakeShard) -> Shard:
     """A shard in which Bob has a phone that sleeps, and nothing else."""
-    shard = await make_shard(PUSH)
-    sleeps(shard, "bob", "phone")
+    shard = await make_shard(push_jobs.PUSH)
+    push_jobs.sleeps(shard, "bob", "phone")
     return shard
 
 
@@ -42,5 +41,5 @@ async def bob_called(bob_asleep: Shard) -> Shard:
 @pytest.fixture
 async def bob_pushed(bob_called: Shard) -> Shard:
     """The same, once sippo-server has taken the push."""
-    await taken(bob_called)
+    await push_jobs.taken(bob_called)
     return bob_called

@@ -9,7 +9,7 @@ from invites.keys import Stream
 from invites.store.commit import SettleMode, Status
 from invites.store.settings import Settings
 from tests.support import events as e
-from tests.support.groups import GROUPS, TEAM, legs, relay, rung, stopped, team
+from tests.support import groups
 from tests.support.shard import MakeShard, Shard, of_type
 
 pytestmark = pytest.mark.one_shard
@@ -22,8 +22,8 @@ PAGE = 20
 @pytest.fixture
 async def large(make_shard: MakeShard) -> Shard:
     """A shard in which a group has fifty members, each with a phone."""
-    shard = await make_shard(GROUPS)
-    team(shard, *MEMBERS)
+    shard = await make_shard(groups.GROUPS)
+    groups.team(shard, *MEMBERS)
     for member in MEMBERS:
         await shard.event(*e.registered(f"{member}-phone", member))
     return shard
@@ -42,19 +42,19 @@ async def one_page(shard: Shard) -> Operation:
 
 async def test_each_member_rings_once_in_three_pages(large: Shard) -> None:
     told = await large.event(*e.invite(to="team"))
-    assert rung(told) == phones(MEMBERS[:PAGE])
+    assert groups.rung(told) == phones(MEMBERS[:PAGE])
     assert e.one(told, "inviteProgress").payload["candidates"] == PAGE
-    told = await relay(large)
-    assert rung(told) == phones(MEMBERS[PAGE:])
+    told = await groups.relay(large)
+    assert groups.rung(told) == phones(MEMBERS[PAGE:])
     assert e.one(told, "inviteProgress").payload["candidates"] == SIZE
-    assert set((await legs(large)).values()) == {"OPEN"}
+    assert set((await groups.legs(large)).values()) == {"OPEN"}
 
 
 async def test_the_pages_tell_of_the_invites_own_entry(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
     [(_, fields)] = await large.client.xrange(large.keys.relay)
     assert fields[b"kind"] == b"legs_start"
-    assert fields[b"entry"].decode() == (await large.invite(TEAM))["entry"]
+    assert fields[b"entry"].decode() == (await large.invite(groups.TEAM))["entry"]
 
 
 async def test_a_page_that_two_workers_take_begins_once(large: Shard) -> None:
@@ -62,33 +62,33 @@ async def test_a_page_that_two_workers_take_begins_once(large: Shard) -> None:
     page = await one_page(large)
     settled = await large.committer.commit([page, page], SettleMode(Stream.RELAY))
     assert [each.status for each in settled.outcomes] == [Status.DONE, Status.STALE]
-    assert rung(await large.told()) == phones(MEMBERS[PAGE : 2 * PAGE])
+    assert groups.rung(await large.told()) == phones(MEMBERS[PAGE : 2 * PAGE])
 
 
 async def test_ids_of_notifications_stay_unique_over_the_pages(large: Shard) -> None:
-    told = await large.event(*e.invite(to="team")) + await relay(large)
-    told += await large.event(*e.accept("m00-phone", "m00")) + await relay(large)
+    told = await large.event(*e.invite(to="team")) + await groups.relay(large)
+    told += await large.event(*e.accept("m00-phone", "m00")) + await groups.relay(large)
     ids = [each.id for each in told]
     assert len(ids) == len(set(ids))
 
 
 async def test_all_others_stop_page_by_page(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await relay(large)
+    await groups.relay(large)
     told = await large.event(*e.accept("m30-phone", "m30"))
     assert e.outcome(told, "answer") == (200, "accepted")
     assert len(of_type(told, "inviteAccepted")) == len(of_type(told, "INVITE_COMPLETED")) == 1
-    assert len(stopped(told)) == PAGE
-    told += await relay(large)
-    assert stopped(told) == phones(MEMBERS[:30] + MEMBERS[31:])
+    assert len(groups.stopped(told)) == PAGE
+    told += await groups.relay(large)
+    assert groups.stopped(told) == phones(MEMBERS[:30] + MEMBERS[31:])
     assert {each.payload["whoAccepted"] for each in of_type(told, "invitationCancel")} == {"m30"}
-    assert set((await legs(large)).values()) == {"OVER"}
+    assert set((await groups.legs(large)).values()) == {"OVER"}
     assert await large.client.zcard(large.keys.timers) == 0
 
 
 async def test_who_accepts_before_its_cancel_hears_that_it_is_too_late(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await relay(large)
+    await groups.relay(large)
     await large.event(*e.accept("m00-phone", "m00"))
     assert (await large.invite("alice|1|m49"))["state"] == "PENDING"
     told = await large.event(*e.accept("m49-phone", "m49"))
@@ -96,17 +96,17 @@ async def test_who_accepts_before_its_cancel_hears_that_it_is_too_late(large: Sh
     assert e.outcome(told, "answer") == (410, "accepted")
     assert e.one(told, "answer").payload["whoAccepted"] == "m00"
     assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
-    assert "m49-phone" not in stopped(await relay(large))
+    assert "m49-phone" not in groups.stopped(await groups.relay(large))
 
 
 async def test_who_declines_before_its_cancel_changes_nothing(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await relay(large)
+    await groups.relay(large)
     await large.event(*e.accept("m00-phone", "m00"))
     told = await large.event(*e.decline("m49-phone", "m49"))
     assert e.types(told) == ["answer"]
     assert e.outcome(told, "answer") == (200, "declined")
-    assert "m49-phone" not in stopped(await relay(large))
+    assert "m49-phone" not in groups.stopped(await groups.relay(large))
 
 
 @pytest.mark.parametrize("answer", [e.accept, e.decline])
@@ -115,9 +115,9 @@ async def test_an_end_while_the_pages_are_still_beginning_begins_no_more(
 ) -> None:
     await large.event(*e.invite(to="team"))
     end = e.accept("m00-phone", "m00") if answer is e.accept else e.stop(callee="team")
-    told = await large.event(*end) + await relay(large)
-    assert rung(told) == []
-    assert stopped(told) == phones(MEMBERS[1 if answer is e.accept else 0 : PAGE])
+    told = await large.event(*end) + await groups.relay(large)
+    assert groups.rung(told) == []
+    assert groups.stopped(told) == phones(MEMBERS[1 if answer is e.accept else 0 : PAGE])
     ends = {each["endReason"] for each in e.one(told, "INVITE_COMPLETED").payload["candidates"]}
     assert ends == ({200, 487} if answer is e.accept else {487})
     assert len(e.one(told, "INVITE_COMPLETED").payload["candidates"]) == SIZE
@@ -126,26 +126,26 @@ async def test_an_end_while_the_pages_are_still_beginning_begins_no_more(
 async def test_a_page_that_comes_after_the_deadline_rings_nobody(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
     large.now += 60_000
-    assert rung(await relay(large)) == []
-    told = await large.fire() + await relay(large)
+    assert groups.rung(await groups.relay(large)) == []
+    told = await large.fire() + await groups.relay(large)
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
-    assert stopped(told) == phones(MEMBERS[:PAGE])
+    assert groups.stopped(told) == phones(MEMBERS[:PAGE])
 
 
 async def test_news_reaches_all_page_by_page_once(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await relay(large)
+    await groups.relay(large)
     told = await large.event(*e.invite(to="team", context="new"))
-    assert rung(told) == phones(MEMBERS[:PAGE])
-    told += await relay(large)
-    assert rung(told) == phones(MEMBERS)
+    assert groups.rung(told) == phones(MEMBERS[:PAGE])
+    told += await groups.relay(large)
+    assert groups.rung(told) == phones(MEMBERS)
     assert {each.payload["context"] for each in of_type(told, "invitation")} == {"new"}
 
 
 async def test_news_that_meets_pages_that_have_not_begun_is_in_their_invitations(large: Shard) -> None:
-    told = await e.in_order(large, e.invite(to="team"), e.invite(to="team", context="new")) + await relay(
-        large
-    )
+    told = await e.in_order(
+        large, e.invite(to="team"), e.invite(to="team", context="new")
+    ) + await groups.relay(large)
     last = {each.peers[0]: each.payload["context"] for each in of_type(told, "invitation")}
     assert sorted(last) == phones(MEMBERS)
     assert set(last.values()) == {"new"}
@@ -153,9 +153,9 @@ async def test_news_that_meets_pages_that_have_not_begun_is_in_their_invitations
 
 async def test_a_time_out_ends_all(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await relay(large)
-    told = await e.later(large, 60_000) + await relay(large)
-    assert stopped(told) == phones(MEMBERS)
+    await groups.relay(large)
+    told = await e.later(large, 60_000) + await groups.relay(large)
+    assert groups.stopped(told) == phones(MEMBERS)
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
     record = e.one(told, "INVITE_COMPLETED").payload["candidates"]
     assert [each["address"] for each in record] == MEMBERS
@@ -164,16 +164,16 @@ async def test_a_time_out_ends_all(large: Shard) -> None:
 
 async def test_legs_whose_cancel_never_came_end_by_themselves(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await relay(large)
+    await groups.relay(large)
     told = await large.event(*e.accept("m00-phone", "m00")) + await e.later(large, 62_000)
-    assert stopped(told) == phones(MEMBERS[1:])
+    assert groups.stopped(told) == phones(MEMBERS[1:])
     assert len(of_type(told, "INVITE_COMPLETED")) == 1
-    assert await relay(large) == []
+    assert await groups.relay(large) == []
 
 
 async def test_all_declining_ends_it_with_the_last(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await relay(large)
+    await groups.relay(large)
     told = await e.in_order(large, *(e.decline(f"{one}-phone", one, errorCode=486) for one in MEMBERS[:-1]))
     assert set(e.types(told)) == {"answer"}
     told = await large.event(*e.decline("m49-phone", "m49", errorCode=480))
@@ -183,9 +183,9 @@ async def test_all_declining_ends_it_with_the_last(large: Shard) -> None:
 async def test_a_group_as_large_as_may_be_is_called(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="all", max_group_size=2_000))
     members = [f"m{at:04}" for at in range(2_000)]
-    team(shard, *members)
+    groups.team(shard, *members)
     await e.in_order(shard, e.joined("somebody"), e.registered("phone", members[-1]))
-    told = await shard.event(*e.invite(to="team")) + await relay(shard)
-    assert rung(told) == ["phone"]
+    told = await shard.event(*e.invite(to="team")) + await groups.relay(shard)
+    assert groups.rung(told) == ["phone"]
     told = await shard.event(*e.accept("phone", members[-1]))
     assert len(e.one(told, "INVITE_COMPLETED").payload["candidates"]) == 2_000

@@ -12,7 +12,7 @@ from invites.events.operation import Operation
 from invites.keys import Stream
 from invites.store.commit import Outcome, SettleMode, Status
 from tests.support import events as e
-from tests.support.groups import GROUPS, TEAM, at_home, legs, rung, stopped, team
+from tests.support import groups
 from tests.support.shard import Json, MakeShard, Notification, Shard, of_type
 
 pytestmark = pytest.mark.one_shard
@@ -23,9 +23,9 @@ BOBS, CAROLS = "alice|1|bob", "alice|1|carol"
 @pytest.fixture
 async def pair_called(make_shard: MakeShard) -> Shard:
     """A shard in which Alice calls Bob (two devices) and Carol."""
-    shard = await make_shard(GROUPS)
-    team(shard, "bob", "carol")
-    await at_home(shard, "bob-phone", "bob-desk", "carol-phone")
+    shard = await make_shard(groups.GROUPS)
+    groups.team(shard, "bob", "carol")
+    await groups.at_home(shard, "bob-phone", "bob-desk", "carol-phone")
     await shard.event(*e.invite(to="team"))
     return shard
 
@@ -80,7 +80,7 @@ async def test_accepts_in_one_batch_have_one_winner(pair_called: Shard) -> None:
     await pair_called.settle(*operations, *operations)
     told = await pair_called.told()
     assert answers(told) == {"carol-phone": (200, "accepted"), "bob-phone": (410, "accepted")}
-    assert stopped(told) == ["bob-desk", "bob-phone"]
+    assert groups.stopped(told) == ["bob-desk", "bob-phone"]
 
 
 @pytest.mark.parametrize("first", ["accept", "decline"])
@@ -92,8 +92,8 @@ async def test_an_accept_and_a_603_of_one_member(pair_called: Shard, first: str)
         assert e.end_reasons(told) == {"bob-phone": 200, None: 487}
     else:
         assert answers(told) == {"bob-phone": (410, "declined"), "bob-desk": (200, "declined")}
-        assert (await pair_called.invite(TEAM))["state"] == "PENDING"
-        assert stopped(told) == ["bob-phone"]
+        assert (await pair_called.invite(groups.TEAM))["state"] == "PENDING"
+        assert groups.stopped(told) == ["bob-phone"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ async def test_the_groups_timer_speaks_before_those_of_its_legs(pair_called: Sha
         name.decode(): int(due) - pair_called.now
         for name, due in await pair_called.client.zrange(pair_called.keys.timers, 0, -1, withscores=True)
     }
-    assert timers == {f"ring|{TEAM}": 60_000, f"ring|{BOBS}": 62_000, f"ring|{CAROLS}": 62_000}
+    assert timers == {f"ring|{groups.TEAM}": 60_000, f"ring|{BOBS}": 62_000, f"ring|{CAROLS}": 62_000}
     told = await e.later(pair_called, 62_000)
     assert len(of_type(told, "inviteRejected")) == len(of_type(told, "INVITE_COMPLETED")) == 1
 
@@ -141,7 +141,7 @@ async def test_the_groups_timer_speaks_before_those_of_its_legs(pair_called: Sha
 
 async def test_an_accept_that_reaches_a_group_that_is_over(pair_called: Shard) -> None:
     await pair_called.event(*e.accept("carol-phone", "carol"))
-    told = await hears(pair_called, "leg_accepts", "team", TEAM, "bob", "bob-phone", "bob", '"t"')
+    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-phone", "bob", '"t"')
     assert e.types(told) == ["answer"]
     payload = e.one(told, "answer").payload
     assert (payload["code"], payload["reason"], payload["whoAccepted"]) == (410, "accepted", "carol")
@@ -151,7 +151,7 @@ async def test_an_accept_that_reaches_a_group_that_is_over(pair_called: Shard) -
 def start_of(group: Json) -> tuple[str, ...]:
     """What a leg needs of its group's invite to begin."""
     times = group["createdAt"], group["expiresAt"], group["entry"]
-    return TEAM, "team", "alice", "1", "r", "a", "0", "", "", "", *times, "{}"
+    return groups.TEAM, "team", "alice", "1", "r", "a", "0", "", "", "", *times, "{}"
 
 
 async def claimed(shard: Shard) -> None:
@@ -167,18 +167,18 @@ async def test_nothing_ends_a_leg_while_its_accept_is_decided(
 ) -> None:
     await claimed(pair_called)
     told = await pair_called.event(*meanwhile)
-    assert stopped(told) == []
+    assert groups.stopped(told) == []
     assert (await pair_called.invite(BOBS))["state"] == "PENDING"
 
-    told = await hears(pair_called, "leg_accepts", "team", TEAM, "bob", "bob-phone", "bob", "")
+    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (200, "accepted")}
     assert e.one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
 
 
 async def test_a_leg_whose_accept_is_decided_outlives_its_own_timer(pair_called: Shard) -> None:
     await claimed(pair_called)
-    await pair_called.client.zrem(pair_called.keys.timers, f"ring|{TEAM}")
-    assert stopped(await e.later(pair_called, 62_000)) == ["carol-phone"]
+    await pair_called.client.zrem(pair_called.keys.timers, f"ring|{groups.TEAM}")
+    assert groups.stopped(await e.later(pair_called, 62_000)) == ["carol-phone"]
     told = await hears(pair_called, "leg_won", "bob", BOBS, "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (200, "accepted")}
 
@@ -189,7 +189,7 @@ async def test_a_claimed_leg_that_lost_ends(pair_called: Shard) -> None:
     arguments = (BOBS, "bob-phone", "bob", "", "ACCEPTED", "200", "accepted", "carol")
     told = await hears(pair_called, "leg_lost", "bob", *arguments)
     assert answers(told) == {"bob-phone": (410, "accepted")}
-    assert stopped(told) == ["bob-phone"]
+    assert groups.stopped(told) == ["bob-phone"]
     assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
     assert (await pair_called.invite(BOBS))["state"] == "ACCEPTED"
 
@@ -202,30 +202,30 @@ async def test_two_devices_of_the_member_that_won(pair_called: Shard) -> None:
     assert e.types(told) == ["answer"]
     told = await hears(pair_called, "leg_won", "bob", BOBS, "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (200, "accepted")}
-    assert stopped(told) == ["bob-desk"]
+    assert groups.stopped(told) == ["bob-desk"]
 
 
 async def test_a_leg_that_ended_before_its_accept_reached_the_group_cannot_win(pair_called: Shard) -> None:
     await pair_called.event(*e.decline("bob-phone"))
-    told = await hears(pair_called, "leg_accepts", "team", TEAM, "bob", "bob-desk", "bob", "")
+    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-desk", "bob", "")
     assert answers(told) == {"bob-desk": (410, "declined")}
-    assert (await pair_called.invite(TEAM))["state"] == "PENDING"
+    assert (await pair_called.invite(groups.TEAM))["state"] == "PENDING"
 
 
 async def test_a_leg_that_begins_after_the_end_stops_at_once(pair_called: Shard) -> None:
     await pair_called.event(*e.accept("carol-phone", "carol"))
     await pair_called.event(*e.registered("dave-phone", "dave"))
-    group = await pair_called.invite(TEAM)
+    group = await pair_called.invite(groups.TEAM)
     start = start_of(group)
     told = await hears(pair_called, "leg_start", "dave", *start, entry=group["entry"])
-    assert rung(told) == stopped(told) == ["dave-phone"]
+    assert groups.rung(told) == groups.stopped(told) == ["dave-phone"]
     assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
     assert await pair_called.client.zcard(pair_called.keys.timers) == 0
 
 
 async def test_a_leg_that_begins_after_the_deadline_rings_nobody(pair_called: Shard) -> None:
     await pair_called.event(*e.registered("dave-phone", "dave"))
-    group = await pair_called.invite(TEAM)
+    group = await pair_called.invite(groups.TEAM)
     pair_called.now += 60_000
     start = start_of(group)
     assert await hears(pair_called, "leg_start", "dave", *start, entry=group["entry"]) == []
@@ -234,8 +234,8 @@ async def test_a_leg_that_begins_after_the_deadline_rings_nobody(pair_called: Sh
 
 async def test_an_end_that_is_told_twice_counts_once(pair_called: Shard) -> None:
     await pair_called.event(*e.decline("bob-phone"))
-    assert await hears(pair_called, "leg_ended", "team", TEAM, "bob", "603", "declined", "") == []
-    assert (await pair_called.invite(TEAM))["open"] == "1"
+    assert await hears(pair_called, "leg_ended", "team", groups.TEAM, "bob", "603", "declined", "") == []
+    assert (await pair_called.invite(groups.TEAM))["open"] == "1"
 
 
 async def test_an_older_update_that_comes_later_changes_nothing(pair_called: Shard) -> None:
@@ -246,11 +246,13 @@ async def test_an_older_update_that_comes_later_changes_nothing(pair_called: Sha
 
 
 async def test_what_a_leg_tells_of_a_group_that_is_forgotten(pair_called: Shard) -> None:
-    await pair_called.client.delete(pair_called.keys.invite(TEAM), f"{pair_called.keys.base}legs:{TEAM}")
-    told = await hears(pair_called, "leg_accepts", "team", TEAM, "bob", "bob-phone", "bob", "")
+    await pair_called.client.delete(
+        pair_called.keys.invite(groups.TEAM), f"{pair_called.keys.base}legs:{groups.TEAM}"
+    )
+    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (410, "cancelled")}
-    assert stopped(told) == ["bob-desk", "bob-phone"]
+    assert groups.stopped(told) == ["bob-desk", "bob-phone"]
     told = await pair_called.event(*e.registered("carol-desk", "carol"))
-    assert (rung(told), stopped(told)) == (["carol-desk"], ["carol-desk", "carol-phone"])
-    assert await legs(pair_called) == {}
-    await pair_called.client.zrem(pair_called.keys.timers, f"ring|{TEAM}")
+    assert (groups.rung(told), groups.stopped(told)) == (["carol-desk"], ["carol-desk", "carol-phone"])
+    assert await groups.legs(pair_called) == {}
+    await pair_called.client.zrem(pair_called.keys.timers, f"ring|{groups.TEAM}")

@@ -7,8 +7,7 @@ from invites.events.operation import Operation
 from invites.keys import Stream
 from invites.store.commit import SettleMode, Status
 from tests.support import events as e
-from tests.support.groups import rung
-from tests.support.push import becomes, briefly, jobs, sleeps, taken
+from tests.support import groups, push_jobs
 from tests.support.shard import Shard, of_type
 
 pytestmark = pytest.mark.one_shard
@@ -25,7 +24,7 @@ async def test_a_phone_that_sleeps_is_pushed_with_the_time_that_is_left(bob_asle
     progress = e.one(told, "inviteProgress").payload
     assert (progress["code"], progress["candidates"], progress["pushed"]) == (100, 1, 0)
 
-    [job] = await jobs(bob_asleep)
+    [job] = await push_jobs.jobs(bob_asleep)
     assert (job["type"], job["ref"], job["user"], job["device"]) == (WAKE, e.REF, "bob", "phone")
     assert int(job["deadline"]) == bob_asleep.now + 30_000
     payload = job["payload"]
@@ -40,22 +39,22 @@ async def test_a_phone_that_sleeps_is_pushed_with_the_time_that_is_left(bob_asle
 
 
 async def test_each_device_has_a_job_of_its_own(bob_asleep: Shard) -> None:
-    sleeps(bob_asleep, "bob", "phone", "watch", "phone")
+    push_jobs.sleeps(bob_asleep, "bob", "phone", "watch", "phone")
     await bob_asleep.event(*e.invite())
-    assert briefly(await jobs(bob_asleep)) == [(WAKE, "phone"), (WAKE, "watch")]
+    assert push_jobs.briefly(await push_jobs.jobs(bob_asleep)) == [(WAKE, "phone"), (WAKE, "watch")]
 
 
 async def test_registered_devices_and_push_devices_add_up(bob_asleep: Shard) -> None:
     told = await e.in_order(bob_asleep, e.registered("desk"), e.invite())
-    assert rung(told) == ["desk"]
-    assert briefly(await jobs(bob_asleep)) == [(WAKE, "phone")]
+    assert groups.rung(told) == ["desk"]
+    assert push_jobs.briefly(await push_jobs.jobs(bob_asleep)) == [(WAKE, "phone")]
     assert await e.states(bob_asleep) == {"desk": "CALLED", "phone": "PUSHING"}
 
 
 async def test_a_device_that_is_there_is_not_pushed(bob_asleep: Shard) -> None:
     told = await e.in_order(bob_asleep, e.registered("p1", device="phone"), e.invite())
-    assert rung(told) == ["p1"]
-    assert await jobs(bob_asleep) == []
+    assert groups.rung(told) == ["p1"]
+    assert await push_jobs.jobs(bob_asleep) == []
 
 
 async def test_who_has_push_devices_only_is_neither_unknown_nor_unreachable(bob_called: Shard) -> None:
@@ -65,8 +64,8 @@ async def test_who_has_push_devices_only_is_neither_unknown_nor_unreachable(bob_
 
 
 async def test_the_caller_hears_110_once_a_push_was_taken(bob_called: Shard) -> None:
-    [job] = await jobs(bob_called)
-    told = await becomes(bob_called, job, "pushTaken")
+    [job] = await push_jobs.jobs(bob_called)
+    told = await push_jobs.becomes(bob_called, job, "pushTaken")
     assert e.types(told) == ["inviteProgress"]
     payload = e.one(told, "inviteProgress").payload
     assert (payload["code"], payload["candidates"], payload["pushed"]) == (110, 1, 1)
@@ -75,9 +74,9 @@ async def test_the_caller_hears_110_once_a_push_was_taken(bob_called: Shard) -> 
 
 
 async def test_110_is_told_once_however_many_are_taken(bob_asleep: Shard) -> None:
-    sleeps(bob_asleep, "bob", "phone", "watch")
+    push_jobs.sleeps(bob_asleep, "bob", "phone", "watch")
     await bob_asleep.event(*e.invite())
-    told = await taken(bob_asleep)
+    told = await push_jobs.taken(bob_asleep)
     assert [each.payload["code"] for each in of_type(told, "inviteProgress")] == [110]
     told = await bob_asleep.event(*e.invite())
     assert e.one(told, "inviteProgress").payload["pushed"] == 2
@@ -85,14 +84,14 @@ async def test_110_is_told_once_however_many_are_taken(bob_asleep: Shard) -> Non
 
 async def test_110_is_not_told_after_180(bob_asleep: Shard) -> None:
     await e.in_order(bob_asleep, e.registered("desk"), e.invite(), e.ringing("desk"))
-    assert await taken(bob_asleep) == []
+    assert await push_jobs.taken(bob_asleep) == []
     payload = e.one(await bob_asleep.event(*e.invite()), "inviteProgress").payload
     assert (payload["code"], payload["pushed"]) == (180, 1)
 
 
 async def test_a_job_that_is_settled_twice_counts_once(bob_called: Shard) -> None:
-    [job] = await jobs(bob_called)
-    await becomes(bob_called, job, "pushTaken")
+    [job] = await push_jobs.jobs(bob_called)
+    await push_jobs.becomes(bob_called, job, "pushTaken")
     operation = Operation("pushTaken", job["entry"], PushArguments(job["ref"], job["device"]))
     settled = await bob_called.committer.commit([operation], SettleMode(Stream.PUSH))
     assert [each.status for each in settled.outcomes] == [Status.STALE]
@@ -102,30 +101,30 @@ async def test_a_job_that_is_settled_twice_counts_once(bob_called: Shard) -> Non
 async def test_news_do_not_push_again(bob_pushed: Shard) -> None:
     told = await bob_pushed.event(*e.invite(context="new"))
     assert e.types(told) == ["inviteProgress"]
-    assert await jobs(bob_pushed) == []
+    assert await push_jobs.jobs(bob_pushed) == []
 
 
 # -- a device that is gone
 
 
 async def test_a_device_that_is_gone_is_no_candidate(bob_asleep: Shard) -> None:
-    sleeps(bob_asleep, "bob", "phone", "watch")
+    push_jobs.sleeps(bob_asleep, "bob", "phone", "watch")
     await bob_asleep.event(*e.invite())
-    found = {job["device"]: job for job in await jobs(bob_asleep)}
-    assert await becomes(bob_asleep, found["phone"], "pushGone") == []
+    found = {job["device"]: job for job in await push_jobs.jobs(bob_asleep)}
+    assert await push_jobs.becomes(bob_asleep, found["phone"], "pushGone") == []
     assert await e.states(bob_asleep) == {"phone": "GONE", "watch": "PUSHING"}
-    told = await becomes(bob_asleep, found["watch"], "pushGone")
+    told = await push_jobs.becomes(bob_asleep, found["watch"], "pushGone")
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
     assert e.end_reasons(told) == {"phone": 480, "watch": 480}
-    assert await jobs(bob_asleep) == []
+    assert await push_jobs.jobs(bob_asleep) == []
 
 
 async def test_a_device_that_is_gone_there_may_register_all_the_same(bob_asleep: Shard) -> None:
     await e.in_order(bob_asleep, e.registered("desk"), e.invite())
-    [job] = await jobs(bob_asleep)
-    await becomes(bob_asleep, job, "pushGone")
+    [job] = await push_jobs.jobs(bob_asleep)
+    await push_jobs.becomes(bob_asleep, job, "pushGone")
     told = await bob_asleep.event(*e.registered("p1", device="phone"))
-    assert rung(told) == ["p1"]
+    assert groups.rung(told) == ["p1"]
 
 
 # -- a device that wakes up
@@ -134,7 +133,7 @@ async def test_a_device_that_is_gone_there_may_register_all_the_same(bob_asleep:
 @pytest.mark.parametrize("was_taken", [False, True])
 async def test_a_woken_device_is_rung_with_the_time_that_is_left(bob_called: Shard, was_taken: bool) -> None:
     if was_taken:
-        await taken(bob_called)
+        await push_jobs.taken(bob_called)
     bob_called.now += 15_000
     told = await bob_called.event(*e.registered("p1", device="phone"))
     assert e.types(told) == ["invitation"]
@@ -150,7 +149,7 @@ async def test_a_woken_device_is_rung_once_however_often_it_registers(bob_pushed
     )
     assert e.types(told) == []
     assert await e.states(bob_pushed) == {"p1": "CALLED"}
-    assert await jobs(bob_pushed) == []
+    assert await push_jobs.jobs(bob_pushed) == []
 
 
 async def test_a_woken_device_that_connects_anew_is_rung_as_any_other(bob_pushed: Shard) -> None:
@@ -164,16 +163,16 @@ async def test_a_woken_device_that_connects_anew_is_rung_as_any_other(bob_pushed
 
 
 async def test_a_push_that_is_taken_after_its_device_has_woken_says_nothing(bob_called: Shard) -> None:
-    [job] = await jobs(bob_called)
+    [job] = await push_jobs.jobs(bob_called)
     await bob_called.event(*e.registered("p1", device="phone"))
-    assert await becomes(bob_called, job, "pushTaken") == []
+    assert await push_jobs.becomes(bob_called, job, "pushTaken") == []
     assert await e.states(bob_called) == {"p1": "CALLED"}
 
 
 async def test_a_device_that_is_gone_for_push_but_there_stays(bob_called: Shard) -> None:
-    [job] = await jobs(bob_called)
+    [job] = await push_jobs.jobs(bob_called)
     await bob_called.event(*e.registered("p1", device="phone"))
-    assert await becomes(bob_called, job, "pushGone") == []
+    assert await push_jobs.becomes(bob_called, job, "pushGone") == []
     assert await e.states(bob_called) == {"p1": "CALLED"}
 
 
@@ -181,7 +180,7 @@ async def test_a_woken_device_accepts(bob_pushed: Shard) -> None:
     told = await e.in_order(bob_pushed, e.registered("p1", device="phone"), e.ringing("p1"), e.accept("p1"))
     assert e.one(told, "inviteAccepted").payload["peer"] == "p1"
     assert e.end_reasons(told) == {"p1": 200}
-    assert await jobs(bob_pushed) == []
+    assert await push_jobs.jobs(bob_pushed) == []
 
 
 async def test_a_device_that_wakes_up_late_learns_what_happened(bob_pushed: Shard) -> None:

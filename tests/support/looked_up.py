@@ -10,7 +10,7 @@ import msgspec
 
 from invites.store.commit import Status
 from invites.store.settings import Settings
-from tests.support import events as calling
+from tests.support import events as e
 from tests.support.shard import Shard
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ async def call_group(shard: Shard, members: Sequence[str], devices: int = 1, **m
     """Register the members' devices (`bob-0`, `bob-1`, …); then Alice calls them as the group `sales`."""
     for member in members:
         for number in range(devices):
-            await shard.event(*calling.registered(f"{member}-{number}", member))
+            await shard.event(*e.registered(f"{member}-{number}", member))
     found = {"known": True, "members": [{"user": member} for member in members]}
-    await settle(shard, calling.invite(to="sales", **more), found)
+    await settle(shard, e.invite(to="sales", **more), found)
 
 
 async def call_phone(shard: Shard, *devices: str, **more: Any) -> None:
     """Alice calls Bob, who has these devices that can be woken."""
-    await settle(shard, calling.invite(**more), {"known": True, "push": list(devices)})
+    await settle(shard, e.invite(**more), {"known": True, "push": list(devices)})

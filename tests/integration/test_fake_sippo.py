@@ -15,13 +15,13 @@ import aiohttp
 import pytest
 
 from invites.sippo import PushResult, SippoServer
-from tests.support.sippo import PASSWORD, asking, directory, job, wac_of
+from tests.support import sippo
 from workers.lab.fake_sippo import GARBAGE, HANG, Push, StandIn, slow
 
 _HOME = Path(__file__).resolve().parents[2]
 
 
-async def _token(http: aiohttp.ClientSession, password: str = PASSWORD) -> str:
+async def _token(http: aiohttp.ClientSession, password: str = sippo.PASSWORD) -> str:
     credentials = {"username": "admin@quobis", "password": password}
     async with http.post("/sapi/login", json=credentials) as answer:
         assert answer.status == 200
@@ -32,7 +32,7 @@ async def _token(http: aiohttp.ClientSession, password: str = PASSWORD) -> str:
 
 async def test_its_api_is_that_of_the_contract() -> None:
     async with (
-        StandIn(directory(), password=PASSWORD) as fake_sippo,
+        StandIn(sippo.directory(), password=sippo.PASSWORD) as fake_sippo,
         aiohttp.ClientSession(fake_sippo.address) as http,
     ):
 
@@ -81,7 +81,7 @@ async def test_who_is_not_let_in(body: bytes, status: int) -> None:
 
 async def test_a_push_that_is_none_is_refused() -> None:
     async with (
-        StandIn(directory(), password=PASSWORD) as fake_sippo,
+        StandIn(sippo.directory(), password=sippo.PASSWORD) as fake_sippo,
         aiohttp.ClientSession(fake_sippo.address) as http,
     ):
         http.headers["Authorization"] = f"Bearer {await _token(http)}"
@@ -92,25 +92,25 @@ async def test_a_push_that_is_none_is_refused() -> None:
 
 
 async def test_a_sleeping_phone_waits_for_its_push() -> None:
-    async with asking() as at:
-        assert await at.client.push(job()) is PushResult.TAKEN
-        push: Push = await at.fake_sippo.pushed("alice-phone")
-        assert push.job == job()
+    async with sippo.pair() as pair:
+        assert await pair.client.push(sippo.job()) is PushResult.TAKEN
+        push: Push = await pair.fake_sippo.pushed("alice-phone")
+        assert push.job == sippo.job()
         with pytest.raises(TimeoutError):
-            await at.fake_sippo.pushed("alice-phone", nth=2, within_ms=20)
+            await pair.fake_sippo.pushed("alice-phone", nth=2, within_ms=20)
         with pytest.raises(TimeoutError):
-            await at.fake_sippo.pushed("alice-phone", "invitationCancel", within_ms=20)
+            await pair.fake_sippo.pushed("alice-phone", "invitationCancel", within_ms=20)
 
 
 async def test_faults_are_set_and_seen_over_http_too() -> None:
-    async with asking() as at, aiohttp.ClientSession(at.fake_sippo.address) as http:
+    async with sippo.pair() as pair, aiohttp.ClientSession(pair.fake_sippo.address) as http:
         wanted = {"fault": {"kind": "slow", "ms": 5}, "call": "groups", "times": 2}
         async with http.post("/stand-in/faults", json=wanted) as answer:
             assert answer.status == 204
-        assert at.fake_sippo.faults == {"groups": slow(5)}
-        await at.client.group("sales")
-        await at.client.group("sales")
-        assert at.fake_sippo.faults == {}
+        assert pair.fake_sippo.faults == {"groups": slow(5)}
+        await pair.client.group("sales")
+        await pair.client.group("sales")
+        assert pair.fake_sippo.faults == {}
         refused: list[object] = [
             {"fault": {"kind": "meteor"}},
             {"fault": {"kind": "hang"}, "call": "tea"},
@@ -121,11 +121,11 @@ async def test_faults_are_set_and_seen_over_http_too() -> None:
             async with http.post("/stand-in/faults", json=wrong) as answer:
                 assert answer.status == 400
         async with http.post("/stand-in/faults", json={"fault": {"kind": "hang"}}) as answer:
-            assert at.fake_sippo.faults == {"*": HANG}
+            assert pair.fake_sippo.faults == {"*": HANG}
         async with http.delete("/stand-in/faults") as answer:
             assert answer.status == 204
-        assert at.fake_sippo.faults == {}
-        assert await at.client.push(job()) is PushResult.TAKEN
+        assert pair.fake_sippo.faults == {}
+        assert await pair.client.push(sippo.job()) is PushResult.TAKEN
         async with http.get("/stand-in") as answer:
             state = await answer.json()
         assert state["requests"] == {"login": 1, "groups": 2, "push": 1}
@@ -138,7 +138,10 @@ async def test_faults_belong_to_a_call_that_exists() -> None:
 
 
 async def test_it_stops_at_once_whatever_hangs() -> None:
-    async with StandIn(password=PASSWORD) as fake_sippo, aiohttp.ClientSession(fake_sippo.address) as http:
+    async with (
+        StandIn(password=sippo.PASSWORD) as fake_sippo,
+        aiohttp.ClientSession(fake_sippo.address) as http,
+    ):
         fake_sippo.fault(HANG)
         async with aiohttp.ClientSession() as other:
             with pytest.raises(TimeoutError):
@@ -165,11 +168,11 @@ async def test_it_runs_by_itself(tmp_path: Path) -> None:
         json.dumps({"users": {"eve": [{"id": "eve-phone", "platform": "android"}]}, "numbers": ["112"]}),
         "utf-8",
     )
-    with _start("--port", "0", "--directory", str(file), "--password", PASSWORD) as process:
+    with _start("--port", "0", "--directory", str(file), "--password", sippo.PASSWORD) as process:
         assert process.stdout is not None
         wac = json.loads(process.stdout.readline())
         try:
-            async with SippoServer(wac_of(**wac)) as client:
+            async with SippoServer(sippo.wac_of(**wac)) as client:
                 devices = await client.push_devices("eve")
                 assert [device.platform for device in devices or ()] == ["android"]
                 number = await client.reachability("112")

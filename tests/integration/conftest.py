@@ -10,12 +10,25 @@ import redis
 from redis.asyncio import Redis
 
 from invites.connection.clients import connect
+from invites.keys import Keys
 from tests.support import pushes
 from tests.support.commands import Commands
+from tests.support.leaks import assert_nothing_leaks
 from tests.support.proxy import Proxy
 from tests.support.servers.cluster import Cluster
 from tests.support.worker import Streams
 from workers.lab.fake_sippo import StandIn
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_leaks(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """After a test on the emptied Valkey look for leaks in each shard, unless the test is marked with `leaks`."""
+    yield
+    if "valkey_url" not in request.fixturenames or request.node.get_closest_marker("leaks"):
+        return
+    async with Redis.from_url(request.getfixturevalue("valkey_server")) as client:
+        for number in range(7):
+            await assert_nothing_leaks(client, Keys(shard=number, shards=7))
 
 
 @pytest.fixture

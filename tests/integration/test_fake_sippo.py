@@ -1,4 +1,4 @@
-"""The stand-in for sippo-server, as somebody else's client and as a command of its own."""
+"""The fake sippo-server, as the server of another client and as a command."""
 
 from __future__ import annotations
 

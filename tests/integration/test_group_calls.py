@@ -133,9 +133,7 @@ async def test_a_large_group_rings_and_stops(
     record_property("longest_script_ms", {"ringing": ringing, "stopping": stopping})
     print(f"500 members with 3 devices: the longest script took {ringing} ms ringing, {stopping} ms stopping")  # noqa: T201
     await call.check(winner)
-    answers = Counter(
-        payload["code"] for _, kind, payload in await call.streams.notifications() if kind == "answer"
-    )
+    answers = Counter(payload["code"] for payload in await call.streams.payloads("answer"))
     assert answers == {200: 1, 410: 1}
     worker.terminate()
     assert worker.wait(0) == 0

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP
 from tests.support import events as e
 from tests.support import lookups
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Json
+from tests.support.worker import KEYS, Json, process
 from workers.lab.fake_sippo import HANG, slow
 from workers.service import Service
 
@@ -26,6 +24,7 @@ GROUPS: Json = {"resolveGroups": True}
 PATIENT: Json = {"wac": {"timeout": 20_000, "deadline": 20_000}}
 
 
+@pytest.mark.leaks
 async def test_a_hundred_that_hang_hold_up_nobody(valkey_url: str) -> None:
     async with lookups.worker(valkey_url, GROUPS | PATIENT) as worker:
         worker.fake_sippo.fault(HANG, "groups")
@@ -42,6 +41,7 @@ async def test_a_hundred_that_hang_hold_up_nobody(valkey_url: str) -> None:
         assert worker.asked == {"groups": 100}
 
 
+@pytest.mark.leaks
 async def test_trunks_are_chosen_while_a_hundred_hang(valkey_url: str) -> None:
     async with lookups.worker(valkey_url, GROUPS | PATIENT, parallelSip=True) as worker:
         worker.fake_sippo.fault(HANG, "groups")
@@ -175,31 +175,11 @@ async def test_a_worker_that_cannot_finish_hands_back(valkey_url: str) -> None:
 # --- real processes
 
 
-@contextlib.asynccontextmanager
-async def _process(
-    worker: lookups.LookupWorker, url: str, folder: Path, basic: Json
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker process as an operator starts it; killed at the end if it still runs."""
-    file = folder / "config.json"
-    file.write_text(
-        json.dumps({"http": {"port": 0}, "invites": lookups.settings(worker.fake_sippo.address, basic)})
-    )
-    command = ("-m", "workers", "run", "--config", str(file), "--redis-url", url)
-    running = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        yield running
-    finally:
-        if running.returncode is None:
-            running.kill()
-        await running.communicate()
-
-
 async def test_a_worker_that_is_killed_while_it_asks_loses_nothing(valkey_url: str, tmp_path: Path) -> None:
     async with lookups.worker(valkey_url, PUSH | PATIENT) as worker:
         await worker.service.drain()
-        async with _process(worker, valkey_url, tmp_path, PUSH | PATIENT) as running:
+        settings = lookups.settings(worker.fake_sippo.address, PUSH | PATIENT)
+        async with process(valkey_url, tmp_path, settings) as running:
             worker.fake_sippo.fault(HANG, "pushDevices")
             calls = [e.invite(invite_id=str(number)) for number in range(20)]
             await worker.publish(e.registered("tablet"), *calls)
@@ -218,7 +198,8 @@ async def test_a_worker_that_is_killed_while_it_asks_loses_nothing(valkey_url: s
 async def test_a_signal_lets_a_look_up_end(valkey_url: str, tmp_path: Path) -> None:
     async with lookups.worker(valkey_url, PUSH | PATIENT) as worker:
         await worker.service.drain()
-        async with _process(worker, valkey_url, tmp_path, PUSH | PATIENT) as running:
+        settings = lookups.settings(worker.fake_sippo.address, PUSH | PATIENT)
+        async with process(valkey_url, tmp_path, settings) as running:
             worker.fake_sippo.fault(slow(300))
             await worker.publish(e.registered("tablet"), e.invite())
             await wait_until(lambda: worker.fake_sippo.under_way > 0, "it is looked up")

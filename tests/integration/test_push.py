@@ -14,11 +14,6 @@ from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams
 from workers.lab.fake_sippo import StandIn, slow
 
-
-async def told(streams: Streams, kind: str) -> list[dict[str, Any]]:
-    return [payload for _, found, payload in await streams.notifications() if found == kind]
-
-
 # --- taken
 
 
@@ -39,7 +34,7 @@ async def test_a_push_is_taken_and_the_caller_hears_of_it(
     assert 25 <= job.ttl <= 29
     assert job.ttl == payload["expiresIn"] // 1000
     assert (payload["inviteId"], payload["from"], payload["context"]) == ("1", "alice", {"a": []})
-    progress = await told(streams, "inviteProgress")
+    progress = await streams.payloads("inviteProgress")
     assert [(one["code"], one["pushed"]) for one in progress] == [(100, 0), (110, 1)]
     assert counted == 1
 
@@ -52,7 +47,7 @@ async def test_a_caller_hears_110_once(
         await fake_sippo.pushed("phone")
         await fake_sippo.pushed("tablet")
         await jobs.settled()
-    assert [one["code"] for one in await told(streams, "inviteProgress")] == [100, 110]
+    assert [one["code"] for one in await streams.payloads("inviteProgress")] == [100, 110]
 
 
 # --- not wanted
@@ -82,7 +77,7 @@ async def test_nothing_is_pushed_to_a_device_that_is_there_by_now(
     async with pushes.worker(valkey_url, fake_sippo.wac):
         await jobs.settled()
     assert fake_sippo.requests["push"] == 0
-    assert len(await told(streams, "invitation")) == 1
+    assert len(await streams.payloads("invitation")) == 1
 
 
 async def test_nothing_is_pushed_when_less_than_a_second_is_left(
@@ -93,7 +88,7 @@ async def test_nothing_is_pushed_when_less_than_a_second_is_left(
         await jobs.settled()
         await streams.heard("inviteRejected")
     assert fake_sippo.requests["push"] == 0
-    (rejected,) = await told(streams, "inviteRejected")
+    (rejected,) = await streams.payloads("inviteRejected")
     assert (rejected["code"], rejected["reason"]) == (408, "timeout")
 
 
@@ -136,7 +131,7 @@ async def test_a_device_whose_push_was_under_way_when_the_call_ended_gets_a_canc
     payload = msgspec.json.decode(cancel.job.payload)
     assert (payload["code"], payload["reason"]) == (487, "cancelled")
     assert await pushes.pushed(fake_sippo) == [("invitation", "phone"), ("invitationCancel", "phone")]
-    assert [one["code"] for one in await told(streams, "inviteProgress")] == [100]
+    assert [one["code"] for one in await streams.payloads("inviteProgress")] == [100]
 
 
 async def test_a_callee_that_can_only_be_pushed_rings_until_the_time_out(
@@ -148,8 +143,8 @@ async def test_a_callee_that_can_only_be_pushed_rings_until_the_time_out(
         await streams.heard("inviteRejected")
         await fake_sippo.pushed("phone", "invitationCancel")
         await jobs.settled()
-    (rejected,) = await told(streams, "inviteRejected")
-    (record,) = await told(streams, "INVITE_COMPLETED")
+    (rejected,) = await streams.payloads("inviteRejected")
+    (record,) = await streams.payloads("INVITE_COMPLETED")
     assert (rejected["code"], rejected["reason"]) == (408, "timeout")
     assert (record["state"], record["candidates"]) == (
         "DECLINED_BY_TIMEOUT",
@@ -171,7 +166,7 @@ async def test_a_device_that_is_gone_is_no_candidate(
     async with pushes.worker(valkey_url, fake_sippo.wac):
         await streams.heard("inviteRejected")
         await jobs.settled()
-    (rejected,) = await told(streams, "inviteRejected")
+    (rejected,) = await streams.payloads("inviteRejected")
     assert (rejected["code"], rejected["reason"]) == (480, "unreachable")
     assert fake_sippo.requests["push"] == 1
 
@@ -185,7 +180,7 @@ async def test_a_device_that_is_gone_leaves_the_others_ringing(
     async with pushes.worker(valkey_url, fake_sippo.wac):
         await fake_sippo.pushed("tablet")
         await jobs.settled()
-    assert await told(streams, "inviteRejected") == []
+    assert await streams.payloads("inviteRejected") == []
     candidates = await shard.candidates(e.REF)
     assert {name: one["state"] for name, one in candidates.items()} == {"phone": "GONE", "tablet": "PUSHED"}
 
@@ -207,10 +202,10 @@ async def test_a_woken_device_is_rung_once_with_the_time_that_is_left(
         await streams.heard("answer")
         await streams.publish(*e.accept("b1"))
         await streams.heard("inviteAccepted")
-    (invitation,) = await told(streams, "invitation")
+    (invitation,) = await streams.payloads("invitation")
     assert 15_000 < invitation["expiresIn"] < 20_000
     assert not invitation["resumed"]
-    assert await told(streams, "invitationCancel") == []
+    assert await streams.payloads("invitationCancel") == []
     assert await pushes.pushed(fake_sippo) == [("invitation", "phone")]
 
 
@@ -228,10 +223,10 @@ async def test_a_device_that_wakes_up_too_late_learns_what_happened(
         await streams.publish("getInvitations", {"peer": {"id": "b1", "user": "bob"}, "transaction": 1})
         await streams.publish(*e.accept("b1"))
         await streams.heard("answer", 3)
-    answers = {one["request"]: one for one in await told(streams, "answer")}
+    answers = {one["request"]: one for one in await streams.payloads("answer")}
     assert answers["getInvitations"]["invitations"] == []
     assert (answers["accept"]["code"], answers["accept"]["reason"]) == (410, "cancelled")
-    assert await told(streams, "invitation") == []
+    assert await streams.payloads("invitation") == []
     assert (await shard.invite(e.REF))["state"] == "DECLINED_BY_CREATOR"
 
 

@@ -116,7 +116,7 @@ async def test_a_push_is_tried_until_its_time_is_over(
         unwanted = read("invites_pushes_total", {"type": "invitation", "outcome": "unwanted"})
     assert (expired or 0) + (unwanted or 0) == 1
     assert fake_sippo.requests["push"] >= 3
-    (rejected,) = [payload for _, kind, payload in await streams.notifications() if kind == "inviteRejected"]
+    (rejected,) = await streams.payloads("inviteRejected")
     assert (rejected["code"], rejected["reason"]) == (408, "timeout")
 
 
@@ -242,7 +242,7 @@ async def test_what_a_dead_worker_left_is_pushed_by_another(
     async with pushes.worker(valkey_url, fake_sippo.wac):
         await jobs.settled()
     assert len(fake_sippo.pushes) == 30
-    assert len([kind for _, kind, _ in await streams.notifications() if kind == "inviteProgress"]) == 60
+    assert len(await streams.payloads("inviteProgress")) == 60
 
 
 async def test_a_worker_that_dies_between_sending_and_settling_pushes_at_least_once(
@@ -261,9 +261,7 @@ async def test_a_worker_that_dies_between_sending_and_settling_pushes_at_least_o
     async with pushes.worker(valkey_url, fake_sippo.wac):
         await fake_sippo.pushed("phone", nth=2)
         await jobs.settled()
-    progress = [
-        payload["code"] for _, kind, payload in await streams.notifications() if kind == "inviteProgress"
-    ]
+    progress = [payload["code"] for payload in await streams.payloads("inviteProgress")]
     assert progress == [100, 110]
 
 
@@ -293,9 +291,7 @@ async def test_a_commit_whose_reply_is_lost_has_its_effects_once(
     async with pushes.worker(proxy.url, fake_sippo.wac):
         await proxy.lost.wait()
         await jobs.settled()
-    progress = [
-        payload["code"] for _, kind, payload in await streams.notifications() if kind == "inviteProgress"
-    ]
+    progress = [payload["code"] for payload in await streams.payloads("inviteProgress")]
     assert progress == [100, 110]
     assert len(fake_sippo.pushes) == 1
 

@@ -54,7 +54,7 @@ async def test_all_pages_of_a_group_call_ring_and_stop(streams: Streams, valkey_
     await call_group(await another_worker(streams.client), MEMBERS)
     async with worker(valkey_url) as service:
         await all_ring(streams, MEMBERS)
-        progress = [payload for _, kind, payload in await streams.notifications() if kind == "inviteProgress"]
+        progress = await streams.payloads("inviteProgress")
         assert progress[-1]["candidates"] == 70
         await streams.publish(*e.accept("m5-0", "m5", to="m5"))
         await streams.heard("invitationCancel", 69)

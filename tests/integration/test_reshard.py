@@ -96,6 +96,7 @@ async def test_a_worker_waits_for_the_end_of_a_move_to_as_many_shards_as_it_has(
         await service.aclose()
 
 
+@pytest.mark.leaks
 async def test_a_worker_that_finds_another_layout_stops_and_hands_back_what_it_has(
     command_client: Any, valkey_url: str
 ) -> None:

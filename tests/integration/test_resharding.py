@@ -137,6 +137,7 @@ async def test_a_relay_that_was_taken_is_not_taken_again(command_client: Redis) 
     assert not await command_client.xpending_range(relay, group, first.id, first.id, 1)
 
 
+@pytest.mark.leaks
 async def test_who_counts_otherwise_commits_nothing(command_client: Redis) -> None:
     shards = await Shards.make_several(lambda _: command_client, SETTINGS, 2)
     await before(shards)

@@ -16,6 +16,8 @@ from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Places
 from tests.support.shard import make_groups
 
+pytestmark = pytest.mark.leaks  # these tests write the keys themselves
+
 BEFORE, AFTER = 3, 7
 SOON = int(time.time() * 1000) + 600_000
 USERS = [f"user-{number}" for number in range(30)]

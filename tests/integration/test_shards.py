@@ -89,7 +89,7 @@ class Around:
         await wait_until(lambda: is_settled(self.client, *streams), "nothing is left in any shard")
 
     async def check(self) -> None:
-        """Nothing is told twice, nothing was buried, and what was taken is not remembered for ever."""
+        """No notification is repeated, there is no dead letter, and no mark of a taken entry stays."""
         identities = [
             fields[b"id"] for keys in KEYS for _, fields in await self.client.xrange(keys.notifications)
         ]

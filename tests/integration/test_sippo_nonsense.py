@@ -52,7 +52,7 @@ async def test_a_push_is_taken_with_202_alone(code: int, reason: Outcome) -> Non
         assert await pair.client.push(sippo.job()) is PushResult.TAKEN
 
 
-# What the stand-in cannot say: bytes on a socket.
+# What the fake sippo-server cannot send: arbitrary bytes on a socket.
 
 
 def _reply(body: bytes, *headers: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -15,15 +15,12 @@ from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import Keys
+from tests.support.held import TRUNK, hold_look_ups
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, configured, settler_of, worker
 from workers.lab.embedded import EmbeddedValkey
 from workers.service import RefusedError, Service
-
-if TYPE_CHECKING:
-    from invites.lookup.resolver import Resolver
-    from invites.store.commit import Outcome
 
 
 @pytest.fixture
@@ -191,30 +188,6 @@ async def test_an_entry_that_cannot_be_decoded_takes_no_others_with_it(
 
 
 # --- look-ups
-
-
-class HeldResolver:
-    """A resolver that answers when the test lets it."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self.asked = asyncio.Event()
-        self.answer = asyncio.Event()
-        self._resolver = resolver
-
-    async def complete(self, operation: Operation, outcome: Outcome) -> Operation:
-        self.asked.set()
-        await self.answer.wait()
-        return await self._resolver.complete(operation, outcome)
-
-
-def hold_look_ups(service: Service) -> HeldResolver:
-    set_aside = settler_of(service)._set_aside
-    held = HeldResolver(set_aside._resolver)
-    set_aside._resolver = held  # type: ignore[assignment]
-    return held
-
-
-TRUNK = {"registry": {"id": "t1", "user": "trunk", "type": "PSTN", "trunk": True, "match": "[0-9]+"}}
 
 
 async def test_a_long_look_up_holds_up_nobody_and_is_kept_from_others(

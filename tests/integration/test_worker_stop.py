@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP
-from tests.integration.test_worker_faults import TRUNK, hold_look_ups
+from tests.support.held import TRUNK, hold_look_ups
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Streams, worker
+from tests.support.worker import KEYS, Streams, process, worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
@@ -72,22 +68,7 @@ async def test_draining_does_not_wait_for_a_server_that_is_away(client: Redis, p
 
 # --- real processes
 
-
-@contextlib.asynccontextmanager
-async def process(url: str, folder: Path, **invites: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker process as an operator starts it; killed at the end if it still runs."""
-    file = folder / "config.json"
-    file.write_text(json.dumps({"http": {"port": 0}, "invites": {"claimAfter": 600_000, **invites}}))
-    command = ("-m", "workers", "run", "--config", str(file), "--redis-url", url)
-    running = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        yield running
-    finally:
-        if running.returncode is None:
-            running.kill()
-        await running.communicate()
+PATIENT = {"claimAfter": 600_000}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -96,7 +77,7 @@ async def test_a_signal_drains(
 ) -> None:
     await streams.make_group()
     await streams.ask(0, 8_000)
-    async with process(valkey_url, tmp_path) as running:
+    async with process(valkey_url, tmp_path, PATIENT) as running:
         await wait_until(lambda: _some_settled(streams), "the worker is at work")
         running.send_signal(number)
         assert await running.wait() == 0
@@ -107,7 +88,7 @@ async def test_a_signal_drains(
 
 
 async def test_a_second_signal_ends_at_once(streams: Streams, tmp_path: Path, proxy: Proxy) -> None:
-    async with process(proxy.url, tmp_path) as running:
+    async with process(proxy.url, tmp_path, PATIENT) as running:
         await streams.ask(0, 1)
         await streams.told(1)
         proxy.delay_s = 4.0
@@ -121,7 +102,7 @@ async def test_a_second_signal_ends_at_once(streams: Streams, tmp_path: Path, pr
 
 
 async def test_a_signal_ends_the_wait_for_a_server(tmp_path: Path) -> None:
-    async with process("redis://127.0.0.1:1/0", tmp_path) as running:
+    async with process("redis://127.0.0.1:1/0", tmp_path, PATIENT) as running:
         assert running.stderr is not None
         while b"cannot be used" not in await running.stderr.readline():
             pass
@@ -134,7 +115,7 @@ async def test_a_server_that_evicts_ends_the_process(client: Redis, valkey_url: 
     await client.config_set("maxmemory-policy", "allkeys-lru")
     await client.config_set("maxmemory", "100mb")
     try:
-        async with process(valkey_url, tmp_path) as running:
+        async with process(valkey_url, tmp_path, PATIENT) as running:
             _, said = await running.communicate()
             assert running.returncode == 1
             assert b"Set `maxmemory-policy noeviction`" in said

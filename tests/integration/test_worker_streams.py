@@ -244,6 +244,7 @@ async def test_settled_events_are_trimmed(streams: Streams) -> None:
         await wait_until(trimmed, "the stream is empty")
 
 
+@pytest.mark.leaks
 async def test_what_is_pending_is_not_trimmed(streams: Streams) -> None:
     await streams.make_group()
     await streams.ask(0, 3)
@@ -290,6 +291,7 @@ async def test_what_a_dead_worker_left_is_taken_up_within_5_s(streams: Streams) 
     assert time.monotonic() - began < 5.0
 
 
+@pytest.mark.leaks
 async def test_claims_are_small_and_keep_their_cursor(
     streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,6 +351,7 @@ async def _has_dead(streams: Streams) -> bool:
 # --- consumers pile up; deleting one drops its pending entries
 
 
+@pytest.mark.leaks
 async def test_only_idle_consumers_without_pending_entries_are_deleted(
     streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,6 +384,7 @@ async def test_a_worker_that_stops_in_order_leaves_no_consumer(streams: Streams)
 # --- lag is nil or wrong
 
 
+@pytest.mark.leaks
 async def test_backlog_and_age_are_exported_when_lag_is_nil(streams: Streams) -> None:
     await streams.make_group()
     entries = await streams.ask(0, 5)

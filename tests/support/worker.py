@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-from collections import Counter
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +19,7 @@ from workers.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from redis.asyncio import Redis
 
@@ -47,6 +49,25 @@ def worker(
 ) -> contextlib.AbstractAsyncContextManager[Service]:
     """Run a worker with these settings of `invites`."""
     return running(configured(**invites), url, consumer=consumer)
+
+
+@contextlib.asynccontextmanager
+async def process(
+    url: str, folder: Path, settings: Mapping[str, Any]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a worker process as an operator does, with these settings of `invites`; at the end kill it."""
+    file = folder / "config.json"
+    file.write_text(json.dumps({"http": {"port": 0}, "invites": settings}))
+    command = ("-m", "workers", "run", "--config", str(file), "--redis-url", url)
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            running.kill()
+        await running.communicate()
 
 
 async def is_settled(client: Any, *streams: str) -> bool:
@@ -94,9 +115,13 @@ class Streams:
             for _, fields in await self.client.xrange(KEYS.notifications)
         ]
 
+    async def payloads(self, kind: str) -> list[Json]:
+        """Return the payloads of all notifications of a type."""
+        return [payload for _, told, payload in await self.notifications() if told == kind]
+
     async def answers(self) -> list[int]:
         """Return the numbers of the questions in the order of their answers."""
-        return [payload["transaction"] for _, kind, payload in await self.notifications() if kind == "answer"]
+        return [payload["transaction"] for payload in await self.payloads("answer")]
 
     async def pending(self) -> int:
         """Return the number of events that are read but not acknowledged."""
@@ -138,7 +163,7 @@ class Streams:
         """Wait for at least `count` notifications of a type."""
 
         async def there() -> bool:
-            return Counter(told for _, told, _ in await self.notifications())[kind] >= count
+            return len(await self.payloads(kind)) >= count
 
         await wait_until(there, f"{count} notifications are of type {kind}")
 

@@ -16,13 +16,16 @@ UV := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types pytest format install lock clean
+.PHONY: help demo picture test lint types pytest format install lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## Play calls in the terminal, on a server of its own (under 20 s)
 	@$(BIN)/invites demo
+
+picture: install ## Play the same, and make a picture of it for the README
+	@$(BIN)/invites demo --svg workers/lab/demo/ladder.svg
 
 test: lint types pytest ## Check everything: style, types, tests
 

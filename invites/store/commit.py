@@ -157,7 +157,7 @@ class Committer:
     async def commit(
         self, operations: Sequence[Operation], mode: SettleMode | TakeMode | None = None
     ) -> CommitResult:
-        """Commit operations in their order, each atomically with the token of its entry. The default mode is SettleMode().
+        """Commit operations in their order, each atomically with the token of its entry (by default in SettleMode).
 
         On a server that is out of memory, commits only what does not make state grow.
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from workers.lab.bench.course import Course, Told
+from workers.lab.bench.call_history import ACCEPTED, CallHistory, Told
 
 Json = dict[str, Any]
 Event = tuple[str, Json]
@@ -22,8 +21,8 @@ _LONG_MS: Final = 100_000  # the server's death must not make a time-out of a ca
 _SHORT_MS: Final = 1_500
 _PLANS: Final = {"accept": 50, "race": 20, "decline": 15, "stop": 10, "silence": 5}
 _ENDS: Final = {
-    "accept": ("ACCEPTED", 200),
-    "race": ("ACCEPTED", 200),
+    "accept": ACCEPTED,
+    "race": ACCEPTED,
     "decline": ("DECLINED", 486),
     "stop": ("DECLINED_BY_CREATOR", 487),
     "silence": ("DECLINED_BY_TIMEOUT", 408),
@@ -38,13 +37,13 @@ class Call:
     user: str
     plan: str
     published: float
+    history: CallHistory
     reacted: bool = False
-    course: Course = field(default_factory=Course)
 
     def complete(self) -> bool:
         """Whether all is there that will come. A short call that was taken up too late rings nobody."""
-        course = self.course
-        return bool(course.ended and (course.rung or self.plan == "silence")) and course.answered()
+        history = self.history
+        return bool(history.ended and (history.rung or self.plan == "silence")) and history.answered()
 
 
 class Calls:
@@ -54,12 +53,10 @@ class Calls:
         self.open: dict[int, Call] = {}
         self.events = 0
         self.done = 0
-        self.faults: list[str] = []
         self.repeated = 0  # notifications that were heard more than once
         self.slowest_s = 0.0  # from an invite's XADD to its invitation
         self._random = random.Random(seed)
         self._next = 0
-        self._heard: dict[str, str] = {}  # kinds by identity
         self._over: dict[int, Call] = {}
 
     def registrations(self) -> list[Event]:
@@ -74,20 +71,14 @@ class Calls:
         """The invite of a new call."""
         number, self._next = self._next, self._next + 1
         plan = self._random.choices(list(_PLANS), list(_PLANS.values()))[0]
-        call = Call(number, f"user-{number % USERS}", plan, time.monotonic())
+        user = f"user-{number % USERS}"
+        call = Call(number, user, plan, time.monotonic(), CallHistory(_devices(user), {_ENDS[plan]}))
         self.open[number] = call
         expires = _SHORT_MS if plan == "silence" else _LONG_MS
         return "invite", {**_caller(number), "to": call.user, "room": f"room-{number}", "expires": expires}
 
     def hear(self, identity: str, kind: str, peers: list[str], payload: Json) -> list[Event]:
         """A notification has come; what devices and callers do then."""
-        if identity in self._heard:
-            self.repeated += 1
-            # What a dead primary had not passed on may turn out otherwise the second time: too late to ring, say.
-            if self._heard[identity] == kind:
-                self.faults.append(f"notification {identity} came twice")
-                return []
-        self._heard[identity] = kind
         if "inviteId" not in payload:
             return []
         number = int(payload["inviteId"].removeprefix("call-"))
@@ -97,7 +88,8 @@ class Calls:
             call.reacted = True
             self.slowest_s = max(self.slowest_s, time.monotonic() - call.published)
             reaction = self._react(call)
-        call.course.hear(identity, kind, peers, msgspec.convert(payload, Told))
+        if not call.history.hear(identity, kind, peers, msgspec.convert(payload, Told)):
+            self.repeated += 1
         if number in self.open and call.complete():
             self._over[number] = self.open.pop(number)
             self.done += 1
@@ -108,17 +100,16 @@ class Calls:
 
         What a primary had said just before it died may be lost, and its successor says it again: that is no fault.
         """
-        self._heard.clear()
-        self.faults.clear()
         for call in (*self.open.values(), *self._over.values()):
-            call.course = call.course.unheard()
+            call.history = call.history.unheard()
 
     def check(self) -> list[str]:
         """All that is not as it must be, in words; to be asked when nothing is open any more."""
-        faults = list(self.faults)
-        for call in (*self.open.values(), *self._over.values()):
-            faults += [f"call {call.number} ({call.plan}): {fault}" for fault in _faults(call)]
-        return faults
+        return [
+            f"call {call.number} ({call.plan}): {fault.words}"
+            for call in (*self.open.values(), *self._over.values())
+            for fault in call.history.faults()
+        ]
 
     def _react(self, call: Call) -> list[Event]:
         devices = _devices(call.user)
@@ -126,7 +117,7 @@ class Calls:
             return []
         if call.plan == "stop":
             caller = _caller(call.number)
-            transaction = call.course.ask("stopInvite", caller["peer"]["id"])
+            transaction = call.history.ask("stopInvite", caller["peer"]["id"])
             return [("stopInvite", {**caller, "callee": call.user, "transaction": transaction})]
         kind, acting = "accept", self._random.sample(devices, 2)
         if call.plan == "accept":
@@ -140,7 +131,7 @@ class Calls:
             "peer": {"id": device, "user": call.user},
             "from": _caller(call.number)["peer"]["user"],
             "inviteId": f"call-{call.number}",
-            "transaction": call.course.ask(kind, device),
+            "transaction": call.history.ask(kind, device),
         }
         return payload | ({"errorCode": 486} if kind == "decline" else {})
 
@@ -159,17 +150,3 @@ def _caller(number: int) -> Json:
         "peer": {"id": f"caller-{number}-0", "user": f"caller-{number}"},
         "inviteId": f"call-{number}",
     }
-
-
-def _faults(call: Call) -> list[str]:
-    """What is wrong with any call, and what is not as this one was planned."""
-    course = call.course
-    rung = [] if call.plan == "silence" and not course.rung else _devices(call.user)
-    wanted_codes = {"race": [200, 410], "accept": [200]}.get(call.plan, [])
-    found = {
-        "rung": (Counter(course.rung), Counter(rung)),
-        "record": ([(record.state, record.error) for record in course.ended], [_ENDS[call.plan]]),
-        "accepts": (course.codes("accept"), wanted_codes),
-    }
-    unplanned = [f"{what} is {is_}, not {wanted}" for what, (is_, wanted) in found.items() if is_ != wanted]
-    return [*unplanned, *(fault.words for fault in course.faults())]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from invites.sippo import PushJob
 from tests.chaos.calls import Event
+from workers.lab.bench.call_history import ACCEPTED, CallHistory, Told
+
+_ENDS = {"accept": ACCEPTED, "stop": ("DECLINED_BY_CREATOR", 487)}
 
 
 @dataclass
@@ -19,10 +23,11 @@ class Call:
     to: str
     ending: str
     winner: str = ""
-    rung: Counter[str] = field(default_factory=Counter)
-    stopped: Counter[str] = field(default_factory=Counter)
-    told: Counter[str] = field(default_factory=Counter)
-    codes: Counter[int] = field(default_factory=Counter)
+    told: set[str] = field(default_factory=set)
+    history: CallHistory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.history = CallHistory(ends={_ENDS[self.ending]}, in_order=False)
 
     @property
     def name(self) -> str:
@@ -35,12 +40,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.calls: dict[str, Call] = {}
-        self._identities: Counter[str] = Counter()
-
-    @property
-    def notifications(self) -> int:
-        """How many different ones there were."""
-        return len(self._identities)
+        self.notifications = 0
 
     def begin(self, calls: Iterable[Call]) -> None:
         """Calls that are about to be made."""
@@ -48,21 +48,17 @@ class Heard:
 
     def hear(self, identity: str, kind: str, peers: list[str], payload: dict[str, Any]) -> list[Event]:
         """Take in a notification; nobody does anything because of it."""
-        self._identities[identity] += 1
-        call = self.calls.get(payload.get("inviteId", ""))
-        if call is not None:
-            call.told[kind] += 1
-            if kind == "answer":
-                call.codes[payload["code"]] += 1
-            if kind in {"invitation", "invitationCancel"}:
-                (call.rung if kind == "invitation" else call.stopped).update(peers)
+        self.notifications += 1
+        call = self.calls[payload["inviteId"]]
+        call.told.add(kind)
+        call.history.hear(identity, kind, peers, msgspec.convert(payload, Told))
         return []
 
     def check(self, pushes: Sequence[PushJob]) -> list[str]:
         """What is wrong, in the end, with what was told and with the pushes that were taken."""
-        faults = [f"notification {name} came twice" for name, count in self._identities.items() if count > 1]
-        for call in self.calls.values():
-            faults += _wrong_with(call)
+        faults = [
+            f"{call.name}: {fault.words}" for call in self.calls.values() for fault in call.history.faults()
+        ]
         return faults + self._still_ringing(pushes)
 
     def _still_ringing(self, pushes: Sequence[PushJob]) -> list[str]:
@@ -78,17 +74,3 @@ class Heard:
             for (ref, device), kind in last.items()
             if kind == "invitation" and ref not in winners
         ]
-
-
-def _wrong_with(call: Call) -> list[str]:
-    faults = []
-    outcome = "inviteAccepted" if call.ending == "accept" else "inviteRejected"
-    wanted = {"INVITE_COMPLETED": 1, outcome: 1, "answer": 1}
-    if {kind: call.told[kind] for kind in wanted} != wanted or call.codes != {200: 1}:
-        faults.append(f"{call.name} should have told {wanted}, it told {call.told}, answers {call.codes}")
-    if max((call.rung | call.stopped).values(), default=0) > 1:
-        faults.append(f"{call.name} rang or stopped somebody twice")
-    ringing = set(call.rung) - set(call.stopped) - {call.winner}
-    if ringing or call.stopped[call.winner]:
-        faults.append(f"{call.name} goes on ringing at {ringing}, or has stopped its winner")
-    return faults

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from invites.keys import Stream
 from invites.sippo.answers import PushDevice
 from tests.chaos.heard import Call, Heard
-from tests.support import events as e
+from tests.support import events as calling
 from tests.support.shard import peer
 from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import HANG, RESET, Directory, GroupEntry, StandIn, slow, status
@@ -68,7 +68,7 @@ class Reach:
     async def play(self, rounds: int, harmed: int = 4) -> None:
         """So many rounds, and until so many workers are `harmed`; then wait for the rest, and check."""
         desks = [_desk(f"g{group}-{member}") for group in range(_GROUPS) for member in range(_MEMBERS)]
-        await self._publish([e.registered(desk, desk.removesuffix("-desk")) for desk in desks])
+        await self._publish([calling.registered(desk, desk.removesuffix("-desk")) for desk in desks])
         await wait_until(self._post.settled, "the devices are registered", _WITHIN_S)
         listening = asyncio.create_task(self._post.listen(self.heard.hear, lambda _: None))
         harming = [asyncio.create_task(loop) for loop in (self._harm_workers(), self._harm_sippo_server())]
@@ -103,7 +103,7 @@ class Reach:
         ]
         self.heard.begin(calls)
         await self._publish(
-            [e.invite(to=call.to, invite_id=call.invite_id, expires=_RING_MS) for call in calls]
+            [calling.invite(to=call.to, invite_id=call.invite_id, expires=_RING_MS) for call in calls]
         )
         await asyncio.gather(*(self._end(call) for call in calls))
         await wait_until(self._phones_sleep, "all phones sleep again", _WITHIN_S)
@@ -111,10 +111,10 @@ class Reach:
     async def _end(self, call: Call) -> None:
         """Let it ring for a while, end it, and wait until it is over."""
         begun = "invitation" if call.to.startswith("group") else "inviteProgress"
-        await wait_until(lambda: call.told[begun] > 0, f"{call.name} rings", _WITHIN_S)
+        await wait_until(lambda: begun in call.told, f"{call.name} rings", _WITHIN_S)
         await asyncio.sleep(self._random.uniform(0.0, 1.0))
         await self._publish(self._ending(call))
-        await wait_until(lambda: call.told["INVITE_COMPLETED"] > 0, f"{call.name} is over", _WITHIN_S)
+        await wait_until(lambda: bool(call.history.ended), f"{call.name} is over", _WITHIN_S)
         if call.winner.endswith("-peer"):
             await self._publish([("unregistered", {"peer": peer(call.winner, call.to)})])
 
@@ -123,15 +123,18 @@ class Reach:
 
     def _ending(self, call: Call) -> list[Event]:
         if call.ending == "stop":
-            return [e.stop(callee=call.to, invite_id=call.invite_id)]
+            asked = call.history.ask("stopInvite", "a")
+            return [calling.stop(callee=call.to, invite_id=call.invite_id, transaction=asked)]
+        waking = []
         if call.to.startswith("group"):
-            call.winner = self._random.choice(sorted(call.rung))
+            call.winner = self._random.choice(sorted(call.history.rung))
             user = call.winner.removesuffix("-desk")
-            return [e.accept(call.winner, user, invite_id=call.invite_id)]
-        # The phone wakes up, as often as its network likes.
-        call.winner = f"{call.invite_id}-peer"
-        waking = e.registered(call.winner, call.to, device=_phone(call.to))
-        return [waking, waking, e.accept(call.winner, call.to, invite_id=call.invite_id)]
+        else:
+            # The phone wakes up, as often as its network likes.
+            call.winner, user = f"{call.invite_id}-peer", call.to
+            waking = [calling.registered(call.winner, user, device=_phone(user))] * 2
+        asked = call.history.ask("accept", call.winner)
+        return [*waking, calling.accept(call.winner, user, invite_id=call.invite_id, transaction=asked)]
 
     async def _publish(self, events: list[Event]) -> None:
         refused = await self._post.send(events)

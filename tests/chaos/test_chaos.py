@@ -52,7 +52,7 @@ def played(plan: str) -> tuple[Calls, dict[str, Any]]:
 
 def test_a_call_without_end_is_seen() -> None:
     calls, _ = played("silence")
-    assert "record is [], not [('DECLINED_BY_TIMEOUT', 408)]" in " ".join(calls.check())
+    assert "there is no record" in " ".join(calls.check())
 
 
 def test_a_call_that_went_as_it_should_has_no_faults() -> None:
@@ -66,7 +66,7 @@ def test_a_call_that_went_as_it_should_has_no_faults() -> None:
 
 @pytest.mark.parametrize(
     ("identity", "fault"),
-    [("third", "notification third came twice"), ("fourth", "408), ('DECLINED_BY_TIMEOUT', 408)]")],
+    [("third", "notification third came twice"), ("fourth", "there are 2 records")],
 )
 def test_an_effect_that_comes_twice_is_seen(identity: str, fault: str) -> None:
     calls, ids = played("silence")
@@ -86,4 +86,4 @@ def test_two_winners_are_seen() -> None:
     calls, ids = played("race")
     for transaction in ("0", "1"):
         calls.hear(transaction, "answer", [], {**ids, "transaction": transaction, "code": 200})
-    assert "accepts is [200, 200], not [200, 410]" in " ".join(calls.check())
+    assert "have all won" in " ".join(calls.check())

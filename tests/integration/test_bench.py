@@ -15,10 +15,10 @@ import redis
 from invites.store.settings import Settings
 from tests.support.commands import Commands
 from workers.lab.bench import fleet, throughput
-from workers.lab.bench.arena import BenchError, open_arena
-from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.baseline import Baseline
 from workers.lab.bench.fleet import cpu_s, parse_ps_time
 from workers.lab.bench.load import Load
+from workers.lab.bench.target import BenchError, open_target
 from workers.lab.bench.throughput import Plan, Round, WorkerRun, measure, summarize
 from workers.lab.child_process import GuardedProcess
 
@@ -100,39 +100,39 @@ def test_the_bare_server_gets_batches_as_large_as_the_workers_sent_it() -> None:
 
 def test_an_incomplete_call_is_no_result() -> None:
     load = Load(calls=3, devices=3, workers=1)
-    with open_arena(None) as arena:
-        ceiling = Ceiling(arena, Settings())
-        arena.make_groups()
-        ceiling.register(load)
-        arena.publish(list(load.backlog())[:-1])
-        ceiling.measure(batch=2)
+    with open_target(None) as target:
+        baseline = Baseline(target, Settings())
+        target.make_groups()
+        baseline.register(load)
+        target.publish(list(load.backlog())[:-1])
+        baseline.measure(batch=2)
         with pytest.raises(
             BenchError, match=r"3 calls should have ended as ACCEPTED 200.*say: 2 ACCEPTED 200"
         ):
-            throughput._verify(arena, load)
+            throughput._verify(target, load)
 
 
 def test_calls_that_end_otherwise_are_no_result() -> None:
     load = Load(calls=3, devices=3, workers=1)
-    with open_arena(None) as arena:
-        ceiling = Ceiling(arena, Settings())
-        arena.make_groups()  # and nobody is registered
-        arena.publish(load.backlog())
-        ceiling.measure(batch=2)
+    with open_target(None) as target:
+        baseline = Baseline(target, Settings())
+        target.make_groups()  # and nobody is registered
+        target.publish(load.backlog())
+        baseline.measure(batch=2)
         with pytest.raises(BenchError, match="say: 3 DECLINED 404"):
-            throughput._verify(arena, load)
+            throughput._verify(target, load)
 
 
 def test_a_commit_that_fails_is_no_result() -> None:
     load = Load(calls=3, devices=3, workers=1)
-    with open_arena(None) as arena:
-        ceiling = Ceiling(arena, Settings())
-        arena.make_groups()
-        ceiling.register(load)
-        arena.command("SET", arena.keys.pending("callee-0"), "not a set")
-        arena.publish(load.backlog())
+    with open_target(None) as target:
+        baseline = Baseline(target, Settings())
+        target.make_groups()
+        baseline.register(load)
+        target.command("SET", target.keys.pending("callee-0"), "not a set")
+        target.publish(load.backlog())
         with pytest.raises(BenchError, match=r"1 events failed on the bare server.*holds a string"):
-            ceiling.measure(batch=2)
+            baseline.measure(batch=2)
 
 
 def test_a_worker_that_ends_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,12 +170,12 @@ def test_the_load_is_what_a_call_is_defined_as() -> None:
 
 def test_medians() -> None:
     rounds = [
-        Round(100, WorkerRun(seconds, cpu, 10), ceiling_s=ceiling)
-        for seconds, cpu, ceiling in ((2.0, 0.3, 1.0), (1.0, 0.1, 0.8), (9.0, 0.2, 7.0))
+        Round(100, WorkerRun(seconds, cpu, 10), baseline_s=baseline)
+        for seconds, cpu, baseline in ((2.0, 0.3, 1.0), (1.0, 0.1, 0.8), (9.0, 0.2, 7.0))
     ]
     result = summarize(Load(100, 3, 1), rounds)
     assert (result.seconds, result.calls_per_s, result.events_per_s) == (2.0, 50.0, 100.0)
-    assert (result.worker_cpu_s, result.ceiling_calls_per_s, result.ceiling_ratio) == (0.2, 100.0, 0.5)
+    assert (result.worker_cpu_s, result.baseline_calls_per_s, result.baseline_ratio) == (0.2, 100.0, 0.5)
 
 
 def test_processor_time_of_a_process() -> None:

@@ -14,11 +14,11 @@ import redis
 from invites.store.settings import Settings
 from tests.support.commands import Commands
 from workers.lab.bench import fleet, latency
-from workers.lab.bench.arena import BenchError, open_arena
-from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.baseline import Baseline
 from workers.lab.bench.latency import Run
 from workers.lab.bench.load import Load
 from workers.lab.bench.schedule import even
+from workers.lab.bench.target import BenchError, open_target
 from workers.lab.child_process import GuardedProcess
 from workers.lab.worker_process import start_worker
 
@@ -65,20 +65,20 @@ def test_a_stall_counts_for_all_events_that_were_due(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(fleet, "start_worker", start)
     load = Load(200, 3, 1)
-    with open_arena(None) as arena:
-        ceiling = Ceiling(arena, Settings())
-        arena.make_groups(counted=False)
-        ceiling.register(load)
-        with fleet.open_fleet(arena, 1, {}) as workers:
-            arena.publish(Load(1, 1, 1, name="first-").invites())
-            fleet.await_first_commit(arena, workers)
+    with open_target(None) as target:
+        baseline = Baseline(target, Settings())
+        target.make_groups(counted=False)
+        baseline.register(load)
+        with fleet.open_fleet(target, 1, {}) as workers:
+            target.publish(Load(1, 1, 1, name="first-").invites())
+            fleet.await_first_commit(target, workers)
             stall = [
                 threading.Timer(at, os.kill, (pids[0], number))
                 for at, number in ((0.3, signal.SIGSTOP), (1.3, signal.SIGCONT))
             ]
             for timer in stall:
                 timer.start()
-            run = latency.offer(arena, workers, load, 100.0)
+            run = latency.offer(target, workers, load, 100.0)
     assert sum(seconds > 0.2 for seconds in run.invites.values()) > 50  # of some 100 that were due meanwhile
 
 
@@ -98,12 +98,12 @@ def test_few_calls_are_all_invited_before_the_first_accept() -> None:
 
 
 def test_a_rate_that_was_not_offered_is_no_result() -> None:
-    with pytest.raises(BenchError, match=r"could offer 700 calls/s only, not 1,000"):
+    with pytest.raises(BenchError, match=r"offered only 700 of 1,000 calls/s"):
         latency.check(Run({}, {}, [], calls_per_s=700.0, offered_per_s=700.0), 1000.0)
 
 
 def test_workers_that_do_not_keep_up_are_no_result() -> None:
-    with pytest.raises(BenchError, match=r"could not keep up: of 1,000 calls/s .* settled 700"):
+    with pytest.raises(BenchError, match=r"workers settled only 700 of 1,000 calls/s"):
         latency.check(Run({}, {}, [], calls_per_s=700.0, offered_per_s=1000.0), 1000.0)
 
 

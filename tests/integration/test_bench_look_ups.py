@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.commands import Commands
 from workers.lab.bench import latency
-from workers.lab.bench.arena import BenchError
 from workers.lab.bench.sippo import open_sippo
+from workers.lab.bench.target import BenchError
 from workers.lab.fake_sippo import Directory, slow
 
 _SHORT = ("bench", "look-ups", "--rate", "50", "--seconds", "0.2", "--members", "4")

@@ -9,9 +9,9 @@ import redis
 
 from invites.store.settings import Settings
 from tests.support.commands import Commands
-from workers.lab.bench.arena import BenchError
 from workers.lab.bench.load import Load
 from workers.lab.bench.memory import measure
+from workers.lab.bench.target import BenchError
 
 
 def _bytes(load: Load) -> float:

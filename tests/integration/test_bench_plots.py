@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from invites.store.settings import Settings
 from tests.support.commands import Commands
-from workers.lab.bench import latency, plots
+from workers.lab.bench import extra, latency, plots
+from workers.lab.bench.drawing import draw
 from workers.lab.bench.latency import Latency, NotReachedError
-from workers.lab.bench.plots import Figures, Speed, draw, steps
+from workers.lab.bench.plots import Figures, Speed, load, save, steps
 
 _TINY = (
     "--calls",
@@ -60,7 +63,7 @@ def test_rates_end_at_the_knee(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_too_much_while_many_are_pending_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure_in(_arena: object, _ceiling: object, plan: latency.Plan, *_: object, name: str) -> Latency:
+    def measure_in(_target: object, _baseline: object, plan: latency.Plan, *_: object, name: str) -> Latency:
         if plan.pending > 20:
             raise NotReachedError(f"too much for {name}")
         return Latency(plan.rate, plan.pending, 1.0, 2.0, 1.0, 2.0)
@@ -86,10 +89,63 @@ def test_steps() -> None:
     assert steps(1000, 10, 1000) == [1000]
 
 
-def test_plots_need_no_server(tmp_path: Path) -> None:
+def _figures() -> Figures:
     timed = [Latency(rate, 0, 1.0, 2.0, 1.0, 2.0) for rate in (250.0, 500.0)]
     speeds = [Speed(workers, 1, 10**workers, 100.0 * workers) for workers in (1, 2)]
     pending = [Latency(1000.0, 10**power, 1.0, 2.0, 1.0, 2.0) for power in (3, 4)]
-    drawn = draw(Figures(speeds, timed, speeds, pending), tmp_path)
+    return Figures(speeds, timed, speeds, pending)
+
+
+def _words(svg: Path) -> set[str]:
+    root = ET.fromstring(svg.read_bytes())  # noqa: S314 - the text is our own
+    return {text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text")}
+
+
+def test_the_same_figures_give_the_same_plots(commands: Commands, tmp_path: Path) -> None:
+    drawn = {path: path.read_bytes() for path in draw(_figures(), tmp_path)}
     assert sorted(path.stem for path in drawn) == _NAMES
-    assert all("<polyline" in path.read_text() for path in drawn)
+    save(_figures(), tmp_path)
+    ended = commands.run("bench", "plots", str(tmp_path), "--redraw", "--json")
+    assert ended.status == 0, ended.err
+    assert json.loads(ended.out) == json.loads((tmp_path / "figures.json").read_text())
+    assert {path: path.read_bytes() for path in drawn} == drawn
+    assert load(tmp_path) == _figures()
+
+
+def test_axes_have_names_units_and_ticks_where_something_was_measured(tmp_path: Path) -> None:
+    draw(_figures(), tmp_path)
+    assert {
+        "Latency by offered rate, up to the knee",
+        "calls/s offered",
+        "latency, ms",
+        "250",
+        "500",
+    } <= _words(tmp_path / "latency-by-rate.svg")
+    assert {"1,000", "10,000", "accept, p99"} <= _words(tmp_path / "latency-by-pending.svg")
+    assert {"worker processes", "calls/s", "0", "1", "2", "1 shard"} <= _words(
+        tmp_path / "calls-by-workers.svg"
+    )
+
+
+def test_plots_refer_to_nothing_elsewhere(tmp_path: Path) -> None:
+    for path in draw(_figures(), tmp_path):
+        links = re.findall(r'(?:href="|url\()([^")]+)', path.read_text())
+        assert links
+        assert all(link.startswith("#") for link in links)
+
+
+def test_without_the_library_nothing_is_measured(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(extra, "find_spec", lambda _: None)
+    ended = commands.run("bench", "plots", str(tmp_path))
+    assert ended.status == 1
+    assert ended.err == (
+        "invites: Not installed: matplotlib. Install it with: pip install 'invites-worker[bench]'\n"
+    )
+
+
+def test_without_figures_nothing_is_drawn(commands: Commands, tmp_path: Path) -> None:
+    ended = commands.run("bench", "plots", str(tmp_path), "--redraw")
+    assert ended.status == 1
+    assert f"There are no figures in {tmp_path}, measure without --redraw: " in ended.err

@@ -12,15 +12,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
 
 from tests.support.waiting import wait_until_sync
 from workers.lab.child_process import GuardedProcess
-from workers.lab.demo import play, theatre
+from workers.lab.demo import play, runner
 from workers.lab.demo.devices import Device, MissingError, Notification
-from workers.lab.demo.stage import Cell, Stage
+from workers.lab.demo.renderer import Cell, Renderer
 from workers.lab.fake_sippo import Directory
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -37,10 +38,10 @@ _SCENES = (
 
 
 @contextlib.contextmanager
-def _demo(folder: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def _demo(folder: Path, *options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """The demo in a process of its own, with `folder` for its temporary files."""
     with subprocess.Popen(
-        [sys.executable, "-m", "workers", "demo"],
+        [sys.executable, "-m", "workers", "demo", *options],
         cwd=_ROOT,
         env={**os.environ, "TMPDIR": str(folder), **environment},
         stdout=subprocess.PIPE,
@@ -101,6 +102,21 @@ def test_prints_to_whoever_knows_ascii_only(folder: Path) -> None:
     assert max(map(len, out.splitlines())) <= 40
 
 
+def test_makes_a_picture_as_wide_as_the_ladder(folder: Path) -> None:
+    picture = folder / "ladder.svg"
+    with _demo(folder, "--svg", str(picture), COLUMNS="40") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, ""), out
+    svg = picture.read_text("utf-8")
+    words = " ".join(text.text or "" for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"))  # noqa: S314 - the text is our own
+    words = words.replace("\xa0", " ")
+    for shown in ("made its first commit", *_SCENES[:3], "hears ringing", "DECLINED_BY_CREATOR 487"):
+        assert shown in words
+    assert _SCENES[3] not in words
+    assert "font-face" not in svg
+    assert not re.search(r"url\((?!#)", svg)
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stops_quietly_in_the_middle(folder: Path, end: signal.Signals) -> None:
     with _demo(folder, PYTHONUNBUFFERED="1") as process:
@@ -124,8 +140,8 @@ async def _play_with(
     def start(_url: str, _configuration: Mapping[str, object]) -> GuardedProcess:
         return GuardedProcess([sys.executable, "-c", worker])
 
-    monkeypatch.setattr(theatre, "start_worker", start)
-    monkeypatch.setattr(theatre, "_WORKER_START_MS", patience_ms)
+    monkeypatch.setattr(runner, "start_worker", start)
+    monkeypatch.setattr(runner, "_WORKER_START_MS", patience_ms)
     out = io.StringIO()
     return await play(Console(file=out, width=200), pace_s=0), out.getvalue()
 
@@ -138,7 +154,7 @@ async def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_says_so_when_sippo_server_knows_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(theatre, "_directory", lambda *_: Directory())
+    monkeypatch.setattr(runner, "_directory", lambda *_: Directory())
     out = io.StringIO()
     assert await play(Console(file=out, width=200), pace_s=0) == 1
     said = out.getvalue()
@@ -150,7 +166,7 @@ async def test_says_so_when_sippo_server_knows_nobody(monkeypatch: pytest.Monkey
 async def test_does_not_wait_for_a_worker_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     status, out = await _play_with(monkeypatch, "raise SystemExit('no, thank you')", patience_ms=60_000)
     assert status == 1
-    assert "The worker ended with status 1. The worker said: no, thank you" in out
+    assert "The worker ended with status 1. The worker printed: no, thank you" in out
 
 
 async def test_says_so_when_no_server_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +174,13 @@ async def test_says_so_when_no_server_can_be_had(monkeypatch: pytest.MonkeyPatch
     out = io.StringIO()
     assert await play(Console(file=out, width=400), pace_s=0) == 1
     assert "✗ There is no embedded Valkey for this machine" in out.getvalue()
+
+
+async def test_says_so_when_the_picture_cannot_be_written(tmp_path: Path) -> None:
+    out = io.StringIO()
+    missing = tmp_path / "missing" / "ladder.svg"
+    assert await play(Console(file=out), pace_s=0, svg=missing) == 1
+    assert "✗ The picture cannot be written: " in out.getvalue()
 
 
 def _told(kind: str, **payload: object) -> Notification:
@@ -182,10 +205,10 @@ async def test_a_device_objects_to_anything_else() -> None:
 
 async def _row(**options: object) -> str:
     out = io.StringIO()
-    stage = Stage(["Alice", "phone", "tablet"], Console(file=out, **options), pace_s=0)  # type: ignore[arg-type]
+    renderer = Renderer(["Alice", "phone", "tablet"], Console(file=out, **options), pace_s=0)  # type: ignore[arg-type]
     rings = Cell("rings", "yellow")
     cells = {"Alice": Cell("calls", "bold", acts=True), "phone": rings, "tablet": rings}
-    await stage.row("invite", cells, 1.26)
+    await renderer.row("invite", cells, 1.26)
     return out.getvalue()
 
 
@@ -206,5 +229,5 @@ async def test_only_terminals_get_colours() -> None:
 async def test_no_color_is_plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", "1")
-    await Stage(["Alice"], pace_s=0).row("invite", {"Alice": Cell("calls", "yellow", acts=True)}, 1.0)
+    await Renderer(["Alice"], pace_s=0).row("invite", {"Alice": Cell("calls", "yellow", acts=True)}, 1.0)
     assert "\x1b" not in capsys.readouterr().out

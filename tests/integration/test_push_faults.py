@@ -178,7 +178,7 @@ async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
         asked.append(time.monotonic())
         return await is_still_wanted(*arguments)
 
-    monkeypatch.setattr("workers.roles.push.standing_of", counted)
+    monkeypatch.setattr("workers.roles.push.is_still_wanted", counted)
     fake_sippo.fault(status(500))
     await call_many(await another_worker(streams.client), 300)
     async with pushes.worker(valkey_url, fake_sippo.wac | {"maxConcurrent": 10, "breakAfter": 5}) as service:

@@ -205,7 +205,7 @@ async def test_what_is_for_a_shard_that_is_away_waits_while_others_go_on(
             raise RedisConnectionError("it is away")
 
         with monkeypatch.context() as patch:
-            patch.setattr(target, "take", refuse)
+            patch.setattr(target, "commit", refuse)
             await around.publish(e.registered("phone"), at_home=True)
             await around.publish(
                 *(e.invite(inviteId=room, room=room) for room in rooms.values()), at_home=True

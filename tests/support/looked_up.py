@@ -6,8 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from invites.store.commit import Status
 from invites.store.settings import Settings
 from tests.support import events as e
@@ -31,9 +29,8 @@ async def another_worker(client: Redis, settings: Settings = SETTINGS) -> Shard:
 async def settle(shard: Shard, event: Published, found: dict[str, Any]) -> None:
     """Publish an invite and settle it with this answer of sippo-server for its callee."""
     operation = await shard.publish(*event)
-    asked = operation.arguments.flat()[:-1]
-    operation = msgspec.structs.replace(operation, args=(*asked, json.dumps(found)))
-    (outcome,) = (await shard.committer.commit([operation])).outcomes
+    completed = operation.having(found=json.dumps(found))
+    (outcome,) = (await shard.committer.commit([completed])).outcomes
     assert outcome.status is Status.DONE, outcome
 
 

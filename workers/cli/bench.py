@@ -1,4 +1,4 @@
-"""The commands of `invites bench`."""
+"""The commands of `invites bench`. They import `workers.lab.bench` when they run, so that no worker loads it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from invites.config import Config
 
 app = typer.Typer(
-    help="Measure this machine, with a server of its own unless --redis-url is given.", no_args_is_help=True
+    help="Measure this machine, with an embedded server unless --redis-url names one.", no_args_is_help=True
 )
 
 RedisUrl = Annotated[
@@ -31,7 +31,7 @@ RedisUrl = Annotated[
     typer.Option(
         "--redis-url",
         metavar="URL",
-        help="Measure this server in place of an own one. The keys have a prefix of their own and are deleted.",
+        help="Measure this server, not an embedded one. The benchmark's keys have their own prefix and are deleted.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object, and nothing else.")]
@@ -39,10 +39,10 @@ AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON
 
 @contextlib.contextmanager
 def _results() -> Iterator[None]:
-    """Make one sentence, with status 1, of whatever leaves a benchmark without a result."""
+    """Turn every error that leaves a benchmark without a result into one sentence and status 1."""
     from redis.exceptions import RedisError
 
-    from workers.lab.bench.arena import BenchError
+    from workers.lab.bench.target import BenchError
     from workers.lab.embedded import EmbeddedError
 
     try:
@@ -50,7 +50,7 @@ def _results() -> Iterator[None]:
     except (BenchError, EmbeddedError) as error:
         raise CommandError(str(error)) from None
     except (RedisError, OSError) as error:
-        raise CommandError(f"The server has failed: {error}") from None
+        raise CommandError(f"The server failed: {error}") from None
 
 
 def _refuse_look_ups(loaded: Config) -> None:
@@ -70,23 +70,21 @@ def throughput(  # noqa: PLR0913 - a command's parameters are its options
     shards: Annotated[
         int,
         typer.Option(
-            min=1, max=1024, metavar="N", help="Shards, all on one server; the bare server always has one."
+            min=1, max=1024, metavar="N", help="Shards, all on one server. The bare server always has one."
         ),
     ] = 1,
-    rounds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Rounds, of which the medians are reported.")
-    ] = 3,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; the result is their median.")] = 3,
     as_json: AsJson = False,
     config: ConfigFile = None,
     redis_url: RedisUrl = None,
     log_level: LogLevel = Level.WARN,
     log_format: LogFormat = Format.TEXT,
 ) -> None:
-    """Complete calls a second, against the bare server doing the same scripts from prepared batches.
+    """Complete calls a second, compared with the bare server that runs the same commits from prepared batches.
 
-    A complete call is an invite, all devices rung, an accept, the cancel of the others, outcome and record.
+    A complete call is an invite, the ringing of all devices, an accept, the cancel of the others, outcome and record.
 
-    The events wait in the stream before the workers start; they are timed from the first commit to the last.
+    The events are in the stream before the workers start. The time is taken from the first commit to the last.
     """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
     _refuse_look_ups(loaded)
@@ -112,7 +110,7 @@ def memory(
         typer.Option(
             min=1,
             metavar="N",
-            help="Users that they ring, and users that call.",
+            help="Users that are called, and users that call.",
             show_default="as many as invites",
         ),
     ] = None,
@@ -123,10 +121,10 @@ def memory(
     log_level: LogLevel = Level.WARN,
     log_format: LogFormat = Format.TEXT,
 ) -> None:
-    """Bytes that a pending invite adds: its keys, its places in indexes, its timer; without streams and registrations.
+    """Bytes that a pending invite adds: its keys, index entries and timer, without streams and registrations.
 
-    Each invite has a context of 100 bytes and a room of its own. With fewer callees than invites, invites share the
-    indexes of their callee and their caller, and take less.
+    Each invite has a context of 100 bytes and its own room. With fewer callees than invites, invites share indexes and
+    take less memory.
     """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
     _refuse_look_ups(loaded)
@@ -146,11 +144,9 @@ def latency(  # noqa: PLR0913 - a command's parameters are its options
     *,
     rate: Annotated[float, typer.Option(min=1, metavar="N", help="Calls offered in a second.")] = 1000,
     seconds: Annotated[
-        float, typer.Option(min=0.1, metavar="N", help="How long, after a second that is not counted.")
+        float, typer.Option(min=0.1, metavar="N", help="Duration, after a first second that is not counted.")
     ] = 10,
-    pending: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Other invites that are pending meanwhile.")
-    ] = 0,
+    pending: Annotated[int, typer.Option(min=0, metavar="N", help="Other pending invites.")] = 0,
     devices: Annotated[int, typer.Option(min=2, metavar="N", help="Registered devices of each callee.")] = 3,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")] = 1,
     as_json: AsJson = False,
@@ -159,10 +155,10 @@ def latency(  # noqa: PLR0913 - a command's parameters are its options
     log_level: LogLevel = Level.WARN,
     log_format: LogFormat = Format.TEXT,
 ) -> None:
-    """How long a device waits, invite to invitation and accept to invitationCancel, with so many calls a second.
+    """Latency at a rate of calls: invite to invitation, and accept to invitationCancel.
 
-    The load is open: events are due at an even rate, whatever has become of those before, and timed from when they
-    are due to the return of the blocking read that brings their effect. It fails when the rate is not reached.
+    The load is open: events are due at an even rate, however long earlier events take. A latency is the time from when
+    an event is due until the blocking read returns its effect. The command fails when the rate is not reached.
     """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
     _refuse_look_ups(loaded)
@@ -182,23 +178,21 @@ def latency(  # noqa: PLR0913 - a command's parameters are its options
 def peers(
     *,
     calls: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Complete calls of ours in each round.")
+        int, typer.Option(min=1, metavar="N", help="Our complete calls in each round.")
     ] = 10_000,
     jobs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Jobs of each of the others in each round.")
+        int, typer.Option(min=1, metavar="N", help="Jobs of each other worker in each round.")
     ] = 5_000,
-    rounds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Rounds, of which the medians are reported.")
-    ] = 3,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; the result is their median.")] = 3,
     as_json: AsJson = False,
     config: ConfigFile = None,
     redis_url: RedisUrl = None,
     log_level: LogLevel = Level.WARN,
     log_format: LogFormat = Format.TEXT,
 ) -> None:
-    """Our events against no-op jobs of arq, saq, taskiq, streaq and FastStream: backlogs, one worker each.
+    """Our events compared with no-op jobs of arq, saq, taskiq, streaq and FastStream, one worker each.
 
-    They run at the fastest settings at which a crash loses no job. They are installed with
+    Each runs with the fastest settings that lose no job in a crash. To install them:
     `pip install 'invites-worker[bench]'`.
     """
     loaded = Common(config, redis_url, log_level, log_format).set_up()
@@ -217,39 +211,42 @@ def peers(
 
 @app.command()
 def plots(  # noqa: PLR0913 - a command's parameters are its options
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the SVG files and figures.json go.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the SVG files and figures.json.")],
     *,
     calls: Annotated[
         int, typer.Option(min=1, metavar="N", help="Complete calls in each measurement.")
     ] = 10_000,
-    seconds: Annotated[float, typer.Option(min=0.1, metavar="N", help="How long each rate is offered.")] = 10,
-    most_workers: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Measure with 1 to so many workers.")
-    ] = 4,
+    seconds: Annotated[float, typer.Option(min=0.1, metavar="N", help="Duration of each rate.")] = 10,
+    most_workers: Annotated[int, typer.Option(min=1, metavar="N", help="Measure with 1 to N workers.")] = 4,
     most_shards: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Measure with 1, 2, 4, ... shards up to so many.")
+        int, typer.Option(min=1, metavar="N", help="Measure with 1, 2, 4, ... shards, up to N.")
     ] = 4,
     most_rate: Annotated[
         int,
-        typer.Option(min=250, metavar="N", help="Offer 250, 500, 1,000, ... calls/s up to this or the knee."),
+        typer.Option(min=250, metavar="N", help="Offer 250, 500, 1,000, ... calls/s, up to N or the knee."),
     ] = 8_000,
     most_pending: Annotated[
         int,
         typer.Option(
-            min=1_000, metavar="N", help="Measure with 1,000, 10,000, ... pending invites up to so many."
+            min=1_000, metavar="N", help="Measure with 1,000, 10,000, ... pending invites, up to N."
         ),
     ] = 1_000_000,
+    redraw: Annotated[
+        bool,
+        typer.Option("--redraw", metavar="", help="Measure nothing, and draw DIR/figures.json again."),
+    ] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
     redis_url: RedisUrl = None,
     log_level: LogLevel = Level.WARN,
     log_format: LogFormat = Format.TEXT,
 ) -> None:
-    """Measure and draw: calls/s by workers and shards, latency by rate, both by pending invites. Takes 15 minutes."""
+    """Measure and draw calls/s by workers and shards, latency by rate, both by pending invites. Takes 15 minutes."""
     loaded = Common(config, redis_url, log_level, log_format).set_up()
     _refuse_look_ups(loaded)
 
-    from workers.lab.bench.plots import Plan, draw, measure, steps
+    from workers.lab.bench.extra import require
+    from workers.lab.bench.plots import Plan, load, measure, save, steps
     from workers.lab.bench.report import show_plots, tell
     from workers.lab.worker_process import configuration_in
 
@@ -267,8 +264,15 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
         loaded.settings(),
     )
     with _results():
-        folder.mkdir(parents=True, exist_ok=True)
-        figures = measure(plan, tell)
+        require(["matplotlib"])
+        from workers.lab.bench.drawing import draw
+
+        if redraw:
+            figures = load(folder)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            figures = measure(plan, tell)
+            save(figures, folder)
         drawn = draw(figures, folder)
     show_plots(figures, drawn, as_json=as_json)
 
@@ -276,10 +280,10 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
 @app.command()
 def races(
     *,
-    trials: Annotated[int, typer.Option(min=1, metavar="N", help="Calls, each with one race.")] = 20_000,
+    trials: Annotated[int, typer.Option(min=1, metavar="N", help="Calls, with one race each.")] = 20_000,
     workers: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Worker processes; one is killed every 1.5 s and replaced."),
+        typer.Option(min=1, metavar="N", help="Worker processes. Every 1.5 s one is killed and replaced."),
     ] = 3,
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -287,10 +291,10 @@ def races(
     log_level: LogLevel = Level.WARN,
     log_format: LogFormat = Format.TEXT,
 ) -> None:
-    """Accept against accept, cancel, time-out, decline and disconnect at the same moment, while workers are killed.
+    """Races of an accept against accept, cancel, time-out, decline and disconnect, while workers are killed.
 
-    Every notification is read: each call must have one outcome, one record and one winner at the most, and each
-    device that rang must be told to stop or have won. Status 1 when anything is wrong.
+    Every notification is checked: each call must have one outcome, one record and at most one winner, and each device
+    that rang must have won or be told to stop. Status 1 if anything is wrong.
     """
     _refuse_look_ups(Common(config, redis_url, log_level, log_format).set_up())
 
@@ -312,12 +316,12 @@ def look_ups(  # noqa: PLR0913 - a command's parameters are its options
     rate: Annotated[float, typer.Option(min=1, metavar="N", help="Calls offered in a second.")] = 200,
     seconds: Annotated[
         float,
-        typer.Option(min=0.1, metavar="N", help="How long in each round, after a start that is not counted."),
+        typer.Option(min=0.1, metavar="N", help="Duration of each round, after a start that is not counted."),
     ] = 10,
     look_up_ms: Annotated[
-        int, typer.Option("--look-up-ms", min=0, max=500, help="How long sippo-server takes to answer.")
+        int, typer.Option("--look-up-ms", min=0, max=500, help="Time that sippo-server takes to answer.")
     ] = 20,
-    members: Annotated[int, typer.Option(min=1, max=500, help="Members of the group that is called.")] = 10,
+    members: Annotated[int, typer.Option(min=1, max=500, help="Members of the called group.")] = 10,
     devices: Annotated[int, typer.Option(min=2, metavar="N", help="Registered devices of each callee.")] = 3,
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -325,10 +329,10 @@ def look_ups(  # noqa: PLR0913 - a command's parameters are its options
     log_level: LogLevel = Level.WARN,
     log_format: LogFormat = Format.TEXT,
 ) -> None:
-    """Requests to sippo-server for each call, and how long devices wait for a look-up, or with sippo-server dead.
+    """Requests to sippo-server for each call, and how long devices wait if it is slow or dead.
 
-    It asks a stand-in of its own, in place of whatever `basic` says in a configuration. Times are taken as by
-    `latency`: from when an invite is due to its invitation.
+    The command starts its own stand-in for sippo-server and ignores `basic` in a configuration. It measures as
+    `latency` does, from invite to invitation.
     """
     Common(config, redis_url, log_level, log_format).set_up()
 

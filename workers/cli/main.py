@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -70,6 +71,10 @@ def run(
 
 @app.command()
 def demo(
+    svg: Annotated[
+        Path | None,
+        typer.Option("--svg", metavar="FILE", help="Write a picture of the first calls, as SVG."),
+    ] = None,
     config: ConfigFile = None,
     redis_url: RedisUrl = None,
     log_level: LogLevel = Level.WARN,
@@ -85,7 +90,7 @@ def demo(
     from workers.lab.demo import play
 
     Common(config, redis_url, log_level, log_format).set_up()
-    return asyncio.run(play())
+    return asyncio.run(play(svg=svg))
 
 
 add_operator_commands(app)

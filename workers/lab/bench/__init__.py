@@ -1,1 +1,1 @@
-"""`invites bench`: what this machine can do, measured with a load generator and a server of its own."""
+"""`invites bench`: measures this machine, with a load generator and a server of its own."""

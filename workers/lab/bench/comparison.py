@@ -1,8 +1,7 @@
-"""`invites bench peers`: our events against jobs that do nothing, on other Python workers over Redis."""
+"""`invites bench peers`: compares our events with no-op jobs of other Python workers over Redis."""
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 import sys
 from collections.abc import Callable
@@ -11,44 +10,45 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from invites.store.settings import Settings
-from workers.lab.bench.arena import BenchError, open_arena
+from workers.lab.bench.extra import require
 from workers.lab.bench.load import EVENTS_PER_CALL, Load
+from workers.lab.bench.target import BenchError, open_target
 from workers.lab.bench.throughput import settle_backlog
 from workers.lab.child_process import GuardedProcess
 
 _PATIENCE_MS: Final = 120_000
 
 
-class Peer(NamedTuple):
-    """Another worker: the package that it needs, and the module that plays it."""
+class Rival(NamedTuple):
+    """Another worker: the package that it needs, and the module that runs it."""
 
     package: str
     module: str
 
 
-PEERS: Final = {
-    "arq": Peer("arq", "workers.lab.bench.peers.on_arq"),
-    "saq": Peer("saq", "workers.lab.bench.peers.on_saq"),
-    "taskiq": Peer("taskiq_redis", "workers.lab.bench.peers.on_taskiq"),
-    "streaq": Peer("streaq", "workers.lab.bench.peers.on_streaq"),
-    "faststream": Peer("faststream", "workers.lab.bench.peers.on_faststream"),
+RIVALS: Final = {
+    "arq": Rival("arq", "workers.lab.bench.rivals.on_arq"),
+    "saq": Rival("saq", "workers.lab.bench.rivals.on_saq"),
+    "taskiq": Rival("taskiq_redis", "workers.lab.bench.rivals.on_taskiq"),
+    "streaq": Rival("streaq", "workers.lab.bench.rivals.on_streaq"),
+    "faststream": Rival("faststream", "workers.lab.bench.rivals.on_faststream"),
 }
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """The result, medians of the rounds: our calls and events a second, and the jobs a second of each peer.
+    """The result, as medians of the rounds: our calls and events a second, and each rival's jobs a second.
 
-    The ratio is that of our events to the jobs of the best of them.
+    The ratio compares our events with the jobs of the fastest rival.
     """
 
     calls_per_s: float
     events_per_s: float
-    peers: dict[str, float]
+    rivals: dict[str, float] = msgspec.field(name="peers")
     ratio_to_best: float
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """So many calls of ours and jobs of theirs in each round, one worker each; the rest as in `throughput.Plan`."""
+    """Our calls and the rivals' jobs in each round, one worker each; the rest as in `throughput.Plan`."""
 
     calls: int
     jobs: int
@@ -59,42 +59,38 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def measure(plan: Plan, tell: Callable[[str], None]) -> Comparison:
-    """Run all in turn, round by round, each on an emptied server.
+    """Run all in turn, round by round, each on an empty server.
 
-    Raises `BenchError` when a package is missing, or there is no valid result.
+    Raises `BenchError` when a package is missing or there is no valid result.
     """
-    missing = [name for name, peer in PEERS.items() if importlib.util.find_spec(peer.package) is None]
-    if missing:
-        raise BenchError(
-            f"{', '.join(missing)}: not installed. Install what is compared with: pip install 'invites-worker[bench]'"
-        )
+    require(rival.package for rival in RIVALS.values())
     load = Load(plan.calls, devices=3, workers=1)
     ours: list[float] = []
-    theirs: dict[str, list[float]] = {name: [] for name in PEERS}
+    theirs: dict[str, list[float]] = {name: [] for name in RIVALS}
     for number in range(1, plan.rounds + 1):
         ours.append(plan.calls / settle_backlog(load, plan.url, plan.rules, plan.settings).seconds)
         tell(f"round {number}: {ours[-1]:,.0f} calls/s")
-        for name, peer in PEERS.items():
-            theirs[name].append(plan.jobs / _play(name, peer, plan))
+        for name, rival in RIVALS.items():
+            theirs[name].append(plan.jobs / _play(name, rival, plan))
             tell(f"round {number}: {name} {theirs[name][-1]:,.0f} jobs/s")
     calls_per_s = statistics.median(ours)
-    peers = {name: round(statistics.median(rates), 1) for name, rates in theirs.items()}
+    rivals = {name: round(statistics.median(rates), 1) for name, rates in theirs.items()}
     events_per_s = calls_per_s * EVENTS_PER_CALL
     return Comparison(
-        round(calls_per_s, 1), round(events_per_s, 1), peers, round(events_per_s / max(peers.values()), 2)
+        round(calls_per_s, 1), round(events_per_s, 1), rivals, round(events_per_s / max(rivals.values()), 2)
     )
 
 
-def _play(name: str, peer: Peer, plan: Plan) -> float:
-    """How long the peer took for its backlog, s."""
-    with open_arena(plan.url) as arena:
+def _play(name: str, rival: Rival, plan: Plan) -> float:
+    """The seconds that the rival took for its backlog."""
+    with open_target(plan.url) as target:
         command = [
             sys.executable,
             "-m",
-            "workers.lab.bench.peers",
-            peer.module,
-            arena.url,
-            arena.prefix,
+            "workers.lab.bench.rivals",
+            rival.module,
+            target.url,
+            target.prefix,
             str(plan.jobs),
         ]
         with GuardedProcess(command) as process:
@@ -102,8 +98,8 @@ def _play(name: str, peer: Peer, plan: Plan) -> float:
             said = process.output()
     if status is None:
         raise BenchError(
-            f"{name} has not done its {plan.jobs} jobs within {_PATIENCE_MS // 1000} s. {said}".strip()
+            f"{name} did not finish its {plan.jobs} jobs within {_PATIENCE_MS // 1000} s. {said}".strip()
         )
     if status != 0:
-        raise BenchError(f"{name} ended with status {status}: {said or 'it said nothing'}")
+        raise BenchError(f"{name} ended with status {status}: {said or 'it printed nothing'}")
     return float(msgspec.json.decode(said.splitlines()[-1])["seconds"])

@@ -1,7 +1,7 @@
-"""`invites bench latency`: how long a device waits for what it is told, with so many calls a second.
+"""`invites bench latency`: measures how long devices wait for their notifications at a given rate of calls.
 
-The load is an open one: each event has its time, whatever has become of those before, and is timed from then on. So
-a stall of the server counts for every event that was due meanwhile, not only for the one that met it.
+The load is open: each event is due at a fixed time, however long earlier events take, and its latency counts from that
+time. So a stall counts for every event that was due meanwhile.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from invites.store.settings import Settings
-from workers.lab.bench.arena import Arena, BenchError, open_arena
-from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.baseline import Baseline
+from workers.lab.bench.connection import Connection
 from workers.lab.bench.fleet import STUCK_S, Fleet, await_first_commit, open_fleet
-from workers.lab.bench.line import Line
-from workers.lab.bench.listener import Listener
 from workers.lab.bench.load import Load
+from workers.lab.bench.notification_reader import NotificationReader
 from workers.lab.bench.schedule import ANSWER_S, even
+from workers.lab.bench.target import BenchError, Target, open_target
 
 WARM_UP_S: Final = 1.0
-"""The first calls are not counted."""
+"""Calls in this time are not counted."""
 
-_REACHED: Final = 0.98  # of the rate that was asked for
-_TICK_S: Final = 0.001  # a device that rings late answers at once
+_REACHED: Final = 0.98  # of the requested rate
+_TICK_S: Final = 0.001  # how often late devices are looked for
 _TIDY: Final = 64  # events between two looks at the replies
 _FIRST: Final = Load(1, 1, 1, name="first-")
-_SWITCH_S: Final = 0.0005  # the thread that reads holds the interpreter for so long at the most; Python: 5 ms
+_SWITCH_S: Final = 0.0005  # how long the reading thread may hold the interpreter; Python's default is 5 ms
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """The result: offered calls a second, invites pending meanwhile, and the latencies, ms.
+    """The result: offered calls a second, other pending invites, and the latencies, ms.
 
-    From when an event was due to the return of the blocking read that brought its effect: `invite` to `invitation`, and
-    `accept` to the other devices' `invitationCancel`.
+    A latency is the time from when an event is due until the blocking read returns its effect: `invite` to
+    `invitation`, and `accept` to the other devices' `invitationCancel`.
     """
 
     rate: float
@@ -51,11 +51,11 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class NotReachedError(BenchError):
-    """The rate that was asked for was not reached."""
+    """The requested rate was not reached."""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to measure, where (None: on a server of our own), and under which rules (see `throughput.Plan`)."""
+    """What to measure, on which server (None: our own), and under which rules (see `throughput.Plan`)."""
 
     rate: float
     seconds: float
@@ -68,7 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Run(NamedTuple):
-    """What a schedule has shown, by call: latencies, s; for all events how late they were published, s."""
+    """The latencies of each call, s, and how late each event was published, s."""
 
     invites: Mapping[int, float]
     accepts: Mapping[int, float]
@@ -78,31 +78,31 @@ class Run(NamedTuple):
 
 
 def measure(plan: Plan, tell: Callable[[str], None]) -> Latency:
-    """Make the pending invites, offer the load, and sum up.
+    """Make the pending invites, offer the load, and summarize.
 
-    Raises `BenchError` when there is no valid result: also when the load could not be offered at that rate, or the
-    workers could not keep up with it.
+    Raises `BenchError` when there is no valid result, for example when load generator or workers did not reach the
+    rate.
     """
-    with open_arena(plan.url) as arena:
-        ceiling = Ceiling(arena, plan.settings)
-        arena.make_groups(counted=False)
+    with open_target(plan.url) as target:
+        baseline = Baseline(target, plan.settings)
+        target.make_groups(counted=False)
         if plan.pending:
             tell(f"making {plan.pending:,} pending invites")
-            ceiling.make_pending(Load(plan.pending, plan.devices, plan.workers, name="waiting-"))
-        return measure_in(arena, ceiling, plan, tell)
+            baseline.make_pending(Load(plan.pending, plan.devices, plan.workers, name="waiting-"))
+        return measure_in(target, baseline, plan, tell)
 
 
 def measure_in(
-    arena: Arena, ceiling: Ceiling, plan: Plan, tell: Callable[[str], None], name: str = ""
+    target: Target, baseline: Baseline, plan: Plan, tell: Callable[[str], None], name: str = ""
 ) -> Latency:
-    """As `measure`, where so many invites are pending already. Each load on one server needs a `name` of its own."""
+    """As `measure`, with the pending invites already made. Each load on one server needs its own `name`."""
     load = Load(int(plan.rate * (WARM_UP_S + plan.seconds)), plan.devices, plan.workers, name=name)
-    ceiling.register(load)
-    with open_fleet(arena, plan.workers, plan.rules) as fleet:
-        arena.publish(_FIRST.invites())
-        await_first_commit(arena, fleet)
+    baseline.register(load)
+    with open_fleet(target, plan.workers, plan.rules) as fleet:
+        target.publish(_FIRST.invites())
+        await_first_commit(target, fleet)
         tell(f"offering {plan.rate:,.0f} calls/s for {WARM_UP_S + plan.seconds:,.0f} s")
-        run = offer(arena, fleet, load, plan.rate)
+        run = offer(target, fleet, load, plan.rate)
     check(run, plan.rate)
     tell(f"events were published up to {percentile(run.late, 0.99) * 1e3:.2f} ms late (99 of 100)")
     counted = range(int(WARM_UP_S * plan.rate), load.calls)
@@ -115,43 +115,43 @@ def measure_in(
     )
 
 
-def offer(arena: Arena, fleet: Fleet, load: Load, rate: float) -> Run:
-    """Offer the calls of a load at this rate, and wait until all have ended. Raises `BenchError`."""
-    schedule = [(due.at, due.call, due.event[0], arena.packed(due.event)) for due in even(load, rate)]
-    with arena.another_line() as line, _undisturbed():
-        listener = Listener(line, arena.keys.notifications)
-        listener.start()
+def offer(target: Target, fleet: Fleet, load: Load, rate: float) -> Run:
+    """Offer the calls of a load at this rate and wait until all have ended. Raises `BenchError`."""
+    schedule = [(due.at, due.call, due.event[0], target.packed(due.event)) for due in even(load, rate)]
+    with target.another_connection() as connection, _undisturbed():
+        reader = NotificationReader(connection, target.keys.notifications)
+        reader.start()
         try:
-            publisher = _Publisher(arena, listener)
+            publisher = _Publisher(target, reader)
             publisher.publish(schedule)
-            _await_ends(fleet, listener, load.calls)
+            _await_ends(fleet, reader, load.calls)
         finally:
-            listener.stop()
+            reader.stop()
     began = publisher.began
     return Run(
-        {call: listener.rung[call] - began - at for at, call, kind, _ in schedule if kind == "invite"},
-        {call: listener.stopped[call] - at for call, at in publisher.accepted.items()},
+        {call: reader.rung[call] - began - at for at, call, kind, _ in schedule if kind == "invite"},
+        {call: reader.stopped[call] - at for call, at in publisher.accepted.items()},
         publisher.late,
-        calls_per_s=load.calls / (listener.last_end - began - ANSWER_S),
+        calls_per_s=load.calls / (reader.last_end - began - ANSWER_S),
         offered_per_s=load.calls / (publisher.ended - began - ANSWER_S),
     )
 
 
 class _Publisher:
-    """Publishes each event when it is due, but an accept not before its device rings."""
+    """Publishes each event when it is due, but an accept only once its device rings."""
 
-    def __init__(self, line: Line, listener: Listener) -> None:
+    def __init__(self, connection: Connection, reader: NotificationReader) -> None:
         self.accepted: dict[int, float] = {}
         self.late: list[float] = []
         self.began = 0.0
         self.ended = 0.0
-        self._line = line
-        self._listener = listener
+        self._connection = connection
+        self._reader = reader
         self._not_rung: deque[tuple[int, bytes]] = deque()
 
     def publish(self, schedule: list[tuple[float, int, str, bytes]]) -> None:
-        """Publish everything; returns when the server has it."""
-        rung = self._listener.rung
+        """Publish everything; returns when the server has all of it."""
+        rung = self._reader.rung
         self.began = time.perf_counter()
         for number, (at, call, kind, packed) in enumerate(schedule):
             due = self.began + at
@@ -164,17 +164,17 @@ class _Publisher:
             else:
                 self._not_rung.append((call, packed))
             if number % _TIDY == 0:
-                self._line.collect_arrived()
+                self._connection.collect_arrived()
         self.ended = time.perf_counter()
         deadline = self.ended + STUCK_S
         while self._not_rung and time.perf_counter() < deadline:
             self._accept_what_rings()
             time.sleep(_TICK_S)
-        self._line.collect()
+        self._connection.collect()
 
     def _post(self, due: float, packed: bytes) -> None:
         self.late.append(time.perf_counter() - due)
-        self._line.post(packed)
+        self._connection.post(packed)
 
     def _sleep_until(self, due: float) -> None:
         while (wait := due - time.perf_counter()) > 0:
@@ -184,20 +184,20 @@ class _Publisher:
             time.sleep(wait)
 
     def _accept_what_rings(self) -> None:
-        rung = self._listener.rung
+        rung = self._reader.rung
         while self._not_rung and (call := self._not_rung[0][0]) in rung:
             self.accepted[call] = rung[call]
-            self._line.post(self._not_rung.popleft()[1])
+            self._connection.post(self._not_rung.popleft()[1])
 
 
-def _await_ends(fleet: Fleet, listener: Listener, calls: int) -> None:
+def _await_ends(fleet: Fleet, reader: NotificationReader, calls: int) -> None:
     ended, moved = 0, time.monotonic()
-    while listener.ended < calls:
+    while reader.ended < calls:
         fleet.check()
-        if listener.error is not None:
-            raise BenchError(f"The notifications cannot be read: {listener.error}")
-        if listener.ended > ended:
-            ended, moved = listener.ended, time.monotonic()
+        if reader.error is not None:
+            raise BenchError(f"The notifications cannot be read: {reader.error}")
+        if reader.ended > ended:
+            ended, moved = reader.ended, time.monotonic()
         elif time.monotonic() - moved > STUCK_S:
             raise BenchError(
                 f"{calls - ended} of {calls} calls have not ended within {STUCK_S:.0f} s. {fleet.words()}".strip()
@@ -206,22 +206,21 @@ def _await_ends(fleet: Fleet, listener: Listener, calls: int) -> None:
 
 
 def check(run: Run, rate: float) -> None:
-    """Raise `NotReachedError` when the load was not offered at that rate, or the workers could not keep up with it."""
+    """Raise `NotReachedError` when load generator or workers did not reach the rate."""
     if run.offered_per_s < rate * _REACHED:
         raise NotReachedError(
-            f"The load generator could offer {run.offered_per_s:,.0f} calls/s only, not {rate:,.0f}: this machine is "
-            "too slow for it, or busy."
+            f"The load generator offered only {run.offered_per_s:,.0f} of {rate:,.0f} calls/s: this machine is too "
+            "slow or busy."
         )
     if run.calls_per_s < rate * _REACHED:
         raise NotReachedError(
-            f"The workers could not keep up: of {rate:,.0f} calls/s that were offered they settled "
-            f"{run.calls_per_s:,.0f}. Ask for a lower --rate."
+            f"The workers settled only {run.calls_per_s:,.0f} of {rate:,.0f} calls/s: use a lower --rate."
         )
 
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """No pauses of our own making: no garbage collection, and a quick change between the two threads."""
+    """Avoid pauses in this process: no garbage collection, and quick switches between its two threads."""
     interval = sys.getswitchinterval()
     gc.collect()
     gc.disable()
@@ -234,6 +233,6 @@ def _undisturbed() -> Iterator[None]:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value that so large a share of the values does not exceed (nearest rank)."""
+    """The value at this share of the sorted values, 0.5 for the median (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,7 +1,7 @@
-"""The load: complete calls, laid out as a backlog of events.
+"""The load: a backlog of events that make complete calls.
 
-A complete call is an invite to a user with some registered devices, of which one accepts. The backlog goes in
-waves: some invites, then their accepts in the same order, so each accept stands a wave behind its invite.
+A complete call is an invite to a user with several registered devices, one of which accepts. The backlog consists of
+waves: some invites, then their accepts in the same order. So each accept follows one wave after its invite.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ CALLEES: Final = 1000
 EVENTS_PER_CALL: Final = 2
 _CONTEXT_BYTES: Final = 100
 _WAVE: Final = 1000
-# The longest ring time in any configuration that is used here: a backlog is older than a call usually gets.
+# The ring time of every call here: events wait longer in a backlog than calls usually ring.
 RING_MS: Final = 3_600_000
 
 _encode = msgspec.json.encode
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How many calls, to how many users with how many devices each, for how many workers."""
+    """The number of calls, of devices of each callee, of workers, and of callees."""
 
     calls: int
     devices: int
     workers: int
     callees: int = CALLEES
     name: str = ""
-    """What the ids begin with, to tell two loads apart."""
+    """Prefix of the ids; tells loads on one server apart."""
 
     @property
     def events(self) -> int:
@@ -41,10 +41,10 @@ class Load(msgspec.Struct, frozen=True):
 
     @property
     def wave(self) -> int:
-        """How many invites are pending at the same time at the most.
+        """The largest number of invites that are pending at the same time.
 
-        All of them where there are several workers: these overtake each other by all that happens while the machine
-        takes one of them off the processor, and no accept may be settled before its invite.
+        With several workers it is all of them: a worker that the machine suspends falls behind the others by any number
+        of events, and no accept may be settled before its invite.
         """
         return _WAVE if self.workers == 1 else max(_WAVE, self.calls)
 
@@ -64,11 +64,11 @@ class Load(msgspec.Struct, frozen=True):
             yield from (("accept", self._accept(call)) for call in wave)
 
     def invites(self) -> Iterator[Event]:
-        """All invites, and nobody accepts."""
+        """All invites, without accepts."""
         return (("invite", self._invite(call)) for call in range(self.calls))
 
     def accepts(self) -> Iterator[Event]:
-        """The accepts of all invites, in their order."""
+        """The accepts of all invites, in the same order."""
         return (("accept", self._accept(call)) for call in range(self.calls))
 
     def _invite(self, call: int) -> bytes:

@@ -1,4 +1,4 @@
-"""`invites bench look-ups`: what a call asks of sippo-server, and how long its devices wait for the answer."""
+"""`invites bench look-ups`: counts a call's requests to sippo-server and measures how long devices wait for them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import msgspec
 
 from invites.sippo.answers import PushDevice
 from invites.store.settings import Settings
-from workers.lab.bench.arena import Arena, BenchError, open_arena
-from workers.lab.bench.ceiling import Ceiling
+from workers.lab.bench.baseline import Baseline
 from workers.lab.bench.fleet import STUCK_S, Fleet, await_first_commit, open_fleet
 from workers.lab.bench.latency import check, offer, percentile
 from workers.lab.bench.load import CALLEES, Event, Load
 from workers.lab.bench.sippo import Sippo, open_sippo
+from workers.lab.bench.target import BenchError, Target, open_target
 from workers.lab.fake_sippo import HANG, Directory, Fault, GroupEntry, slow
 
 _NONE: Final = "none"
@@ -26,16 +26,16 @@ _MODES: Final[Mapping[str, Mapping[str, bool]]] = {
     "reachability": {"legacyUserGroupResolution": False},
 }
 _CALLEES: Final = {"registered": "callee-0", "phone": "sleeper", "group": "group"}
-_CALLS: Final = 10  # for each kind of callee; all ask the same
+_CALLS: Final = 10  # for each kind of callee; all make the same requests
 _WARM_UP_S: Final = 1.0
-# A request that hangs ends after 1 s, and with it all that came meanwhile: the breaker is open then.
+# A hanging request times out after 1 s, and the requests of that second with it. Then the breaker is open.
 _BREAKING_S: Final = 3.0
 _FIRST: Final = Load(1, 1, 1, name="first-")
 _POLL_S: Final = 0.01
 
 
 class Waits(msgspec.Struct, frozen=True):
-    """From when an `invite` was due to its `invitation`, ms."""
+    """Latencies from `invite` to `invitation`, ms."""
 
     p50_ms: float
     p99_ms: float
@@ -45,10 +45,10 @@ class Waits(msgspec.Struct, frozen=True):
 class LookUps(msgspec.Struct, frozen=True):
     """The result.
 
-    `requests` of look-ups for each call, by mode and kind of callee: registered, with a phone that sleeps, or a group
-    of so many `members` with such a phone each. How long a registered device waits with look-ups of `look_up_ms`, by
-    mode, and with a sippo-server that is `dead`: it takes requests and never answers. In the mode `none` nothing is
-    asked, for comparison.
+    `requests` counts the look-ups of one call, by mode and kind of callee: a registered user, a user with a sleeping
+    phone, or a group of `members` with a sleeping phone each. `waits` has the latencies of registered devices by mode,
+    with look-ups that take `look_up_ms`; the mode `none` makes no look-ups. `dead` has them with a sippo-server that
+    takes requests and never answers.
     """
 
     rate: float
@@ -60,7 +60,7 @@ class LookUps(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to measure, and where (None: on a server of our own). `rules` is `invites` without `basic`."""
+    """What to measure, and on which server (None: our own). `rules` is `invites` without `basic`."""
 
     rate: float
     seconds: float
@@ -72,21 +72,21 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def measure(plan: Plan, tell: Callable[[str], None]) -> LookUps:
-    """Measure one after the other. Raises `BenchError` when there is no valid result, as `latency.measure`."""
+    """Measure all modes in turn. Raises `BenchError` as `latency.measure` does."""
     requests, waits = {}, {}
-    with open_arena(plan.url) as arena, open_sippo(_directory(plan)) as sippo:
+    with open_target(plan.url) as target, open_sippo(_directory(plan)) as sippo:
         for mode in _MODES:
             tell(f"mode {mode}: look-ups of {plan.look_up_ms} ms at {plan.rate:,.0f} calls/s")
-            with _workers(arena, sippo, plan, mode, slow(plan.look_up_ms)) as fleet:
-                waits[mode] = _wait(arena, fleet, plan, _WARM_UP_S)
+            with _workers(target, sippo, plan, mode, slow(plan.look_up_ms)) as fleet:
+                waits[mode] = _wait(target, fleet, plan, _WARM_UP_S)
                 if mode != _NONE:
                     sippo.fault(None)
                     requests[mode] = {
-                        kind: _count(arena, sippo, fleet, kind, to) for kind, to in _CALLEES.items()
+                        kind: _count(target, sippo, fleet, kind, to) for kind, to in _CALLEES.items()
                     }
         tell(f"sippo-server is dead: {plan.rate:,.0f} calls/s")
-        with _workers(arena, sippo, plan, "legacy", HANG) as fleet:
-            dead = _wait(arena, fleet, plan, _BREAKING_S)
+        with _workers(target, sippo, plan, "legacy", HANG) as fleet:
+            dead = _wait(target, fleet, plan, _BREAKING_S)
     return LookUps(plan.rate, plan.look_up_ms, plan.members, requests, waits, dead)
 
 
@@ -101,36 +101,36 @@ def _directory(plan: Plan) -> Directory:
 
 
 @contextmanager
-def _workers(arena: Arena, sippo: Sippo, plan: Plan, mode: str, fault: Fault) -> Iterator[Fleet]:
-    """A worker that asks in this mode, on an empty server but for the devices of the callees."""
-    arena.clear()
-    arena.make_groups(counted=False)
-    Ceiling(arena, Settings()).register(Load(CALLEES, plan.devices, 1))
+def _workers(target: Target, sippo: Sippo, plan: Plan, mode: str, fault: Fault) -> Iterator[Fleet]:
+    """A worker in this mode, on a server that has nothing but the registrations of the callees."""
+    target.clear()
+    target.make_groups(counted=False)
+    Baseline(target, Settings()).register(Load(CALLEES, plan.devices, 1))
     rules = {**plan.rules, "basic": {**_MODES[mode], "wac": sippo.wac}}
     sippo.fault(None)
-    with open_fleet(arena, 1, rules) as fleet:
-        arena.publish(_FIRST.invites())
-        await_first_commit(arena, fleet)
+    with open_fleet(target, 1, rules) as fleet:
+        target.publish(_FIRST.invites())
+        await_first_commit(target, fleet)
         sippo.fault(fault)
         yield fleet
     sippo.fault(None)
 
 
-def _wait(arena: Arena, fleet: Fleet, plan: Plan, warm_up_s: float) -> Waits:
+def _wait(target: Target, fleet: Fleet, plan: Plan, warm_up_s: float) -> Waits:
     load = Load(int(plan.rate * (warm_up_s + plan.seconds)), plan.devices, 1)
-    run = offer(arena, fleet, load, plan.rate)
+    run = offer(target, fleet, load, plan.rate)
     check(run, plan.rate)
     waits = [run.invites[call] for call in range(int(warm_up_s * plan.rate), load.calls)]
     shown = (percentile(waits, 0.5), percentile(waits, 0.99), max(waits))
     return Waits(*(round(each * 1e3, 3) for each in shown))
 
 
-def _count(arena: Arena, sippo: Sippo, fleet: Fleet, kind: str, to: str) -> float:
-    """Requests for each call of a callee of this kind."""
-    asked, settled = sippo.look_ups(), arena.progress().settled
-    arena.publish(_invite(to, f"{kind}-{number}") for number in range(_CALLS))
+def _count(target: Target, sippo: Sippo, fleet: Fleet, kind: str, to: str) -> float:
+    """The look-ups of one call to a callee of this kind."""
+    asked, settled = sippo.look_ups(), target.progress().settled
+    target.publish(_invite(to, f"{kind}-{number}") for number in range(_CALLS))
     deadline = time.monotonic() + STUCK_S
-    while arena.progress().settled < settled + _CALLS:
+    while target.progress().settled < settled + _CALLS:
         fleet.check()
         if time.monotonic() > deadline:
             raise BenchError(f"Calls of a callee that is {kind} are not settled. {fleet.words()}".strip())

@@ -1,4 +1,4 @@
-"""`invites bench memory`: what a pending invite takes of the server's memory."""
+"""`invites bench memory`: measures the server's memory for a pending invite."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Final
 import msgspec
 
 from invites.store.settings import Settings
-from workers.lab.bench.arena import Arena, BenchError, open_arena
-from workers.lab.bench.ceiling import Ceiling
-from workers.lab.bench.line import pack
+from workers.lab.bench.baseline import Baseline
+from workers.lab.bench.connection import pack
 from workers.lab.bench.load import Load
+from workers.lab.bench.target import BenchError, Target, open_target
 
 _SAMPLE: Final = 1000  # keys of each kind
 _QUIET_S: Final = 60.0
@@ -25,7 +25,7 @@ _NOT_ADDED: Final = frozenset({"registry", "events", "notifications", "push", "r
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """The result: so many invites were pending, and each has added so many bytes."""
+    """The result: the number of pending invites, and the bytes that each of them added."""
 
     pending: int
     bytes_per_invite: float
@@ -34,37 +34,37 @@ class Memory(msgspec.Struct, frozen=True):
 def measure(
     load: Load, url: str | None, settings: Settings, tell: Callable[[str], None]
 ) -> tuple[Memory, dict[str, float]]:
-    """The server's memory with all invites of the load pending, less that with the registrations alone.
+    """Compare the server's memory with all invites pending with its memory before, when all devices are registered.
 
-    The streams are empty both times. Returns the result, and what each kind of key has of it: bytes for an invite, as
-    `MEMORY USAGE` says (what is left are the server's tables of keys and of their times to live).
+    The streams are empty both times. Returns the result, and the bytes of an invite in each kind of key as `MEMORY
+    USAGE` reports them (the rest is in the server's tables of keys and their times to live).
 
     Raises `BenchError` when there is no valid result.
     """
-    with open_arena(url) as arena:
-        ceiling = Ceiling(arena, settings)
-        arena.make_groups()
+    with open_target(url) as target:
+        baseline = Baseline(target, settings)
+        target.make_groups()
         tell(f"registering the devices of {load.callees:,} users")
-        ceiling.register(load)
-        before = _used(arena)
+        baseline.register(load)
+        before = _used(target)
         tell(f"making {load.calls:,} pending invites")
-        ceiling.settle(load.invites())
-        added = _used(arena) - before
-        pending = arena.command("ZCARD", arena.keys.timers)
+        baseline.settle(load.invites())
+        added = _used(target) - before
+        pending = target.command("ZCARD", target.keys.timers)
         if pending != load.calls:
             raise BenchError(f"{load.calls} invites should be pending, but {pending} are.")
-        return Memory(load.calls, round(added / load.calls, 1)), _parts(arena, load.calls)
+        return Memory(load.calls, round(added / load.calls, 1)), _parts(target, load.calls)
 
 
-def _used(arena: Arena) -> int:
-    """Bytes that the server has allocated, without its clients, once its tables have their size and it is steady.
+def _used(target: Target) -> int:
+    """Bytes that the server has allocated without its clients, once no table grows and the figure is steady.
 
-    It frees its clients' buffers and counts them once a second, and not at the same moment.
+    The server frees its clients' buffers once a second and counts them at another moment of the second.
     """
     deadline = time.monotonic() + _QUIET_S
     last, since = 0, time.monotonic()
     while True:
-        memory = arena.info("memory")
+        memory = target.info("memory")
         used = int(memory["used_memory"]) - int(memory["mem_clients_normal"])
         grows = memory.get("mem_overhead_db_hashtable_rehashing", "0") != "0"
         if grows or abs(used - last) > _STEADY:
@@ -76,17 +76,17 @@ def _used(arena: Arena) -> int:
         time.sleep(_POLL_S)
 
 
-def _parts(arena: Arena, invites: int) -> dict[str, float]:
+def _parts(target: Target, invites: int) -> dict[str, float]:
     count: Counter[str] = Counter()
     sample: dict[str, list[bytes]] = {}
-    base = len(arena.keys.base)
-    for name in arena.names():
+    base = len(target.keys.base)
+    for name in target.names():
         kind = name[base:].partition(b":")[0].decode()
         if kind not in _NOT_ADDED:
             count[kind] += 1
             sample.setdefault(kind, []).extend([name] if count[kind] <= _SAMPLE else [])
     parts = {}
     for kind, names in sample.items():
-        sizes = arena.send(pack("MEMORY", "USAGE", name, "SAMPLES", 0) for name in islice(names, _SAMPLE))
+        sizes = target.send(pack("MEMORY", "USAGE", name, "SAMPLES", 0) for name in islice(names, _SAMPLE))
         parts[kind] = round(sum(sizes) / len(sizes) * count[kind] / invites, 1)
     return dict(sorted(parts.items(), key=lambda part: -part[1]))

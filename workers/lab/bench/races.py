@@ -1,4 +1,4 @@
-"""`invites bench races`: calls that are accepted just when something else ends them, while workers die."""
+"""`invites bench races`: accepts that race against something else, while workers are killed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-from workers.lab.bench.arena import open_arena
-from workers.lab.bench.course import Fault, Wrong
+from workers.lab.bench.call_history import Fault, Wrong
 from workers.lab.bench.fleet import open_fleet
-from workers.lab.bench.match import GATEWAY, Match
+from workers.lab.bench.race_runner import GATEWAY, RaceRunner
+from workers.lab.bench.target import open_target
 
-# What a killed worker had is taken up after a second, and is no dead letter however many of them die with it; ended
-# invites do not fill the server.
+# Others claim a killed worker's entries after a second, and no number of deaths makes an entry a dead letter. Ended
+# invites expire early, so that they do not fill the server.
 _RULES: Final = {
     "claimAfter": 1_000,
     "maxDeliveries": 1_000,
@@ -25,7 +25,7 @@ _RULES: Final = {
 
 
 class Races(msgspec.Struct, frozen=True):
-    """The result: what was tried, and how often what must never happen has happened."""
+    """The result: the number of trials, and of the faults of each kind."""
 
     trials: int
     workers: int
@@ -39,15 +39,15 @@ class Races(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The result, all faults in words, and by rival how many trials there were and in how many the accept was first."""
+    """The result, all faults, and for each opponent the numbers of trials and of trials that the accept won."""
 
     races: Races
     faults: list[Fault]
-    rivals: dict[str, tuple[int, int]]
+    opponents: dict[str, tuple[int, int]]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How many trials on how many workers, where (None: on a server of our own), under which rules."""
+    """The numbers of trials and workers, the server (None: our own), and the rules."""
 
     trials: int
     workers: int
@@ -56,22 +56,22 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def measure(plan: Plan, tell: Callable[[str], None]) -> Report:
-    """Play all trials, and judge each. Raises `BenchError` when the workers do not get on with them."""
-    with open_arena(plan.url) as arena:
-        arena.make_groups(counted=False)
-        arena.command("XGROUP", "CREATE", arena.keys.notifications, GATEWAY, "0", "MKSTREAM")
-        with open_fleet(arena, plan.workers, {**plan.rules, **_RULES}) as fleet:
+    """Run and judge all trials. Raises `BenchError` when the workers make no progress."""
+    with open_target(plan.url) as target:
+        target.make_groups(counted=False)
+        target.command("XGROUP", "CREATE", target.keys.notifications, GATEWAY, "0", "MKSTREAM")
+        with open_fleet(target, plan.workers, {**plan.rules, **_RULES}) as fleet:
             began = time.monotonic()
-            match = Match(arena, fleet, plan.trials)
-            match.play(tell)
+            runner = RaceRunner(target, fleet, plan.trials)
+            runner.play(tell)
             seconds = time.monotonic() - began
-        if dead := arena.command("XLEN", arena.keys.dead):
-            match.faults.append(Fault(Wrong.OTHER, f"{dead} events are dead letters"))
-    wrong = Counter(fault.wrong for fault in match.faults)
+        if dead := target.command("XLEN", target.keys.dead):
+            runner.faults.append(Fault(Wrong.OTHER, f"{dead} events are dead letters"))
+    wrong = Counter(fault.wrong for fault in runner.faults)
     races = Races(
-        trials=match.judged,
+        trials=runner.judged,
         workers=plan.workers,
-        kills=match.kills,
+        kills=runner.kills,
         double_winners=wrong[Wrong.DOUBLE_WINNER],
         lost_cancels=wrong[Wrong.LOST_CANCEL],
         ghost_rings=wrong[Wrong.GHOST_RING],
@@ -79,5 +79,7 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Report:
         duplicate_notifications=wrong[Wrong.DUPLICATE],
         seconds=round(seconds, 2),
     )
-    rivals = {rival: (tried, match.accepted[rival]) for rival, tried in sorted(match.tried.items())}
-    return Report(races, match.faults, rivals)
+    opponents = {
+        opponent: (tried, runner.accepted[opponent]) for opponent, tried in sorted(runner.tried.items())
+    }
+    return Report(races, runner.faults, opponents)

@@ -1,4 +1,4 @@
-"""How results are shown: rounds on standard error while they come, the result on standard output."""
+"""Shows results: progress on standard error, the result on standard output."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _FAULTS: Final = 20
 
 
 def show_round(number: int, done: Round) -> None:
-    """One line for a round, so that a long benchmark says that it lives and how much the figures scatter."""
-    ratio = done.calls_per_s / done.ceiling_calls_per_s
+    """Print one line for a round, which shows progress and how much the figures vary."""
+    ratio = done.calls_per_s / done.baseline_calls_per_s
     tell(
         f"round {number}: {done.calls_per_s:,.0f} calls/s in commits of {done.worker.batch} events, "
-        f"bare server {done.ceiling_calls_per_s:,.0f}, ratio {ratio:.3f}"
+        f"bare server {done.baseline_calls_per_s:,.0f}, ratio {ratio:.3f}"
     )
 
 
 def show_throughput(result: Throughput, *, as_json: bool) -> None:
-    """The result as one JSON object, or as a table for people."""
+    """Print the result as one JSON object or as a table."""
     rows = {
         "complete calls": f"{result.calls:,}",
         "devices of each callee": str(result.devices),
@@ -41,14 +41,14 @@ def show_throughput(result: Throughput, *, as_json: bool) -> None:
         "calls": f"[bold]{result.calls_per_s:,.0f} /s",
         "events": f"{result.events_per_s:,.0f} /s",
         "processor time of the workers": f"{result.worker_cpu_s:.2f} s",
-        "bare server, prepared batches": f"{result.ceiling_calls_per_s:,.0f} calls/s",
-        "workers / bare server": f"[bold]{result.ceiling_ratio:.3f}",
+        "bare server, prepared batches": f"{result.baseline_calls_per_s:,.0f} calls/s",
+        "workers / bare server": f"[bold]{result.baseline_ratio:.3f}",
     }
     _show("Throughput", rows, result, as_json=as_json)
 
 
 def show_memory(result: Memory, parts: Mapping[str, float], *, as_json: bool) -> None:
-    """The result; for people with what each kind of key has in it."""
+    """Print the result; the table also shows the share of each kind of key."""
     rows = {
         "pending invites": f"{result.pending:,}",
         "each of them adds": f"[bold]{result.bytes_per_invite:,.0f} bytes",
@@ -58,7 +58,7 @@ def show_memory(result: Memory, parts: Mapping[str, float], *, as_json: bool) ->
 
 
 def show_latency(result: Latency, *, as_json: bool) -> None:
-    """The result."""
+    """Print the result."""
     rows = {
         "offered": f"{result.rate:,.0f} calls/s",
         "pending meanwhile": f"{result.pending:,}",
@@ -71,7 +71,7 @@ def show_latency(result: Latency, *, as_json: bool) -> None:
 
 
 def show_look_ups(result: LookUps, *, as_json: bool) -> None:
-    """The result."""
+    """Print the result."""
     callees = {
         "registered": "registered callee",
         "phone": "callee with a phone that sleeps",
@@ -99,32 +99,32 @@ def show_look_ups(result: LookUps, *, as_json: bool) -> None:
 
 
 def show_comparison(result: Comparison, *, as_json: bool) -> None:
-    """The result, best peer first."""
-    peers = sorted(result.peers.items(), key=lambda peer: -peer[1])
+    """Print the result, fastest rival first."""
+    rivals = sorted(result.rivals.items(), key=lambda rival: -rival[1])
     rows = {
         "complete calls": f"[bold]{result.calls_per_s:,.0f} /s",
         "events of calls": f"[bold]{result.events_per_s:,.0f} /s",
-        **{f"jobs that do nothing, {name}": f"{rate:,.0f} /s" for name, rate in peers},
+        **{f"jobs that do nothing, {name}": f"{rate:,.0f} /s" for name, rate in rivals},
         "events / jobs of the best": f"[bold]{result.ratio_to_best:.2f}",
     }
     _show("Peers", rows, result, as_json=as_json)
 
 
 def show_plots(figures: Figures, drawn: list[Path], *, as_json: bool) -> None:
-    """What was measured as one JSON object, or where it is drawn."""
+    """Print the figures as one JSON object, or the paths of the plots."""
     _show("Plots", {path.stem: str(path) for path in drawn}, figures, as_json=as_json)
 
 
 def show_races(report: Report, *, as_json: bool) -> None:
-    """The result; for people with how the races went, and the first things that went wrong."""
+    """Print the result; the table also shows how often the accept won. The first faults go to standard error."""
     races = report.races
     rows = {
         "trials": f"{races.trials:,} in {races.seconds:,.1f} s",
         "workers": str(races.workers),
         "kills": str(races.kills),
         **{
-            f"accept first, not {rival}": f"{won:,} of {tried:,}"
-            for rival, (tried, won) in report.rivals.items()
+            f"accept first, not {opponent}": f"{won:,} of {tried:,}"
+            for opponent, (tried, won) in report.opponents.items()
         },
         "double winners": f"[bold]{races.double_winners}",
         "lost cancels": f"[bold]{races.lost_cancels}",
@@ -138,7 +138,7 @@ def show_races(report: Report, *, as_json: bool) -> None:
 
 
 def tell(words: str) -> None:
-    """One line about the progress, on standard error."""
+    """Print one line on standard error."""
     Console(stderr=True).print(words, highlight=False, markup=False, soft_wrap=True)
 
 

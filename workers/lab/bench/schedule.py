@@ -1,4 +1,4 @@
-"""What an open load publishes and when: calls at an even rate, whatever becomes of those before."""
+"""The schedule of an open load: calls at an even rate, however long earlier calls take."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 from workers.lab.bench.load import Event, Load
 
 ANSWER_S: Final = 0.1
-"""A call is accepted so long after its invite was due. (People take seconds; so many more calls would be pending.)"""
+"""Time from an invite to its accept. (People take seconds, but that would keep many more calls pending.)"""
 
 
 class Due(NamedTuple):
-    """An event of a call, and when it is due: s from the start."""
+    """An event of a call, and when it is due, s from the start."""
 
     at: float
     call: int
@@ -20,9 +20,9 @@ class Due(NamedTuple):
 
 
 def even(load: Load, rate: float) -> Iterator[Due]:
-    """The events of all calls of the load in the order in which they are due, `rate` calls a second.
+    """The events of all calls in the order of their times, `rate` calls a second.
 
-    The accepts fall between the invites, so that not every commit has one of each.
+    Accepts are due between invites, so that not every commit has one of each.
     """
     invites, accepts = load.invites(), load.accepts()
     behind = int(ANSWER_S * rate) + 0.5

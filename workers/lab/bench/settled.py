@@ -1,28 +1,28 @@
-"""How far the workers are, for whoever has to know that nothing more can come of an event."""
+"""Tells when nothing more can come of an event."""
 
 from __future__ import annotations
 
 from collections import deque
 
 from invites.keys import WORKERS_GROUP
-from workers.lab.bench.arena import Arena
-from workers.lab.bench.line import pack
+from workers.lab.bench.connection import pack
+from workers.lab.bench.target import Target
 
 EntryId = tuple[int, int]
 
 
 class Settled:
-    """Up to which event everything is settled, and what was told until then has been read."""
+    """The last event up to which all events are settled and all their notifications have been read."""
 
-    def __init__(self, arena: Arena) -> None:
+    def __init__(self, target: Target) -> None:
         self.up_to: EntryId = (0, 0)
-        self._arena = arena
+        self._target = target
         self._ahead: deque[tuple[EntryId, EntryId]] = deque()
 
     def look(self) -> None:
-        """Ask the server. In this order: what is delivered in between is pending or settled by then."""
-        keys = self._arena.keys
-        (group,), pending, last = self._arena.send(
+        """Ask the server. In this order an entry that is delivered meanwhile shows up as pending or settled."""
+        keys = self._target.keys
+        (group,), pending, last = self._target.send(
             [
                 pack("XINFO", "GROUPS", keys.events),
                 pack("XPENDING", keys.events, WORKERS_GROUP),
@@ -36,7 +36,7 @@ class Settled:
         self._ahead.append((settled, entry_id(last[0][0]) if last else (0, 0)))
 
     def heard(self, last: EntryId) -> None:
-        """Everything up to this notification has been read."""
+        """Note that all notifications up to this one have been read."""
         while self._ahead and self._ahead[0][1] <= last:
             self.up_to = self._ahead.popleft()[0]
 

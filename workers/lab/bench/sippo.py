@@ -1,4 +1,4 @@
-"""The sippo-server of the benchmark: the stand-in, in a process of its own."""
+"""The benchmark's sippo-server: the stand-in in its own process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from invites.sippo import Call
-from workers.lab.bench.arena import BenchError
+from workers.lab.bench.target import BenchError
 from workers.lab.child_process import GuardedProcess
 from workers.lab.fake_sippo import Directory, Fault
 
@@ -27,19 +27,19 @@ _LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
 
 
 class Sippo:
-    """A stand-in that runs; `wac` is what belongs into `invites.basic.wac`."""
+    """A running stand-in; `wac` is the value of `invites.basic.wac` for it."""
 
     def __init__(self, wac: dict[str, Any]) -> None:
         self.wac = wac
         self._place = urlsplit(str(wac["address"])).netloc
 
     def look_ups(self) -> int:
-        """How many requests it had so far, without logins and pushes."""
+        """The number of look-ups so far, without logins and pushes."""
         requests = msgspec.json.decode(self._ask("GET", "/stand-in"))["requests"]
         return sum(requests.get(call, 0) for call in _LOOK_UPS)
 
     def fault(self, fault: Fault | None) -> None:
-        """From now on all look-ups (and nothing else) meet this fault; None ends it."""
+        """Make all look-ups, and no other requests, fail this way; None ends that."""
         self._ask("DELETE", "/stand-in/faults")
         for call in _LOOK_UPS if fault is not None else ():
             self._ask("POST", "/stand-in/faults", {"fault": fault, "call": call})
@@ -56,14 +56,14 @@ class Sippo:
 
 @contextmanager
 def open_sippo(directory: Directory) -> Iterator[Sippo]:
-    """A stand-in that knows these users, groups and numbers; it ends with the context. Raises `BenchError`."""
+    """Run a stand-in with this directory during the context. Raises `BenchError`."""
     folder = Path(tempfile.mkdtemp(prefix="invites-standin-"))
     file = folder / "directory.json"
     try:
         file.write_bytes(msgspec.json.encode(directory))
         command = [sys.executable, "-m", "workers.lab.fake_sippo", "--directory", str(file), "--port", "0"]
-        # The same packages as here, installed or not.
-        home = Path(__file__).resolve().parents[3]
+        # The stand-in imports the same packages as this process, installed or not.
+        home = Path(__file__).resolve().parent.parent.parent
         process = GuardedProcess(command, environment={**os.environ, "PYTHONPATH": str(home)})
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
@@ -84,4 +84,6 @@ def _await_wac(process: GuardedProcess) -> dict[str, Any]:
             time.sleep(_POLL_S)
         else:
             return wac
-    raise BenchError(f"The stand-in for sippo-server does not start: {process.output() or 'it says nothing'}")
+    raise BenchError(
+        f"The stand-in for sippo-server does not start: {process.output() or 'it printed nothing'}"
+    )

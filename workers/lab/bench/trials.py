@@ -1,115 +1,107 @@
-"""The trials: calls in which two things are done at the same moment, of which only one can be first."""
+"""The trials: calls in which an accept and something else happen at the same moment."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter
 from typing import Final
 
 import msgspec
 
-from workers.lab.bench.course import Course, Fault, Told, Wrong
+from workers.lab.bench.call_history import ACCEPTED, CallHistory, Fault, Told
 from workers.lab.bench.load import Event
 
 DEVICES: Final = 3
 RING_MS: Final = 500
-"""A trial in which the call may time out rings so long; the others until the end of the benchmark."""
+"""Ring time of a trial against the time-out. The other trials ring until the benchmark ends."""
 
 _LONG_MS: Final = 3_600_000
-_EARLY: Final = 0.2  # of the cancels come together with their invite
-_ACCEPTED: Final = ("ACCEPTED", 200)
+_EARLY: Final = 0.2  # share of the cancels that come together with the invite
 
-RIVALS: Final = {
-    "accept": None,
+OPPONENTS: Final = {
+    "accept": ACCEPTED,
     "cancel": ("DECLINED_BY_CREATOR", 487),
     "timeout": ("DECLINED_BY_TIMEOUT", 408),
     "decline": ("DECLINED", 603),
     "disconnect": ("DECLINED", 480),
 }
-"""What an accept races against, and how the call ends when that was first (an accept: as when the other one was)."""
+"""The opponents of an accept, and how the call ends when the opponent wins."""
 
 ONCE_ONLY: Final = frozenset({"disconnect"})
-"""Trials for users who had no call before: a device that comes back is told the end of every call that it had."""
+"""Opponents for users without earlier calls: a device that returns is told the end of all its calls."""
 
 _encode = msgspec.json.encode
 
 
 class Trial:
-    """One call to `user`, whose devices are registered, and who has no other call meanwhile (see `ONCE_ONLY` too)."""
+    """One call to `user`, whose devices are registered and who has no other call meanwhile (see `ONCE_ONLY`)."""
 
-    __slots__ = ("_caller", "_id", "_rung", "course", "lost", "number", "rival", "user")
+    __slots__ = ("_caller", "_id", "_rung", "history", "lost", "number", "opponent", "user")
 
-    def __init__(self, number: int, user: str, rival: str) -> None:
+    def __init__(self, number: int, user: str, opponent: str) -> None:
         self.number = number
         self.user = user
-        self.rival = rival
-        self.course = Course()
+        self.opponent = opponent
+        self.history = CallHistory(devices(user), {ACCEPTED, OPPONENTS[opponent]})
         self.lost: list[str] = []
         self._id = f"trial-{number}"
         self._caller = {"id": f"caller-of-{user}-0", "user": f"caller-of-{user}"}
         self._rung = False
 
     def begin(self) -> list[Event]:
-        """The invite; some callers hang up at once."""
+        """The first events: the invite, and sometimes the caller's cancel."""
         invite = {
             "peer": self._caller,
             "to": self.user,
             "inviteId": self._id,
             "room": f"room-{self.number}",
-            "expires": RING_MS if self.rival == "timeout" else _LONG_MS,
+            "expires": RING_MS if self.opponent == "timeout" else _LONG_MS,
         }
         events = [("invite", _encode(invite))]
-        if self.rival == "cancel" and random.random() < _EARLY:
+        if self.opponent == "cancel" and random.random() < _EARLY:
             events.append(self._stop())
             random.shuffle(events)
         return events
 
     def hear(self, identity: str, kind: str, peers: list[str], told: Told) -> list[Event]:
-        """A notification has come; the race begins with the first that makes the devices ring.
+        """Take in a notification; the first invitation returns the events of the race.
 
-        Where the rival is the time-out, the accept is to be published shortly before that.
+        Against the time-out, the accept must be published shortly before the deadline.
         """
-        self.course.hear(identity, kind, peers, told)
+        self.history.hear(identity, kind, peers, told)
         if kind != "invitation" or self._rung:
             return []
         self._rung = True
         return self._race()
 
     def return_lost(self) -> list[Event]:
-        """The lost devices come back."""
+        """The registrations of the lost devices."""
         return [_registration(self.user, peer) for peer in self.lost]
 
     def faults(self) -> list[Fault]:
-        """What is wrong; to be asked when nothing more can come."""
-        found = self.course.faults()
-        rung = Counter(self.course.rung)
-        if rung and rung != Counter(devices(self.user)):
-            found.append(Fault(Wrong.OTHER, f"not each device was told to ring once: {dict(rung)}"))
-        for record in self.course.ended[:1]:
-            end = (record.state, record.error)
-            if end not in (_ACCEPTED, RIVALS[self.rival]):
-                found.append(Fault(Wrong.OTHER, f"it ended {record.state} {record.error}"))
-        return [Fault(wrong, f"{self._id} ({self.rival}): {words}") for wrong, words in found]
+        """What went wrong. Call this when nothing more can come."""
+        return [
+            Fault(wrong, f"{self._id} ({self.opponent}): {words}") for wrong, words in self.history.faults()
+        ]
 
     def accepted(self) -> bool:
-        """Whether the accept was first."""
-        return any(record.state == _ACCEPTED[0] for record in self.course.ended)
+        """Whether the accept won."""
+        return any(record.end == ACCEPTED for record in self.history.ended)
 
     def _race(self) -> list[Event]:
         first, second, third = random.sample(devices(self.user), DEVICES)
         events = [self._reply("accept", first)]
-        if self.rival == "accept":
-            # The first says it twice, as one does that has heard no answer.
+        if self.opponent == "accept":
+            # The first device sends its accept twice, as a device that got no answer does.
             events += [
                 self._reply("accept", second),
                 self._reply("accept", third),
                 self._reply("accept", first),
             ]
-        elif self.rival == "cancel":
+        elif self.opponent == "cancel":
             events.append(self._stop())
-        elif self.rival == "decline":
+        elif self.opponent == "decline":
             events.append(self._reply("decline", second, errorCode=603))
-        elif self.rival == "disconnect":
+        elif self.opponent == "disconnect":
             gone = random.choice([(first,), (second, third), (first, second, third)])
             events += [self._lose(peer) for peer in gone]
         random.shuffle(events)
@@ -120,7 +112,7 @@ class Trial:
             "peer": {"id": peer, "user": self.user},
             "from": self._caller["user"],
             "inviteId": self._id,
-            "transaction": self.course.ask(kind, peer),
+            "transaction": self.history.ask(kind, peer),
             **rest,
         }
         return kind, _encode(payload)
@@ -130,13 +122,13 @@ class Trial:
             "peer": self._caller,
             "callee": self.user,
             "inviteId": self._id,
-            "transaction": self.course.ask("stopInvite", self._caller["id"]),
+            "transaction": self.history.ask("stopInvite", self._caller["id"]),
         }
         return "stopInvite", _encode(payload)
 
     def _lose(self, peer: str) -> Event:
         self.lost.append(peer)
-        self.course.lose(peer)
+        self.history.lose(peer)
         return "disconnected", _encode({"peer": {"id": peer, "user": self.user}})
 
 

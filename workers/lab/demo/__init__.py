@@ -1,5 +1,5 @@
-"""`invites demo`: calls played in the terminal, on a real server with a real worker."""
+"""`invites demo`: plays calls in the terminal, with a real server and a real worker."""
 
-from workers.lab.demo.theatre import play
+from workers.lab.demo.runner import play
 
 __all__ = ["play"]

@@ -1,4 +1,4 @@
-"""Who plays, and one call while it is played: what happens, who must hear of it, how it ends."""
+"""The devices of the demo, and one call between them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workers.lab.demo.devices import Device, Gateway, MissingError, Notification, Sent
-from workers.lab.demo.stage import Cell, Stage
+from workers.lab.demo.renderer import Cell, Renderer
 from workers.lab.fake_sippo import StandIn
 
 SIPPO_SERVER = "sippo-server"
-WITHIN_MS = 3000  # whatever takes longer is missing; on an idle machine it takes 2 ms
+WITHIN_MS = 3000  # later notifications count as missing; on an idle machine they take 2 ms
 RINGS, TALKS, STOPS, FAILS = "yellow", "green", "dim", "red"
 _CONTEXT = {"subject": "Lunch?"}
 
 
 @dataclass(frozen=True, slots=True)
 class Hears:
-    """A device must be told `kind` with these payload fields; the ladder then shows `cell`."""
+    """A notification that a device must get, with these payload fields; the ladder then shows `cell`."""
 
     device: Device
     kind: str
@@ -28,10 +28,10 @@ class Hears:
 
 @dataclass(eq=False, slots=True)
 class Cast:
-    """Who plays: Alice, who calls; Bob's three devices; a group; a phone that sleeps; a trunk; sippo-server."""
+    """Everything that takes part: Alice, Bob's three devices, a group, a sleeping phone, a trunk, sippo-server."""
 
     gateway: Gateway
-    stage: Stage
+    renderer: Renderer
     standin: StandIn
     alice: Device
     phone: Device
@@ -52,7 +52,7 @@ class Cast:
 
     @property
     def present(self) -> tuple[Device, ...]:
-        """All devices that are there from the beginning."""
+        """All devices that are registered from the beginning."""
         return (self.alice, *self.bobs, *self.members, self.trunk)
 
 
@@ -63,7 +63,7 @@ def registration(device: Device, **more: object) -> dict[str, object]:
 
 
 class Call:
-    """One call from Alice to whom `to` names, while it is played."""
+    """One call from Alice to the user, group or number `to`."""
 
     def __init__(self, cast: Cast, number: int, to: str) -> None:
         self._cast = cast
@@ -73,7 +73,7 @@ class Call:
         self.sent = Sent("", 0.0)
 
     async def begins(self, devices: Sequence[Device], **options: object) -> None:
-        """Alice invites, these devices ring."""
+        """Alice invites and these devices ring."""
         alice = self._cast.alice
         progress = {"code": 100, "candidates": len(devices)}
         await self.happens(
@@ -88,7 +88,7 @@ class Call:
         )
 
     async def wakes(self, device: Device) -> None:
-        """Alice invites, and a device is sent a push, of which she hears."""
+        """Alice invites, the device gets a push, and Alice hears of it."""
         cast, alice = self._cast, self._cast.alice
         self.sent = await cast.gateway.publish("invite", self.invitation())
         heard = await self.heard(
@@ -103,21 +103,21 @@ class Call:
         took_ms = (max(note.at for note in heard) - self.sent.at) * 1000
         cast.took_ms.append(took_ms)
         calls, takes = Cell("calls", "bold", acts=True), Cell("takes a push", RINGS)
-        await cast.stage.row("invite", {alice.name: calls, SIPPO_SERVER: takes}, took_ms)
+        await cast.renderer.row("invite", {alice.name: calls, SIPPO_SERVER: takes}, took_ms)
         wakes = {
             SIPPO_SERVER: Cell("wakes it", "bold", acts=True),
             device.name: Cell("wakes up", RINGS),
             alice.name: Cell("hears of it", RINGS),
         }
-        await cast.stage.row(f"push, ttl {push.job.ttl} s", wakes, None)
+        await cast.renderer.row(f"push, ttl {push.job.ttl} s", wakes, None)
 
     async def rings(self, device: Device) -> None:
-        """A device says that it rings; Alice hears the ringing tone."""
+        """A device reports that it rings, and Alice hears the ringing tone."""
         told = Hears(self._cast.alice, "inviteProgress", Cell("hears ringing", RINGS), {"code": 180})
         await self.happens("ringing", device, "says so", self.reply(device), (told,))
 
     async def accepted(self, winner: Device, losers: Sequence[Device] = (), who: str = "") -> None:
-        """A device accepts; it and Alice talk, the others stop. `who` has accepted, the device's user if not given."""
+        """A device accepts: it talks to Alice, the others stop. `who` accepted, by default the device's user."""
         alice, who = self._cast.alice, who or winner.user
         elsewhere = {"code": 200, "reason": "accepted_elsewhere", "whoAccepted": who}
         told = {"code": 200, "whoAccepted": who, "peer": winner.peer}
@@ -136,20 +136,20 @@ class Call:
     async def happens(
         self, event: str, actor: Device, does: str, payload: dict[str, object], hears: Sequence[Hears]
     ) -> None:
-        """Publish an event, wait for what everybody must hear of it, and show the row."""
+        """Publish an event, wait for all its notifications, and show the row."""
         self.sent = await self._cast.gateway.publish(event, payload)
         heard = await self.heard(hears, WITHIN_MS)
         took_ms = (max(note.at for note in heard) - self.sent.at) * 1000
         self._cast.took_ms.append(took_ms)
         cells = {actor.name: Cell(does, "bold", acts=True)} | {h.device.name: h.cell for h in hears}
-        await self._cast.stage.row(event, cells, took_ms)
+        await self._cast.renderer.row(event, cells, took_ms)
 
     def about(self, actor: Device, **fields: object) -> dict[str, object]:
         """The payload of an event of this call."""
         return {"peer": actor.identity, "inviteId": self._invite_id, **fields}
 
     def reply(self, actor: Device) -> dict[str, object]:
-        """The payload of what a device answers to this call."""
+        """The payload of a device's reply to this call."""
         return self.about(actor, to=self._to, **{"from": self._cast.alice.user})
 
     def invitation(self, **options: object) -> dict[str, object]:
@@ -158,14 +158,14 @@ class Call:
         return self.about(self._cast.alice, to=self._to, **room)
 
     async def heard(self, hears: Sequence[Hears], within_ms: int) -> list[Notification]:
-        """Wait until every device has been told what it must hear."""
+        """Wait until every device has its notification."""
         return [
             await each.device.expect(each.kind, within_ms, inviteId=self._invite_id, **each.fields)
             for each in hears
         ]
 
     async def ends(self, state: str, error: int, devices: Sequence[Device]) -> None:
-        """Check the call record, and that nobody was told more of this call than that."""
+        """Check the call record, and that no other notification of this call came."""
         cast = self._cast
         record = await cast.services.expect(
             "INVITE_COMPLETED", WITHIN_MS, inviteId=self._invite_id, state=state, error=error
@@ -175,23 +175,23 @@ class Call:
             extra = [note.type for note in device.inbox if note.payload.get("inviteId") == self._invite_id]
             if extra:
                 raise MissingError(f"{device.name}: nobody expected {', '.join(extra)} of {self._invite_id}.")
-            # A device that comes back is told of the earlier calls' end once more.
+            # A device that returns gets the cancels of its earlier calls once more.
             device.inbox.clear()
-        # The record of a group's call is by member, and not all of them had a device of theirs decide.
+        # A group's record lists members, and only some of them with the device that decided.
         reasons: dict[Any, int] = {}
         for each in record.payload["candidates"]:
             reasons |= {each["address"]: each["endReason"], each["peer"]: each["endReason"]}
         ends = ", ".join(
             f"{device.name} {reasons.get(device.peer, reasons.get(device.user))}" for device in devices
         )
-        cast.stage.line(f"call record: {state} {error} · {ends}", "dim")
+        cast.renderer.line(f"call record: {state} {error} · {ends}", "dim")
 
 
 def stops(devices: Sequence[Device], text: str, **fields: object) -> tuple[Hears, ...]:
-    """The devices are told to stop, with these fields."""
+    """The devices get a cancel with these fields."""
     return tuple(Hears(device, "invitationCancel", Cell(text, STOPS), fields) for device in devices)
 
 
 def rejected(alice: Device, text: str, code: int, reason: str, *, acts: bool = False) -> Hears:
-    """Alice is told that the call is over."""
+    """Alice gets the outcome: the call is over."""
     return Hears(alice, "inviteRejected", Cell(text, FAILS, acts=acts), {"code": code, "reason": reason})

@@ -1,7 +1,4 @@
-"""Scripted devices behind a small gateway, as sippo-server has one.
-
-`XADD` for what they do, a blocking read for what they are told.
-"""
+"""Scripted devices behind a small gateway, which publishes with `XADD` and reads notifications with blocking reads."""
 
 from __future__ import annotations
 
@@ -23,12 +20,12 @@ _BLOCK_MS = 1000
 
 
 class MissingError(Exception):
-    """What was expected did not come, or came otherwise; the text says what."""
+    """An expected notification did not come or differs; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A published event: its entry id, and when `XADD` was about to go out (`time.perf_counter`, s)."""
+    """A published event: its entry id, and the time just before its `XADD` (`time.perf_counter`, s)."""
 
     entry: str
     at: float
@@ -41,7 +38,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A notification, and when the blocking read that brought it returned.
+    """A notification, and the time when the blocking read returned it.
 
     `at` is `time.perf_counter` (s), `wall_ms` the time of day (ms since 1970).
     """
@@ -55,7 +52,7 @@ class Notification:
 
 @dataclass(eq=False, slots=True)
 class Device:
-    """One device, or (without a peer id) the services that hear of call records."""
+    """One device, or (without a peer id) the services that read call records."""
 
     name: str
     user: str = ""
@@ -71,14 +68,14 @@ class Device:
         return {"id": self.peer, "user": self.user}
 
     def deliver(self, notification: Notification) -> None:
-        """Take in what the gateway read."""
+        """Take in a notification from the gateway."""
         self.inbox.append(notification)
         self._arrival.set()
 
     async def expect(self, kind: str, within_ms: int, **fields: object) -> Notification:
-        """Wait for the next notification of a type, of one invite if `inviteId` is given, and compare it.
+        """Wait for the next notification of this type (and invite, if `inviteId` is given), and check its fields.
 
-        Raises `MissingError` when it does not come within `within_ms`, or says something else.
+        Raises `MissingError` if none comes within `within_ms` or a field differs.
         """
         wanted = f"{self.name}: {kind}{_listed(fields)}"
         try:
@@ -103,9 +100,9 @@ class Device:
 
 
 class Gateway:
-    """Publishes for its devices and reads the notifications for them.
+    """Publishes the events of its devices and delivers their notifications.
 
-    Reads, without a consumer group, and publishes from the moment of `async with` on.
+    It works within `async with`, and reads without a consumer group.
     """
 
     def __init__(self, url: str, keys: Keys, services: Device) -> None:
@@ -118,15 +115,15 @@ class Gateway:
         self._reader: asyncio.Task[None] | None = None
 
     def attach(self, device: Device) -> None:
-        """Deliver to a device under its present peer id."""
+        """Deliver to a device under its current peer id."""
         self._devices[device.peer] = device
 
     def detach(self, device: Device) -> None:
-        """The device's connection is gone; what is told to its peer id goes nowhere."""
+        """Stop delivering to the device: its connection is gone."""
         self._devices.pop(device.peer, None)
 
     async def publish(self, kind: str, payload: Mapping[str, object]) -> Sent:
-        """Put one event into the stream."""
+        """Publish one event."""
         self.published += 1
         body = msgspec.json.encode(payload)
         at = time.perf_counter()
@@ -135,7 +132,7 @@ class Gateway:
         )
         task = asyncio.current_task()
         if task is not None and task.cancelling():
-            # Ctrl-C came while redis-py sent, which swallows it (see `workers.aio.tasks`).
+            # Ctrl-C came during the command, and redis-py swallowed it (see `workers.aio.tasks`).
             raise asyncio.CancelledError
         return Sent(entry.decode(), at)
 
@@ -159,7 +156,7 @@ class Gateway:
                     "XREAD", "BLOCK", _BLOCK_MS, "STREAMS", self._keys.notifications, after
                 )
             except RedisError:
-                # The server is gone, and with it the play: whoever waits says what is missing.
+                # The server is gone: the waiting `expect` says what is missing.
                 return
             at, wall_ms = time.perf_counter(), time.time() * 1000
             for _name, entries in streams or ():

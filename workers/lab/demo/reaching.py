@@ -1,11 +1,11 @@
-"""The calls that sippo-server or the phone network is needed for: a group, a phone that sleeps, a number."""
+"""The calls that need sippo-server or the phone network: to a group, a sleeping phone, a number."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from workers.lab.demo.calls import FAILS, RINGS, SIPPO_SERVER, Call, Hears, registration
-from workers.lab.demo.stage import Cell
+from workers.lab.demo.renderer import Cell
 
 if TYPE_CHECKING:
     from workers.lab.demo.calls import Cast
@@ -16,10 +16,10 @@ NUMBER = "+34600123456"
 
 
 async def group_called(cast: Cast, number: int) -> None:
-    """All members ring; that one declines nobody else hears; the first to accept has the call."""
+    """All members ring. One declines, which no other hears. The first to accept has the call."""
     carol, dave, erin = cast.members
     columns = [device.name for device in (cast.alice, *cast.members)]
-    await cast.stage.scene(
+    await cast.renderer.scene(
         number, f"Alice calls the group {GROUP}, and Carol is the first to answer", columns
     )
     call = Call(cast, number, GROUP)
@@ -31,9 +31,9 @@ async def group_called(cast: Cast, number: int) -> None:
 
 
 async def woken(cast: Cast, number: int) -> None:
-    """A phone that is not connected is woken by a push, connects, and rings with the time that is left."""
+    """A push wakes a phone that is not connected. It connects and rings for the rest of the ring time."""
     alice, phone = cast.alice, cast.sleeper
-    await cast.stage.scene(
+    await cast.renderer.scene(
         number, "Frank's phone sleeps, and a push wakes it", [alice.name, SIPPO_SERVER, phone.name]
     )
     call = Call(cast, number, phone.user)
@@ -47,9 +47,9 @@ async def woken(cast: Cast, number: int) -> None:
 
 
 async def phoned(cast: Cast, number: int) -> None:
-    """A number that nobody has registered is called through the trunk that it fits."""
+    """A number that no device has registered is called through the trunk that matches it."""
     alice, trunk = cast.alice, cast.trunk
-    await cast.stage.scene(number, f"Alice calls {NUMBER} on the phone network", [alice.name, trunk.name])
+    await cast.renderer.scene(number, f"Alice calls {NUMBER} on the phone network", [alice.name, trunk.name])
     call = Call(cast, number, NUMBER)
     await call.begins([trunk])
     await call.rings(trunk)

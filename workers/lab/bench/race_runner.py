@@ -1,4 +1,4 @@
-"""Plays the trials: publishes, listens, kills workers and judges, in turn."""
+"""Runs the trials: publishes, reads notifications, kills workers and judges, in turn."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Final
 
 import msgspec
 
-from workers.lab.bench.arena import Arena, BenchError
-from workers.lab.bench.callees import Callees
-from workers.lab.bench.course import Fault, Told, Wrong
+from workers.lab.bench.call_history import Fault, Told, Wrong
+from workers.lab.bench.callee_pool import CalleePool
 from workers.lab.bench.fleet import Fleet
 from workers.lab.bench.load import Event
 from workers.lab.bench.settled import EntryId, Settled, entry_id
-from workers.lab.bench.trials import RING_MS, RIVALS, Trial
+from workers.lab.bench.target import BenchError, Target
+from workers.lab.bench.trials import OPPONENTS, RING_MS, Trial
 
 GATEWAY: Final = "gateway"
 """The consumer group that reads the notifications."""
@@ -29,7 +29,7 @@ _BLOCK_MS: Final = 5
 _KILL_EVERY_S: Final = 1.5
 _LOOK_EVERY_S: Final = 0.05
 _TELL_EVERY_S: Final = 10.0
-_OVERDUE_S: Final = 30.0  # a call without a record for so long has none
+_OVERDUE_S: Final = 30.0  # after this time a record counts as missing
 _STUCK_S: Final = 60.0
 _AROUND_S: Final = 0.015
 _FIRST_LEAD_S: Final = 0.1
@@ -37,7 +37,7 @@ _STEP_S: Final = 0.0005
 
 
 class _Open(msgspec.Struct):
-    """A trial that is not judged yet, since when (s), its last event, and how many are not published yet."""
+    """A trial under way: when it began (s), its last event, and the number of events not published yet."""
 
     trial: Trial
     since: float
@@ -45,24 +45,24 @@ class _Open(msgspec.Struct):
     waiting: int = 0
 
 
-class Match:
-    """So many trials. A call is judged when nothing more can come of it.
+class RaceRunner:
+    """Runs the trials and judges each call once nothing more can come of it.
 
-    That is when its record is there, its events are settled, and what was told until then has been read.
+    That is when its record has come, its events are settled, and all notifications up to then have been read.
     """
 
-    def __init__(self, arena: Arena, fleet: Fleet, trials: int) -> None:
+    def __init__(self, target: Target, fleet: Fleet, trials: int) -> None:
         self.judged = 0
         self.kills = 0
         self.faults: list[Fault] = []
         self.tried: Counter[str] = Counter()
         self.accepted: Counter[str] = Counter()
-        self._arena = arena
+        self._target = target
         self._fleet = fleet
         self._trials = trials
-        self._settled = Settled(arena)
+        self._settled = Settled(target)
         at_once = min(_AT_ONCE, trials)
-        self._callees = Callees(arena, at_once, at_once // 2)
+        self._callee_pool = CalleePool(target, at_once, at_once // 2)
         self._at_once = at_once
         self._begun = 0
         self._open: dict[int, _Open] = {}
@@ -70,21 +70,21 @@ class Match:
         self._outbox: list[tuple[_Open, Event]] = []
         self._later: list[tuple[float, int, _Open, Event]] = []
         self._order = count()
-        # How long before the time-out an accept is published, so that either of them is first now and then.
+        # How long before the time-out accepts are published; adapted so that each of the two wins some trials.
         self._lead_s = _FIRST_LEAD_S
-        self._clock_s = arena.now() - time.time()
+        self._clock_s = target.now() - time.time()
         self._heard: EntryId = (0, 0)
         self._payload = msgspec.json.Decoder(Told)
         self._peers = msgspec.json.Decoder(list[str])
 
     def play(self, tell: Callable[[str], None]) -> None:
-        """Play until all trials are judged. Raises `BenchError` when the workers do not get on."""
+        """Run until all trials are judged. Raises `BenchError` when the workers make no progress."""
         moved = time.monotonic()
         kill_at, look_at, tell_at = moved + _KILL_EVERY_S, moved, moved + _TELL_EVERY_S
         judged_at_kill = 0
         while self.judged < self._trials:
             now, judged = time.monotonic(), self.judged
-            # Not before those that live have got on: on a slow machine none might ever.
+            # Only after progress: on a slow machine no worker would ever get far enough otherwise.
             if now >= kill_at and self.judged > judged_at_kill:
                 self._fleet.kill_one()
                 self.kills += 1
@@ -95,7 +95,7 @@ class Match:
             if now >= tell_at:
                 tell(f"{self.judged:,} trials, {self.kills} kills, {len(self.faults)} faults")
                 tell_at = now + _TELL_EVERY_S
-            self._callees.settled(self._settled.up_to)
+            self._callee_pool.settled(self._settled.up_to)
             self._begin(now)
             self._publish()
             self._listen()
@@ -109,11 +109,11 @@ class Match:
 
     def _begin(self, now: float) -> None:
         while len(self._open) < self._at_once and self._begun < self._trials:
-            rival = random.choice(list(RIVALS))
-            user = self._callees.take(rival)
+            opponent = random.choice(list(OPPONENTS))
+            user = self._callee_pool.take(opponent)
             if user is None:
                 break
-            opened = self._open[self._begun] = _Open(Trial(self._begun, user, rival), now)
+            opened = self._open[self._begun] = _Open(Trial(self._begun, user, opponent), now)
             self._begun += 1
             self._post(opened, opened.trial.begin())
 
@@ -133,17 +133,17 @@ class Match:
         while self._later and self._later[0][0] <= time.time():
             _, _, opened, event = heapq.heappop(self._later)
             self._outbox.append((opened, event))
-        # Events of one trial next to each other would mostly be read by one worker.
+        # Without this, one worker would read most events of a trial.
         random.shuffle(self._outbox)
         outbox, self._outbox = self._outbox, []
-        entries = self._arena.publish(event for _, event in outbox)
+        entries = self._target.publish(event for _, event in outbox)
         for (opened, _), entry in zip(outbox, entries, strict=True):
             opened.last = max(opened.last, entry_id(entry))
             opened.waiting -= 1
 
     def _listen(self) -> None:
-        source = ("BLOCK", _BLOCK_MS, "NOACK", "STREAMS", self._arena.keys.notifications, ">")
-        found = self._arena.command("XREADGROUP", "GROUP", GATEWAY, "bench", "COUNT", _PAGE, *source)
+        source = ("BLOCK", _BLOCK_MS, "NOACK", "STREAMS", self._target.keys.notifications, ">")
+        found = self._target.command("XREADGROUP", "GROUP", GATEWAY, "bench", "COUNT", _PAGE, *source)
         if found:
             entries = found[0][1]
             for _, (_, identity, _, kind, _, peers, _, _, _, payload) in entries:
@@ -157,11 +157,11 @@ class Match:
         opened = self._open.get(number)
         if opened is None:
             wrong = Wrong.GHOST_RING if kind == "invitation" else Wrong.DUPLICATE
-            words = f"{told.call}: {kind} {identity} came when everything was settled"
+            words = f"{told.call}: {kind} {identity} came after everything was settled"
             self.faults.append(Fault(wrong, words))
             return
         trial = opened.trial
-        post = self._post_around_deadline if trial.rival == "timeout" else self._post
+        post = self._post_around_deadline if trial.opponent == "timeout" else self._post
         post(opened, trial.hear(identity, kind, self._peers.decode(peers), told))
         if kind == "INVITE_COMPLETED":
             self._post(opened, trial.return_lost())
@@ -175,25 +175,25 @@ class Match:
                 still.append(number)
         self._ended = still
         overdue = deque[_Open]()
-        for opened in self._open.values():  # in the order in which they began
+        for opened in self._open.values():  # in the order of their beginning
             if now - opened.since < _OVERDUE_S:
                 break
             overdue.append(opened)
         for opened in overdue:
-            if not opened.trial.course.ended:
+            if not opened.trial.history.ended:
                 self._conclude(opened)
 
     def _conclude(self, opened: _Open) -> bool:
-        """Judge the trial, if nothing more can come of it."""
+        """Judge the trial if nothing more can come of it; returns whether it is judged."""
         if opened.waiting or opened.last > self._settled.up_to:
             return False
         trial = opened.trial
         del self._open[trial.number]
-        self._callees.release(trial.user, trial.rival)
+        self._callee_pool.release(trial.user, trial.opponent)
         self.judged += 1
         self.faults += trial.faults()
-        self.tried[trial.rival] += 1
-        self.accepted[trial.rival] += trial.accepted()
-        if trial.rival == "timeout" and trial.course.rung:
+        self.tried[trial.opponent] += 1
+        self.accepted[trial.opponent] += trial.accepted()
+        if trial.opponent == "timeout" and trial.history.rung:
             self._lead_s = max(0.0, self._lead_s + (-_STEP_S if trial.accepted() else _STEP_S))
         return True

@@ -1,4 +1,4 @@
-"""Making a backlog through a peer's own client."""
+"""Makes a backlog with a rival's own client."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-_AT_ONCE: Final = 50  # fewer than the connections that a client allows itself
+_AT_ONCE: Final = 50  # below the connection limit of the clients
 
 
 async def repeat(times: int, enqueue_one: Callable[[], Awaitable[object]]) -> None:
-    """Enqueue so many jobs, a page at once."""
+    """Enqueue jobs, a page of them at a time."""
     for first in range(0, times, _AT_ONCE):
         await asyncio.gather(*(enqueue_one() for _ in range(min(_AT_ONCE, times - first))))

@@ -1,4 +1,4 @@
-"""saq: jobs in lists, one taken at a time by each of its coroutines."""
+"""saq: jobs in lists; each of its coroutines takes one at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from saq import Job, Queue, Worker
 
-from workers.lab.bench.peers.pages import repeat
+from workers.lab.bench.rivals.pages import repeat
 
 _AT_ONCE: Final = 20
 _NO_RESULT: Final = -1

@@ -1,4 +1,4 @@
-"""`invites bench peers`: how peers are run and timed; the real ones where they are installed."""
+"""`invites bench peers`: how rivals are run and timed; the real ones where they are installed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import redis
 
 from tests.support.commands import Commands
 from workers.lab.bench import comparison
-from workers.lab.bench.comparison import PEERS, Peer
+from workers.lab.bench.comparison import RIVALS, Rival
 
-_IDLE = Peer("redis", "tests.integration.idle_peer")
+_IDLE = Rival("redis", "tests.integration.idle_rival")
 _SHORT = ("bench", "peers", "--calls", "50", "--jobs", "20", "--rounds", "1")
 
 
-def _only(monkeypatch: pytest.MonkeyPatch, **peers: Peer) -> None:
-    monkeypatch.setattr(comparison, "PEERS", peers)
+def _only(monkeypatch: pytest.MonkeyPatch, **rivals: Rival) -> None:
+    monkeypatch.setattr(comparison, "RIVALS", rivals)
 
 
 def test_prints_one_json_object(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_prints_one_json_object(commands: Commands, monkeypatch: pytest.MonkeyPa
     assert ended.err.startswith("round 1: ")
 
 
-def test_measures_another_server_and_deletes_what_peers_leave(
+def test_measures_another_server_and_deletes_what_rivals_leave(
     commands: Commands, database: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _only(monkeypatch, idle=_IDLE)
@@ -45,27 +45,27 @@ def test_measures_another_server_and_deletes_what_peers_leave(
 
 
 def test_a_missing_package_is_named(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    _only(monkeypatch, idle=_IDLE, gone=Peer("no_such_package", "nowhere"))
+    _only(monkeypatch, idle=_IDLE, gone=Rival("no_such_package", "nowhere"))
     ended = commands.run(*_SHORT)
     assert ended.status == 1
     assert ended.err == (
-        "invites: gone: not installed. Install what is compared with: pip install 'invites-worker[bench]'\n"
+        "invites: Not installed: no_such_package. Install it with: pip install 'invites-worker[bench]'\n"
     )
 
 
-def test_a_peer_that_fails_is_no_result(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    _only(monkeypatch, broken=Peer("redis", "tests.integration.no_such_module"))
+def test_a_rival_that_fails_is_no_result(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    _only(monkeypatch, broken=Rival("redis", "tests.integration.no_such_module"))
     ended = commands.run(*_SHORT)
     assert ended.status == 1
     assert "broken ended with status 1: " in ended.err
     assert "no_such_module" in ended.err
 
 
-@pytest.mark.parametrize("name", list(PEERS))
-def test_a_real_peer_does_its_jobs(commands: Commands, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    if importlib.util.find_spec(PEERS[name].package) is None:
+@pytest.mark.parametrize("name", list(RIVALS))
+def test_a_real_rival_does_its_jobs(commands: Commands, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    if importlib.util.find_spec(RIVALS[name].package) is None:
         pytest.skip(f"{name} is not installed (it is in the extra `bench`)")
-    _only(monkeypatch, **{name: PEERS[name]})
+    _only(monkeypatch, **{name: RIVALS[name]})
     ended = commands.run(*_SHORT, "--json")
     assert ended.status == 0, ended.err
     assert json.loads(ended.out)["peers"][name] > 0

@@ -1,4 +1,4 @@
-"""What the bare server can do: the commits that workers would make, sent as fast as it takes them."""
+"""Measures the bare server: sends it the workers' commits as fast as it takes them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from invites.events.decoding import decode_event_entry
 from invites.store.commit import Committer
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
-from workers.lab.bench.arena import Arena, BenchError
-from workers.lab.bench.line import pack
+from workers.lab.bench.connection import pack
 from workers.lab.bench.load import RING_MS, Event, Load
+from workers.lab.bench.target import BenchError, Target
 
 _DONE: Final = 1
 _HEAD: Final = 2  # a reply begins with the server's time and the next deadline
 _PAGE: Final = 20_000
-_LARGE: Final = 500  # events in a commit that nobody waits for
+_LARGE: Final = 500  # events in a commit when latency does not matter
 
 
 class _Recorder:
-    """Stands where a client would, to learn what the committer sends."""
+    """Replaces the client and keeps what the committer sends."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -36,47 +36,47 @@ class _Recorder:
         return [b"0", b""]
 
 
-class Ceiling:
-    """Commits straight from prepared bytes, with the very script, keys and settings of the workers."""
+class Baseline:
+    """Sends prepared commits, with the function, keys and settings of the workers."""
 
-    def __init__(self, arena: Arena, settings: Settings) -> None:
+    def __init__(self, target: Target, settings: Settings) -> None:
         scripts = Scripts()
-        self._arena = arena
+        self._target = target
         self._recorder = _Recorder()
         settings = msgspec.structs.replace(settings, ring_timeout=RING_MS, max_ring_timeout=RING_MS)
         client = cast("Redis", self._recorder)
         self._committers = [
-            (keys, Committer(client, keys, settings, scripts, verbosity=0)) for keys in arena.shards
+            (keys, Committer(client, keys, settings, scripts, verbosity=0)) for keys in target.shards
         ]
         if scripts.library is not None:
-            # A worker may have brought it already.
-            arena.command("FUNCTION", "LOAD", "REPLACE", scripts.library.text)
+            # A worker may have loaded it already.
+            target.command("FUNCTION", "LOAD", "REPLACE", scripts.library.text)
 
     def register(self, load: Load) -> None:
-        """Register all devices, so that no measurement has to."""
+        """Register all devices before a measurement begins."""
         self.settle(load.registrations())
 
     def settle(self, events: Iterable[Event]) -> None:
-        """Publish and settle events, as many as you like, without a worker. The streams are empty afterwards."""
+        """Publish and settle events without a worker. The streams are empty afterwards."""
         coming = iter(events)
         while page := list(islice(coming, _PAGE)):
-            self._arena.publish(page)
+            self._target.publish(page)
             self._send(_LARGE)
-            self._arena.empty_streams()
+            self._target.empty_streams()
 
     def make_pending(self, load: Load) -> None:
-        """Register the devices and make all invites of the load, which nobody accepts."""
+        """Register the devices and make all invites of the load. No device accepts them."""
         self.register(load)
         self.settle(load.invites())
 
     def measure(self, batch: int) -> float:
-        """Send the commits of the backlog, prepared, `batch` events each; return how long that took, s."""
+        """Prepare the backlog's commits, `batch` events each, send them, and return the seconds of the sending."""
         return self._send(batch)
 
     def _send(self, size: int) -> float:
         packed = asyncio.run(self._prepare(size))
         began = time.perf_counter()
-        replies = self._arena.send(packed)
+        replies = self._target.send(packed)
         took = time.perf_counter() - began
         failed = [outcome for reply in replies for outcome in reply[_HEAD:] if not _is_done(outcome)]
         if failed:
@@ -86,12 +86,12 @@ class Ceiling:
     async def _prepare(self, size: int) -> list[bytes]:
         self._recorder.sent.clear()
         for keys, committer in self._committers:
-            operations = [decode_event_entry(entry, max_deliveries=1) for entry in self._arena.take(keys)]
+            operations = [decode_event_entry(entry, max_deliveries=1) for entry in self._target.take(keys)]
             for first in range(0, len(operations), size):
                 await committer.commit(operations[first : first + size])
         return list(self._recorder.sent)
 
 
 def _is_done(outcome: int | list[Any]) -> bool:
-    """A list has its warnings behind the status."""
+    """In a list, warnings follow the status."""
     return (outcome[0] if isinstance(outcome, list) else outcome) == _DONE

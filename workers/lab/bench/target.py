@@ -1,4 +1,4 @@
-"""The server that is measured, and what the benchmark does on it besides the workers."""
+"""The measured server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from invites.events.entry import Entry
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
 from invites.keys import RELAY_GROUP, WORKERS_GROUP, Keys, shard_of
-from workers.lab.bench.line import Line, pack
+from workers.lab.bench.connection import Connection, pack
 from workers.lab.bench.load import Event
 from workers.lab.embedded import EmbeddedValkey
 
@@ -31,9 +31,9 @@ class BenchError(Exception):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far the workers are: events taken so far, those of them not settled yet; the server's time, s.
+    """The workers' progress: events taken so far, events not settled yet, and the server's time, s.
 
-    `carrying` is what is still on its way from one shard to another.
+    `carrying` counts the entries on their way from one shard to another.
     """
 
     taken: int
@@ -47,10 +47,10 @@ class Progress(msgspec.Struct, frozen=True):
         return self.taken - self.pending
 
 
-class Arena(Line):
-    """A server with nothing on it but this benchmark's keys, under a prefix of their own.
+class Target(Connection):
+    """A server with this benchmark's keys, under their own prefix.
 
-    `keys` are those of the first shard, which is the only one except where `throughput` asks for more.
+    `keys` are those of the first shard. Only `throughput` and `plots` use more than one.
     """
 
     def __init__(self, url: str, pool: ConnectionPool, shards: int, *, owned: bool) -> None:
@@ -63,16 +63,16 @@ class Arena(Line):
         self._owned = owned
 
     @contextlib.contextmanager
-    def another_line(self) -> Iterator[Line]:
+    def another_connection(self) -> Iterator[Connection]:
         """One more connection."""
         connection = self._pool.get_connection()
         try:
-            yield Line(connection)
+            yield Connection(connection)
         finally:
             connection.disconnect()
 
     def clear(self) -> None:
-        """Remove everything: the whole content of a server of our own, else only what is under our prefix."""
+        """Remove everything from our own server, or the keys under our prefix from another one."""
         if self._owned:
             self.command("FLUSHALL", "SYNC")
             return
@@ -80,7 +80,7 @@ class Arena(Line):
             self.command("UNLINK", *page)
 
     def names(self) -> Iterator[bytes]:
-        """The names of all our keys; one may come twice."""
+        """The names of all our keys; a name may come twice."""
         for page in self._scan():
             yield from page
 
@@ -94,7 +94,7 @@ class Arena(Line):
                 return
 
     def make_groups(self, *, counted: bool = True) -> None:
-        """Make the workers' group; when they are `counted` later, one that keeps all notifications too."""
+        """Make the workers' groups; with `counted`, also a group that keeps all notifications for counting."""
         for keys in self.shards:
             self.command("XGROUP", "CREATE", keys.events, WORKERS_GROUP, "0", "MKSTREAM")
             self.command("XGROUP", "CREATE", keys.relay, RELAY_GROUP, "0", "MKSTREAM")
@@ -102,7 +102,7 @@ class Arena(Line):
                 self.command("XGROUP", "CREATE", keys.notifications, _READER, "0", "MKSTREAM")
 
     def publish(self, events: Iterable[Event]) -> list[bytes]:
-        """Put events into the streams; returns their entry ids."""
+        """Publish events; returns their entry ids."""
         return self.send(map(self.packed, events), in_flight=_PAGE)
 
     def packed(self, event: Event) -> bytes:
@@ -114,13 +114,13 @@ class Arena(Line):
         return pack("XADD", keys.events, "*", "type", kind, "payload", payload)
 
     def empty_streams(self) -> None:
-        """Trim everything that is in the streams; their groups stay."""
+        """Remove all entries of the streams; their groups stay."""
         for keys in self.shards:
             for stream in (keys.events, keys.notifications, keys.push, keys.relay):
                 self.command("XTRIM", stream, "MAXLEN", 0)
 
     def take(self, keys: Keys) -> list[Entry]:
-        """Take all new events of a shard as a worker would, with a consumer of our own."""
+        """Read all new events of a shard as a worker would, with our own consumer."""
         entries: list[Entry] = []
         source = ("STREAMS", keys.events, ">")
         while streams := self.command("XREADGROUP", "GROUP", WORKERS_GROUP, _READER, "COUNT", _PAGE, *source):
@@ -130,7 +130,7 @@ class Arena(Line):
         return entries
 
     def progress(self) -> Progress:
-        """How far the workers are."""
+        """The workers' progress."""
         events = [self._group(keys.events) for keys in self.shards]
         relays = [self._group(keys.relay) for keys in self.shards]
         return Progress(
@@ -150,19 +150,19 @@ class Arena(Line):
         return int(seconds) + int(microseconds) / 1e6
 
     def first_commit(self) -> float | None:
-        """When the first commit began (s since 1970): the time in the first notification's id."""
+        """When the first commit began (s since 1970), from the id of the first notification."""
         firsts = [self.command("XRANGE", keys.notifications, "-", "+", "COUNT", 1) for keys in self.shards]
         times = [int(first[0][0].partition(b"-")[0]) / 1000 for first in firsts if first]
         return min(times, default=None)
 
     def commits(self) -> int:
-        """How many calls of our functions the server has served so far, or of the same as scripts."""
+        """The number of calls of our functions or scripts so far."""
         served = self.info("commandstats")
         calls = [served.get(f"cmdstat_{command}", "calls=0,") for command in ("fcall", "evalsha")]
         return sum(int(each.partition("calls=")[2].partition(",")[0]) for each in calls)
 
     def info(self, section: str) -> dict[str, str]:
-        """What the server says of itself."""
+        """A section of the server's `INFO`."""
         lines: list[str] = self.command("INFO", section).decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
@@ -182,26 +182,27 @@ class Arena(Line):
 
 
 @contextlib.contextmanager
-def open_arena(url: str | None, shards: int = 1) -> Iterator[Arena]:
-    """An embedded server, or the one at `url`, on a cluster the one that has the first shard; cleared at the end.
+def open_target(url: str | None, shards: int = 1) -> Iterator[Target]:
+    """Use the server at `url` (None: an embedded one) during the context, and clear it at the end.
 
-    Raises `BenchError` when the server cannot be reached, `EmbeddedError` when none can be started.
+    Of a cluster it is the node that has the first shard. Raises `BenchError` when the server cannot be reached,
+    `EmbeddedError` when none can be started.
     """
     if shards > 1 and url and urlsplit(url).scheme.endswith("+cluster"):
         raise BenchError(
-            "Several shards are measured on one server: give the URL of a single one, or --shards 1."
+            "Several shards are measured on one server: give the URL of a single server, or --shards 1."
         )
     with contextlib.ExitStack() as stack:
         place = url or stack.enter_context(EmbeddedValkey()).url
         try:
             server = asyncio.run(find_server(place, Keys()))
             client = stack.enter_context(Redis.from_url(server.reveal(), protocol=2, socket_timeout=None))
-            arena = Arena(place, client.connection_pool, shards, owned=url is None)
-            arena.command("PING")
+            target = Target(place, client.connection_pool, shards, owned=url is None)
+            target.command("PING")
         except RedisError as error:
             raise BenchError(f"The server cannot be reached: {error}") from error
         try:
-            yield arena
+            yield target
         finally:
             with contextlib.suppress(RedisError):
-                arena.clear()
+                target.clear()

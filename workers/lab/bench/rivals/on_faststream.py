@@ -9,14 +9,14 @@ from faststream import FastStream
 from faststream.redis import RedisBroker, StreamSub
 from redis.asyncio import Redis
 
-from workers.lab.bench.peers.pages import repeat
+from workers.lab.bench.rivals.pages import repeat
 
 _READ: Final = 1000
 _POLL_MS: Final = 100
 
 
 async def enqueue(url: str, name: str, jobs: int) -> None:
-    """Make the backlog, and the group so that it begins there."""
+    """Make the backlog, and a group that begins with its first entry."""
     async with Redis.from_url(url) as client:
         await client.xgroup_create(name, name, id="0", mkstream=True)
     broker = RedisBroker(url, logger=None)
@@ -26,7 +26,7 @@ async def enqueue(url: str, name: str, jobs: int) -> None:
 
 
 async def work(url: str, name: str, job: Callable[[], None]) -> None:
-    """Run one worker. One message after the other was faster than several at once."""
+    """Run one worker. One message at a time was faster than several at once."""
 
     async def noop(_message: str) -> None:
         job()

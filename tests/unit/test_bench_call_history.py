@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from workers.lab.bench.course import Course, Told, Wrong
+from workers.lab.bench.call_history import ACCEPTED, CallHistory, End, Told, Wrong
 
 DEVICES = ["phone", "tablet", "desk"]
 
 
-class Played(Course):
+class Played(CallHistory):
     """A call whose notifications come one after the other."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *ends: End) -> None:
+        super().__init__(DEVICES, ends or None)
         self.numbers = count()
 
     def tell(self, kind: str, *peers: str, identity: str = "", **payload: Any) -> None:
@@ -32,16 +32,16 @@ class Played(Course):
         return sorted(fault.wrong for fault in self.faults())
 
 
-def ringing() -> Played:
-    """A call that rings three devices."""
-    call = Played()
+def ringing(*ends: End) -> Played:
+    """A call that rings three devices and may end so."""
+    call = Played(*ends)
     call.tell("invitation", *DEVICES)
     return call
 
 
-def accepted() -> Played:
+def accepted(*ends: End) -> Played:
     """As it should be: the phone has accepted, the others were told."""
-    call = ringing()
+    call = ringing(*ends)
     transaction = call.ask("accept", "phone")
     call.tell("invitationCancel", "tablet", "desk", code=200)
     call.tell("inviteAccepted", "caller", code=200, peer="phone")
@@ -106,6 +106,24 @@ def test_a_device_that_is_told_to_ring_after_the_end() -> None:
     assert Wrong.GHOST_RING in call.wrong()
 
 
+def test_a_device_that_is_not_told_to_ring() -> None:
+    call = Played()
+    call.tell("invitation", "phone")
+    assert call.faults()[0].words == "not each device was told to ring once: {'phone': 1}"
+
+
+def test_a_call_may_ring_nobody() -> None:
+    call = Played()
+    call.tell("inviteRejected", "caller", code=404)
+    call.end("DECLINED", 404)
+    assert call.faults() == []
+
+
+def test_an_end_that_was_not_expected() -> None:
+    assert accepted(ACCEPTED).faults() == []
+    assert [fault.words for fault in accepted(("DECLINED", 603)).faults()] == ["it ended ACCEPTED 200"]
+
+
 def test_a_call_without_an_end() -> None:
     assert ringing().wrong() == [*[Wrong.GHOST_RING] * 3, Wrong.MISSING_RECORD, Wrong.OTHER]
 
@@ -166,6 +184,25 @@ def test_an_outcome_that_the_record_does_not_know() -> None:
     call.tell("inviteRejected", "caller", code=408)
     call.end("DECLINED_BY_CREATOR", 487)
     assert call.wrong() == [Wrong.OTHER]
+
+
+@pytest.mark.parametrize(("call", "kind"), [(accepted(), "accept"), (cancelled(*DEVICES), "stopInvite")])
+def test_whose_request_decided_is_answered_so(call: Played, kind: str) -> None:
+    again = call.unheard()
+    assert again.faults() != []
+    assert not again.answered()
+    assert call.answered()
+    (asked,) = call._asked(kind)
+    asked.codes[:] = [410]
+    assert call.wrong() == [Wrong.OTHER]
+
+
+def test_members_of_a_group_for_whom_nobody_decided_have_no_peer() -> None:
+    call = Played()
+    call.tell("inviteRejected", "caller", code=487)
+    nobody = {"address": "carol", "peer": None, "endReason": 487}
+    call.tell("INVITE_COMPLETED", state="DECLINED_BY_CREATOR", error=487, candidates=[nobody])
+    assert call.faults() == []
 
 
 def test_a_record_that_names_another_winner() -> None:

@@ -9,11 +9,11 @@ from arq import create_pool, func
 from arq.connections import RedisSettings
 from arq.worker import Worker
 
-from workers.lab.bench.peers.pages import repeat
+from workers.lab.bench.rivals.pages import repeat
 
 _AT_ONCE: Final = 50
 _READ: Final = 500
-_POLL_S: Final = 0.01  # its default of 0.5 s would be most of the time
+_POLL_S: Final = 0.01  # the default of 0.5 s would dominate the result
 
 
 async def enqueue(url: str, name: str, jobs: int) -> None:

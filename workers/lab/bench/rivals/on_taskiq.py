@@ -8,10 +8,10 @@ from typing import Any, Final
 from taskiq.api import run_receiver_task
 from taskiq_redis import RedisStreamBroker
 
-from workers.lab.bench.peers.pages import repeat
+from workers.lab.bench.rivals.pages import repeat
 
 _AT_ONCE: Final = 100
-_READ: Final = 1000  # after each read it looks for abandoned jobs, under a lock
+_READ: Final = 1000  # each read is followed by a search for abandoned jobs, under a lock
 
 
 async def _broker(url: str, name: str, noop: Callable[[], Any]) -> RedisStreamBroker:

@@ -1,7 +1,6 @@
-"""How the play looks: a ladder, one column for each device, one row for each event and what all heard of it.
+"""Renders the demo as a ladder: one column for each device, one row for each event and its notifications.
 
-Terminals that are too narrow for the ladder get the same rows as sentences. Without a terminal, or with
-NO_COLOR, plain text.
+Narrow terminals get sentences. Output that is no terminal, or NO_COLOR, gets plain text.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ _LABEL_WIDTH = 15
 _MS_WIDTH = 6
 _COLUMN_WIDTH = 14
 _INDENT = "  "
-_PACE_S = 0.3  # slow enough to follow the rows with the eye, fast enough for eight calls in some 14 s
+_PACE_S = 0.3  # slow enough to follow, fast enough for eight calls in some 14 s
+_PICTURE_FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 _ASCII = {"▸": ">", "·": "-", "─": "-", "✓": "ok", "✗": "failed:", "…": "..."}
 
 
@@ -33,12 +34,13 @@ class Cell:
     acts: bool = False
 
 
-class Stage:
-    """Prints the play. `pace_s` is the pause after each row; by default only a terminal gets one."""
+class Renderer:
+    """Prints the demo. `pace_s` is the pause after each row; by default only a terminal gets one."""
 
     def __init__(
         self, columns: Sequence[str], console: Console | None = None, pace_s: float | None = None
     ) -> None:
+        self.picture = ""
         self._console = console or _console()
         self._columns = columns
         self._shown = columns
@@ -50,13 +52,26 @@ class Stage:
     def _wide(self) -> bool:
         return self._console.width >= self._ladder_width
 
+    def record(self) -> None:
+        """Record the output for a picture. From now on it is as wide as the ladder, also on other terminals."""
+        self._console.width = self._ladder_width + len(_INDENT)
+        self._console.record = True
+
+    def take_picture(self) -> None:
+        """End the recording, if there is one, and make `picture`: an SVG that needs no other file."""
+        if self._console.record:
+            self._console.record = False
+            svg = self._console.export_svg(title="invites demo", unique_id="demo", font_aspect_ratio=0.6)
+            fonts_of_the_web = re.compile(r"\s*@font-face \{[^}]*\}")
+            self.picture = fonts_of_the_web.sub("", svg).replace("Fira Code, monospace", _PICTURE_FONTS)
+
     def line(self, text: str = "", style: str = "") -> None:
-        """A line of prose, wrapped where the terminal ends."""
+        """Print a line of prose, wrapped at the terminal's width."""
         for part in textwrap.wrap(text, self._console.width - len(_INDENT), break_on_hyphens=False) or [""]:
             self._print(Text(_INDENT + part if part else "", style=style))
 
     async def scene(self, number: int, title: str, columns: Sequence[str] | None = None) -> None:
-        """Begin a scene; with `columns` of its own, no more than those of the play."""
+        """Begin a scene; it may have its own `columns`, but not more than the demo has."""
         self._shown = self._columns if columns is None else columns
         width = min(self._console.width, self._ladder_width)
         heading = Text(f"{_INDENT}{number} · {title} ", style="bold")
@@ -69,7 +84,7 @@ class Stage:
         await asyncio.sleep(self._pace_s)
 
     async def row(self, event: str, cells: Mapping[str, Cell], ms: float | None) -> None:
-        """One event: what each device did or heard, and the ms until the last of them heard it."""
+        """Print one event: what each device does or hears, and the ms until the last notification was read."""
         if self._wide:
             self._print(self._ladder_row(event, cells, ms))
         else:
@@ -78,8 +93,8 @@ class Stage:
 
     @contextlib.contextmanager
     def waiting(self, text: str) -> Iterator[None]:
-        """Show on a terminal that time has to pass now."""
-        if not self._console.is_terminal:
+        """Show on a terminal that the demo waits."""
+        if self._console.record or not self._console.is_terminal:
             yield
             return
         with self._console.status(self._plain(f"{text} …"), spinner="line" if self._ascii else "dots"):
@@ -108,7 +123,7 @@ class Stage:
         return row
 
     def _alike(self, cells: Mapping[str, Cell]) -> Iterator[tuple[Cell, list[str]]]:
-        """What was heard, each with all who heard it."""
+        """Each different cell, with the names of its devices."""
         names = [name for name in self._shown if name in cells]
         for cell in dict.fromkeys(cells[name] for name in names):
             yield cell, [name for name in names if cells[name] == cell]
@@ -131,6 +146,6 @@ def _style(cell: Cell) -> str:
 
 def _console() -> Console:
     if os.environ.get("NO_COLOR"):
-        # Rich alone would still print bold and dim.
+        # Rich itself would still print bold and dim.
         return Console(color_system=None, force_terminal=False)
     return Console()

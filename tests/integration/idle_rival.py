@@ -1,4 +1,4 @@
-"""A peer for tests: jobs in a list."""
+"""A rival for tests: jobs in a list."""
 
 from __future__ import annotations
 

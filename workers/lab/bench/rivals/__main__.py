@@ -1,4 +1,4 @@
-"""python -m workers.lab.bench.peers MODULE URL NAME JOBS: prints as JSON how long one worker took for the backlog."""
+"""python -m workers.lab.bench.rivals MODULE URL NAME JOBS: prints as JSON the seconds that one worker took."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import uvloop
 
 
 class Tally:
-    """The job: counts itself. Timed from the first to the last."""
+    """The job: counts its calls and times them from the first to the last."""
 
     def __init__(self, jobs: int) -> None:
         self.done = asyncio.Event()
@@ -22,7 +22,7 @@ class Tally:
         self._began = 0.0
 
     def __call__(self) -> None:
-        """One job is done."""
+        """Count one job."""
         if not self._began:
             self._began = time.perf_counter()
         self._jobs -= 1
@@ -32,23 +32,23 @@ class Tally:
 
 
 async def _play(module: str, url: str, name: str, jobs: int) -> None:
-    peer = importlib.import_module(module)
-    await peer.enqueue(url, name, jobs)
+    rival = importlib.import_module(module)
+    await rival.enqueue(url, name, jobs)
     tally = Tally(jobs)
-    working = asyncio.ensure_future(peer.work(url, name, tally))
+    working = asyncio.ensure_future(rival.work(url, name, tally))
     done = asyncio.ensure_future(tally.done.wait())
     await asyncio.wait([working, done], return_when=asyncio.FIRST_COMPLETED)
     if not done.done():
         working.result()
-        sys.exit("It has ended before its jobs.")
+        sys.exit("The worker ended before its jobs were done.")
     sys.stdout.write(f'\n{{"seconds":{tally.seconds}}}\n')
     sys.stdout.flush()
-    # How well another worker ends is not measured here, and some take their time.
+    # Stopping is not measured, and some workers are slow to stop.
     os._exit(0)
 
 
 def main() -> None:
-    """Play one peer, and end the process."""
+    """Run one rival and end the process."""
     logging.basicConfig(level=logging.ERROR)
     module, url, name, jobs = sys.argv[1:]
     uvloop.run(_play(module, url, name, int(jobs)))

@@ -1,4 +1,4 @@
-"""Hears the notifications of the calls, as a gateway on the same machine would, and notes when."""
+"""Reads the notifications as a gateway on the same machine would, and notes their times."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import RedisError
 
-from workers.lab.bench.line import Line, pack
+from workers.lab.bench.connection import Connection, pack
 
-_PAGE: Final = 100  # entries; more would keep the publishing thread waiting
+_PAGE: Final = 100  # entries; larger pages make the publishing thread wait
 _BLOCK_MS: Final = 100
 
 
@@ -22,23 +22,23 @@ class _Named(msgspec.Struct):
 _payload = msgspec.json.Decoder(_Named)
 
 
-class Listener(threading.Thread):
-    """Reads the stream with blocking reads, from what comes next on. Times are those of `time.perf_counter`.
+class NotificationReader(threading.Thread):
+    """Reads new entries of the stream with blocking reads. Times are those of `time.perf_counter`.
 
-    For each call by the number in its id: when its devices were told to ring, and when to stop. `error` is what has
+    `rung` and `stopped` have the times of each call's invitation and cancel, by the number in its id. `error` is what
     ended the thread before `stop`.
     """
 
-    def __init__(self, line: Line, stream: str) -> None:
+    def __init__(self, connection: Connection, stream: str) -> None:
         super().__init__(daemon=True)
         self.rung: dict[int, float] = {}
         self.stopped: dict[int, float] = {}
         self.ended = 0
         self.last_end = 0.0
         self.error: RedisError | None = None
-        self._line = line
+        self._connection = connection
         self._stream = stream
-        last = line.command("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        last = connection.command("XREVRANGE", stream, "+", "-", "COUNT", 1)
         self._after: bytes = last[0][0] if last else b"0-0"
         self._stopping = threading.Event()
 
@@ -49,14 +49,14 @@ class Listener(threading.Thread):
                 command = pack(
                     "XREAD", "COUNT", _PAGE, "BLOCK", _BLOCK_MS, "STREAMS", self._stream, self._after
                 )
-                reply = self._line.send([command])[0]
+                reply = self._connection.send([command])[0]
                 if reply:
                     self._hear(reply[0][1], time.perf_counter())
         except RedisError as error:
             self.error = error
 
     def stop(self) -> None:
-        """End the thread, and wait for it."""
+        """End the thread and wait for it."""
         self._stopping.set()
         self.join()
 

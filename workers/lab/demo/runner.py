@@ -1,11 +1,13 @@
-"""The play: a server, a worker, a sippo-server, devices and eight calls on this machine; nothing left at the end."""
+"""Runs the demo: a server, a worker, a sippo-server, devices and eight calls. It leaves nothing behind."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from redis.exceptions import RedisError
 from rich.console import Console
@@ -17,21 +19,24 @@ from workers.lab.child_process import GuardedProcess
 from workers.lab.demo import reaching, scenes
 from workers.lab.demo.calls import Cast, registration
 from workers.lab.demo.devices import Device, Gateway, MissingError
+from workers.lab.demo.renderer import Renderer
 from workers.lab.demo.scenes import GRACE_MS
-from workers.lab.demo.stage import Stage
 from workers.lab.embedded import EmbeddedError, EmbeddedValkey
 from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
 from workers.lab.worker_process import start_worker
 
 _WORKER_START_MS = 10_000  # a cold start on a busy machine; usually half a second
 _START_SLICE_MS = 200
+_PICTURED = 3  # scenes; more make the picture too tall for a page
 
 
-async def play(console: Console | None = None, *, pace_s: float | None = None) -> int:
-    """Play eight calls in the terminal, in less than 20 s.
+async def play(
+    console: Console | None = None, *, pace_s: float | None = None, svg: Path | None = None
+) -> int:
+    """Play eight calls in the terminal, in less than 20 s, and write a picture of the first to `svg`.
 
-    Returns 0, or 1 when something that must be heard was not (it says what). Starts a server and a worker of
-    its own and ends both, also when it is cancelled.
+    Returns 0, or 1 when an expected notification is missing (and prints which). Starts its own server and worker, and
+    ends both, also when it is cancelled.
     """
     alice = Device("Alice", "alice", "alice-laptop-1", "alice-laptop", "1")
     phone = Device("phone", "bob", "bob-phone-1", "bob-phone", "1")
@@ -41,18 +46,20 @@ async def play(console: Console | None = None, *, pace_s: float | None = None) -
     sleeper = Device("Frank's phone", "frank", "frank-phone-1", "frank-phone", "1")
     trunk = Device("trunk", "pstn", "pstn-1", "pstn", "1")
     services = Device("services")
-    stage = Stage([device.name for device in (alice, phone, tablet, desk)], console, pace_s)
+    renderer = Renderer([device.name for device in (alice, phone, tablet, desk)], console, pace_s)
+    if svg is not None:
+        renderer.record()
     keys = Keys()
     try:
-        with _server(stage) as url:
+        with _server(renderer) as url:
             async with StandIn(_directory(sleeper, members)) as standin:
-                stage.line(f"A stand-in for sippo-server, on {standin.address}.")
+                renderer.line(f"A stand-in for sippo-server listens on {standin.address}.")
                 began = time.perf_counter()
                 with _worker(url, standin) as worker:
                     async with Gateway(url, keys, services) as gateway:
                         cast = Cast(
                             gateway,
-                            stage,
+                            renderer,
                             standin,
                             alice,
                             phone,
@@ -65,31 +72,41 @@ async def play(console: Console | None = None, *, pace_s: float | None = None) -
                         )
                         await _perform(cast, worker, began)
             await _nothing_left(url, keys, cast)
-            stage.line()
-            stage.line(_summary(cast))
-            stage.line("✓ Nobody rings any more, every event is settled.", "bold green")
+            renderer.line()
+            renderer.line(_summary(cast))
+            renderer.line("✓ Nobody rings any more, every event is settled.", "bold green")
     except (MissingError, EmbeddedError, RedisError) as error:
-        stage.line()
-        stage.line(f"✗ {error}", "bold red")
+        renderer.line()
+        renderer.line(f"✗ {error}", "bold red")
         return 1
+    if svg is not None:
+        try:
+            await asyncio.to_thread(svg.write_text, renderer.picture, "utf-8")
+        except OSError as error:
+            renderer.line(f"✗ The picture cannot be written: {error}", "bold red")
+            return 1
     return 0
 
 
 async def _perform(cast: Cast, worker: GuardedProcess, worker_began: float) -> None:
     try:
-        await _curtain_up(cast, worker, worker_began)
+        await _register(cast, worker, worker_began)
         for number, scene in enumerate((*scenes.SCENES, *reaching.SCENES), 1):
             await scene(cast, number)
+            if number == _PICTURED:
+                cast.renderer.take_picture()
     except MissingError as error:
         raise MissingError(f"{error}{_last_words(worker)}") from None
 
 
 @contextlib.contextmanager
-def _server(stage: Stage) -> Iterator[str]:
+def _server(renderer: Renderer) -> Iterator[str]:
     began = time.perf_counter()
     with EmbeddedValkey() as server:
         took_ms = (time.perf_counter() - began) * 1000
-        stage.line(f"Valkey, started in {took_ms:.0f} ms. While it plays: redis-cli -p {server.port}")
+        renderer.line(
+            f"Valkey started in {took_ms:.0f} ms. Look inside meanwhile: redis-cli -p {server.port}"
+        )
         yield server.url
 
 
@@ -103,22 +120,24 @@ def _worker(url: str, standin: StandIn) -> Iterator[GuardedProcess]:
         worker.terminate()
 
 
-async def _curtain_up(cast: Cast, worker: GuardedProcess, began: float) -> None:
-    """Register the devices; the worker, which is still starting, will find that in the stream."""
+async def _register(cast: Cast, worker: GuardedProcess, began: float) -> None:
+    """Register the devices. The worker is still starting and finds the events in the stream."""
     for device in cast.present:
         cast.gateway.attach(device)
         leads = {"type": "PSTN", "trunk": True, "match": r"\+[0-9]+"} if device is cast.trunk else {}
         await cast.gateway.publish("registered", {"registry": registration(device, **leads)})
     await cast.gateway.publish("getInvitations", {"peer": cast.phone.identity, "transaction": "hello"})
-    with cast.stage.waiting("the worker starts"):
+    with cast.renderer.waiting("the worker starts"):
         await _answer(cast.phone, worker)
     took_ms = (time.perf_counter() - began) * 1000
-    cast.stage.line(f"Worker, process {worker.pid}: first commit {took_ms:.0f} ms after its start.")
-    cast.stage.line("ms: from just before XADD until all who must hear of it have read it.", "dim")
+    cast.renderer.line(
+        f"The worker (process {worker.pid}) made its first commit {took_ms:.0f} ms after its start."
+    )
+    cast.renderer.line("ms: the time from XADD until every recipient has read its notification.", "dim")
 
 
 async def _answer(device: Device, worker: GuardedProcess) -> None:
-    """Wait for the worker's first answer, but not for that of a worker that has ended."""
+    """Wait for the worker's first answer, but only while the worker runs."""
     deadline = time.monotonic() + _WORKER_START_MS / 1000
     while True:
         try:
@@ -141,7 +160,7 @@ async def _nothing_left(url: str, keys: Keys, cast: Cast) -> None:
         dead = await client.execute_command("XLEN", keys.dead)
     if ringing or unsettled or dead:
         raise MissingError(
-            f"The calls are over, but {ringing} still ring, {unsettled} entries are unsettled, {dead} dead."
+            f"The calls are over, but {ringing} still ring, {unsettled} entries are not settled and {dead} are dead."
         )
 
 
@@ -150,7 +169,7 @@ def _phone_of(user: str) -> Device:
 
 
 def _directory(sleeper: Device, members: Sequence[Device]) -> Directory:
-    """What the stand-in knows: one phone that can be woken, and the group."""
+    """The stand-in's directory: a phone that a push can wake, and the group."""
     return Directory(
         users={sleeper.user: [PushDevice(sleeper.hardware, "ios")]},
         groups={reaching.GROUP: GroupEntry([device.user for device in members])},
@@ -158,15 +177,15 @@ def _directory(sleeper: Device, members: Sequence[Device]) -> Directory:
 
 
 def _summary(cast: Cast) -> str:
-    """What the calls came to, in one sentence each."""
+    """The figures of the run, in one paragraph."""
     took = sorted(cast.took_ms)
     counts = ", ".join(f"{cast.states.count(state)} {state}" for state in dict.fromkeys(cast.states))
     asked = sum(cast.standin.requests.values())
     return (
         f"{len(cast.states)} calls, {cast.gateway.published} events: {counts}. "
-        f"All who had to hear of an event had read it after {statistics.median(took):.1f} ms (median), "
-        f"{took[-1]:.1f} ms at the latest. The ring time ended {cast.late_ms:.1f} ms late. "
-        f"sippo-server was asked {asked} times meanwhile."
+        f"Recipients had read an event's notifications after {statistics.median(took):.1f} ms (median), "
+        f"{took[-1]:.1f} ms at most. The ring time ended {cast.late_ms:.1f} ms late. "
+        f"sippo-server got {asked} requests."
     )
 
 
@@ -174,4 +193,4 @@ def _last_words(worker: GuardedProcess) -> str:
     status = worker.wait(0)
     ended = "" if status is None else f" The worker ended with status {status}."
     output = worker.output()
-    return ended + (f" The worker said: {output}" if output else "")
+    return ended + (f" The worker printed: {output}" if output else "")

@@ -1,4 +1,4 @@
-"""One connection of the benchmark to its server: packed commands out, replies in, and nothing in between."""
+"""The benchmark's connection to its server: sends packed commands and reads replies."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import hiredis
 from redis.connection import AbstractConnection
 
 
-class Line:
-    """A connection that one thread uses. It is synchronous, to take as little as possible of the workers' processor."""
+class Connection:
+    """A connection for one thread. It is synchronous because that leaves the most processor time to the workers."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
@@ -23,7 +23,7 @@ class Line:
     def send(self, packed: Iterable[bytes], in_flight: int = 2) -> list[Any]:
         """Send packed commands and return their replies in order.
 
-        So many are `in_flight` at once; two are enough to let the server never wait for the next one.
+        Up to `in_flight` commands wait for their replies. With two, the server always has the next command.
         """
         replies: list[Any] = []
         for command in packed:
@@ -33,14 +33,14 @@ class Line:
         return replies + self.collect()
 
     def post(self, packed: bytes) -> None:
-        """Send a packed command and do not wait for its reply, which is to be collected later."""
+        """Send a packed command; `collect` reads its reply later."""
         self._connection.send_packed_command([packed], check_health=False)
         self._owed += 1
 
     def collect(self, most: int | None = None) -> list[Any]:
-        """Wait for the replies to what was posted, the first so many or all.
+        """Wait for the first `most` replies to posted commands (None: all).
 
-        Raises the first that is an error; the others are lost then, and the next command takes a new connection.
+        Raises the first error among them. The other replies are lost then, and the next command reconnects.
         """
         count = self._owed if most is None else most
         try:
@@ -53,12 +53,12 @@ class Line:
         return replies
 
     def collect_arrived(self) -> None:
-        """Take the replies that are there, without waiting; raises the first that is an error."""
+        """Take the replies that have arrived, without waiting; raises the first error among them."""
         while self._owed and self._connection.can_read(timeout=0):
             self.collect(1)
 
 
 def pack(*arguments: bytes | str | int) -> bytes:
-    """Pack one command as it goes over the wire."""
+    """Encode one command."""
     packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type] # its stub knows one argument only
     return packed

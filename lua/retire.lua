@@ -1,17 +1,10 @@
--- Deletes a consumer that has been idle for long and owes nothing.
+-- Deletes a consumer that has been idle for long and has no pending entries.
 --
 -- KEYS     1 the stream
--- ARGV     1 the group, 2 the consumer, 3 how long it must have been idle (ms)
--- Returns  1 when it was deleted, 0 when not
--- Why atomic deleting a consumer drops its pending entries: it must have none at that very moment
-
-local function field(flat, name)
-  for i = 1, #flat, 2 do
-    if flat[i] == name then
-      return flat[i + 1]
-    end
-  end
-end
+-- ARGV     1 the group, 2 the consumer, 3 the idle time that it must have (ms)
+-- Returns  1 when the consumer is deleted, else 0
+-- Why atomic deleting a consumer drops its pending entries, so it must have none at that moment
+-- include: core/fields
 
 return function(keys, arguments)
   local stream, group, consumer, idle = keys[1], arguments[1], arguments[2], tonumber(arguments[3])

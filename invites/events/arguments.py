@@ -26,11 +26,11 @@ class Arguments(msgspec.Struct, frozen=True):
 
 
 class InviteArguments(Arguments, frozen=True):
-    """`invite` and, with `asks`, `inviteRequest`.
+    """`invite` and, with `invite_request`, `inviteRequest`.
 
     What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
     `requester` is the peer that asked for the invite. What the worker looked up: `trunks_version` and the chosen
-    `trunk`, and `found`, a LookupResult in JSON.
+    `trunk`, and `lookup_result`, a LookupResult in JSON.
     """
 
     peer: str
@@ -45,24 +45,24 @@ class InviteArguments(Arguments, frozen=True):
     expires: int | str
     request_id: str
     transaction: Value
-    asks: str
+    invite_request: str
     closed: Value = ""
     left: Value = ""
     requester: str = ""
     trunks_version: Value = ""
     trunk: str = ""
-    found: bytes = b""
+    lookup_result: bytes = b""
 
 
 class InviteReturnArguments(Arguments, frozen=True):
-    """`invite` with `returnOf`: `ref` is the first invite's, `found` a LookupResult in JSON."""
+    """`invite` with `returnOf`, the first invite's ref; `lookup_result` is a LookupResult in JSON."""
 
     peer: str
     user: str
     head: bytes
-    ref: str
+    return_of: str
     transaction: Value
-    found: bytes = b""
+    lookup_result: bytes = b""
 
 
 class RingingArguments(Arguments, frozen=True):
@@ -85,28 +85,28 @@ class AcceptArguments(Arguments, frozen=True):
 
 
 class DeclineArguments(Arguments, frozen=True):
-    """`decline`. `inviter` is the event's `from`."""
+    """`decline`."""
 
     peer: str
     user: str
     ref: str
     head: bytes
-    inviter: str
+    from_: str
     to: str
-    code: int | str
+    error_code: int | str
     transaction: Value
 
 
 class StopInviteArguments(Arguments, frozen=True):
-    """`stopInvite`. A service has no `peer` and no `user`; without `inviter` any inviter's invite ends."""
+    """`stopInvite`. A service has no `peer` and no `user`; without `from_` the invites of all inviters end."""
 
     peer: str
     user: str
-    inviter: str
+    from_: str
     invite_id: str
     callee: str
     head: bytes
-    code: int
+    error_code: int
     transaction: Value
 
 
@@ -120,11 +120,11 @@ class GetInvitationsArguments(Arguments, frozen=True):
 
 
 class RegisteredArguments(Arguments, frozen=True):
-    """`registered`. `registration` is what is stored, in JSON; `expires` is in ms."""
+    """`registered`. `registry` is what is stored, in JSON; `expires` is in ms."""
 
     user: str
     peer: str
-    registration: bytes
+    registry: bytes
     device: str
     session: str
     expires: int | str
@@ -220,7 +220,6 @@ RULES: Final[dict[str, type[Arguments]]] = {
     "getInvitations": GetInvitationsArguments,
     "registered": RegisteredArguments,
     "disconnected": DisconnectedArguments,
-    "unregistered": DisconnectedArguments,
     "joined": PresenceArguments,
     "left": PresenceArguments,
     "roomClosed": RoomClosedArguments,

@@ -75,9 +75,9 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             transaction = transaction_of(event.transaction)
             return "inviteReturn", InviteReturnArguments(peer.id, peer.user, head, first, transaction)
         case protocol.Invite():
-            return "invite", _invite(event, event.room, event.request_id or "", asks="0")
+            return "invite", _invite(event, event.room, event.request_id or "", invite_request="0")
         case protocol.InviteRequest():
-            return "invite", _invite(event, "", "", asks="1")
+            return "invite", _invite(event, "", "", invite_request="1")
         case protocol.Ringing():
             return "ringing", RingingArguments(*_reply(event))
         case protocol.Accept():
@@ -116,7 +116,7 @@ def _decline(event: protocol.Decline) -> DeclineArguments:
 
 
 def _invite(
-    event: protocol.Invite | protocol.InviteRequest, room: str, request_id: str, *, asks: str
+    event: protocol.Invite | protocol.InviteRequest, room: str, request_id: str, *, invite_request: str
 ) -> InviteArguments:
     return InviteArguments(
         peer=event.peer.id,
@@ -131,7 +131,7 @@ def _invite(
         expires="" if event.expires is None else event.expires,
         request_id=request_id,
         transaction=transaction_of(event.transaction),
-        asks=asks,
+        invite_request=invite_request,
     )
 
 
@@ -141,11 +141,11 @@ def _stop(event: protocol.StopInvite) -> StopInviteArguments:
     return StopInviteArguments(
         peer=peer.id if peer else "",
         user=peer.user if peer else "",
-        inviter=inviter,
+        from_=inviter,
         invite_id=event.invite_id,
         callee=event.callee,
         head=head_of(event.invite_id, inviter, event.callee),
-        code=event.error_code,
+        error_code=event.error_code,
         transaction=transaction_of(event.transaction),
     )
 
@@ -162,7 +162,7 @@ def _registered(entry: str, registry: protocol.Registry) -> RegisteredArguments:
     return RegisteredArguments(
         user=registry.user,
         peer=registry.id,
-        registration=_JSON.encode(stored),
+        registry=_JSON.encode(stored),
         device=registry.device or "",
         session=registry.session or "",
         expires="" if registry.expires is None else registry.expires,

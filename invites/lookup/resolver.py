@@ -64,7 +64,7 @@ class Resolver:
             raise ValueError(f"{operation.rule} needs {need}, which nobody can look up")  # noqa: TRY004
         if isinstance(event, Invite) and event.return_of is not None:
             answer = await self._ask(need, Ref.parse(event.return_of))
-            return operation.having(found=answer.encode())
+            return operation.having(lookup_result=answer.encode())
         if need == REQUEST and isinstance(event, Invite):
             return operation.having(requester=await self._other_shards.requester(event))
         if need == TRUNKS:
@@ -112,7 +112,7 @@ class Resolver:
         return operation.having(
             trunks_version=known.version,
             trunk=known.leading_to(number, inviter),
-            found=found.encode() if found else b"",
+            lookup_result=found.encode() if found else b"",
         )
 
 
@@ -120,4 +120,4 @@ def _found(arguments: Arguments) -> bytes:
     """What an earlier look-up has found for an invite."""
     if isinstance(arguments, RelayedEventArguments):
         arguments = arguments.arguments
-    return arguments.found if isinstance(arguments, InviteArguments) else b""
+    return arguments.lookup_result if isinstance(arguments, InviteArguments) else b""

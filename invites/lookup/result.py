@@ -1,4 +1,4 @@
-"""What a look-up has found, as the scripts take it: JSON, read by `lua/parts/resolve.lua`.
+"""What a look-up has found, as the scripts take it: JSON, read by `lua/reach/resolve.lua`.
 
 Fields that have their defaults are left out.
 """

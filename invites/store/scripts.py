@@ -1,7 +1,7 @@
 """Composes the Lua of `lua/` into functions, and these into a library that a server keeps.
 
 A file says what it builds on with lines `-- include: folder/name` (`folder/*`: all of a folder). Each file stands
-in its text once, behind what it includes. Files of `events/` and `timers/`, and parts that nobody calls by name,
+in its text once, behind what it includes. Files of `events/` and `group/`, which nobody calls by name,
 are blocks of their own: their names stay theirs, and Lua allows no more than 200 names at once.
 """
 
@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 _INCLUDE: Final = re.compile(r"^-- include: (\S+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--.*\n", re.MULTILINE)
-_BLOCKS: Final = ("events/", "timers/", "parts/groups", "parts/legs")  # a script may have 200 local names
+_BLOCKS: Final = ("events/", "group/")  # a script may have 200 local names
 
 
 _ENTRIES: Final = ("main", "trim", "retire")

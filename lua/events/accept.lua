@@ -1,30 +1,24 @@
--- accept: the first candidate wins, all others stop, the inviter is told and the record is written, in one step.
+-- accept: the first device wins, all others stop, the inviter hears it, and the record is written, all in one step.
 --
--- Arguments  peer, user, ref, head (how a payload about the invite begins), transaction (JSON or "")
 -- Reads      the invite and its candidates; with onlyOneDeviceWithInvitations the user's other pending invites
--- Why atomic two devices that accept at once must not both win; whoever loses is told in the same commit
--- include: parts/winning
+-- Why atomic two devices that accept at the same time must not both win
+-- include: call/winning
 
-events.accept = function(peer, user, ref, about, transaction)
-  if is_passed_on('accept', ref, user, peer, about, transaction) then
+function events.accept(peer, user, ref, head, transaction)
+  if is_passed_on('accept', ref, user, peer, head, transaction) then
     return
   end
   local request = { type = 'accept', peer = peer, user = user, transaction = transaction }
-  local invite, candidate = admit(request, ref, about)
+  local invite, candidate = admit(request, ref, head)
   if not invite then
     return
   elseif not is_pending(invite) then
     if candidate and candidate.state == 'ACCEPTED' then
-      answer(request, head(invite), 200, 'accepted', invite.whoAccepted)
+      answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
     else
       answer_over(request, invite)
     end
-  elseif is_leg(invite) then
-    emit(invite.group, 'leg_accepts', group_ref(invite), invite.to, peer, user, transaction)
-    if is_pending(invite) then
-      change(invite, 'claimed', peer)
-    end
   else
-    win(invite, request)
+    invite.kind.accept(invite, request)
   end
 end

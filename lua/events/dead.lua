@@ -1,18 +1,19 @@
--- What cannot be processed is kept, with a sentence that says why; the peer that sent it is told.
+-- Keeps an entry that cannot be processed as a dead letter, with the reason, and answers the peer that has sent it.
 --
--- Arguments  type, payload (as they came), error, deliveries; peer, user, transaction ("" where the payload did
---            not give them), head (how a payload about the invite begins), stream (where it was, "" for events)
--- include: parts/notify
+-- Arguments  type, payload (as they came); peer, user, transaction, head ("" where the payload does not give them);
+--            stream ("" for events)
+-- include: core/commit
+-- include: out/notify
 
-events.dead = function(kind, payload, sentence, deliveries, peer, user, transaction, about, stream)
+function events.dead(type, payload, error, deliveries, peer, user, transaction, head, stream)
   local letter = {
-    'XADD', DEAD, '*', 'type', kind, 'payload', payload, 'error', sentence, 'entry', work.entry,
+    'XADD', DEAD, '*', 'type', type, 'payload', payload, 'error', error, 'entry', work.entry,
     'deliveries', deliveries,
   }
   if stream ~= '' then
     letter[#letter + 1], letter[#letter + 2] = 'stream', stream
   end
   add('stream', letter)
-  answer({ type = kind, peer = peer, user = user, transaction = transaction }, about, 400, 'invalid')
-  warn('dead_letter', kind, work.entry, sentence)
+  answer({ type = type, peer = peer, user = user, transaction = transaction }, head, 400, 'invalid')
+  warn('dead_letter', type, work.entry, error)
 end

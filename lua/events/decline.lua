@@ -1,38 +1,39 @@
--- decline: 600 and above speaks for the whole user and ends the invite; below, only this device is out, and the invite
--- ends with the best response once nobody is left.
+-- decline: a code of 600 or above is the user's decision and ends the invite. With a lower code only this device is
+-- out; the invite ends with the best response when no device is left. An inviter that declines takes its invite back.
 --
--- Arguments  peer, user, ref, head (how a payload about the invite begins), from, to, errorCode ("" where none was given), transaction (JSON or "")
+-- Arguments  error_code ("" where none is given)
 -- Reads      the invite and its candidates
--- include: parts/requests
+-- include: call/requests
+-- include: call/ending
 
-local function decline_by_inviter(invite, request, code)
+local function decline_by_inviter(invite, request, error_code)
   if is_pending(invite) then
-    stop(invite, tonumber(code) or 487)
+    stop(invite, tonumber(error_code) or 487)
   end
   answer_stop(request, invite)
 end
 
-events.decline = function(peer, user, ref, about, from, to, code, transaction)
+function events.decline(peer, user, ref, head, from, to, error_code, transaction)
   local request = { type = 'decline', peer = peer, user = user, transaction = transaction }
   if user == from then
     local own = load_invite(ref)
     if own and (user ~= to or peer == own.caller) then
-      decline_by_inviter(own, request, code)
+      decline_by_inviter(own, request, error_code)
       return
     end
   end
-  if is_passed_on('decline', ref, user, peer, about, from, to, code, transaction) then
+  if is_passed_on('decline', ref, user, peer, head, from, to, error_code, transaction) then
     return
   end
-  local invite, candidate = admit(request, ref, about)
+  local invite, candidate = admit(request, ref, head)
   if not invite then
     return
   end
-  code = tonumber(code) or 603
+  local code = tonumber(error_code) or 603
   local reason = code == 486 and 'busy' or 'declined'
   if not is_pending(invite) then
     if candidate and candidate.state == 'DECLINED' then
-      answer(request, head(invite), 200, reason)
+      answer(request, head_of(invite), 200, reason)
     else
       answer_over(request, invite)
     end
@@ -45,5 +46,5 @@ events.decline = function(peer, user, ref, about, from, to, code, transaction)
   else
     finish_if_deserted(invite)
   end
-  answer(request, head(invite), 200, reason)
+  answer(request, head_of(invite), 200, reason)
 end

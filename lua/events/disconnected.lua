@@ -1,10 +1,12 @@
--- unregistered, disconnected: a peer is gone, unless something later has spoken of it, or another of its sessions.
+-- unregistered, disconnected: a peer is gone, unless a later event has registered it or it is there with another
+-- session.
 --
--- Arguments  peer, user, session ("" where none was given)
+-- Arguments  session ("" where none is given)
 -- Reads      the peer's registration and end, its user's pending invites and own calls
--- include: parts/loss
+-- include: core/commit
+-- include: call/loss
 
-local function disconnected(peer, user, session)
+function events.disconnected(peer, user, session)
   session = session ~= '' and session or nil
   local old, mark = registration(user, peer), mark_of(user, peer)
   if order.later(old and old.at or mark.since, work.entry) then
@@ -12,12 +14,9 @@ local function disconnected(peer, user, session)
   end
   note_end(mark, session, work.entry)
   if (old and other_session(old.session, session)) or (not old and order.later(mark.lost, work.entry)) then
-    -- It may yet be the end of a registration that is still on its way.
+    -- The registration that this ends may still be on its way.
     save_mark(user, peer, mark)
     return
   end
   lose(peer, user, old, mark, end_after(mark, work.entry) or work.entry)
 end
-
-events.disconnected = disconnected
-events.unregistered = disconnected

@@ -1,12 +1,14 @@
--- getInvitations: what rings for the user now.
+-- getInvitations: answers the pending invites that ring for the user.
 --
--- Arguments  peer, user, transaction (JSON or ""), what rings the user's trunks in other shards (JSON; "" nobody has looked)
+-- Arguments  other_shards (invites that ring the user's trunks there, a JSON list; "" when the worker has not asked)
 -- Reads      the user's pending invites
--- include: parts/invites
--- include: parts/commit
+-- include: core/commit
+-- include: core/shards
+-- include: reach/registry
+-- include: call/invites
 
-events.getInvitations = function(peer, user, transaction, elsewhere)
-  if elsewhere == '' and shards > 1 and next(trunks_of(user)) then
+function events.getInvitations(peer, user, transaction, other_shards)
+  if other_shards == '' and shards > 1 and next(trunks_of(user)) then
     need('invitations')
   end
   local list = {}
@@ -16,8 +18,8 @@ events.getInvitations = function(peer, user, transaction, elsewhere)
       list[#list + 1] = invitation_json(invite)
     end
   end
-  -- A list in brackets, of which only the items are wanted.
-  list[#list + 1] = #elsewhere > 2 and string.sub(elsewhere, 2, -2) or nil
+  -- The items of the list, without its brackets.
+  list[#list + 1] = #other_shards > 2 and string.sub(other_shards, 2, -2) or nil
   local request = { type = 'getInvitations', peer = peer, user = user, transaction = transaction }
   answer(request, '{"inviteId":null,"from":null,"to":null', 200, nil, nil, list)
 end

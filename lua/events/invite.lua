@@ -1,16 +1,19 @@
--- invite, inviteRequest: makes the invite and its candidates, rings them all, tells the inviter. The same ref again
--- updates it, or repeats what is known of it.
+-- invite, inviteRequest: makes the invite and its candidates, rings them, tells the inviter. The same ref again
+-- updates the invite, or repeats its outcome.
 --
--- Arguments  peer, user, to, inviteId, head (how a payload about the invite begins), room, mediatypes, fromDetails,
---            context, expires, requestId, transaction, inviteRequest ("1" or "0"); with several shards what
---            others know: the entry of the room's close, of the inviter's leaving it, the peer that asked for the invite
---            ("" nothing is known; "|" nobody did); then what the worker looked up: version of the trunks, trunk peer, answer of sippo-server (see parts/resolve.lua)
+-- Arguments  room, mediatypes, from_details, context, expires, request_id ("" where none is given); invite_request ("1"
+--            or "0")
+--            from other shards: closed, left (the entry that closed the room, the entry by which the inviter has
+--            left it, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
+--            has not asked, "|" when there is none)
+--            from lookups: trunks_version, trunk (its peer id or ""), lookup_result (see reach/resolve.lua)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
--- Why atomic a registration that comes meanwhile is either seen here or sees the invite
--- include: parts/legs
--- include: parts/resolve
+-- Why atomic an invite sees a concurrent registration, or that registration sees the invite
+-- include: call/ending
+-- include: out/inviter
+-- include: reach/resolve
 
--- Why the invite is over before it began, if it is: state, code, reason.
+-- Returns state, code and reason of an invite that is over before it begins.
 local function born_ended(asked, expires_at)
   local names = {
     key('stopped', asked.ref), key('stopped', '|' .. asked.invite_id .. '|' .. asked.to),
@@ -35,7 +38,7 @@ local function born_ended(asked, expires_at)
   end
 end
 
--- The invite is over before it began: it is written down, told and recorded all the same.
+-- Ends an invite that never rings. The inviter hears it, and it has a record.
 local function end_at_once(invite, state, code, reason)
   set_end(invite, state, code, reason)
   later({ 'DEL', key('candidates', invite.ref) })
@@ -43,7 +46,7 @@ local function end_at_once(invite, state, code, reason)
   record(invite)
 end
 
--- What every invite that rings has: its deadline, its place in its inviter's calls and in its room.
+-- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room.
 local function enter(invite, asked)
   invite.live_until = tonumber(invite.expiresAt) + DAY
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
@@ -86,12 +89,12 @@ local function call_group(invite, asked, found)
     end
     debug('got_candidates', json.strings(users))
   end
-  change(invite, 'group', invite.to)
+  set_group(invite, invite.to)
   index_pending(invite.to, invite.ref)
   enter(invite, asked)
-  group_call.begin(invite, found.members, found.sequential)
+  kinds.group.begin(invite, found.members, found.sequential)
   if is_pending(invite) then
-    group_call.report()
+    report_changes()
     tell_progress(invite, asked.transaction)
   end
 end
@@ -111,25 +114,18 @@ local function create(asked)
     call_devices(invite, asked, found)
   else
     if found.is_group then
-      change(invite, 'group', invite.to)
+      set_group(invite, invite.to)
     end
     warn('no_candidates', asked.to)
     end_at_once(invite, 'DECLINED', found.code, found.reason)
   end
 end
 
--- The same ref again while it is pending.
+-- The same ref again while the invite is pending.
 local function update(invite, asked)
   if order.later(work.entry, last_word(invite)) then
     change(invite, 'updated', work.entry)
-    if not is_leg(invite) then
-      change(invite, 'caller', asked.peer)
-      if invite.moved then
-        -- The shard of its inviter will hear of this, and say anew where that device is.
-        change(invite, 'moved', work.entry)
-      end
-      emit(invite.from, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry)
-    end
+    invite.kind.repeated(invite, asked.peer)
     local news = false
     for _, field in ipairs({ 'context', 'mediatypes', 'fromDetails' }) do
       if asked[field] ~= '' and asked[field] ~= invite[field] then
@@ -137,24 +133,22 @@ local function update(invite, asked)
         news = news or field ~= 'fromDetails'
       end
     end
-    if news and is_group(invite) then
-      group_call.update(invite)
-    elseif news then
-      ring_again(invite)
+    if news then
+      invite.kind.update(invite)
     end
   end
   tell_progress(invite, asked.transaction, asked)
 end
 
-events.invite = function(
-  peer, user, to, invite_id, about, room, mediatypes, from_details, context, expires, request_id, transaction, asks,
-  closed, left, requester, trunks_version, trunk, found)
+function events.invite(
+  peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
+  invite_request, closed, left, requester, trunks_version, trunk, lookup_result)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
-    about = about, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
-    expires = expires, requestId = request_id, transaction = transaction, asks = asks,
+    head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
+    expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request,
     closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
-    trunks_version = trunks_version, trunk = trunk, found = found ~= '' and cjson.decode(found) or nil,
+    trunks_version = trunks_version, trunk = trunk, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }
   local invite = load_invite(asked.ref)
   if not invite then

@@ -1,18 +1,20 @@
--- invite with returnOf: the phone network routes a parallel call back. Only now the user's devices ring, inside the
--- first invite; the returning leg has no record of its own and hears what the first invite's inviter hears.
+-- invite with returnOf: the phone network routes a parallel call back. Now the user's devices ring, inside the first
+-- invite. The returning leg has no record of its own; its peer hears the same as the first invite's inviter.
 --
--- Arguments  peer, user, head (how a payload about the returning leg begins); the first invite's ref; transaction (JSON or
---            ""); answer of sippo-server (see parts/resolve.lua)
+-- Arguments  return_of (the first invite's ref); lookup_result (see reach/resolve.lua)
 -- Reads      the first invite, the registrations of its callee
--- include: parts/resolve
+-- include: call/indexes
+-- include: out/devices
+-- include: out/inviter
+-- include: reach/resolve
 
 local function refuse(leg, code, reason)
   notify('inviteRejected', { leg.peer }, { leg.user },
     leg.head .. ',"code":' .. code .. ',"reason":"' .. reason .. '"}')
 end
 
--- The callee's devices that are no candidates yet: registered ones, and those that a push can wake.
-local function devices_of(invite, found)
+-- The callee's devices that are no candidates yet.
+local function devices_of(invite, lookup_result)
   local devices = {}
   if invite.to == invite.from then
     return devices
@@ -22,15 +24,15 @@ local function devices_of(invite, found)
       devices[#devices + 1] = peer_candidate(id, invite.to, registered)
     end
   end
-  local answer = looked_up({ found = found ~= '' and cjson.decode(found) or nil }, true)
-  add_peers_elsewhere(devices, invite.to, answer.peers, invite.caller, work.entry)
+  local answer = looked_up({ found = lookup_result ~= '' and cjson.decode(lookup_result) or nil }, true)
+  add_connected_at_sippo(devices, invite.to, answer.peers, invite.caller, work.entry)
   add_push_candidates(devices, invite.to, answer.push)
   return devices
 end
 
-events.inviteReturn = function(peer, user, about, ref, transaction, found)
-  local leg = { peer = peer, user = user, head = about }
-  local invite = load_invite(ref)
+function events.inviteReturn(peer, user, head, return_of, transaction, lookup_result)
+  local leg = { peer = peer, user = user, head = head }
+  local invite = load_invite(return_of)
   if not invite then
     return refuse(leg, 410, 'not_found')
   elseif not is_pending(invite) then
@@ -38,15 +40,15 @@ events.inviteReturn = function(peer, user, about, ref, transaction, found)
   elseif not invite.parallel then
     return refuse(leg, 403, 'forbidden')
   end
-  local rung = invite.parallel == 'out' and devices_of(invite, found) or {}
+  local rung = invite.parallel == 'out' and devices_of(invite, lookup_result) or {}
   change(invite, 'backPeer', peer)
   change(invite, 'backUser', user)
   if invite.parallel == 'back' then
     return tell_progress(invite, transaction, leg)
   end
   change(invite, 'parallel', 'back')
-  later({ 'SREM', key('parallel', invite.to), ref })
-  index_pending(invite.to, ref)
+  later({ 'SREM', key('parallel', invite.to), return_of })
+  index_pending(invite.to, return_of)
   if #rung > 0 then
     for _, candidate in ipairs(rung) do
       add_candidate(invite, candidate)

@@ -1,21 +1,21 @@
--- What became of a push job.
+-- The results of a push job.
 --
--- pushTaken   sippo-server has it: the inviter hears 110. If the call is over by now, the device must stop.
--- pushUnsure  it was not taken, but an attempt that had no answer may have come through: if the call is over by now,
---             or later, the device must stop. The inviter hears nothing.
--- pushGone    there is no such device any more: it is no candidate.
--- pushDropped nothing follows: it was not sent, because the call was over, or its time was; or it was a cancel.
---
--- Arguments   the invite's ref, the device
--- include: parts/legs
+-- pushTaken    sippo-server has taken the push. The inviter hears 110. If the call is over, the device must stop.
+-- pushUnsure   sippo-server has not confirmed the push and may have taken it. If the call is over, or ends later, the
+--              device must stop. The inviter hears nothing.
+-- pushGone     the device does not exist any more. It is no candidate.
+-- pushDropped  the push worker has sent nothing (the call or the job's time was over), or the job was a cancel.
+-- include: core/commit
+-- include: call/ending
+-- include: out/devices
 
--- The candidate that was pushed: perhaps its device is there by now, under a peer id.
+-- The invite and the pushed candidate. Its device may have registered meanwhile and have a peer id.
 local function pushed_candidate(ref, device)
   local invite = load_invite(ref)
   return invite, invite and candidate_of_device(invite, device, device)
 end
 
--- Counts the candidate as pushed. Says whether its invite rings, and the device with it.
+-- Marks the candidate as pushed, or stops a device whose ringing is over. Returns true when it is pushed.
 local function push_arrived(invite, candidate, device)
   if candidate.type == 'PUSH' and candidate.state == 'PUSHING' then
     set_state(invite, candidate, 'PUSHED')
@@ -28,24 +28,21 @@ local function push_arrived(invite, candidate, device)
   return false
 end
 
-events.pushTaken = function(ref, device)
+function events.pushTaken(ref, device)
   local invite, candidate = pushed_candidate(ref, device)
-  if candidate and push_arrived(invite, candidate, device) and not invite.pushed and not is_leg(invite) then
-    change(invite, 'pushed', '1')
-    if not invite.ringing then
-      tell_progress(invite)
-    end
+  if candidate and push_arrived(invite, candidate, device) then
+    invite.kind.progress(invite, 'pushed')
   end
 end
 
-events.pushUnsure = function(ref, device)
+function events.pushUnsure(ref, device)
   local invite, candidate = pushed_candidate(ref, device)
   if candidate then
     push_arrived(invite, candidate, device)
   end
 end
 
-events.pushGone = function(ref, device)
+function events.pushGone(ref, device)
   local invite, candidate = pushed_candidate(ref, device)
   if candidate and candidate.type == 'PUSH' and is_pending(invite) and IN[candidate.state] then
     set_state(invite, candidate, 'GONE', 480)
@@ -53,5 +50,5 @@ events.pushGone = function(ref, device)
   end
 end
 
-events.pushDropped = function()
+function events.pushDropped(ref, device)
 end

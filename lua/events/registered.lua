@@ -1,12 +1,16 @@
--- registered: where a user can be reached. A device that comes while an invite is pending is rung with the time that
--- is left; one that comes back is rung again, or told that it is over.
+-- registered: a device of a user, or a trunk, can be reached. It rings for each pending invite with the remaining
+-- time. A device that comes back rings again, or hears that its ringing is over.
 --
--- Arguments  user, peer, registration as JSON, device, session, expires (ms or ""), trunk ("1" or "0")
+-- Arguments  registry (the stored registration, JSON); device, session ("" where none is given); expires (ms or "");
+--            trunk ("1" or "0")
 -- Reads      the peer's registration and end, the user's registrations, pending, lately ended and own invites
--- Why atomic an invite that comes meanwhile either finds the registration or is found here
--- include: parts/loss
+-- Why atomic a concurrent invite sees the registration, or the registration sees the invite
+-- include: core/commit
+-- include: reach/registry
+-- include: call/indexes
+-- include: call/loss
 
--- The other peer ids under which the device is there: id -> registration.
+-- The registrations of the same device under other peer ids, by peer id.
 local function others_of_device(new)
   local others = {}
   if new.device then
@@ -19,7 +23,8 @@ local function others_of_device(new)
   return others
 end
 
--- The device has been there under another peer id since `entry`: it goes on with the calls that this one made before.
+-- The device has been registered as `peer` since `entry`. That peer continues the calls that this one has made
+-- before.
 local function hand_over_calls(new, peer, entry)
   for ref, call in pairs(calls_of(new.user)) do
     if call.peer == new.peer and order.later(entry, call.entry) then
@@ -28,7 +33,7 @@ local function hand_over_calls(new, peer, entry)
   end
 end
 
--- Has something later than this event spoken of the peer?
+-- Returns true when a later event has registered the peer or ended it.
 local function outdated(new, old, mark)
   local last = old and old.at or mark.since
   if order.later(last, work.entry) or (not old and last == work.entry) then
@@ -40,7 +45,8 @@ local function outdated(new, old, mark)
   end
   mark.since, mark.device = work.entry, new.device
   if old then
-    -- Its end overtook it, and was taken for one of another session: it replaced that one, and is over.
+    -- The end has overtaken this registration and was taken for another session's. The old session is replaced, and
+    -- over.
     lose(new.peer, new.user, old, mark, ended)
   else
     save_mark(new.user, new.peer, mark)
@@ -53,8 +59,8 @@ local function outdated(new, old, mark)
   return true
 end
 
--- The device is back under a new peer id before its old connection was missed; or it was back before this event came:
--- then false.
+-- The device is back under a new peer id, and its old registrations end. Returns false when a later registration of
+-- the device has come first.
 local function replace_same_device(new, own_mark)
   for id, found in pairs(others_of_device(new)) do
     if order.later(found.at, work.entry) then
@@ -103,7 +109,7 @@ local function store(new, old, mark)
   end
 end
 
--- The device speaks through this peer id alone from now on.
+-- The device has this peer id alone from now on.
 local function take_over(invite, candidate, new)
   for _, other in pairs(candidates_of(invite)) do
     if other ~= candidate and new.device and other.device == new.device and owner(other) == new.user then
@@ -123,7 +129,7 @@ end
 
 local OUT_BY_CHOICE = { DECLINED = true, REJECTED = true }
 
--- A device that was rung and comes back only after the end of its ringing hears why: once.
+-- A device that comes back after its ringing has ended hears why, once.
 local function tell_end(invite, new)
   local candidate = candidate_of_device(invite, new.peer, new.device)
   local winner = candidates_of(invite)[invite.acceptedBy]
@@ -153,7 +159,7 @@ local function come_back(invite, candidate, new)
   if tonumber(invite.expiresAt) > now then
     ring(invite, { candidate }, again)
     if again then
-      info('resuming', invite.inviteRequest == '1' and 'inviteRequest' or 'invite', new.raw, head(invite) .. '}')
+      info('resuming', invite.inviteRequest == '1' and 'inviteRequest' or 'invite', new.raw, head_of(invite) .. '}')
     end
   end
 end
@@ -173,7 +179,7 @@ local function join_invite(invite, new)
   end
 end
 
--- The device of a caller is back, perhaps under a new peer id: its calls go on, and the new peer hears of them.
+-- A caller's device is back, perhaps under a new peer id. Its calls continue, and the new peer hears of them.
 local function keep_calls(new)
   local same = { [new.peer] = true }
   for id in pairs(new.replaced) do
@@ -194,10 +200,10 @@ local function keep_calls(new)
   end
 end
 
--- Returns the peer ids that it has replaced here, each with the entry of its registration.
-local function registered(user, peer, raw, device, session, expires, trunk)
+-- Returns the replaced peer ids, each with the entry of its registration.
+function events.registered(user, peer, registry, device, session, expires, trunk)
   local new = {
-    user = user, peer = peer, raw = raw, trunk = trunk == '1', expires = tonumber(expires), replaced = {},
+    user = user, peer = peer, raw = registry, trunk = trunk == '1', expires = tonumber(expires), replaced = {},
     device = device ~= '' and device or nil, session = session ~= '' and session or nil,
   }
   local old, mark = registration(user, peer), mark_of(user, peer)
@@ -211,7 +217,7 @@ local function registered(user, peer, raw, device, session, expires, trunk)
     for id, at in pairs(new.replaced) do
       replaced[#replaced + 1], replaced[#replaced + 2] = id, at
     end
-    emit_everywhere(user, 'trunk_registered', user, peer, raw, device, session, expires, unpack(replaced))
+    emit_everywhere(user, 'trunk_registered', user, peer, registry, device, session, expires, unpack(replaced))
   elseif old and old.trunk then
     emit_everywhere(user, 'trunk_ended', user, peer, work.entry, old.at, '{}')
   end
@@ -234,15 +240,14 @@ local function registered(user, peer, raw, device, session, expires, trunk)
   return new.replaced
 end
 
--- In every other shard: a trunk leads to the phone network from everywhere. The peer ids that it has replaced (each with
--- the entry of its registration) end here, too, even if it is over by now, or they are still to come.
-function internal.trunk_registered(_, user, peer, raw, device, session, expires, ...)
-  local here, replaced = registered(user, peer, raw, device, session, expires, '1'), { ... }
+-- In every other shard, since every shard uses all trunks. The peer ids that the trunk has replaced (each with the
+-- entry of its registration) end here, too, even if the trunk is gone already, or their registrations are still on
+-- their way.
+function internal.trunk_registered(_, user, peer, registry, device, session, expires, ...)
+  local here, replaced = events.registered(user, peer, registry, device, session, expires, '1'), { ... }
   for i = 1, #replaced, 2 do
     if not here[replaced[i]] then
       internal.trunk_ended(user, user, replaced[i], work.entry, replaced[i + 1], cjson.encode({ [''] = work.entry }))
     end
   end
 end
-
-events.registered = registered

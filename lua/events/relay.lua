@@ -1,23 +1,26 @@
--- Entries of a relay stream: what another shard has to tell, and more of what an earlier commit of this one began.
+-- Entries of a relay stream: messages of other shards, and the next pages of this shard's work (see core/emit.lua).
 --
--- relay          kind, the name that it is about, the entry of the first event, then what the kind needs
--- misrouted      the name whose shard the event belongs to, type and payload as they came: sends the event there
--- relayedEvent   such an event there: the entry that it had, its rule, the rule's arguments
--- include: parts/legs
+-- relay         applies a message; `entry` is the entry of the event that began it all
+-- misrouted     an event is in the wrong stream: sends it to the shard of `name`
+-- relayedEvent  applies such an event in its shard, as if it had come with its first `entry`
+-- include: core/commit
+-- include: core/emit
 
-events.relay = function(kind, name, entry, ...)
+function events.relay(kind, name, entry, ...)
   if not internal[kind] then
-    error('field kind is ' .. kind .. ', which no rule knows', 0)
+    error('field kind is ' .. kind .. ': unknown kind of message', 0)
   end
   work.entry, work.relayed = entry, true
   internal[kind](name, ...)
 end
 
-events.misrouted = function(name, kind, payload)
-  add('stream', { 'XADD', RELAY, '*', 'kind', 'event', 'name', name, 'entry', work.entry, 'type', kind, 'payload', payload })
+function events.misrouted(name, type, payload)
+  add('stream', { 'XADD', RELAY,
+    '*', 'kind', 'event', 'name', name, 'entry', work.entry, 'type', type, 'payload', payload,
+  })
 end
 
-events.relayedEvent = function(entry, rule, ...)
+function events.relayedEvent(entry, rule, ...)
   work.entry = entry
   events[rule](...)
 end

@@ -1,29 +1,25 @@
--- ringing: a device says that it rings. The first one makes the inviter hear 180; nobody is told 180 before.
+-- ringing: a device says that it rings. At the first one the inviter hears 180.
 --
--- Arguments  peer, user, ref, head (how a payload about the invite begins)
 -- Reads      the invite and its candidates
--- include: parts/requests
+-- include: call/requests
 
-events.ringing = function(peer, user, ref, about)
-  if is_passed_on('ringing', ref, user, peer, about) then
+function events.ringing(peer, user, ref, head)
+  if is_passed_on('ringing', ref, user, peer, head) then
     return
   end
   local request = { type = 'ringing', peer = peer, user = user, transaction = '' }
-  local invite, candidate = admit(request, ref, about)
+  local invite, candidate = admit(request, ref, head)
   if not invite then
     return
   end
   if not is_pending(invite) then
-    -- The device does not know yet that it is over: it must not go on ringing.
+    -- The device has not heard the end and must stop.
     answer_over(request, invite)
     return
   end
   candidate = enlist(invite, candidate, request)
   if candidate.state == 'CALLED' then
     set_state(invite, candidate, 'RINGING')
-    if not invite.ringing and not is_leg(invite) then
-      change(invite, 'ringing', '1')
-      tell_progress(invite)
-    end
+    invite.kind.progress(invite, 'ringing')
   end
 end

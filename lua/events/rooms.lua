@@ -1,15 +1,17 @@
--- joined, left, roomClosed: who is in a room, and what its end, or its inviter's leaving, means for invites into it.
+-- joined, left, roomClosed: the members of a room. Pending invites into a room end when it closes, or when their
+-- inviter leaves it.
 --
--- Arguments  joined, left: user, room; roomClosed: room
--- Reads      the room's members, marks of its close and of who left it, its pending invites
--- closed:<room> and left:<room>|<user> remember the entry of the last close and leaving for an hour.
--- include: parts/invites
--- include: parts/order
+-- Reads      the room's members, its marks, its pending invites
+-- Marks      closed:<room>, left:<room>|<user>: the entries of the last close and leave; they expire after an hour
+-- include: core/commit
+-- include: core/emit
+-- include: core/refs
+-- include: call/ending
 
--- How many invites one call ends; the rest follows by a timer that is due at once.
+-- How many invites one commit ends. A timer that is due at once continues.
 local PAGE = 50
 
--- Since when a user is in a room: ms, or the whole entry id where ms alone would not order it.
+-- The value of a member: the ms of its entry id, or the whole id if its sequence is not 0.
 local function since(entry)
   return (string.gsub(entry, '%-0$', ''))
 end
@@ -42,7 +44,7 @@ local function tell_room(kind, user, room, others)
   end
 end
 
-events.joined = function(user, room)
+function events.joined(user, room)
   local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. user))
   if order.later(marks[1], work.entry) or order.later(marks[2], work.entry) then
     return
@@ -58,24 +60,24 @@ events.joined = function(user, room)
   info('joined', user, room)
 end
 
--- Whether an invite in the room's index is ended by what the entry says: it is pending, and older.
+-- Is the invite pending and older than the entry?
 local function is_ended_by(ref, entry)
   local invite = load_invite(ref)
   return invite ~= nil and is_pending(invite) and not order.later(invite.entry, entry)
 end
 
--- Ends pending invites into the room that are older than `entry`, those of one inviter or all. Returns how many, and
--- whether there are more.
+-- Ends pending invites into the room that are older than `entry`: those of the inviter `from`, or all. Returns the
+-- number, and whether more are left.
 local function end_invites(room, entry, from, reason, limit)
   local ended = 0
   local index = redis.call('ZRANGE', trust(key('room-invites', room)), 0, -1, 'WITHSCORES')
   for i = 1, #index, 2 do
     local ref = index[i]
-    if not from or string.sub(ref, 1, #from + 1) == from .. '|' then
+    if not from or inviter_of(ref) == from then
       if ended >= limit then
         return ended, true
       elseif not is_here(callee_of(ref)) then
-        -- The index knows when it was made.
+        -- The score is the entry that made the invite.
         if tonumber(index[i + 1]) < order.number(entry) then
           ended = ended + 1
           emit(callee_of(ref), 'room_is_over', ref, reason, entry)
@@ -92,7 +94,7 @@ local function end_invites(room, entry, from, reason, limit)
   return ended, false
 end
 
-events.left = function(user, room)
+function events.left(user, room)
   local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. user))
   if order.later(marks[1], work.entry) or order.later(marks[2], work.entry) then
     return
@@ -117,7 +119,7 @@ local function clean(room, entry, before)
   notify('roomCleaned', {}, {}, '{"roomId":' .. json.quote(room) .. ',"invites":' .. int(before + ended) .. '}')
 end
 
-events.roomClosed = function(room)
+function events.roomClosed(room)
   local closed = redis.call('GET', key('closed', room))
   if order.later(closed, work.entry) then
     return clean(room, work.entry, 0)

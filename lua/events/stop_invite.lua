@@ -1,12 +1,11 @@
--- stopInvite: the inviter, or a service (no peer), takes the invite back. A stop that comes before its invite leaves a
--- tombstone, so that the invite is born ended.
+-- stopInvite: the inviter, or a service (no peer), takes the invite back. A stop before its invite leaves a
+-- tombstone: the invite ends as it begins.
 --
--- Arguments  peer, user ("" for a service), from ("" for any inviter), inviteId, callee, head (how a payload about the
---            invite begins), errorCode, transaction
--- Reads      the invite; without `from` the callee's pending invites and the ones that the phone network has
--- include: parts/requests
+-- Arguments  peer, user ("" for a service); from ("" for any inviter)
+-- Reads      the invite; without `from` the callee's pending invites and those that the phone network has
+-- include: call/requests
 
-local function tombstone(from, invite_id, callee, code)
+local function stop_in_advance(from, invite_id, callee, code)
   remember(key('stopped', from .. '|' .. invite_id .. '|' .. callee), code,
     now + settings.max_ring_timeout + settings.retain_after)
 end
@@ -23,28 +22,28 @@ local function stop_all(invite_id, callee, code)
     end
   end
   if not found then
-    tombstone('', invite_id, callee, code)
+    stop_in_advance('', invite_id, callee, code)
   end
 end
 
-events.stopInvite = function(peer, user, from, invite_id, callee, about, code, transaction)
+function events.stopInvite(peer, user, from, invite_id, callee, head, error_code, transaction)
   local request = { type = 'stopInvite', peer = peer, user = user, transaction = transaction }
   if from == '' then
-    stop_all(invite_id, callee, code)
+    stop_all(invite_id, callee, error_code)
     return
   end
   if peer ~= '' and user ~= from then
-    answer(request, about, 403, 'forbidden')
+    answer(request, head, 403, 'forbidden')
     return
   end
   local invite = load_invite(from .. '|' .. invite_id .. '|' .. callee)
   if not invite then
-    tombstone(from, invite_id, callee, code)
-    answer(request, about, 200, 'cancelled')
+    stop_in_advance(from, invite_id, callee, error_code)
+    answer(request, head, 200, 'cancelled')
     return
   end
   if is_pending(invite) then
-    stop(invite, tonumber(code))
+    stop(invite, tonumber(error_code))
   end
   answer_stop(request, invite)
 end

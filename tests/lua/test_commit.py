@@ -149,7 +149,7 @@ async def test_a_failure_names_the_key_and_what_to_do(shard: Shard) -> None:
     operation = await shard.publish(*e.invite())
     [found] = await shard.settle(operation)
     assert found.detail == (
-        "key invites:{0}:room-invites:r holds a string where a zset belongs: delete or rename it"
+        "key invites:{0}:room-invites:r holds a string and must hold a zset: delete or rename it"
     )
     await shard.client.delete(shard.keys.room_invites("r"))
     await shard.settle(operation)
@@ -179,7 +179,7 @@ async def test_timers_of_the_wrong_type_fail_only_what_needs_them(shard: Shard) 
     operations = [await shard.publish(*event) for event in (e.joined("bob"), e.invite())]
     found = await shard.settle(*operations)
     assert [each.status for each in found] == [Status.DONE, Status.FAILED]
-    assert found[1].detail.startswith("key invites:{0}:timers holds a string where a zset belongs")
+    assert found[1].detail.startswith("key invites:{0}:timers holds a string and must hold a zset")
 
     await shard.client.delete(shard.keys.timers)
     assert [each.status for each in await shard.settle(operations[1])] == [Status.DONE]
@@ -188,7 +188,7 @@ async def test_timers_of_the_wrong_type_fail_only_what_needs_them(shard: Shard) 
 async def test_an_operation_that_no_rule_knows_fails(shard: Shard) -> None:
     operation = await shard.publish(*e.registered("phone"))
     [found] = await shard.settle(Operation("dance", operation.entry, Arguments()))
-    assert (found.status, found.detail) == (Status.FAILED, "no rule named dance")
+    assert (found.status, found.detail) == (Status.FAILED, "unknown rule dance")
     await shard.settle(operation)
 
 

@@ -25,31 +25,31 @@ PROVIDED: Final = {
 
 
 def test_a_part_stands_behind_what_it_includes() -> None:
-    parts = {"main": "-- include: parts/b\nmain()", "parts/a": "a()", "parts/b": "-- include: parts/a\nb()"}
+    parts = {"main": "-- include: core/b\nmain()", "core/a": "a()", "core/b": "-- include: core/a\nb()"}
     assert compose(parts) == "a()\nb()\nmain()\n"
 
 
 def test_a_part_that_two_others_include_stands_there_once() -> None:
     parts = {
-        "main": "-- include: parts/b\n-- include: parts/c\nmain()",
-        "parts/a": "a()",
-        "parts/b": "-- include: parts/a\nb()",
-        "parts/c": "-- include: parts/a\nc()",
+        "main": "-- include: core/b\n-- include: core/c\nmain()",
+        "core/a": "a()",
+        "core/b": "-- include: core/a\nb()",
+        "core/c": "-- include: core/a\nc()",
     }
     assert compose(parts) == "a()\nb()\nc()\nmain()\n"
 
 
 def test_a_folder_is_included_in_the_order_of_names() -> None:
-    parts = {"main": "-- include: parts/*", "parts/b": "b()", "parts/a": "a()", "other/c": "c()"}
+    parts = {"main": "-- include: core/*", "core/b": "b()", "core/a": "a()", "other/c": "c()"}
     assert compose(parts) == "a()\nb()\n"
 
 
 def test_what_nobody_includes_is_left_out() -> None:
-    assert compose({"main": "main()", "parts/a": "a()"}) == "main()\n"
+    assert compose({"main": "main()", "core/a": "a()"}) == "main()\n"
 
 
-@pytest.mark.parametrize("folder", ["events", "timers"])
-def test_events_and_timers_are_blocks_whose_names_stay_theirs(folder: str) -> None:
+@pytest.mark.parametrize("folder", ["events", "group"])
+def test_events_and_group_calls_are_blocks_whose_names_stay_theirs(folder: str) -> None:
     parts = {
         "main": f"-- include: {folder}/*\nreturn name",
         f"{folder}/a": "local name = 1",
@@ -64,25 +64,25 @@ def test_comments_are_left_out_and_strings_are_not() -> None:
     assert compose(parts) == "local a = '-- no comment' -- kept\nreturn a\n"
 
 
-@pytest.mark.parametrize("pattern", ["parts/b", "nothing/*", "parts/"])
+@pytest.mark.parametrize("pattern", ["core/b", "nothing/*", "core/"])
 def test_a_missing_part_is_named(pattern: str) -> None:
     with pytest.raises(CompositionError, match=re.escape(f"main includes {pattern}, which does not exist")):
-        compose({"main": f"-- include: {pattern}", "parts/a": ""})
+        compose({"main": f"-- include: {pattern}", "core/a": ""})
 
 
 def test_a_missing_entry_is_named() -> None:
     with pytest.raises(CompositionError, match="there is no part main"):
-        compose({"parts/a": ""})
+        compose({"core/a": ""})
 
 
 def test_a_cycle_is_shown() -> None:
     parts = {
-        "main": "-- include: parts/a",
-        "parts/a": "-- include: parts/b",
-        "parts/b": "-- include: parts/c",
-        "parts/c": "-- include: parts/a",
+        "main": "-- include: core/a",
+        "core/a": "-- include: core/b",
+        "core/b": "-- include: core/c",
+        "core/c": "-- include: core/a",
     }
-    with pytest.raises(CompositionError, match="parts/a -> parts/b -> parts/c -> parts/a"):
+    with pytest.raises(CompositionError, match="core/a -> core/b -> core/c -> core/a"):
         compose(parts)
 
 
@@ -91,19 +91,19 @@ def test_a_part_that_includes_itself_is_shown() -> None:
         compose({"main": "-- include: main"})
 
 
-@pytest.mark.parametrize("again", ["parts/a", "parts/*"])
+@pytest.mark.parametrize("again", ["core/a", "core/*"])
 def test_a_part_that_one_file_includes_twice_is_named(again: str) -> None:
-    with pytest.raises(CompositionError, match="main includes parts/a twice"):
-        compose({"main": f"-- include: parts/a\n-- include: {again}", "parts/a": ""})
+    with pytest.raises(CompositionError, match="main includes core/a twice"):
+        compose({"main": f"-- include: core/a\n-- include: {again}", "core/a": ""})
 
 
 def test_only_lua_files_are_parts(tmp_path: Path) -> None:
-    (tmp_path / "parts" / "deep").mkdir(parents=True)
+    (tmp_path / "core" / "deep").mkdir(parents=True)
     (tmp_path / "main.lua").write_text("main()", encoding="utf-8")
     (tmp_path / "README.md").write_text("# What this is", encoding="utf-8")
-    (tmp_path / "parts" / "a.lua").write_text("a('ü')", encoding="utf-8")
-    (tmp_path / "parts" / "deep" / "b.lua").write_text("b()", encoding="utf-8")
-    assert sources(tmp_path) == {"main": "main()", "parts/a": "a('ü')", "parts/deep/b": "b()"}
+    (tmp_path / "core" / "a.lua").write_text("a('ü')", encoding="utf-8")
+    (tmp_path / "core" / "deep" / "b.lua").write_text("b()", encoding="utf-8")
+    assert sources(tmp_path) == {"main": "main()", "core/a": "a('ü')", "core/deep/b": "b()"}
 
 
 def test_every_lua_file_is_part_of_a_script() -> None:
@@ -179,13 +179,32 @@ def test_what_is_no_lua_is_refused() -> None:
         compiled("local = 1")
 
 
-@pytest.mark.parametrize("table", ["json", "order", "internal", "events", "timers", "group_call"])
+@pytest.mark.parametrize("table", ["json", "order", "internal", "events", "timers"])
 def test_what_is_used_of_a_shared_table_is_defined(table: str) -> None:
     text = compose(sources())
     defined = set(re.findall(rf"(?:function {table}\.(\w+)|^\s*{table}\.(\w+) = )", text, re.MULTILINE))
     names = {name for pair in defined for name in pair if name}
     assert set(re.findall(rf"(?<![\w.]){table}\.(\w+)", text)) <= names
     assert names
+
+
+def test_each_kind_of_call_has_what_is_asked_of_it() -> None:
+    text = compose(sources())
+    asked = {
+        (kind, name) for kind in ("direct", "group", "leg") for name in re.findall(r"\.kind\.(\w+)", text)
+    }
+    defined = set(re.findall(r"^(?:function )?kinds\.(\w+)\.(\w+)(?:\(| = )", text, re.MULTILINE))
+    # A device accepts a leg and never the group; a leg reports to its group, which has the record.
+    absent = {("group", "accept"), ("direct", "report"), ("group", "report"), ("leg", "results")}
+    assert asked - absent <= defined
+    assert not absent & defined
+    assert set(re.findall(r"\bkinds\.(\w+)\.(\w+)", text)) <= defined
+
+
+@pytest.mark.parametrize("part", sources())
+def test_a_part_includes_what_it_uses(part: str) -> None:
+    alone = globals_of(compose(sources(), part))
+    assert {found.name for found in alone} <= PROVIDED
 
 
 def test_what_one_shard_tells_another_is_understood_there() -> None:
@@ -203,16 +222,8 @@ def test_every_fact_that_a_script_reports_has_its_message() -> None:
 
 def _parameters() -> dict[str, int]:
     """Return how many parameters each rule names."""
-    text = compose(sources())
-    found = {
-        name: len(parameters.split(","))
-        for name, parameters in re.findall(r"events\.(\w+) = function\(([^)]*)\)", text)
-    }
-    for alias, function in re.findall(r"events\.(\w+) = (\w+)\n", text):
-        parameters = re.search(rf"local function {function}\(([^)]*)\)", text)
-        if parameters:
-            found[alias] = len(parameters[1].split(","))
-    return found
+    rules = re.findall(r"^function events\.(\w+)\(([^)]*)\)", compose(sources()), re.MULTILINE)
+    return {name: len(parameters.split(",")) for name, parameters in rules}
 
 
 @pytest.mark.parametrize(

@@ -75,13 +75,17 @@ class AtOnce(Shards):
     async def _see_who_is_there(part: Shard, operation: Operation) -> Operation:
         """What an earlier look-up found, with who is in the room by now."""
         event, answer = operation.event, operation.arguments
-        if not isinstance(event, Invite) or not isinstance(answer, InviteArguments) or not answer.found:
+        if (
+            not isinstance(event, Invite)
+            or not isinstance(answer, InviteArguments)
+            or not answer.lookup_result
+        ):
             return operation
-        found = LookupResult.decode(answer.found)
+        found = LookupResult.decode(answer.lookup_result)
         there = await part.other_shards.present(event, [member.user for member in found.members or ()])
         for member in found.members or ():
             member.present = member.user in there
-        return operation.having(found=found.encode())
+        return operation.having(lookup_result=found.encode())
 
 
 class DriverAtOnce(Driver):

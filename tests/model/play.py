@@ -226,8 +226,8 @@ class Play:
 def found_for(operation: Operation) -> LookupResult | None:
     """What a look-up has found for an invite."""
     arguments = operation.arguments
-    if isinstance(arguments, InviteArguments | InviteReturnArguments) and arguments.found:
-        return LookupResult.decode(arguments.found)
+    if isinstance(arguments, InviteArguments | InviteReturnArguments) and arguments.lookup_result:
+        return LookupResult.decode(arguments.lookup_result)
     return None
 
 

@@ -29,7 +29,7 @@ async def another_worker(client: Redis, settings: Settings = SETTINGS) -> Shard:
 async def settle(shard: Shard, event: Published, found: dict[str, Any]) -> None:
     """Publish an invite and settle it with this answer of sippo-server for its callee."""
     operation = await shard.publish(*event)
-    completed = operation.having(found=json.dumps(found))
+    completed = operation.having(lookup_result=json.dumps(found))
     (outcome,) = (await shard.committer.commit([completed])).outcomes
     assert outcome.status is Status.DONE, outcome
 

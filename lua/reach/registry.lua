@@ -1,8 +1,11 @@
--- Registrations: registry:<user>, peer id -> JSON; trunks: the same for the trunks, of all users.
--- gone:<user>|<peer> remembers for an hour which peer ended when, known:<user> that there was one.
--- include: parts/unit
--- include: parts/order
--- include: parts/emit
+-- Registrations.
+--
+-- registry:<user>     peer id -> JSON
+-- trunks              the same for the trunks of all users
+-- gone:<user>|<peer>  the mark of a peer whose registration is over (see `mark_of`); expires after an hour
+-- known:<user>        a registration of the user has ended; expires after an hour
+-- include: core/unit
+-- include: core/order
 
 local TRUNKS, TRUNKS_VERSION
 
@@ -37,7 +40,7 @@ local function registration(user, peer)
   local raw = redis.call('HGET', name, peer) or redis.call('HGET', TRUNKS, peer)
   trust(name)
   local found = raw and cjson.decode(raw) or nil
-  -- Another user's peer may have the id of a trunk.
+  -- A trunk of another user may have the same peer id.
   return found and found.user == user and found or nil
 end
 
@@ -47,7 +50,7 @@ local function peer_candidate(id, user, found)
   }
 end
 
--- A trunk as the way to a number; nil when it is not there any more.
+-- A trunk as the way to a number; nil when the trunk is gone.
 local function trunk_candidate(id, number)
   local raw = id ~= work.lost_trunk and redis.call('HGET', TRUNKS, id)
   local trunk = raw and cjson.decode(raw)
@@ -57,7 +60,7 @@ local function trunk_candidate(id, number)
   } or nil
 end
 
--- Who has nothing else may be a number. The Reachability service says itself who is one, as long as it can be asked.
+-- May a callee without any device be a number? The Reachability service says so itself, if it has answered.
 local function may_be_number(found)
   return settings.look_up ~= 'reachability' or found.failed
 end
@@ -72,15 +75,15 @@ local function gone(user, peer)
   return raw and cjson.decode(raw) or nil
 end
 
--- Those of the peers that are not there already: connected elsewhere, so that no more than their ids is known. `since` is
--- the entry of the invite for which sippo-server was asked.
-local function add_peers_elsewhere(candidates, user, peers, caller, since)
+-- Adds the peers that are connected at sippo-server and not registered here. Only their ids are known. `since` is the
+-- entry of the invite for which a worker has asked sippo-server.
+local function add_connected_at_sippo(candidates, user, peers, caller, since)
   local present = { [caller] = true }
   for _, candidate in ipairs(candidates) do
     present[candidate.id] = true
   end
   for _, id in ipairs(peers or {}) do
-    -- One that has gone since then will not go again.
+    -- A peer that has gone after that entry would never be removed.
     local ended = not present[id] and gone(user, id)
     if not present[id] and not (ended and order.later(ended.lost, since)) then
       present[id] = true
@@ -89,7 +92,7 @@ local function add_peers_elsewhere(candidates, user, peers, caller, since)
   end
 end
 
--- The peer id under which the device of a peer that is gone is there now, and since which entry.
+-- The new peer id of the device of a peer that is gone, and the entry of its registration.
 local function back_as(user, peer)
   local ended = gone(user, peer)
   if ended and ended.device then
@@ -103,17 +106,17 @@ local function back_as(user, peer)
   end
 end
 
--- Two connections of one peer are told apart only where both name themselves.
+-- Two sessions of a peer differ only if both are named.
 local function other_session(a, b)
   return a ~= nil and b ~= nil and a ~= b
 end
 
--- A peer's mark (gone:<user>|<peer>). Its events count in the order of their entries, in whatever order they come: all
--- that can matter is the last registration and the ends later than that one.
---   since   the entry of its last registration, which is over
---   ends    session that was named ("" none) -> entry of the last such end
---   lost    since when the peer is gone, as an entry id; nil while it is there, and an end waits for its registration
---   device  of the last registration
+-- The mark of a peer. Its events count in the order of their entries, whatever the order of their arrival. So the
+-- mark keeps the last registration and the later ends.
+--   since   the entry of the last registration that is over
+--   ends    session ("" for none) -> the entry of its last end
+--   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
+--   device  the device of the last registration
 local function mark_of(user, peer)
   return gone(user, peer) or { ends = {} }
 end
@@ -128,7 +131,7 @@ local function note_end(mark, session, entry)
   end
 end
 
--- The last end that is later than a registration and means it; nil when there is none.
+-- The last end of a registration: later than it, and of its session. nil when there is none.
 local function end_after(mark, entry, session)
   local found
   for named, ended in pairs(mark.ends) do
@@ -140,7 +143,7 @@ local function end_after(mark, entry, session)
   return found
 end
 
--- The peer's registration `old` (if any) is over, and the peer gone since `lost`.
+-- Ends the peer's registration `old`, if it has one. The peer is gone since the entry `lost`.
 local function forget(user, peer, old, mark, lost)
   if old then
     if not order.later(mark.since, old.at) then
@@ -148,7 +151,7 @@ local function forget(user, peer, old, mark, lost)
     end
     later({ 'HDEL', old.trunk and TRUNKS or key('registry', user), peer })
     if old.trunk then
-      -- The end of a leg over this trunk may begin another leg in the same commit.
+      -- The end of a leg over this trunk may start another leg in the same commit.
       work.lost_trunk = peer
       later({ 'SET', TRUNKS_VERSION, work.origin })
     end

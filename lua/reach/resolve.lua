@@ -1,15 +1,22 @@
--- Whom to ring for a callee: registered devices, what sippo-server knows, a trunk.
+-- Resolves a callee to candidates: registered devices, devices that sippo-server knows, a trunk.
 --
--- What a worker found out at sippo-server comes as JSON (invites/lookup/result.py): known (is there such a callee), failed (it could
--- not be asked), push (devices), peers (connected elsewhere), phone (a number that leads to the callee); for a group
--- members, each with user, push, peers, trunk, phone, failed, and sequential; resource: what to log of it.
--- include: parts/legs
--- include: parts/commit
+-- A worker's lookup at sippo-server comes as JSON (invites/lookup/result.py)
+--   known       the callee exists
+--   failed      sippo-server could not be asked
+--   push        device ids that a push can wake
+--   peers       peers that are connected at sippo-server
+--   phone       a number that leads to the callee
+--   members     of a group: each with user, push, peers, trunk, phone, failed; sequential: one rings after the other
+--   resource    for the log
+-- include: core/commit
+-- include: core/shards
+-- include: reach/registry
+-- include: reach/push
 
 local NOTHING = { known = false }
 
--- Regular expressions are beyond Lua, so a worker chooses trunks; that it did so among today's trunks is checked here.
--- False when there are none.
+-- Lua has no regular expressions, so a worker chooses the trunk. This checks that it has chosen among the present
+-- trunks. Returns false when there are none.
 local function check_trunks(asked)
   local version = redis.call('GET', TRUNKS_VERSION)
   if version and version ~= asked.trunks_version then
@@ -25,7 +32,7 @@ local function trunk_for(asked)
   return trunk_candidate(asked.trunk, asked.found and asked.found.phone or asked.to)
 end
 
--- Registered devices of the callee, without the inviting peer, and whether there are registrations at all.
+-- Returns the registered devices of the callee without the inviting peer, and whether the callee has registrations.
 local function peers_of(asked)
   local peers, known = {}, false
   for id, found in pairs(registry_of(asked.to)) do
@@ -37,7 +44,7 @@ local function peers_of(asked)
   return peers, known
 end
 
--- Is there such a user, although nothing of it can be rung?
+-- Does the user exist, although none of its devices can ring?
 local function is_known(user)
   if redis.call('EXISTS', key('known', user)) == 1 then
     return true
@@ -50,7 +57,7 @@ local function is_known(user)
   return false
 end
 
--- What sippo-server says, once a worker has asked it. A group is only asked for when nobody of that name is registered.
+-- The result of the worker's lookup. A worker asks for a group only when no user of that name is registered.
 local function looked_up(asked, registered)
   local look_up = settings.look_up
   if look_up == '' or (look_up == 'groups' and registered) then
@@ -71,7 +78,7 @@ local function log_look_up(asked, found, registered)
   end
 end
 
--- Members who are to be called: not the inviter, nobody twice, nobody who is in the room already.
+-- The members to call: each once, without the inviter and without members who are in the room.
 local function members_to_call(asked, members)
   local users, seen, called = {}, { [asked.user] = true }, {}
   for _, member in ipairs(members) do
@@ -120,7 +127,7 @@ local function resolve_callee(asked)
     return resolve_group(asked, found)
   end
   if asked.to ~= asked.user then
-    add_peers_elsewhere(candidates, asked.to, found.peers, asked.peer, work.entry)
+    add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
     add_push_candidates(candidates, asked.to, found.push)
   end
   if found.phone or (#candidates == 0 and may_be_number(found)) then
@@ -136,10 +143,10 @@ local function resolve_callee(asked)
   return { candidates = candidates, code = 404, reason = 'not_found' }
 end
 
--- With parallelSip an invite to a user (none to a group, so nobody of that name is registered) goes out to the phone
--- network first, if a trunk leads there.
+-- With parallelSip an invite to a user goes to the phone network first, if a trunk leads there. (A name with
+-- registered devices is a user's and no group's.)
 local function way_out(asked)
-  if not settings.parallel_sip or asked.asks ~= '0' then
+  if not settings.parallel_sip or asked.invite_request ~= '0' then
     return nil
   end
   local trunk = trunk_for(asked)
@@ -148,8 +155,8 @@ local function way_out(asked)
   end
 end
 
--- The peer that asked for this invite by an inviteRequest, if one did. Its own shard, which is this one, may hear of the
--- request later than its callee answers it; then the callee's shard knows: "peer|until when".
+-- The peer that has asked for this invite by an inviteRequest, if any. This is that peer's shard, and it may hear of
+-- the request after the answer. Then the worker asks the shard of the request's callee: "peer|until when".
 local function requester_of(asked)
   local peer = redis.call('GET', key('request', asked.to .. '|' .. asked.requestId .. '|' .. asked.user))
   if peer or is_here(asked.user) or asked.requester == '|' then
@@ -161,14 +168,14 @@ local function requester_of(asked)
   return tonumber(until_when) > now and known
 end
 
--- candidates, and how they are called ("out": to the phone network first, "alone": nobody else, ever); or members of a
--- group, and whether one after the other; or the code and reason why nobody can be rung.
+-- Returns candidates, with `how` ("out": the phone network first; "alone": nobody else, ever); or the members of a
+-- group and whether it is sequential; or no candidates, a code and a reason.
 local function resolve(asked)
   if asked.requestId ~= '' then
     local peer = requester_of(asked)
     if peer then
       peer = back_as(asked.to, peer) or peer
-      -- A guest, or a caller from the phone network, is not registered.
+      -- A guest and a caller from the phone network are not registered.
       local found = registration(asked.to, peer) or {}
       return { candidates = { peer_candidate(peer, asked.to, found) }, how = 'alone' }
     end

@@ -1,21 +1,28 @@
--- Group calls, the group's side: the group's invite (`to` is the group) decides who won, when it is over and what its
--- inviter hears. Each member has an invite of its own, its leg (see parts/legs.lua), perhaps in another shard.
+-- The group's side of a group call. The group's invite (`to` is the group) decides who wins, when the call ends and
+-- what the inviter hears. Each member has a leg, an invite of its own (see group/legs.lua), perhaps in another shard.
 --
--- Beside the fields of any invite: strategy ("sequential"), members and open (how many legs there are, and are not
--- over), begun (how many have begun), devices, ringingDevices,
--- pushedDevices (how many of all legs).
+-- The group's invite also has the fields
+--   strategy   "sequential", or none: all legs ring at once
+--   members    the number of legs; open: of those that are not over; begun: of those that have begun
+--   devices    the number of devices of all legs; ringingDevices, pushedDevices: of those that ring, that have a push
 --
--- legs:<ref of the group's invite>, member -> JSON: at (its place); state WAITING (not called yet), OPEN (rings) or OVER;
--- then endReason, reason and peer (the one that decided); push (devices), peers, trunk, phone, failed: what was looked
--- up.
--- include: parts/invites
+-- legs:<ref of the group's invite>, member -> JSON
+--   at         the place of the leg in the order of the members
+--   state      WAITING (not called yet), OPEN (rings) or OVER
+--   endReason  code of a leg that is over; reason; peer (the deciding one)
+--   push, peers, trunk, phone, failed: the result of the lookup (see reach/resolve.lua)
+-- include: core/emit
+-- include: core/refs
+-- include: call/direct
 
--- How many legs one commit starts, ends or updates: 20 with three devices each are some 3 ms.
+-- How many legs one commit starts, ends or updates. 20 legs with three devices each take about 3 ms.
 local PAGE = 20
 
--- The ref of a member's leg, by the group's.
-function group_call.leg_ref(ref, member)
-  return string.match(ref, '^.+|') .. member
+kinds.group.progress = kinds.direct.progress
+kinds.group.repeated = kinds.direct.repeated
+
+function kinds.group.count(call)
+  return tonumber(call.devices or 0), tonumber(call.ringingDevices or 0), tonumber(call.pushedDevices or 0)
 end
 
 local function read_leg(member, raw)
@@ -24,7 +31,7 @@ local function read_leg(member, raw)
   return leg
 end
 
--- One leg, read alone: of many there may be as many answers.
+-- One leg, read alone: each of many legs may send an answer, and reading all for each would be quadratic.
 local function leg_of(call, member)
   call.legs = call.legs or {}
   if call.legs[member] == nil and not call.all_read then
@@ -36,7 +43,7 @@ local function leg_of(call, member)
   return call.legs[member] or nil
 end
 
--- The legs that are in one of the states, in their order.
+-- The legs in one of the states, in their order.
 local function legs_in(call, states)
   call.legs = call.legs or {}
   if not call.all_read then
@@ -75,7 +82,7 @@ local function leg_json(leg)
     .. (leg.failed and ',"failed":true' or '') .. '}'
 end
 
--- Notes legs down, in few writes.
+-- Notes the writes of the legs.
 local function save_legs(call, legs)
   local name = key('legs', call.ref)
   local note = { 'HSET', name }
@@ -97,9 +104,9 @@ local function start_leg(call, leg)
     call.expiresAt, last_word(call), leg_json(leg))
 end
 
--- One after the other: the next member that can be rung at all.
+-- Sequential: starts legs until one rings.
 local function start_next(call)
-  -- A leg that is over as soon as it begins must not begin the next one inside its own beginning.
+  -- A leg that ends while it starts must not start the next one: this loop does.
   if call.starting or tonumber(call.expiresAt) <= now then
     return
   end
@@ -123,7 +130,7 @@ local function start_next(call)
   call.starting = false
 end
 
--- All at once, a page in each commit. True when none is left.
+-- All at once: starts a page of legs. Returns true when none is left.
 local function start_page(call)
   if tonumber(call.expiresAt) <= now then
     return false
@@ -138,9 +145,8 @@ local function start_page(call)
   return #waiting <= PAGE
 end
 
--- Makes the legs of a new group call. `members` are what was looked up (see parts/resolve.lua), without those who are
--- not to be called.
-function group_call.begin(call, members, sequential)
+-- Makes the legs of a new group call and starts them. `members` are the members to call (see reach/resolve.lua).
+function kinds.group.begin(call, members, sequential)
   call.legs, call.all_read = {}, true
   local legs = {}
   for at, member in ipairs(members) do
@@ -163,14 +169,14 @@ function group_call.begin(call, members, sequential)
   end
 end
 
--- More legs begin.
+-- Starts more legs.
 function internal.legs_start(_, ref)
   local call = load_invite(ref)
   if not call or not is_pending(call) then
     return
   elseif call.strategy ~= 'sequential' then
     if start_page(call) and is_pending(call) then
-      group_call.report()
+      report_changes()
       tell_progress(call)
     end
   elseif #legs_in(call, OPEN) == 0 then
@@ -178,7 +184,7 @@ function internal.legs_start(_, ref)
   end
 end
 
--- Ends legs that still ring, a page in each commit.
+-- Ends a page of the legs that still ring.
 local function cancel_page(call)
   local open = legs_in(call, OPEN)
   local ended = {}
@@ -186,7 +192,7 @@ local function cancel_page(call)
     local leg = open[i]
     leg.state, leg.endReason = 'OVER', call.code == '408' and 408 or 487
     ended[i] = leg
-    emit(leg.member, 'leg_cancel', group_call.leg_ref(call.ref, leg.member), call.state, call.code, call.reason,
+    emit(leg.member, 'leg_cancel', with_callee(call.ref, leg.member), call.state, call.code, call.reason,
       call.whoAccepted or '', last_word(call))
   end
   save_legs(call, ended)
@@ -203,7 +209,7 @@ function internal.legs_cancel(_, ref)
 end
 
 -- The members for the record, in their order.
-function group_call.results(call)
+function kinds.group.results(call)
   local list = {}
   for i, leg in ipairs(legs_in(call, ANY)) do
     list[i] = '{"address":' .. json.quote(leg.member)
@@ -213,8 +219,8 @@ function group_call.results(call)
   return list
 end
 
--- Ends the group call; `winner` is the leg that won.
-function group_call.finish(call, state, code, reason, winner)
+-- `winner` is the winning leg.
+function kinds.group.finish(call, state, code, reason, winner)
   set_end(call, state, code, reason)
   expire(key('legs', call.ref), call.live_until)
   if winner then
@@ -223,13 +229,14 @@ function group_call.finish(call, state, code, reason, winner)
     winner.state, winner.endReason = 'OVER', 200
     save_legs(call, { winner })
     if call.inviteRequest == '1' then
-      -- Whoever accepted will invite the peer that asked, and name this request.
-      emit(call.from, 'request_taken', group_call.leg_ref(call.ref, winner.member), call.caller, asks_until(call))
+      -- The winning member will invite the peer that asks, and name this request.
+      emit(call.from, 'request_taken', with_callee(call.ref, winner.member), call.caller, asks_until(call))
     end
     info('accepted', call.inviteId, call.room or 'undefined', winner.member)
   end
   unschedule('step|' .. call.ref)
   unindex(call)
+  unlist(call)
   tell_outcome(call)
   record(call)
   cancel_page(call)
@@ -237,7 +244,7 @@ end
 
 local STATE_OF = { timeout = 'DECLINED_BY_TIMEOUT', cancelled = 'DECLINED_BY_CREATOR' }
 
--- Once no leg is left: the best response of all (RFC 3261, 16.7).
+-- Ends the call when no leg is left, with the best response of all (RFC 3261, 16.7).
 local function finish_if_all_over(call)
   if tonumber(call.open) > 0 or not is_pending(call) then
     return
@@ -255,7 +262,7 @@ local function finish_if_all_over(call)
   finish(call, STATE_OF[reason] or 'DECLINED', code, reason)
 end
 
--- One leg less that may still win.
+-- A leg is over.
 local function go_on(call)
   change(call, 'open', int(tonumber(call.open) - 1))
   if call.strategy == 'sequential' and #legs_in(call, OPEN) == 0 then
@@ -264,7 +271,7 @@ local function go_on(call)
   finish_if_all_over(call)
 end
 
--- A leg is over by itself.
+-- The leg has ended in its own shard.
 function internal.leg_ended(_, ref, member, code, reason, peer)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
@@ -276,7 +283,7 @@ function internal.leg_ended(_, ref, member, code, reason, peer)
   end
 end
 
--- The member is not called, because there is an invite of that ref already.
+-- The member is not called: an invite with the ref of its leg exists.
 function internal.leg_left_out(_, ref, member)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
@@ -288,13 +295,13 @@ function internal.leg_left_out(_, ref, member)
   end
 end
 
--- How many devices of a leg ring, and what they do, has changed by so much.
+-- The numbers of a leg's devices have changed by these amounts.
 function internal.leg_counts(_, ref, member, devices, ringing, pushed)
   local call = load_invite(ref)
   if not call or not is_pending(call) then
     if tonumber(devices) > 0 then
-      -- The call was over before the leg began.
-      emit(member, 'leg_cancel', group_call.leg_ref(ref, member), call and call.state or 'DECLINED_BY_CREATOR',
+      -- The leg has begun after the end of the call.
+      emit(member, 'leg_cancel', with_callee(ref, member), call and call.state or 'DECLINED_BY_CREATOR',
         call and call.code or '487', call and call.reason or 'cancelled', call and call.whoAccepted or '', '0-0')
     end
     return
@@ -305,20 +312,16 @@ function internal.leg_counts(_, ref, member, devices, ringing, pushed)
       change(call, field, int(tonumber(call[field] or 0) + tonumber(by)))
     end
   end
-  local rings = tonumber(ringing) > 0 and not call.ringing
-  local taken = tonumber(pushed) > 0 and not call.pushed
-  if rings then
-    change(call, 'ringing', '1')
+  if tonumber(ringing) > 0 then
+    kinds.group.progress(call, 'ringing')
   end
-  if taken then
-    change(call, 'pushed', '1')
-  end
-  if rings or (taken and not call.ringing) then
-    tell_progress(call)
+  if tonumber(pushed) > 0 then
+    kinds.group.progress(call, 'pushed')
   end
 end
 
--- A leg has begun, in whatever way. When the last one has that began elsewhere, the inviter learns how many devices ring.
+-- A leg has begun, or has ended at once. When the last one has begun in another shard, the inviter hears how many
+-- devices ring.
 function internal.leg_began(_, ref)
   local call = load_invite(ref)
   if call and is_pending(call) then
@@ -329,22 +332,22 @@ function internal.leg_began(_, ref)
   end
 end
 
--- A member's device accepts. This one step decides who won; nobody is answered before.
+-- A member's device accepts. This step alone decides who wins, and no device is answered before.
 function internal.leg_accepts(_, ref, member, peer, user, transaction)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
   if leg and leg.state ~= 'OVER' then
     leg.peer = peer
-    group_call.finish(call, 'ACCEPTED', 200, 'accepted', leg)
-    emit(member, 'leg_won', group_call.leg_ref(ref, member), peer, user, transaction)
+    kinds.group.finish(call, 'ACCEPTED', 200, 'accepted', leg)
+    emit(member, 'leg_won', with_callee(ref, member), peer, user, transaction)
   else
-    emit(member, 'leg_lost', group_call.leg_ref(ref, member), peer, user, transaction,
+    emit(member, 'leg_lost', with_callee(ref, member), peer, user, transaction,
       call and call.state or 'DECLINED_BY_CREATOR', call and call.code or '487', call and call.reason or 'cancelled',
       call and call.whoAccepted or '')
   end
 end
 
--- New context or mediatypes for the legs that ring, a page in each commit, in their order.
+-- Tells a page of the ringing legs new context or mediatypes. The legs up to the place `after` have heard it.
 local function update_page(call, after)
   local updated = 0
   for _, leg in ipairs(legs_in(call, OPEN)) do
@@ -353,13 +356,13 @@ local function update_page(call, after)
         return proceed(call.to, 'legs_update', call.ref, int(leg.at - 1))
       end
       updated = updated + 1
-      emit(leg.member, 'leg_update', group_call.leg_ref(call.ref, leg.member), call.context or '',
+      emit(leg.member, 'leg_update', with_callee(call.ref, leg.member), call.context or '',
         call.mediatypes or '', call.fromDetails or '')
     end
   end
 end
 
-function group_call.update(call)
+function kinds.group.update(call)
   update_page(call, 0)
 end
 
@@ -370,10 +373,9 @@ function internal.legs_update(_, ref, after)
   end
 end
 
--- One after the other: the turn of the one that rings is over. Its leg answers with leg_ended, which lets the next one
--- begin.
-function group_call.step(call)
+-- Sequential: the turn of the ringing leg is over. The leg answers `leg_ended`, and that starts the next one.
+function kinds.group.step(call)
   for _, leg in ipairs(legs_in(call, OPEN)) do
-    emit(leg.member, 'leg_turn_over', group_call.leg_ref(call.ref, leg.member), call.ref, last_word(call))
+    emit(leg.member, 'leg_turn_over', with_callee(call.ref, leg.member), call.ref, last_word(call))
   end
 end

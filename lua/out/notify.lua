@@ -1,5 +1,6 @@
--- What leaves through the notifications stream. One entry tells all its recipients.
--- include: parts/unit
+-- Notifications. One entry of the stream is for all its recipients.
+-- include: core/unit
+-- include: core/json
 
 local function notify(kind, peers, users, payload)
   work.told = work.told + 1
@@ -9,8 +10,8 @@ local function notify(kind, peers, users, payload)
   })
 end
 
--- Begins each payload that is about one invite. (Events bring it along, timers have it made here.)
-local function head(invite)
+-- The beginning of each payload about an invite, an open JSON object. (Events bring it; timers make it here.)
+local function head_of(invite)
   if not invite.head then
     invite.head = '{"inviteId":' .. json.quote(invite.inviteId)
       .. ',"from":' .. json.quote(invite.from)
@@ -19,13 +20,13 @@ local function head(invite)
   return invite.head
 end
 
--- The answer to the peer that asked. `request` is {type, peer, user, transaction}, `about` the beginning of a payload
--- (as `head` makes it).
-local function answer(request, about, code, reason, who, invitations)
+-- Answers the requesting peer. `request` is {type, peer, user, transaction}, `head` is as `head_of` returns it.
+-- Events of services name no peer and have no answer.
+local function answer(request, head, code, reason, who, invitations)
   if not request.peer or request.peer == '' then
     return
   end
-  notify('answer', { request.peer }, { request.user }, about .. ',"request":' .. json.any(request.type)
+  notify('answer', { request.peer }, { request.user }, head .. ',"request":' .. json.any(request.type)
     .. (request.transaction ~= '' and ',"transaction":' .. request.transaction or '')
     .. ',"code":' .. int(code) .. ',"reason":' .. json.text(reason)
     .. (who and ',"whoAccepted":' .. json.quote(who) or '')

@@ -1,8 +1,10 @@
--- A peer is lost: as a candidate it stays for removeAfter ms, as a caller for callerGrace.
--- include: parts/invites
--- include: parts/registry
+-- A peer is lost. It stays a candidate for removeAfter, and a caller for callerGrace.
+-- include: core/emit
+-- include: reach/registry
+-- include: call/indexes
+-- include: call/ending
 
--- The peer is lost as a candidate: for good, or until its grace is over.
+-- As a candidate the peer is gone at once, or away while its grace lasts.
 local function lose_candidate(peer, user)
   local lost, away = {}, false
   for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
@@ -28,7 +30,7 @@ local function lose_candidate(peer, user)
   end
 end
 
--- The peer is lost as a caller: the calls that it made before end unless its device is back in time.
+-- The calls that the peer has made before end unless its device comes back in time.
 local function lose_caller(peer, user, lost)
   for _, call in pairs(calls_of(user)) do
     if call.peer == peer and order.later(lost, call.entry) then
@@ -47,8 +49,8 @@ local function lose(peer, user, old, mark, lost)
   lose_caller(peer, user, lost)
 end
 
--- In every other shard: the trunk is gone since the entry `lost`, and with it its registrations up to the entry `since`. Its
--- later ones are measured by the same `ends` (JSON) as in its own shard.
+-- In every other shard: the trunk is gone since the entry `lost`, and its registrations up to the entry `since` are
+-- over. The same `ends` (JSON) as in the trunk's own shard decide about later registrations.
 function internal.trunk_ended(_, user, peer, lost, since, ends)
   local old, mark = registration(user, peer), mark_of(user, peer)
   for session, ended in pairs(cjson.decode(ends)) do

@@ -1,7 +1,8 @@
--- A device wins: it has the call, all others stop.
--- include: parts/requests
+-- A device wins: it has the call, and all others stop.
+-- include: call/requests
+-- include: call/ending
 
--- The user is busy now: its other invites stop on all devices but the one that accepted.
+-- The user is busy. Its other invites stop on all devices except the accepting one.
 local function reject_others(accepted, winner, request)
   local pending = key('pending', accepted.to)
   info('rejecting', accepted.to, '{"id":' .. json.quote(request.peer) .. ',"user":' .. json.quote(request.user) .. '}')
@@ -19,7 +20,7 @@ local function reject_others(accepted, winner, request)
         end
       end
       cancel(invite, rejected, 486, 'busy_elsewhere')
-      if count(invite) == 0 then
+      if invite.kind.count(invite) == 0 then
         finish(invite, 'DECLINED', 486, 'busy')
       end
     end
@@ -29,28 +30,10 @@ end
 local function win(invite, request)
   local winner = enlist(invite, candidate_of_request(invite, request), request)
   finish(invite, 'ACCEPTED', 200, 'accepted', winner)
-  answer(request, head(invite), 200, 'accepted', invite.whoAccepted)
-  if settings.only_one_device and request.user == invite.to then
+  answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
+  if settings.only_one_device_with_invitations and request.user == invite.to then
     reject_others(invite, winner, request)
   end
 end
 
--- The group's invite has decided: this leg wins.
-function internal.leg_won(_, ref, peer, user, transaction)
-  local leg = load_invite(ref)
-  if leg and is_pending(leg) then
-    win(leg, { type = 'accept', peer = peer, user = user, transaction = transaction })
-  end
-end
-
--- The group's invite has decided: another peer won, or it was over.
-function internal.leg_lost(member, ref, peer, user, transaction, state, code, reason, who)
-  local leg = load_invite(ref)
-  if not leg then
-    return
-  end
-  internal.leg_cancel(member, ref, state, code, reason, who)
-  -- If it was another device of the member, that one's leg_won may still be on its way.
-  answer({ type = 'accept', peer = peer, user = user, transaction = transaction }, head(leg), 410,
-    leg.reason or reason, leg.whoAccepted or (who ~= '' and who or nil))
-end
+kinds.direct.accept = win

@@ -1,25 +1,25 @@
--- Candidates: the ways of reaching a callee. Kept in candidates:<ref>, candidate id -> JSON.
+-- Candidates: the ways to reach a callee, in candidates:<ref>, candidate id -> JSON.
 --
--- state   CALLED (invitation sent), RINGING (the device said so), AWAY (lost, within its grace), PUSHING (a push is on
---         its way to sippo-server), PUSHED (taken there): these are in;
---         ACCEPTED, DECLINED, GONE (lost for good), REJECTED (its user is busy elsewhere), CANCELLED: these are out
--- include: parts/unit
+-- A candidate is in while its state is
+--   CALLED    its invitation is sent
+--   RINGING   the device has said that it rings
+--   AWAY      the device is lost and may come back within its grace
+--   PUSHING   a push job is written
+--   PUSHED    sippo-server has taken the push
+-- and out once its state is
+--   ACCEPTED, DECLINED
+--   GONE      the device is lost permanently
+--   REJECTED  its user is busy with another call
+--   CANCELLED
+-- include: core/unit
+-- include: core/json
 
 local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHING = true, PUSHED = true }
 
--- A device that was rung and may not know yet that it is over.
+-- The device may still ring although its candidate is out.
 local LATE = { CANCELLED = true, GONE = true, REJECTED = true }
 
--- A group call is an invite whose `to` is the group, and one for each member, its legs, whose `group` it is.
-local function is_group(invite)
-  return invite.group ~= nil and invite.group == invite.to
-end
-
-local function is_leg(invite)
-  return invite.group ~= nil and invite.group ~= invite.to
-end
-
--- The candidates of an invite by id, read once.
+-- The candidates of an invite by id. Each event reads them once.
 local function candidates_of(invite)
   if invite.candidates then
     return invite.candidates
@@ -57,7 +57,7 @@ local function remove_candidate(invite, candidate)
   invite.candidates[candidate.id] = nil
   invite.touched[candidate.id] = nil
   later({ 'HDEL', key('candidates', invite.ref), candidate.id })
-  -- Taking the last field away deletes the key, and its time to live with it.
+  -- Removing the last field deletes the key with its time to live.
   invite.live_until = invite.live_until or tonumber(invite.expiresAt) + DAY
   work.changed[invite.ref] = invite
 end
@@ -83,12 +83,12 @@ local function candidate_json(candidate)
     .. (candidate.told and ',"told":true}' or '}')
 end
 
--- The user that a candidate's peer belongs to.
+-- The user of the candidate's peer.
 local function owner(candidate)
   return candidate.user or candidate.address
 end
 
--- "The same device" is the same device id, else the same peer id.
+-- Two peers are the same device if their device ids are equal; without device ids, if their peer ids are.
 local function same_device(candidate, peer, device)
   if candidate.device and device then
     return candidate.device == device
@@ -111,10 +111,7 @@ local function candidate_of_device(invite, peer, device)
   return nil
 end
 
-local function count(invite)
-  if is_group(invite) then
-    return tonumber(invite.devices or 0), tonumber(invite.ringingDevices or 0), tonumber(invite.pushedDevices or 0)
-  end
+local function count_candidates(invite)
   local inside, ringing, pushed = 0, 0, 0
   for _, candidate in pairs(candidates_of(invite)) do
     if IN[candidate.state] then
@@ -129,11 +126,11 @@ local function count(invite)
   return inside, ringing, pushed
 end
 
--- The reasons of codes that no device has sent: of a group's legs, and of look-ups.
+-- The reasons for codes that no device sends: those of a group's legs, and of lookups.
 local FOUND_OUT = { [408] = 'timeout', [487] = 'cancelled', [500] = 'internal' }
 
--- What is left to say when nobody can accept any more (RFC 3261, 16.7): a 6xx first, else the lowest class; inside
--- the class what a device said goes before what was found out about it, and "busy" before the rest.
+-- The code and reason of an invite that nobody can accept any more (RFC 3261, 16.7). A 6xx wins, then the lowest
+-- class; in a class a device's own answer wins over a code that the rules set, and 486 over others.
 local function best_response(invite)
   local best
   for _, candidate in pairs(candidates_of(invite)) do

@@ -1,14 +1,18 @@
--- The commit: each event is settled in a unit of work of its own, all in one call.
+-- The commit: one call settles a batch of events, each in its own unit of work.
 --
--- The acknowledgement is the token: whoever's XACK is answered 1 has the event, and its effects are written in the same
--- script. So an event has its effects exactly once, whatever crashes, is claimed twice or fails over.
+-- The acknowledgement is the token. Only one worker's XACK returns 1, and the same script writes the effects. So an
+-- event has its effects exactly once, also when workers crash, claim it twice, or the server fails over.
 --
--- The outcome of an event is 1 (done), 0 (somebody else has settled it), or a list: {1, fact…} done, {2, need, fact…}
--- something must be looked up before the event can be settled, {3, error} it failed and was not touched, {4} the
--- consumer group is missing. A fact is a list: the name of a log message and what fills it in.
--- include: parts/unit
--- include: parts/invites
--- include: parts/order
+-- The outcome of an event is one of
+--   1, {1, fact…}    done
+--   0                another worker has settled it
+--   {2, need, fact…} nothing is written: the worker must look `need` up and settle the event again
+--   {3, error}       nothing is written: the rule has failed
+--   {4}              nothing is written: the consumer group does not exist
+-- A fact is a list: the name of a log message and its values.
+-- include: core/unit
+-- include: core/order
+-- include: call/invites
 
 local events, timers = {}, {}
 
@@ -22,19 +26,19 @@ local function message(failure)
   return tostring(failure)
 end
 
--- Raised by a rule that cannot decide without something that only a worker can look up.
+-- Ends a rule that needs something that only a worker can look up.
 local function need(what)
   error({ need = what }, 0)
 end
 
 local function apply(rule, arguments, first, last)
   rule(unpack(arguments, first, last))
-  group_call.report()
+  report_changes()
   save_changes()
   check()
 end
 
--- Runs the rule and checks its notes. True, or false and why not.
+-- Runs the rule and checks its notes. Returns true, or false and the failure.
 local function prepare(rule, arguments, first, last)
   local done, failure = pcall(apply, rule, arguments, first, last)
   if done then
@@ -51,7 +55,8 @@ local function with_facts(...)
   return outcome
 end
 
--- The tokens: 1 for whoever gets it, 0 when somebody else had it, nil when there is no consumer group.
+-- The token of an event: 1 when this worker gets it, 0 when another has it, nil when the consumer group does not
+-- exist.
 local function acknowledge(stream, entry)
   if redis.call('XACK', stream, GROUPS[stream], entry) == 1 then
     return 1
@@ -60,7 +65,7 @@ local function acknowledge(stream, entry)
   return not group.err and 0 or nil
 end
 
--- What another shard relays is taken when its entry is noted here, for as long as it may come again.
+-- The token of a relayed entry: this shard notes its id, and keeps the note as long as the entry may come again.
 local function note_taken(from, entry)
   return redis.call('ZADD', key('taken', from), 'NX', order.split(entry), entry)
 end
@@ -69,7 +74,7 @@ local function settle_one(token, from, origin, handler, entry, first, last)
   begin(origin, entry)
   local rule = events[handler]
   if not rule then
-    return { 3, 'no rule named ' .. handler }
+    return { 3, 'unknown rule ' .. handler }
   end
   local ready, failure = prepare(rule, ARGV, first, last)
   if not ready then
@@ -89,13 +94,13 @@ local function settle_one(token, from, origin, handler, entry, first, last)
   return with_facts(1)
 end
 
--- What was committed stands, even when the timers cannot be read.
+-- The commit is done, so this must not fail when the timers cannot be read.
 local function next_due()
   local first = redis.pcall('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')
   return first[2] or ''
 end
 
--- Settles the entries in ARGV from `at` on. `prefix` makes the ids of what they tell their own.
+-- Settles the entries in ARGV from `at` on. `prefix` separates the ids of their notifications from those of events.
 local function settle_each(token, from, prefix, at)
   local result = { int(now), '' }
   while ARGV[at] do
@@ -112,14 +117,14 @@ local function settle(source, at)
   return settle_each(acknowledge, stream, stream == EVENTS and '' or string.match(stream, '%l+$'), at)
 end
 
--- `floor` is an entry of the shard `from` before which everything is settled there: none of that comes again, unless it is
--- on its way for the second time.
-local function take(from, floor, at)
+-- The shard `from` has settled every entry of its relay stream before `low_watermark`. Such an entry comes again only
+-- from a worker that has held it for long, and is refused.
+local function take(from, low_watermark, at)
   local known = redis.call('HGET', key('taken', 'floors'), from)
-  if order.later(floor, known) then
-    redis.call('HSET', key('taken', 'floors'), from, floor)
-    redis.call('ZREMRANGEBYSCORE', key('taken', from), '-inf', '(' .. int(order.split(floor)))
-    known = floor
+  if order.later(low_watermark, known) then
+    redis.call('HSET', key('taken', 'floors'), from, low_watermark)
+    redis.call('ZREMRANGEBYSCORE', key('taken', from), '-inf', '(' .. int(order.split(low_watermark)))
+    known = low_watermark
   end
   local function token(_, entry)
     return order.later(known, entry) and 0 or note_taken(from, entry)
@@ -127,8 +132,8 @@ local function take(from, floor, at)
   return settle_each(token, from, 'relay' .. from .. '.', at)
 end
 
--- A timer that cannot be applied becomes a dead letter, so that it cannot come back for ever.
-local function bury_timer(member, failure)
+-- A timer that fails becomes a dead letter. Otherwise it would fail again for ever.
+local function dead_letter(member, failure)
   begin(member, '0-0')
   add('stream', { 'XADD', DEAD,
     '*', 'type', 'timer', 'payload', member, 'error', failure, 'entry', '', 'deliveries', '1',
@@ -145,10 +150,10 @@ local function fire_one(member, due)
   if rule then
     ready, failure = prepare(rule, { rest, tonumber(due) }, 1, 2)
   else
-    failure = 'timer ' .. member .. ' is of no known kind'
+    failure = 'timer ' .. member .. ' has an unknown kind'
   end
   if not ready then
-    bury_timer(member, failure)
+    dead_letter(member, failure)
   end
   redis.call('ZREM', TIMERS, member)
   write()
@@ -159,7 +164,7 @@ local function fire(limit)
   local due = redis.call('ZRANGEBYSCORE', TIMERS, '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, limit)
   local result = { int(now), '', #due / 2 }
   for i = 1, #due, 2 do
-    -- An earlier timer of this call may have taken this one back.
+    -- An earlier timer of this call may have removed or moved this one.
     if redis.call('ZSCORE', TIMERS, due[i]) == due[i + 1] then
       for _, fact in ipairs(fire_one(due[i], due[i + 1])) do
         result[#result + 1] = fact

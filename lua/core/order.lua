@@ -1,4 +1,4 @@
--- Order is settled by entry ids ("ms-seq"), not by arrival: workers overtake each other.
+-- Entry ids ("ms-seq") decide the order of events. Their arrival does not, since workers overtake each other.
 
 local order = {}
 
@@ -7,13 +7,13 @@ function order.split(entry)
   return tonumber(ms), tonumber(seq) or 0
 end
 
--- An entry as a number, for scores: ms, and the sequence behind the point, as far as a double holds both.
+-- An entry id as a score: ms, and the sequence after the decimal point as far as a double holds it.
 function order.number(entry)
   local ms, seq = order.split(entry)
   return ms + math.min(seq, 1023) / 1024
 end
 
--- Is entry `a` later than entry `b`? Nothing (nil, false) is earlier than everything.
+-- Is entry `a` later than entry `b`? A missing entry (nil, false) is earlier than any.
 function order.later(a, b)
   if not a then
     return false

@@ -1,8 +1,8 @@
--- Push jobs: for phones that sleep. Push workers take them to sippo-server and settle them (events/push.lua).
+-- Push jobs, for phones that sleep. A push worker takes a job to sippo-server and settles it (see events/push.lua).
 --
--- A push candidate's id is its device's; it is PUSHING until sippo-server has taken the push, then PUSHED.
--- include: parts/candidates
--- include: parts/notify
+-- The id of a push candidate is its device id. Its state is PUSHING until sippo-server has taken the push, then
+-- PUSHED.
+-- include: core/unit
 
 local function push(kind, invite, candidate, deadline, payload)
   add('stream', { 'XADD', PUSH,
@@ -15,7 +15,7 @@ local function push_candidate(user, device)
   return { id = device, address = user, type = 'PUSH', state = 'PUSHING', device = device }
 end
 
--- Those of the devices that are not there as peers already.
+-- Adds the devices that are no candidates as peers.
 local function add_push_candidates(candidates, user, devices)
   local present = {}
   for _, candidate in ipairs(candidates) do

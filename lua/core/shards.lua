@@ -1,14 +1,15 @@
--- Which shard a name (a user, a group, a room) belongs to: the CRC-32 (of zlib) of its UTF-8 form modulo their number.
--- include: parts/context
+-- The shard of a name (a user, a group, a room): the CRC-32 (as zlib's) of its UTF-8 bytes modulo the number of
+-- shards.
+-- include: core/context
 
 local own, shards, shard_of
 
 each_call(function()
-  own, shards = tonumber(shard), tonumber(ARGV[4])
+  own, shards = tonumber(shard), tonumber(ARGV[ARG.shards])
 end)
 
 do
-  -- fakeredis has no `bit`; its scripts are tested for what they do, not for how fast.
+  -- fakeredis has no `bit`. Speed does not matter there.
   local BITS = {
     bxor = function(a, b)
       local result, place = 0, 1
@@ -25,13 +26,13 @@ do
     rshift = function(a, count) return math.floor(a % 0x100000000 / 2 ^ count) end,
   }
 
-  -- The CRC-32 of each half byte.
+  -- The CRC-32 table of half bytes.
   local HALVES = {
     [0] = 0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
     0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
   }
 
-  -- An event names the same few ids again and again.
+  -- A call asks for the same few names often.
   local bits, found
 
   each_call(function()

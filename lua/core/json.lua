@@ -1,17 +1,17 @@
--- JSON of known shape joined as text. Objects that only pass through (context, mediatypes, fromDetails, transaction)
--- stay opaque: decoding and encoding them would turn [] into {}, and cost time.
--- include: parts/context
+-- JSON as joined text. The rules never decode the values that they pass on (context, mediatypes, fromDetails,
+-- transaction): cjson would turn [] into {}, and it costs time.
+-- include: core/context
 
 local json = {}
 
--- An event names the same few ids again and again: each is quoted once in a call.
+-- A call uses the same few ids often, so each is quoted once.
 local quoted
 
 each_call(function()
   quoted = {}
 end)
 
--- An id, or another string without control characters, as JSON. Few need escapes.
+-- An id, or another string without control characters. Few need escapes.
 function json.quote(text)
   local known = quoted[text]
   if not known then
@@ -22,7 +22,7 @@ function json.quote(text)
   return known
 end
 
--- Any string as JSON.
+-- Any string.
 function json.any(text)
   return string.find(text, '%c') and cjson.encode(text) or json.quote(text)
 end
@@ -35,7 +35,7 @@ function json.text(text)
   return 'null'
 end
 
--- Opaque JSON, or null when there is none.
+-- JSON that is passed on, or null.
 function json.opaque(raw)
   if raw and raw ~= '' then
     return raw
@@ -43,7 +43,7 @@ function json.opaque(raw)
   return 'null'
 end
 
--- A list of strings. (cjson would print an empty one as {}.)
+-- A list of strings. (cjson encodes an empty list as {}.)
 function json.strings(list)
   if #list == 1 then
     return '[' .. json.quote(list[1]) .. ']'

@@ -1,0 +1,66 @@
+-- The direct call: an invite to a user or a number. It rings devices.
+-- include: call/ending
+-- include: out/inviter
+
+kinds.direct.count = count_candidates
+kinds.direct.update = ring_again
+
+function kinds.direct.finish(invite, state, code, reason, winner, decliner)
+  if winner then
+    info('accepted', invite.inviteId, invite.room or 'undefined', invite.to)
+  end
+  stop_devices(invite, state, code, reason, winner, decliner)
+  unlist(invite)
+  tell_outcome(invite)
+  record(invite)
+end
+
+-- The inviter hears of the first device that rings, and of the first push before that.
+function kinds.direct.progress(invite, what)
+  if not invite[what] then
+    change(invite, what, '1')
+    if what == 'ringing' or not invite.ringing then
+      tell_progress(invite)
+    end
+  end
+end
+
+-- The inviter hears of the call at `peer` from now on.
+function kinds.direct.repeated(invite, peer)
+  change(invite, 'caller', peer)
+  if invite.moved then
+    -- The inviter's shard answers `call_started` with `caller_moved` if the device is under another peer id by now.
+    change(invite, 'moved', work.entry)
+  end
+  emit(invite.from, 'call_started', invite.ref, peer, asks_until(invite), invite.entry)
+end
+
+function kinds.direct.results(invite)
+  local results = {}
+  for id, candidate in pairs(candidates_of(invite)) do
+    results[#results + 1] = '{"address":' .. json.quote(candidate.address)
+      .. ',"peer":' .. json.quote(id)
+      .. ',"endReason":' .. int(candidate.endReason) .. '}'
+  end
+  return results
+end
+
+-- The caller's device is back as `peer`. `said` is the inviter's last invite with this ref that the inviter's shard
+-- knows.
+function internal.caller_moved(_, ref, peer, said)
+  local invite = load_invite(ref)
+  if not invite then
+    return
+  elseif work.relayed and (order.later(last_word(invite), said) or order.later(invite.moved, work.entry)) then
+    return
+  end
+  if is_pending(invite) then
+    change(invite, 'caller', peer)
+    if shards > 1 then
+      change(invite, 'moved', work.entry)
+    end
+  elseif work.relayed and tonumber(invite.endedAt) >= order.split(work.entry) then
+    -- Only the old peer has heard the outcome.
+    tell_outcome(invite, { peer = peer, user = invite.from })
+  end
+end

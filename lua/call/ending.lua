@@ -1,0 +1,67 @@
+-- The end of an invite. How it ends depends on its kind (see call/kinds.lua).
+-- include: call/indexes
+-- include: out/devices
+
+local function set_end(invite, state, code, reason)
+  change(invite, 'state', state)
+  change(invite, 'code', int(code))
+  change(invite, 'reason', reason)
+  change(invite, 'endedAt', int(now))
+  invite.live_until = now + settings.retain_after
+end
+
+-- Ends an invite that rings devices. The winner and the decliner know; all other candidates stop.
+local function stop_devices(invite, state, code, reason, winner, decliner)
+  set_end(invite, state, code, reason)
+  if winner then
+    change(invite, 'whoAccepted', invite.to)
+    change(invite, 'acceptedBy', winner.id)
+    set_state(invite, winner, 'ACCEPTED', 200)
+  end
+  local told = {}
+  for _, candidate in pairs(candidates_of(invite)) do
+    if candidate ~= winner and candidate ~= decliner and IN[candidate.state] then
+      -- While a candidate is PUSHING, its push worker sees the end of the invite and sends nothing.
+      if candidate.state ~= 'PUSHING' then
+        told[#told + 1] = candidate
+      end
+      set_state(invite, candidate, 'CANCELLED', code == 408 and 408 or 487)
+    end
+  end
+  unindex(invite)
+  cancel(invite, told, cancel_words(invite))
+end
+
+-- Ends a pending invite.
+local function finish(invite, state, code, reason, winner, decliner)
+  return invite.kind.finish(invite, state, code, reason, winner, decliner)
+end
+
+-- Ends the invite when no candidate is left that can accept.
+local function finish_if_deserted(invite)
+  if invite.kind.count(invite) == 0 then
+    local code, reason = best_response(invite)
+    finish(invite, 'DECLINED', code, reason)
+  end
+end
+
+-- In the callee's shard: ends the pending invite, unless its entry (`entry_of`) is later than `since`.
+local function end_unless_later(ref, reason, since, entry_of)
+  local invite = load_invite(ref)
+  if invite and is_pending(invite) and not order.later(entry_of(invite), since) then
+    finish(invite, 'DECLINED_BY_CREATOR', 487, reason)
+  end
+end
+
+local function made_by(invite)
+  return invite.entry
+end
+
+function internal.room_is_over(_, ref, reason, since)
+  end_unless_later(ref, reason, since, made_by)
+end
+
+-- A caller that has repeated the invite later is there.
+function internal.caller_is_gone(_, ref, since)
+  end_unless_later(ref, 'caller_gone', since, last_word)
+end

@@ -1,0 +1,160 @@
+-- The indexes of invites. Each may be in another shard than the invite.
+--
+-- pending:<user>       the pending invites that ring the user; parallel:<user>: those that the phone network has
+-- ended:<user>         the lately ended invites whose devices may still ring
+-- calls:<user>         the calls that the user has made: ref -> peer|entry (see `calls_of`)
+-- request:<ref>        the peer that asks for an invite
+-- room-invites:<room>  the pending invites into the room
+-- include: core/emit
+-- include: core/refs
+-- include: reach/registry
+-- include: call/invites
+
+-- An index outlives its last invite by a day, also when nothing cleans it.
+local function keep_index(name)
+  expire(name, now + settings.max_ring_timeout + DAY)
+end
+
+local function index_pending(user, ref)
+  local name = key('pending', user)
+  add('set', { 'SADD', name, ref })
+  keep_index(name)
+end
+
+-- Indexes the invite by its callee and by the users of the trunks among its candidates.
+local function index_owners(invite, candidates)
+  local owners = {}
+  if not is_hidden(invite) then
+    owners[invite.to] = true
+  end
+  for _, candidate in ipairs(candidates) do
+    owners[owner(candidate)] = true
+  end
+  for user in pairs(owners) do
+    index_pending(user, invite.ref)
+  end
+end
+
+-- Removes the invite from its callee's indexes. A device that comes back late finds it in `ended`.
+local function unindex(invite)
+  -- User -> may one of its devices still ring?
+  local owners = { [invite.to] = false }
+  for _, candidate in pairs(candidates_of(invite)) do
+    local user = owner(candidate)
+    owners[user] = owners[user] or LATE[candidate.state] or false
+  end
+  for user, late in pairs(owners) do
+    later({ 'SREM', key('pending', user), invite.ref })
+    if late then
+      local ended = key('ended', user)
+      later({ 'ZREMRANGEBYSCORE', ended, '-inf', now - settings.retain_after })
+      add('zset', { 'ZADD', ended, now, invite.ref })
+      expire(ended, now + settings.retain_after)
+    end
+  end
+  if invite.parallel then
+    later({ 'SREM', key('parallel', invite.to), invite.ref })
+  end
+  unschedule('ring|' .. invite.ref)
+end
+
+-- Removes the invite from its inviter's calls and from its room.
+local function unlist(invite)
+  emit(invite.from, 'call_ended', invite.ref, invite.entry, last_word(invite))
+  if invite.room then
+    emit(invite.room, 'room_freed', invite.ref, invite.entry)
+  end
+end
+
+-- In the inviter's shard: the user's calls by ref, each with the peer that hears of it and the entry of the inviter's
+-- last invite with that ref.
+local function calls_of(user)
+  local name = key('calls', user)
+  local flat = redis.call('HGETALL', name)
+  trust(name)
+  local calls = {}
+  for i = 1, #flat, 2 do
+    local peer, entry = string.match(flat[i + 1], '^(.+)|(.+)$')
+    calls[flat[i]] = { peer = peer, entry = entry }
+  end
+  return calls
+end
+
+-- The caller's device is back under another peer id. That peer hears of the call from now on.
+local function move_call(from, ref, peer, entry)
+  add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. entry })
+  later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
+  emit(callee_of(ref), 'caller_moved', ref, peer, entry)
+end
+
+-- `asks_until` is until when an invite may name this inviteRequest, or ""; `made` is the entry that made the invite.
+function internal.call_started(from, ref, peer, asks_until, made)
+  if work.relayed then
+    local known = calls_of(from)[ref]
+    if is_over(ref, made) or order.later(known and known.entry, work.entry) then
+      return
+    end
+  end
+  add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. work.entry })
+  keep_index(key('calls', from))
+  if asks_until ~= '' and tonumber(asks_until) > now then
+    remember(key('request', ref), peer, tonumber(asks_until))
+  end
+  local ended = gone(from, peer)
+  if ended then
+    local back, since = back_as(from, peer)
+    if order.later(since, work.entry) then
+      move_call(from, ref, back, work.entry)
+    elseif order.later(ended.lost, work.entry) then
+      add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer })
+    end
+  end
+end
+
+-- A member of a group has accepted an inviteRequest. The member's invite will name it.
+function internal.request_taken(_, ref, peer, asks_until)
+  remember(key('request', ref), peer, tonumber(asks_until))
+end
+
+-- `said` is the entry of the inviter's last invite with this ref, `made` that of the first. If they differ, a
+-- `call_started` may still be on its way.
+function internal.call_ended(from, ref, made, said)
+  if work.relayed and (said ~= made or redis.call('HEXISTS', key('calls', from), ref) == 0) then
+    tombstone(ref, made)
+  end
+  later({ 'HDEL', key('calls', from), ref })
+end
+
+-- Returns the reason why an invite into a room is over, and the entry of that event: after the entry `made` the room
+-- is closed or the inviter has left it.
+local function room_over(closed, left, made)
+  if order.later(closed, made) then
+    return 'room_closed', closed
+  elseif order.later(left, made) then
+    return 'caller_gone', left
+  end
+end
+
+-- In the room's shard. A relayed invite may find the room closed.
+function internal.room_entered(room, ref, created_at, from, made)
+  if work.relayed then
+    local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. from))
+    local reason, since = room_over(marks[1], marks[2], made)
+    if reason then
+      return emit(callee_of(ref), 'room_is_over', ref, reason, since)
+    elseif is_over(ref, made) then
+      return
+    end
+    -- The invite is in another shard: the score says whether it is older than a close.
+    created_at = order.number(made)
+  end
+  add('zset', { 'ZADD', key('room-invites', room), created_at, ref })
+  keep_index(key('room-invites', room))
+end
+
+function internal.room_freed(room, ref, made)
+  if work.relayed and not redis.call('ZSCORE', key('room-invites', room), ref) then
+    tombstone(ref, made)
+  end
+  later({ 'ZREM', key('room-invites', room), ref })
+end

@@ -1,0 +1,169 @@
+-- Invites: invite:<ref>, a hash. A field without a value does not exist. Beside the fields of the contract it has
+--
+-- entry      the entry of the event that made it
+-- updated    the entry of its last repeat
+-- ringing    "1" once a device rings; pushed: "1" once sippo-server has taken a push
+-- alone      "1" when only the peer that asked for this invite rings
+-- parallel   "out" while the phone network has it, "back" once it has returned
+-- backPeer   the peer of the returning leg; backUser: its user
+-- moved      with several shards: the entry that moved the caller's device to another peer id
+-- asksUntil  with several shards: until when an invite may name this inviteRequest (ms since 1970)
+--
+-- and further fields of group calls (see group/groups.lua, group/legs.lua).
+-- include: core/unit
+-- include: core/shards
+-- include: call/kinds
+-- include: call/candidates
+-- include: out/notify
+
+-- The invite, or nil. Each event reads it once.
+local function load_invite(ref)
+  local invite = work.invites[ref]
+  if invite ~= nil then
+    return invite or nil
+  end
+  local name = key('invite', ref)
+  local flat = redis.call('HGETALL', name)
+  trust(name)
+  if #flat == 0 then
+    work.invites[ref] = false
+    return nil
+  end
+  -- With all fields at once: a table that grows field by field is rebuilt four times.
+  invite = {
+    ref = ref, kind = nil, fresh = { 'HSET', name }, touched = {}, head = nil, candidates = nil, live_until = nil,
+    state = '', from = '', to = '', inviteId = '', caller = '', inviteRequest = '', createdAt = '', expiresAt = '',
+    entry = '', room = nil, context = nil, code = nil, reason = nil, endedAt = nil, whoAccepted = nil, acceptedBy = nil,
+  }
+  for i = 1, #flat, 2 do
+    invite[flat[i]] = flat[i + 1]
+  end
+  invite.kind = kind_of(invite)
+  work.invites[ref] = invite
+  return invite
+end
+
+local function change(invite, field, value)
+  invite[field] = value
+  local fresh = invite.fresh
+  fresh[#fresh + 1] = field
+  fresh[#fresh + 1] = value
+  work.changed[invite.ref] = invite
+end
+
+local OPTIONAL = { 'room', 'mediatypes', 'fromDetails', 'context', 'requestId' }
+
+-- Returns a new pending invite. `asked` has the arguments of its event, `entry` is that event's.
+local function new_invite(asked, created_at, expires_at, entry)
+  local fresh = {
+    'HSET', key('invite', asked.ref), 'state', 'PENDING', 'from', asked.user, 'to', asked.to,
+    'inviteId', asked.invite_id, 'caller', asked.peer, 'inviteRequest', asked.invite_request, 'createdAt', created_at,
+    'expiresAt', expires_at, 'entry', entry,
+  }
+  local invite = {
+    ref = asked.ref, kind = kinds.direct, head = asked.head, candidates = {}, fresh = fresh, touched = {},
+    live_until = nil,
+    state = 'PENDING', from = asked.user, to = asked.to, inviteId = asked.invite_id, caller = asked.peer,
+    inviteRequest = asked.invite_request, createdAt = created_at, expiresAt = expires_at, entry = entry,
+    room = nil, mediatypes = nil, fromDetails = nil, context = nil, requestId = nil,
+  }
+  for i = 1, #OPTIONAL do
+    local field = OPTIONAL[i]
+    local value = asked[field]
+    if value ~= '' then
+      invite[field] = value
+      fresh[#fresh + 1] = field
+      fresh[#fresh + 1] = value
+    end
+  end
+  work.invites[asked.ref] = invite
+  work.changed[asked.ref] = invite
+  return invite
+end
+
+-- Makes the invite a group call, or a leg of one.
+local function set_group(invite, group)
+  change(invite, 'group', group)
+  invite.kind = kind_of(invite)
+end
+
+-- The entry of the inviter's last invite with this ref.
+local function last_word(invite)
+  return invite.updated or invite.entry
+end
+
+local function is_pending(invite)
+  return invite.state == 'PENDING'
+end
+
+-- Until when an invite may name this inviteRequest (ms since 1970, as text); "" for an invite.
+local function asks_until(invite)
+  return invite.inviteRequest == '1' and int(tonumber(invite.expiresAt) + settings.retain_after) or ''
+end
+
+-- An invite may name this inviteRequest from now on, perhaps before the requester's shard has heard of it.
+local function note_request(invite)
+  if invite.inviteRequest == '1' and not is_here(invite.from) then
+    change(invite, 'asksUntil', asks_until(invite))
+  end
+end
+
+-- The phone network has the invite, and its callee has not heard of it.
+local function is_hidden(invite)
+  return invite.parallel == 'out'
+end
+
+-- Lets the changed legs report to their groups.
+local function report_changes()
+  local reporting = {}
+  for _, invite in pairs(work.changed) do
+    if invite.kind.report then
+      reporting[#reporting + 1] = invite
+    end
+  end
+  for i = 1, #reporting do
+    local invite = reporting[i]
+    invite.kind.report(invite)
+  end
+end
+
+-- Notes the writes of the changed invites and candidates. Runs after the rule.
+local function save_changes()
+  for ref, invite in pairs(work.changed) do
+    local candidates = key('candidates', ref)
+    if #invite.fresh > 2 then
+      add('hash', invite.fresh)
+    end
+    if next(invite.touched) then
+      local note = { 'HSET', candidates }
+      for id, candidate in pairs(invite.touched) do
+        note[#note + 1] = id
+        note[#note + 1] = candidate_json(candidate)
+        if #note >= 1000 then
+          add('hash', note)
+          note = { 'HSET', candidates }
+        end
+      end
+      if #note > 2 then
+        add('hash', note)
+      end
+    end
+    if invite.live_until then
+      expire(key('invite', ref), invite.live_until)
+      expire(candidates, invite.live_until)
+    end
+  end
+end
+
+-- An item of a list of invitations.
+local function invitation_json(invite)
+  return head_of(invite)
+    .. ',"group":' .. json.text(invite.group)
+    .. ',"room":' .. json.text(invite.room)
+    .. ',"state":"' .. invite.state .. '"'
+    .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')
+    .. ',"mediatypes":' .. json.opaque(invite.mediatypes)
+    .. ',"context":' .. json.opaque(invite.context)
+    .. ',"startedAt":' .. invite.createdAt
+    .. ',"expiresAt":' .. invite.expiresAt .. '}'
+end

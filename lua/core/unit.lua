@@ -1,0 +1,124 @@
+-- The unit of work of one event or timer: its reads, and notes of its writes.
+--
+-- The server does not roll a script back. So nothing may write before the token (the acknowledgement of the event),
+-- and nothing may fail after it. Rules read with redis.call and write with `later` and `add`, which only note the
+-- command. The commit checks the notes, takes the token, and then writes.
+-- include: core/context
+
+local work
+
+-- The keys that have the right type. Nobody else writes while the script runs.
+local typed
+
+-- The notes: commands with their arguments. All events of a call share one list.
+local notes, noted
+
+-- The keys to check: notes add to them, and their type is unknown. `types` has the type that each must have.
+local names, types, unknown
+
+each_call(function()
+  work, typed, notes, names, types = nil, {}, {}, {}, {}
+end)
+
+-- These commands may fail: a key of another type holds nothing that they could remove.
+local TAKES_AWAY = { HDEL = true, SREM = true, ZREM = true, ZREMRANGEBYSCORE = true }
+
+-- `origin` makes the ids of notifications unique. An event that is settled again has the same origin.
+local function begin(origin, entry)
+  noted, unknown = 0, 0
+  work = {
+    origin = origin,
+    entry = entry,
+    told = 0,
+    facts = {},
+    invites = {},
+    changed = {},
+  }
+end
+
+-- Notes a write that cannot fail, whatever the type of the key: it removes, or is SET, DEL or PEXPIREAT.
+local function later(note)
+  noted = noted + 1
+  notes[noted] = note
+end
+
+-- Notes a write that adds to a key of a type: { command, key, argument… }.
+local function add(type_name, note)
+  local name = note[2]
+  if not typed[name] and name ~= names[unknown] then
+    unknown = unknown + 1
+    names[unknown], types[unknown] = name, type_name
+  end
+  noted = noted + 1
+  notes[noted] = note
+end
+
+-- A read has shown that the key has the right type.
+local function trust(name)
+  typed[name] = true
+  return name
+end
+
+-- Raises an error when a noted write would meet a key of the wrong type. Most keys do not exist yet, so one EXISTS
+-- for all of them answers first.
+local function check()
+  if unknown > 1 and redis.call('EXISTS', unpack(names, 1, unknown)) == 0 then
+    return
+  end
+  for i = 1, unknown do
+    local name, expected = names[i], types[i]
+    if not typed[name] then
+      local found = redis.call('TYPE', name).ok
+      if found ~= 'none' and found ~= expected then
+        error('key ' .. name .. ' holds a ' .. found .. ' and must hold a ' .. expected .. ': delete or rename it', 0)
+      end
+      typed[name] = true
+    end
+  end
+end
+
+local function write()
+  for i = 1, noted do
+    local note = notes[i]
+    if TAKES_AWAY[note[1]] then
+      redis.pcall(unpack(note))
+    else
+      redis.call(unpack(note))
+    end
+  end
+end
+
+-- `at` is in ms since 1970. A time in the past becomes the next millisecond.
+local function expire(name, at)
+  later({ 'PEXPIREAT', name, at > now and at or now + 1 })
+end
+
+-- Sets a key that expires.
+local function remember(name, value, until_when)
+  later({ 'SET', name, value, 'PXAT', until_when > now and until_when or now + 1 })
+end
+
+-- Facts for the worker's log: the name of a message and its values.
+local function info(name, ...)
+  if verbosity > 0 then
+    work.facts[#work.facts + 1] = { name, ... }
+  end
+end
+
+local function debug(name, ...)
+  if verbosity > 1 then
+    work.facts[#work.facts + 1] = { name, ... }
+  end
+end
+
+local function warn(name, ...)
+  work.facts[#work.facts + 1] = { name, ... }
+end
+
+local function schedule(member, at)
+  add('zset', { 'ZADD', TIMERS, at, member })
+end
+
+local function unschedule(member)
+  later({ 'ZREM', TIMERS, member })
+end

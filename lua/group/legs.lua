@@ -1,0 +1,200 @@
+-- The member's side of a group call. A leg is an invite of its own (`to` is the member, `group` the group). It rings
+-- the member's devices and reports to the group's invite (see group/groups.lua), perhaps in another shard.
+--
+-- A leg also has the fields
+--   counted  the numbers of devices that the group knows: in, ringing, pushed
+--   claimed  the peer whose accept the group's shard decides about
+-- include: core/emit
+-- include: core/refs
+-- include: reach/registry
+-- include: reach/push
+-- include: call/winning
+
+-- A leg's own deadline is a little later (ms), so that the group's comes first.
+local LEG_SLACK = 2000
+
+kinds.leg.count = count_candidates
+kinds.leg.update = ring_again
+
+-- `report` tells the group about ringing devices and pushes.
+function kinds.leg.progress() end
+
+-- A leg follows the group's inviter by `leg_update`.
+function kinds.leg.repeated() end
+
+-- The ref of the group's invite.
+local function group_ref(leg)
+  return with_callee(leg.ref, leg.group)
+end
+
+function kinds.leg.finish(leg, state, code, reason, winner, decliner)
+  if leg.claimed and not winner and not leg.silent then
+    -- The group's shard decides whether this leg wins, and ends it in both cases.
+    return
+  end
+  if winner then
+    note_request(leg)
+  end
+  stop_devices(leg, state, code, reason, winner, decliner)
+  if not leg.silent then
+    emit(leg.group, 'leg_ended', group_ref(leg), leg.to, int(code), reason, decliner and decliner.id or '')
+  end
+end
+
+-- The group decides who wins.
+function kinds.leg.accept(leg, request)
+  emit(leg.group, 'leg_accepts', group_ref(leg), leg.to, request.peer, request.user, request.transaction)
+  if is_pending(leg) then
+    change(leg, 'claimed', request.peer)
+  end
+end
+
+-- Tells the group how the numbers of devices have changed.
+function kinds.leg.report(leg)
+  local inside, ringing, pushed = 0, 0, 0
+  if is_pending(leg) then
+    inside, ringing, pushed = count_candidates(leg)
+  end
+  local counted = int(inside) .. ' ' .. int(ringing) .. ' ' .. int(pushed)
+  if not leg.silent and counted ~= (leg.counted or '0 0 0') then
+    local in_before, ringing_before, pushed_before = string.match(leg.counted or '0 0 0', '^(%d+) (%d+) (%d+)$')
+    change(leg, 'counted', counted)
+    emit(leg.group, 'leg_counts', group_ref(leg), leg.to, int(inside - in_before), int(ringing - ringing_before),
+      int(pushed - pushed_before))
+  end
+end
+
+local function candidates_of_member(member, caller, found, since)
+  local candidates = {}
+  for id, registered in pairs(registry_of(member)) do
+    if id ~= caller then
+      candidates[#candidates + 1] = peer_candidate(id, member, registered)
+    end
+  end
+  add_connected_at_sippo(candidates, member, found.peers, caller, since)
+  add_push_candidates(candidates, member, found.push)
+  if found.trunk and (found.phone or (#candidates == 0 and may_be_number(found))) then
+    candidates[#candidates + 1] = trunk_candidate(found.trunk, member)
+  end
+  return candidates
+end
+
+-- Tells the devices new context or mediatypes, unless they know later ones.
+local function update_leg(leg, entry, context, mediatypes, from_details)
+  if not order.later(entry, last_word(leg)) then
+    return
+  end
+  change(leg, 'updated', entry)
+  for field, value in pairs({ context = context, mediatypes = mediatypes, fromDetails = from_details }) do
+    if value ~= '' then
+      change(leg, field, value)
+    end
+  end
+  ring_again(leg)
+end
+
+local function start_leg(
+  member, group_invite, group, from, invite_id, room, caller, invite_request, mediatypes, from_details, context,
+  created_at, expires_at, entry, raw)
+  local ref = with_callee(group_invite, member)
+  if work.relayed and is_over(ref, entry) then
+    return
+  end
+  if load_invite(ref) then
+    return emit(group, 'leg_left_out', group_invite, member)
+  end
+  if tonumber(expires_at) <= now then
+    return emit(group, 'leg_ended', group_invite, member, '408', 'timeout', '')
+  end
+  if redis.call('EXISTS', key('stopped', ref), key('stopped', '|' .. invite_id .. '|' .. member)) > 0 then
+    return emit(group, 'leg_ended', group_invite, member, '487', 'cancelled', '')
+  end
+  local leg = new_invite({
+    ref = ref, user = from, to = member, invite_id = invite_id, peer = caller, room = room,
+    invite_request = invite_request, mediatypes = mediatypes, fromDetails = from_details, context = context,
+    requestId = '',
+  }, created_at, expires_at, entry)
+  set_group(leg, group)
+  leg.live_until = tonumber(expires_at) + DAY
+  local found = cjson.decode(raw)
+  local candidates = candidates_of_member(member, caller, found, entry)
+  if #candidates == 0 then
+    warn('no_candidates', member)
+    finish(leg, 'DECLINED', found.failed and 500 or 480, found.failed and 'internal' or 'unreachable')
+    return
+  end
+  for _, candidate in ipairs(candidates) do
+    add_candidate(leg, candidate)
+  end
+  index_owners(leg, candidates)
+  schedule('ring|' .. ref, tonumber(expires_at) + LEG_SLACK)
+  ring(leg, candidates, false)
+  local news = work.relayed and redis.call('GET', key('news', ref))
+  if news then
+    update_leg(leg, unpack(cjson.decode(news)))
+  end
+end
+
+-- Starts the leg.
+function internal.leg_start(member, group_invite, group, ...)
+  start_leg(member, group_invite, group, ...)
+  emit(group, 'leg_began', group_invite)
+end
+
+function internal.leg_update(_, ref, context, mediatypes, from_details)
+  local leg = load_invite(ref)
+  if not leg and work.relayed then
+    -- This has overtaken `leg_start`, which looks for the note.
+    local news = json.strings({ work.entry, context, mediatypes, from_details })
+    remember(key('news', ref), news, now + MEMORY)
+  elseif leg and is_pending(leg) then
+    update_leg(leg, work.entry, context, mediatypes, from_details)
+  end
+end
+
+-- The group call is over. `made` is the entry that made it. The winning leg hears `leg_won` instead.
+function internal.leg_cancel(member, ref, state, code, reason, who, made)
+  local leg = load_invite(ref)
+  if not leg and work.relayed then
+    tombstone(ref, made)
+  end
+  if leg and is_pending(leg) and who ~= member then
+    if who ~= '' then
+      change(leg, 'whoAccepted', who)
+    end
+    leg.silent = true
+    finish(leg, state, tonumber(code), reason)
+  end
+end
+
+-- Sequential: the leg's turn is over.
+function internal.leg_turn_over(member, ref, group_invite, made)
+  local leg = load_invite(ref)
+  if not leg and work.relayed then
+    tombstone(ref, made)
+    emit(callee_of(group_invite), 'leg_ended', group_invite, member, '408', 'timeout', '')
+  end
+  if leg and is_pending(leg) then
+    finish(leg, 'DECLINED_BY_TIMEOUT', 408, 'timeout')
+  end
+end
+
+-- The group's invite has decided that this leg wins.
+function internal.leg_won(_, ref, peer, user, transaction)
+  local leg = load_invite(ref)
+  if leg and is_pending(leg) then
+    win(leg, { type = 'accept', peer = peer, user = user, transaction = transaction })
+  end
+end
+
+-- The group's invite has decided that this leg does not win: another peer has won, or the call is over.
+function internal.leg_lost(member, ref, peer, user, transaction, state, code, reason, who)
+  local leg = load_invite(ref)
+  if not leg then
+    return
+  end
+  internal.leg_cancel(member, ref, state, code, reason, who)
+  -- If another device of this member has won, its `leg_won` may still be on its way.
+  answer({ type = 'accept', peer = peer, user = user, transaction = transaction }, head_of(leg), 410,
+    leg.reason or reason, leg.whoAccepted or (who ~= '' and who or nil))
+end

@@ -1,0 +1,48 @@
+-- The notifications for the inviter, and the call record.
+-- include: out/notify
+
+-- Tells the inviting peer, and the peer of a returning leg. `asking` ({peer, user}) is a peer that repeats the invite
+-- and hears the answer alone.
+local function tell_inviter(invite, kind, rest, asking)
+  local peers, users = { invite.caller }, { invite.from }
+  if asking then
+    peers, users = { asking.peer }, { asking.user }
+  elseif invite.backPeer then
+    peers[2] = invite.backPeer ~= invite.caller and invite.backPeer or nil
+    users[2] = invite.backUser ~= invite.from and invite.backUser or nil
+  end
+  notify(kind, peers, users, head_of(invite) .. rest)
+end
+
+local function tell_progress(invite, transaction, asking)
+  local inside, ringing, pushed = invite.kind.count(invite)
+  local code = ringing > 0 and 180 or pushed > 0 and 110 or 100
+  tell_inviter(invite, 'inviteProgress',
+    ',"code":' .. int(code) .. ',"candidates":' .. int(inside) .. ',"ringing":' .. int(ringing)
+      .. ',"pushed":' .. int(pushed)
+      .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking)
+end
+
+local function tell_outcome(invite, asking)
+  if invite.state == 'ACCEPTED' then
+    tell_inviter(invite, 'inviteAccepted', ',"room":' .. json.text(invite.room)
+      .. ',"code":200,"whoAccepted":' .. json.quote(invite.whoAccepted)
+      .. ',"peer":' .. json.text(invite.acceptedBy) .. '}', asking)
+  else
+    tell_inviter(invite, 'inviteRejected', ',"code":' .. invite.code .. ',"reason":"' .. invite.reason .. '"}', asking)
+  end
+end
+
+-- The call record: exactly one for each invite that is no leg.
+local function record(invite)
+  notify('INVITE_COMPLETED', {}, {}, head_of(invite)
+    .. ',"room":' .. json.text(invite.room)
+    .. ',"group":' .. (invite.group and 'true' or 'false')
+    .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')
+    .. ',"mediatypes":' .. json.opaque(invite.mediatypes)
+    .. ',"state":"' .. invite.state .. '","error":' .. invite.code
+    .. ',"whoAccepted":' .. json.text(invite.whoAccepted)
+    .. ',"startedAt":' .. invite.createdAt .. ',"endedAt":' .. invite.endedAt
+    .. ',"candidates":[' .. table.concat(invite.kind.results(invite), ',') .. ']}')
+  debug('completed')
+end

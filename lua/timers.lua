@@ -1,0 +1,61 @@
+-- One rule for each kind of timer. A timer is a member `kind|rest` of the sorted set of timers; its score is its
+-- time. The timer `close` stands in events/rooms.lua.
+-- include: core/commit
+-- include: core/refs
+-- include: call/kinds
+-- include: call/loss
+
+-- ring|<ref>: nobody has answered in time.
+function timers.ring(ref)
+  local invite = load_invite(ref)
+  if not invite then
+    -- The invite has expired. Only its indexes are left.
+    later({ 'SREM', key('pending', callee_of(ref)), ref })
+    emit(inviter_of(ref), 'call_ended', ref, work.entry, work.entry)
+  elseif is_pending(invite) then
+    finish(invite, 'DECLINED_BY_TIMEOUT', 408, 'timeout')
+  end
+end
+
+-- step|<ref>: a sequential group call goes on to the next member.
+function timers.step(ref)
+  local call = load_invite(ref)
+  if call and is_pending(call) then
+    kinds.group.step(call)
+  end
+end
+
+-- grace|<user>|<peer>: a lost device has not come back in time (removeAfter).
+function timers.grace(rest)
+  local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
+  for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
+    local invite = load_invite(ref)
+    local candidate = invite and is_pending(invite) and candidates_of(invite)[peer]
+    if candidate and candidate.state == 'AWAY' and owner(candidate) == user then
+      set_state(invite, candidate, 'GONE', 480)
+      finish_if_deserted(invite)
+    end
+  end
+end
+
+-- caller|<user>|<peer>: a caller's device has not come back in time (callerGrace). Its calls end.
+function timers.caller(rest, due)
+  local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
+  local ended = gone(user, peer)
+  local lost = ended and ended.lost or int(due - settings.caller_grace) .. '-0'
+  for ref, call in pairs(calls_of(user)) do
+    if call.peer == peer and order.later(lost, call.entry) then
+      emit(callee_of(ref), 'caller_is_gone', ref, lost)
+    end
+  end
+end
+
+-- lapse|<user>|<peer>: a device has not repeated its registration in time. It counts as disconnected.
+function timers.lapse(rest, due)
+  local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
+  local old = registration(user, peer)
+  if old and old.expires then
+    -- This notes no end, so that a delayed repeat of the registration still counts.
+    lose(peer, user, old, mark_of(user, peer), int(due) .. '-0')
+  end
+end

@@ -47,6 +47,15 @@ def test_what_may_be_null_or_more(more: dict[str, object]) -> None:
     assert _decoded(Group, {"id": "sales", "participants": []}).participants == ()
 
 
+@pytest.mark.parametrize("call", [Call.GROUPS, Call.LOGIN])
+def test_an_answer_that_is_nested_too_deeply_is_nonsense(call: Call) -> None:
+    with pytest.raises(NoAnswer) as caught:
+        decode(call, Group, b'{"unknown":' + b"[" * 100_000)
+    assert caught.value.reason is Outcome.NONSENSE
+    assert ("nested too deeply" in str(caught.value)) == (call is not Call.LOGIN)
+    assert caught.value.__context__ is None
+
+
 _BAD_IDS = ("", "a b", "a|b", "{a}", "a\n", "a\x00", "a\x85", "x" * 256, None, 5, ["a"], {"id": "a"})
 
 

@@ -1,9 +1,10 @@
-"""What the events mean: the contract's words, the keys, the scripts and what one needs to read them.
+"""What the events mean: protocol, keys, the server's functions, and the clients for Redis and sippo-server.
 
-Nothing in here runs a process or a loop; that is the package `workers`.
+Nothing here starts a process or runs until it is stopped; that is the package `workers`. Two clients start short-lived
+asyncio tasks, which end with them: `sippo` for a login or a probe, `resharding` to renew its lease during a move.
 """
 
 __version__ = "0.1.0"
 
 SERVICE = "SippoAS.qss.invites-rooms"
-"""The service's name, as the vendor's: in JSON log lines, and the name of the Redis connections."""
+"""The vendor's name for this service. It stands in JSON log lines and in the names of Redis connections."""

@@ -1,4 +1,4 @@
-"""The names of all keys, and which shard an id belongs to."""
+"""The names of all keys, and the shard of an id."""
 
 import enum
 import zlib
@@ -49,10 +49,10 @@ def shard_of(name: str, shards: int) -> int:
 
 
 class Keys:
-    """The keys of one shard. They all carry the shard's hash tag, so that one script may touch them all."""
+    """The keys of one shard. All carry the shard's hash tag, so that one script may use all of them."""
 
     def __init__(self, prefix: str = "invites", shard: int = 0, shards: int = 1) -> None:
-        """Name the keys of `shard`, one of so many `shards`, below `prefix`."""
+        """Name the keys of shard number `shard` out of `shards`, all starting with `prefix`."""
         self.prefix = prefix
         self.shard = shard
         self.shards = shards
@@ -70,15 +70,15 @@ class Keys:
         """The keys that each of the server's functions takes."""
 
     def __repr__(self) -> str:
-        """Show which shard it is."""
+        """Show the prefix and the shard."""
         return f"Keys({self.prefix!r}, {self.shard}, {self.shards})"
 
     def of(self, shard: int) -> "Keys":
-        """The keys of another shard, or of this one."""
+        """The keys of the shard with this number."""
         return self if shard == self.shard else Keys(self.prefix, shard, self.shards)
 
     def invite(self, ref: str) -> str:
-        """Hash: one invite. A ref is `from|inviteId|to`."""
+        """Hash: one invite. Its ref is `from|inviteId|to`."""
         return f"{self.base}invite:{ref}"
 
     def candidates(self, ref: str) -> str:
@@ -86,7 +86,7 @@ class Keys:
         return f"{self.base}candidates:{ref}"
 
     def legs(self, ref: str) -> str:
-        """Hash: member -> JSON, of a group's invite."""
+        """Hash: member -> JSON leg of a group call."""
         return f"{self.base}legs:{ref}"
 
     def registry(self, user: str) -> str:
@@ -94,15 +94,15 @@ class Keys:
         return f"{self.base}registry:{user}"
 
     def pending(self, user: str) -> str:
-        """Set: refs that ring that user now."""
+        """Set: refs of the invites that ring the user now."""
         return f"{self.base}pending:{user}"
 
     def parallel(self, user: str) -> str:
-        """Set: refs of calls to that user that the phone network has."""
+        """Set: refs of the calls to the user that also went to the phone network."""
         return f"{self.base}parallel:{user}"
 
     def room_members(self, room: str) -> str:
-        """Hash: user -> since when (ms, or an entry id)."""
+        """Hash: user -> when the user joined (ms since 1970, or an entry id)."""
         return f"{self.base}room-members:{room}"
 
     def room_invites(self, room: str) -> str:
@@ -110,11 +110,11 @@ class Keys:
         return f"{self.base}room-invites:{room}"
 
     def taken(self, source: int) -> str:
-        """Sorted set: which entries of another shard's relay stream were taken here."""
+        """Sorted set: the entries of shard `source`'s relay stream that this shard has taken."""
         return f"{self.base}taken:{source}"
 
     def closed(self, room: str) -> str:
-        """String with a time to live: the entry of the room's last close."""
+        """String with a time to live: the entry that last closed the room."""
         return f"{self.base}closed:{room}"
 
     def left(self, room: str, user: str) -> str:
@@ -122,5 +122,5 @@ class Keys:
         return f"{self.base}left:{room}|{user}"
 
     def grace(self, peer: str) -> str:
-        """String with a time to live: exists while a lost device may still come back."""
+        """String with a time to live: exists during the grace period of a lost device."""
         return f"{self.base}grace:{peer}"

@@ -1,4 +1,4 @@
-"""The HTTP server of a worker: health, metrics, and what rings, for sippo-server and woken phones."""
+"""The HTTP server of a worker: health, metrics, and ringing invites for sippo-server and woken phones."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from invites.connection.clients import is_away
+from invites.connection.errors import is_away
 from invites.keys import Keys, shard_of
-from invites.queries.invites import Views
+from invites.queries.invites import InviteQueries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from workers.telemetry.metrics import Metrics
     from workers.telemetry.readiness import Readiness
 
-_ANSWER_WITHIN_S: Final = 2.0  # a phone that was woken does not wait longer for what rings
+_ANSWER_WITHIN_S: Final = 2.0  # a woken phone does not wait longer
 _STOP_WITHIN_S: Final = 1.0
 _IDLE_S: Final = 75.0
 _LONGEST_LINE: Final = 16_384  # three ids of 255 characters are 9,180 bytes when all of them are encoded
-# What a proxy adds. Behind one, every peer seems to be on this machine.
+# Headers that a proxy adds. Behind a proxy, every peer seems to be on this machine.
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
-# What the router raises has no words of its own.
-_MESSAGES: Final = {404: "there is nothing at this path", 405: "only GET is answered here"}
+# The router's own errors have no message.
+_MESSAGES: Final = {404: "there is nothing at this path", 405: "only GET is allowed here"}
 _HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Server": "invites",  # and not which versions of what
+    "Server": "invites",  # without versions
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -42,26 +42,26 @@ _log = logging.getLogger(__name__)
 
 
 class HttpError(Exception):
-    """The server cannot be started; the text says why and what to do."""
+    """The server cannot start. The text says why and what to do."""
 
 
 class Served(Protocol):
-    """The worker that the server speaks for."""
+    """What the server needs of its worker."""
 
-    def commands(self, keys: Keys) -> Redis: ...  # noqa: D102 - a client that does not wait for entries
+    def commands(self, keys: Keys) -> Redis: ...  # noqa: D102 - a client without blocking reads
     @property
     def metrics(self) -> Metrics: ...  # noqa: D102
     @property
     def readiness(self) -> Readiness: ...  # noqa: D102
     @property
-    def moving(self) -> bool: ...  # noqa: D102 - whether calls are being moved to other shards
+    def moving(self) -> bool: ...  # noqa: D102 - whether a reshard is under way
 
 
 class HttpServer:
     """Answers `GET /healthz`, `/readyz`, `/metrics`, `/v1/users/…` and `/v1/invites/…`.
 
-    `/v1` asks for `Authorization: Bearer <http.token>`. Without a configured token it answers to this machine
-    alone. The owner must call `aclose`.
+    `/v1` requires `Authorization: Bearer <http.token>`. Without a configured token it only answers requests from this
+    machine. The owner must call `aclose`.
     """
 
     def __init__(self, config: Config, served: Served) -> None:
@@ -71,14 +71,14 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on, also when `http.port` is 0."""
+        """The port that the server listens on, also when `http.port` is 0."""
         if self._runner is None:
             raise RuntimeError("the HTTP server has not been started")
         port: int = self._runner.addresses[0][1]
         return port
 
     async def start(self) -> None:
-        """Listen. Raises HttpError."""
+        """Start to listen. Raises HttpError."""
         http = self._config.http
         runner = web.AppRunner(
             self._application(),
@@ -101,7 +101,7 @@ class HttpServer:
         _log.info("HTTP on %s port %d.", http.host, self.port)
 
     async def aclose(self) -> None:
-        """Finish what is being answered, for a second at the most, and close all connections."""
+        """Finish running requests, for at most one second, and close all connections."""
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -137,45 +137,45 @@ class HttpServer:
         self._authorize(request)
         _, _, _, user, _ = _segments(request)
         async with asyncio.timeout(_ANSWER_WITHIN_S):
-            ringing = await self._views(user).pending(user)
+            ringing = await self._queries(user).pending(user)
         return _response(200, {"invitations": ringing})
 
     async def _invite(self, request: web.Request) -> web.Response:
         self._authorize(request)
         _, _, _, inviter, invite_id, to = _segments(request)
         async with asyncio.timeout(_ANSWER_WITHIN_S):
-            invite = await self._views(to).invite(f"{inviter}|{invite_id}|{to}")
+            invite = await self._queries(to).invite(f"{inviter}|{invite_id}|{to}")
         if invite is None:
-            raise web.HTTPNotFound(text="there is no such invite, or it is over for longer than retainAfter")
+            raise web.HTTPNotFound(text="there is no such invite, or it ended more than retainAfter ago")
         return _response(200, invite)
 
-    def _views(self, routing_key: str) -> Views:
+    def _queries(self, routing_key: str) -> InviteQueries:
         if self._served.moving:
             raise web.HTTPServiceUnavailable(
-                text="the calls are being moved to other shards, ask again later"
+                text="the calls are being moved to other shards, try again later"
             )
         redis = self._config.redis
         keys = Keys(redis.prefix, shard_of(routing_key, redis.shards), redis.shards)
-        return Views(self._served.commands(keys), keys)
+        return InviteQueries(self._served.commands(keys), keys)
 
     def _authorize(self, request: web.Request) -> None:
         token = self._config.http.token
         if token is None:
             if not _is_local(request):
                 raise web.HTTPForbidden(
-                    text="without http.token in the configuration, /v1 answers on loopback alone"
+                    text="without http.token in the configuration, /v1 is available on loopback only"
                 )
             return
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.matches(given.strip()):
             challenge = {"WWW-Authenticate": 'Bearer realm="invites"'}
             raise web.HTTPUnauthorized(
-                text="Authorization: Bearer <http.token> is asked for", headers=challenge
+                text="Authorization: Bearer <http.token> is required", headers=challenge
             )
 
 
 def _segments(request: web.Request) -> list[str]:
-    """The path taken apart before it is decoded, so that an id may hold an encoded `/` or `%`."""
+    """The path, split before it is decoded, so that an id may contain an encoded `/` or `%`."""
     try:
         return [unquote(segment, errors="strict") for segment in request.rel_url.raw_path.split("/")]
     except UnicodeDecodeError:
@@ -205,7 +205,7 @@ def _error(status: int, reason: str, message: str | None) -> web.Response:
 async def _as_json(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Turn what was raised into JSON errors; none of them repeats what an exception says."""
+    """Turn exceptions into JSON errors, without the text of internal ones."""
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -218,9 +218,9 @@ async def _as_json(
         return response
     except Exception as error:  # noqa: BLE001 - one request must not harm the worker
         if isinstance(error, TimeoutError) or is_away(error):
-            return _error(503, "redis_away", "Redis does not answer, ask again later")
-        _log.exception("HTTP: a request failed.")
-        return _error(500, "internal", "the request failed, the log says why")
+            return _error(503, "redis_away", "Redis does not answer, try again later")
+        _log.exception("An HTTP request failed.")
+        return _error(500, "internal", "the request failed, see the log of the worker")
 
 
 async def _set_headers(_: web.Request, response: web.StreamResponse) -> None:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import MovedError, NoPermissionError
 
-from invites.connection.clients import Clients, is_away
+from invites.connection.clients import Clients
+from invites.connection.errors import is_away
 from invites.sippo import SippoServer
 from invites.store.layout import LayoutError, claim
 from workers.aio.backoff import Backoff
-from workers.aio.gc import spare_what_stays
+from workers.aio.gc import freeze_gc
 from workers.aio.tasks import end
 from workers.context import WorkerContext
 from workers.shard_worker import ShardWorker
@@ -219,7 +220,7 @@ async def _run(config: Config, url: str) -> int:
     try:
         await server.start()
         await service.start()
-        spare_what_stays()
+        freeze_gc()
         await service.wait()
         _log.info("The worker %s is stopping.", service.consumer)
         draining = asyncio.create_task(service.drain())

@@ -1,1 +1,1 @@
-"""How a server is reached: what a URL says, clients with every time-out stated, Sentinel and Cluster."""
+"""Connections to Redis and Valkey: URLs, clients with explicit time-outs, Sentinel and Cluster."""

@@ -1,28 +1,23 @@
-"""Redis clients from a URL, with every time-out stated and nothing retried behind the caller's back.
+"""Redis clients from a URL. Every time-out is explicit, and no command is retried behind the caller's back.
 
-redis-py 8 silently repeats a command up to ten times. A repeated `XREADGROUP` takes further entries while
-those of the lost reply stay behind in the pending list, and a commit must know that its reply was lost. So
-repeating is switched off here, and whoever calls decides.
+redis-py 8 repeats a command up to ten times by default. That is not safe here: a repeated `XREADGROUP` takes further
+entries, while those of the lost reply stay in the pending list, and a commit must know that its reply was lost. So
+retries are off, and callers decide.
 
-For the same reason its cluster client is not used: it repeats, sends ASKING over whichever connection is free, and
-closes all connections, those at work included, when one node says CLUSTERDOWN. A client here belongs to a shard and
-leads to the one server that has it, see `invites.connection.discovery`.
+The cluster client of redis-py is not used for the same reason. It also sends ASKING over any free connection, and
+closes all connections, busy ones included, when one node answers CLUSTERDOWN. A client here belongs to one shard and
+connects to the one server that owns it: see `invites.connection.discovery`.
 """
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import hiredis
-from redis import exceptions
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import ConnectionPool, Redis
 from redis.crc import key_slot
 
-from invites import SERVICE
-from invites.connection.discovery import BySentinel, Fixed, InCluster, Whereabouts
+from invites.connection.connections import REPLY_S, UnixConnection, asker, settings, transport
+from invites.connection.discovery import ClusterLocator, EndpointLocator, FixedLocator, SentinelLocator
 from invites.connection.url import parse_redis_url, url_of_server
 from invites.values.secret import Secret
 
@@ -30,143 +25,54 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from redis.typing import EncodableT
-
-    from invites.connection.discovery import Ask
-    from invites.connection.url import Address, Credentials, RedisUrl
+    from invites.connection.url import RedisUrl
     from invites.keys import Keys
 
 BLOCK_MS: Final = 2000
-"""The longest that a command may wait on the server (ms), so that a lost connection is noticed."""
+"""The longest that a command may block on the server (ms). A lost connection is noticed within this time."""
 
-_CONNECT_S: Final = 2.0
-_REPLY_S: Final = 5.0  # a server that answers later than this is taken for lost
-_MOST_CONNECTIONS: Final = 10_000  # what a server allows by itself (maxclients): many shards work at once
-_READ_SIZE: Final = 256 * 1024  # bytes; a full batch of entries in one read
-
-# What a server answers while it cannot serve, but will later, or once an operator has acted.
-_AWAY_ANSWERS: Final = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNBLOCKED ", "UNKILLABLE ")
-# A slot is being moved away; the script was refused before it had done anything (lua/main.lua sees to that).
-_MOVING: Final = "non local key in a cluster"
-_AWAY: Final = (
-    exceptions.ConnectionError,  # LOADING and refused credentials are such, too
-    exceptions.TimeoutError,
-    exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,  # MASTERDOWN, too
-    exceptions.AskError,  # MOVED, too
-    exceptions.TryAgainError,
-    exceptions.NoPermissionError,
-    OSError,
-)
-# What another server may not answer.
-_DOUBTFUL: Final = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,
-    exceptions.MovedError,
-)
-
-
-class _Packed:
-    """Packs commands in C: the 1,500 arguments of a full commit take 0.14 ms in place of 0.62."""
-
-    def pack_command(self, *arguments: EncodableT) -> list[bytes]:
-        """The command as it goes over the wire; a name of two words may come as one ("CONFIG GET")."""
-        name = arguments[0]
-        if isinstance(name, str) and " " in name:
-            arguments = (*name.split(), *arguments[1:])
-        try:
-            return [hiredis.pack_command(arguments)]  # type: ignore[arg-type] # the stub knows one argument
-        except TypeError as error:
-            raise exceptions.DataError(str(error)) from error
-
-
-class _TcpConnection(_Packed, Connection):
-    """A connection that asks where it has to lead before it is made, and again when that has become doubtful."""
-
-    def __init__(self, *, whereabouts: Whereabouts, **settings: Any) -> None:  # noqa: ANN401 - redis-py's own
-        super().__init__(**settings)
-        self._whereabouts = whereabouts
-        self._generation = -1
-
-    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's own
-        """Connect unless there is a connection that leads where it should."""
-        whereabouts = self._whereabouts
-        if self.is_connected and self._generation == whereabouts.generation:
-            return
-        await self.disconnect()
-        self._generation = whereabouts.generation
-        self.host, self.port = await whereabouts.find()
-        try:
-            await super().connect_check_health(*arguments, **options)
-        except exceptions.RedisError as error:
-            self._doubt(error)
-            raise
-
-    async def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's own
-        """The reply. What says that this may be the wrong server has all connections renewed."""
-        try:
-            return await super().read_response(*arguments, **options)
-        except exceptions.RedisError as error:
-            self._doubt(error)
-            raise
-
-    def _doubt(self, error: Exception) -> None:
-        # A former primary that nobody follows any more says NOREPLICAS, if it is told to.
-        if isinstance(error, _DOUBTFUL) or str(error).startswith("NOREPLICAS "):
-            self._whereabouts.doubt(self._generation, error, (self.host, self.port))
-
-
-class _TlsConnection(_TcpConnection, SSLConnection):
-    pass
-
-
-class _UnixConnection(_Packed, UnixDomainSocketConnection):
-    pass
+_MOST_CONNECTIONS: Final = 10_000  # the default `maxclients` of a server; many shards work at once
 
 
 def connect(url: str, purpose: str, *, keys: Keys | None = None, block_ms: int = 0) -> Redis:
-    """A client for `url` (see `invites.connection.url`); it connects at its first command. The caller closes it.
+    """A client for `url` (see `invites.connection.url`). It connects at its first command; the caller closes it.
 
-    `keys` says which shard it is for; a cluster has to be told, others have all shards in one place. `purpose`
-    completes the name that the server shows in CLIENT LIST. Replies are bytes. A client whose commands may wait on
-    the server says how long with `block_ms` (at most `BLOCK_MS`): its replies may take that much longer, so that no
-    time-out of ours can cut a read short.
+    Replies are bytes. `purpose` completes the client name in CLIENT LIST. `keys` names the shard; only a cluster needs
+    it. `block_ms` (at most `BLOCK_MS`) is how long commands may block on the server: replies may take that much
+    longer, so that no time-out cuts a blocking read short.
 
-    Raises ValueError when `block_ms` is too long, when the URL is unusable, or when a cluster's shard is missing.
+    Raises ValueError when `block_ms` is too long, the URL is unusable, or `keys` is missing for a cluster.
     """
     if not 0 <= block_ms <= BLOCK_MS:
         raise ValueError(f"block_ms must be from 0 to {BLOCK_MS}, not {block_ms}")
     parsed = parse_redis_url(Secret(url))
-    settings = {
-        **_settings(parsed.credentials, purpose),
+    options = {
+        **settings(parsed.credentials, purpose),
         "db": parsed.database,
-        "socket_timeout": _REPLY_S + block_ms / 1000,
+        "socket_timeout": REPLY_S + block_ms / 1000,
         "max_connections": _MOST_CONNECTIONS,
     }
     if parsed.kind == "unix":
-        pool = ConnectionPool(_UnixConnection, path=parsed.path, **settings)
+        pool = ConnectionPool(UnixConnection, path=parsed.path, **options)
     else:
-        kind, tls = _transport(parsed, over_tls=parsed.tls is not None)
-        whereabouts = _whereabouts(parsed, purpose, keys)
-        pool = ConnectionPool(kind, whereabouts=whereabouts, **settings, **tls)
+        kind, tls = transport(parsed, over_tls=parsed.tls is not None)
+        pool = ConnectionPool(kind, locator=_locator_for(parsed, purpose, keys), **options, **tls)
     return Redis.from_pool(pool)
 
 
 async def find_server(url: str, keys: Keys) -> Secret:
-    """The URL of the one server that has the shard now, for clients that know no sentinels and no clusters.
+    """The URL of the server that owns the shard now, for clients without support for Sentinel and Cluster.
 
-    Raises redis exceptions when it cannot be found.
+    Raises redis exceptions when no sentinel or node knows it.
     """
     parsed = parse_redis_url(Secret(url))
     if not parsed.kind or parsed.kind == "unix":
         return Secret(url)
-    return url_of_server(parsed, await _whereabouts(parsed, "seeking", keys).find())
+    return url_of_server(parsed, await _locator_for(parsed, "seeking", keys).find())
 
 
 class Clients:
-    """The clients of one purpose for all shards at `url`: one for each shard on a cluster, else one for all.
+    """The clients of one purpose for all shards at `url`: one per shard on a cluster, otherwise one for all.
 
     `kind` is that of the URL.
     """
@@ -199,69 +105,11 @@ class Clients:
         await self.aclose()
 
 
-def asking(url: RedisUrl, purpose: str) -> Ask:
-    """Asks sentinels, or nodes of a cluster, with the credentials that `url` has for them."""
+def _locator_for(url: RedisUrl, purpose: str, keys: Keys | None) -> EndpointLocator:
     if url.kind == "sentinel":
-        return _Asking(url, url.sentinel_credentials, purpose, over_tls=url.sentinel_tls)
-    return _Asking(url, url.credentials, purpose, over_tls=url.tls is not None)
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether `error` says that the server cannot serve now, not that something is wrong with the command."""
-    if isinstance(error, _AWAY):
-        return True
-    if not isinstance(error, exceptions.ResponseError):
-        return False
-    return str(error).startswith(_AWAY_ANSWERS) or _MOVING in str(error)
-
-
-def is_no_group(error: BaseException) -> bool:
-    """Whether `error` says that the consumer group, or its stream, is missing."""
-    return isinstance(error, exceptions.ResponseError) and str(error).startswith("NOGROUP")
-
-
-def _settings(credentials: Credentials, purpose: str) -> dict[str, Any]:
-    """What all our connections have in common."""
-    username, password = credentials.username, credentials.password
-    return {
-        "username": username and username.reveal(),
-        "password": password and password.reveal(),
-        "socket_timeout": _REPLY_S,
-        "socket_connect_timeout": _CONNECT_S,
-        "socket_read_size": _READ_SIZE,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-        "decode_responses": False,
-        "client_name": f"{SERVICE}:{purpose}:{os.getpid()}",
-    }
-
-
-def _transport(url: RedisUrl, *, over_tls: bool) -> tuple[type[_TcpConnection], dict[str, Any]]:
-    return (_TlsConnection, dict(url.tls or {})) if over_tls else (_TcpConnection, {})
-
-
-def _whereabouts(url: RedisUrl, purpose: str, keys: Keys | None) -> Whereabouts:
-    if url.kind == "sentinel":
-        return BySentinel(url.hosts, url.service, asking(url, purpose))
+        return SentinelLocator(url.hosts, url.service, asker(url, purpose))
     if url.kind == "cluster":
         if keys is None:
-            raise ValueError("a client for a cluster must be told its shard")
-        return InCluster(url.hosts, key_slot(keys.base.encode()), asking(url, purpose))
-    return Fixed(url.hosts[0])
-
-
-class _Asking:
-    """Asks sentinels, or nodes of a cluster, over a connection that is closed at once."""
-
-    def __init__(self, url: RedisUrl, credentials: Credentials, purpose: str, *, over_tls: bool) -> None:
-        self._kind, tls = _transport(url, over_tls=over_tls)
-        self._settings = {**_settings(credentials, purpose), **tls}
-
-    async def __call__(self, address: Address, *command: str) -> Any:  # noqa: ANN401 - any reply
-        connection = self._kind(whereabouts=Fixed(address), **self._settings)
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call] # redis-py has no annotation here
-            await connection.send_command(*command)
-            return await connection.read_response()
-        finally:
-            await connection.disconnect(nowait=True)
+            raise ValueError("a client for a cluster needs the keys of its shard")
+        return ClusterLocator(url.hosts, key_slot(keys.base.encode()), asker(url, purpose))
+    return FixedLocator(url.hosts[0])

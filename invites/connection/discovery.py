@@ -1,13 +1,12 @@
-"""Where the primary is: asked anew for each connection, so that a client follows it through a fail-over.
+"""Locates the primary before each connection, so that a client follows it through a fail-over.
 
-All keys of a shard have one hash tag. So on a cluster a shard is in one slot, on one node, and whoever works for a
-shard needs no more than to know which node that is: what is true of a single server (pipelines, transactions, a
-script and its NOSCRIPT, waiting for entries) is true there as well. Sentinels answer the same question.
+All keys of a shard share a hash tag. On a cluster they are in one slot on one node, so a client of a shard only needs
+to find that node. It can then use it like a single server: pipelines, transactions, scripts, blocking reads. With
+Sentinel, the client asks the sentinels instead.
 
-No redirection is followed. MOVED says that the command was not executed: the caller hears of it as of a lost
-connection, and the next command goes to the node that was named. ASK says that the keys of the slot are partly here
-and partly there: a script that was sent after them would run without those that are still to come, so callers wait
-until the slot has moved.
+Redirections are not followed. MOVED means that the node did not execute the command: the caller handles it like a
+lost connection, and the next command goes to the node that MOVED names. ASK means that a slot is being moved and its
+keys are on two nodes: a redirected script would miss some of them, so callers wait until the move is over.
 """
 
 from __future__ import annotations
@@ -25,42 +24,42 @@ if TYPE_CHECKING:
     from invites.connection.url import Address
 
 
-_UNKNOWN = "?"  # in place of the name of a node that others cannot reach, or do not know yet
+_UNKNOWN = "?"  # the name of a node that other nodes cannot reach or do not know yet
 
 
 class Ask(Protocol):
-    """Asks the server at an address with one command. Raises redis exceptions."""
+    """Sends one command to the server at an address and returns its reply. Raises redis exceptions."""
 
     async def __call__(self, address: Address, *command: str) -> Any:  # noqa: ANN401, D102 - any reply
         ...
 
 
-class Whereabouts:
-    """Where the connections of one client lead; one for each client.
+class EndpointLocator:
+    """Locates the server for the connections of one client.
 
-    `generation` counts the times that this has become doubtful. A connection of an earlier one is renewed before it
-    is used again: after a fail-over the old ones lead to the former primary, which would answer READONLY for ever.
+    `generation` counts invalidations. A connection of an earlier generation reconnects before its next use: after a
+    fail-over it is still connected to the former primary, which answers READONLY to every write.
     """
 
     def __init__(self) -> None:
         self.generation = 0
 
     async def find(self) -> Address:
-        """The address of the primary. Raises redis exceptions when nobody knows it."""
+        """The address of the primary. Raises redis exceptions when it is unknown."""
         raise NotImplementedError
 
-    def doubt(self, generation: int, error: Exception, asked: Address) -> None:
-        """A connection to `asked`, of this generation, has met an error that another server may not answer."""
+    def invalidate(self, generation: int, error: Exception, asked: Address) -> None:
+        """A connection of this generation got an error from `asked` that another server might not give."""
         if generation == self.generation:
             self.generation += 1
-            self._doubted(error, asked)
+            self._invalidated(error, asked)
 
-    def _doubted(self, error: Exception, asked: Address) -> None:
-        """Make use of what the error says."""
+    def _invalidated(self, error: Exception, asked: Address) -> None:
+        """Use what the error says about the next address."""
 
 
-class Fixed(Whereabouts):
-    """One address, whoever is behind it: a name or a proxy may lead elsewhere after a fail-over."""
+class FixedLocator(EndpointLocator):
+    """One fixed address. A host name or a proxy there may point to another server after a fail-over."""
 
     def __init__(self, address: Address) -> None:
         super().__init__()
@@ -71,8 +70,8 @@ class Fixed(Whereabouts):
         return self._address
 
 
-class BySentinel(Whereabouts):
-    """The primary of a service, as its sentinels name it."""
+class SentinelLocator(EndpointLocator):
+    """Asks sentinels for the primary of their service."""
 
     def __init__(self, sentinels: Iterable[Address], service: str, ask: Ask) -> None:
         super().__init__()
@@ -81,29 +80,29 @@ class BySentinel(Whereabouts):
         self._ask = ask
 
     async def find(self) -> Address:
-        """What the first sentinel says that knows the service; it is the first to be asked the next time."""
-        complaints = _Complaints()
+        """The answer of the first sentinel that knows the service. It is asked first the next time."""
+        failures = _Failures()
         for _ in range(len(self._sentinels)):
             sentinel = self._sentinels[0]
             try:
                 primary = await self._ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
             except (exceptions.RedisError, OSError) as error:
-                complaints.add(sentinel, error)
+                failures.add(sentinel, error)
             else:
                 if primary is not None:
                     return primary[0].decode(), int(primary[1])
-                complaints.add(sentinel, "does not know the service")
+                failures.add(sentinel, "does not know the service")
             self._sentinels.rotate(-1)
-        raise complaints.error(f"no sentinel names the primary of {self._service!r}")
+        raise failures.error(f"no sentinel names the primary of {self._service!r}")
 
-    def _doubted(self, error: Exception, asked: Address) -> None:
+    def _invalidated(self, error: Exception, asked: Address) -> None:
         del error, asked
-        # A sentinel that is cut off from the others goes on naming the former primary.
+        # An isolated sentinel keeps naming the former primary.
         self._sentinels.rotate(-1)
 
 
-class InCluster(Whereabouts):
-    """The primary that a slot of a cluster belongs to."""
+class ClusterLocator(EndpointLocator):
+    """Asks the nodes of a cluster for the primary that owns a slot."""
 
     def __init__(self, seeds: Iterable[Address], slot: int, ask: Ask) -> None:
         super().__init__()
@@ -114,27 +113,27 @@ class InCluster(Whereabouts):
         self._moved: Address | None = None
 
     async def find(self) -> Address:
-        """The node that the last MOVED has named, else what the first node says that knows the owner of the slot."""
+        """The node that the last MOVED named, otherwise the answer of the first node that knows the slot's owner."""
         moved, self._moved = self._moved, None
         if moved is not None:
             return moved
-        complaints = _Complaints()
+        failures = _Failures()
         for _ in range(len(self._nodes)):
             node = self._nodes[0]
             try:
                 ranges = await self._ask(node, "CLUSTER", "SLOTS")
             except (exceptions.RedisError, OSError) as error:
-                complaints.add(node, error)
+                failures.add(node, error)
             else:
                 owner = self._owner(ranges, node)
                 if owner is not None:
                     return owner
-                complaints.add(node, "knows no owner of it")
+                failures.add(node, "knows no owner of the slot")
             self._nodes.rotate(-1)
-        raise complaints.error(f"no node of the cluster says where slot {self._slot} is")
+        raise failures.error(f"no node of the cluster names the owner of slot {self._slot}")
 
     def _owner(self, ranges: Iterable[Any], told_by: Address) -> Address | None:
-        """The owner of the slot in a reply of CLUSTER SLOTS; all its nodes can be asked from now on."""
+        """The owner of the slot in a reply to CLUSTER SLOTS. Remembers the nodes in it, to ask them later."""
         owner, nodes = None, [told_by]
         for first, last, *members in ranges:
             addresses = [_address(member, told_by) for member in members]
@@ -144,35 +143,35 @@ class InCluster(Whereabouts):
         self._nodes = deque(dict.fromkeys((*nodes, *self._seeds)))
         return owner
 
-    def _doubted(self, error: Exception, asked: Address) -> None:
+    def _invalidated(self, error: Exception, asked: Address) -> None:
         if isinstance(error, exceptions.MovedError) and error.host != _UNKNOWN:
             self._moved = (error.host or asked[0], error.port)
         else:
-            # It may be this node's view that is out of date.
+            # This node's view may be out of date.
             self._nodes.rotate(-1)
 
 
-class _Complaints:
-    """What the servers that were asked have said in place of an answer."""
+class _Failures:
+    """Collects why servers gave no answer."""
 
     def __init__(self) -> None:
         self._words: list[str] = []
         self._kind: type[exceptions.RedisError] = exceptions.ConnectionError
 
-    def add(self, address: Address, complaint: Exception | str) -> None:
-        """Keep it."""
-        if isinstance(complaint, exceptions.AuthenticationError | exceptions.NoPermissionError):
-            # What an operator has to mend has other words than what has to be waited for.
-            self._kind = type(complaint)
-        self._words.append(f"{shown(address)}: {complaint}".removesuffix("."))
+    def add(self, address: Address, reason: Exception | str) -> None:
+        """Add one server's reason."""
+        if isinstance(reason, exceptions.AuthenticationError | exceptions.NoPermissionError):
+            # An operator must fix this; the other errors may go away by themselves.
+            self._kind = type(reason)
+        self._words.append(f"{shown(address)}: {reason}".removesuffix("."))
 
     def error(self, sentence: str) -> exceptions.RedisError:
-        """All of it as one error."""
+        """All reasons as one error."""
         return self._kind(f"{sentence} ({'; '.join(self._words)})")
 
 
 def _address(member: list[Any], told_by: Address) -> Address | None:
-    """A node in a reply of CLUSTER SLOTS. It may leave its name out: that of whoever was asked is meant."""
+    """The address of a node in a reply to CLUSTER SLOTS. An empty name means the node that replied."""
     host, port = member[0], int(member[1])
     if host == _UNKNOWN.encode():
         return None

@@ -1,4 +1,4 @@
-"""`redis.url`: which URLs are known, what they say, and what of them may be shown."""
+"""Parses `redis.url`, and formats the parts of it that may be shown."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _EXAMPLES: Final = {
 }
 _PORTS: Final = {"sentinel": 26379, "cluster": 6379, "": 6379}
 _LAST_PORT: Final = 65_535
-# Time-outs are no options: they have to fit how the worker reads.
+# Time-outs are not options: they depend on how the worker reads.
 _TLS_OPTIONS: Final = (
     "ssl_ca_certs",
     "ssl_ca_path",
@@ -48,27 +48,27 @@ _SENTINEL_TLS: Final = "sentinel_ssl"
 _YES_OR_NO: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _CERT_REQS: Final = ("required", "optional", "none")
 _ENCODE: Final = (
-    "percent-encode what is special in a password (/ as %2F, # as %23, ? as %3F, @ as %40, % as %25)"
+    "percent-encode special characters in a password (/ as %2F, # as %23, ? as %3F, @ as %40, % as %25)"
 )
 
 
 class UnusableUrlError(ValueError):
-    """The URL cannot be used. The text goes on after the name of the URL's origin, and never quotes it."""
+    """The URL cannot be used. The text continues after the name of the URL's origin, and never quotes the URL."""
 
 
 class Credentials(Struct, frozen=True):
-    """A user and a password; without a user it is the server's `default`."""
+    """A user and a password. Without a user, the server assumes its user `default`."""
 
     username: Secret | None = None
     password: Secret | None = None
 
 
 class RedisUrl(Struct, frozen=True, kw_only=True):
-    """What a URL says.
+    """The parts of a URL.
 
     `kind` is "" for a single server, "unix", "sentinel" or "cluster". `hosts` are the server, the sentinels, or some
-    nodes of the cluster, and empty for a socket. `tls` are the options of TLS, None without it; `sentinel_tls` says
-    whether the sentinels are spoken to with it as well.
+    nodes of the cluster; empty for a socket. `tls` are the TLS options, or None without TLS; `sentinel_tls` is whether
+    the sentinels use TLS too.
     """
 
     kind: str
@@ -83,12 +83,16 @@ class RedisUrl(Struct, frozen=True, kw_only=True):
 
 
 def parse_redis_url(secret: Secret) -> RedisUrl:
-    """What the URL says.
+    """Parse a URL.
 
-    Known are `redis://[user:password@]host[:port][/db]`, `unix://[user:password@]/path/of/socket[?db=N]`,
-    `redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]`,
-    `redis+cluster://[user:password@]host[:port][,host[:port]…]`, and the three that are not `unix` with `rediss`
-    for TLS, whose options are the certificates (`ssl_…`).
+    These forms are known:
+
+    - `redis://[user:password@]host[:port][/db]`
+    - `unix://[user:password@]/path/of/socket[?db=N]`
+    - `redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]`
+    - `redis+cluster://[user:password@]host[:port][,host[:port]…]`
+
+    All but `unix` have a variant with `rediss` for TLS, with certificate options (`ssl_…`).
 
     Raises UnusableUrlError.
     """
@@ -96,15 +100,15 @@ def parse_redis_url(secret: Secret) -> RedisUrl:
     try:
         url = urlsplit(text)
     except ValueError:
-        raise UnusableUrlError(f"is no URL: write {_EXAMPLES['']}, and {_ENCODE}.") from None
+        raise UnusableUrlError(f"is not a URL: write {_EXAMPLES['']}, and {_ENCODE}.") from None
     _check_scheme(url.scheme if "://" in text else "")
     if url.fragment:
-        raise UnusableUrlError(f"holds a `#`: {_ENCODE}.")
+        raise UnusableUrlError(f"contains a `#`: {_ENCODE}.")
     userinfo, _, hosts = url.netloc.rpartition("@")
     if url.scheme == "unix":
         if hosts or not url.path.strip("/"):
             raise UnusableUrlError(
-                "must name a socket by its whole path, like unix:///run/valkey/valkey.sock."
+                "must name a socket by its absolute path, like unix:///run/valkey/valkey.sock."
             )
         options = _options(url, ("db",))
         return RedisUrl(
@@ -117,7 +121,7 @@ def parse_redis_url(secret: Secret) -> RedisUrl:
 
 
 def address_of(secret: Secret) -> str:
-    """Where a URL leads that can be parsed: without user, password and options."""
+    """A usable URL without user, password and options, for people to read."""
     found = parse_redis_url(secret)
     if found.kind == "unix":
         return f"unix://{found.path}"
@@ -128,13 +132,13 @@ def address_of(secret: Secret) -> str:
 
 
 def shown(address: Address) -> str:
-    """A host and its port, as in a URL."""
+    """The host and port as in a URL."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def url_of_server(url: RedisUrl, address: Address) -> Secret:
-    """The URL of one server of a service or a cluster, for clients that know no other kind."""
+    """The URL of one server of a service or a cluster, for clients without support for Sentinel and Cluster."""
     username, password = (
         "" if secret is None else quote(secret.reveal(), safe="")
         for secret in (url.credentials.username, url.credentials.password)
@@ -150,7 +154,7 @@ def _over_network(url: SplitResult, userinfo: str, hosts: str) -> RedisUrl:
     base, _, kind = url.scheme.partition("+")
     addresses = _addresses(hosts, kind)
     if "@" in url.path + url.query:
-        raise UnusableUrlError(f"holds a second @: {_ENCODE}.")
+        raise UnusableUrlError(f"contains a second @: {_ENCODE}.")
     tls = base == "rediss"
     known = (
         *(() if kind == "cluster" else ("db",)),
@@ -167,7 +171,7 @@ def _over_network(url: SplitResult, userinfo: str, hosts: str) -> RedisUrl:
                 f"must name the service that the sentinels watch: write {_EXAMPLES[kind]}."
             )
     if kind == "cluster" and path.strip("/") not in {"", "0"}:
-        raise UnusableUrlError("must not end with a database: a cluster is used with database 0 only.")
+        raise UnusableUrlError("must not end with a database: a cluster has database 0 only.")
     return RedisUrl(
         kind=kind,
         hosts=addresses,
@@ -186,14 +190,16 @@ def _check_scheme(scheme: str) -> None:
     if not scheme:
         raise UnusableUrlError(f"has no scheme: write {_EXAMPLES['']}.")
     nearest = _OTHER_NAMES.get(scheme) or difflib.get_close_matches(scheme, _SCHEMES, n=1, cutoff=0)[0]
-    raise UnusableUrlError(f"begins with {scheme}://, which is not known: the nearest known is {nearest}://.")
+    raise UnusableUrlError(
+        f"starts with {scheme}://, which is not a known scheme; did you mean {nearest}://?"
+    )
 
 
 def _addresses(hosts: str, kind: str) -> tuple[Address, ...]:
     named = hosts.split(",")
     if len(named) > 1 and not kind:
         raise UnusableUrlError(
-            "names several servers: write redis+sentinel:// for sentinels, redis+cluster:// for a cluster."
+            "names several servers: write redis+sentinel:// for Sentinel, or redis+cluster:// for Cluster."
         )
     return tuple(_address(one, kind) for one in named)
 
@@ -208,7 +214,7 @@ def _address(text: str, kind: str) -> Address:
     if port and not (port.isdecimal() and int(port) <= _LAST_PORT):
         raise UnusableUrlError(f"has no valid port: write {example}, and {_ENCODE}.")
     if not host or (port and int(port) == 0):
-        raise UnusableUrlError(f"must name a host, and a port from 1 to {_LAST_PORT}, like {example}.")
+        raise UnusableUrlError(f"must name a host and a port from 1 to {_LAST_PORT}, like {example}.")
     return unquote(host), int(port) if port else _PORTS[kind]
 
 
@@ -225,11 +231,11 @@ def _options(url: SplitResult, known: Sequence[str]) -> dict[str, str]:
     options = dict(parse_qsl(url.query, keep_blank_values=True))
     for name in options:
         if not known:
-            raise UnusableUrlError(f"has the option {name!r}, but {url.scheme}:// has none.")
+            raise UnusableUrlError(f"has the option {name!r}, but {url.scheme}:// takes no options.")
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
             raise UnusableUrlError(
-                f"has the option {name!r}, which cannot be set here: the nearest that can is {nearest}."
+                f"has the option {name!r}, which cannot be set here; did you mean {nearest}?"
             )
     return options
 
@@ -237,16 +243,16 @@ def _options(url: SplitResult, known: Sequence[str]) -> dict[str, str]:
 def _database(options: Mapping[str, str], path: str) -> int:
     in_path, in_options = path.strip("/"), options.get("db", "0")
     if in_path and not in_path.isdecimal():
-        raise UnusableUrlError(f"must end with the number of a database, like /0; {_ENCODE}.")
+        raise UnusableUrlError(f"must end with a database number, like /0; {_ENCODE}.")
     if not in_options.isdecimal():
-        raise UnusableUrlError("must give the database as a number, like ?db=0.")
+        raise UnusableUrlError("must have a number as its database, like ?db=0.")
     return int(in_options if "db" in options else in_path or 0)
 
 
 def _tls(options: Mapping[str, str]) -> dict[str, str | bool]:
     found: dict[str, str | bool] = {name: options[name] for name in _TLS_OPTIONS if name in options}
     if found.get("ssl_cert_reqs", "required") not in _CERT_REQS:
-        raise UnusableUrlError(f"must give ssl_cert_reqs as one of {', '.join(_CERT_REQS)}.")
+        raise UnusableUrlError(f"must have one of {', '.join(_CERT_REQS)} as ssl_cert_reqs.")
     found["ssl_check_hostname"] = _yes_or_no(options, "ssl_check_hostname", default=True)
     return found
 
@@ -256,5 +262,5 @@ def _yes_or_no(options: Mapping[str, str], name: str, *, default: bool) -> bool:
     if value is None:
         return default
     if value.lower() not in _YES_OR_NO:
-        raise UnusableUrlError(f"must give {name} as yes or no.")
+        raise UnusableUrlError(f"must have yes or no as {name}.")
     return _YES_OR_NO[value.lower()]

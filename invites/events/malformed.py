@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from invites.values.validation import fields, misfits, section_of, shown, syntax_error
+from invites.values.validation import fields, problems, section_of, shown, syntax_error
 
 _LONGEST_WHOLE: Final = 60  # digits; Python takes its time to read thousands of them
 
@@ -45,8 +45,8 @@ def _sentences(text: str, kind: type[Struct]) -> Iterator[str]:
             return
         for place, half in _halves(values, kind, ""):
             yield f"field {place} has {half}, half of a surrogate pair without the other half, which is no character"
-        for misfit in misfits(values, kind):
-            yield f"field {misfit}"
+        for problem in problems(values, kind):
+            yield f"field {problem}"
     if constants:
         yield f"field payload is not JSON: {constants[0]} is no value there"
     yield "field payload has several fields of one name, and one of them is wrong"

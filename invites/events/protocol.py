@@ -13,7 +13,8 @@ import re2
 from msgspec import Meta
 
 from invites.events.malformed import what_is_wrong
-from invites.values.validation import printable, shown
+from invites.values.printable import escape_invisible
+from invites.values.validation import shown
 
 MAX_PAYLOAD: Final = 64 * 1024
 """The most that a payload may have, in bytes."""
@@ -333,7 +334,7 @@ def check_match(pattern: str) -> None:
             reason = reason.decode(errors="replace")
         raise BadEvent(
             f"field registry.match is {shown(pattern)}, which is no regular expression (RE2 syntax): "
-            f"{printable(reason)[:_LONGEST_REASON]}"
+            f"{escape_invisible(reason)[:_LONGEST_REASON]}"
         ) from None
 
 

@@ -1,1 +1,1 @@
-"""Log lines: the vendor's templates, and the format of a line."""
+"""The vendor's log templates, and the format of log lines."""

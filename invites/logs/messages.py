@@ -1,4 +1,4 @@
-"""The log messages of the contract: the vendor's templates, letter for letter, and what fills them in."""
+"""The log messages of the contract: the vendor's templates, letter for letter, and how they are filled in."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TEMPLATES: Final = {
     "peer_disconnected": (INFO, "onPeerDisconnected will remove as candidate from ${invites}"),
     "no_candidates": (WARNING, "No candidates found for resource: ${to}"),
     "resource": (DEBUG, "Resource '${to}' is a ${candidatesType} with candidates: ${candidates}"),
-    # What the vendor's service has no words for.
+    # Not in the vendor's service.
     "dead_letter": (WARNING, "An event of type ${type} (entry ${entry}) is a dead letter: ${error}"),
     "group_too_large": (
         WARNING,
@@ -71,12 +71,12 @@ _OBJECTS: Final = frozenset(
         "registry",
     }
 )
-_DECLINED: Final = 603  # what a decline without an errorCode means
+_DECLINED: Final = 603  # the code of a decline without an errorCode
 _SLOT: Final = re.compile(r"\$\{([^}]+)\}")
 
 
 class _Message:
-    """One template, taken apart once."""
+    """One template, parsed once."""
 
     __slots__ = ("_joints", "_names", "_slots", "level")
 
@@ -85,7 +85,7 @@ class _Message:
         parts = _SLOT.split(template)
         self._joints = parts[0::2]
         self._slots = parts[1::2]
-        # Names of the texts among the slots, for logs in JSON; what objects say stands in the message.
+        # The fields of a JSON log line. Objects stand in the message alone.
         self._names = [
             None if slot in _OBJECTS else slot.replace("peer.id", "peerId") for slot in self._slots
         ]
@@ -106,7 +106,7 @@ def _shown(slot: str, value: str | None) -> str:
         return "undefined" if value is None else escape(value)
     if not value:
         return "undefined"
-    # An id may look like JSON ("1.0"), but has no braces: only a context may be any JSON.
+    # An id may look like JSON ("1.0") but never starts with a brace; only a context may be any JSON.
     if slot == "JSON.stringify(context)" or value[0] in "{[":
         return stringify(value)
     return escape(value)
@@ -116,22 +116,22 @@ _MESSAGES: Final = {name: _Message(level, template) for name, (level, template) 
 
 
 def verbosity() -> int:
-    """Which facts are worth their work at the present log level: 0 warnings, 1 info too, 2 debug too."""
+    """Which facts the current log level needs: 0 warnings, 1 info too, 2 debug too."""
     if _log.isEnabledFor(DEBUG):
         return 2
     return 1 if _log.isEnabledFor(INFO) else 0
 
 
 def render(fact: Fact) -> str:
-    """The text of a fact. Objects come as JSON; what is absent (or "", for an object) prints as `undefined`.
+    """The text of a fact, on one line without control characters.
 
-    Whatever the values hold, the text stays on one line and holds no control characters.
+    Objects are printed as JSON. A missing value, or an empty object, is printed as `undefined`.
     """
     return _MESSAGES[fact[0]].render(fact[1:])
 
 
 def received(event: Event) -> Fact | None:
-    """The fact that an event came in; None for the types that the vendor's service does not speak of."""
+    """The fact that an event was received; None for the types that the vendor's service does not log."""
     match event:
         case protocol.Invite() | protocol.InviteRequest():
             context = bytes(event.context).decode(errors="replace")
@@ -148,13 +148,13 @@ def received(event: Event) -> Fact | None:
 
 
 def write(facts: Iterable[Fact]) -> None:
-    """Log facts. Of those whose level is off nothing is rendered."""
+    """Log facts. Facts below the log level are not rendered."""
     for fact in facts:
         message = _MESSAGES.get(fact[0])
         if message is None:
             _log.error("A script reports %s, which has no message.", fact[0])
         elif _log.isEnabledFor(message.level):
-            # The record is made here, because the logger's own way looks for the caller on the stack.
+            # Creating the record here saves the logger's search of the stack for the caller.
             text, values = message.render(fact[1:]), fact[1:]
             extra = {"fields": {"event": fact[0], **message.fields(values)}}
             _log.handle(_log.makeRecord(_log.name, message.level, "", 0, text, (), None, extra=extra))

@@ -1,6 +1,6 @@
-"""Logging: one line for each record, as text or as JSON, that nothing a caller sends can break.
+"""Sets up logging: one line per record, as text or as JSON, safe against any content of events.
 
-Beside the message a record may have `fields` (`extra={"fields": {…}}`), which show up in JSON only.
+A record may have `fields` (`extra={"fields": {…}}`), which appear in JSON only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NAMES: Final = {
     logging.ERROR: "error",
     logging.CRITICAL: "error",
 }
-# Libraries that say at "info" and "debug" what only their authors need.
+# Libraries whose "info" and "debug" records only help their authors.
 _TALKATIVE: Final = ("aiohttp", "asyncio", "redis")
 
 
@@ -43,7 +43,7 @@ def set_up(level: int = logging.INFO, kind: Format = "text", stream: TextIO | No
     """Send all log records, warnings and uncaught exceptions to `stream` (default: stderr), one line each."""
     stream = sys.stderr if stream is None else stream
     if isinstance(stream, io.TextIOWrapper):
-        # With another encoding, what it lacks would come out as \xNN, which JSON does not know.
+        # In another encoding, missing characters would become \xNN, which is not valid in JSON.
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines() if kind == "json" else TextLines())
@@ -55,7 +55,7 @@ def set_up(level: int = logging.INFO, kind: Format = "text", stream: TextIO | No
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(capture=True)
-    logging.raiseExceptions = False  # it would print a traceback in the middle of the lines
+    logging.raiseExceptions = False  # would print tracebacks between the lines
     sys.excepthook = _log_uncaught
 
 
@@ -67,7 +67,7 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: Tr
 
 
 class _Lines(logging.Formatter):
-    """What both formats share: the time in UTC with ms, the level's name."""
+    """What both formats share: the time in UTC with ms, and tracebacks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _Lines(logging.Formatter):
 
 
 class TextLines(_Lines):
-    """`2025-11-22T20:15:00.123Z [info] message`. A traceback follows on lines that begin with `    | `."""
+    """`2025-11-22T20:15:00.123Z [info] message`. A traceback follows on lines that start with `    | `."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
@@ -99,7 +99,7 @@ class TextLines(_Lines):
 
 
 class JsonLines(_Lines):
-    """One object a line: `time, level, service, message, logger`, the record's fields, `exception`."""
+    """One object per line: `time, level, service, message, logger`, the record's fields, `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""

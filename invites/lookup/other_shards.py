@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from invites.events.protocol import Invite, InviteRequest
 from invites.keys import Keys, shard_of
-from invites.queries.invites import Views
+from invites.queries.invites import InviteQueries
 from invites.values.ref import Ref
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ class OtherShards:
     async def invitations(self, user: str) -> bytes:
         """What rings for a user with trunks in all other shards: a list in JSON."""
         others = (self._keys.of(number) for number in range(self._keys.shards) if number != self._keys.shard)
-        found = await asyncio.gather(*(Views(self._client_of(keys), keys).pending(user) for keys in others))
+        found = await asyncio.gather(
+            *(InviteQueries(self._client_of(keys), keys).pending(user) for keys in others)
+        )
         return msgspec.json.encode([each for some in found for each in some])
 
     def _at(self, name: str) -> Keys:

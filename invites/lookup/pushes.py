@@ -12,7 +12,7 @@ from invites.events.arguments import PushArguments
 from invites.events.dead_letter import dead_internal, unusable
 from invites.events.operation import Operation
 from invites.sippo import PushJob
-from invites.values.validation import misfits
+from invites.values.validation import problems
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -103,9 +103,9 @@ def decode_push_entry(entry: Entry, *, max_deliveries: int) -> Push | Operation:
         except UnicodeDecodeError as error:
             at = error.start
             return dead_internal(entry, "push", f"field {name} is not UTF-8: byte {at} is 0x{value[at]:02x}")
-    misfit = next(misfits(texts, _Fields), None)
-    if misfit is not None:
-        return dead_internal(entry, "push", f"field {misfit}")
+    problem = next(problems(texts, _Fields), None)
+    if problem is not None:
+        return dead_internal(entry, "push", f"field {problem}")
     fields = msgspec.convert(texts, _Fields)
     try:
         payload = _OBJECT.decode(fields.payload)

@@ -1,1 +1,1 @@
-"""What people and the HTTP API read: invites, the state of a shard, dead letters, stream entries."""
+"""Queries for operators and the HTTP API: invites, the state of a shard, dead letters, stream entries."""

@@ -1,4 +1,4 @@
-"""The dead letters of one shard: what could not be processed, kept for an operator to retry or to drop."""
+"""The dead letters of one shard: entries and timers that failed, for an operator to retry or drop."""
 
 from __future__ import annotations
 
@@ -20,19 +20,17 @@ if TYPE_CHECKING:
     from invites.events.entry import Entry
     from invites.keys import Keys
 
-_TIMER: Final = (
-    "timer"  # the type of a letter that was no event but a timer; its payload is the timer's member
-)
-_KEPT: Final = (b"type", b"payload", b"traceparent")  # what an event consists of
+_TIMER: Final = "timer"  # the type of a failed timer; its payload is the timer's member
+_KEPT: Final = (b"type", b"payload", b"traceparent")  # the fields of an event
 _FIELDS: Final = msgspec.json.Decoder(dict[str, str])
 
 
 class NotRetriableError(Exception):
-    """The letter cannot be published again; the text is one sentence that says why."""
+    """The letter cannot be retried. The text is one sentence that says why."""
 
 
 class DeadLetter(Struct, rename="camel", frozen=True):
-    """One dead letter, for people and programs."""
+    """One dead letter. `entry` is the id of the failed entry, `error` the reason."""
 
     id: str
     type: str
@@ -43,7 +41,7 @@ class DeadLetter(Struct, rename="camel", frozen=True):
 
 
 def dead_letter(entry: Entry) -> DeadLetter:
-    """The letter that an entry of the stream `dead` is."""
+    """The letter in an entry of the stream `dead`."""
     return DeadLetter(
         entry.id,
         entry.text(b"type"),
@@ -55,29 +53,29 @@ def dead_letter(entry: Entry) -> DeadLetter:
 
 
 class DeadLetters:
-    """Lists, retries and drops. The methods raise what redis-py raises when the server is away."""
+    """Lists, retries and drops dead letters. The methods raise redis exceptions."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
 
     async def all(self) -> AsyncIterator[DeadLetter]:
-        """Every letter that there is now, the oldest first; none that comes while they are gone through."""
+        """All current letters, oldest first, without letters that arrive during the iteration."""
         newest = await streams.newest(self._client, self._keys.dead)
         if newest:
             async for entry in streams.pages(self._client, self._keys.dead, last=newest[0].id):
                 yield dead_letter(entry)
 
     async def get(self, letter: str) -> DeadLetter | None:
-        """The letter of this id; None if there is none."""
+        """The letter with this id; None if there is none."""
         found = await streams.read(self._client, self._keys.dead, letter, letter)
         return dead_letter(found[0]) if found else None
 
     async def retry(self, letter: str) -> str | None:
-        """Publish the event again, or set the timer again, and delete the letter, all in one step.
+        """Publish the event again, or set the timer to now, and delete the letter, in one transaction.
 
-        Returns the id of the new entry, or "now" for a timer; None when the letter is gone: somebody else
-        has retried or dropped it. Raises NotRetriableError.
+        Returns the id of the new entry, or "now" for a timer; None when the letter is gone, because someone else has
+        retried or dropped it. Raises NotRetriableError.
         """
         async with self._client.pipeline(transaction=True) as pipe:
             while True:
@@ -92,26 +90,26 @@ class DeadLetters:
                 try:
                     entry, _ = await pipe.execute()
                 except WatchError:
-                    continue  # a letter came or went meanwhile
+                    continue  # the dead letters have changed
                 return entry.decode() if isinstance(entry, bytes) else "now"
 
     def _publish(self, pipe: Pipeline, letter: Entry, now: int) -> None:
         payload = letter.fields.get(b"payload")
         if not payload:
-            raise NotRetriableError(f"{letter.id} has no payload that could be published again: drop it.")
+            raise NotRetriableError(f"{letter.id} has no payload to publish again: drop it.")
         stream = letter.text(b"stream")
         if stream:
-            pipe.xadd(*self._left_behind(letter, stream, payload, now))
+            pipe.xadd(*self._failed_entry(letter, stream, payload, now))
         elif letter.text(b"type") == _TIMER:
             pipe.zadd(self._keys.timers, {payload: now})
         else:
             event: dict[Any, Any] = {name: letter.fields[name] for name in _KEPT if name in letter.fields}
             pipe.xadd(self._keys.events, event)
 
-    def _left_behind(
+    def _failed_entry(
         self, letter: Entry, stream: str, payload: bytes, now: int
     ) -> tuple[str, dict[Any, Any]]:
-        """The stream of a letter that was none of the events, and the fields that its payload holds."""
+        """The key and the fields of a failed entry of the push or relay stream. Its payload holds the fields."""
         streams_of_workers = {"push": self._keys.push, "relay": self._keys.relay}
         try:
             key, fields = streams_of_workers[stream], _FIELDS.decode(payload)
@@ -119,9 +117,9 @@ class DeadLetters:
             raise NotRetriableError(f"{letter.id} cannot be put back into {stream}: drop it.") from None
         deadline = fields.get("deadline", "")
         if stream == "push" and deadline.isdecimal() and int(deadline) <= now:
-            raise NotRetriableError(f"{letter.id} is a push whose time is over: drop it.")
+            raise NotRetriableError(f"{letter.id} is a push that has expired: drop it.")
         return key, dict(fields)
 
     async def drop(self, letter: str) -> bool:
-        """Delete the letter for good; False when it was gone already."""
+        """Delete the letter permanently. False when it was already gone."""
         return bool(await self._client.xdel(self._keys.dead, letter))

@@ -1,7 +1,7 @@
-"""What one shard knows about users and invites, read for operators and for the HTTP API.
+"""Reads users and invites of one shard, for operators and the HTTP API.
 
-Whatever stands in Redis, a view can be had: a field that is missing or has the wrong shape is null, a key of
-the wrong type counts as empty.
+Queries never fail because of bad data in Redis: a missing or malformed field is null, a key of the wrong type counts as
+empty.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PAGE: Final = 500  # invites in one round trip
 
 
 class Invitation(Struct, rename="camel", kw_only=True):
-    """An invite, as one of `invitations`. Times are in ms since 1970."""
+    """An invite in a list of `invitations`. Times are in ms since 1970."""
 
     invite_id: str | None
     from_: str | None = field(name="from")
@@ -40,8 +40,8 @@ class Invitation(Struct, rename="camel", kw_only=True):
     expires_at: int | None
 
 
-class Candidate(Struct, rename="camel"):
-    """One way of reaching the callee; `peer` is its id among the candidates of the invite."""
+class CandidateView(Struct, rename="camel"):
+    """A candidate of an invite. `peer` is its id among them."""
 
     peer: str
     address: str | None
@@ -51,25 +51,25 @@ class Candidate(Struct, rename="camel"):
     device: str | None
 
 
-class Invite(Invitation, kw_only=True):
-    """One invite with all that is known about it."""
+class InviteView(Invitation, kw_only=True):
+    """One invite with all details."""
 
     code: int | None
     reason: str | None
     who_accepted: str | None
     ended_at: int | None
-    candidates: list[Candidate]
+    candidates: list[CandidateView]
 
 
-class Views:
-    """Reads one shard. The methods raise what redis-py raises when the server is away."""
+class InviteQueries:
+    """Reads one shard. The methods raise redis exceptions."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
 
     async def pending(self, user: str) -> list[Invitation]:
-        """What rings for the user now, the oldest first."""
+        """The invites that ring the user now, oldest first."""
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.smembers(self._keys.pending(user))
             (members,) = await _execute(pipe)
@@ -83,8 +83,8 @@ class Views:
         ringing = [one for one in found if one.state == "PENDING"]
         return sorted(ringing, key=lambda one: (one.started_at or 0, one.invite_id or ""))
 
-    async def invite(self, ref: str) -> Invite | None:
-        """The invite `from|inviteId|to`, while it is pending and until `retainAfter` after its end."""
+    async def invite(self, ref: str) -> InviteView | None:
+        """The invite with the ref `from|inviteId|to`, until `retainAfter` after its end; None if there is none."""
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.hgetall(self._keys.invite(ref))
             pipe.hgetall(self._keys.candidates(ref))
@@ -93,7 +93,7 @@ class Views:
 
 
 async def _execute(pipe: Pipeline) -> list[Any]:
-    """The replies; None in place of what a key of the wrong type could not give."""
+    """The replies, with None for keys of the wrong type."""
     replies = await pipe.execute(raise_on_error=False)
     for at, reply in enumerate(replies):
         if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
@@ -104,12 +104,12 @@ async def _execute(pipe: Pipeline) -> list[Any]:
 
 
 def text(value: bytes | None) -> str | None:
-    """A value of Redis as text; what is not UTF-8 in it is replaced."""
+    """A value as text. Bytes that are not UTF-8 are replaced."""
     return None if value is None else value.decode(errors="replace")
 
 
 def whole(value: bytes | None) -> int | None:
-    """A value of Redis as a whole number; None if it is none."""
+    """A value as a whole number; None if it is not one."""
     try:
         return None if value is None else int(value)
     except ValueError:
@@ -147,8 +147,8 @@ def _invitation(values: Mapping[bytes, bytes]) -> Invitation:
     return Invitation(**_shared(values))
 
 
-def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) -> Invite:
-    return Invite(
+def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) -> InviteView:
+    return InviteView(
         **_shared(values),
         code=whole(values.get(b"code")),
         reason=text(values.get(b"reason")),
@@ -158,7 +158,7 @@ def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) ->
     )
 
 
-def _candidate(peer: bytes, value: bytes) -> Candidate:
+def _candidate(peer: bytes, value: bytes) -> CandidateView:
     try:
         known = msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -171,7 +171,7 @@ def _candidate(peer: bytes, value: bytes) -> Candidate:
         return found if isinstance(found, str) else None
 
     reason = known.get("endReason")
-    return Candidate(
+    return CandidateView(
         peer=peer.decode(errors="replace"),
         address=said("address"),
         type=said("type"),

@@ -1,4 +1,4 @@
-"""How one shard is doing: what waits, since when, and who works on it."""
+"""The state of one shard: its backlogs, timers, streams and workers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from invites.keys import Keys
 
 ALIVE_MS: Final = 10_000
-"""A worker asks for entries every 2 s at least: whoever has not for so long is taken for gone."""
+"""A consumer that is idle for longer counts as gone (ms). A worker asks for entries at least every 2 s."""
 
 _SCAN_PAGE: Final = 1_000
 
 
 class Backlog(Struct, rename="camel", frozen=True):
-    """The entries of a stream that are not settled: `unread` ones, and `delivered` ones that a worker has or had.
+    """The unsettled entries of a stream: `unread` by the group, and `delivered` to a worker.
 
-    `oldest_ms` is the age of the oldest of them, 0 if there is none.
+    `oldest_ms` is the age of the oldest one (ms), 0 if there is none.
     """
 
     entries: int
@@ -34,7 +34,7 @@ class Backlog(Struct, rename="camel", frozen=True):
 
 
 class Consumer(Struct, rename="camel", frozen=True):
-    """A worker as its consumer group sees it; `idle_ms` since it last asked for entries."""
+    """A worker in its consumer group. `idle_ms` is the time since it last asked for entries."""
 
     name: str
     pending: int
@@ -42,7 +42,7 @@ class Consumer(Struct, rename="camel", frozen=True):
 
 
 class Overview(Struct, rename="camel", frozen=True):
-    """One shard. `backlog` is of the events; `consumers` is None as long as no worker has made their group."""
+    """The state of one shard. `backlog` is that of the events; `consumers` is None while their group is missing."""
 
     shard: int
     backlog: Backlog
@@ -58,9 +58,9 @@ class Overview(Struct, rename="camel", frozen=True):
 
 
 async def overview(client: Redis, keys: Keys) -> Overview:
-    """The present state of a shard. Raises what redis-py raises, but copes with what is not there yet.
+    """The current state of a shard. Missing keys count as empty. Raises redis exceptions.
 
-    To count the pending invites it goes through all timers, in pages of 1,000.
+    Counting the pending invites scans all timers, in pages of 1,000.
     """
     seconds, microseconds = await client.time()
     async with client.pipeline(transaction=False) as pipe:
@@ -86,11 +86,11 @@ async def overview(client: Redis, keys: Keys) -> Overview:
 
 
 async def backlog(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -> Backlog:
-    """The backlog of one stream of a shard; without a consumer group, all that is in the stream.
+    """The backlog of one stream of a shard. Without a consumer group, all entries count as unread.
 
-    The server's own `lag` is nil once entries were deleted, and wrong on some versions. It is believed only
-    when an unread entry is really there; in its place stands what the stream holds, which is trimmed to what
-    is not settled.
+    The server's own `lag` is nil after deletions, and wrong on some versions. It is used only when an unread entry
+    really exists. Without it, the length of the stream minus the delivered entries is used, since streams are trimmed
+    to their unsettled entries.
     """
     key, name = stream.key(keys), stream.group
     async with client.pipeline(transaction=False) as pipe:
@@ -120,7 +120,7 @@ async def backlog(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -> 
 
 
 async def consumers(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -> list[Consumer] | None:
-    """The workers on one stream of a shard by name; None without a consumer group."""
+    """The workers on one stream of a shard, by name; None without a consumer group."""
     try:
         found = await client.xinfo_consumers(stream.key(keys), stream.group)
     except ResponseError as error:
@@ -132,12 +132,12 @@ async def consumers(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -
 
 
 def _is_missing(error: Exception) -> bool:
-    """Whether the server says that there is no such stream or group."""
+    """Whether the stream or the group is missing."""
     return isinstance(error, ResponseError) and str(error).upper().startswith(("NOGROUP", "NO SUCH KEY"))
 
 
 async def _timers(client: Redis, keys: Keys) -> Counter[str]:
-    """How many timers there are of each kind; each pending invite has one of the kind `ring`."""
+    """The number of timers by kind. Each pending invite has one timer of kind `ring`."""
     kinds: Counter[str] = Counter()
     async for member, _ in client.zscan_iter(keys.timers, count=_SCAN_PAGE):
         kinds[member.partition(b"|")[0].decode(errors="replace")] += 1

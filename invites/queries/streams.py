@@ -1,4 +1,4 @@
-"""Entries of a stream as they stand in it."""
+"""Reads stream entries."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Where everything belongs that a shard holds: the one list of all kinds of keys and timers.
+"""Lists all kinds of keys and timers, and the id that decides the shard of each.
 
-A kind that is missing here would be left behind by `invites reshard`. The tests compare it with what the Lua names, and
-with what the tests of the rules leave.
+`invites reshard` would leave a missing kind behind. Tests compare the list with the names in the Lua, and with the keys
+that the tests of the rules create.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Name = str
-"""The id that decides the shard: a user, a group, a number, a room."""
+"""The id that decides the shard: a user, a group, a number or a room."""
 
 
 def callee_of(ref: str) -> Name:
-    """The user, group or number that an invite is for: its ref is `from|inviteId|to`."""
+    """The user, group or number of an invite's ref (`from|inviteId|to`)."""
     return ref.rpartition("|")[2]
 
 
@@ -40,21 +40,21 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "closed": _first,
     "left": _first,
 }
-"""Keys that belong to one name, by kind: who that is, by what stands behind the kind."""
+"""Keys that belong to one name: kind -> the name in the rest of the key."""
 
 SPLIT: Final = frozenset({"pending", "parallel", "ended"})
-"""Sets and sorted sets of refs. Each ref belongs where its invite is: a trunk's user has such sets in many shards."""
+"""Sets and sorted sets of refs. Each ref belongs to the shard of its invite; a trunk's user has sets in many shards."""
 
 BY_VALUE: Final = "grace"
-"""A key whose value is the user that it belongs to."""
+"""The kind whose value is the user that the key belongs to."""
 
 EVERYWHERE: Final = frozenset({"over", "trunks", "trunks-version"})
-"""What holds in all shards: trunks, and that an invite is over whose beginning may still be on its way."""
+"""Keys in all shards: trunks, and marks that an invite is over before its event has arrived."""
 
 STAYING: Final = frozenset(
     {"events", "notifications", "push", "relay", "dead", "timers", "taken", "layout", "resharding"}
 )
-"""What each shard has of its own. Of the entries in the streams those of `push` are moved, of `timers` the members."""
+"""Keys of the shard itself. The entries of `push` and the members of `timers` are moved one by one."""
 
 TIMERS: Final[dict[str, Callable[[str], Name]]] = {
     "ring": callee_of,
@@ -64,12 +64,12 @@ TIMERS: Final[dict[str, Callable[[str], Name]]] = {
     "grace": _first,
     "lapse": _first,
 }
-"""Timers by kind: whose they are, by what stands behind the kind. See `timers.py` for those of trunks."""
+"""Timers: kind -> the name in the rest of the member. See `timers.py` for timers of trunks."""
 
 KINDS: Final = frozenset(WHOLE) | SPLIT | EVERYWHERE | STAYING | {BY_VALUE}
 
 
 def kind_of(key: str) -> tuple[str, str]:
-    """The kind of a key without what all keys of its shard begin with, and what stands behind it."""
+    """The kind and the rest of a key, whose prefix and hash tag have been removed."""
     kind, _, rest = key.partition(":")
     return kind, rest

@@ -1,4 +1,4 @@
-"""Only one at a time moves calls: who does renews a key that is gone by itself soon after its holder."""
+"""A lease that lets only one process move calls. It expires soon after its holder has died."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TRY_S: Final = 0.5
 
 
 class LeaseError(Exception):
-    """Somebody else has the lease."""
+    """Another process has the lease."""
 
 
 class Lease:
-    """Holds `key` as long as the block lasts.
+    """Holds `key` for the time of an `async with` block. A task renews it.
 
-    Entering waits for one that was left behind, and raises LeaseError when it is still renewed. `check` is to be asked
-    before each write.
+    Entering waits until a dead holder's lease has expired, and raises LeaseError when the lease is still being renewed.
+    Call `check` before each write.
     """
 
     def __init__(self, client: Redis, key: str) -> None:
@@ -37,7 +37,7 @@ class Lease:
         self._renewing: asyncio.Task[None] | None = None
 
     def check(self) -> None:
-        """Raise LeaseError when it may have gone to somebody else: it could not be renewed in time."""
+        """Raise LeaseError when the lease was not renewed in time, so that another process may have it."""
         if time.monotonic() >= self._until:
             raise LeaseError
 
@@ -60,14 +60,14 @@ class Lease:
             self._renewing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._renewing
-        with contextlib.suppress(Exception):  # it ends by itself
+        with contextlib.suppress(Exception):  # it expires by itself
             if await self._client.get(self._key) == self._token:
                 await self._client.delete(self._key)
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(_RENEW_S)
-            with contextlib.suppress(Exception):  # the next time, or `check` tells
+            with contextlib.suppress(Exception):  # the next attempt may succeed; otherwise `check` raises
                 asked = time.monotonic()
                 if await self._client.get(self._key) != self._token:
                     return

@@ -1,7 +1,7 @@
-"""The move from beginning to end: stop all commits, move everything, let the new workers begin.
+"""The reshard: stop all commits, move everything, write the new layout.
 
-Each step may be interrupted, and be done again: the layout of every shard says that a move is under way until all of it
-is done, and nobody else writes meanwhile.
+Each step can be interrupted and repeated. Until everything is done the layout of every shard records the move, and no
+worker can commit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from invites.resharding.key_ownership import KINDS, kind_of
 from invites.resharding.lease import Lease, LeaseError
 from invites.resharding.pushes import move_pushes
 from invites.resharding.relays import settle_relays
-from invites.resharding.shard_map import Places
+from invites.resharding.shard_map import ShardMap
 from invites.resharding.state import count_going, move_keys
 from invites.resharding.timers import move_timers
 from invites.resharding.trunks import known_trunks, spread
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 MOST_SHARDS: Final = 1_024
 
-# A worker that works asks for entries every 2 s; one that stops takes 10 s for what it has begun.
+# A running worker asks for entries every 2 s. A stopping worker takes up to 10 s to finish.
 _QUIET_MS: Final = 3_000
 _STOPPED_WITHIN_S: Final = 30.0
-_LOOK_S: Final = 0.2
+_POLL_S: Final = 0.2
 _TELL_S: Final = 2.0
 
 
 class ReshardingError(Exception):
-    """The calls cannot be moved; the text is a sentence that says why, and what to do."""
+    """The calls cannot be moved. The text says why and what to do."""
 
 
 class Summary(Struct, rename="camel"):
-    """What was moved, or would be: so many keys, timers and push jobs, in so many seconds; `unknown` keys stay."""
+    """What was moved, or would be moved, from `before` to `after` shards. Keys of `unknown` kinds stay."""
 
     before: int
     after: int
@@ -56,9 +56,9 @@ class Summary(Struct, rename="camel"):
 
 
 class Resharding:
-    """Moves the calls below `prefix` to `target` shards. `tell` hears how far it is, in words for people.
+    """Moves the calls under `prefix` to `target` shards. `tell` receives progress messages for people.
 
-    The methods raise ReshardingError, and what redis-py raises; both can be tried again.
+    The methods raise ReshardingError and redis exceptions. After both, they can be called again.
     """
 
     def __init__(
@@ -72,113 +72,113 @@ class Resharding:
         self._told_at = 0.0
 
     async def survey(self) -> Summary:
-        """Count what would be moved, while all go on."""
+        """Count what would be moved. Workers continue."""
         layout = await self._layout()
-        places = Places(self._prefix, layout.shards, self._target, self._client_of)
-        summary = Summary(places.before, places.after)
-        for keys in places.old if places.before != places.after else ():
-            async for page in places.scan(keys):
-                summary.keys += count_going(places, keys, page)
+        shard_map = ShardMap(self._prefix, layout.shards, self._target, self._client_of)
+        summary = Summary(shard_map.before, shard_map.after)
+        for keys in shard_map.old if shard_map.before != shard_map.after else ():
+            async for page in shard_map.scan(keys):
+                summary.keys += count_going(shard_map, keys, page)
                 summary.unknown += sum(kind_of(name)[0] not in KINDS for name in page)
         return summary
 
     async def move(self) -> Summary:
-        """Move everything, or what is left of an earlier attempt, and say that it is done."""
+        """Move everything, or the rest after an interruption, and write the new layout."""
         try:
             async with Lease(self._client_of(self._first), self._first.base + "resharding") as lease:
                 return await self._move(lease)
         except LeaseError:
             raise ReshardingError(
-                "Another `invites reshard` is at work: let it finish. If it has died, try again in a moment."
+                "Another `invites reshard` is running: let it finish. If it has died, try again in a few seconds."
             ) from None
 
     async def _move(self, lease: Lease) -> Summary:
         began, layout = time.monotonic(), await self._layout()
-        places = Places(self._prefix, layout.shards, self._target, self._client_of)
-        summary = Summary(places.before, places.after)
+        shard_map = ShardMap(self._prefix, layout.shards, self._target, self._client_of)
+        summary = Summary(shard_map.before, shard_map.after)
         if layout == Layout(self._target):
             return summary
-        await self._stop_commits(places, begun=layout.target is not None)
+        await self._stop_commits(shard_map, begun=layout.target is not None)
 
         def moved(what: str, more: int) -> None:
             lease.check()
             setattr(summary, what, getattr(summary, what) + more)
             self._tell_of(summary)
 
-        await move_all(places, moved)
-        summary.unknown = await self._unknown(places)
+        await move_all(shard_map, moved)
+        summary.unknown = await self._unknown(shard_map)
         lease.check()
-        done = str(Layout(places.after))
-        # The first shard comes last: it is what a worker asks before all others, and what the next attempt begins with.
-        for keys in reversed(places.all):
-            await places.client(keys.shard).set(keys.layout, done)
+        done = str(Layout(shard_map.after))
+        # The first shard comes last: workers check it first, and the next attempt starts from it.
+        for keys in reversed(shard_map.all):
+            await shard_map.client(keys.shard).set(keys.layout, done)
         summary.seconds = round(time.monotonic() - began, 3)
         return summary
 
     async def _layout(self) -> Layout:
-        """The layout that there is. Raises ReshardingError when it cannot become the one that is wanted."""
+        """The current layout. Raises ReshardingError when it cannot become the target layout."""
         client: Any = self._client_of(self._first)
         found = await client.get(self._first.layout)
         if found is None:
             raise ReshardingError(
-                "Nothing says how many shards there are: no worker of this release has worked here yet. Start one with "
-                "the number that there is now in redis.shards; on a server without calls just begin with the new one."
+                "The server has no layout, because no worker of this release has run here yet. Start a worker with the "
+                "current number in redis.shards; on a server without calls, start it with the new number."
             )
         layout = read(found.decode(errors="replace"))
         if layout is None:
             raise ReshardingError(
-                f"{self._first.layout} is no layout: set it to the number that there is in redis.shards."
+                f"The key {self._first.layout} is not a layout: set it to the number in redis.shards."
             )
         if layout.target not in (None, self._target):
             raise ReshardingError(
-                f"The calls are on their way from {layout.shards} shards to {layout.target}: finish that first, with "
+                f"A reshard from {layout.shards} to {layout.target} is not finished: finish it first with "
                 f"`invites reshard {layout.target}`."
             )
         if self._target < layout.shards:
             raise ReshardingError(
-                f"There are {layout.shards} shards, and they cannot become fewer: publishers that count as before "
-                "would go on to write to shards that nobody reads. More of them than needed do no harm."
+                f"There are {layout.shards} shards, and their number cannot decrease: publishers with the old number "
+                "would write to shards that no worker reads. More shards than needed do no harm."
             )
         return layout
 
-    async def _stop_commits(self, places: Places, *, begun: bool) -> None:
-        moving = str(Layout(places.before, places.after))
-        for keys in places.all:
-            await places.client(keys.shard).set(keys.layout, moving)
-        self._tell("No worker can commit any more; events wait in their streams.")
+    async def _stop_commits(self, shard_map: ShardMap, *, begun: bool) -> None:
+        moving = str(Layout(shard_map.before, shard_map.after))
+        for keys in shard_map.all:
+            await shard_map.client(keys.shard).set(keys.layout, moving)
+        self._tell("Workers can no longer commit; events wait in their streams.")
         deadline, said = time.monotonic() + _STOPPED_WITHIN_S, False
-        while working := await self._working(places):
+        while working := await self._working(shard_map):
             if not said:
                 self._tell(f"Waiting for workers to stop: {', '.join(working)}.")
                 said = True
             if time.monotonic() >= deadline:
                 if not begun:
-                    await self._take_back(places)
+                    await self._take_back(shard_map)
                 raise ReshardingError(
-                    f"Workers go on asking for entries: {', '.join(working)}. Stop them, and try again."
+                    f"Workers still ask for entries: {', '.join(working)}. Stop them and try again."
                 )
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
 
-    async def _take_back(self, places: Places) -> None:
-        """Nothing has been moved: all can go on as it was."""
-        for keys in places.all[places.before :]:
-            await places.client(keys.shard).delete(keys.layout)
-        for keys in places.old:
-            await places.client(keys.shard).set(keys.layout, str(Layout(places.before)))
+    async def _take_back(self, shard_map: ShardMap) -> None:
+        """Restore the old layout. Nothing has been moved yet."""
+        for keys in shard_map.all[shard_map.before :]:
+            await shard_map.client(keys.shard).delete(keys.layout)
+        for keys in shard_map.old:
+            await shard_map.client(keys.shard).set(keys.layout, str(Layout(shard_map.before)))
 
-    async def _working(self, places: Places) -> list[str]:
-        """The workers that have asked for entries lately."""
+    async def _working(self, shard_map: ShardMap) -> list[str]:
+        """The workers that have asked for entries recently."""
         found = set()
-        for keys in places.old:
+        for keys in shard_map.old:
             for source in Stream:
-                known = await consumers(places.client(keys.shard), keys, source)
+                known = await consumers(shard_map.client(keys.shard), keys, source)
                 found |= {one.name for one in known or () if one.idle_ms < _QUIET_MS}
         return sorted(found)
 
-    async def _unknown(self, places: Places) -> int:
+    async def _unknown(self, shard_map: ShardMap) -> int:
         count = 0
-        for keys in places.old:
-            async for page in places.scan(keys):
+        for keys in shard_map.old:
+            async for page in shard_map.scan(keys):
                 count += sum(kind_of(name)[0] not in KINDS for name in page)
         return count
 
@@ -189,11 +189,11 @@ class Resharding:
             self._tell(f"Moved {summary.keys} keys, {summary.timers} timers, {summary.pushes} push jobs.")
 
 
-async def move_all(places: Places, moved: Callable[[str, int], None]) -> None:
-    """Move everything, while nobody else writes. `moved` hears how many `keys`, `timers` and `pushes`, now and then."""
-    trunks = await known_trunks(places)
-    await settle_relays(places, trunks)
-    await spread(places, trunks)
+async def move_all(shard_map: ShardMap, moved: Callable[[str, int], None]) -> None:
+    """Move everything while no one else writes. `moved` receives the counts of `keys`, `timers` and `pushes`."""
+    trunks = await known_trunks(shard_map)
+    await settle_relays(shard_map, trunks)
+    await spread(shard_map, trunks)
     count = 0
 
     def counted(what: str, more: int) -> None:
@@ -203,11 +203,11 @@ async def move_all(places: Places, moved: Callable[[str, int], None]) -> None:
             moved(what, more)
 
     before = -1
-    # Once more, until there is nothing: a page may have been left out that changed while it was read.
+    # Repeat until nothing is left: SCAN may miss keys while the keyspace changes.
     while count > before:
         before = count
-        for keys in places.old:
-            await move_timers(places, keys, trunks, partial(counted, "timers"))
-        for keys in places.old:
-            await move_pushes(places, keys, partial(counted, "pushes"))
-            await move_keys(places, keys, partial(counted, "keys"))
+        for keys in shard_map.old:
+            await move_timers(shard_map, keys, trunks, partial(counted, "timers"))
+        for keys in shard_map.old:
+            await move_pushes(shard_map, keys, partial(counted, "pushes"))
+            await move_keys(shard_map, keys, partial(counted, "keys"))

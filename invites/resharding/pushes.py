@@ -1,4 +1,4 @@
-"""Moves push jobs to the shard of their invite: whether a job is still wanted is asked beside it."""
+"""Moves push jobs to the shard of their invite, which decides whether a job is still wanted."""
 
 from __future__ import annotations
 
@@ -15,43 +15,49 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from invites.keys import Keys
-    from invites.resharding.shard_map import Places
+    from invites.resharding.shard_map import ShardMap
 
 
-async def move_pushes(places: Places, source: Keys, moved: Callable[[int], None]) -> None:
-    """Move all jobs of a shard that are not settled and belong elsewhere.
+async def move_pushes(shard_map: ShardMap, source: Keys, moved: Callable[[int], None]) -> None:
+    """Move all unsettled jobs of a shard that belong to another shard.
 
-    Whoever is interrupted in between leaves jobs in both shards: pushes are sent at least once. As new entries they do
-    not tell any more that a worker had them, and may have sent them: that is written into them.
+    An interruption may leave a job in both shards; pushes are sent at least once. A job that a worker had is marked as
+    unsure, because the new entry does not show that the push may have been sent.
     """
-    async for page in delivered(places, source, Stream.PUSH):
+    async for page in delivered(shard_map, source, Stream.PUSH):
         marked = [Entry(job.id, {**job.fields, UNSURE: b"1"}) for job in page]
-        moved(await _move_page(places, source, marked))
+        moved(await _move_page(shard_map, source, marked))
     waiting: list[Entry] = []
-    async for job in unread(places, source, Stream.PUSH):
+    async for job in unread(shard_map, source, Stream.PUSH):
         waiting.append(job)
         if len(waiting) == PAGE:
-            moved(await _move_page(places, source, waiting))
+            moved(await _move_page(shard_map, source, waiting))
             waiting = []
-    moved(await _move_page(places, source, waiting))
+    moved(await _move_page(shard_map, source, waiting))
 
 
-async def _move_page(places: Places, source: Keys, jobs: Sequence[Entry]) -> int:
+async def _move_page(shard_map: ShardMap, source: Keys, jobs: Sequence[Entry]) -> int:
     going = [
         (job, target)
         for job in jobs
-        if b"ref" in job.fields and (target := places.home(callee_of(job.text(b"ref")))) != source.shard
+        if b"ref" in job.fields
+        and (target := shard_map.shard_after(callee_of(job.text(b"ref")))) != source.shard
     ]
-    await places.ask(
+    await shard_map.execute(
         (
             target,
-            ("XADD", places.all[target].push, "*", *(word for field in job.fields.items() for word in field)),
+            (
+                "XADD",
+                shard_map.all[target].push,
+                "*",
+                *(word for field in job.fields.items() for word in field),
+            ),
         )
         for job, target in going
     )
     if going:
         ids = [job.id for job, _ in going]
-        await places.ask(
+        await shard_map.execute(
             [
                 (source.shard, ("XACK", source.push, Stream.PUSH.group, *ids)),
                 (source.shard, ("XDEL", source.push, *ids)),

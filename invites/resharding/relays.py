@@ -1,8 +1,8 @@
-"""What one shard had still to tell another when all work stopped.
+"""Prepares the relay streams, which hold what a shard still has to tell others.
 
-Such entries stay where they are: workers find the shard of the name in each by the new number. Two things must be
-seen to before. An entry that its target had taken, and that was not acknowledged yet, would be taken a second time by
-another shard, which does not remember it. And news of a trunk name their shard: those that are new would not hear them.
+Their entries stay where they are: workers compute the target shard from the name and the new number of shards. Two
+things need care. An entry that its target has taken but its source has not acknowledged would be taken again by a shard
+that does not know that. And news of a trunk name a shard, so new shards would not get them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from invites.events.entry import Entry
     from invites.keys import Keys
-    from invites.resharding.shard_map import Places
+    from invites.resharding.shard_map import ShardMap
     from invites.resharding.trunks import Trunks
 
 _REGISTERED: Final = b"trunk_registered"
 _ENDED: Final = b"trunk_ended"
-_PEER: Final = 1  # its place among the arguments of both
+_PEER: Final = 1  # index in the arguments of both kinds
 _RAW: Final = 2
 _ARGUMENTS: Final = msgspec.json.Decoder(list[str])
 
@@ -39,36 +39,36 @@ class _News(NamedTuple):
     arguments: bytes
 
 
-async def settle_relays(places: Places, trunks: Trunks) -> None:
-    """Acknowledge what has been taken, and let all shards hear what is new of trunks."""
-    for keys in places.old if places.before > 1 else ():
-        told: dict[_News, set[int]] = {}
-        async for page in delivered(places, keys, Stream.RELAY):
-            for entry in await _acknowledge_taken(places, keys, page):
-                _note(entry, trunks, told)
-        async for entry in unread(places, keys, Stream.RELAY):
-            _note(entry, trunks, told)
-        await places.ask(
+async def settle_relays(shard_map: ShardMap, trunks: Trunks) -> None:
+    """Acknowledge entries that were taken, and send news of trunks to all shards."""
+    for keys in shard_map.old if shard_map.before > 1 else ():
+        addressed: dict[_News, set[int]] = {}
+        async for page in delivered(shard_map, keys, Stream.RELAY):
+            for entry in await _acknowledge_taken(shard_map, keys, page):
+                _note(entry, trunks, addressed)
+        async for entry in unread(shard_map, keys, Stream.RELAY):
+            _note(entry, trunks, addressed)
+        await shard_map.execute(
             (keys.shard, ("XADD", keys.relay, "*", *_fields(news), "shard", shard))
-            for news, shards in told.items()
-            for shard in range(places.after)
+            for news, shards in addressed.items()
+            for shard in range(shard_map.after)
             if shard not in shards and shard != keys.shard
         )
 
 
-async def _acknowledge_taken(places: Places, keys: Keys, page: Sequence[Entry]) -> list[Entry]:
-    """Those of the entries that have not been taken."""
-    targets = [_target(places, entry) for entry in page]
+async def _acknowledge_taken(shard_map: ShardMap, keys: Keys, page: Sequence[Entry]) -> list[Entry]:
+    """Acknowledge the taken entries of a page, and return the others."""
+    targets = [_target(shard_map, entry) for entry in page]
     carried = [
         (entry, target)
         for entry, target in zip(page, targets, strict=True)
         if target not in (None, keys.shard)
     ]
-    scores = await places.ask(
-        (target, ("ZSCORE", places.all[target].taken(keys.shard), entry.id)) for entry, target in carried
+    scores = await shard_map.execute(
+        (target, ("ZSCORE", shard_map.all[target].taken(keys.shard), entry.id)) for entry, target in carried
     )
-    floors = await places.ask(
-        (target, ("HGET", f"{places.all[target].base}taken:floors", keys.shard)) for _, target in carried
+    floors = await shard_map.execute(
+        (target, ("HGET", f"{shard_map.all[target].base}taken:floors", keys.shard)) for _, target in carried
     )
     taken = {
         entry.id
@@ -76,20 +76,20 @@ async def _acknowledge_taken(places: Places, keys: Keys, page: Sequence[Entry]) 
         if score is not None or (floor is not None and order(entry.id) < order(floor.decode()))
     }
     if taken:
-        await places.ask([(keys.shard, ("XACK", keys.relay, Stream.RELAY.group, *taken))])
+        await shard_map.execute([(keys.shard, ("XACK", keys.relay, Stream.RELAY.group, *taken))])
     return [entry for entry in page if entry.id not in taken]
 
 
-def _target(places: Places, entry: Entry) -> int | None:
-    """The shard that an entry was for; None when it cannot be told: such an entry becomes a dead letter."""
+def _target(shard_map: ShardMap, entry: Entry) -> int | None:
+    """The target shard of an entry; None when it is invalid, and will become a dead letter."""
     said = entry.text(b"shard")
     if said:
-        return int(said) if said.isdecimal() and int(said) < places.before else None
-    return places.former(entry.text(b"name")) if b"name" in entry.fields else None
+        return int(said) if said.isdecimal() and int(said) < shard_map.before else None
+    return shard_map.shard_before(entry.text(b"name")) if b"name" in entry.fields else None
 
 
-def _note(entry: Entry, trunks: Trunks, told: dict[_News, set[int]]) -> None:
-    """Note to which shards news of a trunk are on their way, unless they are outdated."""
+def _note(entry: Entry, trunks: Trunks, addressed: dict[_News, set[int]]) -> None:
+    """Record the shard that news of a trunk are addressed to, unless the news are outdated."""
     fields = entry.fields
     if b"shard" not in fields or fields.get(b"kind") not in (_REGISTERED, _ENDED):
         return
@@ -97,10 +97,14 @@ def _note(entry: Entry, trunks: Trunks, told: dict[_News, set[int]]) -> None:
         news = _News(*(fields[name.encode()] for name in _News._fields))
         shard, arguments = int(fields[b"shard"]), _ARGUMENTS.decode(news.arguments)
         now, raw = trunks.get(arguments[_PEER]), arguments[_RAW].encode()
-    except (KeyError, IndexError, ValueError):  # DecodeError is one of the latter; it becomes a dead letter
+    except (
+        KeyError,
+        IndexError,
+        ValueError,
+    ):  # ValueError includes DecodeError; the entry becomes a dead letter
         return
     if now is None if news.kind == _ENDED else now is not None and now[1] == raw:
-        told.setdefault(news, set()).add(shard)
+        addressed.setdefault(news, set()).add(shard)
 
 
 def _fields(news: _News) -> list[bytes | str]:

@@ -1,4 +1,4 @@
-"""All shards as they were and as they will be, and many questions to them in few round trips."""
+"""The shards before and after a reshard, with batched commands to all of them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 Command = tuple[bytes | str | int, ...]
 
 PAGE: Final = 500
-"""So many keys, members or entries are looked at in one round trip."""
+"""The number of keys, members or entries in one round trip."""
 
-# What stands for itself in a pattern only when it is escaped.
+# Characters with a meaning in a pattern.
 _SPECIAL: Final = str.maketrans({letter: "\\" + letter for letter in "\\*?["})
 
 
-class Places:
-    """Shards `0` to `before - 1` hold what shards `0` to `after - 1` shall hold; `client_of` leads to each."""
+class ShardMap:
+    """The number of shards grows from `before` to `after`. `client_of` gives the client for a shard.
+
+    `old` are the keys of the shards that exist before, `all` those of the shards after.
+    """
 
     def __init__(self, prefix: str, before: int, after: int, client_of: Callable[[Keys], Redis]) -> None:
         self.before = before
@@ -31,28 +34,29 @@ class Places:
         self.old = self.all[:before]
         self._client_of = client_of
 
-    def client(self, shard: int) -> Any:  # noqa: ANN401 - its own types leave open whether it answers text or bytes
+    def client(self, shard: int) -> Any:  # noqa: ANN401 - redis-py's types leave text and bytes open
         """The client for a shard."""
         return self._client_of(self.all[shard])
 
-    def home(self, name: str) -> int:
-        """The shard that a name will belong to."""
+    def shard_after(self, name: str) -> int:
+        """The shard of a name after the reshard."""
         return shard_of(name, self.after)
 
-    def former(self, name: str) -> int:
-        """The shard that a name belonged to."""
+    def shard_before(self, name: str) -> int:
+        """The shard of a name before the reshard."""
         return shard_of(name, self.before)
 
     async def read(self, commands: Iterable[tuple[int, Command]]) -> list[Any]:
-        """As `ask`, with None for what was asked of a key of the wrong type: it is none of ours, and stays."""
+        """Like `execute`, with None for keys of the wrong type, which are foreign and stay."""
         return [
-            None if isinstance(reply, Exception) else reply for reply in await self.ask(commands, reads=True)
+            None if isinstance(reply, Exception) else reply
+            for reply in await self.execute(commands, reads=True)
         ]
 
-    async def ask(self, commands: Iterable[tuple[int, Command]], *, reads: bool = False) -> list[Any]:
-        """The raw replies to commands, each to a shard, in their order. Raises the first error among them.
+    async def execute(self, commands: Iterable[tuple[int, Command]], *, reads: bool = False) -> list[Any]:
+        """Send commands, each to a shard, and return the raw replies in order. Raises the first error among them.
 
-        An error that says that a key is of the wrong type is a reply, too, when nothing is written (`reads`).
+        With `reads`, an error about a key of the wrong type is returned as a reply.
         """
         asked = list(commands)
         by_shard: defaultdict[int, list[int]] = defaultdict(list)
@@ -62,7 +66,7 @@ class Places:
         for shard, indexes in by_shard.items():
             async with self.client(shard).pipeline(transaction=False) as pipe:
                 for index in indexes:
-                    # As bytes, the name of a command has no callback in redis-py: the reply stays as it came.
+                    # redis-py has no callback for a command name in bytes, so the reply stays raw.
                     name, *arguments = asked[index][1]
                     pipe.execute_command(name.encode() if isinstance(name, str) else name, *arguments)
                 found = await pipe.execute(raise_on_error=False)
@@ -73,15 +77,15 @@ class Places:
         return replies
 
     async def scan(self, keys: Keys) -> AsyncIterator[Sequence[str]]:
-        """Pages of all keys of a shard, without what they all begin with.
+        """Pages of all keys of a shard, without prefix and hash tag.
 
-        A key that is there all the time comes at least once. What is no UTF-8 is nobody's id, and is left out.
+        A key that exists during the whole scan appears at least once. Names that are not UTF-8 are skipped.
         """
         pattern, cursor = keys.base.translate(_SPECIAL) + "*", b"0"
         skipped = len(keys.base)
         while True:
             cursor, found = (
-                await self.ask([(keys.shard, ("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE))])
+                await self.execute([(keys.shard, ("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE))])
             )[0]
             texts = (name.decode(errors="ignore") for name in found)
             page = [text[skipped:] for text, name in zip(texts, found, strict=True) if text.encode() == name]

@@ -1,6 +1,6 @@
-"""Moves keys from one shard to where they belong: what is copied is complete before the original goes.
+"""Moves keys to the shards they belong to. A copy is complete before the original is deleted.
 
-Whoever is interrupted at any point and begins again copies the same once more, since nobody writes meanwhile.
+The move can be interrupted and repeated at any point: it copies the same data again, because no one else writes.
 """
 
 from __future__ import annotations
@@ -17,19 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from invites.keys import Keys
-    from invites.resharding.shard_map import Command, Places
+    from invites.resharding.shard_map import Command, ShardMap
 
 _ROOM_INVITES: Final = "room-invites"
 _OVER: Final = "over"
 _ENTRY: Final = re.compile(rb"\d+(-\d+)?")
-_SEQUENCES: Final = (
-    1024  # as order.number in the Lua: the sequence behind the point, as far as a double holds both
-)
+_SEQUENCES: Final = 1024  # as order.number in the Lua: the fraction is as precise as a double allows
 
 
-async def move_keys(places: Places, source: Keys, moved: Callable[[int], None]) -> None:
-    """Move all keys of a shard that belong elsewhere; `moved` is told how many, now and then."""
-    async for page in places.scan(source):
+async def move_keys(shard_map: ShardMap, source: Keys, moved: Callable[[int], None]) -> None:
+    """Move all keys of a shard that belong to another one. `moved` receives the counts."""
+    async for page in shard_map.scan(source):
         by_kind: defaultdict[str, list[str]] = defaultdict(list)
         for name in page:
             by_kind[kind_of(name)[0]].append(name)
@@ -38,67 +36,67 @@ async def move_keys(places: Places, source: Keys, moved: Callable[[int], None]) 
             for kind, belongs in WHOLE.items()
             if kind != _ROOM_INVITES
             for name in by_kind[kind]
-            if (target := _target(places, source, belongs(kind_of(name)[1]))) != source.shard
+            if (target := _target(shard_map, source, belongs(kind_of(name)[1]))) != source.shard
         ]
-        going += await _by_value(places, source, by_kind[BY_VALUE])
-        count = await _move_whole(places, source, going)
-        count += await _move_members(places, source, [name for kind in SPLIT for name in by_kind[kind]])
-        count += await _move_room_invites(places, source, by_kind[_ROOM_INVITES])
-        await _spread_over(places, source, by_kind[_OVER])
+        going += await _by_value(shard_map, source, by_kind[BY_VALUE])
+        count = await _move_whole(shard_map, source, going)
+        count += await _move_members(shard_map, source, [name for kind in SPLIT for name in by_kind[kind]])
+        count += await _move_room_invites(shard_map, source, by_kind[_ROOM_INVITES])
+        await _spread_over(shard_map, source, by_kind[_OVER])
         moved(count)
 
 
-def count_going(places: Places, source: Keys, page: Sequence[str]) -> int:
-    """How many of these keys of a shard belong elsewhere; of sets of refs, how many belong to others than it has."""
+def count_going(shard_map: ShardMap, source: Keys, page: Sequence[str]) -> int:
+    """How many of these keys belong to another shard. Sets of refs are counted by their user."""
     count = 0
     for name in page:
         kind, rest = kind_of(name)
         belongs = WHOLE.get(kind) or ((lambda user: user) if kind in SPLIT else None)
-        count += belongs is not None and _target(places, source, belongs(rest)) != source.shard
+        count += belongs is not None and _target(shard_map, source, belongs(rest)) != source.shard
     return count
 
 
-def _target(places: Places, source: Keys, name: str) -> int:
-    """Where what a shard has of a name belongs. What is only a copy there (marks of a trunk's user) stays."""
-    return places.home(name) if places.former(name) == source.shard else source.shard
+def _target(shard_map: ShardMap, source: Keys, name: str) -> int:
+    """The new shard of a name's data in `source`. Data that is only a copy there (marks of a trunk's user) stays."""
+    return shard_map.shard_after(name) if shard_map.shard_before(name) == source.shard else source.shard
 
 
-async def _by_value(places: Places, source: Keys, names: Sequence[str]) -> list[tuple[str, int]]:
-    values = await places.read((source.shard, ("GET", source.base + name)) for name in names)
+async def _by_value(shard_map: ShardMap, source: Keys, names: Sequence[str]) -> list[tuple[str, int]]:
+    values = await shard_map.read((source.shard, ("GET", source.base + name)) for name in names)
     targets = [
-        source.shard if value is None else _target(places, source, value.decode(errors="replace"))
+        source.shard if value is None else _target(shard_map, source, value.decode(errors="replace"))
         for value in values
     ]
     return [(name, target) for name, target in zip(names, targets, strict=True) if target != source.shard]
 
 
-async def _move_whole(places: Places, source: Keys, going: Sequence[tuple[str, int]]) -> int:
+async def _move_whole(shard_map: ShardMap, source: Keys, going: Sequence[tuple[str, int]]) -> int:
     shard, count = source.shard, 0
     for start in range(0, len(going), PAGE):
         page = going[start : start + PAGE]
         names = [source.base + name for name, _ in page]
         read = [command for name in names for command in (("DUMP", name), ("PEXPIRETIME", name))]
-        found = await places.ask((shard, command) for command in read)
-        await places.ask(
+        found = await shard_map.execute((shard, command) for command in read)
+        await shard_map.execute(
             (
                 target,
-                ("RESTORE", places.all[target].base + name, max(0, until), dump, "REPLACE", "ABSTTL"),
+                ("RESTORE", shard_map.all[target].base + name, max(0, until), dump, "REPLACE", "ABSTTL"),
             )
             for (name, target), dump, until in zip(page, found[::2], found[1::2], strict=True)
             if dump is not None and until != _GONE
         )
         if names:
-            await places.ask([(shard, ("UNLINK", *names))])
+            await shard_map.execute([(shard, ("UNLINK", *names))])
         count += len(page)
     return count
 
 
-_GONE: Final = -2  # PEXPIRETIME of a key that is not there
-_FOR_EVER: Final = -1
+_GONE: Final = -2  # PEXPIRETIME of a missing key
+_FOR_EVER: Final = -1  # PEXPIRETIME of a key without a time to live
 
 
 class _Members:
-    """A set or a sorted set of refs, as it was read."""
+    """The members of a set or a sorted set of refs."""
 
     def __init__(self, name: str, kind: bytes, members: list[Any]) -> None:
         self.name = name
@@ -121,11 +119,11 @@ _READ: Final[dict[bytes, tuple[str, Command]]] = {
 }
 
 
-async def _move_members(places: Places, source: Keys, names: Sequence[str]) -> int:
+async def _move_members(shard_map: ShardMap, source: Keys, names: Sequence[str]) -> int:
     shard = source.shard
-    kinds = await places.ask((shard, ("TYPE", source.base + name)) for name in names)
+    kinds = await shard_map.execute((shard, ("TYPE", source.base + name)) for name in names)
     known = [(name, kind) for name, kind in zip(names, kinds, strict=True) if kind in _READ]
-    read = await places.ask(
+    read = await shard_map.execute(
         (shard, (_READ[kind][0], source.base + name, *_READ[kind][1])) for name, kind in known
     )
     going: list[tuple[_Members, int, list[bytes]]] = []
@@ -133,65 +131,68 @@ async def _move_members(places: Places, source: Keys, names: Sequence[str]) -> i
         found = _Members(name, kind, members)
         by_target: defaultdict[int, list[bytes]] = defaultdict(list)
         for member in found.members:
-            by_target[places.home(callee_of(member.decode(errors="replace")))].append(member)
+            by_target[shard_map.shard_after(callee_of(member.decode(errors="replace")))].append(member)
         by_target.pop(shard, None)
         going += [(found, target, some) for target, some in by_target.items()]
-    ours = await places.ask((shard, ("PEXPIRETIME", source.base + one.name)) for one, _, _ in going)
-    theirs = await places.ask(
-        (target, ("PEXPIRETIME", places.all[target].base + one.name)) for one, target, _ in going
+    ours = await shard_map.execute((shard, ("PEXPIRETIME", source.base + one.name)) for one, _, _ in going)
+    theirs = await shard_map.execute(
+        (target, ("PEXPIRETIME", shard_map.all[target].base + one.name)) for one, target, _ in going
     )
     added: list[tuple[int, Command]] = []
     for (one, target, some), our, their in zip(going, ours, theirs, strict=True):
-        key = places.all[target].base + one.name
+        key = shard_map.all[target].base + one.name
         added.append((target, one.add(key, some)))
         if our != _FOR_EVER:
             added.append((target, ("PEXPIREAT", key, max(our, their))))
-    await places.ask(added)
-    await places.ask((shard, one.remove(source.base + one.name, some)) for one, _, some in going)
+    await shard_map.execute(added)
+    await shard_map.execute((shard, one.remove(source.base + one.name, some)) for one, _, some in going)
     return len({one.name for one, _, _ in going})
 
 
-async def _move_room_invites(places: Places, source: Keys, names: Sequence[str]) -> int:
-    """The score is the entry that made the invite, as exactly as invites of other shards need it.
+async def _move_room_invites(shard_map: ShardMap, source: Keys, names: Sequence[str]) -> int:
+    """Move the sorted sets of a room's pending invites, and make their scores precise.
 
-    Invites of the same shard are asked themselves, so their scores may be coarser; but which those are changes here.
+    A score stands for the entry that created the invite. It may be coarse while the invite is in the same shard, where
+    the exact entry is known; after the move it may be in another one.
     """
     shard, count = source.shard, 0
     for name in names:
         key = source.base + name
-        flat, until = await places.read(
+        flat, until = await shard_map.read(
             [(shard, ("ZRANGE", key, 0, -1, "WITHSCORES")), (shard, ("PEXPIRETIME", key))]
         )
         if flat is None:
             continue
         refs = [ref.decode(errors="replace") for ref in flat[::2]]
-        scores = await _exact(places, refs, flat[1::2])
-        target = _target(places, source, WHOLE[_ROOM_INVITES](kind_of(name)[1]))
-        place = places.all[target].base + name
+        scores = await _exact(shard_map, refs, flat[1::2])
+        target = _target(shard_map, source, WHOLE[_ROOM_INVITES](kind_of(name)[1]))
+        place = shard_map.all[target].base + name
         for start in range(0, len(refs), PAGE):
             some = zip(scores[start : start + PAGE], flat[::2][start : start + PAGE], strict=True)
-            await places.ask([(target, ("ZADD", place, *(word for pair in some for word in pair)))])
+            await shard_map.execute([(target, ("ZADD", place, *(word for pair in some for word in pair)))])
         if target != shard and refs:
             if until != _FOR_EVER:
-                await places.ask([(target, ("PEXPIREAT", place, until))])
-            await places.ask([(shard, ("UNLINK", key))])
+                await shard_map.execute([(target, ("PEXPIREAT", place, until))])
+            await shard_map.execute([(shard, ("UNLINK", key))])
             count += 1
     return count
 
 
-async def _exact(places: Places, refs: Sequence[str], scores: Sequence[bytes]) -> list[bytes | str]:
-    """The scores of refs by the entries that made their invites, wherever these are by now; else as they were."""
+async def _exact(shard_map: ShardMap, refs: Sequence[str], scores: Sequence[bytes]) -> list[bytes | str]:
+    """The precise scores of refs, from the entries of their invites. Without an invite, the old score."""
     exact: list[bytes | str] = []
     for start in range(0, len(refs), PAGE):
         page = refs[start : start + PAGE]
         where = [
-            shard for ref in page for shard in (places.home(callee_of(ref)), places.former(callee_of(ref)))
+            shard
+            for ref in page
+            for shard in (shard_map.shard_after(callee_of(ref)), shard_map.shard_before(callee_of(ref)))
         ]
         keys = [
-            places.all[shard].invite(ref)
+            shard_map.all[shard].invite(ref)
             for shard, ref in zip(where, (r for r in page for _ in "12"), strict=True)
         ]
-        made = await places.read(
+        made = await shard_map.read(
             (shard, ("HGET", key, "entry")) for shard, key in zip(where, keys, strict=True)
         )
         exact += [
@@ -210,16 +211,18 @@ def _number(entry: str) -> str:
     return repr(int(ms) + min(int(sequence or 0), _SEQUENCES - 1) / _SEQUENCES)
 
 
-async def _spread_over(places: Places, source: Keys, names: Sequence[str]) -> None:
-    """That an invite is over whose beginning may still come is true everywhere, and nobody knows where it comes."""
+async def _spread_over(shard_map: ShardMap, source: Keys, names: Sequence[str]) -> None:
+    """Copy marks of early ends to all shards, because the invite's event may arrive in any of them."""
     for name in names:
         key = source.base + name
-        value, until = await places.read([(source.shard, ("GET", key)), (source.shard, ("PEXPIRETIME", key))])
+        value, until = await shard_map.read(
+            [(source.shard, ("GET", key)), (source.shard, ("PEXPIRETIME", key))]
+        )
         if value is None or until < 0 or not _ENTRY.fullmatch(value):
             continue
-        others = [keys for keys in places.all if keys.shard != source.shard]
-        known = await places.read((keys.shard, ("GET", keys.base + name)) for keys in others)
-        await places.ask(
+        others = [keys for keys in shard_map.all if keys.shard != source.shard]
+        known = await shard_map.read((keys.shard, ("GET", keys.base + name)) for keys in others)
+        await shard_map.execute(
             (keys.shard, ("SET", keys.base + name, value, "PXAT", until))
             for keys, there in zip(others, known, strict=True)
             if not there or not _ENTRY.fullmatch(there) or order(there.decode()) < order(value.decode())

@@ -1,4 +1,4 @@
-"""What is not settled in a stream of a shard, read while nobody takes any of it."""
+"""Reads the unsettled entries of a stream while no worker takes any."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from invites.keys import Keys, Stream
-    from invites.resharding.shard_map import Places
+    from invites.resharding.shard_map import ShardMap
 
 
-async def delivered(places: Places, keys: Keys, of: Stream) -> AsyncIterator[list[Entry]]:
-    """Pages of the entries that some worker has taken and not settled, without those that were trimmed."""
+async def delivered(shard_map: ShardMap, keys: Keys, of: Stream) -> AsyncIterator[list[Entry]]:
+    """Pages of the entries that a worker has taken and not settled, without trimmed ones."""
     stream, first = of.key(keys), "-"
-    if not await _group(places, keys, of):
+    if not await _group(shard_map, keys, of):
         return
     while True:
         asked = ("XPENDING", stream, of.group, first, "+", PAGE)
-        (pending,) = await places.ask([(keys.shard, asked)])
+        (pending,) = await shard_map.execute([(keys.shard, asked)])
         if not pending:
             return
         ids = [entry.decode() for entry, *_ in pending]
-        found = await places.ask((keys.shard, ("XRANGE", stream, entry, entry)) for entry in ids)
+        found = await shard_map.execute((keys.shard, ("XRANGE", stream, entry, entry)) for entry in ids)
         yield [entry for page in found for entry in entries_of(page)]
         first = f"({ids[-1]}"
 
 
-async def unread(places: Places, keys: Keys, of: Stream) -> AsyncIterator[Entry]:
-    """The entries that no worker has taken yet; all of the stream when no worker has made the group."""
-    group = await _group(places, keys, of)
+async def unread(shard_map: ShardMap, keys: Keys, of: Stream) -> AsyncIterator[Entry]:
+    """The entries that no worker has taken; the whole stream when there is no group."""
+    group = await _group(shard_map, keys, of)
     first = f"({group['last-delivered-id'].decode()}" if group else "-"
-    async for entry in pages(places.client(keys.shard), of.key(keys), first):
+    async for entry in pages(shard_map.client(keys.shard), of.key(keys), first):
         yield entry
 
 
-async def _group(places: Places, keys: Keys, of: Stream) -> Any:  # noqa: ANN401 - as redis-py gives it
-    client, stream = places.client(keys.shard), of.key(keys)
+async def _group(shard_map: ShardMap, keys: Keys, of: Stream) -> Any:  # noqa: ANN401 - as redis-py gives it
+    client, stream = shard_map.client(keys.shard), of.key(keys)
     if not await client.exists(stream):
         return None
     groups = await client.xinfo_groups(stream)

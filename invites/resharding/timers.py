@@ -1,4 +1,4 @@
-"""Moves the timers of a shard to where what they are about belongs."""
+"""Moves timers to the shards of their names."""
 
 from __future__ import annotations
 
@@ -12,47 +12,49 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from invites.keys import Keys
-    from invites.resharding.shard_map import Places
+    from invites.resharding.shard_map import ShardMap
     from invites.resharding.trunks import Trunks
 
 
-async def move_timers(places: Places, source: Keys, trunks: Trunks, moved: Callable[[int], None]) -> None:
-    """Move all timers of a shard that belong elsewhere. To be done before its keys are moved."""
+async def move_timers(
+    shard_map: ShardMap, source: Keys, trunks: Trunks, moved: Callable[[int], None]
+) -> None:
+    """Move all timers of a shard that belong to another one. Must run before the keys are moved."""
     cursor = b"0"
     while True:
-        ((cursor, flat),) = await places.ask(
+        ((cursor, flat),) = await shard_map.execute(
             [(source.shard, ("ZSCAN", source.timers, cursor, "COUNT", PAGE))]
         )
         for start in range(0, len(flat), 2 * PAGE):
             page = flat[start : start + 2 * PAGE]
-            moved(await _move_page(places, source, trunks, page[::2], page[1::2]))
+            moved(await _move_page(shard_map, source, trunks, page[::2], page[1::2]))
         if cursor == b"0":
             return
 
 
 async def _move_page(
-    places: Places, source: Keys, trunks: Trunks, members: Sequence[bytes], scores: Sequence[bytes]
+    shard_map: ShardMap, source: Keys, trunks: Trunks, members: Sequence[bytes], scores: Sequence[bytes]
 ) -> int:
-    calls = await _calls_of_lost(places, source, members)
+    calls = await _calls_of_lost(shard_map, source, members)
     added: defaultdict[int, list[bytes]] = defaultdict(list)
     removed: list[bytes] = []
     for member, score in zip(members, scores, strict=True):
-        targets = _targets(places, source, trunks, member.decode(errors="replace"), calls.get(member, []))
+        targets = _targets(shard_map, source, trunks, member.decode(errors="replace"), calls.get(member, []))
         for target in targets - {source.shard}:
             added[target] += (score, member)
         if targets and source.shard not in targets:
             removed.append(member)
-    # GT: of two graces of one trunk's peer the longer one.
-    await places.ask(
-        (target, ("ZADD", places.all[target].timers, "GT", *some)) for target, some in added.items()
+    # GT: the longer of two grace periods of a trunk's peer wins.
+    await shard_map.execute(
+        (target, ("ZADD", shard_map.all[target].timers, "GT", *some)) for target, some in added.items()
     )
     if removed:
-        await places.ask([(source.shard, ("ZREM", source.timers, *removed))])
+        await shard_map.execute([(source.shard, ("ZREM", source.timers, *removed))])
     return len(removed)
 
 
-def _targets(places: Places, source: Keys, trunks: Trunks, timer: str, calls: Sequence[str]) -> set[int]:
-    """The shards in which a timer must be; none when it stays as it is."""
+def _targets(shard_map: ShardMap, source: Keys, trunks: Trunks, timer: str, calls: Sequence[str]) -> set[int]:
+    """The shards that must have a timer; empty when it stays as it is."""
     kind, _, rest = timer.partition("|")
     if kind not in TIMERS:
         return set()
@@ -60,24 +62,26 @@ def _targets(places: Places, source: Keys, trunks: Trunks, timer: str, calls: Se
     if kind == "lapse":
         trunk = trunks.get(rest.rpartition("|")[2])
         if trunk is not None and trunk[0] == user:
-            return set()  # each shard has its own
-    targets = {places.home(callee_of(ref)) for ref in calls}
-    if kind in ("ring", "step", "close", "caller") or places.former(user) == source.shard:
-        targets.add(places.home(user))
+            return set()  # every shard has its own
+    targets = {shard_map.shard_after(callee_of(ref)) for ref in calls}
+    if kind in ("ring", "step", "close", "caller") or shard_map.shard_before(user) == source.shard:
+        targets.add(shard_map.shard_after(user))
     return targets
 
 
-async def _calls_of_lost(places: Places, source: Keys, members: Sequence[bytes]) -> dict[bytes, list[str]]:
-    """For each timer of a lost device: the refs of what rings its user in this shard.
+async def _calls_of_lost(
+    shard_map: ShardMap, source: Keys, members: Sequence[bytes]
+) -> dict[bytes, list[str]]:
+    """For each timer of a lost device: the refs of the invites that ring its user in this shard.
 
-    They lead elsewhere than to the user when it is a trunk's.
+    Their callees are other names than the user when the device is a trunk's.
     """
     lost = [
         (member, member.decode(errors="replace").split("|")[1])
         for member in members
         if member.startswith(b"grace|")
     ]
-    ringing = await places.read((source.shard, ("SMEMBERS", source.pending(user))) for _, user in lost)
+    ringing = await shard_map.read((source.shard, ("SMEMBERS", source.pending(user))) for _, user in lost)
     return {
         member: [ref.decode(errors="replace") for ref in refs or ()]
         for (member, _), refs in zip(lost, ringing, strict=True)

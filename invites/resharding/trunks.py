@@ -1,4 +1,4 @@
-"""Trunks: every shard knows all of them. What counts is what the shard of the trunk's user knows."""
+"""Copies trunks to all shards. The shard of a trunk's user is authoritative."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from invites.resharding.shard_map import Command, Places
+    from invites.resharding.shard_map import Command, ShardMap
 
 
 class _Registered(msgspec.Struct):
@@ -18,46 +18,46 @@ class _Registered(msgspec.Struct):
 _TRUNK: Final = msgspec.json.Decoder(_Registered)
 
 Trunks = dict[str, tuple[str, bytes]]
-"""Peer -> its user, and the registration as it stands."""
+"""Peer -> its user, and the registration as stored."""
 
 
-async def known_trunks(places: Places) -> Trunks:
-    """All trunks, as the shards that their users belonged to know them."""
-    replies = await places.ask((keys.shard, ("HGETALL", keys.trunks)) for keys in places.old)
+async def known_trunks(shard_map: ShardMap) -> Trunks:
+    """All trunks, as the shards of their users know them."""
+    replies = await shard_map.execute((keys.shard, ("HGETALL", keys.trunks)) for keys in shard_map.old)
     known: Trunks = {}
-    for keys, flat in zip(places.old, replies, strict=True):
+    for keys, flat in zip(shard_map.old, replies, strict=True):
         for peer, raw in zip(flat[::2], flat[1::2], strict=True):
-            with contextlib.suppress(msgspec.DecodeError):  # what is no registration leads nowhere
+            with contextlib.suppress(msgspec.DecodeError):  # not a registration
                 user = _TRUNK.decode(raw).user
-                if places.former(user) == keys.shard:
+                if shard_map.shard_before(user) == keys.shard:
                     known[peer.decode()] = user, raw
     return known
 
 
-async def spread(places: Places, trunks: Trunks) -> None:
-    """Let every shard know these trunks, under a version that none has had, and when they lapse.
+async def spread(shard_map: ShardMap, trunks: Trunks) -> None:
+    """Copy trunks and their lapse timers to every shard, under a new version.
 
-    One that has ended, and of whose end a shard has not heard yet, stays there until it does.
+    A trunk that has ended stays in a shard until that shard gets the news.
     """
     if not trunks:
         return
-    lapses = await _lapses(places, trunks)
+    lapses = await _lapses(shard_map, trunks)
     fields = [word for peer, (_, raw) in trunks.items() for word in (peer, raw)]
-    for keys in places.all:
+    for keys in shard_map.all:
         commands: list[Command] = [
             ("HSET", keys.trunks, *fields),
-            ("SET", keys.trunks_version, f"{places.before}>{places.after}"),
+            ("SET", keys.trunks_version, f"{shard_map.before}>{shard_map.after}"),
         ]
         if lapses:
             commands.append(("ZADD", keys.timers, *lapses))
-        await places.ask((keys.shard, command) for command in commands)
+        await shard_map.execute((keys.shard, command) for command in commands)
 
 
-async def _lapses(places: Places, trunks: Trunks) -> list[Any]:
-    """The timers of all registrations that lapse, as scores and members in turn."""
+async def _lapses(shard_map: ShardMap, trunks: Trunks) -> list[Any]:
+    """The lapse timers of trunks: scores and members alternately."""
     members = [(user, f"lapse|{user}|{peer}") for peer, (user, _) in trunks.items()]
-    scores = await places.ask(
-        (shard := places.former(user), ("ZSCORE", places.all[shard].timers, member))
+    scores = await shard_map.execute(
+        (shard := shard_map.shard_before(user), ("ZSCORE", shard_map.all[shard].timers, member))
         for user, member in members
     )
     return [

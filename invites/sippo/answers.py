@@ -1,6 +1,6 @@
-"""What sippo-server answers, decoded strictly: a field that is missing or wrong makes it no answer at all.
+"""The replies of sippo-server. A reply with a missing or wrong field is rejected as a whole.
 
-Unknown fields are ignored. Optional fields may be null, as many serializers write what is absent.
+Unknown fields are ignored. Optional fields may be null, because many serializers write missing values so.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from invites.events.protocol import Id
-from invites.sippo.calls import Call, NoAnswer, Outcome
+from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer
 from invites.values.printable import escape
 
 Platform = Literal["ios", "android", "fireos", "web"]
 Strategy = Literal["simultaneous", "sequential"]
 
 _Answer = TypeVar("_Answer")
-_LONGEST_DETAIL: Final = 200  # characters of what was wrong
+_LONGEST_DETAIL: Final = 200  # characters of the reason in an error
 
 
 class _Ringing(Struct, frozen=True, rename="camel", kw_only=True):
@@ -26,12 +26,12 @@ class _Ringing(Struct, frozen=True, rename="camel", kw_only=True):
 
     @property
     def sequential(self) -> bool:
-        """Whether one rings after the other; otherwise all at once."""
+        """Whether members ring one after the other; otherwise all ring at once."""
         return self.ringing_strategy == "sequential"
 
 
 class Group(_Ringing, frozen=True, kw_only=True):
-    """A callable set of users. The participants are as they came: in their order, doubles included."""
+    """A group that can be called. The participants are in the order of the reply, duplicates included."""
 
     id: Id
     name: str | None = None
@@ -39,14 +39,14 @@ class Group(_Ringing, frozen=True, kw_only=True):
 
 
 class PushDevice(Struct, frozen=True):
-    """A device that can be woken; its `id` is the `device` of its registration."""
+    """A device that a push can wake. Its `id` is the `device` in its registration."""
 
     id: Id
     platform: Platform
 
 
 class Candidate(Struct, frozen=True):
-    """One way of reaching a resource. `address` is a user, or a number; `id` is the peer's or the device's."""
+    """One way to reach a resource. `address` is a user or a number, `id` that of the peer or the device."""
 
     address: Id
     type: Literal["PEER", "PUSH", "PSTN"]
@@ -59,28 +59,28 @@ class Candidate(Struct, frozen=True):
 
 
 class Reachability(_Ringing, frozen=True, kw_only=True):
-    """All that the Reachability service knows of a resource."""
+    """A resource as the Reachability service knows it."""
 
     candidates_type: Literal["user", "group", "phone"]
     candidates: tuple[Candidate, ...]
 
 
 class PushDevices(Struct, frozen=True):
-    """The devices of a user that can be woken."""
+    """The devices of a user that a push can wake."""
 
     devices: tuple[PushDevice, ...]
 
 
 class Granted(Struct, frozen=True, rename="camel"):
-    """A login that worked. The token is good for `expires_in` s."""
+    """A successful login. The token is valid for `expires_in` s."""
 
-    # It travels in a header, so it must be able to.
+    # The token is sent in a header.
     token: Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,8192}\Z")]
     expires_in: Annotated[float, Meta(gt=0)]
 
 
-def decode(call: Call, kind: type[_Answer], body: bytes) -> _Answer:
-    """The answer in a body. Raises NoAnswer (NONSENSE)."""
+def decode(call: ApiCall, kind: type[_Answer], body: bytes) -> _Answer:
+    """Decode a reply. Raises NoAnswer (NONSENSE) when it is invalid."""
     wrong = ""
     try:
         return msgspec.json.decode(body, type=kind)
@@ -88,6 +88,6 @@ def decode(call: Call, kind: type[_Answer], body: bytes) -> _Answer:
         wrong = "it is nested too deeply"
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         wrong = escape(str(error))[:_LONGEST_DETAIL]
-    # Raised out here, what msgspec said is no context of it. What a login answers is not repeated in any words.
-    detail = "what came is none" if call is Call.LOGIN else f"what came is none ({wrong})"
-    raise NoAnswer(Outcome.NONSENSE, call, detail)
+    # Raised outside the handler, without msgspec's error as context. Nothing of a login's reply is repeated.
+    detail = "the reply is invalid" if call is ApiCall.LOGIN else f"the reply is invalid ({wrong})"
+    raise NoAnswer(CallOutcome.NONSENSE, call, detail)

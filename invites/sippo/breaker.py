@@ -1,4 +1,4 @@
-"""A circuit breaker: whoever has not answered several times in a row is not waited for."""
+"""A circuit breaker: after several failures in a row, calls fail at once instead of waiting."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable
 
 
 class Admission(enum.Enum):
-    """Whether a call may be made."""
+    """Whether a call may be sent."""
 
     FREE = enum.auto()
     PROBE = enum.auto()
-    """It may, and all others wait for what comes of it."""
+    """It may, and its result decides whether the breaker closes."""
     REFUSED = enum.auto()
 
 
 class Breaker:
-    """Opens after `after` failures in a row; `pause` s later one call is the probe that closes it or does not.
+    """Opens after `after` failures in a row. After `pause` s, one call is the probe that may close it.
 
-    Failures and successes are of requests, not of calls: those of calls that run side by side count together, so
-    that what hangs is known after the time limit of one request, however many wait. `changed` is told when it opens
-    (True) and closes (False).
+    It counts requests, not calls. Requests of concurrent calls count together, so a server that hangs is noticed after
+    the time limit of one request, however many calls wait. `changed` is called when the breaker opens (True) and closes
+    (False).
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Breaker:
 
     @property
     def open(self) -> bool:
-        """Whether calls fail at once; so they do until a probe has worked."""
+        """Whether calls fail at once. They do until a probe succeeds."""
         return self._next_probe is not None
 
     def admit(self) -> Admission:
-        """Ask before a call. A PROBE must be told what came of it, whatever that is."""
+        """Whether a call may be sent now. The caller must report the end of a PROBE with `probe_ended`."""
         if self._next_probe is None:
             return Admission.FREE
         if self._probing or self._clock() < self._next_probe:
@@ -49,7 +49,7 @@ class Breaker:
         return Admission.PROBE
 
     def worked(self) -> None:
-        """The server has answered, so it lives, whoever asked."""
+        """A request was answered, so the server is up."""
         self._failures = 0
         self._probing = False
         if self._next_probe is not None:
@@ -57,14 +57,14 @@ class Breaker:
             self._changed(False)  # noqa: FBT003 - closed
 
     def failed(self) -> None:
-        """The server has not answered a request that was none of the probe's."""
+        """A request was not answered."""
         self._failures += 1
         if self._next_probe is None and self._failures >= self._after:
             self._next_probe = self._clock() + self._pause
             self._changed(True)  # noqa: FBT003 - open
 
     def probe_ended(self) -> None:
-        """The probe is over; unless it has worked, the pause begins anew."""
+        """The probe has ended. Unless it succeeded, the pause starts again."""
         if self._probing:
             self._probing = False
             self._next_probe = self._clock() + self._pause

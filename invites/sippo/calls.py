@@ -1,4 +1,4 @@
-"""The words of the client: what can be asked, what can come of it, what is pushed, who is told."""
+"""The vocabulary of the client: calls, outcomes, push jobs, and the hooks for metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from invites.events.protocol import Id
 
 
-class Call(enum.StrEnum):
+class ApiCall(enum.StrEnum):
     """A call of the API, by its name in `wac.paths`."""
 
     LOGIN = "login"
@@ -20,44 +20,50 @@ class Call(enum.StrEnum):
     PUSH = "push"
 
 
-class Outcome(enum.StrEnum):
-    """What came of a request or of a whole call; few enough to be a label of a metric."""
+class CallOutcome(enum.StrEnum):
+    """The outcome of a request or of a call; also a label of the metrics."""
 
     FOUND = "found"
-    """There is an answer, or the push was taken."""
+    """A valid reply, or the push was accepted."""
     UNKNOWN = "unknown"
     """There is no such group, user, resource or device."""
     TIMEOUT = "timeout"
-    """Nothing came in time."""
+    """No reply in time."""
     LOST = "lost"
-    """The connection could not be made, or was lost."""
+    """The connection failed."""
     ERROR = "error"
     """A status of 500 or more."""
     LIMITED = "limited"
     """429: too many requests."""
     UNAUTHORIZED = "unauthorized"
-    """The credentials are refused, or the token of a login that has just worked."""
+    """The credentials were rejected, or a token right after its login."""
     REFUSED = "refused"
-    """Any other status that the contract does not know."""
+    """Any status that the contract does not define."""
     NONSENSE = "nonsense"
-    """What came is no answer to what was asked."""
+    """The reply is invalid."""
     OPEN = "open"
-    """Nothing was sent, since there was no answer lately."""
+    """Not sent, because the circuit breaker is open."""
     BUSY = "busy"
-    """Nothing was sent, since too many calls were under way."""
+    """Not sent, because too many calls were under way."""
 
 
-class NoAnswer(Exception):  # noqa: N818 - it says what there is
-    """The answer cannot be had; the text is one sentence without secrets.
+class NoAnswer(Exception):  # noqa: N818 - a result rather than a fault
+    """A call has failed. The text is one sentence without secrets.
 
-    `reason` is any Outcome except FOUND and UNKNOWN; `retry_after` is how long the server asks to be left alone (s);
-    `arrived` says that the request of this `call` may have come through all the same.
+    `reason` is any outcome except FOUND and UNKNOWN. `retry_after` is how long the server asks the client to wait (s).
+    `arrived`: sippo-server may have received the request of this `call`.
     """
 
     def __init__(
-        self, reason: Outcome, call: Call, detail: str, retry_after: float = 0.0, *, arrived: bool = False
+        self,
+        reason: CallOutcome,
+        call: ApiCall,
+        detail: str,
+        retry_after: float = 0.0,
+        *,
+        arrived: bool = False,
     ) -> None:
-        super().__init__(f"sippo-server gives no answer to {call}: {detail}.")
+        super().__init__(f"The sippo-server call {call} failed: {detail}.")
         self.reason = reason
         self.call = call
         self.retry_after = retry_after
@@ -65,7 +71,7 @@ class NoAnswer(Exception):  # noqa: N818 - it says what there is
 
 
 class PushJob(msgspec.Struct, frozen=True, rename="camel"):
-    """One push to one device, as it goes out. `ttl` is in s, `collapse_id` the ref of the invite."""
+    """One push to one device, as it is sent. `ttl` is in s, `collapse_id` is the ref of the invite."""
 
     user: Id
     device: Id
@@ -76,35 +82,35 @@ class PushJob(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PushResult(enum.Enum):
-    """What became of a push that was answered."""
+    """The result of a push that was answered."""
 
     TAKEN = "taken"
-    """sippo-server has it."""
+    """sippo-server has accepted it."""
     GONE = "gone"
-    """There is no such device any more."""
+    """The device no longer exists."""
 
 
 class Watch(Protocol):
-    """Who is told what the client does, for metrics. Must return at once and raise nothing."""
+    """Hooks for metrics. They must return at once and must not raise."""
 
     def requested(self, call: str, outcome: str, seconds: float) -> None:
-        """One HTTP request was made; logins and repetitions are such, too."""
+        """One HTTP request has ended. Logins and retries count too."""
 
     def called(self, call: str, outcome: str, seconds: float) -> None:
-        """A whole call has ended, with all its requests; or failed at once."""
+        """A call has ended, with all its requests, or failed at once."""
 
-    def broken(self, call: str, broken: bool) -> None:  # noqa: FBT001 - the one thing that it tells
-        """Calls of this kind fail at once from now on, or do so no more."""
+    def broken(self, call: str, broken: bool) -> None:  # noqa: FBT001 - the state itself
+        """The circuit breaker of this call has opened or closed."""
 
 
 class Unwatched:
-    """The Watch of whoever does not look."""
+    """A Watch that does nothing."""
 
     def requested(self, call: str, outcome: str, seconds: float) -> None:
-        """Told in vain."""
+        """Do nothing."""
 
     def called(self, call: str, outcome: str, seconds: float) -> None:
-        """Told in vain."""
+        """Do nothing."""
 
-    def broken(self, call: str, broken: bool) -> None:  # noqa: FBT001 - as the protocol has it
-        """Told in vain."""
+    def broken(self, call: str, broken: bool) -> None:  # noqa: FBT001 - as in Watch
+        """Do nothing."""

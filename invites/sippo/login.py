@@ -1,4 +1,4 @@
-"""The token of sippo-server: one login for all who need it, and the next before it expires."""
+"""The token for sippo-server: one shared login, renewed before it expires."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 
 from invites.sippo.answers import Granted, decode
-from invites.sippo.calls import Call, NoAnswer, Outcome
+from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer
 from invites.sippo.timing import Budget, Timing
-from invites.sippo.transport import Request, Wire
+from invites.sippo.transport import Request, Transport
 from invites.values.secret import Secret
 
 _LONGEST_MARGIN_S: Final = 60.0
-_MARGIN: Final = 0.2  # of a token's life, within which it is renewed
+_MARGIN: Final = 0.2  # the last part of a token's lifetime, in which it is renewed
 _RENEW_AGAIN_S: Final = 1.0
 
 
@@ -27,36 +27,36 @@ class _Held:
 
 
 class Login:
-    """Logs in when a token is asked for, and anew shortly before it expires or when it was refused.
+    """Logs in when a token is first needed, shortly before it expires, and after it was rejected.
 
-    While a login is under way, all who need its token wait for the same one; it goes on even if they are cancelled.
-    `timeout` is in s. Whoever makes one must `close` it.
+    Concurrent callers share one login, which continues even if they are cancelled. `timeout` is in s. The owner must
+    `close` it.
     """
 
     def __init__(
-        self, wire: Wire, path: str, username: str, password: Secret, timeout: float, timing: Timing
+        self, transport: Transport, path: str, username: str, password: Secret, timeout: float, timing: Timing
     ) -> None:
         credentials = msgspec.json.encode({"username": username, "password": password.reveal()})
         self._request = Request(
-            Call.LOGIN,
+            ApiCall.LOGIN,
             path,
-            decode=lambda body: decode(Call.LOGIN, Granted, body),
+            decode=lambda body: decode(ApiCall.LOGIN, Granted, body),
             body=Secret(credentials.decode()),
         )
-        self._wire = wire
+        self._transport = transport
         self._timeout = timeout
         self._timing = timing
         self._held: _Held | None = None
         self._running: asyncio.Task[Secret] | None = None
 
     async def close(self) -> None:
-        """End a login that is under way."""
+        """Cancel a login that is under way."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running})
 
     async def token(self, budget: Budget, refused: Secret | None = None) -> Secret:
-        """A token, other than the one that was `refused`. Raises NoAnswer."""
+        """A token other than `refused`. Raises NoAnswer."""
         if self._held is not None and self._held.token is refused:
             self._held = None
         held, now = self._held, self._timing.clock()
@@ -67,13 +67,13 @@ class Login:
         login = self._under_way()
         done, _ = await asyncio.wait({login}, timeout=budget.left())
         if not done:
-            raise NoAnswer(Outcome.TIMEOUT, Call.LOGIN, "it took too long")
+            raise NoAnswer(CallOutcome.TIMEOUT, ApiCall.LOGIN, "it took too long")
         if login.cancelled():
-            raise NoAnswer(Outcome.LOST, Call.LOGIN, "the client is being closed")
+            raise NoAnswer(CallOutcome.LOST, ApiCall.LOGIN, "the client was closed")
         return login.result()
 
     def _under_way(self) -> asyncio.Task[Secret]:
-        """The login that runs; started, if none does."""
+        """The running login, started if there is none."""
         if self._running is None:
             self._running = asyncio.create_task(self._log_in(), name="login at sippo-server")
             self._running.add_done_callback(self._ended)
@@ -81,7 +81,7 @@ class Login:
 
     def _ended(self, task: asyncio.Task[Secret]) -> None:
         self._running = None
-        # Asking for the error also marks it as seen, in case nobody waits any more.
+        # This also marks the exception as retrieved, in case no caller waits any more.
         failed = task.cancelled() or task.exception() is not None
         if failed and self._held is not None:
             self._held.renew_at = self._timing.clock() + _RENEW_AGAIN_S
@@ -89,13 +89,13 @@ class Login:
     async def _log_in(self) -> Secret:
         began = self._timing.clock()
         try:
-            granted = await self._wire.send(self._request, None, self._timeout)
+            granted = await self._transport.send(self._request, None, self._timeout)
         except NoAnswer as error:
-            # All wait for this one, so a connection that broke while it was idle must not fail them all.
-            if error.reason is not Outcome.LOST:
+            # All callers wait for this login, so a broken idle connection must not fail them all.
+            if error.reason is not CallOutcome.LOST:
                 raise
             began = self._timing.clock()
-            granted = await self._wire.send(self._request, None, self._timeout)
+            granted = await self._transport.send(self._request, None, self._timeout)
         margin = min(_LONGEST_MARGIN_S, granted.expires_in * _MARGIN)
         expires_at = began + granted.expires_in
         self._held = _Held(Secret(granted.token), expires_at - margin, expires_at)

@@ -1,4 +1,4 @@
-"""When to try again: backoff with jitter, Retry-After, and the time that is left."""
+"""Retry timing: back-off with jitter, Retry-After, and the deadline of a call."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Final
 
 _FIRST_S: Final = 0.1
 _LONGEST_S: Final = 1.0
-_DOUBLINGS: Final = 10  # beyond any limit, and far from where a float ends
+_DOUBLINGS: Final = 10  # enough to reach the limit; keeps the float finite
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The client's clocks and its patience, in s; tests bring their own."""
+    """The client's clocks and delays, in s. Tests replace them."""
 
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -27,18 +27,17 @@ class Timing:
     random: Callable[[], float] = random.random
 
     def backoff(self, attempt: int) -> float:
-        """How long to wait after the attempt of this number (the first is 1).
+        """The delay after an attempt (the first is 1), in s.
 
-        Doubles from 0.1 s to 1 s, and half of it is random: workers that lost the same server do not come back
-        as one herd.
+        It doubles from 0.1 s to 1 s, and half of it is random, so that workers do not retry in step.
         """
         ceiling = min(_LONGEST_S, math.ldexp(_FIRST_S, min(attempt, _DOUBLINGS) - 1))
         return ceiling * (0.5 + self.random() / 2)
 
     def retry_after(self, value: str | None, date: str | None) -> float:
-        """What a Retry-After asks for (RFC 9110, 10.2.3); 0 when there is none that makes sense.
+        """The delay in a Retry-After header (RFC 9110, section 10.2.3), in s; 0 when it is missing or invalid.
 
-        A date is compared with the answer's own `date`, if there is one, since clocks differ.
+        A date is compared with the reply's own `date` if there is one, since clocks differ.
         """
         if value is None:
             return 0.0
@@ -53,14 +52,14 @@ class Timing:
 
 
 class Budget:
-    """The time that one call has in all, waiting included (s)."""
+    """The time limit of one call in s, including its delays."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._end = clock() + seconds
 
     def left(self) -> float:
-        """What is left of it; 0 when nothing is."""
+        """The remaining time in s, at least 0."""
         return max(0.0, self._end - self._clock())
 
 

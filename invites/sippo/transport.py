@@ -1,4 +1,4 @@
-"""One HTTP request to sippo-server, and what its answer means."""
+"""Sends one HTTP request to sippo-server and interprets the reply."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from invites import __version__
-from invites.sippo.calls import Call, NoAnswer, Outcome, Watch
+from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer, Watch
 from invites.sippo.timing import Timing
 from invites.values.printable import escape
 from invites.values.secret import Secret
 
 LARGEST: Final = 1024 * 1024
-"""The most that an answer may have, in bytes."""
+"""The largest reply that is accepted (bytes)."""
 
 _Answer = TypeVar("_Answer")
 
@@ -26,23 +26,23 @@ _OK: Final = 200
 _UNAUTHORIZED: Final = 401
 _TOO_MANY: Final = 429
 _SERVERS_FAULT: Final = 500
-_CREDENTIALS: Final = frozenset({400, 401, 403})  # how logins are refused
+_CREDENTIALS: Final = frozenset({400, 401, 403})  # the statuses of a rejected login
 _IDLE_S: Final = 30.0
 
 
-@dataclass(frozen=True, repr=False)  # a login's body is nothing to be shown
+@dataclass(frozen=True, repr=False)  # the body of a login must not be shown
 class Request(Generic[_Answer]):
-    """What is sent, and how the answer is read: `decode` the body of a 200, `says` what other statuses mean."""
+    """A request and its possible replies: `decode` reads the body of a 200, `statuses` gives the result of others."""
 
-    call: Call
+    call: ApiCall
     path: str
     decode: Callable[[bytes], _Answer] | None = None
-    says: Mapping[int, _Answer] = field(default_factory=dict)
+    statuses: Mapping[int, _Answer] = field(default_factory=dict)
     body: bytes | Secret | None = None
 
 
-class Wire:
-    """The connections to one sippo-server, used again as long as they last. Whoever makes one must `close` it."""
+class Transport:
+    """A pool of connections to one sippo-server. The owner must `close` it."""
 
     def __init__(self, address: str, timing: Timing, watch: Watch) -> None:
         self._address = address.rstrip("/")
@@ -52,7 +52,7 @@ class Wire:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
-            # A small answer could unpack to a large one.
+            # A small compressed reply could unpack to a huge one.
             auto_decompress=False,
             headers={
                 "Accept": "application/json",
@@ -66,26 +66,26 @@ class Wire:
         await self._session.close()
 
     async def send(self, request: Request[_Answer], token: Secret | None, within: float) -> _Answer:
-        """Send a request and read its answer, both within `within` s. Raises NoAnswer."""
+        """Send a request and read its reply, within `within` s. Raises NoAnswer."""
         began = self._timing.clock()
         outcome = None
         try:
             status, body, headers = await self._exchange(request, token, within)
             answer = self._read(request, status, body, headers)
-            outcome = Outcome.FOUND if status < 300 else Outcome.UNKNOWN  # noqa: PLR2004 - HTTP's own
+            outcome = CallOutcome.FOUND if status < 300 else CallOutcome.UNKNOWN  # noqa: PLR2004 - HTTP's own
         except NoAnswer as error:
             outcome = error.reason
             raise
         else:
             return answer
         finally:
-            if outcome is not None:  # None: whoever asked has been cancelled
+            if outcome is not None:  # None: the caller was cancelled
                 self._watch.requested(request.call, outcome, self._timing.clock() - began)
 
     async def _exchange(
         self, request: Request[_Answer], token: Secret | None, within: float
     ) -> tuple[int, bytes | None, Mapping[str, str]]:
-        """Status, body (None: too large) and headers of the answer."""
+        """Status, body (None: too large) and headers of the reply."""
         body = request.body.reveal().encode() if isinstance(request.body, Secret) else request.body
         arrived = True
         try:
@@ -96,20 +96,20 @@ class Wire:
                     URL(self._address + request.path, encoded=True),
                     data=body,
                     headers=_headers(token, body),
-                    allow_redirects=False,  # credentials and tokens follow nobody to somewhere else
+                    allow_redirects=False,  # never send credentials and tokens to another server
                 ) as response,
             ):
                 return response.status, await _body_of(response), response.headers
         except aiohttp.ClientConnectorError as error:
             arrived = False
-            reason, detail = Outcome.LOST, f"it cannot be connected to ({_said(error)})"
+            reason, detail = CallOutcome.LOST, f"cannot connect ({_text(error)})"
         except TimeoutError:
-            reason, detail = Outcome.TIMEOUT, f"nothing came within {within * 1000:.0f} ms"
+            reason, detail = CallOutcome.TIMEOUT, f"no reply within {within * 1000:.0f} ms"
         except (aiohttp.ClientResponseError, HttpProcessingError):
-            reason, detail = Outcome.NONSENSE, "what came is no HTTP"
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: no name of a host
-            reason, detail = Outcome.LOST, f"the connection is lost ({_said(error)})"
-        # Raised out here: an error of aiohttp carries the request with its token, and would be the context of ours.
+            reason, detail = CallOutcome.NONSENSE, "the reply is not HTTP"
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
+            reason, detail = CallOutcome.LOST, f"the connection was lost ({_text(error)})"
+        # Raised outside the handler: an aiohttp error holds the request with its token, and must not be the context.
         raise NoAnswer(reason, request.call, detail, arrived=arrived)
 
     def _read(
@@ -118,21 +118,21 @@ class Wire:
         call = request.call
         if status == _OK and request.decode is not None:
             if body is None:
-                raise NoAnswer(Outcome.NONSENSE, call, f"what came has more than {LARGEST} bytes")
+                raise NoAnswer(CallOutcome.NONSENSE, call, f"the reply has more than {LARGEST} bytes")
             return request.decode(body)
-        if status in request.says:
-            return request.says[status]
-        if status == _UNAUTHORIZED or (call is Call.LOGIN and status in _CREDENTIALS):
-            what = "credentials are" if call is Call.LOGIN else "token is"
-            raise NoAnswer(Outcome.UNAUTHORIZED, call, f"the {what} refused (status {status})")
+        if status in request.statuses:
+            return request.statuses[status]
+        if status == _UNAUTHORIZED or (call is ApiCall.LOGIN and status in _CREDENTIALS):
+            what = "credentials were" if call is ApiCall.LOGIN else "token was"
+            raise NoAnswer(CallOutcome.UNAUTHORIZED, call, f"the {what} rejected (status {status})")
         retry_after = self._timing.retry_after(headers.get("Retry-After"), headers.get("Date"))
         if status == _TOO_MANY:
-            raise NoAnswer(Outcome.LIMITED, call, "there were too many requests (status 429)", retry_after)
-        reason = Outcome.ERROR if status >= _SERVERS_FAULT else Outcome.REFUSED
-        raise NoAnswer(reason, call, f"the status is {status}", retry_after)
+            raise NoAnswer(CallOutcome.LIMITED, call, "too many requests (status 429)", retry_after)
+        reason = CallOutcome.ERROR if status >= _SERVERS_FAULT else CallOutcome.REFUSED
+        raise NoAnswer(reason, call, f"status {status}", retry_after)
 
 
-def _said(error: Exception) -> str:
+def _text(error: Exception) -> str:
     return escape(str(error)) or type(error).__name__
 
 
@@ -144,7 +144,7 @@ def _headers(token: Secret | None, body: bytes | None) -> dict[str, str]:
 
 
 async def _body_of(response: aiohttp.ClientResponse) -> bytes | None:
-    """The whole body, so that the connection can be used again; None, and no more connection, if it is too large."""
+    """The whole body, so that the connection can be reused. A body that is too large closes it and gives None."""
     if (response.content_length or 0) <= LARGEST:
         body = bytearray()
         async for part in response.content.iter_any():

@@ -1,1 +1,1 @@
-"""The server's functions: composed from Lua, loaded, and called with one typed method each."""
+"""The functions on the server: composed from Lua, loaded, and called by typed methods."""

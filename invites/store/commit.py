@@ -169,7 +169,7 @@ class Committer:
         with self._layout_errors():
             try:
                 return _result(
-                    await self._functions.call(scripts.guarded, keys, self._batch(mode, operations))
+                    await self._functions.call(scripts.refused_when_full, keys, self._batch(mode, operations))
                 )
             except OutOfMemoryError:
                 shrinking = [operation for operation in operations if not _grows(operation)]

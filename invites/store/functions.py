@@ -1,4 +1,4 @@
-"""Calls the functions of `lua/` on one server. Nothing else in the project calls FCALL or EVALSHA."""
+"""Calls the functions of `lua/` on one server. Nothing else in the project sends FCALL or EVALSHA."""
 
 import logging
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ _log = logging.getLogger(__name__)
 
 
 class Functions:
-    """Calls functions by name, and gives the server the library when it has not got it.
+    """Calls functions by name, and loads the library when the server does not have it.
 
-    A server that must not take it runs them as scripts: one whose user lacks the right (FCALL, FUNCTION LOAD), which is
-    said once, and one that is out of memory, as long as it is.
+    Falls back to `EVALSHA` when the ACL forbids FCALL or FUNCTION LOAD (logged once), and while a server that lacks the
+    library is out of memory.
     """
 
     def __init__(self, client: Redis, scripts: Scripts) -> None:
-        """Prepare; nothing is sent yet."""
+        """Prepare. Nothing is sent yet."""
         self._client = client
         self._library = scripts.library
 
     async def call(self, function: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
-        """Call one function. Raises redis exceptions; nothing is sent twice that may have been executed."""
+        """Call one function. Raises redis exceptions. A call that may have run is not sent again."""
         rest = (len(keys), *keys, *arguments)
         if (library := self._library) is not None:
             try:
@@ -43,13 +43,13 @@ class Functions:
         try:
             return await self._client.execute_command("EVALSHA", function.sha, *rest)
         except NoScriptError:
-            # EVAL both runs the script and makes it known, on the very node that lacks it.
+            # EVAL runs the script and caches it, on the node that lacks it.
             return await self._client.execute_command("EVAL", function.text, *rest)
 
     async def drop_other_releases(self) -> list[str]:
-        """Delete the libraries of other releases; return their names.
+        """Delete the libraries of other releases and return their names.
 
-        A worker of another release that still runs gives the server its library again.
+        A running worker of another release loads its library again.
         """
         if self._library is None:
             return []
@@ -62,7 +62,7 @@ class Functions:
         return others
 
     async def _load(self, library: Library) -> bool:
-        """Give the server the library; whether it has it now."""
+        """Load the library. False when the server does not take it."""
         try:
             await self._client.execute_command("FUNCTION LOAD", library.text)
         except OutOfMemoryError:
@@ -78,12 +78,12 @@ class Functions:
     def _run_as_scripts(self, error: NoPermissionError) -> None:
         self._library = None
         _log.warning(
-            "Commits run as scripts, which costs the server more: %s. Allow the worker FCALL and FUNCTION LOAD, and "
-            "start it anew.",
+            "Commits run as scripts, which costs the server more time: %s. Allow the worker FCALL and FUNCTION LOAD, "
+            "and restart it.",
             error,
         )
 
 
 def _field(flat: Any, name: bytes) -> Any:  # noqa: ANN401
-    """A field of a reply that is a list of names and values, or a map."""
+    """A field of a reply that is a map, or a flat list of names and values."""
     return flat[name] if isinstance(flat, dict) else flat[flat.index(name) + 1]

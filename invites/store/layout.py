@@ -1,8 +1,8 @@
-"""Over how many shards the calls are spread: what the key `layout` of each shard says.
+"""The number of shards that the calls are in, as the key `layout` of each shard records it.
 
-`3` when they are in three shards, `1>3` while `invites reshard` moves them from one to three. The first worker writes
-it down. The scripts compare it with the number that their worker was configured with, in the same step in which they
-commit: so workers that count differently can never work side by side, and none while keys are moved.
+The key is `3` for three shards, and `1>3` while `invites reshard` moves the calls from one shard to three. The first
+worker writes it. Every commit compares it with the worker's own shard count, in the same atomic step: a worker
+configured with another shard count cannot commit, and no worker can commit during a reshard.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from invites.keys import Keys
 
 ANSWER: Final = "LAYOUT "
-"""How the scripts' error begins; the layout that they found follows."""
+"""The prefix of the functions' error; the layout that they found follows."""
 
 _TO: Final = ">"
 
 
 class Layout(Struct, frozen=True):
-    """So many `shards`; or, while `target` is not None, on the way from so many to that many."""
+    """The number of shards; during a reshard also the target."""
 
     shards: int
     target: int | None = None
 
     def __str__(self) -> str:
-        """As it stands in the key."""
+        """The value of the key."""
         return str(self.shards) if self.target is None else f"{self.shards}{_TO}{self.target}"
 
 
 class LayoutError(Exception):
-    """The calls are not in as many shards as the worker was configured with; the text says so, and what to do.
+    """The calls are in another number of shards than the worker is configured with. The text says what to do.
 
-    `comes`: they are being moved to just as many.
+    `comes`: a reshard to the worker's own number is under way.
     """
 
     def __init__(self, found: str, shards: int) -> None:
@@ -48,7 +48,7 @@ class LayoutError(Exception):
 
 
 def read(text: str) -> Layout | None:
-    """What the text of a key says; None when it is no layout."""
+    """The layout in the text of a key; None when it is not one."""
     shards, moving, target = text.partition(_TO)
     if not shards.isdecimal() or (moving and not target.isdecimal()):
         return None
@@ -56,10 +56,10 @@ def read(text: str) -> Layout | None:
 
 
 async def claim(client_of: Callable[[Keys], Redis], shards: Sequence[Keys]) -> None:
-    """Write down that there are these shards, unless something is written down already.
+    """Write the layout of these shards, unless there is one.
 
-    Raises LayoutError when that is something else, and what redis-py raises. The first shard is asked first: whoever
-    is refused there has left no trace in others.
+    Raises LayoutError when the existing layout differs, and redis exceptions. The first shard comes first, so that a
+    worker that is refused there has written nothing to the others.
     """
     wanted = str(Layout(len(shards)))
     for keys in shards:
@@ -72,19 +72,19 @@ async def claim(client_of: Callable[[Keys], Redis], shards: Sequence[Keys]) -> N
 def _sentence(found: str, layout: Layout | None, shards: int) -> str:
     if layout is None:
         return (
-            f"The key layout in Redis holds {found!r}, which is no number of shards: set it to the number "
+            f"The key layout in Redis is {found!r}, which is not a number of shards: set it to the number "
             "that all workers had in redis.shards."
         )
     if layout.target is None:
         return (
-            f"The calls in Redis are spread over {_so_many(layout.shards)}, and redis.shards is {shards}: set "
-            f"redis.shards to {layout.shards}, or see `invites reshard --help` for how to change their number."
+            f"The calls in Redis are in {_counted(layout.shards)}, but redis.shards is {shards}: set redis.shards to "
+            f"{layout.shards}, or change the number of shards with `invites reshard` (see its --help)."
         )
-    move = f"The calls in Redis are being moved from {_so_many(layout.shards)} to {layout.target}"
+    move = f"The calls in Redis are being moved from {_counted(layout.shards)} to {layout.target}"
     if layout.target == shards:
-        return f"{move}: work begins once `invites reshard {shards}` is done."
-    return f"{move}, and redis.shards is {shards}: set redis.shards to {layout.target} and start again."
+        return f"{move}: the worker starts when `invites reshard {shards}` is done."
+    return f"{move}, but redis.shards is {shards}: set redis.shards to {layout.target} and start again."
 
 
-def _so_many(shards: int) -> str:
+def _counted(shards: int) -> str:
     return "1 shard" if shards == 1 else f"{shards} shards"

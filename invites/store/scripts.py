@@ -1,8 +1,8 @@
-"""Composes the Lua of `lua/` into functions, and these into a library that a server keeps.
+"""Composes the Lua files of `lua/` into functions, and the functions into a library for the server.
 
-A file says what it builds on with lines `-- include: folder/name` (`folder/*`: all of a folder). Each file stands
-in its text once, behind what it includes. Files of `events/` and `group/`, which nobody calls by name,
-are blocks of their own: their names stay theirs, and Lua allows no more than 200 names at once.
+A file names its dependencies in lines `-- include: folder/name` (`folder/*`: all files of a folder). The composed text
+contains each file once, after its dependencies. Files of `events/` and `group/`, which no other file calls by
+name, become blocks with local names, because Lua allows at most 200 local names in a function.
 """
 
 import hashlib
@@ -15,18 +15,16 @@ from typing import Final, NamedTuple
 
 _INCLUDE: Final = re.compile(r"^-- include: (\S+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--.*\n", re.MULTILINE)
-_BLOCKS: Final = ("events/", "group/")  # a script may have 200 local names
-
-
+_BLOCKS: Final = ("events/", "group/")
 _ENTRIES: Final = ("main", "trim", "retire")
 
 
 class CompositionError(Exception):
-    """The parts of the script do not fit together: one is missing, named twice, or includes itself."""
+    """The files cannot be composed: one is missing, included twice by the same file, or includes itself."""
 
 
 def _folder() -> Traversable:
-    """Return where the Lua lies: inside the installed package, or beside it in a checkout."""
+    """The folder of the Lua files: inside the installed package, or next to it in a checkout."""
     packaged = files("invites") / "lua"
     if packaged.is_dir():
         return packaged
@@ -34,7 +32,7 @@ def _folder() -> Traversable:
 
 
 def sources(folder: Traversable | None = None) -> dict[str, str]:
-    """Read all parts: name without ending (`events/accept`) -> text."""
+    """All files: name without extension (`events/accept`) -> text."""
 
     def walk(place: Traversable, prefix: str) -> Iterator[tuple[str, str]]:
         for item in sorted(place.iterdir(), key=lambda entry: entry.name):
@@ -61,16 +59,16 @@ def _included(name: str, parts: Mapping[str, str]) -> list[str]:
 
 
 def compose(parts: Mapping[str, str], entry: str = "main") -> str:
-    """Join `entry` and all that it includes into one text, without its comments.
+    """Join `entry` and everything that it includes into one text without comments.
 
-    Raises CompositionError when a part is missing, is included twice by one file, or includes itself.
+    Raises CompositionError when a file is missing, is included twice by the same file, or includes itself.
     """
     done: dict[str, str] = {}
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
             raise CompositionError(
-                "parts include each other: " + " -> ".join((*path[path.index(name) :], name))
+                "files include each other: " + " -> ".join((*path[path.index(name) :], name))
             )
         if name in done:
             return
@@ -80,13 +78,13 @@ def compose(parts: Mapping[str, str], entry: str = "main") -> str:
         done[name] = f"do\n{text}\nend" if name.startswith(_BLOCKS) else text
 
     if entry not in parts:
-        raise CompositionError(f"there is no part {entry}")
+        raise CompositionError(f"there is no file {entry}")
     visit(entry, ())
     return _COMMENT.sub("", "\n".join(done.values()) + "\n")
 
 
 class Script:
-    """One function of the library: its name there, and the same as a script, known by its SHA-1."""
+    """One function of the library: its name, and the same code as a script with its SHA-1."""
 
     def __init__(self, name: str, text: str) -> None:
         """Hash the text."""
@@ -96,32 +94,32 @@ class Script:
 
 
 class Library(NamedTuple):
-    """What a server is given once and then keeps: all functions, made and ready."""
+    """All functions, as the server loads them once and keeps them."""
 
     name: str
     text: str
 
 
 LIBRARIES: Final = "invites_"
-"""Which libraries are ours, of any release: what their names begin with."""
+"""The prefix of the library names of all releases."""
 
 _WHEN_FULL: Final = " flags=allow-oom"
 
 
 class Scripts:
-    """The state machine, once refused as a whole by a server out of memory and once allowed there; trimming, retiring.
+    """The functions: the state machine (`refused_when_full`, `allowed_when_full`), `trim` and `retire`.
 
-    A library and its functions are named after what is in them: two releases of the workers can share a server. A
-    server makes the functions of a library once. The same as a script is for servers that cannot take a library: it
-    makes some 250 functions for each call, which costs more than settling an event (see lua/README.md).
+    The names of the library and its functions contain a hash of their text, so that two releases of the workers can
+    share a server. The server creates the functions of a library once. A script creates some 250 functions in every
+    call, which costs more than settling an event (see lua/README.md); it is for servers that cannot load the library.
 
-    A script without the line `#!lua` runs on a server out of memory until the first write that needs some, and the
-    event is lost half-way. With it, a full server refuses the script before it starts, as it does with a function.
-    What ends calls frees memory, so it is allowed: else a full server could never recover.
+    A server that is out of memory refuses a function, or a script with the line `#!lua`, before it starts. A script
+    without that line would run until its first write, and leave an event half settled. The rules that end calls free
+    memory, so they run as `allowed_when_full`: otherwise a full server could not recover.
     """
 
     def __init__(self, *, flags: bool = True) -> None:
-        """Compose them. `flags=False` is for servers that know neither libraries nor the line `#!lua` (fakeredis)."""
+        """Compose them. `flags=False` is for servers without libraries and without the line `#!lua` (fakeredis)."""
         parts = sources()
         bodies = {entry: f"(function()\n{compose(parts, entry)}end)()" for entry in _ENTRIES}
         digest = hashlib.sha1("".join(bodies.values()).encode(), usedforsecurity=False).hexdigest()
@@ -131,14 +129,14 @@ class Scripts:
             head = f"#!lua{flag}\n" if flags else ""
             return Script(f"{name}_{entry}{suffix}", f"{head}return {bodies[entry]}(KEYS, ARGV)\n")
 
-        self.guarded = script("main")
+        self.refused_when_full = script("main")
         self.allowed_when_full = script("main", "_when_full", _WHEN_FULL)
         self.trim = script("trim", flag=_WHEN_FULL)
         self.retire = script("retire", flag=_WHEN_FULL)
         registered = [
             f"redis.register_function{{function_name='{one.name}', callback={entry}, flags={{{flag}}}}}"
             for entry, one, flag in (
-                ("main", self.guarded, ""),
+                ("main", self.refused_when_full, ""),
                 ("main", self.allowed_when_full, "'allow-oom'"),
                 ("trim", self.trim, "'allow-oom'"),
                 ("retire", self.retire, "'allow-oom'"),

@@ -1,1 +1,1 @@
-"""Small values that every other package uses: validation sentences, secrets, printable text."""
+"""Validation with readable errors, secrets, and text that is safe to print."""

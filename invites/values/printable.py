@@ -1,4 +1,4 @@
-"""Texts that come from callers, made safe for one line of a log or of a terminal."""
+"""Makes text from callers safe for one line of a log or a terminal."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Any, Final
 
-# What could end a line or steer a terminal (C0, DEL, C1, the line ends of Unicode), and what is no character.
+# Characters that end a line or control a terminal (C0, DEL, C1, Unicode line separators), and lone surrogates.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LARGEST_INDEX: Final = 2**32 - 2  # of a JavaScript array
 _INDEX_DIGITS: Final = 10
-_EXACT: Final = 2**53  # up to here a double holds every whole number
-_MOST_DIGITS: Final = 21  # before the point; a larger number is written with an exponent
-_MOST_ZEROS: Final = 6  # behind the point; so is a smaller one
+_EXACT: Final = 2**53  # a double holds every whole number up to here
+_MOST_DIGITS: Final = 21  # before the point; a larger number gets an exponent
+_MOST_ZEROS: Final = 6  # after the point; a smaller number gets an exponent
 
 
 def escape(text: str) -> str:
-    r"""The text with control characters, line ends and lone surrogates as `\uXXXX`."""
+    r"""The text with control characters, line ends and lone surrogates written as `\uXXXX`."""
     if _UNSAFE.search(text) is None:
         return text
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def escape_invisible(text: str) -> str:
+    """The text with every unprintable character escaped as in JSON. Stricter than `escape`; for error messages."""
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+
+
 def stringify(text: str) -> str:
     r"""JSON as `JSON.stringify(JSON.parse(text))` prints it, on one line.
 
-    Compact, `\/` and needless `\uXXXX` undone, numbers as in JavaScript (1.0 is 1). Beyond that, DEL, C1 and
-    the line ends of Unicode are escaped. What is not JSON comes back as it is, escaped.
+    The output is compact, without needless escapes, and numbers look as in JavaScript (1.0 is 1). DEL, C1 and Unicode
+    line separators are escaped as well. Text that is not JSON is only escaped.
     """
     try:
         return escape(_encode(_DECODER.decode(text)))
@@ -38,7 +43,7 @@ def stringify(text: str) -> str:
 
 
 def _constant(text: str) -> None:
-    raise ValueError(text)  # NaN and Infinity are Python's, not JSON's
+    raise ValueError(text)  # NaN and Infinity are not JSON
 
 
 _DECODER: Final = json.JSONDecoder(parse_float=float, parse_int=float, parse_constant=_constant)
@@ -61,7 +66,7 @@ def _encode(value: Any) -> str:  # noqa: ANN401 - decoded JSON
 
 
 def _order(names: dict[str, Any]) -> list[str]:
-    """JavaScript lists the names that could be indexes of an array first, by their value."""
+    """JavaScript puts names that could be array indexes first, in numerical order."""
     indexes = [name for name in names if name.isdecimal() and _is_index(name)]
     if not indexes:
         return list(names)
@@ -78,7 +83,7 @@ def _is_index(name: str) -> bool:
 
 
 def _number(value: float) -> str:
-    """A number as JavaScript prints it (ECMA-262, Number::toString), or null if it is too large for it."""
+    """A number as JavaScript prints it (ECMA-262, Number::toString); null when it overflows a double."""
     if value.is_integer() and abs(value) <= _EXACT:
         return str(int(value))
     if math.isinf(value):

@@ -1,4 +1,4 @@
-"""Secrets: values that reach whoever needs them and no log, traceback or error message."""
+"""Secrets: values that never appear in a log, a traceback or an error message."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Final, final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LARGEST_FILE: Final = 65_536  # bytes; a secret is a line, so whatever is larger is another file
+_LARGEST_FILE: Final = 65_536  # bytes; a larger file is not a secret
 
 
 class SecretError(Exception):
-    """A secret cannot be had; the text is one sentence that says where it was looked for."""
+    """A secret cannot be read. The text is one sentence that names the variable and the file."""
 
 
 @final
 class Secret:
-    """A text that does not show itself.
+    """A text that `str`, `repr`, `format`, pickling and JSON encoders do not show.
 
-    `str`, `repr`, `format`, pickling and JSON encoders give it to nobody; `reveal()` marks where it leaves.
+    `reveal()` marks the places where it leaves the process.
     """
 
     __slots__ = ("_text",)
@@ -29,11 +29,11 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself, for the connection or request that needs it."""
+        """The text itself."""
         return self._text
 
     def matches(self, text: str) -> bool:
-        """Whether `text` is the secret; takes the same time wherever the two differ."""
+        """Whether `text` is the secret, compared in constant time."""
         return hmac.compare_digest(self._text.encode(), text.encode("utf-8", "surrogatepass"))
 
     def __eq__(self, other: object) -> bool:
@@ -49,20 +49,20 @@ class Secret:
         return "…"
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a Secret is not written anywhere")
+        raise TypeError("a Secret cannot be pickled")
 
 
 def from_environment(name: str, environ: Mapping[str, str]) -> Secret | None:
     """The secret in the variable `name`, or in the file that `<name>_FILE` names; None when neither is set.
 
-    An empty variable counts as one that is not set, since that is what a compose file makes of a missing one.
-    A line end at the end of the file is not part of the secret.
+    An empty variable counts as unset: Compose sets variables without a value to "". Line ends at the end of the file
+    are dropped.
 
-    Raises SecretError when both are set, or when the file cannot be read or is empty.
+    Raises SecretError when both variables are set, or when the file is unreadable, too large, not UTF-8 or empty.
     """
     value, path = environ.get(name) or None, environ.get(f"{name}_FILE") or None
     if value is not None and path is not None:
-        raise SecretError(f"{name} and {name}_FILE are both set: leave one of them out.")
+        raise SecretError(f"{name} and {name}_FILE are both set: unset one of them.")
     if path is not None:
         value = _read(f"{name}_FILE", Path(path))
     return None if value is None else Secret(value)
@@ -77,7 +77,7 @@ def _read(variable: str, path: Path) -> str:
         raise SecretError(f"{variable} names {path}, which cannot be read: {reason}.") from None
     if len(content) > _LARGEST_FILE:
         raise SecretError(
-            f"{variable} names {path}, which is too large to be a secret (over {_LARGEST_FILE} bytes)."
+            f"{variable} names {path}, which is too large for a secret (more than {_LARGEST_FILE} bytes)."
         )
     try:
         text = content.decode("utf-8-sig").rstrip("\r\n")

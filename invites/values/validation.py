@@ -1,7 +1,7 @@
-"""Decoded JSON to structs, with sentences for people: what belongs somewhere, and what stands there.
+"""Converts decoded JSON to structs. Every problem is a sentence: the field, what it must be, and what it is.
 
-Each field of such a struct is `Annotated` with a `Meta` whose description ends "… must be". In `convert` fields that
-are structs themselves are sections, whose keys must all be known.
+Each field of such a struct is `Annotated` with a `Meta` whose description completes "… must be". A field that is a
+struct itself is a section; `convert` rejects unknown keys in it.
 """
 
 from __future__ import annotations
@@ -15,36 +15,35 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
+from invites.values.printable import escape_invisible
 from invites.values.secret import Secret
 
 _Made = TypeVar("_Made", bound=Struct)
 _LONGEST_SHOWN: Final = 60  # characters of a wrong value in a message
-
-
 _Names = Mapping[type[Struct], Iterable[str]]
 
 
-class StrictError(Exception):
-    """The values do not fit; the text is one sentence that names the field by its path."""
+class ValidationError(Exception):
+    """A value is invalid. The text is one sentence that names the field by its path."""
 
 
 def convert(values: dict[str, Any], kind: type[_Made], also: _Names | None = None) -> _Made:
-    """The struct of `values`; `also` names keys that were known, and are taken out, before.
+    """The struct of `values`. `also` lists further names per section, to suggest when a key is unknown.
 
-    Raises StrictError, whose text shows no value of a Secret.
+    Raises ValidationError, whose text never shows the value of a Secret.
     """
     _check_names(kind, values, "", also or {})
-    misfit = next(misfits(values, kind), None)
-    if misfit is not None:
-        raise StrictError(f"{misfit}.")
+    problem = next(problems(values, kind), None)
+    if problem is not None:
+        raise ValidationError(f"{problem}.")
     return msgspec.convert(values, kind, dec_hook=_to_secret)
 
 
-def misfits(values: Mapping[str, Any], kind: type[Struct], path: str = "") -> Iterator[str]:
-    """What is wrong with the fields of a struct: a sentence for each, without its full stop.
+def problems(values: Mapping[str, Any], kind: type[Struct], path: str = "") -> Iterator[str]:
+    """The problems with the fields of a struct, each a sentence without its full stop.
 
-    A sentence names the field by its path, says what belongs there and what stands there; the value of a Secret,
-    and one that is too long, is not repeated. A field of type Raw takes whatever comes.
+    A sentence names the field by its path, what it must be and what it is. It never shows the value of a Secret, and
+    no long values. A field of type Raw takes any value.
     """
     for entry in msgspec.structs.fields(kind):
         place = path + entry.encode_name
@@ -54,30 +53,30 @@ def misfits(values: Mapping[str, Any], kind: type[Struct], path: str = "") -> It
             continue
         value, section = values[entry.encode_name], section_of(entry.type)
         if section is not None and isinstance(value, dict):
-            yield from misfits(value, section, f"{place}.")
+            yield from problems(value, section, f"{place}.")
         elif entry.type is not msgspec.Raw and not _fits(value, entry.type):
-            yield f"{place} must be {_wanted(entry.type)}, not {_standing(value, entry.type)}"
+            yield f"{place} must be {_expected(entry.type)}, not {_actual(value, entry.type)}"
 
 
 def fields(section: type[Struct]) -> dict[str, Any]:
-    """Name in JSON -> annotation."""
+    """The fields of a section: name in JSON -> annotation."""
     return {entry.encode_name: entry.type for entry in msgspec.structs.fields(section)}
 
 
 def section_of(kind: object) -> type[Struct] | None:
-    """The struct that a field of this annotation holds, if it holds one."""
+    """The struct that a field with this annotation holds, or None."""
     parts = (kind, *get_args(kind))
     return next((part for part in parts if isinstance(part, type) and issubclass(part, Struct)), None)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is most like `name`."""
+    """The known name that is most similar to `name`."""
     by_folded = {candidate.casefold(): candidate for candidate in known}
     return by_folded[difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0)[0]]
 
 
 def kind_of(value: object) -> str:
-    """What a decoded JSON value is, in words."""
+    """The kind of a decoded JSON value, in words."""
     if value == "":
         return "an empty text"
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
@@ -85,11 +84,11 @@ def kind_of(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value in a message, with what it is, on one line; not for secrets. Of what is large only what it is."""
+    """A value for a message, on one line: its kind, and the value unless it is long. Not for secrets."""
     if isinstance(value, str) and value:
         if len(value) > _LONGEST_SHOWN:
             return f"a text of {len(value)} characters"
-        return f"the text {printable(json.dumps(value, ensure_ascii=False))}"
+        return f"the text {escape_invisible(json.dumps(value, ensure_ascii=False))}"
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, int | float):
@@ -97,13 +96,8 @@ def shown(value: object) -> str:
     return kind_of(value)
 
 
-def printable(text: str) -> str:
-    """A text in which nothing is invisible: what is no printable character stands there as JSON escapes it."""
-    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
-
-
 def syntax_error(error: json.JSONDecodeError) -> str:
-    """What is wrong with a text that is not JSON, and where."""
+    """The reason why a text is not JSON, and where."""
     what = error.msg if error.doc[error.pos :].strip() else "It ends too early"
     return f"{what} (line {error.lineno}, column {error.colno})"
 
@@ -114,7 +108,7 @@ def _check_names(section: type[Struct], values: dict[str, Any], path: str, also:
         if name not in known:
             quoted = name if name and name.isprintable() else json.dumps(name)
             close = nearest(name, [*known, *also.get(section, ())])
-            raise StrictError(f"{path}{quoted} is not a known key: the nearest one is {path}{close}.")
+            raise ValidationError(f"{path}{quoted} is not a known key; did you mean {path}{close}?")
         inner = section_of(known[name])
         if inner is not None and isinstance(value, dict):
             _check_names(inner, value, f"{path}{name}.", also)
@@ -129,7 +123,7 @@ def _to_secret(kind: type, value: object) -> object:
 def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - annotations have no type in common
     try:
         msgspec.convert(value, kind, dec_hook=_to_secret)
-    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for half a surrogate pair
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for a lone surrogate
         return False
     return True
 
@@ -138,16 +132,16 @@ def _annotated(kind: object) -> Any:  # noqa: ANN401 - as above
     return next(part for part in (kind, *get_args(kind)) if get_origin(part) is Annotated)
 
 
-def _wanted(kind: object) -> str:
-    """What a field takes, in words."""
+def _expected(kind: object) -> str:
+    """What a field must be, in words."""
     if section_of(kind) is not None:
         return "an object"
     words: str = next(meta.description for meta in _annotated(kind).__metadata__)
     return words
 
 
-def _standing(value: object, kind: object) -> str:
-    """What stands in a field, in words."""
+def _actual(value: object, kind: object) -> str:
+    """What a field is, in words."""
     is_secret = section_of(kind) is None and Secret in get_args(_annotated(kind).__origin__)
     return kind_of(value) if is_secret else shown(value)
 

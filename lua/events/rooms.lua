@@ -135,7 +135,7 @@ function events.roomClosed(room)
   clean(room, work.entry, 0)
 end
 
-timers.close = function(rest)
+function timers.close(rest)
   local room, entry, before = string.match(rest, '^(.+)|(.+)|(%d+)$')
   clean(room, entry, tonumber(before))
 end

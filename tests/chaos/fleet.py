@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from workers.lab.child_process import GuardedProcess
+    from workers.lab.child_process import ChildProcess
 
 CLAIM_AFTER_MS: Final = 1_000
 _FROZEN_S: Final = (
@@ -47,8 +47,8 @@ class Fleet:
         self._url = url
         self._count = count
         self._random = random.Random(seed)
-        self._workers: list[GuardedProcess] = []
-        self._frozen: list[tuple[float, GuardedProcess]] = []
+        self._workers: list[ChildProcess] = []
+        self._frozen: list[tuple[float, ChildProcess]] = []
 
     def harm_one(self) -> str:
         """Kill, freeze or stop a worker; says which."""
@@ -78,7 +78,7 @@ class Fleet:
                     self._frozen.remove((until, worker))
                     worker.terminate()
 
-    def replace(self, shards: int) -> list[GuardedProcess]:
+    def replace(self, shards: int) -> list[ChildProcess]:
         """Start as many workers that count so many shards; returns the ones that there were, which go on."""
         self._configuration["redis"] = {"shards": shards}
         former, self._workers = self._workers, [self._start() for _ in self._workers]
@@ -105,5 +105,5 @@ class Fleet:
         for worker in self._workers:
             worker.stop()
 
-    def _start(self) -> GuardedProcess:
+    def _start(self) -> ChildProcess:
         return start_worker(self._url, self._configuration)

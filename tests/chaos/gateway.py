@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
-from invites.connection.clients import Clients, is_away
+from invites.connection.clients import Clients
+from invites.connection.errors import is_away
 from invites.events.entry import order
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key

@@ -16,13 +16,13 @@ from tests.chaos.gateway import Post
 from tests.chaos.places import PLACES
 from tests.chaos.reach import Reach
 from tests.support.waiting import wait_until
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tests.chaos.places import Place
-    from workers.lab.fake_sippo import StandIn
+    from workers.lab.fake_sippo import FakeSippo
 
 _HOME: Final = str(Path(__file__).resolve().parents[2])
 _WITHIN_S: Final = 60.0
@@ -67,9 +67,9 @@ class Growth:
             found: Any = await clients.of(keys).get(keys.layout)
             return str(found.decode())
 
-    def _command(self, shards: int) -> GuardedProcess:
+    def _command(self, shards: int) -> ChildProcess:
         command = [sys.executable, "-m", "workers", "reshard", str(shards), "--redis-url", self._url]
-        return GuardedProcess(command, environment={**os.environ, "PYTHONPATH": _HOME})
+        return ChildProcess(command, environment={**os.environ, "PYTHONPATH": _HOME})
 
 
 class GrowingDriver(Driver):
@@ -95,7 +95,7 @@ class GrowingDriver(Driver):
 class GrowingReach(Reach):
     """Plays calls to groups and phones, and in place of harm to workers there become more shards."""
 
-    def __init__(self, post: Post, standin: StandIn, fleet: Fleet, seed: int, growth: Growth) -> None:
+    def __init__(self, post: Post, standin: FakeSippo, fleet: Fleet, seed: int, growth: Growth) -> None:
         super().__init__(post, standin, fleet, seed)
         self._growth = growth
         self.numbers: Sequence[int] = ()

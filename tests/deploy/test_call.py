@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from invites import config
 from invites.keys import Keys
 from invites.queries.dead_letters import DeadLetters
-from invites.queries.invites import Views
+from invites.queries.invites import InviteQueries
 from invites.queries.overview import overview
 from tests.deploy import installations
 from tests.support.waiting import wait_until
@@ -93,7 +93,7 @@ async def test_no_part_of_a_call_is_refused(installation: installations.Installa
 
         await gateway.publish("invite", {"peer": ALICE, "to": "bob", "inviteId": "i1", "room": "r1"})
         assert (await gateway.hears("invitation"))["inviteId"] == "i1"
-        assert await Views(operator, KEYS).invite("alice|i1|bob") is not None
+        assert await InviteQueries(operator, KEYS).invite("alice|i1|bob") is not None
         await gateway.publish("ringing", {"peer": PHONE, "from": "alice", "inviteId": "i1"})
         await gateway.publish("getInvitations", {"peer": DESK, "transaction": "t1"})
         assert (await gateway.hears("answer"))["transaction"] == "t1"
@@ -153,7 +153,7 @@ async def test_operator_needs_no_other_user(installation: installations.Installa
         assert entry.strip()
 
         async def known() -> bool:
-            return await Views(admin, KEYS).invite("alice|i1|bob") is not None
+            return await InviteQueries(admin, KEYS).invite("alice|i1|bob") is not None
 
         await wait_until(known, "the invite is there")
         assert "404" in await asyncio.to_thread(run_command, url, "show", "alice|i1|bob")

@@ -17,7 +17,7 @@ from tests.support.leaks import assert_nothing_leaks
 from tests.support.proxy import Proxy
 from tests.support.servers.cluster import Cluster
 from tests.support.worker import Streams
-from workers.lab.fake_sippo import StandIn
+from workers.lab.fake_sippo import FakeSippo
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ async def proxy(valkey_url: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def fake_sippo() -> AsyncIterator[StandIn]:
+async def fake_sippo() -> AsyncIterator[FakeSippo]:
     """A fake sippo-server that knows devices to push to."""
-    async with StandIn(pushes.directory()) as found:
+    async with FakeSippo(pushes.directory()) as found:
         yield found

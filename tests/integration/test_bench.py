@@ -20,7 +20,7 @@ from workers.lab.bench.fleet import cpu_s, parse_ps_time
 from workers.lab.bench.load import Load
 from workers.lab.bench.target import BenchError, open_target
 from workers.lab.bench.throughput import Plan, Round, WorkerRun, measure, summarize
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 
 _KEYS = [
     "calls",
@@ -42,8 +42,8 @@ def _plan(load: Load, **options: object) -> Plan:
 
 
 def _start(monkeypatch: pytest.MonkeyPatch, worker: str) -> None:
-    def start(_url: str, _configuration: Mapping[str, object]) -> GuardedProcess:
-        return GuardedProcess([sys.executable, "-c", worker])
+    def start(_url: str, _configuration: Mapping[str, object]) -> ChildProcess:
+        return ChildProcess([sys.executable, "-c", worker])
 
     monkeypatch.setattr(fleet, "start_worker", start)
 

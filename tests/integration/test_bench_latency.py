@@ -19,7 +19,7 @@ from workers.lab.bench.latency import Run
 from workers.lab.bench.load import Load
 from workers.lab.bench.schedule import even
 from workers.lab.bench.target import BenchError, open_target
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 from workers.lab.worker_process import start_worker
 
 _KEYS = ["rate", "pending", "invite_p50_ms", "invite_p99_ms", "accept_p50_ms", "accept_p99_ms"]
@@ -58,7 +58,7 @@ def test_a_stall_counts_for_all_events_that_were_due(monkeypatch: pytest.MonkeyP
     """A load that waits for its answers would see the stall once: coordinated omission."""
     pids: list[int] = []
 
-    def start(url: str, configuration: Mapping[str, object]) -> GuardedProcess:
+    def start(url: str, configuration: Mapping[str, object]) -> ChildProcess:
         worker = start_worker(url, configuration)
         pids.append(worker.pid)
         return worker

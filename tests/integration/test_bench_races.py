@@ -57,7 +57,7 @@ def test_what_goes_wrong_is_the_end_of_the_command(
     ended = commands.run("bench", "races", "--trials", "20", "--workers", "1", "--json")
     assert ended.status == 1
     assert json.loads(ended.out)["duplicate_notifications"] > 0
-    assert "things went wrong, the first: trial-" in ended.err
+    assert " faults, the first: trial-" in ended.err
 
 
 def test_workers_that_do_not_get_on_are_no_result(

@@ -55,7 +55,10 @@ def test_a_fresh_server_will_do_and_nothing_is_left_behind(commands: Commands, d
         assert found[name][0] == "ok", found[name]
     assert found["persistence"][0] == "warn"
     assert "appendonly yes" in found["persistence"][1]
-    assert found["workers"] == ("warn", "None has been here yet (no consumer group): start `invites run`.")
+    assert found["workers"] == (
+        "warn",
+        "No worker has connected yet (no consumer group): start `invites run`.",
+    )
     assert found["sippo-server"][0] == "-"
     assert database.keys() == []
 
@@ -78,7 +81,7 @@ def test_workers_that_read_are_seen(commands: Commands, database: redis.Redis) -
     assert ended.status == 1
     assert _lines(ended)["workers"] == (
         "FAIL",
-        "None is connected, and 1 events wait: start `invites run`, or read its log.",
+        "No worker is connected, and 1 events wait: start `invites run`, or read its log.",
     )
     database.xreadgroup(WORKERS_GROUP, "worker-1", {KEYS.events: ">"})
     ended = commands.on_server("check")
@@ -104,7 +107,7 @@ def test_who_may_bring_no_functions_is_warned(commands: Commands, database: redi
     database.execute_command("ACL", "DELUSER", "worker")
     verdict, text = _lines(ended)["permissions"]
     assert (ended.status, verdict) == (0, "warn")
-    assert text.startswith("Not allowed: FCALL, FUNCTION: commits run as scripts")
+    assert text.startswith("Not allowed: FCALL, FUNCTION. Commits run as scripts")
 
 
 def test_a_full_server_fails(commands: Commands, settings: redis.Redis) -> None:
@@ -133,8 +136,8 @@ def test_persistence_is_seen(commands: Commands, settings: redis.Redis) -> None:
     ("rules", "said"),
     [
         (["+@all", "-xadd"], "XADD on invites:{0}:events, XADD on invites:{0}:notifications"),
-        (["+@all", "-evalsha", "-zadd"], "Not allowed: ZADD, EVALSHA:"),
-        (["+@all", "-multi"], "Not allowed: MULTI:"),
+        (["+@all", "-evalsha", "-zadd"], "Not allowed: ZADD, EVALSHA. Allow"),
+        (["+@all", "-multi"], "Not allowed: MULTI. Allow"),
         (["+@read", "+@connection", "+@transaction", "+info"], "XREADGROUP"),
         (["+@all", "resetkeys", "~invites:{0}:events"], "XADD on invites:{0}:dead"),
     ],
@@ -166,7 +169,7 @@ def test_without_info_the_rest_is_checked(commands: Commands, database: redis.Re
     database.execute_command("ACL", "DELUSER", "worker")
     assert ended.status == 0
     found = _lines(ended)
-    assert found["version"] == ("warn", "Cannot be checked: this user may not ask for INFO.")
+    assert found["version"] == ("warn", "Not checked: this user may not run INFO.")
     assert found["permissions"][0] == "ok"
 
 
@@ -262,7 +265,7 @@ def test_a_login_that_works(api: tuple[str, type[Api]], check_api: Any, flag: di
     address, server = api
     status, verdict, text = check_api(**flag, wac=_wac(f"{address}/"))
     assert (status, verdict) == (0, "ok")
-    assert text == f"{address}/sapi/login takes the credentials."
+    assert text == f"{address}/sapi/login accepts the credentials."
     assert server.asked == [("/sapi/login", {"username": "admin@quobis", "password": "geheim"})]
 
 
@@ -271,7 +274,7 @@ def test_a_login_elsewhere(api: tuple[str, type[Api]], check_api: Any) -> None:
     wac = {**_wac(address), "paths": {"login": "/auth/login?realm=x"}}
     status, verdict, text = check_api(resolvePush=True, wac=wac)
     assert (status, verdict) == (0, "ok")
-    assert text == f"{address}/auth/login?realm=x takes the credentials."
+    assert text == f"{address}/auth/login?realm=x accepts the credentials."
     assert [path for path, _ in server.asked] == ["/auth/login?realm=x"]
 
 
@@ -286,13 +289,13 @@ def test_a_login_that_nothing_needs_is_not_tried(api: tuple[str, type[Api]], che
     [
         (401, b"geheim", "refuses the credentials"),
         (403, b"", "refuses the credentials"),
-        (404, b"", "answers 404, not 200: check invites.basic.wac.address"),
-        (500, b"", "answers 500"),
-        (302, b"", "answers 302"),
-        (200, b"<html>", "gives no token"),
-        (200, b"[]", "gives no token"),
-        (200, b'{"token":""}', "gives no token"),
-        (200, b"\xff", "gives no token"),
+        (404, b"", "answers with status 404, not 200: check invites.basic.wac.address"),
+        (500, b"", "answers with status 500"),
+        (302, b"", "answers with status 302"),
+        (200, b"<html>", "returns no token"),
+        (200, b"[]", "returns no token"),
+        (200, b'{"token":""}', "returns no token"),
+        (200, b"\xff", "returns no token"),
     ],
 )
 def test_a_login_that_fails(

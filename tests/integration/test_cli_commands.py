@@ -108,7 +108,7 @@ def test_all_dead_letters_are_retried_but_those_that_cannot(
     empty = bury(database, payload="")
     ended = commands.on_server("dead", "retry", "--all")
     assert ended.status == 1
-    assert ended.err == f"invites: {empty} has no payload that could be published again: drop it.\n"
+    assert ended.err == f"invites: {empty} has no payload to publish again: drop it.\n"
     assert len(ended.out.splitlines()) == database.xlen(KEYS.events) == 5
     assert database.xlen(KEYS.dead) == 1
 

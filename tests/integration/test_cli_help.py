@@ -11,7 +11,7 @@ import typer.main
 
 from invites.events.protocol import EVENT_TYPES
 from tests.support.commands import Commands
-from workers.cli.main import app
+from workers.cli.app import app
 
 
 def _commands(found: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -60,6 +60,18 @@ def test_its_help_says_what_it_does_and_names_each_option(commands: Commands, wo
 
 
 @each
+def test_the_common_options_stand_together_with_the_defaults_of_the_command(words: tuple[str, ...]) -> None:
+    options = [one for one in ALL[words].params if one.param_type_name == "option"]
+    first = [one.name for one in options].index("config")
+    assert {one.opts[0]: one.default for one in options[first : first + 4]} == {
+        "--config": None,
+        "--redis-url": None,
+        "--log-level": "warn" if words[0] in {"demo", "bench"} else "info",
+        "--log-format": "text",
+    }
+
+
+@each
 def test_a_flag_shows_no_value(commands: Commands, words: tuple[str, ...]) -> None:
     for line in commands.run(*words, "--help").out.splitlines():
         assert "<bool>" not in line or "--help" in line
@@ -103,7 +115,7 @@ def test_a_configuration_that_is_wrong_ends_with_status_2(
 def test_a_url_that_is_wrong_ends_with_status_2(commands: Commands, words: tuple[str, ...]) -> None:
     ended = commands.run(*words, *_arguments(words), "--redis-url", "http://somewhere")
     assert (ended.status, ended.out) == (2, "")
-    assert "--redis-url begins with http://, which is not known" in ended.err
+    assert "--redis-url starts with http://, which is not a known scheme" in ended.err
 
 
 @pytest.mark.parametrize("words", [(), ("dead",), ("bench",)], ids=" ".join)

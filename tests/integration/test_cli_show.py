@@ -64,7 +64,7 @@ def test_show_an_invite_of_which_only_notifications_are_left(
     notify(database, "inviteRejected", ["a1"], **HEAD, code=408, reason="timeout")
     found = commands.on_server("show", "alice|i1|bob")
     assert found.status == 0
-    assert found.out.startswith("alice|i1|bob is not kept any more.\nevents:\n  none is kept any more\n")
+    assert found.out.startswith("alice|i1|bob is no longer stored.\nevents:\n  none left in the stream\n")
     assert "inviteRejected" in found.out
 
 

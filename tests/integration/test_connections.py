@@ -25,7 +25,7 @@ from workers.lab.worker_process import start_worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from workers.lab.child_process import GuardedProcess
+    from workers.lab.child_process import ChildProcess
 
 KEYS: Final = Keys()
 _PASSWORD: Final = "s3cret@word"
@@ -118,7 +118,7 @@ def publish_nonsense(url: str) -> None:
     asyncio.run(publish())
 
 
-def wait_for_status(commands: Commands, worker: GuardedProcess, **wanted: int) -> None:
+def wait_for_status(commands: Commands, worker: ChildProcess, **wanted: int) -> None:
     def there() -> bool:
         assert worker.running(), worker.output()
         (shard,) = json.loads(commands.on_server("status", "--json").out)["shards"]

@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from tests.support.waiting import wait_until_sync
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 from workers.lab.demo import play, runner
 from workers.lab.demo.devices import Device, MissingError, Notification
 from workers.lab.demo.renderer import Cell, Renderer
@@ -137,8 +137,8 @@ async def _play_with(
 ) -> tuple[int, str]:
     """Play with a worker that does what the Python code `worker` says."""
 
-    def start(_url: str, _configuration: Mapping[str, object]) -> GuardedProcess:
-        return GuardedProcess([sys.executable, "-c", worker])
+    def start(_url: str, _configuration: Mapping[str, object]) -> ChildProcess:
+        return ChildProcess([sys.executable, "-c", worker])
 
     monkeypatch.setattr(runner, "start_worker", start)
     monkeypatch.setattr(runner, "_WORKER_START_MS", patience_ms)

@@ -14,7 +14,7 @@ import redis
 
 from tests.support.waiting import wait_until_sync
 from workers.lab import embedded
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 from workers.lab.embedded import EmbeddedError, EmbeddedValkey
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -184,7 +184,7 @@ def test_missing_wheel_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_used_wrongly() -> None:
     server = EmbeddedValkey()
-    with pytest.raises(EmbeddedError, match="does not run"):
+    with pytest.raises(EmbeddedError, match="is not running"):
         _ = server.url
     with server, pytest.raises(EmbeddedError, match="already running"):
         server.start()
@@ -192,7 +192,7 @@ def test_used_wrongly() -> None:
 
 def test_guarded_process_tells_status_and_output() -> None:
     script = "import sys; print('why', file=sys.stderr); sys.exit(3)"
-    with GuardedProcess([sys.executable, "-c", script]) as process:
+    with ChildProcess([sys.executable, "-c", script]) as process:
         assert process.wait(5000) == 3
         assert process.output() == "why"
 
@@ -203,7 +203,7 @@ def test_guarded_process_may_end_by_itself_when_asked() -> None:
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
         "print('ready', flush=True)\nsignal.pause()\nsignal.pause()"
     )
-    process = GuardedProcess([sys.executable, "-c", script])
+    process = ChildProcess([sys.executable, "-c", script])
     wait_until_sync(lambda: process.output() == "ready", "the child listens to signals")
     process.terminate()
     assert not _alive(process.pid)
@@ -216,7 +216,7 @@ def test_guarded_process_that_does_not_end_is_killed() -> None:
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "print('deaf', flush=True)\nsignal.pause()"
     )
-    process = GuardedProcess([sys.executable, "-c", script])
+    process = ChildProcess([sys.executable, "-c", script])
     wait_until_sync(lambda: process.output() == "deaf", "the child ignores signals")
     process.terminate(patience_ms=50)
     assert not _alive(process.pid)

@@ -16,7 +16,7 @@ import pytest
 
 from invites.sippo import PushResult, SippoServer
 from tests.support import sippo
-from workers.lab.fake_sippo import GARBAGE, HANG, Push, StandIn, slow
+from workers.lab.fake_sippo import GARBAGE, HANG, FakeSippo, ReceivedPush, slow
 
 _HOME = Path(__file__).resolve().parents[2]
 
@@ -32,7 +32,7 @@ async def _token(http: aiohttp.ClientSession, password: str = sippo.PASSWORD) ->
 
 async def test_its_api_is_that_of_the_contract() -> None:
     async with (
-        StandIn(sippo.directory(), password=sippo.PASSWORD) as fake_sippo,
+        FakeSippo(sippo.directory(), password=sippo.PASSWORD) as fake_sippo,
         aiohttp.ClientSession(fake_sippo.address) as http,
     ):
 
@@ -72,7 +72,7 @@ async def test_its_api_is_that_of_the_contract() -> None:
 )
 async def test_who_is_not_let_in(body: bytes, status: int) -> None:
     async with (
-        StandIn() as fake_sippo,
+        FakeSippo() as fake_sippo,
         aiohttp.ClientSession(fake_sippo.address) as http,
         http.post("/sapi/login", data=body) as answer,
     ):
@@ -81,7 +81,7 @@ async def test_who_is_not_let_in(body: bytes, status: int) -> None:
 
 async def test_a_push_that_is_none_is_refused() -> None:
     async with (
-        StandIn(sippo.directory(), password=sippo.PASSWORD) as fake_sippo,
+        FakeSippo(sippo.directory(), password=sippo.PASSWORD) as fake_sippo,
         aiohttp.ClientSession(fake_sippo.address) as http,
     ):
         http.headers["Authorization"] = f"Bearer {await _token(http)}"
@@ -94,7 +94,7 @@ async def test_a_push_that_is_none_is_refused() -> None:
 async def test_a_sleeping_phone_waits_for_its_push() -> None:
     async with sippo.pair() as pair:
         assert await pair.client.push(sippo.job()) is PushResult.TAKEN
-        push: Push = await pair.fake_sippo.pushed("alice-phone")
+        push: ReceivedPush = await pair.fake_sippo.pushed("alice-phone")
         assert push.job == sippo.job()
         with pytest.raises(TimeoutError):
             await pair.fake_sippo.pushed("alice-phone", nth=2, within_ms=20)
@@ -105,7 +105,7 @@ async def test_a_sleeping_phone_waits_for_its_push() -> None:
 async def test_faults_are_set_and_seen_over_http_too() -> None:
     async with sippo.pair() as pair, aiohttp.ClientSession(pair.fake_sippo.address) as http:
         wanted = {"fault": {"kind": "slow", "ms": 5}, "call": "groups", "times": 2}
-        async with http.post("/stand-in/faults", json=wanted) as answer:
+        async with http.post("/fake-sippo/faults", json=wanted) as answer:
             assert answer.status == 204
         assert pair.fake_sippo.faults == {"groups": slow(5)}
         await pair.client.group("sales")
@@ -118,15 +118,15 @@ async def test_faults_are_set_and_seen_over_http_too() -> None:
             [],
         ]
         for wrong in refused:
-            async with http.post("/stand-in/faults", json=wrong) as answer:
+            async with http.post("/fake-sippo/faults", json=wrong) as answer:
                 assert answer.status == 400
-        async with http.post("/stand-in/faults", json={"fault": {"kind": "hang"}}) as answer:
+        async with http.post("/fake-sippo/faults", json={"fault": {"kind": "hang"}}) as answer:
             assert pair.fake_sippo.faults == {"*": HANG}
-        async with http.delete("/stand-in/faults") as answer:
+        async with http.delete("/fake-sippo/faults") as answer:
             assert answer.status == 204
         assert pair.fake_sippo.faults == {}
         assert await pair.client.push(sippo.job()) is PushResult.TAKEN
-        async with http.get("/stand-in") as answer:
+        async with http.get("/fake-sippo") as answer:
             state = await answer.json()
         assert state["requests"] == {"login": 1, "groups": 2, "push": 1}
         assert state["pushes"][0]["job"]["device"] == "alice-phone"
@@ -134,12 +134,12 @@ async def test_faults_are_set_and_seen_over_http_too() -> None:
 
 async def test_faults_belong_to_a_call_that_exists() -> None:
     with pytest.raises(ValueError, match="tea"):
-        StandIn().fault(GARBAGE, "tea")
+        FakeSippo().fault(GARBAGE, "tea")
 
 
 async def test_it_stops_at_once_whatever_hangs() -> None:
     async with (
-        StandIn(password=sippo.PASSWORD) as fake_sippo,
+        FakeSippo(password=sippo.PASSWORD) as fake_sippo,
         aiohttp.ClientSession(fake_sippo.address) as http,
     ):
         fake_sippo.fault(HANG)

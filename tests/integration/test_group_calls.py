@@ -12,7 +12,7 @@ import pytest
 from tests.support import events as e
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, is_settled
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.lab.worker_process import start_worker
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from workers.lab.child_process import GuardedProcess
+    from workers.lab.child_process import ChildProcess
 
 MEMBERS = 500
 DEVICES = 3
@@ -86,9 +86,9 @@ class Call:
 
 
 @pytest.fixture
-async def sippo_with_group() -> AsyncIterator[StandIn]:
+async def sippo_with_group() -> AsyncIterator[FakeSippo]:
     group = GroupEntry([f"m{member}" for member in range(MEMBERS)])
-    async with StandIn(Directory(groups={"everybody": group})) as found:
+    async with FakeSippo(Directory(groups={"everybody": group})) as found:
         yield found
 
 
@@ -98,12 +98,12 @@ def call(client: Redis) -> Call:
 
 
 @pytest.fixture
-def worker_of(valkey_url: str, sippo_with_group: StandIn) -> Iterator[Callable[[], GuardedProcess]]:
+def worker_of(valkey_url: str, sippo_with_group: FakeSippo) -> Iterator[Callable[[], ChildProcess]]:
     """Start worker processes; those that still run are ended afterwards."""
     basic: dict[str, Any] = {"resolveGroups": True, "wac": sippo_with_group.wac}
     with contextlib.ExitStack() as stack:
 
-        def start() -> GuardedProcess:
+        def start() -> ChildProcess:
             process = start_worker(valkey_url, {"invites": {"claimAfter": 500, "basic": basic}})
             stack.callback(process.stop)
             return process
@@ -112,7 +112,7 @@ def worker_of(valkey_url: str, sippo_with_group: StandIn) -> Iterator[Callable[[
 
 
 async def test_a_large_group_rings_and_stops(
-    call: Call, worker_of: Callable[[], GuardedProcess], record_property: Callable[[str, object], None]
+    call: Call, worker_of: Callable[[], ChildProcess], record_property: Callable[[str, object], None]
 ) -> None:
     await call.client.config_set("slowlog-log-slower-than", 0)
     await call.client.config_set("slowlog-max-len", 20_000)
@@ -152,7 +152,7 @@ async def _longest_script_ms(call: Call) -> float:
 @pytest.mark.chaos
 @pytest.mark.slow
 async def test_a_large_group_while_workers_are_killed(
-    call: Call, worker_of: Callable[[], GuardedProcess]
+    call: Call, worker_of: Callable[[], ChildProcess]
 ) -> None:
     """A worker is killed while the devices begin to ring and another one while they stop, in the middle of a page."""
     first = worker_of()

@@ -17,7 +17,7 @@ from yarl import URL
 from invites.config import Config, parse
 from invites.connection.clients import connect
 from invites.keys import Keys
-from invites.queries.invites import Views
+from invites.queries.invites import InviteQueries
 from workers import http
 from workers.http import HttpError, HttpServer
 from workers.telemetry.metrics import Metrics
@@ -346,7 +346,7 @@ async def test_a_fault_of_ours_is_500_and_logged_but_not_told(
     async def broken(*_: object) -> None:
         raise ValueError("internal detail")
 
-    monkeypatch.setattr(Views, "pending", broken)
+    monkeypatch.setattr(InviteQueries, "pending", broken)
     with caplog.at_level(logging.ERROR):
         answer = await site.get("/v1/users/bob/invitations")
     assert (answer.status, answer.json["error"]) == (500, "internal")

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from invites.sippo import Call
+from invites.sippo import ApiCall
 from tests.support import events as e
 from tests.support import lookups
 from tests.support.waiting import wait_until
@@ -59,7 +59,7 @@ async def test_live_peers_ring_all_the_same(
         assert await worker.candidates() == {"tablet": "PEER bob"}
     warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
     (said,) = [one for one in warnings if one.startswith("Who else can be reached as bob is not known: ")]
-    assert "sippo-server gives no answer" in said
+    assert "sippo-server call" in said
 
 
 @pytest.mark.parametrize("mode", _MODES)
@@ -84,8 +84,8 @@ async def test_a_trunk_rings_in_place_of_what_is_not_known(valkey_url: str, mode
 
 async def test_what_fails_for_a_moment_is_asked_for_again(valkey_url: str) -> None:
     async with lookups.worker(valkey_url, lookups.LEGACY) as worker:
-        worker.fake_sippo.fault(status(503), Call.PUSH_DEVICES, times=1)
-        worker.fake_sippo.fault(RESET, Call.GROUPS, times=1)
+        worker.fake_sippo.fault(status(503), ApiCall.PUSH_DEVICES, times=1)
+        worker.fake_sippo.fault(RESET, ApiCall.GROUPS, times=1)
         await worker.call(e.invite())
         assert await worker.candidates() == {"bob-phone": "PUSH bob"}
         assert worker.asked == {"groups": 2, "pushDevices": 2}
@@ -106,7 +106,7 @@ async def test_a_token_that_is_refused_costs_one_login_more(valkey_url: str) -> 
 
 async def test_push_devices_ring_although_the_group_is_not_known(valkey_url: str) -> None:
     async with lookups.worker(valkey_url, lookups.LEGACY) as worker:
-        worker.fake_sippo.fault(LATER, Call.GROUPS)
+        worker.fake_sippo.fault(LATER, ApiCall.GROUPS)
         await worker.call(e.invite())
         assert await worker.candidates() == {"bob-phone": "PUSH bob"}
         assert lookups.rejected(await worker.call(e.invite(to="nobody", invite_id="2"), invite_id="2")) == (
@@ -119,7 +119,7 @@ async def test_members_ring_although_their_push_devices_are_not_known(
     valkey_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with lookups.worker(valkey_url, lookups.LEGACY) as worker:
-        worker.fake_sippo.fault(LATER, Call.PUSH_DEVICES)
+        worker.fake_sippo.fault(LATER, ApiCall.PUSH_DEVICES)
         told = await worker.call(e.registered("b"), e.registered("d", "dave"), e.invite(to="sales"))
         assert lookups.rung(told) == {"b", "d"}
         await worker.publish(e.decline("b"), e.decline("d", "dave", errorCode=486))
@@ -133,7 +133,7 @@ async def test_members_ring_although_their_push_devices_are_not_known(
 
 async def test_a_group_of_whom_nothing_is_known_could_not_be_asked_for(valkey_url: str) -> None:
     async with lookups.worker(valkey_url, lookups.LEGACY) as worker:
-        worker.fake_sippo.fault(LATER, Call.PUSH_DEVICES)
+        worker.fake_sippo.fault(LATER, ApiCall.PUSH_DEVICES)
         assert lookups.rejected(await worker.call(e.invite(to="sales"))) == (500, "internal")
 
 
@@ -142,7 +142,7 @@ async def test_only_the_members_whose_devices_are_not_known_are_left_alone(valke
     known.groups["two"] = GroupEntry(["bob", "carol"])
     async with lookups.worker(valkey_url, lookups.LEGACY, known=known) as worker:
         # The first is about the callee itself.
-        worker.fake_sippo.fault(LATER, Call.PUSH_DEVICES, times=2)
+        worker.fake_sippo.fault(LATER, ApiCall.PUSH_DEVICES, times=2)
         await worker.call(e.invite(to="two"))
         found = [await worker.candidates(member) for member in ("bob", "carol")]
         assert sorted(map(len, found)) in ([0, 1], [0, 2])
@@ -158,7 +158,7 @@ def _rounds(worker: lookups.LookupWorker) -> int:
 async def test_once_it_is_known_to_be_dead_nobody_waits(valkey_url: str) -> None:
     wac = {"wac": {"timeout": 300, "deadline": 300, "breakAfter": 3, "breakFor": 60_000}}
     async with lookups.worker(valkey_url, {"resolvePush": True} | wac) as worker:
-        worker.fake_sippo.fault(HANG, Call.PUSH_DEVICES)
+        worker.fake_sippo.fault(HANG, ApiCall.PUSH_DEVICES)
         await worker.call(e.registered("tablet"), e.invite())
         for number in range(2, 5):
             await worker.call(e.invite(invite_id=str(number)), invite_id=str(number))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from redis import exceptions
 
-from invites.connection.clients import BLOCK_MS, connect, is_away
+from invites.connection.clients import BLOCK_MS, connect
+from invites.connection.errors import is_away
 from invites.keys import WORKERS_GROUP
 from invites.queries.dead_letters import DeadLetters
 from tests.support.servers.cluster import Cluster

@@ -12,13 +12,13 @@ from tests.support import pushes
 from tests.support.looked_up import another_worker, call_phone, settle
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams
-from workers.lab.fake_sippo import StandIn, slow
+from workers.lab.fake_sippo import FakeSippo, slow
 
 # --- taken
 
 
 async def test_a_push_is_taken_and_the_caller_hears_of_it(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone", context={"a": []}, expires=30_000)
     async with pushes.worker(valkey_url, fake_sippo.wac) as service:
@@ -40,7 +40,7 @@ async def test_a_push_is_taken_and_the_caller_hears_of_it(
 
 
 async def test_a_caller_hears_110_once(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone", "tablet")
     async with pushes.worker(valkey_url, fake_sippo.wac):
@@ -54,7 +54,7 @@ async def test_a_caller_hears_110_once(
 
 
 async def test_nothing_is_pushed_for_a_call_that_is_over(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone")
@@ -69,7 +69,7 @@ async def test_nothing_is_pushed_for_a_call_that_is_over(
 
 
 async def test_nothing_is_pushed_to_a_device_that_is_there_by_now(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone")
@@ -81,7 +81,7 @@ async def test_nothing_is_pushed_to_a_device_that_is_there_by_now(
 
 
 async def test_nothing_is_pushed_when_less_than_a_second_is_left(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone", expires=900)
     async with pushes.worker(valkey_url, fake_sippo.wac):
@@ -96,7 +96,7 @@ async def test_nothing_is_pushed_when_less_than_a_second_is_left(
 
 
 async def test_a_device_that_was_pushed_and_lost_gets_a_cancel(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone", "tablet")
@@ -118,7 +118,7 @@ async def test_a_device_that_was_pushed_and_lost_gets_a_cancel(
 
 
 async def test_a_device_whose_push_was_under_way_when_the_call_ended_gets_a_cancel(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     fake_sippo.fault(slow(300), "push", times=1)
     await call_phone(await another_worker(streams.client), "phone")
@@ -135,7 +135,7 @@ async def test_a_device_whose_push_was_under_way_when_the_call_ended_gets_a_canc
 
 
 async def test_a_callee_that_can_only_be_pushed_rings_until_the_time_out(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone", expires=2_500)
     async with pushes.worker(valkey_url, fake_sippo.wac):
@@ -157,7 +157,7 @@ async def test_a_callee_that_can_only_be_pushed_rings_until_the_time_out(
 
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_device_that_is_gone_is_no_candidate(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str, known: bool
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str, known: bool
 ) -> None:
     """404: unknown; 410: known, but it cannot be pushed to any more."""
     fake_sippo.directory.gone = {"bob/phone"} if known else set()
@@ -172,7 +172,7 @@ async def test_a_device_that_is_gone_is_no_candidate(
 
 
 async def test_a_device_that_is_gone_leaves_the_others_ringing(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     fake_sippo.directory.gone = {"bob/phone"}
     shard = await another_worker(streams.client)
@@ -189,7 +189,7 @@ async def test_a_device_that_is_gone_leaves_the_others_ringing(
 
 
 async def test_a_woken_device_is_rung_once_with_the_time_that_is_left(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone", expires=20_000)
     async with pushes.worker(valkey_url, fake_sippo.wac):
@@ -210,7 +210,7 @@ async def test_a_woken_device_is_rung_once_with_the_time_that_is_left(
 
 
 async def test_a_device_that_wakes_up_too_late_learns_what_happened(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone")
@@ -234,7 +234,7 @@ async def test_a_device_that_wakes_up_too_late_learns_what_happened(
 
 
 async def test_a_push_to_a_user_who_is_busy_by_now_is_cancelled(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     """Two calls; the user accepts one on a registered device while the push of the other is under way."""
     fake_sippo.fault(slow(300), "push", times=1)
@@ -269,7 +269,7 @@ async def test_a_push_to_a_user_who_is_busy_by_now_is_cancelled(
 async def test_an_entry_that_is_no_push_job_becomes_a_dead_letter(
     streams: Streams,
     jobs: pushes.Jobs,
-    fake_sippo: StandIn,
+    fake_sippo: FakeSippo,
     valkey_url: str,
     fields: dict[str, Any],
     words: str,
@@ -302,7 +302,7 @@ async def test_without_sippo_server_jobs_are_left_alone_until_long_after_their_t
 
 
 async def test_who_could_push_but_looks_nothing_up_still_sends_what_there_is(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     await another_worker(streams.client)
     await jobs.add(type="invitationCancel")

@@ -23,8 +23,8 @@ from workers.lab.fake_sippo import (
     OVERSIZE,
     RESET,
     WRONG_TYPES,
+    FakeSippo,
     Fault,
-    StandIn,
     limited,
     slow,
     status,
@@ -64,7 +64,7 @@ async def call_many(shard: Shard, count: int, **more: Any) -> None:
     ids=lambda fault: f"{fault.kind}-{fault.status}",
 )
 async def test_a_push_that_fails_is_tried_again(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str, fault: Fault
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str, fault: Fault
 ) -> None:
     fake_sippo.fault(fault, "push", times=3)
     await call_phone(await another_worker(streams.client), "phone")
@@ -76,7 +76,7 @@ async def test_a_push_that_fails_is_tried_again(
 
 
 async def test_a_push_that_is_tried_again_holds_up_nobody(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     """With one attempt at a time, too."""
     fake_sippo.fault(status(500), "push", times=1)
@@ -93,7 +93,7 @@ async def test_a_push_that_is_tried_again_holds_up_nobody(
 
 
 async def test_many_pushes_are_under_way_side_by_side_within_the_limit(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     fake_sippo.fault(slow(100), "push")
     await call_many(await another_worker(streams.client), 60)
@@ -104,7 +104,7 @@ async def test_many_pushes_are_under_way_side_by_side_within_the_limit(
 
 
 async def test_a_push_is_tried_until_its_time_is_over(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     fake_sippo.fault(status(500), "push")
     await call_phone(await another_worker(streams.client), "phone", expires=3_000)
@@ -121,7 +121,7 @@ async def test_a_push_is_tried_until_its_time_is_over(
 
 
 async def test_a_push_whose_call_ends_between_attempts_is_not_tried_again(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     fake_sippo.fault(status(500), "push")
     await call_phone(await another_worker(streams.client), "phone")
@@ -137,7 +137,7 @@ async def test_a_push_whose_call_ends_between_attempts_is_not_tried_again(
 
 
 async def test_a_push_that_may_have_come_through_is_cancelled_with_the_call(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     """Whether sippo-server has taken what it did not answer to, nobody knows: the device must not ring on."""
     fake_sippo.fault(RESET, "push")
@@ -170,7 +170,11 @@ async def _is_delivered(jobs: pushes.Jobs) -> bool:
 
 
 async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    streams: Streams,
+    jobs: pushes.Jobs,
+    fake_sippo: FakeSippo,
+    valkey_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[float] = []
 
@@ -199,7 +203,7 @@ async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
 
 
 async def test_a_job_that_is_tried_again_is_kept_from_others(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     fake_sippo.fault(status(500), "push")
     await call_phone(await another_worker(streams.client), "phone")
@@ -217,7 +221,7 @@ async def test_a_job_that_is_tried_again_is_kept_from_others(
 
 
 async def test_a_worker_that_stops_hands_its_jobs_back_at_once(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     fake_sippo.fault(status(500), "push")
     await call_many(await another_worker(streams.client), 30)
@@ -235,7 +239,7 @@ async def test_a_worker_that_stops_hands_its_jobs_back_at_once(
 
 
 async def test_what_a_dead_worker_left_is_pushed_by_another(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     await call_many(await another_worker(streams.client), 30)
     await jobs.strand()
@@ -246,7 +250,7 @@ async def test_what_a_dead_worker_left_is_pushed_by_another(
 
 
 async def test_a_worker_that_dies_between_sending_and_settling_pushes_at_least_once(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str, proxy: Proxy
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str, proxy: Proxy
 ) -> None:
     """Its effects in Redis come once all the same."""
     fake_sippo.fault(slow(200), "push", times=1)
@@ -271,7 +275,7 @@ async def _pending_ids(streams: Streams) -> list[str]:
 
 
 async def test_who_takes_up_a_dead_workers_job_cancels_what_that_may_have_sent(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone")
@@ -284,7 +288,7 @@ async def test_who_takes_up_a_dead_workers_job_cancels_what_that_may_have_sent(
 
 
 async def test_a_commit_whose_reply_is_lost_has_its_effects_once(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, proxy: Proxy
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, proxy: Proxy
 ) -> None:
     await call_phone(await another_worker(streams.client), "phone")
     proxy.lose_reply(b"pushTaken")
@@ -297,7 +301,7 @@ async def test_a_commit_whose_reply_is_lost_has_its_effects_once(
 
 
 async def test_the_group_is_made_again(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     shard = await another_worker(streams.client)
     async with pushes.worker(valkey_url, fake_sippo.wac) as service:
@@ -310,7 +314,11 @@ async def test_the_group_is_made_again(
 
 
 async def test_more_jobs_than_a_worker_takes_in_hand(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    streams: Streams,
+    jobs: pushes.Jobs,
+    fake_sippo: FakeSippo,
+    valkey_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("workers.shard_worker.MOST_PUSHES", 20)
     fake_sippo.fault(status(500))
@@ -331,7 +339,7 @@ async def test_more_jobs_than_a_worker_takes_in_hand(
 
 
 async def test_a_job_that_cannot_be_settled_becomes_a_dead_letter_and_can_be_retried(
-    streams: Streams, jobs: pushes.Jobs, fake_sippo: StandIn, valkey_url: str
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     await another_worker(streams.client)
     await streams.client.set(KEYS.invite(e.REF), "not a hash")
@@ -361,7 +369,7 @@ async def test_a_dead_job_whose_time_is_over_is_not_retried(streams: Streams) ->
         "stream": "push",
     }
     entry: bytes = await streams.client.xadd(KEYS.dead, letter)
-    with pytest.raises(NotRetriableError, match="is a push whose time is over: drop it"):
+    with pytest.raises(NotRetriableError, match="is a push that has expired: drop it"):
         await DeadLetters(streams.client, KEYS).retry(entry.decode())
     assert await streams.client.exists(KEYS.push) == 0
 

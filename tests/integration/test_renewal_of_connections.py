@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from invites.connection.clients import connect, is_away
+from invites.connection.clients import connect
+from invites.connection.errors import is_away
 from tests.support.servers.node import HOST, Node
 
 _PRIMARY_WITHOUT_REPLICAS = {"min-replicas-to-write": "1"}

@@ -73,7 +73,7 @@ async def test_a_worker_process_that_is_refused_says_why_and_ends_with_status_1(
     await command_client.set(KEYS.layout, "3")
     with start_worker(valkey_url, {"redis": {"shards": 2}}) as process:
         assert await asyncio.to_thread(process.wait, 15_000) == 1
-        assert "spread over 3 shards, and redis.shards is 2: set redis.shards to 3" in process.output()
+        assert "in 3 shards, but redis.shards is 2: set redis.shards to 3" in process.output()
         assert "Traceback" not in process.output()
 
 
@@ -142,31 +142,31 @@ def test_the_command_moves_and_says_what(commands: Commands, database: redis.Red
     going = sum(shard_of(user, 3) != 0 for user in users)
     counted = commands.on_server("reshard", "3", "--dry-run")
     assert counted.status == 0
-    assert counted.out.startswith(
-        f"Some {going} keys would move on the way from 1 to 3 shards. 1 keys of no known"
+    assert counted.out == (
+        f"About {going} keys would move from 1 to 3 shards. 1 keys of an unknown kind stay in place.\n"
     )
     assert database.get(KEYS.layout) == b"1"
     ended = commands.on_server("reshard", "3", "--json")
     found = json.loads(ended.out)
     del found["seconds"]
     assert found == {"before": 1, "after": 3, "keys": going, "timers": 0, "pushes": 0, "unknown": 1}
-    assert ended.err.startswith("No worker can commit any more; events wait in their streams.\nMoved ")
+    assert ended.err.startswith("Workers can no longer commit; events wait in their streams.\nMoved ")
     assert {database.get(Keys(shard=number).layout) for number in range(3)} == {b"3"}
     assert database.exists("invites:{0}:resharding") == 0
     again = commands.on_server("reshard", "3")
-    assert (again.status, again.out) == (0, "There are 3 shards already.\n")
+    assert (again.status, again.out) == (0, "There are already 3 shards.\n")
 
 
 @pytest.mark.parametrize(
     ("there", "sentence"),
     [
-        (None, "Nothing says how many shards there are"),
-        ("7", "There are 7 shards, and they cannot become fewer"),
+        (None, "The server has no layout"),
+        ("7", "There are 7 shards, and their number cannot decrease"),
         (
             "1>5",
-            "The calls are on their way from 1 shards to 5: finish that first, with `invites reshard 5`.",
+            "A reshard from 1 to 5 is not finished: finish it first with `invites reshard 5`.",
         ),
-        ("many", "is no layout"),
+        ("many", "is not a layout"),
     ],
 )
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
@@ -197,12 +197,12 @@ async def test_whoever_goes_on_reading_stops_the_move_and_all_goes_on_as_before(
     await command_client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
     await command_client.xreadgroup(WORKERS_GROUP, "old", {KEYS.events: ">"})
     said: list[str] = []
-    with pytest.raises(ReshardingError, match="Workers go on asking for entries: old"):
+    with pytest.raises(ReshardingError, match="Workers still ask for entries: old"):
         await work(command_client, 3, said).move()
     assert said[-1] == "Waiting for workers to stop: old."
     assert await layouts(command_client, 3) == [b"1", None, None]
     await command_client.set(KEYS.layout, "1>3")
-    with pytest.raises(ReshardingError, match="Workers go on"):
+    with pytest.raises(ReshardingError, match="Workers still ask"):
         await work(command_client, 3, []).move()
     assert await layouts(command_client, 3) == [b"1>3"] * 3  # something may have been moved: it stays so
 
@@ -219,7 +219,7 @@ async def test_two_do_not_move_at_once(command_client: Any, monkeypatch: pytest.
     monkeypatch.setattr(leases, "_TRY_S", 0.05)
     await command_client.set(KEYS.layout, "1")
     await command_client.set("invites:{0}:resharding", "another", px=60_000)
-    with pytest.raises(ReshardingError, match="Another `invites reshard` is at work"):
+    with pytest.raises(ReshardingError, match="Another `invites reshard` is running"):
         await work(command_client, 3, []).move()
     assert await layouts(command_client, 3) == [b"1", None, None]
 

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from invites.keys import Keys, Stream, shard_of
 from invites.queries import streams
 from invites.resharding.procedure import move_all
-from invites.resharding.shard_map import Places
+from invites.resharding.shard_map import ShardMap
 from invites.store.layout import LayoutError
 from invites.store.settings import Settings
 from tests.support import events as e
@@ -29,7 +29,7 @@ USERS = [f"user-{number}" for number in range(24)]
 
 async def move(client: Redis, former: int, target: int) -> None:
     """Move all, as the command does once no worker is at work."""
-    await move_all(Places("invites", former, target, lambda _: client), lambda _what, _more: None)
+    await move_all(ShardMap("invites", former, target, lambda _: client), lambda _what, _more: None)
     for number in range(target):
         await client.set(Keys(shard=number).layout, str(target))
 
@@ -142,5 +142,5 @@ async def test_who_counts_otherwise_commits_nothing(command_client: Redis) -> No
     shards = await Shards.make_several(lambda _: command_client, SETTINGS, 2)
     await before(shards)
     await move(command_client, 2, 3)
-    with pytest.raises(LayoutError, match="spread over 3 shards"):
+    with pytest.raises(LayoutError, match="in 3 shards"):
         await shards.event(*e.registered("phone"))

@@ -12,7 +12,7 @@ from invites.connection.clients import connect
 from invites.keys import Keys, Stream, shard_of
 from invites.resharding.key_ownership import WHOLE, callee_of
 from invites.resharding.procedure import move_all
-from invites.resharding.shard_map import Places
+from invites.resharding.shard_map import ShardMap
 from invites.resharding.streams import delivered, unread
 from tests.support.shard import make_groups
 from tests.support.shards import Failing
@@ -68,20 +68,20 @@ async def fill(client: Any) -> None:
             await client.xreadgroup(source.group, "w", {source.key(Keys(shard=number)): ">"}, count=2)
 
 
-async def contents(places: Places) -> dict[str, Any]:
+async def contents(shard_map: ShardMap) -> dict[str, Any]:
     """What all keys hold, in an order that is always the same.
 
     Of push jobs which of them are not settled: they may be there twice.
     """
-    client = places.client(0)
+    client = shard_map.client(0)
     found: dict[str, Any] = {}
     async for raw in client.scan_iter():
         name, kind = raw.decode(), (await client.type(raw)).decode()
         value: Any
         if name.endswith("push"):
             keys = Keys(shard=int(name[name.index("{") + 1 : name.index("}")]))
-            jobs = [job async for page in delivered(places, keys, Stream.PUSH) for job in page]
-            jobs += [job async for job in unread(places, keys, Stream.PUSH)]
+            jobs = [job async for page in delivered(shard_map, keys, Stream.PUSH) for job in page]
+            jobs += [job async for job in unread(shard_map, keys, Stream.PUSH)]
             value = sorted({job.text(b"ref") for job in jobs})
         elif kind == "stream":
             value = sorted(str(sorted(fields.items())) for _, fields in await client.xrange(raw))
@@ -100,10 +100,10 @@ async def contents(places: Places) -> dict[str, Any]:
     return found
 
 
-async def interrupted(places: Failing, after: int) -> bool:
-    places.left = after
+async def interrupted(shard_map: Failing, after: int) -> bool:
+    shard_map.left = after
     try:
-        await move_all(places, lambda _what, _more: None)
+        await move_all(shard_map, lambda _what, _more: None)
     except RedisConnectionError:
         return True
     return False
@@ -111,14 +111,14 @@ async def interrupted(places: Failing, after: int) -> bool:
 
 async def test_a_move_that_is_begun_again_ends_like_one_that_is_not_interrupted(valkey_url: str) -> None:
     async with connect(valkey_url, "tests") as client:
-        places = Failing("invites", BEFORE, AFTER, lambda _: client)
+        shard_map = Failing("invites", BEFORE, AFTER, lambda _: client)
         await fill(client)
-        assert not await interrupted(places, 1_000_000)
-        taken = 1_000_000 - places.left
-        wanted = await contents(places)
+        assert not await interrupted(shard_map, 1_000_000)
+        taken = 1_000_000 - shard_map.left
+        wanted = await contents(shard_map)
         for after in range(0, taken, STEP):
             await fill(client)
-            assert await interrupted(places, after)
-            await interrupted(places, after // 2)
-            assert not await interrupted(places, 1_000_000)
-            assert await contents(places) == wanted, f"interrupted after {after} commands"
+            assert await interrupted(shard_map, after)
+            await interrupted(shard_map, after // 2)
+            assert not await interrupted(shard_map, 1_000_000)
+            assert await contents(shard_map) == wanted, f"interrupted after {after} commands"

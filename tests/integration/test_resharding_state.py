@@ -13,7 +13,7 @@ from invites.keys import Keys, Stream, shard_of
 from invites.lookup.pushes import Push, decode_push_entry
 from invites.resharding.key_ownership import BY_VALUE, SPLIT, STAYING, WHOLE, callee_of
 from invites.resharding.procedure import move_all
-from invites.resharding.shard_map import Places
+from invites.resharding.shard_map import ShardMap
 from tests.support.shard import make_groups
 
 pytestmark = pytest.mark.leaks  # these tests write the keys themselves
@@ -28,7 +28,7 @@ class Growth:
 
     def __init__(self, client: Any) -> None:
         self.client = client
-        self.places = Places("invites", BEFORE, AFTER, lambda _: client)
+        self.shard_map = ShardMap("invites", BEFORE, AFTER, lambda _: client)
 
     def before(self, name: str) -> Keys:
         """The shard that a name belonged to."""
@@ -45,7 +45,7 @@ class Growth:
         def moved(what: str, more: int) -> None:
             counts[what] += more
 
-        await move_all(self.places, moved)
+        await move_all(self.shard_map, moved)
         return counts
 
     async def found(self, pattern: str) -> set[str]:
@@ -55,7 +55,7 @@ class Growth:
     async def timers(self) -> dict[str, set[int]]:
         """In which shards each timer is."""
         places: dict[str, set[int]] = {}
-        for keys in self.places.all:
+        for keys in self.shard_map.all:
             for member in await self.client.zrange(keys.timers, 0, -1):
                 places.setdefault(member.decode(), set()).add(keys.shard)
         return places
@@ -64,7 +64,7 @@ class Growth:
 @pytest.fixture
 async def growth(command_client: Any) -> Growth:
     growth = Growth(command_client)
-    for keys in growth.places.all:
+    for keys in growth.shard_map.all:
         await make_groups(command_client, keys)
     return growth
 
@@ -122,8 +122,8 @@ async def test_a_grace_is_where_its_user_is(growth: Growth) -> None:
 
 
 async def test_what_belongs_to_a_shard_itself_stays(growth: Growth) -> None:
-    await growth.client.zadd(f"{growth.places.all[1].base}taken:2", {"1-1": 1})
-    await growth.client.set(f"{growth.places.all[1].base}strange:thing", "x")
+    await growth.client.zadd(f"{growth.shard_map.all[1].base}taken:2", {"1-1": 1})
+    await growth.client.set(f"{growth.shard_map.all[1].base}strange:thing", "x")
     before = await growth.found("*")
     await growth.move()
     assert await growth.found("*") == before
@@ -132,7 +132,7 @@ async def test_what_belongs_to_a_shard_itself_stays(growth: Growth) -> None:
 
 async def test_copies_of_marks_of_a_trunks_user_stay_and_do_not_replace_its_own(growth: Growth) -> None:
     for user in USERS:
-        for keys in growth.places.old:
+        for keys in growth.shard_map.old:
             told = "home" if keys.shard == growth.before(user).shard else "copy"
             await growth.client.set(f"{keys.base}gone:{user}|t", told, pxat=SOON)
     await growth.move()
@@ -177,7 +177,7 @@ async def test_a_timer_is_where_what_it_is_about_belongs(growth: Growth) -> None
         ):  # fmt: skip
             await growth.client.zadd(growth.before(user).timers, {timer: SOON})
             wanted[timer] = {growth.after(user).shard}
-    await growth.client.zadd(growth.places.all[2].timers, {"of_a_later_version|x": SOON})
+    await growth.client.zadd(growth.shard_map.all[2].timers, {"of_a_later_version|x": SOON})
     counts = await growth.move()
     assert await growth.timers() == {**wanted, "of_a_later_version|x": {2}}
     assert counts["timers"] == 6 * sum(
@@ -189,7 +189,7 @@ async def test_the_grace_of_a_trunk_is_wherever_it_rings(growth: Growth) -> None
     """Its user is at home in one shard, its calls are in all of them."""
     for user in USERS:
         await growth.client.sadd(growth.before(user).pending("sip"), f"alice|1|{user}")
-    for keys in growth.places.old:
+    for keys in growth.shard_map.old:
         await growth.client.zadd(keys.timers, {"grace|sip|t": SOON + keys.shard})
     await growth.move()
     assert (await growth.timers())["grace|sip|t"] >= {growth.after(user).shard for user in USERS}
@@ -204,13 +204,13 @@ def _trunk(peer: str, **more: Any) -> str:
 
 async def test_every_shard_knows_the_trunks_as_their_users_shard_does(growth: Growth) -> None:
     home = growth.before("sip")
-    for keys in growth.places.old:
+    for keys in growth.shard_map.old:
         at = "2-0" if keys.shard == home.shard else "1-0"
         await growth.client.hset(keys.trunks, "t", _trunk("t", at=at, expires=9_000))
         await growth.client.set(keys.trunks_version, at)
         await growth.client.zadd(keys.timers, {"lapse|sip|t": SOON + 5 * (keys.shard == home.shard)})
     await growth.move()
-    for keys in growth.places.all:
+    for keys in growth.shard_map.all:
         assert json.loads(await growth.client.hget(keys.trunks, "t"))["at"] == "2-0"
         assert await growth.client.zscore(keys.timers, "lapse|sip|t") == SOON + 5
         assert await growth.client.get(keys.trunks_version) not in (None, b"1-0", b"2-0")
@@ -258,7 +258,7 @@ async def test_all_shards_hear_what_is_new_of_trunks_and_only_that(growth: Growt
 
 
 async def test_what_was_taken_and_not_acknowledged_is_not_taken_again(growth: Growth) -> None:
-    source = growth.places.all[0]
+    source = growth.shard_map.all[0]
     elsewhere = [user for user in USERS if growth.before(user).shard != 0]
     entries = [
         await growth.client.xadd(source.relay, {"kind": "k", "name": user, "entry": "1-0", "arguments": "[]"})
@@ -278,13 +278,13 @@ async def test_push_jobs_are_where_their_invites_are(growth: Growth, read: int) 
     for user in USERS:
         job = {"type": "invitation", "ref": f"alice|1|{user}", "user": user, "device": "d"}
         await growth.client.xadd(growth.before(user).push, job)
-    for keys in growth.places.old:
+    for keys in growth.shard_map.old:
         await growth.client.xadd(keys.push, {"type": "nonsense"})
         if read:
             await growth.client.xreadgroup(Stream.PUSH.group, "w", {keys.push: ">"}, count=read // BEFORE)
     await growth.move()
     jobs: dict[str, int] = {}
-    for keys in growth.places.all:
+    for keys in growth.shard_map.all:
         jobs |= {
             fields[b"user"].decode(): keys.shard
             for _, fields in await growth.client.xrange(keys.push)
@@ -313,7 +313,7 @@ async def test_a_push_that_may_have_been_sent_is_still_known_to_be_such(growth: 
 
 
 async def test_push_jobs_that_nobody_reads_are_moved_as_well(growth: Growth) -> None:
-    for keys in growth.places.old:
+    for keys in growth.shard_map.old:
         await growth.client.xgroup_destroy(keys.push, Stream.PUSH.group)
     user = next(user for user in USERS if growth.before(user).shard != growth.after(user).shard)
     await growth.client.xadd(growth.before(user).push, {"type": "invitation", "ref": f"alice|1|{user}"})
@@ -324,11 +324,11 @@ async def test_push_jobs_that_nobody_reads_are_moved_as_well(growth: Growth) -> 
 
 async def test_that_an_invite_is_over_is_known_everywhere(growth: Growth) -> None:
     key = "over:alice|1|bob"
-    await growth.client.set(growth.places.all[1].base + key, "5-2", pxat=SOON)
-    await growth.client.set(growth.places.all[2].base + key, "5-10", pxat=SOON)
+    await growth.client.set(growth.shard_map.all[1].base + key, "5-2", pxat=SOON)
+    await growth.client.set(growth.shard_map.all[2].base + key, "5-10", pxat=SOON)
     await growth.move()
-    assert {await growth.client.get(keys.base + key) for keys in growth.places.all} == {b"5-10"}
-    assert {await growth.client.pexpiretime(keys.base + key) for keys in growth.places.all} == {SOON}
+    assert {await growth.client.get(keys.base + key) for keys in growth.shard_map.all} == {b"5-10"}
+    assert {await growth.client.pexpiretime(keys.base + key) for keys in growth.shard_map.all} == {SOON}
 
 
 # --- prefixes
@@ -336,12 +336,12 @@ async def test_that_an_invite_is_over_is_known_everywhere(growth: Growth) -> Non
 
 async def test_a_prefix_is_no_pattern(growth: Growth) -> None:
     user = next(user for user in USERS if growth.before(user).shard != growth.after(user).shard)
-    places = Places("in?[v]*", BEFORE, AFTER, lambda _: growth.client)
+    shard_map = ShardMap("in?[v]*", BEFORE, AFTER, lambda _: growth.client)
     ours = Keys("in?[v]*", growth.before(user).shard).registry(user)
     others = Keys("inxvvv", growth.before(user).shard).registry(user)
     for key in (ours, others):
         await growth.client.hset(key, "p", "{}")
-    await move_all(places, lambda _what, _more: None)
+    await move_all(shard_map, lambda _what, _more: None)
     assert await growth.client.exists(others) == 1
     assert await growth.client.exists(Keys("in?[v]*", growth.after(user).shard).registry(user), ours) == 1
 
@@ -374,7 +374,7 @@ WRONG = [
 @pytest.mark.parametrize("delivered", [False, True])
 async def test_what_is_none_of_ours_is_in_nobodys_way(growth: Growth, *, delivered: bool) -> None:
     """A command that cannot come to its end would leave everybody waiting."""
-    for keys in growth.places.old:
+    for keys in growth.shard_map.old:
         for name, command, value in WRONG:
             arguments = {"mapping": value} if command == "hset" else {}
             await getattr(growth.client, command)(
@@ -387,5 +387,5 @@ async def test_what_is_none_of_ours_is_in_nobodys_way(growth: Growth, *, deliver
     await growth.client.hset(growth.before(user).registry(user), "p", "{}")
     await growth.move()
     assert await growth.client.exists(growth.after(user).registry(user))
-    for keys in growth.places.old:
+    for keys in growth.shard_map.old:
         assert await growth.client.exists(keys.base.encode() + b"invite:\xff")

@@ -24,7 +24,7 @@ from tests.support import lookups
 from tests.support.waiting import wait_until
 from tests.support.worker import configured, is_settled, running
 from workers.http import HttpServer
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.service import Service
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ async def test_a_group_with_members_in_all_shards_has_one_winner(around: Around,
     members = [f"m{number}" for number in range(20)]
     assert {shard_of(member, SHARDS) for member in members} == set(range(SHARDS))
     known = Directory(groups={"sales": GroupEntry(members)})
-    async with StandIn(known, password=lookups.PASSWORD) as fake_sippo:
+    async with FakeSippo(known, password=lookups.PASSWORD) as fake_sippo:
         config = several(lookups.configured(fake_sippo.address, {"resolveGroups": True}))
         async with worker(valkey_url, config), worker(valkey_url, config):
             await around.publish(*(e.registered(f"{member}-1", member) for member in members))

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import pytest
 
-from invites.sippo import Call, Outcome, PushResult, Timing, client
+from invites.sippo import ApiCall, CallOutcome, PushResult, Timing, client
 from tests.support import sippo
 from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import GARBAGE, HANG, RESET, Fault, limited, slow, status
 
-_FAILED: Final = (Outcome.ERROR, Outcome.LOST, Outcome.TIMEOUT)
+_FAILED: Final = (CallOutcome.ERROR, CallOutcome.LOST, CallOutcome.TIMEOUT)
 # With the timing of `_once`, each call is one request.
 _ONCE: Final[dict[str, Any]] = {"timeout": 1_000, "deadline": 1_000, "breakAfter": 3, "breakFor": 5_000}
 # What hangs, hangs for longer than any test waits.
@@ -32,7 +32,7 @@ def _once(time: sippo.FakeClock) -> Timing:
     return time.timing(jitter=lambda: 1_000.0)
 
 
-async def _break(pair: sippo.Pair, fault: Fault, call: Call = Call.GROUPS) -> None:
+async def _break(pair: sippo.Pair, fault: Fault, call: ApiCall = ApiCall.GROUPS) -> None:
     """Log in, and let calls fail until they are not made any more."""
     await pair.client.push_devices("nobody")
     pair.fake_sippo.fault(fault, call)
@@ -40,21 +40,21 @@ async def _break(pair: sippo.Pair, fault: Fault, call: Call = Call.GROUPS) -> No
         await sippo.fails(_asked(pair, call), *_FAILED)
 
 
-def _asked(pair: sippo.Pair, call: Call) -> Awaitable[object]:
-    return pair.client.push(sippo.job()) if call is Call.PUSH else pair.look_up(call)
+def _asked(pair: sippo.Pair, call: ApiCall) -> Awaitable[object]:
+    return pair.client.push(sippo.job()) if call is ApiCall.PUSH else pair.look_up(call)
 
 
 @pytest.mark.parametrize(
     "fault", [HANG, RESET, status(500), status(503)], ids=["hang", "reset", "500", "503"]
 )
-@pytest.mark.parametrize("call", [Call.GROUPS, Call.PUSH])
-async def test_a_dead_server_costs_no_waiting(call: Call, fault: Fault) -> None:
+@pytest.mark.parametrize("call", [ApiCall.GROUPS, ApiCall.PUSH])
+async def test_a_dead_server_costs_no_waiting(call: ApiCall, fault: Fault) -> None:
     time = sippo.FakeClock()
     async with sippo.pair(timing=_once(time), **_ONCE) as pair:
         await _break(pair, fault, call)
         requests, pauses = pair.fake_sippo.requests.copy(), list(time.pauses)
         for _ in range(500):
-            await sippo.fails(_asked(pair, call), Outcome.OPEN)
+            await sippo.fails(_asked(pair, call), CallOutcome.OPEN)
         assert (pair.fake_sippo.requests, time.pauses) == (requests, pauses)
         assert pair.watch.calls[call, "open"] == 500
 
@@ -64,15 +64,15 @@ async def test_it_opens_after_so_many_failures_in_a_row() -> None:
         for _ in range(4):
             assert await pair.client.group("sales") is not None
             pair.fake_sippo.fault(status(500), times=2)
-            await sippo.fails(pair.client.group("sales"), Outcome.ERROR)
-            await sippo.fails(pair.client.group("sales"), Outcome.ERROR)
+            await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
+            await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
         assert pair.watch.changes == []
         assert await pair.client.group("sales") is not None
         pair.fake_sippo.fault(status(500), times=3)
         for _ in range(3):
-            await sippo.fails(pair.client.group("sales"), Outcome.ERROR)
+            await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
         assert pair.watch.changes == [("groups", True)]
-        await sippo.fails(pair.client.group("sales"), Outcome.OPEN)
+        await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ async def test_it_opens_after_so_many_failures_in_a_row() -> None:
 )
 async def test_whoever_answers_is_not_dead(fault: Fault) -> None:
     async with sippo.pair(timing=_once(sippo.FakeClock()), **_ONCE) as pair:
-        pair.fake_sippo.fault(fault, Call.GROUPS)
+        pair.fake_sippo.fault(fault, ApiCall.GROUPS)
         for _ in range(10):
             await asyncio.gather(pair.client.group("sales"), return_exceptions=True)
         pair.fake_sippo.heal()
@@ -105,20 +105,20 @@ async def test_a_hundred_that_hang_open_it_within_the_limit_of_one_request() -> 
 async def test_repetitions_end_when_it_opens() -> None:
     time = sippo.FakeClock()
     async with sippo.pair(timing=time.timing(), deadline=60_000, breakAfter=3) as pair:
-        pair.fake_sippo.fault(status(500), Call.GROUPS)
-        await sippo.fails(pair.client.group("sales"), Outcome.ERROR)
+        pair.fake_sippo.fault(status(500), ApiCall.GROUPS)
+        await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
         assert pair.fake_sippo.requests["groups"] == 3
         assert time.pauses == pytest.approx([0.1, 0.2])
 
 
-@pytest.mark.parametrize("call", [*sippo.LOOK_UPS, Call.PUSH])
-async def test_after_the_pause_one_call_finds_out_and_the_others_do_not_wait(call: Call) -> None:
+@pytest.mark.parametrize("call", [*sippo.LOOK_UPS, ApiCall.PUSH])
+async def test_after_the_pause_one_call_finds_out_and_the_others_do_not_wait(call: ApiCall) -> None:
     time = sippo.FakeClock()
     async with sippo.pair(timing=_once(time), **_ONCE) as pair:
         await _break(pair, status(500), call)
         pair.fake_sippo.heal()
         time.now += 4.999
-        await sippo.fails(_asked(pair, call), Outcome.OPEN)
+        await sippo.fails(_asked(pair, call), CallOutcome.OPEN)
         time.now += 0.001
         sent = pair.fake_sippo.requests[call]
         found = await sippo.outcomes([_asked(pair, call) for _ in range(20)])
@@ -135,8 +135,8 @@ async def test_a_probe_that_fails_begins_the_pause_anew() -> None:
         for _ in range(3):
             time.now += 5
             sent = pair.fake_sippo.requests["groups"]
-            await sippo.fails(pair.client.group("sales"), Outcome.ERROR)
-            await sippo.fails(pair.client.group("sales"), Outcome.OPEN)
+            await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
+            await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
             assert pair.fake_sippo.requests["groups"] == sent + 1
         assert pair.watch.changes == [("groups", True)]
 
@@ -148,11 +148,11 @@ async def test_a_look_up_that_is_the_probe_does_not_wait_for_what_hangs(
     time = sippo.FakeClock()
     async with sippo.pair(timing=time.timing(), **_PATIENT) as pair:
         await _break(pair, RESET)
-        pair.fake_sippo.fault(HANG, Call.GROUPS)
+        pair.fake_sippo.fault(HANG, ApiCall.GROUPS)
         time.now += 5
-        await sippo.fails(pair.client.group("sales"), Outcome.OPEN)
+        await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
         await wait_until(lambda: pair.fake_sippo.under_way == 1, "the probe still hangs")
-        await sippo.fails(pair.client.group("sales"), Outcome.OPEN)
+        await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
         assert pair.fake_sippo.under_way == 1
 
 
@@ -161,9 +161,9 @@ async def test_a_server_that_is_back_but_slow_is_noticed(monkeypatch: pytest.Mon
     time = sippo.FakeClock()
     async with sippo.pair(timing=time.timing(), **_PATIENT) as pair:
         await _break(pair, RESET)
-        pair.fake_sippo.fault(slow(120), Call.GROUPS)
+        pair.fake_sippo.fault(slow(120), ApiCall.GROUPS)
         time.now += 5
-        await sippo.fails(pair.client.group("sales"), Outcome.OPEN)
+        await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
         await wait_until(lambda: ("groups", False) in pair.watch.changes, "the probe has been answered")
         assert await pair.client.group("sales") is not None
 
@@ -171,8 +171,8 @@ async def test_a_server_that_is_back_but_slow_is_noticed(monkeypatch: pytest.Mon
 async def test_a_probe_whose_caller_is_cancelled_goes_on() -> None:
     time = sippo.FakeClock()
     async with sippo.pair(timing=_once(time), **_ONCE) as pair:
-        await _break(pair, status(500), Call.PUSH)
-        pair.fake_sippo.fault(slow(30), Call.PUSH)
+        await _break(pair, status(500), ApiCall.PUSH)
+        pair.fake_sippo.fault(slow(30), ApiCall.PUSH)
         time.now += 5
         probing = asyncio.ensure_future(pair.client.push(sippo.job()))
         await wait_until(lambda: pair.fake_sippo.under_way == 1, "the probe is under way")
@@ -183,10 +183,10 @@ async def test_a_probe_whose_caller_is_cancelled_goes_on() -> None:
 
 async def test_a_push_service_that_is_down_stops_no_look_up() -> None:
     async with sippo.pair(timing=_once(sippo.FakeClock()), **_ONCE) as pair:
-        await _break(pair, status(503), Call.PUSH)
+        await _break(pair, status(503), ApiCall.PUSH)
         for call in sippo.LOOK_UPS:
             assert await pair.look_up(call, "nobody") is None
-        await sippo.fails(pair.client.push(sippo.job()), Outcome.OPEN)
+        await sippo.fails(pair.client.push(sippo.job()), CallOutcome.OPEN)
 
 
 async def test_one_line_says_that_it_opens_and_one_that_it_closes(caplog: pytest.LogCaptureFixture) -> None:
@@ -195,13 +195,13 @@ async def test_one_line_says_that_it_opens_and_one_that_it_closes(caplog: pytest
         async with sippo.pair(timing=_once(time), **_ONCE) as pair:
             await _break(pair, status(500))
             for _ in range(20):
-                await sippo.fails(pair.client.group("sales"), Outcome.OPEN)
+                await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
             time.now += 5
-            await sippo.fails(pair.client.group("sales"), Outcome.ERROR)
+            await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
             pair.fake_sippo.heal()
             time.now += 5
             assert await pair.client.group("sales") is not None
     assert [record.getMessage() for record in caplog.records] == [
-        "sippo-server does not answer to groups: it is not asked but for one request every 5000 ms.",
-        "sippo-server answers to groups again.",
+        "sippo-server does not answer (groups): the worker sends one request every 5000 ms until it does.",
+        "sippo-server answers again (groups).",
     ]

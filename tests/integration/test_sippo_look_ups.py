@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from invites.config import Wac
-from invites.sippo import Call, Outcome, PushDevice, PushResult, SippoServer
+from invites.sippo import ApiCall, CallOutcome, PushDevice, PushResult, SippoServer, client
 from tests.support import sippo
 from tests.support.waiting import wait_until
-from workers.lab.fake_sippo import HANG, StandIn, slow, status
+from workers.lab.fake_sippo import HANG, FakeSippo, slow, status
 
 _ODD_IDS = (
     "a/b",
@@ -93,20 +93,20 @@ async def test_pushes() -> None:
 
 async def test_a_push_whose_time_is_over_is_not_sent() -> None:
     async with sippo.pair() as pair:
-        await sippo.fails(pair.client.push(sippo.job(ttl=0)), Outcome.TIMEOUT)
+        await sippo.fails(pair.client.push(sippo.job(ttl=0)), CallOutcome.TIMEOUT)
         assert pair.fake_sippo.requests == {}
 
 
 async def test_a_push_is_not_tried_longer_than_its_ttl() -> None:
     time = sippo.FakeClock()
     async with sippo.pair(timing=time.timing(), deadline=60_000, breakAfter=1000) as pair:
-        pair.fake_sippo.fault(status(503), Call.PUSH)
-        await sippo.fails(pair.client.push(sippo.job(ttl=5)), Outcome.ERROR)
+        pair.fake_sippo.fault(status(503), ApiCall.PUSH)
+        await sippo.fails(pair.client.push(sippo.job(ttl=5)), CallOutcome.ERROR)
         assert 4 < sum(time.pauses) < 5
 
 
 @pytest.mark.parametrize("call", sippo.LOOK_UPS)
-async def test_ids_arrive_as_they_are(call: Call) -> None:
+async def test_ids_arrive_as_they_are(call: ApiCall) -> None:
     async with sippo.pair() as pair:
         for name in _ODD_IDS:
             await pair.look_up(call, name)
@@ -132,7 +132,7 @@ async def test_paths_of_another_installation() -> None:
     wac: Any = {"username": "u", "password": "p", "paths": paths}
     made = sippo.wac_of("http://unused", **wac)
     async with (
-        StandIn(sippo.directory(), username="u", password="p", paths=made.paths) as fake_sippo,
+        FakeSippo(sippo.directory(), username="u", password="p", paths=made.paths) as fake_sippo,
         SippoServer(sippo.wac_of(f"{fake_sippo.address}/", **wac)) as client,
     ):
         assert await client.group("sales") is not None
@@ -182,9 +182,9 @@ async def test_no_more_requests_at_once_than_allowed() -> None:
 async def test_who_gets_no_turn_in_time_is_told_so_and_pushes_have_turns_of_their_own() -> None:
     async with sippo.pair(maxConcurrent=1, timeout=50, deadline=50, breakAfter=1) as pair:
         await pair.client.group("sales")
-        async with pair.client._slots[Call.GROUPS]:
-            error = await sippo.fails(pair.client.reachability("alice"), Outcome.BUSY)
-            assert "all the time 1 others were under way" in str(error)
+        async with pair.client._slots[ApiCall.GROUPS]:
+            error = await sippo.fails(pair.client.reachability("alice"), CallOutcome.BUSY)
+            assert "because 1 others were under way all the time" in str(error)
             assert await pair.client.push(sippo.job()) is PushResult.TAKEN
         assert pair.fake_sippo.requests["reachability"] == 0
         assert await pair.client.reachability("alice") is not None, "which says nothing about sippo-server"
@@ -192,7 +192,7 @@ async def test_who_gets_no_turn_in_time_is_told_so_and_pushes_have_turns_of_thei
 
 async def test_a_look_up_that_is_cancelled_frees_its_turn_and_its_connection() -> None:
     async with sippo.pair(maxConcurrent=1) as pair:
-        pair.fake_sippo.fault(HANG, Call.GROUPS, times=1)
+        pair.fake_sippo.fault(HANG, ApiCall.GROUPS, times=1)
         hanging = asyncio.ensure_future(pair.client.group("sales"))
         await wait_until(lambda: pair.fake_sippo.requests["groups"] == 1, "it is under way")
         hanging.cancel()
@@ -228,8 +228,21 @@ async def test_groups_are_remembered_for_a_time_also_that_there_are_none() -> No
         assert pair.fake_sippo.requests["groups"] == 3
 
 
+async def test_the_group_that_was_not_asked_for_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_MOST_GROUPS", 2)
+    async with sippo.pair(groupCache=60_000) as pair:
+        for name in ("a", "b", "a", "c", "a", "b"):
+            await pair.client.group(name)
+        assert [name for call, name in pair.fake_sippo.asked if call == ApiCall.GROUPS] == [
+            "a",
+            "b",
+            "c",
+            "b",
+        ]
+
+
 async def test_what_could_not_be_had_is_not_remembered() -> None:
     async with sippo.pair(groupCache=60_000) as pair:
-        pair.fake_sippo.fault(status(400), Call.GROUPS, times=1)
-        await sippo.fails(pair.client.group("sales"), Outcome.REFUSED)
+        pair.fake_sippo.fault(status(400), ApiCall.GROUPS, times=1)
+        await sippo.fails(pair.client.group("sales"), CallOutcome.REFUSED)
         assert await pair.client.group("sales") is not None

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = """
 import invites, workers
 from invites.store.scripts import Scripts
-print(invites.__file__, workers.__file__, len(Scripts().guarded.text), sep="\\n")
+print(invites.__file__, workers.__file__, len(Scripts().refused_when_full.text), sep="\\n")
 """
 
 

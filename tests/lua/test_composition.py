@@ -71,7 +71,7 @@ def test_a_missing_part_is_named(pattern: str) -> None:
 
 
 def test_a_missing_entry_is_named() -> None:
-    with pytest.raises(CompositionError, match="there is no part main"):
+    with pytest.raises(CompositionError, match="there is no file main"):
         compose({"core/a": ""})
 
 
@@ -140,7 +140,7 @@ def test_all_names_change_with_any_part(monkeypatch: pytest.MonkeyPatch, part: s
 
 def test_real_servers_are_told_what_may_run_when_memory_is_full_and_others_are_not() -> None:
     real, simple = Scripts(), Scripts(flags=False)
-    assert real.guarded.text.startswith("#!lua\n")
+    assert real.refused_when_full.text.startswith("#!lua\n")
     for script in (real.allowed_when_full, real.trim, real.retire):
         assert script.text.startswith("#!lua flags=allow-oom\n")
     assert not any(script.text.startswith("#!") for script in _all(simple))

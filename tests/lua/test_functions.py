@@ -22,7 +22,7 @@ from tests.support.forgetting import forget_functions
 from tests.support.shard import Shard
 
 SCRIPTS = Scripts()
-OURS = SCRIPTS.guarded.name.removesuffix("_main")
+OURS = SCRIPTS.refused_when_full.name.removesuffix("_main")
 RIGHTS = {
     "nothing but scripts": ["-fcall", "-function"],
     "no functions of its own": ["-function|load"],

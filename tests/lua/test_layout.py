@@ -45,18 +45,18 @@ async def test_nothing_is_touched_in_another_layout(shard: Shard, layout: str) -
 async def test_a_server_that_does_not_know_the_functions_yet_tells_it_as_well(shard: Shard) -> None:
     await forget_functions(shard.client)
     await shard.client.set(shard.keys.layout, "3")
-    with pytest.raises(LayoutError, match="spread over 3 shards"):
+    with pytest.raises(LayoutError, match="in 3 shards"):
         await shard.committer.fire()
 
 
 @pytest.mark.parametrize(
     ("found", "shards", "comes", "sentence"),
     [
-        ("3", 1, False, "spread over 3 shards, and redis.shards is 1: set redis.shards to 3"),
-        ("1", 7, False, "spread over 1 shard, and redis.shards is 7: set redis.shards to 1"),
-        ("1>3", 1, False, "moved from 1 shard to 3, and redis.shards is 1: set redis.shards to 3"),
-        ("1>3", 3, True, "moved from 1 shard to 3: work begins once `invites reshard 3` is done"),
-        ("three", 3, False, "holds 'three', which is no number of shards"),
+        ("3", 1, False, "in 3 shards, but redis.shards is 1: set redis.shards to 3"),
+        ("1", 7, False, "in 1 shard, but redis.shards is 7: set redis.shards to 1"),
+        ("1>3", 1, False, "moved from 1 shard to 3, but redis.shards is 1: set redis.shards to 3"),
+        ("1>3", 3, True, "moved from 1 shard to 3: the worker starts when `invites reshard 3` is done"),
+        ("three", 3, False, "is 'three', which is not a number of shards"),
     ],
 )
 def test_the_sentence_says_what_to_do(found: str, shards: int, comes: bool, sentence: str) -> None:

@@ -6,8 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from workers.cli.app import run
-from workers.cli.main import app
+from workers.cli.app import invoke
 
 if TYPE_CHECKING:
     import pytest
@@ -34,7 +33,7 @@ class Commands:
         handlers, level = root.handlers[:], root.level
         self._capsys.readouterr()
         try:
-            status = run(app, list(arguments))
+            status = invoke(list(arguments))
         finally:
             root.handlers[:], sys.excepthook, logging.raiseExceptions = handlers, hook, raising
             root.setLevel(level)

@@ -13,19 +13,19 @@ from redis.asyncio import Redis
 
 from invites.config import Config, parse
 from invites.keys import WORKERS_GROUP
-from invites.sippo import Call
+from invites.sippo import ApiCall
 from invites.sippo.answers import PushDevice
 from tests.support import events as e
 from tests.support.shard import Notification, notification_of
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Json, is_settled, running
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.service import Service
 
 LEGACY: Final = {"resolveGroups": True, "resolvePush": True}
 REACHABILITY: Final = {"legacyUserGroupResolution": False}
 PASSWORD: Final = "geheim-und-lang"
-LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
+LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 
 def ios(*devices: str) -> list[PushDevice]:
@@ -58,7 +58,7 @@ def configured(address: str, basic: Json | None = None, **invites: Any) -> Confi
 class LookupWorker:
     """A running worker, the fake sippo-server that it asks, and a client that publishes and reads."""
 
-    fake_sippo: StandIn
+    fake_sippo: FakeSippo
     service: Service
     client: Any  # typed, every reply of redis-py is a union of all its shapes
 
@@ -126,7 +126,7 @@ async def worker(
     url: str, basic: Json | None = None, *, known: Directory | None = None, **invites: Any
 ) -> AsyncIterator[LookupWorker]:
     """Run a worker with a fake sippo-server; at the end no connection between the two may be left."""
-    async with StandIn(directory() if known is None else known, password=PASSWORD) as fake_sippo:
+    async with FakeSippo(directory() if known is None else known, password=PASSWORD) as fake_sippo:
         config = configured(fake_sippo.address, basic, **invites)
         async with Redis.from_url(url) as client, running(config, url) as service:
             yield LookupWorker(fake_sippo, service, client)

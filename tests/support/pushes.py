@@ -11,7 +11,7 @@ from invites.keys import Stream
 from invites.sippo.answers import PushDevice
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, is_settled, running
-from workers.lab.fake_sippo import Directory, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -39,7 +39,7 @@ def worker(
     return running(configured(wac, **invites), url, consumer=consumer)
 
 
-async def pushed(fake_sippo: StandIn) -> list[tuple[str, str]]:
+async def pushed(fake_sippo: FakeSippo) -> list[tuple[str, str]]:
     """Return type and device of all accepted pushes, in their order."""
     return [(push.job.type, push.job.device) for push in fake_sippo.pushes]
 

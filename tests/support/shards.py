@@ -15,7 +15,7 @@ from invites.keys import Keys, Stream, shard_of
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.resharding.procedure import move_all
-from invites.resharding.shard_map import Command, Places
+from invites.resharding.shard_map import Command, ShardMap
 from invites.store.commit import Outcome, SettleMode, Status, TakeMode
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
@@ -228,15 +228,15 @@ class Shards(Shard):
         raise AssertionError("it needs one look-up after the other")
 
 
-class Failing(Places):
+class Failing(ShardMap):
     """A server that is away after so many commands of a move."""
 
     left = 1_000_000
 
-    async def ask(self, commands: Iterable[tuple[int, Command]], *, reads: bool = False) -> list[Any]:
+    async def execute(self, commands: Iterable[tuple[int, Command]], *, reads: bool = False) -> list[Any]:
         """As many replies as there is time for."""
         asked = list(commands)
-        done = await super().ask(asked[: self.left], reads=reads)
+        done = await super().execute(asked[: self.left], reads=reads)
         self.left -= len(done)
         if len(done) < len(asked):
             raise RedisConnectionError("away")
@@ -279,8 +279,8 @@ class Growing(Shards):
         if self._chance.random() < 1 / 2 and (shards := next(self._numbers, 0)):
             await self._hear()
             old = self.parts
-            places = Places(self.keys.prefix, len(old), shards, self._mover.of)
-            await move_all(places, lambda _what, _more: None)
+            shard_map = ShardMap(self.keys.prefix, len(old), shards, self._mover.of)
+            await move_all(shard_map, lambda _what, _more: None)
             self.routed.become(shards)
             for keys in self.routed.all:
                 await self._mover.of(keys).set(keys.layout, str(shards))

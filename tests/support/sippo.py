@@ -13,14 +13,14 @@ import msgspec
 import pytest
 
 from invites.config import Wac, parse
-from invites.sippo import Call, NoAnswer, Outcome, PushJob, SippoServer, Timing
+from invites.sippo import ApiCall, CallOutcome, NoAnswer, PushJob, SippoServer, Timing
 from invites.sippo.answers import PushDevice
 from tests.support.waiting import wait_until
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 
 PASSWORD: Final = "geheim-und-lang"
 
-LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
+LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 
 def directory() -> Directory:
@@ -83,16 +83,16 @@ class FakeClock:
 class Pair:
     """A client, the fake server that it asks, and the record of its requests."""
 
-    fake_sippo: StandIn
+    fake_sippo: FakeSippo
     client: SippoServer
     watch: RecordingWatch
 
-    def look_up(self, call: Call, name: str = "alice") -> Awaitable[Any]:
+    def look_up(self, call: ApiCall, name: str = "alice") -> Awaitable[Any]:
         """Start a look-up of one kind."""
         look_ups = {
-            Call.GROUPS: self.client.group,
-            Call.PUSH_DEVICES: self.client.push_devices,
-            Call.REACHABILITY: self.client.reachability,
+            ApiCall.GROUPS: self.client.group,
+            ApiCall.PUSH_DEVICES: self.client.push_devices,
+            ApiCall.REACHABILITY: self.client.reachability,
         }
         return look_ups[call](name)
 
@@ -109,7 +109,7 @@ async def pair(
 ) -> AsyncIterator[Pair]:
     """Connect a client to a fake server; at the end neither may leave a task or a connection."""
     before = asyncio.all_tasks()
-    async with StandIn(directory(), password=password, token_lifetime=token_lifetime) as fake_sippo:
+    async with FakeSippo(directory(), password=password, token_lifetime=token_lifetime) as fake_sippo:
         watch = RecordingWatch()
         async with SippoServer(wac_of(fake_sippo.address, **settings), watch=watch, timing=timing) as client:
             yield Pair(fake_sippo, client, watch)
@@ -120,7 +120,7 @@ async def pair(
     assert asyncio.all_tasks() - before == set()
 
 
-async def fails(call: Awaitable[object], *reasons: Outcome) -> NoAnswer:
+async def fails(call: Awaitable[object], *reasons: CallOutcome) -> NoAnswer:
     """Await a call that must end without an answer for one of these reasons; return the error."""
     with pytest.raises(NoAnswer) as caught:
         await call

@@ -321,7 +321,7 @@ def test_paths_of_sippo_server(call: str, placeholder: str) -> None:
         ({"resolvePush": True}, "invites.basic.resolvePush needs"),
         (
             {"resolveGroups": True, "resolvePush": True},
-            "invites.basic.resolveGroups and invites.basic.resolvePush needs",
+            "invites.basic.resolveGroups and invites.basic.resolvePush need sippo-server",
         ),
         ({"legacyUserGroupResolution": False}, "invites.basic.legacyUserGroupResolution needs"),
     ],

@@ -17,7 +17,7 @@ from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
 from invites.logs.messages import TEMPLATES
 from tests.lua.test_notifications import KEYS
 from tests.unit.test_messages import CONTRACT_LINES
-from workers.cli.main import app
+from workers.cli.app import app
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.sippo import SippoMetrics
 

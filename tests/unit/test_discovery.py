@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from invites.connection.discovery import BySentinel, InCluster
+from invites.connection.discovery import ClusterLocator, SentinelLocator
 from invites.connection.url import Address, shown
 
 ONE, TWO, THREE = ("one", 1), ("two", 2), ("three", 3)
@@ -43,30 +43,30 @@ def error(kind: type[Exception] = exceptions.ConnectionError, said: str = "x") -
 
 async def test_the_first_sentinel_that_knows_the_service_is_asked_first_from_then_on() -> None:
     ask = Asked({TWO: None, THREE: named(("primary", 6379))})
-    place = BySentinel([ONE, TWO, THREE], "calls", ask)
-    assert await place.find() == ("primary", 6379)
-    assert await place.find() == ("primary", 6379)
+    locator = SentinelLocator([ONE, TWO, THREE], "calls", ask)
+    assert await locator.find() == ("primary", 6379)
+    assert await locator.find() == ("primary", 6379)
     assert ask.order == [ONE, TWO, THREE, THREE]
 
 
 async def test_after_a_fault_another_sentinel_is_asked() -> None:
     ask = Asked({ONE: named(("old", 1)), TWO: named(("new", 2))})
-    place = BySentinel([ONE, TWO], "calls", ask)
-    assert await place.find() == ("old", 1)
-    place.doubt(place.generation, error(), ("old", 1))
-    assert await place.find() == ("new", 2)
+    locator = SentinelLocator([ONE, TWO], "calls", ask)
+    assert await locator.find() == ("old", 1)
+    locator.invalidate(locator.generation, error(), ("old", 1))
+    assert await locator.find() == ("new", 2)
 
 
 async def test_a_fault_of_an_older_connection_is_no_news() -> None:
-    place = BySentinel([ONE], "calls", Asked({}))
-    place.doubt(0, error(), ONE)
-    place.doubt(0, error(), ONE)
-    assert place.generation == 1
+    locator = SentinelLocator([ONE], "calls", Asked({}))
+    locator.invalidate(0, error(), ONE)
+    locator.invalidate(0, error(), ONE)
+    assert locator.generation == 1
 
 
 async def test_without_an_answer_it_is_said_what_each_sentinel_said() -> None:
     with pytest.raises(exceptions.ConnectionError) as caught:
-        await BySentinel([ONE, TWO], "calls", Asked({TWO: None})).find()
+        await SentinelLocator([ONE, TWO], "calls", Asked({TWO: None})).find()
     assert str(caught.value) == (
         "no sentinel names the primary of 'calls' (one:1: refused; two:2: does not know the service)"
     )
@@ -75,48 +75,48 @@ async def test_without_an_answer_it_is_said_what_each_sentinel_said() -> None:
 @pytest.mark.parametrize("kind", [exceptions.AuthenticationError, exceptions.NoPermissionError])
 async def test_what_an_operator_must_mend_keeps_its_kind(kind: type[Exception]) -> None:
     with pytest.raises(kind, match="two:2: no such user"):
-        await BySentinel([ONE, TWO], "calls", Asked({TWO: error(kind, "no such user")})).find()
+        await SentinelLocator([ONE, TWO], "calls", Asked({TWO: error(kind, "no such user")})).find()
     with pytest.raises(kind, match="one:1: no such user"):
-        await InCluster([ONE], 7, Asked({ONE: error(kind, "no such user")})).find()
+        await ClusterLocator([ONE], 7, Asked({ONE: error(kind, "no such user")})).find()
 
 
 async def test_the_owner_of_the_slot_is_found_among_others() -> None:
     ranges = [*slots(ONE, last=6), *slots(TWO, THREE, first=7, last=7), *slots(THREE, first=8)]
-    assert await InCluster([ONE], 7, Asked({ONE: ranges})).find() == TWO
+    assert await ClusterLocator([ONE], 7, Asked({ONE: ranges})).find() == TWO
 
 
 async def test_nodes_that_were_not_in_the_url_are_asked_too() -> None:
     ask = Asked({ONE: slots(TWO, THREE)})
-    place = InCluster([ONE], 7, ask)
-    assert await place.find() == TWO
+    locator = ClusterLocator([ONE], 7, ask)
+    assert await locator.find() == TWO
     ask.answers = {THREE: slots(THREE)}
-    assert await place.find() == THREE
+    assert await locator.find() == THREE
     assert ask.order == [ONE, ONE, TWO, THREE]
 
 
 async def test_a_node_that_knows_no_owner_is_passed_over() -> None:
     ask = Asked({ONE: slots(ONE, last=6), TWO: slots(THREE)})
-    assert await InCluster([ONE, TWO], 7, ask).find() == THREE
+    assert await ClusterLocator([ONE, TWO], 7, ask).find() == THREE
 
 
 async def test_a_node_without_a_name_of_its_own_is_the_one_that_was_asked() -> None:
     unnamed, unknown = [0, 16383, [None, 7, b"id", []]], [0, 16383, [b"?", 7, b"id", []]]
-    assert await InCluster([ONE], 7, Asked({ONE: [unnamed]})).find() == ("one", 7)
+    assert await ClusterLocator([ONE], 7, Asked({ONE: [unnamed]})).find() == ("one", 7)
     with pytest.raises(exceptions.ConnectionError, match="one:1: knows no owner"):
-        await InCluster([ONE], 7, Asked({ONE: [unknown]})).find()
+        await ClusterLocator([ONE], 7, Asked({ONE: [unknown]})).find()
 
 
 async def test_moved_says_where_to_go_once() -> None:
     ask = Asked({ONE: slots(ONE)})
-    place = InCluster([ONE], 7, ask)
-    place.doubt(0, exceptions.MovedError("7 two:2"), ONE)
-    assert await place.find() == TWO
+    locator = ClusterLocator([ONE], 7, ask)
+    locator.invalidate(0, exceptions.MovedError("7 two:2"), ONE)
+    assert await locator.find() == TWO
     assert ask.order == []
-    assert await place.find() == ONE
-    place.doubt(1, exceptions.MovedError("7 :9"), ONE)
-    assert await place.find() == ("one", 9)
-    place.doubt(2, exceptions.MovedError("7 ?:9"), ONE)
-    assert await place.find() == ONE
+    assert await locator.find() == ONE
+    locator.invalidate(1, exceptions.MovedError("7 :9"), ONE)
+    assert await locator.find() == ("one", 9)
+    locator.invalidate(2, exceptions.MovedError("7 ?:9"), ONE)
+    assert await locator.find() == ONE
 
 
 @pytest.mark.parametrize(("address", "text"), [(("valkey", 1), "valkey:1"), (("::1", 2), "[::1]:2")])

@@ -11,9 +11,9 @@ def test_what_is_there_is_collected_no_more() -> None:
     """In a process of its own, since it cannot be told apart afterwards what was frozen."""
     program = (
         "import gc, workers.service\n"
-        "from workers.aio.gc import spare_what_stays\n"
+        "from workers.aio.gc import freeze_gc\n"
         "before = len(gc.get_objects())\n"
-        "spare_what_stays()\n"
+        "freeze_gc()\n"
         "print(before, len(gc.get_objects()))"
     )
     said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout

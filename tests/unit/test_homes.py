@@ -37,7 +37,7 @@ def test_each_key_that_python_names_is_known() -> None:
 
 
 def test_each_kind_of_timer_is_known() -> None:
-    rules = set(re.findall(r"^timers\.(\w+) = ", _LUA, re.MULTILINE))
+    rules = set(re.findall(r"^function timers\.(\w+)\(", _LUA, re.MULTILINE))
     scheduled = set(re.findall(r"'(\w+)\|'", _LUA))
     assert rules == set(TIMERS)
     assert scheduled >= rules

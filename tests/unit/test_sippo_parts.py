@@ -9,10 +9,19 @@ from typing import Any
 import pytest
 
 import invites.sippo
-from invites.sippo import Breaker, Call, Candidate, Group, NoAnswer, Outcome, PushDevice, Reachability, Timing
+from invites.sippo import (
+    ApiCall,
+    Breaker,
+    CallOutcome,
+    Candidate,
+    Group,
+    NoAnswer,
+    PushDevice,
+    Reachability,
+    Timing,
+)
 from invites.sippo.answers import Granted, PushDevices, decode
 from invites.sippo.breaker import Admission
-from invites.sippo.cache import GroupCache
 from invites.sippo.timing import Budget
 
 _GROUP = {"id": "sales", "name": "Sales", "participants": ["alice"], "ringingStrategy": "sequential"}
@@ -24,7 +33,7 @@ _REACHABILITY = {
 
 
 def _decoded(kind: type[Any], content: object) -> Any:
-    return decode(Call.GROUPS, kind, json.dumps(content).encode())
+    return decode(ApiCall.GROUPS, kind, json.dumps(content).encode())
 
 
 def test_what_is_answered() -> None:
@@ -47,12 +56,12 @@ def test_what_may_be_null_or_more(more: dict[str, object]) -> None:
     assert _decoded(Group, {"id": "sales", "participants": []}).participants == ()
 
 
-@pytest.mark.parametrize("call", [Call.GROUPS, Call.LOGIN])
-def test_an_answer_that_is_nested_too_deeply_is_nonsense(call: Call) -> None:
+@pytest.mark.parametrize("call", [ApiCall.GROUPS, ApiCall.LOGIN])
+def test_an_answer_that_is_nested_too_deeply_is_nonsense(call: ApiCall) -> None:
     with pytest.raises(NoAnswer) as caught:
         decode(call, Group, b'{"unknown":' + b"[" * 100_000)
-    assert caught.value.reason is Outcome.NONSENSE
-    assert ("nested too deeply" in str(caught.value)) == (call is not Call.LOGIN)
+    assert caught.value.reason is CallOutcome.NONSENSE
+    assert ("nested too deeply" in str(caught.value)) == (call is not ApiCall.LOGIN)
     assert caught.value.__context__ is None
 
 
@@ -70,7 +79,7 @@ def test_ids_are_those_of_the_contract(bad: object) -> None:
     ):
         with pytest.raises(NoAnswer) as caught:
             _decoded(kind, content)
-        assert caught.value.reason is Outcome.NONSENSE
+        assert caught.value.reason is CallOutcome.NONSENSE
 
 
 @pytest.mark.parametrize(
@@ -113,8 +122,8 @@ def test_a_field_that_is_missing_or_wrong_makes_it_no_answer(kind: type[Any], co
 )
 def test_what_is_no_json_is_no_answer(body: bytes) -> None:
     with pytest.raises(NoAnswer) as caught:
-        decode(Call.GROUPS, Group, body)
-    assert str(caught.value).startswith("sippo-server gives no answer to groups: what came is none (")
+        decode(ApiCall.GROUPS, Group, body)
+    assert str(caught.value).startswith("The sippo-server call groups failed: the reply is invalid (")
     assert len(str(caught.value)) < 300
 
 
@@ -182,25 +191,6 @@ def test_failures_count_in_a_row() -> None:
         breaker.failed()
         breaker.worked()
     assert changes == []
-
-
-def test_the_cache_is_bounded() -> None:
-    clock = _Clock()
-    cache = GroupCache(10, clock, most=2)
-    for name in ("a", "b", "a", "c"):
-        cache.put(name, None)
-    assert len(cache) == 2
-    assert (cache.get("a"), cache.get("b"), cache.get("c")) == ((None,), None, (None,))
-    clock.now += 10
-    assert cache.get("a") is None
-    assert len(cache) == 1
-
-
-def test_a_cache_that_is_off_remembers_nothing() -> None:
-    cache = GroupCache(0, _Clock())
-    cache.put("a", None)
-    assert cache.get("a") is None
-    assert len(cache) == 0
 
 
 def test_pauses_grow_to_a_second_whatever_the_number() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from invites.connection.clients import is_away, is_no_group
+from invites.connection.errors import is_away, is_no_group
 from invites.events.entry import entries_of
 from tests.support.waiting import wait_until
 from workers.aio.backoff import Backoff, pause
@@ -106,7 +106,7 @@ def test_an_outage_that_lasts_is_told_again(caplog: pytest.LogCaptureFixture) ->
     for _ in range(3):
         outage.met("reading", exceptions.ConnectionError("refused"))
     assert len(caplog.records) == 3
-    assert caplog.records[-1].message.startswith("Redis cannot be used for 0 s now (reading)")
+    assert caplog.records[-1].message.startswith("Redis still cannot be used after 0 s (reading)")
 
 
 # --- in flight

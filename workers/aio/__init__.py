@@ -1,1 +1,1 @@
-"""Small asyncio tools: back-off, tasks that end for sure, a frozen garbage collector."""
+"""Small asyncio tools: back-off, tasks that end reliably, shorter garbage collection."""

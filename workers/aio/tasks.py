@@ -1,4 +1,4 @@
-"""Starting tasks, and ending them for sure."""
+"""Starts tasks and ends them reliably."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_AGAIN_S: Final = 0.1
+_RETRY_S: Final = 0.1
 
 _log = logging.getLogger(__name__)
 
 
 class Loop(Protocol):
-    """What runs until it is told to stop."""
+    """A component that runs until it is stopped."""
 
     async def run(self) -> None:
-        """Run."""
+        """Run until stopped."""
 
 
 def begin(loops: Iterable[Loop], where: str) -> list[asyncio.Task[None]]:
-    """Start loops as tasks, each named by its class and `where` it works."""
+    """Start loops as tasks, each named after its class and `where` it works."""
     return [asyncio.create_task(loop.run(), name=f"{type(loop).__name__} of {where}") for loop in loops]
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until all have ended, whatever they end with.
+    """Cancel tasks until all have ended. Their results and exceptions are left in them.
 
-    Once is not always enough: on Python 3.11 `asyncio.wait_for`, which redis-py sends with, swallows a
-    cancellation that comes as the sending ends (gh-86296, mended in 3.12).
+    One cancellation is not always enough: on Python 3.11 `asyncio.wait_for`, which redis-py uses to send, swallows a
+    cancellation that arrives just as the sending ends (gh-86296, fixed in 3.12).
     """
     while running := [task for task in tasks if not task.done()]:
         for task in running:
             task.cancel()
-        await asyncio.wait(running, timeout=_AGAIN_S)
+        await asyncio.wait(running, timeout=_RETRY_S)
 
 
 async def end_loops(tasks: Iterable[asyncio.Task[None]]) -> None:

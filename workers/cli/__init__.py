@@ -1,1 +1,1 @@
-"""The commands for operators: what to look at, what to publish, what to mend."""
+"""The command line: one file per command."""

@@ -1,4 +1,4 @@
-"""The command line: the operators' commands, and one way for all commands to end."""
+"""The command `invites`: registers all commands and turns their errors into one sentence and an exit status."""
 
 from __future__ import annotations
 
@@ -9,70 +9,46 @@ from typing import Annotated, Final
 import typer
 
 from invites import __version__
+from invites.config import ConfigError
 from invites.values.printable import escape
-from workers.cli import dead, publish, reshard, show, status, tail
+from workers.cli import bench, dead
 from workers.cli.check.command import check
+from workers.cli.demo import demo
 from workers.cli.options import CommandError
+from workers.cli.publish import publish
+from workers.cli.reshard import reshard
+from workers.cli.run import run
+from workers.cli.show import show
+from workers.cli.status import status
+from workers.cli.tail import tail
 
-_INTERRUPTED: Final = 130  # what typer makes of Ctrl-C
+_INTERRUPTED: Final = 130  # the status that typer returns for Ctrl-C
 
-
-def make_app() -> typer.Typer:
-    """The command `invites`, without commands of its own yet."""
-    app = typer.Typer(
-        help="Call invitations over Redis Streams: devices ring, the first accept wins, all others stop.\n\n"
-        "To see it: `invites demo`. Each command explains itself: `invites COMMAND --help`.",
-        epilog="Exit status: 0 done, 1 failed, 2 wrong use. The server is named by --redis-url, by the variable "
-        "INVITES_REDIS_URL, or by redis.url in the file that --config names.",
-        no_args_is_help=True,
-        rich_markup_mode="markdown",  # which joins the lines of a paragraph
-        pretty_exceptions_enable=False,
-        add_completion=False,
-    )
-    app.callback()(_options)
-    return app
-
-
-def add_operator_commands(app: typer.Typer) -> None:
-    """Add what looks at a running installation and mends it."""
-    app.command()(check)
-    app.command()(status.status)
-    app.command()(show.show)
-    app.command()(tail.tail)
-    app.command()(publish.publish)
-    app.add_typer(dead.app, name="dead")
-    app.command()(reshard.reshard)
+app = typer.Typer(
+    help="Call invitations over Redis Streams: all devices ring, the first accept wins, the others stop.\n\n"
+    "`invites demo` shows a call. `invites COMMAND --help` explains a command.",
+    epilog="Exit status: 0 done, 1 failed, 2 wrong use. The server comes from --redis-url, else from the "
+    "variable INVITES_REDIS_URL, else from redis.url in the configuration file.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",  # joins the lines of a paragraph
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (run, demo, check, status, show, tail, publish, reshard):
+    app.command()(command)
+app.add_typer(dead.app, name="dead")
+app.add_typer(bench.app, name="bench")
 
 
-def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
-    """Run the command that the arguments (default: the process's own) name.
-
-    Returns the exit status: 0 done, 1 failed, 2 wrong use. What went wrong is one sentence on stderr, never a
-    traceback.
-    """
-    try:
-        result = app(arguments, prog_name="invites", standalone_mode=False)
-    except CommandError as error:
-        return _complain(str(error), error.status)
-    except typer.TyperException as error:
-        return _complain(error.format_message().replace(": Value error, ", ": "), error.exit_code)
-    except typer.Abort:
-        return 1
-    except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would complain of it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    status = result if isinstance(result, int) else 0
-    return 1 if status == _INTERRUPTED else status
-
-
-def _print_version(asked: bool) -> None:
+def _print_version(*, asked: bool) -> None:
     if asked:
         typer.echo(f"invites {__version__}")
         raise typer.Exit
 
 
-def _options(
+@app.callback()
+def options(
+    *,
     _version: Annotated[
         bool,
         typer.Option(
@@ -80,10 +56,38 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Keep what goes before the command."""
+    """Accept options before the command."""
 
 
-def _complain(sentence: str, status: int) -> int:
-    if sentence:  # without any arguments the help has been printed instead
+def invoke(arguments: list[str] | None = None) -> int:
+    """Run the command in the arguments (default: those of the process).
+
+    Returns the exit status: 0 done, 1 failed, 2 wrong use. An error is one sentence on stderr, never a traceback.
+    """
+    try:
+        result = app(arguments, prog_name="invites", standalone_mode=False)
+    except CommandError as error:
+        return _complain(str(error), error.status)
+    except ConfigError as error:
+        return _complain(str(error), 2)
+    except typer.TyperException as error:
+        return _complain(error.format_message().replace(": Value error, ", ": "), error.exit_code)
+    except typer.Abort:
+        return 1
+    except BrokenPipeError:
+        # The reader of the output has closed it. Python would report that again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    code = result if isinstance(result, int) else 0
+    return 1 if code == _INTERRUPTED else code
+
+
+def main() -> None:
+    """Run the command in the arguments of the process and exit with its status."""
+    sys.exit(invoke())
+
+
+def _complain(sentence: str, code: int) -> int:
+    if sentence:  # empty when typer has printed the help
         typer.echo(f"invites: {escape(sentence)}", err=True)
-    return status
+    return code

@@ -1,45 +1,46 @@
-"""The commands of `invites bench`. They import `workers.lab.bench` when they run, so that no worker loads it."""
+"""`invites bench`: measurements on this machine."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.cli.options import (
-    CommandError,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-)
+from workers.cli.options import CommandError, Common, Level, with_common
 
 if TYPE_CHECKING:
     from invites.config import Config
 
 app = typer.Typer(
-    help="Measure this machine, with an embedded server unless --redis-url names one.", no_args_is_help=True
+    help="Measure this machine, with a temporary server unless --redis-url names one.", no_args_is_help=True
 )
 
-RedisUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--redis-url",
-        metavar="URL",
-        help="Measure this server, not an embedded one. The benchmark's keys have their own prefix and are deleted.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object, and nothing else.")]
+with_options = with_common(
+    log_level=Level.WARN,
+    redis_url=Annotated[
+        str | None,
+        typer.Option(
+            "--redis-url",
+            metavar="URL",
+            help="Measure this server instead of a temporary one. The keys have their own prefix and are deleted.",
+        ),
+    ],
+)
+
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object and nothing else.")]
+Devices = Annotated[int, typer.Option(min=1, metavar="N", help="Registered devices of each callee.")]
+SeveralDevices = Annotated[int, typer.Option(min=2, metavar="N", help="Registered devices of each callee.")]
+Rate = Annotated[float, typer.Option(min=1, metavar="N", help="Calls offered per second.")]
+Rounds = Annotated[int, typer.Option(min=1, metavar="N", help="Rounds. The command reports their medians.")]
+Workers = Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")]
 
 
 @contextlib.contextmanager
 def _results() -> Iterator[None]:
-    """Turn every error that leaves a benchmark without a result into one sentence and status 1."""
+    """Turn the failure of a measurement into one sentence and status 1."""
     from redis.exceptions import RedisError
 
     from workers.lab.bench.target import BenchError
@@ -50,58 +51,69 @@ def _results() -> Iterator[None]:
     except (BenchError, EmbeddedError) as error:
         raise CommandError(str(error)) from None
     except (RedisError, OSError) as error:
-        raise CommandError(f"The server failed: {error}") from None
+        raise CommandError(f"The measurement failed: {error}") from None
 
 
 def _refuse_look_ups(loaded: Config) -> None:
     if loaded.look_ups():
         named = " and ".join(loaded.look_ups())
         raise CommandError(
-            f"This measures calls without sippo-server: set {named} to the default, or use `look-ups`.", 2
+            f"This benchmark measures calls without sippo-server: set {named} to the default, or use `look-ups`.",
+            2,
         )
 
 
+def _rules(common: Common) -> dict[str, Any]:
+    """The section `invites` of the configuration file, for the workers of the benchmark."""
+    from workers.lab.worker_process import configuration_in
+
+    return dict(configuration_in(common.file).get("invites", {}))
+
+
 @app.command()
-def throughput(  # noqa: PLR0913 - a command's parameters are its options
+@with_options
+def throughput(
     *,
     calls: Annotated[int, typer.Option(min=1, metavar="N", help="Complete calls in each round.")] = 20_000,
-    devices: Annotated[int, typer.Option(min=1, metavar="N", help="Registered devices of each callee.")] = 3,
-    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")] = 1,
+    devices: Devices = 3,
+    workers: Workers = 1,
     shards: Annotated[
         int,
         typer.Option(
             min=1, max=1024, metavar="N", help="Shards, all on one server. The bare server always has one."
         ),
     ] = 1,
-    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; the result is their median.")] = 3,
+    rounds: Rounds = 3,
     as_json: AsJson = False,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.WARN,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
 ) -> None:
-    """Complete calls a second, compared with the bare server that runs the same commits from prepared batches.
+    """Measure complete calls per second, beside the bare server with the same scripts and prepared batches.
 
-    A complete call is an invite, the ringing of all devices, an accept, the cancel of the others, outcome and record.
+    A complete call is an invite, ringing on all devices, an accept, the cancel for the others, outcome and record.
 
-    The events are in the stream before the workers start. The time is taken from the first commit to the last.
+    The events are in the stream before the workers start. The time runs from the first commit to the last.
     """
-    loaded = Common(config, redis_url, log_level, log_format).set_up()
-    _refuse_look_ups(loaded)
+    _refuse_look_ups(common.config)
 
     from workers.lab.bench.load import Load
     from workers.lab.bench.report import show_round, show_throughput
     from workers.lab.bench.throughput import Plan, measure
-    from workers.lab.worker_process import configuration_in
 
-    rules = configuration_in(config).get("invites", {})
-    plan = Plan(Load(calls, devices, workers), rounds, redis_url, rules, loaded.settings(), shards)
+    plan = Plan(
+        Load(calls, devices, workers),
+        rounds,
+        common.redis_url,
+        _rules(common),
+        common.config.settings(),
+        shards,
+    )
     with _results():
         result = measure(plan, show_round)
     show_throughput(result, as_json=as_json)
 
 
 @app.command()
+@with_options
 def memory(
     *,
     pending: Annotated[int, typer.Option(min=1, metavar="N", help="Pending invites.")] = 20_000,
@@ -110,24 +122,20 @@ def memory(
         typer.Option(
             min=1,
             metavar="N",
-            help="Users that are called, and users that call.",
-            show_default="as many as invites",
+            help="Number of callees, and of callers.",
+            show_default="one per invite",
         ),
     ] = None,
-    devices: Annotated[int, typer.Option(min=1, metavar="N", help="Registered devices of each callee.")] = 3,
+    devices: Devices = 3,
     as_json: AsJson = False,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.WARN,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
 ) -> None:
-    """Bytes that a pending invite adds: its keys, index entries and timer, without streams and registrations.
+    """Measure the memory of a pending invite: keys, index entries and timer, without streams and registrations.
 
-    Each invite has a context of 100 bytes and its own room. With fewer callees than invites, invites share indexes and
-    take less memory.
+    Each invite has a context of 100 bytes and its own room. With fewer callees than invites, invites share the
+    indexes of their callee and their caller, and use less memory.
     """
-    loaded = Common(config, redis_url, log_level, log_format).set_up()
-    _refuse_look_ups(loaded)
+    _refuse_look_ups(common.config)
 
     from workers.lab.bench.load import Load
     from workers.lab.bench.memory import measure
@@ -135,84 +143,75 @@ def memory(
 
     load = Load(pending, devices, workers=0, callees=min(callees or pending, pending))
     with _results():
-        result, parts = measure(load, redis_url, loaded.settings(), tell)
+        result, parts = measure(load, common.redis_url, common.config.settings(), tell)
     show_memory(result, parts, as_json=as_json)
 
 
 @app.command()
-def latency(  # noqa: PLR0913 - a command's parameters are its options
+@with_options
+def latency(
     *,
-    rate: Annotated[float, typer.Option(min=1, metavar="N", help="Calls offered in a second.")] = 1000,
+    rate: Rate = 1000,
     seconds: Annotated[
-        float, typer.Option(min=0.1, metavar="N", help="Duration, after a first second that is not counted.")
+        float, typer.Option(min=0.1, metavar="N", help="Duration, after one uncounted second.")
     ] = 10,
-    pending: Annotated[int, typer.Option(min=0, metavar="N", help="Other pending invites.")] = 0,
-    devices: Annotated[int, typer.Option(min=2, metavar="N", help="Registered devices of each callee.")] = 3,
-    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")] = 1,
+    pending: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Other invites that are pending at the same time.")
+    ] = 0,
+    devices: SeveralDevices = 3,
+    workers: Workers = 1,
     as_json: AsJson = False,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.WARN,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
 ) -> None:
-    """Latency at a rate of calls: invite to invitation, and accept to invitationCancel.
+    """Measure how long a device waits, from invite to invitation and from accept to invitationCancel, at a fixed rate.
 
-    The load is open: events are due at an even rate, however long earlier events take. A latency is the time from when
-    an event is due until the blocking read returns its effect. The command fails when the rate is not reached.
+    The load is open: events are due at an even rate, however long earlier events take. The time of an event runs from
+    its due moment to the return of the blocking read that delivers its effect. The command fails if it misses the rate.
     """
-    loaded = Common(config, redis_url, log_level, log_format).set_up()
-    _refuse_look_ups(loaded)
+    _refuse_look_ups(common.config)
 
     from workers.lab.bench.latency import Plan, measure
     from workers.lab.bench.report import show_latency, tell
-    from workers.lab.worker_process import configuration_in
 
-    rules = configuration_in(config).get("invites", {})
-    plan = Plan(rate, seconds, pending, devices, workers, redis_url, rules, loaded.settings())
+    plan = Plan(
+        rate, seconds, pending, devices, workers, common.redis_url, _rules(common), common.config.settings()
+    )
     with _results():
         result = measure(plan, tell)
     show_latency(result, as_json=as_json)
 
 
 @app.command()
+@with_options
 def peers(
     *,
-    calls: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Our complete calls in each round.")
-    ] = 10_000,
-    jobs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Jobs of each other worker in each round.")
-    ] = 5_000,
-    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; the result is their median.")] = 3,
+    calls: Annotated[int, typer.Option(min=1, metavar="N", help="Complete calls in each round.")] = 10_000,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Jobs of each rival in each round.")] = 5_000,
+    rounds: Rounds = 3,
     as_json: AsJson = False,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.WARN,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
 ) -> None:
-    """Our events compared with no-op jobs of arq, saq, taskiq, streaq and FastStream, one worker each.
+    """Compare our events with no-op jobs of arq, saq, taskiq, streaq and FastStream: a backlog and one worker each.
 
-    Each runs with the fastest settings that lose no job in a crash. To install them:
-    `pip install 'invites-worker[bench]'`.
+    Each rival runs with the fastest settings that lose no job in a crash. `pip install 'invites-worker[bench]'`
+    installs the rivals.
     """
-    loaded = Common(config, redis_url, log_level, log_format).set_up()
-    _refuse_look_ups(loaded)
+    _refuse_look_ups(common.config)
 
     from workers.lab.bench.comparison import Plan, measure
     from workers.lab.bench.report import show_comparison, tell
-    from workers.lab.worker_process import configuration_in
 
-    rules = configuration_in(config).get("invites", {})
-    plan = Plan(calls, jobs, rounds, redis_url, rules, loaded.settings())
+    plan = Plan(calls, jobs, rounds, common.redis_url, _rules(common), common.config.settings())
     with _results():
         result = measure(plan, tell)
     show_comparison(result, as_json=as_json)
 
 
 @app.command()
+@with_options
 def plots(  # noqa: PLR0913 - a command's parameters are its options
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the SVG files and figures.json.")],
     *,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the SVG files and figures.json.")],
     calls: Annotated[
         int, typer.Option(min=1, metavar="N", help="Complete calls in each measurement.")
     ] = 10_000,
@@ -236,21 +235,15 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
         typer.Option("--redraw", metavar="", help="Measure nothing, and draw DIR/figures.json again."),
     ] = False,
     as_json: AsJson = False,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.WARN,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
 ) -> None:
-    """Measure and draw calls/s by workers and shards, latency by rate, both by pending invites. Takes 15 minutes."""
-    loaded = Common(config, redis_url, log_level, log_format).set_up()
-    _refuse_look_ups(loaded)
+    """Measure and draw: calls/s by workers and shards, latency by rate, both by pending invites. Takes 15 minutes."""
+    _refuse_look_ups(common.config)
 
     from workers.lab.bench.extra import require
     from workers.lab.bench.plots import Plan, load, measure, save, steps
     from workers.lab.bench.report import show_plots, tell
-    from workers.lab.worker_process import configuration_in
 
-    rules = configuration_in(config).get("invites", {})
     plan = Plan(
         calls,
         seconds,
@@ -259,9 +252,9 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
         steps(250, 2, most_rate),
         steps(1_000, 10, most_pending),
         min(1_000, most_rate),
-        redis_url,
-        rules,
-        loaded.settings(),
+        common.redis_url,
+        _rules(common),
+        common.config.settings(),
     )
     with _results():
         require(["matplotlib"])
@@ -278,70 +271,64 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
 
 
 @app.command()
+@with_options
 def races(
     *,
     trials: Annotated[int, typer.Option(min=1, metavar="N", help="Calls, with one race each.")] = 20_000,
     workers: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Worker processes. Every 1.5 s one is killed and replaced."),
+        typer.Option(
+            min=1, metavar="N", help="Worker processes. Every 1.5 s the command kills one and replaces it."
+        ),
     ] = 3,
     as_json: AsJson = False,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.WARN,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
 ) -> None:
-    """Races of an accept against accept, cancel, time-out, decline and disconnect, while workers are killed.
+    """Race an accept against an accept, cancel, time-out, decline or disconnect, while workers are killed.
 
-    Every notification is checked: each call must have one outcome, one record and at most one winner, and each device
-    that rang must have won or be told to stop. Status 1 if anything is wrong.
+    The command reads every notification. Each call must have one outcome, one record and at most one winner, and each
+    device that rang must win or receive a cancel. The exit status is 1 if a call breaks a rule.
     """
-    _refuse_look_ups(Common(config, redis_url, log_level, log_format).set_up())
+    _refuse_look_ups(common.config)
 
     from workers.lab.bench.races import Plan, measure
     from workers.lab.bench.report import show_races, tell
-    from workers.lab.worker_process import configuration_in
 
-    rules = configuration_in(config).get("invites", {})
     with _results():
-        report = measure(Plan(trials, workers, redis_url, rules), tell)
+        report = measure(Plan(trials, workers, common.redis_url, _rules(common)), tell)
     show_races(report, as_json=as_json)
     if report.faults:
-        raise CommandError(f"{len(report.faults)} things went wrong, the first: {report.faults[0].words}.")
+        raise CommandError(
+            f"The races show {len(report.faults)} faults, the first: {report.faults[0].words}."
+        )
 
 
 @app.command(name="look-ups")
-def look_ups(  # noqa: PLR0913 - a command's parameters are its options
+@with_options
+def look_ups(
     *,
-    rate: Annotated[float, typer.Option(min=1, metavar="N", help="Calls offered in a second.")] = 200,
+    rate: Rate = 200,
     seconds: Annotated[
         float,
-        typer.Option(min=0.1, metavar="N", help="Duration of each round, after a start that is not counted."),
+        typer.Option(min=0.1, metavar="N", help="Duration of each round, after an uncounted start."),
     ] = 10,
     look_up_ms: Annotated[
-        int, typer.Option("--look-up-ms", min=0, max=500, help="Time that sippo-server takes to answer.")
+        int, typer.Option("--look-up-ms", min=0, max=500, help="Response time of sippo-server.")
     ] = 20,
     members: Annotated[int, typer.Option(min=1, max=500, help="Members of the called group.")] = 10,
-    devices: Annotated[int, typer.Option(min=2, metavar="N", help="Registered devices of each callee.")] = 3,
+    devices: SeveralDevices = 3,
     as_json: AsJson = False,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.WARN,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
 ) -> None:
-    """Requests to sippo-server for each call, and how long devices wait if it is slow or dead.
+    """Count the requests to sippo-server per call, and measure the wait for a look-up and with sippo-server dead.
 
-    The command starts its own stand-in for sippo-server and ignores `basic` in a configuration. It measures as
-    `latency` does, from invite to invitation.
+    The benchmark uses a fake sippo-server and ignores the section `basic` of a configuration. It measures times like
+    `latency`, from the due moment of an invite to its invitation.
     """
-    Common(config, redis_url, log_level, log_format).set_up()
-
     from workers.lab.bench.look_ups import Plan, measure
     from workers.lab.bench.report import show_look_ups, tell
-    from workers.lab.worker_process import configuration_in
 
-    rules = configuration_in(config).get("invites", {})
-    plan = Plan(rate, seconds, look_up_ms, members, devices, redis_url, rules)
+    plan = Plan(rate, seconds, look_up_ms, members, devices, common.redis_url, _rules(common))
     with _results():
         result = measure(plan, tell)
     show_look_ups(result, as_json=as_json)

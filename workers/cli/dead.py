@@ -1,23 +1,14 @@
-"""`invites dead`: what could not be processed."""
+"""`invites dead`: events that no worker could process."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
-from workers.cli.options import (
-    AsJson,
-    AsJsonLines,
-    CommandError,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from invites.values.printable import escape
+from workers.cli.options import AsJson, AsJsonLines, CommandError, Common, with_common
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +17,7 @@ if TYPE_CHECKING:
     from workers.cli.session import Session
 
 app = typer.Typer(
-    help="List, show, retry and drop dead letters: events that could not be processed, each with the reason.",
+    help="List, show, retry and drop dead letters: events that no worker could process, each with the reason.",
     no_args_is_help=True,
 )
 
@@ -34,25 +25,15 @@ _Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the dead letter, a
 _AnyId = Annotated[
     str | None, typer.Argument(metavar="ID", help="Id of the dead letter, as `dead list` prints it.")
 ]
-_All = Annotated[bool, typer.Option("--all", metavar="", help="All that there are now, in place of one ID.")]
+_All = Annotated[bool, typer.Option("--all", metavar="", help="All current dead letters, instead of one ID.")]
 
 
 @app.command("list")
-def list_(
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
-    as_json: AsJsonLines = False,
-) -> int:
-    """List all dead letters, the oldest first: id, type, and why it is one."""
-    from workers.cli.session import run
+@with_common()
+def list_(*, common: Common, as_json: AsJsonLines = False) -> int:
+    """List all dead letters, oldest first, each with its id, type and reason."""
 
     async def show(session: Session) -> int:
-        import msgspec
-
-        from invites.values.printable import escape
-
         async for _, letter in _letters(session):
             if as_json:
                 typer.echo(msgspec.json.encode(letter))
@@ -60,28 +41,16 @@ def list_(
                 typer.echo(escape(f"{letter.id}  {letter.type:14}  {letter.error}"))
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), show)
+    return common.on_server(show)
 
 
 @app.command()
-def show(
-    letter: _Id,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
-    as_json: AsJson = False,
-) -> int:
-    """Show one dead letter with its payload as it came, and the entry that it was."""
-    from workers.cli.session import run
-
+@with_common()
+def show(*, letter: _Id, common: Common, as_json: AsJson = False) -> int:
+    """Show one dead letter: its reason, its original payload and the id of its original entry."""
     chosen = _checked(letter)
 
     async def print_it(session: Session) -> int:
-        import msgspec
-
-        from invites.values.printable import escape
-
         _, found = await _find(session, chosen)
         if as_json:
             typer.echo(msgspec.json.encode(found))
@@ -90,26 +59,18 @@ def show(
             typer.echo(f"{name:10}  {escape(str(value))}")
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), print_it)
+    return common.on_server(print_it)
 
 
 @app.command()
-def retry(
-    letter: _AnyId = None,
-    every: _All = False,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
-) -> int:
-    """Publish one dead letter again, or all, once what was wrong is mended.
+@with_common()
+def retry(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
+    """Publish one dead letter or all of them again, after you have fixed the cause.
 
-    Each becomes a new event at the end of the stream and is no dead letter any more; what still cannot be processed
-    comes back as one. A timer falls due at once.
+    Each becomes a new event at the end of the stream. An event that still fails becomes a new dead letter. A timer
+    fires at once.
     """
-    from workers.cli.session import run
-
-    chosen = _chosen(letter, every)
+    chosen = _chosen(letter, every=every)
 
     async def retry_them(session: Session) -> int:
         from invites.queries.dead_letters import NotRetriableError
@@ -125,22 +86,14 @@ def retry(
                 typer.echo(f"{found.id} is gone" if entry is None else f"{found.id} -> {entry}")
         return failed
 
-    return run(Common(config, redis_url, log_level, log_format), retry_them)
+    return common.on_server(retry_them)
 
 
 @app.command()
-def drop(
-    letter: _AnyId = None,
-    every: _All = False,
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
-) -> int:
-    """Delete one dead letter for good, or all."""
-    from workers.cli.session import run
-
-    chosen = _chosen(letter, every)
+@with_common()
+def drop(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
+    """Delete one dead letter or all of them permanently."""
+    chosen = _chosen(letter, every=every)
 
     async def drop_them(session: Session) -> int:
         async for letters, found in _select(session, chosen):
@@ -148,20 +101,20 @@ def drop(
             typer.echo(f"{found.id} dropped")
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), drop_them)
+    return common.on_server(drop_them)
 
 
 def _checked(letter: str) -> str:
     time, dash, number = letter.partition("-")
     if not (dash and time.isdecimal() and number.isdecimal()):
-        raise CommandError(f"{letter} is no id of a dead letter: take one from `invites dead list`.", 2)
+        raise CommandError(f"{letter} is not the id of a dead letter: take one from `invites dead list`.", 2)
     return letter
 
 
-def _chosen(letter: str | None, every: bool) -> str | None:
+def _chosen(letter: str | None, *, every: bool) -> str | None:
     """The id, or None for all."""
     if (letter is None) != every:
-        raise CommandError("Give the ID of one dead letter, or --all.", 2)
+        raise CommandError("Give either the ID of one dead letter or --all.", 2)
     return None if letter is None else _checked(letter)
 
 

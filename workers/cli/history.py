@@ -1,4 +1,4 @@
-"""Which entries of the streams touched an invite."""
+"""The entries of the streams about one invite."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from invites.queries import streams
+from invites.values.ref import Ref
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.events.entry import Entry
-    from invites.queries.invites import Invite
+    from invites.queries.invites import InviteView
 
-_BEFORE_MS: Final = 600_000  # a stop may have come before the invite that it ends
+_BEFORE_MS: Final = 600_000  # a stopInvite may precede its invite
 _PRESENCE: Final = frozenset({"registered", "unregistered", "disconnected"})
 _ROOMS: Final = frozenset({"left", "roomClosed"})
 
 
 class Subject(Struct, frozen=True):
-    """The invite in question, as far as it is still known (times in ms since 1970)."""
+    """One invite, with the fields that are still stored (times in ms since 1970)."""
 
     inviter: str
     invite_id: str
@@ -33,21 +34,21 @@ class Subject(Struct, frozen=True):
     ended_at: int | None = None
 
     @classmethod
-    def of(cls, ref: str, invite: Invite | None) -> Subject:
+    def of(cls, ref: str, invite: InviteView | None) -> Subject:
         """The subject named by `from|inviteId|to`."""
-        inviter, invite_id, to = ref.split("|")
+        inviter, invite_id, to = Ref.parse(ref)
         if invite is None:
             return cls(inviter, invite_id, to)
         return cls(inviter, invite_id, to, invite.room, invite.started_at, invite.ended_at)
 
     @property
     def first(self) -> str:
-        """From which entry on the streams are looked through."""
+        """The id of the first entry to look at."""
         return "-" if self.started_at is None else str(max(0, self.started_at - _BEFORE_MS))
 
 
 async def events_of(client: Redis, stream: str, subject: Subject) -> AsyncIterator[Entry]:
-    """The events that name the invite, and those on its people and its room while it was pending."""
+    """The events that name the invite, and the events about its users and its room while it was pending."""
     async for entry in streams.pages(client, stream, subject.first):
         payload = _object(entry)
         if payload and (_names(payload, subject) or _concerns(entry, payload, subject)):
@@ -81,7 +82,7 @@ def _user_of(payload: dict[str, Any], name: str) -> str | None:
 
 
 def _names(payload: dict[str, Any], subject: Subject) -> bool:
-    """Whether the event is about this very invite: by id, inviter and callee, as far as it says."""
+    """Whether the fields of the event (id, inviter, callee) name this invite; a field may be missing."""
     if payload.get("inviteId") != subject.invite_id:
         return False
     sender = _user_of(payload, "peer")

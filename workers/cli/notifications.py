@@ -1,4 +1,4 @@
-"""Notifications and events as lines for people."""
+"""Notifications as lines for people and as JSON."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _COLOURS: Final = {
     "inviteRejected": "red",
     "INVITE_COMPLETED": "magenta",
 }
-# What goes without saying, or is too long for a line.
+# Fields that the line already shows or that are too long for it.
 _LEFT_OUT: Final = frozenset({"inviteId", "from", "to", "context", "fromDetails", "mediatypes", "candidates"})
 
 
 def colour_of(kind: str) -> str | None:
-    """The colour of a type of notification; None for plain."""
+    """The colour of a type of notification, or None."""
     return _COLOURS.get(kind)
 
 
@@ -35,7 +35,7 @@ def time_of(ms: int) -> str:
 
 
 def decoded(value: bytes) -> Any:  # noqa: ANN401 - JSON
-    """A field that holds JSON; its text when it does not."""
+    """The value of a JSON field, or its text when it is not JSON."""
     try:
         return msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -43,7 +43,7 @@ def decoded(value: bytes) -> Any:  # noqa: ANN401 - JSON
 
 
 def line(entry: Entry) -> str:
-    """One notification: when, what, whose call, the rest of the payload, for which peers."""
+    """One notification: time, type, call, rest of the payload, peers."""
     kind = entry.text(b"type")
     payload = decoded(entry.fields.get(b"payload", b""))
     parts = [time_of(entry.at), f"{kind:16}"]

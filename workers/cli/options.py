@@ -1,24 +1,47 @@
-"""What all commands take, and what they make of it."""
+"""The four options that all commands share, and what they give a command."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from msgspec import Struct
 
-from invites import config
-from invites.config import Config, ConfigError
+from invites.config import Config, load
 from invites.logs import setup as logs
 
 if TYPE_CHECKING:
     from invites.values.secret import Secret
+    from workers.cli.session import Session
+
+Result = TypeVar("Result")
+
+# The empty metavar keeps typer from showing a value of type bool in the help.
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object per line.")]
+
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--redis-url",
+        metavar="URL",
+        help="The server, like redis://HOST:6379/0. Overrides INVITES_REDIS_URL and redis.url. Other users of "
+        "this machine can see it in the process list: keep passwords in the other two.",
+    ),
+]
+
+MISSING_URL: Final = (
+    "redis.url is missing: give --redis-url URL, set INVITES_REDIS_URL, or add it to config.json."
+)
 
 
 class Level(StrEnum):
-    """The least important level that is logged."""
+    """The lowest level that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -28,54 +51,14 @@ class Level(StrEnum):
 
 
 class Format(StrEnum):
-    """How log records are written."""
+    """The format of log records."""
 
     TEXT = "text"
     JSON = "json"
 
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="config.json; without it, the default of every setting."),
-]
-RedisUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--redis-url",
-        metavar="URL",
-        help="The server, like redis://HOST:6379/0; goes before INVITES_REDIS_URL and redis.url. Others on "
-        "this machine see it in the list of processes: passwords are better kept in the other two.",
-    ),
-]
-LogLevel = Annotated[
-    Level,
-    typer.Option(
-        "--log-level",
-        metavar="debug|info|warn|error",
-        case_sensitive=False,
-        help="The least important lines to log; the log goes to stderr.",
-    ),
-]
-LogFormat = Annotated[
-    Format,
-    typer.Option(
-        "--log-format",
-        metavar="text|json",
-        case_sensitive=False,
-        help="Lines for people, or one JSON object a line.",
-    ),
-]
-# A flag takes no value: without a metavar, its help would show one of type bool.
-AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object.")]
-AsJsonLines = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object a line.")]
-
-MISSING_URL: Final = (
-    "redis.url is missing: give --redis-url URL, set INVITES_REDIS_URL, or add it to config.json."
-)
-
-
 class CommandError(Exception):
-    """The command ends with `status` (1: failed, 2: wrong use); the text is one sentence for stderr."""
+    """Ends the command with `status` (1: failed, 2: wrong use) and one sentence on stderr."""
 
     def __init__(self, sentence: str, status: int = 1) -> None:
         super().__init__(sentence)
@@ -83,32 +66,86 @@ class CommandError(Exception):
 
 
 class Common(Struct, frozen=True):
-    """The options that each command has."""
+    """What the four common options give a command."""
 
-    config: Path | None
+    config: Config
+    file: Path | None
+    """The value of --config. The settings in this file are part of `config`."""
     redis_url: str | None
-    log_level: Level
-    log_format: Format
+    """The value of --redis-url. `url` also considers the environment and the file."""
 
-    def set_up(self) -> Config:
-        """Start logging and load the configuration. Raises CommandError."""
-        logs.set_up(logs.LEVELS[self.log_level], self.log_format.value)
-        try:
-            return config.load(self.config, redis_url=self.redis_url)
-        except ConfigError as error:
-            raise CommandError(str(error), 2) from None
+    def url(self) -> Secret:
+        """`redis.url`. Raises CommandError when it is missing."""
+        if self.config.redis.url is None:
+            raise CommandError(MISSING_URL, 2)
+        return self.config.redis.url
 
+    def on_server(self, command: Callable[[Session], Coroutine[Any, Any, int]], *, block_ms: int = 0) -> int:
+        """Run a command that needs the server: see `session.run`."""
+        from workers.cli.session import run
 
-def url_of(loaded: Config) -> Secret:
-    """`redis.url`. Raises CommandError when there is none."""
-    if loaded.redis.url is None:
-        raise CommandError(MISSING_URL, 2)
-    return loaded.redis.url
+        return run(self, command, block_ms=block_ms)
 
 
-def check_look_ups(loaded: Config) -> None:
-    """Raise CommandError when the configuration asks for look-ups that cannot be made."""
-    try:
-        config.check_look_ups(loaded)
-    except ConfigError as error:
-        raise CommandError(str(error), 2) from None
+def _set_up(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="The configuration file, config.json. Without it, all settings have their defaults.",
+        ),
+    ] = None,
+    redis_url: RedisUrl = None,
+    log_level: Annotated[
+        Level,
+        typer.Option(
+            "--log-level",
+            metavar="debug|info|warn|error",
+            case_sensitive=False,
+            help="The lowest level to log. The log goes to stderr.",
+        ),
+    ] = Level.INFO,
+    log_format: Annotated[
+        Format,
+        typer.Option(
+            "--log-format",
+            metavar="text|json",
+            case_sensitive=False,
+            help="Lines for people, or one JSON object per line.",
+        ),
+    ] = Format.TEXT,
+) -> Common:
+    """Start logging and load the configuration. Raises ConfigError."""
+    logs.set_up(logs.LEVELS[log_level], log_format.value)
+    return Common(load(config, redis_url=redis_url), config, redis_url)
+
+
+def with_common(
+    *, log_level: Level = Level.INFO, redis_url: object = RedisUrl
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Add the four common options to a command, at the position of its parameter of type Common.
+
+    `log_level` is the default of --log-level, `redis_url` the annotation of --redis-url.
+    """
+    options = dict(signature(_set_up, eval_str=True).parameters)
+    options["log_level"] = options["log_level"].replace(default=log_level)
+    options["redis_url"] = options["redis_url"].replace(annotation=redis_url)
+
+    def decorate(command: Callable[..., Result]) -> Callable[..., Result]:
+        @functools.wraps(command)
+        def with_options(**given: Any) -> Result:  # noqa: ANN401 - what typer has parsed
+            given[common] = _set_up(**{name: given.pop(name) for name in options})
+            return command(**given)
+
+        declared = signature(command, eval_str=True)
+        (common,) = [one.name for one in declared.parameters.values() if one.annotation is Common]
+        parameters: list[Parameter] = []
+        for one in declared.parameters.values():
+            parameters += options.values() if one.name == common else [one]
+        # typer passes keywords. Keyword-only options with a default can precede arguments without one.
+        keywords = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in parameters]
+        with_options.__signature__ = declared.replace(parameters=keywords)  # type: ignore[attr-defined]
+        return with_options
+
+    return decorate

@@ -1,4 +1,4 @@
-"""`invites publish`: one event into the stream."""
+"""`invites publish`: one event for the workers."""
 
 from __future__ import annotations
 
@@ -7,43 +7,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.options import (
-    CommandError,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from workers.cli.options import CommandError, Common, with_common
 
 if TYPE_CHECKING:
     from workers.cli.session import Session
 
 
+@with_common()
 def publish(
-    kind: Annotated[str, typer.Argument(metavar="TYPE", help="Type of the event, one of those above.")],
+    *,
+    kind: Annotated[str, typer.Argument(metavar="TYPE", help="Type of the event, one of the types above.")],
     payload: Annotated[
-        str, typer.Argument(metavar="JSON", help="Its payload, a JSON object; - reads it from stdin.")
+        str,
+        typer.Argument(metavar="JSON", help="Payload of the event, a JSON object; - reads it from stdin."),
     ],
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
 ) -> int:
-    """Put one event into the right shard's stream, and print the id of its entry.
+    """Publish one event to the stream of its shard, and print the id of the entry.
 
     Types: invite, inviteRequest, ringing, accept, decline, stopInvite, getInvitations, registered, unregistered,
     disconnected, joined, left, roomClosed.
 
     For example: invites publish registered '{"registry": {"id": "p1", "user": "bob"}}'
 
-    The event is checked first: what a worker could not process is refused, with a sentence that says why.
+    The command checks the event first. It refuses an event that no worker could process, and says why.
     """
     from invites.events.protocol import BadEvent, decode_event
     from invites.events.routing import routing_key
-    from workers.cli.session import run
 
     raw = sys.stdin.buffer.read() if payload == "-" else payload.encode("utf-8", "surrogateescape")
     try:
@@ -57,4 +47,4 @@ def publish(
         typer.echo(entry)
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), put)
+    return common.on_server(put)

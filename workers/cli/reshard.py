@@ -1,54 +1,43 @@
-"""`invites reshard`: more shards for a deployment that is running."""
+"""`invites reshard`: more shards for a running deployment."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
-from workers.cli.options import (
-    AsJson,
-    CommandError,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from workers.cli.options import AsJson, CommandError, Common, with_common
 
 if TYPE_CHECKING:
     from invites.resharding import Summary
     from workers.cli.session import Session
 
 
+@with_common()
 def reshard(
-    to: Annotated[int, typer.Argument(min=2, max=1024, metavar="N", help="How many shards there shall be.")],
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
+    *,
+    to: Annotated[int, typer.Argument(min=2, max=1024, metavar="N", help="The new number of shards.")],
+    common: Common,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", metavar="", help="Only count what would be moved; all go on meanwhile."),
+        typer.Option(
+            "--dry-run", metavar="", help="Only count the keys to move. Workers and publishers continue."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Spread the calls over more shards. Publishers go on; workers stop, and start again with the new number.
+    """Spread the calls over more shards. Publishers continue; workers stop, and start again with the new number.
 
-    It stops all commits, waits until no worker reads any more (they stop by themselves with status 1), moves
-    every key to its shard, and lets workers begin whose redis.shards is the new number. Events wait in their
-    streams meanwhile. If it is interrupted, run it again: it goes on.
+    The command stops all commits, waits until all workers have stopped (they exit by themselves with status 1), moves
+    every key to its shard, and then admits workers with the new number in redis.shards. Meanwhile events wait in
+    their streams. If the command is interrupted, run it again: it continues.
 
-    Its user needs more rights than a worker's. Gateways must read the notifications of all new shards before
-    workers start.
+    Its Redis user needs more permissions than a worker's. Gateways must read the notifications of all new shards
+    before workers start.
     """
-    from workers.cli.session import run
 
     async def move(session: Session) -> int:
-        import msgspec
-
         from invites.resharding import Resharding, ReshardingError
 
         work = Resharding(
@@ -61,16 +50,16 @@ def reshard(
         typer.echo(msgspec.json.encode(summary) if as_json else _words(summary, dry_run=dry_run))
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), move)
+    return common.on_server(move)
 
 
 def _words(summary: Summary, *, dry_run: bool) -> str:
     if summary.before == summary.after:
-        return f"There are {summary.after} shards already."
-    stay = f" {summary.unknown} keys of no known kind stay where they are." if summary.unknown else ""
+        return f"There are already {summary.after} shards."
+    stay = f" {summary.unknown} keys of an unknown kind stay in place." if summary.unknown else ""
     way = f"from {summary.before} to {summary.after} shards"
     if dry_run:
-        return f"Some {summary.keys} keys would move on the way {way}.{stay}"
+        return f"About {summary.keys} keys would move {way}.{stay}"
     return (
         f"Moved {summary.keys} keys, {summary.timers} timers and {summary.pushes} push jobs {way} in "
         f"{summary.seconds:.1f} s.{stay} Start workers with redis.shards {summary.after}."

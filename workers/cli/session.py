@@ -1,4 +1,4 @@
-"""One command's time with the server: a client, the keys, and sentences for what can go wrong."""
+"""A command's connection to the server, and sentences about the server's errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from invites.connection.clients import Clients
 from invites.connection.url import address_of
 from invites.keys import Keys, shard_of
 from invites.values.printable import escape
-from workers.cli.options import CommandError, Common, url_of
+from workers.cli.options import CommandError, Common
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -60,39 +60,39 @@ def run(
 ) -> int:
     """Run a command that needs the server and return its exit status, 1 after Ctrl-C.
 
-    Raises CommandError for whatever the operator can mend.
+    Raises CommandError for an error that the operator can fix.
     """
-    config = common.set_up()
-    url = url_of(config)
+    url = common.url()
     address = address_of(url)
 
     async def session() -> int:
         async with Clients(url.reveal(), "cli", block_ms=block_ms) as clients:
-            return await command(Session(config, clients, address))
+            return await command(Session(common.config, clients, address))
 
     try:
         return asyncio.run(session())
     except KeyboardInterrupt:
         return 1
     except BrokenPipeError:
-        raise  # of our own output: redis-py makes errors of its own of those of connections
+        raise  # our own output is closed; redis-py wraps the errors of its connections
     except (RedisError, OSError) as error:
         raise CommandError(trouble(address, error)) from None
 
 
 def trouble(address: str, error: Exception) -> str:
-    """A sentence about an error of the server, with what to do."""
+    """One sentence about an error of the server, with a remedy."""
     said = escape(str(error)) or type(error).__name__
     if isinstance(error, AuthenticationError):
         return f"Redis at {address} refuses the credentials ({said}): check user and password in redis.url."
     if isinstance(error, NoPermissionError):
-        return f"Redis at {address} does not allow it ({said}): extend the ACL of this user."
+        return f"Redis at {address} does not allow the command ({said}): extend the ACL of this user."
     if isinstance(error, MovedError):
         return (
-            f"Redis at {address} has the shard no more ({said}): try again; a cluster needs redis+cluster://."
+            f"Redis at {address} no longer owns the shard ({said}): try again. For a cluster, use "
+            "`redis+cluster://` in `redis.url`."
         )
     if isinstance(error, AskError | TryAgainError):
         return f"Redis at {address} is moving the shard to another node ({said}): try again in a moment."
     if isinstance(error, ResponseError):
-        return f"Redis at {address} refuses: {said}."
-    return f"Redis at {address} does not answer ({said}): is it running, and is redis.url right?"
+        return f"Redis at {address} returns an error: {said}."
+    return f"Redis at {address} does not answer ({said}): check that it runs and that redis.url is right."

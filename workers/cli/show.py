@@ -1,4 +1,4 @@
-"""`invites show`: one invite, and what happened to it."""
+"""`invites show`: one invite and its history."""
 
 from __future__ import annotations
 
@@ -7,56 +7,43 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.options import (
-    CommandError,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from invites.values.printable import escape
+from workers.cli.options import CommandError, Common, with_common
 
 if TYPE_CHECKING:
-    from invites.queries.invites import Candidate, Invite
+    from invites.queries.invites import CandidateView, InviteView
     from workers.cli.session import Session
 
 _PARTS = 3  # of a ref
 
 
+@with_common()
 def show(
+    *,
     ref: Annotated[
-        str, typer.Argument(metavar="REF", help="The invite, as 'from|inviteId|to' (quote it for the shell).")
+        str, typer.Argument(metavar="REF", help="The invite, as 'from|inviteId|to'. Quote it for the shell.")
     ],
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
+    common: Common,
 ) -> int:
-    """Show one invite with its candidates, and the events and notifications that touched it.
+    """Show one invite with its candidates, and the events and notifications about it.
 
-    A ref names the caller, the id that the caller's client chose, and whom it calls: 'alice|i1|bob'.
+    A ref names the caller, the id that the caller's client chose, and the callee: 'alice|i1|bob'.
 
-    Events leave the stream once they are settled, and notifications once all gateways have them: what is
-    shown is what is still there.
+    A worker trims settled events, and notifications that all gateways have read: the command shows the remaining ones.
     """
-    from workers.cli.session import run
-
     parts = ref.split("|")
     if len(parts) != _PARTS or not all(parts):
         raise CommandError(
-            f"{ref} is no ref of an invite: write 'from|inviteId|to', quoted for the shell.", 2
+            f"{ref} is not the ref of an invite: write 'from|inviteId|to', quoted for the shell.", 2
         )
 
     async def print_it(session: Session) -> int:
-        from invites.queries.invites import Views
-        from invites.values.printable import escape
+        from invites.queries.invites import InviteQueries
         from workers.cli import history, notifications
 
         keys = session.shard_for(parts[-1])
         client = session.client(keys)
-        invite = await Views(client, keys).invite(ref)
+        invite = await InviteQueries(client, keys).invite(ref)
         subject = history.Subject.of(ref, invite)
         events = [
             f"  {notifications.time_of(entry.at)}  {entry.text(b'type'):16}{entry.text(b'payload')}"
@@ -68,19 +55,19 @@ def show(
         ]
         if invite is None and not events and not told:
             raise CommandError(
-                f"There is no invite {ref}: it never came, or has been over for longer than retainAfter."
+                f"There is no invite {ref}: it never arrived, or it ended longer ago than retainAfter."
             )
-        lines = [f"{ref} is not kept any more."] if invite is None else _lines(ref, invite)
+        lines = [f"{ref} is no longer stored."] if invite is None else _lines(ref, invite)
         for title, found in (("events", events), ("notifications", told)):
-            lines += [f"{title}:", *(found or ["  none is kept any more"])]
+            lines += [f"{title}:", *(found or ["  none left in the stream"])]
         for line in lines:
             typer.echo(escape(line))
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), print_it)
+    return common.on_server(print_it)
 
 
-def _lines(ref: str, invite: Invite) -> list[str]:
+def _lines(ref: str, invite: InviteView) -> list[str]:
     outcome = "" if invite.code is None else f" ({invite.code} {invite.reason})"
     by = "" if invite.who_accepted is None else f" by {invite.who_accepted}"
     facts = {
@@ -98,7 +85,7 @@ def _lines(ref: str, invite: Invite) -> list[str]:
     return [*lines, "candidates:", *(map(_candidate, invite.candidates) if invite.candidates else ["  none"])]
 
 
-def _candidate(one: Candidate) -> str:
+def _candidate(one: CandidateView) -> str:
     ended = "" if one.end_reason is None else f" {one.end_reason}"
     device = "" if one.device is None else f"  device {one.device}"
     return f"  {one.peer}  {one.type} of {one.address}  {one.state}{ended}{device}"
@@ -112,4 +99,4 @@ def _moment(ms: int | None) -> str | None:
             else datetime.fromtimestamp(ms / 1000).astimezone().isoformat(timespec="milliseconds")
         )
     except (ValueError, OverflowError, OSError):
-        return str(ms)  # whatever stands there, it is no time
+        return str(ms)  # datetime cannot represent it

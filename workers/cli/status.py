@@ -1,40 +1,24 @@
-"""`invites status`: how the shards are doing."""
+"""`invites status`: the state of the shards."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import typer
 
-from workers.cli.options import (
-    AsJson,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from workers.cli.options import AsJson, Common, with_common
 
 if TYPE_CHECKING:
     from invites.queries.overview import Backlog, Overview
     from workers.cli.session import Session
 
 
-def status(
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
-    as_json: AsJson = False,
-) -> int:
-    """Show how each shard does: backlog and its age, pending invites, timers, workers, dead letters."""
-    from workers.cli.session import run
+@with_common()
+def status(*, common: Common, as_json: AsJson = False) -> int:
+    """Show the state of each shard: backlog and its age, pending invites, timers, workers, dead letters."""
 
     async def show(session: Session) -> int:
-        import msgspec
-
         from invites.queries.overview import overview
 
         found = [await overview(session.client(keys), keys) for keys in session.shards()]
@@ -45,7 +29,7 @@ def status(
                 typer.echo("\n".join(_lines(one)))
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), show)
+    return common.on_server(show)
 
 
 def _lines(shard: Overview) -> list[str]:
@@ -63,7 +47,7 @@ def _lines(shard: Overview) -> list[str]:
     if shard.consumers is None:
         return [
             *lines,
-            "  workers          none yet, nobody has made the consumer group: start `invites run`",
+            "  workers          none yet (no consumer group): start `invites run`",
         ]
     lines.append(f"  workers          {len(shard.consumers)}")
     width = max((len(one.name) for one in shard.consumers), default=0)

@@ -1,24 +1,15 @@
-"""`invites tail`: notifications as they come."""
+"""`invites tail`: notifications as they arrive."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from workers.cli.options import (
-    AsJsonLines,
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-)
+from workers.aio.tasks import end
+from workers.cli.options import AsJsonLines, Common, with_common
 
 if TYPE_CHECKING:
     from invites.events.entry import Entry
@@ -29,35 +20,39 @@ _BLOCK_MS = 2_000
 _PAGE = 500
 
 
+@with_common()
 def tail(
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
+    *,
+    common: Common,
     last: Annotated[
         int,
         typer.Option(
-            "--last", "-n", min=0, metavar="N", help="Begin with the last N that are there already."
+            "--last", "-n", min=0, metavar="N", help="Begin with the last N notifications of the stream."
         ),
     ] = 0,
     as_json: AsJsonLines = False,
 ) -> int:
-    """Print notifications as they come, until Ctrl-C. It only looks: gateways still get each of them."""
-    from workers.cli.session import run
+    """Print notifications as they arrive, until Ctrl-C. Gateways still receive all of them."""
 
     async def follow(session: Session) -> int:
-        # A read for each shard: on a cluster they are in several places.
-        following = asyncio.gather(
-            *(_follow(session, keys, last, as_json=as_json) for keys in session.shards())
-        )
-        # Not as KeyboardInterrupt: a shell's background job has SIGINT ignored until somebody handles it.
+        stopping = asyncio.Event()
+        # KeyboardInterrupt is not enough: a background job of a shell ignores SIGINT until it sets a handler.
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, following.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        stopped = asyncio.create_task(stopping.wait())
+        following = asyncio.create_task(_follow_all(session, last, as_json=as_json))
+        await asyncio.wait([stopped, following], return_when=asyncio.FIRST_COMPLETED)
+        await end([stopped, following])
+        if not following.cancelled():
+            following.result()
         return 0
 
-    return run(Common(config, redis_url, log_level, log_format), follow, block_ms=_BLOCK_MS)
+    return common.on_server(follow, block_ms=_BLOCK_MS)
+
+
+async def _follow_all(session: Session, last: int, *, as_json: bool) -> None:
+    # One read per shard: on a cluster, several nodes own the shards.
+    await asyncio.gather(*(_follow(session, keys, last, as_json=as_json) for keys in session.shards()))
 
 
 async def _follow(session: Session, keys: Keys, last: int, *, as_json: bool) -> NoReturn:
@@ -65,7 +60,7 @@ async def _follow(session: Session, keys: Keys, last: int, *, as_json: bool) -> 
     from invites.queries import streams
 
     client, stream = session.client(keys), keys.notifications
-    # From the newest id on, and not from "$": between two reads nothing must be missed.
+    # Start at the newest id: with "$", notifications between two reads would be lost.
     found = await streams.newest(client, stream, max(1, last))
     after = found[-1].id if found else "0-0"
     _print(found if last else [], as_json=as_json)

@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, Generic
 
-from invites.connection.clients import is_no_group
+from invites.connection.errors import is_no_group
 from workers.aio.backoff import Backoff
 from workers.consumer.entries import own_pending
 from workers.consumer.source import Item

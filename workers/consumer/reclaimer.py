@@ -8,7 +8,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Final, Generic
 
-from invites.connection.clients import is_no_group
+from invites.connection.errors import is_no_group
 from invites.events.entry import entries_of
 from workers.aio.backoff import Backoff, pause
 from workers.consumer.entries import counted, decode

@@ -1,1 +1,1 @@
-"""To try a worker out: benchmark, demo, a fake sippo-server, an embedded Valkey. No production worker imports it."""
+"""Tools around a worker: benchmark, demo, a fake sippo-server, an embedded Valkey. Production workers import none."""

@@ -1,10 +1,11 @@
 """A child process that cannot outlive its parent.
 
-The usual means have holes: `atexit` does not run after SIGKILL, and Linux's PR_SET_PDEATHSIG follows the
-*thread* that started the child (a thread pool ends it too early), is unknown to macOS, and cleans nothing up.
-So the child gets a guardian, a small POSIX shell that waits for the end of a pipe whose other end only the
-parent holds. However the parent ends, the kernel closes that pipe; the guardian then kills the child and
-removes its directory. An orderly stop goes the same way: what matters in a crash is what is used every day.
+The usual means have gaps: `atexit` does not run after SIGKILL, and PR_SET_PDEATHSIG of Linux follows the *thread* that
+started the child (so a thread pool may end it too early), does not exist on macOS, and removes no files.
+
+So the child gets a guardian: a small POSIX shell that waits for the end of a pipe which only the parent keeps open.
+However the parent ends, the kernel closes the pipe. The guardian then kills the child and removes its directory. A
+normal stop uses the same path, so the path for crashes is tested every day.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-# $1: directory to remove at the end ("" for none); the rest: the child's command. Standard input is the
-# parent's pipe, standard output tells the child's pid, standard error is the child's output.
+# $1: directory to remove at the end ("" for none); the rest: the child's command. Standard input is the parent's pipe,
+# standard output receives the child's pid, standard error is the child's output.
 _GUARDIAN = """\
 directory=$1; shift
 exec 3<&0 </dev/null
@@ -39,12 +40,12 @@ exit $status
 _TAIL_BYTES = 4096
 
 
-class GuardedProcess:
-    """One child process, started at once, killed at the latest when the parent ends.
+class ChildProcess:
+    """One child process. It starts at once and ends with the parent at the latest.
 
-    `directory`, if given, is the child's working directory and is removed after the child's end. What the
-    child prints is kept in an unnamed file, see `output`. The child has a session of its own: Ctrl-C in the
-    terminal reaches the parent alone, which decides what to stop first.
+    `directory` is the child's working directory, and is removed when the child has ended. The child's output goes to an
+    unnamed file, see `output`. The child has its own session, so Ctrl-C reaches the parent alone, which decides what to
+    stop first.
     """
 
     def __init__(
@@ -69,24 +70,24 @@ class GuardedProcess:
             self._output.close()
             raise
         if self._guardian.stdin is None or self._guardian.stdout is None:
-            raise AssertionError("both ends are pipes")
+            raise AssertionError("stdin and stdout are pipes")
         self._lifeline = self._guardian.stdin
-        with self._guardian.stdout as told:
-            self.pid = int(told.readline())
+        with self._guardian.stdout as stdout:
+            self.pid = int(stdout.readline())
 
     def running(self) -> bool:
         """Whether the child still runs."""
         return self._guardian.poll() is None
 
     def wait(self, timeout_ms: int) -> int | None:
-        """Wait for the child's end: its status (128 + signal if one ended it), None after `timeout_ms`."""
+        """Wait for the child and return its status (128 + signal after a signal); None after `timeout_ms`."""
         try:
             return self._guardian.wait(timeout_ms / 1000)
         except subprocess.TimeoutExpired:
             return None
 
     def terminate(self, patience_ms: int = 5000) -> None:
-        """Ask the child to end (SIGTERM), wait `patience_ms` for it, then stop it."""
+        """Send SIGTERM, wait up to `patience_ms` for the child to end, then stop it."""
         if self.running():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
@@ -94,13 +95,13 @@ class GuardedProcess:
         self.stop()
 
     def stop(self) -> None:
-        """Kill the child if it still runs, wait until it and its directory are gone. May be called again."""
+        """Kill the child if it still runs, and wait until it and its directory are gone. May be called again."""
         self._lifeline.close()
         self._guardian.wait()
         self._output.close()
 
     def output(self) -> str:
-        """The last 4 KiB of what the child has printed; "" after `stop`."""
+        """The last 4 KiB of the child's output; "" after `stop`."""
         if self._output.closed:
             return ""
         size = os.fstat(self._output.fileno()).st_size

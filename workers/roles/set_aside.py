@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from invites.connection.clients import is_away
+from invites.connection.errors import is_away
 from invites.store.commit import Status
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end

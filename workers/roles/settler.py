@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from invites.connection.clients import is_away
+from invites.connection.errors import is_away
 from invites.store.commit import Status
 from invites.store.layout import LayoutError
 from workers.aio.backoff import Backoff

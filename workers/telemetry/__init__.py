@@ -1,1 +1,1 @@
-"""What others learn about a worker: metrics, readiness, log lines, one voice in an outage."""
+"""How a worker reports on itself: metrics, readiness, log lines, outages."""

@@ -1,4 +1,4 @@
-"""One voice for all loops about a server that is away: said once, then now and then, and when it is back."""
+"""Logs a Redis outage once for all loops: when it begins, every 30 s, and when it is over."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class Outage:
-    """What keeps the loops of this worker from working, by the name of the loop."""
+    """The loops of this worker that Redis errors keep from working."""
 
     def __init__(self, metrics: Metrics, remind_s: float = _REMIND_S) -> None:
         self._metrics = metrics
@@ -25,7 +25,7 @@ class Outage:
         self._told = 0.0
 
     def met(self, role: str, error: BaseException) -> None:
-        """The loop `role` has met `error` and will try again."""
+        """The loop `role` got `error` and will retry."""
         self._metrics.redis_error(role)
         now = time.monotonic()
         first = not self._troubled
@@ -36,10 +36,10 @@ class Outage:
         elif now - self._told >= self._remind_s:
             self._told = now
             away = now - self._since
-            _log.warning("Redis cannot be used for %d s now (%s): %s.", away, role, _words(error))
+            _log.warning("Redis still cannot be used after %d s (%s): %s.", away, role, _words(error))
 
     def over(self, role: str) -> None:
-        """The loop `role` works."""
+        """The loop `role` works again."""
         if role not in self._troubled:
             return
         self._troubled.discard(role)

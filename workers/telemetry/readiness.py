@@ -1,4 +1,4 @@
-"""Whether this worker works: reads must have *completed* lately, not merely be under way."""
+"""Whether this worker is ready: its reads must have completed recently."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ _NOTHING_YET: Final = "no read from Redis has completed yet"
 
 
 class Readiness:
-    """What `/readyz` answers. Written by the read loops, read by the HTTP server.
+    """The answer of `/readyz`. The read loops write it, the HTTP server reads it.
 
-    A worker that reads only some of its streams is not ready. `trouble` says what keeps the worker as a whole from
-    working; "" when nothing does.
+    A worker that reads only some of its streams is not ready. `trouble` is why the whole worker cannot work, or "".
     """
 
     def __init__(self, within_s: float = _WITHIN_S) -> None:
@@ -23,20 +22,20 @@ class Readiness:
         self._troubles: dict[str, str] = {}
 
     def expect(self, stream: str) -> None:
-        """A stream has to be read from now on."""
+        """The worker is going to read a stream."""
         self._troubles[stream] = _NOTHING_YET
 
     def read_completed(self, stream: str) -> None:
-        """A read from a stream came back, with entries or without."""
+        """A read from a stream has completed, with or without entries."""
         self._completed[stream] = time.monotonic()
         self._troubles.pop(stream, None)
 
     def lost(self, stream: str, reason: str) -> None:
-        """Reading a stream has failed; `reason` says why, without secrets."""
+        """Reading a stream has failed. `reason` must not contain secrets."""
         self._troubles[stream] = reason
 
     def state(self, now: float | None = None) -> tuple[bool, str]:
-        """Whether the worker is ready `now` (s, monotonic; default: now), and if not, why."""
+        """Whether the worker is ready at `now` (s, monotonic; default: the current time), and otherwise why not."""
         trouble = self.trouble or next(iter(self._troubles.values()), "")
         if trouble or not self._completed:
             return False, trouble or _NOTHING_YET

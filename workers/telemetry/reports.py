@@ -1,4 +1,4 @@
-"""What settling has shown, for the log and the metrics."""
+"""Reports the results of commits to the log and the metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEAD: Final = "dead"
 
 
 def _type(operation: Operation) -> str:
-    """The event's type as the contract names it; of a dead letter as the publisher did."""
+    """The event's type in the contract; for a dead letter the type that the publisher gave."""
     if operation.event is None:
         arguments = operation.arguments
         return arguments.type if isinstance(arguments, DeadArguments) else operation.rule
@@ -31,14 +31,14 @@ def _type(operation: Operation) -> str:
 
 
 class Reports:
-    """Counts and logs."""
+    """Counts and logs results."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
         self._verbose = messages.verbosity() > 0
 
     def settled(self, stream: Stream, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
-        """A commit has been answered. What has to be settled again is not logged yet."""
+        """Report a commit. Operations that must be settled again are only counted."""
         counts: Counter[tuple[str, str]] = Counter()
         facts: list[Fact] = []
         for operation, outcome in zip(operations, outcomes, strict=True):
@@ -62,7 +62,7 @@ class Reports:
         messages.write(facts)
 
     def fired(self, fired: FireResult) -> None:
-        """Timers were fired."""
+        """Report fired timers."""
         if fired.count:
             self.metrics.fired(fired.count)
             self.metrics.dead_letters(sum(fact[0] == "timer_failed" for fact in fired.facts))

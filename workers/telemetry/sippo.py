@@ -1,4 +1,4 @@
-"""What is asked of sippo-server, counted and measured for Prometheus."""
+"""The metrics of calls to sippo-server, for Prometheus."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
-from invites.sippo import Call
+from invites.sippo import ApiCall
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _WHAT: Final = ("call", "outcome")
 
 
 class SippoMetrics:
-    """The Watch of a `SippoServer`. A call is made of requests: logins and repetitions are such, too."""
+    """The Watch of a `SippoServer`. A call consists of one or more requests, logins and retries included."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._requests = _seconds("request", "How long one HTTP request to sippo-server took.", registry)
+        self._requests = _seconds("request", "Duration of an HTTP request to sippo-server.", registry)
         self._calls = _seconds(
-            "call", "How long a call of sippo-server's API took, with all its requests.", registry
+            "call", "Duration of a call to the sippo-server API, with all its requests.", registry
         )
         self._broken = Gauge(
             "invites_sippo_breaker_open",
-            "1 while sippo-server is not asked, because it has not answered lately.",
+            "1 while calls fail at once, because sippo-server has not answered recently.",
             ("call",),
             registry=registry,
         )
-        for call in Call:
-            if call is not Call.LOGIN:
+        for call in ApiCall:
+            if call is not ApiCall.LOGIN:
                 self.broken(call, broken=False)
 
     def requested(self, call: str, outcome: str, seconds: float) -> None:
-        """One HTTP request was made."""
+        """One HTTP request has ended."""
         self._requests.labels(call, outcome).observe(seconds)
 
     def called(self, call: str, outcome: str, seconds: float) -> None:
-        """A whole call has ended, or failed at once."""
+        """A call has ended, or failed at once."""
         self._calls.labels(call, outcome).observe(seconds)
 
     def broken(self, call: str, broken: bool) -> None:  # noqa: FBT001 - as the Watch has it
-        """Calls of this kind fail at once from now on, or do so no more."""
+        """The circuit breaker of this call has opened or closed."""
         self._broken.labels(call).set(broken)
 
 

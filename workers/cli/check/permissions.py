@@ -1,8 +1,8 @@
-"""Which of the commands that a worker needs this Redis user may give.
+"""Which of a worker's commands the ACL denies to this Redis user.
 
-They are queued in a transaction that is then discarded: the server checks the permission when a command is
-queued, and what is not executed leaves nothing behind. The same check tells when the server takes no writes
-(memory full, read-only replica, failed snapshot).
+The check queues the commands in a transaction and discards it: the server checks the permission when it queues a
+command, and discarded commands change nothing. The server also reports here that it accepts no writes (memory full,
+read-only replica, failed snapshot).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from invites.keys import Keys
 
-# One of each kind that the scripts and the worker give. {key}: an invite, {other}: another key of the shard.
+# One command of each kind that the scripts and the worker send. {key}: an invite, {other}: another key of the shard.
 _NEEDED: Final = """
 XADD {events} * type check
 XADD {notifications} * type check
@@ -59,9 +59,9 @@ FUNCTION DELETE check
 """.strip().splitlines()
 
 FUNCTIONS: Final = frozenset({"FCALL", "FUNCTION"})
-"""What a worker does without, if it must."""
+"""Commands that a worker can do without."""
 
-# The same for each stream that workers read.
+# The commands for each stream that workers read.
 _NEEDED_TO_READ: Final = """
 XREADGROUP GROUP {group} check COUNT 1 STREAMS {stream} >
 XACK {stream} {group} 0-1
@@ -79,7 +79,7 @@ XTRIM {stream} MINID 0
 
 
 def needed(keys: Keys) -> list[list[str]]:
-    """The commands with the names of a shard's keys."""
+    """The commands, with the keys of a shard."""
     names = {
         "events": keys.events,
         "notifications": keys.notifications,
@@ -99,7 +99,7 @@ def needed(keys: Keys) -> list[list[str]]:
 
 
 async def refused(client: Redis, keys: Keys) -> tuple[list[str], list[str]]:
-    """The commands that are not allowed, and what else the server said against one of them, each once."""
+    """The denied commands, and the other errors that the server returned, each once."""
     forbidden: list[str] = []
     complaints: list[str] = []
     connection = await client.connection_pool.get_connection()
@@ -113,13 +113,13 @@ async def refused(client: Redis, keys: Keys) -> tuple[list[str], list[str]]:
                 if name not in forbidden:
                     forbidden.append(name)
                 if command[0] == "MULTI":
-                    # Without a transaction every command would be carried out.
+                    # Without a transaction the server would execute every command.
                     return forbidden, complaints
             except ResponseError as error:
                 if str(error) not in complaints:
                     complaints.append(str(error))
     finally:
-        # Ends the transaction too: nothing of it has been executed.
+        # Disconnecting discards the transaction.
         await connection.disconnect()
         await client.connection_pool.release(connection)
     return forbidden, complaints

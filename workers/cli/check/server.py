@@ -1,4 +1,4 @@
-"""The message broker: whether it is up, lets this user work, and keeps what it is given."""
+"""The Redis or Valkey server: whether it is up, allows a worker's commands and keeps its data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OLDEST_VALKEY: Final = (7, 2)
 
 
 async def check_redis(url: Secret, config: Config) -> list[Finding]:
-    """All that is to be said about the server, or the servers, at `url`."""
+    """All findings on the server or servers at `url`."""
     address, parsed = address_of(url), parse_redis_url(url)
     findings: list[Finding] = []
     if parsed.kind == "sentinel":
@@ -51,14 +51,14 @@ async def _findings(clients: Clients, config: Config, address: str) -> AsyncIter
     began = time.perf_counter()
     await client.ping()
     took_ms = (time.perf_counter() - began) * 1000
-    yield Finding("ok", "redis", f"{address} answers within {took_ms:.1f} ms.")
+    yield Finding("ok", "redis", f"{address} answers in {took_ms:.1f} ms.")
     if clients.kind == "cluster":
         async for finding in check_cluster(clients, config):
             yield finding
     try:
         infos = await _infos(clients, config)
     except NoPermissionError:
-        yield Finding("warn", "version", "Cannot be checked: this user may not ask for INFO.")
+        yield Finding("warn", "version", "Not checked: this user may not run INFO.")
     else:
         for check in (_version, _memory, _persistence):
             yield _worst([check(info) for info in infos])
@@ -71,7 +71,7 @@ async def _findings(clients: Clients, config: Config, address: str) -> AsyncIter
 
 
 async def _infos(clients: Clients, config: Config) -> list[Mapping[str, Any]]:
-    """INFO of each server that has a shard."""
+    """INFO of each server that owns a shard."""
     found = {}
     shards = config.shards()
     for keys in shards if clients.kind == "cluster" else shards[:1]:
@@ -81,7 +81,7 @@ async def _infos(clients: Clients, config: Config) -> list[Mapping[str, Any]]:
 
 
 def _worst(findings: Sequence[Finding]) -> Finding:
-    """The finding that most has to be known."""
+    """The most severe finding."""
     return max(findings, key=lambda finding: ("ok", "warn", "FAIL").index(finding.verdict))
 
 
@@ -99,30 +99,33 @@ def _version(info: Mapping[str, Any]) -> Finding:
 def _memory(info: Mapping[str, Any]) -> Finding:
     policy = info.get("maxmemory_policy")
     if policy != "noeviction":
-        advice = "CONFIG SET maxmemory-policy noeviction, and set it in the server's configuration"
-        return Finding("FAIL", "memory policy", f"{policy}: a full server would delete calls: {advice}.")
+        advice = "run CONFIG SET maxmemory-policy noeviction, and set it in the server's configuration"
+        return Finding("FAIL", "memory policy", f"{policy}, so a full server deletes calls: {advice}.")
     limit, used = info.get("maxmemory", 0), info.get("used_memory", 0)
     if limit and used > 0.9 * limit:
-        share = f"{100 * used / limit:.0f} % of maxmemory are in use"
-        return Finding("warn", "memory policy", f"noeviction, but {share}: raise it, or see what fills it.")
+        share = f"{100 * used / limit:.0f} % of maxmemory is in use"
+        return Finding(
+            "warn", "memory policy", f"noeviction, but {share}: raise maxmemory, or find out what uses it."
+        )
     return Finding("ok", "memory policy", "noeviction.")
 
 
 def _persistence(info: Mapping[str, Any]) -> Finding:
     if info.get("aof_enabled") == 1:
         return Finding("ok", "persistence", "Append-only file.")
-    advice = "set `appendonly yes` to keep calls and events over it"
     return Finding(
-        "warn", "persistence", f"No append-only file: a restart of the server loses the latest: {advice}."
+        "warn",
+        "persistence",
+        "No append-only file, so a restart loses the latest calls and events: set `appendonly yes`.",
     )
 
 
 async def _shards(clients: Clients, config: Config) -> AsyncIterator[Finding]:
-    """Whether the calls are in as many shards as a worker with this configuration expects, and what it may do there."""
+    """Whether the server has the configured number of shards, and the permissions and workers of each shard."""
     first, shards = config.shards()[0], config.redis.shards
     client: Any = clients.of(first)
     found = None
-    with contextlib.suppress(NoPermissionError):  # which is told below
+    with contextlib.suppress(NoPermissionError):  # _permissions reports it
         found = await client.get(first.layout)
     if found is not None and found != str(shards).encode():
         yield Finding("FAIL", "shards", str(LayoutError(found.decode(errors="replace"), shards)))
@@ -131,7 +134,7 @@ async def _shards(clients: Clients, config: Config) -> AsyncIterator[Finding]:
         try:
             yield await _workers(clients.of(keys), keys)
         except NoPermissionError:
-            yield Finding("warn", "workers", "Cannot be checked without the permissions above.")
+            yield Finding("warn", "workers", "Not checked: the permissions above are missing.")
 
 
 async def _permissions(client: Redis, keys: Keys) -> Finding:
@@ -139,20 +142,20 @@ async def _permissions(client: Redis, keys: Keys) -> Finding:
     names = ", ".join(forbidden)
     if forbidden and FUNCTIONS.issuperset(forbidden):
         advice = (
-            "commits run as scripts, which costs the server more; allow them in the ACL of the worker's user"
+            "Commits run as scripts, which costs the server more: allow them in the ACL of the worker's user"
         )
-        return Finding("warn", "permissions", f"Not allowed: {names}: {advice}.")
+        return Finding("warn", "permissions", f"Not allowed: {names}. {advice}.")
     if forbidden:
-        advice = "allow them in the ACL of the worker's user, or run this with the worker's credentials"
-        return Finding("FAIL", "permissions", f"Not allowed: {names}: {advice}.")
+        advice = "Allow them in the ACL of the worker's user, or run this check with the worker's credentials"
+        return Finding("FAIL", "permissions", f"Not allowed: {names}. {advice}.")
     if complaints:
         said = escape("; ".join(complaints))
         return Finding("FAIL", "permissions", f"The server refuses a worker's commands: {said}.")
-    return Finding("ok", "permissions", f"All that a worker does on {keys.base}*.")
+    return Finding("ok", "permissions", f"All of a worker's commands on {keys.base}* are allowed.")
 
 
 async def _workers(client: Redis, keys: Keys) -> Finding:
-    """Whether somebody reads the events: a worker that is connected asks for them every 2 s."""
+    """Whether a worker reads the events: a connected worker asks for them every 2 s."""
     known = await consumers(client, keys)
     waiting = await backlog(client, keys)
     alive = [one for one in known or () if one.idle_ms <= ALIVE_MS]
@@ -160,7 +163,11 @@ async def _workers(client: Redis, keys: Keys) -> Finding:
         return Finding("ok", "workers", f"{len(alive)} connected, {waiting.entries} events not settled yet.")
     if waiting.entries:
         advice = "start `invites run`, or read its log"
-        return Finding("FAIL", "workers", f"None is connected, and {waiting.entries} events wait: {advice}.")
+        return Finding(
+            "FAIL", "workers", f"No worker is connected, and {waiting.entries} events wait: {advice}."
+        )
     if known is None:
-        return Finding("warn", "workers", "None has been here yet (no consumer group): start `invites run`.")
-    return Finding("warn", "workers", "None is connected at the moment: start `invites run`.")
+        return Finding(
+            "warn", "workers", "No worker has connected yet (no consumer group): start `invites run`."
+        )
+    return Finding("warn", "workers", "No worker is connected: start `invites run`.")

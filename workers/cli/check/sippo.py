@@ -1,4 +1,4 @@
-"""The sippo-server API: whether it is where the configuration says, and takes the credentials."""
+"""The sippo-server API: whether it answers at the configured address and accepts the credentials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LARGEST_ANSWER: Final = 65_536  # bytes; a token is short
 
 
 async def check_api(config: Config) -> Finding:
-    """Log in once, when a setting needs the API."""
+    """Log in once, if a setting needs the API."""
     asked_by = config.look_ups()
     wac = config.invites.basic.wac
     if not asked_by:
@@ -33,7 +33,7 @@ async def check_api(config: Config) -> Finding:
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            # Credentials follow no redirect to somewhere else.
+            # A redirect must not send the credentials to another server.
             session.post(url, json=credentials, allow_redirects=False) as answer,
         ):
             body = await answer.content.read(_LARGEST_ANSWER)
@@ -47,14 +47,18 @@ def _verdict(url: str, status: int, body: bytes) -> Finding:
     if status in {400, 401, 403}:
         advice = "check wac.username and wac.password (INVITES_WAC_PASSWORD)"
         return Finding("FAIL", _NAME, f"{url} refuses the credentials (status {status}): {advice}.")
-    if status != 200:  # noqa: PLR2004 - HTTP's own
-        return Finding("FAIL", _NAME, f"{url} answers {status}, not 200: check invites.basic.wac.address.")
+    if status != 200:  # noqa: PLR2004 - the status of success
+        return Finding(
+            "FAIL", _NAME, f"{url} answers with status {status}, not 200: check invites.basic.wac.address."
+        )
     try:
         token = msgspec.json.decode(body).get("token")
     except (msgspec.DecodeError, AttributeError):
         token = None
     if not isinstance(token, str) or not token:
         return Finding(
-            "FAIL", _NAME, f"{url} gives no token: something else than sippo-server listens there."
+            "FAIL",
+            _NAME,
+            f"{url} returns no token: check that invites.basic.wac.address names a sippo-server.",
         )
-    return Finding("ok", _NAME, f"{url} takes the credentials.")
+    return Finding("ok", _NAME, f"{url} accepts the credentials.")

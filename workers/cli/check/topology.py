@@ -1,4 +1,4 @@
-"""What stands around the server: its sentinels, its cluster, its replicas."""
+"""The servers around the one that a worker uses: sentinels, cluster, replicas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, RedisError
 
-from invites.connection.clients import asking
+from invites.connection.connections import asker
 from invites.connection.url import shown
 from invites.values.printable import escape
 from workers.cli.check.finding import Finding
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 IN_CLUSTER: Final = Finding(
     "warn",
     "cluster",
-    "This is a node of a cluster, from which a shard can move away: write redis+cluster:// in redis.url.",
+    "This Redis node belongs to a cluster and can lose the shard: use `redis+cluster://` in `redis.url`.",
 )
-"""For a URL of a single server that leads to a node of a cluster."""
+"""The finding when the URL of a single server leads to a node of a cluster."""
 
 _SLOTS: Final = 16_384
 
 
 async def check_sentinels(url: RedisUrl) -> AsyncIterator[Finding]:
-    """Whether the sentinels answer, name the same primary, and could make another one."""
-    ask = asking(url, "check")
+    """Whether the sentinels answer, name the same primary and can promote a replica."""
+    ask = asker(url, "check")
     named: dict[str, str] = {}
     silent: dict[str, str] = {}
     quorum = ""
@@ -53,14 +53,12 @@ async def check_sentinels(url: RedisUrl) -> AsyncIterator[Finding]:
 
 
 async def check_cluster(clients: Clients, config: Config) -> AsyncIterator[Finding]:
-    """Whether the cluster serves all slots, and where each shard is. Raises what redis-py raises."""
+    """Whether the cluster serves all slots, and which node owns each shard. Raises redis-py's errors."""
     shards = config.shards()
     try:
         info = await clients.of(shards[0]).execute_command("CLUSTER INFO")
     except NoPermissionError:
-        yield Finding(
-            "warn", "cluster", "Its state cannot be checked: this user may not ask for CLUSTER INFO."
-        )
+        yield Finding("warn", "cluster", "Not checked: this user may not run CLUSTER INFO.")
     else:
         yield _cluster(info)
     for keys in shards:
@@ -68,27 +66,25 @@ async def check_cluster(clients: Clients, config: Config) -> AsyncIterator[Findi
 
 
 def check_replicas(info: Mapping[str, Any]) -> Finding:
-    """Whether another server would take over; `info` is of the primary."""
+    """Whether a replica can take over; `info` comes from the primary."""
     followers = [
         value for name, value in info.items() if name.startswith("slave") and isinstance(value, dict)
     ]
     ready = [one for one in followers if one.get("state") == "online"]
     if info.get("role") != "master":
-        return Finding(
-            "FAIL", "replicas", "The server is a replica itself: wait until the fail-over is over."
-        )
+        return Finding("FAIL", "replicas", "The server itself is a replica: wait until the fail-over ends.")
     if not ready:
         advice = "add a replica, or see in its log why it does not follow"
-        return Finding("warn", "replicas", f"None that could take over: {advice}.")
-    return Finding("ok", "replicas", f"{len(ready)} could take over.")
+        return Finding("warn", "replicas", f"No replica can take over: {advice}.")
+    return Finding("ok", "replicas", f"{len(ready)} can take over.")
 
 
-async def _quorum(asked: Any) -> str:  # noqa: ANN401 - the reply that is to come
-    """What is wrong with the quorum, or nothing."""
+async def _quorum(asked: Any) -> str:  # noqa: ANN401 - a reply to await
+    """The error of the quorum, or an empty text."""
     try:
         await asked
     except NoPermissionError:
-        return ""  # it is no more than a wish
+        return ""  # this check is optional
     except RedisError as error:
         return escape(str(error))
     return ""
@@ -97,25 +93,28 @@ async def _quorum(asked: Any) -> str:  # noqa: ANN401 - the reply that is to com
 def _sentinels(url: RedisUrl, named: Mapping[str, str], silent: Mapping[str, str], quorum: str) -> Finding:
     complaints = "; ".join(f"{sentinel}: {words}" for sentinel, words in silent.items())
     if not named:
-        advice = "are they running, and is redis.url right?"
+        advice = "check that they run and that redis.url is right"
         return Finding(
-            "FAIL", "sentinels", f"None names the primary of {url.service!r} ({complaints}): {advice}"
+            "FAIL", "sentinels", f"No sentinel names the primary of {url.service!r} ({complaints}): {advice}."
         )
     primaries = Counter(named.values())
     if len(primaries) > 1:
         said = "; ".join(f"{sentinel}: {primary}" for sentinel, primary in named.items())
-        advice = "wait until a fail-over is over, or see why they cannot reach each other"
+        advice = "wait until a fail-over ends, or find out why they cannot reach each other"
         return Finding(
-            "FAIL", "sentinels", f"They name several primaries of {url.service!r} ({said}): {advice}."
+            "FAIL",
+            "sentinels",
+            f"The sentinels name several primaries of {url.service!r} ({said}): {advice}.",
         )
     (primary,) = primaries
     if quorum:
         return Finding(
-            "FAIL", "sentinels", f"They name {primary}, but could make no other primary: {quorum}."
+            "FAIL", "sentinels", f"The sentinels name {primary} but cannot promote another primary: {quorum}."
         )
     if silent:
-        said = f"{len(named)} of {len(url.hosts)} name {primary} as the primary of {url.service!r}"
-        return Finding("warn", "sentinels", f"{said}, not all ({complaints}): start them, or mend redis.url.")
+        said = f"Only {len(named)} of {len(url.hosts)} name {primary} as the primary of {url.service!r}"
+        advice = "start the others, or correct redis.url"
+        return Finding("warn", "sentinels", f"{said} ({complaints}): {advice}.")
     return Finding("ok", "sentinels", f"All {len(named)} name {primary} as the primary of {url.service!r}.")
 
 
@@ -123,12 +122,10 @@ def _cluster(info: Mapping[str, str]) -> Finding:
     state, assigned = info["cluster_state"], int(info["cluster_slots_assigned"])
     unserved = _SLOTS - assigned + int(info["cluster_slots_fail"])
     if unserved:
-        advice = "restart their nodes, or assign them to others (`valkey-cli --cluster fix`)"
-        return Finding(
-            "FAIL", "cluster", f"{state}: {unserved} of {_SLOTS} slots are served by nobody: {advice}."
-        )
+        advice = "Restart their nodes, or assign the slots to other nodes (`valkey-cli --cluster fix`)"
+        return Finding("FAIL", "cluster", f"{state}: no node serves {unserved} of {_SLOTS} slots. {advice}.")
     if state != "ok":
-        advice = "this node does not reach most of the others; see its log"
+        advice = "this node cannot reach most of the others, see its log"
         return Finding("FAIL", "cluster", f"cluster_state is {state}: {advice}.")
     return Finding("ok", "cluster", f"State ok, all {_SLOTS} slots on {info['cluster_size']} primaries.")
 
@@ -139,9 +136,11 @@ async def _shard(client: Redis, keys: Keys) -> Finding:
     ranges = await client.execute_command(b"CLUSTER", "SLOTS")
     members: list[Any] = next((members for first, last, *members in ranges if first <= slot <= last), [])
     if not members:
-        return Finding("FAIL", name, f"Its keys, all in slot {slot}, are served by nobody.")
+        return Finding(
+            "FAIL", name, f"No node serves slot {slot}, which holds all keys of the shard: restart its node."
+        )
     primary = shown(((members[0][0] or b"?").decode(), int(members[0][1])))
-    said = f"All keys in slot {slot}, on {primary}"
+    said = f"All keys are in slot {slot} on {primary}"
     if len(members) == 1:
-        return Finding("warn", name, f"{said} without a replica: calls stop when it dies. Add one.")
+        return Finding("warn", name, f"{said} without a replica: add one, or calls stop when the node dies.")
     return Finding("ok", name, f"{said}; replicas: {len(members) - 1}.")

@@ -14,7 +14,7 @@ from workers.lab.bench.extra import require
 from workers.lab.bench.load import EVENTS_PER_CALL, Load
 from workers.lab.bench.target import BenchError, open_target
 from workers.lab.bench.throughput import settle_backlog
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 
 _PATIENCE_MS: Final = 120_000
 
@@ -93,7 +93,7 @@ def _play(name: str, rival: Rival, plan: Plan) -> float:
             target.prefix,
             str(plan.jobs),
         ]
-        with GuardedProcess(command) as process:
+        with ChildProcess(command) as process:
             status = process.wait(_PATIENCE_MS)
             said = process.output()
     if status is None:

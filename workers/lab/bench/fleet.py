@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from workers.lab.bench.load import RING_MS
 from workers.lab.bench.target import BenchError, Target
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 from workers.lab.worker_process import start_worker
 
 STUCK_S: Final = 30.0
@@ -24,7 +24,7 @@ _POLL_S: Final = 0.002
 class Fleet:
     """Running workers."""
 
-    def __init__(self, count: int, start: Callable[[], GuardedProcess]) -> None:
+    def __init__(self, count: int, start: Callable[[], ChildProcess]) -> None:
         self._start = start
         self._workers = [start() for _ in range(count)]
 

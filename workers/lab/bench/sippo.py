@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from invites.sippo import Call
+from invites.sippo import ApiCall
 from workers.lab.bench.target import BenchError
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 from workers.lab.fake_sippo import Directory, Fault
 
 _START_S: Final = 10.0
 _POLL_S: Final = 0.02
-_LOOK_UPS: Final = (Call.GROUPS, Call.PUSH_DEVICES, Call.REACHABILITY)
+_LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 
 class Sippo:
@@ -35,14 +35,14 @@ class Sippo:
 
     def look_ups(self) -> int:
         """The number of look-ups so far, without logins and pushes."""
-        requests = msgspec.json.decode(self._ask("GET", "/stand-in"))["requests"]
+        requests = msgspec.json.decode(self._ask("GET", "/fake-sippo"))["requests"]
         return sum(requests.get(call, 0) for call in _LOOK_UPS)
 
     def fault(self, fault: Fault | None) -> None:
         """Make all look-ups, and no other requests, fail this way; None ends that."""
-        self._ask("DELETE", "/stand-in/faults")
+        self._ask("DELETE", "/fake-sippo/faults")
         for call in _LOOK_UPS if fault is not None else ():
-            self._ask("POST", "/stand-in/faults", {"fault": fault, "call": call})
+            self._ask("POST", "/fake-sippo/faults", {"fault": fault, "call": call})
 
     def _ask(self, method: str, path: str, body: object = None) -> bytes:
         connection = http.client.HTTPConnection(self._place, timeout=_START_S)
@@ -62,9 +62,9 @@ def open_sippo(directory: Directory) -> Iterator[Sippo]:
     try:
         file.write_bytes(msgspec.json.encode(directory))
         command = [sys.executable, "-m", "workers.lab.fake_sippo", "--directory", str(file), "--port", "0"]
-        # The stand-in imports the same packages as this process, installed or not.
-        home = Path(__file__).resolve().parent.parent.parent
-        process = GuardedProcess(command, environment={**os.environ, "PYTHONPATH": str(home)})
+        # The fake sippo-server imports the same packages as this process, installed or not.
+        home = Path(__file__).resolve().parents[3]
+        process = ChildProcess(command, environment={**os.environ, "PYTHONPATH": str(home)})
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -75,7 +75,7 @@ def open_sippo(directory: Directory) -> Iterator[Sippo]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _await_wac(process: GuardedProcess) -> dict[str, Any]:
+def _await_wac(process: ChildProcess) -> dict[str, Any]:
     deadline = time.monotonic() + _START_S
     while process.running() and time.monotonic() < deadline:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from workers.lab.demo.devices import Device, Gateway, MissingError, Notification, Sent
 from workers.lab.demo.renderer import Cell, Renderer
-from workers.lab.fake_sippo import StandIn
+from workers.lab.fake_sippo import FakeSippo
 
 SIPPO_SERVER = "sippo-server"
 WITHIN_MS = 3000  # later notifications count as missing; on an idle machine they take 2 ms
@@ -32,7 +32,7 @@ class Cast:
 
     gateway: Gateway
     renderer: Renderer
-    standin: StandIn
+    standin: FakeSippo
     alice: Device
     phone: Device
     tablet: Device

@@ -15,14 +15,14 @@ from rich.console import Console
 from invites.connection.clients import connect
 from invites.keys import Keys, Stream
 from invites.sippo import PushDevice
-from workers.lab.child_process import GuardedProcess
+from workers.lab.child_process import ChildProcess
 from workers.lab.demo import reaching, scenes
 from workers.lab.demo.calls import Cast, registration
 from workers.lab.demo.devices import Device, Gateway, MissingError
 from workers.lab.demo.renderer import Renderer
 from workers.lab.demo.scenes import GRACE_MS
 from workers.lab.embedded import EmbeddedError, EmbeddedValkey
-from workers.lab.fake_sippo import Directory, GroupEntry, StandIn
+from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.lab.worker_process import start_worker
 
 _WORKER_START_MS = 10_000  # a cold start on a busy machine; usually half a second
@@ -52,8 +52,8 @@ async def play(
     keys = Keys()
     try:
         with _server(renderer) as url:
-            async with StandIn(_directory(sleeper, members)) as standin:
-                renderer.line(f"A stand-in for sippo-server listens on {standin.address}.")
+            async with FakeSippo(_directory(sleeper, members)) as standin:
+                renderer.line(f"A fake sippo-server listens on {standin.address}.")
                 began = time.perf_counter()
                 with _worker(url, standin) as worker:
                     async with Gateway(url, keys, services) as gateway:
@@ -88,7 +88,7 @@ async def play(
     return 0
 
 
-async def _perform(cast: Cast, worker: GuardedProcess, worker_began: float) -> None:
+async def _perform(cast: Cast, worker: ChildProcess, worker_began: float) -> None:
     try:
         await _register(cast, worker, worker_began)
         for number, scene in enumerate((*scenes.SCENES, *reaching.SCENES), 1):
@@ -111,7 +111,7 @@ def _server(renderer: Renderer) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _worker(url: str, standin: StandIn) -> Iterator[GuardedProcess]:
+def _worker(url: str, standin: FakeSippo) -> Iterator[ChildProcess]:
     basic = {"removeAfter": GRACE_MS, "resolveGroups": True, "resolvePush": True, "wac": standin.wac}
     worker = start_worker(url, {"invites": {"basic": basic}})
     try:
@@ -120,7 +120,7 @@ def _worker(url: str, standin: StandIn) -> Iterator[GuardedProcess]:
         worker.terminate()
 
 
-async def _register(cast: Cast, worker: GuardedProcess, began: float) -> None:
+async def _register(cast: Cast, worker: ChildProcess, began: float) -> None:
     """Register the devices. The worker is still starting and finds the events in the stream."""
     for device in cast.present:
         cast.gateway.attach(device)
@@ -136,7 +136,7 @@ async def _register(cast: Cast, worker: GuardedProcess, began: float) -> None:
     cast.renderer.line("ms: the time from XADD until every recipient has read its notification.", "dim")
 
 
-async def _answer(device: Device, worker: GuardedProcess) -> None:
+async def _answer(device: Device, worker: ChildProcess) -> None:
     """Wait for the worker's first answer, but only while the worker runs."""
     deadline = time.monotonic() + _WORKER_START_MS / 1000
     while True:
@@ -189,7 +189,7 @@ def _summary(cast: Cast) -> str:
     )
 
 
-def _last_words(worker: GuardedProcess) -> str:
+def _last_words(worker: ChildProcess) -> str:
     status = worker.wait(0)
     ended = "" if status is None else f" The worker ended with status {status}."
     output = worker.output()

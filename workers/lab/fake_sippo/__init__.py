@@ -1,6 +1,6 @@
-"""A stand-in for sippo-server: its API over real HTTP on this machine, with faults on demand.
+"""A fake sippo-server: its API over real HTTP on this machine, with faults on demand.
 
-For `invites demo` and the tests; `python -m workers.lab.fake_sippo` runs it by itself.
+`invites demo` and the tests use it; `python -m workers.lab.fake_sippo` runs it on its own.
 """
 
 from workers.lab.fake_sippo.directory import Directory, GroupEntry
@@ -15,7 +15,7 @@ from workers.lab.fake_sippo.faults import (
     slow,
     status,
 )
-from workers.lab.fake_sippo.server import Push, StandIn
+from workers.lab.fake_sippo.server import FakeSippo, ReceivedPush
 
 __all__ = [
     "GARBAGE",
@@ -24,10 +24,10 @@ __all__ = [
     "RESET",
     "WRONG_TYPES",
     "Directory",
+    "FakeSippo",
     "Fault",
     "GroupEntry",
-    "Push",
-    "StandIn",
+    "ReceivedPush",
     "limited",
     "slow",
     "status",

@@ -1,4 +1,4 @@
-"""Who is known to the stand-in: users with their push devices, groups, numbers."""
+"""The data of the fake sippo-server: users with their push devices, groups and numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from invites.sippo.answers import PushDevice, Reachability, Strategy
 
 
 class GroupEntry(msgspec.Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
-    """A group. Without a strategy its answers have no `ringingStrategy`."""
+    """A group. Without a strategy, replies about it have no `ringingStrategy`."""
 
     participants: list[Id]
     name: str = ""
@@ -19,10 +19,10 @@ class GroupEntry(msgspec.Struct, rename="camel", omit_defaults=True, forbid_unkn
 
 
 class Directory(msgspec.Struct, forbid_unknown_fields=True):
-    """All that is known; may be changed while the stand-in runs.
+    """All data. It may be changed while the fake sippo-server runs.
 
-    `users` has the push devices of each, `gone` devices (as "user/device") that cannot be pushed to any more;
-    `resources` what `reachability` answers where that is not what users, groups and numbers say.
+    `users` maps each user to its push devices. `gone` lists devices (as "user/device") whose pushes fail with 410.
+    `resources` overrides replies of `reachability`, which otherwise follow from users, groups and numbers.
     """
 
     users: dict[Id, list[PushDevice]] = msgspec.field(default_factory=dict)
@@ -32,11 +32,11 @@ class Directory(msgspec.Struct, forbid_unknown_fields=True):
     gone: set[str] = msgspec.field(default_factory=set)
 
     def has_device(self, user: str, device: str) -> bool:
-        """Whether it is a push device of this user."""
+        """Whether `device` is a push device of the user."""
         return any(known.id == device for known in self.users.get(user, ()))
 
     def group(self, name: str) -> dict[str, Any] | None:
-        """The answer of `groups`; None: 404."""
+        """The reply of `groups`; None for 404."""
         entry = self.groups.get(name)
         if entry is None:
             return None
@@ -44,12 +44,12 @@ class Directory(msgspec.Struct, forbid_unknown_fields=True):
         return answer | _strategy(entry)
 
     def push_devices(self, name: str) -> dict[str, Any] | None:
-        """The answer of `pushDevices`; None: 404."""
+        """The reply of `pushDevices`; None for 404."""
         devices = self.users.get(name)
         return None if devices is None else {"devices": devices}
 
     def reachability(self, name: str) -> dict[str, Any] | None:
-        """The answer of `reachability`; None: 404. Users come before groups, groups before numbers."""
+        """The reply of `reachability`; None for 404. Users take precedence over groups, groups over numbers."""
         if name in self.resources:
             found: dict[str, Any] = msgspec.to_builtins(self.resources[name])
             return found

@@ -1,4 +1,4 @@
-"""What can go wrong with the stand-in when it is told to."""
+"""The faults that the fake sippo-server can inject."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from aiohttp import web
 
-_OVERSIZE: Final = 1024 * 1024 + 1  # bytes; one more than a client has to take
+_OVERSIZE: Final = 1024 * 1024 + 1  # bytes; one more than the client accepts
 _WRONG_TYPES: Final = msgspec.json.encode(
     {
         "token": 7,
@@ -26,7 +26,7 @@ _WRONG_TYPES: Final = msgspec.json.encode(
 
 
 class Fault(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    """One kind of trouble: `ms` belongs to slow, `status` and `retry_after` (s, or an HTTP date) to status."""
+    """One kind of fault. `ms` is for slow; `status` and `retry_after` (s, or an HTTP date) are for status."""
 
     kind: Literal["slow", "status", "garbage", "wrongTypes", "oversize", "reset", "hang"]
     ms: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -35,19 +35,19 @@ class Fault(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
 
 
 GARBAGE: Final = Fault("garbage")
-"""A 200 with something that is not JSON."""
+"""A 200 with a body that is not JSON."""
 WRONG_TYPES: Final = Fault("wrongTypes")
-"""A 200 with JSON in which no field is what it should be."""
+"""A 200 with JSON in which every field has the wrong type."""
 OVERSIZE: Final = Fault("oversize")
 """A 200 with more than 1 MiB."""
 RESET: Final = Fault("reset")
-"""The connection is reset in place of an answer."""
+"""The connection is reset instead of a reply."""
 HANG: Final = Fault("hang")
-"""No answer, ever."""
+"""No reply at all."""
 
 
 def slow(ms: int) -> Fault:
-    """The right answer, `ms` later."""
+    """The correct reply after `ms`."""
     return Fault("slow", ms=ms)
 
 
@@ -62,7 +62,7 @@ def limited(retry_after: int | str | None = None) -> Fault:
 
 
 async def inflict(fault: Fault, request: web.Request, ending: asyncio.Event) -> web.Response | None:
-    """The answer of a request that meets this fault; None: it goes on as usual. `ending` releases what hangs."""
+    """The faulty reply to a request; None to continue as usual. `ending` ends requests that hang."""
     match fault.kind:
         case "slow":
             await asyncio.sleep(fault.ms / 1000)
@@ -78,7 +78,7 @@ async def inflict(fault: Fault, request: web.Request, ending: asyncio.Event) -> 
             return web.Response(body=b" " * _OVERSIZE, content_type="application/json")
         case "reset":
             _reset(request)
-    # The connection is gone, or its end is awaited: this handler is cancelled with it.
+    # For `hang`, and after a reset: the handler is cancelled together with its connection.
     await ending.wait()
     return web.Response(status=503)
 
@@ -88,6 +88,6 @@ def _reset(request: web.Request) -> None:
     if transport is None:
         return
     connection = transport.get_extra_info("socket")
-    # Closing with nothing to linger for sends a reset, not an end.
+    # With a linger time of 0, closing sends RST instead of FIN.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

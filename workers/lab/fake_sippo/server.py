@@ -1,4 +1,4 @@
-"""The stand-in's HTTP server: the five calls of the API, what it was asked, and what it is to do wrong."""
+"""The HTTP server of the fake sippo-server: the five calls of the API, its counters, and its faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from invites.config import Paths
-from invites.sippo.calls import Call, PushJob
+from invites.sippo.calls import ApiCall, PushJob
 from workers.lab.fake_sippo.directory import Directory
 from workers.lab.fake_sippo.faults import Fault, inflict
 
@@ -29,8 +29,8 @@ _LONGEST_LINE: Final = 16_384
 _ANY: Final = "*"
 
 
-class Push(msgspec.Struct, frozen=True, rename="camel"):
-    """A push that was taken, and when (ms since 1970)."""
+class ReceivedPush(msgspec.Struct, frozen=True, rename="camel"):
+    """An accepted push, and when it arrived (ms since 1970)."""
 
     job: PushJob
     at: int
@@ -41,11 +41,11 @@ class _Credentials(msgspec.Struct):
     password: str
 
 
-class StandIn:
+class FakeSippo:
     """A sippo-server on 127.0.0.1; `async with` starts and stops it.
 
-    `token_lifetime` is in s. Port 0 takes any free one. What it was asked stands in `requests` (by call), `asked`
-    (call and id, in order), `connections` (how many were made) and `most_at_once`.
+    `token_lifetime` is in s. Port 0 means any free port. `requests` counts requests by call, `asked` lists call and id
+    in order, `connections` counts connections, and `most_at_once` is the largest number of concurrent requests.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class StandIn:
         directory: Directory | None = None,
         *,
         username: str = "admin@quobis",
-        password: str = "stand-in",  # noqa: S107 - it guards nothing
+        password: str = "fake-sippo",  # noqa: S107 - it protects nothing
         token_lifetime: float = 3600.0,
         paths: Paths | None = None,
         port: int = 0,
@@ -63,7 +63,7 @@ class StandIn:
         self.token_lifetime = token_lifetime
         self.requests: Counter[str] = Counter()
         self.asked: list[tuple[str, str]] = []
-        self.pushes: list[Push] = []
+        self.pushes: list[ReceivedPush] = []
         self.most_at_once = 0
         self._at_once = 0
         self._peers: set[tuple[str, int]] = set()
@@ -80,47 +80,47 @@ class StandIn:
 
     @property
     def address(self) -> str:
-        """What belongs into `wac.address`."""
+        """The value for `wac.address`."""
         if self._runner is None:
-            raise RuntimeError("the stand-in has not been started")
+            raise RuntimeError("the fake sippo-server has not been started")
         return f"http://{_HOST}:{self._runner.addresses[0][1]}"
 
     @property
     def wac(self) -> dict[str, Any]:
-        """What belongs into `invites.basic.wac` of a configuration."""
+        """The settings for `invites.basic.wac`."""
         known = msgspec.structs.asdict(self._credentials)
         paths = {} if self._paths == Paths() else {"paths": msgspec.to_builtins(self._paths)}
         return {"address": self.address, **known, **paths}
 
     @property
     def connections(self) -> int:
-        """How many connections were made to it."""
+        """The number of connections so far."""
         return len(self._peers)
 
     @property
     def under_way(self) -> int:
-        """How many requests wait for their answers now."""
+        """The number of requests that wait for a reply."""
         return self._at_once
 
     @property
     def open_connections(self) -> int:
-        """How many connections there are now."""
+        """The number of open connections."""
         server = None if self._runner is None else self._runner.server
         return 0 if server is None else len(server.connections)
 
     @property
     def faults(self) -> Mapping[str, Fault]:
-        """The faults that are on, by call or `*`."""
+        """The active faults, by call or `*`."""
         return {call: fault for call, (fault, _) in self._faults.items()}
 
     def fault(self, fault: Fault, call: str = _ANY, times: int | None = None) -> None:
-        """From now on `call` (or all that have no fault of their own) meets this fault, `times` times if given."""
+        """Inject a fault into `call`, or into all calls without a fault of their own; only `times` times if given."""
         if call != _ANY:
-            Call(call)
+            ApiCall(call)
         self._faults[call] = (fault, times)
 
     def heal(self) -> None:
-        """End all faults; what hangs goes on hanging."""
+        """End all faults. Requests that hang continue to hang."""
         self._faults.clear()
 
     def revoke_tokens(self) -> None:
@@ -129,10 +129,10 @@ class StandIn:
 
     async def pushed(
         self, device: str, kind: str = "invitation", nth: int = 1, within_ms: int = 5000
-    ) -> Push:
-        """Wait for the `nth` push of a kind to a device, also if it came before. Raises TimeoutError."""
+    ) -> ReceivedPush:
+        """Wait for the `nth` push of a kind to a device. Earlier pushes count too. Raises TimeoutError."""
 
-        def found() -> list[Push]:
+        def found() -> list[ReceivedPush]:
             return [push for push in self.pushes if (push.job.device, push.job.type) == (device, kind)]
 
         async with asyncio.timeout(within_ms / 1000), self._pushed:
@@ -141,9 +141,9 @@ class StandIn:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_get("/stand-in", self._state)
-        app.router.add_post("/stand-in/faults", self._set_fault)
-        app.router.add_delete("/stand-in/faults", self._heal)
+        app.router.add_get("/fake-sippo", self._state)
+        app.router.add_post("/fake-sippo/faults", self._set_fault)
+        app.router.add_delete("/fake-sippo/faults", self._heal)
         app.router.add_route("*", "/{path:.*}", self._api)
         self._ending.clear()
         runner = web.AppRunner(
@@ -180,7 +180,7 @@ class StandIn:
                 return await self._counted(request, call, unquote("".join(match.groups())))
         return web.Response(status=404)
 
-    async def _counted(self, request: web.Request, call: Call, name: str) -> web.Response:
+    async def _counted(self, request: web.Request, call: ApiCall, name: str) -> web.Response:
         if request.transport is not None:
             self._peers.add(request.transport.get_extra_info("peername"))
         self.requests[call] += 1
@@ -194,7 +194,7 @@ class StandIn:
         finally:
             self._at_once -= 1
 
-    def _next_fault(self, call: Call) -> Fault | None:
+    def _next_fault(self, call: ApiCall) -> Fault | None:
         key = call if call in self._faults else _ANY
         fault, times = self._faults.get(key, (None, None))
         if fault is not None and times is not None:
@@ -203,18 +203,18 @@ class StandIn:
                 del self._faults[key]
         return fault
 
-    async def _answer(self, request: web.Request, call: Call, name: str) -> web.Response:
-        if call is Call.LOGIN:
+    async def _answer(self, request: web.Request, call: ApiCall, name: str) -> web.Response:
+        if call is ApiCall.LOGIN:
             return self._log_in(await request.read())
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or self._tokens.get(token, 0.0) <= self._clock():
             return web.Response(status=401)
-        if call is Call.PUSH:
+        if call is ApiCall.PUSH:
             return await self._push(await request.read())
         look_up = {
-            Call.GROUPS: self.directory.group,
-            Call.PUSH_DEVICES: self.directory.push_devices,
-            Call.REACHABILITY: self.directory.reachability,
+            ApiCall.GROUPS: self.directory.group,
+            ApiCall.PUSH_DEVICES: self.directory.push_devices,
+            ApiCall.REACHABILITY: self.directory.reachability,
         }[call]
         found = look_up(name)
         return web.Response(status=404) if found is None else _json(found)
@@ -240,7 +240,7 @@ class StandIn:
         if not self.directory.has_device(job.user, job.device):
             return web.Response(status=404)
         async with self._pushed:
-            self.pushes.append(Push(job, round(time.time() * 1000)))
+            self.pushes.append(ReceivedPush(job, round(time.time() * 1000)))
             self._pushed.notify_all()
         return web.Response(status=202)
 
@@ -256,7 +256,7 @@ class StandIn:
         )
 
     async def _set_fault(self, request: web.Request) -> web.Response:
-        """Take `{"fault": {"kind": …}, "call"?: …, "times"?: …}`."""
+        """Handle `{"fault": {"kind": …}, "call"?: …, "times"?: …}`."""
         try:
             wanted = msgspec.json.decode(await request.read(), type=_Wanted)
         except msgspec.DecodeError as error:
@@ -271,19 +271,19 @@ class StandIn:
 
 class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
     fault: Fault
-    call: Call | None = None
+    call: ApiCall | None = None
     times: int | None = None
 
 
-def _routes(paths: Paths) -> dict[Call, tuple[str, re.Pattern[str]]]:
-    """Method and pattern of each call. Ids are looked for before they are decoded, so that they may hold a `/`."""
+def _routes(paths: Paths) -> dict[ApiCall, tuple[str, re.Pattern[str]]]:
+    """Method and path pattern of each call. Paths are matched before decoding, so that an id may contain a `/`."""
     templates: dict[str, str] = msgspec.to_builtins(paths)
     return {
         call: (
-            "POST" if call in {Call.LOGIN, Call.PUSH} else "GET",
+            "POST" if call in {ApiCall.LOGIN, ApiCall.PUSH} else "GET",
             re.compile(r"([^/?&#]+)".join(map(re.escape, re.split(r"\{\w+\}", templates[call])))),
         )
-        for call in Call
+        for call in ApiCall
     }
 
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from invites.keys import Keys
-from invites.queries.invites import Views
+from invites.queries.invites import InviteQueries
 from invites.queries.overview import backlog
 
 pytestmark = pytest.mark.leaks  # these tests write the keys themselves
@@ -63,19 +63,19 @@ async def test_what_rings_for_a_user(client: Redis) -> None:
     await _ring(client, "carol|i2|bob", createdAt="1763853960000", inviteId="i2", **{"from": "carol"})
     await _ring(client, "dave|i3|bob", state="ACCEPTED", inviteId="i3")
     await client.sadd(KEYS.pending("bob"), "erin|expired|bob")
-    found = _json(await Views(client, KEYS).pending("bob"))
+    found = _json(await InviteQueries(client, KEYS).pending("bob"))
     assert [one["inviteId"] for one in found] == ["i2", "i1"], "the oldest first, and only what rings"
     assert found[1] == _ITEM
 
 
 async def test_nothing_rings_for_a_stranger(client: Redis) -> None:
-    assert await Views(client, KEYS).pending("nobody") == []
+    assert await InviteQueries(client, KEYS).pending("nobody") == []
 
 
 async def test_more_invites_than_one_round_trip_takes(client: Redis) -> None:
     for number in range(1201):
         await _ring(client, f"alice|i{number}|bob", inviteId=f"i{number}", createdAt=str(number))
-    found = await Views(client, KEYS).pending("bob")
+    found = await InviteQueries(client, KEYS).pending("bob")
     assert [one.started_at for one in found] == list(range(1201))
 
 
@@ -93,7 +93,7 @@ async def test_one_invite_with_its_candidates(client: Redis) -> None:
     }
     lost = {"address": "bob", "type": "PEER", "state": "CANCELLED", "endReason": 487}
     await client.hset(KEYS.candidates(_REF), mapping={"b2": json.dumps(lost), "b1": json.dumps(won)})
-    assert _json(await Views(client, KEYS).invite(_REF)) == {
+    assert _json(await InviteQueries(client, KEYS).invite(_REF)) == {
         **_ITEM,
         "state": "ACCEPTED",
         "code": 200,
@@ -122,12 +122,12 @@ async def test_one_invite_with_its_candidates(client: Redis) -> None:
 
 
 async def test_an_unknown_invite_is_none(client: Redis) -> None:
-    assert await Views(client, KEYS).invite("a|b|c") is None
+    assert await InviteQueries(client, KEYS).invite("a|b|c") is None
 
 
 async def test_what_is_missing_is_null(client: Redis) -> None:
     await client.hset(KEYS.invite(_REF), "state", "PENDING")
-    found = _json(await Views(client, KEYS).invite(_REF))
+    found = _json(await InviteQueries(client, KEYS).invite(_REF))
     assert found.pop("state") == "PENDING"
     assert found.pop("candidates") == []
     assert found.keys() >= _ITEM.keys() - {"state"}
@@ -150,7 +150,7 @@ async def test_values_of_a_wrong_shape_are_null(client: Redis) -> None:
         "b4": b"\xff",
     }
     await client.hset(KEYS.candidates(_REF), mapping=candidates)
-    found = _json(await Views(client, KEYS).invite(_REF))
+    found = _json(await InviteQueries(client, KEYS).invite(_REF))
     assert [found[name] for name in ("startedAt", "expiresAt", "context", "mediatypes")] == [None] * 4
     assert found["room"] == "\ufffd"
     assert [one.pop("peer") for one in found["candidates"]] == ["b1", "b2", "b3", "b4"]
@@ -158,18 +158,18 @@ async def test_values_of_a_wrong_shape_are_null(client: Redis) -> None:
 
 
 async def test_keys_of_a_wrong_type_count_as_empty(client: Redis) -> None:
-    views = Views(client, KEYS)
+    queries = InviteQueries(client, KEYS)
     await client.set(KEYS.pending("bob"), "x")
-    assert await views.pending("bob") == []
+    assert await queries.pending("bob") == []
     await client.delete(KEYS.pending("bob"))
     await client.sadd(KEYS.pending("bob"), _REF)
     await client.set(KEYS.invite(_REF), "x")
-    assert await views.pending("bob") == []
-    assert await views.invite(_REF) is None
+    assert await queries.pending("bob") == []
+    assert await queries.invite(_REF) is None
     await client.delete(KEYS.invite(_REF))
     await client.hset(KEYS.invite(_REF), mapping=_FIELDS)
     await client.set(KEYS.candidates(_REF), "x")
-    found = await views.invite(_REF)
+    found = await queries.invite(_REF)
     assert found is not None
     assert found.candidates == []
 
@@ -178,8 +178,8 @@ async def test_other_errors_of_the_server_are_not_hidden(client: Redis, valkey_u
     await client.execute_command("ACL", "SETUSER", "blind", "on", "nopass", "~*", "+@connection")
     async with Redis.from_url(valkey_url.replace("redis://", "redis://blind:x@")) as blind:
         for reading in (
-            Views(blind, KEYS).pending("bob"),
-            Views(blind, KEYS).invite(_REF),
+            InviteQueries(blind, KEYS).pending("bob"),
+            InviteQueries(blind, KEYS).invite(_REF),
             backlog(blind, KEYS),
         ):
             with pytest.raises(ResponseError, match="no permissions"):

@@ -1,0 +1,130 @@
+"""Connections that locate the primary before they connect, and locate it again after a fail-over."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import hiredis
+from redis import exceptions
+from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from invites import SERVICE
+from invites.connection.discovery import FixedLocator
+from invites.connection.errors import is_about_endpoint
+
+if TYPE_CHECKING:
+    from redis.typing import EncodableT
+
+    from invites.connection.discovery import Ask, EndpointLocator
+    from invites.connection.url import Address, Credentials, RedisUrl
+
+REPLY_S: Final = 5.0
+"""A connection counts as lost when a reply takes longer than this (s)."""
+
+_CONNECT_S: Final = 2.0
+_READ_SIZE: Final = 256 * 1024  # bytes; a full batch of entries in one read
+
+
+class _Packed:
+    """Packs commands in C: 0.14 ms instead of 0.62 ms for the 1,500 arguments of a full commit."""
+
+    def pack_command(self, *arguments: EncodableT) -> list[bytes]:
+        """The command as bytes. A name of two words may be one argument ("CONFIG GET")."""
+        name = arguments[0]
+        if isinstance(name, str) and " " in name:
+            arguments = (*name.split(), *arguments[1:])
+        try:
+            return [hiredis.pack_command(arguments)]  # type: ignore[arg-type] # the stub knows one argument
+        except TypeError as error:
+            raise exceptions.DataError(str(error)) from error
+
+
+class TcpConnection(_Packed, Connection):
+    """Connects to the address that its locator finds, and reconnects when the locator has been invalidated."""
+
+    def __init__(self, *, locator: EndpointLocator, **settings: Any) -> None:  # noqa: ANN401 - redis-py's own
+        super().__init__(**settings)
+        self._locator = locator
+        self._generation = -1
+
+    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's own
+        """Connect, unless there is a connection of the locator's current generation."""
+        locator = self._locator
+        if self.is_connected and self._generation == locator.generation:
+            return
+        await self.disconnect()
+        self._generation = locator.generation
+        self.host, self.port = await locator.find()
+        try:
+            await super().connect_check_health(*arguments, **options)
+        except exceptions.RedisError as error:
+            self._invalidate(error)
+            raise
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's own
+        """The reply. An error that may come from the wrong server makes all connections reconnect."""
+        try:
+            return await super().read_response(*arguments, **options)
+        except exceptions.RedisError as error:
+            self._invalidate(error)
+            raise
+
+    def _invalidate(self, error: Exception) -> None:
+        if is_about_endpoint(error):
+            self._locator.invalidate(self._generation, error, (self.host, self.port))
+
+
+class TlsConnection(TcpConnection, SSLConnection):
+    """The same over TLS."""
+
+
+class UnixConnection(_Packed, UnixDomainSocketConnection):
+    """A connection to a Unix socket."""
+
+
+def transport(url: RedisUrl, *, over_tls: bool) -> tuple[type[TcpConnection], dict[str, Any]]:
+    """The class of a TCP connection, and its TLS options."""
+    return (TlsConnection, dict(url.tls or {})) if over_tls else (TcpConnection, {})
+
+
+def settings(credentials: Credentials, purpose: str) -> dict[str, Any]:
+    """What all connections have in common."""
+    username, password = credentials.username, credentials.password
+    return {
+        "username": username and username.reveal(),
+        "password": password and password.reveal(),
+        "socket_timeout": REPLY_S,
+        "socket_connect_timeout": _CONNECT_S,
+        "socket_read_size": _READ_SIZE,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "decode_responses": False,
+        "client_name": f"{SERVICE}:{purpose}:{os.getpid()}",
+    }
+
+
+def asker(url: RedisUrl, purpose: str) -> Ask:
+    """Asks sentinels or cluster nodes, with the credentials that `url` has for them."""
+    if url.kind == "sentinel":
+        return _Asker(url, url.sentinel_credentials, purpose, over_tls=url.sentinel_tls)
+    return _Asker(url, url.credentials, purpose, over_tls=url.tls is not None)
+
+
+class _Asker:
+    """Sends one command over a connection of its own."""
+
+    def __init__(self, url: RedisUrl, credentials: Credentials, purpose: str, *, over_tls: bool) -> None:
+        self._kind, tls = transport(url, over_tls=over_tls)
+        self._settings = {**settings(credentials, purpose), **tls}
+
+    async def __call__(self, address: Address, *command: str) -> Any:  # noqa: ANN401 - any reply
+        connection = self._kind(locator=FixedLocator(address), **self._settings)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call] # redis-py has no annotation here
+            await connection.send_command(*command)
+            return await connection.read_response()
+        finally:
+            await connection.disconnect(nowait=True)

@@ -2,24 +2,20 @@
 
 import os
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 
 import fakeredis
 import pytest
 from redis.asyncio import Redis
 
 from invites.connection.clients import Clients
-from invites.keys import Keys
 from invites.store.settings import Settings
 from tests.support.leaks import assert_nothing_leaks
 from tests.support.servers import binaries
 from tests.support.servers.cluster import Cluster
-from tests.support.shard import Shard
+from tests.support.shard import MakeShard, Server, Shard
 from tests.support.shards import Growing, Shards
 from workers.lab.embedded import EmbeddedValkey
-
-MakeShard = Callable[..., Awaitable[Shard]]
 
 
 @pytest.fixture(scope="session")
@@ -57,25 +53,6 @@ async def client(valkey_url: str) -> AsyncIterator[Redis]:
     """A client of the Valkey that answers bytes."""
     async with Redis.from_url(valkey_url) as found:
         yield found
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server, or several, that were emptied, with a client for each shard.
-
-    `flags` says whether they know the line `#!lua`, `shards` how many are to be on them, `grows` that more are to come.
-    """
-
-    client_of: Callable[[Keys], Redis]
-    flags: bool
-    shards: int = 1
-    grows: bool = False
-    url: str = ""
-
-    @property
-    def client(self) -> Redis:
-        """The client for the first shard."""
-        return self.client_of(Keys())
 
 
 ONE_SHARD = ("fakeredis", "valkey", "redis")

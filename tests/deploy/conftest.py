@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.deploy.installation import Installation, make_secrets, start_server
+from tests.deploy import installations
 from tests.support.servers import binaries
 from tests.support.waiting import wait_until_sync
 
@@ -16,16 +16,16 @@ def installation(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     unused_tcp_port_factory: Callable[[], int],
-) -> Iterator[Installation]:
+) -> Iterator[installations.Installation]:
     """A server that runs with the files of deploy/, and has an administrator besides, for the tests."""
     port = unused_tcp_port_factory()
-    secrets = make_secrets(tmp_path_factory.mktemp("deploy"), f"127.0.0.1:{port}")
+    secrets = installations.make_secrets(tmp_path_factory.mktemp("deploy"), f"127.0.0.1:{port}")
     users = secrets.parent / "users.acl"
     users.write_text((secrets / "users.acl").read_text() + "user admin on >admin ~* &* +@all\n")
-    with start_server(request.param, port, users, tmp_path_factory.mktemp("data")) as server:
+    with installations.start_server(request.param, port, users, tmp_path_factory.mktemp("data")) as server:
         wait_until_sync(
             lambda: "Ready to accept connections" in server.output() or not server.running(),
             "the server is up",
         )
         assert server.running(), server.output()
-        yield Installation(secrets, f"redis://admin:admin@127.0.0.1:{port}/0")
+        yield installations.Installation(secrets, f"redis://admin:admin@127.0.0.1:{port}/0")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.deploy.installation import DEPLOY, USERS, Installation, start_server
+from tests.deploy import installations
 from tests.support.commands import Commands
 from tests.support.servers import binaries
 
@@ -20,7 +20,7 @@ INVITE = "invites:{0}:invite:alice|i1|bob"
 
 
 @pytest.fixture
-def admin(installation: Installation) -> Iterator[redis.Redis]:
+def filled(installation: installations.Installation) -> Iterator[redis.Redis]:
     """An administrator of the server, which holds an event, a notification, a dead letter and an invite."""
     with redis.Redis.from_url(installation.admin_url, decode_responses=True) as client:
         client.flushall()
@@ -197,7 +197,7 @@ NEVER = [
 ]
 
 
-def connect(installation: Installation, user: str) -> redis.Redis:
+def connect(installation: installations.Installation, user: str) -> redis.Redis:
     client = redis.Redis.from_url(installation.url(user))
     client.response_callbacks.clear()  # the commands here come as text, the answers stay as they are
     return client
@@ -214,21 +214,23 @@ def is_permitted(client: redis.Redis, command: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("user", USERS)
-@pytest.mark.usefixtures("admin")
-def test_each_user_may_do_its_work(installation: Installation, user: str) -> None:
+@pytest.mark.parametrize("user", installations.USERS)
+@pytest.mark.usefixtures("filled")
+def test_each_user_may_do_its_work(installation: installations.Installation, user: str) -> None:
     with connect(installation, user) as client:
         assert [command for command in ALLOWED[user] if not is_permitted(client, command)] == []
 
 
-@pytest.mark.parametrize("user", USERS)
-def test_each_user_may_do_nothing_else(installation: Installation, admin: redis.Redis, user: str) -> None:
+@pytest.mark.parametrize("user", installations.USERS)
+def test_each_user_may_do_nothing_else(
+    installation: installations.Installation, filled: redis.Redis, user: str
+) -> None:
     with connect(installation, user) as client:
         assert [command for command in FORBIDDEN[user] + NEVER if is_permitted(client, command)] == []
-    assert admin.get("someone-elses") == "1"
+    assert filled.get("someone-elses") == "1"
 
 
-def test_nobody_gets_in_without_a_name(installation: Installation) -> None:
+def test_nobody_gets_in_without_a_name(installation: installations.Installation) -> None:
     nameless = installation.admin_url.replace("admin:admin@", "")
     for url in (
         nameless,
@@ -239,10 +241,10 @@ def test_nobody_gets_in_without_a_name(installation: Installation) -> None:
             client.ping()
 
 
-def test_server_keeps_calls(admin: redis.Redis) -> None:
+def test_server_keeps_calls(filled: redis.Redis) -> None:
     """Memory is never won by deleting state, and what was answered survives the end of the server."""
     wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"}
-    assert {name: admin.config_get(name)[name] for name in wanted} == wanted
+    assert {name: filled.config_get(name)[name] for name in wanted} == wanted
 
 
 @pytest.mark.parametrize("kind", binaries.KINDS)
@@ -250,33 +252,33 @@ def test_server_refuses_users_without_passwords(
     kind: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
 ) -> None:
     """The template's placeholders are no passwords, so nobody can put it to use unchanged."""
-    template = DEPLOY / "users.acl.template"
-    with start_server(kind, unused_tcp_port_factory(), template, tmp_path) as server:
+    template = installations.DEPLOY / "users.acl.template"
+    with installations.start_server(kind, unused_tcp_port_factory(), template, tmp_path) as server:
         assert server.wait(10_000) == 1
         assert "password hash must be exactly 64 characters" in server.output()
 
 
 def test_its_user_can_move_the_calls(
-    installation: Installation, admin: redis.Redis, capsys: pytest.CaptureFixture[str]
+    installation: installations.Installation, filled: redis.Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The whole command with the rights of `resharder`, on some of everything that it moves."""
-    admin.set("invites:{0}:layout", "1")
+    filled.set("invites:{0}:layout", "1")
     for user in (f"user-{number}" for number in range(9)):
         ref = f"alice|1|{user}"
-        admin.hset(f"invites:{{0}}:registry:{user}", "p", "{}")
-        admin.sadd(f"invites:{{0}}:pending:{user}", ref)
-        admin.zadd(f"invites:{{0}}:ended:{user}", {ref: 1})
-        admin.zadd(f"invites:{{0}}:room-invites:{user}", {ref: 1})
-        admin.set(f"invites:{{0}}:grace:{user}-p", user, ex=60)
-        admin.set(f"invites:{{0}}:over:{ref}", "1-0", ex=60)
-        admin.zadd("invites:{0}:timers", {f"ring|{ref}": 1, f"grace|{user}|p": 1})
-        admin.xadd(PUSH, {"type": "invitation", "ref": ref})
-    admin.xgroup_create(PUSH, "push", "0")
-    admin.xreadgroup("push", "gone", {PUSH: ">"}, count=4)
-    admin.hset("invites:{0}:trunks", "t", '{"user": "sip"}')
-    admin.xgroup_create(RELAY, "relay", "0", mkstream=True)
+        filled.hset(f"invites:{{0}}:registry:{user}", "p", "{}")
+        filled.sadd(f"invites:{{0}}:pending:{user}", ref)
+        filled.zadd(f"invites:{{0}}:ended:{user}", {ref: 1})
+        filled.zadd(f"invites:{{0}}:room-invites:{user}", {ref: 1})
+        filled.set(f"invites:{{0}}:grace:{user}-p", user, ex=60)
+        filled.set(f"invites:{{0}}:over:{ref}", "1-0", ex=60)
+        filled.zadd("invites:{0}:timers", {f"ring|{ref}": 1, f"grace|{user}|p": 1})
+        filled.xadd(PUSH, {"type": "invitation", "ref": ref})
+    filled.xgroup_create(PUSH, "push", "0")
+    filled.xreadgroup("push", "gone", {PUSH: ">"}, count=4)
+    filled.hset("invites:{0}:trunks", "t", '{"user": "sip"}')
+    filled.xgroup_create(RELAY, "relay", "0", mkstream=True)
     commands = Commands(capsys, installation.url("resharder"))
     for shards in ("3", "7"):
         ended = commands.on_server("reshard", shards)
         assert (ended.status, ended.err.count("does not allow")) == (0, 0), ended.err
-    assert {admin.get(f"invites:{{{number}}}:layout") for number in range(7)} == {"7"}
+    assert {filled.get(f"invites:{{{number}}}:layout") for number in range(7)} == {"7"}

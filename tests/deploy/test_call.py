@@ -18,7 +18,7 @@ from invites.keys import Keys
 from invites.queries.dead_letters import DeadLetters
 from invites.queries.invites import InviteQueries
 from invites.queries.overview import overview
-from tests.deploy.installation import DEPLOY, ROOT, Installation
+from tests.deploy import installations
 from tests.support.waiting import wait_until
 from workers.service import Service
 
@@ -29,7 +29,7 @@ DESK = {"id": "p-desk", "user": "bob"}
 
 
 @pytest.fixture
-async def admin(installation: Installation) -> AsyncIterator[Redis]:
+async def admin(installation: installations.Installation) -> AsyncIterator[Redis]:
     """An administrator of an empty server whose log of refused commands is empty too."""
     async with Redis.from_url(installation.admin_url) as client:
         await client.flushall()
@@ -40,7 +40,7 @@ async def admin(installation: Installation) -> AsyncIterator[Redis]:
 
 @asynccontextmanager
 async def working(url: str) -> AsyncIterator[Service]:
-    service = Service(config.load(DEPLOY / "config.json", redis_url=url, environ={}), url)
+    service = Service(config.load(installations.DEPLOY / "config.json", redis_url=url, environ={}), url)
     try:
         await service.start()
         yield service
@@ -75,7 +75,7 @@ class Gateway:
         return self.heard.pop(at)[1]
 
 
-async def test_no_part_of_a_call_is_refused(installation: Installation, admin: Redis) -> None:
+async def test_no_part_of_a_call_is_refused(installation: installations.Installation, admin: Redis) -> None:
     """Were a command refused to anybody, the server's log would name it."""
     async with (
         working(installation.url("worker")) as service,
@@ -138,14 +138,14 @@ async def _has_letters(letters: DeadLetters) -> bool:
 
 def run_command(url: str, *arguments: str) -> str:
     """Run `invites …` with the example configuration; returns what it prints."""
-    options = ("--config", str(DEPLOY / "config.json"), "--redis-url", url)
+    options = ("--config", str(installations.DEPLOY / "config.json"), "--redis-url", url)
     command = [sys.executable, "-m", "workers", *arguments, *options]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=installations.ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-async def test_operator_needs_no_other_user(installation: Installation, admin: Redis) -> None:
+async def test_operator_needs_no_other_user(installation: installations.Installation, admin: Redis) -> None:
     url = installation.url("operator")
     async with working(installation.url("worker")):
         invite = {"peer": ALICE, "to": "bob", "inviteId": "i1", "room": "r1"}

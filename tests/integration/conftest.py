@@ -1,13 +1,34 @@
-"""What the tests of the command line share."""
+"""Clients, the command line, a proxy and a fake sippo-server: what stands around the workers of these tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import redis
+from redis.asyncio import Redis
 
+from invites.connection.clients import connect
+from invites.keys import Keys
+from tests.support import pushes
 from tests.support.commands import Commands
+from tests.support.leaks import assert_nothing_leaks
+from tests.support.proxy import Proxy
+from tests.support.servers.cluster import Cluster
+from tests.support.worker import Streams
+from workers.lab.fake_sippo import FakeSippo
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_leaks(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """After a test on the emptied Valkey look for leaks in each shard, unless the test is marked with `leaks`."""
+    yield
+    if "valkey_url" not in request.fixturenames or request.node.get_closest_marker("leaks"):
+        return
+    async with Redis.from_url(request.getfixturevalue("valkey_server")) as client:
+        for number in range(7):
+            await assert_nothing_leaks(client, Keys(shard=number, shards=7))
 
 
 @pytest.fixture
@@ -27,3 +48,43 @@ def commands(
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(f"{name}_FILE", raising=False)
     return Commands(capsys, valkey_server)
+
+
+@pytest.fixture
+async def command_client(valkey_url: str) -> AsyncIterator[Any]:
+    """A client of the emptied Valkey as the commands have it."""
+    async with connect(valkey_url, "tests") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of three primaries for all tests of a file."""
+    with Cluster(replicas=False) as found:
+        yield found
+
+
+@pytest.fixture
+def streams(client: Redis) -> Streams:
+    """The streams of the emptied Valkey: events in, notifications out."""
+    return Streams(client)
+
+
+@pytest.fixture
+def jobs(streams: Streams) -> pushes.Jobs:
+    """Its push stream."""
+    return pushes.Jobs(streams)
+
+
+@pytest.fixture
+async def proxy(valkey_url: str) -> AsyncIterator[Proxy]:
+    """A proxy in front of the emptied Valkey."""
+    async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as found:
+        yield found
+
+
+@pytest.fixture
+async def fake_sippo() -> AsyncIterator[FakeSippo]:
+    """A fake sippo-server that knows devices to push to."""
+    async with FakeSippo(pushes.directory()) as found:
+        yield found

@@ -26,12 +26,6 @@ def replicated() -> Iterator[Replicated]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with Cluster(replicas=False) as found:
-        yield found
-
-
 def lines(ended: Ended) -> dict[str, tuple[str, str]]:
     """Name of the check -> verdict and text."""
     assert ended.err == ""

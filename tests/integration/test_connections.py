@@ -12,7 +12,7 @@ import redis
 
 from invites.connection.clients import connect
 from invites.keys import Keys
-from tests.deploy.installation import rules
+from tests.deploy import installations
 from tests.support.commands import Commands
 from tests.support.servers.cluster import Cluster
 from tests.support.servers.front import CERTIFICATE, TlsFront
@@ -36,7 +36,8 @@ _CA: Final = f"ssl_ca_certs={CERTIFICATE}"
 def allow_worker(client: Any) -> None:
     """Make the user `worker` of the template, who may do what a worker needs."""
     client.execute_command(
-        *("ACL", "SETUSER", "worker", "on", f">{_PASSWORD}"), *rules("users.acl.template", "worker")
+        *("ACL", "SETUSER", "worker", "on", f">{_PASSWORD}"),
+        *installations.rules("users.acl.template", "worker"),
     )
 
 
@@ -81,7 +82,7 @@ def by_sentinel_over_tls() -> Iterator[str]:
         sentinel.configure(
             f"sentinel monitor {SERVICE} {HOST} {served.port} 1\n"
             "user default off\n"
-            f"user seeker on >seek&find {' '.join(rules('servers.acl.template', 'seeker'))}"
+            f"user seeker on >seek&find {' '.join(installations.rules('servers.acl.template', 'seeker'))}"
         )
         sentinel.client = redis.Redis(host=HOST, port=sentinel.port, username="seeker", password="seek&find")
         with sentinel:

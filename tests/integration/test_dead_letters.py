@@ -77,6 +77,7 @@ async def test_a_letter_by_its_id(client: Redis) -> None:
     }
 
 
+@pytest.mark.leaks
 async def test_a_retry_publishes_the_same_bytes_and_deletes(client: Redis) -> None:
     letters = DeadLetters(client, KEYS)
     entry = await _bury(client, type="invite", payload=b'{"x":"\xff"}', traceparent="00-x")

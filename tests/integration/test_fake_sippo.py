@@ -1,4 +1,4 @@
-"""The fake sippo-server, as somebody else's client and as a command of its own."""
+"""The fake sippo-server, as the server of another client and as a command."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import aiohttp
 import pytest
 
 from invites.sippo import PushResult, SippoServer
-from tests.support.sippo import PASSWORD, asking, directory, job, wac_of
+from tests.support import sippo
 from workers.lab.fake_sippo import GARBAGE, HANG, FakeSippo, ReceivedPush, slow
 
 _HOME = Path(__file__).resolve().parents[2]
 
 
-async def _token(http: aiohttp.ClientSession, password: str = PASSWORD) -> str:
+async def _token(http: aiohttp.ClientSession, password: str = sippo.PASSWORD) -> str:
     credentials = {"username": "admin@quobis", "password": password}
     async with http.post("/sapi/login", json=credentials) as answer:
         assert answer.status == 200
@@ -32,8 +32,8 @@ async def _token(http: aiohttp.ClientSession, password: str = PASSWORD) -> str:
 
 async def test_its_api_is_that_of_the_contract() -> None:
     async with (
-        FakeSippo(directory(), password=PASSWORD) as standin,
-        aiohttp.ClientSession(standin.address) as http,
+        FakeSippo(sippo.directory(), password=sippo.PASSWORD) as fake_sippo,
+        aiohttp.ClientSession(fake_sippo.address) as http,
     ):
 
         async def get(path: str) -> tuple[int, Any]:
@@ -57,7 +57,7 @@ async def test_its_api_is_that_of_the_contract() -> None:
         )
         assert await get("/sapi/nothing") == (404, None)
         assert await get("/sapi/login") == (404, None), "GET is not how one logs in"
-        standin.revoke_tokens()
+        fake_sippo.revoke_tokens()
         assert (await get("/sapi/groups/sales"))[0] == 401
 
 
@@ -72,8 +72,8 @@ async def test_its_api_is_that_of_the_contract() -> None:
 )
 async def test_who_is_not_let_in(body: bytes, status: int) -> None:
     async with (
-        FakeSippo() as standin,
-        aiohttp.ClientSession(standin.address) as http,
+        FakeSippo() as fake_sippo,
+        aiohttp.ClientSession(fake_sippo.address) as http,
         http.post("/sapi/login", data=body) as answer,
     ):
         assert answer.status == status
@@ -81,36 +81,36 @@ async def test_who_is_not_let_in(body: bytes, status: int) -> None:
 
 async def test_a_push_that_is_none_is_refused() -> None:
     async with (
-        FakeSippo(directory(), password=PASSWORD) as standin,
-        aiohttp.ClientSession(standin.address) as http,
+        FakeSippo(sippo.directory(), password=sippo.PASSWORD) as fake_sippo,
+        aiohttp.ClientSession(fake_sippo.address) as http,
     ):
         http.headers["Authorization"] = f"Bearer {await _token(http)}"
         for body in (b"{}", b"x", b'{"user":"alice","device":"alice-phone","type":"ring"}'):
             async with http.post("/sapi/push", data=body) as answer:
                 assert answer.status == 400
-        assert standin.pushes == []
+        assert fake_sippo.pushes == []
 
 
 async def test_a_sleeping_phone_waits_for_its_push() -> None:
-    async with asking() as at:
-        assert await at.client.push(job()) is PushResult.TAKEN
-        push: ReceivedPush = await at.standin.pushed("alice-phone")
-        assert push.job == job()
+    async with sippo.pair() as pair:
+        assert await pair.client.push(sippo.job()) is PushResult.TAKEN
+        push: ReceivedPush = await pair.fake_sippo.pushed("alice-phone")
+        assert push.job == sippo.job()
         with pytest.raises(TimeoutError):
-            await at.standin.pushed("alice-phone", nth=2, within_ms=20)
+            await pair.fake_sippo.pushed("alice-phone", nth=2, within_ms=20)
         with pytest.raises(TimeoutError):
-            await at.standin.pushed("alice-phone", "invitationCancel", within_ms=20)
+            await pair.fake_sippo.pushed("alice-phone", "invitationCancel", within_ms=20)
 
 
 async def test_faults_are_set_and_seen_over_http_too() -> None:
-    async with asking() as at, aiohttp.ClientSession(at.standin.address) as http:
+    async with sippo.pair() as pair, aiohttp.ClientSession(pair.fake_sippo.address) as http:
         wanted = {"fault": {"kind": "slow", "ms": 5}, "call": "groups", "times": 2}
         async with http.post("/fake-sippo/faults", json=wanted) as answer:
             assert answer.status == 204
-        assert at.standin.faults == {"groups": slow(5)}
-        await at.client.group("sales")
-        await at.client.group("sales")
-        assert at.standin.faults == {}
+        assert pair.fake_sippo.faults == {"groups": slow(5)}
+        await pair.client.group("sales")
+        await pair.client.group("sales")
+        assert pair.fake_sippo.faults == {}
         refused: list[object] = [
             {"fault": {"kind": "meteor"}},
             {"fault": {"kind": "hang"}, "call": "tea"},
@@ -121,11 +121,11 @@ async def test_faults_are_set_and_seen_over_http_too() -> None:
             async with http.post("/fake-sippo/faults", json=wrong) as answer:
                 assert answer.status == 400
         async with http.post("/fake-sippo/faults", json={"fault": {"kind": "hang"}}) as answer:
-            assert at.standin.faults == {"*": HANG}
+            assert pair.fake_sippo.faults == {"*": HANG}
         async with http.delete("/fake-sippo/faults") as answer:
             assert answer.status == 204
-        assert at.standin.faults == {}
-        assert await at.client.push(job()) is PushResult.TAKEN
+        assert pair.fake_sippo.faults == {}
+        assert await pair.client.push(sippo.job()) is PushResult.TAKEN
         async with http.get("/fake-sippo") as answer:
             state = await answer.json()
         assert state["requests"] == {"login": 1, "groups": 2, "push": 1}
@@ -138,14 +138,17 @@ async def test_faults_belong_to_a_call_that_exists() -> None:
 
 
 async def test_it_stops_at_once_whatever_hangs() -> None:
-    async with FakeSippo(password=PASSWORD) as standin, aiohttp.ClientSession(standin.address) as http:
-        standin.fault(HANG)
+    async with (
+        FakeSippo(password=sippo.PASSWORD) as fake_sippo,
+        aiohttp.ClientSession(fake_sippo.address) as http,
+    ):
+        fake_sippo.fault(HANG)
         async with aiohttp.ClientSession() as other:
             with pytest.raises(TimeoutError):
-                await other.get(f"{standin.address}/sapi/groups/x", timeout=aiohttp.ClientTimeout(0.05))
+                await other.get(f"{fake_sippo.address}/sapi/groups/x", timeout=aiohttp.ClientTimeout(0.05))
         assert http is not None
     with pytest.raises(RuntimeError, match="not been started"):
-        _ = standin.address
+        _ = fake_sippo.address
 
 
 def _start(*arguments: str) -> subprocess.Popen[str]:
@@ -165,11 +168,11 @@ async def test_it_runs_by_itself(tmp_path: Path) -> None:
         json.dumps({"users": {"eve": [{"id": "eve-phone", "platform": "android"}]}, "numbers": ["112"]}),
         "utf-8",
     )
-    with _start("--port", "0", "--directory", str(file), "--password", PASSWORD) as process:
+    with _start("--port", "0", "--directory", str(file), "--password", sippo.PASSWORD) as process:
         assert process.stdout is not None
         wac = json.loads(process.stdout.readline())
         try:
-            async with SippoServer(wac_of(**wac)) as client:
+            async with SippoServer(sippo.wac_of(**wac)) as client:
                 devices = await client.push_devices("eve")
                 assert [device.platform for device in devices or ()] == ["android"]
                 number = await client.reachability("112")

@@ -8,11 +8,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.exceptions import ResponseError
 
-from tests.support import events as calling
+from tests.support import events as e
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Bench
+from tests.support.worker import KEYS, Streams, is_settled
 from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.lab.worker_process import start_worker
 
@@ -33,14 +32,14 @@ class Call:
     """A call of Alice to the group, and what its devices hear."""
 
     def __init__(self, client: Redis) -> None:
-        self.bench = Bench(client)
-        self.client = self.bench.client
+        self.streams = Streams(client)
+        self.client = self.streams.client
 
     async def register(self) -> None:
         """Register three devices of each member."""
         async with self.client.pipeline(transaction=False) as pipe:
             for peer in ALL:
-                _, payload = calling.registered(peer, peer.partition("-")[0], device=f"{peer}-hardware")
+                _, payload = e.registered(peer, peer.partition("-")[0], device=f"{peer}-hardware")
                 pipe.xadd(KEYS.events, {"type": "registered", "payload": json.dumps(payload)})
             await pipe.execute()
 
@@ -62,21 +61,15 @@ class Call:
 
     async def settled(self) -> None:
         """Wait until no worker has anything left to do."""
-
-        async def done() -> bool:
-            groups: list[dict[str, Any]] = []
-            for stream in (KEYS.events, KEYS.relay):
-                with contextlib.suppress(ResponseError):  # no worker has made it yet
-                    groups += await self.client.xinfo_groups(stream)
-            return len(groups) == 2 and not any(one["pending"] or one["lag"] for one in groups)
-
-        await wait_until(done, "everything is settled", 60.0)
+        await wait_until(
+            lambda: is_settled(self.client, KEYS.events, KEYS.relay), "everything is settled", 60.0
+        )
 
     async def check(self, winner: str) -> None:
         """Every device has been rung once, all but the winner have been stopped once, and there is one record."""
         assert await self.told("invitation") == ALL
         assert await self.told("invitationCancel") == ALL - Counter([winner])
-        notifications = await self.bench.notifications()
+        notifications = await self.streams.notifications()
         assert len({identity for identity, _, _ in notifications}) == len(notifications)
         records = [payload for _, kind, payload in notifications if kind == "INVITE_COMPLETED"]
         (record,) = records
@@ -89,11 +82,11 @@ class Call:
         assert reasons == {200: 1, 487: MEMBERS - 1}
         accepted = [payload for _, kind, payload in notifications if kind == "inviteAccepted"]
         assert [one["peer"] for one in accepted] == [winner]
-        assert await self.bench.dead() == []
+        assert await self.streams.dead() == []
 
 
 @pytest.fixture
-async def standin() -> AsyncIterator[FakeSippo]:
+async def sippo_with_group() -> AsyncIterator[FakeSippo]:
     group = GroupEntry([f"m{member}" for member in range(MEMBERS)])
     async with FakeSippo(Directory(groups={"everybody": group})) as found:
         yield found
@@ -105,9 +98,9 @@ def call(client: Redis) -> Call:
 
 
 @pytest.fixture
-def worker_of(valkey_url: str, standin: FakeSippo) -> Iterator[Callable[[], ChildProcess]]:
+def worker_of(valkey_url: str, sippo_with_group: FakeSippo) -> Iterator[Callable[[], ChildProcess]]:
     """Start worker processes; those that still run are ended afterwards."""
-    basic: dict[str, Any] = {"resolveGroups": True, "wac": standin.wac}
+    basic: dict[str, Any] = {"resolveGroups": True, "wac": sippo_with_group.wac}
     with contextlib.ExitStack() as stack:
 
         def start() -> ChildProcess:
@@ -127,12 +120,12 @@ async def test_a_large_group_rings_and_stops(
     await call.register()
     await call.settled()
     await call.client.slowlog_reset()
-    await call.bench.publish(*calling.invite(to="everybody", context={"subject": "all hands"}))
+    await call.streams.publish(*e.invite(to="everybody", context={"subject": "all hands"}))
     await call.heard("invitation", ALL.total())
     ringing = await _longest_script_ms(call)
     winner = "m250-1"
-    await call.bench.publish(*calling.accept(winner, "m250", to="m250"))
-    await call.bench.publish(*calling.accept("m17-0", "m17", to="m17"))
+    await call.streams.publish(*e.accept(winner, "m250", to="m250"))
+    await call.streams.publish(*e.accept("m17-0", "m17", to="m17"))
     await call.heard("invitationCancel", ALL.total() - 1)
     await call.settled()
     stopping = await _longest_script_ms(call)
@@ -140,9 +133,7 @@ async def test_a_large_group_rings_and_stops(
     record_property("longest_script_ms", {"ringing": ringing, "stopping": stopping})
     print(f"500 members with 3 devices: the longest script took {ringing} ms ringing, {stopping} ms stopping")  # noqa: T201
     await call.check(winner)
-    answers = Counter(
-        payload["code"] for _, kind, payload in await call.bench.notifications() if kind == "answer"
-    )
+    answers = Counter(payload["code"] for payload in await call.streams.payloads("answer"))
     assert answers == {200: 1, 410: 1}
     worker.terminate()
     assert worker.wait(0) == 0
@@ -167,7 +158,7 @@ async def test_a_large_group_while_workers_are_killed(
     first = worker_of()
     await call.register()
     await call.settled()
-    await call.bench.publish(*calling.invite(to="everybody"))
+    await call.streams.publish(*e.invite(to="everybody"))
     await call.heard("invitation", 200)
     first.stop()
     assert (await call.told("invitation")).total() < ALL.total(), (
@@ -177,7 +168,7 @@ async def test_a_large_group_while_workers_are_killed(
     await call.heard("invitation", ALL.total())
     await call.settled()
     winner = "m499-2"
-    await call.bench.publish(*calling.accept(winner, "m499", to="m499"))
+    await call.streams.publish(*e.accept(winner, "m499", to="m499"))
     await call.heard("invitationCancel", 200)
     second.stop()
     third = worker_of()

@@ -23,6 +23,8 @@ from workers.http import HttpError, HttpServer
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.readiness import Readiness
 
+pytestmark = pytest.mark.leaks  # these tests write the keys themselves
+
 KEYS = Keys()
 _TOKEN = "s3cret-token"
 

@@ -14,6 +14,8 @@ from invites.keys import Keys
 from invites.queries.invites import InviteQueries
 from invites.queries.overview import backlog
 
+pytestmark = pytest.mark.leaks  # these tests write the keys themselves
+
 Fields = dict[Any, Any]
 
 KEYS = Keys()

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import msgspec
+import pytest
 from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP, Keys
@@ -48,6 +49,7 @@ async def test_a_shard_that_nobody_has_used(client: Redis) -> None:
     }
 
 
+@pytest.mark.leaks
 async def test_without_a_group_all_that_was_published_is_backlog(client: Redis) -> None:
     await _publish(client, 3, at=int(time.time() * 1000) - 60_000)
     found = await backlog(client, KEYS)
@@ -87,6 +89,7 @@ async def test_the_backlog_is_right_where_the_servers_lag_is_unknown(client: Red
     assert (await backlog(client, KEYS)).entries == 0
 
 
+@pytest.mark.leaks
 async def test_workers_timers_and_streams_of_a_shard(client: Redis) -> None:
     now = int(time.time() * 1000)
     await client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)

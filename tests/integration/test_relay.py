@@ -4,121 +4,106 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from invites.keys import RELAY_GROUP
 from invites.queries.dead_letters import DeadLetters
-from tests.support import events as calling
+from tests.support import events as e
 from tests.support.looked_up import another_worker, call_group
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Bench, worker
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from tests.support.worker import KEYS, Streams, is_settled, worker
 
 MEMBERS = [f"m{number}" for number in range(70)]  # three pages behind the first
 
 
-@pytest.fixture
-def bench(client: Redis) -> Bench:
-    return Bench(client)
-
-
-async def rung(bench: Bench) -> Counter[str]:
+async def rung(streams: Streams) -> Counter[str]:
     """How often each device has been rung."""
     found: Counter[str] = Counter()
-    for _, fields in await bench.client.xrange(KEYS.notifications):
+    for _, fields in await streams.client.xrange(KEYS.notifications):
         if fields[b"type"] == b"invitation":
             found.update(json.loads(fields[b"peers"]))
     return found
 
 
-async def all_ring(bench: Bench, members: list[str]) -> None:
+async def all_ring(streams: Streams, members: list[str]) -> None:
     """Wait until the devices of all members ring, each told once."""
 
     async def ring() -> bool:
-        return len(await rung(bench)) >= len(members) and await settled(bench)
+        return len(await rung(streams)) >= len(members) and await settled(streams)
 
     await wait_until(ring, f"the devices of {len(members)} members ring")
-    assert await rung(bench) == Counter(f"{member}-0" for member in members)
+    assert await rung(streams) == Counter(f"{member}-0" for member in members)
 
 
-async def settled(bench: Bench) -> bool:
-    """Whether nothing is left in the relay stream."""
-    (group,) = await bench.client.xinfo_groups(KEYS.relay)
-    return bool(group["pending"] == 0 and group["lag"] == 0)
+async def settled(streams: Streams) -> bool:
+    """Whether the workers have settled all of the relay stream."""
+    return await is_settled(streams.client, KEYS.relay)
 
 
-async def strand(bench: Bench, consumer: str = "gone") -> str:
+async def strand(streams: Streams, consumer: str = "gone") -> str:
     """Let a consumer read the next entry of the relay stream and then die."""
-    reply = await bench.client.xreadgroup(RELAY_GROUP, consumer, {KEYS.relay: ">"}, count=1)
+    reply = await streams.client.xreadgroup(RELAY_GROUP, consumer, {KEYS.relay: ">"}, count=1)
     entry: bytes = reply[0][1][0][0]
     return entry.decode()
 
 
-async def test_all_pages_of_a_group_call_ring_and_stop(bench: Bench, valkey_url: str) -> None:
-    await call_group(await another_worker(bench.client), MEMBERS)
+async def test_all_pages_of_a_group_call_ring_and_stop(streams: Streams, valkey_url: str) -> None:
+    await call_group(await another_worker(streams.client), MEMBERS)
     async with worker(valkey_url) as service:
-        await all_ring(bench, MEMBERS)
-        progress = [payload for _, kind, payload in await bench.notifications() if kind == "inviteProgress"]
+        await all_ring(streams, MEMBERS)
+        progress = await streams.payloads("inviteProgress")
         assert progress[-1]["candidates"] == 70
-        await bench.publish(*calling.accept("m5-0", "m5", to="m5"))
-        await bench.heard("invitationCancel", 69)
-        await bench.heard("inviteAccepted")
-        await bench.heard("INVITE_COMPLETED")
-        await wait_until(lambda: settled(bench), "all pages are settled")
+        await streams.publish(*e.accept("m5-0", "m5", to="m5"))
+        await streams.heard("invitationCancel", 69)
+        await streams.heard("inviteAccepted")
+        await streams.heard("INVITE_COMPLETED")
+        await wait_until(lambda: settled(streams), "all pages are settled")
         await service.drain()
-    told = Counter(kind for _, kind, _ in await bench.notifications())
+    told = Counter(kind for _, kind, _ in await streams.notifications())
     assert (told["invitation"], told["invitationCancel"], told["INVITE_COMPLETED"]) == (70, 69, 1)
     assert service.metrics.registry.get_sample_value("invites_relayed_total", {"outcome": "done"}) == 6
 
 
-async def test_what_a_dead_worker_left_is_claimed(bench: Bench, valkey_url: str) -> None:
-    await call_group(await another_worker(bench.client), MEMBERS)
-    await strand(bench)
+async def test_what_a_dead_worker_left_is_claimed(streams: Streams, valkey_url: str) -> None:
+    await call_group(await another_worker(streams.client), MEMBERS)
+    await strand(streams)
     async with worker(valkey_url), worker(valkey_url):
-        await all_ring(bench, MEMBERS)
+        await all_ring(streams, MEMBERS)
 
 
-async def test_own_pending_entries_are_read_at_the_start(bench: Bench, valkey_url: str) -> None:
-    await call_group(await another_worker(bench.client), MEMBERS)
-    await strand(bench, "itself")
+async def test_own_pending_entries_are_read_at_the_start(streams: Streams, valkey_url: str) -> None:
+    await call_group(await another_worker(streams.client), MEMBERS)
+    await strand(streams, "itself")
     async with worker(valkey_url, consumer="itself", claim_after=600_000):
-        await all_ring(bench, MEMBERS)
+        await all_ring(streams, MEMBERS)
 
 
-async def test_a_page_whose_reply_is_lost_on_its_way_is_settled_once(bench: Bench, valkey_url: str) -> None:
-    await call_group(await another_worker(bench.client), MEMBERS)
-    async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy:
-        proxy.lose_reply(b"XREADGROUP", containing=b"legs_start")
-        async with worker(proxy.url, claim_after=600_000):
-            await proxy.lost.wait()
-            await all_ring(bench, MEMBERS)
+async def test_a_page_whose_reply_is_lost_on_its_way_is_settled_once(streams: Streams, proxy: Proxy) -> None:
+    await call_group(await another_worker(streams.client), MEMBERS)
+    proxy.lose_reply(b"XREADGROUP", containing=b"legs_start")
+    async with worker(proxy.url, claim_after=600_000):
+        await proxy.lost.wait()
+        await all_ring(streams, MEMBERS)
 
 
-async def test_a_commit_whose_reply_is_lost_has_its_effects_once(bench: Bench, valkey_url: str) -> None:
-    await call_group(await another_worker(bench.client), MEMBERS)
-    async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy:
-        proxy.lose_reply(b"$1\r\n6\r\n$5\r\nrelay\r\n")
-        async with worker(proxy.url):
-            await proxy.lost.wait()
-            await all_ring(bench, MEMBERS)
+async def test_a_commit_whose_reply_is_lost_has_its_effects_once(streams: Streams, proxy: Proxy) -> None:
+    await call_group(await another_worker(streams.client), MEMBERS)
+    proxy.lose_reply(b"$1\r\n6\r\n$5\r\nrelay\r\n")
+    async with worker(proxy.url):
+        await proxy.lost.wait()
+        await all_ring(streams, MEMBERS)
 
 
-async def test_the_group_is_made_again(bench: Bench, valkey_url: str) -> None:
-    shard = await another_worker(bench.client)
+async def test_the_group_is_made_again(streams: Streams, valkey_url: str) -> None:
+    shard = await another_worker(streams.client)
     async with worker(valkey_url) as service:
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
-        await bench.client.xgroup_destroy(KEYS.relay, RELAY_GROUP)
-        await bench.client.xadd(KEYS.relay, _page("legs_start", "nobody|1|sales"))
-
-        async def made_again() -> bool:
-            return bool(await bench.client.xinfo_groups(KEYS.relay)) and await settled(bench)
-
-        await wait_until(made_again, "the group is there again and the entry is settled")
+        await streams.client.xgroup_destroy(KEYS.relay, RELAY_GROUP)
+        await streams.client.xadd(KEYS.relay, _page("legs_start", "nobody|1|sales"))
+        await wait_until(lambda: settled(streams), "the group is there again and the entry is settled")
         assert service.metrics.registry.get_sample_value(
             "invites_groups_recreated_total", {"group": RELAY_GROUP}
         )
@@ -129,24 +114,24 @@ def _page(kind: str, *arguments: str) -> dict[str, str]:
     return {"kind": kind, "name": "sales", "entry": "1-0", "arguments": json.dumps(arguments)}
 
 
-async def test_a_worker_that_stops_leaves_nothing_of_its_own(bench: Bench, valkey_url: str) -> None:
-    await call_group(await another_worker(bench.client), MEMBERS)
+async def test_a_worker_that_stops_leaves_nothing_of_its_own(streams: Streams, valkey_url: str) -> None:
+    await call_group(await another_worker(streams.client), MEMBERS)
     async with worker(valkey_url, consumer="itself", claim_after=600_000) as service:
-        await bench.heard("invitation", 30)
+        await streams.heard("invitation", 30)
         await service.drain()
-    (group,) = await bench.client.xinfo_groups(KEYS.relay)
+    (group,) = await streams.client.xinfo_groups(KEYS.relay)
     assert (group["pending"], group["consumers"]) == (0, 0)
     async with worker(valkey_url, claim_after=600_000):
-        await all_ring(bench, MEMBERS)
+        await all_ring(streams, MEMBERS)
 
 
-async def test_settled_entries_are_trimmed(bench: Bench, valkey_url: str) -> None:
-    await call_group(await another_worker(bench.client), MEMBERS)
+async def test_settled_entries_are_trimmed(streams: Streams, valkey_url: str) -> None:
+    await call_group(await another_worker(streams.client), MEMBERS)
     async with worker(valkey_url):
-        await all_ring(bench, MEMBERS)
+        await all_ring(streams, MEMBERS)
 
         async def trimmed() -> bool:
-            return bool(await bench.client.xlen(KEYS.relay) == 0)
+            return bool(await streams.client.xlen(KEYS.relay) == 0)
 
         await wait_until(trimmed, "the relay stream is empty")
 
@@ -164,33 +149,33 @@ async def test_settled_entries_are_trimmed(bench: Bench, valkey_url: str) -> Non
     ],
 )
 async def test_an_entry_that_cannot_be_read_becomes_a_dead_letter(
-    bench: Bench, valkey_url: str, entry: Any, sentence: str
+    streams: Streams, valkey_url: str, entry: Any, sentence: str
 ) -> None:
-    await another_worker(bench.client)
-    await bench.client.xadd(KEYS.relay, entry)
+    await another_worker(streams.client)
+    await streams.client.xadd(KEYS.relay, entry)
     async with worker(valkey_url):
-        await wait_until(lambda: _buried(bench), "the entry is a dead letter")
-    (letter,) = await bench.dead()
+        await wait_until(lambda: _buried(streams), "the entry is a dead letter")
+    (letter,) = await streams.dead()
     assert (letter["type"], letter["stream"], letter["error"]) == ("relay", "relay", sentence)
-    assert await settled(bench)
+    assert await settled(streams)
 
 
 async def test_an_entry_that_keeps_failing_becomes_a_dead_letter_and_can_be_retried(
-    bench: Bench, valkey_url: str
+    streams: Streams, valkey_url: str
 ) -> None:
-    await another_worker(bench.client)
+    await another_worker(streams.client)
     page = _page("of_a_later_version", "x")
-    await bench.client.xadd(KEYS.relay, page)
-    letters = DeadLetters(bench.client, KEYS)
+    await streams.client.xadd(KEYS.relay, page)
+    letters = DeadLetters(streams.client, KEYS)
     async with worker(valkey_url, max_deliveries=2, claim_after=200) as service:
-        await wait_until(lambda: _buried(bench), "the entry is a dead letter")
+        await wait_until(lambda: _buried(streams), "the entry is a dead letter")
         (letter,) = [letter async for letter in letters.all()]
         assert (letter.type, letter.deliveries, json.loads(letter.payload)) == ("relay", 3, page)
         await service.drain()
     entry = await letters.retry(letter.id)
-    assert [found for found, _ in await bench.client.xrange(KEYS.relay, entry)] == [(entry or "").encode()]
-    assert await bench.dead() == []
+    assert [found for found, _ in await streams.client.xrange(KEYS.relay, entry)] == [(entry or "").encode()]
+    assert await streams.dead() == []
 
 
-async def _buried(bench: Bench) -> bool:
-    return bool(await bench.dead())
+async def _buried(streams: Streams) -> bool:
+    return bool(await streams.dead())

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from invites.config import Config
 from invites.config import Redis as RedisSection
-from invites.connection.clients import connect
 from invites.keys import WORKERS_GROUP, Keys, shard_of
 from invites.resharding import Resharding, ReshardingError, procedure
 from invites.resharding import lease as leases
@@ -24,8 +22,6 @@ from workers.lab.worker_process import start_worker
 from workers.service import RefusedError, Service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     import redis
     from redis.asyncio import Redis
 
@@ -40,13 +36,6 @@ async def layouts(client: Any, shards: int) -> list[bytes | None]:
     return [await client.get(Keys(shard=number).layout) for number in range(shards)]
 
 
-@pytest_asyncio.fixture
-async def client(valkey_url: str) -> AsyncIterator[Any]:
-    """A client as the commands have it."""
-    async with connect(valkey_url, "tests") as found:
-        yield found
-
-
 def work(client: Redis, to: int, said: list[str]) -> Resharding:
     return Resharding("invites", to, lambda _: client, said.append)
 
@@ -54,32 +43,34 @@ def work(client: Redis, to: int, said: list[str]) -> Resharding:
 # --- who may work
 
 
-async def test_the_first_worker_writes_down_how_many_shards_there_are(client: Any, valkey_url: str) -> None:
+async def test_the_first_worker_writes_down_how_many_shards_there_are(
+    command_client: Any, valkey_url: str
+) -> None:
     service = Service(with_shards(3), valkey_url)
     await service.start()
     await service.aclose()
-    assert await layouts(client, 4) == [b"3", b"3", b"3", None]
+    assert await layouts(command_client, 4) == [b"3", b"3", b"3", None]
 
 
 @pytest.mark.parametrize(("there", "shards"), [(b"3", 1), (b"1", 3), (b"1>3", 1), (b"1>3", 7), (b"x", 1)])
 async def test_a_worker_that_counts_differently_is_refused_and_leaves_no_trace(
-    client: Any, valkey_url: str, there: bytes, shards: int
+    command_client: Any, valkey_url: str, there: bytes, shards: int
 ) -> None:
-    await client.set(KEYS.layout, there)
+    await command_client.set(KEYS.layout, there)
     service = Service(with_shards(shards), valkey_url)
     try:
         with pytest.raises(RefusedError, match=r"redis\.shards|no number of shards"):
             await service.start()
     finally:
         await service.aclose()
-    assert await client.keys("*") == [KEYS.layout.encode()]
-    assert await client.get(KEYS.layout) == there
+    assert await command_client.keys("*") == [KEYS.layout.encode()]
+    assert await command_client.get(KEYS.layout) == there
 
 
 async def test_a_worker_process_that_is_refused_says_why_and_ends_with_status_1(
-    client: Any, valkey_url: str
+    command_client: Any, valkey_url: str
 ) -> None:
-    await client.set(KEYS.layout, "3")
+    await command_client.set(KEYS.layout, "3")
     with start_worker(valkey_url, {"redis": {"shards": 2}}) as process:
         assert await asyncio.to_thread(process.wait, 15_000) == 1
         assert "in 3 shards, but redis.shards is 2: set redis.shards to 3" in process.output()
@@ -87,9 +78,9 @@ async def test_a_worker_process_that_is_refused_says_why_and_ends_with_status_1(
 
 
 async def test_a_worker_waits_for_the_end_of_a_move_to_as_many_shards_as_it_has(
-    client: Any, valkey_url: str
+    command_client: Any, valkey_url: str
 ) -> None:
-    await client.set(KEYS.layout, "1>3")
+    await command_client.set(KEYS.layout, "1>3")
     service = Service(with_shards(3), valkey_url)
     starting = asyncio.create_task(service.start())
     try:
@@ -97,7 +88,7 @@ async def test_a_worker_waits_for_the_end_of_a_move_to_as_many_shards_as_it_has(
         ready, why = service.readiness.state()
         assert (ready, "invites reshard 3" in why) == (False, True)
         for number in range(3):
-            await client.set(Keys(shard=number).layout, "3")
+            await command_client.set(Keys(shard=number).layout, "3")
         await starting
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
         assert not service.moving
@@ -105,37 +96,38 @@ async def test_a_worker_waits_for_the_end_of_a_move_to_as_many_shards_as_it_has(
         await service.aclose()
 
 
+@pytest.mark.leaks
 async def test_a_worker_that_finds_another_layout_stops_and_hands_back_what_it_has(
-    client: Any, valkey_url: str
+    command_client: Any, valkey_url: str
 ) -> None:
     process = start_worker(valkey_url, {"invites": {"claimAfter": 600_000}})
     try:
 
         async def at_work() -> bool:
-            return bool(await client.exists(KEYS.events)) and bool(
-                await client.xinfo_consumers(KEYS.events, WORKERS_GROUP)
+            return bool(await command_client.exists(KEYS.events)) and bool(
+                await command_client.xinfo_consumers(KEYS.events, WORKERS_GROUP)
             )
 
         await wait_until(at_work, "the worker reads")
-        await client.set(KEYS.layout, "1>3")
+        await command_client.set(KEYS.layout, "1>3")
         event = {"type": "joined", "payload": json.dumps({"userId": "u", "roomId": "r"})}
-        entries = [await client.xadd(KEYS.events, event) for _ in range(20)]
+        entries = [await command_client.xadd(KEYS.events, event) for _ in range(20)]
         assert await asyncio.to_thread(process.wait, 20_000) == 1
         assert process.output().count("are being moved from 1 shard to 3") == 1
         assert "Traceback" not in process.output()
     finally:
         process.stop()
-    assert await client.exists(KEYS.room_members("r")) == 0
-    pending: Any = await client.xpending_range(KEYS.events, WORKERS_GROUP, "-", "+", 100)
+    assert await command_client.exists(KEYS.room_members("r")) == 0
+    pending: Any = await command_client.xpending_range(KEYS.events, WORKERS_GROUP, "-", "+", 100)
     assert all(one["time_since_delivered"] >= 600_000 for one in pending)
-    assert await client.xlen(KEYS.events) == len(entries)
+    assert await command_client.xlen(KEYS.events) == len(entries)
 
 
-async def test_claiming_asks_the_first_shard_first(client: Any) -> None:
-    await client.set(KEYS.layout, "1")
+async def test_claiming_asks_the_first_shard_first(command_client: Any) -> None:
+    await command_client.set(KEYS.layout, "1")
     with pytest.raises(LayoutError):
-        await claim(lambda _: client, [Keys(shard=number) for number in range(3)])
-    assert await layouts(client, 3) == [b"1", None, None]
+        await claim(lambda _: command_client, [Keys(shard=number) for number in range(3)])
+    assert await layouts(command_client, 3) == [b"1", None, None]
 
 
 # --- the command
@@ -197,55 +189,55 @@ def test_a_number_that_can_be_no_number_of_shards_is_wrong_use(commands: Command
 
 
 async def test_whoever_goes_on_reading_stops_the_move_and_all_goes_on_as_before(
-    client: Any, monkeypatch: pytest.MonkeyPatch
+    command_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as a worker of a release that knows no layout."""
     monkeypatch.setattr(procedure, "_STOPPED_WITHIN_S", 0.0)
-    await client.set(KEYS.layout, "1")
-    await client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
-    await client.xreadgroup(WORKERS_GROUP, "old", {KEYS.events: ">"})
+    await command_client.set(KEYS.layout, "1")
+    await command_client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    await command_client.xreadgroup(WORKERS_GROUP, "old", {KEYS.events: ">"})
     said: list[str] = []
     with pytest.raises(ReshardingError, match="Workers still ask for entries: old"):
-        await work(client, 3, said).move()
+        await work(command_client, 3, said).move()
     assert said[-1] == "Waiting for workers to stop: old."
-    assert await layouts(client, 3) == [b"1", None, None]
-    await client.set(KEYS.layout, "1>3")
+    assert await layouts(command_client, 3) == [b"1", None, None]
+    await command_client.set(KEYS.layout, "1>3")
     with pytest.raises(ReshardingError, match="Workers still ask"):
-        await work(client, 3, []).move()
-    assert await layouts(client, 3) == [b"1>3"] * 3  # something may have been moved: it stays so
+        await work(command_client, 3, []).move()
+    assert await layouts(command_client, 3) == [b"1>3"] * 3  # something may have been moved: it stays so
 
 
-async def test_a_move_that_was_left_goes_on(client: Any) -> None:
-    await client.set(KEYS.layout, "1>3")
-    await client.hset(KEYS.registry("bob"), "p", "{}")
-    assert (await work(client, 3, []).move()).keys == (shard_of("bob", 3) != 0)
-    assert await layouts(client, 3) == [b"3"] * 3
+async def test_a_move_that_was_left_goes_on(command_client: Any) -> None:
+    await command_client.set(KEYS.layout, "1>3")
+    await command_client.hset(KEYS.registry("bob"), "p", "{}")
+    assert (await work(command_client, 3, []).move()).keys == (shard_of("bob", 3) != 0)
+    assert await layouts(command_client, 3) == [b"3"] * 3
 
 
-async def test_two_do_not_move_at_once(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_do_not_move_at_once(command_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "_LASTS_S", 0.2)
     monkeypatch.setattr(leases, "_TRY_S", 0.05)
-    await client.set(KEYS.layout, "1")
-    await client.set("invites:{0}:resharding", "another", px=60_000)
+    await command_client.set(KEYS.layout, "1")
+    await command_client.set("invites:{0}:resharding", "another", px=60_000)
     with pytest.raises(ReshardingError, match="Another `invites reshard` is running"):
-        await work(client, 3, []).move()
-    assert await layouts(client, 3) == [b"1", None, None]
+        await work(command_client, 3, []).move()
+    assert await layouts(command_client, 3) == [b"1", None, None]
 
 
 async def test_a_lease_is_renewed_and_whoever_has_lost_it_stops(
-    client: Any, monkeypatch: pytest.MonkeyPatch
+    command_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "_RENEW_S", 0.01)
-    async with leases.Lease(client, "lease") as lease:
-        await client.pexpire("lease", 500)
+    async with leases.Lease(command_client, "lease") as lease:
+        await command_client.pexpire("lease", 500)
 
         async def renewed() -> bool:
-            return bool(await client.pttl("lease") > 1_000)
+            return bool(await command_client.pttl("lease") > 1_000)
 
         await wait_until(renewed, "the lease is renewed")
         lease.check()
-        await client.set("lease", "another")
+        await command_client.set("lease", "another")
         monkeypatch.setattr(lease, "_until", 0.0)  # as it is once nobody renews it
         with pytest.raises(leases.LeaseError):
             lease.check()
-    assert await client.get("lease") == b"another"
+    assert await command_client.get("lease") == b"another"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from invites.connection.clients import connect
 from invites.keys import Keys, Stream, shard_of
 from invites.queries import streams
 from invites.resharding.procedure import move_all
@@ -21,21 +19,12 @@ from tests.support.leaks import assert_nothing_leaks
 from tests.support.shards import Failing, Shards
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from redis.asyncio import Redis
 
     from tests.support.shard import Notification
 
 SETTINGS = Settings(remove_after=20_000)
 USERS = [f"user-{number}" for number in range(24)]
-
-
-@pytest_asyncio.fixture
-async def client(valkey_url: str) -> AsyncIterator[Any]:
-    """A client as the commands have it."""
-    async with connect(valkey_url, "tests") as found:
-        yield found
 
 
 async def move(client: Redis, former: int, target: int) -> None:
@@ -86,22 +75,22 @@ async def all_ends(shards: Shards) -> list[Notification]:
     ("former", "target", "commands"), [(1, 3, None), (3, 7, None), (2, 5, 40), (2, 5, 400)]
 )
 async def test_calls_go_on_over_more_shards(
-    client: Redis, former: int, target: int, commands: int | None
+    command_client: Redis, former: int, target: int, commands: int | None
 ) -> None:
-    shards = await Shards.make_several(lambda _: client, SETTINGS, former)
+    shards = await Shards.make_several(lambda _: command_client, SETTINGS, former)
     await before(shards)
     waiting = [
         await shards.publish_somewhere(*e.invite(to=user, invite_id=f"late-to-{user}")) for user in USERS
     ]
 
     if commands is not None:
-        failing = Failing("invites", former, target, lambda _: client)
+        failing = Failing("invites", former, target, lambda _: command_client)
         failing.left = commands
         with pytest.raises(RedisConnectionError):
             await move_all(failing, lambda _what, _more: None)
-    await move(client, former, target)
+    await move(command_client, former, target)
 
-    grown = await grown_from(shards, client, target)
+    grown = await grown_from(shards, command_client, target)
     for entry, shard in waiting:
         await grown.take_up(entry, shard)
     told = await all_ends(grown)
@@ -117,38 +106,41 @@ async def test_calls_go_on_over_more_shards(
     assert ends["out"] == "ACCEPTED"
     assert [each.payload["userId"] for each in await grown.event(*e.joined("dave", "room"))] == ["dave"]
     for keys in grown.all_keys:
-        await assert_nothing_leaks(client, keys)
+        await assert_nothing_leaks(command_client, keys)
 
 
-async def test_everything_is_where_it_belongs(client: Redis) -> None:
-    shards = await Shards.make_several(lambda _: client, SETTINGS, 2)
+async def test_everything_is_where_it_belongs(command_client: Redis) -> None:
+    shards = await Shards.make_several(lambda _: command_client, SETTINGS, 2)
     await before(shards)
-    await move(client, 2, 5)
+    await move(command_client, 2, 5)
     for user in USERS:
         home = Keys(shard=shard_of(user, 5), shards=5)
-        assert await client.exists(home.registry(user))
-        assert await client.smembers(home.pending(user)) == {f"alice|to-{user}|{user}".encode()}
-        assert await client.pttl(home.pending(user)) > 0
-        assert await client.zscore(home.timers, f"ring|alice|to-{user}|{user}") is not None
+        assert await command_client.exists(home.registry(user))
+        assert await command_client.smembers(home.pending(user)) == {f"alice|to-{user}|{user}".encode()}
+        assert await command_client.pttl(home.pending(user)) > 0
+        assert await command_client.zscore(home.timers, f"ring|alice|to-{user}|{user}") is not None
         for number in set(range(5)) - {home.shard}:
-            assert not await client.exists(home.of(number).registry(user), home.of(number).pending(user))
+            assert not await command_client.exists(
+                home.of(number).registry(user), home.of(number).pending(user)
+            )
 
 
-async def test_a_relay_that_was_taken_is_not_taken_again(client: Redis) -> None:
-    shards = await Shards.make_several(lambda _: client, SETTINGS, 2)
+async def test_a_relay_that_was_taken_is_not_taken_again(command_client: Redis) -> None:
+    shards = await Shards.make_several(lambda _: command_client, SETTINGS, 2)
     await before(shards)
     relay, group = shards.parts[0].keys.relay, Stream.RELAY.group
-    (first,) = await streams.read(client, relay, count=1)
+    (first,) = await streams.read(command_client, relay, count=1)
     # As if its carrier had died between the commit there and the acknowledgement here.
-    await client.xgroup_setid(relay, group, "0")
-    await client.xreadgroup(group, "dead", {relay: ">"}, count=1)
-    await move(client, 2, 5)
-    assert not await client.xpending_range(relay, group, first.id, first.id, 1)
+    await command_client.xgroup_setid(relay, group, "0")
+    await command_client.xreadgroup(group, "dead", {relay: ">"}, count=1)
+    await move(command_client, 2, 5)
+    assert not await command_client.xpending_range(relay, group, first.id, first.id, 1)
 
 
-async def test_who_counts_otherwise_commits_nothing(client: Redis) -> None:
-    shards = await Shards.make_several(lambda _: client, SETTINGS, 2)
+@pytest.mark.leaks
+async def test_who_counts_otherwise_commits_nothing(command_client: Redis) -> None:
+    shards = await Shards.make_several(lambda _: command_client, SETTINGS, 2)
     await before(shards)
-    await move(client, 2, 3)
+    await move(command_client, 2, 3)
     with pytest.raises(LayoutError, match="in 3 shards"):
         await shards.event(*e.registered("phone"))

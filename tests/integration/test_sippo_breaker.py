@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from invites.sippo import ApiCall, CallOutcome, PushResult, Timing, client
-from tests.support.sippo import LOOK_UPS, Asking, Time, asking, fails, job, outcomes
+from tests.support import sippo
 from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import GARBAGE, HANG, RESET, Fault, limited, slow, status
 
@@ -27,21 +27,21 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_PROBE_PATIENCE_S", 20.0)
 
 
-def _once(time: Time) -> Timing:
+def _once(time: sippo.FakeClock) -> Timing:
     """A first pause of 50 s, which is more than any call has."""
     return time.timing(jitter=lambda: 1_000.0)
 
 
-async def _break(at: Asking, fault: Fault, call: ApiCall = ApiCall.GROUPS) -> None:
+async def _break(pair: sippo.Pair, fault: Fault, call: ApiCall = ApiCall.GROUPS) -> None:
     """Log in, and let calls fail until they are not made any more."""
-    await at.client.push_devices("nobody")
-    at.standin.fault(fault, call)
-    while (call, True) not in at.watch.changes:
-        await fails(_asked(at, call), *_FAILED)
+    await pair.client.push_devices("nobody")
+    pair.fake_sippo.fault(fault, call)
+    while (call, True) not in pair.watch.changes:
+        await sippo.fails(_asked(pair, call), *_FAILED)
 
 
-def _asked(at: Asking, call: ApiCall) -> Awaitable[object]:
-    return at.client.push(job()) if call is ApiCall.PUSH else at.look_up(call)
+def _asked(pair: sippo.Pair, call: ApiCall) -> Awaitable[object]:
+    return pair.client.push(sippo.job()) if call is ApiCall.PUSH else pair.look_up(call)
 
 
 @pytest.mark.parametrize(
@@ -49,156 +49,158 @@ def _asked(at: Asking, call: ApiCall) -> Awaitable[object]:
 )
 @pytest.mark.parametrize("call", [ApiCall.GROUPS, ApiCall.PUSH])
 async def test_a_dead_server_costs_no_waiting(call: ApiCall, fault: Fault) -> None:
-    time = Time()
-    async with asking(timing=_once(time), **_ONCE) as at:
-        await _break(at, fault, call)
-        requests, pauses = at.standin.requests.copy(), list(time.pauses)
+    time = sippo.FakeClock()
+    async with sippo.pair(timing=_once(time), **_ONCE) as pair:
+        await _break(pair, fault, call)
+        requests, pauses = pair.fake_sippo.requests.copy(), list(time.pauses)
         for _ in range(500):
-            await fails(_asked(at, call), CallOutcome.OPEN)
-        assert (at.standin.requests, time.pauses) == (requests, pauses)
-        assert at.watch.calls[call, "open"] == 500
+            await sippo.fails(_asked(pair, call), CallOutcome.OPEN)
+        assert (pair.fake_sippo.requests, time.pauses) == (requests, pauses)
+        assert pair.watch.calls[call, "open"] == 500
 
 
 async def test_it_opens_after_so_many_failures_in_a_row() -> None:
-    async with asking(timing=_once(Time()), **_ONCE) as at:
+    async with sippo.pair(timing=_once(sippo.FakeClock()), **_ONCE) as pair:
         for _ in range(4):
-            assert await at.client.group("sales") is not None
-            at.standin.fault(status(500), times=2)
-            await fails(at.client.group("sales"), CallOutcome.ERROR)
-            await fails(at.client.group("sales"), CallOutcome.ERROR)
-        assert at.watch.changes == []
-        assert await at.client.group("sales") is not None
-        at.standin.fault(status(500), times=3)
+            assert await pair.client.group("sales") is not None
+            pair.fake_sippo.fault(status(500), times=2)
+            await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
+            await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
+        assert pair.watch.changes == []
+        assert await pair.client.group("sales") is not None
+        pair.fake_sippo.fault(status(500), times=3)
         for _ in range(3):
-            await fails(at.client.group("sales"), CallOutcome.ERROR)
-        assert at.watch.changes == [("groups", True)]
-        await fails(at.client.group("sales"), CallOutcome.OPEN)
+            await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
+        assert pair.watch.changes == [("groups", True)]
+        await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
 
 
 @pytest.mark.parametrize(
     "fault", [GARBAGE, limited(), status(400), status(404)], ids=["200", "429", "400", "404"]
 )
 async def test_whoever_answers_is_not_dead(fault: Fault) -> None:
-    async with asking(timing=_once(Time()), **_ONCE) as at:
-        at.standin.fault(fault, ApiCall.GROUPS)
+    async with sippo.pair(timing=_once(sippo.FakeClock()), **_ONCE) as pair:
+        pair.fake_sippo.fault(fault, ApiCall.GROUPS)
         for _ in range(10):
-            await asyncio.gather(at.client.group("sales"), return_exceptions=True)
-        at.standin.heal()
-        assert await at.client.group("sales") is not None
-        assert at.watch.changes == []
+            await asyncio.gather(pair.client.group("sales"), return_exceptions=True)
+        pair.fake_sippo.heal()
+        assert await pair.client.group("sales") is not None
+        assert pair.watch.changes == []
 
 
 async def test_a_hundred_that_hang_open_it_within_the_limit_of_one_request() -> None:
-    async with asking(timeout=300, deadline=5000, maxConcurrent=10, breakAfter=5, breakFor=60_000) as at:
-        await at.client.group("sales")
-        at.standin.fault(HANG)
-        found = await outcomes([at.client.group("sales") for _ in range(100)])
+    async with sippo.pair(
+        timeout=300, deadline=5000, maxConcurrent=10, breakAfter=5, breakFor=60_000
+    ) as pair:
+        await pair.client.group("sales")
+        pair.fake_sippo.fault(HANG)
+        found = await sippo.outcomes([pair.client.group("sales") for _ in range(100)])
         # Ten are sent, and one in place of each that fails until the fifth does. The others, who wait for their turn,
         # and those who would try again, are not any more.
         assert found["timeout"] + found["open"] == 100
         assert found["timeout"] <= 14
-        assert 11 <= at.standin.requests["groups"] <= 15
+        assert 11 <= pair.fake_sippo.requests["groups"] <= 15
 
 
 async def test_repetitions_end_when_it_opens() -> None:
-    time = Time()
-    async with asking(timing=time.timing(), deadline=60_000, breakAfter=3) as at:
-        at.standin.fault(status(500), ApiCall.GROUPS)
-        await fails(at.client.group("sales"), CallOutcome.ERROR)
-        assert at.standin.requests["groups"] == 3
+    time = sippo.FakeClock()
+    async with sippo.pair(timing=time.timing(), deadline=60_000, breakAfter=3) as pair:
+        pair.fake_sippo.fault(status(500), ApiCall.GROUPS)
+        await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
+        assert pair.fake_sippo.requests["groups"] == 3
         assert time.pauses == pytest.approx([0.1, 0.2])
 
 
-@pytest.mark.parametrize("call", [*LOOK_UPS, ApiCall.PUSH])
+@pytest.mark.parametrize("call", [*sippo.LOOK_UPS, ApiCall.PUSH])
 async def test_after_the_pause_one_call_finds_out_and_the_others_do_not_wait(call: ApiCall) -> None:
-    time = Time()
-    async with asking(timing=_once(time), **_ONCE) as at:
-        await _break(at, status(500), call)
-        at.standin.heal()
+    time = sippo.FakeClock()
+    async with sippo.pair(timing=_once(time), **_ONCE) as pair:
+        await _break(pair, status(500), call)
+        pair.fake_sippo.heal()
         time.now += 4.999
-        await fails(_asked(at, call), CallOutcome.OPEN)
+        await sippo.fails(_asked(pair, call), CallOutcome.OPEN)
         time.now += 0.001
-        sent = at.standin.requests[call]
-        found = await outcomes([_asked(at, call) for _ in range(20)])
+        sent = pair.fake_sippo.requests[call]
+        found = await sippo.outcomes([_asked(pair, call) for _ in range(20)])
         assert found["open"] == 19
-        assert at.standin.requests[call] == sent + 1
-        await asyncio.gather(*[_asked(at, call) for _ in range(20)])
-        assert at.watch.changes == [(call, True), (call, False)]
+        assert pair.fake_sippo.requests[call] == sent + 1
+        await asyncio.gather(*[_asked(pair, call) for _ in range(20)])
+        assert pair.watch.changes == [(call, True), (call, False)]
 
 
 async def test_a_probe_that_fails_begins_the_pause_anew() -> None:
-    time = Time()
-    async with asking(timing=_once(time), **_ONCE) as at:
-        await _break(at, status(500))
+    time = sippo.FakeClock()
+    async with sippo.pair(timing=_once(time), **_ONCE) as pair:
+        await _break(pair, status(500))
         for _ in range(3):
             time.now += 5
-            sent = at.standin.requests["groups"]
-            await fails(at.client.group("sales"), CallOutcome.ERROR)
-            await fails(at.client.group("sales"), CallOutcome.OPEN)
-            assert at.standin.requests["groups"] == sent + 1
-        assert at.watch.changes == [("groups", True)]
+            sent = pair.fake_sippo.requests["groups"]
+            await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
+            await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
+            assert pair.fake_sippo.requests["groups"] == sent + 1
+        assert pair.watch.changes == [("groups", True)]
 
 
 async def test_a_look_up_that_is_the_probe_does_not_wait_for_what_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client, "_PROBE_PATIENCE_S", 0.03)
-    time = Time()
-    async with asking(timing=time.timing(), **_PATIENT) as at:
-        await _break(at, RESET)
-        at.standin.fault(HANG, ApiCall.GROUPS)
+    time = sippo.FakeClock()
+    async with sippo.pair(timing=time.timing(), **_PATIENT) as pair:
+        await _break(pair, RESET)
+        pair.fake_sippo.fault(HANG, ApiCall.GROUPS)
         time.now += 5
-        await fails(at.client.group("sales"), CallOutcome.OPEN)
-        await wait_until(lambda: at.standin.under_way == 1, "the probe still hangs")
-        await fails(at.client.group("sales"), CallOutcome.OPEN)
-        assert at.standin.under_way == 1
+        await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
+        await wait_until(lambda: pair.fake_sippo.under_way == 1, "the probe still hangs")
+        await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
+        assert pair.fake_sippo.under_way == 1
 
 
 async def test_a_server_that_is_back_but_slow_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_PROBE_PATIENCE_S", 0.03)
-    time = Time()
-    async with asking(timing=time.timing(), **_PATIENT) as at:
-        await _break(at, RESET)
-        at.standin.fault(slow(120), ApiCall.GROUPS)
+    time = sippo.FakeClock()
+    async with sippo.pair(timing=time.timing(), **_PATIENT) as pair:
+        await _break(pair, RESET)
+        pair.fake_sippo.fault(slow(120), ApiCall.GROUPS)
         time.now += 5
-        await fails(at.client.group("sales"), CallOutcome.OPEN)
-        await wait_until(lambda: ("groups", False) in at.watch.changes, "the probe has been answered")
-        assert await at.client.group("sales") is not None
+        await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
+        await wait_until(lambda: ("groups", False) in pair.watch.changes, "the probe has been answered")
+        assert await pair.client.group("sales") is not None
 
 
 async def test_a_probe_whose_caller_is_cancelled_goes_on() -> None:
-    time = Time()
-    async with asking(timing=_once(time), **_ONCE) as at:
-        await _break(at, status(500), ApiCall.PUSH)
-        at.standin.fault(slow(30), ApiCall.PUSH)
+    time = sippo.FakeClock()
+    async with sippo.pair(timing=_once(time), **_ONCE) as pair:
+        await _break(pair, status(500), ApiCall.PUSH)
+        pair.fake_sippo.fault(slow(30), ApiCall.PUSH)
         time.now += 5
-        probing = asyncio.ensure_future(at.client.push(job()))
-        await wait_until(lambda: at.standin.under_way == 1, "the probe is under way")
+        probing = asyncio.ensure_future(pair.client.push(sippo.job()))
+        await wait_until(lambda: pair.fake_sippo.under_way == 1, "the probe is under way")
         probing.cancel()
-        await wait_until(lambda: ("push", False) in at.watch.changes, "the probe has been answered")
-        assert await at.client.push(job()) is PushResult.TAKEN
+        await wait_until(lambda: ("push", False) in pair.watch.changes, "the probe has been answered")
+        assert await pair.client.push(sippo.job()) is PushResult.TAKEN
 
 
 async def test_a_push_service_that_is_down_stops_no_look_up() -> None:
-    async with asking(timing=_once(Time()), **_ONCE) as at:
-        await _break(at, status(503), ApiCall.PUSH)
-        for call in LOOK_UPS:
-            assert await at.look_up(call, "nobody") is None
-        await fails(at.client.push(job()), CallOutcome.OPEN)
+    async with sippo.pair(timing=_once(sippo.FakeClock()), **_ONCE) as pair:
+        await _break(pair, status(503), ApiCall.PUSH)
+        for call in sippo.LOOK_UPS:
+            assert await pair.look_up(call, "nobody") is None
+        await sippo.fails(pair.client.push(sippo.job()), CallOutcome.OPEN)
 
 
 async def test_one_line_says_that_it_opens_and_one_that_it_closes(caplog: pytest.LogCaptureFixture) -> None:
-    time = Time()
+    time = sippo.FakeClock()
     with caplog.at_level(logging.INFO, "invites.sippo"):
-        async with asking(timing=_once(time), **_ONCE) as at:
-            await _break(at, status(500))
+        async with sippo.pair(timing=_once(time), **_ONCE) as pair:
+            await _break(pair, status(500))
             for _ in range(20):
-                await fails(at.client.group("sales"), CallOutcome.OPEN)
+                await sippo.fails(pair.client.group("sales"), CallOutcome.OPEN)
             time.now += 5
-            await fails(at.client.group("sales"), CallOutcome.ERROR)
-            at.standin.heal()
+            await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
+            pair.fake_sippo.heal()
             time.now += 5
-            assert await at.client.group("sales") is not None
+            assert await pair.client.group("sales") is not None
     assert [record.getMessage() for record in caplog.records] == [
         "sippo-server does not answer (groups): the worker sends one request every 5000 ms until it does.",
         "sippo-server answers again (groups).",

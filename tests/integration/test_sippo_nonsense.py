@@ -11,33 +11,33 @@ from collections.abc import AsyncIterator
 import pytest
 
 from invites.sippo import ApiCall, CallOutcome, NoAnswer, PushResult, SippoServer
-from tests.support.sippo import LOOK_UPS, asking, fails, job, wac_of
+from tests.support import sippo
 from workers.lab.fake_sippo import GARBAGE, OVERSIZE, WRONG_TYPES, Fault, status
 
 _MIB = 1024 * 1024
 
 
 @pytest.mark.parametrize("fault", [GARBAGE, WRONG_TYPES, OVERSIZE], ids=lambda fault: fault.kind)
-@pytest.mark.parametrize("call", LOOK_UPS)
+@pytest.mark.parametrize("call", sippo.LOOK_UPS)
 async def test_nonsense_is_no_answer_and_is_not_asked_for_again(call: ApiCall, fault: Fault) -> None:
-    async with asking(breakAfter=1) as at:
-        at.standin.fault(fault, call)
+    async with sippo.pair(breakAfter=1) as pair:
+        pair.fake_sippo.fault(fault, call)
         for _ in range(3):
-            await fails(at.look_up(call), CallOutcome.NONSENSE)
-        assert at.standin.requests[call] == 3
-        assert at.watch.requests[call, "nonsense"] == at.watch.calls[call, "nonsense"] == 3
-        at.standin.heal()
-        assert await at.look_up(call, "nobody") is None, "who answers nonsense is not dead"
+            await sippo.fails(pair.look_up(call), CallOutcome.NONSENSE)
+        assert pair.fake_sippo.requests[call] == 3
+        assert pair.watch.requests[call, "nonsense"] == pair.watch.calls[call, "nonsense"] == 3
+        pair.fake_sippo.heal()
+        assert await pair.look_up(call, "nobody") is None, "who answers nonsense is not dead"
 
 
 @pytest.mark.parametrize("code", [201, 202, 204, 206, 300, 302, 307, 400, 403, 405, 410, 418, 499])
 async def test_a_status_that_the_contract_does_not_know_is_no_answer(code: int) -> None:
-    async with asking(breakAfter=1) as at:
-        for call in LOOK_UPS:
-            at.standin.fault(status(code), call)
-            error = await fails(at.look_up(call), CallOutcome.REFUSED)
+    async with sippo.pair(breakAfter=1) as pair:
+        for call in sippo.LOOK_UPS:
+            pair.fake_sippo.fault(status(code), call)
+            error = await sippo.fails(pair.look_up(call), CallOutcome.REFUSED)
             assert f"status {code}" in str(error)
-            assert at.standin.requests[call] == 1, "it is not asked again, nor anywhere else"
+            assert pair.fake_sippo.requests[call] == 1, "it is not asked again, nor anywhere else"
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ async def test_a_status_that_the_contract_does_not_know_is_no_answer(code: int) 
     ],
 )
 async def test_a_push_is_taken_with_202_alone(code: int, reason: CallOutcome) -> None:
-    async with asking() as at:
-        at.standin.fault(status(code), ApiCall.PUSH)
-        await fails(at.client.push(job()), reason)
-        at.standin.fault(status(202), ApiCall.PUSH)
-        assert await at.client.push(job()) is PushResult.TAKEN
+    async with sippo.pair() as pair:
+        pair.fake_sippo.fault(status(code), ApiCall.PUSH)
+        await sippo.fails(pair.client.push(sippo.job()), reason)
+        pair.fake_sippo.fault(status(202), ApiCall.PUSH)
+        assert await pair.client.push(sippo.job()) is PushResult.TAKEN
 
 
-# What the stand-in cannot say: bytes on a socket.
+# What the fake sippo-server cannot send: arbitrary bytes on a socket.
 
 
 def _reply(body: bytes, *headers: bytes) -> bytes:
@@ -104,15 +104,15 @@ async def _answering(raw: bytes) -> AsyncIterator[str]:
 async def _asked(raw: bytes, *reasons: CallOutcome) -> str:
     # Open after one failure: it is not asked again, and what came of the first request is what is told.
     wac = {"timeout": 5_000, "deadline": 5_000, "breakAfter": 1}
-    async with _answering(raw) as address, SippoServer(wac_of(address, **wac)) as client:
-        return str(await fails(client.group("sales"), *reasons))
+    async with _answering(raw) as address, SippoServer(sippo.wac_of(address, **wac)) as client:
+        return str(await sippo.fails(client.group("sales"), *reasons))
 
 
 _SALES = b'{"id":"sales","participants":["alice"]}'
 
 
 async def test_the_server_of_these_tests_can_also_answer() -> None:
-    async with _answering(_reply(_SALES)) as address, SippoServer(wac_of(address)) as client:
+    async with _answering(_reply(_SALES)) as address, SippoServer(sippo.wac_of(address)) as client:
         found = await client.group("sales")
         assert found is not None
         assert found.participants == ("alice",)
@@ -120,7 +120,7 @@ async def test_the_server_of_these_tests_can_also_answer() -> None:
 
 async def test_the_largest_answer_is_one_mib() -> None:
     largest = _SALES + b" " * (_MIB - len(_SALES))
-    async with _answering(_reply(largest)) as address, SippoServer(wac_of(address)) as client:
+    async with _answering(_reply(largest)) as address, SippoServer(sippo.wac_of(address)) as client:
         assert await client.group("sales") is not None
     assert "1048576 bytes" in await _asked(_reply(largest + b" "), CallOutcome.NONSENSE)
 
@@ -179,7 +179,7 @@ async def test_whatever_comes_nothing_but_no_answer_is_raised() -> None:
         for _ in range(dice.randint(1, 6)):
             raw[dice.randrange(len(raw))] = dice.randrange(256)
         async with _answering(bytes(raw)) as address:
-            wac = wac_of(address, timeout=100, deadline=100)
+            wac = sippo.wac_of(address, timeout=100, deadline=100)
             async with SippoServer(wac) as client:
                 with contextlib.suppress(NoAnswer):
                     await client.group("sales")

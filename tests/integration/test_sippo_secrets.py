@@ -13,7 +13,7 @@ import pytest
 from invites.sippo import CallOutcome, NoAnswer, SippoServer
 from invites.sippo.calls import ApiCall
 from invites.sippo.transport import Request
-from tests.support.sippo import LOOK_UPS, PASSWORD, Asking, asking, job, wac_of
+from tests.support import sippo
 from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import GARBAGE, HANG, OVERSIZE, RESET, WRONG_TYPES, Fault, status
 
@@ -33,8 +33,8 @@ def _texts(error: BaseException) -> Iterator[str]:
         yield f"{one!s} {one!r} {one.args!r} {vars(one)!r} {getattr(one, 'request_info', '')!r}"
 
 
-async def _errors(at: Asking) -> list[BaseException]:
-    calls = [*(at.look_up(call) for call in LOOK_UPS), at.client.push(job())]
+async def _errors(pair: sippo.Pair) -> list[BaseException]:
+    calls = [*(pair.look_up(call) for call in sippo.LOOK_UPS), pair.client.push(sippo.job())]
     results = await asyncio.gather(*calls, return_exceptions=True)
     return [result for result in results if isinstance(result, BaseException)]
 
@@ -48,29 +48,29 @@ async def test_secrets_are_in_nothing_that_could_be_shown(
     loop.set_debug(True)
     shown = []
     loop.set_exception_handler(lambda _, context: shown.append(repr(context)))
-    async with asking(timeout=40, deadline=40, breakAfter=2) as at:
+    async with sippo.pair(timeout=40, deadline=40, breakAfter=2) as pair:
 
         async def is_logged_in() -> bool:
             with contextlib.suppress(NoAnswer):  # 40 ms are short on a busy machine
-                await at.client.group("sales")
-            return bool(at.standin._tokens)
+                await pair.client.group("sales")
+            return bool(pair.fake_sippo._tokens)
 
         await wait_until(is_logged_in, "there is a token")
-        secrets = [PASSWORD, *at.standin._tokens]
+        secrets = [sippo.PASSWORD, *pair.fake_sippo._tokens]
         errors = []
-        for call in (*LOOK_UPS, ApiCall.PUSH):
-            at.standin.fault(fault, call)
-        errors += await _errors(at)
-        at.standin.revoke_tokens()
-        at.standin.fault(fault, ApiCall.LOGIN)
-        errors += await _errors(at)
-        at.standin.heal()
-        errors += await _errors(at)
-        secrets += at.standin._tokens
+        for call in (*sippo.LOOK_UPS, ApiCall.PUSH):
+            pair.fake_sippo.fault(fault, call)
+        errors += await _errors(pair)
+        pair.fake_sippo.revoke_tokens()
+        pair.fake_sippo.fault(fault, ApiCall.LOGIN)
+        errors += await _errors(pair)
+        pair.fake_sippo.heal()
+        errors += await _errors(pair)
+        secrets += pair.fake_sippo._tokens
         assert len(errors) >= 4
         assert {type(error) for error in errors} == {NoAnswer}
         shown += [text for error in errors for text in _texts(error)]
-        shown += [repr(at.client), str(vars(at.client)), repr(at.watch)]
+        shown += [repr(pair.client), str(vars(pair.client)), repr(pair.watch)]
         shown += [f"{task!r}" for task in asyncio.all_tasks()]
     shown += [f"{record.getMessage()} {record.exc_text} {record.args!r}" for record in caplog.records]
     for text in shown:
@@ -79,31 +79,31 @@ async def test_secrets_are_in_nothing_that_could_be_shown(
 
 
 async def test_what_a_login_answers_is_not_repeated() -> None:
-    async with asking() as at:
-        at.standin.fault(WRONG_TYPES, ApiCall.LOGIN)
+    async with sippo.pair() as pair:
+        pair.fake_sippo.fault(WRONG_TYPES, ApiCall.LOGIN)
         with pytest.raises(NoAnswer) as caught:
-            await at.client.group("sales")
+            await pair.client.group("sales")
         assert str(caught.value) == "The sippo-server call login failed: the reply is invalid."
 
 
 def test_a_request_does_not_show_its_body() -> None:
-    assert PASSWORD not in repr(Request(ApiCall.LOGIN, "/", body=PASSWORD.encode()))
+    assert sippo.PASSWORD not in repr(Request(ApiCall.LOGIN, "/", body=sippo.PASSWORD.encode()))
 
 
 @pytest.mark.parametrize("token", ["line\r\nX-Evil: 1", "two words", "ünï", "", "x" * 8193])
 async def test_a_token_that_no_header_can_carry_is_none(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with asking() as at:
+    async with sippo.pair() as pair:
         monkeypatch.setattr("workers.lab.fake_sippo.server.secrets.token_urlsafe", lambda: token)
         with pytest.raises(NoAnswer) as caught:
-            await at.client.group("sales")
+            await pair.client.group("sales")
         assert caught.value.reason is CallOutcome.NONSENSE
-        assert at.standin.requests == {"login": 1}
+        assert pair.fake_sippo.requests == {"login": 1}
 
 
 async def test_credentials_follow_no_redirect() -> None:
-    async with asking() as at:
-        elsewhere = wac_of(at.standin.address, paths={"login": "/moved", "groups": "/moved/{id}"})
+    async with sippo.pair() as pair:
+        elsewhere = sippo.wac_of(pair.fake_sippo.address, paths={"login": "/moved", "groups": "/moved/{id}"})
         async with SippoServer(elsewhere) as client:
             with pytest.raises(NoAnswer, match="status 404"):
                 await client.group("sales")
-        assert at.standin.requests == {}
+        assert pair.fake_sippo.requests == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -15,15 +15,12 @@ from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import Keys
+from tests.support.held import TRUNK, hold_look_ups
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Bench, configured, settler_of, worker
+from tests.support.worker import KEYS, Streams, configured, settler_of, worker
 from workers.lab.embedded import EmbeddedValkey
 from workers.service import RefusedError, Service
-
-if TYPE_CHECKING:
-    from invites.lookup.resolver import Resolver
-    from invites.store.commit import Outcome
 
 
 @pytest.fixture
@@ -38,14 +35,14 @@ def own_server() -> Iterator[EmbeddedValkey]:
 
 async def test_a_replica_in_the_masters_place_is_waited_for(own_server: EmbeddedValkey) -> None:
     async with Redis.from_url(own_server.url) as client, worker(own_server.url) as service:
-        bench = Bench(client)
-        await bench.ask(0, 2)
-        await bench.told(2)
+        streams = Streams(client)
+        await streams.ask(0, 2)
+        await streams.told(2)
         await client.replicaof("127.0.0.1", "1")
         await wait_until(lambda: "read only" in service.readiness.state()[1], "the worker says what is wrong")
         await client.replicaof("NO", "ONE")
-        await bench.ask(2, 3)
-        await bench.assert_answered(5)
+        await streams.ask(2, 3)
+        await streams.assert_answered(5)
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
 
 
@@ -53,16 +50,16 @@ async def test_a_busy_server_is_waited_for(
     own_server: EmbeddedValkey, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Redis.from_url(own_server.url) as client, worker(own_server.url):
-        bench = Bench(client)
-        await bench.ask(0, 1)
-        await bench.told(1)
+        streams = Streams(client)
+        await streams.ask(0, 1)
+        await streams.told(1)
         async with Redis.from_url(own_server.url, socket_timeout=30) as other:
             occupying = asyncio.create_task(_occupy(other))
             await wait_until(lambda: "BUSY" in caplog.text, "the worker is told BUSY")
             await client.script_kill()
             await occupying
-        await bench.ask(1, 3)
-        await bench.assert_answered(4)
+        await streams.ask(1, 3)
+        await streams.assert_answered(4)
 
 
 async def _occupy(client: Redis) -> None:
@@ -70,17 +67,15 @@ async def _occupy(client: Redis) -> None:
         await client.execute_command("EVAL", "while true do end", 0)
 
 
-async def test_a_slow_server_is_kept_up_with(valkey_url: str, client: Redis) -> None:
+async def test_a_slow_server_is_kept_up_with(streams: Streams, proxy: Proxy) -> None:
     """With 40 ms to the server, batches must not shrink to what a near server does in 10 ms."""
-    bench = Bench(client)
-    async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy:
-        proxy.delay_s = 0.04
-        await bench.make_group()
-        await bench.ask(0, 3_000)
-        began = time.monotonic()
-        async with worker(proxy.url, claim_after=3_000):
-            await bench.assert_answered(3_000)
-        assert time.monotonic() - began < 6.0
+    proxy.delay_s = 0.04
+    await streams.make_group()
+    await streams.ask(0, 3_000)
+    began = time.monotonic()
+    async with worker(proxy.url, claim_after=3_000):
+        await streams.assert_answered(3_000)
+    assert time.monotonic() - began < 6.0
 
 
 # --- memory full
@@ -88,21 +83,21 @@ async def test_a_slow_server_is_kept_up_with(valkey_url: str, client: Redis) -> 
 
 async def test_a_full_server_still_ends_calls_and_takes_new_ones_later(own_server: EmbeddedValkey) -> None:
     async with Redis.from_url(own_server.url) as client, worker(own_server.url, max_deliveries=1) as service:
-        bench = Bench(client)
-        await bench.publish("registered", {"registry": {"id": "b1", "user": "bob"}})
-        await bench.publish("invite", _invite("call-1"))
-        await bench.heard("invitation")
+        streams = Streams(client)
+        await streams.publish("registered", {"registry": {"id": "b1", "user": "bob"}})
+        await streams.publish("invite", _invite("call-1"))
+        await streams.heard("invitation")
         await client.config_set("maxmemory", 1)
-        await bench.publish_when_full("invite", _invite("call-2"))
+        await streams.publish_when_full("invite", _invite("call-2"))
         accept = {"peer": {"id": "b1", "user": "bob"}, "from": "alice", "inviteId": "call-1"}
-        await bench.publish_when_full("accept", accept)
-        await bench.heard("inviteAccepted")
-        assert await bench.pending() == 1
+        await streams.publish_when_full("accept", accept)
+        await streams.heard("inviteAccepted")
+        assert await streams.pending() == 1
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
         await client.config_set("maxmemory", 0)
-        await bench.heard("invitation", 2)
-        assert await bench.pending() == 0
-        assert await bench.dead() == []
+        await streams.heard("invitation", 2)
+        assert await streams.pending() == 0
+        assert await streams.dead() == []
 
 
 def _invite(invite_id: str, to: str = "bob") -> dict[str, object]:
@@ -116,49 +111,48 @@ BROKEN = {"userId": "eve", "roomId": "broken"}
 
 
 async def test_an_event_that_fails_comes_back_and_becomes_a_dead_letter(
-    client: Redis, valkey_url: str
+    streams: Streams, client: Redis, valkey_url: str
 ) -> None:
-    bench = Bench(client)
     await client.set(KEYS.room_members("broken"), "not a hash")
     async with worker(valkey_url, max_deliveries=2, claim_after=200):
-        await bench.ask(0, 10)
-        await bench.publish("joined", BROKEN)
-        await bench.ask(10, 10)
-        await bench.told(20, pending=1)
-        await wait_until(lambda: _has_dead(bench), "the event is a dead letter")
-        await bench.assert_answered(20)
-    dead = (await bench.dead())[0]
+        await streams.ask(0, 10)
+        await streams.publish("joined", BROKEN)
+        await streams.ask(10, 10)
+        await streams.told(20, pending=1)
+        await wait_until(lambda: _has_dead(streams), "the event is a dead letter")
+        await streams.assert_answered(20)
+    dead = (await streams.dead())[0]
     assert (dead["type"], dead["deliveries"]) == ("joined", "3")
 
 
-async def test_an_event_that_fails_for_a_while_is_settled_later(client: Redis, valkey_url: str) -> None:
-    bench = Bench(client)
+async def test_an_event_that_fails_for_a_while_is_settled_later(
+    streams: Streams, client: Redis, valkey_url: str
+) -> None:
     await client.set(KEYS.room_members("broken"), "not a hash")
     async with worker(valkey_url, claim_after=200, max_deliveries=1_000):
-        entry = await bench.publish("joined", BROKEN)
+        entry = await streams.publish("joined", BROKEN)
 
         async def tried_again() -> bool:
-            return (await bench.deliveries()).get(entry, ("", 0))[1] > 1
+            return (await streams.deliveries()).get(entry, ("", 0))[1] > 1
 
         await wait_until(tried_again, "it has been tried again")
         await client.delete(KEYS.room_members("broken"))
-        await bench.told(0)
+        await streams.told(0)
     assert await client.hkeys(KEYS.room_members("broken")) == [b"eve"]
 
 
-async def _has_dead(bench: Bench) -> bool:
-    return bool(await bench.dead())
+async def _has_dead(streams: Streams) -> bool:
+    return bool(await streams.dead())
 
 
 async def test_a_batch_that_cannot_be_sent_is_tried_one_by_one(
-    client: Redis, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    streams: Streams, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error that is neither the server's absence nor an event's own: one operation spoils the packing."""
-    bench = Bench(client)
-    await bench.make_group()
-    await bench.ask(0, 5)
-    (poisoned,) = await bench.ask(10, 1)
-    await bench.ask(5, 5)
+    await streams.make_group()
+    await streams.ask(0, 5)
+    (poisoned,) = await streams.ask(10, 1)
+    await streams.ask(5, 5)
     unpackable: Any = object()
 
     def spoiled(entry: Entry, *, max_deliveries: int, keys: Keys) -> Operation:
@@ -169,19 +163,18 @@ async def test_a_batch_that_cannot_be_sent_is_tried_one_by_one(
 
     monkeypatch.setattr("workers.shard_worker.decode_event_entry", spoiled)
     async with worker(valkey_url, claim_after=200):
-        await bench.told(10, pending=1)
-        await bench.assert_answered(11)
+        await streams.told(10, pending=1)
+        await streams.assert_answered(11)
 
 
 async def test_an_entry_that_cannot_be_decoded_takes_no_others_with_it(
-    client: Redis, valkey_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    streams: Streams, valkey_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Decoding never raises; should it do so all the same, the entry comes back like one that failed."""
-    bench = Bench(client)
-    await bench.make_group()
-    await bench.ask(0, 5)
-    (poisoned,) = await bench.ask(10, 1)
-    await bench.ask(5, 5)
+    await streams.make_group()
+    await streams.ask(0, 5)
+    (poisoned,) = await streams.ask(10, 1)
+    await streams.ask(5, 5)
 
     def failing(entry: Entry, *, max_deliveries: int, keys: Keys) -> Operation:
         if entry.id == poisoned and entry.deliveries <= 2:
@@ -190,81 +183,56 @@ async def test_an_entry_that_cannot_be_decoded_takes_no_others_with_it(
 
     monkeypatch.setattr("workers.shard_worker.decode_event_entry", failing)
     async with worker(valkey_url, claim_after=200):
-        await bench.assert_answered(11)
+        await streams.assert_answered(11)
     assert f"The entry {poisoned} cannot be decoded" in caplog.text
 
 
 # --- look-ups
 
 
-class HeldResolver:
-    """A resolver that answers when the test lets it."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self.asked = asyncio.Event()
-        self.answer = asyncio.Event()
-        self._resolver = resolver
-
-    async def complete(self, operation: Operation, outcome: Outcome) -> Operation:
-        self.asked.set()
-        await self.answer.wait()
-        return await self._resolver.complete(operation, outcome)
-
-
-def hold_look_ups(service: Service) -> HeldResolver:
-    set_aside = settler_of(service)._set_aside
-    held = HeldResolver(set_aside._resolver)
-    set_aside._resolver = held  # type: ignore[assignment]
-    return held
-
-
-TRUNK = {"registry": {"id": "t1", "user": "trunk", "type": "PSTN", "trunk": True, "match": "[0-9]+"}}
-
-
-async def test_a_long_look_up_holds_up_nobody_and_is_kept_from_others(client: Redis, valkey_url: str) -> None:
-    bench = Bench(client)
+async def test_a_long_look_up_holds_up_nobody_and_is_kept_from_others(
+    streams: Streams, client: Redis, valkey_url: str
+) -> None:
     async with worker(valkey_url, consumer="first") as first, worker(valkey_url) as second:
         held, also_held = hold_look_ups(first), hold_look_ups(second)
-        await bench.publish("registered", TRUNK)
+        await streams.publish("registered", TRUNK)
         await wait_until(lambda: _exists(client, KEYS.trunks), "the trunk is registered")
-        entry = await bench.publish("invite", _invite("call-1", to="600"))
+        entry = await streams.publish("invite", _invite("call-1", to="600"))
         await wait_until(lambda: held.asked.is_set() or also_held.asked.is_set(), "the trunks are looked up")
-        (owner, _), before = (await bench.deliveries())[entry], time.monotonic()
-        await bench.ask(0, 50)
-        await bench.told(50, pending=1)
+        (owner, _), before = (await streams.deliveries())[entry], time.monotonic()
+        await streams.ask(0, 50)
+        await streams.told(50, pending=1)
         await wait_until(lambda: time.monotonic() > before + 1.0, "three hand-over times have passed")
-        assert await bench.deliveries() == {entry: (owner, 1)}
+        assert await streams.deliveries() == {entry: (owner, 1)}
         assert held.asked.is_set() != also_held.asked.is_set()
         held.answer.set()
         also_held.answer.set()
-        await bench.heard("invitation")
-        await bench.told(50)
+        await streams.heard("invitation")
+        await streams.told(50)
 
 
-async def test_a_worker_that_dies_in_a_look_up_loses_nothing(client: Redis, valkey_url: str) -> None:
-    bench = Bench(client)
+async def test_a_worker_that_dies_in_a_look_up_loses_nothing(streams: Streams, valkey_url: str) -> None:
     async with worker(valkey_url) as first:
         held = hold_look_ups(first)
-        await bench.publish("registered", TRUNK)
-        await bench.publish("invite", _invite("call-1", to="600"))
+        await streams.publish("registered", TRUNK)
+        await streams.publish("invite", _invite("call-1", to="600"))
         await held.asked.wait()
-    assert await bench.pending() == 1
+    assert await streams.pending() == 1
     async with worker(valkey_url):
-        await bench.heard("invitation")
-        await bench.told(0)
+        await streams.heard("invitation")
+        await streams.told(0)
 
 
-async def test_many_look_ups_are_settled_together(client: Redis, valkey_url: str) -> None:
-    bench = Bench(client)
+async def test_many_look_ups_are_settled_together(streams: Streams, valkey_url: str) -> None:
     async with worker(valkey_url) as service:
         held = hold_look_ups(service)
-        await bench.publish("registered", TRUNK)
+        await streams.publish("registered", TRUNK)
         for number in range(300):
-            await bench.publish("invite", _invite(f"call-{number}", to="600"))
+            await streams.publish("invite", _invite(f"call-{number}", to="600"))
         await wait_until(lambda: len(settler_of(service)._set_aside) == 300, "all calls are set aside")
         before = commits(service)
         held.answer.set()
-        await bench.heard("invitation", 300)
+        await streams.heard("invitation", 300)
         assert commits(service) - before < 100
 
 
@@ -299,8 +267,8 @@ async def test_a_server_that_would_evict_is_warned_of(
     await client.config_set("maxmemory-policy", "volatile-ttl")
     try:
         async with worker(valkey_url):
-            await Bench(client).ask(0, 1)
-            await Bench(client).told(1)
+            await Streams(client).ask(0, 1)
+            await Streams(client).told(1)
     finally:
         await client.config_set("maxmemory-policy", "noeviction")
     assert "its policy is volatile-ttl" in caplog.text

@@ -3,68 +3,63 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP
-from tests.integration.test_worker_faults import TRUNK, hold_look_ups
+from tests.support.held import TRUNK, hold_look_ups
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Bench, worker
+from tests.support.worker import KEYS, Streams, process, worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
-async def test_what_was_read_is_settled_and_the_rest_is_left_unread(client: Redis, valkey_url: str) -> None:
-    bench = Bench(client)
-    await bench.make_group()
-    await bench.ask(0, 5_000)
+async def test_what_was_read_is_settled_and_the_rest_is_left_unread(
+    streams: Streams, valkey_url: str
+) -> None:
+    await streams.make_group()
+    await streams.ask(0, 5_000)
     async with worker(valkey_url, claim_after=600_000) as service:
-        await wait_until(lambda: _some_settled(bench), "the worker is at work")
+        await wait_until(lambda: _some_settled(streams), "the worker is at work")
         await service.drain()
-    assert await bench.pending() == 0
-    left = (await bench.client.xinfo_groups(KEYS.events))[0]["lag"]
+    assert await streams.pending() == 0
+    left = (await streams.client.xinfo_groups(KEYS.events))[0]["lag"]
     assert 0 < left < 5_000
     async with worker(valkey_url) as service:
-        await bench.assert_answered(5_000)
+        await streams.assert_answered(5_000)
         await service.drain()
 
 
-async def _some_settled(bench: Bench) -> bool:
-    return bool(await bench.client.xlen(KEYS.notifications))
+async def _some_settled(streams: Streams) -> bool:
+    return bool(await streams.client.xlen(KEYS.notifications))
 
 
-async def test_what_cannot_be_finished_is_handed_back(client: Redis, valkey_url: str) -> None:
+async def test_what_cannot_be_finished_is_handed_back(streams: Streams, valkey_url: str) -> None:
     """Others claim it at once, long before the hand-over time, and not as one more failure."""
-    bench = Bench(client)
     invite = {"peer": {"id": "a1", "user": "alice"}, "to": "600", "inviteId": "c1", "room": "r1"}
     async with worker(valkey_url, claim_after=600_000, consumer="first") as first:
         held = hold_look_ups(first)
-        await bench.publish("registered", TRUNK)
-        entry = await bench.publish("invite", invite)
+        await streams.publish("registered", TRUNK)
+        entry = await streams.publish("invite", invite)
         await held.asked.wait()
         await first.drain(within_s=0.1)
-        found = (await bench.client.xpending_range(KEYS.events, WORKERS_GROUP, "-", "+", 10))[0]
+        found = (await streams.client.xpending_range(KEYS.events, WORKERS_GROUP, "-", "+", 10))[0]
         assert (found["message_id"].decode(), found["times_delivered"]) == (entry, 1)
         assert found["time_since_delivered"] >= 600_000
     async with worker(valkey_url, claim_after=600_000):
-        await bench.told(0)
-    assert [kind for _, kind, _ in await bench.notifications()] == ["invitation", "inviteProgress"]
+        await streams.told(0)
+    assert [kind for _, kind, _ in await streams.notifications()] == ["invitation", "inviteProgress"]
 
 
-async def test_draining_does_not_wait_for_a_server_that_is_away(client: Redis, valkey_url: str) -> None:
-    port = int(valkey_url.rpartition(":")[2].partition("/")[0])
-    async with Proxy(port) as proxy, worker(proxy.url, claim_after=600_000) as service:
-        await Bench(client).ask(0, 1)
-        await Bench(client).told(1)
+async def test_draining_does_not_wait_for_a_server_that_is_away(client: Redis, proxy: Proxy) -> None:
+    async with worker(proxy.url, claim_after=600_000) as service:
+        await Streams(client).ask(0, 1)
+        await Streams(client).told(1)
         await proxy.down()
         async with asyncio.timeout(5):
             await service.drain(within_s=0.2)
@@ -73,47 +68,29 @@ async def test_draining_does_not_wait_for_a_server_that_is_away(client: Redis, v
 
 # --- real processes
 
-
-@contextlib.asynccontextmanager
-async def process(url: str, folder: Path, **invites: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker process as an operator starts it; killed at the end if it still runs."""
-    file = folder / "config.json"
-    file.write_text(json.dumps({"http": {"port": 0}, "invites": {"claimAfter": 600_000, **invites}}))
-    command = ("-m", "workers", "run", "--config", str(file), "--redis-url", url)
-    running = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        yield running
-    finally:
-        if running.returncode is None:
-            running.kill()
-        await running.communicate()
+PATIENT = {"claimAfter": 600_000}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains(
-    client: Redis, valkey_url: str, tmp_path: Path, number: signal.Signals
+    streams: Streams, client: Redis, valkey_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
-    bench = Bench(client)
-    await bench.make_group()
-    await bench.ask(0, 8_000)
-    async with process(valkey_url, tmp_path) as running:
-        await wait_until(lambda: _some_settled(bench), "the worker is at work")
+    await streams.make_group()
+    await streams.ask(0, 8_000)
+    async with process(valkey_url, tmp_path, PATIENT) as running:
+        await wait_until(lambda: _some_settled(streams), "the worker is at work")
         running.send_signal(number)
         assert await running.wait() == 0
-    assert await bench.pending() == 0
+    assert await streams.pending() == 0
     assert await client.xinfo_consumers(KEYS.events, WORKERS_GROUP) == []
     async with worker(valkey_url):
-        await bench.assert_answered(8_000)
+        await streams.assert_answered(8_000)
 
 
-async def test_a_second_signal_ends_at_once(client: Redis, valkey_url: str, tmp_path: Path) -> None:
-    bench = Bench(client)
-    port = int(valkey_url.rpartition(":")[2].partition("/")[0])
-    async with Proxy(port) as proxy, process(proxy.url, tmp_path) as running:
-        await bench.ask(0, 1)
-        await bench.told(1)
+async def test_a_second_signal_ends_at_once(streams: Streams, tmp_path: Path, proxy: Proxy) -> None:
+    async with process(proxy.url, tmp_path, PATIENT) as running:
+        await streams.ask(0, 1)
+        await streams.told(1)
         proxy.delay_s = 4.0
         running.send_signal(signal.SIGTERM)
         assert running.stderr is not None
@@ -125,7 +102,7 @@ async def test_a_second_signal_ends_at_once(client: Redis, valkey_url: str, tmp_
 
 
 async def test_a_signal_ends_the_wait_for_a_server(tmp_path: Path) -> None:
-    async with process("redis://127.0.0.1:1/0", tmp_path) as running:
+    async with process("redis://127.0.0.1:1/0", tmp_path, PATIENT) as running:
         assert running.stderr is not None
         while b"cannot be used" not in await running.stderr.readline():
             pass
@@ -138,7 +115,7 @@ async def test_a_server_that_evicts_ends_the_process(client: Redis, valkey_url: 
     await client.config_set("maxmemory-policy", "allkeys-lru")
     await client.config_set("maxmemory", "100mb")
     try:
-        async with process(valkey_url, tmp_path) as running:
+        async with process(valkey_url, tmp_path, PATIENT) as running:
             _, said = await running.communicate()
             assert running.returncode == 1
             assert b"Set `maxmemory-policy noeviction`" in said

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,19 +16,10 @@ from invites.keys import WORKERS_GROUP
 from tests.support.forgetting import forget_functions
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Bench, settler_of, worker
+from tests.support.worker import KEYS, Streams, settler_of, worker
+from workers.consumer.reader import Reader
+from workers.consumer.reclaimer import Reclaimer
 from workers.lab.embedded import EmbeddedValkey
-
-
-@pytest.fixture
-def bench(client: Redis) -> Bench:
-    return Bench(client)
-
-
-@pytest.fixture
-async def proxy(valkey_url: str) -> AsyncIterator[Proxy]:
-    async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as found:
-        yield found
 
 
 def free_port() -> int:
@@ -48,17 +38,17 @@ async def test_reads_on_after_a_restart_of_the_server(caplog: pytest.LogCaptureF
     try:
         async with worker(server.url) as service:
             async with Redis.from_url(server.url) as client:
-                await Bench(client).ask(0, 2)
-                await Bench(client).told(2)
+                await Streams(client).ask(0, 2)
+                await Streams(client).told(2)
             await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
             server.stop()
             await wait_until(lambda: not service.readiness.state()[0], "the worker is not ready")
             server.start()
             await wait_until(lambda: service.readiness.state()[0], "the worker is ready again")
             async with Redis.from_url(server.url) as client:
-                bench = Bench(client)
-                await bench.ask(0, 5)
-                await bench.told(5)
+                streams = Streams(client)
+                await streams.ask(0, 5)
+                await streams.told(5)
             # It is over when every loop has come out of its pause.
             await wait_until(lambda: "can be used again" in caplog.text, "the end of the outage is said")
             await service.drain()
@@ -84,42 +74,44 @@ async def test_starts_before_the_server_does(caplog: pytest.LogCaptureFixture) -
 
 async def _settle_one(url: str) -> None:
     async with worker(url) as service, Redis.from_url(url) as client:
-        await Bench(client).ask(0, 1)
-        await Bench(client).told(1)
+        await Streams(client).ask(0, 1)
+        await Streams(client).told(1)
         await service.drain()
 
 
-async def test_a_cut_connection_is_made_again(bench: Bench, proxy: Proxy) -> None:
+async def test_a_cut_connection_is_made_again(streams: Streams, proxy: Proxy) -> None:
     async with worker(proxy.url) as service:
         for round_ in range(5):
-            await bench.ask(round_ * 20, 20)
+            await streams.ask(round_ * 20, 20)
             proxy.cut()
-        await bench.assert_answered(100)
+        await streams.assert_answered(100)
         await service.drain()
 
 
-async def test_ready_only_when_a_read_has_completed(bench: Bench, proxy: Proxy) -> None:
+async def test_ready_only_when_a_read_has_completed(streams: Streams, proxy: Proxy) -> None:
     async with worker(proxy.url) as service:
-        await bench.ask(0, 1)
+        await streams.ask(0, 1)
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
         await proxy.down()
         await wait_until(lambda: not service.readiness.state()[0], "the worker is not ready")
         await proxy.up()
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready again")
-        await bench.told(1)
+        await streams.told(1)
 
 
 # --- NOGROUP for ever after a flush or failover
 
 
-async def test_the_group_is_made_again_after_a_flush(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    async with worker(await _url(bench)) as service:
-        await bench.ask(0, 3)
-        await bench.told(3)
-        await bench.client.flushall()
-        await forget_functions(bench.client)
-        await bench.ask(0, 4)
-        await bench.told(4)
+async def test_the_group_is_made_again_after_a_flush(
+    streams: Streams, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with worker(await _url(streams)) as service:
+        await streams.ask(0, 3)
+        await streams.told(3)
+        await streams.client.flushall()
+        await forget_functions(streams.client)
+        await streams.ask(0, 4)
+        await streams.told(4)
         recreated = service.metrics.registry.get_sample_value(
             "invites_groups_recreated_total", {"group": WORKERS_GROUP}
         )
@@ -127,33 +119,33 @@ async def test_the_group_is_made_again_after_a_flush(bench: Bench, caplog: pytes
     assert "has been made again" in caplog.text
 
 
-async def test_what_was_published_while_the_group_was_gone_is_processed(bench: Bench) -> None:
-    async with worker(await _url(bench)):
-        await bench.ask(0, 1)
-        await bench.told(1)
-        await bench.client.xgroup_destroy(KEYS.events, WORKERS_GROUP)
-        await bench.ask(1, 1)
-        await bench.told(2)
+async def test_what_was_published_while_the_group_was_gone_is_processed(streams: Streams) -> None:
+    async with worker(await _url(streams)):
+        await streams.ask(0, 1)
+        await streams.told(1)
+        await streams.client.xgroup_destroy(KEYS.events, WORKERS_GROUP)
+        await streams.ask(1, 1)
+        await streams.told(2)
 
 
-async def _url(bench: Bench) -> str:
-    settings = bench.client.get_connection_kwargs()
+async def _url(streams: Streams) -> str:
+    settings = streams.client.get_connection_kwargs()
     return f"redis://{settings['host']}:{settings['port']}/0"
 
 
-@pytest.mark.parametrize("idle", ["reclaimer.Reclaimer", "reader.Reader"])
+@pytest.mark.parametrize("idle", [Reclaimer, Reader])
 async def test_reading_and_claiming_each_make_the_group_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, idle: str
+    streams: Streams, monkeypatch: pytest.MonkeyPatch, idle: type
 ) -> None:
     async def wait(role: Any) -> None:
         await role._shard.stopping.wait()
 
-    monkeypatch.setattr(f"workers.consumer.{idle}.run", wait)
-    async with worker(await _url(bench)):
-        await bench.client.flushall()
+    monkeypatch.setattr(idle, "run", wait)
+    async with worker(await _url(streams)):
+        await streams.client.flushall()
 
         async def made() -> bool:
-            return bool(await bench.client.exists(KEYS.events))
+            return bool(await streams.client.exists(KEYS.events))
 
         await wait_until(made, "the group is there again")
 
@@ -161,23 +153,23 @@ async def test_reading_and_claiming_each_make_the_group_again(
 # --- a lost XREADGROUP reply strands entries in one's own pending list
 
 
-async def test_entries_of_a_lost_read_reply_are_read_again(bench: Bench, proxy: Proxy) -> None:
+async def test_entries_of_a_lost_read_reply_are_read_again(streams: Streams, proxy: Proxy) -> None:
     async with worker(proxy.url, claim_after=600_000):
-        await bench.ask(0, 1)
-        await bench.told(1)
+        await streams.ask(0, 1)
+        await streams.told(1)
         proxy.lose_reply(b"XREADGROUP", containing=b"u1")
-        await bench.ask(1, 1)
+        await streams.ask(1, 1)
         await proxy.lost.wait()
-        await bench.ask(2, 1)
-        await bench.assert_answered(3)
+        await streams.ask(2, 1)
+        await streams.assert_answered(3)
 
 
-async def test_own_pending_entries_are_read_at_the_start(bench: Bench) -> None:
-    await bench.make_group()
-    await bench.ask(0, 250)
-    assert len(await bench.strand(250, "itself")) == 250
-    async with worker(await _url(bench), consumer="itself", claim_after=600_000):
-        await bench.assert_answered(250)
+async def test_own_pending_entries_are_read_at_the_start(streams: Streams) -> None:
+    await streams.make_group()
+    await streams.ask(0, 250)
+    assert len(await streams.strand(250, "itself")) == 250
+    async with worker(await _url(streams), consumer="itself", claim_after=600_000):
+        await streams.assert_answered(250)
 
 
 # --- redis-py's defaults: time-outs that contradict, silent retries
@@ -212,93 +204,97 @@ async def test_a_lost_reply_is_reported_and_not_repeated(client: Redis, proxy: P
 # --- a cancelled or lost commit was executed all the same
 
 
-async def test_a_commit_whose_reply_is_lost_has_its_effects_once(bench: Bench, proxy: Proxy) -> None:
+async def test_a_commit_whose_reply_is_lost_has_its_effects_once(streams: Streams, proxy: Proxy) -> None:
     async with worker(proxy.url) as service:
-        await bench.ask(0, 1)
-        await bench.told(1)
+        await streams.ask(0, 1)
+        await streams.told(1)
         proxy.lose_reply(b"FCALL", containing=b"")
-        await bench.ask(1, 200)
+        await streams.ask(1, 200)
         await proxy.lost.wait()
-        await bench.assert_answered(201)
+        await streams.assert_answered(201)
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
 
 
-async def test_a_cancelled_commit_is_waited_for(bench: Bench, proxy: Proxy) -> None:
+async def test_a_cancelled_commit_is_waited_for(streams: Streams, proxy: Proxy) -> None:
     """Cut short it might be executed or not; so it is let through, and nothing is left to hand back."""
     async with worker(proxy.url, claim_after=600_000) as service:
-        await bench.ask(0, 1)
-        await bench.told(1)
+        await streams.ask(0, 1)
+        await streams.told(1)
         settler = settler_of(service)
         proxy.request_delay_s = 0.3
-        await bench.ask(1, 1)
+        await streams.ask(1, 1)
         await wait_until(lambda: bool(settler._under_way), "a commit is under way")
         await service._shards[0]._consumers[0]._cancel(lose_commits=False)
         assert not settler._under_way
-        assert await bench.pending() == 0
-        await bench.assert_answered(2)
+        assert await streams.pending() == 0
+        await streams.assert_answered(2)
 
 
 # --- streams grow until memory is full
 
 
-async def test_settled_events_are_trimmed(bench: Bench) -> None:
-    async with worker(await _url(bench)):
-        await bench.ask(0, 500)
-        await bench.told(500)
+async def test_settled_events_are_trimmed(streams: Streams) -> None:
+    async with worker(await _url(streams)):
+        await streams.ask(0, 500)
+        await streams.told(500)
 
         async def trimmed() -> bool:
-            return bool(await bench.client.xlen(KEYS.events) == 0)
+            return bool(await streams.client.xlen(KEYS.events) == 0)
 
         await wait_until(trimmed, "the stream is empty")
 
 
-async def test_what_is_pending_is_not_trimmed(bench: Bench) -> None:
-    await bench.make_group()
-    await bench.ask(0, 3)
-    stranded = await bench.strand(1)
-    async with worker(await _url(bench), claim_after=600_000):
-        await bench.ask(3, 2)
+@pytest.mark.leaks
+async def test_what_is_pending_is_not_trimmed(streams: Streams) -> None:
+    await streams.make_group()
+    await streams.ask(0, 3)
+    stranded = await streams.strand(1)
+    async with worker(await _url(streams), claim_after=600_000):
+        await streams.ask(3, 2)
 
-        await bench.told(4, pending=1)
-        assert await bench.client.xlen(KEYS.events) == 5
-        assert (await bench.client.xrange(KEYS.events, count=1))[0][0].decode() == stranded[0]
+        await streams.told(4, pending=1)
+        assert await streams.client.xlen(KEYS.events) == 5
+        assert (await streams.client.xrange(KEYS.events, count=1))[0][0].decode() == stranded[0]
 
 
 # --- entries trimmed while pending come back with an empty body
 
 
 @pytest.mark.parametrize("consumer", ["itself", "gone"])
-async def test_entries_trimmed_while_pending_become_dead_letters(bench: Bench, consumer: str) -> None:
-    await bench.make_group()
-    entries = await bench.ask(0, 3)
-    await bench.strand(3, consumer)
-    await bench.client.xdel(KEYS.events, entries[1])
-    async with worker(await _url(bench), consumer="itself"):
+async def test_entries_trimmed_while_pending_become_dead_letters(streams: Streams, consumer: str) -> None:
+    await streams.make_group()
+    entries = await streams.ask(0, 3)
+    await streams.strand(3, consumer)
+    await streams.client.xdel(KEYS.events, entries[1])
+    async with worker(await _url(streams), consumer="itself"):
 
         async def settled() -> bool:
-            return await bench.pending() == 0 and bool(await bench.dead())
+            return await streams.pending() == 0 and bool(await streams.dead())
 
         await wait_until(settled, "the trimmed entry is a dead letter")
-        dead = await bench.dead()
+        dead = await streams.dead()
     assert [letter["entry"] for letter in dead] == [entries[1]]
     assert "trimmed" in dead[0]["error"]
-    assert sorted(await bench.answers()) == [0, 2]
+    assert sorted(await streams.answers()) == [0, 2]
 
 
 # --- claim storms, locks left behind
 
 
-async def test_what_a_dead_worker_left_is_taken_up_within_5_s(bench: Bench) -> None:
-    await bench.make_group()
-    await bench.ask(0, 750)
-    await bench.strand(750)
+async def test_what_a_dead_worker_left_is_taken_up_within_5_s(streams: Streams) -> None:
+    await streams.make_group()
+    await streams.ask(0, 750)
+    await streams.strand(750)
     began = time.monotonic()
-    async with worker(await _url(bench), claim_after=3000), worker(await _url(bench), claim_after=3000):
-        await bench.assert_answered(750)
+    async with worker(await _url(streams), claim_after=3000), worker(await _url(streams), claim_after=3000):
+        await streams.assert_answered(750)
     assert time.monotonic() - began < 5.0
 
 
-async def test_claims_are_small_and_keep_their_cursor(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.leaks
+async def test_claims_are_small_and_keep_their_cursor(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The oldest 2,000 entries are young, as work in progress is: one call does not get past them."""
     calls: list[tuple[object, ...]] = []
     original: Any = Redis.execute_command
@@ -308,92 +304,94 @@ async def test_claims_are_small_and_keep_their_cursor(bench: Bench, monkeypatch:
             calls.append(arguments)
         return await original(client, *arguments, **options)
 
-    await bench.make_group()
-    entries = await bench.ask(0, 2_100)
-    await bench.strand(2_000, "busy")
-    await bench.strand(100, "gone")
+    await streams.make_group()
+    entries = await streams.ask(0, 2_100)
+    await streams.strand(2_000, "busy")
+    await streams.strand(100, "gone")
     old = entries[2_000:]
-    await bench.client.xclaim(KEYS.events, WORKERS_GROUP, "gone", 0, old, idle=60_000, justid=True)
+    await streams.client.xclaim(KEYS.events, WORKERS_GROUP, "gone", 0, old, idle=60_000, justid=True)
     monkeypatch.setattr(Redis, "execute_command", recording)
-    async with worker(await _url(bench), claim_after=20_000):
+    async with worker(await _url(streams), claim_after=20_000):
 
         async def claimed() -> bool:
-            return await bench.pending() == 2_000
+            return await streams.pending() == 2_000
 
         await wait_until(claimed, "the 100 old entries are settled")
     assert {call[-2:] for call in calls} == {("COUNT", 100)}
     assert len({call[-3] for call in calls}) >= 3, "the cursor moves on"
 
 
-async def test_redelivered_entries_count_their_deliveries(bench: Bench) -> None:
-    await bench.make_group()
-    await bench.publish("getInvitations", b"{")
-    await bench.ask(0, 1)
-    await bench.strand(2)
-    async with worker(await _url(bench)):
-        await bench.told(1)
-        await wait_until(lambda: _has_dead(bench), "the bad event is a dead letter")
-    dead = (await bench.dead())[0]
+async def test_redelivered_entries_count_their_deliveries(streams: Streams) -> None:
+    await streams.make_group()
+    await streams.publish("getInvitations", b"{")
+    await streams.ask(0, 1)
+    await streams.strand(2)
+    async with worker(await _url(streams)):
+        await streams.told(1)
+        await wait_until(lambda: _has_dead(streams), "the bad event is a dead letter")
+    dead = (await streams.dead())[0]
     assert (dead["deliveries"], dead["payload"]) == ("2", "{")
 
 
-async def test_redelivered_entries_are_committed_alone(bench: Bench) -> None:
-    await bench.make_group()
-    await bench.ask(0, 30)
-    await bench.strand(30)
-    async with worker(await _url(bench)) as service:
-        await bench.assert_answered(30)
+async def test_redelivered_entries_are_committed_alone(streams: Streams) -> None:
+    await streams.make_group()
+    await streams.ask(0, 30)
+    await streams.strand(30)
+    async with worker(await _url(streams)) as service:
+        await streams.assert_answered(30)
         read = service.metrics.registry.get_sample_value
         assert read("invites_commit_events_count") == 30
         assert read("invites_commit_events_sum") == 30
 
 
-async def _has_dead(bench: Bench) -> bool:
-    return bool(await bench.dead())
+async def _has_dead(streams: Streams) -> bool:
+    return bool(await streams.dead())
 
 
 # --- consumers pile up; deleting one drops its pending entries
 
 
+@pytest.mark.leaks
 async def test_only_idle_consumers_without_pending_entries_are_deleted(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.roles.janitor._RETIRED_MS", 200)
     monkeypatch.setattr("workers.roles.janitor._RETIRE_S", 0.0)
-    await bench.make_group()
-    await bench.ask(0, 1)
-    await bench.strand(1, "owes")
-    await bench.client.xgroup_createconsumer(KEYS.events, WORKERS_GROUP, "owes-nothing")
-    async with worker(await _url(bench), consumer="itself", claim_after=600_000):
-        await wait_until(lambda: _consumers_are(bench, {"owes", "itself"}), "the idle consumer is gone")
-    assert await bench.pending() == 1
+    await streams.make_group()
+    await streams.ask(0, 1)
+    await streams.strand(1, "owes")
+    await streams.client.xgroup_createconsumer(KEYS.events, WORKERS_GROUP, "owes-nothing")
+    async with worker(await _url(streams), consumer="itself", claim_after=600_000):
+        await wait_until(lambda: _consumers_are(streams, {"owes", "itself"}), "the idle consumer is gone")
+    assert await streams.pending() == 1
 
 
-async def _consumers_are(bench: Bench, names: set[str]) -> bool:
-    found = await bench.client.xinfo_consumers(KEYS.events, WORKERS_GROUP)
+async def _consumers_are(streams: Streams, names: set[str]) -> bool:
+    found = await streams.client.xinfo_consumers(KEYS.events, WORKERS_GROUP)
     return {one["name"].decode() for one in found} == names
 
 
-async def test_a_worker_that_stops_in_order_leaves_no_consumer(bench: Bench) -> None:
-    async with worker(await _url(bench), consumer="itself") as service:
-        await bench.ask(0, 10)
-        await bench.told(10)
+async def test_a_worker_that_stops_in_order_leaves_no_consumer(streams: Streams) -> None:
+    async with worker(await _url(streams), consumer="itself") as service:
+        await streams.ask(0, 10)
+        await streams.told(10)
         began = time.monotonic()
         await service.drain()
         assert time.monotonic() - began < 1.0, "a read that waits for entries held the stop up"
-    assert await _consumers_are(bench, set())
+    assert await _consumers_are(streams, set())
 
 
 # --- lag is nil or wrong
 
 
-async def test_backlog_and_age_are_exported_when_lag_is_nil(bench: Bench) -> None:
-    await bench.make_group()
-    entries = await bench.ask(0, 5)
-    await bench.strand(4)
-    await bench.client.xdel(KEYS.events, entries[4])
-    assert (await bench.client.xinfo_groups(KEYS.events))[0]["lag"] is None
-    async with worker(await _url(bench), claim_after=600_000) as service:
+@pytest.mark.leaks
+async def test_backlog_and_age_are_exported_when_lag_is_nil(streams: Streams) -> None:
+    await streams.make_group()
+    entries = await streams.ask(0, 5)
+    await streams.strand(4)
+    await streams.client.xdel(KEYS.events, entries[4])
+    assert (await streams.client.xinfo_groups(KEYS.events))[0]["lag"] is None
+    async with worker(await _url(streams), claim_after=600_000) as service:
         registry = service.metrics.registry
 
         def exported() -> bool:
@@ -407,9 +405,9 @@ async def test_backlog_and_age_are_exported_when_lag_is_nil(bench: Bench) -> Non
 # --- the functions are gone
 
 
-async def test_functions_are_loaded_again(bench: Bench) -> None:
-    async with worker(await _url(bench)):
+async def test_functions_are_loaded_again(streams: Streams) -> None:
+    async with worker(await _url(streams)):
         for round_ in range(3):
-            await bench.ask(round_, 1)
-            await bench.told(round_ + 1)
-            await forget_functions(bench.client)
+            await streams.ask(round_, 1)
+            await streams.told(round_ + 1)
+            await forget_functions(streams.client)

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Shard, of_type
+from tests.support.shard import MakeShard, Shard, of_type
 
 
 async def test_the_first_wins_and_whoever_accepts_later_gets_410_and_who_it_was(shard: Shard) -> None:

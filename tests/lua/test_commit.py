@@ -9,10 +9,9 @@ from invites.events.operation import Operation
 from invites.keys import WORKERS_GROUP
 from invites.store.commit import Status
 from invites.store.settings import Settings
-from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.forgetting import forget_functions
-from tests.support.shard import Shard, of_type
+from tests.support.shard import MakeShard, Shard, of_type
 
 pytestmark = pytest.mark.one_shard
 

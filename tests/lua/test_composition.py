@@ -12,9 +12,9 @@ from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry
 from invites.logs.messages import TEMPLATES
 from invites.store.scripts import CompositionError, Script, Scripts, compose, sources
-from tests.conftest import Server
 from tests.support import events as e
 from tests.support.bytecode import Global, compiled, globals_of
+from tests.support.shard import Server
 
 ENTRIES: Final = ("main", "trim", "retire")
 PROVIDED: Final = {

@@ -7,9 +7,8 @@ import pytest
 from invites.logs.messages import TEMPLATES, render
 from invites.store.commit import Committer, Fact
 from invites.store.settings import Settings
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Shard, peer
+from tests.support.shard import MakeShard, Shard, peer
 
 pytestmark = pytest.mark.one_shard
 

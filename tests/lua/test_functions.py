@@ -17,7 +17,7 @@ from invites.store.commit import Committer
 from invites.store.functions import Functions
 from invites.store.scripts import Scripts, sources
 from invites.store.settings import Settings
-from tests.support import events as calling
+from tests.support import events as e
 from tests.support.forgetting import forget_functions
 from tests.support.shard import Shard
 
@@ -53,7 +53,7 @@ async def _calls(client: Redis, command: str) -> int:
 async def test_the_first_call_brings_the_library_and_the_next_ones_do_not(bare: Redis) -> None:
     await bare.config_resetstat()
     shard = await Shard.make(bare)
-    await calling.bob_rings(shard, "phone")
+    await e.bob_rings(shard, "phone")
     assert await _libraries(bare) == [OURS]
     assert await _calls(bare, "function|load") == 1
     assert await _calls(bare, "evalsha") == await _calls(bare, "eval") == 0
@@ -86,9 +86,9 @@ async def test_who_may_not_load_functions_runs_them_as_scripts(
 ) -> None:
     async with _worker(bare, *rights) as client:
         shard = await Shard.make(client)
-        await calling.bob_rings(shard, "phone")
-        told = await shard.event(*calling.accept("phone"))
-        assert calling.outcome(told, "answer") == (200, "accepted")
+        await e.bob_rings(shard, "phone")
+        told = await shard.event(*e.accept("phone"))
+        assert e.outcome(told, "answer") == (200, "accepted")
         assert await shard.committer.drop_other_releases() == []
     assert await _libraries(bare) == []
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -105,7 +105,7 @@ async def test_the_library_of_another_release_goes_and_who_still_needs_it_brings
     bare: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = await Shard.make(bare)
-    await calling.bob_rings(mine, "phone")
+    await e.bob_rings(mine, "phone")
     with monkeypatch.context() as patch:
         older = sources() | {"retire": f"local older = 1\n{sources()['retire']}"}
         patch.setattr("invites.store.scripts.sources", lambda: older)
@@ -121,8 +121,8 @@ async def test_the_library_of_another_release_goes_and_who_still_needs_it_brings
     assert await mine.committer.drop_other_releases() == []
     assert (await other.fire()).count == 0
     assert dropped in await _libraries(bare)
-    told = await mine.event(*calling.accept("phone"))
-    assert calling.outcome(told, "answer") == (200, "accepted")
+    told = await mine.event(*e.accept("phone"))
+    assert e.outcome(told, "answer") == (200, "accepted")
 
 
 async def test_nothing_of_a_call_is_kept_for_the_next(bare: Redis) -> None:
@@ -136,11 +136,11 @@ async def test_nothing_of_a_call_is_kept_for_the_next(bare: Redis) -> None:
     async def calls(first: int) -> None:
         for number in range(first, first + 150):
             user, room = f"user-{number}", f"room-{number}"
-            await shard.event(*calling.registered(f"phone-{number}", user))
+            await shard.event(*e.registered(f"phone-{number}", user))
             context = {"subject": f"{number}" * 100}
-            await shard.event(*calling.invite(to=user, invite_id=str(number), room=room, context=context))
+            await shard.event(*e.invite(to=user, invite_id=str(number), room=room, context=context))
             await shard.event(
-                *calling.accept(f"phone-{number}", user, invite_id=str(number), transaction=f"t{number}")
+                *e.accept(f"phone-{number}", user, invite_id=str(number), transaction=f"t{number}")
             )
 
     await calls(0)
@@ -161,13 +161,13 @@ async def test_calls_for_other_shards_and_settings_have_nothing_in_common(bare: 
         await bare.xgroup_create(shard.keys.events, "workers", "0", mkstream=True)
     for _ in range(3):
         for shard in (one, other):
-            await shard.event(*calling.registered("phone"))
-            await shard.event(*calling.registered("tablet"))
+            await shard.event(*e.registered("phone"))
+            await shard.event(*e.registered("tablet"))
     for shard in (one, other):
-        told = await shard.event(*calling.invite())
+        told = await shard.event(*e.invite())
         assert {peer for each in told if each.type == "invitation" for peer in each.peers} == {
             "phone",
             "tablet",
         }
-    assert (await one.invite(calling.REF))["expiresAt"] == str(one.now + 1_000)
-    assert (await other.invite(calling.REF))["expiresAt"] == str(other.now + 60_000)
+    assert (await one.invite(e.REF))["expiresAt"] == str(one.now + 1_000)
+    assert (await other.invite(e.REF))["expiresAt"] == str(other.now + 60_000)

@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Shard, peer
+from tests.support.shard import MakeShard, Shard, peer
 
 
 @pytest.fixture

@@ -3,37 +3,12 @@
 import pytest
 
 from invites.store.settings import Settings
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.groups import GROUPS, TEAM, at_home, legs, rung, stopped, team
-from tests.support.shard import Notification, Shard, of_type, peer
+from tests.support import groups
+from tests.support.shard import MakeShard, Shard, of_type, peer
 
 BOBS, CAROLS = "alice|1|bob", "alice|1|carol"
 BUSY = (486, "busy")
-
-
-@pytest.fixture
-async def home(make_shard: MakeShard) -> Shard:
-    """A shard in which Bob, Carol and Dave are a team; Dave is not there."""
-    shard = await make_shard(GROUPS)
-    team(shard, "bob", "carol", "dave")
-    await at_home(shard, "bob-phone", "bob-desk", "carol-phone")
-    return shard
-
-
-@pytest.fixture
-async def called(home: Shard) -> Shard:
-    """The same, while Alice calls the team."""
-    await home.event(*e.invite(to="team"))
-    return home
-
-
-def record_of(told: list[Notification]) -> dict[str, int]:
-    """Member -> endReason of the only record, which is the group's."""
-    record = e.one(told, "INVITE_COMPLETED").payload
-    assert record["group"] is True
-    assert (record["from"], record["inviteId"], record["to"]) == ("alice", "1", "team")
-    return {each["address"]: each["endReason"] for each in record["candidates"]}
 
 
 # -- whose devices ring
@@ -44,7 +19,7 @@ async def test_the_devices_of_all_members_ring_at_once(home: Shard) -> None:
     told = await home.event(*e.invite(to="team", context={"n": 1}))
 
     assert e.types(told) == ["invitation", "invitation", "inviteProgress"]
-    assert rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert groups.rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
     by_member = {each.payload["to"]: each for each in of_type(told, "invitation")}
     assert sorted(by_member["bob"].peers) == ["bob-desk", "bob-phone"]
     assert by_member["bob"].users == ["bob"]
@@ -70,7 +45,7 @@ async def test_a_leg_is_an_invite_of_its_own(called: Shard) -> None:
     assert (leg["state"], leg["to"], leg["group"], leg["room"]) == ("PENDING", "bob", "team", "r")
     assert set(await called.candidates(BOBS)) == {"bob-desk", "bob-phone"}
     assert await called.client.smembers(called.keys.pending("bob")) == {BOBS.encode()}
-    group = await called.invite(TEAM)
+    group = await called.invite(groups.TEAM)
     assert (group["state"], group["to"], group["group"]) == ("PENDING", "team", "team")
 
 
@@ -81,24 +56,24 @@ async def test_a_member_sees_its_leg_among_what_rings(called: Shard) -> None:
 
 
 async def test_the_caller_is_left_out(home: Shard) -> None:
-    team(home, "alice", "bob")
-    await at_home(home, "alice-desk")
+    groups.team(home, "alice", "bob")
+    await groups.at_home(home, "alice-desk")
     told = await home.event(*e.invite(to="team"))
-    assert rung(told) == ["bob-desk", "bob-phone"]
-    assert set(await legs(home)) == {"bob"}
+    assert groups.rung(told) == ["bob-desk", "bob-phone"]
+    assert set(await groups.legs(home)) == {"bob"}
 
 
 async def test_a_member_that_is_named_twice_is_called_once(home: Shard) -> None:
-    team(home, "bob", "carol", "bob")
+    groups.team(home, "bob", "carol", "bob")
     told = await home.event(*e.invite(to="team"))
-    assert rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert groups.rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
 
 
 async def test_members_who_are_in_the_room_are_left_out(home: Shard) -> None:
     await e.in_order(home, e.joined("bob"), e.joined("carol", room="elsewhere"))
     told = await home.event(*e.invite(to="team"))
-    assert rung(told) == ["carol-phone"]
-    assert set(await legs(home)) == {"carol", "dave"}
+    assert groups.rung(told) == ["carol-phone"]
+    assert set(await groups.legs(home)) == {"carol", "dave"}
 
 
 @pytest.mark.parametrize("over", [False, True])
@@ -106,72 +81,72 @@ async def test_a_member_for_whom_the_ref_exists_is_left_out(home: Shard, over: b
     await home.event(*e.invite(to="bob"))
     if over:
         await home.event(*e.accept("bob-phone"))
-    assert rung(await home.event(*e.invite(to="team"))) == ["carol-phone"]
-    assert set(await legs(home)) == {"carol", "dave"}
+    assert groups.rung(await home.event(*e.invite(to="team"))) == ["carol-phone"]
+    assert set(await groups.legs(home)) == {"carol", "dave"}
     told = await home.event(*e.decline("carol-phone", "carol"))
-    assert record_of(told) == {"carol": 603, "dave": 480}
+    assert groups.record_of(told) == {"carol": 603, "dave": 480}
     assert e.outcome(told, "inviteRejected") == (603, "declined")
 
 
 async def test_a_group_whose_members_are_all_left_out_cannot_be_reached(home: Shard) -> None:
-    team(home, "alice", "bob")
+    groups.team(home, "alice", "bob")
     await e.in_order(home, e.joined("bob"))
     told = await home.event(*e.invite(to="team"))
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
-    assert record_of(told) == {}
+    assert groups.record_of(told) == {}
 
 
 async def test_a_group_whose_members_all_have_such_an_invite_cannot_be_reached(home: Shard) -> None:
-    team(home, "bob")
+    groups.team(home, "bob")
     await home.event(*e.invite(to="bob"))
     told = await home.event(*e.invite(to="team"))
     assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
-    assert record_of(told) == {}
+    assert groups.record_of(told) == {}
 
 
 async def test_a_group_of_nobody_cannot_be_reached(home: Shard) -> None:
-    team(home)
+    groups.team(home)
     assert e.outcome(await home.event(*e.invite(to="team")), "inviteRejected") == (480, "unreachable")
 
 
 @pytest.mark.one_shard
 async def test_a_group_of_which_nobody_is_there_ends_at_once(home: Shard) -> None:
-    team(home, "dave", "erin")
+    groups.team(home, "dave", "erin")
     told = await home.event(*e.invite(to="team"))
     assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
-    assert record_of(told) == {"dave": 480, "erin": 480}
+    assert groups.record_of(told) == {"dave": 480, "erin": 480}
 
 
 async def test_a_group_of_which_nobody_could_be_asked_for_is_an_internal_error(home: Shard) -> None:
-    team(home, "dave", dave={"failed": True})
+    groups.team(home, "dave", dave={"failed": True})
     assert e.outcome(await home.event(*e.invite(to="team")), "inviteRejected") == (500, "internal")
 
 
 @pytest.mark.one_shard
 async def test_a_group_that_is_too_large_calls_nobody_and_says_why(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="all", max_group_size=2))
-    team(shard, "bob", "carol", "dave")
-    await at_home(shard, "bob-phone")
+    groups.team(shard, "bob", "carol", "dave")
+    await groups.at_home(shard, "bob-phone")
     told = await shard.event(*e.invite(to="team"))
 
     assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (403, "too_many")
-    assert record_of(told) == {}
+    assert groups.record_of(told) == {}
     assert ("group_too_large", "team", "3", "2") in shard.outcomes[0].facts
 
 
 async def test_a_group_of_just_that_size_is_called(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="all", max_group_size=2))
-    team(shard, "bob", "carol")
-    await at_home(shard, "bob-phone")
-    assert rung(await shard.event(*e.invite(to="team"))) == ["bob-phone"]
+    groups.team(shard, "bob", "carol")
+    await groups.at_home(shard, "bob-phone")
+    assert groups.rung(await shard.event(*e.invite(to="team"))) == ["bob-phone"]
 
 
 async def test_a_user_with_the_name_of_a_group_is_called_as_a_user(home: Shard) -> None:
     await home.event(*e.registered("t", "team"))
-    assert rung(await home.event(*e.invite(to="team"))) == ["t"]
+    assert groups.rung(await home.event(*e.invite(to="team"))) == ["t"]
 
 
 async def test_a_device_that_takes_the_groups_name_does_not_become_a_candidate_of_the_group(
@@ -181,21 +156,21 @@ async def test_a_device_that_takes_the_groups_name_does_not_become_a_candidate_o
 
 
 async def test_peers_that_are_connected_elsewhere_ring_once(home: Shard) -> None:
-    team(home, "bob", bob={"peers": ("bob-phone", "bob-far")})
+    groups.team(home, "bob", bob={"peers": ("bob-phone", "bob-far")})
     told = await home.event(*e.invite(to="team"))
     assert e.one(told, "invitation").peers.count("bob-phone") == 1
-    assert rung(told) == ["bob-desk", "bob-far", "bob-phone"]
+    assert groups.rung(told) == ["bob-desk", "bob-far", "bob-phone"]
 
 
 async def test_a_member_with_nothing_else_is_called_over_the_phone_network(home: Shard) -> None:
     await home.event(*e.trunk("gw", match="34.*"))
-    team(home, "bob", "3460")
+    groups.team(home, "bob", "3460")
     told = await home.event(*e.invite(to="team"))
-    assert rung(told) == ["bob-desk", "bob-phone", "gw"]
+    assert groups.rung(told) == ["bob-desk", "bob-phone", "gw"]
     told = await home.event(*e.accept("gw", "sip", to="3460"))
     assert e.one(told, "inviteAccepted").payload["whoAccepted"] == "3460"
     assert e.outcome(told, "answer") == (200, "accepted")
-    assert stopped(told) == ["bob-desk", "bob-phone"]
+    assert groups.stopped(told) == ["bob-desk", "bob-phone"]
 
 
 # -- what the caller hears meanwhile
@@ -223,7 +198,7 @@ async def test_a_members_decline_is_not_told_while_others_ring(called: Shard, co
         called, e.decline("bob-phone", errorCode=code), e.decline("bob-desk", errorCode=code)
     )
     assert set(e.types(told)) <= {"answer", "invitationCancel"}
-    assert (await called.invite(TEAM))["state"] == "PENDING"
+    assert (await called.invite(groups.TEAM))["state"] == "PENDING"
     assert (await called.invite(BOBS))["state"] == "DECLINED"
     assert (await called.invite(CAROLS))["state"] == "PENDING"
 
@@ -231,7 +206,7 @@ async def test_a_members_decline_is_not_told_while_others_ring(called: Shard, co
 async def test_a_members_603_stops_that_members_devices_only(called: Shard) -> None:
     told = await called.event(*e.decline("bob-phone"))
     assert e.types(told) == ["answer", "invitationCancel"]
-    assert stopped(told) == ["bob-desk"]
+    assert groups.stopped(told) == ["bob-desk"]
     assert e.outcome(told, "invitationCancel") == (603, "declined_elsewhere")
 
 
@@ -257,7 +232,7 @@ async def test_all_legs_over_is_the_best_response(
         e.decline("carol-phone", "carol", errorCode=carols),
     )
     assert e.outcome(told, "inviteRejected") == best
-    assert record_of(told) == {"bob": bobs, "carol": carols, "dave": 480}
+    assert groups.record_of(told) == {"bob": bobs, "carol": carols, "dave": 480}
     record = e.one(told, "INVITE_COMPLETED").payload
     assert (record["state"], record["error"]) == ("DECLINED", best[0])
 
@@ -280,10 +255,14 @@ async def test_a_members_device_that_comes_late_rings_with_the_time_that_is_left
     called.now += 20_000
     told = await called.event(*e.registered("carol-desk", "carol"))
     payload = e.one(told, "invitation").payload
-    assert rung(told) == ["carol-desk"]
+    assert groups.rung(told) == ["carol-desk"]
     assert (payload["to"], payload["group"], payload["expiresIn"]) == ("carol", "team", 40_000)
     assert payload["resumed"] is False
-    assert stopped(await called.event(*e.accept("bob-phone"))) == ["bob-desk", "carol-desk", "carol-phone"]
+    assert groups.stopped(await called.event(*e.accept("bob-phone"))) == [
+        "bob-desk",
+        "carol-desk",
+        "carol-phone",
+    ]
 
 
 async def test_a_device_that_comes_after_the_end_is_not_rung(called: Shard) -> None:
@@ -301,52 +280,52 @@ async def test_a_device_that_was_away_at_the_end_hears_it_once(home: Shard) -> N
 
 async def test_a_device_within_its_grace_hears_who_accepted(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="all", remove_after=10_000))
-    team(shard, "bob", "carol")
-    await at_home(shard, "bob-phone", "carol-phone")
+    groups.team(shard, "bob", "carol")
+    await groups.at_home(shard, "bob-phone", "carol-phone")
     await e.in_order(shard, e.invite(to="team"), e.disconnected("carol-phone", "carol"))
     told = await shard.event(*e.accept("bob-phone"))
-    assert stopped(told) == ["carol-phone"]
+    assert groups.stopped(told) == ["carol-phone"]
     told = await shard.event(*e.registered("carol-phone", "carol"))
     assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
     assert e.one(told, "invitationCancel").payload["whoAccepted"] == "bob"
 
 
 @pytest.fixture
-async def one_device(make_shard: MakeShard) -> Shard:
+async def one_device_team(make_shard: MakeShard) -> Shard:
     """Alice calls the team and Zoe calls Bob, where a user answers one call at a time."""
     shard = await make_shard(Settings(look_up="all", only_one_device_with_invitations=True))
-    team(shard, "bob", "carol")
-    await at_home(shard, "bob-phone", "bob-desk", "carol-phone")
+    groups.team(shard, "bob", "carol")
+    await groups.at_home(shard, "bob-phone", "bob-desk", "carol-phone")
     await e.in_order(shard, e.invite(to="team"), e.invite(peer("z", "zoe")))
     return shard
 
 
-async def test_who_accepts_a_leg_is_busy_for_other_calls(one_device: Shard) -> None:
-    told = await one_device.event(*e.accept("bob-phone"))
+async def test_who_accepts_a_leg_is_busy_for_other_calls(one_device_team: Shard) -> None:
+    told = await one_device_team.event(*e.accept("bob-phone"))
     [cancel] = [each for each in of_type(told, "invitationCancel") if each.payload["from"] == "zoe"]
     assert (cancel.peers, cancel.payload["reason"]) == (["bob-desk"], "busy_elsewhere")
 
 
-async def test_who_accepts_another_call_is_busy_for_its_leg(one_device: Shard) -> None:
-    told = await one_device.event(*e.accept("bob-phone", from_="zoe"))
+async def test_who_accepts_another_call_is_busy_for_its_leg(one_device_team: Shard) -> None:
+    told = await one_device_team.event(*e.accept("bob-phone", from_="zoe"))
     [cancel] = [each for each in of_type(told, "invitationCancel") if each.payload["from"] == "alice"]
     assert (cancel.peers, cancel.payload["reason"]) == (["bob-desk"], "busy_elsewhere")
-    assert (await one_device.invite(BOBS))["state"] == "PENDING"
+    assert (await one_device_team.invite(BOBS))["state"] == "PENDING"
 
 
-async def test_a_leg_that_is_left_without_devices_is_busy(one_device: Shard) -> None:
-    told = await one_device.event(*e.accept("bob-new", from_="zoe"))
-    assert (await one_device.invite(BOBS))["state"] == "DECLINED"
-    assert (await one_device.invite(TEAM))["state"] == "PENDING"
-    told = await one_device.event(*e.decline("carol-phone", "carol", errorCode=480))
+async def test_a_leg_that_is_left_without_devices_is_busy(one_device_team: Shard) -> None:
+    told = await one_device_team.event(*e.accept("bob-new", from_="zoe"))
+    assert (await one_device_team.invite(BOBS))["state"] == "DECLINED"
+    assert (await one_device_team.invite(groups.TEAM))["state"] == "PENDING"
+    told = await one_device_team.event(*e.decline("carol-phone", "carol", errorCode=480))
     assert e.outcome(told, "inviteRejected") == BUSY
-    assert record_of(told) == {"bob": 486, "carol": 480}
+    assert groups.record_of(told) == {"bob": 486, "carol": 480}
 
 
 async def test_news_reaches_the_devices_of_all_legs(called: Shard) -> None:
     told = await called.event(*e.invite(to="team", context="new"))
     assert e.types(told) == ["invitation", "invitation", "inviteProgress"]
-    assert rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert groups.rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
     assert {each.payload["context"] for each in of_type(told, "invitation")} == {"new"}
     assert {each.payload["resumed"] for each in of_type(told, "invitation")} == {True}
     assert e.types(await called.event(*e.invite(to="team", context="new"))) == ["inviteProgress"]
@@ -357,7 +336,7 @@ async def test_news_reaches_the_devices_of_all_legs(called: Shard) -> None:
 
 async def test_a_request_rings_the_members_as_a_request(home: Shard) -> None:
     told = await home.event(*e.request(to="team"))
-    assert rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert groups.rung(told) == ["bob-desk", "bob-phone", "carol-phone"]
     assert {each.payload["inviteRequest"] for each in of_type(told, "invitation")} == {True}
     assert "room" not in of_type(told, "invitation")[0].payload
 
@@ -366,6 +345,6 @@ async def test_the_invite_of_the_member_that_accepted_rings_the_peer_that_asked(
     told = await e.in_order(home, e.request(to="team"), e.accept("bob-phone"))
     assert e.one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
     told = await home.event(*e.invite(peer("bob-phone", "bob"), to="alice", invite_id="2", requestId="1"))
-    assert rung(told) == ["a"]
+    assert groups.rung(told) == ["a"]
     told = await home.event(*e.invite(peer("c", "carol"), to="alice", invite_id="2", requestId="1"))
     assert e.outcome(told, "inviteRejected") == (404, "not_found")

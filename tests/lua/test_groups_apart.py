@@ -13,7 +13,7 @@ from invites.events.entry import Entry
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 from tests.support import events as e
-from tests.support.groups import TEAM, team
+from tests.support import groups
 from tests.support.shard import Notification, Shard, make_groups, of_type
 from tests.support.shards import Shards
 
@@ -55,7 +55,7 @@ class Course:
         self.told: list[Notification] = []
 
     async def run(self) -> None:
-        team(self.shard, *MEMBERS, sequential=self.random.random() < 0.4)
+        groups.team(self.shard, *MEMBERS, sequential=self.random.random() < 0.4)
         for device in DEVICES:
             if self.random.random() < 0.8:
                 await self.registers(device)
@@ -148,7 +148,7 @@ class Course:
             leg = await self.shard.invite(f"alice|1|{user}")
             assert leg.get("state") != "PENDING", f"the leg of {user} is pending"
             assert not await self.shard.client.exists(self.shard.keys.pending(user))
-        assert (await self.shard.invite(TEAM))["state"] != "PENDING"
+        assert (await self.shard.invite(groups.TEAM))["state"] != "PENDING"
 
 
 async def play(url: str, seed: int) -> None:

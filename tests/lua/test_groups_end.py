@@ -2,37 +2,12 @@
 
 import pytest
 
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.groups import GROUPS, TEAM, at_home, rung, stopped, team
-from tests.support.shard import Notification, Shard, of_type
+from tests.support import groups
+from tests.support.shard import Shard, of_type
 
 BOBS, CAROLS = "alice|1|bob", "alice|1|carol"
 BUSY = (486, "busy")
-
-
-@pytest.fixture
-async def home(make_shard: MakeShard) -> Shard:
-    """A shard in which Bob, Carol and Dave are a team; Dave is not there."""
-    shard = await make_shard(GROUPS)
-    team(shard, "bob", "carol", "dave")
-    await at_home(shard, "bob-phone", "bob-desk", "carol-phone")
-    return shard
-
-
-@pytest.fixture
-async def called(home: Shard) -> Shard:
-    """The same, while Alice calls the team."""
-    await home.event(*e.invite(to="team"))
-    return home
-
-
-def record_of(told: list[Notification]) -> dict[str, int]:
-    """Member -> endReason of the only record, which is the group's."""
-    record = e.one(told, "INVITE_COMPLETED").payload
-    assert record["group"] is True
-    assert (record["from"], record["inviteId"], record["to"]) == ("alice", "1", "team")
-    return {each["address"]: each["endReason"] for each in record["candidates"]}
 
 
 # -- who wins
@@ -62,7 +37,7 @@ async def test_the_first_member_to_accept_wins_and_all_others_stop(called: Shard
 
 async def test_one_record_has_the_end_of_each_member(called: Shard) -> None:
     told = await called.event(*e.accept("carol-phone", "carol"))
-    assert record_of(told) == {"bob": 487, "carol": 200, "dave": 480}
+    assert groups.record_of(told) == {"bob": 487, "carol": 200, "dave": 480}
     record = e.one(told, "INVITE_COMPLETED").payload
     assert (record["state"], record["error"], record["whoAccepted"]) == ("ACCEPTED", 200, "carol")
     assert {each["address"]: each["peer"] for each in record["candidates"]} == {
@@ -74,7 +49,7 @@ async def test_one_record_has_the_end_of_each_member(called: Shard) -> None:
 
 async def test_other_devices_of_the_winner_stop_too(called: Shard) -> None:
     told = await called.event(*e.accept("bob-phone"))
-    assert stopped(told) == ["bob-desk", "carol-phone"]
+    assert groups.stopped(told) == ["bob-desk", "carol-phone"]
     cancels = {tuple(each.peers): each.payload for each in of_type(told, "invitationCancel")}
     assert {payload["whoAccepted"] for payload in cancels.values()} == {"bob"}
     assert {payload["reason"] for payload in cancels.values()} == {"accepted_elsewhere"}
@@ -111,7 +86,7 @@ async def test_a_member_who_was_left_out_has_no_part_in_the_group(home: Shard) -
 
 
 async def test_an_answer_to_the_group_has_no_effect_on_a_members_own_invite(home: Shard) -> None:
-    await at_home(home, "carol-desk")
+    await groups.at_home(home, "carol-desk")
     await e.in_order(home, e.invite(to="carol"), e.invite(to="team"))
     for answer in (e.ringing, e.accept, e.decline):
         told = await home.event(*answer("carol-desk", "carol", to="team"))
@@ -132,7 +107,7 @@ async def test_what_a_members_devices_hear_names_the_member(called: Shard, named
 async def test_a_woken_device_of_a_member_may_accept(called: Shard) -> None:
     told = await called.event(*e.accept("carol-new", "carol"))
     assert e.one(told, "inviteAccepted").payload["peer"] == "carol-new"
-    assert stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert groups.stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
 
 
 @pytest.mark.parametrize("named", ["team", "bob"])
@@ -156,8 +131,8 @@ async def test_nobody_answers_in_time(called: Shard) -> None:
     told = await e.later(called, 60_000)
     assert e.types(told) == ["INVITE_COMPLETED", "invitationCancel", "invitationCancel", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
-    assert stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
-    assert record_of(told) == {"bob": 408, "carol": 408, "dave": 480}
+    assert groups.stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert groups.record_of(told) == {"bob": 408, "carol": 408, "dave": 480}
     assert (await called.invite(BOBS))["state"] == "DECLINED_BY_TIMEOUT"
     assert await e.later(called, 60_000) == []
 
@@ -166,7 +141,7 @@ async def test_nobody_answers_in_time(called: Shard) -> None:
 async def test_a_time_out_that_is_noticed_late_is_one_all_the_same(called: Shard, ms: int) -> None:
     told = await e.later(called, ms)
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
-    assert stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert groups.stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
     assert {each.payload["code"] for each in of_type(told, "invitationCancel")} == {408}
     assert len(of_type(told, "INVITE_COMPLETED")) == 1
 
@@ -185,9 +160,9 @@ async def test_a_time_out_that_is_noticed_late_is_one_all_the_same(called: Shard
 async def test_the_caller_or_the_room_ends_all_legs(called: Shard, ending: e.Published, reason: str) -> None:
     told = await called.event(*ending)
     assert e.outcome(told, "inviteRejected") == (487, reason)
-    assert stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert groups.stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
     assert {each.payload["reason"] for each in of_type(told, "invitationCancel")} == {reason}
-    assert record_of(told) == {"bob": 487, "carol": 487, "dave": 480}
+    assert groups.record_of(told) == {"bob": 487, "carol": 487, "dave": 480}
     assert (await called.invite(CAROLS))["state"] == "DECLINED_BY_CREATOR"
     assert await e.later(called, 100_000) == []
 
@@ -196,7 +171,7 @@ async def test_a_caller_that_does_not_come_back_ends_all_legs(called: Shard) -> 
     await e.in_order(called, e.registered("a", "alice"), e.disconnected("a", "alice"))
     told = await e.later(called, 10_000)
     assert e.outcome(told, "inviteRejected") == (487, "caller_gone")
-    assert stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
+    assert groups.stopped(told) == ["bob-desk", "bob-phone", "carol-phone"]
 
 
 async def test_a_caller_that_is_back_under_another_peer_id_hears_the_outcome(called: Shard) -> None:
@@ -209,15 +184,15 @@ async def test_a_caller_that_is_back_under_another_peer_id_hears_the_outcome(cal
 async def test_a_leg_can_be_stopped_alone(called: Shard) -> None:
     told = await called.event(*e.stop(callee="bob"))
     assert e.types(told) == ["answer", "invitationCancel"]
-    assert stopped(told) == ["bob-desk", "bob-phone"]
+    assert groups.stopped(told) == ["bob-desk", "bob-phone"]
     assert e.outcome(told, "invitationCancel") == (487, "cancelled")
     assert e.outcome(await called.event(*e.accept("bob-phone")), "answer") == (410, "cancelled")
     told = await called.event(*e.accept("carol-phone", "carol"))
-    assert record_of(told) == {"bob": 487, "carol": 200, "dave": 480}
+    assert groups.record_of(told) == {"bob": 487, "carol": 200, "dave": 480}
 
 
 async def test_all_legs_stopped_is_the_group_stopped(home: Shard) -> None:
-    team(home, "bob", "carol")
+    groups.team(home, "bob", "carol")
     told = await e.in_order(home, e.invite(to="team"), e.stop(callee="bob"), e.stop(callee="carol"))
     assert e.outcome(told, "inviteRejected") == (487, "cancelled")
     assert e.one(told, "INVITE_COMPLETED").payload["state"] == "DECLINED_BY_CREATOR"
@@ -225,15 +200,15 @@ async def test_all_legs_stopped_is_the_group_stopped(home: Shard) -> None:
 
 async def test_a_group_that_was_stopped_before_it_was_called_calls_nobody(home: Shard) -> None:
     told = await e.in_order(home, e.stop(callee="team"), e.invite(to="team"))
-    assert rung(told) == []
+    assert groups.rung(told) == []
     assert e.outcome(told, "inviteRejected") == (487, "cancelled")
 
 
 async def test_a_member_that_was_stopped_before_it_was_called_is_not_rung(home: Shard) -> None:
     told = await e.in_order(home, e.stop(callee="bob"), e.invite(to="team"))
-    assert rung(told) == ["carol-phone"]
+    assert groups.rung(told) == ["carol-phone"]
     told = await home.event(*e.accept("carol-phone", "carol"))
-    assert record_of(told) == {"bob": 487, "carol": 200, "dave": 480}
+    assert groups.record_of(told) == {"bob": 487, "carol": 200, "dave": 480}
 
 
 async def test_once_it_is_over_a_repeat_hears_the_outcome(called: Shard) -> None:
@@ -259,7 +234,13 @@ async def test_an_invite_that_names_a_leg_rings_nobody(called: Shard, to: str) -
 @pytest.mark.one_shard
 async def test_every_key_of_a_group_call_expires(called: Shard) -> None:
     deadline = called.now + 60_000 + 86_400_000
-    kinds = (f"invite:{TEAM}", f"legs:{TEAM}", f"invite:{BOBS}", f"candidates:{BOBS}", f"invite:{CAROLS}")
+    kinds = (
+        f"invite:{groups.TEAM}",
+        f"legs:{groups.TEAM}",
+        f"invite:{BOBS}",
+        f"candidates:{BOBS}",
+        f"invite:{CAROLS}",
+    )
     for name in kinds:
         assert await called.client.pexpiretime(called.keys.base + name) == deadline, name
     await called.event(*e.accept("bob-phone"))

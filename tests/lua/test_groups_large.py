@@ -8,10 +8,9 @@ from invites.events.operation import Operation
 from invites.keys import Stream
 from invites.store.commit import SettleMode, Status
 from invites.store.settings import Settings
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.groups import GROUPS, TEAM, legs, relay, rung, stopped, team
-from tests.support.shard import Shard, of_type
+from tests.support import groups
+from tests.support.shard import MakeShard, Shard, of_type
 
 pytestmark = pytest.mark.one_shard
 
@@ -21,10 +20,10 @@ PAGE = 20
 
 
 @pytest.fixture
-async def home(make_shard: MakeShard) -> Shard:
+async def large(make_shard: MakeShard) -> Shard:
     """A shard in which a group has fifty members, each with a phone."""
-    shard = await make_shard(GROUPS)
-    team(shard, *MEMBERS)
+    shard = await make_shard(groups.GROUPS)
+    groups.team(shard, *MEMBERS)
     for member in MEMBERS:
         await shard.event(*e.registered(f"{member}-phone", member))
     return shard
@@ -41,148 +40,152 @@ async def one_page(shard: Shard) -> Operation:
     return decode_relay_entry(Entry(entry.decode(), fields), max_deliveries=5)
 
 
-async def test_each_member_rings_once_in_three_pages(home: Shard) -> None:
-    told = await home.event(*e.invite(to="team"))
-    assert rung(told) == phones(MEMBERS[:PAGE])
+async def test_each_member_rings_once_in_three_pages(large: Shard) -> None:
+    told = await large.event(*e.invite(to="team"))
+    assert groups.rung(told) == phones(MEMBERS[:PAGE])
     assert e.one(told, "inviteProgress").payload["candidates"] == PAGE
-    told = await relay(home)
-    assert rung(told) == phones(MEMBERS[PAGE:])
+    told = await groups.relay(large)
+    assert groups.rung(told) == phones(MEMBERS[PAGE:])
     assert e.one(told, "inviteProgress").payload["candidates"] == SIZE
-    assert set((await legs(home)).values()) == {"OPEN"}
+    assert set((await groups.legs(large)).values()) == {"OPEN"}
 
 
-async def test_the_pages_tell_of_the_invites_own_entry(home: Shard) -> None:
-    await home.event(*e.invite(to="team"))
-    [(_, fields)] = await home.client.xrange(home.keys.relay)
+async def test_the_pages_tell_of_the_invites_own_entry(large: Shard) -> None:
+    await large.event(*e.invite(to="team"))
+    [(_, fields)] = await large.client.xrange(large.keys.relay)
     assert fields[b"kind"] == b"legs_start"
-    assert fields[b"entry"].decode() == (await home.invite(TEAM))["entry"]
+    assert fields[b"entry"].decode() == (await large.invite(groups.TEAM))["entry"]
 
 
-async def test_a_page_that_two_workers_take_begins_once(home: Shard) -> None:
-    await home.event(*e.invite(to="team"))
-    page = await one_page(home)
-    settled = await home.committer.commit([page, page], SettleMode(Stream.RELAY))
+async def test_a_page_that_two_workers_take_begins_once(large: Shard) -> None:
+    await large.event(*e.invite(to="team"))
+    page = await one_page(large)
+    settled = await large.committer.commit([page, page], SettleMode(Stream.RELAY))
     assert [each.status for each in settled.outcomes] == [Status.DONE, Status.STALE]
-    assert rung(await home.told()) == phones(MEMBERS[PAGE : 2 * PAGE])
+    assert groups.rung(await large.told()) == phones(MEMBERS[PAGE : 2 * PAGE])
 
 
-async def test_ids_of_notifications_stay_unique_over_the_pages(home: Shard) -> None:
-    told = await home.event(*e.invite(to="team")) + await relay(home)
-    told += await home.event(*e.accept("m00-phone", "m00")) + await relay(home)
+async def test_ids_of_notifications_stay_unique_over_the_pages(large: Shard) -> None:
+    told = await large.event(*e.invite(to="team")) + await groups.relay(large)
+    told += await large.event(*e.accept("m00-phone", "m00")) + await groups.relay(large)
     ids = [each.id for each in told]
     assert len(ids) == len(set(ids))
 
 
-async def test_all_others_stop_page_by_page(home: Shard) -> None:
-    await home.event(*e.invite(to="team"))
-    await relay(home)
-    told = await home.event(*e.accept("m30-phone", "m30"))
+async def test_all_others_stop_page_by_page(large: Shard) -> None:
+    await large.event(*e.invite(to="team"))
+    await groups.relay(large)
+    told = await large.event(*e.accept("m30-phone", "m30"))
     assert e.outcome(told, "answer") == (200, "accepted")
     assert len(of_type(told, "inviteAccepted")) == len(of_type(told, "INVITE_COMPLETED")) == 1
-    assert len(stopped(told)) == PAGE
-    told += await relay(home)
-    assert stopped(told) == phones(MEMBERS[:30] + MEMBERS[31:])
+    assert len(groups.stopped(told)) == PAGE
+    told += await groups.relay(large)
+    assert groups.stopped(told) == phones(MEMBERS[:30] + MEMBERS[31:])
     assert {each.payload["whoAccepted"] for each in of_type(told, "invitationCancel")} == {"m30"}
-    assert set((await legs(home)).values()) == {"OVER"}
-    assert await home.client.zcard(home.keys.timers) == 0
+    assert set((await groups.legs(large)).values()) == {"OVER"}
+    assert await large.client.zcard(large.keys.timers) == 0
 
 
-async def test_who_accepts_before_its_cancel_hears_that_it_is_too_late(home: Shard) -> None:
-    await home.event(*e.invite(to="team"))
-    await relay(home)
-    await home.event(*e.accept("m00-phone", "m00"))
-    assert (await home.invite("alice|1|m49"))["state"] == "PENDING"
-    told = await home.event(*e.accept("m49-phone", "m49"))
+async def test_who_accepts_before_its_cancel_hears_that_it_is_too_late(large: Shard) -> None:
+    await large.event(*e.invite(to="team"))
+    await groups.relay(large)
+    await large.event(*e.accept("m00-phone", "m00"))
+    assert (await large.invite("alice|1|m49"))["state"] == "PENDING"
+    told = await large.event(*e.accept("m49-phone", "m49"))
     assert e.types(told) == ["answer", "invitationCancel"]
     assert e.outcome(told, "answer") == (410, "accepted")
     assert e.one(told, "answer").payload["whoAccepted"] == "m00"
     assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
-    assert "m49-phone" not in stopped(await relay(home))
+    assert "m49-phone" not in groups.stopped(await groups.relay(large))
 
 
-async def test_who_declines_before_its_cancel_changes_nothing(home: Shard) -> None:
-    await home.event(*e.invite(to="team"))
-    await relay(home)
-    await home.event(*e.accept("m00-phone", "m00"))
-    told = await home.event(*e.decline("m49-phone", "m49"))
+async def test_who_declines_before_its_cancel_changes_nothing(large: Shard) -> None:
+    await large.event(*e.invite(to="team"))
+    await groups.relay(large)
+    await large.event(*e.accept("m00-phone", "m00"))
+    told = await large.event(*e.decline("m49-phone", "m49"))
     assert e.types(told) == ["answer"]
     assert e.outcome(told, "answer") == (200, "declined")
-    assert "m49-phone" not in stopped(await relay(home))
+    assert "m49-phone" not in groups.stopped(await groups.relay(large))
 
 
 @pytest.mark.parametrize("answer", [e.accept, e.decline])
-async def test_an_end_while_the_pages_are_still_beginning_begins_no_more(home: Shard, answer: object) -> None:
-    await home.event(*e.invite(to="team"))
+async def test_an_end_while_the_pages_are_still_beginning_begins_no_more(
+    large: Shard, answer: object
+) -> None:
+    await large.event(*e.invite(to="team"))
     end = e.accept("m00-phone", "m00") if answer is e.accept else e.stop(callee="team")
-    told = await home.event(*end) + await relay(home)
-    assert rung(told) == []
-    assert stopped(told) == phones(MEMBERS[1 if answer is e.accept else 0 : PAGE])
+    told = await large.event(*end) + await groups.relay(large)
+    assert groups.rung(told) == []
+    assert groups.stopped(told) == phones(MEMBERS[1 if answer is e.accept else 0 : PAGE])
     ends = {each["endReason"] for each in e.one(told, "INVITE_COMPLETED").payload["candidates"]}
     assert ends == ({200, 487} if answer is e.accept else {487})
     assert len(e.one(told, "INVITE_COMPLETED").payload["candidates"]) == SIZE
 
 
-async def test_a_page_that_comes_after_the_deadline_rings_nobody(home: Shard) -> None:
-    await home.event(*e.invite(to="team"))
-    home.now += 60_000
-    assert rung(await relay(home)) == []
-    told = await home.fire() + await relay(home)
+async def test_a_page_that_comes_after_the_deadline_rings_nobody(large: Shard) -> None:
+    await large.event(*e.invite(to="team"))
+    large.now += 60_000
+    assert groups.rung(await groups.relay(large)) == []
+    told = await large.fire() + await groups.relay(large)
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
-    assert stopped(told) == phones(MEMBERS[:PAGE])
+    assert groups.stopped(told) == phones(MEMBERS[:PAGE])
 
 
-async def test_news_reaches_all_page_by_page_once(home: Shard) -> None:
-    await home.event(*e.invite(to="team"))
-    await relay(home)
-    told = await home.event(*e.invite(to="team", context="new"))
-    assert rung(told) == phones(MEMBERS[:PAGE])
-    told += await relay(home)
-    assert rung(told) == phones(MEMBERS)
+async def test_news_reaches_all_page_by_page_once(large: Shard) -> None:
+    await large.event(*e.invite(to="team"))
+    await groups.relay(large)
+    told = await large.event(*e.invite(to="team", context="new"))
+    assert groups.rung(told) == phones(MEMBERS[:PAGE])
+    told += await groups.relay(large)
+    assert groups.rung(told) == phones(MEMBERS)
     assert {each.payload["context"] for each in of_type(told, "invitation")} == {"new"}
 
 
-async def test_news_that_meets_pages_that_have_not_begun_is_in_their_invitations(home: Shard) -> None:
-    told = await e.in_order(home, e.invite(to="team"), e.invite(to="team", context="new")) + await relay(home)
+async def test_news_that_meets_pages_that_have_not_begun_is_in_their_invitations(large: Shard) -> None:
+    told = await e.in_order(
+        large, e.invite(to="team"), e.invite(to="team", context="new")
+    ) + await groups.relay(large)
     last = {each.peers[0]: each.payload["context"] for each in of_type(told, "invitation")}
     assert sorted(last) == phones(MEMBERS)
     assert set(last.values()) == {"new"}
 
 
-async def test_a_time_out_ends_all(home: Shard) -> None:
-    await home.event(*e.invite(to="team"))
-    await relay(home)
-    told = await e.later(home, 60_000) + await relay(home)
-    assert stopped(told) == phones(MEMBERS)
+async def test_a_time_out_ends_all(large: Shard) -> None:
+    await large.event(*e.invite(to="team"))
+    await groups.relay(large)
+    told = await e.later(large, 60_000) + await groups.relay(large)
+    assert groups.stopped(told) == phones(MEMBERS)
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
     record = e.one(told, "INVITE_COMPLETED").payload["candidates"]
     assert [each["address"] for each in record] == MEMBERS
     assert {each["endReason"] for each in record} == {408}
 
 
-async def test_legs_whose_cancel_never_came_end_by_themselves(home: Shard) -> None:
-    await home.event(*e.invite(to="team"))
-    await relay(home)
-    told = await home.event(*e.accept("m00-phone", "m00")) + await e.later(home, 62_000)
-    assert stopped(told) == phones(MEMBERS[1:])
+async def test_legs_whose_cancel_never_came_end_by_themselves(large: Shard) -> None:
+    await large.event(*e.invite(to="team"))
+    await groups.relay(large)
+    told = await large.event(*e.accept("m00-phone", "m00")) + await e.later(large, 62_000)
+    assert groups.stopped(told) == phones(MEMBERS[1:])
     assert len(of_type(told, "INVITE_COMPLETED")) == 1
-    assert await relay(home) == []
+    assert await groups.relay(large) == []
 
 
-async def test_all_declining_ends_it_with_the_last(home: Shard) -> None:
-    await home.event(*e.invite(to="team"))
-    await relay(home)
-    told = await e.in_order(home, *(e.decline(f"{one}-phone", one, errorCode=486) for one in MEMBERS[:-1]))
+async def test_all_declining_ends_it_with_the_last(large: Shard) -> None:
+    await large.event(*e.invite(to="team"))
+    await groups.relay(large)
+    told = await e.in_order(large, *(e.decline(f"{one}-phone", one, errorCode=486) for one in MEMBERS[:-1]))
     assert set(e.types(told)) == {"answer"}
-    told = await home.event(*e.decline("m49-phone", "m49", errorCode=480))
+    told = await large.event(*e.decline("m49-phone", "m49", errorCode=480))
     assert e.outcome(told, "inviteRejected") == (486, "busy")
 
 
 async def test_a_group_as_large_as_may_be_is_called(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(look_up="all", max_group_size=2_000))
     members = [f"m{at:04}" for at in range(2_000)]
-    team(shard, *members)
+    groups.team(shard, *members)
     await e.in_order(shard, e.joined("somebody"), e.registered("phone", members[-1]))
-    told = await shard.event(*e.invite(to="team")) + await relay(shard)
-    assert rung(told) == ["phone"]
+    told = await shard.event(*e.invite(to="team")) + await groups.relay(shard)
+    assert groups.rung(told) == ["phone"]
     told = await shard.event(*e.accept("phone", members[-1]))
     assert len(e.one(told, "INVITE_COMPLETED").payload["candidates"]) == 2_000

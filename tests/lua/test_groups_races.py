@@ -11,10 +11,9 @@ from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import Stream
 from invites.store.commit import Outcome, SettleMode, Status
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.groups import GROUPS, TEAM, at_home, legs, rung, stopped, team
-from tests.support.shard import Json, Notification, Shard, of_type
+from tests.support import groups
+from tests.support.shard import Json, MakeShard, Notification, Shard, of_type
 
 pytestmark = pytest.mark.one_shard
 
@@ -22,11 +21,11 @@ BOBS, CAROLS = "alice|1|bob", "alice|1|carol"
 
 
 @pytest.fixture
-async def called(make_shard: MakeShard) -> Shard:
+async def pair_called(make_shard: MakeShard) -> Shard:
     """A shard in which Alice calls Bob (two devices) and Carol."""
-    shard = await make_shard(GROUPS)
-    team(shard, "bob", "carol")
-    await at_home(shard, "bob-phone", "bob-desk", "carol-phone")
+    shard = await make_shard(groups.GROUPS)
+    groups.team(shard, "bob", "carol")
+    await groups.at_home(shard, "bob-phone", "bob-desk", "carol-phone")
     await shard.event(*e.invite(to="team"))
     return shard
 
@@ -60,9 +59,11 @@ def answers(told: list[Notification]) -> dict[str, tuple[int, str]]:
 
 
 @pytest.mark.parametrize("order", list(permutations((0, 1, 2))))
-async def test_of_several_accepts_in_any_order_the_first_wins(called: Shard, order: tuple[int, ...]) -> None:
+async def test_of_several_accepts_in_any_order_the_first_wins(
+    pair_called: Shard, order: tuple[int, ...]
+) -> None:
     events = [e.accept("bob-phone"), e.accept("bob-desk"), e.accept("carol-phone", "carol")]
-    told = await e.arriving(called, events, order)
+    told = await e.arriving(pair_called, events, order)
     [accepted] = of_type(told, "inviteAccepted")
     winner = events[order[0]][1]["peer"]["id"]
     assert accepted.payload["peer"] == winner
@@ -71,73 +72,76 @@ async def test_of_several_accepts_in_any_order_the_first_wins(called: Shard, ord
     assert len(of_type(told, "INVITE_COMPLETED")) == 1
 
 
-async def test_accepts_in_one_batch_have_one_winner(called: Shard) -> None:
+async def test_accepts_in_one_batch_have_one_winner(pair_called: Shard) -> None:
     operations = [
-        await called.publish(*event) for event in (e.accept("carol-phone", "carol"), e.accept("bob-phone"))
+        await pair_called.publish(*event)
+        for event in (e.accept("carol-phone", "carol"), e.accept("bob-phone"))
     ]
-    await called.settle(*operations, *operations)
-    told = await called.told()
+    await pair_called.settle(*operations, *operations)
+    told = await pair_called.told()
     assert answers(told) == {"carol-phone": (200, "accepted"), "bob-phone": (410, "accepted")}
-    assert stopped(told) == ["bob-desk", "bob-phone"]
+    assert groups.stopped(told) == ["bob-desk", "bob-phone"]
 
 
 @pytest.mark.parametrize("first", ["accept", "decline"])
-async def test_an_accept_and_a_603_of_one_member(called: Shard, first: str) -> None:
+async def test_an_accept_and_a_603_of_one_member(pair_called: Shard, first: str) -> None:
     events = [e.accept("bob-phone"), e.decline("bob-desk")]
-    told = await e.in_order(called, *(events if first == "accept" else reversed(events)))
+    told = await e.in_order(pair_called, *(events if first == "accept" else reversed(events)))
     if first == "accept":
         assert answers(told) == {"bob-phone": (200, "accepted"), "bob-desk": (410, "accepted")}
         assert e.end_reasons(told) == {"bob-phone": 200, None: 487}
     else:
         assert answers(told) == {"bob-phone": (410, "declined"), "bob-desk": (200, "declined")}
-        assert (await called.invite(TEAM))["state"] == "PENDING"
-        assert stopped(told) == ["bob-phone"]
+        assert (await pair_called.invite(groups.TEAM))["state"] == "PENDING"
+        assert groups.stopped(told) == ["bob-phone"]
 
 
 @pytest.mark.parametrize(
     ("end", "reason"), [(e.stop(callee="team"), "cancelled"), (e.stop(callee="bob"), "cancelled")]
 )
-async def test_an_accept_that_comes_after_the_end(called: Shard, end: e.Published, reason: str) -> None:
-    told = await e.in_order(called, end, e.accept("bob-phone"))
+async def test_an_accept_that_comes_after_the_end(pair_called: Shard, end: e.Published, reason: str) -> None:
+    told = await e.in_order(pair_called, end, e.accept("bob-phone"))
     assert answers(told)["bob-phone"] == (410, reason)
     assert "inviteAccepted" not in e.types(told)
 
 
-async def test_an_accept_just_past_the_deadline_wins_while_no_timer_has_fired(called: Shard) -> None:
-    called.now += 60_001
-    told = await called.event(*e.accept("bob-phone"))
+async def test_an_accept_just_past_the_deadline_wins_while_no_timer_has_fired(pair_called: Shard) -> None:
+    pair_called.now += 60_001
+    told = await pair_called.event(*e.accept("bob-phone"))
     assert e.outcome(told, "answer") == (200, "accepted")
-    assert await called.fire() == []
+    assert await pair_called.fire() == []
 
 
-async def test_an_accept_after_the_timer_is_too_late(called: Shard) -> None:
-    await e.later(called, 60_000)
-    assert e.outcome(await called.event(*e.accept("bob-phone")), "answer") == (410, "timeout")
+async def test_an_accept_after_the_timer_is_too_late(pair_called: Shard) -> None:
+    await e.later(pair_called, 60_000)
+    assert e.outcome(await pair_called.event(*e.accept("bob-phone")), "answer") == (410, "timeout")
 
 
-async def test_the_last_decline_past_the_deadline_counts_while_no_timer_has_fired(called: Shard) -> None:
-    called.now += 60_001
-    told = await e.in_order(called, e.decline("bob-phone"), e.decline("carol-phone", "carol", errorCode=486))
+async def test_the_last_decline_past_the_deadline_counts_while_no_timer_has_fired(pair_called: Shard) -> None:
+    pair_called.now += 60_001
+    told = await e.in_order(
+        pair_called, e.decline("bob-phone"), e.decline("carol-phone", "carol", errorCode=486)
+    )
     assert e.outcome(told, "inviteRejected") == (603, "declined")
-    assert await called.fire() == []
+    assert await pair_called.fire() == []
 
 
-async def test_the_groups_timer_speaks_before_those_of_its_legs(called: Shard) -> None:
+async def test_the_groups_timer_speaks_before_those_of_its_legs(pair_called: Shard) -> None:
     timers = {
-        name.decode(): int(due) - called.now
-        for name, due in await called.client.zrange(called.keys.timers, 0, -1, withscores=True)
+        name.decode(): int(due) - pair_called.now
+        for name, due in await pair_called.client.zrange(pair_called.keys.timers, 0, -1, withscores=True)
     }
-    assert timers == {f"ring|{TEAM}": 60_000, f"ring|{BOBS}": 62_000, f"ring|{CAROLS}": 62_000}
-    told = await e.later(called, 62_000)
+    assert timers == {f"ring|{groups.TEAM}": 60_000, f"ring|{BOBS}": 62_000, f"ring|{CAROLS}": 62_000}
+    told = await e.later(pair_called, 62_000)
     assert len(of_type(told, "inviteRejected")) == len(of_type(told, "INVITE_COMPLETED")) == 1
 
 
 # -- between two shards: what is told in the meantime
 
 
-async def test_an_accept_that_reaches_a_group_that_is_over(called: Shard) -> None:
-    await called.event(*e.accept("carol-phone", "carol"))
-    told = await hears(called, "leg_accepts", "team", TEAM, "bob", "bob-phone", "bob", '"t"')
+async def test_an_accept_that_reaches_a_group_that_is_over(pair_called: Shard) -> None:
+    await pair_called.event(*e.accept("carol-phone", "carol"))
+    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-phone", "bob", '"t"')
     assert e.types(told) == ["answer"]
     payload = e.one(told, "answer").payload
     assert (payload["code"], payload["reason"], payload["whoAccepted"]) == (410, "accepted", "carol")
@@ -147,7 +151,7 @@ async def test_an_accept_that_reaches_a_group_that_is_over(called: Shard) -> Non
 def start_of(group: Json) -> tuple[str, ...]:
     """What a leg needs of its group's invite to begin."""
     times = group["createdAt"], group["expiresAt"], group["entry"]
-    return TEAM, "team", "alice", "1", "r", "a", "0", "", "", "", *times, "{}"
+    return groups.TEAM, "team", "alice", "1", "r", "a", "0", "", "", "", *times, "{}"
 
 
 async def claimed(shard: Shard) -> None:
@@ -158,93 +162,97 @@ async def claimed(shard: Shard) -> None:
 @pytest.mark.parametrize(
     "meanwhile", [e.decline("bob-desk"), e.disconnected("bob-desk"), e.stop(callee="bob")]
 )
-async def test_nothing_ends_a_leg_while_its_accept_is_decided(called: Shard, meanwhile: e.Published) -> None:
-    await claimed(called)
-    told = await called.event(*meanwhile)
-    assert stopped(told) == []
-    assert (await called.invite(BOBS))["state"] == "PENDING"
+async def test_nothing_ends_a_leg_while_its_accept_is_decided(
+    pair_called: Shard, meanwhile: e.Published
+) -> None:
+    await claimed(pair_called)
+    told = await pair_called.event(*meanwhile)
+    assert groups.stopped(told) == []
+    assert (await pair_called.invite(BOBS))["state"] == "PENDING"
 
-    told = await hears(called, "leg_accepts", "team", TEAM, "bob", "bob-phone", "bob", "")
+    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (200, "accepted")}
     assert e.one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
 
 
-async def test_a_leg_whose_accept_is_decided_outlives_its_own_timer(called: Shard) -> None:
-    await claimed(called)
-    await called.client.zrem(called.keys.timers, f"ring|{TEAM}")
-    assert stopped(await e.later(called, 62_000)) == ["carol-phone"]
-    told = await hears(called, "leg_won", "bob", BOBS, "bob-phone", "bob", "")
+async def test_a_leg_whose_accept_is_decided_outlives_its_own_timer(pair_called: Shard) -> None:
+    await claimed(pair_called)
+    await pair_called.client.zrem(pair_called.keys.timers, f"ring|{groups.TEAM}")
+    assert groups.stopped(await e.later(pair_called, 62_000)) == ["carol-phone"]
+    told = await hears(pair_called, "leg_won", "bob", BOBS, "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (200, "accepted")}
 
 
-async def test_a_claimed_leg_that_lost_ends(called: Shard) -> None:
-    await claimed(called)
-    await called.event(*e.decline("bob-desk"))
+async def test_a_claimed_leg_that_lost_ends(pair_called: Shard) -> None:
+    await claimed(pair_called)
+    await pair_called.event(*e.decline("bob-desk"))
     arguments = (BOBS, "bob-phone", "bob", "", "ACCEPTED", "200", "accepted", "carol")
-    told = await hears(called, "leg_lost", "bob", *arguments)
+    told = await hears(pair_called, "leg_lost", "bob", *arguments)
     assert answers(told) == {"bob-phone": (410, "accepted")}
-    assert stopped(told) == ["bob-phone"]
+    assert groups.stopped(told) == ["bob-phone"]
     assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
-    assert (await called.invite(BOBS))["state"] == "ACCEPTED"
+    assert (await pair_called.invite(BOBS))["state"] == "ACCEPTED"
 
 
-async def test_two_devices_of_the_member_that_won(called: Shard) -> None:
-    await claimed(called)
+async def test_two_devices_of_the_member_that_won(pair_called: Shard) -> None:
+    await claimed(pair_called)
     lost = (BOBS, "bob-desk", "bob", "", "ACCEPTED", "200", "accepted", "bob")
-    told = await hears(called, "leg_lost", "bob", *lost)
+    told = await hears(pair_called, "leg_lost", "bob", *lost)
     assert answers(told) == {"bob-desk": (410, "accepted")}
     assert e.types(told) == ["answer"]
-    told = await hears(called, "leg_won", "bob", BOBS, "bob-phone", "bob", "")
+    told = await hears(pair_called, "leg_won", "bob", BOBS, "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (200, "accepted")}
-    assert stopped(told) == ["bob-desk"]
+    assert groups.stopped(told) == ["bob-desk"]
 
 
-async def test_a_leg_that_ended_before_its_accept_reached_the_group_cannot_win(called: Shard) -> None:
-    await called.event(*e.decline("bob-phone"))
-    told = await hears(called, "leg_accepts", "team", TEAM, "bob", "bob-desk", "bob", "")
+async def test_a_leg_that_ended_before_its_accept_reached_the_group_cannot_win(pair_called: Shard) -> None:
+    await pair_called.event(*e.decline("bob-phone"))
+    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-desk", "bob", "")
     assert answers(told) == {"bob-desk": (410, "declined")}
-    assert (await called.invite(TEAM))["state"] == "PENDING"
+    assert (await pair_called.invite(groups.TEAM))["state"] == "PENDING"
 
 
-async def test_a_leg_that_begins_after_the_end_stops_at_once(called: Shard) -> None:
-    await called.event(*e.accept("carol-phone", "carol"))
-    await called.event(*e.registered("dave-phone", "dave"))
-    group = await called.invite(TEAM)
+async def test_a_leg_that_begins_after_the_end_stops_at_once(pair_called: Shard) -> None:
+    await pair_called.event(*e.accept("carol-phone", "carol"))
+    await pair_called.event(*e.registered("dave-phone", "dave"))
+    group = await pair_called.invite(groups.TEAM)
     start = start_of(group)
-    told = await hears(called, "leg_start", "dave", *start, entry=group["entry"])
-    assert rung(told) == stopped(told) == ["dave-phone"]
+    told = await hears(pair_called, "leg_start", "dave", *start, entry=group["entry"])
+    assert groups.rung(told) == groups.stopped(told) == ["dave-phone"]
     assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
-    assert await called.client.zcard(called.keys.timers) == 0
+    assert await pair_called.client.zcard(pair_called.keys.timers) == 0
 
 
-async def test_a_leg_that_begins_after_the_deadline_rings_nobody(called: Shard) -> None:
-    await called.event(*e.registered("dave-phone", "dave"))
-    group = await called.invite(TEAM)
-    called.now += 60_000
+async def test_a_leg_that_begins_after_the_deadline_rings_nobody(pair_called: Shard) -> None:
+    await pair_called.event(*e.registered("dave-phone", "dave"))
+    group = await pair_called.invite(groups.TEAM)
+    pair_called.now += 60_000
     start = start_of(group)
-    assert await hears(called, "leg_start", "dave", *start, entry=group["entry"]) == []
-    await called.fire()
+    assert await hears(pair_called, "leg_start", "dave", *start, entry=group["entry"]) == []
+    await pair_called.fire()
 
 
-async def test_an_end_that_is_told_twice_counts_once(called: Shard) -> None:
-    await called.event(*e.decline("bob-phone"))
-    assert await hears(called, "leg_ended", "team", TEAM, "bob", "603", "declined", "") == []
-    assert (await called.invite(TEAM))["open"] == "1"
+async def test_an_end_that_is_told_twice_counts_once(pair_called: Shard) -> None:
+    await pair_called.event(*e.decline("bob-phone"))
+    assert await hears(pair_called, "leg_ended", "team", groups.TEAM, "bob", "603", "declined", "") == []
+    assert (await pair_called.invite(groups.TEAM))["open"] == "1"
 
 
-async def test_an_older_update_that_comes_later_changes_nothing(called: Shard) -> None:
-    old = called.entry_id()
-    await called.event(*e.invite(to="team", context="new"))
-    assert await hears(called, "leg_update", "bob", BOBS, '"old"', "", "", entry=old) == []
-    assert (await called.invite(BOBS))["context"] == '"new"'
+async def test_an_older_update_that_comes_later_changes_nothing(pair_called: Shard) -> None:
+    old = pair_called.entry_id()
+    await pair_called.event(*e.invite(to="team", context="new"))
+    assert await hears(pair_called, "leg_update", "bob", BOBS, '"old"', "", "", entry=old) == []
+    assert (await pair_called.invite(BOBS))["context"] == '"new"'
 
 
-async def test_what_a_leg_tells_of_a_group_that_is_forgotten(called: Shard) -> None:
-    await called.client.delete(called.keys.invite(TEAM), f"{called.keys.base}legs:{TEAM}")
-    told = await hears(called, "leg_accepts", "team", TEAM, "bob", "bob-phone", "bob", "")
+async def test_what_a_leg_tells_of_a_group_that_is_forgotten(pair_called: Shard) -> None:
+    await pair_called.client.delete(
+        pair_called.keys.invite(groups.TEAM), f"{pair_called.keys.base}legs:{groups.TEAM}"
+    )
+    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-phone", "bob", "")
     assert answers(told) == {"bob-phone": (410, "cancelled")}
-    assert stopped(told) == ["bob-desk", "bob-phone"]
-    told = await called.event(*e.registered("carol-desk", "carol"))
-    assert (rung(told), stopped(told)) == (["carol-desk"], ["carol-desk", "carol-phone"])
-    assert await legs(called) == {}
-    await called.client.zrem(called.keys.timers, f"ring|{TEAM}")
+    assert groups.stopped(told) == ["bob-desk", "bob-phone"]
+    told = await pair_called.event(*e.registered("carol-desk", "carol"))
+    assert (groups.rung(told), groups.stopped(told)) == (["carol-desk"], ["carol-desk", "carol-phone"])
+    assert await groups.legs(pair_called) == {}
+    await pair_called.client.zrem(pair_called.keys.timers, f"ring|{groups.TEAM}")

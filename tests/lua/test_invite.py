@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Json, Shard, peer
+from tests.support.shard import Json, MakeShard, Shard, peer
 
 
 async def test_all_devices_are_rung_in_one_notification(shard: Shard) -> None:

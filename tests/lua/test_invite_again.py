@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Shard, of_type, peer
+from tests.support.shard import MakeShard, Shard, of_type, peer
 
 
 async def test_a_plain_repeat_rings_nobody_and_tells_the_progress_again(shard: Shard) -> None:

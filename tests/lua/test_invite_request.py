@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Shard, peer
+from tests.support.shard import MakeShard, Shard, peer
 
 BOB = peer("phone", "bob")
 

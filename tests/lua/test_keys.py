@@ -7,9 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from invites.store.settings import Settings
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Shard
+from tests.support.shard import MakeShard, Shard
 
 pytestmark = pytest.mark.one_shard
 

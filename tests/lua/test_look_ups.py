@@ -7,10 +7,9 @@ import pytest
 from invites.lookup.result import LookupResult, Member
 from invites.store.commit import Status
 from invites.store.settings import Settings
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.groups import rung
-from tests.support.shard import Shard, peer
+from tests.support import groups
+from tests.support.shard import MakeShard, Shard, peer
 
 NUMBER = "+34600"
 REACHABILITY = Settings(look_up="reachability")
@@ -36,7 +35,7 @@ async def _kinds(shard: Shard, ref: str = "alice|1|bob") -> dict[str, str]:
 async def test_all_that_was_found_is_a_candidate_once(shard: Shard) -> None:
     shard.found["bob"] = LookupResult(known=True, peers=("desk", "far", "a"), push=("d1", "d2", "d2"))
     told = await e.in_order(shard, e.registered("desk"), e.registered("tablet", device="d1"), e.invite())
-    assert rung(told) == ["desk", "far", "tablet"]
+    assert groups.rung(told) == ["desk", "far", "tablet"]
     assert await _kinds(shard) == {
         "desk": "PEER bob",
         "tablet": "PEER bob",
@@ -47,8 +46,8 @@ async def test_all_that_was_found_is_a_candidate_once(shard: Shard) -> None:
 
 async def test_a_peer_elsewhere_that_registers_here_is_rung_once(shard: Shard) -> None:
     shard.found["bob"] = LookupResult(known=True, peers=("far",))
-    assert rung(await shard.event(*e.invite())) == ["far"]
-    assert rung(await shard.event(*e.registered("far"))) == []
+    assert groups.rung(await shard.event(*e.invite())) == ["far"]
+    assert groups.rung(await shard.event(*e.registered("far"))) == []
     assert e.outcome(await shard.event(*e.disconnected("far")), "inviteRejected") == (480, "unreachable")
 
 
@@ -57,12 +56,14 @@ async def test_a_peer_elsewhere_that_went_after_the_invite_is_not_rung(shard: Sh
     asked = await shard.publish(*e.invite())
     await shard.event(*e.disconnected("far"))
     await shard.settle(asked)
-    assert rung(await shard.told()) == ["near"]
+    assert groups.rung(await shard.told()) == ["near"]
 
 
 async def test_a_peer_elsewhere_that_went_before_the_invite_is_there_again(shard: Shard) -> None:
     shard.found["bob"] = LookupResult(known=True, peers=("far",))
-    assert rung(await e.in_order(shard, e.registered("far"), e.disconnected("far"), e.invite())) == ["far"]
+    assert groups.rung(await e.in_order(shard, e.registered("far"), e.disconnected("far"), e.invite())) == [
+        "far"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -89,13 +90,13 @@ async def test_with_nobody_to_ring_the_outcome_says_why(
 
 async def test_a_callee_who_is_here_rings_whatever_else_failed(shard: Shard) -> None:
     shard.found["bob"] = LookupResult(failed=True)
-    assert rung(await e.in_order(shard, e.registered("phone"), e.invite())) == ["phone"]
+    assert groups.rung(await e.in_order(shard, e.registered("phone"), e.invite())) == ["phone"]
 
 
 async def test_the_number_of_a_callee_is_called_beside_its_devices(shard: Shard) -> None:
     shard.found["bob"] = LookupResult(known=True, phone=NUMBER)
     await e.in_order(shard, e.trunk("bobs", "bob"), e.trunk("spain", r"\+34\d+"), e.registered("phone"))
-    assert rung(await shard.event(*e.invite())) == ["phone", "spain"]
+    assert groups.rung(await shard.event(*e.invite())) == ["phone", "spain"]
     assert (await _kinds(shard))["spain"] == f"PSTN {NUMBER}"
 
 
@@ -119,14 +120,14 @@ async def test_the_service_says_who_is_a_number_as_long_as_it_answers(
 ) -> None:
     reachable.found["bob"] = found
     told = await e.in_order(reachable, e.trunk("any"), e.invite())
-    assert rung(told) == (["any"] if called else [])
+    assert groups.rung(told) == (["any"] if called else [])
 
 
 async def test_members_are_called_over_a_trunk_only_where_they_are_numbers(reachable: Shard) -> None:
     members = [Member("bob"), Member(NUMBER, phone=True), Member("carol")]
     reachable.found["team"] = LookupResult(known=True, members=members)
     told = await e.in_order(reachable, e.trunk("any"), e.registered("c", "carol"), e.invite(to="team"))
-    assert rung(told) == ["any", "c"]
+    assert groups.rung(told) == ["any", "c"]
     assert await _kinds(reachable, f"alice|1|{NUMBER}") == {"any": f"PSTN {NUMBER}"}
 
 
@@ -142,7 +143,7 @@ async def test_members_trunks_are_chosen_anew_when_the_trunks_have_changed(shard
     assert (refused.status, refused.detail) == (Status.NEEDS, "trunks")
     await shard.told()
     await shard.settle(await shard.resolver.complete(completed, refused))
-    assert rung(await shard.told()) == ["new"]
+    assert groups.rung(await shard.told()) == ["new"]
 
 
 async def test_a_look_up_that_takes_longer_than_the_ring_time_rings_nobody(shard: Shard) -> None:

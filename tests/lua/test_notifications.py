@@ -4,9 +4,8 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Notification, Shard, of_type, peer
+from tests.support.shard import MakeShard, Notification, Shard, of_type, peer
 
 ABOUT: Final = {"inviteId", "from", "to"}
 KEYS: Final = {

@@ -4,9 +4,8 @@ from itertools import permutations
 
 import pytest
 
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Shard, of_type
+from tests.support.shard import MakeShard, Shard, of_type
 
 ORDERS_OF_TWO = list(permutations(range(2)))
 ORDERS_OF_THREE = list(permutations(range(3)))

@@ -3,9 +3,8 @@
 import pytest
 
 from invites.store.settings import Settings
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Shard, of_type, peer
+from tests.support.shard import MakeShard, Shard, of_type, peer
 
 SIP = peer("t", "sip")
 

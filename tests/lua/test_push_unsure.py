@@ -11,10 +11,9 @@ from invites.events.operation import Operation
 from invites.keys import Stream
 from invites.store.commit import SettleMode, Status
 from invites.store.settings import Settings
-from tests.conftest import MakeShard
 from tests.support import events as e
 from tests.support.looked_up import SETTINGS, call_phone
-from tests.support.shard import Notification, Shard
+from tests.support.shard import MakeShard, Notification, Shard
 
 pytestmark = pytest.mark.one_shard
 
@@ -42,7 +41,7 @@ async def jobs(shard: Shard) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-async def shard(make_shard: MakeShard) -> Shard:
+async def phone_called(make_shard: MakeShard) -> Shard:
     """Alice calls Bob, whose phone sleeps."""
     found = await make_shard(SETTINGS)
     await call_phone(found, "phone")
@@ -50,44 +49,46 @@ async def shard(make_shard: MakeShard) -> Shard:
     return found
 
 
-async def test_the_inviter_hears_nothing_and_the_end_is_pushed(shard: Shard) -> None:
-    assert await job_settled(shard, "pushUnsure") == []
-    assert (await shard.candidates(e.REF))["phone"]["state"] == "PUSHED"
-    await shard.event(*e.stop())
-    assert await jobs(shard) == [("invitation", "phone"), ("invitationCancel", "phone")]
+async def test_the_inviter_hears_nothing_and_the_end_is_pushed(phone_called: Shard) -> None:
+    assert await job_settled(phone_called, "pushUnsure") == []
+    assert (await phone_called.candidates(e.REF))["phone"]["state"] == "PUSHED"
+    await phone_called.event(*e.stop())
+    assert await jobs(phone_called) == [("invitation", "phone"), ("invitationCancel", "phone")]
 
 
-async def test_a_call_that_is_over_is_cancelled_at_once(shard: Shard) -> None:
-    await shard.event(*e.stop())
-    assert await jobs(shard) == [("invitation", "phone")]
-    await job_settled(shard, "pushUnsure")
-    assert await jobs(shard) == [("invitation", "phone"), ("invitationCancel", "phone")]
+async def test_a_call_that_is_over_is_cancelled_at_once(phone_called: Shard) -> None:
+    await phone_called.event(*e.stop())
+    assert await jobs(phone_called) == [("invitation", "phone")]
+    await job_settled(phone_called, "pushUnsure")
+    assert await jobs(phone_called) == [("invitation", "phone"), ("invitationCancel", "phone")]
 
 
-async def test_a_device_that_is_there_by_now_is_left_alone(shard: Shard) -> None:
-    await shard.event(*e.registered("b1", device="phone"))
-    await shard.event(*e.accept("b1"))
-    assert await job_settled(shard, "pushUnsure") == []
-    assert await jobs(shard) == [("invitation", "phone")]
+async def test_a_device_that_is_there_by_now_is_left_alone(phone_called: Shard) -> None:
+    await phone_called.event(*e.registered("b1", device="phone"))
+    await phone_called.event(*e.accept("b1"))
+    assert await job_settled(phone_called, "pushUnsure") == []
+    assert await jobs(phone_called) == [("invitation", "phone")]
 
 
-async def test_an_invite_that_is_not_known_any_more(shard: Shard) -> None:
-    assert await job_settled(shard, "pushUnsure", ref="alice|2|bob") == []
-    assert await jobs(shard) == [("invitation", "phone")]
+async def test_an_invite_that_is_not_known_any_more(phone_called: Shard) -> None:
+    assert await job_settled(phone_called, "pushUnsure", ref="alice|2|bob") == []
+    assert await jobs(phone_called) == [("invitation", "phone")]
 
 
-async def test_a_cancel_that_is_settled_makes_no_other(shard: Shard) -> None:
-    await job_settled(shard, "pushTaken")
-    await shard.event(*e.stop())
-    await job_settled(shard, "pushDropped")
-    assert await jobs(shard) == [("invitation", "phone"), ("invitationCancel", "phone")]
+async def test_a_cancel_that_is_settled_makes_no_other(phone_called: Shard) -> None:
+    await job_settled(phone_called, "pushTaken")
+    await phone_called.event(*e.stop())
+    await job_settled(phone_called, "pushDropped")
+    assert await jobs(phone_called) == [("invitation", "phone"), ("invitationCancel", "phone")]
 
 
 async def test_jobs_go_long_after_their_time_whoever_has_not_settled_them(make_shard: MakeShard) -> None:
-    shard = await make_shard(Settings(max_ring_timeout=60_000, retain_after=300_000))
-    seconds, _ = await shard.client.time()
+    phone_called = await make_shard(Settings(max_ring_timeout=60_000, retain_after=300_000))
+    seconds, _ = await phone_called.client.time()
     for age in (4_000, 3_800):
-        await shard.client.xadd(shard.keys.push, {"type": "invitation"}, id=f"{(seconds - age) * 1000}-0")
-    await shard.client.xreadgroup("push", "test", {shard.keys.push: ">"}, count=1)
-    assert (await shard.committer.trim())[shard.keys.push] == 1
-    assert await shard.client.xlen(shard.keys.push) == 1
+        await phone_called.client.xadd(
+            phone_called.keys.push, {"type": "invitation"}, id=f"{(seconds - age) * 1000}-0"
+        )
+    await phone_called.client.xreadgroup("push", "test", {phone_called.keys.push: ">"}, count=1)
+    assert (await phone_called.committer.trim())[phone_called.keys.push] == 1
+    assert await phone_called.client.xlen(phone_called.keys.push) == 1

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Shard, of_type, peer
+from tests.support.shard import MakeShard, Shard, of_type, peer
 
 END_BY_OTHER = [
     pytest.param(e.accept("tablet"), (200, "accepted_elsewhere"), id="accepted"),

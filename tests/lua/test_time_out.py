@@ -3,9 +3,8 @@
 import pytest
 
 from invites.store.settings import Settings
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Json, Shard, of_type
+from tests.support.shard import Json, MakeShard, Shard, of_type
 
 DAY = 86_400_000
 RETAIN = 300_000

@@ -3,9 +3,8 @@
 import pytest
 
 from invites.store.commit import Status
-from tests.conftest import MakeShard
 from tests.support import events as e
-from tests.support.shard import Shard, peer
+from tests.support.shard import MakeShard, Shard, peer
 
 NUMBER = "+4930123456"
 REF = f"alice|1|{NUMBER}"

@@ -1,4 +1,4 @@
-"""Drives the real scripts like workers do, with a clock of its own, and reads back what they did."""
+"""Runs the real scripts as workers do, on a clock of its own, and reads back what they did."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What tests share, a module for each thing that it helps with."""
+"""Helpers that tests share, one module for each thing they help with."""

@@ -1,4 +1,4 @@
-"""Reads what Lua 5.1 compiles a script to: which globals it uses, on every path, also on those that no test runs."""
+"""Reads the Lua 5.1 bytecode of a script and lists every use of a global, also on paths that no test runs."""
 
 import struct
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Global(NamedTuple):
 
 
 def compiled(text: str) -> bytes:
-    """Compile a script as the servers do. Raises SyntaxError with Lua's own words."""
+    """Compile a script as the servers do. Raises SyntaxError with Lua's message."""
     lua = lua51.LuaRuntime(encoding=None)
     compile_ = lua.eval(
         b"function(text) local f, e = loadstring(text, '=script'); return f and string.dump(f), e end"

@@ -1,4 +1,4 @@
-"""Runs commands of `invites` in this process, as the operator would."""
+"""Runs `invites` commands in this process, as an operator would."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Ended(NamedTuple):
 
 
 class Commands:
-    """The command line. `url` is given to each command that is run with `on_server`."""
+    """The command line; `on_server` passes `url` to the command."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], url: str) -> None:
         self.url = url
         self._capsys = capsys
 
     def run(self, *arguments: str) -> Ended:
-        """Run one command; whatever it does to the process's logging is undone."""
+        """Run one command, then undo what it did to the logging of this process."""
         root, hook, raising = logging.getLogger(), sys.excepthook, logging.raiseExceptions
         handlers, level = root.handlers[:], root.level
         self._capsys.readouterr()

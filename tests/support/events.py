@@ -1,4 +1,4 @@
-"""Calls as publishers write them: events with the fields that most tests do not care about filled in.
+"""Builds events as publishers write them, with defaults for the fields that a test does not name.
 
 Alice (peer `a`) calls Bob (devices `phone`, `tablet`, …) into the room `r`. Each builder returns the type and the
 payload of one event, for `Shard.event` and `Shard.publish`.
@@ -15,10 +15,10 @@ Published = tuple[str, Json]
 ALICE = peer("a", "alice")
 REF = "alice|1|bob"
 RING = 60_000
-"""ms; how long an invite rings that asks for nothing else."""
+"""ms; how long an invite rings without `expires`."""
 
 GRACE = Settings(remove_after=5_000)
-"""Settings of an installation in which lost devices may come back."""
+"""Settings under which a disconnected device may come back for 5 s."""
 
 
 def registered(id_: str, user: str = "bob", **more: Any) -> Published:
@@ -98,14 +98,14 @@ def room_closed(room: str = "r") -> Published:
 
 
 async def bob_rings(shard: Shard, *devices: str, **more: Any) -> list[Notification]:
-    """Register Bob's devices and let Alice call; return what the call told."""
+    """Register Bob's devices and let Alice call; return the notifications of the call."""
     for device in devices:
         await shard.event(*registered(device))
     return await shard.event(*invite(**more))
 
 
 async def in_order(shard: Shard, *events: Published) -> list[Notification]:
-    """Publish and settle events one after the other; return what they told together."""
+    """Publish and settle events one after the other; return all their notifications."""
     told: list[Notification] = []
     for event in events:
         told += await shard.event(*event)
@@ -113,7 +113,7 @@ async def in_order(shard: Shard, *events: Published) -> list[Notification]:
 
 
 async def arriving(shard: Shard, events: Sequence[Published], order: Sequence[int]) -> list[Notification]:
-    """Publish all events, then settle them in another order (indexes), as workers that overtake each other do."""
+    """Publish all events, then settle them in the order of these indexes, as racing workers may."""
     operations = [await shard.publish(*event) for event in events]
     for index in order:
         await shard.settle(operations[index])
@@ -121,7 +121,7 @@ async def arriving(shard: Shard, events: Sequence[Published], order: Sequence[in
 
 
 async def later(shard: Shard, ms: int) -> list[Notification]:
-    """Let time pass: what falls due is fired, what has expired is gone. Return what was told."""
+    """Let time pass: delete expired keys and fire due timers; return the notifications."""
     shard.now += ms
     for keys in shard.all_keys:
         client = shard.client_of(keys)
@@ -139,7 +139,7 @@ def one(told: Sequence[Notification], kind: str) -> Notification:
 
 
 def types(told: Sequence[Notification]) -> list[str]:
-    """Return the types of all that was told, sorted."""
+    """Return the types of all notifications, sorted."""
     return sorted(notification.type for notification in told)
 
 

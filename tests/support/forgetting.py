@@ -1,4 +1,4 @@
-"""A server that has lost what it was given to run, as after a restart without a disk."""
+"""Makes a server lose its functions and scripts, as a restart without a disk does."""
 
 import contextlib
 
@@ -7,7 +7,7 @@ from redis.exceptions import ResponseError
 
 
 async def forget_functions(client: Redis) -> None:
-    """Take all functions and scripts away from a server."""
+    """Delete all functions and scripts of a server."""
     await client.script_flush()
     with contextlib.suppress(ResponseError):  # fakeredis knows no functions
         await client.function_flush()

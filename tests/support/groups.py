@@ -1,4 +1,4 @@
-"""Group calls at the level of the scripts: what sippo-server says of a group, and the relay stream's part."""
+"""Sets up group calls on a shard without a worker, and settles its relay stream."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,13 +26,13 @@ def team(
     push: Mapping[str, Sequence[str]] | None = None,
     **more: Json,
 ) -> None:
-    """Let there be a group `team`; `push` are devices of its members, `more` what else was found of one."""
+    """Make a group `team` known; `push` maps members to push devices, `more` to other fields of `Member`."""
     found = [Member(user, push=tuple((push or {}).get(user, ())), **more.get(user, {})) for user in members]
     shard.found["team"] = LookupResult(known=True, members=found, sequential=sequential)
 
 
 async def relay(shard: Shard) -> list[Notification]:
-    """Settle the relay stream until it is empty; return what was told."""
+    """Settle the relay stream until it is empty; return the notifications."""
     while True:
         read: Any = await shard.client.xreadgroup("relay", "test", {shard.keys.relay: ">"}, count=1)
         for _, entries in read.items() if isinstance(read, dict) else read:
@@ -51,16 +51,24 @@ async def at_home(shard: Shard, *devices: str) -> None:
 
 
 def rung(told: Iterable[Notification]) -> list[str]:
-    """The peers that an invitation went to, sorted."""
+    """Return the peers that got an invitation, sorted."""
     return sorted(peer for each in told if each.type == "invitation" for peer in each.peers)
 
 
 def stopped(told: Iterable[Notification]) -> list[str]:
-    """The peers that a cancel went to, sorted."""
+    """Return the peers that got an invitationCancel, sorted."""
     return sorted(peer for each in told if each.type == "invitationCancel" for peer in each.peers)
 
 
 async def legs(shard: Shard, ref: str = TEAM) -> dict[str, str]:
-    """Member -> state of its leg, as the group's side sees it."""
+    """Return member -> state of its leg, as the group sees it."""
     found = await shard.hash(shard.keys.legs(ref))
     return {member: json.loads(raw)["state"] for member, raw in found.items()}
+
+
+def record_of(told: Sequence[Notification]) -> dict[str, int]:
+    """Return member -> endReason of the only record, which must be the group's."""
+    record = e.one(told, "INVITE_COMPLETED").payload
+    assert record["group"] is True
+    assert (record["from"], record["inviteId"], record["to"]) == ("alice", "1", "team")
+    return {each["address"]: each["endReason"] for each in record["candidates"]}

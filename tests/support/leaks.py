@@ -1,4 +1,4 @@
-"""What may be left behind: state that ends by itself, and nothing that somebody would still have to settle."""
+"""Finds leaks: keys that never expire, and events that nobody has settled."""
 
 from redis.asyncio import Redis
 
@@ -19,11 +19,11 @@ PERMANENT = (
     "taken:",
     "layout",
 )
-"""What lives as long as what it stands for: registrations, rooms, streams, deadlines."""
+"""Prefixes of keys without a time to live: registrations, rooms, trunks, streams, timers."""
 
 
 async def assert_nothing_leaks(client: Redis, keys: Keys) -> None:
-    """Fail when a key would stay for ever, is of a kind that cannot be moved, or an event is still pending."""
+    """Fail if a key never expires, a reshard does not know its kind, or an event is still pending."""
     async for raw in client.scan_iter(match=keys.base.replace("[", r"\[") + "*"):
         key = raw.decode()
         kind, _ = kind_of(key.removeprefix(keys.base))

@@ -1,4 +1,4 @@
-"""Calls whose look-up has been made already: events that a worker has read, asked about and settled before it died."""
+"""Publishes calls that another worker has already looked up and settled, so that the test's own worker finds them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SETTINGS = Settings(look_up="all")
 
 
 async def another_worker(client: Redis, settings: Settings = SETTINGS) -> Shard:
-    """What settles the events of a test before its own workers start."""
+    """Return a shard that settles events before the workers of the test start."""
     shard = await Shard.make(client, settings)
     shard.settings = settings
     return shard
 
 
 async def settle(shard: Shard, event: Published, found: dict[str, Any]) -> None:
-    """Publish an invite and settle it with what sippo-server would have said of its callee."""
+    """Publish an invite and settle it with this answer of sippo-server for its callee."""
     operation = await shard.publish(*event)
     completed = operation.having(lookup_result=json.dumps(found))
     (outcome,) = (await shard.committer.commit([completed])).outcomes
@@ -44,5 +44,5 @@ async def call_group(shard: Shard, members: Sequence[str], devices: int = 1, **m
 
 
 async def call_phone(shard: Shard, *devices: str, **more: Any) -> None:
-    """Alice calls Bob, who has these devices that can be woken."""
+    """Alice calls Bob, who has these push devices."""
     await settle(shard, e.invite(**more), {"known": True, "push": list(devices)})

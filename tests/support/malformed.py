@@ -1,4 +1,4 @@
-"""Entries that nobody can process: for each type of event each field missing, of the wrong type, beyond its limits."""
+"""Lists entries that no worker can process: each field of each event missing, of a wrong type or out of range."""
 
 import json
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from tests.support import events as e
 from tests.support.shard import Json
 
 ASKING: Final = {"id": "asking", "user": "asker"}
-"""The peer of all malformed events that have a valid one."""
+"""The peer of all malformed events whose peer is valid."""
 
 
 class Malformed(NamedTuple):
-    """One entry, what its dead letter must name, and whether its peer is known."""
+    """One entry, the field that its dead letter must name, and whether the peer can be read from it."""
 
     name: str
     type: bytes
@@ -49,7 +49,7 @@ _MANDATORY: Final = {
     "decline": {"peer", "from"}, "stopInvite": set(), "getInvitations": {"peer"}, "unregistered": {"peer"},
     "disconnected": {"peer"},
 }  # fmt: skip
-"""Of the names that are optional somewhere, where they are not."""
+"""The events in which a field of `_OPTIONAL` is mandatory."""
 
 _NO_IDS: Final = {
     "empty": "", "space": "a b", "space around": " a", "tab": "a\tb", "line": "a\nb", "line end": "a\n", "nul": "a\0b",
@@ -112,7 +112,7 @@ def _is_id(name: str) -> bool:
 
 
 def _wrong_values(name: str) -> dict[str, Any]:
-    """Return what must not stand in a field, by a name."""
+    """Return invalid values for a field, each with a name."""
     if name in {"peer", "registry"}:
         return {"number": 5, "text": "a", "list": [], "empty": {}}
     if _is_id(name):
@@ -154,7 +154,7 @@ def _of_one(kind: str, payload: Json) -> Iterator[Malformed]:
 
 
 def _of_all() -> Iterator[Malformed]:
-    """Yield what can be wrong with any payload."""
+    """Yield what can be wrong with the payload of any event."""
     kind, payload = e.invite(ASKING)
     good = _dump(payload)
     texts: dict[str, bytes] = {
@@ -219,6 +219,6 @@ def _of_all() -> Iterator[Malformed]:
 
 
 def malformed() -> list[Malformed]:
-    """Return all of them; no two are the same."""
+    """Return all malformed entries without duplicates."""
     found = [bad for kind, payload in VALID for bad in _of_one(kind, payload)]
     return list({(bad.type, bad.payload): bad for bad in (*found, *_of_all())}.values())

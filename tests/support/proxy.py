@@ -1,4 +1,4 @@
-"""A TCP proxy between worker and server that can delay, lose a reply, cut, and be down."""
+"""A TCP proxy between worker and server that can add delay, lose a reply, cut connections and refuse them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where the worker is to connect."""
+        """The URL for the worker."""
         return f"redis://127.0.0.1:{self._port}/0"
 
     def lose_reply(self, command: bytes, containing: bytes = b"") -> None:
@@ -41,7 +41,7 @@ class Proxy:
         self._losing = (command, containing)
 
     def loses(self, request: bytes, reply: bytes) -> bool:
-        """Whether this is the reply to lose; it is lost then."""
+        """Whether this reply is the one to lose; if so, record that it is lost."""
         if self._losing is None or self._losing[0] not in request or self._losing[1] not in reply:
             return False
         self._losing = None
@@ -49,7 +49,7 @@ class Proxy:
         return True
 
     def cut(self) -> None:
-        """Cut all connections; new ones may come."""
+        """Cut all connections; new ones are accepted."""
         for writer in self._writers:
             writer.transport.abort()
 
@@ -62,7 +62,7 @@ class Proxy:
         self._server = None
 
     async def up(self) -> None:
-        """Accept connections, again on the same port."""
+        """Accept connections, after `down` on the same port."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 

@@ -1,4 +1,4 @@
-"""What a test puts into Redis itself, to look at it with the operator's commands."""
+"""Writes invites and stream entries straight into Redis, for tests of the operator's commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAD = {"inviteId": "i1", "from": "alice", "to": "bob"}
 
 
 def notify(database: redis.Redis, kind: str, peers: list[str], **payload: object) -> str:
-    """Add a notification; the id of its entry."""
+    """Add a notification; return the id of its entry."""
     fields: dict[Any, Any] = {
         "id": "0-5-0-1",
         "type": kind,
@@ -29,13 +29,13 @@ def notify(database: redis.Redis, kind: str, peers: list[str], **payload: object
 
 
 def event(database: redis.Redis, kind: str, payload: object, at: int | None = None) -> str:
-    """Add an event, published `at` (ms since 1970; default: now)."""
+    """Add an event published `at` (ms since 1970; default: now); return its id."""
     fields: dict[Any, Any] = {"type": kind, "payload": json.dumps(payload)}
     return _id(database.xadd(KEYS.events, fields, id="*" if at is None else f"{at}-*"))
 
 
 def invite(database: redis.Redis, **fields: str) -> None:
-    """Keep the pending invite alice|i1|bob, with other fields."""
+    """Write the pending invite alice|i1|bob; `fields` override the defaults."""
     values: dict[Any, Any] = {
         "state": "PENDING",
         "inviteRequest": "0",
@@ -50,7 +50,7 @@ def invite(database: redis.Redis, **fields: str) -> None:
 
 
 def bury(database: redis.Redis, **fields: str) -> str:
-    """Add a dead letter; its id."""
+    """Add a dead letter; return its id."""
     letter: dict[Any, Any] = {"type": "invit", "payload": "{}", "error": "field type", "entry": "5-0"}
     letter |= {"deliveries": "1", **fields}
     return _id(database.xadd(KEYS.dead, letter))

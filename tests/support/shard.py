@@ -1,9 +1,10 @@
-"""Drives the scripts of one shard without a worker: events in, notifications out, with a clock of the test's own."""
+"""Runs the rules of one shard without a worker, on a clock that only the test advances."""
 
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import msgspec
@@ -35,7 +36,7 @@ class Notification(msgspec.Struct, frozen=True):
 
 
 class Shard:
-    """One shard, its rules, and a clock (ms) that only the test moves."""
+    """One shard: publish and settle events, read notifications and state. `now` (ms) is its clock."""
 
     def __init__(self, client: Redis, settings: Settings, scripts: Scripts, keys: Keys | None = None) -> None:
         self.client: Any = client  # redis-py's own types leave open whether it answers text or bytes
@@ -67,11 +68,11 @@ class Shard:
         return [self.keys]
 
     def go_on_after(self, other: Self) -> None:
-        """The same shard, from where another driver of it has come to."""
+        """Continue where another Shard object for the same keys has stopped: clock, ids and notifications."""
         self.now, self._sequence, self._seen = other.now, other._sequence, other._seen
 
     def entry_id(self, at: int | None = None) -> str:
-        """A new entry id at a time (default: now)."""
+        """Return a new entry id for a time (default: now)."""
         self._sequence += 1
         return f"{self.now if at is None else at}-{self._sequence}"
 
@@ -90,7 +91,7 @@ class Shard:
         return decode_event_entry(Entry(entry, fields), max_deliveries=5, keys=self.keys)
 
     async def settle(self, *operations: Operation) -> list[Outcome]:
-        """Settle operations in one batch, and each that needs something again once it has it."""
+        """Settle operations in one batch; settle those that need a look-up again with its result."""
         operations = tuple(await self.other_shards.see_rooms(operations))
         outcomes = (await self.committer.commit(operations)).outcomes
         for index, operation in enumerate(operations):
@@ -102,7 +103,7 @@ class Shard:
         return outcomes
 
     async def event(self, kind: str, payload: Mapping[str, Any] | bytes) -> list[Notification]:
-        """Publish and settle one event; return what it told."""
+        """Publish and settle one event; return its notifications."""
         await self.settle(await self.publish(kind, payload))
         return await self.told()
 
@@ -111,7 +112,7 @@ class Shard:
         return self.found.get(callee, LookupResult())
 
     async def fire(self) -> list[Notification]:
-        """Fire what is due; return what it told."""
+        """Fire all due timers; return their notifications."""
         while (await self.committer.fire()).count:
             pass
         return await self.told()
@@ -144,8 +145,31 @@ class Shard:
         ]
 
 
+MakeShard = Callable[..., Awaitable[Shard]]
+"""The fixture `make_shard`: makes a shard with these settings (default: `Settings()`)."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server, or several, that were emptied, with a client for each shard.
+
+    `flags` says whether they know the line `#!lua`, `shards` how many are to be on them, `grows` that more are to come.
+    """
+
+    client_of: Callable[[Keys], Redis]
+    flags: bool
+    shards: int = 1
+    grows: bool = False
+    url: str = ""
+
+    @property
+    def client(self) -> Redis:
+        """The client for the first shard."""
+        return self.client_of(Keys())
+
+
 async def make_groups(client: Redis, keys: Keys) -> None:
-    """Make the consumer groups of all streams that workers read, as far as they are not there."""
+    """Create the consumer groups of all streams that workers read, unless they exist."""
     for source in Stream:
         with contextlib.suppress(ResponseError):
             await client.xgroup_create(source.key(keys), source.group, "0", mkstream=True)

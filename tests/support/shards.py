@@ -1,4 +1,4 @@
-"""Drives several shards as if they were one: events go where they belong, and what a shard relays is carried on."""
+"""Runs several shards as if they were one: routes events, and delivers what the shards relay to each other."""
 
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -32,12 +32,12 @@ class RoutedKeys(Keys):
         self.become(shards)
 
     def become(self, shards: int) -> None:
-        """From now on there are so many."""
+        """Change the number of shards."""
         self.shards = shards
         self.all = [Keys(shard=number, shards=shards) for number in range(shards)]
 
     def home(self, name: str) -> Keys:
-        """The keys of the shard of an id."""
+        """Return the keys of the shard that an id belongs to."""
         return self.all[shard_of(name, self.shards)]
 
     def invite(self, ref: str) -> str:

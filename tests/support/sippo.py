@@ -1,4 +1,4 @@
-"""A client of sippo-server and the stand-in that it asks, with what a test looks at afterwards."""
+"""Connects the client of sippo-server to a fake server, with a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 
 def directory() -> Directory:
-    """Alice with a phone and a browser, Bob with nothing, a group of both, and a number."""
+    """Return the users of the fake server: Alice with a phone and a browser, Bob with none; two groups and a number."""
     return Directory(
         users={"alice": [PushDevice("alice-phone", "ios"), PushDevice("alice-web", "web")], "bob": []},
         groups={
@@ -36,14 +36,14 @@ def directory() -> Directory:
 
 
 def job(device: str = "alice-phone", *, ttl: int = 30, user: str = "alice") -> PushJob:
-    """A push of an invitation."""
+    """Return a push of an invitation."""
     payload = msgspec.Raw(b'{"inviteId":"1","context":{"a":[]}}')
     return PushJob(user, device, "invitation", ttl, "bob|1|alice", payload)
 
 
 @dataclass
-class Watched:
-    """A Watch that remembers."""
+class RecordingWatch:
+    """A Watch that records what it is told."""
 
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -62,8 +62,8 @@ class Watched:
         self.changes.append((call, broken))
 
 
-class Time:
-    """A clock that only a pause, or the test, moves on (s)."""
+class FakeClock:
+    """A clock (s) that only `sleep` or the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -75,17 +75,17 @@ class Time:
         await asyncio.sleep(0)
 
     def timing(self, jitter: Callable[[], float] = lambda: 1.0) -> Timing:
-        """Both clocks are this one; without jitter each pause is as long as it can be."""
+        """Return a Timing whose clocks are both this one; without jitter each pause has its full length."""
         return Timing(clock=lambda: self.now, wall=lambda: self.now, sleep=self.sleep, random=jitter)
 
 
 @dataclass
-class Asking:
-    """Who asks and who is asked."""
+class Pair:
+    """A client, the fake server that it asks, and the record of its requests."""
 
-    standin: FakeSippo
+    fake_sippo: FakeSippo
     client: SippoServer
-    watch: Watched
+    watch: RecordingWatch
 
     def look_up(self, call: ApiCall, name: str = "alice") -> Awaitable[Any]:
         """Start a look-up of one kind."""
@@ -98,28 +98,30 @@ class Asking:
 
 
 def wac_of(address: str, **settings: Any) -> Wac:
-    """A configuration for this address; settings by their names in the file."""
+    """Return the section `wac` for this address; settings by their names in the file."""
     wac = {"address": address, "username": "admin@quobis", "password": PASSWORD, **settings}
     return parse({"invites": {"basic": {"wac": wac}}}).invites.basic.wac
 
 
 @contextlib.asynccontextmanager
-async def asking(
+async def pair(
     *, timing: Timing | None = None, token_lifetime: float = 3600.0, password: str = PASSWORD, **settings: Any
-) -> AsyncIterator[Asking]:
-    """A client and its stand-in; in the end neither has left a task or a connection."""
+) -> AsyncIterator[Pair]:
+    """Connect a client to a fake server; at the end neither may leave a task or a connection."""
     before = asyncio.all_tasks()
-    async with FakeSippo(directory(), password=password, token_lifetime=token_lifetime) as standin:
-        watch = Watched()
-        async with SippoServer(wac_of(standin.address, **settings), watch=watch, timing=timing) as client:
-            yield Asking(standin, client, watch)
+    async with FakeSippo(directory(), password=password, token_lifetime=token_lifetime) as fake_sippo:
+        watch = RecordingWatch()
+        async with SippoServer(wac_of(fake_sippo.address, **settings), watch=watch, timing=timing) as client:
+            yield Pair(fake_sippo, client, watch)
         assert {task for task in asyncio.all_tasks() - before if "sippo" in task.get_name()} == set()
-        await wait_until(lambda: standin.open_connections == 0, "the stand-in has no connection left")
+        await wait_until(
+            lambda: fake_sippo.open_connections == 0, "the fake sippo-server has no connection left"
+        )
     assert asyncio.all_tasks() - before == set()
 
 
 async def fails(call: Awaitable[object], *reasons: CallOutcome) -> NoAnswer:
-    """Wait for a call that must end without an answer, for one of these reasons."""
+    """Await a call that must end without an answer for one of these reasons; return the error."""
     with pytest.raises(NoAnswer) as caught:
         await call
     assert caught.value.reason in reasons, caught.value
@@ -127,7 +129,7 @@ async def fails(call: Awaitable[object], *reasons: CallOutcome) -> NoAnswer:
 
 
 async def outcomes(calls: list[Awaitable[object]]) -> Counter[str]:
-    """How often each thing came of calls that are made at once."""
+    """Make calls concurrently and count their results: reason of a NoAnswer, or type of the result."""
     results = await asyncio.gather(*calls, return_exceptions=True)
     return Counter(
         result.reason if isinstance(result, NoAnswer) else type(result).__name__ for result in results

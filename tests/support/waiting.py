@@ -1,4 +1,4 @@
-"""Waiting for a condition instead of sleeping: a test says what it waits for, and fails with those words."""
+"""Waits for a condition instead of sleeping; a test that waits in vain fails with its description."""
 
 import asyncio
 import time

@@ -1,13 +1,15 @@
-"""Running workers for tests: in this process, with events in and notifications out."""
+"""Runs workers in this process, publishes events to them and reads their notifications."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-from collections import Counter
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from invites.config import Config, Invites
 from invites.keys import WORKERS_GROUP, Keys
@@ -17,6 +19,7 @@ from workers.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from redis.asyncio import Redis
 
@@ -26,14 +29,14 @@ KEYS = Keys()
 
 
 def configured(**invites: int) -> Config:
-    """A configuration with these settings of `invites`, and a short hand-over time."""
+    """Return a configuration with these settings of `invites` and a short `claim_after`."""
     return Config(invites=msgspec.structs.replace(Invites(), **{"claim_after": 300, **invites}))
 
 
 @contextlib.asynccontextmanager
-async def worker(url: str, *, consumer: str | None = None, **invites: int) -> AsyncIterator[Service]:
-    """A worker that has been started; it is stopped without a drain unless the test drains it."""
-    service = Service(configured(**invites), url, consumer=consumer)
+async def running(config: Config, url: str, *, consumer: str | None = None) -> AsyncIterator[Service]:
+    """Start a worker; at the end stop it. Only a test that drains it sees it finish its work."""
+    service = Service(config, url, consumer=consumer)
     try:
         await service.start()
         yield service
@@ -41,29 +44,64 @@ async def worker(url: str, *, consumer: str | None = None, **invites: int) -> As
         await service.aclose()
 
 
-class Bench:
-    """What stands around the workers: publishes events and looks at what came of them.
+def worker(
+    url: str, *, consumer: str | None = None, **invites: int
+) -> contextlib.AbstractAsyncContextManager[Service]:
+    """Run a worker with these settings of `invites`."""
+    return running(configured(**invites), url, consumer=consumer)
 
-    Where any event will do it is a question for the invitations of a user, by its number: it has one effect, which
-    can be counted, the answer.
+
+@contextlib.asynccontextmanager
+async def process(
+    url: str, folder: Path, settings: Mapping[str, Any]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a worker process as an operator does, with these settings of `invites`; at the end kill it."""
+    file = folder / "config.json"
+    file.write_text(json.dumps({"http": {"port": 0}, "invites": settings}))
+    command = ("-m", "workers", "run", "--config", str(file), "--redis-url", url)
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            running.kill()
+        await running.communicate()
+
+
+async def is_settled(client: Any, *streams: str) -> bool:
+    """Whether each stream has its consumer group, and no group has an entry left to read or to settle."""
+    groups: list[dict[str, Any]] = []
+    for stream in streams:
+        with contextlib.suppress(ResponseError):  # no worker has made it yet
+            groups += await client.xinfo_groups(stream)
+    return len(groups) == len(streams) and all(one["pending"] == 0 and one["lag"] == 0 for one in groups)
+
+
+class Streams:
+    """Publishes events as gateways do, and reads what the workers make of them.
+
+    Tests that need any event use `ask`: it publishes numbered questions (`getInvitations`), and each must be answered
+    exactly once.
     """
 
     def __init__(self, client: Redis) -> None:
         self.client: Any = client  # typed, every reply of redis-py is a union of all its shapes
 
     async def publish(self, kind: str, payload: Mapping[str, Any] | bytes) -> str:
-        """Publish one event; its entry id."""
+        """Publish one event and return its entry id."""
         raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         entry: bytes = await self.client.xadd(KEYS.events, {"type": kind, "payload": raw})
         return entry.decode()
 
     async def publish_when_full(self, kind: str, payload: Mapping[str, Any]) -> None:
-        """Publish although the server is out of memory: with a script that may."""
+        """Publish although the server is out of memory, by a script with the flag `allow-oom`."""
         script = "#!lua flags=allow-oom\nreturn redis.call('XADD', KEYS[1], '*', 'type', ARGV[1], 'payload', ARGV[2])"
         await self.client.eval(script, 1, KEYS.events, kind, json.dumps(payload))
 
     async def ask(self, first: int, count: int) -> list[str]:
-        """Publish questions number `first` and following; their entry ids."""
+        """Publish `count` questions numbered from `first`; return their entry ids."""
         async with self.client.pipeline(transaction=False) as pipe:
             for number in range(first, first + count):
                 payload = {"peer": {"id": f"p{number}", "user": f"u{number}"}, "transaction": number}
@@ -71,46 +109,50 @@ class Bench:
             return [entry.decode() for entry in await pipe.execute()]
 
     async def notifications(self) -> list[tuple[str, str, Json]]:
-        """Id, type and payload of all notifications."""
+        """Return id, type and payload of all notifications."""
         return [
             (fields[b"id"].decode(), fields[b"type"].decode(), json.loads(fields[b"payload"]))
             for _, fields in await self.client.xrange(KEYS.notifications)
         ]
 
+    async def payloads(self, kind: str) -> list[Json]:
+        """Return the payloads of all notifications of a type."""
+        return [payload for _, told, payload in await self.notifications() if told == kind]
+
     async def answers(self) -> list[int]:
-        """The numbers of the questions in the order of their answers."""
-        return [payload["transaction"] for _, kind, payload in await self.notifications() if kind == "answer"]
+        """Return the numbers of the questions in the order of their answers."""
+        return [payload["transaction"] for payload in await self.payloads("answer")]
 
     async def pending(self) -> int:
-        """How many entries are read and not acknowledged."""
+        """Return the number of events that are read but not acknowledged."""
         summary = await self.client.xpending(KEYS.events, WORKERS_GROUP)
         return int(summary["pending"])
 
     async def deliveries(self) -> dict[str, tuple[str, int]]:
-        """Pending entries: id -> consumer and deliveries."""
+        """Return the pending events: id -> consumer and number of deliveries."""
         found = await self.client.xpending_range(KEYS.events, WORKERS_GROUP, "-", "+", 10_000)
         return {
             one["message_id"].decode(): (one["consumer"].decode(), one["times_delivered"]) for one in found
         }
 
     async def dead(self) -> list[dict[str, str]]:
-        """The dead letters."""
+        """Return the dead letters."""
         return [
             {name.decode(): value.decode() for name, value in fields.items()}
             for _, fields in await self.client.xrange(KEYS.dead)
         ]
 
     async def strand(self, count: int, consumer: str = "gone") -> list[str]:
-        """Let a consumer read new entries and then die."""
+        """Read new events as a consumer that dies before it settles them; return their ids."""
         reply = await self.client.xreadgroup(WORKERS_GROUP, consumer, {KEYS.events: ">"}, count=count)
         return [entry.decode() for entry, _ in reply[0][1]]
 
     async def make_group(self) -> None:
-        """Make the consumer group before any worker does."""
+        """Create the consumer group before any worker does."""
         await self.client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
 
     async def told(self, count: int, pending: int = 0, timeout_s: float = 15.0) -> None:
-        """Wait until there are so many notifications, and so many entries pending."""
+        """Wait for at least `count` notifications and exactly `pending` pending events."""
 
         async def all_there() -> bool:
             return await self.client.xlen(KEYS.notifications) >= count and await self.pending() == pending
@@ -118,15 +160,15 @@ class Bench:
         await wait_until(all_there, f"{count} notifications are out, {pending} entries pending", timeout_s)
 
     async def heard(self, kind: str, count: int = 1) -> None:
-        """Wait until there are so many notifications of one type."""
+        """Wait for at least `count` notifications of a type."""
 
         async def there() -> bool:
-            return Counter(told for _, told, _ in await self.notifications())[kind] >= count
+            return len(await self.payloads(kind)) >= count
 
         await wait_until(there, f"{count} notifications are of type {kind}")
 
     async def assert_answered(self, count: int, timeout_s: float = 15.0) -> None:
-        """Wait for the answers to questions 0 to `count` - 1, and check that each was given once."""
+        """Wait for the answers to questions 0 to `count` - 1, and check that each is answered once."""
         await self.told(count, timeout_s=timeout_s)
         assert sorted(await self.answers()) == list(range(count))
         identities = [identity for identity, _, _ in await self.notifications()]

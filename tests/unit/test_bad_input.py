@@ -28,6 +28,12 @@ def test_there_are_many_of_them_of_each_type() -> None:
     assert {bad.type.decode(errors="replace") for bad in BAD} > set(EVENT_TYPES)
 
 
+@pytest.mark.parametrize("payload", [b"[NaN]", b"NaN", rb'"\ud800"'])
+def test_what_is_no_object_is_called_so_whatever_else_is_wrong_with_it(payload: bytes) -> None:
+    sentence = _decoded(Malformed("", b"invite", payload, "payload", known=False)).arguments.flat()[2]
+    assert str(sentence).startswith("field payload must be an object, not ")
+
+
 def test_each_becomes_a_dead_letter_whose_sentence_names_the_field() -> None:
     wrong = []
     for bad in BAD:

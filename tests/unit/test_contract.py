@@ -18,7 +18,7 @@ from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
 from invites.logs.messages import TEMPLATES
 from invites.logs.setup import JsonLines
 from tests.lua.test_notifications import KEYS
-from tests.unit.test_messages import _CONTRACT
+from tests.unit.test_messages import CONTRACT_LINES
 from workers.cli.app import app
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.sippo import SippoMetrics
@@ -121,7 +121,7 @@ def test_each_setting_is_there_with_its_default() -> None:
 
 
 def test_each_template_of_the_log_is_there() -> None:
-    lines = [line for line in _CONTRACT.strip().splitlines() if line]
+    lines = [line for line in CONTRACT_LINES.strip().splitlines() if line]
     assert len(lines) == 20
     for line in lines:
         assert f"\n{line}\n" in _PAGES["operating.md"]

@@ -16,7 +16,7 @@ from invites.logs.messages import TEMPLATES, received, render, write
 _LUA = Path(__file__).resolve().parents[2] / "lua"
 
 # As the contract lists them.
-_CONTRACT = r"""
+CONTRACT_LINES = r"""
 [info]  invite peerId(${peer.id}), to(${to}), inviteId(${inviteId}), context(${JSON.stringify(context)})
 [debug] Trying to get candidates for ${to}
 [debug] Trying to resolve group ${to}
@@ -41,7 +41,7 @@ _CONTRACT = r"""
 _LEVELS = {"info": logging.INFO, "debug": logging.DEBUG, "warn": logging.WARNING}
 _LISTED = [
     (_LEVELS[level], template)
-    for level, template in re.findall(r"^\[(\w+)\] +(.*)$", _CONTRACT, re.MULTILINE)
+    for level, template in re.findall(r"^\[(\w+)\] +(.*)$", CONTRACT_LINES, re.MULTILINE)
 ]
 
 # For each fact: what fills it in, and the line that comes of it.

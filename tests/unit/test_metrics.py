@@ -9,6 +9,7 @@ from invites.build import COMMIT
 from invites.keys import Stream
 from invites.queries.overview import Backlog
 from workers.telemetry.metrics import Metrics
+from workers.telemetry.sippo import SippoMetrics
 
 
 def _samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -89,3 +90,17 @@ def test_the_scraper_chooses_the_format() -> None:
     body, content_type = Metrics().exposition("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
+
+
+def test_calls_of_sippo_server_are_measured_by_outcome() -> None:
+    metrics = Metrics()
+    watch = SippoMetrics(metrics.registry)
+    assert _value(metrics, "sippo_breaker_open", call="groups") == 0
+    watch.requested("groups", "error", 0.02)
+    watch.requested("groups", "found", 0.02)
+    watch.called("groups", "found", 0.3)
+    watch.broken("groups", broken=True)
+    assert _value(metrics, "sippo_request_seconds_count", call="groups", outcome="error") == 1
+    assert _value(metrics, "sippo_call_seconds_sum", call="groups", outcome="found") == 0.3
+    assert _value(metrics, "sippo_call_seconds_bucket", call="groups", outcome="found", le="0.25") == 0
+    assert _value(metrics, "sippo_breaker_open", call="groups") == 1

@@ -11,14 +11,14 @@ from invites.events.entry import Entry
 from invites.events.protocol import Invite
 from invites.keys import Keys, shard_of
 from invites.lookup.other_shards import OtherShards
-from tests.support import events as calling
+from tests.support import events as e
 
 SHARDS = 7
 KEYS = Keys(shard=0, shards=SHARDS)
 
 
 def _invite(room: str) -> Invite:
-    _, payload = calling.invite(to="team", room=room)
+    _, payload = e.invite(to="team", room=room)
     fields = {b"type": b"invite", b"payload": json.dumps(payload).encode()}
     event = decode_event_entry(Entry("1-1", fields), max_deliveries=5).event
     assert isinstance(event, Invite)

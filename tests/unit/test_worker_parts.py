@@ -135,7 +135,7 @@ async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
         while True:
             try:
                 started.set()
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 swallowed += 1
                 if swallowed == 3:

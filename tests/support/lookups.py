@@ -1,4 +1,4 @@
-"""Workers that ask a stand-in for sippo-server, with what a test looks at afterwards."""
+"""Runs a worker that looks up callees at a fake sippo-server, and reads what becomes of its calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from invites.sippo.answers import PushDevice
 from tests.support import events as e
 from tests.support.shard import Notification, notification_of
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Json
+from tests.support.worker import KEYS, Json, is_settled, running
 from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.service import Service
 
@@ -29,12 +29,12 @@ LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 
 def ios(*devices: str) -> list[PushDevice]:
-    """Push devices with these ids."""
+    """Return iOS devices with these ids."""
     return [PushDevice(device, "ios") for device in devices]
 
 
 def directory() -> Directory:
-    """Bob with a phone, Carol with two, Dave with nothing; a group of all and Alice; a number."""
+    """Return the users of the fake server: Bob with a phone, Carol with two, Dave with none; a group and a number."""
     return Directory(
         users={"alice": ios("alice-phone"), "bob": ios("bob-phone"), "carol": ios("c1", "c2"), "dave": []},
         groups={"sales": GroupEntry(["bob", "alice", "carol", "bob", "dave"], "Sales")},
@@ -43,32 +43,32 @@ def directory() -> Directory:
 
 
 def settings(address: str, basic: Json | None = None, **invites: Any) -> Json:
-    """`invites` of a configuration that asks this sippo-server. `wac` in `basic` adds to where that is."""
+    """Return the section `invites` for a sippo-server at this address; `wac` in `basic` adds to its settings."""
     basic = basic or {}
     wac = {"address": address, "username": "admin@quobis", "password": PASSWORD, **basic.get("wac", {})}
     return {"claimAfter": 300, "basic": {**basic, "wac": wac}, **invites}
 
 
 def configured(address: str, basic: Json | None = None, **invites: Any) -> Config:
-    """The same as a configuration."""
+    """Return the whole configuration for it."""
     return parse({"invites": settings(address, basic, **invites)})
 
 
 @dataclass
-class Reaching:
-    """Who calls and who is asked."""
+class LookupWorker:
+    """A running worker, the fake sippo-server that it asks, and a client that publishes and reads."""
 
-    standin: FakeSippo
+    fake_sippo: FakeSippo
     service: Service
     client: Any  # typed, every reply of redis-py is a union of all its shapes
 
     @property
     def asked(self) -> dict[str, int]:
-        """How often each look-up was requested."""
-        return {call.value: count for call in LOOK_UPS if (count := self.standin.requests[call])}
+        """How often the worker requested each look-up."""
+        return {call.value: count for call in LOOK_UPS if (count := self.fake_sippo.requests[call])}
 
     async def publish(self, *events: e.Published) -> list[str]:
-        """Publish events; their entry ids."""
+        """Publish events and return their entry ids."""
         async with self.client.pipeline(transaction=False) as pipe:
             for kind, payload in events:
                 pipe.xadd(KEYS.events, {"type": kind, "payload": json.dumps(payload)})
@@ -87,12 +87,12 @@ class Reaching:
         return found
 
     async def call(self, *events: e.Published, invite_id: str = "1") -> list[Notification]:
-        """Publish events, the last of them an invite, and wait until it rings or is over. All that was told of it."""
+        """Publish events, the last of them an invite; return its notifications once it rings or is over."""
         await self.publish(*events)
         return await self.heard_of(invite_id)
 
     async def heard_of(self, invite_id: str = "1") -> list[Notification]:
-        """Wait until an invite rings or is over. All that was told of it."""
+        """Wait until an invite rings or is over, and return its notifications."""
 
         async def answered() -> bool:
             told = {one.type for one in await self.told(invite_id)}
@@ -102,59 +102,52 @@ class Reaching:
         return await self.told(invite_id)
 
     async def told(self, invite_id: str | None = None) -> list[Notification]:
-        """What was told so far, of one invite or of all."""
+        """Return the notifications so far, of one invite or of all."""
         found = [notification_of(fields) for _, fields in await self.client.xrange(KEYS.notifications)]
         return [one for one in found if invite_id in {None, one.payload.get("inviteId")}]
 
     async def candidates(self, to: str = "bob", invite_id: str = "1", by: str = "alice") -> dict[str, str]:
-        """The candidates of an invite: id -> type and address."""
+        """Return the candidates of an invite: id -> type and address."""
         found = await self.client.hgetall(KEYS.candidates(f"{by}|{invite_id}|{to}"))
         read = {name.decode(): json.loads(raw) for name, raw in found.items()}
         return {name: f"{one['type']} {one['address']}" for name, one in read.items()}
 
     async def pending(self) -> int:
-        """How many entries are read and not settled."""
+        """Return the number of events that are read but not settled."""
         return int((await self.client.xpending(KEYS.events, WORKERS_GROUP))["pending"])
 
     async def settled(self) -> None:
-        """Wait until nothing is left to be settled."""
-
-        async def done() -> bool:
-            groups = await self.client.xinfo_groups(KEYS.events)
-            return bool(groups) and groups[0]["lag"] == 0 and groups[0]["pending"] == 0
-
-        await wait_until(done, "all events are settled")
+        """Wait until all events are settled."""
+        await wait_until(lambda: is_settled(self.client, KEYS.events), "all events are settled")
 
 
 @contextlib.asynccontextmanager
-async def reaching(
+async def worker(
     url: str, basic: Json | None = None, *, known: Directory | None = None, **invites: Any
-) -> AsyncIterator[Reaching]:
-    """A worker that asks a stand-in; afterwards neither has left a connection."""
-    async with FakeSippo(directory() if known is None else known, password=PASSWORD) as standin:
-        service = Service(configured(standin.address, basic, **invites), url)
-        try:
-            async with Redis.from_url(url) as client:
-                await service.start()
-                yield Reaching(standin, service, client)
-        finally:
-            await service.aclose()
-        await wait_until(lambda: standin.open_connections == 0, "the stand-in has no connection left")
+) -> AsyncIterator[LookupWorker]:
+    """Run a worker with a fake sippo-server; at the end no connection between the two may be left."""
+    async with FakeSippo(directory() if known is None else known, password=PASSWORD) as fake_sippo:
+        config = configured(fake_sippo.address, basic, **invites)
+        async with Redis.from_url(url) as client, running(config, url) as service:
+            yield LookupWorker(fake_sippo, service, client)
+        await wait_until(
+            lambda: fake_sippo.open_connections == 0, "the fake sippo-server has no connection left"
+        )
 
 
 def rung(told: list[Notification]) -> set[str]:
-    """The peers that were sent an invitation."""
+    """Return the peers that got an invitation."""
     return {peer for one in told if one.type == "invitation" for peer in one.peers}
 
 
 def rejected(told: list[Notification]) -> tuple[int, str]:
-    """Code and reason of the only rejection."""
+    """Return code and reason of the only rejection."""
     (one,) = [one for one in told if one.type == "inviteRejected"]
     return one.payload["code"], one.payload["reason"]
 
 
 def counted(told: list[Notification]) -> Counter[str]:
-    """How many there are of each type."""
+    """Count the notifications of each type."""
     return Counter(one.type for one in told)
 
 

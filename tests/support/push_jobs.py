@@ -1,4 +1,4 @@
-"""Push at the level of the scripts: the jobs that are written, and what becomes of them."""
+"""Reads and settles the push jobs of a shard without a worker."""
 
 import json
 from typing import Any, Final
@@ -16,12 +16,12 @@ PUSH: Final = Settings(look_up="push")
 
 
 def sleeps(shard: Shard, user: str, *devices: str) -> None:
-    """Let sippo-server know these push devices of a user."""
+    """Make these push devices of a user known to sippo-server."""
     shard.found[user] = LookupResult(known=True, push=devices)
 
 
 async def jobs(shard: Shard) -> list[dict[str, Any]]:
-    """Take the push jobs that are new; `entry` is the id of each, `payload` is decoded."""
+    """Read the new push jobs; `entry` is the id of each, `payload` is decoded."""
     read: Any = await shard.client.xreadgroup("push", "test", {shard.keys.push: ">"})
     found = []
     for _, entries in read.items() if isinstance(read, dict) else read:
@@ -37,7 +37,7 @@ def briefly(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 async def becomes(shard: Shard, job: dict[str, Any], handler: str) -> list[Notification]:
-    """Settle a job by what became of it: pushTaken, pushGone, pushUnsure, pushDropped. Return what was told."""
+    """Settle a job with its result (pushTaken, pushGone, pushUnsure, pushDropped); return the notifications."""
     operation = Operation(handler, job["entry"], PushArguments(job["ref"], job["device"]))
     settled = await shard.committer.commit([operation], SettleMode(Stream.PUSH))
     assert [each.status for each in settled.outcomes] == [Status.DONE], settled
@@ -45,7 +45,7 @@ async def becomes(shard: Shard, job: dict[str, Any], handler: str) -> list[Notif
 
 
 async def taken(shard: Shard) -> list[Notification]:
-    """Let sippo-server take all jobs that wait; return what was told."""
+    """Settle all waiting jobs as accepted by sippo-server; return the notifications."""
     told: list[Notification] = []
     for job in await jobs(shard):
         cancels = job["type"] == "invitationCancel"

@@ -1,0 +1,105 @@
+"""From an entry of the relay stream to its operation, or to a dead letter if no correct worker can have written it."""
+
+import json
+
+import pytest
+
+from invites.events.arguments import RelayArguments, RelayedEventArguments
+from invites.events.decoding import decode_relay_entry
+from invites.events.entry import Entry, entries_of, order
+from invites.events.operation import Operation
+from invites.keys import Keys, shard_of
+from tests.support import events as e
+
+SHARDS = 7
+HERE = Keys(shard=shard_of("bob", SHARDS), shards=SHARDS)
+
+PAGE = {b"kind": b"legs_start", b"name": b"bob", b"entry": b"5-1", b"arguments": b'["alice|1|team","20"]'}
+"""A page of a group call."""
+
+_TYPE, _PAYLOAD = e.accept("phone")
+EVENT = {
+    b"kind": b"event", b"name": b"bob", b"entry": b"5-1", b"type": _TYPE.encode(),
+    b"payload": json.dumps(_PAYLOAD).encode(),
+}  # fmt: skip
+"""An event that was published to another shard."""
+
+
+def _decoded(fields: dict[bytes, bytes], keys: Keys | None = HERE, deliveries: int = 1) -> Operation:
+    return decode_relay_entry(Entry("7-2", fields, deliveries), max_deliveries=5, keys=keys)
+
+
+def test_a_page_goes_on_with_the_arguments_that_it_brings() -> None:
+    operation = _decoded(PAGE)
+    assert (operation.rule, operation.entry, operation.shard) == ("relay", "7-2", None)
+    assert operation.arguments == RelayArguments(b"legs_start", b"bob", b"5-1", ("alice|1|team", "20"))
+
+
+def test_an_event_keeps_its_first_entry_and_its_rule() -> None:
+    operation = _decoded(EVENT)
+    assert (operation.rule, operation.event_rule) == ("relayedEvent", "accept")
+    assert isinstance(operation.arguments, RelayedEventArguments)
+    assert operation.arguments.flat()[:2] == (b"5-1", "accept")
+    assert operation.event is not None
+
+
+@pytest.mark.parametrize(
+    ("more", "shard"),
+    [
+        ({b"name": b"alice"}, shard_of("alice", SHARDS)),
+        ({b"shard": str((HERE.shard + 1) % SHARDS).encode()}, (HERE.shard + 1) % SHARDS),
+        ({b"name": b"alice", b"shard": str(HERE.shard).encode()}, None),
+    ],
+)
+def test_the_shard_is_that_of_the_name_unless_the_entry_says_which(
+    more: dict[bytes, bytes], shard: int | None
+) -> None:
+    assert shard_of("alice", SHARDS) != HERE.shard
+    assert _decoded(PAGE | more).shard == shard
+    assert _decoded(PAGE | more, keys=None).shard is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        *(
+            ({name: value for name, value in PAGE.items() if name != missing}, f"field {missing.decode()} is missing")
+            for missing in PAGE
+        ),
+        ({name: value for name, value in EVENT.items() if name != b"payload"}, "field payload is missing"),
+        (PAGE | {b"arguments": b'["a"'}, "field arguments is no list of texts in JSON"),
+        (PAGE | {b"arguments": b'["a",5]'}, "field arguments is no list of texts in JSON"),
+        (PAGE | {b"shard": b"two"}, "field shard is no number"),
+        (EVENT | {b"payload": b'{"peer":5}'}, "field peer "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_decoded_is_a_dead_letter_of_the_whole_entry(
+    fields: dict[bytes, bytes], sentence: str
+) -> None:
+    operation = _decoded(fields)
+    type_, payload, said, deliveries = operation.arguments.flat()[:4]
+    assert (operation.rule, type_, deliveries) == ("dead", "relay", 1)
+    assert str(said).startswith(sentence)
+    assert isinstance(payload, bytes)
+    assert json.loads(payload) == {name.decode(): value.decode() for name, value in fields.items()}
+
+
+@pytest.mark.parametrize(("fields", "deliveries"), [(PAGE, 6), ({}, 1)])
+def test_what_kills_workers_or_is_empty_is_a_dead_letter(fields: dict[bytes, bytes], deliveries: int) -> None:
+    operation = _decoded(fields, deliveries=deliveries)
+    payload = operation.arguments.flat()[1]
+    assert operation.rule == "dead"
+    assert bool(payload) == bool(fields)
+
+
+def test_an_entry_that_was_trimmed_has_no_fields() -> None:
+    assert entries_of(None) == []
+    assert entries_of([[b"5-1", [b"type", b"joined"]], [b"5-2", None]]) == [
+        Entry("5-1", {b"type": b"joined"}),
+        Entry("5-2", {}),
+    ]
+
+
+def test_entries_are_ordered_by_time_and_number() -> None:
+    assert sorted(["10-0", "9-20", "9-3", "9"], key=order) == ["9", "9-3", "9-20", "10-0"]
+    assert Entry("1700000000000-5", {}).at == 1_700_000_000_000

@@ -14,6 +14,7 @@ from aiohttp import web
 from invites.connection.errors import is_away
 from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
+from invites.values.ref import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -144,7 +145,7 @@ class HttpServer:
         self._authorize(request)
         _, _, _, inviter, invite_id, to = _segments(request)
         async with asyncio.timeout(_ANSWER_WITHIN_S):
-            invite = await self._queries(to).invite(f"{inviter}|{invite_id}|{to}")
+            invite = await self._queries(to).invite(str(Ref(inviter, invite_id, to)))
         if invite is None:
             raise web.HTTPNotFound(text="there is no such invite, or it ended more than retainAfter ago")
         return _response(200, invite)

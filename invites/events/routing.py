@@ -2,6 +2,7 @@
 
 from invites.events import protocol
 from invites.events.protocol import Event
+from invites.values.ref import Ref
 
 
 def routing_key(event: Event) -> str:  # noqa: PLR0911 - one for each kind of event
@@ -11,7 +12,7 @@ def routing_key(event: Event) -> str:  # noqa: PLR0911 - one for each kind of ev
     """
     match event:
         case protocol.Invite(return_of=str(ref)):
-            return ref.rpartition("|")[2]
+            return Ref.parse(ref).callee
         case protocol.Invite() | protocol.InviteRequest():
             return event.to
         case protocol.Ringing() | protocol.Accept() | protocol.Decline():

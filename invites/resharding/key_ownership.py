@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from invites.values.ref import callee_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Name = str
 """The id that decides the shard: a user, a group, a number or a room."""
-
-
-def callee_of(ref: str) -> Name:
-    """The user, group or number of an invite's ref (`from|inviteId|to`)."""
-    return ref.rpartition("|")[2]
 
 
 def _first(joined: str) -> Name:

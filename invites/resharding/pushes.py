@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from invites.events.entry import Entry
 from invites.keys import Stream
 from invites.lookup.pushes import UNSURE
-from invites.resharding.key_ownership import callee_of
 from invites.resharding.shard_map import PAGE
 from invites.resharding.streams import delivered, unread
+from invites.values.ref import callee_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

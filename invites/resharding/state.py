@@ -10,8 +10,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from invites.events.entry import order
-from invites.resharding.key_ownership import BY_VALUE, SPLIT, WHOLE, callee_of, kind_of
+from invites.resharding.key_ownership import BY_VALUE, SPLIT, WHOLE, kind_of
 from invites.resharding.shard_map import PAGE
+from invites.values.ref import callee_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from invites.resharding.key_ownership import TIMERS, callee_of
+from invites.resharding.key_ownership import TIMERS
 from invites.resharding.shard_map import PAGE
+from invites.values.ref import callee_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -168,7 +168,7 @@ class SippoServer:
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome is not None else None
             asked = error.retry_after if isinstance(error, NoAnswer) else 0.0
-            return max(asked, self._timing.backoff(state.attempt_number))
+            return max(asked, self._timing.backoff(state))
 
         def stop(state: RetryCallState) -> bool:
             return breaker.open or self._opened is None or state.upcoming_sleep >= budget.left()

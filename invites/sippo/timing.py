@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,9 +10,11 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-_FIRST_S: Final = 0.1
-_LONGEST_S: Final = 1.0
-_DOUBLINGS: Final = 10  # enough to reach the limit; keeps the float finite
+from tenacity import RetryCallState
+
+from invites.values.backoff import exponential
+
+_BACKOFF: Final = exponential(100, 1_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +24,7 @@ class Timing:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    random: Callable[[], float] = random.random
-
-    def backoff(self, attempt: int) -> float:
-        """The delay after an attempt (the first is 1), in s.
-
-        It doubles from 0.1 s to 1 s, and half of it is random, so that workers do not retry in step.
-        """
-        ceiling = min(_LONGEST_S, math.ldexp(_FIRST_S, min(attempt, _DOUBLINGS) - 1))
-        return ceiling * (0.5 + self.random() / 2)
+    backoff: Callable[[RetryCallState], float] = _BACKOFF
 
     def retry_after(self, value: str | None, date: str | None) -> float:
         """The delay in a Retry-After header (RFC 9110, section 10.2.3), in s; 0 when it is missing or invalid.

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 
+def callee_of(ref: str) -> str:
+    """The callee of a ref; of any other text its last part."""
+    return ref.rpartition("|")[2]
+
+
 class Ref(NamedTuple):
     """The name of an invite. As text it is `from|inviteId|to`; an id holds no `|`."""
 
@@ -18,6 +23,6 @@ class Ref(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Take a ref apart. Raises ValueError when it does not have three parts."""
+        """Take a ref apart. Raises ValueError unless it has three parts."""
         inviter, invite_id, callee = text.split("|")
         return cls(inviter, invite_id, callee)

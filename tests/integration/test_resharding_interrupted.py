@@ -10,10 +10,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.connection.clients import connect
 from invites.keys import Keys, Stream, shard_of
-from invites.resharding.key_ownership import WHOLE, callee_of
+from invites.resharding.key_ownership import WHOLE
 from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import ShardMap
 from invites.resharding.streams import delivered, unread
+from invites.values.ref import callee_of
 from tests.support.shard import make_groups
 from tests.support.shards import Failing
 

@@ -11,9 +11,10 @@ import pytest
 from invites.events.entry import Entry
 from invites.keys import Keys, Stream, shard_of
 from invites.lookup.pushes import Push, decode_push_entry
-from invites.resharding.key_ownership import BY_VALUE, SPLIT, STAYING, WHOLE, callee_of
+from invites.resharding.key_ownership import BY_VALUE, SPLIT, STAYING, WHOLE
 from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import ShardMap
+from invites.values.ref import callee_of
 from tests.support.shard import make_groups
 
 pytestmark = pytest.mark.leaks  # these tests write the keys themselves

@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from typing import Any, Final
 
 import pytest
+from tenacity import wait_fixed
 
 from invites.sippo import ApiCall, CallOutcome, PushResult, Timing, client
 from tests.support import sippo
@@ -29,7 +30,7 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _once(time: sippo.FakeClock) -> Timing:
     """A first pause of 50 s, which is more than any call has."""
-    return time.timing(jitter=lambda: 1_000.0)
+    return time.timing(wait_fixed(50))
 
 
 async def _break(pair: sippo.Pair, fault: Fault, call: ApiCall = ApiCall.GROUPS) -> None:

@@ -9,6 +9,7 @@ from email.utils import formatdate
 import pytest
 
 from invites.sippo import ApiCall, CallOutcome, PushResult, SippoServer
+from invites.values.backoff import exponential
 from tests.support import sippo
 from tests.support.waiting import wait_until
 from workers.lab.fake_sippo import HANG, RESET, Fault, limited, slow, status
@@ -40,15 +41,22 @@ async def test_what_passes_is_got_over(call: ApiCall, fault: Fault) -> None:
         assert pair.watch.calls[call, "found" if call is ApiCall.PUSH else "unknown"] == 1
 
 
-async def test_pauses_double_up_to_a_second_and_are_half_random() -> None:
-    longest, shortest = sippo.FakeClock(), sippo.FakeClock()
-    for time, timing in ((longest, longest.timing(lambda: 1.0)), (shortest, shortest.timing(lambda: 0.0))):
-        async with sippo.pair(timing=timing, deadline=4000, breakAfter=1000) as pair:
-            pair.fake_sippo.fault(status(500), ApiCall.GROUPS)
-            await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
-        assert sum(time.pauses) < 4
-    assert longest.pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
-    assert shortest.pauses[:6] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.5, 0.5])
+@pytest.mark.parametrize(
+    ("luck", "pauses"),
+    [(1.0, [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]), (0.0, [0.05, 0.1, 0.2, 0.4, 0.5, 0.5])],
+    ids=["longest", "shortest"],
+)
+async def test_pauses_double_up_to_a_second_and_are_half_random(
+    monkeypatch: pytest.MonkeyPatch, luck: float, pauses: list[float]
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: low + luck * (high - low))
+    time = sippo.FakeClock()
+    timing = time.timing(exponential(100, 1_000))
+    async with sippo.pair(timing=timing, deadline=4000, breakAfter=1000) as pair:
+        pair.fake_sippo.fault(status(500), ApiCall.GROUPS)
+        await sippo.fails(pair.client.group("sales"), CallOutcome.ERROR)
+    assert sum(time.pauses) < 4
+    assert time.pauses[:6] == pytest.approx(pauses)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 import pytest
+from tenacity import wait_exponential
+from tenacity.wait import wait_base
 
 from invites.config import Wac, parse
 from invites.sippo import ApiCall, CallOutcome, NoAnswer, PushJob, SippoServer, Timing
@@ -74,9 +76,14 @@ class FakeClock:
         self.now += seconds
         await asyncio.sleep(0)
 
-    def timing(self, jitter: Callable[[], float] = lambda: 1.0) -> Timing:
-        """Return a Timing whose clocks are both this one; without jitter each pause has its full length."""
-        return Timing(clock=lambda: self.now, wall=lambda: self.now, sleep=self.sleep, random=jitter)
+    def timing(self, backoff: wait_base | None = None) -> Timing:
+        """Return a Timing whose clocks are both this one. By default each pause has its full length."""
+        return Timing(
+            clock=lambda: self.now,
+            wall=lambda: self.now,
+            sleep=self.sleep,
+            backoff=backoff or wait_exponential(multiplier=0.1, max=1),
+        )
 
 
 @dataclass

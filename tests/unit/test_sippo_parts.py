@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from tenacity import AsyncRetrying, RetryCallState
 
 import invites.sippo
 from invites.sippo import (
@@ -23,6 +24,7 @@ from invites.sippo import (
 from invites.sippo.answers import Granted, PushDevices, decode
 from invites.sippo.breaker import Admission
 from invites.sippo.timing import Budget
+from invites.values.backoff import exponential
 
 _GROUP = {"id": "sales", "name": "Sales", "participants": ["alice"], "ringingStrategy": "sequential"}
 _PUSH = {"address": "alice", "type": "PUSH", "id": "phone", "platform": "ios"}
@@ -193,10 +195,16 @@ def test_failures_count_in_a_row() -> None:
     assert changes == []
 
 
-def test_pauses_grow_to_a_second_whatever_the_number() -> None:
-    timing = Timing(random=lambda: 1.0)
-    assert [timing.backoff(attempt) for attempt in (1, 2, 3, 4, 5, 100_000)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
-    pauses = {Timing().backoff(5) for _ in range(100)}
+def test_pauses_grow_to_a_second_whatever_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def delay(attempt: int) -> float:
+        state = RetryCallState(AsyncRetrying(), None, (), {})
+        state.attempt_number = attempt
+        return exponential(100, 1_000)(state)
+
+    monkeypatch.setattr("random.uniform", lambda _low, high: high)
+    assert [delay(attempt) for attempt in (1, 2, 3, 4, 5, 100_000)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    monkeypatch.undo()
+    pauses = {delay(5) for _ in range(100)}
     assert all(0.5 <= pause <= 1.0 for pause in pauses)
     assert len(pauses) > 50
 

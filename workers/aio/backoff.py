@@ -6,22 +6,12 @@ import asyncio
 import contextlib
 from typing import Final
 
-from tenacity import AsyncRetrying, RetryCallState, wait_combine, wait_exponential, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState
+
+from invites.values.backoff import exponential
 
 _FIRST_MS: Final = 50
 _LONGEST_MS: Final = 1_000
-
-
-def exponential(first_ms: int = _FIRST_MS, longest_ms: int = _LONGEST_MS) -> wait_combine:
-    """Delays that double from `first_ms` to `longest_ms`.
-
-    Half of each delay is random: workers that lost the same server at once do not come back as one herd.
-    """
-    half_first, half_longest = first_ms / 2000, longest_ms / 2000
-    return wait_combine(
-        wait_exponential(multiplier=half_first, max=half_longest),
-        wait_random_exponential(multiplier=half_first, max=half_longest),
-    )
 
 
 async def pause(seconds: float, until: asyncio.Event) -> None:
@@ -32,7 +22,7 @@ async def pause(seconds: float, until: asyncio.Event) -> None:
 
 
 class Backoff:
-    """The delays between attempts of a loop that never gives up; see `exponential`."""
+    """The delays between attempts of a loop that never gives up; see `invites.values.backoff`."""
 
     def __init__(self, first_ms: int = _FIRST_MS, longest_ms: int = _LONGEST_MS) -> None:
         self._delay = exponential(first_ms, longest_ms)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from invites.values.printable import escape
+from invites.values.ref import Ref
 from workers.cli.options import CommandError, Common, with_common
 
 if TYPE_CHECKING:
     from invites.queries.invites import CandidateView, InviteView
     from workers.cli.session import Session
-
-_PARTS = 3  # of a ref
 
 
 @with_common()
@@ -31,17 +30,18 @@ def show(
 
     A worker trims settled events, and notifications that all gateways have read: the command shows the remaining ones.
     """
-    parts = ref.split("|")
-    if len(parts) != _PARTS or not all(parts):
+    try:
+        callee = Ref.parse(ref).callee
+    except ValueError:
         raise CommandError(
             f"{ref} is not the ref of an invite: write 'from|inviteId|to', quoted for the shell.", 2
-        )
+        ) from None
 
     async def print_it(session: Session) -> int:
         from invites.queries.invites import InviteQueries
         from workers.cli import history, notifications
 
-        keys = session.shard_for(parts[-1])
+        keys = session.shard_for(callee)
         client = session.client(keys)
         invite = await InviteQueries(client, keys).invite(ref)
         subject = history.Subject.of(ref, invite)

@@ -12,7 +12,7 @@ import msgspec
 import re2
 from msgspec import Meta
 
-from invites.events.malformed import what_is_wrong
+from invites.events.validation import what_is_wrong
 from invites.values.printable import escape_invisible
 from invites.values.validation import shown
 

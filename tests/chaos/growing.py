@@ -95,8 +95,8 @@ class GrowingDriver(Driver):
 class GrowingReach(Reach):
     """Plays calls to groups and phones, and in place of harm to workers there become more shards."""
 
-    def __init__(self, post: Post, standin: FakeSippo, fleet: Fleet, seed: int, growth: Growth) -> None:
-        super().__init__(post, standin, fleet, seed)
+    def __init__(self, post: Post, fake_sippo: FakeSippo, fleet: Fleet, seed: int, growth: Growth) -> None:
+        super().__init__(post, fake_sippo, fleet, seed)
         self._growth = growth
         self.numbers: Sequence[int] = ()
 

@@ -39,9 +39,9 @@ def directory() -> Directory:
     return Directory({user: [PushDevice(_phone(user), "ios")] for user in users}, groups)
 
 
-def asking(standin: FakeSippo) -> dict[str, Any]:
+def asking(fake_sippo: FakeSippo) -> dict[str, Any]:
     """`invites` of workers that ask this sippo-server for groups and phones, and give up on no entry."""
-    wac = {**standin.wac, "timeout": 500, "breakFor": 300}
+    wac = {**fake_sippo.wac, "timeout": 500, "breakFor": 300}
     return {"basic": {"resolveGroups": True, "resolvePush": True, "wac": wac}, "maxDeliveries": 100}
 
 
@@ -56,11 +56,11 @@ def _desk(user: str) -> str:
 class Reach:
     """Plays rounds of calls; afterwards `faults` says what was wrong with them."""
 
-    def __init__(self, post: Post, standin: FakeSippo, fleet: Fleet, seed: int) -> None:
+    def __init__(self, post: Post, fake_sippo: FakeSippo, fleet: Fleet, seed: int) -> None:
         self.heard = Heard()
         self.faults: list[str] = []
         self._post = post
-        self._standin = standin
+        self._fake_sippo = fake_sippo
         self._fleet = fleet
         self._random = random.Random(seed)
         self._healing = asyncio.Event()
@@ -82,13 +82,13 @@ class Reach:
                         task.result()  # it should not have ended, so it raises what has ended it
             self._healing.set()
             await asyncio.gather(*harming)
-            self._standin.heal()
+            self._fake_sippo.heal()
             await wait_until(self._post.over, "everything is settled", _WITHIN_S)
         finally:
             self._healing.set()
             listening.cancel()
             await asyncio.gather(listening, *harming, return_exceptions=True)
-        self.faults = self.heard.check([push.job for push in self._standin.pushes])
+        self.faults = self.heard.check([push.job for push in self._fake_sippo.pushes])
         dead = await self._post.dead()
         if dead:
             self.faults.append(f"{dead} dead letters")
@@ -153,4 +153,4 @@ class Reach:
     async def _harm_sippo_server(self) -> None:
         while not self._healing.is_set():
             await asyncio.sleep(self._random.uniform(0.1, 0.5))
-            self._standin.fault(self._random.choice(_FAULTS), "push", times=self._random.randint(1, 8))
+            self._fake_sippo.fault(self._random.choice(_FAULTS), "push", times=self._random.randint(1, 8))

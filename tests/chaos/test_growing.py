@@ -26,12 +26,12 @@ async def test_every_event_has_its_effect_once_while_there_become_more_shards(
 @pytest.mark.chaos
 @pytest.mark.slow
 async def test_groups_and_phones_are_reached_once_while_there_become_more_shards(valkey_url: str) -> None:
-    async with FakeSippo(directory()) as standin:
-        invites = asking(standin)
+    async with FakeSippo(directory()) as fake_sippo:
+        invites = asking(fake_sippo)
         with Fleet(valkey_url, 2, 7, invites, ("grow",)) as fleet:
             async with Post(valkey_url, 7, published_to=1) as post:
                 growth = Growth(valkey_url, fleet)
-                reach = GrowingReach(post, standin, fleet, 7, growth)
+                reach = GrowingReach(post, fake_sippo, fleet, 7, growth)
                 reach.numbers = (7,)
                 await reach.play(rounds=2, harmed=1)
     assert growth.faults == []

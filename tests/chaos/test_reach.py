@@ -21,13 +21,13 @@ from workers.lab.fake_sippo import FakeSippo
 async def test_groups_and_phones_are_reached_once_while_workers_die_and_sippo_server_fails(
     valkey_url: str, shards: int
 ) -> None:
-    async with FakeSippo(directory()) as standin:
-        invites = asking(standin)
+    async with FakeSippo(directory()) as fake_sippo:
+        invites = asking(fake_sippo)
         with Fleet(valkey_url, 2, 7, invites, ("kill", "kill", "stop"), shards) as fleet:
             async with Post(valkey_url, shards) as post:
-                reach = Reach(post, standin, fleet, seed=7)
+                reach = Reach(post, fake_sippo, fleet, seed=7)
                 await reach.play(rounds=3)
-        kinds = Counter(push.job.type for push in standin.pushes)
+        kinds = Counter(push.job.type for push in fake_sippo.pushes)
     assert reach.faults == []
     assert len(reach.heard.calls) >= 87
     assert min(kinds["invitation"], kinds["invitationCancel"]) > 20

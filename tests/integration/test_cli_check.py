@@ -205,7 +205,7 @@ def test_versions(info: dict[str, str], verdict: str) -> None:
 
 
 class Api(http.server.BaseHTTPRequestHandler):
-    """A stand-in for the login of sippo-server."""
+    """A fake login of sippo-server."""
 
     status = 200
     answer: bytes = b'{"token":"t","expiresIn":3600}'
@@ -226,7 +226,7 @@ class Api(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def api() -> Iterator[tuple[str, type[Api]]]:
-    """A started stand-in: its address, and what it answers."""
+    """A started fake login: its address, and what it answers."""
 
     class Own(Api):
         asked: list[tuple[str, Any]] = []  # noqa: RUF012 - as above

@@ -1,4 +1,4 @@
-"""The benchmark's sippo-server: the stand-in in its own process."""
+"""The benchmark's sippo-server: the fake one in its own process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 
 class Sippo:
-    """A running stand-in; `wac` is the value of `invites.basic.wac` for it."""
+    """A running fake sippo-server; `wac` is the value of `invites.basic.wac` for it."""
 
     def __init__(self, wac: dict[str, Any]) -> None:
         self.wac = wac
@@ -56,8 +56,8 @@ class Sippo:
 
 @contextmanager
 def open_sippo(directory: Directory) -> Iterator[Sippo]:
-    """Run a stand-in with this directory during the context. Raises `BenchError`."""
-    folder = Path(tempfile.mkdtemp(prefix="invites-standin-"))
+    """Run a fake sippo-server with this directory during the context. Raises `BenchError`."""
+    folder = Path(tempfile.mkdtemp(prefix="invites-fake-sippo-"))
     file = folder / "directory.json"
     try:
         file.write_bytes(msgspec.json.encode(directory))
@@ -85,5 +85,5 @@ def _await_wac(process: ChildProcess) -> dict[str, Any]:
         else:
             return wac
     raise BenchError(
-        f"The stand-in for sippo-server does not start: {process.output() or 'it printed nothing'}"
+        f"The fake sippo-server does not start: {process.output() or 'it printed nothing'}"
     )

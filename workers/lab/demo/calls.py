@@ -32,7 +32,7 @@ class Cast:
 
     gateway: Gateway
     renderer: Renderer
-    standin: FakeSippo
+    fake_sippo: FakeSippo
     alice: Device
     phone: Device
     tablet: Device
@@ -95,7 +95,7 @@ class Call:
             [Hears(alice, "inviteProgress", Cell(""), {"code": code}) for code in (100, 110)], WITHIN_MS
         )
         try:
-            push = await cast.standin.pushed(device.hardware, within_ms=WITHIN_MS)
+            push = await cast.fake_sippo.pushed(device.hardware, within_ms=WITHIN_MS)
         except TimeoutError:
             raise MissingError(
                 f"sippo-server: a push to {device.hardware} did not come within {WITHIN_MS} ms."

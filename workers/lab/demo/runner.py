@@ -52,15 +52,15 @@ async def play(
     keys = Keys()
     try:
         with _server(renderer) as url:
-            async with FakeSippo(_directory(sleeper, members)) as standin:
-                renderer.line(f"A fake sippo-server listens on {standin.address}.")
+            async with FakeSippo(_directory(sleeper, members)) as fake_sippo:
+                renderer.line(f"A fake sippo-server listens on {fake_sippo.address}.")
                 began = time.perf_counter()
-                with _worker(url, standin) as worker:
+                with _worker(url, fake_sippo) as worker:
                     async with Gateway(url, keys, services) as gateway:
                         cast = Cast(
                             gateway,
                             renderer,
-                            standin,
+                            fake_sippo,
                             alice,
                             phone,
                             tablet,
@@ -111,8 +111,8 @@ def _server(renderer: Renderer) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _worker(url: str, standin: FakeSippo) -> Iterator[ChildProcess]:
-    basic = {"removeAfter": GRACE_MS, "resolveGroups": True, "resolvePush": True, "wac": standin.wac}
+def _worker(url: str, fake_sippo: FakeSippo) -> Iterator[ChildProcess]:
+    basic = {"removeAfter": GRACE_MS, "resolveGroups": True, "resolvePush": True, "wac": fake_sippo.wac}
     worker = start_worker(url, {"invites": {"basic": basic}})
     try:
         yield worker
@@ -169,7 +169,7 @@ def _phone_of(user: str) -> Device:
 
 
 def _directory(sleeper: Device, members: Sequence[Device]) -> Directory:
-    """The stand-in's directory: a phone that a push can wake, and the group."""
+    """The fake sippo-server's directory: a phone that a push can wake, and the group."""
     return Directory(
         users={sleeper.user: [PushDevice(sleeper.hardware, "ios")]},
         groups={reaching.GROUP: GroupEntry([device.user for device in members])},
@@ -180,7 +180,7 @@ def _summary(cast: Cast) -> str:
     """The figures of the run, in one paragraph."""
     took = sorted(cast.took_ms)
     counts = ", ".join(f"{cast.states.count(state)} {state}" for state in dict.fromkeys(cast.states))
-    asked = sum(cast.standin.requests.values())
+    asked = sum(cast.fake_sippo.requests.values())
     return (
         f"{len(cast.states)} calls, {cast.gateway.published} events: {counts}. "
         f"Recipients had read an event's notifications after {statistics.median(took):.1f} ms (median), "

@@ -20,4 +20,4 @@ def test_what_is_there_is_collected_no_more() -> None:
     before, after = map(int, said.split())
     assert before > 10_000
     assert after < before / 100
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() < 1_000  # Python 3.12 moves some hundreds of its own there

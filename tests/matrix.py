@@ -50,7 +50,7 @@ _PLAYING: Final = (
             "push",
             "relay",
             "reshard",
-            "views",
+            "invite_queries",
             "wheel",
             "worker_stop",
             "worker_streams",

@@ -84,6 +84,4 @@ def _await_wac(process: ChildProcess) -> dict[str, Any]:
             time.sleep(_POLL_S)
         else:
             return wac
-    raise BenchError(
-        f"The fake sippo-server does not start: {process.output() or 'it printed nothing'}"
-    )
+    raise BenchError(f"The fake sippo-server does not start: {process.output() or 'it printed nothing'}")

@@ -37,6 +37,7 @@ _COMPUTING: Final = (
     "--ignore=tests/model/test_several.py",
 )
 _PLAYING: Final = (
+    "-m 'not chaos'",
     "tests/deploy/test_access.py",
     *(
         f"tests/integration/test_{name}.py"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode
 
 from msgspec import Struct
 
@@ -12,7 +12,6 @@ from invites.values.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from urllib.parse import SplitResult
 
 Address = tuple[str, int]
 """Host and port."""
@@ -96,12 +95,8 @@ def parse_redis_url(secret: Secret) -> RedisUrl:
 
     Raises UnusableUrlError.
     """
-    text = secret.reveal()
-    try:
-        url = urlsplit(text)
-    except ValueError:
-        raise UnusableUrlError(f"is not a URL: write {_EXAMPLES['']}, and {_ENCODE}.") from None
-    _check_scheme(url.scheme if "://" in text else "")
+    url = _split(secret.reveal())
+    _check_scheme(url.scheme)
     if url.fragment:
         raise UnusableUrlError(f"contains a `#`: {_ENCODE}.")
     userinfo, _, hosts = url.netloc.rpartition("@")
@@ -125,7 +120,7 @@ def address_of(secret: Secret) -> str:
     found = parse_redis_url(secret)
     if found.kind == "unix":
         return f"unix://{found.path}"
-    scheme = urlsplit(secret.reveal()).scheme
+    scheme = _split(secret.reveal()).scheme
     path = f"/{found.service}" if found.service else ""
     path += "" if found.kind == "cluster" else f"/{found.database}"
     return f"{scheme}://{','.join(map(shown, found.hosts))}{path}"
@@ -148,6 +143,17 @@ def url_of_server(url: RedisUrl, address: Address) -> Secret:
     userinfo = f"{username}:{password}@" if username or password else ""
     query = f"?{urlencode(options)}" if options else ""
     return Secret(f"{scheme}://{userinfo}{shown(address)}/{url.database}{query}")
+
+
+def _split(text: str) -> SplitResult:
+    """Split as `urlsplit` does. That of newer Pythons refuses an IPv6 address in a list of hosts."""
+    scheme, there, rest = text.strip().partition("://")
+    if not there:
+        return SplitResult("", "", text, "", "")
+    rest, _, fragment = rest.partition("#")
+    rest, _, query = rest.partition("?")
+    netloc, slash, path = rest.partition("/")
+    return SplitResult(scheme.lower(), netloc, slash + path, query, fragment)
 
 
 def _over_network(url: SplitResult, userinfo: str, hosts: str) -> RedisUrl:
@@ -207,7 +213,9 @@ def _addresses(hosts: str, kind: str) -> tuple[Address, ...]:
 def _address(text: str, kind: str) -> Address:
     example = _EXAMPLES[kind]
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
+        host, closed, rest = text[1:].partition("]")
+        if not closed:
+            raise UnusableUrlError(f"is not a URL: write {example}, and {_ENCODE}.")
         port = rest.removeprefix(":")
     else:
         host, _, port = text.partition(":")

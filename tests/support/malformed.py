@@ -1,6 +1,7 @@
 """Lists entries that no worker can process: each field of each event missing, of a wrong type or out of range."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -188,12 +189,10 @@ def _of_all() -> Iterator[Malformed]:
     yield more("context too large", b'"context":"' + b"x" * (16 * 1024 - 1) + b'"', "context")
     yield more("context too large in UTF-8", b'"context":"' + "ü".encode() * (8 * 1024) + b'"', "context")
     yield more("payload too large", b'"unknown":"' + b"x" * (64 * 1024) + b'"', "payload")
-    yield more(
-        "context nested too deeply", b'"context":' + b"[" * 5_000 + b"]" * 5_000, "payload", known=False
-    )
-    yield more(
-        "unknown field nested too deeply", b'"new":' + b"[" * 5_000 + b"]" * 5_000, "payload", known=False
-    )
+    deep = b"[" * 5_000 + b"]" * 5_000
+    readable = sys.version_info >= (3, 13)  # the decoder reads as deeply as Python recurses
+    yield more("context nested too deeply", b'"context":' + deep, "payload", known=readable)
+    yield more("unknown field nested too deeply", b'"new":' + deep, "payload", known=readable)
     yield more("context not UTF-8", b'"context":"\xff"', "payload", known=False)
     yield more("context with a lone surrogate", rb'"context":"\ud800"', "context", known=False)
     yield more("NaN in a context", b'"context":[NaN]', "payload", known=False)

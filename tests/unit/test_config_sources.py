@@ -31,7 +31,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"http": {"port": 1,}}', "line 1, column 21"),
+        ('{"http": {"port": 1; }}', "line 1, column 20"),
         ("", "not valid JSON"),
         ("// comment\n{}", "not valid JSON"),
         ("[" * 100_000, "nested too deeply"),

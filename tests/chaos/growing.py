@@ -42,7 +42,7 @@ class Growth:
     async def to(self, shards: int) -> None:
         """Grow to so many; the command is killed once, as soon as it has moved something."""
         first = self._command(shards)
-        await wait_until(lambda: "No worker can" in first.output(), "no worker can commit", _WITHIN_S)
+        await wait_until(lambda: "can no longer commit" in first.output(), "no worker can commit", _WITHIN_S)
         former = self._fleet.replace(shards)
         await wait_until(
             lambda: "Moved" in first.output() or not first.running(), "something is moved", _WITHIN_S

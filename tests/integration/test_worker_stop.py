@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from invites.keys import WORKERS_GROUP
 from tests.support.held import TRUNK, hold_look_ups
 from tests.support.proxy import Proxy
+from tests.support.servers.node import Node
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, process, worker
 
@@ -71,7 +72,7 @@ async def test_draining_does_not_wait_for_a_server_that_is_away(client: Redis, p
 PATIENT = {"claimAfter": 600_000}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_drains(
     streams: Streams, client: Redis, valkey_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -99,6 +100,17 @@ async def test_a_second_signal_ends_at_once(streams: Streams, tmp_path: Path, pr
         running.send_signal(signal.SIGTERM)
         async with asyncio.timeout(2):
             assert await running.wait() == 0
+
+
+async def test_a_signal_ends_a_worker_within_10_s_though_the_server_hangs(tmp_path: Path) -> None:
+    with Node() as node:
+        async with Redis.from_url(node.url) as client, process(node.url, tmp_path, PATIENT) as running:
+            await Streams(client).ask(0, 1)
+            await Streams(client).told(1)
+            node.freeze()
+            running.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(12):  # 10 s, and a busy machine
+                assert await running.wait() == 0
 
 
 async def test_a_signal_ends_the_wait_for_a_server(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def run(
         ),
     ] = False,
 ) -> int:
-    """Run one worker until SIGTERM or SIGINT. Start as many as you like: they share the work.
+    """Run one worker until SIGTERM, SIGINT or SIGHUP. Start as many as you like: they share the work.
 
     All workers need the same Redis or Valkey server; --embedded starts one for a trial. The worker's HTTP server
     (http.host and http.port in the configuration, default 127.0.0.1:8080) answers /healthz, /readyz and /metrics.

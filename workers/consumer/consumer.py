@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final, Generic, Protocol
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from workers.consumer.source import Source
 
 _UNBLOCK_S: Final = 0.05  # a read may begin to wait just after it was told not to
+_COMMITS_S: Final = 1.0
+"""How long a consumer that has run out of time still waits for the answers of commits under way."""
 _HAND_BACK_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
@@ -59,7 +62,7 @@ class StreamConsumer(Generic[Item]):
     async def drain(self, within_s: float) -> None:
         """With `stopping` set: take in nothing more, settle what is there, and hand back the rest.
 
-        What is not settled after `within_s` is handed back too.
+        What is not settled after `within_s` is handed back too, which takes another 3 s at most.
         """
         finishing = asyncio.create_task(self._finish())
         try:
@@ -75,7 +78,10 @@ class StreamConsumer(Generic[Item]):
                 self.source.name,
                 within_s,
             )
-        await self._cancel(lose_commits=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_COMMITS_S):
+                await self._cancel(lose_commits=False)
+        await self._cancel(lose_commits=True)
         try:
             async with asyncio.timeout(_HAND_BACK_S):
                 await self._hand_back()

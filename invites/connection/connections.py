@@ -102,6 +102,8 @@ def settings(credentials: Credentials, purpose: str) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "decode_responses": False,
+        # No CLIENT SETINFO: Redis 7.0 does not know it, so the ACL of deploy/ does not name it.
+        "driver_info": None,
         "client_name": f"{SERVICE}:{purpose}:{os.getpid()}",
     }
 

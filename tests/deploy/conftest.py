@@ -17,15 +17,15 @@ def installation(
     tmp_path_factory: pytest.TempPathFactory,
     unused_tcp_port_factory: Callable[[], int],
 ) -> Iterator[installations.Installation]:
-    """A server that runs with the files of deploy/, and has an administrator besides, for the tests."""
+    """A server that runs with the files of deploy/, and one more user for the tests, who may do everything."""
     port = unused_tcp_port_factory()
     secrets = installations.make_secrets(tmp_path_factory.mktemp("deploy"), f"127.0.0.1:{port}")
     users = secrets.parent / "users.acl"
-    users.write_text((secrets / "users.acl").read_text() + "user admin on >admin ~* &* +@all\n")
+    users.write_text((secrets / "users.acl").read_text() + "user tester on >tester ~* &* +@all\n")
     with installations.start_server(request.param, port, users, tmp_path_factory.mktemp("data")) as server:
         wait_until_sync(
             lambda: "Ready to accept connections" in server.output() or not server.running(),
             "the server is up",
         )
         assert server.running(), server.output()
-        yield installations.Installation(secrets, f"redis://admin:admin@127.0.0.1:{port}/0")
+        yield installations.Installation(secrets, f"redis://tester:tester@127.0.0.1:{port}/0")

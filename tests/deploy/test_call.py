@@ -79,8 +79,8 @@ async def test_no_part_of_a_call_is_refused(installation: installations.Installa
     """Were a command refused to anybody, the server's log would name it."""
     async with (
         working(installation.url("worker")) as service,
-        Redis.from_url(installation.url("gateway")) as client,
-        Redis.from_url(installation.url("operator")) as operator,
+        Redis.from_url(installation.url("gateway"), protocol=2, driver_info=None) as client,
+        Redis.from_url(installation.url("operator"), protocol=2, driver_info=None) as operator,
     ):
         gateway = Gateway(client)
         await client.xgroup_create(KEYS.notifications, "gateway-1", id="0", mkstream=True)

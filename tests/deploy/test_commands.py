@@ -1,0 +1,129 @@
+"""Each user of the server in deploy/ against every command that the server has, compared with an explicit list.
+
+ACL DRYRUN says what the server would answer, and nothing runs. A command that a later server brings along is refused
+to everybody, so a difference is always a change of `users.acl.template`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+import redis
+
+from tests.deploy import installations
+
+ALWAYS: Final = {"auth", "hello", "quit", "reset"}
+"""The server checks no permissions for these: they belong to the time before the login."""
+
+_LIST: Final = {
+    "default": "",
+    "publisher": "ping client|setname xadd",
+    "gateway": """
+        ping client|setname xadd
+        xread xreadgroup xack xautoclaim xclaim xpending xrange xrevrange xlen xinfo|consumers xinfo|groups
+        xinfo|stream xgroup|create xgroup|createconsumer xgroup|delconsumer xgroup|destroy
+    """,
+    "worker": """
+        ping client|setname client|id client|unblock info time multi exec cluster|info cluster|slots
+        del exists pexpireat type get mget set hdel hexists hget hgetall hmget hset hvals sadd smembers srem
+        zadd zrange zrangebyscore zrem zremrangebyscore zscore
+        xack xadd xautoclaim xclaim xgroup|create xgroup|delconsumer xinfo|consumers xinfo|groups xlen xpending xrange
+        xreadgroup xtrim
+        eval evalsha fcall function|delete function|list function|load
+    """,
+    "operator": """
+        ping client|setname info time watch unwatch multi exec cluster|info cluster|slots
+        exists memory|usage pttl ttl type get hget hgetall hlen scard sismember smembers
+        zcard zcount zrange zscan zscore xinfo|consumers xinfo|groups xinfo|stream xlen xpending xrange xread xrevrange
+        xadd xdel zadd
+    """,
+    "resharder": """
+        ping client|setname cluster|slots scan type exists del unlink dump restore pexpire pexpireat pexpiretime
+        get set hget hgetall hset sadd smembers srem zadd zrange zrem zscan zscore
+        xack xadd xdel xinfo|consumers xinfo|groups xpending xrange
+    """,
+}
+GRANTED: Final = {user: set(commands.split()) for user, commands in _LIST.items()}
+"""The commands of each user, on whatever keys. `client|setname` is a command with its subcommand."""
+
+
+@pytest.fixture
+def root(installation: installations.Installation) -> Iterator[redis.Redis]:
+    """An administrator of the server, whose replies stay as they are."""
+    with redis.Redis.from_url(installation.admin_url, decode_responses=True, protocol=2) as client:
+        client.response_callbacks.clear()
+        yield client
+
+
+def commands_of(root: Any) -> dict[str, int]:
+    """Every command of the server, subcommands for themselves -> how many words it takes at least."""
+    return {
+        name: abs(arity) for row in root.execute_command("COMMAND") for name, arity, *_ in (row[9] or [row])
+    }
+
+
+def permission(root: redis.Redis, user: str, *command: str) -> str:
+    """What the server would say: OK, or why the user may not do it."""
+    return str(root.execute_command("ACL", "DRYRUN", user, *command))
+
+
+def permitted(root: redis.Redis, user: str) -> set[str]:
+    """The commands that the user may give on some key, if not on this one."""
+    found = set()
+    for name, words in commands_of(root).items():
+        command = name.split("|")
+        command += ["1"] * (words - len(command))
+        if "has no permissions to run" not in permission(root, user, *command):
+            found.add(name)
+    return found
+
+
+def test_the_list_names_each_user_of_the_template() -> None:
+    assert set(GRANTED) == {"default", *installations.USERS}
+
+
+@pytest.mark.parametrize("user", GRANTED)
+def test_a_user_may_give_the_commands_of_its_list_and_no_other(root: redis.Redis, user: str) -> None:
+    assert permitted(root, user) == GRANTED[user] | ALWAYS
+
+
+@pytest.mark.parametrize("user", installations.USERS)
+def test_no_user_is_given_a_category(user: str) -> None:
+    """A category grows with each version of the server."""
+    words = (
+        " ".join(installations.rules("users.acl.template", user)).replace("(", "").replace(")", "").split()
+    )
+    assert [word for word in words if word.startswith("+@")] == []
+    assert [word for word in words if word.startswith("-")] == ["-@all"] * words.count("-@all")
+
+
+STREAMS: Final[dict[str, list[tuple[str, ...]]]] = {
+    "publisher": [("XADD", "events", "*", "type", "joined")],
+    "gateway": [
+        ("XADD", "events", "*", "type", "joined"),
+        ("XACK", "notifications", "gateway-1", "1-0"),
+        ("XRANGE", "notifications", "-", "+"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("user", "command"), [(user, command) for user, all_ in STREAMS.items() for command in all_]
+)
+def test_only_streams_of_shards_are_open_to_others(
+    root: redis.Redis, user: str, command: tuple[str, ...]
+) -> None:
+    """With any other tag they could make as many streams as they like, which nobody reads or trims."""
+    name, stream, *rest = command
+
+    def may(key: str) -> bool:
+        return permission(root, user, name, key, *rest) == "OK"
+
+    for shard in ("0", "9", "10", "99", "100", "999", "1000", "1023"):
+        assert may(f"invites:{{{shard}}}:{stream}"), shard
+    for shard in ("", "junk", "x", "00", "01", "-1", "1a", "1030", "9999", "0}:x:{0", "0}:invite:a|b|c}"):
+        assert not may(f"invites:{{{shard}}}:{stream}"), shard
+    for key in (f"invites:0:{stream}", f"invites:{{0}}:{stream}x", f"invites:{{0}}:pending:x:{stream}"):
+        assert not may(key), key

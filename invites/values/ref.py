@@ -23,6 +23,8 @@ class Ref(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Take a ref apart. Raises ValueError unless it has three parts."""
+        """Take a ref apart. Raises ValueError unless it has three parts, none of them empty."""
         inviter, invite_id, callee = text.split("|")
+        if not (inviter and invite_id and callee):
+            raise ValueError(f"{text} lacks a part of a ref")
         return cls(inviter, invite_id, callee)

@@ -161,8 +161,11 @@ async def test_operator_needs_no_other_user(installation: installations.Installa
         await admin.xadd(KEYS.events, {"type": "nonsense", "payload": "{}"})
         await wait_until(lambda: _has_letters(DeadLetters(admin, KEYS)), "the dead letter is there")
         assert "nonsense" in await asyncio.to_thread(run_command, url, "dead", "list")
-        # `check` is about the worker's permissions, so it takes the worker's credentials.
+        # `check` is about one user's permissions, so it takes the credentials of that user.
         checked = await asyncio.to_thread(run_command, installation.url("worker"), "check")
         assert "FAIL" not in checked
         assert "All of a worker's commands" in checked
+        for role in ("publisher", "gateway", "operator"):
+            checked = await asyncio.to_thread(run_command, installation.url(role), "check", "--role", role)
+            assert f"{role}'s commands on invites:{{0}}:* are allowed" in checked
     assert await admin.acl_log() == []

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from invites import config
 from invites.keys import Keys
@@ -168,4 +169,44 @@ async def test_operator_needs_no_other_user(installation: installations.Installa
         for role in ("publisher", "gateway", "operator"):
             checked = await asyncio.to_thread(run_command, installation.url(role), "check", "--role", role)
             assert f"{role}'s commands on invites:{{0}}:* are allowed" in checked
+    assert await admin.acl_log() == []
+
+
+async def test_users_are_loaded_while_calls_go_on(
+    installation: installations.Installation, admin: Redis
+) -> None:
+    """The server disconnects a worker whose line has changed. It connects again, and misses no event."""
+    users = installation.secrets.parent / "users.acl"
+    before = users.read_text()
+    line = next(line for line in before.splitlines() if line.startswith("user worker "))
+    async with (
+        working(installation.url("worker")),
+        Redis.from_url(installation.url("admin"), protocol=2, driver_info=None) as administrator,
+    ):
+        for number in range(10):
+            users.write_text(before.replace(line, line.replace("#", f"#{number:064x} #", 1)))
+            try:
+                await administrator.execute_command("ACL", "LOAD")
+            finally:
+                users.write_text(before)
+            for client in (admin, administrator):  # Redis 7.0 disconnects everybody
+                await client.connection_pool.disconnect()
+            invite = {"peer": ALICE, "to": "bob", "inviteId": f"i{number}", "room": "r1"}
+            await admin.xadd(KEYS.events, {"type": "invite", "payload": json.dumps(invite)})
+        queries = InviteQueries(admin, KEYS)
+
+        async def all_known() -> bool:
+            found = [await queries.invite(f"alice|i{number}|bob") for number in range(10)]
+            return None not in found
+
+        await wait_until(all_known, "every invite is there")
+        await administrator.execute_command("ACL", "LOAD")
+        for client in (admin, administrator):
+            await client.connection_pool.disconnect()
+        users.write_text("user nobody on +nonsense\n")
+        try:
+            with pytest.raises(ResponseError, match="WARNING: ACL errors detected, no change"):
+                await administrator.execute_command("ACL", "LOAD")
+        finally:
+            users.write_text(before)
     assert await admin.acl_log() == []

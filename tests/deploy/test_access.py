@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,6 +117,31 @@ ALLOWED = {
         "FUNCTION LOAD nothing",
         "FUNCTION DELETE nothing",
     ],
+    "admin": [
+        "ACL LOG",
+        "ACL USERS",
+        "CLIENT LIST",
+        "CLIENT KILL ID 1",
+        "CONFIG GET maxmemory",
+        "CONFIG SET slowlog-log-slower-than 10000",
+        "INFO everything",
+        "LATENCY LATEST",
+        "LATENCY DOCTOR",
+        "MEMORY DOCTOR",
+        "MEMORY STATS",
+        "SLOWLOG GET 10",
+        "SLOWLOG RESET",
+    ],
+    "exporter": [
+        "CLIENT SETNAME redis_exporter",
+        "CLIENT LIST",
+        "CLUSTER INFO",
+        "INFO ALL",
+        "LATENCY LATEST",
+        "LATENCY HISTOGRAM",
+        "SLOWLOG LEN",
+        "SLOWLOG GET 1",
+    ],
 }
 
 FORBIDDEN = {
@@ -179,18 +206,23 @@ FORBIDDEN = {
         "INFO",
     ],
     "worker": ["SCAN 0", "RANDOMKEY", "SCRIPT FLUSH", "PUBLISH channel message"],
+    "admin": [
+        f"HGETALL {INVITE}",
+        f"XRANGE {EVENTS} - +",
+        "SCAN 0",
+        "EVAL 'return 1' 0",
+        "ACL SAVE",
+        "PSYNC ? -1",
+    ],
+    "exporter": [f"HGETALL {INVITE}", "SCAN 0", "EVAL 'return 1' 0", "ACL LOAD", "ACL LOG", "SLOWLOG RESET"],
 }
 
 # Nobody of them may do these.
 NEVER = [
     "FLUSHALL",
     "FLUSHDB",
-    "CONFIG GET *",
-    "CONFIG SET maxmemory 1",
     "ACL LIST",
     "ACL SETUSER publisher +@all",
-    "CLIENT LIST",
-    "CLIENT KILL ID 1",
     "SHUTDOWN",
     "REPLICAOF NO ONE",
     "GET someone-elses",
@@ -200,9 +232,18 @@ NEVER = [
     "CLIENT NO-EVICT ON",
     "SELECT 1",
     "RANDOMKEY",
-    "DBSIZE",
     "MONITOR",
     "SUBSCRIBE __keyspace@0__:someone-elses",
+]
+
+
+# Nor may these be done by anybody but `admin` (and CLIENT LIST by `exporter`).
+ADMINISTRATION = [
+    "ACL LOAD",
+    "CLIENT KILL ID 1",
+    "CONFIG GET *",
+    "CONFIG SET maxmemory 1",
+    "DBSIZE",
 ]
 
 
@@ -235,8 +276,33 @@ def test_each_user_may_do_nothing_else(
     installation: installations.Installation, filled: redis.Redis, user: str
 ) -> None:
     with connect(installation, user) as client:
-        assert [command for command in FORBIDDEN[user] + NEVER if is_permitted(client, command)] == []
+        forbidden = FORBIDDEN[user] + NEVER
+        if user != "admin":
+            forbidden += ADMINISTRATION + ["CLIENT LIST"] * (user != "exporter")
+        assert [command for command in forbidden if is_permitted(client, command)] == []
     assert filled.get("someone-elses") == "1"
+
+
+def test_a_password_changes_without_a_restart(installation: installations.Installation) -> None:
+    """The administrator gives a user a second password, and the first one stays until all clients know the second."""
+    users = installation.secrets.parent / "users.acl"
+    before = users.read_text()
+    first = installation.url("publisher")
+    second = re.sub(":[^:@]+@", ":second@", first)
+    line = next(line for line in before.splitlines() if line.startswith("user publisher "))
+    both = line.replace("#", f"#{hashlib.sha256(b'second').hexdigest()} #", 1)
+    with redis.Redis.from_url(installation.url("admin")) as admin:
+        try:
+            users.write_text(before.replace(line, both))
+            assert admin.acl_load()
+            for url in (first, second):
+                with redis.Redis.from_url(url) as client:
+                    assert client.ping()
+        finally:
+            users.write_text(before)
+            assert admin.acl_load()
+    with redis.Redis.from_url(second) as client, pytest.raises(redis.exceptions.AuthenticationError):
+        client.ping()
 
 
 def test_nobody_gets_in_without_a_name(installation: installations.Installation) -> None:

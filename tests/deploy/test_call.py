@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from invites import config
 from invites.keys import Keys
@@ -161,8 +162,51 @@ async def test_operator_needs_no_other_user(installation: installations.Installa
         await admin.xadd(KEYS.events, {"type": "nonsense", "payload": "{}"})
         await wait_until(lambda: _has_letters(DeadLetters(admin, KEYS)), "the dead letter is there")
         assert "nonsense" in await asyncio.to_thread(run_command, url, "dead", "list")
-        # `check` is about the worker's permissions, so it takes the worker's credentials.
+        # `check` is about one user's permissions, so it takes the credentials of that user.
         checked = await asyncio.to_thread(run_command, installation.url("worker"), "check")
         assert "FAIL" not in checked
         assert "All of a worker's commands" in checked
+        for role in ("publisher", "gateway", "operator"):
+            checked = await asyncio.to_thread(run_command, installation.url(role), "check", "--role", role)
+            assert f"{role}'s commands on invites:{{0}}:* are allowed" in checked
+    assert await admin.acl_log() == []
+
+
+async def test_users_are_loaded_while_calls_go_on(
+    installation: installations.Installation, admin: Redis
+) -> None:
+    """The server disconnects a worker whose line has changed. It connects again, and misses no event."""
+    users = installation.secrets.parent / "users.acl"
+    before = users.read_text()
+    line = next(line for line in before.splitlines() if line.startswith("user worker "))
+    async with (
+        working(installation.url("worker")),
+        Redis.from_url(installation.url("admin"), protocol=2, driver_info=None) as administrator,
+    ):
+        for number in range(10):
+            users.write_text(before.replace(line, line.replace("#", f"#{number:064x} #", 1)))
+            try:
+                await administrator.execute_command("ACL", "LOAD")
+            finally:
+                users.write_text(before)
+            for client in (admin, administrator):  # Redis 7.0 disconnects everybody
+                await client.connection_pool.disconnect()
+            invite = {"peer": ALICE, "to": "bob", "inviteId": f"i{number}", "room": "r1"}
+            await admin.xadd(KEYS.events, {"type": "invite", "payload": json.dumps(invite)})
+        queries = InviteQueries(admin, KEYS)
+
+        async def all_known() -> bool:
+            found = [await queries.invite(f"alice|i{number}|bob") for number in range(10)]
+            return None not in found
+
+        await wait_until(all_known, "every invite is there")
+        await administrator.execute_command("ACL", "LOAD")
+        for client in (admin, administrator):
+            await client.connection_pool.disconnect()
+        users.write_text("user nobody on +nonsense\n")
+        try:
+            with pytest.raises(ResponseError, match="WARNING: ACL errors detected, no change"):
+                await administrator.execute_command("ACL", "LOAD")
+        finally:
+            users.write_text(before)
     assert await admin.acl_log() == []

@@ -44,6 +44,15 @@ _LIST: Final = {
         get set hget hgetall hset sadd smembers srem zadd zrange zrem zscan zscore
         xack xadd xdel xinfo|consumers xinfo|groups xpending xrange
     """,
+    "admin": """
+        ping client|setname client|id client|info client|kill client|list info time role dbsize
+        acl|dryrun acl|getuser acl|load acl|log acl|users acl|whoami config|get config|resetstat config|set
+        latency|doctor latency|graph latency|histogram latency|history latency|latest latency|reset
+        memory|doctor memory|malloc-stats memory|purge memory|stats slowlog|get slowlog|len slowlog|reset
+    """,
+    "exporter": """
+        ping client|setname client|list info cluster|info latency|histogram latency|latest slowlog|get slowlog|len
+    """,
 }
 GRANTED: Final = {user: set(commands.split()) for user, commands in _LIST.items()}
 """The commands of each user, on whatever keys. `client|setname` is a command with its subcommand."""
@@ -127,3 +136,14 @@ def test_only_streams_of_shards_are_open_to_others(
         assert not may(f"invites:{{{shard}}}:{stream}"), shard
     for key in (f"invites:0:{stream}", f"invites:{{0}}:{stream}x", f"invites:{{0}}:pending:x:{stream}"):
         assert not may(key), key
+
+
+def test_those_who_watch_the_server_see_no_keys(root: redis.Redis) -> None:
+    for user in ("admin", "exporter"):
+        (keys,) = (root.execute_command("ACL", "GETUSER", user)[9],)
+        assert keys == "", user
+
+
+def test_the_exporter_cannot_become_a_replica(root: redis.Redis) -> None:
+    """CONFIG GET shows `masterauth`, with which anybody can copy the whole database."""
+    assert "config|get" not in permitted(root, "exporter")

@@ -156,6 +156,62 @@ def test_what_is_not_allowed_fails(
     assert database.keys() == []
 
 
+OF_A_ROLE = {
+    "publisher": (["redis", "permissions"], ["+xadd"]),
+    "gateway": (["redis", "permissions"], ["+xadd", "+xgroup", "+xreadgroup", "+xack"]),
+    "operator": (
+        ["redis", "version", "memory policy", "persistence", "permissions", "workers"],
+        ["+@read", "+time", "+multi", "+xadd", "+xdel", "+zadd"],
+    ),
+}
+
+
+@pytest.mark.parametrize("role", OF_A_ROLE)
+def test_a_role_is_checked_and_nothing_is_changed(
+    commands: Commands, database: redis.Redis, role: str
+) -> None:
+    lines, rules = OF_A_ROLE[role]
+    always = ("+ping", "+client|setname", "+info")
+    url = commands.url.replace("redis://", "redis://other:x@")
+    for stream in (KEYS.events, KEYS.notifications):
+        database.xadd(stream, {"type": "x"})
+    before = {key: database.dump(key) for key in database.scan_iter()}
+    database.execute_command(
+        "ACL", "SETUSER", "other", "reset", "on", "nopass", "~invites:*", *always, *rules
+    )
+    complete = commands.run("check", "--role", role, "--redis-url", url)
+    missing = {}
+    for rule in rules:
+        database.execute_command("ACL", "SETUSER", "other", f"-{rule[1:]}")
+        missing[rule] = commands.run("check", "--role", role, "--redis-url", url)
+        database.execute_command("ACL", "SETUSER", "other", rule)
+    database.execute_command("ACL", "DELUSER", "other")
+    assert list(_lines(complete)) == lines
+    article = "an" if role == "operator" else "a"
+    assert _lines(complete)["permissions"] == (
+        "ok",
+        f"All of {article} {role}'s commands on invites:{{0}}:* are allowed.",
+    )
+    for rule, ended in missing.items():
+        assert ended.status == 1, rule
+        verdict, text = _lines(ended)["permissions"]
+        assert (verdict, text.startswith("Not allowed: ")) == ("FAIL", True), rule
+        assert f"the {role}'s user" in text
+    assert {key: database.dump(key) for key in database.scan_iter()} == before
+
+
+@pytest.mark.parametrize("role", OF_A_ROLE)
+def test_a_full_server_fails_for_each_role(commands: Commands, settings: redis.Redis, role: str) -> None:
+    settings.config_set("maxmemory", "1")
+    ended = commands.on_server("check", "--role", role)
+    assert (ended.status, _lines(ended)["permissions"][0]) == (1, "FAIL")
+    assert "maxmemory" in _lines(ended)["permissions"][1]
+
+
+def test_an_unknown_role_is_wrong_use(commands: Commands) -> None:
+    assert commands.on_server("check", "--role", "admin").status == 2
+
+
 def test_a_wrong_number_of_shards_is_told(commands: Commands, database: redis.Redis) -> None:
     database.set("invites:{0}:layout", "3")
     ended = commands.on_server("check")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from invites.keys import Keys
-from workers.cli.check.permissions import needed
+from workers.cli.check.permissions import Role, needed
 
 _LUA = Path(__file__).resolve().parents[2] / "lua"
 
 _GIVEN_BY_PYTHON = {
-    "EVAL", "EVALSHA", "FCALL", "FUNCTION", "HMGET", "PING", "XADD", "XAUTOCLAIM", "XCLAIM", "XLEN", "XRANGE",
+    "CLIENT", "EVAL", "EVALSHA", "FCALL", "FUNCTION", "HMGET", "PING", "XADD", "XAUTOCLAIM", "XCLAIM", "XLEN", "XRANGE",
     "XREADGROUP"
 }  # fmt: skip
 
@@ -25,7 +27,8 @@ def test_every_command_of_the_scripts_is_asked_for() -> None:
     assert asked == given | _GIVEN_BY_PYTHON
 
 
-def test_all_keys_are_of_the_shard() -> None:
-    for command in needed(Keys("calls", 3)):
+@pytest.mark.parametrize("role", Role)
+def test_all_keys_are_of_the_shard(role: Role) -> None:
+    for command in needed(Keys("calls", 3), role):
         assert all(word.startswith("calls:{3}:") for word in command if ":{" in word)
         assert not any("{key}" in word or "{events}" in word for word in command)

@@ -1,15 +1,17 @@
-"""Which of a worker's commands the ACL denies to this Redis user.
+"""Which of a role's commands the ACL denies to this Redis user.
 
-The check queues the commands in a transaction and discards it: the server checks the permission when it queues a
-command, and discarded commands change nothing. The server also reports here that it accepts no writes (memory full,
-read-only replica, failed snapshot).
+For a worker and an operator, the check queues the commands in a transaction and discards it: the server checks the
+permission when it queues a command, and discarded commands change nothing. Publishers and gateways need no
+transactions, so theirs are sent, in a form that the server permits and then refuses, or that only reads. The server
+also reports here that it accepts no writes (memory full, read-only replica, failed snapshot).
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from invites.keys import Stream
 
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.keys import Keys
+
+
+class Role(StrEnum):
+    """Whose commands are checked: the users of deploy/ have the same names."""
+
+    WORKER = "worker"
+    PUBLISHER = "publisher"
+    GATEWAY = "gateway"
+    OPERATOR = "operator"
+
 
 # One command of each kind that the scripts and the worker send. {key}: an invite, {other}: another key of the shard.
 _NEEDED: Final = """
@@ -50,6 +62,8 @@ PEXPIREAT {key} 1
 TYPE {key}
 TIME
 PING
+CLIENT ID
+CLIENT UNBLOCK 0
 EVAL return{{}} 1 {key}
 EVALSHA 0000000000000000000000000000000000000000 1 {key}
 FCALL invites 1 {key}
@@ -77,9 +91,53 @@ XLEN {stream}
 XTRIM {stream} MINID 0
 """.strip().splitlines()
 
+# What the commands for operators send.
+_NEEDED_TO_OPERATE: Final = """
+PING
+TIME
+GET {key}
+HGETALL {key}
+SMEMBERS {other}
+ZCOUNT {timers} -inf +inf
+ZSCAN {timers} 0
+XLEN {events}
+XRANGE {events} - + COUNT 1
+XREVRANGE {events} + - COUNT 1
+XREAD COUNT 1 STREAMS {notifications} $
+XINFO GROUPS {events}
+XINFO CONSUMERS {events} workers
+XPENDING {events} workers
+XADD {events} * type check
+XADD {push} * type check
+XADD {relay} * type check
+XDEL {dead} 0-1
+ZADD {timers} 0 check
+""".strip().splitlines()
 
-def needed(keys: Keys) -> list[list[str]]:
-    """The commands, with the keys of a shard."""
+# These are sent for real. No entry can have the id 0-0, "check" is no id, and no group has this name.
+_NEEDED_TO_PUBLISH: Final = """
+PING
+XADD {events} 0-0 type check
+""".strip().splitlines()
+
+_NEEDED_TO_DELIVER: Final = """
+XGROUP CREATE {notifications} invites-check check
+XREADGROUP GROUP invites-check check COUNT 1 STREAMS {notifications} >
+XACK {notifications} invites-check 0-1
+""".strip().splitlines()
+
+_LINES: Final = {
+    Role.WORKER: _NEEDED,
+    Role.PUBLISHER: _NEEDED_TO_PUBLISH,
+    Role.GATEWAY: _NEEDED_TO_PUBLISH + _NEEDED_TO_DELIVER,
+    Role.OPERATOR: _NEEDED_TO_OPERATE,
+}
+
+_REFUSES_WRITES: Final = ("MISCONF", "NOREPLICAS")
+
+
+def needed(keys: Keys, role: Role = Role.WORKER) -> list[list[str]]:
+    """The commands of a role, with the keys of a shard."""
     names = {
         "events": keys.events,
         "notifications": keys.notifications,
@@ -90,36 +148,52 @@ def needed(keys: Keys) -> list[list[str]]:
         "key": keys.invite("check"),
         "other": keys.pending("check"),
     }
-    to_read = [
+    return [[word.format_map(names) for word in line.split()] for line in _LINES[role]] + (
+        _to_read(keys) if role is Role.WORKER else []
+    )
+
+
+def _to_read(keys: Keys) -> list[list[str]]:
+    return [
         [word.format(stream=source.key(keys), group=source.group) for word in line.split()]
         for source in Stream
         for line in _NEEDED_TO_READ
     ]
-    return [[word.format_map(names) for word in line.split()] for line in _NEEDED] + to_read
 
 
-async def refused(client: Redis, keys: Keys) -> tuple[list[str], list[str]]:
+async def refused(client: Redis, keys: Keys, role: Role = Role.WORKER) -> tuple[list[str], list[str]]:
     """The denied commands, and the other errors that the server returned, each once."""
     forbidden: list[str] = []
     complaints: list[str] = []
+    in_transaction = role in {Role.WORKER, Role.OPERATOR}
     connection = await client.connection_pool.get_connection()
     try:
-        for command in (["MULTI"], *needed(keys)):
+        for command in (*([["MULTI"]] if in_transaction else []), *needed(keys, role)):
             await connection.send_command(*command)
             try:
                 await connection.read_response()
             except NoPermissionError:
-                name = f"{command[0]} on {command[1]}" if command[0] == "XADD" else command[0]
+                name = _name(command)
                 if name not in forbidden:
                     forbidden.append(name)
                 if command[0] == "MULTI":
                     # Without a transaction the server would execute every command.
                     return forbidden, complaints
             except ResponseError as error:
-                if str(error) not in complaints:
+                if (in_transaction or _refuses_writes(error)) and str(error) not in complaints:
                     complaints.append(str(error))
     finally:
         # Disconnecting discards the transaction.
         await connection.disconnect()
         await client.connection_pool.release(connection)
     return forbidden, complaints
+
+
+def _name(command: list[str]) -> str:
+    if command[0] in {"XADD", "XDEL"}:
+        return f"{command[0]} on {command[1]}"
+    return command[0]
+
+
+def _refuses_writes(error: ResponseError) -> bool:
+    return isinstance(error, OutOfMemoryError | ReadOnlyError) or str(error).startswith(_REFUSES_WRITES)

@@ -15,7 +15,7 @@ from invites.queries.overview import ALIVE_MS, backlog, consumers
 from invites.store.layout import LayoutError
 from invites.values.printable import escape
 from workers.cli.check.finding import Finding
-from workers.cli.check.permissions import FUNCTIONS, refused
+from workers.cli.check.permissions import FUNCTIONS, Role, refused
 from workers.cli.check.topology import IN_CLUSTER, check_cluster, check_replicas, check_sentinels
 from workers.cli.session import trouble
 
@@ -31,27 +31,39 @@ _OLDEST_REDIS: Final = (7, 0)
 _OLDEST_VALKEY: Final = (7, 2)
 
 
-async def check_redis(url: Secret, config: Config) -> list[Finding]:
-    """All findings on the server or servers at `url`."""
+async def check_redis(url: Secret, config: Config, role: Role) -> list[Finding]:
+    """All findings on the server or servers at `url`, for the user of a role."""
     address, parsed = address_of(url), parse_redis_url(url)
     findings: list[Finding] = []
     if parsed.kind == "sentinel":
         findings += [finding async for finding in check_sentinels(parsed)]
     async with Clients(url.reveal(), "check") as clients:
         try:
-            async for finding in _findings(clients, config, address):
+            async for finding in _findings(clients, config, address, role):
                 findings.append(finding)
         except (RedisError, OSError) as error:
             findings.append(Finding("FAIL", "redis", trouble(address, error)))
     return findings
 
 
-async def _findings(clients: Clients, config: Config, address: str) -> AsyncIterator[Finding]:
+async def _findings(clients: Clients, config: Config, address: str, role: Role) -> AsyncIterator[Finding]:
     client = clients.of(config.shards()[0])
     began = time.perf_counter()
     await client.ping()
     took_ms = (time.perf_counter() - began) * 1000
     yield Finding("ok", "redis", f"{address} answers in {took_ms:.1f} ms.")
+    if role in {Role.WORKER, Role.OPERATOR}:
+        async for finding in _server(clients, config):
+            yield finding
+        async for finding in _shards(clients, config, role):
+            yield finding
+    else:
+        for keys in config.shards():
+            yield await _permissions(clients.of(keys), keys, role)
+
+
+async def _server(clients: Clients, config: Config) -> AsyncIterator[Finding]:
+    """Whether the servers are of a kind that keeps calls."""
     if clients.kind == "cluster":
         async for finding in check_cluster(clients, config):
             yield finding
@@ -66,8 +78,6 @@ async def _findings(clients: Clients, config: Config, address: str) -> AsyncIter
             yield check_replicas(infos[0])
         elif clients.kind != "cluster" and infos[0].get("cluster_enabled") == 1:
             yield IN_CLUSTER
-    async for finding in _shards(clients, config):
-        yield finding
 
 
 async def _infos(clients: Clients, config: Config) -> list[Mapping[str, Any]]:
@@ -120,7 +130,7 @@ def _persistence(info: Mapping[str, Any]) -> Finding:
     )
 
 
-async def _shards(clients: Clients, config: Config) -> AsyncIterator[Finding]:
+async def _shards(clients: Clients, config: Config, role: Role) -> AsyncIterator[Finding]:
     """Whether the server has the configured number of shards, and the permissions and workers of each shard."""
     first, shards = config.shards()[0], config.redis.shards
     client: Any = clients.of(first)
@@ -130,28 +140,29 @@ async def _shards(clients: Clients, config: Config) -> AsyncIterator[Finding]:
     if found is not None and found != str(shards).encode():
         yield Finding("FAIL", "shards", str(LayoutError(found.decode(errors="replace"), shards)))
     for keys in config.shards():
-        yield await _permissions(clients.of(keys), keys)
+        yield await _permissions(clients.of(keys), keys, role)
         try:
             yield await _workers(clients.of(keys), keys)
         except NoPermissionError:
             yield Finding("warn", "workers", "Not checked: the permissions above are missing.")
 
 
-async def _permissions(client: Redis, keys: Keys) -> Finding:
-    forbidden, complaints = await refused(client, keys)
-    names = ", ".join(forbidden)
+async def _permissions(client: Redis, keys: Keys, role: Role) -> Finding:
+    forbidden, complaints = await refused(client, keys, role)
+    names, whose = ", ".join(forbidden), f"the {role}'s"
     if forbidden and FUNCTIONS.issuperset(forbidden):
         advice = (
             "Commits run as scripts, which costs the server more: allow them in the ACL of the worker's user"
         )
         return Finding("warn", "permissions", f"Not allowed: {names}. {advice}.")
     if forbidden:
-        advice = "Allow them in the ACL of the worker's user, or run this check with the worker's credentials"
+        advice = f"Allow them in the ACL of {whose} user, or run this check with {whose} credentials"
         return Finding("FAIL", "permissions", f"Not allowed: {names}. {advice}.")
+    a_role = f"{'an' if role is Role.OPERATOR else 'a'} {role}'s"
     if complaints:
         said = escape("; ".join(complaints))
-        return Finding("FAIL", "permissions", f"The server refuses a worker's commands: {said}.")
-    return Finding("ok", "permissions", f"All of a worker's commands on {keys.base}* are allowed.")
+        return Finding("FAIL", "permissions", f"The server refuses {a_role} commands: {said}.")
+    return Finding("ok", "permissions", f"All of {a_role} commands on {keys.base}* are allowed.")
 
 
 async def _workers(client: Redis, keys: Keys) -> Finding:

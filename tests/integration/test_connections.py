@@ -1,4 +1,4 @@
-"""Every command and a worker, on each kind of server, with a user who may do what a worker needs and no more."""
+"""Every command and a worker, on each kind of server, with users who may do what they need and no more."""
 
 from __future__ import annotations
 
@@ -33,12 +33,11 @@ _USER: Final = "worker:s3cret%40word@"
 _CA: Final = f"ssl_ca_certs={CERTIFICATE}"
 
 
-def allow_worker(client: Any) -> None:
-    """Make the user `worker` of the template, who may do what a worker needs."""
-    client.execute_command(
-        *("ACL", "SETUSER", "worker", "on", f">{_PASSWORD}"),
-        *installations.rules("users.acl.template", "worker"),
-    )
+def allow_users(client: Any) -> None:
+    """Make the users `worker` and `operator` of the template."""
+    for user in ("worker", "operator"):
+        rules = installations.rules("users.acl.template", user)
+        client.execute_command("ACL", "SETUSER", user, "on", f">{_PASSWORD}", *rules)
 
 
 def with_user(url: str) -> str:
@@ -48,7 +47,7 @@ def with_user(url: str) -> str:
 @contextlib.contextmanager
 def over_socket() -> Iterator[str]:
     with EmbeddedValkey() as server, redis.Redis.from_url(server.url) as client:
-        allow_worker(client)
+        allow_users(client)
         yield with_user(server.unix_url)
 
 
@@ -59,7 +58,7 @@ def over_tls() -> Iterator[str]:
         TlsFront(server.port) as front,
         redis.Redis.from_url(server.url) as client,
     ):
-        allow_worker(client)
+        allow_users(client)
         yield with_user(f"rediss://localhost:{front.port}/0?{_CA}")
         assert front.plain == 0
 
@@ -68,7 +67,7 @@ def over_tls() -> Iterator[str]:
 def by_sentinel() -> Iterator[str]:
     with Replicated() as servers:
         for server in servers.servers:
-            allow_worker(server.client)
+            allow_users(server.client)
         yield with_user(servers.url)
 
 
@@ -78,7 +77,7 @@ def by_sentinel_over_tls() -> Iterator[str]:
     sentinel = Node(sentinel=True)
     with TlsFront(sentinel.port) as asked, TlsFront() as served, Node() as server:
         served.target = server.port
-        allow_worker(server.client)
+        allow_users(server.client)
         sentinel.configure(
             f"sentinel monitor {SERVICE} {HOST} {served.port} 1\n"
             "user default off\n"
@@ -95,7 +94,7 @@ def by_sentinel_over_tls() -> Iterator[str]:
 def in_cluster(*, tls: bool = False) -> Iterator[str]:
     with Cluster(replicas=False, tls=tls) as cluster:
         for node in cluster.nodes:
-            allow_worker(node.client)
+            allow_users(node.client)
         yield with_user(cluster.url) + (f"?{_CA}" if tls else "")
         assert all(front.plain == 0 for front in cluster.fronts)
 
@@ -121,7 +120,9 @@ def publish_nonsense(url: str) -> None:
 def wait_for_status(commands: Commands, worker: ChildProcess, **wanted: int) -> None:
     def there() -> bool:
         assert worker.running(), worker.output()
-        (shard,) = json.loads(commands.on_server("status", "--json").out)["shards"]
+        ended = commands.on_server("status", "--json")
+        assert ended.status == 0, ended.err
+        (shard,) = json.loads(ended.out)["shards"]
         return {name: shard[name] for name in wanted} == wanted
 
     wait_until_sync(there, f"status shows {wanted}")
@@ -131,7 +132,7 @@ def wait_for_status(commands: Commands, worker: ChildProcess, **wanted: int) -> 
 @pytest.mark.parametrize("kind", PLACES)
 def test_every_command_and_a_worker(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     with PLACES[kind]() as url:
-        commands = Commands(capsys, url)
+        commands = Commands(capsys, url.replace("worker:", "operator:", 1))
         with start_worker(url, {}) as worker:
             phone = '{"registry": {"id": "p-phone", "user": "bob"}}'
             call = '{"peer": {"id": "p-alice", "user": "alice"}, "to": "bob", "inviteId": "i1", "room": "r1"}'
@@ -148,7 +149,7 @@ def test_every_command_and_a_worker(kind: str, capsys: pytest.CaptureFixture[str
             wait_for_status(commands, worker, deadLetters=1)
             assert commands.on_server("dead", "drop", "--all").status == 0
 
-            checked = commands.on_server("check")
+            checked = Commands(capsys, url).on_server("check")
             assert (checked.status, checked.err) == (0, ""), checked.out
             assert "FAIL" not in checked.out
             assert "1 connected" in checked.out

@@ -153,8 +153,8 @@ class Author:
         """A phone leg returns from the network."""
         call = self.call()
         payload: Payload = {
-            "peer": peer(self.one(("t1", "t2"))),
-            "to": call.to,
+            "peer": peer(self.one(("t1", "t2")) if self.often(95) else self.one(tuple(DEVICES))),
+            "to": call.to if self.often(95) else self.one(self.callees),
             "inviteId": self.one(CALL_IDS),
             "room": self.one(ROOMS),
             "returnOf": f"{call.sender}|{call.invite_id}|{call.to}",

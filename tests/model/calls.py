@@ -98,7 +98,8 @@ class Calls(Reach):
             reason = invite.reason if invite else "not_found"
             self.tell_peer(event, "inviteRejected", {**identity, "code": 410, "reason": reason})
             return
-        if not invite.parallel:
+        holder = invite.find(*self.hardware(event))
+        if not invite.parallel or not holder or holder.type != "PSTN" or event["to"] != invite.to:
             self.tell_peer(event, "inviteRejected", {**identity, "code": 403, "reason": "forbidden"})
             return
         if invite.waiting:

@@ -55,12 +55,16 @@ class InviteArguments(Arguments, frozen=True):
 
 
 class InviteReturnArguments(Arguments, frozen=True):
-    """`invite` with `returnOf`, the first invite's ref; `lookup_result` is a LookupResult in JSON."""
+    """`invite` with `returnOf`, the first invite's ref; `to` is the callee that the return names.
+
+    `lookup_result` is a LookupResult in JSON.
+    """
 
     peer: str
     user: str
     head: bytes
     return_of: str
+    to: str
     transaction: Value
     lookup_result: bytes = b""
 

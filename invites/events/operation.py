@@ -73,7 +73,9 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             peer = event.peer
             head = head_of(event.invite_id, peer.user, event.to)
             transaction = transaction_of(event.transaction)
-            return "inviteReturn", InviteReturnArguments(peer.id, peer.user, head, first, transaction)
+            return "inviteReturn", InviteReturnArguments(
+                peer.id, peer.user, head, first, event.to, transaction
+            )
         case protocol.Invite():
             return "invite", _invite(event, event.room, event.request_id or "", invite_request="0")
         case protocol.InviteRequest():

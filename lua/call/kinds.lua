@@ -10,8 +10,8 @@
 --                         `decliner` the candidate whose answer ends the invite
 -- accept(invite, request) a device accepts (direct, leg)
 -- progress(invite, what)  a device has begun to ring ("ringing"), or sippo-server has taken a push ("pushed")
--- repeated(invite, peer)  the inviter has repeated the invite from `peer`
--- update(invite)          tells the devices new context or mediatypes
+-- repeated(invite, peer)  the inviter has repeated the invite from `peer` (direct, group)
+-- update(invite)          tells the devices new context or mediatypes (direct, group)
 -- results(invite)         returns the items of the call record (direct, group)
 -- report(invite)          the invite has changed in this commit (leg)
 -- begin, step             see group/groups.lua (group)
@@ -27,4 +27,8 @@ end
 
 local function is_group(invite)
   return invite.kind == kinds.group
+end
+
+local function is_leg(invite)
+  return invite.kind == kinds.leg
 end

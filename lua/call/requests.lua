@@ -44,8 +44,9 @@ local function admit(request, ref, head)
     invite = load_invite(with_callee(ref, request.user))
   end
   if group then
-    -- The answer means the member's leg. A member who was left out has an invite with that ref, which is no leg.
-    invite = invite and invite.group == group and invite or nil
+    -- The answer means the member's leg. A member who was left out has an invite with that ref, which is no leg; so
+    -- has a user with the group's id: the group's own invite.
+    invite = invite and is_leg(invite) and invite.group == group and invite or nil
   elseif invite then
     invite.head = head
   end

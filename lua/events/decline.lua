@@ -17,7 +17,7 @@ function events.decline(peer, user, ref, head, from, to, error_code, transaction
   local request = { type = 'decline', peer = peer, user = user, transaction = transaction }
   if user == from then
     local own = load_invite(ref)
-    if own and (user ~= to or peer == own.caller) then
+    if own and (user ~= to or is_group(own) or peer == own.caller) then
       decline_by_inviter(own, request, error_code)
       return
     end

@@ -14,7 +14,7 @@ function events.getInvitations(peer, user, transaction, other_shards)
   local list = {}
   for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
     local invite = load_invite(ref)
-    if invite and is_pending(invite) then
+    if invite and is_pending(invite) and not is_group(invite) then
       list[#list + 1] = invitation_json(invite)
     end
   end

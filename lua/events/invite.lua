@@ -121,6 +121,11 @@ local function create(asked)
   end
 end
 
+-- The ref is that of a member's leg in a group call.
+local function refuse(asked)
+  notify('inviteRejected', { asked.peer }, { asked.user }, asked.head .. ',"code":400,"reason":"invalid"}')
+end
+
 -- The same ref again while the invite is pending.
 local function update(invite, asked)
   if order.later(work.entry, last_word(invite)) then
@@ -153,6 +158,8 @@ function events.invite(
   local invite = load_invite(asked.ref)
   if not invite then
     create(asked)
+  elseif is_leg(invite) then
+    refuse(asked)
   elseif is_pending(invite) then
     update(invite, asked)
   else

@@ -1,9 +1,11 @@
 -- invite with returnOf: the phone network routes a parallel call back. Now the user's devices ring, inside the first
 -- invite. The returning leg has no record of its own; its peer hears the same as the first invite's inviter.
 --
--- Arguments  return_of (the first invite's ref); lookup_result (see reach/resolve.lua)
+-- Arguments  return_of (the first invite's ref); to (the callee that the return names); lookup_result (see
+--            reach/resolve.lua)
 -- Reads      the first invite, the registrations of its callee
 -- include: call/indexes
+-- include: call/requests
 -- include: out/devices
 -- include: out/inviter
 -- include: reach/resolve
@@ -30,14 +32,20 @@ local function devices_of(invite, lookup_result)
   return devices
 end
 
-function events.inviteReturn(peer, user, head, return_of, transaction, lookup_result)
+-- Only the trunk that has the phone leg may return it, and only to the same callee.
+local function may_return(invite, request, to)
+  local holder = candidate_of_request(invite, request)
+  return invite.parallel and invite.to == to and holder and holder.type == 'PSTN'
+end
+
+function events.inviteReturn(peer, user, head, return_of, to, transaction, lookup_result)
   local leg = { peer = peer, user = user, head = head }
   local invite = load_invite(return_of)
   if not invite then
     return refuse(leg, 410, 'not_found')
   elseif not is_pending(invite) then
     return refuse(leg, 410, invite.reason)
-  elseif not invite.parallel then
+  elseif not may_return(invite, leg, to) then
     return refuse(leg, 403, 'forbidden')
   end
   local rung = invite.parallel == 'out' and devices_of(invite, lookup_result) or {}

@@ -14,13 +14,9 @@
 local LEG_SLACK = 2000
 
 kinds.leg.count = count_candidates
-kinds.leg.update = ring_again
 
 -- `report` tells the group about ringing devices and pushes.
 function kinds.leg.progress() end
-
--- A leg follows the group's inviter by `leg_update`.
-function kinds.leg.repeated() end
 
 -- The ref of the group's invite.
 local function group_ref(leg)

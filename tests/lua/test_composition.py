@@ -194,8 +194,10 @@ def test_each_kind_of_call_has_what_is_asked_of_it() -> None:
         (kind, name) for kind in ("direct", "group", "leg") for name in re.findall(r"\.kind\.(\w+)", text)
     }
     defined = set(re.findall(r"^(?:function )?kinds\.(\w+)\.(\w+)(?:\(| = )", text, re.MULTILINE))
-    # A device accepts a leg and never the group; a leg reports to its group, which has the record.
+    # A device accepts a leg and never the group; a leg reports to its group, which has the record, and which the
+    # inviter repeats.
     absent = {("group", "accept"), ("direct", "report"), ("group", "report"), ("leg", "results")}
+    absent |= {("leg", "repeated"), ("leg", "update")}
     assert asked - absent <= defined
     assert not absent & defined
     assert set(re.findall(r"\bkinds\.(\w+)\.(\w+)", text)) <= defined

@@ -1,11 +1,13 @@
 """Groups: whose devices ring, what each member hears, and what the caller does not."""
 
+from collections.abc import Callable
+
 import pytest
 
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups
-from tests.support.shard import MakeShard, Shard, of_type, peer
+from tests.support.shard import Json, MakeShard, Shard, of_type, peer
 
 BOBS, CAROLS = "alice|1|bob", "alice|1|carol"
 BUSY = (486, "busy")
@@ -153,6 +155,54 @@ async def test_a_device_that_takes_the_groups_name_does_not_become_a_candidate_o
     called: Shard,
 ) -> None:
     assert e.types(await called.event(*e.registered("t", "team"))) == []
+
+
+@pytest.mark.parametrize("named", [{}, {"to": "team"}], ids=["implied", "named"])
+@pytest.mark.parametrize("answer", [e.decline, e.accept, e.ringing])
+async def test_a_user_with_the_groups_id_is_no_callee_of_it(
+    called: Shard, answer: Callable[..., e.Published], named: Json
+) -> None:
+    told = await called.event(*answer("x", "team", **named))
+    assert e.types(told) == ["answer"]
+    assert e.outcome(told, "answer") == (404, "not_found")
+    assert (await called.invite(groups.TEAM))["state"] == "PENDING"
+    assert await called.candidates(groups.TEAM) == {}
+
+
+async def test_a_user_with_the_groups_id_is_not_shown_its_calls(called: Shard) -> None:
+    told = await called.event(*e.invitations("x", "team"))
+    assert e.one(told, "answer").payload["invitations"] == []
+
+
+async def test_a_member_with_the_groups_id_is_left_out(home: Shard) -> None:
+    groups.team(home, "team", "bob")
+    told = await home.event(*e.invite(to="team"))
+    assert groups.rung(told) == ["bob-desk", "bob-phone"]
+    assert set(await groups.legs(home)) == {"bob"}
+
+
+async def test_a_caller_with_the_groups_id_takes_its_call_back_by_a_decline(home: Shard) -> None:
+    await home.event(*e.invite(by=peer("t1", "team"), to="team"))
+    told = await home.event(*e.decline("t2", "team", from_="team", to="team"))
+    assert e.outcome(told, "answer") == (200, "cancelled")
+
+
+@pytest.mark.parametrize("over", [False, True])
+async def test_an_invite_to_a_member_with_the_id_of_the_group_call_is_refused(
+    called: Shard, over: bool
+) -> None:
+    if over:
+        await called.event(*e.decline("bob-phone"))
+    leg = await called.invite(BOBS)
+    told = await called.event(*e.invite(context={"n": 2}, transaction="t"))
+    assert e.types(told) == ["inviteRejected"]
+    rejected = e.one(told, "inviteRejected")
+    assert rejected.peers == ["a"]
+    assert rejected.payload == {
+        "inviteId": "1", "from": "alice", "to": "bob", "code": 400, "reason": "invalid",
+    }  # fmt: skip
+    assert await called.invite(BOBS) == leg
+    assert (await called.invite(groups.TEAM))["state"] == "PENDING"
 
 
 async def test_peers_that_are_connected_elsewhere_ring_once(home: Shard) -> None:

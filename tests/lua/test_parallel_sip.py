@@ -9,8 +9,8 @@ from tests.support.shard import MakeShard, Shard, of_type, peer
 SIP = peer("t", "sip")
 
 
-def comes_back(by: dict[str, str] = SIP, of: str = e.REF, **more: object) -> e.Published:
-    return e.invite(by=by, to="bob", invite_id="leg", room="sip-room", returnOf=of, **more)
+def comes_back(by: dict[str, str] = SIP, of: str = e.REF, to: str = "bob", **more: object) -> e.Published:
+    return e.invite(by=by, to=to, invite_id="leg", room="sip-room", returnOf=of, **more)
 
 
 @pytest.fixture
@@ -97,14 +97,12 @@ async def test_the_returning_trunk_hears_the_progress_of_the_first_invite(parall
 
 
 async def test_both_inviter_and_returning_trunk_hear_what_follows(parallel: Shard) -> None:
-    await e.in_order(
-        parallel, e.trunk("back", r"\d+", user="sip-in"), e.invite(), comes_back(peer("back", "sip-in"))
-    )
+    await e.in_order(parallel, e.invite(), comes_back())
     rings = e.one(await parallel.event(*e.ringing("phone")), "inviteProgress")
-    assert (rings.peers, rings.users) == (["a", "back"], ["alice", "sip-in"])
+    assert (rings.peers, rings.users) == (["a", "t"], ["alice", "sip"])
     accepted = e.one(await parallel.event(*e.accept("phone")), "inviteAccepted")
     assert (accepted.peers, accepted.payload["inviteId"], accepted.payload["room"]) == (
-        ["a", "back"],
+        ["a", "t"],
         "1",
         "r",
     )
@@ -188,6 +186,38 @@ async def test_a_return_of_an_unknown_invite_is_rejected_with_410(parallel: Shar
 async def test_a_return_of_an_invite_that_never_went_out_is_forbidden(shard: Shard) -> None:
     told = await e.in_order(shard, e.registered("phone"), e.invite(), comes_back())
     assert e.outcome(told, "inviteRejected") == (403, "forbidden")
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["out", "back"])
+@pytest.mark.parametrize(
+    "by",
+    [peer("m", "mallory"), peer("t", "mallory"), peer("other", "sip"), peer("phone", "bob")],
+    ids=["stranger", "same-peer-id", "another-trunk", "callee"],
+)
+async def test_only_the_trunk_that_has_the_phone_leg_may_return_it(
+    parallel: Shard, by: dict[str, str], back: bool
+) -> None:
+    await e.in_order(parallel, e.trunk("other", r"\d+"), e.invite(), *[comes_back()] * back)
+    before = await parallel.invite(e.REF)
+    told = await parallel.event(*comes_back(by))
+    assert e.types(told) == ["inviteRejected"]
+    assert e.outcome(told, "inviteRejected") == (403, "forbidden")
+    assert e.one(told, "inviteRejected").peers == [by["id"]]
+    assert await parallel.invite(e.REF) == before
+
+
+async def test_a_return_to_another_callee_is_forbidden(parallel: Shard) -> None:
+    await parallel.event(*e.invite())
+    told = await parallel.event(*comes_back(to="carol"))
+    assert e.types(told) == ["inviteRejected"]
+    assert e.outcome(told, "inviteRejected") == (403, "forbidden")
+
+
+async def test_the_trunk_may_return_the_leg_under_a_new_peer_id(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(parallel_sip=True))
+    await e.in_order(shard, e.registered("phone"), e.trunk("t", device="gw"), e.invite())
+    told = await e.in_order(shard, e.trunk("t-2", device="gw"), comes_back(peer("t-2", "sip")))
+    assert "phone" in {each for one in of_type(told, "invitation") for each in one.peers}
 
 
 async def test_the_inviters_own_device_does_not_ring_when_it_comes_back(parallel: Shard) -> None:

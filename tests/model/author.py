@@ -26,6 +26,7 @@ DEVICES: dict[str, tuple[str, str | None]] = {
     "a2": ("alice", "desk"),
     "a3": ("alice", None),
     "c1": ("carol", None),
+    "x1": ("team", None),
     "t1": ("sip", None),
     "t2": ("sip", "gateway"),
     "t3": ("sip", "gateway"),
@@ -49,7 +50,7 @@ BEGINNINGS = (
     ("b1", "b4", "c1"),
 )
 ASLEEP = {"bob": ("phone", "watch"), "alice": ("desk",), "carol": ("c-phone",), "dave": ("d-phone",)}
-MEMBERS = ("bob", "carol", "alice", "dave", "007", "bob")
+MEMBERS = ("bob", "carol", "alice", "dave", "007", "bob", "team")
 ANSWER = ("bob", "bob", "bob", "carol", "carol", "carol", *MEMBERS)
 CALLEES = ("bob", "bob", "bob", "bob", "alice", "carol", "007", "sip", "nobody")
 CROWDS = (("b1", "b3", "c1"), ("b1", "c1", "t1"), ("b4", "c1", "b3", "a1", "t2"))
@@ -152,8 +153,8 @@ class Author:
         """A phone leg returns from the network."""
         call = self.call()
         payload: Payload = {
-            "peer": peer(self.one(("t1", "t2"))),
-            "to": call.to,
+            "peer": peer(self.one(("t1", "t2")) if self.often(95) else self.one(tuple(DEVICES))),
+            "to": call.to if self.often(95) else self.one(self.callees),
             "inviteId": self.one(CALL_IDS),
             "room": self.one(ROOMS),
             "returnOf": f"{call.sender}|{call.invite_id}|{call.to}",

@@ -21,6 +21,8 @@ class Calls(Reach):
         known = self.invites.get(f"{sender}|{event['inviteId']}|{to}")
         if known is None:
             self.new_invite(event, entry, request=request)
+        elif known.is_leg:
+            self.tell_peer(event, "inviteRejected", {**known.identity(), "code": 400, "reason": "invalid"})
         elif known.pending:
             self.repeat(known, event, entry)
         else:
@@ -81,8 +83,7 @@ class Calls(Reach):
             invite.mediatypes = event.get("mediatypes", invite.mediatypes)
             invite.from_details = event.get("fromDetails", invite.from_details)
             invite.context = event.get("context", invite.context)
-            if not invite.is_leg:
-                self.set_caller(invite, event["peer"]["id"])
+            self.set_caller(invite, event["peer"]["id"])
             if before != (invite.mediatypes, invite.context):
                 if invite.is_group:
                     self.update_legs(invite, entry)
@@ -97,7 +98,8 @@ class Calls(Reach):
             reason = invite.reason if invite else "not_found"
             self.tell_peer(event, "inviteRejected", {**identity, "code": 410, "reason": reason})
             return
-        if not invite.parallel:
+        holder = invite.find(*self.hardware(event))
+        if not invite.parallel or not holder or holder.type != "PSTN" or event["to"] != invite.to:
             self.tell_peer(event, "inviteRejected", {**identity, "code": 403, "reason": "forbidden"})
             return
         if invite.waiting:
@@ -126,12 +128,12 @@ class Calls(Reach):
             invite
             and request == "decline"
             and user == invite.sender
-            and (user != to or peer == invite.caller)
+            and (user != to or invite.is_group or peer == invite.caller)
         ):
             return invite
         if invite and invite.is_group:
             leg = self.invites.get(f"{event['from']}|{event['inviteId']}|{user}")
-            invite = leg if leg and leg.group == to else None
+            invite = leg if leg and leg.is_leg and leg.group == to else None
         if invite is None:
             self.answer(event, request, 404, "not_found")
             return None
@@ -216,7 +218,7 @@ class Calls(Reach):
         if invite is None:
             return
         peer, user = event["peer"]["id"], event["peer"]["user"]
-        if user == invite.sender and (user != invite.to or peer == invite.caller):
+        if user == invite.sender and (user != invite.to or invite.is_group or peer == invite.caller):
             self.stop_one(invite, event, "decline")
             return
         code = event.get("errorCode") or 603
@@ -270,6 +272,6 @@ class Calls(Reach):
                 self.answer(event, "stopInvite", 200, "cancelled", **more)
 
     def get_invitations(self, event: Payload) -> None:
-        mine = [each.view() for each in self.ringing_for(event["peer"]["user"])]
+        mine = [each.view() for each in self.ringing_for(event["peer"]["user"]) if not each.is_group]
         self.answer(event, "getInvitations", 200, None, sender=None, to=None, invitations=mine)
         self.out[-1].payload["to"] = None

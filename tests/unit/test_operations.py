@@ -68,7 +68,7 @@ def _stored(event: e.Published) -> Any:
             "invite",
             ("a", "alice", "bob", "1", HEAD, "", b"", b"", b"", "", "", b"", "1", *NOT_LOOKED_UP),
         ),
-        (e.invite(returnOf="x|y|z"), "inviteReturn", ("a", "alice", HEAD, "x|y|z", b"", b"")),
+        (e.invite(returnOf="x|y|z"), "inviteReturn", ("a", "alice", HEAD, "x|y|z", "bob", b"", b"")),
         (e.ringing("phone"), "ringing", ("phone", "bob", "alice|1|bob", HEAD)),
         (e.accept("phone", transaction=7), "accept", ("phone", "bob", "alice|1|bob", HEAD, b"7")),
         (e.accept("a", "alice", to="bob"), "accept", ("a", "alice", "alice|1|bob", HEAD, b"")),

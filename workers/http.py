@@ -14,6 +14,7 @@ from aiohttp import web
 from invites.connection.errors import is_away
 from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
+from invites.values.printable import escape_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -194,7 +195,10 @@ def _is_local(request: web.Request) -> bool:
 
 
 def _response(status: int, content: object) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(content), content_type="application/json")
+    body = escape_json(
+        msgspec.json.encode(content).decode()
+    ).encode()  # people read it with curl, in a terminal
+    return web.Response(status=status, body=body, content_type="application/json")
 
 
 def _error(status: int, reason: str, message: str | None) -> web.Response:

@@ -183,6 +183,16 @@ async def test_one_invite(site: Site, client: Redis) -> None:
     assert {"code", "reason", "whoAccepted", "endedAt"} <= answer.json.keys()
 
 
+async def test_an_answer_cannot_steer_the_terminal_of_its_reader(site: Site, client: Redis) -> None:
+    evil = "bob\x9b31m\u202e\u200b\U000e0041"
+    await _ring(client, "alice", "i1", "bob")
+    ref, context = "alice|i1|bob", '{"x":\n"\x7f\u2066"}'
+    await client.hset(KEYS.invite(ref), mapping={"room": evil, "context": context})
+    answer = await site.get("/v1/invites/alice/i1/bob")
+    assert (answer.json["room"], answer.json["context"]) == (evil, {"x": "\x7f\u2066"})
+    assert all(one.isprintable() or one == "\n" for one in answer.body.decode())
+
+
 async def test_an_unknown_invite_is_404(site: Site) -> None:
     answer = await site.get("/v1/invites/alice/i1/bob")
     assert (answer.status, answer.json["error"]) == (404, "not_found")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote
@@ -15,6 +14,7 @@ from invites.connection.errors import is_away
 from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
 from invites.values.printable import escape_json
+from workers.http_access import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,8 +29,6 @@ _ANSWER_WITHIN_S: Final = 2.0  # a woken phone does not wait longer
 _STOP_WITHIN_S: Final = 1.0
 _IDLE_S: Final = 75.0
 _LONGEST_LINE: Final = 16_384  # three ids of 255 characters are 9,180 bytes when all of them are encoded
-# Headers that a proxy adds. Behind a proxy, every peer seems to be on this machine.
-_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 # The router's own errors have no message.
 _MESSAGES: Final = {404: "there is nothing at this path", 405: "only GET is allowed here"}
 _HEADERS: Final = {
@@ -61,8 +59,8 @@ class Served(Protocol):
 class HttpServer:
     """Answers `GET /healthz`, `/readyz`, `/metrics`, `/v1/users/…` and `/v1/invites/…`.
 
-    `/v1` requires `Authorization: Bearer <http.token>`. Without a configured token it only answers requests from this
-    machine. The owner must call `aclose`.
+    `/v1` requires `Authorization: Bearer <http.token>`. Without a configured token it only answers programs of this
+    machine (see `workers.http_access`). The owner must call `aclose`.
     """
 
     def __init__(self, config: Config, served: Served) -> None:
@@ -162,10 +160,9 @@ class HttpServer:
     def _authorize(self, request: web.Request) -> None:
         token = self._config.http.token
         if token is None:
-            if not _is_local(request):
-                raise web.HTTPForbidden(
-                    text="without http.token in the configuration, /v1 is available on loopback only"
-                )
+            refused = refusal(request, self._config.http.host)
+            if refused is not None:
+                raise web.HTTPForbidden(text=refused)
             return
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.matches(given.strip()):
@@ -181,17 +178,6 @@ def _segments(request: web.Request) -> list[str]:
         return [unquote(segment, errors="strict") for segment in request.rel_url.raw_path.split("/")]
     except UnicodeDecodeError:
         raise web.HTTPBadRequest(text="ids in the path must be percent-encoded UTF-8") from None
-
-
-def _is_local(request: web.Request) -> bool:
-    if any(name in request.headers for name in _FORWARDED):
-        return False
-    try:
-        address = ipaddress.ip_address((request.remote or "").partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 def _response(status: int, content: object) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -317,11 +318,83 @@ async def test_without_a_token_others_may_not(site_for: Open, monkeypatch: pytes
         assert (await site.get("/healthz", token=None)).status == 200
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Via", "Forwarded", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
+        "x-forwarded-port", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Real-IP", "CF-Connecting-IP", "CF-Ray",
+        "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-Original-URL", "X-Original-Host", "X-ProxyUser-Ip",
+        "Fastly-Client-IP", "Fly-Client-IP", "X-Azure-ClientIP", "X-Envoy-External-Address", "X-Amz-Cf-Id",
+        "X-Amzn-Trace-Id", "X-Appengine-User-Ip", "WL-Proxy-Client-IP", "X-Remote-Addr", "CDN-Loop", "X-Varnish",
+        "Proxy-Connection", "X-Scheme", "Front-End-Https", "X-ARR-SSL", "X-Originating-IP",
+    ],
+)  # fmt: skip
 async def test_without_a_token_a_proxy_is_not_this_machine(site_for: Open, header: str) -> None:
     site = await site_for(_config())
-    answer = await site.get("/v1/users/bob/invitations", token=None, **{header: "127.0.0.1"})
-    assert (answer.status, answer.json["error"]) == (403, "forbidden")
+    for value in ("127.0.0.1", ""):
+        answer = await site.get("/v1/users/bob/invitations", token=None, **{header: value})
+        assert (answer.status, answer.json["error"]) == (403, "forbidden")
+    assert (await site.get("/healthz", token=None, **{header: "x"})).status == 200
+
+
+async def test_without_a_token_what_programs_send_by_themselves_is_fine(site_for: Open) -> None:
+    site = await site_for(_config())
+    own = (
+        "Accept",
+        "User-Agent",
+        "Referer",
+        "Origin",
+        "X-Request-Id",
+        "Traceparent",
+        "X-B3-TraceId",
+        "Connection",
+    )
+    answer = await site.get("/v1/users/bob/invitations", token=None, **dict.fromkeys(own, "x"))
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("port", ["", ":8080"])
+async def test_without_a_token_only_names_of_this_machine_are_answered(site_for: Open, port: str) -> None:
+    """A page that makes its name resolve to 127.0.0.1 sends that name (DNS rebinding)."""
+    site, named = await site_for(_config()), await site_for(_config(host="localhost"))
+    own = ("localhost", "LocalHost", "localhost.", "127.0.0.1", "127.8.7.6", "[::1]", "[::ffff:127.0.0.1]")
+    for host in own:
+        answer = await site.get("/v1/users/bob/invitations", token=None, Host=host + port)
+        assert answer.status == 200, host
+    foreign = (
+        "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:80@127.0.0.1", "0.0.0.0",  # noqa: S104 - a header
+        "192.0.2.7", "[2001:db8::1]", "localhost:80:80", "", "2130706433", "127.1", "localhost, evil.example",
+    )  # fmt: skip
+    for host in foreign:
+        answer = await site.get("/v1/users/bob/invitations", token=None, Host=host + port)
+        assert answer.status in {400, 403}, host
+        assert (await named.get("/v1/users/bob/invitations", token=None, Host=host + port)).status != 200
+    assert (await site.get("/metrics", token=None, Host="invites-1:8080")).status == 200
+    with_token = await site_for(_config(token=_TOKEN))
+    assert (await with_token.get("/v1/users/bob/invitations", Host="invites.example")).status == 200
+
+
+async def test_without_a_token_a_name_is_needed_and_only_one(site_for: Open) -> None:
+    site = await site_for(_config(host="127.0.0.1"))
+    path = "/v1/users/bob/invitations"
+    for request in (
+        f"GET {path} HTTP/1.0\r\n\r\n",
+        f"GET http://evil.example{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+        writer.write(request.encode())
+        status = (await reader.readline()).split()[1]
+        assert status in {b"400", b"403"}, request
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_http_host_is_a_name_of_this_machine(site_for: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = await site_for(_config(host="127.0.0.1"))
+    monkeypatch.setattr(site.server, "_config", _config(host="workers.internal"))
+    answer = await site.get("/v1/users/bob/invitations", token=None, Host="Workers.internal:8080")
+    assert answer.status == 200
 
 
 # Faults

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import functools
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote
@@ -11,26 +11,27 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
+from invites.connection.clients import Clients
 from invites.connection.errors import is_away
 from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
+from invites.values.printable import escape_json
 from invites.values.ref import Ref
+from workers.http_access import refusal
+from workers.http_connections import Connections, most_connections
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from redis.asyncio import Redis
 
     from invites.config import Config
     from workers.telemetry.metrics import Metrics
     from workers.telemetry.readiness import Readiness
 
 _ANSWER_WITHIN_S: Final = 2.0  # a woken phone does not wait longer
+_QUERIES_AT_ONCE: Final = 8  # a query takes less than 1 ms
 _STOP_WITHIN_S: Final = 1.0
 _IDLE_S: Final = 75.0
 _LONGEST_LINE: Final = 16_384  # three ids of 255 characters are 9,180 bytes when all of them are encoded
-# Headers that a proxy adds. Behind a proxy, every peer seems to be on this machine.
-_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 # The router's own errors have no message.
 _MESSAGES: Final = {404: "there is nothing at this path", 405: "only GET is allowed here"}
 _HEADERS: Final = {
@@ -49,7 +50,6 @@ class HttpError(Exception):
 class Served(Protocol):
     """What the server needs of its worker."""
 
-    def commands(self, keys: Keys) -> Redis: ...  # noqa: D102 - a client without blocking reads
     @property
     def metrics(self) -> Metrics: ...  # noqa: D102
     @property
@@ -61,37 +61,48 @@ class Served(Protocol):
 class HttpServer:
     """Answers `GET /healthz`, `/readyz`, `/metrics`, `/v1/users/…` and `/v1/invites/…`.
 
-    `/v1` requires `Authorization: Bearer <http.token>`. Without a configured token it only answers requests from this
-    machine. The owner must call `aclose`.
+    `/v1` requires `Authorization: Bearer <http.token>`. Without a configured token it only answers programs of this
+    machine (see `workers.http_access`). Its connections to Redis at `url` are its own, and few: while Redis stands
+    still, requests wait for one of them and end with 503. The owner must call `aclose`.
     """
 
-    def __init__(self, config: Config, served: Served) -> None:
+    def __init__(self, config: Config, served: Served, url: str) -> None:
         self._config = config
         self._served = served
+        self._clients = Clients(url, "http", max_connections=_QUERIES_AT_ONCE)
+        self._turn = asyncio.Semaphore(_QUERIES_AT_ONCE)
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._connections: Connections | None = None
 
     @property
     def port(self) -> int:
         """The port that the server listens on, also when `http.port` is 0."""
-        if self._runner is None:
+        if self._listener is None:
             raise RuntimeError("the HTTP server has not been started")
-        port: int = self._runner.addresses[0][1]
+        port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
     async def start(self) -> None:
         """Start to listen. Raises HttpError."""
-        http = self._config.http
+        http, most = self._config.http, most_connections()
+        connections = Connections(most)
         runner = web.AppRunner(
-            self._application(),
+            self._application(connections),
             access_log=None,
             keepalive_timeout=_IDLE_S,
             max_line_size=_LONGEST_LINE,
             shutdown_timeout=_STOP_WITHIN_S,
         )
         await runner.setup()
-        self._runner = runner
+        if runner.server is None:
+            raise AssertionError("setup makes a server")
+        door = functools.partial(connections.door, runner.server)
+        self._runner, self._connections = runner, connections
         try:
-            await web.TCPSite(runner, http.host, http.port).start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                door, http.host, http.port, backlog=most, reuse_address=True
+            )
         except (OSError, UnicodeError) as error:
             await self.aclose()
             reason = getattr(error, "strerror", None) or str(error)
@@ -103,12 +114,18 @@ class HttpServer:
 
     async def aclose(self) -> None:
         """Finish running requests, for at most one second, and close all connections."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        if self._connections is not None:
+            self._connections.close()
+        await self._clients.aclose()
 
-    def _application(self) -> web.Application:
-        app = web.Application(middlewares=[_as_json])
+    def _application(self, connections: Connections) -> web.Application:
+        app = web.Application(middlewares=[connections.watch, _as_json])
         app.on_response_prepare.append(_set_headers)
         app.add_routes(
             [
@@ -137,14 +154,14 @@ class HttpServer:
     async def _invitations(self, request: web.Request) -> web.Response:
         self._authorize(request)
         _, _, _, user, _ = _segments(request)
-        async with asyncio.timeout(_ANSWER_WITHIN_S):
+        async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
             ringing = await self._queries(user).pending(user)
         return _response(200, {"invitations": ringing})
 
     async def _invite(self, request: web.Request) -> web.Response:
         self._authorize(request)
         _, _, _, inviter, invite_id, to = _segments(request)
-        async with asyncio.timeout(_ANSWER_WITHIN_S):
+        async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
             invite = await self._queries(to).invite(str(Ref(inviter, invite_id, to)))
         if invite is None:
             raise web.HTTPNotFound(text="there is no such invite, or it ended more than retainAfter ago")
@@ -157,15 +174,14 @@ class HttpServer:
             )
         redis = self._config.redis
         keys = Keys(redis.prefix, shard_of(routing_key, redis.shards), redis.shards)
-        return InviteQueries(self._served.commands(keys), keys)
+        return InviteQueries(self._clients.of(keys), keys)
 
     def _authorize(self, request: web.Request) -> None:
         token = self._config.http.token
         if token is None:
-            if not _is_local(request):
-                raise web.HTTPForbidden(
-                    text="without http.token in the configuration, /v1 is available on loopback only"
-                )
+            refused = refusal(request, self._config.http.host)
+            if refused is not None:
+                raise web.HTTPForbidden(text=refused)
             return
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.matches(given.strip()):
@@ -183,19 +199,11 @@ def _segments(request: web.Request) -> list[str]:
         raise web.HTTPBadRequest(text="ids in the path must be percent-encoded UTF-8") from None
 
 
-def _is_local(request: web.Request) -> bool:
-    if any(name in request.headers for name in _FORWARDED):
-        return False
-    try:
-        address = ipaddress.ip_address((request.remote or "").partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
 def _response(status: int, content: object) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(content), content_type="application/json")
+    body = escape_json(
+        msgspec.json.encode(content).decode()
+    ).encode()  # people read it with curl, in a terminal
+    return web.Response(status=status, body=body, content_type="application/json")
 
 
 def _error(status: int, reason: str, message: str | None) -> web.Response:

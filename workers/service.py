@@ -218,7 +218,7 @@ async def _run(config: Config, url: str) -> int:
     signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     for number in signals:
         loop.add_signal_handler(number, signalled)
-    server = HttpServer(config, service)
+    server = HttpServer(config, service, url)
     try:
         await server.start()
         await service.start()

@@ -34,12 +34,19 @@ BLOCK_MS: Final = 2000
 _MOST_CONNECTIONS: Final = 10_000  # the default `maxclients` of a server; many shards work at once
 
 
-def connect(url: str, purpose: str, *, keys: Keys | None = None, block_ms: int = 0) -> Redis:
+def connect(
+    url: str,
+    purpose: str,
+    *,
+    keys: Keys | None = None,
+    block_ms: int = 0,
+    max_connections: int = _MOST_CONNECTIONS,
+) -> Redis:
     """A client for `url` (see `invites.connection.url`). It connects at its first command; the caller closes it.
 
     Replies are bytes. `purpose` completes the client name in CLIENT LIST. `keys` names the shard; only a cluster needs
     it. `block_ms` (at most `BLOCK_MS`) is how long commands may block on the server: replies may take that much
-    longer, so that no time-out cuts a blocking read short.
+    longer, so that no time-out cuts a blocking read short. A command that finds `max_connections` in use fails.
 
     Raises ValueError when `block_ms` is too long, the URL is unusable, or `keys` is missing for a cluster.
     """
@@ -50,7 +57,7 @@ def connect(url: str, purpose: str, *, keys: Keys | None = None, block_ms: int =
         **settings(parsed.credentials, purpose),
         "db": parsed.database,
         "socket_timeout": REPLY_S + block_ms / 1000,
-        "max_connections": _MOST_CONNECTIONS,
+        "max_connections": max_connections,
     }
     if parsed.kind == "unix":
         pool = ConnectionPool(UnixConnection, path=parsed.path, **options)
@@ -74,13 +81,16 @@ async def find_server(url: str, keys: Keys) -> Secret:
 class Clients:
     """The clients of one purpose for all shards at `url`: one per shard on a cluster, otherwise one for all.
 
-    `kind` is that of the URL.
+    `kind` is that of the URL. `max_connections` is the limit of each client, see `connect`.
     """
 
-    def __init__(self, url: str, purpose: str, *, block_ms: int = 0) -> None:
+    def __init__(
+        self, url: str, purpose: str, *, block_ms: int = 0, max_connections: int = _MOST_CONNECTIONS
+    ) -> None:
         self._url = url
         self._purpose = purpose
         self._block_ms = block_ms
+        self._max_connections = max_connections
         self.kind = parse_redis_url(Secret(url)).kind
         self._clients: dict[int, Redis] = {}
 
@@ -88,7 +98,13 @@ class Clients:
         """The client for a shard."""
         shard = keys.shard if self.kind == "cluster" else 0
         if shard not in self._clients:
-            self._clients[shard] = connect(self._url, self._purpose, keys=keys, block_ms=self._block_ms)
+            self._clients[shard] = connect(
+                self._url,
+                self._purpose,
+                keys=keys,
+                block_ms=self._block_ms,
+                max_connections=self._max_connections,
+            )
         return self._clients[shard]
 
     async def aclose(self) -> None:

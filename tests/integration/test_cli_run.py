@@ -27,12 +27,13 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class Worker:
-    """`invites run` in a process of its own; what it logs, as lines."""
+    """`invites run` in a process of its own, which may open `files` files; what it logs, as lines."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, files: int = 1024) -> None:
         self.log: list[str] = []
+        limited = ["/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "limited"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "workers", "run", *arguments],
+            [*limited, sys.executable, "-m", "workers", "run", *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=_ROOT,
@@ -130,6 +131,26 @@ def test_a_worker_works_until_a_signal(
     messages = [line["message"] for line in lines]
     assert r'invite peerId(a1), to(bob), inviteId(i1), context({"s":"\u2028\u0085\u001b/"})' in messages
     assert "Trying to get candidates for bob" in messages
+
+
+def test_idle_connections_do_not_make_a_worker_deaf(
+    commands: Commands, database: redis.Redis, configured: Callable[..., list[str]]
+) -> None:
+    event(database, "registered", {"registry": {"id": "b1", "user": "bob"}})
+    with contextlib.ExitStack() as stack:
+        worker = stack.enter_context(Worker("--redis-url", commands.url, *configured(), files=256))
+        wait_until_sync(lambda: worker.get("/readyz")[0] == 200, "the worker is ready")
+        address = "127.0.0.1", int(worker.wait_for(r"HTTP on 127\.0\.0\.1 port (\d+)")[1])
+        for _ in range(400):
+            stack.enter_context(socket.create_connection(address, timeout=5))
+        assert worker.get("/healthz") == (200, {"alive": True})
+        database.client_kill_filter(_type="normal", skipme=True)
+        event(database, "invite", {"peer": ALICE, "to": "bob", "inviteId": "i1", "room": "r1"})
+        wait_until_sync(lambda: database.xlen(KEYS.notifications) == 2, "bob is rung and alice told")
+        wait_until_sync(lambda: worker.get("/readyz")[0] == 200, "the worker is ready again")
+        assert worker.get("/v1/users/bob/invitations")[1]["invitations"][0]["inviteId"] == "i1"
+        assert worker.end() == 0
+    assert not any("Traceback" in line for line in worker.log)
 
 
 @pytest.mark.usefixtures("password")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import redis
 
+from invites.keys import WORKERS_GROUP
 from tests.support.commands import Commands
 from tests.support.seeds import ALICE, HEAD, KEYS, NOW, bury, event, invite, notify
+from workers import cli
 
 
 def test_show_an_invite_and_all_that_touched_it(commands: Commands, database: redis.Redis) -> None:
@@ -76,12 +80,36 @@ def test_show_an_unknown_invite(commands: Commands) -> None:
 
 
 def test_what_callers_sent_cannot_steer_the_terminal(commands: Commands, database: redis.Redis) -> None:
-    evil = "\x1b[2J\n\u2028forged"
+    evil = "\x1b[2J\n\u2028forged\x7f\x9b31m\u202egnp.exe\u200b\ufeff\U000e0041\ufe0f"
     invite(database, context=json.dumps({"x": evil}, ensure_ascii=False), room=evil, createdAt="soon")
     event(database, "invite", {"peer": ALICE, "to": "bob", "inviteId": "i1", "room": evil})
     notify(database, evil, [evil], **HEAD, room=evil)
-    bury(database, type=evil, payload=evil, error=evil)
-    for words in (("show", "alice|i1|bob"), ("dead", "list"), ("status",)):
-        out = commands.on_server(*words).out
-        assert all(line.isprintable() for line in out.split("\n"))
-        assert not any(line.startswith("forged") for line in out.splitlines())
+    letter = bury(database, type=evil, payload=evil, error=evil)
+    database.xgroup_create(KEYS.events, WORKERS_GROUP, "0")
+    database.xreadgroup(WORKERS_GROUP, evil, {KEYS.events: ">"})
+    database.set(KEYS.layout, evil)
+    for words in (
+        ("show", "alice|i1|bob"),
+        ("dead", "list"),
+        ("dead", "list", "--json"),
+        ("dead", "show", letter),
+        ("dead", "show", letter, "--json"),
+        ("status",),
+        ("status", "--json"),
+        ("check",),
+    ):
+        ended = commands.on_server(*words)
+        for out in (ended.out, ended.err):
+            assert all(line.isprintable() and "\ufe0f" not in line for line in out.split("\n")), words
+            assert not any(line.startswith("forged") for line in out.splitlines())
+        if words[0] == "dead" and "--json" in words:
+            assert json.loads(ended.out)["payload"] == evil
+
+
+def test_commands_print_by_one_way_alone() -> None:
+    """What escapes is in one file, so no other may write to the terminal."""
+    folder = Path(cli.__file__).parent
+    for file in folder.rglob("*.py"):
+        if file.name != "output.py":
+            text = file.read_text("utf-8")
+            assert not re.search(r"\b(?:secho|echo|print|style)\(|\.write\(", text), file

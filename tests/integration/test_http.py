@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import re
+import resource
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +22,8 @@ from invites.config import Config, parse
 from invites.connection.clients import connect
 from invites.keys import Keys
 from invites.queries.invites import InviteQueries
-from workers import http
+from tests.support.waiting import wait_until
+from workers import http, http_connections
 from workers.http import HttpError, HttpServer
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.readiness import Readiness
@@ -32,14 +37,10 @@ _TOKEN = "s3cret-token"
 class Worker:
     """What the HTTP server speaks for."""
 
-    def __init__(self, commands: Redis) -> None:
-        self._commands = commands
+    def __init__(self) -> None:
         self.metrics = Metrics()
         self.readiness = Readiness()
         self.moving = False
-
-    def commands(self, _keys: Keys) -> Redis:
-        return self._commands
 
 
 class Answer:
@@ -82,14 +83,14 @@ def _config(**http_section: object) -> Config:
 
 
 @pytest.fixture
-async def site_for(client: Redis) -> AsyncIterator[Open]:
+async def site_for(valkey_url: str) -> AsyncIterator[Open]:
     """Start servers; they are stopped at the end."""
     servers: list[HttpServer] = []
     async with aiohttp.ClientSession() as session:
 
-        async def start(config: Config, commands: Redis | None = None) -> Site:
-            worker = Worker(commands or client)
-            servers.append(HttpServer(config, worker))
+        async def start(config: Config, url: str = valkey_url) -> Site:
+            worker = Worker()
+            servers.append(HttpServer(config, worker, url))
             await servers[-1].start()
             return Site(servers[-1], worker, session)
 
@@ -181,6 +182,16 @@ async def test_one_invite(site: Site, client: Redis) -> None:
     assert answer.json["state"] == "PENDING"
     assert [one["peer"] for one in answer.json["candidates"]] == ["b1"]
     assert {"code", "reason", "whoAccepted", "endedAt"} <= answer.json.keys()
+
+
+async def test_an_answer_cannot_steer_the_terminal_of_its_reader(site: Site, client: Redis) -> None:
+    evil = "bob\x9b31m\u202e\u200b\U000e0041"
+    await _ring(client, "alice", "i1", "bob")
+    ref, context = "alice|i1|bob", '{"x":\n"\x7f\u2066"}'
+    await client.hset(KEYS.invite(ref), mapping={"room": evil, "context": context})
+    answer = await site.get("/v1/invites/alice/i1/bob")
+    assert (answer.json["room"], answer.json["context"]) == (evil, {"x": "\x7f\u2066"})
+    assert all(one.isprintable() or one == "\n" for one in answer.body.decode())
 
 
 async def test_an_unknown_invite_is_404(site: Site) -> None:
@@ -307,11 +318,83 @@ async def test_without_a_token_others_may_not(site_for: Open, monkeypatch: pytes
         assert (await site.get("/healthz", token=None)).status == 200
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Via", "Forwarded", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
+        "x-forwarded-port", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Real-IP", "CF-Connecting-IP", "CF-Ray",
+        "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-Original-URL", "X-Original-Host", "X-ProxyUser-Ip",
+        "Fastly-Client-IP", "Fly-Client-IP", "X-Azure-ClientIP", "X-Envoy-External-Address", "X-Amz-Cf-Id",
+        "X-Amzn-Trace-Id", "X-Appengine-User-Ip", "WL-Proxy-Client-IP", "X-Remote-Addr", "CDN-Loop", "X-Varnish",
+        "Proxy-Connection", "X-Scheme", "Front-End-Https", "X-ARR-SSL", "X-Originating-IP",
+    ],
+)  # fmt: skip
 async def test_without_a_token_a_proxy_is_not_this_machine(site_for: Open, header: str) -> None:
     site = await site_for(_config())
-    answer = await site.get("/v1/users/bob/invitations", token=None, **{header: "127.0.0.1"})
-    assert (answer.status, answer.json["error"]) == (403, "forbidden")
+    for value in ("127.0.0.1", ""):
+        answer = await site.get("/v1/users/bob/invitations", token=None, **{header: value})
+        assert (answer.status, answer.json["error"]) == (403, "forbidden")
+    assert (await site.get("/healthz", token=None, **{header: "x"})).status == 200
+
+
+async def test_without_a_token_what_programs_send_by_themselves_is_fine(site_for: Open) -> None:
+    site = await site_for(_config())
+    own = (
+        "Accept",
+        "User-Agent",
+        "Referer",
+        "Origin",
+        "X-Request-Id",
+        "Traceparent",
+        "X-B3-TraceId",
+        "Connection",
+    )
+    answer = await site.get("/v1/users/bob/invitations", token=None, **dict.fromkeys(own, "x"))
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("port", ["", ":8080"])
+async def test_without_a_token_only_names_of_this_machine_are_answered(site_for: Open, port: str) -> None:
+    """A page that makes its name resolve to 127.0.0.1 sends that name (DNS rebinding)."""
+    site, named = await site_for(_config()), await site_for(_config(host="localhost"))
+    own = ("localhost", "LocalHost", "localhost.", "127.0.0.1", "127.8.7.6", "[::1]", "[::ffff:127.0.0.1]")
+    for host in own:
+        answer = await site.get("/v1/users/bob/invitations", token=None, Host=host + port)
+        assert answer.status == 200, host
+    foreign = (
+        "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:80@127.0.0.1", "0.0.0.0",  # noqa: S104 - a header
+        "192.0.2.7", "[2001:db8::1]", "localhost:80:80", "", "2130706433", "127.1", "localhost, evil.example",
+    )  # fmt: skip
+    for host in foreign:
+        answer = await site.get("/v1/users/bob/invitations", token=None, Host=host + port)
+        assert answer.status in {400, 403}, host
+        assert (await named.get("/v1/users/bob/invitations", token=None, Host=host + port)).status != 200
+    assert (await site.get("/metrics", token=None, Host="invites-1:8080")).status == 200
+    with_token = await site_for(_config(token=_TOKEN))
+    assert (await with_token.get("/v1/users/bob/invitations", Host="invites.example")).status == 200
+
+
+async def test_without_a_token_a_name_is_needed_and_only_one(site_for: Open) -> None:
+    site = await site_for(_config(host="127.0.0.1"))
+    path = "/v1/users/bob/invitations"
+    for request in (
+        f"GET {path} HTTP/1.0\r\n\r\n",
+        f"GET http://evil.example{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+        writer.write(request.encode())
+        status = (await reader.readline()).split()[1]
+        assert status in {b"400", b"403"}, request
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_http_host_is_a_name_of_this_machine(site_for: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = await site_for(_config(host="127.0.0.1"))
+    monkeypatch.setattr(site.server, "_config", _config(host="workers.internal"))
+    answer = await site.get("/v1/users/bob/invitations", token=None, Host="Workers.internal:8080")
+    assert answer.status == 200
 
 
 # Faults
@@ -320,13 +403,12 @@ async def test_without_a_token_a_proxy_is_not_this_machine(site_for: Open, heade
 async def test_redis_away_is_503(site_for: Open) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        async with connect(f"redis://127.0.0.1:{closed.getsockname()[1]}", "test") as away:
-            site = await site_for(_config(token=_TOKEN), away)
-            for path in ("/v1/users/bob/invitations", "/v1/invites/alice/i1/bob"):
-                answer = await site.get(path)
-                assert (answer.status, answer.json["error"]) == (503, "redis_away")
-            assert (await site.get("/healthz")).status == 200
-            assert (await site.get("/metrics")).status == 200
+        site = await site_for(_config(token=_TOKEN), f"redis://127.0.0.1:{closed.getsockname()[1]}")
+        for path in ("/v1/users/bob/invitations", "/v1/invites/alice/i1/bob"):
+            answer = await site.get(path)
+            assert (answer.status, answer.json["error"]) == (503, "redis_away")
+        assert (await site.get("/healthz")).status == 200
+        assert (await site.get("/metrics")).status == 200
 
 
 async def test_redis_that_does_not_answer_is_503_in_time(
@@ -334,10 +416,94 @@ async def test_redis_that_does_not_answer_is_503_in_time(
 ) -> None:
     monkeypatch.setattr(http, "_ANSWER_WITHIN_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and never answers
-        async with connect(f"redis://127.0.0.1:{silent.getsockname()[1]}", "test") as stuck:
-            site = await site_for(_config(token=_TOKEN), stuck)
-            answer = await site.get("/v1/users/bob/invitations")
-            assert (answer.status, answer.json["error"]) == (503, "redis_away")
+        site = await site_for(_config(token=_TOKEN), f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        answer = await site.get("/v1/users/bob/invitations")
+        assert (answer.status, answer.json["error"]) == (503, "redis_away")
+
+
+async def test_requests_in_a_stall_share_a_few_connections(
+    site_for: Open, valkey_url: str, client: Redis
+) -> None:
+    site = await site_for(_config(token=_TOKEN))
+    assert (await site.get("/v1/users/bob/invitations")).status == 200
+    await client.execute_command("CLIENT", "PAUSE", "2500", "ALL")
+    began = time.monotonic()
+    answers = await asyncio.gather(*(site.get("/v1/users/bob/invitations") for _ in range(90)))
+    assert {answer.status for answer in answers} == {503}
+    assert time.monotonic() - began < 6
+    assert {answer.json["error"] for answer in answers} == {"redis_away"}
+    assert (await site.get("/healthz")).status == 200
+    await client.ping()
+    async with connect(valkey_url, "test") as other:
+        mine = [one for one in await other.client_list() if ":http:" in one["name"]]
+        assert 0 < len(mine) + 1 <= 9
+    assert (await site.get("/v1/users/bob/invitations")).status == 200
+
+
+# Connections
+
+
+async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str = "/healthz") -> int:
+    """The status of one request; 0 if the connection has been closed."""
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return 0
+    length = re.search(rb"Content-Length: (\d+)", head)
+    assert length is not None
+    await reader.readexactly(int(length[1]))
+    return int(head.split()[1])
+
+
+async def test_the_longest_idle_connection_makes_room(
+    site_for: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "most_connections", lambda: 3)
+    site = await site_for(_config())
+    opened = [await asyncio.open_connection("127.0.0.1", site.server.port) for _ in range(3)]
+    opened[1][1].write(b"GET /healthz HTTP/1.1\r\nHo")  # never finished
+    assert await _asked(*opened[0]) == 200
+    assert await _asked(*opened[2]) == 200
+    opened.append(await asyncio.open_connection("127.0.0.1", site.server.port))
+    assert await _asked(*opened[3]) == 200
+    assert await opened[1][0].read() == b""
+    assert await _asked(*opened[0]) == 200
+    opened.append(await asyncio.open_connection("127.0.0.1", site.server.port))
+    assert await _asked(*opened[4]) == 200
+    assert await _asked(*opened[2]) == 0
+    for _, writer in opened:
+        writer.close()
+
+
+async def test_without_an_idle_connection_a_new_one_is_refused(
+    site_for: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "most_connections", lambda: 2)
+    monkeypatch.setattr(http, "_ANSWER_WITHIN_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        site = await site_for(_config(), f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        path = "/v1/users/bob/invitations"
+        opened = [await asyncio.open_connection("127.0.0.1", site.server.port) for _ in range(2)]
+        asking = [asyncio.create_task(_asked(*one, path)) for one in opened]
+        connections = site.server._connections
+        assert connections is not None
+        await wait_until(lambda: len(connections._busy) == 2, "both requests are being answered")
+        refused = [await asyncio.open_connection("127.0.0.1", site.server.port) for _ in range(40)]
+        statuses = await asyncio.gather(*(_asked(*one) for one in refused))
+        assert set(statuses) == {0, 503}
+        assert statuses.count(503) == 16
+        assert await asyncio.gather(*asking) == [503, 503]
+        opened.append(await asyncio.open_connection("127.0.0.1", site.server.port))
+        assert await _asked(*opened[-1]) == 200
+        for _, writer in (*opened, *refused):
+            writer.close()
+
+
+def test_connections_are_a_quarter_of_the_file_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for soft, most in ((16, 8), (256, 64), (1024, 256), (1_000_000, 512), (resource.RLIM_INFINITY, 512)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
+        assert http_connections.most_connections() == most
 
 
 async def test_a_fault_of_ours_is_500_and_logged_but_not_told(
@@ -354,8 +520,8 @@ async def test_a_fault_of_ours_is_500_and_logged_but_not_told(
     assert "internal detail" in caplog.text
 
 
-async def test_a_port_in_use_is_said(site: Site, client: Redis) -> None:
-    second = HttpServer(_config(port=site.server.port), Worker(client))
+async def test_a_port_in_use_is_said(site: Site, valkey_url: str) -> None:
+    second = HttpServer(_config(port=site.server.port), Worker(), valkey_url)
     with pytest.raises(
         HttpError, match=rf"cannot listen on 127\.0\.0\.1 port {site.server.port}.*http\.port"
     ):
@@ -363,21 +529,21 @@ async def test_a_port_in_use_is_said(site: Site, client: Redis) -> None:
     await second.aclose()
 
 
-async def test_a_host_that_is_not_ours_is_said(client: Redis) -> None:
+async def test_a_host_that_is_not_ours_is_said(valkey_url: str) -> None:
     for host in ("192.0.2.1", "no-such-host.invalid", "a..b"):
-        server = HttpServer(_config(host=host), Worker(client))
+        server = HttpServer(_config(host=host), Worker(), valkey_url)
         with pytest.raises(HttpError, match="cannot listen"):
             await server.start()
 
 
-async def test_a_stopped_server_lets_go_of_its_port(site: Site, client: Redis) -> None:
+async def test_a_stopped_server_lets_go_of_its_port(site: Site, valkey_url: str) -> None:
     port = site.server.port
     assert (await site.get("/healthz")).status == 200
     await site.server.aclose()
     await site.server.aclose()
     with pytest.raises(RuntimeError, match="not been started"):
         _ = site.server.port
-    again = HttpServer(_config(port=port), Worker(client))
+    again = HttpServer(_config(port=port), Worker(), valkey_url)
     await again.start()
     assert again.port == port
     await again.aclose()

@@ -294,7 +294,7 @@ async def test_operators_see_all_shards(
 
     config = several(parse({"http": {"port": 0}}))
     async with contextlib.AsyncExitStack() as stack:
-        server = HttpServer(config, await stack.enter_async_context(worker(valkey_url, config)))
+        server = HttpServer(config, await stack.enter_async_context(worker(valkey_url, config)), valkey_url)
         stack.push_async_callback(server.aclose)
         await server.start()
         http = await stack.enter_async_context(ClientSession(f"http://127.0.0.1:{server.port}"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sys
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invites.values.printable import escape, stringify
+from invites.values.printable import escape, escape_json, stringify
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -27,10 +30,33 @@ _JSON = st.recursive(
         ("\x00\x7f\x85\x9b", r"\u0000\u007f\u0085\u009b"),
         ("\u2028\u2029", r"\u2028\u2029"),
         ("\ud800", r"\ud800"),
+        ("bob\u202ecilbup", r"bob\u202ecilbup"),
+        ("\u061c\u200e\u200f\u2066\u2069", r"\u061c\u200e\u200f\u2066\u2069"),
+        ("b\u200bo\u200c\u200d\u2060\ufeffb\xad", r"b\u200bo\u200c\u200d\u2060\ufeffb\u00ad"),
+        ("\u034f\u115f\u180e\u3164\ufe0f\uffa0", r"\u034f\u115f\u180e\u3164\ufe0f\uffa0"),
+        ("\U000e0041\U0001d173\U000e0100", r"\udb40\udc41\ud834\udd73\udb40\udd00"),
+        ("\U0001f469\u200d\U0001f680", "\U0001f469" + r"\u200d" + "\U0001f680"),
     ],
 )
 def test_what_could_end_a_line_or_steer_a_terminal_is_escaped(text: str, escaped: str) -> None:
     assert escape(text) == escaped
+
+
+def test_every_character_without_a_shape_of_its_own_is_escaped() -> None:
+    unsafe = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    for code in range(sys.maxunicode + 1):
+        one = chr(code)
+        if unicodedata.category(one) in unsafe:
+            escaped = escape(one)
+            assert re.fullmatch(r"(\\u[0-9a-f]{4}){1,2}", escaped), hex(code)
+            assert json.loads(f'"{escaped}"') == one
+
+
+def test_json_stays_the_same_json() -> None:
+    value = {"a": "\x7f\x9b\u202e\u200b\U000e0041", "b": ["\t"]}
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    assert json.loads(escape_json(text)) == value
+    assert all(one.isprintable() or one == "\n" for one in escape_json(text))
 
 
 # Each expectation is what Node.js prints, but for the escapes of DEL and beyond.

@@ -11,11 +11,11 @@ import typer
 from invites import __version__
 from invites.build import COMMIT
 from invites.config import ConfigError
-from invites.values.printable import escape
 from workers.cli import bench, dead
 from workers.cli.check.command import check
 from workers.cli.demo import demo
 from workers.cli.options import CommandError
+from workers.cli.output import say
 from workers.cli.publish import publish
 from workers.cli.reshard import reshard
 from workers.cli.run import run
@@ -43,7 +43,7 @@ app.add_typer(bench.app, name="bench")
 
 def _print_version(*, asked: bool) -> None:
     if asked:
-        typer.echo(f"invites {__version__} (commit {COMMIT})")
+        say(f"invites {__version__} (commit {COMMIT})")
         raise typer.Exit
 
 
@@ -90,5 +90,5 @@ def main() -> None:
 
 def _complain(sentence: str, code: int) -> int:
     if sentence:  # empty when typer has printed the help
-        typer.echo(f"invites: {escape(sentence)}", err=True)
+        say(f"invites: {sentence}", err=True)
     return code

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from invites.values.printable import escape
 from workers.cli.options import AsJson, AsJsonLines, CommandError, Common, with_common
+from workers.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,9 +36,9 @@ def list_(*, common: Common, as_json: AsJsonLines = False) -> int:
     async def show(session: Session) -> int:
         async for _, letter in _letters(session):
             if as_json:
-                typer.echo(msgspec.json.encode(letter))
+                say_json(letter)
             else:
-                typer.echo(escape(f"{letter.id}  {letter.type:14}  {letter.error}"))
+                say(f"{letter.id}  {letter.type:14}  {letter.error}")
         return 0
 
     return common.on_server(show)
@@ -53,10 +53,10 @@ def show(*, letter: _Id, common: Common, as_json: AsJson = False) -> int:
     async def print_it(session: Session) -> int:
         _, found = await _find(session, chosen)
         if as_json:
-            typer.echo(msgspec.json.encode(found))
+            say_json(found)
             return 0
         for name, value in msgspec.to_builtins(found).items():
-            typer.echo(f"{name:10}  {escape(str(value))}")
+            say(f"{name:10}  {value}")
         return 0
 
     return common.on_server(print_it)
@@ -80,10 +80,10 @@ def retry(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
             try:
                 entry = await letters.retry(found.id)
             except NotRetriableError as error:
-                typer.echo(f"invites: {error}", err=True)
+                say(f"invites: {error}", err=True)
                 failed = 1
             else:
-                typer.echo(f"{found.id} is gone" if entry is None else f"{found.id} -> {entry}")
+                say(f"{found.id} is gone" if entry is None else f"{found.id} -> {entry}")
         return failed
 
     return common.on_server(retry_them)
@@ -98,7 +98,7 @@ def drop(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
     async def drop_them(session: Session) -> int:
         async for letters, found in _select(session, chosen):
             await letters.drop(found.id)
-            typer.echo(f"{found.id} dropped")
+            say(f"{found.id} dropped")
         return 0
 
     return common.on_server(drop_them)

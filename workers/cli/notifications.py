@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from invites.values.printable import escape
-
 if TYPE_CHECKING:
     from invites.events.entry import Entry
 
@@ -30,8 +28,11 @@ def colour_of(kind: str) -> str | None:
 
 
 def time_of(ms: int) -> str:
-    """The local time of day with ms."""
-    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%H:%M:%S.") + f"{ms % 1000:03d}"
+    """The local time of day with ms; the number itself if no calendar reaches that far."""
+    try:
+        return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%H:%M:%S.") + f"{ms % 1000:03d}"
+    except (ValueError, OverflowError, OSError):
+        return str(ms)
 
 
 def decoded(value: bytes) -> Any:  # noqa: ANN401 - JSON
@@ -56,7 +57,7 @@ def line(entry: Entry) -> str:
     peers = decoded(entry.fields.get(b"peers", b"[]"))
     if isinstance(peers, list) and peers:
         parts.append("to " + ", ".join(map(str, peers)))
-    return escape("  ".join(part for part in parts if part))
+    return "  ".join(part for part in parts if part)
 
 
 def _rest(payload: dict[str, Any]) -> str:
@@ -72,12 +73,11 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def as_json(entry: Entry) -> str:
-    """One notification as one JSON object: `entry, id, type, peers, users, payload`."""
-    found = {
+def as_object(entry: Entry) -> dict[str, Any]:
+    """One notification for programs: `entry, id, type, peers, users, payload`."""
+    return {
         "entry": entry.id,
         "id": entry.text(b"id"),
         "type": entry.text(b"type"),
         **{name: decoded(entry.fields.get(name.encode(), b"null")) for name in ("peers", "users", "payload")},
     }
-    return escape(msgspec.json.encode(found).decode())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workers.cli.options import CommandError, Common, with_common
+from workers.cli.output import say
 
 if TYPE_CHECKING:
     from workers.cli.session import Session
@@ -44,7 +45,7 @@ def publish(
     async def put(session: Session) -> int:
         keys = session.shard_for(routing_key(event))
         entry = await session.client(keys).xadd(keys.events, {"type": kind, "payload": raw})
-        typer.echo(entry)
+        say(entry if isinstance(entry, str) else entry.decode())
         return 0
 
     return common.on_server(put)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from workers.cli.options import AsJson, CommandError, Common, with_common
+from workers.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from invites.resharding import Summary
@@ -40,14 +40,15 @@ def reshard(
     async def move(session: Session) -> int:
         from invites.resharding import Resharding, ReshardingError
 
-        work = Resharding(
-            session.config.redis.prefix, to, session.client, lambda words: typer.echo(words, err=True)
-        )
+        work = Resharding(session.config.redis.prefix, to, session.client, lambda words: say(words, err=True))
         try:
             summary = await (work.survey() if dry_run else work.move())
         except ReshardingError as error:
             raise CommandError(str(error)) from None
-        typer.echo(msgspec.json.encode(summary) if as_json else _words(summary, dry_run=dry_run))
+        if as_json:
+            say_json(summary)
+        else:
+            say(_words(summary, dry_run=dry_run))
         return 0
 
     return common.on_server(move)

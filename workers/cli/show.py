@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from invites.values.printable import escape
 from invites.values.ref import Ref
 from workers.cli.options import CommandError, Common, with_common
+from workers.cli.output import say
 
 if TYPE_CHECKING:
     from invites.queries.invites import CandidateView, InviteView
@@ -61,7 +61,7 @@ def show(
         for title, found in (("events", events), ("notifications", told)):
             lines += [f"{title}:", *(found or ["  none left in the stream"])]
         for line in lines:
-            typer.echo(escape(line))
+            say(line)
         return 0
 
     return common.on_server(print_it)

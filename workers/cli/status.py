@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-import typer
-
 from workers.cli.options import AsJson, Common, with_common
+from workers.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from invites.queries.overview import Backlog, Overview
@@ -23,10 +21,11 @@ def status(*, common: Common, as_json: AsJson = False) -> int:
 
         found = [await overview(session.client(keys), keys) for keys in session.shards()]
         if as_json:
-            typer.echo(msgspec.json.encode({"shards": found}))
+            say_json({"shards": found})
         else:
             for one in found:
-                typer.echo("\n".join(_lines(one)))
+                for line in _lines(one):
+                    say(line)
         return 0
 
     return common.on_server(show)

@@ -10,6 +10,7 @@ import typer
 
 from workers.aio.tasks import end
 from workers.cli.options import AsJsonLines, Common, with_common
+from workers.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from invites.events.entry import Entry
@@ -79,6 +80,6 @@ def _print(entries: list[Entry], *, as_json: bool) -> None:
 
     for entry in entries:
         if as_json:
-            typer.echo(notifications.as_json(entry))
+            say_json(notifications.as_object(entry))
         else:
-            typer.secho(notifications.line(entry), fg=notifications.colour_of(entry.text(b"type")))
+            say(notifications.line(entry), colour=notifications.colour_of(entry.text(b"type")))

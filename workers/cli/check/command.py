@@ -9,6 +9,7 @@ import typer
 
 from workers.cli.check.permissions import Role
 from workers.cli.options import Common, with_common
+from workers.cli.output import say
 
 if TYPE_CHECKING:
     from invites.config import Config
@@ -40,8 +41,8 @@ def check(
     except KeyboardInterrupt:
         return 1
     for finding in findings:
-        verdict = typer.style(f"{finding.verdict:4}", fg=_COLOURS[finding.verdict])
-        typer.echo(f"{verdict}  {finding.name:13} {finding.text}")
+        verdict = f"{finding.verdict:4}"
+        say(f"  {finding.name:13} {finding.text}", head=verdict, colour=_COLOURS[finding.verdict])
     return 1 if any(finding.verdict == "FAIL" for finding in findings) else 0
 
 

@@ -1,0 +1,21 @@
+"""What the commands print: the only place that writes to the terminal, so that no text of a caller can steer it."""
+
+from __future__ import annotations
+
+import msgspec
+import typer
+
+from invites.values.printable import escape, escape_json
+
+
+def say(text: str, *, colour: str | None = None, head: str = "", err: bool = False) -> None:
+    """Print one line. `colour` colours `head`, or the whole line without one; only on a terminal."""
+    if head:
+        typer.secho(escape(head), fg=colour, err=err, nl=False)
+        colour = None
+    typer.secho(escape(text), fg=colour, err=err)
+
+
+def say_json(value: object) -> None:
+    r"""Print one JSON object on one line, with what `escape` escapes as `\uXXXX`."""
+    typer.echo(escape_json(msgspec.json.encode(value).decode()))

@@ -206,7 +206,7 @@ async def run(config: Config, *, embedded: bool = False) -> int:
 
 
 async def _run(config: Config, url: str) -> int:
-    from workers.http import HttpServer
+    from workers.http.server import HttpServer
 
     service = Service(config, url)
     hurry = asyncio.Event()

@@ -76,7 +76,7 @@ async def run(*_, **__):
 service.run = run
 assert invoke(["run", "--redis-url", "redis://127.0.0.1:1/0"]) == 0
 """
-    assert _loaded(script, "workers.http", "workers.lab") == {"workers.http"}
+    assert _loaded(script, "workers.http.server", "workers.lab") == {"workers.http.server"}
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,9 @@ from invites.connection.clients import connect
 from invites.keys import Keys
 from invites.queries.invites import InviteQueries
 from tests.support.waiting import wait_until
-from workers import http, http_connections
-from workers.http import HttpError, HttpServer
+from workers.http import connections as http_connections
+from workers.http import server as http
+from workers.http.server import HttpError, HttpServer
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.readiness import Readiness
 
@@ -426,14 +427,12 @@ async def test_requests_in_a_stall_share_a_few_connections(
 ) -> None:
     site = await site_for(_config(token=_TOKEN))
     assert (await site.get("/v1/users/bob/invitations")).status == 200
-    await client.execute_command("CLIENT", "PAUSE", "2500", "ALL")
-    began = time.monotonic()
+    await client.execute_command("CLIENT", "PAUSE", "60000", "ALL")
     answers = await asyncio.gather(*(site.get("/v1/users/bob/invitations") for _ in range(90)))
     assert {answer.status for answer in answers} == {503}
-    assert time.monotonic() - began < 6
     assert {answer.json["error"] for answer in answers} == {"redis_away"}
     assert (await site.get("/healthz")).status == 200
-    await client.ping()
+    await client.execute_command("CLIENT", "UNPAUSE")
     async with connect(valkey_url, "test") as other:
         mine = [one for one in await other.client_list() if ":http:" in one["name"]]
         assert 0 < len(mine) + 1 <= 9

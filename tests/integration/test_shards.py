@@ -23,7 +23,7 @@ from tests.support import events as e
 from tests.support import lookups
 from tests.support.waiting import wait_until
 from tests.support.worker import configured, is_settled, running
-from workers.http import HttpServer
+from workers.http.server import HttpServer
 from workers.lab.fake_sippo import Directory, FakeSippo, GroupEntry
 from workers.service import Service
 

@@ -9,7 +9,8 @@ import sys
 RUN = """
 import sys
 import workers.__main__
-from workers import http, service
+from workers import service
+from workers.http import server as http
 print(*sorted(sys.modules))
 """
 

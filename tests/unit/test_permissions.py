@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from invites.keys import Keys
-from workers.cli.check.permissions import Role, needed
+from workers.cli.check.permissions import needed
+from workers.cli.check.role import Role
 
 _LUA = Path(__file__).resolve().parents[2] / "lua"
 

@@ -40,7 +40,7 @@ def run(
     import uvloop
 
     from workers import service
-    from workers.http import HttpError
+    from workers.http.server import HttpError
 
     failures: tuple[type[Exception], ...] = (HttpError,)
     if embedded:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from workers.cli.check.permissions import Role
+from workers.cli.check.role import Role
 from workers.cli.options import Common, with_common
 from workers.cli.output import say
 

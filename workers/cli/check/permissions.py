@@ -8,26 +8,17 @@ also reports here that it accepts no writes (memory full, read-only replica, fai
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from invites.keys import Stream
+from workers.cli.check.role import Role
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.keys import Keys
-
-
-class Role(StrEnum):
-    """Whose commands are checked: the users of deploy/ have the same names."""
-
-    WORKER = "worker"
-    PUBLISHER = "publisher"
-    GATEWAY = "gateway"
-    OPERATOR = "operator"
 
 
 # One command of each kind that the scripts and the worker send. {key}: an invite, {other}: another key of the shard.

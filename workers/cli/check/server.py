@@ -15,7 +15,8 @@ from invites.queries.overview import ALIVE_MS, backlog, consumers
 from invites.store.layout import LayoutError
 from invites.values.printable import escape
 from workers.cli.check.finding import Finding
-from workers.cli.check.permissions import FUNCTIONS, Role, refused
+from workers.cli.check.permissions import FUNCTIONS, refused
+from workers.cli.check.role import Role
 from workers.cli.check.topology import IN_CLUSTER, check_cluster, check_replicas, check_sentinels
 from workers.cli.session import trouble
 

@@ -17,8 +17,8 @@ from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
 from invites.values.printable import escape_json
 from invites.values.ref import Ref
-from workers.http_access import refusal
-from workers.http_connections import Connections, most_connections
+from workers.http.access import refusal
+from workers.http.connections import Connections, most_connections
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,7 +62,7 @@ class HttpServer:
     """Answers `GET /healthz`, `/readyz`, `/metrics`, `/v1/users/…` and `/v1/invites/…`.
 
     `/v1` requires `Authorization: Bearer <http.token>`. Without a configured token it only answers programs of this
-    machine (see `workers.http_access`). Its connections to Redis at `url` are its own, and few: while Redis stands
+    machine (see `workers.http.access`). Its connections to Redis at `url` are its own, and few: while Redis stands
     still, requests wait for one of them and end with 503. The owner must call `aclose`.
     """
 

@@ -54,6 +54,27 @@ async def test_letters_that_come_meanwhile_are_not_listed(client: Redis) -> None
     assert found == 1
 
 
+@pytest.mark.leaks
+async def test_a_retry_that_meets_another_letter_publishes_once(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction watches the dead letters, and begins again when they change."""
+    entry = await _bury(client, type="joined", payload='{"userId":"bob","roomId":"r"}')
+    read, others = streams.read, ["1", "2"]
+
+    async def and_another(*arguments: Any) -> Any:
+        found = await read(*arguments)
+        if others:
+            await _bury(client, payload=others.pop())
+        return found
+
+    monkeypatch.setattr(streams, "read", and_another)
+    published = await DeadLetters(client, KEYS).retry(entry)
+    assert published is not None
+    assert [entry.id for entry in await read(client, KEYS.events, "-", "+")] == [published]
+    assert [letter.payload async for letter in DeadLetters(client, KEYS).all()] == ["2", "1"]
+
+
 async def test_a_letter_by_its_id(client: Redis) -> None:
     letters = DeadLetters(client, KEYS)
     entry = await _bury(client)

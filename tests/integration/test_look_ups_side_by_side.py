@@ -102,7 +102,9 @@ async def test_a_repeat_that_comes_meanwhile_makes_no_second_call(valkey_url: st
 
 
 async def test_many_wait_their_turn_and_are_settled_together(valkey_url: str) -> None:
-    async with lookups.worker(valkey_url, GROUPS | {"wac": {"maxConcurrent": 40}}) as worker:
+    async with lookups.worker(
+        valkey_url, GROUPS | {"wac": {"maxConcurrent": 40, **PATIENT["wac"]}}
+    ) as worker:
         worker.fake_sippo.fault(slow(20))
         await worker.publish(e.trunk("any"))
         await worker.settled()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.keys import PUSH_GROUP
 from invites.lookup.pushes import is_still_wanted
@@ -197,6 +198,36 @@ async def test_while_sippo_server_is_dead_jobs_wait_and_ask_little(
         await jobs.settled()
     assert len(fake_sippo.pushes) == 300
     assert len({push.job.device for push in fake_sippo.pushes}) == 300
+
+
+# --- Redis or a worker's own code fails
+
+
+@pytest.mark.parametrize("error", [RedisConnectionError("it is away"), RuntimeError("not this one")])
+async def test_a_job_that_fails_in_the_worker_is_pushed_later_and_once(
+    streams: Streams,
+    jobs: pushes.Jobs,
+    fake_sippo: FakeSippo,
+    valkey_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    failures = [error, error]
+
+    async def failing(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await is_still_wanted(*arguments)
+
+    monkeypatch.setattr("workers.roles.push.is_still_wanted", failing)
+    await call_phone(await another_worker(streams.client), "phone")
+    async with pushes.worker(valkey_url, fake_sippo.wac):
+        await fake_sippo.pushed("phone")
+        await jobs.settled()
+    assert len(fake_sippo.pushes) == 1
+    assert ("has failed and will be tried again" in caplog.text) == isinstance(error, RuntimeError)
+    assert ("Redis can be used again" in caplog.text) == isinstance(error, RedisConnectionError)
 
 
 # --- workers

@@ -153,3 +153,16 @@ async def test_a_hundred_look_ups_that_hang_end_together_and_hold_up_nobody() ->
         assert await hanging == {"timeout": 100}
         await wait_until(lambda: pair.fake_sippo.under_way == 0, "none of them is under way any more")
         assert pair.watch.calls["pushDevices", "timeout"] == 100
+
+
+async def test_a_client_that_is_closed_during_a_pause_asks_no_more() -> None:
+    class Closing(sippo.FakeClock):
+        async def sleep(self, seconds: float) -> None:
+            await pair.client.__aexit__(None, None, None)
+            await super().sleep(seconds)
+
+    async with sippo.pair(timing=Closing().timing()) as pair:
+        pair.fake_sippo.fault(status(500), ApiCall.GROUPS)
+        error = await sippo.fails(pair.client.group("sales"), CallOutcome.LOST)
+        assert "the client was closed" in str(error)
+        assert pair.fake_sippo.requests["groups"] == 1

@@ -9,18 +9,22 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import Keys
+from invites.lookup.resolver import Resolver
+from invites.store.commit import Outcome
 from tests.support.held import TRUNK, hold_look_ups
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, configured, settler_of, worker
 from workers.lab.embedded import EmbeddedValkey
 from workers.service import RefusedError, Service
+from workers.telemetry.reports import Reports
 
 
 @pytest.fixture
@@ -187,7 +191,53 @@ async def test_an_entry_that_cannot_be_decoded_takes_no_others_with_it(
     assert f"The entry {poisoned} cannot be decoded" in caplog.text
 
 
+async def test_outcomes_that_cannot_be_reported_stop_nothing(
+    streams: Streams, valkey_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures, settled = [RuntimeError("no report")], Reports.settled
+
+    def failing(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        settled(*arguments)
+
+    monkeypatch.setattr(Reports, "settled", failing)
+    async with worker(valkey_url):
+        await streams.ask(0, 10)
+        await streams.told(10)
+        await wait_until(lambda: "could not be reported" in caplog.text, "the failure is logged")
+        await streams.ask(10, 10)
+        await streams.assert_answered(20)
+
+
 # --- look-ups
+
+
+@pytest.mark.parametrize("error", [RedisConnectionError("it is away"), RuntimeError("not this one")])
+async def test_a_look_up_that_fails_is_made_again(
+    streams: Streams,
+    client: Redis,
+    valkey_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    failures, complete = [error, error], Resolver.complete
+
+    async def failing(resolver: Resolver, operation: Operation, outcome: Outcome) -> Operation:
+        if failures:
+            raise failures.pop()
+        return await complete(resolver, operation, outcome)
+
+    monkeypatch.setattr(Resolver, "complete", failing)
+    async with worker(valkey_url, claim_after=200):
+        await streams.publish("registered", TRUNK)
+        await wait_until(lambda: _exists(client, KEYS.trunks), "the trunk is registered")
+        entry = await streams.publish("invite", _invite("call-1", to="600"))
+        await streams.heard("invitation")
+        await streams.told(0)
+    assert len(await streams.payloads("invitation")) == 1
+    assert (f"The event {entry} needs a look-up that fails" in caplog.text) == isinstance(error, RuntimeError)
 
 
 async def test_a_long_look_up_holds_up_nobody_and_is_kept_from_others(

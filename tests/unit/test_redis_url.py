@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from invites.connection.url import Credentials, RedisUrl, address_of, parse_redis_url, url_of_server
+from invites.connection.url import (
+    Credentials,
+    RedisUrl,
+    UnusableUrlError,
+    address_of,
+    parse_redis_url,
+    url_of_server,
+)
 from invites.values.secret import Secret
 
 
@@ -105,3 +114,17 @@ def test_the_url_of_one_server_of_many_says_the_same(url: str, single: str) -> N
     found = parse_redis_url(one)
     assert found == parse_redis_url(Secret(single))
     assert (found.credentials, found.tls, found.database) == (many.credentials, many.tls, many.database)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("redis+cluster://one/3", "must not end with a database: a cluster has database 0 only"),
+        ("redis+cluster://one?tea=1", "has the option 'tea', but redis+cluster:// takes no options"),
+        ("redis+sentinel://one", "must name the service that the sentinels watch"),
+        ("redis+sentinel://one/calls?sentinel_usr=x", "sentinel_username"),
+    ],
+)
+def test_what_a_url_of_many_servers_must_not_say(url: str, sentence: str) -> None:
+    with pytest.raises(UnusableUrlError, match=re.escape(sentence)):
+        parse_redis_url(Secret(url))

@@ -19,6 +19,7 @@ from invites.values.validation import ValidationError, convert, fields, kind_of,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_MOST_DIGITS: Final = 400  # beyond 309 digits, a float is infinite
 _LIFTED: Final = ("parallelSip", "onlyOneDeviceWithInvitations")
 
 
@@ -67,7 +68,7 @@ def _lift_flags(invites: object) -> object:
 
 def _from_file(file: Path) -> Config:
     try:
-        raw = json.loads(file.read_text("utf-8-sig"))
+        raw = json.loads(file.read_text("utf-8-sig"), parse_int=_whole)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError(f"The configuration {file} cannot be read: {reason}.") from None
@@ -81,6 +82,11 @@ def _from_file(file: Path) -> Config:
         return parse(raw)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number; infinity if it is too long for Python. Its field refuses that, and is named."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 
 def _override(config: Config, redis_url: str | None, environ: Mapping[str, str]) -> Config:

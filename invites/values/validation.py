@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
@@ -32,7 +33,7 @@ def convert(values: dict[str, Any], kind: type[_Made], also: _Names | None = Non
 
     Raises ValidationError, whose text never shows the value of a Secret.
     """
-    _check_names(kind, values, "", also or {})
+    _check_names(kind, values, "", also or {}, kind)
     problem = next(problems(values, kind), None)
     if problem is not None:
         raise ValidationError(f"{problem}.")
@@ -98,20 +99,49 @@ def shown(value: object) -> str:
 
 def syntax_error(error: json.JSONDecodeError) -> str:
     """The reason why a text is not JSON, and where."""
-    what = error.msg if error.doc[error.pos :].strip() else "It ends too early"
-    return f"{what} (line {error.lineno}, column {error.colno})"
+    rest, before = error.doc[error.pos :].lstrip(), error.doc[: error.pos].rstrip()
+    place = f"(line {error.lineno}, column {error.colno})"
+    if rest.startswith(("//", "/*", "#")):
+        return f"JSON has no comments: remove the one {place}"
+    if (before.endswith(",") and rest[:1] in ("}", "]")) or re.match(r",\s*[}\]]", rest):
+        return f"A comma is followed by nothing: remove the comma before the {rest.lstrip(', ')[:1]} {place}"
+    return f"{error.msg if rest else 'It ends too early'} {place}"
 
 
-def _check_names(section: type[Struct], values: dict[str, Any], path: str, also: _Names) -> None:
+def _home_of(name: str, section: type[Struct], path: str = "") -> str | None:
+    """The path of the known key with this name, in whatever section it is; not that of a Secret.
+
+    A secret of another section is no help: `redis.password` is not `wac.password` in the wrong place.
+    """
+    for known, kind in fields(section).items():
+        inner = section_of(kind)
+        if (
+            path
+            and inner is None
+            and known.casefold() == name.casefold()
+            and Secret not in _plain_kinds(kind)
+        ):
+            return path + known
+        found = None if inner is None else _home_of(name, inner, f"{path}{known}.")
+        if found is not None:
+            return found
+    return None
+
+
+def _check_names(
+    section: type[Struct], values: dict[str, Any], path: str, also: _Names, top: type[Struct]
+) -> None:
     known = fields(section)
     for name, value in values.items():
         if name not in known:
             quoted = name if name and name.isprintable() else json.dumps(name)
             close = nearest(name, [*known, *also.get(section, ())])
+            if close.casefold() != name.casefold() and (home := _home_of(name, top)):
+                raise ValidationError(f"{path}{quoted} is in the wrong section: it belongs to {home}.")
             raise ValidationError(f"{path}{quoted} is not a known key; did you mean {path}{close}?")
         inner = section_of(known[name])
         if inner is not None and isinstance(value, dict):
-            _check_names(inner, value, f"{path}{name}.", also)
+            _check_names(inner, value, f"{path}{name}.", also, top)
 
 
 def _to_secret(kind: type, value: object) -> object:
@@ -132,6 +162,11 @@ def _annotated(kind: object) -> Any:  # noqa: ANN401 - as above
     return next(part for part in (kind, *get_args(kind)) if get_origin(part) is Annotated)
 
 
+def _plain_kinds(kind: object) -> tuple[Any, ...]:
+    """The members of the union that an annotation allows."""
+    return get_args(_annotated(kind).__origin__)
+
+
 def _expected(kind: object) -> str:
     """What a field must be, in words."""
     if section_of(kind) is not None:
@@ -142,7 +177,7 @@ def _expected(kind: object) -> str:
 
 def _actual(value: object, kind: object) -> str:
     """What a field is, in words."""
-    is_secret = section_of(kind) is None and Secret in get_args(_annotated(kind).__origin__)
+    is_secret = section_of(kind) is None and Secret in _plain_kinds(kind)
     return kind_of(value) if is_secret else shown(value)
 
 

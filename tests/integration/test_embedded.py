@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import redis
@@ -149,6 +151,19 @@ def test_long_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
     with EmbeddedValkey() as server, redis.Redis.from_url(server.unix_url) as client:
         assert client.ping()
+
+
+@pytest.mark.parametrize("command", [("run", "--embedded"), ("demo",)], ids=" ".join)
+def test_without_a_directory_that_can_be_written_it_says_what_to_do(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    for error in (None, errno.EROFS, errno.EACCES):
+        if error is not None:
+            monkeypatch.setattr(tempfile, "mkdtemp", Mock(side_effect=OSError(error, os.strerror(error))))
+        ended = commands.run(*command)
+        assert (ended.status, ended.out, len(ended.err.splitlines())) == (1, "", 1)
+        assert "set TMPDIR to a directory that can be written" in ended.err
 
 
 def test_refused_option_says_what_the_server_said(temporary: Path) -> None:

@@ -198,3 +198,56 @@ def test_a_password_from_the_environment_will_do_for_look_ups(tmp_path: Path) ->
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INVITES_HTTP_TOKEN", "from-the-process")
     assert config.load().http.token == Secret("from-the-process")
+
+
+def _refusal(folder: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(_written(folder, text), environ={})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("digits", [401, 5000, 100_000])
+def test_a_number_of_any_length_is_refused_by_its_field(tmp_path: Path, digits: int) -> None:
+    for sign in ("", "-"):
+        sentence = _refusal(tmp_path, f'{{"invites": {{"ringTimeout": {sign}{"9" * digits}}}}}')
+        assert "invites.ringTimeout must be" in sentence
+        assert "not a huge number" in sentence
+    other = _written(tmp_path, f'{{"another": {"9" * digits}}}')
+    assert load(other, environ={}) == Config()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "// x\n{}",
+        "{// x\n}",
+        '{"http": {"port": 1, // x\n}}',
+        '{"http": {"port": 1 /* x */}}',
+        "{} // x",
+        "{\n# x\n}",
+    ],
+)
+def test_comments_are_told(tmp_path: Path, text: str) -> None:
+    assert "JSON has no comments: remove the one (line " in _refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1,}', '{"a": 1,\n}', '{"a": [1, ]}', '{"http": {"port": 1 , } }'])
+def test_a_comma_too_many_is_told(tmp_path: Path, text: str) -> None:
+    assert "remove the comma before the " in _refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("content", "home"),
+    [
+        ({"invites": {"resolvePush": True}}, "invites.basic.resolvePush"),
+        ({"invites": {"basic": {"ringTimeout": 1}}}, "invites.ringTimeout"),
+        ({"redis": {"claimAfter": 1}}, "invites.claimAfter"),
+        ({"invites": {"basic": {"breakFor": 1}}}, "invites.basic.wac.breakFor"),
+        ({"http": {"SHARDS": 1}}, "redis.shards"),
+    ],
+)
+def test_a_key_in_the_wrong_section_is_told_where_it_belongs(content: object, home: str) -> None:
+    with pytest.raises(ConfigError, match=rf"is in the wrong section: it belongs to {home}\."):
+        parse(content)
+    with pytest.raises(ConfigError, match=r"redis\.password is not a known key"):
+        parse({"redis": {"password": "x"}})

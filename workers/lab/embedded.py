@@ -170,10 +170,16 @@ def _binary() -> Path:
 
 
 def _directory() -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="invites-valkey-"))
-    if len(str(directory / _SOCKET_NAME)) > _LONGEST_SOCKET_PATH:
-        directory.rmdir()
-        directory = Path(tempfile.mkdtemp(prefix="invites-valkey-", dir="/tmp"))
+    try:
+        directory = Path(tempfile.mkdtemp(prefix="invites-valkey-"))
+        if len(str(directory / _SOCKET_NAME)) > _LONGEST_SOCKET_PATH:
+            directory.rmdir()
+            directory = Path(tempfile.mkdtemp(prefix="invites-valkey-", dir="/tmp"))
+    except OSError as error:
+        raise EmbeddedError(
+            f"The embedded Valkey needs a directory for its socket and cannot make one ({error.strerror}): "
+            "set TMPDIR to a directory that can be written, or name a server with --redis-url."
+        ) from error
     return directory
 
 

@@ -18,6 +18,9 @@ function events.accept(peer, user, ref, head, transaction)
     else
       answer_over(request, invite)
     end
+  elseif candidate and candidate.state == 'REJECTED' then
+    -- The device was told that its user is busy with another call.
+    answer(request, head_of(invite), 410, 'busy_elsewhere')
   else
     invite.kind.accept(invite, request)
   end

@@ -1,25 +1,32 @@
--- getInvitations: answers the pending invites that ring for the user.
+-- getInvitations: answers the pending invites that ring for the user. Those for which the user is busy elsewhere are
+-- left out.
 --
 -- Arguments  other_shards (invites that ring the user's trunks there, a JSON list; "" when the worker has not asked)
--- Reads      the user's pending invites
+-- Reads      the user's pending invites; with onlyOneDeviceWithInvitations their candidates
 -- include: core/commit
 -- include: core/shards
 -- include: reach/registry
--- include: call/invites
+-- include: call/requests
+
+-- (Candidates are rejected only with this setting.)
+local function is_turned_away(invite, request)
+  local candidate = settings.only_one_device_with_invitations and candidate_of_request(invite, request)
+  return candidate and candidate.state == 'REJECTED'
+end
 
 function events.getInvitations(peer, user, transaction, other_shards)
   if other_shards == '' and shards > 1 and next(trunks_of(user)) then
     need('invitations')
   end
+  local request = { type = 'getInvitations', peer = peer, user = user, transaction = transaction }
   local list = {}
   for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
     local invite = load_invite(ref)
-    if invite and is_pending(invite) and not is_group(invite) then
+    if invite and is_pending(invite) and not is_group(invite) and not is_turned_away(invite, request) then
       list[#list + 1] = invitation_json(invite)
     end
   end
   -- The items of the list, without its brackets.
   list[#list + 1] = #other_shards > 2 and string.sub(other_shards, 2, -2) or nil
-  local request = { type = 'getInvitations', peer = peer, user = user, transaction = transaction }
   answer(request, '{"inviteId":null,"from":null,"to":null', 200, nil, nil, list)
 end

@@ -50,6 +50,23 @@ async def test_the_device_that_accepted_may_take_the_other_call_too(one_device: 
     assert {found.payload["from"] for found in of_type(told, "inviteAccepted")} == {"alice", "carol"}
 
 
+async def test_a_device_whose_user_is_busy_elsewhere_cannot_accept(one_device: Shard) -> None:
+    await one_device.event(*e.accept("phone"))
+    for _ in range(2):
+        told = await one_device.event(*e.accept("tablet", from_="carol"))
+        assert e.types(told) == ["answer"]
+        assert e.outcome(told, "answer") == (410, "busy_elsewhere")
+    assert (await one_device.invite(CAROLS))["state"] == "PENDING"
+
+
+async def test_a_device_whose_user_is_busy_elsewhere_is_not_shown_the_call(one_device: Shard) -> None:
+    await one_device.event(*e.accept("phone"))
+    told = await one_device.event(*e.invitations("tablet"))
+    assert e.one(told, "answer").payload["invitations"] == []
+    told = await one_device.event(*e.invitations("phone"))
+    assert [one["from"] for one in e.one(told, "answer").payload["invitations"]] == ["carol"]
+
+
 async def test_an_invite_that_is_left_without_candidates_ends_with_486(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(only_one_device_with_invitations=True))
     await e.bob_rings(shard, "tablet")

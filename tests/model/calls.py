@@ -190,6 +190,9 @@ class Calls(Reach):
             else:
                 self.answer_over(invite, event, "accept")
             return
+        if self.turned_away(invite, event):
+            self.answer(event, "accept", 410, "busy_elsewhere", to=invite.to)
+            return
         if invite.is_leg:
             self.win_group(invite, peer)
         mine = self.candidate(invite, event)
@@ -272,6 +275,15 @@ class Calls(Reach):
                 self.answer(event, "stopInvite", 200, "cancelled", **more)
 
     def get_invitations(self, event: Payload) -> None:
-        mine = [each.view() for each in self.ringing_for(event["peer"]["user"]) if not each.is_group]
+        mine = [
+            each.view()
+            for each in self.ringing_for(event["peer"]["user"])
+            if not each.is_group and not self.turned_away(each, event)
+        ]
         self.answer(event, "getInvitations", 200, None, sender=None, to=None, invitations=mine)
         self.out[-1].payload["to"] = None
+
+    def turned_away(self, invite: Invite, event: Payload) -> bool:
+        """The user is busy with another call, and this device is not the one that accepted it."""
+        mine = invite.find(*self.hardware(event))
+        return mine is not None and mine.state == "REJECTED"

@@ -103,7 +103,7 @@ local function store(new, old, mark)
   end
   local lapse = 'lapse|' .. new.user .. '|' .. new.peer
   if new.expires then
-    schedule(lapse, now + new.expires)
+    schedule(lapse, math.min(order.split(work.entry), now) + new.expires)
   elseif old and old.expires then
     unschedule(lapse)
   end

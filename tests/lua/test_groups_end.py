@@ -219,13 +219,13 @@ async def test_once_it_is_over_a_repeat_hears_the_outcome(called: Shard) -> None
 
 
 @pytest.mark.parametrize("to", ["bob", "carol"])
-async def test_an_invite_that_names_a_leg_rings_nobody(called: Shard, to: str) -> None:
+async def test_an_invite_that_names_a_leg_is_refused(called: Shard, to: str) -> None:
     told = await called.event(*e.invite(to=to))
-    assert e.types(told) == ["inviteProgress"]
+    assert e.types(told) == ["inviteRejected"]
+    assert e.outcome(told, "inviteRejected") == (400, "invalid")
     await called.event(*e.accept("bob-phone"))
     told = await called.event(*e.invite(to=to))
-    assert e.types(told) == ["inviteAccepted"]
-    assert e.one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
+    assert e.outcome(told, "inviteRejected") == (400, "invalid")
 
 
 # -- what is kept

@@ -232,6 +232,18 @@ async def test_a_registration_lapses_like_a_disconnect_unless_it_is_repeated(sha
     assert set(await shard.hash(shard.keys.registry("bob"))) == {"tablet"}
 
 
+async def test_the_time_of_a_registration_counts_from_its_entry(shard: Shard) -> None:
+    await shard.event(*e.registered("tablet"))
+    late = await shard.publish(*e.registered("phone", expires=10_000))
+    shard.now += 9_000
+    await shard.settle(late)
+    await shard.event(*e.invite())
+    await e.later(shard, 999)
+    assert await e.states(shard) == {"phone": "CALLED", "tablet": "CALLED"}
+    await e.later(shard, 1)
+    assert await e.states(shard) == {"phone": "GONE", "tablet": "CALLED"}
+
+
 async def test_when_the_only_registration_lapses_the_invite_ends(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone", expires=10_000), e.invite())
     assert e.outcome(await e.later(shard, 10_000), "inviteRejected") == (480, "unreachable")

@@ -44,7 +44,7 @@ class Devices(Core):
         """The peer's newest registration is this one."""
         self.drop_timers(there.user, there.peer)
         if there.expires is not None:
-            self.timers[f"lapse|{there.user}|{there.peer}"] = self.now + there.expires
+            self.timers[f"lapse|{there.user}|{there.peer}"] = min(there.at[0], self.now) + there.expires
         for invite in self.pending():
             if invite.sender == there.user and not invite.is_leg:
                 self.inviter_here(invite, there)

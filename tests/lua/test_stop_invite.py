@@ -191,6 +191,19 @@ async def test_a_stop_against_the_time_out_leaves_one_record(shard: Shard) -> No
     assert e.outcome(told, "inviteRejected") == (487, "cancelled")
 
 
+@pytest.mark.parametrize("before", [1, 0], ids=["before", "at"])
+async def test_a_stop_from_before_the_deadline_counts_after_the_time_out(shard: Shard, before: int) -> None:
+    await e.bob_rings(shard, "phone")
+    shard.now += e.RING - before
+    stop = await shard.publish(*e.stop())
+    told = await e.later(shard, before)
+    assert e.outcome(told, "inviteRejected") == (408, "timeout")
+    await shard.settle(stop)
+    told = await shard.told()
+    assert e.types(told) == ["answer"]
+    assert e.outcome(told, "answer") == ((200, "cancelled") if before else (410, "timeout"))
+
+
 async def test_a_service_stop_of_pending_invites_leaves_no_tombstone(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone"), e.invite(), e.stop(None))
     assert e.recipients(await shard.event(*e.invite(by=peer("c", "carol"))), "invitation") == {"phone"}

@@ -216,13 +216,13 @@ class Calls(Reach):
             if not invite.inside():
                 self.end(invite, "DECLINED", 486, "busy")
 
-    def decline(self, event: Payload) -> None:
+    def decline(self, event: Payload, entry: Id) -> None:
         invite = self.party(event, "decline")
         if invite is None:
             return
         peer, user = event["peer"]["id"], event["peer"]["user"]
         if user == invite.sender and (user != invite.to or invite.is_group or peer == invite.caller):
-            self.stop_one(invite, event, "decline")
+            self.stop_one(invite, event, "decline", entry)
             return
         code = event.get("errorCode") or 603
         if not invite.pending:
@@ -242,9 +242,11 @@ class Calls(Reach):
 
     # -- what the inviter says
 
-    def stop_one(self, invite: Invite, event: Payload, request: str) -> None:
+    def stop_one(self, invite: Invite, event: Payload, request: str, entry: Id) -> None:
         more = {"sender": invite.sender, "to": invite.to}
-        if not invite.pending and invite.reason != "cancelled":
+        timed_out = invite.state == "DECLINED_BY_TIMEOUT" and (invite.ended_at or 0) >= invite.deadline
+        in_time = timed_out and entry[0] < invite.deadline
+        if not invite.pending and invite.reason != "cancelled" and not in_time:
             if "peer" in event:
                 self.answer_over(invite, event, request, **more)
             return
@@ -253,7 +255,7 @@ class Calls(Reach):
         if "peer" in event:
             self.answer(event, request, 200, "cancelled", **more)
 
-    def stop(self, event: Payload) -> None:
+    def stop(self, event: Payload, entry: Id) -> None:
         peer, callee, identity = event.get("peer"), event["callee"], event["inviteId"]
         sender = event.get("from") or (peer["user"] if peer else None)
         more = {"sender": sender, "to": callee}
@@ -266,7 +268,7 @@ class Calls(Reach):
             found = self.invites.get(f"{sender}|{identity}|{callee}")
             fitting = [found] if found else []
         for invite in fitting:
-            self.stop_one(invite, event, "stopInvite")
+            self.stop_one(invite, event, "stopInvite", entry)
         if not fitting:
             until = self.now + self.settings.max_ring_timeout + self.settings.retain_after
             code = event.get("errorCode") or 487

@@ -30,9 +30,9 @@ class Model(Calls, Devices):
             case "accept":
                 self.accept(payload)
             case "decline":
-                self.decline(payload)
+                self.decline(payload, entry)
             case "stopInvite":
-                self.stop(payload)
+                self.stop(payload, entry)
             case "getInvitations":
                 self.get_invitations(payload)
             case "registered":

@@ -10,6 +10,24 @@
 -- include: core/fields
 -- include: core/order
 
+local LARGEST = '18446744073709551615'
+
+local function successor(number)
+  local head, digit, nines = string.match(number, '^(%d-)([0-8]?)(9*)$')
+  return head .. (digit == '' and '1' or digit + 1) .. string.rep('0', #nines)
+end
+
+-- The id that follows an entry's. The largest id has none, and is returned itself.
+local function following(entry)
+  local ms, seq = string.match(entry, '^(%d+)%-(%d+)$')
+  if seq ~= LARGEST then
+    return ms .. '-' .. successor(seq)
+  elseif ms ~= LARGEST then
+    return successor(ms) .. '-0'
+  end
+  return entry
+end
+
 return function(keys, arguments)
   local stream, keep, limit, useful = keys[1], arguments[1], arguments[2], tonumber(arguments[3])
   if redis.call('EXISTS', stream) == 0 then
@@ -20,10 +38,7 @@ return function(keys, arguments)
   local lowest
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     local needed = redis.call('XPENDING', stream, field(group, 'name'))[2]
-    if not needed then
-      local ms, seq = string.match(field(group, 'last-delivered-id'), '^(%d+)%-(%d+)$')
-      needed = ms .. '-' .. string.format('%.0f', seq + 1)
-    end
+      or following(field(group, 'last-delivered-id'))
     if not lowest or order.later(lowest, needed) then
       lowest = needed
     end

@@ -78,8 +78,10 @@ def _relayed(entry: str, fields: Mapping[bytes, bytes]) -> Operation:
 
 def _target(fields: Mapping[bytes, bytes], keys: Keys | None) -> int | None:
     """The shard that a relay entry is for; None for the shard that it is from."""
-    if keys is None or keys.shards == 1:
+    if keys is None:
         return None
     named = fields.get(b"shard")
     shard = int(named) if named is not None else shard_of(fields[b"name"].decode(), keys.shards)
+    if not 0 <= shard < keys.shards:
+        raise BadEvent(f"field shard is {shard}, but there are only the shards 0 to {keys.shards - 1}")
     return None if shard == keys.shard else shard

@@ -147,7 +147,7 @@ class Committer:
         self._verbosity = verbosity
         self._settings: Final = settings.flat()
         # By stream: how many entries are kept while nobody reads it, and for how long they are of use (ms).
-        self._streams: Final[dict[str, tuple[str | int, str | int]]] = {
+        self.trimmed_streams: Final[dict[str, tuple[str | int, str | int]]] = {
             keys.events: ("", ""),
             keys.notifications: (KEEP_NOTIFICATIONS, ""),
             keys.push: ("", max(settings.max_ring_timeout, settings.retain_after) + _LATE),
@@ -188,18 +188,17 @@ class Committer:
         now, due, count, *facts = answer
         return FireResult(int(count), [_fact(fact) for fact in facts], _due(due), int(now))
 
-    async def trim(self) -> dict[str, int]:
-        """Trim the streams by what their groups have settled. Returns how many entries went, by stream.
+    async def trim(self, stream: str) -> int:
+        """Trim one of `trimmed_streams` by what its groups have settled. Returns how many entries went.
 
         Push jobs also go an hour after their time is over: a worker that asks nothing of sippo-server leaves them.
         """
-        trimmed = {}
-        for stream, (keep, useful) in self._streams.items():
-            trimmed[stream] = 0
-            while went := int(
-                await self._functions.call(self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful))
-            ):
-                trimmed[stream] += went
+        keep, useful = self.trimmed_streams[stream]
+        trimmed = 0
+        while went := int(
+            await self._functions.call(self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful))
+        ):
+            trimmed += went
         return trimmed
 
     async def retire_consumer(self, name: str, min_idle: int, stream: Stream = Stream.EVENTS) -> bool:

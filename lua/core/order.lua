@@ -13,6 +13,11 @@ function order.number(entry)
   return ms + math.min(seq, 1023) / 1024
 end
 
+-- Is the number `a` larger than `b`, both as decimal text? A double does not hold the 64 bits of an id's part.
+function order.larger(a, b)
+  return #a > #b or (#a == #b and a > b)
+end
+
 -- Is entry `a` later than entry `b`? A missing entry (nil, false) is earlier than any.
 function order.later(a, b)
   if not a then
@@ -21,7 +26,10 @@ function order.later(a, b)
   if not b then
     return true
   end
-  local a_ms, a_seq = order.split(a)
-  local b_ms, b_seq = order.split(b)
-  return a_ms > b_ms or (a_ms == b_ms and a_seq > b_seq)
+  local a_ms, a_seq = string.match(a, '^(%d+)%-?(%d*)$')
+  local b_ms, b_seq = string.match(b, '^(%d+)%-?(%d*)$')
+  if a_ms ~= b_ms then
+    return order.larger(a_ms, b_ms)
+  end
+  return order.larger(a_seq ~= '' and a_seq or '0', b_seq ~= '' and b_seq or '0')
 end

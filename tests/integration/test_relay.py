@@ -145,6 +145,8 @@ async def test_settled_entries_are_trimmed(streams: Streams, valkey_url: str) ->
         ({"kind": "legs_start", "name": "sales", "entry": "1-0"}, "field arguments is missing"),
         ({"type": "invite", "payload": "{}"}, "field kind is missing"),
         ({**_page("legs_start"), "arguments": "{}"}, "field arguments is no list of texts in JSON"),
+        ({**_page("legs_start"), "shard": "1"}, "field shard is 1, but there are only the shards 0 to 0"),
+        ({**_page("legs_start"), "shard": "-1"}, "field shard is -1, but there are only the shards 0 to 0"),
         ({**_page("legs_start"), "arguments": b"\xff"}, "field arguments is no list of texts in JSON"),
     ],
 )

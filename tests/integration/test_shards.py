@@ -319,3 +319,19 @@ async def test_operators_see_all_shards(
         assert sum(one["pendingInvites"] for one in shards) == len(users)
         assert all(len(one["consumers"]) == 1 for one in shards)
         assert "FAIL" not in await command("check")
+
+
+@pytest.mark.parametrize("target", [str(SHARDS), "-1"])
+async def test_a_relay_entry_for_a_shard_that_does_not_exist_becomes_a_dead_letter(
+    around: Around, valkey_url: str, target: str
+) -> None:
+    entry = {"kind": "x", "name": "bob", "entry": "1-0", "arguments": "[]", "shard": target}
+    await around.client.xadd(KEYS[0].relay, entry)
+    async with worker(valkey_url) as service:
+        await around.quiet()
+        assert not [task for task in service._tasks if task.done()]
+    [(_, letter)] = await around.client.xrange(KEYS[0].dead)
+    assert (
+        letter[b"error"]
+        == f"field shard is {target}, but there are only the shards 0 to {SHARDS - 1}".encode()
+    )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from invites.connection.clients import BLOCK_MS, connect
 from invites.keys import WORKERS_GROUP
@@ -242,6 +243,56 @@ async def test_settled_events_are_trimmed(streams: Streams) -> None:
             return bool(await streams.client.xlen(KEYS.events) == 0)
 
         await wait_until(trimmed, "the stream is empty")
+
+
+async def test_a_stream_that_cannot_be_trimmed_stops_neither_the_others_nor_the_metrics(
+    streams: Streams, caplog: pytest.LogCaptureFixture
+) -> None:
+    await streams.client.set(KEYS.notifications, "not a stream")
+    async with worker(await _url(streams)) as service:
+        await streams.publish("joined", {"userId": "eve", "roomId": "r"})
+
+        async def trimmed() -> bool:
+            return bool(await streams.client.xlen(KEYS.events) == 0)
+
+        await wait_until(lambda: "Keeping house failed" in caplog.text, "the janitor has failed")
+        await streams.client.xadd(KEYS.push, {"type": "x"}, id="1-0")
+
+        async def push_trimmed() -> bool:
+            return bool(await streams.client.xlen(KEYS.push) == 0)
+
+        await wait_until(push_trimmed, "the push stream is trimmed")
+
+        def measured() -> bool:
+            return service.metrics.registry.get_sample_value("invites_backlog", {"shard": "0"}) is not None
+
+        await wait_until(measured, "the backlog is measured")
+        await streams.client.delete(KEYS.notifications)
+        await wait_until(trimmed, "the events are trimmed")
+
+
+async def test_a_stream_that_has_come_to_its_last_id_can_be_begun_again(streams: Streams) -> None:
+    last = f"{2**64 - 1}-{2**64 - 1}"
+    async with worker(await _url(streams)):
+        await streams.ask(0, 2)
+        await streams.told(2)
+        fields = {"type": "joined", "payload": '{"userId": "eve", "roomId": "r"}'}
+        await streams.client.xadd(KEYS.events, fields, id=last)
+        with pytest.raises(ResponseError, match=r"exhausted|equal or smaller"):
+            await streams.ask(2, 1)
+
+        async def trimmed() -> bool:
+            return await streams.client.xlen(KEYS.events) <= 1 and await streams.pending() == 0
+
+        await wait_until(trimmed, "everything before it is settled")
+        await streams.client.delete(KEYS.events)
+
+        async def begun() -> bool:
+            return bool(await streams.client.exists(KEYS.events))
+
+        await wait_until(begun, "the group is made again")
+        await streams.ask(2, 1)
+        await streams.assert_answered(3)
 
 
 @pytest.mark.leaks

@@ -119,7 +119,7 @@ async def test_timers_fire(full: Shard) -> None:
 
 async def test_streams_are_trimmed_and_consumers_retired(full: Shard) -> None:
     await _fill(full)
-    assert (await full.committer.trim())[full.keys.events] == 3
+    assert await full.committer.trim(full.keys.events) == 3
     assert await full.committer.retire_consumer("test", 0)
 
 

@@ -90,5 +90,5 @@ async def test_jobs_go_long_after_their_time_whoever_has_not_settled_them(make_s
             phone_called.keys.push, {"type": "invitation"}, id=f"{(seconds - age) * 1000}-0"
         )
     await phone_called.client.xreadgroup("push", "test", {phone_called.keys.push: ">"}, count=1)
-    assert (await phone_called.committer.trim())[phone_called.keys.push] == 1
+    assert await phone_called.committer.trim(phone_called.keys.push) == 1
     assert await phone_called.client.xlen(phone_called.keys.push) == 1

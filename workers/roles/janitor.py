@@ -62,10 +62,12 @@ class Janitor:
         started = time.perf_counter()
         await shard.commands.ping()
         self._batch_size.pinged(time.perf_counter() - started)
-        self._metrics.trimmed(await shard.committer.trim())
+        failed = [error for key in shard.committer.trimmed_streams if (error := await self._trim(key))]
         for stream in Stream:
             behind = await backlog(shard.commands, shard.keys, stream)
             self._metrics.backlog(shard.keys.shard, stream, behind)
+        if failed:
+            raise failed[0]
         if time.monotonic() >= self._retire_at:
             self._retire_at = time.monotonic() + _RETIRE_S
             await self._retire()
@@ -73,6 +75,16 @@ class Janitor:
             self._drop_at = time.monotonic() + _DROP_S
             for name in await shard.committer.drop_other_releases():
                 _log.info("Deleted the functions of another release of the workers, %s.", name)
+
+    async def _trim(self, key: str) -> Exception | None:
+        """Trim a stream. Returns its error, so that one stream stops neither the others nor the metrics."""
+        try:
+            self._metrics.trimmed(key, await self._shard.committer.trim(key))
+        except Exception as error:
+            if is_away(error):
+                raise
+            return error
+        return None
 
     async def _retire(self) -> None:
         shard = self._shard

@@ -23,7 +23,7 @@ from invites.events.protocol import EVENT_TYPES
 from invites.keys import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from invites.queries.overview import Backlog
 
@@ -136,10 +136,9 @@ class Metrics:
         """A consumer group was missing and has been created again."""
         self._groups.labels(group).inc()
 
-    def trimmed(self, entries: Mapping[str, int]) -> None:
-        """Entries were trimmed; their numbers by stream."""
-        for stream, count in entries.items():
-            self._trimmed.labels(stream).inc(count)
+    def trimmed(self, stream: str, count: int) -> None:
+        """`count` entries of a stream were trimmed."""
+        self._trimmed.labels(stream).inc(count)
 
     def backlog(self, shard: int, stream: Stream, behind: Backlog) -> None:
         """Set the backlog of one stream of a shard."""

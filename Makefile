@@ -39,8 +39,9 @@ lint: install ## Check style and formatting
 types: install ## Check types, strictly
 	$(BIN)/python -m mypy
 
-# What computes runs on all cores; what plays with processes and time runs after it, undisturbed.
-COMPUTING := tests/lua tests/model tests/unit
+# What computes, and does not mind a busy machine, runs on all cores. What plays with processes and time runs after it.
+COMPUTING := tests/lua tests/model tests/unit tests/deploy \
+  $(wildcard tests/integration/test_cli_*.py tests/integration/test_reshard*.py tests/integration/test_connections.py)
 
 pytest: install
 ifeq ($(PYTEST_ARGS),)

@@ -224,15 +224,17 @@ class SippoServer:
         self, request: Request[_Answer], budget: Budget, breaker: Breaker, *, probing: bool
     ) -> _Answer:
         if self._opened is None:
-            raise NoAnswer(CallOutcome.LOST, request.call, "the client was closed")
+            raise _closed(request.call)
         transport, login = self._opened
         refused = None
         while True:
             token = await login.token(budget, refused)
             async with self._slot(request.call, budget):
-                # The breaker may have opened during the wait for a slot.
+                # During the wait for a slot the breaker may have opened, and the client may have closed.
                 if breaker.open and not probing:
                     raise _not_sent(request.call)
+                if self._opened is None:
+                    raise _closed(request.call)
                 try:
                     return await transport.send(request, token, min(self._wac.timeout / 1000, budget.left()))
                 except NoAnswer as error:
@@ -274,6 +276,10 @@ class SippoServer:
             )
         else:
             _log.warning("sippo-server answers again (%s).", call)
+
+
+def _closed(call: ApiCall) -> NoAnswer:
+    return NoAnswer(CallOutcome.LOST, call, "the client was closed")
 
 
 def _not_sent(call: ApiCall) -> NoAnswer:

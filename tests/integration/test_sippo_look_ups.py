@@ -190,6 +190,16 @@ async def test_who_gets_no_turn_in_time_is_told_so_and_pushes_have_turns_of_thei
         assert await pair.client.reachability("alice") is not None, "which says nothing about sippo-server"
 
 
+async def test_a_look_up_that_waits_for_its_turn_while_the_client_closes_is_lost() -> None:
+    async with sippo.pair(maxConcurrent=1) as pair:
+        await pair.client.group("sales")
+        async with pair.client._slots[ApiCall.GROUPS]:
+            waiting = asyncio.ensure_future(pair.client.reachability("alice"))
+            await asyncio.sleep(0)
+            await pair.client.__aexit__(None, None, None)
+        await sippo.fails(waiting, CallOutcome.LOST)
+
+
 async def test_a_look_up_that_is_cancelled_frees_its_turn_and_its_connection() -> None:
     async with sippo.pair(maxConcurrent=1) as pair:
         pair.fake_sippo.fault(HANG, ApiCall.GROUPS, times=1)

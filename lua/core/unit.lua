@@ -60,19 +60,21 @@ local function trust(name)
 end
 
 -- Raises an error when a noted write would meet a key of the wrong type. Most keys do not exist yet, so one EXISTS
--- for all of them answers first.
+-- answers first for up to 1,000 of them: Lua passes some 8,000 values to a function at most.
 local function check()
-  if unknown > 1 and redis.call('EXISTS', unpack(names, 1, unknown)) == 0 then
-    return
-  end
-  for i = 1, unknown do
-    local name, expected = names[i], types[i]
-    if not typed[name] then
-      local found = redis.call('TYPE', name).ok
-      if found ~= 'none' and found ~= expected then
-        error('key ' .. name .. ' holds a ' .. found .. ' and must hold a ' .. expected .. ': delete or rename it', 0)
+  for first = 1, unknown, 1000 do
+    local last = math.min(first + 999, unknown)
+    if last == first or redis.call('EXISTS', unpack(names, first, last)) > 0 then
+      for i = first, last do
+        local name, expected = names[i], types[i]
+        if not typed[name] then
+          local found = redis.call('TYPE', name).ok
+          if found ~= 'none' and found ~= expected then
+            error('key ' .. name .. ' holds a ' .. found .. ' and must hold a ' .. expected .. ': delete or rename it', 0)
+          end
+          typed[name] = true
+        end
       end
-      typed[name] = true
     end
   end
 end

@@ -195,7 +195,7 @@ async def test_whoever_goes_on_reading_stops_the_move_and_all_goes_on_as_before(
     monkeypatch.setattr(procedure, "_STOPPED_WITHIN_S", 0.0)
     await command_client.set(KEYS.layout, "1")
     await command_client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
-    await command_client.xreadgroup(WORKERS_GROUP, "old", {KEYS.events: ">"})
+    await command_client.xreadgroup(WORKERS_GROUP, "old", {KEYS.events: "0"})
     said: list[str] = []
     with pytest.raises(ReshardingError, match="Workers still ask for entries: old"):
         await work(command_client, 3, said).move()

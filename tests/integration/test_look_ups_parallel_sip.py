@@ -12,7 +12,7 @@ from tests.support.shard import peer
 from tests.support.worker import Json
 from workers.lab.fake_sippo import status
 
-GATEWAY: Final = peer("back", "sip")
+GATEWAY: Final = peer("t", "sip")
 _PUSH: Final[Json] = {"resolvePush": True}
 
 

@@ -3,7 +3,7 @@
 Every error is a `ConfigError`: one sentence that names the field and says what to write there.
 """
 
-from invites.config.checks import ConfigError, check_look_ups
+from invites.config.checks import ConfigError, check_lookups
 from invites.config.loading import load, parse
 from invites.config.sections import Config, Invites, Paths, Redis, Wac
 
@@ -14,7 +14,7 @@ __all__ = [
     "Paths",
     "Redis",
     "Wac",
-    "check_look_ups",
+    "check_lookups",
     "load",
     "parse",
 ]

@@ -32,15 +32,15 @@ def check_together(config: Config) -> None:
         _check_wac_address(wac.address)
 
 
-def check_look_ups(config: Config) -> None:
+def check_lookups(config: Config) -> None:
     """Check that sippo-server is configured when a setting needs it. Only a worker requires this.
 
     Raises ConfigError.
     """
-    look_ups, missing = config.look_ups(), config.missing_for_look_ups()
+    lookups, missing = config.lookups(), config.missing_for_lookups()
     if missing:
         raise ConfigError(
-            f"{' and '.join(look_ups)} {'need' if len(look_ups) > 1 else 'needs'} sippo-server, but "
+            f"{' and '.join(lookups)} {'need' if len(lookups) > 1 else 'needs'} sippo-server, but "
             f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing: add what is missing, the password "
             "preferably as INVITES_WAC_PASSWORD."
         )

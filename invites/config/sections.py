@@ -166,7 +166,7 @@ class Config(Struct, frozen=True):
             return "all" if basic.resolve_push else "groups"
         return "push" if basic.resolve_push else ""
 
-    def look_ups(self) -> list[str]:
+    def lookups(self) -> list[str]:
         """The paths of the settings that need the sippo-server API; empty when none does."""
         basic = self.invites.basic
         if not basic.legacy_user_group_resolution:
@@ -174,10 +174,10 @@ class Config(Struct, frozen=True):
         asked = {"resolveGroups": basic.resolve_groups, "resolvePush": basic.resolve_push}
         return [f"invites.basic.{name}" for name, on in asked.items() if on]
 
-    def missing_for_look_ups(self) -> list[str]:
+    def missing_for_lookups(self) -> list[str]:
         """The paths of the fields that look-ups need and that are missing; empty without look-ups."""
         wac = self.invites.basic.wac
         needed = {"address": wac.address, "username": wac.username, "password": wac.password}
-        if not self.look_ups():
+        if not self.lookups():
             return []
         return [f"invites.basic.wac.{name}" for name, value in needed.items() if value is None]

@@ -41,7 +41,7 @@ class Lookup(Protocol):
 class Resolver:
     """Completes operations of one shard by what its scripts cannot look up.
 
-    `look_ups` is None where sippo-server is never asked.
+    `lookup` is None where sippo-server is never asked.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ _AGAIN: Final = frozenset({CallOutcome.TIMEOUT, CallOutcome.LOST, CallOutcome.ER
 # Outcomes that count as failures for the breaker, and those that show that the server is up.
 _DEAD: Final = frozenset({CallOutcome.TIMEOUT, CallOutcome.LOST, CallOutcome.ERROR, CallOutcome.UNAUTHORIZED})
 _ALIVE: Final = frozenset({CallOutcome.REFUSED, CallOutcome.NONSENSE})
-_LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
+_LOOKUPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 # How long a look-up waits when it is the probe. Devices must ring within 50 ms while sippo-server is down. The probe
 # itself continues in the background.
@@ -64,8 +64,8 @@ class SippoServer:
         self._groups: TTLCache[str, Group | None] = TTLCache(
             _MOST_GROUPS, wac.group_cache / 1000, self._timing.clock
         )
-        look_ups, pushes = asyncio.Semaphore(wac.max_concurrent), asyncio.Semaphore(wac.max_concurrent)
-        self._slots = {ApiCall.PUSH: pushes, **dict.fromkeys(_LOOK_UPS, look_ups)}
+        lookups, pushes = asyncio.Semaphore(wac.max_concurrent), asyncio.Semaphore(wac.max_concurrent)
+        self._slots = {ApiCall.PUSH: pushes, **dict.fromkeys(_LOOKUPS, lookups)}
         self._breakers = {call: self._breaker(call) for call in self._slots}
         self._probes: set[asyncio.Task[Any]] = set()
         self._opened: tuple[Transport, Login] | None = None

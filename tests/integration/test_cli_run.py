@@ -180,7 +180,7 @@ def test_a_port_in_use_ends_it_with_a_sentence(
 
 
 @pytest.mark.usefixtures("database")
-def test_look_ups_that_cannot_be_made_are_refused(
+def test_lookups_that_cannot_be_made_are_refused(
     commands: Commands, configured: Callable[..., list[str]]
 ) -> None:
     arguments = configured(invites={"basic": {"resolvePush": True}})

@@ -139,12 +139,12 @@ async def test_a_name_that_is_no_host(address: str) -> None:
         await sippo.fails(client.group("sales"), CallOutcome.LOST, CallOutcome.TIMEOUT)
 
 
-async def test_a_hundred_look_ups_that_hang_end_together_and_hold_up_nobody() -> None:
+async def test_a_hundred_lookups_that_hang_end_together_and_hold_up_nobody() -> None:
     async with sippo.pair(timeout=2_000, deadline=2_000, breakAfter=1000, maxConcurrent=200) as pair:
         await pair.client.group("sales")
         pair.fake_sippo.fault(HANG, ApiCall.PUSH_DEVICES)
-        look_ups = [pair.client.push_devices("alice") for _ in range(100)]
-        hanging = asyncio.ensure_future(sippo.outcomes([*look_ups]))
+        lookups = [pair.client.push_devices("alice") for _ in range(100)]
+        hanging = asyncio.ensure_future(sippo.outcomes([*lookups]))
         await wait_until(lambda: pair.fake_sippo.under_way == 100, "all of them hang")
         assert await pair.client.group("sales") is not None
         assert await pair.client.reachability("alice") is not None

@@ -18,7 +18,7 @@ from invites.events.operation import Operation
 from invites.keys import Keys
 from invites.lookup.resolver import Resolver
 from invites.store.commit import Outcome
-from tests.support.held import TRUNK, hold_look_ups
+from tests.support.held import TRUNK, hold_lookups
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, configured, settler_of, worker
@@ -244,7 +244,7 @@ async def test_a_long_look_up_holds_up_nobody_and_is_kept_from_others(
     streams: Streams, client: Redis, valkey_url: str
 ) -> None:
     async with worker(valkey_url, consumer="first") as first, worker(valkey_url) as second:
-        held, also_held = hold_look_ups(first), hold_look_ups(second)
+        held, also_held = hold_lookups(first), hold_lookups(second)
         await streams.publish("registered", TRUNK)
         await wait_until(lambda: _exists(client, KEYS.trunks), "the trunk is registered")
         entry = await streams.publish("invite", _invite("call-1", to="600"))
@@ -263,7 +263,7 @@ async def test_a_long_look_up_holds_up_nobody_and_is_kept_from_others(
 
 async def test_a_worker_that_dies_in_a_look_up_loses_nothing(streams: Streams, valkey_url: str) -> None:
     async with worker(valkey_url) as first:
-        held = hold_look_ups(first)
+        held = hold_lookups(first)
         await streams.publish("registered", TRUNK)
         await streams.publish("invite", _invite("call-1", to="600"))
         await held.asked.wait()
@@ -273,9 +273,9 @@ async def test_a_worker_that_dies_in_a_look_up_loses_nothing(streams: Streams, v
         await streams.told(0)
 
 
-async def test_many_look_ups_are_settled_together(streams: Streams, valkey_url: str) -> None:
+async def test_many_lookups_are_settled_together(streams: Streams, valkey_url: str) -> None:
     async with worker(valkey_url) as service:
-        held = hold_look_ups(service)
+        held = hold_lookups(service)
         await streams.publish("registered", TRUNK)
         for number in range(300):
             await streams.publish("invite", _invite(f"call-{number}", to="600"))

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP
-from tests.support.held import TRUNK, hold_look_ups
+from tests.support.held import TRUNK, hold_lookups
 from tests.support.proxy import Proxy
 from tests.support.servers.node import Node
 from tests.support.waiting import wait_until
@@ -44,7 +44,7 @@ async def test_what_cannot_be_finished_is_handed_back(streams: Streams, valkey_u
     """Others claim it at once, long before the hand-over time, and not as one more failure."""
     invite = {"peer": {"id": "a1", "user": "alice"}, "to": "600", "inviteId": "c1", "room": "r1"}
     async with worker(valkey_url, claim_after=600_000, consumer="first") as first:
-        held = hold_look_ups(first)
+        held = hold_lookups(first)
         await streams.publish("registered", TRUNK)
         entry = await streams.publish("invite", invite)
         await held.asked.wait()

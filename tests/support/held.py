@@ -26,7 +26,7 @@ class HeldResolver:
         return await self._resolver.complete(operation, outcome)
 
 
-def hold_look_ups(service: Service) -> HeldResolver:
+def hold_lookups(service: Service) -> HeldResolver:
     """Hold back all look-ups of a worker's first shard."""
     set_aside = settler_of(service)._set_aside
     held = HeldResolver(set_aside._resolver)

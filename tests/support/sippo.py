@@ -96,12 +96,12 @@ class Pair:
 
     def look_up(self, call: ApiCall, name: str = "alice") -> Awaitable[Any]:
         """Start a look-up of one kind."""
-        look_ups = {
+        lookups = {
             ApiCall.GROUPS: self.client.group,
             ApiCall.PUSH_DEVICES: self.client.push_devices,
             ApiCall.REACHABILITY: self.client.reachability,
         }
-        return look_ups[call](name)
+        return lookups[call](name)
 
 
 def wac_of(address: str, **settings: Any) -> Wac:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from invites.config import Config, ConfigError, check_look_ups, parse
+from invites.config import Config, ConfigError, check_lookups, parse
 from invites.store.settings import Settings
 from invites.values.secret import Secret
 
@@ -326,22 +326,22 @@ def test_paths_of_sippo_server(call: str, placeholder: str) -> None:
         ({"legacyUserGroupResolution": False}, "invites.basic.legacyUserGroupResolution needs"),
     ],
 )
-def test_look_ups_need_an_address_and_credentials(flags: dict[str, bool], named: str) -> None:
+def test_lookups_need_an_address_and_credentials(flags: dict[str, bool], named: str) -> None:
     wac = {"address": "http://wac:8000", "username": "admin@quobis", "password": "wac secret"}
-    check_look_ups(parse({"invites": {"basic": {**flags, "wac": wac}}}))
+    check_lookups(parse({"invites": {"basic": {**flags, "wac": wac}}}))
     for lacking in wac:
         rest = {name: value for name, value in wac.items() if name != lacking}
         with pytest.raises(ConfigError) as caught:
-            check_look_ups(parse({"invites": {"basic": {**flags, "wac": rest}}}))
+            check_lookups(parse({"invites": {"basic": {**flags, "wac": rest}}}))
         sentence = str(caught.value)
         assert sentence.startswith(named)
         assert f"but invites.basic.wac.{lacking} is missing" in sentence
         assert "wac secret" not in sentence
 
 
-def test_without_look_ups_nothing_is_needed_for_them() -> None:
-    check_look_ups(Config())
-    assert Config().missing_for_look_ups() == []
+def test_without_lookups_nothing_is_needed_for_them() -> None:
+    check_lookups(Config())
+    assert Config().missing_for_lookups() == []
 
 
 def test_each_shard_has_keys_of_its_own_and_knows_how_many_there_are() -> None:

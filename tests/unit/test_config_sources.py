@@ -187,12 +187,12 @@ def test_an_overridden_url_is_not_looked_at(tmp_path: Path) -> None:
     assert load(file, redis_url="redis://valkey", environ={}).redis.url == Secret("redis://valkey")
 
 
-def test_a_password_from_the_environment_will_do_for_look_ups(tmp_path: Path) -> None:
+def test_a_password_from_the_environment_will_do_for_lookups(tmp_path: Path) -> None:
     wac = {"address": "http://wac:8000", "username": "admin@quobis"}
     file = _written(tmp_path, {"invites": {"basic": {"resolvePush": True, "wac": wac}}})
     with pytest.raises(ConfigError, match=r"wac\.password is missing: .* INVITES_WAC_PASSWORD"):
-        config.check_look_ups(load(file, environ={}))
-    config.check_look_ups(load(file, environ={"INVITES_WAC_PASSWORD": "x"}))
+        config.check_lookups(load(file, environ={}))
+    config.check_lookups(load(file, environ={"INVITES_WAC_PASSWORD": "x"}))
 
 
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,9 +54,9 @@ def _results() -> Iterator[None]:
         raise CommandError(f"The measurement failed: {error}") from None
 
 
-def _refuse_look_ups(loaded: Config) -> None:
-    if loaded.look_ups():
-        named = " and ".join(loaded.look_ups())
+def _refuse_lookups(loaded: Config) -> None:
+    if loaded.lookups():
+        named = " and ".join(loaded.lookups())
         raise CommandError(
             f"This benchmark measures calls without sippo-server: set {named} to the default, or use `look-ups`.",
             2,
@@ -93,7 +93,7 @@ def throughput(
 
     The events are in the stream before the workers start. The time runs from the first commit to the last.
     """
-    _refuse_look_ups(common.config)
+    _refuse_lookups(common.config)
 
     from workers.lab.bench.load import Load
     from workers.lab.bench.report import show_round, show_throughput
@@ -135,7 +135,7 @@ def memory(
     Each invite has a context of 100 bytes and its own room. With fewer callees than invites, invites share the
     indexes of their callee and their caller, and use less memory.
     """
-    _refuse_look_ups(common.config)
+    _refuse_lookups(common.config)
 
     from workers.lab.bench.load import Load
     from workers.lab.bench.memory import measure
@@ -168,7 +168,7 @@ def latency(
     The load is open: events are due at an even rate, however long earlier events take. The time of an event runs from
     its due moment to the return of the blocking read that delivers its effect. The command fails if it misses the rate.
     """
-    _refuse_look_ups(common.config)
+    _refuse_lookups(common.config)
 
     from workers.lab.bench.latency import Plan, measure
     from workers.lab.bench.report import show_latency, tell
@@ -196,7 +196,7 @@ def peers(
     Each rival runs with the fastest settings that lose no job in a crash. `pip install 'invites-worker[bench]'`
     installs the rivals.
     """
-    _refuse_look_ups(common.config)
+    _refuse_lookups(common.config)
 
     from workers.lab.bench.comparison import Plan, measure
     from workers.lab.bench.report import show_comparison, tell
@@ -238,7 +238,7 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
     common: Common,
 ) -> None:
     """Measure and draw: calls/s by workers and shards, latency by rate, both by pending invites. Takes 15 minutes."""
-    _refuse_look_ups(common.config)
+    _refuse_lookups(common.config)
 
     from workers.lab.bench.extra import require
     from workers.lab.bench.plots import Plan, load, measure, save, steps
@@ -289,7 +289,7 @@ def races(
     The command reads every notification. Each call must have one outcome, one record and at most one winner, and each
     device that rang must win or receive a cancel. The exit status is 1 if a call breaks a rule.
     """
-    _refuse_look_ups(common.config)
+    _refuse_lookups(common.config)
 
     from workers.lab.bench.races import Plan, measure
     from workers.lab.bench.report import show_races, tell
@@ -305,7 +305,7 @@ def races(
 
 @app.command(name="look-ups")
 @with_options
-def look_ups(
+def lookups(
     *,
     rate: Rate = 200,
     seconds: Annotated[
@@ -325,10 +325,10 @@ def look_ups(
     The benchmark uses a fake sippo-server and ignores the section `basic` of a configuration. It measures times like
     `latency`, from the due moment of an invite to its invitation.
     """
-    from workers.lab.bench.look_ups import Plan, measure
-    from workers.lab.bench.report import show_look_ups, tell
+    from workers.lab.bench.lookups import Plan, measure
+    from workers.lab.bench.report import show_lookups, tell
 
     plan = Plan(rate, seconds, look_up_ms, members, devices, common.redis_url, _rules(common))
     with _results():
         result = measure(plan, tell)
-    show_look_ups(result, as_json=as_json)
+    show_lookups(result, as_json=as_json)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from invites.config import check_look_ups
+from invites.config import check_lookups
 from workers.cli.options import MISSING_URL, CommandError, Common, with_common
 
 
@@ -35,7 +35,7 @@ def run(
             f"{MISSING_URL} To try a single worker without a server, use --embedded.",
             2,
         )
-    check_look_ups(common.config)
+    check_lookups(common.config)
 
     import uvloop
 

@@ -72,7 +72,7 @@ class Metrics:
             "groups_recreated", "Consumer groups that were missing and were created again.", ("group",)
         )
         self._trimmed = self._counter("trimmed", "Entries trimmed from the streams.", ("stream",))
-        self._look_ups = Histogram(
+        self._lookups = Histogram(
             "invites_look_up_seconds",
             "Duration of a look-up.",
             ("kind", "outcome"),
@@ -148,7 +148,7 @@ class Metrics:
 
     def looked_up(self, kind: str, outcome: str, seconds: float) -> None:
         """A look-up had this outcome after `seconds`."""
-        self._look_ups.labels(kind, outcome).observe(seconds)
+        self._lookups.labels(kind, outcome).observe(seconds)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics in a format that the header `accept` allows, and its content type."""

@@ -20,12 +20,12 @@ _LARGEST_ANSWER: Final = 65_536  # bytes; a token is short
 
 async def check_api(config: Config) -> Finding:
     """Log in once, if a setting needs the API."""
-    asked_by = config.look_ups()
+    asked_by = config.lookups()
     wac = config.invites.basic.wac
     if not asked_by:
         return Finding("-", _NAME, "Not needed: neither resolveGroups nor resolvePush is set.")
     if wac.address is None or wac.username is None or wac.password is None:
-        names = ", ".join(config.missing_for_look_ups())
+        names = ", ".join(config.missing_for_lookups())
         return Finding("FAIL", _NAME, f"{' and '.join(asked_by)} needs it, but {names} is missing: add it.")
     url = wac.address.rstrip("/") + wac.paths.login
     credentials = {"username": wac.username, "password": wac.password.reveal()}

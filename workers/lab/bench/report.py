@@ -12,7 +12,7 @@ from rich.table import Table
 
 from workers.lab.bench.comparison import Comparison
 from workers.lab.bench.latency import Latency
-from workers.lab.bench.look_ups import LookUps
+from workers.lab.bench.lookups import LookUps
 from workers.lab.bench.memory import Memory
 from workers.lab.bench.plots import Figures
 from workers.lab.bench.races import Report
@@ -70,7 +70,7 @@ def show_latency(result: Latency, *, as_json: bool) -> None:
     _show("Latency", rows, result, as_json=as_json)
 
 
-def show_look_ups(result: LookUps, *, as_json: bool) -> None:
+def show_lookups(result: LookUps, *, as_json: bool) -> None:
     """Print the result."""
     callees = {
         "registered": "registered callee",

@@ -23,7 +23,7 @@ from workers.lab.fake_sippo import Directory, Fault
 
 _START_S: Final = 10.0
 _POLL_S: Final = 0.02
-_LOOK_UPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
+_LOOKUPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
 
 class Sippo:
@@ -33,15 +33,15 @@ class Sippo:
         self.wac = wac
         self._place = urlsplit(str(wac["address"])).netloc
 
-    def look_ups(self) -> int:
+    def lookups(self) -> int:
         """The number of look-ups so far, without logins and pushes."""
         requests = msgspec.json.decode(self._ask("GET", "/fake-sippo"))["requests"]
-        return sum(requests.get(call, 0) for call in _LOOK_UPS)
+        return sum(requests.get(call, 0) for call in _LOOKUPS)
 
     def fault(self, fault: Fault | None) -> None:
         """Make all look-ups, and no other requests, fail this way; None ends that."""
         self._ask("DELETE", "/fake-sippo/faults")
-        for call in _LOOK_UPS if fault is not None else ():
+        for call in _LOOKUPS if fault is not None else ():
             self._ask("POST", "/fake-sippo/faults", {"fault": fault, "call": call})
 
     def _ask(self, method: str, path: str, body: object = None) -> bytes:

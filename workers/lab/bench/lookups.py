@@ -127,7 +127,7 @@ def _wait(target: Target, fleet: Fleet, plan: Plan, warm_up_s: float) -> Waits:
 
 def _count(target: Target, sippo: Sippo, fleet: Fleet, kind: str, to: str) -> float:
     """The look-ups of one call to a callee of this kind."""
-    asked, settled = sippo.look_ups(), target.progress().settled
+    asked, settled = sippo.lookups(), target.progress().settled
     target.publish(_invite(to, f"{kind}-{number}") for number in range(_CALLS))
     deadline = time.monotonic() + STUCK_S
     while target.progress().settled < settled + _CALLS:
@@ -135,7 +135,7 @@ def _count(target: Target, sippo: Sippo, fleet: Fleet, kind: str, to: str) -> fl
         if time.monotonic() > deadline:
             raise BenchError(f"Calls of a callee that is {kind} are not settled. {fleet.words()}".strip())
         time.sleep(_POLL_S)
-    return (sippo.look_ups() - asked) / _CALLS
+    return (sippo.lookups() - asked) / _CALLS
 
 
 def _invite(to: str, invite_id: str) -> Event:

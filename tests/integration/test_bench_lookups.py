@@ -42,7 +42,7 @@ def test_prints_one_json_object(commands: Commands) -> None:
 
 
 @pytest.mark.parametrize("command", ["throughput", "memory", "latency", "races"])
-def test_what_measures_calls_alone_refuses_look_ups(commands: Commands, tmp_path: Path, command: str) -> None:
+def test_what_measures_calls_alone_refuses_lookups(commands: Commands, tmp_path: Path, command: str) -> None:
     file = tmp_path / "config.json"
     file.write_text('{"invites": {"basic": {"resolvePush": true}}}')
     ended = commands.run("bench", command, "--config", str(file))
@@ -50,12 +50,12 @@ def test_what_measures_calls_alone_refuses_look_ups(commands: Commands, tmp_path
     assert "set invites.basic.resolvePush to the default, or use `look-ups`" in ended.err
 
 
-def test_the_stand_in_counts_look_ups_alone() -> None:
+def test_the_fake_sippo_server_counts_lookups_alone() -> None:
     with open_sippo(Directory()) as sippo:
-        assert sippo.look_ups() == 0
+        assert sippo.lookups() == 0
         sippo.fault(slow(1))
         sippo.fault(None)
-        assert sippo.look_ups() == 0
+        assert sippo.lookups() == 0
         assert sippo.wac["address"].startswith("http://127.0.0.1:")
 
 

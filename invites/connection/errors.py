@@ -18,6 +18,7 @@ _AWAY: Final = (
     exceptions.AskError,  # includes MOVED
     exceptions.TryAgainError,
     exceptions.NoPermissionError,
+    exceptions.OutOfMemoryError,
     OSError,
 )
 _ENDPOINT: Final = (
@@ -30,7 +31,7 @@ _ENDPOINT: Final = (
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the server cannot serve now. False when the command itself is at fault."""
+    """Whether the server cannot serve now, or has no room. False when the command itself is at fault."""
     if isinstance(error, _AWAY):
         return True
     if not isinstance(error, exceptions.ResponseError):

@@ -59,12 +59,15 @@ async def claim(client_of: Callable[[Keys], Redis], shards: Sequence[Keys]) -> N
     """Write the layout of these shards, unless there is one.
 
     Raises LayoutError when the existing layout differs, and redis exceptions. The first shard comes first, so that a
-    worker that is refused there has written nothing to the others.
+    worker that is refused there has written nothing to the others. A layout that is there is only read: a full server
+    refuses every SET.
     """
     wanted = str(Layout(len(shards)))
     for keys in shards:
         client: Any = client_of(keys)  # redis-py leaves open whether it answers text or bytes
-        found = await client.set(keys.layout, wanted, nx=True, get=True)
+        found = await client.get(keys.layout)
+        if found is None:
+            found = await client.set(keys.layout, wanted, nx=True, get=True)
         if found is not None and found.decode(errors="replace") != wanted:
             raise LayoutError(found.decode(errors="replace"), len(shards))
 

@@ -93,8 +93,7 @@ async def test_a_full_server_still_ends_calls_and_takes_new_ones_later(own_serve
         await streams.heard("invitation")
         await client.config_set("maxmemory", 1)
         await streams.publish_when_full("invite", _invite("call-2"))
-        accept = {"peer": {"id": "b1", "user": "bob"}, "from": "alice", "inviteId": "call-1"}
-        await streams.publish_when_full("accept", accept)
+        await streams.publish_when_full("accept", _accept("call-1"))
         await streams.heard("inviteAccepted")
         assert await streams.pending() == 1
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
@@ -102,6 +101,59 @@ async def test_a_full_server_still_ends_calls_and_takes_new_ones_later(own_serve
         await streams.heard("invitation", 2)
         assert await streams.pending() == 0
         assert await streams.dead() == []
+
+
+async def test_a_worker_starts_and_reconnects_on_a_full_server(own_server: EmbeddedValkey) -> None:
+    async with Redis.from_url(own_server.url) as client:
+        streams = Streams(client)
+        async with worker(own_server.url):
+            await streams.publish("registered", {"registry": {"id": "b1", "user": "bob"}})
+            for call in ("call-1", "call-2"):
+                await streams.publish("invite", _invite(call))
+            await streams.heard("invitation", 2)
+        await client.config_set("maxmemory", 1)
+        await client.config_resetstat()
+        async with worker(own_server.url) as service:
+            await streams.publish_when_full("accept", _accept("call-1"))
+            await streams.heard("inviteAccepted")
+            await client.client_kill_filter(_type="normal", skipme=True)
+            await streams.publish_when_full("accept", _accept("call-2"))
+            await streams.heard("inviteAccepted", 2)
+            await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
+        assert await _refused(client) == set()
+
+
+async def test_a_worker_waits_where_a_full_server_has_no_group_yet(
+    own_server: EmbeddedValkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Redis.from_url(own_server.url) as client:
+        streams = Streams(client)
+        await client.config_set("maxmemory", 1)
+        service = Service(configured(), own_server.url)
+        starting = asyncio.create_task(service.start())
+        try:
+            await wait_until(
+                lambda: "maxmemory" in service.readiness.state()[1], "the worker says what is wrong"
+            )
+            await client.config_set("maxmemory", 0)
+            await starting
+            await streams.ask(0, 1)
+            await streams.told(1)
+        finally:
+            await service.aclose()
+            await starting
+    assert "Redis can be used again" in caplog.text
+
+
+async def _refused(client: Redis) -> set[str]:
+    """The commands that the server has refused to run since CONFIG RESETSTAT; commits may be, and are repeated."""
+    commands = await client.info("commandstats")
+    refused = {name.removeprefix("cmdstat_") for name, found in commands.items() if found["rejected_calls"]}
+    return refused - {"fcall"}
+
+
+def _accept(invite_id: str) -> dict[str, object]:
+    return {"peer": {"id": "b1", "user": "bob"}, "from": "alice", "inviteId": invite_id}
 
 
 def _invite(invite_id: str, to: str = "bob") -> dict[str, object]:

@@ -180,6 +180,7 @@ def test_entries_keep_their_order_and_say_what_was_trimmed() -> None:
         (exceptions.MasterDownError("master"), True),
         (exceptions.AuthenticationError("password"), True),
         (exceptions.NoPermissionError("acl"), True),
+        (exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), True),
         (ConnectionResetError("reset"), True),
         (exceptions.ResponseError("BUSY Valkey is busy running a script"), True),
         (exceptions.ResponseError("MISCONF cannot save"), True),

@@ -13,6 +13,7 @@ import redis
 
 from invites.store.settings import Settings
 from tests.support.commands import Commands
+from tests.support.waiting import wait_until_sync
 from workers.lab.bench import fleet, latency
 from workers.lab.bench.baseline import Baseline
 from workers.lab.bench.latency import Run
@@ -72,14 +73,24 @@ def test_a_stall_counts_for_all_events_that_were_due(monkeypatch: pytest.MonkeyP
         with fleet.open_fleet(target, 1, {}) as workers:
             target.publish(Load(1, 1, 1, name="first-").invites())
             fleet.await_first_commit(target, workers)
-            stall = [
-                threading.Timer(at, os.kill, (pids[0], number))
-                for at, number in ((0.3, signal.SIGSTOP), (1.3, signal.SIGCONT))
-            ]
-            for timer in stall:
-                timer.start()
+            os.kill(pids[0], signal.SIGSTOP)
+            thaw = threading.Thread(
+                target=_thaw_once_published, args=(target.url, target.keys.events, pids[0])
+            )
+            thaw.start()
             run = latency.offer(target, workers, load, 100.0)
-    assert sum(seconds > 0.2 for seconds in run.invites.values()) > 50  # of some 100 that were due meanwhile
+            thaw.join()
+    assert sum(seconds > 0.2 for seconds in run.invites.values()) > 50  # of 100 that were due meanwhile
+
+
+def _thaw_once_published(url: str, stream: str, pid: int) -> None:
+    """Let the worker go on when 100 invites wait: 1 s after the first. No accept follows while nothing rings."""
+    with redis.Redis.from_url(url) as client:
+        before = client.xlen(stream)
+        try:
+            wait_until_sync(lambda: client.xlen(stream) >= before + 100, "100 invites are published")
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_the_schedule_is_even_and_each_accept_follows_its_invite() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from tests.support.proxy import Proxy
     from workers.lab.child_process import ChildProcess
 
 MEMBERS = 500
@@ -98,13 +99,13 @@ def call(client: Redis) -> Call:
 
 
 @pytest.fixture
-def worker_of(valkey_url: str, sippo_with_group: FakeSippo) -> Iterator[Callable[[], ChildProcess]]:
+def worker_of(valkey_url: str, sippo_with_group: FakeSippo) -> Iterator[Callable[..., ChildProcess]]:
     """Start worker processes; those that still run are ended afterwards."""
     basic: dict[str, Any] = {"resolveGroups": True, "wac": sippo_with_group.wac}
     with contextlib.ExitStack() as stack:
 
-        def start() -> ChildProcess:
-            process = start_worker(valkey_url, {"invites": {"claimAfter": 500, "basic": basic}})
+        def start(url: str = valkey_url) -> ChildProcess:
+            process = start_worker(url, {"invites": {"claimAfter": 500, "basic": basic}})
             stack.callback(process.stop)
             return process
 
@@ -152,25 +153,32 @@ async def _longest_script_ms(call: Call) -> float:
 @pytest.mark.chaos
 @pytest.mark.slow
 async def test_a_large_group_while_workers_are_killed(
-    call: Call, worker_of: Callable[[], ChildProcess]
+    call: Call, worker_of: Callable[..., ChildProcess], proxy: Proxy
 ) -> None:
-    """A worker is killed while the devices begin to ring and another one while they stop, in the middle of a page."""
-    first = worker_of()
+    """A worker is killed while the devices begin to ring and another one while they stop, in the middle of a page.
+
+    Through the proxy a page takes so long that neither can be done before the test looks.
+    """
+    first = worker_of(proxy.url)
     await call.register()
     await call.settled()
+    proxy.delay_s = 0.02
     await call.streams.publish(*e.invite(to="everybody"))
     await call.heard("invitation", 200)
     first.stop()
     assert (await call.told("invitation")).total() < ALL.total(), (
         "it has rung all devices before it was killed"
     )
-    second = worker_of()
+    second = worker_of(proxy.url)
     await call.heard("invitation", ALL.total())
     await call.settled()
     winner = "m499-2"
     await call.streams.publish(*e.accept(winner, "m499", to="m499"))
     await call.heard("invitationCancel", 200)
     second.stop()
+    assert (await call.told("invitationCancel")).total() < ALL.total() - 1, (
+        "it has stopped all devices before it was killed"
+    )
     third = worker_of()
     await call.heard("invitationCancel", ALL.total() - 1)
     await call.settled()

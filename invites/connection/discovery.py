@@ -11,6 +11,7 @@ keys are on two nodes: a redirected script would miss some of them, so callers w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,7 +35,7 @@ class Ask(Protocol):
         ...
 
 
-class EndpointLocator:
+class EndpointLocator(ABC):
     """Locates the server for the connections of one client.
 
     `generation` counts invalidations. A connection of an earlier generation reconnects before its next use: after a
@@ -44,9 +45,9 @@ class EndpointLocator:
     def __init__(self) -> None:
         self.generation = 0
 
+    @abstractmethod
     async def find(self) -> Address:
         """The address of the primary. Raises redis exceptions when it is unknown."""
-        raise NotImplementedError
 
     def invalidate(self, generation: int, error: Exception, asked: Address) -> None:
         """A connection of this generation got an error from `asked` that another server might not give."""
@@ -54,7 +55,7 @@ class EndpointLocator:
             self.generation += 1
             self._invalidated(error, asked)
 
-    def _invalidated(self, error: Exception, asked: Address) -> None:
+    def _invalidated(self, error: Exception, asked: Address) -> None:  # noqa: B027 - a fixed address learns nothing
         """Use what the error says about the next address."""
 
 

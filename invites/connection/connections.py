@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, Any, Final
 
 import hiredis
 from redis import exceptions
 from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -16,6 +18,8 @@ from invites.connection.discovery import FixedLocator
 from invites.connection.errors import is_about_endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from redis.typing import EncodableT
 
     from invites.connection.discovery import Ask, EndpointLocator
@@ -42,7 +46,28 @@ class _Packed:
             raise exceptions.DataError(str(error)) from error
 
 
-class TcpConnection(_Packed, Connection):
+class _Cancellable(AbstractConnection):
+    """Ends a task that is cancelled just as its command has been sent.
+
+    On Python 3.11 `asyncio.wait_for`, which redis-py sends with, swallows such a cancellation (gh-86296, fixed in
+    3.12): a deadline would not be kept, and a task that is stopped would go on.
+    """
+
+    async def send_packed_command(
+        self,
+        command: bytes | str | Iterable[bytes],
+        check_health: bool = True,  # noqa: FBT001, FBT002 - redis-py's own
+    ) -> None:
+        """Send it, or raise CancelledError and give the connection up, since nobody will read the reply."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)
+        if task and task.cancelling() > before:
+            await self.disconnect(nowait=True)
+            raise asyncio.CancelledError
+
+
+class TcpConnection(_Packed, _Cancellable, Connection):
     """Connects to the address that its locator finds, and reconnects when the locator has been invalidated."""
 
     def __init__(self, *, locator: EndpointLocator, **settings: Any) -> None:  # noqa: ANN401 - redis-py's own
@@ -81,7 +106,7 @@ class TlsConnection(TcpConnection, SSLConnection):
     """The same over TLS."""
 
 
-class UnixConnection(_Packed, UnixDomainSocketConnection):
+class UnixConnection(_Packed, _Cancellable, UnixDomainSocketConnection):
     """A connection to a Unix socket."""
 
 

@@ -422,8 +422,9 @@ async def test_redis_that_does_not_answer_is_503_in_time(
 
 
 async def test_requests_in_a_stall_share_a_few_connections(
-    site_for: Open, valkey_url: str, client: Redis
+    site_for: Open, valkey_url: str, client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(http, "_ANSWER_WITHIN_S", 0.5)
     site = await site_for(_config(token=_TOKEN))
     assert (await site.get("/v1/users/bob/invitations")).status == 200
     await client.execute_command("CLIENT", "PAUSE", "4500", "ALL")

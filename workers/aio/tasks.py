@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-_RETRY_S: Final = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -27,15 +25,12 @@ def begin(loops: Iterable[Loop], where: str) -> list[asyncio.Task[None]]:
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until all have ended. Their results and exceptions are left in them.
-
-    One cancellation is not always enough: on Python 3.11 `asyncio.wait_for`, which redis-py uses to send, swallows a
-    cancellation that arrives just as the sending ends (gh-86296, fixed in 3.12).
-    """
-    while running := [task for task in tasks if not task.done()]:
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running, timeout=_RETRY_S)
+    """Cancel tasks and wait until they have ended. Their results and exceptions are left in them."""
+    running = [task for task in tasks if not task.done()]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)
 
 
 async def end_loops(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -1,5 +1,5 @@
 -- One rule for each kind of timer. A timer is a member `kind|rest` of the sorted set of timers; its score is its
--- time. The timer `close` stands in events/rooms.lua.
+-- time.
 -- include: core/commit
 -- include: core/refs
 -- include: call/kinds
@@ -28,7 +28,14 @@ end
 -- grace|<user>|<peer>: a lost device has not come back in time (removeAfter).
 function timers.grace(rest)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
-  for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
+  every('pending', user, 'grace_over', peer)
+end
+
+function pages.grace_over(user, refs, peer)
+  if work.page and (registration(user, peer) or back_as(user, peer)) then
+    return true
+  end
+  for _, ref in ipairs(refs) do
     local invite = load_invite(ref)
     local candidate = invite and is_pending(invite) and candidates_of(invite)[peer]
     if candidate and candidate.state == 'AWAY' and owner(candidate) == user then
@@ -42,8 +49,14 @@ end
 function timers.caller(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
   local ended = gone(user, peer)
-  local lost = ended and ended.lost or int(due - settings.caller_grace) .. '-0'
-  for ref, call in pairs(calls_of(user)) do
+  every('calls', user, 'caller_gone', peer, ended and ended.lost or int(due - settings.caller_grace) .. '-0')
+end
+
+function pages.caller_gone(user, refs, peer, lost)
+  if work.page and (registration(user, peer) or back_as(user, peer)) then
+    return true
+  end
+  for ref, call in pairs(some_calls(user, refs)) do
     if call.peer == peer and order.later(lost, call.entry) then
       emit(callee_of(ref), 'caller_is_gone', ref, lost)
     end

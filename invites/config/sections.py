@@ -17,6 +17,7 @@ Duration = Annotated[int, Meta(ge=0, le=_WEEK, description=f"{_MS} 0 to {_WEEK} 
 Interval = Annotated[int, Meta(ge=1, le=_WEEK, description=f"{_MS} 1 to {_WEEK} (a week)")]
 ClaimAge = Annotated[int, Meta(ge=100, le=_WEEK, description=f"{_MS} 100 to {_WEEK} (a week)")]
 Members = Annotated[int, Meta(ge=1, le=100_000, description="a whole number from 1 to 100000")]
+Limit = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
 Deliveries = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 Shards = Annotated[int, Meta(ge=1, le=1_024, description="a whole number from 1 to 1024")]
 # A caller waits for look-ups, so more than a minute is a mistake.
@@ -98,10 +99,24 @@ class Basic(_Section, frozen=True):
     wac: Wac = field(default_factory=Wac)
 
 
+class Limits(_Section, frozen=True):
+    """`invites.limits`. 0 switches a limit off.
+
+    `devices_per_user` limits the registrations of a user, the others the pending invites: to a callee, of a caller,
+    of one caller to one callee.
+    """
+
+    devices_per_user: Limit = 100
+    per_callee: Limit = 200
+    per_caller: Limit = 1_000
+    per_pair: Limit = 10
+
+
 class Invites(_Section, frozen=True):
     """`invites`. Times are in ms."""
 
     basic: Basic = field(default_factory=Basic)
+    limits: Limits = field(default_factory=Limits)
     parallel_sip: Flag = False
     only_one_device_with_invitations: Flag = False
     ring_timeout: Interval = 60_000
@@ -156,6 +171,10 @@ class Config(Struct, frozen=True):
             ringing_step=invites.ringing_step,
             max_group_size=invites.max_group_size,
             look_up=self._look_up(),
+            devices_per_user=invites.limits.devices_per_user,
+            per_callee=invites.limits.per_callee,
+            per_caller=invites.limits.per_caller,
+            per_pair=invites.limits.per_pair,
         )
 
     def _look_up(self) -> LookUp:

@@ -55,6 +55,8 @@ TEMPLATES: Final = {
         WARNING,
         "Group ${to} has ${members} members, which is more than maxGroupSize (${maxGroupSize}): nobody is called",
     ),
+    "invite_refused": (WARNING, "Limit ${limit}: the invite from ${from} to ${to} is refused"),
+    "device_dropped": (WARNING, "Limit ${limit}: user ${user} loses the device ${peer.id}"),
     "timer_failed": (WARNING, "Timer ${timer} is a dead letter: ${error}"),
 }
 

@@ -90,12 +90,12 @@ class OtherShards:
         return set()
 
     async def invitations(self, user: str) -> bytes:
-        """What rings for a user with trunks in all other shards: a list in JSON."""
+        """What rings for a user with trunks in all other shards: a list in JSON, of some of them if they are many."""
         others = (self._keys.of(number) for number in range(self._keys.shards) if number != self._keys.shard)
         found = await asyncio.gather(
             *(InviteQueries(self._client_of(keys), keys).pending(user) for keys in others)
         )
-        return msgspec.json.encode([each for some in found for each in some])
+        return msgspec.json.encode([each for some, _ in found for each in some])
 
     def _at(self, name: str) -> Keys:
         return self._keys.of(shard_of(name, self._keys.shards))

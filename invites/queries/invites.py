@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from invites.keys import Keys
 
 _NULL: Final = Raw(b"null")
-_PAGE: Final = 500  # invites in one round trip
+MOST: Final = 200
+"""How many invites a list has at most."""
 
 
 class Invitation(Struct, rename="camel", kw_only=True):
@@ -68,20 +69,19 @@ class InviteQueries:
         self._client = client
         self._keys = keys
 
-    async def pending(self, user: str) -> list[Invitation]:
-        """The invites that ring the user now, oldest first."""
+    async def pending(self, user: str) -> tuple[list[Invitation], bool]:
+        """The invites that ring the user now, oldest first; and whether there are more of them than MOST."""
         async with self._client.pipeline(transaction=False) as pipe:
-            pipe.smembers(self._keys.pending(user))
+            pipe.srandmember(self._keys.pending(user), MOST + 1)
             (members,) = await _execute(pipe)
         refs = sorted(text(ref) or "" for ref in members or ())
-        found: list[Invitation] = []
-        for start in range(0, len(refs), _PAGE):
-            async with self._client.pipeline(transaction=False) as pipe:
-                for ref in refs[start : start + _PAGE]:
-                    pipe.hgetall(self._keys.invite(ref))
-                found += [_invitation(values) for values in await _execute(pipe) if values]
+        async with self._client.pipeline(transaction=False) as pipe:
+            for ref in refs[:MOST]:
+                pipe.hgetall(self._keys.invite(ref))
+            found = [_invitation(values) for values in await _execute(pipe) if values]
         ringing = [one for one in found if one.state == "PENDING"]
-        return sorted(ringing, key=lambda one: (one.started_at or 0, one.invite_id or ""))
+        ringing.sort(key=lambda one: (one.started_at or 0, one.invite_id or ""))
+        return ringing, len(refs) > MOST
 
     async def invite(self, ref: str) -> InviteView | None:
         """The invite with the ref `from|inviteId|to`, until `retainAfter` after its end; None if there is none."""

@@ -36,10 +36,11 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "room-invites": _first,
     "closed": _first,
     "left": _first,
+    "todo-of": _first,
 }
 """Keys that belong to one name: kind -> the name in the rest of the key."""
 
-SPLIT: Final = frozenset({"pending", "parallel", "ended"})
+SPLIT: Final = frozenset({"pending", "parallel", "ended", "todo"})
 """Sets and sorted sets of refs. Each ref belongs to the shard of its invite; a trunk's user has sets in many shards."""
 
 BY_VALUE: Final = "grace"
@@ -57,7 +58,6 @@ TIMERS: Final[dict[str, Callable[[str], Name]]] = {
     "ring": callee_of,
     "step": callee_of,
     "caller": _first,
-    "close": _first,
     "grace": _first,
     "lapse": _first,
 }

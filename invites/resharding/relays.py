@@ -2,7 +2,8 @@
 
 Their entries stay where they are: workers compute the target shard from the name and the new number of shards. Two
 things need care. An entry that its target has taken but its source has not acknowledged would be taken again by a shard
-that does not know that. And news of a trunk name a shard, so new shards would not get them.
+that does not know that. And some entries name their shard, so new shards would not get them: news of a trunk, and pages
+of large work (lua/call/pages.lua).
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 
 _REGISTERED: Final = b"trunk_registered"
 _ENDED: Final = b"trunk_ended"
+_PAGE: Final = b"page"
 _PEER: Final = 1  # index in the arguments of both kinds
 _RAW: Final = 2
 _ARGUMENTS: Final = msgspec.json.Decoder(list[str])
 
 
 class _News(NamedTuple):
-    """News of a trunk."""
+    """News of a trunk, or a page."""
 
     kind: bytes
     name: bytes
@@ -40,8 +42,8 @@ class _News(NamedTuple):
 
 
 async def settle_relays(shard_map: ShardMap, trunks: Trunks) -> None:
-    """Acknowledge entries that were taken, and send news of trunks to all shards."""
-    for keys in shard_map.old if shard_map.before > 1 else ():
+    """Acknowledge entries that were taken; send news of trunks, and pages of invites, to all shards."""
+    for keys in shard_map.old:
         addressed: dict[_News, set[int]] = {}
         async for page in delivered(shard_map, keys, Stream.RELAY):
             for entry in await _acknowledge_taken(shard_map, keys, page):
@@ -89,22 +91,29 @@ def _target(shard_map: ShardMap, entry: Entry) -> int | None:
 
 
 def _note(entry: Entry, trunks: Trunks, addressed: dict[_News, set[int]]) -> None:
-    """Record the shard that news of a trunk are addressed to, unless the news are outdated."""
+    """Record the shard that news of a trunk or a page are addressed to, unless they are outdated."""
     fields = entry.fields
-    if b"shard" not in fields or fields.get(b"kind") not in (_REGISTERED, _ENDED):
+    kind = fields.get(b"kind")
+    if b"shard" not in fields or kind not in (_REGISTERED, _ENDED, _PAGE):
         return
     try:
         news = _News(*(fields[name.encode()] for name in _News._fields))
-        shard, arguments = int(fields[b"shard"]), _ARGUMENTS.decode(news.arguments)
-        now, raw = trunks.get(arguments[_PEER]), arguments[_RAW].encode()
+        shard = int(fields[b"shard"])
+        relevant = kind == _PAGE or _is_of_now(news, trunks)
     except (
         KeyError,
         IndexError,
         ValueError,
     ):  # ValueError includes DecodeError; the entry becomes a dead letter
         return
-    if now is None if news.kind == _ENDED else now is not None and now[1] == raw:
+    if relevant:
         addressed.setdefault(news, set()).add(shard)
+
+
+def _is_of_now(news: _News, trunks: Trunks) -> bool:
+    arguments = _ARGUMENTS.decode(news.arguments)
+    now, raw = trunks.get(arguments[_PEER]), arguments[_RAW].encode()
+    return now is None if news.kind == _ENDED else now is not None and now[1] == raw
 
 
 def _fields(news: _News) -> list[bytes | str]:

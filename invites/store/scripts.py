@@ -1,8 +1,9 @@
 """Composes the Lua files of `lua/` into functions, and the functions into a library for the server.
 
 A file names its dependencies in lines `-- include: folder/name` (`folder/*`: all files of a folder). The composed text
-contains each file once, after its dependencies. Files of `events/` and `group/`, which no other file calls by
-name, become blocks with local names, because Lua allows at most 200 local names in a function.
+contains each file once, after its dependencies. Lua allows at most 200 local names in a function, so some files become
+blocks with local names: those of `events/` and `group/`, which no other file calls by name, and those with a line
+`-- exports: name, name`, of which other files see these names alone.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 _INCLUDE: Final = re.compile(r"^-- include: (\S+)$", re.MULTILINE)
+_EXPORTS: Final = re.compile(r"^-- exports: (.+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _BLOCKS: Final = ("events/", "group/")
 _ENTRIES: Final = ("main", "trim", "retire")
@@ -75,7 +77,11 @@ def compose(parts: Mapping[str, str], entry: str = "main") -> str:
         for part in _included(name, parts):
             visit(part, (*path, name))
         text = parts[name].rstrip("\n")
-        done[name] = f"do\n{text}\nend" if name.startswith(_BLOCKS) else text
+        exports = _EXPORTS.search(text)
+        if exports:
+            done[name] = f"local {exports[1]}\ndo\n{text}\nend"
+        else:
+            done[name] = f"do\n{text}\nend" if name.startswith(_BLOCKS) else text
 
     if entry not in parts:
         raise CompositionError(f"there is no file {entry}")

@@ -9,7 +9,10 @@ LookUp = Literal["", "push", "groups", "all", "reachability"]
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms."""
+    """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms.
+
+    The limits come last; 0 switches one off.
+    """
 
     remove_after: int = 0
     ring_timeout: int = 60_000
@@ -21,6 +24,10 @@ class Settings(msgspec.Struct, frozen=True):
     ringing_step: int = 10_000
     max_group_size: int = 500
     look_up: LookUp = ""
+    devices_per_user: int = 100
+    per_callee: int = 200
+    per_caller: int = 1_000
+    per_pair: int = 10
 
     def flat(self) -> tuple[int | str, ...]:
         """The settings as the server's functions take them: a flag is 1 or 0."""

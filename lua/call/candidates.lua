@@ -126,8 +126,8 @@ local function count_candidates(invite)
   return inside, ringing, pushed
 end
 
--- The reasons for codes that no device sends: those of a group's legs, and of lookups.
-local FOUND_OUT = { [408] = 'timeout', [487] = 'cancelled', [500] = 'internal' }
+-- The reasons for codes that no device has sent: those of a group's legs, and of lookups.
+local FOUND_OUT = { [403] = 'too_many', [408] = 'timeout', [487] = 'cancelled', [500] = 'internal' }
 
 -- The code and reason of an invite that nobody can accept any more (RFC 3261, 16.7). A 6xx wins, then the lowest
 -- class; in a class a device's own answer wins over a code that the rules set, and 486 over others.

@@ -65,3 +65,12 @@ end
 function internal.caller_is_gone(_, ref, since)
   end_unless_later(ref, 'caller_gone', since, last_word)
 end
+
+-- The caller's shard, which hears of the invite late, knows that its caller has too many.
+function internal.is_too_many(_, ref, limit)
+  local invite = load_invite(ref)
+  if invite and is_pending(invite) then
+    warn('invite_refused', limit, invite.from, invite.to)
+    finish(invite, 'DECLINED', 403, 'too_many')
+  end
+end

@@ -2,13 +2,14 @@
 --
 -- pending:<user>       the pending invites that ring the user; parallel:<user>: those that the phone network has
 -- ended:<user>         the lately ended invites whose devices may still ring
--- calls:<user>         the calls that the user has made: ref -> peer|entry (see `calls_of`)
+-- calls:<user>         the calls that the user has made: ref -> peer|entry (see `call_of`)
 -- request:<ref>        the peer that asks for an invite
 -- room-invites:<room>  the pending invites into the room
 -- include: core/emit
 -- include: core/refs
 -- include: reach/registry
 -- include: call/invites
+-- include: call/limits
 
 -- An index outlives its last invite by a day, also when nothing cleans it.
 local function keep_index(name)
@@ -66,16 +67,24 @@ local function unlist(invite)
   end
 end
 
--- In the inviter's shard: the user's calls by ref, each with the peer that hears of it and the entry of the inviter's
--- last invite with that ref.
-local function calls_of(user)
-  local name = key('calls', user)
-  local flat = redis.call('HGETALL', name)
-  trust(name)
+local function read_call(value)
+  local peer, entry = string.match(value, '^(.+)|(.+)$')
+  return { peer = peer, entry = entry }
+end
+
+-- In the inviter's shard: the call with this ref, with the peer that hears of it and the entry of the inviter's last
+-- invite with that ref; or nil.
+local function call_of(user, ref)
+  local value = redis.call('HGET', key('calls', user), ref)
+  return value and read_call(value)
+end
+
+-- Those of the refs that are calls of the user.
+local function some_calls(user, refs)
+  local values = #refs > 0 and redis.call('HMGET', key('calls', user), unpack(refs)) or {}
   local calls = {}
-  for i = 1, #flat, 2 do
-    local peer, entry = string.match(flat[i + 1], '^(.+)|(.+)$')
-    calls[flat[i]] = { peer = peer, entry = entry }
+  for i, ref in ipairs(refs) do
+    calls[ref] = values[i] and read_call(values[i]) or nil
   end
   return calls
 end
@@ -90,9 +99,13 @@ end
 -- `asks_until` is until when an invite may name this inviteRequest, or ""; `made` is the entry that made the invite.
 function internal.call_started(from, ref, peer, asks_until, made)
   if work.relayed then
-    local known = calls_of(from)[ref]
+    local known = call_of(from, ref)
     if is_over(ref, made) or order.later(known and known.entry, work.entry) then
       return
+    end
+    local limit = not known and limit_of_caller(from, peer)
+    if limit then
+      emit(callee_of(ref), 'is_too_many', ref, limit)
     end
   end
   add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. work.entry })

@@ -1,18 +1,34 @@
 -- A peer is lost. It stays a candidate for removeAfter, and a caller for callerGrace.
+-- exports: lose
 -- include: core/emit
 -- include: reach/registry
 -- include: call/indexes
+-- include: call/pages
 -- include: call/ending
 
--- As a candidate the peer is gone at once, or away while its grace lasts.
-local function lose_candidate(peer, user)
-  local lost, away = {}, false
-  for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
+-- Is the peer gone since the entry `lost`, and not back under this or another peer id? The first page belongs to the
+-- commit that notes the loss.
+local function is_still_gone(user, peer, lost)
+  if not work.page then
+    return true
+  end
+  local ended = gone(user, peer)
+  return ended and ended.lost == lost and not registration(user, peer) and not back_as(user, peer)
+end
+
+-- As a candidate the peer is gone at once, or away until the time `grace_ends`.
+function pages.lost(user, refs, peer, lost, grace_ends)
+  if not is_still_gone(user, peer, lost) then
+    return true
+  end
+  local found, away = {}, false
+  grace_ends = tonumber(grace_ends)
+  for _, ref in ipairs(refs) do
     local invite = load_invite(ref)
     local candidate = invite and is_pending(invite) and candidates_of(invite)[peer]
     if candidate and owner(candidate) == user and (candidate.state == 'CALLED' or candidate.state == 'RINGING') then
-      lost[#lost + 1] = ref
-      if settings.remove_after > 0 then
+      found[#found + 1] = ref
+      if grace_ends > now then
         set_state(invite, candidate, 'AWAY')
         away = true
       else
@@ -22,31 +38,34 @@ local function lose_candidate(peer, user)
     end
   end
   if away then
-    remember(key('grace', peer), user, now + settings.remove_after)
-    schedule('grace|' .. user .. '|' .. peer, now + settings.remove_after)
+    remember(key('grace', peer), user, grace_ends)
+    schedule('grace|' .. user .. '|' .. peer, grace_ends)
   end
-  if #lost > 0 then
-    info('peer_disconnected', json.strings(lost))
+  if #found > 0 then
+    info('peer_disconnected', json.strings(found))
   end
 end
 
--- The calls that the peer has made before end unless its device comes back in time.
-local function lose_caller(peer, user, lost)
-  for _, call in pairs(calls_of(user)) do
+-- The calls that the peer has made before end at the time `grace_ends`, unless its device comes back in time.
+function pages.caller_lost(user, refs, peer, lost, grace_ends)
+  if not is_still_gone(user, peer, lost) then
+    return true
+  end
+  for _, call in pairs(some_calls(user, refs)) do
     if call.peer == peer and order.later(lost, call.entry) then
-      add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. user .. '|' .. peer })
-      return
+      add('zset', { 'ZADD', TIMERS, 'NX', grace_ends, 'caller|' .. user .. '|' .. peer })
+      return true
     end
   end
 end
 
-local function lose(peer, user, old, mark, lost)
+function lose(peer, user, old, mark, lost)
   forget(user, peer, old, mark, lost)
   if old and old.trunk then
     emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends))
   end
-  lose_candidate(peer, user)
-  lose_caller(peer, user, lost)
+  every('pending', user, 'lost', peer, lost, int(now + settings.remove_after))
+  every('calls', user, 'caller_lost', peer, lost, int(now + settings.caller_grace))
 end
 
 -- In every other shard: the trunk is gone since the entry `lost`, and its registrations up to the entry `since` are

@@ -1,18 +1,16 @@
 -- A device wins: it has the call, and all others stop.
 -- include: call/requests
 -- include: call/ending
+-- include: call/pages
 
 -- The user is busy. Its other invites stop on all devices except the accepting one.
-local function reject_others(accepted, winner, request)
-  local pending = key('pending', accepted.to)
-  info('rejecting', accepted.to, '{"id":' .. json.quote(request.peer) .. ',"user":' .. json.quote(request.user) .. '}')
-  for _, ref in ipairs(redis.call('SMEMBERS', trust(pending))) do
-    local invite = ref ~= accepted.ref and load_invite(ref)
-    if invite and is_pending(invite) and invite.to == accepted.to and not is_hidden(invite) and not is_group(invite)
-    then
+function pages.busy(user, refs, accepted, peer, device)
+  for _, ref in ipairs(refs) do
+    local invite = ref ~= accepted and load_invite(ref)
+    if invite and is_pending(invite) and invite.to == user and not is_hidden(invite) and not is_group(invite) then
       local rejected = {}
       for _, candidate in pairs(candidates_of(invite)) do
-        if IN[candidate.state] and not same_device(candidate, winner.id, winner.device) then
+        if IN[candidate.state] and not same_device(candidate, peer, device ~= '' and device) then
           if candidate.state ~= 'PUSHING' then
             rejected[#rejected + 1] = candidate
           end
@@ -32,7 +30,8 @@ local function win(invite, request)
   finish(invite, 'ACCEPTED', 200, 'accepted', winner)
   answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
   if settings.only_one_device_with_invitations and request.user == invite.to then
-    reject_others(invite, winner, request)
+    info('rejecting', invite.to, '{"id":' .. json.quote(request.peer) .. ',"user":' .. json.quote(request.user) .. '}')
+    every('pending', invite.to, 'busy', invite.ref, winner.id, winner.device or '')
   end
 end
 

@@ -32,7 +32,7 @@ local STREAMS = { 'events', 'notifications', 'timers', 'dead', 'push', 'relay' }
 local HEADER = {
   'mode', 'base', 'shard', 'shards', 'clock', 'verbosity', 'remove_after', 'ring_timeout', 'max_ring_timeout',
   'caller_grace', 'retain_after', 'parallel_sip', 'only_one_device_with_invitations', 'ringing_step', 'max_group_size',
-  'look_up',
+  'look_up', 'devices_per_user', 'per_callee', 'per_caller', 'per_pair',
 }
 
 -- (The server provides `ipairs` only once the library is loaded.)
@@ -67,6 +67,10 @@ each_call(function()
     ringing_step = tonumber(ARGV[ARG.ringing_step]),
     max_group_size = tonumber(ARGV[ARG.max_group_size]),
     look_up = ARGV[ARG.look_up],
+    devices_per_user = tonumber(ARGV[ARG.devices_per_user]),
+    per_callee = tonumber(ARGV[ARG.per_callee]),
+    per_caller = tonumber(ARGV[ARG.per_caller]),
+    per_pair = tonumber(ARGV[ARG.per_pair]),
   }
   now = tonumber(ARGV[ARG.clock])
   if not now then

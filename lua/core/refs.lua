@@ -13,3 +13,13 @@ end
 local function with_callee(ref, callee)
   return string.match(ref, '^.+|') .. callee
 end
+
+local function is_for(ref, invite_id, callee)
+  local ending = '|' .. invite_id .. '|' .. callee
+  return string.sub(ref, -#ending) == ending
+end
+
+-- A pattern that matches the text alone.
+local function glob(text)
+  return (string.gsub(text, '[%*%?%[%]\\]', '\\%0'))
+end

@@ -59,6 +59,17 @@ local function trust(name)
   return name
 end
 
+-- Does none of the keys exist? Then notes for them need no check.
+local function are_absent(...)
+  if redis.call('EXISTS', ...) > 0 then
+    return false
+  end
+  for i = 1, select('#', ...) do
+    typed[select(i, ...)] = true
+  end
+  return true
+end
+
 -- Raises an error when a noted write would meet a key of the wrong type. Most keys do not exist yet, so one EXISTS
 -- answers first for up to 1,000 of them: Lua passes some 8,000 values to a function at most.
 local function check()

@@ -10,22 +10,16 @@
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
 -- include: call/ending
+-- include: call/limits
 -- include: out/inviter
 -- include: reach/resolve
 
 -- Returns state, code and reason of an invite that is over before it begins.
 local function born_ended(asked, expires_at)
-  local names = {
-    key('stopped', asked.ref), key('stopped', '|' .. asked.invite_id .. '|' .. asked.to),
-  }
-  local is_room_here = asked.room ~= '' and is_here(asked.room)
-  if is_room_here then
-    names[3] = key('closed', asked.room)
-    names[4] = key('left', asked.room .. '|' .. asked.user)
-  end
-  local found = redis.call('MGET', unpack(names))
+  local found = redis.call('MGET', key('stopped', asked.ref), key('stopped', '|' .. asked.invite_id .. '|' .. asked.to),
+    key('closed', asked.room), key('left', asked.room .. '|' .. asked.user))
   local closed, left = asked.closed, asked.left
-  if is_room_here then
+  if asked.room ~= '' and is_here(asked.room) then
     closed, left = found[3], found[4]
   end
   local reason = room_over(closed, left, work.entry)
@@ -99,6 +93,17 @@ local function call_group(invite, asked, found)
   end
 end
 
+-- The limit that the invite would break, or nil. For most callers and callees one EXISTS answers this, and what the
+-- notes are checked for.
+local function limit_of(asked)
+  local nothing_pending = are_absent(key('pending', asked.to), key('calls', asked.user), key('candidates', asked.ref),
+    key('room-invites', asked.room))
+  if nothing_pending and not settings.parallel_sip then
+    return nil
+  end
+  return limit_of_callee(asked.user, asked.to) or (is_here(asked.user) and limit_of_caller(asked.user, asked.peer))
+end
+
 local function create(asked)
   local started = math.min(order.split(work.entry), now)
   local rings = math.min(tonumber(asked.expires) or settings.ring_timeout, settings.max_ring_timeout)
@@ -106,6 +111,11 @@ local function create(asked)
   local state, code, reason = born_ended(asked, started + rings)
   if state then
     return end_at_once(invite, state, code, reason)
+  end
+  local limit = limit_of(asked)
+  if limit then
+    warn('invite_refused', limit, asked.user, asked.to)
+    return end_at_once(invite, 'DECLINED', 403, 'too_many')
   end
   local found = resolve(asked)
   if found.members then

@@ -9,6 +9,7 @@
 -- include: reach/registry
 -- include: call/indexes
 -- include: call/loss
+-- include: call/pages
 
 -- The registrations of the same device under other peer ids, by peer id.
 local function others_of_device(new)
@@ -26,9 +27,13 @@ end
 -- The device has been registered as `peer` since `entry`. That peer continues the calls that this one has made
 -- before.
 local function hand_over_calls(new, peer, entry)
-  for ref, call in pairs(calls_of(new.user)) do
-    if call.peer == new.peer and order.later(entry, call.entry) then
-      move_call(new.user, ref, peer, call.entry)
+  every('calls', new.user, 'handed_over', new.peer, peer, entry)
+end
+
+function pages.handed_over(user, refs, from, to, entry)
+  for ref, call in pairs(some_calls(user, refs)) do
+    if call.peer == from and order.later(entry, call.entry) then
+      move_call(user, ref, to, call.entry)
     end
   end
 end
@@ -146,7 +151,9 @@ end
 
 local function come_back(invite, candidate, new)
   local live = candidate.state == 'CALLED' or candidate.state == 'RINGING'
+  -- A loss that is in pages may not have reached this invite yet.
   local known = live and candidate.id == new.peer and not other_session(candidate.session, new.session)
+    and not order.later(new.lost, invite.entry)
   take_over(invite, candidate, new)
   if known or OUT_BY_CHOICE[candidate.state] then
     finish_if_deserted(invite)
@@ -179,22 +186,92 @@ local function join_invite(invite, new)
   end
 end
 
--- A caller's device is back, perhaps under a new peer id. Its calls continue, and the new peer hears of them.
-local function keep_calls(new)
-  local same = { [new.peer] = true }
-  for id in pairs(new.replaced) do
+-- A user with too many devices loses the one that has not renewed its registration for the longest time.
+local function make_room(new, replaced)
+  local limit = settings.devices_per_user
+  if new.trunk or limit == 0 or redis.call('HLEN', key('registry', new.user)) - #replaced < limit then
+    return
+  end
+  local oldest, found
+  for id, each in pairs(registry_of(new.user)) do
+    if id ~= new.peer and not new.replaced[id] and (not found or order.later(found.at, each.at)) then
+      oldest, found = id, each
+    end
+  end
+  if found then
+    local mark = mark_of(new.user, oldest)
+    note_end(mark, nil, work.entry)
+    warn('device_dropped', 'devicesPerUser', new.user, oldest)
+    lose(oldest, new.user, found, mark, work.entry)
+  end
+end
+
+-- Is the registration the one that a page belongs to, perhaps renewed? The first page belongs to the commit that
+-- stores it.
+local function is_still_there(new)
+  local found = not work.page and new or registration(new.user, new.peer)
+  return found and (found.trunk or false) == new.trunk and found.device == new.device
+    and not other_session(found.session, new.session)
+end
+
+local function of_arguments(user, peer, raw, device, session, trunk, fresh, lost)
+  return {
+    user = user, peer = peer, raw = raw, trunk = trunk == '1', fresh = fresh == '1', lost = lost ~= '' and lost,
+    device = device ~= '' and device or nil, session = session ~= '' and session or nil,
+  }
+end
+
+-- The device rings for the pending invites.
+function pages.came(user, refs, ...)
+  local new = of_arguments(user, ...)
+  if not is_still_there(new) then
+    return true
+  end
+  for _, ref in ipairs(refs) do
+    local invite = load_invite(ref)
+    if invite and is_pending(invite) and not is_group(invite) then
+      join_invite(invite, new)
+    end
+  end
+end
+
+-- The device hears that its ringing is over.
+function pages.came_late(user, refs, ...)
+  local new = of_arguments(user, ...)
+  if not is_still_there(new) then
+    return true
+  end
+  for _, ref in ipairs(refs) do
+    local invite = load_invite(ref)
+    if invite and not is_pending(invite) then
+      tell_end(invite, new)
+    end
+  end
+end
+
+-- The calls that the device has made, perhaps as one of the `replaced` peers, continue. Its peer hears of them.
+function pages.came_as_caller(user, refs, peer, device, ...)
+  local same = { [peer] = true }
+  for _, id in ipairs({ ... }) do
     same[id] = true
   end
-  for ref, call in pairs(calls_of(new.user)) do
-    local peer = call.peer
-    if same[peer] == nil then
-      local ended = new.device and gone(new.user, peer)
-      same[peer] = ended and ended.device == new.device or false
+  local there = not work.page or registration(user, peer)
+  for ref, call in pairs(some_calls(user, refs)) do
+    local from = call.peer
+    if same[from] == nil then
+      local ended = device ~= '' and gone(user, from)
+      same[from] = ended and ended.device == device or false
     end
-    if same[peer] then
-      unschedule('caller|' .. new.user .. '|' .. peer)
-      if peer ~= new.peer then
-        move_call(new.user, ref, new.peer, call.entry)
+    if same[from] then
+      local timer = 'caller|' .. user .. '|' .. from
+      if not there then
+        -- The device is lost again, and this call is still known by an earlier peer id.
+        add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), timer })
+      else
+        unschedule(timer)
+        if from ~= peer then
+          move_call(user, ref, peer, call.entry)
+        end
       end
     end
   end
@@ -210,33 +287,31 @@ function events.registered(user, peer, registry, device, session, expires, trunk
   if outdated(new, old, mark) or not replace_same_device(new, mark) then
     return {}
   end
-  new.fresh = not old or other_session(old.session, new.session)
+  local renewed = old and (old.trunk or false) == new.trunk and old.device == new.device and old.session == new.session
   store(new, old, mark)
+  local replaced, replaced_at = {}, {}
+  for id, at in pairs(new.replaced) do
+    replaced[#replaced + 1] = id
+    replaced_at[#replaced_at + 1], replaced_at[#replaced_at + 2] = id, at
+  end
   if new.trunk then
-    local replaced = {}
-    for id, at in pairs(new.replaced) do
-      replaced[#replaced + 1], replaced[#replaced + 2] = id, at
-    end
-    emit_everywhere(user, 'trunk_registered', user, peer, registry, device, session, expires, unpack(replaced))
+    emit_everywhere(user, 'trunk_registered', user, peer, registry, device, session, expires, unpack(replaced_at))
   elseif old and old.trunk then
     emit_everywhere(user, 'trunk_ended', user, peer, work.entry, old.at, '{}')
   end
-  for _, ref in ipairs(redis.call('SMEMBERS', trust(key('pending', user)))) do
-    local invite = load_invite(ref)
-    if invite and is_pending(invite) and not is_group(invite) then
-      join_invite(invite, new)
-    end
+  if renewed then
+    -- The device rings, or has rung, for all that it is a candidate of.
+    return new.replaced
   end
-  if new.fresh then
-    local after = int(now - settings.retain_after)
-    for _, ref in ipairs(redis.call('ZRANGEBYSCORE', trust(key('ended', user)), after, '+inf')) do
-      local invite = load_invite(ref)
-      if invite and not is_pending(invite) then
-        tell_end(invite, new)
-      end
-    end
+  if not old then
+    make_room(new, replaced)
   end
-  keep_calls(new)
+  local fresh = not old or other_session(old.session, new.session)
+  every('pending', user, 'came', peer, registry, device, session, trunk, fresh and '1' or '0', mark.lost or '')
+  if fresh then
+    every('ended', user, 'came_late', peer, registry, device, session, trunk, '1', '')
+  end
+  every('calls', user, 'came_as_caller', peer, device, unpack(replaced))
   return new.replaced
 end
 

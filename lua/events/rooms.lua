@@ -1,46 +1,41 @@
 -- joined, left, roomClosed: the members of a room. Pending invites into a room end when it closes, or when their
 -- inviter leaves it.
 --
--- Reads      the room's members, its marks, its pending invites
+-- Reads      the room's members, its marks, its pending invites, a page at a time
 -- Marks      closed:<room>, left:<room>|<user>: the entries of the last close and leave; they expire after an hour
 -- include: core/commit
 -- include: core/emit
 -- include: core/refs
+-- include: call/pages
 -- include: call/ending
-
--- How many invites one commit ends. A timer that is due at once continues.
-local PAGE = 50
 
 -- The value of a member: the ms of its entry id, or the whole id if its sequence is not 0.
 local function since(entry)
   return (string.gsub(entry, '%-0$', ''))
 end
 
-local function others_of(members, user)
+local function member_since(room, user)
+  local members = key('room-members', room)
+  local since_when = redis.call('HGET', members, user)
+  trust(members)
+  return since_when
+end
+
+-- Tells the other members of the room, up to 1,000 in a commit. After a fail-over the cursor of a scan may miss some
+-- members of a room that is larger.
+function internal.tell_members(room, user, kind, cursor)
+  local found = redis.call('HSCAN', key('room-members', room), cursor, 'COUNT', 1000)
   local others = {}
-  for i = 1, #members, 2 do
-    if members[i] ~= user then
-      others[#others + 1] = members[i]
+  for i = 1, #found[2], 2 do
+    if found[2][i] ~= user then
+      others[#others + 1] = found[2][i]
     end
   end
-  return others
-end
-
-local function members_of(room)
-  return redis.call('HGETALL', trust(key('room-members', room)))
-end
-
-local function since_when(members, user)
-  for i = 1, #members, 2 do
-    if members[i] == user then
-      return members[i + 1]
-    end
-  end
-end
-
-local function tell_room(kind, user, room, others)
   if #others > 0 then
     notify(kind, {}, others, '{"userId":' .. json.quote(user) .. ',"roomId":' .. json.quote(room) .. '}')
+  end
+  if found[1] ~= '0' then
+    proceed(room, 'tell_members', user, kind, found[1])
   end
 end
 
@@ -49,49 +44,56 @@ function events.joined(user, room)
   if order.later(marks[1], work.entry) or order.later(marks[2], work.entry) then
     return
   end
-  local members = members_of(room)
-  local present = since_when(members, user)
+  local present = member_since(room, user)
   if not present or order.later(work.entry, present) then
     add('hash', { 'HSET', key('room-members', room), user, since(work.entry) })
   end
   if not present then
-    tell_room('userJoined', user, room, others_of(members, user))
+    internal.tell_members(room, user, 'userJoined', '0')
   end
   info('joined', user, room)
 end
 
--- Is the invite pending and older than the entry?
-local function is_ended_by(ref, entry)
+-- Ends the invite into the room if it is older than `entry`. Returns whether that is done, or is on its way.
+local function end_invite(room, ref, reason, entry)
+  if not is_here(callee_of(ref)) then
+    -- The score is the entry that made the invite.
+    local made = redis.call('ZSCORE', key('room-invites', room), ref)
+    if not made or tonumber(made) >= order.number(entry) then
+      return false
+    end
+    emit(callee_of(ref), 'room_is_over', ref, reason, entry)
+    internal.room_freed(room, ref, entry)
+    return true
+  end
   local invite = load_invite(ref)
-  return invite ~= nil and is_pending(invite) and not order.later(invite.entry, entry)
+  if not invite then
+    internal.room_freed(room, ref, entry)
+  elseif is_pending(invite) and not order.later(invite.entry, entry) then
+    internal.room_is_over(room, ref, reason, entry)
+    return true
+  end
+  return false
 end
 
--- Ends pending invites into the room that are older than `entry`: those of the inviter `from`, or all. Returns the
--- number, and whether more are left.
-local function end_invites(room, entry, from, reason, limit)
-  local ended = 0
-  local index = redis.call('ZRANGE', trust(key('room-invites', room)), 0, -1, 'WITHSCORES')
-  for i = 1, #index, 2 do
-    local ref = index[i]
-    if not from or inviter_of(ref) == from then
-      if ended >= limit then
-        return ended, true
-      elseif not is_here(callee_of(ref)) then
-        -- The score is the entry that made the invite.
-        if tonumber(index[i + 1]) < order.number(entry) then
-          ended = ended + 1
-          emit(callee_of(ref), 'room_is_over', ref, reason, entry)
-          internal.room_freed(room, ref, entry)
-        end
-      elseif is_ended_by(ref, entry) then
-        ended = ended + 1
-        internal.room_is_over(room, ref, reason, entry)
-      elseif not load_invite(ref) then
-        internal.room_freed(room, ref, entry)
-      end
-    end
+function pages.inviter_left(room, refs, entry)
+  for _, ref in ipairs(refs) do
+    end_invite(room, ref, 'caller_gone', entry)
   end
-  return ended, false
+end
+
+-- The refs of the user's invites into the room. One pass over the index, in the server's own code.
+local function invites_of(room, user)
+  local index, refs, cursor = key('room-invites', room), {}, '0'
+  repeat
+    local found = redis.call('ZSCAN', index, cursor, 'COUNT', 10000, 'MATCH', glob(user) .. '|*')
+    cursor = found[1]
+    for i = 1, #found[2], 2 do
+      refs[#refs + 1] = found[2][i]
+    end
+  until cursor == '0'
+  trust(index)
+  return refs
 end
 
 function events.left(user, room)
@@ -100,42 +102,45 @@ function events.left(user, room)
     return
   end
   remember(key('left', room .. '|' .. user), work.entry, now + MEMORY)
-  local members = members_of(room)
-  local present = since_when(members, user)
+  local present = member_since(room, user)
   if present and not order.later(present, work.entry) then
     later({ 'HDEL', key('room-members', room), user })
-    tell_room('userLeft', user, room, others_of(members, user))
+    internal.tell_members(room, user, 'userLeft', '0')
   end
   info('left', user, room)
-  end_invites(room, work.entry, user, 'caller_gone', math.huge)
+  every_of(invites_of(room, user), room, 'inviter_left', work.entry)
 end
 
-local function clean(room, entry, before)
-  local ended, more = end_invites(room, entry, nil, 'room_closed', PAGE)
-  if more then
-    schedule('close|' .. room .. '|' .. entry .. '|' .. (before + ended), now)
-    return
+-- `before` is the number of invites that earlier pages have ended.
+function pages.room_closed(room, refs, entry, before)
+  local ended = tonumber(before)
+  for _, ref in ipairs(refs) do
+    if end_invite(room, ref, 'room_closed', entry) then
+      ended = ended + 1
+    end
   end
-  notify('roomCleaned', {}, {}, '{"roomId":' .. json.quote(room) .. ',"invites":' .. int(before + ended) .. '}')
+  if work.page == 'more' then
+    return { entry, int(ended) }
+  end
+  notify('roomCleaned', {}, {}, '{"roomId":' .. json.quote(room) .. ',"invites":' .. int(ended) .. '}')
+end
+
+function pages.members_gone(room, users, entry)
+  local members = key('room-members', room)
+  local since_when = #users > 0 and redis.call('HMGET', members, unpack(users)) or {}
+  for i, user in ipairs(users) do
+    if since_when[i] and not order.later(since_when[i], entry) then
+      later({ 'HDEL', members, user })
+    end
+  end
 end
 
 function events.roomClosed(room)
   local closed = redis.call('GET', key('closed', room))
-  if order.later(closed, work.entry) then
-    return clean(room, work.entry, 0)
+  if not order.later(closed, work.entry) then
+    remember(key('closed', room), work.entry, now + MEMORY)
+    every('room-members', room, 'members_gone', work.entry)
+    info('cleaning', room)
   end
-  remember(key('closed', room), work.entry, now + MEMORY)
-  local members = members_of(room)
-  for i = 1, #members, 2 do
-    if not order.later(members[i + 1], work.entry) then
-      later({ 'HDEL', key('room-members', room), members[i] })
-    end
-  end
-  info('cleaning', room)
-  clean(room, work.entry, 0)
-end
-
-function timers.close(rest)
-  local room, entry, before = string.match(rest, '^(.+)|(.+)|(%d+)$')
-  clean(room, entry, tonumber(before))
+  every('room-invites', room, 'room_closed', work.entry, '0')
 end

@@ -3,6 +3,7 @@
 --
 -- Arguments  peer, user ("" for a service); from ("" for any inviter)
 -- Reads      the invite; without `from` the callee's pending invites and those that the phone network has
+-- include: call/pages
 -- include: call/requests
 
 local function stop_in_advance(from, invite_id, callee, code)
@@ -10,18 +11,23 @@ local function stop_in_advance(from, invite_id, callee, code)
     now + settings.max_ring_timeout + settings.retain_after)
 end
 
-local function stop_all(invite_id, callee, code)
+-- Returns true when there was one.
+function pages.stopped(callee, refs, invite_id, code)
   local found = false
-  for _, index in ipairs({ 'pending', 'parallel' }) do
-    for _, ref in ipairs(redis.call('SMEMBERS', trust(key(index, callee)))) do
-      local invite = load_invite(ref)
-      if invite and is_pending(invite) and invite.inviteId == invite_id and invite.to == callee then
-        found = true
-        stop(invite, tonumber(code))
-      end
+  for _, ref in ipairs(refs) do
+    local invite = is_for(ref, invite_id, callee) and load_invite(ref)
+    if invite and is_pending(invite) then
+      found = true
+      stop(invite, tonumber(code))
     end
   end
-  if not found then
+  return found and not work.page
+end
+
+local function stop_all(invite_id, callee, code)
+  local pending = every('pending', callee, 'stopped', invite_id, code)
+  local parallel = every('parallel', callee, 'stopped', invite_id, code)
+  if not pending and not parallel then
     stop_in_advance('', invite_id, callee, code)
   end
 end

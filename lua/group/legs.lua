@@ -8,6 +8,7 @@
 -- include: core/refs
 -- include: reach/registry
 -- include: reach/push
+-- include: call/limits
 -- include: call/winning
 
 -- A leg's own deadline is a little later (ms), so that the group's comes first.
@@ -104,6 +105,11 @@ local function start_leg(
   end
   if redis.call('EXISTS', key('stopped', ref), key('stopped', '|' .. invite_id .. '|' .. member)) > 0 then
     return emit(group, 'leg_ended', group_invite, member, '487', 'cancelled', '')
+  end
+  local limit = limit_of_callee(from, member)
+  if limit then
+    warn('invite_refused', limit, from, member)
+    return emit(group, 'leg_ended', group_invite, member, '403', 'too_many', '')
   end
   local leg = new_invite({
     ref = ref, user = from, to = member, invite_id = invite_id, peer = caller, room = room,

@@ -22,7 +22,7 @@ end
 
 -- Answers the requesting peer. `request` is {type, peer, user, transaction}, `head` is as `head_of` returns it.
 -- Events of services name no peer and have no answer.
-local function answer(request, head, code, reason, who, invitations)
+local function answer(request, head, code, reason, who, invitations, more)
   if not request.peer or request.peer == '' then
     return
   end
@@ -30,5 +30,6 @@ local function answer(request, head, code, reason, who, invitations)
     .. (request.transaction ~= '' and ',"transaction":' .. request.transaction or '')
     .. ',"code":' .. int(code) .. ',"reason":' .. json.text(reason)
     .. (who and ',"whoAccepted":' .. json.quote(who) or '')
-    .. (invitations and ',"invitations":[' .. table.concat(invitations, ',') .. ']' or '') .. '}')
+    .. (invitations and ',"invitations":[' .. table.concat(invitations, ',') .. ']' or '')
+    .. (more and ',"more":true' or '') .. '}')
 end

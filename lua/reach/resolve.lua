@@ -8,6 +8,7 @@
 --   phone       a number that leads to the callee
 --   members     of a group: each with user, push, peers, trunk, phone, failed; sequential: one rings after the other
 --   resource    for the log
+-- exports: looked_up, resolve
 -- include: core/commit
 -- include: core/shards
 -- include: reach/registry
@@ -58,7 +59,7 @@ local function is_known(user)
 end
 
 -- The result of the worker's lookup. A worker asks for a group only when no user of that name is registered.
-local function looked_up(asked, registered)
+function looked_up(asked, registered)
   local look_up = settings.look_up
   if look_up == '' or (look_up == 'groups' and registered) then
     return NOTHING
@@ -170,7 +171,7 @@ end
 
 -- Returns candidates, with `how` ("out": the phone network first; "alone": nobody else, ever); or the members of a
 -- group and whether it is sequential; or no candidates, a code and a reason.
-local function resolve(asked)
+function resolve(asked)
   if asked.requestId ~= '' then
     local peer = requester_of(asked)
     if peer then

@@ -27,8 +27,9 @@ _LIST: Final = {
     """,
     "worker": """
         ping client|setname client|id client|unblock info time multi exec cluster|info cluster|slots
-        del exists pexpireat type get mget set hdel hexists hget hgetall hmget hset hvals sadd smembers srem
-        zadd zrange zrangebyscore zrem zremrangebyscore zscore
+        copy del exists pexpireat type get mget set
+        hdel hexists hget hgetall hlen hmget hrandfield hscan hset hvals sadd scard srandmember srem sscan
+        zadd zrange zrangebyscore zrem zremrangebyscore zscan zscore
         xack xadd xautoclaim xclaim xgroup|create xgroup|delconsumer xinfo|consumers xinfo|groups xlen xpending xrange
         xreadgroup xtrim
         eval evalsha fcall function|delete function|list function|load

@@ -49,7 +49,7 @@ async def fill(client: Any) -> None:
         await client.zadd(keys.room_invites(user), {ref: 7, f"bob|2|{USERS[0]}": 7})
         await client.pexpireat(keys.room_invites(user), SOON)
         await client.set(keys.grace(f"{user}-p"), user, pxat=SOON)
-        timers = (f"ring|{ref}", f"grace|{user}|p", f"lapse|{user}|p", f"close|{user}|1-1|0")
+        timers = (f"ring|{ref}", f"grace|{user}|p", f"lapse|{user}|p")
         await client.zadd(keys.timers, dict.fromkeys(timers, SOON))
         await client.xadd(keys.push, {"type": "invitation", "ref": ref})
         decode_relay_entry = {"kind": "call_ended", "name": user, "entry": "7-3", "arguments": f'["{ref}"]'}

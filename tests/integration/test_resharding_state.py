@@ -173,7 +173,7 @@ async def test_a_timer_is_where_what_it_is_about_belongs(growth: Growth) -> None
     wanted: dict[str, set[int]] = {}
     for user in USERS:
         for timer in (
-            f"ring|alice|1|{user}", f"step|alice|1|{user}", f"caller|{user}|p", f"close|{user}|1-1|50",
+            f"ring|alice|1|{user}", f"step|alice|1|{user}", f"caller|{user}|p",
             f"grace|{user}|p", f"lapse|{user}|p",
         ):  # fmt: skip
             await growth.client.zadd(growth.before(user).timers, {timer: SOON})
@@ -256,6 +256,20 @@ async def test_all_shards_hear_what_is_new_of_trunks_and_only_that(growth: Growt
 
 
 # --- what one shard has for another, and push jobs
+
+
+async def test_every_shard_goes_on_with_the_invites_that_it_gets(growth: Growth) -> None:
+    source = growth.before("sip")
+    refs = [f"alice|1|{user}" for user in USERS if growth.before(user).shard == source.shard]
+    copy = "todo:sip|lost|5-0"
+    await growth.client.sadd(source.base + copy, *refs)
+    await growth.client.pexpireat(source.base + copy, SOON)
+    await _news(growth, "page", ["pending", "lost", "5-0", "t", "5-0", "0"], source.shard)
+    await growth.move()
+    for keys in growth.shard_map.all:
+        there = {ref.decode() for ref in await growth.client.smembers(keys.base + copy)}
+        assert there == {ref for ref in refs if growth.after(callee_of(ref)).shard == keys.shard}
+    assert await _told(growth) == [("page", shard) for shard in range(AFTER)]
 
 
 async def test_what_was_taken_and_not_acknowledged_is_not_taken_again(growth: Growth) -> None:

@@ -1,7 +1,8 @@
 """callerGrace: what becomes of a call when the inviter's device is gone, comes back, or its user leaves the room."""
 
+from invites.store.settings import Settings
 from tests.support import events as e
-from tests.support.shard import Shard, of_type, peer
+from tests.support.shard import MakeShard, Shard, of_type, peer
 
 CALLER_GRACE = 10_000
 
@@ -160,11 +161,12 @@ async def test_a_call_into_a_room_that_the_inviter_left_before_rings(shard: Shar
     assert e.recipients(await shard.event(*e.invite()), "invitation") == {"phone"}
 
 
-async def test_when_the_inviter_leaves_the_room_all_its_calls_into_it_end(shard: Shard) -> None:
+async def test_when_the_inviter_leaves_the_room_all_its_calls_into_it_end(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(per_pair=0))
     await shard.event(*e.registered("phone"))
     for number in range(60):
         await shard.event(*e.invite(invite_id=str(number)))
-    told = await shard.event(*e.left("alice"))
+    told = await shard.event(*e.left("alice")) + await shard.fire()
     assert len(of_type(told, "INVITE_COMPLETED")) == 60
     assert not await shard.client.exists(shard.keys.room_invites("r"))
     assert not await shard.client.exists(shard.keys.pending("bob"))

@@ -18,7 +18,7 @@ from tests.support.shard import Server
 
 ENTRIES: Final = ("main", "trim", "retire")
 PROVIDED: Final = {
-    "bit", "cjson", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "string", "table",
+    "bit", "cjson", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "select", "string", "table",
     "tonumber", "tostring", "type", "unpack",
 }  # fmt: skip
 """What a server gives to a script, as far as it is used."""
@@ -57,6 +57,15 @@ def test_events_and_group_calls_are_blocks_whose_names_stay_theirs(folder: str) 
     }
     assert compose(parts) == "do\nlocal name = 1\nend\ndo\nb()\nend\nreturn name\n"
     assert [found.name for found in globals_of(compose(parts))] == ["b", "name"]
+
+
+def test_a_part_with_exports_is_a_block_whose_other_names_stay_its_own() -> None:
+    parts = {
+        "main": "-- include: core/a\nreturn b, c, d",
+        "core/a": "-- exports: b, c\nlocal d = 1\nfunction b() end\nc = d",
+    }
+    assert compose(parts) == "local b, c\ndo\nlocal d = 1\nfunction b() end\nc = d\nend\nreturn b, c, d\n"
+    assert [found.name for found in globals_of(compose(parts))] == ["d"]
 
 
 def test_comments_are_left_out_and_strings_are_not() -> None:

@@ -116,7 +116,7 @@ async def test_a_crowd_that_cannot_be_rung_is_passed_over_page_by_page(in_turn: 
     groups.team(in_turn, *(f"nobody-{at}" for at in range(50)), "carol", "dave", sequential=True)
     told = await in_turn.event(*e.invite(to="team"))
     assert groups.rung(told) == []
-    told = await groups.relay(in_turn)
+    told = await in_turn.relay()
     assert groups.rung(told) == ["carol-phone"]
     assert (await in_turn.invite(groups.TEAM))["open"] == "2"
 

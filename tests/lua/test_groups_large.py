@@ -44,7 +44,7 @@ async def test_each_member_rings_once_in_three_pages(large: Shard) -> None:
     told = await large.event(*e.invite(to="team"))
     assert groups.rung(told) == phones(MEMBERS[:PAGE])
     assert e.one(told, "inviteProgress").payload["candidates"] == PAGE
-    told = await groups.relay(large)
+    told = await large.relay()
     assert groups.rung(told) == phones(MEMBERS[PAGE:])
     assert e.one(told, "inviteProgress").payload["candidates"] == SIZE
     assert set((await groups.legs(large)).values()) == {"OPEN"}
@@ -66,20 +66,20 @@ async def test_a_page_that_two_workers_take_begins_once(large: Shard) -> None:
 
 
 async def test_ids_of_notifications_stay_unique_over_the_pages(large: Shard) -> None:
-    told = await large.event(*e.invite(to="team")) + await groups.relay(large)
-    told += await large.event(*e.accept("m00-phone", "m00")) + await groups.relay(large)
+    told = await large.event(*e.invite(to="team")) + await large.relay()
+    told += await large.event(*e.accept("m00-phone", "m00")) + await large.relay()
     ids = [each.id for each in told]
     assert len(ids) == len(set(ids))
 
 
 async def test_all_others_stop_page_by_page(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await groups.relay(large)
+    await large.relay()
     told = await large.event(*e.accept("m30-phone", "m30"))
     assert e.outcome(told, "answer") == (200, "accepted")
     assert len(of_type(told, "inviteAccepted")) == len(of_type(told, "INVITE_COMPLETED")) == 1
     assert len(groups.stopped(told)) == PAGE
-    told += await groups.relay(large)
+    told += await large.relay()
     assert groups.stopped(told) == phones(MEMBERS[:30] + MEMBERS[31:])
     assert {each.payload["whoAccepted"] for each in of_type(told, "invitationCancel")} == {"m30"}
     assert set((await groups.legs(large)).values()) == {"OVER"}
@@ -88,7 +88,7 @@ async def test_all_others_stop_page_by_page(large: Shard) -> None:
 
 async def test_who_accepts_before_its_cancel_hears_that_it_is_too_late(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await groups.relay(large)
+    await large.relay()
     await large.event(*e.accept("m00-phone", "m00"))
     assert (await large.invite("alice|1|m49"))["state"] == "PENDING"
     told = await large.event(*e.accept("m49-phone", "m49"))
@@ -96,17 +96,17 @@ async def test_who_accepts_before_its_cancel_hears_that_it_is_too_late(large: Sh
     assert e.outcome(told, "answer") == (410, "accepted")
     assert e.one(told, "answer").payload["whoAccepted"] == "m00"
     assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
-    assert "m49-phone" not in groups.stopped(await groups.relay(large))
+    assert "m49-phone" not in groups.stopped(await large.relay())
 
 
 async def test_who_declines_before_its_cancel_changes_nothing(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await groups.relay(large)
+    await large.relay()
     await large.event(*e.accept("m00-phone", "m00"))
     told = await large.event(*e.decline("m49-phone", "m49"))
     assert e.types(told) == ["answer"]
     assert e.outcome(told, "answer") == (200, "declined")
-    assert "m49-phone" not in groups.stopped(await groups.relay(large))
+    assert "m49-phone" not in groups.stopped(await large.relay())
 
 
 @pytest.mark.parametrize("answer", [e.accept, e.decline])
@@ -115,7 +115,7 @@ async def test_an_end_while_the_pages_are_still_beginning_begins_no_more(
 ) -> None:
     await large.event(*e.invite(to="team"))
     end = e.accept("m00-phone", "m00") if answer is e.accept else e.stop(callee="team")
-    told = await large.event(*end) + await groups.relay(large)
+    told = await large.event(*end) + await large.relay()
     assert groups.rung(told) == []
     assert groups.stopped(told) == phones(MEMBERS[1 if answer is e.accept else 0 : PAGE])
     ends = {each["endReason"] for each in e.one(told, "INVITE_COMPLETED").payload["candidates"]}
@@ -126,26 +126,26 @@ async def test_an_end_while_the_pages_are_still_beginning_begins_no_more(
 async def test_a_page_that_comes_after_the_deadline_rings_nobody(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
     large.now += 60_000
-    assert groups.rung(await groups.relay(large)) == []
-    told = await large.fire() + await groups.relay(large)
+    assert groups.rung(await large.relay()) == []
+    told = await large.fire() + await large.relay()
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
     assert groups.stopped(told) == phones(MEMBERS[:PAGE])
 
 
 async def test_news_reaches_all_page_by_page_once(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await groups.relay(large)
+    await large.relay()
     told = await large.event(*e.invite(to="team", context="new"))
     assert groups.rung(told) == phones(MEMBERS[:PAGE])
-    told += await groups.relay(large)
+    told += await large.relay()
     assert groups.rung(told) == phones(MEMBERS)
     assert {each.payload["context"] for each in of_type(told, "invitation")} == {"new"}
 
 
 async def test_news_that_meets_pages_that_have_not_begun_is_in_their_invitations(large: Shard) -> None:
-    told = await e.in_order(
-        large, e.invite(to="team"), e.invite(to="team", context="new")
-    ) + await groups.relay(large)
+    told = (
+        await e.in_order(large, e.invite(to="team"), e.invite(to="team", context="new")) + await large.relay()
+    )
     last = {each.peers[0]: each.payload["context"] for each in of_type(told, "invitation")}
     assert sorted(last) == phones(MEMBERS)
     assert set(last.values()) == {"new"}
@@ -153,8 +153,8 @@ async def test_news_that_meets_pages_that_have_not_begun_is_in_their_invitations
 
 async def test_a_time_out_ends_all(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await groups.relay(large)
-    told = await e.later(large, 60_000) + await groups.relay(large)
+    await large.relay()
+    told = await e.later(large, 60_000) + await large.relay()
     assert groups.stopped(told) == phones(MEMBERS)
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
     record = e.one(told, "INVITE_COMPLETED").payload["candidates"]
@@ -164,16 +164,16 @@ async def test_a_time_out_ends_all(large: Shard) -> None:
 
 async def test_legs_whose_cancel_never_came_end_by_themselves(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await groups.relay(large)
+    await large.relay()
     told = await large.event(*e.accept("m00-phone", "m00")) + await e.later(large, 62_000)
     assert groups.stopped(told) == phones(MEMBERS[1:])
     assert len(of_type(told, "INVITE_COMPLETED")) == 1
-    assert await groups.relay(large) == []
+    assert await large.relay() == []
 
 
 async def test_all_declining_ends_it_with_the_last(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
-    await groups.relay(large)
+    await large.relay()
     told = await e.in_order(large, *(e.decline(f"{one}-phone", one, errorCode=486) for one in MEMBERS[:-1]))
     assert set(e.types(told)) == {"answer"}
     told = await large.event(*e.decline("m49-phone", "m49", errorCode=480))
@@ -185,7 +185,7 @@ async def test_a_group_as_large_as_may_be_is_called(make_shard: MakeShard) -> No
     members = [f"m{at:04}" for at in range(2_000)]
     groups.team(shard, *members)
     await e.in_order(shard, e.joined("somebody"), e.registered("phone", members[-1]))
-    told = await shard.event(*e.invite(to="team")) + await groups.relay(shard)
+    told = await shard.event(*e.invite(to="team")) + await shard.relay()
     assert groups.rung(told) == ["phone"]
     told = await shard.event(*e.accept("phone", members[-1]))
     assert len(e.one(told, "INVITE_COMPLETED").payload["candidates"]) == 2_000

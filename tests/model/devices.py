@@ -45,6 +45,8 @@ class Devices(Core):
         self.drop_timers(there.user, there.peer)
         if there.expires is not None:
             self.timers[f"lapse|{there.user}|{there.peer}"] = min(there.at[0], self.now) + there.expires
+        if change.renewed:
+            return
         for invite in self.pending():
             if invite.sender == there.user and not invite.is_leg:
                 self.inviter_here(invite, there)

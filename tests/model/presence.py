@@ -71,6 +71,12 @@ class Change:
             return False
         return self.before is None or other_session(self.before, self.after.session)
 
+    @property
+    def renewed(self) -> bool:
+        """A repeat that says nothing new: what rings the device, rings it already."""
+        told = [(each.device, each.session, each.trunk) for each in (self.before, self.after) if each]
+        return len(told) == 2 and told[0] == told[1]
+
 
 class Presence:
     """All peers of all users."""

@@ -2,13 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from invites.events.decoding import decode_relay_entry
-from invites.events.entry import Entry
-from invites.keys import Stream
 from invites.lookup.result import LookupResult, Member
-from invites.store.commit import SettleMode, Status
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support.shard import Json, Notification, Shard
@@ -29,19 +25,6 @@ def team(
     """Make a group `team` known; `push` maps members to push devices, `more` to other fields of `Member`."""
     found = [Member(user, push=tuple((push or {}).get(user, ())), **more.get(user, {})) for user in members]
     shard.found["team"] = LookupResult(known=True, members=found, sequential=sequential)
-
-
-async def relay(shard: Shard) -> list[Notification]:
-    """Settle the relay stream until it is empty; return the notifications."""
-    while True:
-        read: Any = await shard.client.xreadgroup("relay", "test", {shard.keys.relay: ">"}, count=1)
-        for _, entries in read.items() if isinstance(read, dict) else read:
-            for entry, fields in entries:
-                operation = decode_relay_entry(Entry(entry.decode(), fields), max_deliveries=5)
-                settled = await shard.committer.commit([operation], SettleMode(Stream.RELAY))
-                assert settled.outcomes[0].status is Status.DONE, settled
-        if not read:
-            return await shard.told()
 
 
 async def at_home(shard: Shard, *devices: str) -> None:

@@ -11,14 +11,14 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from invites.events.decoding import decode_event_entry
+from invites.events.decoding import decode_event_entry, decode_relay_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import WORKERS_GROUP, Keys, Stream
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.lookup.result import LookupResult
-from invites.store.commit import Committer, Outcome, Status
+from invites.store.commit import Committer, Outcome, SettleMode, Status
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 
@@ -112,9 +112,19 @@ class Shard:
         return self.found.get(callee, LookupResult())
 
     async def fire(self) -> list[Notification]:
-        """Fire all due timers; return their notifications."""
+        """Fire all due timers and do the work that commits have left to do; return the notifications."""
         while (await self.committer.fire()).count:
             pass
+        return await self.relay()
+
+    async def relay(self) -> list[Notification]:
+        """Settle the relay stream until it is empty; return the notifications."""
+        while read := await self.client.xreadgroup("relay", "test", {self.keys.relay: ">"}, count=1):
+            for _, entries in read.items() if isinstance(read, dict) else read:
+                for entry, fields in entries:
+                    operation = decode_relay_entry(Entry(entry.decode(), fields), max_deliveries=5)
+                    settled = await self.committer.commit([operation], SettleMode(Stream.RELAY))
+                    assert settled.outcomes[0].status is Status.DONE, settled
         return await self.told()
 
     async def told(self) -> list[Notification]:

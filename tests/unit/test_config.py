@@ -22,6 +22,7 @@ _VENDORS: dict[str, Any] = {
             "legacyUserGroupResolution": True,
             "wac": {"address": "http://wac:8000", "username": "admin@quobis", "password": "wac secret"},
         },
+        "limits": {"devicesPerUser": 7, "perCallee": 0, "perCaller": 20, "perPair": 3},
         "parallelSip": False,
         "onlyOneDeviceWithInvitations": True,
         "ringTimeout": 30000,
@@ -55,6 +56,7 @@ def test_every_key_has_its_place() -> None:
     assert found.invites.only_one_device_with_invitations is True
     assert found.invites.parallel_sip is False
     assert (found.invites.ringing_step, found.invites.max_group_size) == (8000, 50)
+    assert msgspec.structs.astuple(found.invites.limits) == (7, 0, 20, 3)
     assert (found.invites.max_deliveries, found.invites.claim_after) == (4, 2000)
     assert (found.redis.prefix, found.redis.shards) == ("calls", 1)
     assert found.redis.url == Secret("redis://worker:redis-secret@valkey:6380/2")
@@ -89,6 +91,7 @@ def test_defaults_are_those_of_the_contract() -> None:
                     "breakFor": 2000,
                 },
             },
+            "limits": {"devicesPerUser": 100, "perCallee": 200, "perCaller": 1000, "perPair": 10},
             "parallelSip": False,
             "onlyOneDeviceWithInvitations": False,
             "ringTimeout": 60000,
@@ -117,6 +120,10 @@ def test_the_scripts_get_their_part() -> None:
         only_one_device_with_invitations=True,
         ringing_step=8000,
         max_group_size=50,
+        devices_per_user=7,
+        per_callee=0,
+        per_caller=20,
+        per_pair=3,
     )
 
 
@@ -195,6 +202,12 @@ def test_a_wrong_value_is_refused_with_what_belongs_there(
         sentence = _refused({section: {field: value}})
         assert sentence.startswith(f"{section}.{field} must be "), value
         assert what in sentence, value
+
+
+def test_a_wrong_limit_is_refused() -> None:
+    for value in (-1, 1_000_001, "x"):
+        sentence = _refused({"invites": {"limits": {"perPair": value}}})
+        assert sentence.startswith("invites.limits.perPair must be a whole number from 0 to 1000000")
 
 
 def test_a_wrong_value_of_a_secret_is_not_repeated() -> None:

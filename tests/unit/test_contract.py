@@ -162,7 +162,9 @@ def test_each_command_is_there() -> None:
 
 def test_each_type_that_the_scripts_tell_is_there() -> None:
     lua = "\n".join(path.read_text("utf-8") for path in (_ROOT / "lua").rglob("*.lua"))
-    told = set(re.findall(r"\bnotify\('(\w+)'", lua)) | set(re.findall(r"\btell_\w+\([^()]*'(\w+)'", lua))
+    told = set(re.findall(r"\bnotify\('(\w+)'", lua)) | set(
+        re.findall(r"\btell_\w+\([^()]*?'([A-Za-z]\w+)'", lua)
+    )
     described = {name for cells in _rows("notifications.md") for name in re.findall(r"`(\w+)`", cells[0])}
     assert {"answer", "INVITE_COMPLETED", "invitation", "userLeft", "inviteAccepted"} <= told <= described
 

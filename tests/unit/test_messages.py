@@ -101,6 +101,14 @@ _RENDERED = {
         ("sales", "501", "500"),
         "Group sales has 501 members, which is more than maxGroupSize (500): nobody is called",
     ),
+    "invite_refused": (
+        ("perPair", "alice", "bob"),
+        "Limit perPair: the invite from alice to bob is refused",
+    ),
+    "device_dropped": (
+        ("devicesPerUser", "bob", "phone"),
+        "Limit devicesPerUser: user bob loses the device phone",
+    ),
     "timer_failed": (("ring|a|b|c", "broken"), "Timer ring|a|b|c is a dead letter: broken"),
 }
 

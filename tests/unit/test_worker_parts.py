@@ -127,27 +127,6 @@ def test_only_what_has_aged_is_renewed_and_then_is_young_again() -> None:
 # --- tasks
 
 
-async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
-    started, swallowed = asyncio.Event(), 0
-
-    async def stubborn() -> None:
-        nonlocal swallowed
-        while True:
-            try:
-                started.set()
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                swallowed += 1
-                if swallowed == 3:
-                    raise
-
-    task = asyncio.create_task(stubborn())
-    await started.wait()
-    await end([task])
-    assert task.cancelled()
-    assert swallowed == 3
-
-
 async def test_ending_takes_tasks_that_have_failed() -> None:
     async def failing() -> None:
         raise RuntimeError("done for")

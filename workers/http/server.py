@@ -155,8 +155,8 @@ class HttpServer:
         self._authorize(request)
         _, _, _, user, _ = _segments(request)
         async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
-            ringing = await self._queries(user).pending(user)
-        return _response(200, {"invitations": ringing})
+            ringing, more = await self._queries(user).pending(user)
+        return _response(200, {"invitations": ringing, **({"more": True} if more else {})})
 
     async def _invite(self, request: web.Request) -> web.Response:
         self._authorize(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -19,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 
 from invites import __version__
 from invites.build import COMMIT
+from invites.config.sections import Limits
 from invites.events.protocol import EVENT_TYPES
 from invites.keys import Stream
 
@@ -66,6 +68,9 @@ class Metrics:
         self._timers = self._counter("timers_fired", "Timers that were due and applied.")
         self._claimed = self._counter("claimed", "Entries taken over from other workers.")
         self._dead_letters = self._counter("dead_letters", "Entries and timers that became dead letters.")
+        self._limits = self._counter("limits", "Invites and devices that a limit has refused.", ("which",))
+        for limit in msgspec.structs.fields(Limits):
+            self._limits.labels(limit.encode_name)
         self._redis_errors = self._counter("redis_errors", "Redis errors.", ("role",))
         self._reconnects = self._counter("redis_reconnects", "Recoveries from a Redis outage.")
         self._groups = self._counter(
@@ -123,6 +128,10 @@ class Metrics:
     def dead_letters(self, count: int = 1) -> None:
         """`count` entries or timers became dead letters."""
         self._dead_letters.inc(count)
+
+    def limited(self, which: str) -> None:
+        """A limit of the configuration, by its name there, has refused an invite or a device."""
+        self._limits.labels(which).inc()
 
     def redis_error(self, role: str) -> None:
         """The loop `role` got an error from Redis."""

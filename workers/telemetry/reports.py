@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 _DEAD: Final = "dead"
+_OF_LIMITS: Final = frozenset({"invite_refused", "device_dropped"})
+"""Facts whose first value is the name of a limit."""
 
 
 def _type(operation: Operation) -> str:
@@ -59,11 +61,17 @@ class Reports:
                 self.metrics.relayed(outcome_name, count)
             if outcome_name == _DEAD:
                 self.metrics.dead_letters(count)
-        messages.write(facts)
+        self._tell(facts)
 
     def fired(self, fired: FireResult) -> None:
         """Report fired timers."""
         if fired.count:
             self.metrics.fired(fired.count)
             self.metrics.dead_letters(sum(fact[0] == "timer_failed" for fact in fired.facts))
-            messages.write(fired.facts)
+            self._tell(fired.facts)
+
+    def _tell(self, facts: Sequence[Fact]) -> None:
+        for name, *values in facts:
+            if name in _OF_LIMITS:
+                self.metrics.limited(values[0])
+        messages.write(facts)

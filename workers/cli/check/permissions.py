@@ -31,22 +31,29 @@ XADD {dead} * type check
 HSET {key} state check
 HGET {key} state
 HEXISTS {key} state
+HLEN {key}
+HRANDFIELD {key} 1
+HSCAN {key} 0
 HMGET {key} state
 HGETALL {key}
 HVALS {key}
 HDEL {key} state
 SADD {other} check
 SREM {other} check
-SMEMBERS {other}
+SCARD {other}
+SRANDMEMBER {other} 1
+SSCAN {other} 0
 ZADD {timers} 0 check
 ZREM {timers} check
 ZSCORE {timers} check
+ZSCAN {timers} 0
 ZRANGE {timers} 0 0
 ZRANGEBYSCORE {timers} -inf +inf
 ZREMRANGEBYSCORE {timers} -inf -inf
 GET {key}
 MGET {key} {other}
 SET {key} check PX 1
+COPY {key} {other}
 DEL {key}
 EXISTS {key}
 PEXPIREAT {key} 1

@@ -257,8 +257,8 @@ async def test_a_timer_that_cannot_be_applied_becomes_a_dead_letter(shard: Shard
 @pytest.mark.parametrize(
     "member",
     [
-        "nonsense", "dance|x", "ring|", "ring|a", "ring|a|b", "grace|x", "caller|", "caller|a", "lapse|a", "close|r",
-        "close|r|x|y", "step|nothing", "|", "ring|\n|\x00|\x7f", "é|ü",
+        "nonsense", "dance|x", "ring|", "ring|a", "ring|a|b", "grace|x", "caller|", "caller|a", "lapse|a",
+        "step|nothing", "|", "ring|\n|\x00|\x7f", "é|ü",
     ],
 )  # fmt: skip
 async def test_a_timer_that_makes_no_sense_is_fired_once_and_stops_nothing(shard: Shard, member: str) -> None:

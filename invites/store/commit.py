@@ -2,6 +2,7 @@
 
 import contextlib
 import enum
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
@@ -251,11 +252,13 @@ def _result(answer: Sequence[Any]) -> CommitResult:
 
 
 def _due(value: bytes) -> int | None:
-    return int(float(value)) if value else None
+    due = float(value or "inf")
+    return int(due) if math.isfinite(due) else None
 
 
 def _fact(parts: Sequence[bytes | int]) -> Fact:
-    return tuple(part.decode() if isinstance(part, bytes) else str(part) for part in parts)
+    # The member of a timer that nobody knows may be any bytes.
+    return tuple(part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in parts)
 
 
 def _outcome(answer: Any) -> Outcome:  # noqa: ANN401

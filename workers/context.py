@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from invites.config import Config
     from invites.connection.clients import Clients
     from invites.sippo import SippoServer
-    from invites.store.layout import LayoutError
 
 
 @dataclass(slots=True)
@@ -25,8 +24,8 @@ class WorkerContext:
     """One worker, for the parts of its shards.
 
     `consumer` is its name in the consumer groups. `sippo` is None when the configuration does not say how to reach
-    sippo-server. `stopping` is set when the worker takes nothing new. `misplaced` is called when the calls are spread
-    over another number of shards.
+    sippo-server. `stopping` is set when the worker takes nothing new. `misplaced` is called with a
+    RefusedError: the calls are spread over another number of shards.
     """
 
     config: Config
@@ -34,7 +33,7 @@ class WorkerContext:
     consumer: str
     clients: Clients
     sippo: SippoServer | None
-    misplaced: Callable[[LayoutError], None]
+    misplaced: Callable[[Exception], None]
     metrics: Metrics
     outage: Outage
     readiness: Readiness = field(default_factory=Readiness)

@@ -20,7 +20,7 @@ from workers.consumer.batch_size import BatchSize
 from workers.consumer.consumer import StreamConsumer
 from workers.consumer.group import ConsumerGroup
 from workers.consumer.shard import Shard
-from workers.consumer.source import Item, Source
+from workers.consumer.source import Source
 from workers.roles.commits import LocalCommit, RelayedCommit
 from workers.roles.janitor import Janitor
 from workers.roles.push import MOST as MOST_PUSHES
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from invites.keys import Keys
     from invites.lookup.pushes import Push
     from invites.sippo import SippoServer
+    from workers.consumer.ticket import Item
     from workers.context import WorkerContext
     from workers.roles.commits import Commit
 
@@ -78,11 +79,6 @@ class ShardWorker:
     def settles_relayed(self, source: Source[Operation]) -> Settler:
         """Settles in this shard what the relay stream of another one has for it."""
         return self._make_settler(source, BatchSize(), RelayedCommit(source, self.shard))
-
-    async def ensure_groups(self) -> None:
-        """Make the consumer groups that do not exist. Raises what redis-py raises when the server is away."""
-        for consumer in self._consumers:
-            await consumer.source.group.ensure()
 
     def start(self) -> list[asyncio.Task[None]]:
         """Start the loops. No task ends before the shard is stopping, unless it is broken."""
@@ -138,6 +134,7 @@ class ShardWorker:
         shard, worker = self.shard, self.shard.worker
         reads = connect(worker.url, f"reads-{stream.value}", keys=shard.keys, block_ms=BLOCK_MS)
         group = ConsumerGroup(shard.commands, stream.key(shard.keys), stream.group, worker.metrics)
+        shard.groups.append(group)
         decoding: Callable[[Entry], Item] = functools.partial(
             decode, max_deliveries=worker.config.invites.max_deliveries, **options
         )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from invites.connection.errors import RefusedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -35,7 +37,7 @@ class Layout(Struct, frozen=True):
         return str(self.shards) if self.target is None else f"{self.shards}{_TO}{self.target}"
 
 
-class LayoutError(Exception):
+class LayoutError(RefusedError):
     """The calls are in another number of shards than the worker is configured with. The text says what to do.
 
     `comes`: a reshard to the worker's own number is under way.

@@ -7,16 +7,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from invites.keys import Keys, Stream, shard_of
 from tests.support import events as e
 from tests.support import pushes
 from tests.support.waiting import wait_until
 from tests.support.worker import is_settled, running
+from workers import shard_worker
 
 if TYPE_CHECKING:
-    import pytest
-
+    from invites.events.entry import Entry
     from workers.lab.fake_sippo import FakeSippo
     from workers.service import Service
 
@@ -105,6 +106,31 @@ async def test_poison_among_the_timers_becomes_dead_letters_and_stops_nothing(
     assert {letter[b"type"] for letter in await _dead(client)} == {b"timer"}
     assert "Traceback" not in caplog.text
     assert "cannot be used" not in caplog.text
+
+
+class _Unknown(msgspec.Struct):
+    """What no role expects: a fault in the worker's own code."""
+
+    entry: str
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+async def test_an_entry_that_breaks_its_role_is_left_and_claimed_and_stops_nothing(
+    client: Any, valkey_url: str, fake_sippo: FakeSippo, monkeypatch: pytest.MonkeyPatch, stream: Stream
+) -> None:
+    name = f"decode_{'event' if stream is Stream.EVENTS else stream.value}_entry"
+    decode = getattr(shard_worker, name)
+
+    def breaking(entry: Entry, **options: Any) -> Any:
+        return (
+            _Unknown(entry.id) if b"x" in entry.fields and entry.deliveries == 1 else decode(entry, **options)
+        )
+
+    monkeypatch.setattr(shard_worker, name, breaking)
+    async with _worker(valkey_url, fake_sippo) as service:
+        await client.xadd(stream.key(KEYS), {"x": "y"})
+        await wait_until(lambda: _has_dead(client, 1), "the entry is a dead letter")
+        await _assert_works(service, client)
 
 
 def _worker(url: str, fake_sippo: FakeSippo) -> contextlib.AbstractAsyncContextManager[Service]:

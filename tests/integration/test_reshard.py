@@ -11,6 +11,7 @@ import pytest
 
 from invites.config import Config
 from invites.config import Redis as RedisSection
+from invites.connection.errors import RefusedError
 from invites.keys import WORKERS_GROUP, Keys, shard_of
 from invites.resharding import Resharding, ReshardingError, procedure
 from invites.resharding import lease as leases
@@ -19,7 +20,7 @@ from tests.support.commands import Commands
 from tests.support.waiting import wait_until
 from tests.support.worker import configured
 from workers.lab.worker_process import start_worker
-from workers.service import RefusedError, Service
+from workers.service import Service
 
 if TYPE_CHECKING:
     import redis

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from invites.connection.errors import RefusedError
 from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
@@ -23,7 +24,7 @@ from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, configured, settler_of, worker
 from workers.lab.embedded import EmbeddedValkey
-from workers.service import RefusedError, Service
+from workers.service import Service
 from workers.telemetry.reports import Reports
 
 

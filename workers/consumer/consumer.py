@@ -11,7 +11,7 @@ from workers.aio.tasks import begin, end, end_loops
 from workers.consumer.lease import Lease
 from workers.consumer.reader import Reader
 from workers.consumer.reclaimer import Reclaimer
-from workers.consumer.source import Item
+from workers.consumer.ticket import Item
 
 if TYPE_CHECKING:
     from workers.consumer.batch_size import BatchSize

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from invites.keys import Keys
     from invites.lookup.other_shards import OtherShards
     from invites.store.commit import Committer
+    from workers.consumer.group import ConsumerGroup
     from workers.context import WorkerContext
 
 
 @dataclass(slots=True)
 class Shard:
-    """One shard as a worker sees it; `worker` is what all its shards share.
+    """One shard as a worker sees it; `worker` is what all its shards share, `groups` are those that it reads in.
 
     `caught_up` is set once everything is settled that was published before the worker started.
     """
@@ -27,6 +28,7 @@ class Shard:
     commands: Redis
     committer: Committer
     other_shards: OtherShards
+    groups: list[ConsumerGroup] = field(default_factory=list)
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -38,3 +40,8 @@ class Shard:
     def claim_after_ms(self) -> int:
         """How long an entry stays with a worker that does nothing with it."""
         return self.worker.config.invites.claim_after
+
+    async def ensure_groups(self) -> None:
+        """Make the consumer groups that do not exist. Raises what redis-py raises when the server is away."""
+        for group in self.groups:
+            await group.ensure()

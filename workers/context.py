@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from invites.store.scripts import Scripts
+from workers.telemetry.memory import Memory
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
 from workers.telemetry.readiness import Readiness
@@ -36,6 +37,7 @@ class WorkerContext:
     misplaced: Callable[[Exception], None]
     metrics: Metrics
     outage: Outage
+    memory: Memory = field(default_factory=Memory)
     readiness: Readiness = field(default_factory=Readiness)
     scripts: Scripts = field(default_factory=Scripts)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

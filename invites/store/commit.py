@@ -173,11 +173,11 @@ class Committer:
                     await self._functions.call(scripts.refused_when_full, keys, self._batch(mode, operations))
                 )
             except OutOfMemoryError:
-                shrinking = [operation for operation in operations if not _grows(operation)]
+                shrinking = [operation for operation in operations if not grows(operation)]
                 batch = self._batch(mode, shrinking)
                 result = _result(await self._functions.call(scripts.allowed_when_full, keys, batch))
         outcomes = iter(result.outcomes)
-        result.outcomes = [_FULL if _grows(operation) else next(outcomes) for operation in operations]
+        result.outcomes = [_FULL if grows(operation) else next(outcomes) for operation in operations]
         return result
 
     async def fire(self, limit: int = 100) -> FireResult:
@@ -242,7 +242,8 @@ def flatten(operations: Iterable[Operation]) -> list[bytes | str | int]:
     return flat
 
 
-def _grows(operation: Operation) -> bool:
+def grows(operation: Operation) -> bool:
+    """Whether the operation makes state grow, so that a full server refuses it."""
     return operation.event_rule in _GROWING
 
 

@@ -100,8 +100,10 @@ class Reclaimer(Generic[Item]):
         """Make dead letters of entries that were trimmed while pending. The claim has removed them from that list."""
         shard = self._shard
         shard.worker.metrics.dead_letters(len(ids))
+        # All are logged first: a full server takes no dead letter, and nothing else remembers them.
         for entry in ids:
             _log.error("The entry %s was trimmed from %s before it was settled.", entry, self._source.name)
+        for entry in ids:
             await shard.commands.xadd(
                 shard.keys.dead,
                 {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
 _MOST: Final = 5_000  # operations; while more are set aside, nothing new is settled
 _FULL_WAIT_S: Final = 0.5
-_FULL_TELL_S: Final = 30.0
-
-_log = logging.getLogger(__name__)
 
 
 class Resumes(Protocol):
@@ -39,12 +35,11 @@ class SetAside:
     """
 
     def __init__(self, role: Role, resolver: Resolver, resume: Resumes) -> None:
-        self._metrics = role.shard.worker.metrics
+        self._memory, self._metrics = role.shard.worker.memory, role.shard.worker.metrics
         self._resolver = resolver
         self._role = role
         self._resume = resume
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tell_full_at = 0.0
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -70,7 +65,7 @@ class SetAside:
 
     async def _wait(self, ticket: Ticket[Operation], outcome: Outcome) -> None:
         if outcome.status is Status.FULL:
-            self._tell_full()
+            self._memory.refused()
             await asyncio.sleep(_FULL_WAIT_S)
         else:
             try:
@@ -79,15 +74,6 @@ class SetAside:
                 ticket.leave("The event %s needs a look-up that fails.", ticket.entry, error=error)
                 return
         await self._resume(ticket)
-
-    def _tell_full(self) -> None:
-        now = time.monotonic()
-        if now >= self._tell_full_at:
-            self._tell_full_at = now + _FULL_TELL_S
-            _log.error(
-                "Redis is out of memory: new invites and registrations wait until there is room; events that end "
-                "calls are still processed. Raise maxmemory."
-            )
 
     async def _complete(self, operation: Operation, outcome: Outcome) -> Operation:
         """The operation with what it needs. Raises only what asking again would not mend."""

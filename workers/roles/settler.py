@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from invites.connection.errors import ErrorKind, classify, passes
-from invites.store.commit import Status
+from invites.store.commit import Status, grows
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end
 from workers.loops import Role, run_forever
@@ -193,6 +193,12 @@ class Settler:
                     ticket.leave()
                 case _:
                     assert_never(outcome.status)
+        memory = self._shard.worker.memory
+        if memory.full and any(
+            grows(operation) and outcome.status is Status.DONE
+            for operation, outcome in zip(operations, batch.outcomes, strict=True)
+        ):
+            memory.took()
         if groupless:
             _log.error("%d entries are not settled: their consumer group was gone.", groupless)
         self._reports.settled(self._source.stream, operations, batch.outcomes)

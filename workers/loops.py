@@ -47,7 +47,7 @@ class Role:
             case ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
                 self.waits(error)
             case ErrorKind.NO_GROUP:
-                await self._ensure_groups()
+                await self._ensure()
             case ErrorKind.REFUSED:
                 self.shard.worker.misplaced(error)
             case ErrorKind.BUG:
@@ -55,9 +55,9 @@ class Role:
             case _:
                 assert_never(kind)
 
-    async def _ensure_groups(self) -> None:
+    async def _ensure(self) -> None:
         try:
-            await self.shard.ensure_groups()
+            await self.shard.ensure()
         except Exception as error:  # noqa: BLE001 - the next round may work
             await self.survive(error)
 

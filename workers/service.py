@@ -16,7 +16,7 @@ from redis.exceptions import MovedError, NoPermissionError
 from invites.connection.clients import Clients
 from invites.connection.errors import ErrorKind, RefusedError, classify
 from invites.sippo import SippoServer
-from invites.store.layout import LayoutError, claim
+from invites.store.layout import LayoutError
 from workers.aio.backoff import Backoff
 from workers.aio.gc import freeze_gc
 from workers.aio.tasks import end
@@ -151,9 +151,8 @@ class Service:
     async def _prepare(self) -> None:
         for shard in self._shards:
             await _check_memory_policy(shard.shard.commands)
-        await claim(self.commands, [shard.shard.keys for shard in self._shards])
         for shard in self._shards:
-            await shard.shard.ensure_groups()
+            await shard.shard.ensure()
 
     def _wait_after(self, error: Exception) -> None:
         """Say what the start waits for. Raises the error when it waits for nothing."""

@@ -18,7 +18,6 @@ from invites.store.commit import Committer
 from workers.aio.tasks import begin, end_loops
 from workers.consumer.batch_size import BatchSize
 from workers.consumer.consumer import StreamConsumer
-from workers.consumer.group import ConsumerGroup
 from workers.consumer.shard import Shard
 from workers.consumer.source import Source
 from workers.roles.commits import LocalCommit, RelayedCommit
@@ -133,9 +132,8 @@ class ShardWorker:
     def _source(self, stream: Stream, decode: Callable[..., Item], **options: Keys) -> Source[Item]:
         shard, worker = self.shard, self.shard.worker
         reads = connect(worker.url, f"reads-{stream.value}", keys=shard.keys, block_ms=BLOCK_MS)
-        group = ConsumerGroup(shard.commands, stream.key(shard.keys), stream.group, worker.metrics)
-        shard.groups.append(group)
+        shard.streams.append(stream)
         decoding: Callable[[Entry], Item] = functools.partial(
             decode, max_deliveries=worker.config.invites.max_deliveries, **options
         )
-        return Source(shard, stream, reads, group, decoding)
+        return Source(shard, stream, reads, decoding)

@@ -61,7 +61,7 @@ def classify(error: BaseException) -> ErrorKind:
         return ErrorKind.MOVED
     if isinstance(error, _AWAY) or answer.startswith(_AWAY_ANSWERS):
         return ErrorKind.AWAY
-    if answer.startswith("NOGROUP"):
+    if answer.upper().startswith(("NOGROUP", "NO SUCH KEY")):
         return ErrorKind.NO_GROUP
     return ErrorKind.BUG
 

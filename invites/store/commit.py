@@ -115,6 +115,17 @@ class FireResult(msgspec.Struct):
     now: int
 
 
+class Ensured(msgspec.Struct):
+    """The answer to ensuring a shard: the origin of its data, and the streams whose group was made.
+
+    `emptied`: this call has notified services that older data are lost.
+    """
+
+    origin: str
+    emptied: bool
+    made: list[str]
+
+
 _DONE: Final = Outcome(Status.DONE)
 _STALE: Final = Outcome(Status.STALE)
 _FULL: Final = Outcome(Status.FULL)
@@ -206,6 +217,19 @@ class Committer:
         """Delete a consumer of a stream that owes nothing and was idle for `min_idle` ms."""
         keys, arguments = (stream.key(self._keys),), (stream.group, name, min_idle)
         return bool(await self._functions.call(self._scripts.retire, keys, arguments))
+
+    async def ensure(self, streams: Sequence[Stream], known_origin: str, new_origin: str) -> Ensured:
+        """Write the layout, make the groups of `streams` and the shard's origin, unless they exist.
+
+        If this worker has known another origin ("" for none) the data are lost: services are notified, once. Works on
+        a full server. Raises redis exceptions, and LayoutError when the calls are spread over another number of shards.
+        """
+        keys = self._keys
+        names = (keys.layout, keys.origin, keys.notifications, *(stream.key(keys) for stream in streams))
+        arguments = (keys.shard, keys.shards, known_origin, new_origin, *(stream.group for stream in streams))
+        with self._layout_errors():
+            origin, emptied, *made = await self._functions.call(self._scripts.ensure, names, arguments)
+        return Ensured(origin.decode(), bool(emptied), [stream.decode() for stream in made])
 
     async def drop_other_releases(self) -> list[str]:
         """Delete what other releases have left on the server; return the names of these libraries."""

@@ -129,26 +129,14 @@ async def test_a_worker_starts_and_reconnects_on_a_full_server(own_server: Embed
         assert await _refused(client) == set()
 
 
-async def test_a_worker_waits_where_a_full_server_has_no_group_yet(
-    own_server: EmbeddedValkey, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_worker_starts_on_a_full_server_that_no_worker_has_used(own_server: EmbeddedValkey) -> None:
     async with Redis.from_url(own_server.url) as client:
         streams = Streams(client)
         await client.config_set("maxmemory", 1)
-        service = Service(configured(), own_server.url)
-        starting = asyncio.create_task(service.start())
-        try:
-            await wait_until(
-                lambda: "maxmemory" in service.readiness.state()[1], "the worker says what is wrong"
-            )
-            await client.config_set("maxmemory", 0)
-            await starting
-            await streams.ask(0, 1)
-            await streams.told(1)
-        finally:
-            await service.aclose()
-            await starting
-    assert "Redis can be used again" in caplog.text
+        async with worker(own_server.url) as service:
+            await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
+            await streams.publish_when_full("getInvitations", {"peer": {"id": "b1", "user": "bob"}})
+            await streams.heard("answer")
 
 
 async def test_nothing_that_a_full_server_refuses_is_sent_at_the_start_and_in_recovery(

@@ -186,6 +186,7 @@ def test_entries_keep_their_order_and_say_what_was_trimmed() -> None:
         (exceptions.ResponseError("MISCONF cannot save"), ErrorKind.AWAY),
         (exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), ErrorKind.FULL),
         (exceptions.ResponseError("NOGROUP No such key 'invites:{0}:events'"), ErrorKind.NO_GROUP),
+        (exceptions.ResponseError("no such key"), ErrorKind.NO_GROUP),
         (exceptions.MovedError("1 127.0.0.1:7000"), ErrorKind.MOVED),
         (exceptions.AskError("1 127.0.0.1:7000"), ErrorKind.MOVED),
         (exceptions.TryAgainError("half of the keys"), ErrorKind.MOVED),

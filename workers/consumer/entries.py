@@ -53,6 +53,6 @@ async def own_pending(source: Source[Item], first: str, last: str, most: int) ->
     # As bytes, the name of a command has no callback in redis-py, and the reply stays as it came.
     shard = source.shard
     reply: list[Any] = await shard.commands.execute_command(
-        b"XPENDING", source.key, source.group.name, first, last, most, shard.worker.consumer
+        b"XPENDING", source.key, source.group, first, last, most, shard.worker.consumer
     )
     return [(entry.decode(), times) for entry, _, _, times in reply]

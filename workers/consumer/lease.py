@@ -62,7 +62,7 @@ class Lease(Generic[Item]):
         await self._shard.commands.execute_command(
             "XCLAIM",
             self._source.key,
-            self._source.group.name,
+            self._source.group,
             self._shard.worker.consumer,
             0,
             *ids,

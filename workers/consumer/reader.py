@@ -70,7 +70,7 @@ class Reader(Generic[Item]):
 
     async def _recover(self) -> None:
         source, after = self._source, "0"
-        await self._shard.ensure_groups()
+        await self._shard.ensure()
         while own := await self._read(after, _OWN_PAGE, block=False):
             after = own[-1].id
             stranded = [entry for entry in own if entry.id not in source.in_flight]
@@ -110,7 +110,7 @@ class Reader(Generic[Item]):
         reply: list[Any] | None = await source.reads.execute_command(
             b"XREADGROUP",
             "GROUP",
-            source.group.name,
+            source.group,
             self._shard.worker.consumer,
             "COUNT",
             count,

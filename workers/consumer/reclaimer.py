@@ -68,7 +68,7 @@ class Reclaimer(Generic[Item]):
         reply: list[Any] = await shard.commands.execute_command(
             b"XAUTOCLAIM",
             source.key,
-            source.group.name,
+            source.group,
             shard.worker.consumer,
             shard.claim_after_ms,
             self._cursor,

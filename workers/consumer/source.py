@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from invites.events.entry import Entry
     from invites.keys import Stream
-    from workers.consumer.group import ConsumerGroup
     from workers.consumer.shard import Shard
 
 
@@ -48,7 +47,6 @@ class Source(Generic[Item]):
     shard: Shard
     stream: Stream
     reads: Redis
-    group: ConsumerGroup
     decode: Callable[[Entry], Item]
     most: int = sys.maxsize
     in_flight: InFlight = field(default_factory=InFlight)
@@ -64,6 +62,11 @@ class Source(Generic[Item]):
     def key(self) -> str:
         """The key of the stream."""
         return self.stream.key(self.shard.keys)
+
+    @property
+    def group(self) -> str:
+        """The consumer group of the workers."""
+        return self.stream.group
 
     @property
     def room(self) -> int:

@@ -54,6 +54,7 @@ class Janitor:
         started = time.perf_counter()
         await shard.commands.ping()
         self._batch_size.pinged(time.perf_counter() - started)
+        await shard.ensure()
         failed = [error for key in shard.committer.trimmed_streams if (error := await self._trim(key))]
         for stream in Stream:
             behind = await backlog(shard.commands, shard.keys, stream)

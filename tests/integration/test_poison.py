@@ -48,7 +48,8 @@ RELAY: list[tuple[Any, str]] = [
     (PAGE | {"arguments": "[" * 100_000}, "field arguments is no list of texts in JSON"),
     (PAGE | {"entry": "now"}, "field entry is no entry id"),
     (PAGE | {"arguments": json.dumps(["x"] * 10_000)}, "the entry failed 1 times"),
-    (PAGE | {"kind": "of_a_later_version"}, "the entry failed 1 times"),
+    *((PAGE | {"kind": "of_a_later_version", "shard": str(shard)}, "the entry failed 1 times")
+      for shard in range(SHARDS)),
     ({"x": "y"}, "field kind is missing"),
     ({NOT_UTF_8: NOT_UTF_8}, "field \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER} is not UTF-8"),
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from invites.store.scripts import Scripts
+from workers.telemetry.memory import Memory
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
 from workers.telemetry.readiness import Readiness
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from invites.config import Config
     from invites.connection.clients import Clients
     from invites.sippo import SippoServer
-    from invites.store.layout import LayoutError
 
 
 @dataclass(slots=True)
@@ -25,8 +25,8 @@ class WorkerContext:
     """One worker, for the parts of its shards.
 
     `consumer` is its name in the consumer groups. `sippo` is None when the configuration does not say how to reach
-    sippo-server. `stopping` is set when the worker takes nothing new. `misplaced` is called when the calls are spread
-    over another number of shards.
+    sippo-server. `stopping` is set when the worker takes nothing new. `misplaced` is called with a
+    RefusedError: the calls are spread over another number of shards.
     """
 
     config: Config
@@ -34,9 +34,10 @@ class WorkerContext:
     consumer: str
     clients: Clients
     sippo: SippoServer | None
-    misplaced: Callable[[LayoutError], None]
+    misplaced: Callable[[Exception], None]
     metrics: Metrics
     outage: Outage
+    memory: Memory = field(default_factory=Memory)
     readiness: Readiness = field(default_factory=Readiness)
     scripts: Scripts = field(default_factory=Scripts)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -9,14 +9,14 @@ import os
 import secrets
 import signal
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from redis.exceptions import MovedError, NoPermissionError
 
 from invites.connection.clients import Clients
-from invites.connection.errors import is_away
+from invites.connection.errors import ErrorKind, RefusedError, classify
 from invites.sippo import SippoServer
-from invites.store.layout import LayoutError, claim
+from invites.store.layout import LayoutError
 from workers.aio.backoff import Backoff
 from workers.aio.gc import freeze_gc
 from workers.aio.tasks import end
@@ -41,10 +41,6 @@ Together that is the 10 s after which the first supervisors kill."""
 _ROLE: Final = "starting"
 
 _log = logging.getLogger(__name__)
-
-
-class RefusedError(Exception):
-    """The worker must not work with this server; the text says why, and what to do."""
 
 
 class Service:
@@ -117,20 +113,8 @@ class Service:
         while not self.stopping.is_set():
             try:
                 await self._prepare()
-            except LayoutError as error:
-                if not error.comes:
-                    raise RefusedError(str(error)) from None
-                self._wait_for_move(error)
-            except Exception as error:
-                if isinstance(error, MovedError) and self._context.clients.kind != "cluster":
-                    raise RefusedError(
-                        "This Redis node belongs to a cluster and does not own the shard: "
-                        "use `redis+cluster://` in `redis.url`."
-                    ) from None
-                if not is_away(error):
-                    raise
-                self.readiness.trouble = str(error)
-                self._context.outage.met(_ROLE, error)
+            except Exception as error:  # noqa: BLE001 - `_wait_after` raises what waiting does not mend
+                self._wait_after(error)
             else:
                 self._context.outage.over(_ROLE)
                 self.readiness.trouble = ""
@@ -167,9 +151,26 @@ class Service:
     async def _prepare(self) -> None:
         for shard in self._shards:
             await _check_memory_policy(shard.shard.commands)
-        await claim(self.commands, [shard.shard.keys for shard in self._shards])
         for shard in self._shards:
-            await shard.ensure_groups()
+            await shard.shard.ensure()
+
+    def _wait_after(self, error: Exception) -> None:
+        """Say what the start waits for. Raises the error when it waits for nothing."""
+        match kind := classify(error):
+            case ErrorKind.REFUSED if isinstance(error, LayoutError) and error.comes:
+                self._wait_for_move(error)
+            case ErrorKind.MOVED if isinstance(error, MovedError) and self._context.clients.kind != "cluster":
+                raise RefusedError(
+                    "This Redis node belongs to a cluster and does not own the shard: "
+                    "use `redis+cluster://` in `redis.url`."
+                ) from None
+            case ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
+                self.readiness.trouble = str(error)
+                self._context.outage.met(_ROLE, error)
+            case ErrorKind.NO_GROUP | ErrorKind.REFUSED | ErrorKind.BUG:
+                raise error
+            case _:
+                assert_never(kind)
 
     def _wait_for_move(self, error: LayoutError) -> None:
         if not self.moving:
@@ -177,7 +178,7 @@ class Service:
             self.readiness.trouble = str(error)
             _log.warning("%s", error)
 
-    def _misplaced(self, error: LayoutError) -> None:
+    def _misplaced(self, error: Exception) -> None:
         """Stop: the calls are spread over another number of shards, or being moved there. Nothing can be committed."""
         if not self.refusal:
             self.refusal = str(error)

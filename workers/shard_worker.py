@@ -18,9 +18,8 @@ from invites.store.commit import Committer
 from workers.aio.tasks import begin, end_loops
 from workers.consumer.batch_size import BatchSize
 from workers.consumer.consumer import StreamConsumer
-from workers.consumer.group import ConsumerGroup
 from workers.consumer.shard import Shard
-from workers.consumer.source import Item, Source
+from workers.consumer.source import Source
 from workers.roles.commits import LocalCommit, RelayedCommit
 from workers.roles.janitor import Janitor
 from workers.roles.push import MOST as MOST_PUSHES
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from invites.keys import Keys
     from invites.lookup.pushes import Push
     from invites.sippo import SippoServer
+    from workers.consumer.ticket import Item
     from workers.context import WorkerContext
     from workers.roles.commits import Commit
 
@@ -78,11 +78,6 @@ class ShardWorker:
     def settles_relayed(self, source: Source[Operation]) -> Settler:
         """Settles in this shard what the relay stream of another one has for it."""
         return self._make_settler(source, BatchSize(), RelayedCommit(source, self.shard))
-
-    async def ensure_groups(self) -> None:
-        """Make the consumer groups that do not exist. Raises what redis-py raises when the server is away."""
-        for consumer in self._consumers:
-            await consumer.source.group.ensure()
 
     def start(self) -> list[asyncio.Task[None]]:
         """Start the loops. No task ends before the shard is stopping, unless it is broken."""
@@ -137,8 +132,8 @@ class ShardWorker:
     def _source(self, stream: Stream, decode: Callable[..., Item], **options: Keys) -> Source[Item]:
         shard, worker = self.shard, self.shard.worker
         reads = connect(worker.url, f"reads-{stream.value}", keys=shard.keys, block_ms=BLOCK_MS)
-        group = ConsumerGroup(shard.commands, stream.key(shard.keys), stream.group, worker.metrics)
+        shard.streams.append(stream)
         decoding: Callable[[Entry], Item] = functools.partial(
             decode, max_deliveries=worker.config.invites.max_deliveries, **options
         )
-        return Source(shard, stream, reads, group, decoding)
+        return Source(shard, stream, reads, decoding)

@@ -188,9 +188,9 @@ class MisroutedArguments(Arguments, frozen=True):
 class RelayArguments(Arguments, frozen=True):
     """`relay`: `kind` decides what the other `arguments` are; `entry` is that of the event that began it."""
 
-    kind: bytes
-    name: bytes
-    entry: bytes
+    kind: str
+    name: str
+    entry: str
     arguments: tuple[str, ...]
 
     def flat(self) -> tuple[Value, ...]:
@@ -201,7 +201,7 @@ class RelayArguments(Arguments, frozen=True):
 class RelayedEventArguments(Arguments, frozen=True):
     """`relayedEvent`: an event from another shard, with the `entry` that it had there, and its `rule`."""
 
-    entry: bytes
+    entry: str
     rule: str
     arguments: Arguments
 

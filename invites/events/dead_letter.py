@@ -7,7 +7,7 @@ import msgspec
 from invites.events.arguments import DeadArguments
 from invites.events.entry import Entry
 from invites.events.operation import Operation, head_of, transaction_of
-from invites.events.protocol import Peer
+from invites.events.protocol import BadEvent, Peer
 
 _JSON: Final = msgspec.json.Encoder()
 
@@ -33,6 +33,19 @@ def unusable(entry: Entry, max_deliveries: int) -> str:
     if entry.deliveries > max_deliveries:
         return f"the entry failed {entry.deliveries - 1} times (maxDeliveries); the workers' logs say why"
     return ""
+
+
+def texts_of(entry: Entry) -> dict[str, str]:
+    """All fields of an entry that a worker wrote, as texts. Raises BadEvent when one is not UTF-8."""
+    texts = {}
+    for raw, value in entry.fields.items():
+        name = raw.decode(errors="replace")
+        try:
+            texts[name] = value.decode()
+        except UnicodeDecodeError as error:
+            at = error.start
+            raise BadEvent(f"field {name} is not UTF-8: byte {at} is 0x{value[at]:02x}") from None
+    return texts
 
 
 def dead_event(entry: Entry, sentence: str) -> Operation:

@@ -1,5 +1,6 @@
 """From a stream entry to the call of a rule. Nothing here raises for what an entry holds."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -7,17 +8,18 @@ import msgspec
 
 from invites.events import protocol
 from invites.events.arguments import MisroutedArguments, RelayArguments, RelayedEventArguments
-from invites.events.dead_letter import dead_event, dead_internal, unusable
+from invites.events.dead_letter import dead_event, dead_internal, texts_of, unusable
 from invites.events.entry import Entry
 from invites.events.operation import Operation, operation_of
 from invites.events.protocol import BadEvent
 from invites.events.routing import routing_key
 from invites.keys import Keys, shard_of
 
-_EVENT: Final = b"event"
+_EVENT: Final = "event"
 """The kind of a relay entry that carries an event which was published to another shard than its own."""
 
 _STRINGS: Final = msgspec.json.Decoder(list[str])
+_ENTRY_ID: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
 def decode_event_entry(entry: Entry, *, max_deliveries: int, keys: Keys | None = None) -> Operation:
@@ -54,34 +56,37 @@ def decode_relay_entry(entry: Entry, *, max_deliveries: int, keys: Keys | None =
     if sentence:
         return dead_internal(entry, "relay", sentence)
     try:
-        operation = _relayed(entry.id, entry.fields)
-        return msgspec.structs.replace(operation, shard=_target(entry.fields, keys))
+        texts = texts_of(entry)
+        operation = _relayed(entry.id, texts)
+        return msgspec.structs.replace(operation, shard=_target(texts, keys))
     except KeyError as missing:
-        return dead_internal(entry, "relay", f"field {missing.args[0].decode()} is missing")
+        return dead_internal(entry, "relay", f"field {missing.args[0]} is missing")
     except BadEvent as error:
         return dead_internal(entry, "relay", str(error))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except msgspec.DecodeError:
         return dead_internal(entry, "relay", "field arguments is no list of texts in JSON")
     except ValueError:
         return dead_internal(entry, "relay", "field shard is no number")
 
 
-def _relayed(entry: str, fields: Mapping[bytes, bytes]) -> Operation:
-    kind, name, first = fields[b"kind"], fields[b"name"], fields[b"entry"]
+def _relayed(entry: str, texts: Mapping[str, str]) -> Operation:
+    kind, name, first = texts["kind"], texts["name"], texts["entry"]
+    if not _ENTRY_ID.fullmatch(first):
+        raise BadEvent("field entry is no entry id")
     if kind != _EVENT:
-        arguments = tuple(_STRINGS.decode(fields[b"arguments"]))
+        arguments = tuple(_STRINGS.decode(texts["arguments"]))
         return Operation("relay", entry, RelayArguments(kind, name, first, arguments))
-    event = protocol.decode_event(fields[b"type"].decode(), fields[b"payload"])
-    own = operation_of(first.decode(), event)
+    event = protocol.decode_event(texts["type"], texts["payload"].encode())
+    own = operation_of(first, event)
     return Operation("relayedEvent", entry, RelayedEventArguments(first, own.rule, own.arguments), event)
 
 
-def _target(fields: Mapping[bytes, bytes], keys: Keys | None) -> int | None:
+def _target(texts: Mapping[str, str], keys: Keys | None) -> int | None:
     """The shard that a relay entry is for; None for the shard that it is from."""
     if keys is None:
         return None
-    named = fields.get(b"shard")
-    shard = int(named) if named is not None else shard_of(fields[b"name"].decode(), keys.shards)
+    named = texts.get("shard")
+    shard = int(named) if named is not None else shard_of(texts["name"], keys.shards)
     if not 0 <= shard < keys.shards:
         raise BadEvent(f"field shard is {shard}, but there are only the shards 0 to {keys.shards - 1}")
     return None if shard == keys.shard else shard

@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from invites.events.arguments import PushArguments
-from invites.events.dead_letter import dead_internal, unusable
+from invites.events.dead_letter import dead_internal, texts_of, unusable
 from invites.events.operation import Operation
+from invites.events.protocol import BadEvent
 from invites.sippo import PushJob
 from invites.values.validation import problems
 
@@ -95,14 +96,10 @@ def decode_push_entry(entry: Entry, *, max_deliveries: int) -> Push | Operation:
     sentence = unusable(entry, max_deliveries)
     if sentence:
         return dead_internal(entry, "push", sentence)
-    texts = {}
-    for raw, value in entry.fields.items():
-        name = raw.decode(errors="replace")
-        try:
-            texts[name] = value.decode()
-        except UnicodeDecodeError as error:
-            at = error.start
-            return dead_internal(entry, "push", f"field {name} is not UTF-8: byte {at} is 0x{value[at]:02x}")
+    try:
+        texts = texts_of(entry)
+    except BadEvent as error:
+        return dead_internal(entry, "push", str(error))
     problem = next(problems(texts, _Fields), None)
     if problem is not None:
         return dead_internal(entry, "push", f"field {problem}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
+from invites.connection.errors import ErrorKind, classify
 from invites.keys import Stream
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ async def backlog(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -> 
         pipe.time()
         groups, summary, length, time = await pipe.execute(raise_on_error=False)
     for reply in (groups, summary, length, time):
-        if isinstance(reply, Exception) and not _is_missing(reply):
+        if isinstance(reply, Exception) and classify(reply) is not ErrorKind.NO_GROUP:
             raise reply
     group = None
     if not isinstance(summary, Exception):
@@ -124,16 +125,11 @@ async def consumers(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -
     try:
         found = await client.xinfo_consumers(stream.key(keys), stream.group)
     except ResponseError as error:
-        if _is_missing(error):
+        if classify(error) is ErrorKind.NO_GROUP:
             return None
         raise
     known = [Consumer(one["name"].decode(errors="replace"), one["pending"], one["idle"]) for one in found]
     return sorted(known, key=lambda one: one.name)
-
-
-def _is_missing(error: Exception) -> bool:
-    """Whether the stream or the group is missing."""
-    return isinstance(error, ResponseError) and str(error).upper().startswith(("NOGROUP", "NO SUCH KEY"))
 
 
 async def _timers(client: Redis, keys: Keys) -> Counter[str]:

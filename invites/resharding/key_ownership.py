@@ -50,7 +50,7 @@ EVERYWHERE: Final = frozenset({"over", "trunks", "trunks-version"})
 """Keys in all shards: trunks, and marks that an invite is over before its event has arrived."""
 
 STAYING: Final = frozenset(
-    {"events", "notifications", "push", "relay", "dead", "timers", "taken", "layout", "resharding"}
+    {"events", "notifications", "push", "relay", "dead", "timers", "taken", "layout", "origin", "resharding"}
 )
 """Keys of the shard itself. The entries of `push` and the members of `timers` are moved one by one."""
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import enum
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
@@ -114,6 +115,17 @@ class FireResult(msgspec.Struct):
     now: int
 
 
+class Ensured(msgspec.Struct):
+    """The answer to ensuring a shard: the origin of its data, and the streams whose group was made.
+
+    `emptied`: this call has notified services that older data are lost.
+    """
+
+    origin: str
+    emptied: bool
+    made: list[str]
+
+
 _DONE: Final = Outcome(Status.DONE)
 _STALE: Final = Outcome(Status.STALE)
 _FULL: Final = Outcome(Status.FULL)
@@ -172,11 +184,11 @@ class Committer:
                     await self._functions.call(scripts.refused_when_full, keys, self._batch(mode, operations))
                 )
             except OutOfMemoryError:
-                shrinking = [operation for operation in operations if not _grows(operation)]
+                shrinking = [operation for operation in operations if not grows(operation)]
                 batch = self._batch(mode, shrinking)
                 result = _result(await self._functions.call(scripts.allowed_when_full, keys, batch))
         outcomes = iter(result.outcomes)
-        result.outcomes = [_FULL if _grows(operation) else next(outcomes) for operation in operations]
+        result.outcomes = [_FULL if grows(operation) else next(outcomes) for operation in operations]
         return result
 
     async def fire(self, limit: int = 100) -> FireResult:
@@ -205,6 +217,19 @@ class Committer:
         """Delete a consumer of a stream that owes nothing and was idle for `min_idle` ms."""
         keys, arguments = (stream.key(self._keys),), (stream.group, name, min_idle)
         return bool(await self._functions.call(self._scripts.retire, keys, arguments))
+
+    async def ensure(self, streams: Sequence[Stream], known_origin: str, new_origin: str) -> Ensured:
+        """Write the layout, make the groups of `streams` and the shard's origin, unless they exist.
+
+        If this worker has known another origin ("" for none) the data are lost: services are notified, once. Works on
+        a full server. Raises redis exceptions, and LayoutError when the calls are spread over another number of shards.
+        """
+        keys = self._keys
+        names = (keys.layout, keys.origin, keys.notifications, *(stream.key(keys) for stream in streams))
+        arguments = (keys.shard, keys.shards, known_origin, new_origin, *(stream.group for stream in streams))
+        with self._layout_errors():
+            origin, emptied, *made = await self._functions.call(self._scripts.ensure, names, arguments)
+        return Ensured(origin.decode(), bool(emptied), [stream.decode() for stream in made])
 
     async def drop_other_releases(self) -> list[str]:
         """Delete what other releases have left on the server; return the names of these libraries."""
@@ -241,7 +266,8 @@ def flatten(operations: Iterable[Operation]) -> list[bytes | str | int]:
     return flat
 
 
-def _grows(operation: Operation) -> bool:
+def grows(operation: Operation) -> bool:
+    """Whether the operation makes state grow, so that a full server refuses it."""
     return operation.event_rule in _GROWING
 
 
@@ -251,11 +277,13 @@ def _result(answer: Sequence[Any]) -> CommitResult:
 
 
 def _due(value: bytes) -> int | None:
-    return int(float(value)) if value else None
+    due = float(value or "inf")
+    return int(due) if math.isfinite(due) else None
 
 
 def _fact(parts: Sequence[bytes | int]) -> Fact:
-    return tuple(part.decode() if isinstance(part, bytes) else str(part) for part in parts)
+    # The member of a timer that nobody knows may be any bytes.
+    return tuple(part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in parts)
 
 
 def _outcome(answer: Any) -> Outcome:  # noqa: ANN401

@@ -1,22 +1,18 @@
 """The number of shards that the calls are in, as the key `layout` of each shard records it.
 
 The key is `3` for three shards, and `1>3` while `invites reshard` moves the calls from one shard to three. The first
-worker writes it. Every commit compares it with the worker's own shard count, in the same atomic step: a worker
-configured with another shard count cannot commit, and no worker can commit during a reshard.
+worker writes it, and workers write it again after the server has lost its data (`lua/ensure.lua`). Every commit
+compares it with the worker's own shard count, in the same atomic step: a worker configured with another shard count
+cannot commit, and no worker can commit during a reshard.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from redis.asyncio import Redis
-
-    from invites.keys import Keys
+from invites.connection.errors import RefusedError
 
 ANSWER: Final = "LAYOUT "
 """The prefix of the functions' error; the layout that they found follows."""
@@ -35,7 +31,7 @@ class Layout(Struct, frozen=True):
         return str(self.shards) if self.target is None else f"{self.shards}{_TO}{self.target}"
 
 
-class LayoutError(Exception):
+class LayoutError(RefusedError):
     """The calls are in another number of shards than the worker is configured with. The text says what to do.
 
     `comes`: a reshard to the worker's own number is under way.
@@ -53,23 +49,6 @@ def read(text: str) -> Layout | None:
     if not shards.isdecimal() or (moving and not target.isdecimal()):
         return None
     return Layout(int(shards), int(target) if moving else None)
-
-
-async def claim(client_of: Callable[[Keys], Redis], shards: Sequence[Keys]) -> None:
-    """Write the layout of these shards, unless there is one.
-
-    Raises LayoutError when the existing layout differs, and redis exceptions. The first shard comes first, so that a
-    worker that is refused there has written nothing to the others. A layout that is there is only read: a full server
-    refuses every SET.
-    """
-    wanted = str(Layout(len(shards)))
-    for keys in shards:
-        client: Any = client_of(keys)  # redis-py leaves open whether it answers text or bytes
-        found = await client.get(keys.layout)
-        if found is None:
-            found = await client.set(keys.layout, wanted, nx=True, get=True)
-        if found is not None and found.decode(errors="replace") != wanted:
-            raise LayoutError(found.decode(errors="replace"), len(shards))
 
 
 def _sentence(found: str, layout: Layout | None, shards: int) -> str:

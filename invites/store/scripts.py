@@ -18,7 +18,7 @@ _INCLUDE: Final = re.compile(r"^-- include: (\S+)$", re.MULTILINE)
 _EXPORTS: Final = re.compile(r"^-- exports: (.+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _BLOCKS: Final = ("events/", "group/")
-_ENTRIES: Final = ("main", "trim", "retire")
+_ENTRIES: Final = ("main", "trim", "retire", "ensure")
 
 
 class CompositionError(Exception):
@@ -113,7 +113,7 @@ _WHEN_FULL: Final = " flags=allow-oom"
 
 
 class Scripts:
-    """The functions: the state machine (`refused_when_full`, `allowed_when_full`), `trim` and `retire`.
+    """The functions: the state machine (`refused_when_full`, `allowed_when_full`), `trim`, `retire`, `ensure`.
 
     The names of the library and its functions contain a hash of their text, so that two releases of the workers can
     share a server. The server creates the functions of a library once. A script creates some 250 functions in every
@@ -139,6 +139,7 @@ class Scripts:
         self.allowed_when_full = script("main", "_when_full", _WHEN_FULL)
         self.trim = script("trim", flag=_WHEN_FULL)
         self.retire = script("retire", flag=_WHEN_FULL)
+        self.ensure = script("ensure", flag=_WHEN_FULL)
         registered = [
             f"redis.register_function{{function_name='{one.name}', callback={entry}, flags={{{flag}}}}}"
             for entry, one, flag in (
@@ -146,6 +147,7 @@ class Scripts:
                 ("main", self.allowed_when_full, "'allow-oom'"),
                 ("trim", self.trim, "'allow-oom'"),
                 ("retire", self.retire, "'allow-oom'"),
+                ("ensure", self.ensure, "'allow-oom'"),
             )
         ]
         made = [f"local {entry} = {body}" for entry, body in bodies.items()]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import RedisError
 
 from invites.connection.clients import Clients
-from invites.connection.errors import is_away
+from invites.connection.errors import passes
 from invites.events.entry import order
 from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
@@ -71,7 +71,7 @@ class Post:
             reply = next(replies[place])
             if not isinstance(reply, Exception):
                 self.sent += 1
-            elif is_away(reply):
+            elif passes(reply):
                 refused.append(event)
             else:
                 raise reply

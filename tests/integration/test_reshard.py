@@ -11,15 +11,16 @@ import pytest
 
 from invites.config import Config
 from invites.config import Redis as RedisSection
+from invites.connection.errors import RefusedError
 from invites.keys import WORKERS_GROUP, Keys, shard_of
 from invites.resharding import Resharding, ReshardingError, procedure
 from invites.resharding import lease as leases
-from invites.store.layout import LayoutError, claim
+from invites.store.layout import LayoutError
 from tests.support.commands import Commands
 from tests.support.waiting import wait_until
 from tests.support.worker import configured
 from workers.lab.worker_process import start_worker
-from workers.service import RefusedError, Service
+from workers.service import Service
 
 if TYPE_CHECKING:
     import redis
@@ -123,10 +124,14 @@ async def test_a_worker_that_finds_another_layout_stops_and_hands_back_what_it_h
     assert await command_client.xlen(KEYS.events) == len(entries)
 
 
-async def test_claiming_asks_the_first_shard_first(command_client: Any) -> None:
+async def test_a_worker_that_is_refused_in_the_first_shard_writes_to_no_other(
+    command_client: Any, valkey_url: str
+) -> None:
     await command_client.set(KEYS.layout, "1")
+    service = Service(Config(redis=RedisSection(shards=3)), valkey_url)
     with pytest.raises(LayoutError):
-        await claim(lambda _: command_client, [Keys(shard=number) for number in range(3)])
+        await service.start()
+    await service.aclose()
     assert await layouts(command_client, 3) == [b"1", None, None]
 
 

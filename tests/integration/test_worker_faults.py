@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from invites.connection.errors import RefusedError
 from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
@@ -23,7 +24,7 @@ from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, configured, settler_of, worker
 from workers.lab.embedded import EmbeddedValkey
-from workers.service import RefusedError, Service
+from workers.service import Service
 from workers.telemetry.reports import Reports
 
 
@@ -85,7 +86,9 @@ async def test_a_slow_server_is_kept_up_with(streams: Streams, proxy: Proxy) -> 
 # --- memory full
 
 
-async def test_a_full_server_still_ends_calls_and_takes_new_ones_later(own_server: EmbeddedValkey) -> None:
+async def test_a_full_server_still_ends_calls_and_takes_new_ones_later(
+    own_server: EmbeddedValkey, caplog: pytest.LogCaptureFixture
+) -> None:
     async with Redis.from_url(own_server.url) as client, worker(own_server.url, max_deliveries=1) as service:
         streams = Streams(client)
         await streams.publish("registered", {"registry": {"id": "b1", "user": "bob"}})
@@ -97,8 +100,11 @@ async def test_a_full_server_still_ends_calls_and_takes_new_ones_later(own_serve
         await streams.heard("inviteAccepted")
         assert await streams.pending() == 1
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
+        assert "Redis is out of memory" in caplog.text
+        assert "Redis has room again" not in caplog.text
         await client.config_set("maxmemory", 0)
         await streams.heard("invitation", 2)
+        await wait_until(lambda: "Redis has room again" in caplog.text, "the worker says so")
         assert await streams.pending() == 0
         assert await streams.dead() == []
 
@@ -123,26 +129,63 @@ async def test_a_worker_starts_and_reconnects_on_a_full_server(own_server: Embed
         assert await _refused(client) == set()
 
 
-async def test_a_worker_waits_where_a_full_server_has_no_group_yet(
+async def test_a_worker_starts_on_a_full_server_that_no_worker_has_used(own_server: EmbeddedValkey) -> None:
+    async with Redis.from_url(own_server.url) as client:
+        streams = Streams(client)
+        await client.config_set("maxmemory", 1)
+        async with worker(own_server.url) as service:
+            await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
+            await streams.publish_when_full("getInvitations", {"peer": {"id": "b1", "user": "bob"}})
+            await streams.heard("answer")
+
+
+async def test_nothing_that_a_full_server_refuses_is_sent_at_the_start_and_in_recovery(
+    own_server: EmbeddedValkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Redis.from_url(own_server.url) as client:
+        async with worker(own_server.url):
+            await wait_until(lambda: _knows_functions(client), "the worker has loaded its functions")
+        await client.config_resetstat()
+        async with worker(own_server.url) as service:
+            await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
+            await client.client_kill_filter(_type="normal", skipme=True)
+            await wait_until(lambda: not service.readiness.state()[0], "its connections are cut")
+            await wait_until(lambda: "Redis can be used again" in caplog.text, "the worker has recovered")
+        sent = {name.removeprefix("cmdstat_") for name in await client.info("commandstats")}
+        assert {"xreadgroup", "xautoclaim", "fcall", "ping"} <= sent
+        assert await _flagged(client, sent, b"denyoom") == set()
+
+
+async def _knows_functions(client: Any) -> bool:
+    return bool(await client.function_list())
+
+
+async def _flagged(client: Any, names: set[str], flag: bytes) -> set[str]:
+    """The commands that the server flags so. A name is `xgroup|create` for a command with its subcommand."""
+    return {
+        name
+        for name in names
+        for info in await client.execute_command("COMMAND INFO", name)
+        if flag in info[2]
+    }
+
+
+async def test_entries_trimmed_while_pending_are_logged_although_the_server_takes_no_dead_letters(
     own_server: EmbeddedValkey, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Redis.from_url(own_server.url) as client:
         streams = Streams(client)
-        await client.config_set("maxmemory", 1)
-        service = Service(configured(), own_server.url)
-        starting = asyncio.create_task(service.start())
-        try:
-            await wait_until(
-                lambda: "maxmemory" in service.readiness.state()[1], "the worker says what is wrong"
-            )
-            await client.config_set("maxmemory", 0)
-            await starting
+        async with worker(own_server.url):
             await streams.ask(0, 1)
             await streams.told(1)
-        finally:
-            await service.aclose()
-            await starting
-    assert "Redis can be used again" in caplog.text
+        entries = await streams.ask(0, 3)
+        await streams.strand(3)
+        await client.xdel(KEYS.events, *entries)
+        await client.config_set("maxmemory", 1)
+        async with worker(own_server.url):
+            await wait_until(lambda: "OutOfMemoryError" in caplog.text, "a dead letter is refused")
+    logged = [entry for entry in entries if f"The entry {entry} was trimmed from events" in caplog.text]
+    assert logged == entries
 
 
 async def _refused(client: Redis) -> set[str]:

@@ -255,7 +255,9 @@ async def test_a_stream_that_cannot_be_trimmed_stops_neither_the_others_nor_the_
         async def trimmed() -> bool:
             return bool(await streams.client.xlen(KEYS.events) == 0)
 
-        await wait_until(lambda: "Keeping house failed" in caplog.text, "the janitor has failed")
+        await wait_until(
+            lambda: "A round of keeping house has failed" in caplog.text, "the janitor has failed"
+        )
         await streams.client.xadd(KEYS.push, {"type": "x"}, id="1-0")
 
         async def push_trimmed() -> bool:

@@ -16,7 +16,7 @@ from tests.support import events as e
 from tests.support.bytecode import Global, compiled, globals_of
 from tests.support.shard import Server
 
-ENTRIES: Final = ("main", "trim", "retire")
+ENTRIES: Final = ("main", "trim", "retire", "ensure")
 PROVIDED: Final = {
     "bit", "cjson", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "select", "string", "table",
     "tonumber", "tostring", "type", "unpack",
@@ -135,7 +135,7 @@ def test_the_same_sources_have_the_same_names_in_every_process() -> None:
     for both in zip(_all(one), _all(other), strict=True):
         assert both[0].name == both[1].name
         assert both[0].sha == both[1].sha
-    assert len({script.name for script in _all(one)}) == len({script.sha for script in _all(one)}) == 4
+    assert len({script.name for script in _all(one)}) == len({script.sha for script in _all(one)}) == 5
 
 
 @pytest.mark.parametrize("part", ["events/accept", "retire"])

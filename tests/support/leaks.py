@@ -18,6 +18,7 @@ PERMANENT = (
     "relay",
     "taken:",
     "layout",
+    "origin",
 )
 """Prefixes of keys without a time to live: registrations, rooms, trunks, streams, timers."""
 

@@ -32,14 +32,14 @@ def _decoded(fields: dict[bytes, bytes], keys: Keys | None = HERE, deliveries: i
 def test_a_page_goes_on_with_the_arguments_that_it_brings() -> None:
     operation = _decoded(PAGE)
     assert (operation.rule, operation.entry, operation.shard) == ("relay", "7-2", None)
-    assert operation.arguments == RelayArguments(b"legs_start", b"bob", b"5-1", ("alice|1|team", "20"))
+    assert operation.arguments == RelayArguments("legs_start", "bob", "5-1", ("alice|1|team", "20"))
 
 
 def test_an_event_keeps_its_first_entry_and_its_rule() -> None:
     operation = _decoded(EVENT)
     assert (operation.rule, operation.event_rule) == ("relayedEvent", "accept")
     assert isinstance(operation.arguments, RelayedEventArguments)
-    assert operation.arguments.flat()[:2] == (b"5-1", "accept")
+    assert operation.arguments.flat()[:2] == ("5-1", "accept")
     assert operation.event is not None
 
 
@@ -70,6 +70,7 @@ def test_the_shard_is_that_of_the_name_unless_the_entry_says_which(
         (PAGE | {b"arguments": b'["a"'}, "field arguments is no list of texts in JSON"),
         (PAGE | {b"arguments": b'["a",5]'}, "field arguments is no list of texts in JSON"),
         (PAGE | {b"shard": b"two"}, "field shard is no number"),
+        (PAGE | {b"entry": b"now"}, "field entry is no entry id"),
         (EVENT | {b"payload": b'{"peer":5}'}, "field peer "),
     ],
 )  # fmt: skip

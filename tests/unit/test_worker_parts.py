@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from invites.connection.errors import is_away, is_no_group
+from invites.connection.errors import ErrorKind, RefusedError, classify, passes
 from invites.events.entry import entries_of
+from invites.store.layout import LayoutError
 from tests.support.waiting import wait_until
 from workers.aio.backoff import Backoff, pause
 from workers.aio.tasks import end
 from workers.consumer.batch_size import BatchSize
-from workers.consumer.source import InFlight
+from workers.consumer.ticket import InFlight
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
 
@@ -150,30 +151,36 @@ def test_entries_keep_their_order_and_say_what_was_trimmed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "away"),
+    ("error", "kind"),
     [
-        (exceptions.ConnectionError("refused"), True),
-        (exceptions.TimeoutError("slow"), True),
-        (exceptions.BusyLoadingError("loading"), True),
-        (exceptions.ReadOnlyError("replica"), True),
-        (exceptions.MasterDownError("master"), True),
-        (exceptions.AuthenticationError("password"), True),
-        (exceptions.NoPermissionError("acl"), True),
-        (exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), True),
-        (ConnectionResetError("reset"), True),
-        (exceptions.ResponseError("BUSY Valkey is busy running a script"), True),
-        (exceptions.ResponseError("MISCONF cannot save"), True),
-        (exceptions.ResponseError("WRONGTYPE Operation against a key"), False),
-        (exceptions.DataError("cannot be packed"), False),
-        (exceptions.NoScriptError("no script"), False),
-        (RuntimeError("a bug"), False),
+        (exceptions.ConnectionError("refused"), ErrorKind.AWAY),
+        (exceptions.TimeoutError("slow"), ErrorKind.AWAY),
+        (exceptions.BusyLoadingError("loading"), ErrorKind.AWAY),
+        (exceptions.ReadOnlyError("replica"), ErrorKind.AWAY),
+        (exceptions.MasterDownError("master"), ErrorKind.AWAY),
+        (exceptions.AuthenticationError("password"), ErrorKind.AWAY),
+        (exceptions.NoPermissionError("acl"), ErrorKind.AWAY),
+        (ConnectionResetError("reset"), ErrorKind.AWAY),
+        (exceptions.ResponseError("BUSY Valkey is busy running a script"), ErrorKind.AWAY),
+        (exceptions.ResponseError("MISCONF cannot save"), ErrorKind.AWAY),
+        (exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), ErrorKind.FULL),
+        (exceptions.ResponseError("NOGROUP No such key 'invites:{0}:events'"), ErrorKind.NO_GROUP),
+        (exceptions.ResponseError("no such key"), ErrorKind.NO_GROUP),
+        (exceptions.MovedError("1 127.0.0.1:7000"), ErrorKind.MOVED),
+        (exceptions.AskError("1 127.0.0.1:7000"), ErrorKind.MOVED),
+        (exceptions.TryAgainError("half of the keys"), ErrorKind.MOVED),
+        (
+            exceptions.ResponseError("Script attempted to access a non local key in a cluster node"),
+            ErrorKind.MOVED,
+        ),
+        (RefusedError("it evicts"), ErrorKind.REFUSED),
+        (LayoutError("3", 1), ErrorKind.REFUSED),
+        (exceptions.ResponseError("WRONGTYPE Operation against a key"), ErrorKind.BUG),
+        (exceptions.DataError("cannot be packed"), ErrorKind.BUG),
+        (exceptions.NoScriptError("no script"), ErrorKind.BUG),
+        (RuntimeError("NOGROUP"), ErrorKind.BUG),
     ],
 )
-def test_what_passes_is_told_from_what_does_not(error: Exception, away: bool) -> None:
-    assert is_away(error) is away
-
-
-def test_a_missing_group_is_told_from_others() -> None:
-    assert is_no_group(exceptions.ResponseError("NOGROUP No such key 'invites:{0}:events'"))
-    assert not is_no_group(exceptions.ResponseError("ERR syntax error"))
-    assert not is_no_group(RuntimeError("NOGROUP"))
+def test_each_error_is_of_one_kind(error: Exception, kind: ErrorKind) -> None:
+    assert classify(error) is kind
+    assert passes(error) is (kind in {ErrorKind.AWAY, ErrorKind.FULL, ErrorKind.MOVED})

@@ -11,7 +11,7 @@ from workers.aio.tasks import begin, end, end_loops
 from workers.consumer.lease import Lease
 from workers.consumer.reader import Reader
 from workers.consumer.reclaimer import Reclaimer
-from workers.consumer.source import Item
+from workers.consumer.ticket import Item
 
 if TYPE_CHECKING:
     from workers.consumer.batch_size import BatchSize
@@ -25,8 +25,8 @@ _HAND_BACK_S: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
-class Role(Protocol):
-    """What settles the batches of a source."""
+class StreamRole(Protocol):
+    """The role that settles the batches of a source."""
 
     async def run(self) -> None:
         """Settle until None is in the inbox, which must come last."""
@@ -41,7 +41,7 @@ class Role(Protocol):
 class StreamConsumer(Generic[Item]):
     """Consumes a stream in its consumer group: reads, reclaims, keeps what is in flight; `role` settles it."""
 
-    def __init__(self, source: Source[Item], role: Role, batch_size: BatchSize) -> None:
+    def __init__(self, source: Source[Item], role: StreamRole, batch_size: BatchSize) -> None:
         self.source = source
         self._role = role
         self._reader = Reader(source, batch_size)

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+
+from workers.consumer.ticket import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from invites.events.entry import Entry
-    from workers.consumer.source import Item, Source
+    from workers.consumer.source import Source
+    from workers.consumer.ticket import Item
 
 # Decoding 32 events takes some 0.3 ms. The answer of a commit may wait that long before the next commit is sent.
 _SLICE: Final = 8
 
-_log = logging.getLogger(__name__)
 
-
-async def decode(source: Source[Item], entries: Sequence[Entry]) -> list[Item]:
-    """What the entries ask for, in their order. Other tasks run in between."""
-    items: list[Item] = []
+async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool) -> list[Ticket[Item]]:
+    """Begin work on entries: decode them, in their order. Other tasks run in between."""
+    source.in_flight.begin([entry.id for entry in entries], time.monotonic())
+    tickets: list[Ticket[Item]] = []
     for start in range(0, len(entries), _SLICE):
         for entry in entries[start : start + _SLICE]:
+            ticket: Ticket[Item] = Ticket(entry.id, source.in_flight, alone=alone)
             try:
-                items.append(source.decode(entry))
-            except Exception:  # noqa: BLE001 - one entry must not take others with it
-                # The entry stays pending and comes back until it has failed too often. Others go on.
-                _log.exception("The entry %s cannot be decoded.", entry.id)
-                source.in_flight.end(entry.id)
+                ticket.item = source.decode(entry)
+            except Exception as error:  # noqa: BLE001 - one entry must not take others with it
+                ticket.leave("The entry %s cannot be decoded.", entry.id, error=error)
+            else:
+                tickets.append(ticket)
         await asyncio.sleep(0)
-    return items
+    return tickets
 
 
 async def counted(source: Source[Item], entries: Sequence[Entry]) -> list[Entry]:
@@ -50,6 +53,6 @@ async def own_pending(source: Source[Item], first: str, last: str, most: int) ->
     # As bytes, the name of a command has no callback in redis-py, and the reply stays as it came.
     shard = source.shard
     reply: list[Any] = await shard.commands.execute_command(
-        b"XPENDING", source.key, source.group.name, first, last, most, shard.worker.consumer
+        b"XPENDING", source.key, source.group, first, last, most, shard.worker.consumer
     )
     return [(entry.decode(), times) for entry, _, _, times in reply]

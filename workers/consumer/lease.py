@@ -7,10 +7,9 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, Generic
 
-from invites.connection.errors import is_no_group
-from workers.aio.backoff import Backoff
 from workers.consumer.entries import own_pending
-from workers.consumer.source import Item
+from workers.consumer.ticket import Item
+from workers.loops import Role, run_forever
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,24 +29,12 @@ class Lease(Generic[Item]):
     def __init__(self, source: Source[Item]) -> None:
         self._source = source
         self._shard = source.shard
-        self._role = f"renewing {source.name}"
+        self._role = Role(f"renewing {source.name}", source.shard)
         self._tick_s = min(_TICK_S, source.shard.claim_after_ms / 3000)
 
     async def run(self) -> None:
         """Renew until cancelled: other loops settle what is in flight while the shard is stopping."""
-        outage, backoff = self._shard.worker.outage, Backoff()
-        while True:
-            try:
-                await self._renew()
-            except Exception as error:  # noqa: BLE001 - the next round may work
-                # Without the group there is nothing to keep; reading makes it again.
-                if not is_no_group(error):
-                    outage.met(self._role, error)
-                await backoff.wait()
-            else:
-                outage.over(self._role)
-                backoff.reset()
-                await asyncio.sleep(self._tick_s * random.uniform(0.7, 1.0))
+        await run_forever(self._role, self._step)
 
     async def hand_back(self) -> int:
         """Make all that is pending for this worker old enough to be claimed at once. Returns how many entries."""
@@ -58,6 +45,11 @@ class Lease(Generic[Item]):
             after = f"({ids[-1]}"
             count += len(ids)
         return count
+
+    async def _step(self) -> None:
+        await self._renew()
+        self._role.works()
+        await asyncio.sleep(self._tick_s * random.uniform(0.7, 1.0))
 
     async def _renew(self) -> None:
         now = time.monotonic()
@@ -70,7 +62,7 @@ class Lease(Generic[Item]):
         await self._shard.commands.execute_command(
             "XCLAIM",
             self._source.key,
-            self._source.group.name,
+            self._source.group,
             self._shard.worker.consumer,
             0,
             *ids,

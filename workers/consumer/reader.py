@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from typing import TYPE_CHECKING, Any, Final, Generic
 
 from redis.exceptions import RedisError, ResponseError
 
 from invites.connection.clients import BLOCK_MS
 from invites.events.entry import entries_of
-from workers.aio.backoff import Backoff, pause
-from workers.consumer.entries import counted, decode
-from workers.consumer.source import Batch, Item
+from workers.aio.backoff import pause
+from workers.consumer.entries import counted, take_on
+from workers.consumer.source import Batch
+from workers.consumer.ticket import Item
+from workers.loops import Role, run_forever
 
 if TYPE_CHECKING:
     from invites.events.entry import Entry
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reader(Generic[Item]):
-    """The read loop. It survives every exception, and ends only when the shard is `stopping`.
+    """The read loop.
 
     At the start and after each fault it first reads what is already pending for this worker. A reply that was lost on
     its way leaves its entries there, and no other worker would look at them before the hand-over time.
@@ -37,29 +38,18 @@ class Reader(Generic[Item]):
     def __init__(self, source: Source[Item], batch_size: BatchSize) -> None:
         self._source = source
         self._shard = source.shard
-        self._role = f"reading {source.name}"
+        self._role = Role(f"reading {source.name}", source.shard)
         self._batch_size = batch_size
         self._readiness = source.shard.worker.readiness
         self._readiness.expect(source.key)
+        self._recovered = False
         self._connection: int | None = None
         self._was_at_the_end = False
 
     async def run(self) -> None:
         """Read until the shard is stopping."""
-        shard, backoff, recovered = self._shard, Backoff(), False
-        while not shard.stopping.is_set():
-            try:
-                if not recovered:
-                    await self._recover()
-                    recovered = True
-                await self._read_new()
-            except Exception as error:  # noqa: BLE001 - a worker that lives and does not read is the worst of all
-                recovered = False
-                self._survive(error)
-                await backoff.wait(shard.stopping)
-            else:
-                backoff.reset()
-        shard.caught_up.set()
+        await run_forever(self._role, self._step, self._shard.stopping)
+        self._shard.caught_up.set()
 
     async def unblock(self) -> None:
         """End a read that waits on the server, so that a stop does not wait for it."""
@@ -67,9 +57,20 @@ class Reader(Generic[Item]):
             with contextlib.suppress(RedisError, OSError):
                 await self._shard.commands.client_unblock(self._connection)
 
+    async def _step(self) -> None:
+        try:
+            if not self._recovered:
+                await self._recover()
+                self._recovered = True
+            await self._read_new()
+        except Exception as error:
+            self._recovered = False
+            self._readiness.lost(self._source.key, f"{type(error).__name__}: {error}")
+            raise
+
     async def _recover(self) -> None:
         source, after = self._source, "0"
-        await source.group.ensure()
+        await self._shard.ensure()
         while own := await self._read(after, _OWN_PAGE, block=False):
             after = own[-1].id
             stranded = [entry for entry in own if entry.id not in source.in_flight]
@@ -99,10 +100,8 @@ class Reader(Generic[Item]):
         self._was_at_the_end = self._was_at_the_end or catches_up
 
     async def _hand_over(self, entries: list[Entry], *, alone: bool, catches_up: bool = False) -> None:
-        source = self._source
-        source.in_flight.begin([entry.id for entry in entries], time.monotonic())
-        items = await decode(source, entries)
-        await source.inbox.put(Batch(items, alone, catches_up))
+        tickets = await take_on(self._source, entries, alone=alone)
+        await self._source.inbox.put(Batch(tickets, catches_up))
 
     async def _read(self, after: str, count: int, *, block: bool) -> list[Entry]:
         waiting: tuple[str | int, ...] = ("BLOCK", BLOCK_MS) if block else ()
@@ -111,7 +110,7 @@ class Reader(Generic[Item]):
         reply: list[Any] | None = await source.reads.execute_command(
             b"XREADGROUP",
             "GROUP",
-            source.group.name,
+            source.group,
             self._shard.worker.consumer,
             "COUNT",
             count,
@@ -124,8 +123,4 @@ class Reader(Generic[Item]):
 
     def _completed(self) -> None:
         self._readiness.read_completed(self._source.key)
-        self._shard.worker.outage.over(self._role)
-
-    def _survive(self, error: Exception) -> None:
-        self._readiness.lost(self._source.key, f"{type(error).__name__}: {error}")
-        self._shard.worker.outage.met(self._role, error)
+        self._role.works()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from typing import TYPE_CHECKING, Any, Final, Generic
 
-from invites.connection.errors import is_no_group
 from invites.events.entry import entries_of
-from workers.aio.backoff import Backoff, pause
-from workers.consumer.entries import counted, decode
-from workers.consumer.source import Batch, Item
+from workers.aio.backoff import pause
+from workers.consumer.entries import counted, take_on
+from workers.consumer.source import Batch
+from workers.consumer.ticket import Item
+from workers.loops import Role, run_forever
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,23 +40,18 @@ class Reclaimer(Generic[Item]):
     def __init__(self, source: Source[Item]) -> None:
         self._source = source
         self._shard = source.shard
-        self._role = f"claiming {source.name}"
+        self._role = Role(f"claiming {source.name}", source.shard)
         self._cursor = _FIRST
         self._tick_s = min(_TICK_S, source.shard.claim_after_ms / 3000)
 
     async def run(self) -> None:
         """Claim until the shard is stopping."""
-        shard, backoff = self._shard, Backoff()
-        while not shard.stopping.is_set():
-            try:
-                await self._round()
-            except Exception as error:  # noqa: BLE001 - the next round may work
-                await self._survive(error)
-                await backoff.wait(shard.stopping)
-            else:
-                shard.worker.outage.over(self._role)
-                backoff.reset()
-                await pause(self._tick_s * random.uniform(0.7, 1.0), shard.stopping)
+        await run_forever(self._role, self._step, self._shard.stopping)
+
+    async def _step(self) -> None:
+        await self._round()
+        self._role.works()
+        await pause(self._tick_s * random.uniform(0.7, 1.0), self._shard.stopping)
 
     async def _round(self) -> None:
         for _ in range(_PAGES):
@@ -73,7 +68,7 @@ class Reclaimer(Generic[Item]):
         reply: list[Any] = await shard.commands.execute_command(
             b"XAUTOCLAIM",
             source.key,
-            source.group.name,
+            source.group,
             shard.worker.consumer,
             shard.claim_after_ms,
             self._cursor,
@@ -94,20 +89,21 @@ class Reclaimer(Generic[Item]):
             shard.claim_after_ms,
         )
         claimed = await counted(source, claimed)
-        source.in_flight.begin([entry.id for entry in claimed], time.monotonic())
-        items = await decode(source, claimed)
-        for start in range(0, len(items), _ALONE):
+        tickets = await take_on(source, claimed, alone=True)
+        for start in range(0, len(tickets), _ALONE):
             if shard.stopping.is_set():
                 break  # the rest is handed back
-            await source.inbox.put(Batch(items[start : start + _ALONE], alone=True))
+            await source.inbox.put(Batch(tickets[start : start + _ALONE]))
         return True
 
     async def _note_trimmed(self, ids: Sequence[str]) -> None:
         """Make dead letters of entries that were trimmed while pending. The claim has removed them from that list."""
         shard = self._shard
         shard.worker.metrics.dead_letters(len(ids))
+        # All are logged first: a full server takes no dead letter, and nothing else remembers them.
         for entry in ids:
             _log.error("The entry %s was trimmed from %s before it was settled.", entry, self._source.name)
+        for entry in ids:
             await shard.commands.xadd(
                 shard.keys.dead,
                 {
@@ -118,12 +114,3 @@ class Reclaimer(Generic[Item]):
                     "deliveries": 1,
                 },
             )
-
-    async def _survive(self, error: Exception) -> None:
-        outage = self._shard.worker.outage
-        outage.met(self._role, error)
-        if is_no_group(error):
-            try:
-                await self._source.group.ensure()
-            except Exception as again:  # noqa: BLE001 - the next round may work
-                outage.met(self._role, again)

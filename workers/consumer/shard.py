@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from invites.keys import Keys
+    from invites.keys import Keys, Stream
     from invites.lookup.other_shards import OtherShards
     from invites.store.commit import Committer
     from workers.context import WorkerContext
 
 
+_log = logging.getLogger(__name__)
+
+
 @dataclass(slots=True)
 class Shard:
-    """One shard as a worker sees it; `worker` is what all its shards share.
+    """One shard as a worker sees it; `worker` is what all its shards share, `streams` are those that it reads.
 
+    `origin` identifies the data that it has worked with, "" before it has found any.
     `caught_up` is set once everything is settled that was published before the worker started.
     """
 
@@ -27,6 +33,8 @@ class Shard:
     commands: Redis
     committer: Committer
     other_shards: OtherShards
+    streams: list[Stream] = field(default_factory=list)
+    origin: str = ""
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -38,3 +46,26 @@ class Shard:
     def claim_after_ms(self) -> int:
         """How long an entry stays with a worker that does nothing with it."""
         return self.worker.config.invites.claim_after
+
+    async def ensure(self) -> None:
+        """Ensure that the server has what this worker needs: the layout, its consumer groups. Looks first.
+
+        Raises LayoutError, and what redis-py raises when the server is away.
+        """
+        found = await self.committer.ensure(self.streams, self.origin, secrets.token_hex(8))
+        made = [stream for stream in self.streams if stream.key(self.keys) in found.made]
+        for stream in made if self.origin else ():
+            self.worker.metrics.group_recreated(stream.group)
+            _log.error(
+                "The consumer group %s of %s was gone and has been made again: the server was flushed, or "
+                "came back without its data, or with older data.",
+                stream.group,
+                stream.key(self.keys),
+            )
+        if found.emptied:
+            _log.error(
+                "The server has lost the calls and registrations of shard %d. Services are notified (serverEmptied) to "
+                "publish registrations again.",
+                self.keys.shard,
+            )
+        self.origin = found.origin

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from invites.connection.clients import Clients
-from invites.connection.errors import is_away
+from invites.connection.errors import passes
 from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
 from invites.values.printable import escape_json
@@ -226,7 +226,7 @@ async def _as_json(
                 response.headers[name] = error.headers[name]
         return response
     except Exception as error:  # noqa: BLE001 - one request must not harm the worker
-        if isinstance(error, TimeoutError) or is_away(error):
+        if isinstance(error, TimeoutError) or passes(error):
             return _error(503, "redis_away", "Redis does not answer, try again later")
         _log.exception("An HTTP request failed.")
         return _error(500, "internal", "the request failed, see the log of the worker")

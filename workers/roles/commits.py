@@ -63,7 +63,7 @@ class RelayedCommit:
             if outcome.status in _SETTLED
         ]
         if settled:
-            await source.shard.commands.xack(source.key, source.group.name, *settled)
+            await source.shard.commands.xack(source.key, source.group, *settled)
         return result
 
     async def _raise_low_watermark(self) -> None:
@@ -75,7 +75,7 @@ class RelayedCommit:
         if now < self._raised_at + _LOW_WATERMARK_S:
             return
         source = self._source
-        summary = await source.shard.commands.xpending(source.key, source.group.name)
+        summary = await source.shard.commands.xpending(source.key, source.group)
         if summary["min"] is not None:
             self._low_watermark = summary["min"].decode()
         self._raised_at = now

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Final
 from workers.aio.tasks import end
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from invites.events.operation import Operation
+    from workers.consumer.ticket import Ticket
     from workers.roles.settler import Settler
 
 _BATCH: Final = 64  # entries in one commit; each is a small one
@@ -20,12 +23,12 @@ class Forwarder:
 
     def __init__(self, settler: Settler) -> None:
         self._settler = settler
-        self._waiting: deque[tuple[Operation, bool]] = deque()
+        self._waiting: deque[Ticket[Operation]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, operations: list[Operation], *, alone: bool) -> None:
-        """Queue operations, to be committed together or each `alone`."""
-        self._waiting.extend((operation, alone) for operation in operations)
+    def add(self, tickets: Iterable[Ticket[Operation]]) -> None:
+        """Queue entries, to be committed together except for those that go alone."""
+        self._waiting.extend(tickets)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._carry())
 
@@ -43,8 +46,8 @@ class Forwarder:
 
     async def _carry(self) -> None:
         while self._waiting:
-            operation, alone = self._waiting.popleft()
-            batch = [operation]
-            while not alone and self._waiting and not self._waiting[0][1] and len(batch) < _BATCH:
-                batch.append(self._waiting.popleft()[0])
-            await self._settler.settle(batch, alone=alone)
+            first = self._waiting.popleft()
+            batch = [first]
+            while not first.alone and self._waiting and not self._waiting[0].alone and len(batch) < _BATCH:
+                batch.append(self._waiting.popleft())
+            await self._settler.settle(batch)

@@ -7,16 +7,16 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-from invites.connection.errors import is_away, is_no_group
+from invites.connection.errors import passes
 from invites.keys import Stream
 from invites.queries.overview import backlog, consumers
-from workers.aio.backoff import Backoff, pause
+from workers.aio.backoff import pause
+from workers.loops import Role, run_forever
 
 if TYPE_CHECKING:
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.shard import Shard
 
-_ROLE: Final = "keeping house"
 _TICK_S: Final = 1.0
 _RETIRE_S: Final = 60.0
 _DROP_S: Final = 3600.0  # a worker that still needs what is dropped loads it again
@@ -34,6 +34,7 @@ class Janitor:
 
     def __init__(self, shard: Shard, batch_size: BatchSize) -> None:
         self._shard = shard
+        self._role = Role("keeping house", shard)
         self._batch_size = batch_size
         self._metrics = shard.worker.metrics
         self._retire_at = time.monotonic() + _RETIRE_S * random.random()
@@ -41,27 +42,19 @@ class Janitor:
 
     async def run(self) -> None:
         """Keep house until the shard is stopping."""
-        shard, outage, backoff = self._shard, self._shard.worker.outage, Backoff()
-        while not shard.stopping.is_set():
-            try:
-                await self._round()
-            except Exception as error:  # noqa: BLE001 - a stream that is not trimmed fills the server
-                # The group may be gone for a moment; reading makes it again.
-                if not is_no_group(error):
-                    outage.met(_ROLE, error)
-                    if not is_away(error):
-                        _log.exception("Keeping house failed.")
-                await backoff.wait(shard.stopping)
-            else:
-                outage.over(_ROLE)
-                backoff.reset()
-            await pause(_TICK_S * random.uniform(0.8, 1.2), shard.stopping)
+        await run_forever(self._role, self._step, self._shard.stopping)
+
+    async def _step(self) -> None:
+        await self._round()
+        self._role.works()
+        await pause(_TICK_S * random.uniform(0.8, 1.2), self._shard.stopping)
 
     async def _round(self) -> None:
         shard = self._shard
         started = time.perf_counter()
         await shard.commands.ping()
         self._batch_size.pinged(time.perf_counter() - started)
+        await shard.ensure()
         failed = [error for key in shard.committer.trimmed_streams if (error := await self._trim(key))]
         for stream in Stream:
             behind = await backlog(shard.commands, shard.keys, stream)
@@ -81,7 +74,7 @@ class Janitor:
         try:
             self._metrics.trimmed(key, await self._shard.committer.trim(key))
         except Exception as error:
-            if is_away(error):
+            if passes(error):
                 raise
             return error
         return None

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from invites.connection.errors import is_away
+from invites.connection.errors import passes
 from invites.lookup.pushes import Push, Verdict, is_still_wanted
 from invites.sippo import ApiCall, CallOutcome, NoAnswer, PushResult
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end
+from workers.loops import Role, run_forever
 
 if TYPE_CHECKING:
     from invites.events.operation import Operation
     from invites.sippo import SippoServer
     from workers.consumer.source import Source
+    from workers.consumer.ticket import Ticket
     from workers.roles.settler import Settler
 
-_ROLE: Final = "pushing"
 MOST: Final = 2_000
 """Limit of jobs in flight. Jobs for an unreachable sippo-server wait side by side; more jobs stay in the stream."""
 
@@ -28,8 +28,6 @@ _LONGEST_ASKED_S: Final = 10.0
 # The breaker is open, or sippo-server asks for a pause. With 100 places, up to 100 jobs a second try all the same.
 _CALL_NOBODY: Final = frozenset({CallOutcome.OPEN, CallOutcome.LIMITED})
 _REST_S: Final = 1.0
-
-_log = logging.getLogger(__name__)
 
 
 class Pushes:
@@ -44,6 +42,7 @@ class Pushes:
     ) -> None:
         self._source = source
         self._shard = source.shard
+        self._role = Role("pushing", source.shard)
         self._settler = settler
         self._sippo = sippo
         self._places = asyncio.Semaphore(at_once)
@@ -51,9 +50,7 @@ class Pushes:
 
     async def run(self) -> None:
         """Take jobs on until None is in the inbox, which must come last, and those under way have ended."""
-        while (batch := await self._source.inbox.get()) is not None:
-            for item in batch.items:
-                await self._take_on(item)
+        await run_forever(self._role, self._step, self._source.ended)
         if self._jobs:
             await asyncio.wait(self._jobs)
         await self._settler.drain()
@@ -63,28 +60,33 @@ class Pushes:
         await end(self._jobs)
         await self._settler.aclose(lose_commits=lose_commits)
 
-    async def _take_on(self, item: Push | Operation) -> None:
-        if not isinstance(item, Push):
-            await self._settler.settle([item], alone=True)
-            return
-        task = asyncio.create_task(self._see_through(item), name=f"push job {item.entry}")
-        self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
+    async def _step(self) -> None:
+        async with self._source.next_batch() as batch:
+            for ticket in batch.tickets:
+                task = asyncio.create_task(self._take_on(ticket), name=f"push job {ticket.entry}")
+                self._jobs.add(task)
+                task.add_done_callback(self._jobs.discard)
 
-    async def _see_through(self, push: Push) -> None:
+    async def _take_on(self, ticket: Ticket[Any]) -> None:
+        try:
+            if isinstance(ticket.item, Push):
+                await self._see_through(ticket, ticket.item)
+            else:
+                await self._settler.settle([ticket])
+        except Exception as error:  # noqa: BLE001 - one job must not take others with it
+            ticket.leave("The push job %s has failed and will be tried again.", ticket.entry, error=error)
+
+    async def _see_through(self, ticket: Ticket[Any], push: Push) -> None:
         """Try until the job has come to its end, or the shard is stopping."""
         backoff = Backoff(_FIRST_MS, _LONGEST_MS)
-        try:
-            while not self._shard.stopping.is_set():
-                ended = await self._try(push, backoff)
-                if ended is not None:
-                    outcome, rule = ended
-                    self._shard.worker.metrics.pushed(push.type, outcome)
-                    await self._settler.settle_soon(push.settled(rule))
-                    return
-        except Exception:  # noqa: BLE001 - one job must not take others with it; the reclaimer brings it back
-            self._source.in_flight.end(push.entry)
-            _log.exception("The push job %s has failed and will be tried again.", push.entry)
+        while not self._shard.stopping.is_set():
+            ended = await self._try(push, backoff)
+            if ended is not None:
+                outcome, rule = ended
+                self._shard.worker.metrics.pushed(push.type, outcome)
+                ticket.item = push.settled(rule)
+                await self._settler.settle_soon(ticket)
+                return
 
     async def _try(self, push: Push, backoff: Backoff) -> tuple[str, str] | None:
         """What became of the job, and the rule for it; None, after a while, when it has to be tried again."""
@@ -102,16 +104,16 @@ class Pushes:
                     await backoff.wait(self._shard.stopping, at_least_s=max(asked_s, _REST_S))
                     return None
             except Exception as error:
-                if not is_away(error):
+                if not passes(error):
                     raise
-                self._shard.worker.outage.met(_ROLE, error)
+                self._role.waits(error)
         await backoff.wait(self._shard.stopping, at_least_s=asked_s)
         return None
 
     async def _attempt(self, push: Push) -> tuple[str, str]:
         """Send the job if it is still wanted. Raises NoAnswer, and what redis-py raises."""
         verdict, left_ms = await is_still_wanted(self._shard.commands, self._shard.keys, push)
-        self._shard.worker.outage.over(_ROLE)
+        self._role.works()
         cancels = push.type == "invitationCancel"
         if verdict is not Verdict.WANTED:
             unsure = push.unsure and not cancels

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from workers.loops import Role, run_forever
 from workers.roles.forwarder import Forwarder
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from invites.events.operation import Operation
     from workers.consumer.source import Source
+    from workers.consumer.ticket import Ticket
     from workers.roles.settler import Settler
 
 MOST: Final = 5_000
@@ -23,6 +25,7 @@ class Relay:
 
     def __init__(self, source: Source[Operation], settler: Settler) -> None:
         self.source = source
+        self._role = Role(f"settling {source.name}", source.shard)
         self._settler = settler
         self._forwarders: dict[int, Forwarder] = {}
 
@@ -32,17 +35,21 @@ class Relay:
 
     async def run(self) -> None:
         """Settle and forward until None is in the inbox, which must come last, and all that is queued has arrived."""
-        while (batch := await self.source.inbox.get()) is not None:
-            own: list[Operation] = []
-            others: defaultdict[int, list[Operation]] = defaultdict(list)
-            for operation in batch.items:
-                (own if operation.shard is None else others[operation.shard]).append(operation)
-            for shard, operations in others.items():
-                self._forwarders[shard].add(operations, alone=batch.alone)
-            await self._settler.settle_batch(own, alone=batch.alone)
+        await run_forever(self._role, self._step, self.source.ended)
         await self._settler.drain()
         for forwarder in self._forwarders.values():
             await forwarder.drain()
+
+    async def _step(self) -> None:
+        async with self.source.next_batch() as batch:
+            own: list[Ticket[Operation]] = []
+            others: defaultdict[int, list[Ticket[Operation]]] = defaultdict(list)
+            for ticket in batch.tickets:
+                shard = ticket.item.shard
+                (own if shard is None else others[shard]).append(ticket)
+            for shard, tickets in others.items():
+                self._forwarders[shard].add(tickets)
+            await self._settler.settle_batch(own)
 
     async def aclose(self, *, lose_commits: bool = True) -> None:
         """After `run` has ended: drop what is not settled. Waits for commits under way, unless they may be lost."""

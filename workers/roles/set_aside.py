@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from invites.connection.errors import is_away
+from invites.connection.errors import passes
 from invites.store.commit import Status
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end
@@ -16,19 +15,17 @@ if TYPE_CHECKING:
     from invites.events.operation import Operation
     from invites.lookup.resolver import Resolver
     from invites.store.commit import Outcome
-    from workers.consumer.source import Source
+    from workers.consumer.ticket import Ticket
+    from workers.loops import Role
 
 _MOST: Final = 5_000  # operations; while more are set aside, nothing new is settled
 _FULL_WAIT_S: Final = 0.5
-_FULL_TELL_S: Final = 30.0
-
-_log = logging.getLogger(__name__)
 
 
 class Resumes(Protocol):
-    """Settles an operation that was set aside."""
+    """Settles an entry that was set aside."""
 
-    async def __call__(self, operation: Operation, *, alone: bool) -> None: ...  # noqa: D102
+    async def __call__(self, ticket: Ticket[Operation]) -> None: ...  # noqa: D102
 
 
 class SetAside:
@@ -37,21 +34,19 @@ class SetAside:
     Other entries overtake them meanwhile.
     """
 
-    def __init__(self, source: Source[Operation], resolver: Resolver, role: str, resume: Resumes) -> None:
-        self._source = source
-        self._worker = source.shard.worker
+    def __init__(self, role: Role, resolver: Resolver, resume: Resumes) -> None:
+        self._memory, self._metrics = role.shard.worker.memory, role.shard.worker.metrics
         self._resolver = resolver
         self._role = role
         self._resume = resume
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tell_full_at = 0.0
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def add(self, operation: Operation, outcome: Outcome, *, alone: bool) -> None:
-        """Hold an operation whose outcome is NEEDS or FULL."""
-        task = asyncio.create_task(self._wait(operation, outcome, alone=alone))
+    def add(self, ticket: Ticket[Operation], outcome: Outcome) -> None:
+        """Hold an entry whose outcome is NEEDS or FULL."""
+        task = asyncio.create_task(self._wait(ticket, outcome))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -68,37 +63,30 @@ class SetAside:
         """Drop all of them. Their entries stay pending."""
         await end(self._tasks)
 
-    async def _wait(self, operation: Operation, outcome: Outcome, *, alone: bool) -> None:
+    async def _wait(self, ticket: Ticket[Operation], outcome: Outcome) -> None:
         if outcome.status is Status.FULL:
-            self._tell_full()
+            self._memory.refused()
             await asyncio.sleep(_FULL_WAIT_S)
-            await self._resume(operation, alone=alone)
-        elif (completed := await self._complete(operation, outcome)) is not None:
-            await self._resume(completed, alone=alone)
+        else:
+            try:
+                ticket.item = await self._complete(ticket.item, outcome)
+            except Exception as error:  # noqa: BLE001 - one event must not take others with it
+                ticket.leave("The event %s needs a look-up that fails.", ticket.entry, error=error)
+                return
+        await self._resume(ticket)
 
-    def _tell_full(self) -> None:
-        now = time.monotonic()
-        if now >= self._tell_full_at:
-            self._tell_full_at = now + _FULL_TELL_S
-            _log.error(
-                "Redis is out of memory: new invites and registrations wait until there is room; events that end "
-                "calls are still processed. Raise maxmemory."
-            )
-
-    async def _complete(self, operation: Operation, outcome: Outcome) -> Operation | None:
-        """The operation with what it needs; None when that cannot be had, and the entry stays pending."""
-        backoff, looked_up = Backoff(), self._worker.metrics.looked_up
+    async def _complete(self, operation: Operation, outcome: Outcome) -> Operation:
+        """The operation with what it needs. Raises only what asking again would not mend."""
+        backoff, looked_up = Backoff(), self._metrics.looked_up
         while True:
             started = time.perf_counter()
             try:
                 completed = await self._resolver.complete(operation, outcome)
-            except Exception as error:  # noqa: BLE001 - one event must not take others with it
+            except Exception as error:
                 looked_up(outcome.detail, "failed", time.perf_counter() - started)
-                if not is_away(error):
-                    self._source.in_flight.end(operation.entry)
-                    _log.error("The event %s needs a look-up that fails.", operation.entry, exc_info=error)
-                    return None
-                self._worker.outage.met(self._role, error)
+                if not passes(error):
+                    raise
+                self._role.waits(error)
                 await backoff.wait()
             else:
                 looked_up(outcome.detail, "done", time.perf_counter() - started)

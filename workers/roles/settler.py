@@ -6,13 +6,13 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from invites.connection.errors import is_away
-from invites.store.commit import Status
-from invites.store.layout import LayoutError
+from invites.connection.errors import ErrorKind, classify, passes
+from invites.store.commit import Status, grows
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end
+from workers.loops import Role, run_forever
 from workers.roles.set_aside import SetAside
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from invites.store.commit import CommitResult, Outcome
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.source import Source
+    from workers.consumer.ticket import Ticket
     from workers.roles.commits import Commit
     from workers.roles.timers import Timers
     from workers.telemetry.reports import Reports
@@ -36,9 +37,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Answered:
-    operations: Sequence[Operation]
+    tickets: Sequence[Ticket[Operation]]
     outcomes: Sequence[Outcome]
-    alone: bool
 
 
 class Settler:
@@ -62,12 +62,12 @@ class Settler:
         self._source = source
         self._shard = source.shard
         self._commit = commit
-        self._role = f"settling {source.name}"
+        self._role = Role(f"settling {source.name}", source.shard)
         self._batch_size = batch_size
         self._reports = reports
         self._timers = timers
-        self._set_aside = SetAside(source, resolver, self._role, self._resume)
-        self._waiting: list[Operation] = []
+        self._set_aside = SetAside(self._role, resolver, self._resume)
+        self._waiting: list[Ticket[Operation]] = []
         self._settling_waiting = asyncio.Lock()
         self._under_way: set[asyncio.Task[CommitResult]] = set()
         self._answered: list[_Answered] = []
@@ -75,49 +75,35 @@ class Settler:
 
     async def run(self) -> None:
         """Settle until None is in the inbox, which must come last, and what was set aside is settled too."""
-        while (batch := await self._source.inbox.get()) is not None:
-            await self.settle_batch(batch.items, alone=batch.alone)
-            if batch.catches_up:
-                self._shard.caught_up.set()
-            await self._set_aside.make_room()
+        await run_forever(self._role, self._step, self._source.ended)
         await self.drain()
 
-    async def settle_batch(self, operations: Sequence[Operation], *, alone: bool) -> None:
-        """Settle operations in one commit, or each `alone`."""
-        if not alone:
-            await self.settle(operations)
-            return
-        for operation in operations:
-            await self.settle([operation], alone=True)
+    async def settle_batch(self, tickets: Sequence[Ticket[Operation]]) -> None:
+        """Settle entries in one commit, except for those that go alone."""
+        await self.settle([ticket for ticket in tickets if not ticket.alone])
+        for ticket in tickets:
+            if ticket.alone:
+                await self.settle([ticket])
 
-    async def settle(self, operations: Sequence[Operation], *, alone: bool = False) -> None:
-        """Commit operations together, and see to their outcomes. Never raises: the loop goes on.
-
-        `alone` says that an operation which is set aside is committed alone again.
-        """
-        if not operations:
+    async def settle(self, tickets: Sequence[Ticket[Operation]]) -> None:
+        """Commit entries together, and see to their outcomes. Never raises: what fails is left to the reclaimer."""
+        if not tickets:
             return
         try:
-            result = await self._until_answered(operations)
-        except LayoutError as error:
-            # The entries stay pending, for workers that know the shard of each call.
-            for operation in operations:
-                self._source.in_flight.end(operation.entry)
-            self._shard.worker.misplaced(error)
-            return
+            result = await self._until_answered([ticket.item for ticket in tickets])
         except Exception as error:  # noqa: BLE001 - a batch that cannot be sent must not stop the others
-            await self._isolate(operations, error)
+            await self._see_to_error(tickets, error)
             return
         self._timers.heard(result.next_due, result.now)
-        self._answered.append(_Answered(operations, result.outcomes, alone))
+        self._answered.append(_Answered(tickets, result.outcomes))
         if any(outcome.status is Status.NEEDS for outcome in result.outcomes):
             self._conclude()  # a caller waits for the look-up
         elif self._concluding is None:
             self._concluding = asyncio.get_running_loop().call_later(_CONCLUDE_S, self._conclude)
 
-    async def settle_soon(self, operation: Operation) -> None:
-        """Settle an operation together with those that come while another commit is under way."""
-        self._waiting.append(operation)
+    async def settle_soon(self, ticket: Ticket[Operation]) -> None:
+        """Settle an entry together with those that come while another commit is under way."""
+        self._waiting.append(ticket)
         async with self._settling_waiting:
             batch, self._waiting = self._waiting, []
             while batch:
@@ -142,6 +128,13 @@ class Settler:
         self._conclude()
         await self._set_aside.aclose()
 
+    async def _step(self) -> None:
+        async with self._source.next_batch() as batch:
+            await self.settle_batch(batch.tickets)
+        if batch.catches_up:
+            self._shard.caught_up.set()
+        await self._set_aside.make_room()
+
     async def _until_answered(self, operations: Sequence[Operation]) -> CommitResult:
         """Commit until there is an answer. Raises only what committing again would not mend."""
         backoff = Backoff()
@@ -153,13 +146,13 @@ class Settler:
             try:
                 result = await asyncio.shield(call)
             except Exception as error:
-                if not is_away(error):
+                if not passes(error):
                     raise
                 # The server may have executed it: then the next answer says STALE.
-                self._shard.worker.outage.met(self._role, error)
+                self._role.waits(error)
                 await backoff.wait()
             else:
-                self._shard.worker.outage.over(self._role)
+                self._role.works()
                 seconds = time.perf_counter() - started
                 self._batch_size.committed(len(operations), seconds)
                 self._reports.metrics.committed(len(operations), seconds)
@@ -175,44 +168,64 @@ class Settler:
             try:
                 self._see_to(batch)
             except Exception:  # noqa: BLE001 - the entries are settled, or the reclaimer brings them back
-                for operation in batch.operations:
-                    self._source.in_flight.end(operation.entry)
-                _log.exception("The outcomes of %d entries could not be reported.", len(batch.operations))
+                for ticket in batch.tickets:
+                    ticket.leave()
+                _log.exception("The outcomes of %d entries could not be reported.", len(batch.tickets))
 
     def _see_to(self, batch: _Answered) -> None:
         groupless = 0
-        for operation, outcome in zip(batch.operations, batch.outcomes, strict=True):
-            status = outcome.status
-            if status is Status.NEEDS or status is Status.FULL:
-                self._set_aside.add(operation, outcome, alone=batch.alone)
-                continue
-            self._source.in_flight.end(operation.entry)
-            if status is Status.FAILED:
-                _log.error(
-                    "The entry %s (%s) has failed and will be tried again: %s",
-                    operation.entry,
-                    operation.rule,
-                    outcome.detail,
-                )
-            elif status is Status.NO_GROUP:
-                groupless += 1
+        operations = [ticket.item for ticket in batch.tickets]
+        for ticket, outcome in zip(batch.tickets, batch.outcomes, strict=True):
+            match outcome.status:
+                case Status.DONE | Status.STALE:
+                    ticket.done()
+                case Status.NEEDS | Status.FULL:
+                    self._set_aside.add(ticket, outcome)
+                case Status.FAILED:
+                    ticket.leave(
+                        "The entry %s (%s) has failed and will be tried again: %s",
+                        ticket.entry,
+                        ticket.item.rule,
+                        outcome.detail,
+                    )
+                case Status.NO_GROUP:
+                    groupless += 1
+                    ticket.leave()
+                case _:
+                    assert_never(outcome.status)
+        memory = self._shard.worker.memory
+        if memory.full and any(
+            grows(operation) and outcome.status is Status.DONE
+            for operation, outcome in zip(operations, batch.outcomes, strict=True)
+        ):
+            memory.took()
         if groupless:
             _log.error("%d entries are not settled: their consumer group was gone.", groupless)
-        self._reports.settled(self._source.stream, batch.operations, batch.outcomes)
+        self._reports.settled(self._source.stream, operations, batch.outcomes)
 
-    async def _resume(self, operation: Operation, *, alone: bool) -> None:
-        if alone:
-            await self.settle([operation], alone=True)
+    async def _resume(self, ticket: Ticket[Operation]) -> None:
+        if ticket.alone:
+            await self.settle([ticket])
         else:
-            await self.settle_soon(operation)
+            await self.settle_soon(ticket)
 
-    async def _isolate(self, operations: Sequence[Operation], error: Exception) -> None:
-        """Commit each operation of a refused batch alone. One that fails alone stays pending and is claimed."""
-        if len(operations) > 1:
-            _log.warning("A batch of %d entries was refused, each is tried alone: %s", len(operations), error)
-            for operation in operations:
-                await self.settle([operation], alone=True)
+    async def _see_to_error(self, tickets: Sequence[Ticket[Operation]], error: Exception) -> None:
+        """Leave entries that no worker can commit now. Of a batch that was refused, commit each alone."""
+        match kind := classify(error):
+            case ErrorKind.REFUSED | ErrorKind.NO_GROUP:
+                for ticket in tickets:
+                    ticket.leave()
+                await self._role.survive(error)
+            case ErrorKind.BUG | ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
+                await self._isolate(tickets, error)
+            case _:
+                assert_never(kind)
+
+    async def _isolate(self, tickets: Sequence[Ticket[Operation]], error: Exception) -> None:
+        if len(tickets) == 1:
+            tickets[0].leave("The entry %s is refused: %s", tickets[0].entry, error, error=error)
             return
-        operation = operations[0]
-        self._source.in_flight.end(operation.entry)
-        _log.error("The entry %s (%s) is refused: %s", operation.entry, operation.rule, error, exc_info=error)
+        _log.warning("A batch of %d entries was refused, each is tried alone: %s", len(tickets), error)
+        for ticket in tickets:
+            ticket.alone = True
+            await self.settle([ticket])

@@ -7,14 +7,13 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-from invites.store.layout import LayoutError
-from workers.aio.backoff import Backoff, pause
+from workers.aio.backoff import pause
+from workers.loops import Role, run_forever
 
 if TYPE_CHECKING:
     from workers.consumer.shard import Shard
     from workers.telemetry.reports import Reports
 
-_ROLE: Final = "firing timers"
 _LONGEST_S: Final = 1.0  # only the server knows what other workers schedule
 _PAGE: Final = 100  # some 10 ms of the server's time
 _CATCH_UP_S: Final = 5.0
@@ -27,6 +26,7 @@ class Timers:
     """Sleeps until the next deadline that this worker has heard of, and fires what is due."""
 
     def __init__(self, shard: Shard, reports: Reports) -> None:
+        self._role = Role("firing timers", shard)
         self._shard = shard
         self._reports = reports
         self._due = 0.0
@@ -51,20 +51,13 @@ class Timers:
         After a time without workers, what devices said then comes before the deadlines that have passed since: an
         accept in time is no time-out. A backlog that does not end holds deadlines up for 5 s only.
         """
-        shard, backoff = self._shard, Backoff()
-        await pause(_CATCH_UP_S, shard.caught_up)
-        while not shard.stopping.is_set():
-            try:
-                await self._fire()
-            except LayoutError as error:
-                shard.worker.misplaced(error)
-            except Exception as error:  # noqa: BLE001 - deadlines must not stay unfired
-                shard.worker.outage.met(_ROLE, error)
-                await backoff.wait(shard.stopping)
-            else:
-                shard.worker.outage.over(_ROLE)
-                backoff.reset()
-                await self._sleep()
+        await pause(_CATCH_UP_S, self._shard.caught_up)
+        await run_forever(self._role, self._step, self._shard.stopping)
+
+    async def _step(self) -> None:
+        await self._fire()
+        self._role.works()
+        await self._sleep()
 
     async def _fire(self) -> None:
         while not self._shard.stopping.is_set():

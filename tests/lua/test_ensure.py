@@ -1,0 +1,110 @@
+"""What workers need of a server: made when it is missing; a loss of data is told once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
+
+from invites.keys import Stream
+from invites.store.layout import LayoutError
+from tests.support.shard import Shard
+
+if TYPE_CHECKING:
+    from invites.store.commit import Ensured
+
+pytestmark = pytest.mark.one_shard
+
+ALL = list(Stream)
+
+
+async def _ensure(shard: Shard, known: str = "", new: str = "new") -> Ensured:
+    return await shard.committer.ensure(ALL, known, new)
+
+
+async def _emptied(shard: Shard) -> list[tuple[str, Any, Any, Any]]:
+    return [
+        (one.id, one.peers, one.users, one.payload)
+        for one in await shard.told()
+        if one.type == "serverEmptied"
+    ]
+
+
+async def test_what_is_missing_is_made_and_a_first_start_tells_nothing(shard: Shard) -> None:
+    await shard.client.flushall()
+    found = await _ensure(shard, new="a")
+    assert (found.origin, found.emptied, found.made) == (
+        "a",
+        False,
+        [stream.key(shard.keys) for stream in ALL],
+    )
+    assert await shard.client.get(shard.keys.layout) == b"1"
+    for stream in ALL:
+        (group,) = await shard.client.xinfo_groups(stream.key(shard.keys))
+        assert (group["name"], group["last-delivered-id"]) == (stream.group.encode(), b"0-0")
+    assert await shard.told() == []
+
+
+async def test_where_all_is_there_nothing_is_written(shard: Shard) -> None:
+    await _ensure(shard, new="a")
+    before = {key: await shard.client.dump(key) async for key in shard.client.scan_iter()}
+    for known in ("", "a"):
+        found = await _ensure(shard, known, "b")
+        assert (found.origin, found.emptied, found.made) == ("a", False, [])
+    assert {key: await shard.client.dump(key) async for key in shard.client.scan_iter()} == before
+
+
+async def test_a_group_that_is_missing_alone_is_no_loss_of_data(shard: Shard) -> None:
+    await _ensure(shard, new="a")
+    await shard.client.delete(shard.keys.events)
+    found = await _ensure(shard, "a")
+    assert (found.origin, found.emptied, found.made) == ("a", False, [shard.keys.events])
+    assert await shard.told() == []
+
+
+async def test_a_loss_is_told_once_however_many_workers_find_it(shard: Shard) -> None:
+    await _ensure(shard, new="a")
+    await shard.client.flushall()
+    first, second = await _ensure(shard, "a", "b"), await _ensure(shard, "a", "c")
+    assert (first.origin, first.emptied, second.origin, second.emptied) == ("b", True, "b", False)
+    assert await _emptied(shard) == [("0-emptied-b", [], [], {"shard": 0})]
+
+    await shard.client.flushall()
+    shard._seen = "-"
+    third, late = await _ensure(shard, "b", "d"), await _ensure(shard, "a", "e")
+    assert (third.emptied, late.origin, late.emptied) == (True, "d", False)
+    assert await _emptied(shard) == [("0-emptied-d", [], [], {"shard": 0})]
+
+
+async def test_a_loss_is_told_although_a_new_worker_was_there_first(shard: Shard) -> None:
+    await _ensure(shard, new="a")
+    await shard.client.flushall()
+    assert not (await _ensure(shard, "", "b")).emptied
+    assert (await _ensure(shard, "a", "c")).emptied
+    assert not (await _ensure(shard, "a", "d")).emptied
+    assert await _emptied(shard) == [("0-emptied-b", [], [], {"shard": 0})]
+
+
+async def test_nothing_is_touched_in_another_layout(shard: Shard) -> None:
+    await shard.client.flushall()
+    await shard.client.set(shard.keys.layout, "3")
+    with pytest.raises(LayoutError, match="in 3 shards"):
+        await _ensure(shard, "a")
+    assert await shard.client.keys() == [shard.keys.layout.encode()]
+
+
+async def test_a_full_server_makes_it_too(valkey_server: str) -> None:
+    async with Redis.from_url(valkey_server) as client:
+        await client.flushall()
+        shard = await Shard.make(client)
+        await client.flushall()
+        await client.config_set("maxmemory", "1")
+        try:
+            with pytest.raises(OutOfMemoryError):
+                await client.set("one more", "x")
+            found = await _ensure(shard, "a", "b")
+        finally:
+            await client.config_set("maxmemory", "0")
+        assert (found.emptied, len(found.made)) == (True, len(ALL))

@@ -1,0 +1,78 @@
+"""An entry in the hands of this worker, and its one way out."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_log = logging.getLogger(__name__)
+
+
+class InFlight:
+    """The entries that this worker has read and not settled: id -> since when (s, monotonic).
+
+    The lease renews them while they take long and hands them back when the worker stops. A reader that recovers skips
+    them.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def __contains__(self, entry: str) -> bool:
+        return entry in self._since
+
+    def begin(self, entries: Iterable[str], now: float) -> None:
+        """Work on these entries begins `now`."""
+        self._since.update(dict.fromkeys(entries, now))
+
+    def end(self, entry: str) -> None:
+        """Work on the entry has ended. Only its ticket says so."""
+        self._since.pop(entry, None)
+
+    def renew(self, before: float, now: float) -> list[str]:
+        """The entries begun or renewed `before`. They count as renewed `now`."""
+        aged = [entry for entry, since in self._since.items() if since < before]
+        self.begin(aged, now)
+        return aged
+
+
+class Decoded(Protocol):
+    """What an entry asks for; `entry` is its id."""
+
+    @property
+    def entry(self) -> str: ...  # noqa: D102
+
+
+Item = TypeVar("Item", bound=Decoded)
+
+
+class Ticket(Generic[Item]):
+    """One entry in flight, and the `item` that it asks for. `alone`: it must not take others with it.
+
+    It ends with `done` or `leave`. Until then it is kept from other workers, also while it is set aside.
+    """
+
+    __slots__ = ("_in_flight", "alone", "entry", "item")
+
+    item: Item
+
+    def __init__(self, entry: str, in_flight: InFlight, *, alone: bool) -> None:
+        self.entry = entry
+        self.alone = alone
+        self._in_flight = in_flight
+
+    def done(self) -> None:
+        """The entry is settled, by this worker or another one."""
+        self._in_flight.end(self.entry)
+
+    def leave(self, why: str = "", *values: object, error: BaseException | None = None) -> None:
+        """Leave the entry pending, and log `why` unless the caller has. A reclaimer brings it back."""
+        if why:
+            _log.error(why, *values, exc_info=error)
+        self._in_flight.end(self.entry)

@@ -1,0 +1,82 @@
+"""The loop of every role: it survives each error, and says once what keeps it from working."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
+
+from invites.connection.errors import ErrorKind, classify
+from workers.aio.backoff import Backoff
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from workers.consumer.shard import Shard
+
+_REMIND_S: Final = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class Step(Protocol):
+    """One round of a loop. What it raises ends the round and not the loop."""
+
+    async def __call__(self) -> None: ...  # noqa: D102
+
+
+class Role:
+    """A loop of one shard, by the name that logs and metrics have for it."""
+
+    def __init__(self, name: str, shard: Shard) -> None:
+        self.name = name
+        self.shard = shard
+        self._remind_at = 0.0
+
+    def works(self) -> None:
+        """The server has done what the role asked."""
+        self.shard.worker.outage.over(self.name)
+
+    def waits(self, error: BaseException) -> None:
+        """The server cannot do it for now; the role tries again."""
+        self.shard.worker.outage.met(self.name, error)
+
+    async def survive(self, error: Exception) -> None:
+        """See to what ended a round, so that the next one may work."""
+        match kind := classify(error):
+            case ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
+                self.waits(error)
+            case ErrorKind.NO_GROUP:
+                await self._ensure()
+            case ErrorKind.REFUSED:
+                self.shard.worker.misplaced(error)
+            case ErrorKind.BUG:
+                self._report(error)
+            case _:
+                assert_never(kind)
+
+    async def _ensure(self) -> None:
+        try:
+            await self.shard.ensure()
+        except Exception as error:  # noqa: BLE001 - the next round may work
+            await self.survive(error)
+
+    def _report(self, error: Exception) -> None:
+        self.shard.worker.metrics.redis_error(self.name)
+        now = time.monotonic()
+        if now >= self._remind_at:
+            self._remind_at = now + _REMIND_S
+            _log.error("A round of %s has failed; the loop goes on.", self.name, exc_info=error)
+
+
+async def run_forever(role: Role, step: Step, until: asyncio.Event | None = None) -> None:
+    """Repeat a step until the event is set (None: until cancelled). After an error it waits a little."""
+    backoff = Backoff()
+    while until is None or not until.is_set():
+        try:
+            await step()
+        except Exception as error:  # noqa: BLE001 - a worker that lives and has lost a loop is the worst of all
+            await role.survive(error)
+            await backoff.wait(until)
+        else:
+            backoff.reset()

@@ -121,6 +121,10 @@ class Keys:
         """String with a time to live: the entry by which the user last left the room."""
         return f"{self.base}left:{room}|{user}"
 
+    def retry(self, timer: str) -> str:
+        """String with a time to live, of a timer that has failed: its next try, the failures, when it was due."""
+        return f"{self.base}retry:{timer}"
+
     def grace(self, peer: str) -> str:
         """String with a time to live: exists during the grace period of a lost device."""
         return f"{self.base}grace:{peer}"

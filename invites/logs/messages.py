@@ -55,7 +55,15 @@ TEMPLATES: Final = {
         WARNING,
         "Group ${to} has ${members} members, which is more than maxGroupSize (${maxGroupSize}): nobody is called",
     ),
-    "timer_failed": (WARNING, "Timer ${timer} is a dead letter: ${error}"),
+    "timer_failed": (
+        WARNING,
+        "Timer ${timer} has failed, is a dead letter and will be tried again: ${error}",
+    ),
+    "timer_failed_again": (
+        WARNING,
+        "Timer ${timer} has failed ${attempt} times and will be tried again: ${error}",
+    ),
+    "timer_recovered": (INFO, "Timer ${timer} is applied after ${failures} failures"),
 }
 
 _OBJECTS: Final = frozenset(

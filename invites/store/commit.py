@@ -106,7 +106,10 @@ class CommitResult(msgspec.Struct):
 
 
 class FireResult(msgspec.Struct):
-    """The answer to firing: how many timers were applied, the next deadline and the server's time in ms."""
+    """The answer to firing: how many timers were due, the next deadline and the server's time in ms.
+
+    The facts tell the timers that failed: these come back.
+    """
 
     count: int
     facts: list[Fact]

@@ -66,6 +66,7 @@ class Keys:
         self.trunks = self.base + "trunks"
         self.trunks_version = self.base + "trunks-version"
         self.layout = self.base + "layout"
+        self.owed = self.base + "owed"
         self.script_keys = tuple(self.base + name for name in SCRIPT_KEYS)
         """The keys that each of the server's functions takes."""
 

@@ -8,6 +8,9 @@ import msgspec
 from msgspec import Struct
 from redis.exceptions import WatchError
 
+from invites.events.dead_letter import all_fields
+from invites.events.entry import Entry
+from invites.keys import Stream
 from invites.queries import streams
 from invites.queries.invites import whole
 
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
-    from invites.events.entry import Entry
     from invites.keys import Keys
 
 # The type of a failed timer. Its payload is the timer's member, `due` the time that it was set to. A letter without
@@ -52,6 +54,21 @@ def dead_letter(entry: Entry) -> DeadLetter:
         entry.text(b"entry"),
         whole(entry.fields.get(b"deliveries")),
     )
+
+
+async def keep_lost(client: Redis, keys: Keys, stream: Stream, entry: str, failure: str) -> None:
+    """Write the dead letter of an entry that was settled without all its effects. Raises redis exceptions."""
+    found = await streams.read(client, stream.key(keys), entry, entry)
+    read = found[0] if found else Entry(entry, {})
+    is_event = stream is Stream.EVENTS
+    letter: dict[Any, Any] = {
+        "type": read.text(b"type") if is_event else stream.value,
+        "payload": read.fields.get(b"payload", b"") if is_event else all_fields(read),
+        "error": f"the entry was acknowledged, but a write failed, so effects are missing: {failure}",
+        "entry": entry,
+        "deliveries": read.deliveries,
+    }
+    await client.xadd(keys.dead, letter if is_event else {**letter, "stream": stream.value})
 
 
 class DeadLetters:

@@ -57,6 +57,7 @@ STAYING: Final = frozenset(
         "dead",
         "timers",
         "retry",
+        "owed",
         "taken",
         "layout",
         "resharding",

@@ -9,6 +9,8 @@
 --   {2, need, fact…} nothing is written: the worker must look `need` up and settle the event again
 --   {3, error}       nothing is written: the rule has failed
 --   {4}              nothing is written: the consumer group does not exist
+--   {5, error}       settled, but a write has failed: some effects are missing
+-- The call fails with "DENIED " and commands when the ACL denies this user writes (see core/permissions.lua).
 -- A fact is a list: the name of a log message and its values.
 -- include: core/unit
 -- include: core/order
@@ -64,7 +66,7 @@ end
 -- The token of an event: 1 when this worker gets it, 0 when another has it, nil when the consumer group does not
 -- exist.
 local function acknowledge(stream, entry)
-  if redis.call('XACK', stream, GROUPS[stream], entry) == 1 then
+  if unless_denied(redis.pcall('XACK', stream, GROUPS[stream], entry), 'XACK', stream) == 1 then
     return 1
   end
   local group = redis.pcall('XPENDING', stream, GROUPS[stream])
@@ -73,7 +75,8 @@ end
 
 -- The token of a relayed entry: this shard notes its id, and keeps the note as long as the entry may come again.
 local function note_taken(from, entry)
-  return redis.call('ZADD', key('taken', from), 'NX', order.split(entry), entry)
+  local name = key('taken', from)
+  return unless_denied(redis.pcall('ZADD', name, 'NX', order.split(entry), entry), 'ZADD', name)
 end
 
 local function settle_one(token, from, origin, handler, entry, first, last)
@@ -93,7 +96,10 @@ local function settle_one(token, from, origin, handler, entry, first, last)
   if got ~= 1 then
     return got or { 4 }
   end
-  write()
+  failure = write()
+  if failure then
+    return { 5, message(failure) }
+  end
   if #work.facts == 0 then
     return 1
   end
@@ -128,8 +134,10 @@ end
 function take(from, low_watermark, at)
   local known = redis.call('HGET', key('taken', 'floors'), from)
   if order.later(low_watermark, known) then
-    redis.call('HSET', key('taken', 'floors'), from, low_watermark)
-    redis.call('ZREMRANGEBYSCORE', key('taken', from), '-inf', '(' .. int(order.split(low_watermark)))
+    local floors, name = key('taken', 'floors'), key('taken', from)
+    unless_denied(redis.pcall('HSET', floors, from, low_watermark), 'HSET', floors)
+    local before = '(' .. int(order.split(low_watermark))
+    unless_denied(redis.pcall('ZREMRANGEBYSCORE', name, '-inf', before), 'ZREMRANGEBYSCORE', name)
     known = low_watermark
   end
   local function token(_, entry)

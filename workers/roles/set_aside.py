@@ -1,4 +1,4 @@
-"""Operations that cannot be committed yet: they wait for a look-up, or for memory on the server."""
+"""Operations that a commit has not completed: they wait for a look-up or for memory, or become dead letters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from invites.connection.errors import is_away
+from invites.queries.dead_letters import keep_lost
 from invites.store.commit import Status
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end
@@ -50,7 +51,7 @@ class SetAside:
         return len(self._tasks)
 
     def add(self, operation: Operation, outcome: Outcome, *, alone: bool) -> None:
-        """Hold an operation whose outcome is NEEDS or FULL."""
+        """Hold an operation whose outcome is NEEDS, FULL or LOST."""
         task = asyncio.create_task(self._wait(operation, outcome, alone=alone))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -73,8 +74,33 @@ class SetAside:
             self._tell_full()
             await asyncio.sleep(_FULL_WAIT_S)
             await self._resume(operation, alone=alone)
+        elif outcome.status is Status.LOST:
+            await self._keep_lost(operation, outcome.detail)
         elif (completed := await self._complete(operation, outcome)) is not None:
             await self._resume(completed, alone=alone)
+
+    async def _keep_lost(self, operation: Operation, failure: str) -> None:
+        """Make a dead letter of an entry that was acknowledged without all its effects."""
+        shard, entry, backoff = self._source.shard, operation.entry, Backoff()
+        _log.error(
+            "The entry %s (%s) is acknowledged without all its effects and becomes a dead letter: %s",
+            entry,
+            operation.rule,
+            failure,
+        )
+        while True:
+            try:
+                await keep_lost(shard.commands, shard.keys, self._source.stream, entry, failure)
+            except Exception as error:  # noqa: BLE001 - the log has all that is known
+                if not is_away(error):
+                    _log.exception("The dead letter of %s cannot be written.", entry)
+                    break
+                self._worker.outage.met(self._role, error)
+                await backoff.wait()
+            else:
+                self._worker.metrics.dead_letters()
+                break
+        self._source.in_flight.end(entry)
 
     def _tell_full(self) -> None:
         now = time.monotonic()

@@ -183,7 +183,7 @@ class Settler:
         groupless = 0
         for operation, outcome in zip(batch.operations, batch.outcomes, strict=True):
             status = outcome.status
-            if status is Status.NEEDS or status is Status.FULL:
+            if status is Status.NEEDS or status is Status.FULL or status is Status.LOST:
                 self._set_aside.add(operation, outcome, alone=batch.alone)
                 continue
             self._source.in_flight.end(operation.entry)

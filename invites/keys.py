@@ -67,6 +67,7 @@ class Keys:
         self.trunks_version = self.base + "trunks-version"
         self.layout = self.base + "layout"
         self.origin = self.base + "origin"
+        self.owed = self.base + "owed"
         self.script_keys = tuple(self.base + name for name in SCRIPT_KEYS)
         """The keys that each of the server's functions takes."""
 
@@ -121,6 +122,10 @@ class Keys:
     def left(self, room: str, user: str) -> str:
         """String with a time to live: the entry by which the user last left the room."""
         return f"{self.base}left:{room}|{user}"
+
+    def retry(self, timer: str) -> str:
+        """String with a time to live, of a timer that has failed: its next try, the failures, when it was due."""
+        return f"{self.base}retry:{timer}"
 
     def grace(self, peer: str) -> str:
         """String with a time to live: exists during the grace period of a lost device."""

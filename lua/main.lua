@@ -1,4 +1,5 @@
--- The entry of the state machine: settles a batch of events, takes the messages of other shards, or fires due timers.
+-- The entry of the state machine: settles a batch of events, takes the messages of other shards, fires due timers,
+-- or asks for permissions.
 --
 -- KEYS     the streams and the timers of one shard (see core/context.lua); all other keys have names inside the same
 --          hash tag
@@ -8,9 +9,12 @@
 --          take    the shard that relays the entries; the low watermark of its relay stream: that shard has settled
 --                  every entry before it; then the entries as for settle
 --          fire    how many timers to apply at most
+--          ask     nothing
 -- Returns  settle, take: {now, next due or "", outcome…} (see core/commit.lua)
 --          fire: {now, next due or "", number of timers, fact…}
--- Error    "LAYOUT " and the value of the key `layout`, when it differs from the worker's number of shards; the call
+--          ask: the commands that the ACL denies this user; nil when the server cannot say
+-- Errors   "DENIED " and commands, when the ACL denies them (see core/permissions.lua)
+--          "LAYOUT " and the value of the key `layout`, when it differs from the worker's number of shards; the call
 --          has touched nothing (see invites/store/layout.py)
 -- include: core/context
 -- include: core/commit
@@ -25,7 +29,7 @@ return function(keys, arguments)
 
   -- While a slot migrates, XACK succeeds and a later write to a new key fails. Asking for a key that never exists
   -- makes the whole call fail here, before it writes anything.
-  redis.call('EXISTS', base .. 'never')
+  local owed = redis.call('EXISTS', base .. 'never', base .. 'owed')
 
   -- The number of shards decides which shard a name belongs to. A worker configured with another number cannot
   -- commit, and no worker can while `invites reshard` moves keys. (The first worker that starts writes the key.)
@@ -35,6 +39,13 @@ return function(keys, arguments)
   end
 
   local mode = ARGV[ARG.mode]
+  if mode == 'ask' then
+    return denied_writes()
+  end
+  if owed > 0 then
+    pay()
+  end
+  ask()
   if mode == 'settle' then
     return settle(tonumber(ARGV[AFTER_HEADER]), AFTER_HEADER + 1)
   elseif mode == 'take' then

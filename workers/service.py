@@ -16,6 +16,7 @@ from redis.exceptions import MovedError, NoPermissionError
 from invites.connection.clients import Clients
 from invites.connection.errors import ErrorKind, RefusedError, classify
 from invites.sippo import SippoServer
+from invites.store.commit import denied_sentence
 from invites.store.layout import LayoutError
 from workers.aio.backoff import Backoff
 from workers.aio.gc import freeze_gc
@@ -24,6 +25,7 @@ from workers.context import WorkerContext
 from workers.shard_worker import ShardWorker
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
+from workers.telemetry.readiness import Readiness
 from workers.telemetry.sippo import SippoMetrics
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
     from invites.config import Config
     from invites.keys import Keys
-    from workers.telemetry.readiness import Readiness
 
 DRAIN_S: Final = 7.0
 """How long a stopping worker may finish what it has begun. Handing back takes another 3 s at most.
@@ -54,7 +55,7 @@ class Service:
         """Why the worker has stopped by itself, and what to do; "" as long as it has not."""
         self.moving = False
         """Whether the calls are being moved to other shards. No worker can say where a call is then."""
-        metrics = Metrics()
+        metrics, readiness = Metrics(), Readiness()
         self._context = WorkerContext(
             config=config,
             url=url,
@@ -63,7 +64,8 @@ class Service:
             sippo=_sippo_server(config, metrics),
             misplaced=self._misplaced,
             metrics=metrics,
-            outage=Outage(metrics),
+            outage=Outage(metrics, readiness),
+            readiness=readiness,
         )
         self._opened = contextlib.AsyncExitStack()
         self._shards = [ShardWorker(keys, self._context) for keys in config.shards()]
@@ -103,9 +105,10 @@ class Service:
     async def start(self) -> None:
         """Start all loops. Waits for a server that is away, as long as it takes or until `stopping` is set.
 
-        Raises RefusedError when the server may evict keys (an evicted invite is a call that never ends), when the calls
-        are spread over another number of shards, and when the server belongs to a cluster and the URL does not say
-        so. Waits while the calls are moved to the number of shards in the configuration.
+        Raises RefusedError when the server may evict keys (an evicted invite is a call that never ends), when its ACL
+        denies commands that write, when the calls are spread over another number of shards, and when the server belongs
+        to a cluster and the URL does not say so. Waits while the calls are moved to the number of shards in the
+        configuration.
         """
         if self.sippo is not None:
             await self._opened.enter_async_context(self.sippo)
@@ -153,6 +156,11 @@ class Service:
             await _check_memory_policy(shard.shard.commands)
         for shard in self._shards:
             await shard.shard.ensure()
+            denied = await shard.shard.committer.denied()
+            if denied:
+                raise RefusedError(
+                    f"This worker could not write: {denied_sentence(denied)} (`invites check`)."
+                )
 
     def _wait_after(self, error: Exception) -> None:
         """Say what the start waits for. Raises the error when it waits for nothing."""

@@ -74,12 +74,16 @@ def dead_internal(entry: Entry, stream: str, sentence: str) -> Operation:
 
     The letter names the stream. Its payload is an object of all fields, so that an operator can put the entry back.
     """
+    arguments = DeadArguments(stream, all_fields(entry), sentence, entry.deliveries, stream=stream)
+    return Operation("dead", entry.id, arguments)
+
+
+def all_fields(entry: Entry) -> bytes:
+    """The fields of an entry as a JSON object; b"" for an empty entry."""
     fields = {
         name.decode(errors="replace"): value.decode(errors="replace") for name, value in entry.fields.items()
     }
-    payload = _JSON.encode(fields) if fields else b""
-    arguments = DeadArguments(stream, payload, sentence, entry.deliveries, stream=stream)
-    return Operation("dead", entry.id, arguments)
+    return _JSON.encode(fields) if fields else b""
 
 
 def _text(value: object) -> str | None:

@@ -57,7 +57,15 @@ TEMPLATES: Final = {
     ),
     "invite_refused": (WARNING, "Limit ${limit}: the invite from ${from} to ${to} is refused"),
     "device_dropped": (WARNING, "Limit ${limit}: user ${user} loses the device ${peer.id}"),
-    "timer_failed": (WARNING, "Timer ${timer} is a dead letter: ${error}"),
+    "timer_failed": (
+        WARNING,
+        "Timer ${timer} has failed, is a dead letter and will be tried again: ${error}",
+    ),
+    "timer_failed_again": (
+        WARNING,
+        "Timer ${timer} has failed ${attempt} times and will be tried again: ${error}",
+    ),
+    "timer_recovered": (INFO, "Timer ${timer} is applied after ${failures} failures"),
 }
 
 _OBJECTS: Final = frozenset(

@@ -8,6 +8,9 @@ import msgspec
 from msgspec import Struct
 from redis.exceptions import WatchError
 
+from invites.events.dead_letter import all_fields
+from invites.events.entry import Entry
+from invites.keys import Stream
 from invites.queries import streams
 from invites.queries.invites import whole
 
@@ -17,10 +20,11 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
-    from invites.events.entry import Entry
     from invites.keys import Keys
 
-_TIMER: Final = "timer"  # the type of a failed timer; its payload is the timer's member
+# The type of a failed timer. Its payload is the timer's member, `due` the time that it was set to. A letter without
+# `due` is of a release that deleted such timers.
+_TIMER: Final = "timer"
 _KEPT: Final = (b"type", b"payload", b"traceparent")  # the fields of an event
 _FIELDS: Final = msgspec.json.Decoder(dict[str, str])
 
@@ -52,6 +56,21 @@ def dead_letter(entry: Entry) -> DeadLetter:
     )
 
 
+async def keep_lost(client: Redis, keys: Keys, stream: Stream, entry: str, failure: str) -> None:
+    """Write the dead letter of an entry that was settled without all its effects. Raises redis exceptions."""
+    found = await streams.read(client, stream.key(keys), entry, entry)
+    read = found[0] if found else Entry(entry, {})
+    is_event = stream is Stream.EVENTS
+    letter: dict[Any, Any] = {
+        "type": read.text(b"type") if is_event else stream.value,
+        "payload": read.fields.get(b"payload", b"") if is_event else all_fields(read),
+        "error": f"the entry was acknowledged, but a write failed, so effects are missing: {failure}",
+        "entry": entry,
+        "deliveries": read.deliveries,
+    }
+    await client.xadd(keys.dead, letter if is_event else {**letter, "stream": stream.value})
+
+
 class DeadLetters:
     """Lists, retries and drops dead letters. The methods raise redis exceptions."""
 
@@ -72,10 +91,10 @@ class DeadLetters:
         return dead_letter(found[0]) if found else None
 
     async def retry(self, letter: str) -> str | None:
-        """Publish the event again, or set the timer to now, and delete the letter, in one transaction.
+        """Publish the event again, or let the timer fire now, and delete the letter, in one transaction.
 
         Returns the id of the new entry, or "now" for a timer; None when the letter is gone, because someone else has
-        retried or dropped it. Raises NotRetriableError.
+        retried or dropped it. Raises NotRetriableError, also for a timer that has been applied or removed meanwhile.
         """
         async with self._client.pipeline(transaction=True) as pipe:
             while True:
@@ -83,6 +102,7 @@ class DeadLetters:
                 found = await streams.read(self._client, self._keys.dead, letter, letter)
                 if not found:
                     return None
+                await self._check_timer(found[0])
                 seconds, microseconds = await self._client.time()
                 pipe.multi()
                 self._publish(pipe, found[0], now=seconds * 1000 + microseconds // 1000)
@@ -93,6 +113,12 @@ class DeadLetters:
                     continue  # the dead letters have changed
                 return entry.decode() if isinstance(entry, bytes) else "now"
 
+    async def _check_timer(self, letter: Entry) -> None:
+        if letter.text(b"type") != _TIMER or b"due" not in letter.fields:
+            return
+        if await self._client.zscore(self._keys.timers, letter.fields.get(b"payload", b"")) is None:
+            raise NotRetriableError(f"{letter.id} is a timer that has been applied or removed: drop it.")
+
     def _publish(self, pipe: Pipeline, letter: Entry, now: int) -> None:
         payload = letter.fields.get(b"payload")
         if not payload:
@@ -101,7 +127,9 @@ class DeadLetters:
         if stream:
             pipe.xadd(*self._failed_entry(letter, stream, payload, now))
         elif letter.text(b"type") == _TIMER:
-            pipe.zadd(self._keys.timers, {payload: now})
+            due = letter.fields.get(b"due")
+            # XX: a timer that was applied a moment ago stays away.
+            pipe.zadd(self._keys.timers, {payload: due or now}, xx=due is not None)
         else:
             event: dict[Any, Any] = {name: letter.fields[name] for name in _KEPT if name in letter.fields}
             pipe.xadd(self._keys.events, event)

@@ -50,9 +50,25 @@ EVERYWHERE: Final = frozenset({"over", "trunks", "trunks-version"})
 """Keys in all shards: trunks, and marks that an invite is over before its event has arrived."""
 
 STAYING: Final = frozenset(
-    {"events", "notifications", "push", "relay", "dead", "timers", "taken", "layout", "origin", "resharding"}
+    {
+        "events",
+        "notifications",
+        "push",
+        "relay",
+        "dead",
+        "timers",
+        "retry",
+        "owed",
+        "taken",
+        "layout",
+        "origin",
+        "resharding",
+    }
 )
-"""Keys of the shard itself. The entries of `push` and the members of `timers` are moved one by one."""
+"""Keys of the shard itself. The entries of `push` and the members of `timers` are moved one by one.
+
+`retry`, the failures of a timer, expires: a timer that moves takes its due time along.
+"""
 
 TIMERS: Final[dict[str, Callable[[str], Name]]] = {
     "ring": callee_of,

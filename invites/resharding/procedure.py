@@ -99,6 +99,8 @@ class Resharding:
         if layout == Layout(self._target):
             return summary
         await self._stop_commits(shard_map, begun=layout.target is not None)
+        if layout.target is None:
+            await self._refuse_if_owed(shard_map)
 
         def moved(what: str, more: int) -> None:
             lease.check()
@@ -158,6 +160,16 @@ class Resharding:
                     f"Workers still ask for entries: {', '.join(working)}. Stop them and try again."
                 )
             await asyncio.sleep(_POLL_S)
+
+    async def _refuse_if_owed(self, shard_map: ShardMap) -> None:
+        """A shard where a write was denied must first be completed, by a worker that may write again."""
+        for keys in shard_map.old:
+            if await shard_map.client(keys.shard).exists(keys.owed):
+                await self._take_back(shard_map)
+                raise ReshardingError(
+                    f"The key {keys.owed} holds writes that the ACL denied a worker: give the worker its rights back, "
+                    "start it with the current number in redis.shards, and try again."
+                )
 
     async def _take_back(self, shard_map: ShardMap) -> None:
         """Restore the old layout. Nothing has been moved yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from invites.resharding.due_times import due_times
 from invites.resharding.key_ownership import TIMERS
 from invites.resharding.shard_map import PAGE
 from invites.values.ref import callee_of
@@ -37,12 +38,13 @@ async def _move_page(
     shard_map: ShardMap, source: Keys, trunks: Trunks, members: Sequence[bytes], scores: Sequence[bytes]
 ) -> int:
     calls = await _calls_of_lost(shard_map, source, members)
+    dues = await due_times(shard_map, [(source.shard, member) for member in members], scores)
     added: defaultdict[int, list[bytes]] = defaultdict(list)
     removed: list[bytes] = []
-    for member, score in zip(members, scores, strict=True):
+    for member, due in zip(members, dues, strict=True):
         targets = _targets(shard_map, source, trunks, member.decode(errors="replace"), calls.get(member, []))
         for target in targets - {source.shard}:
-            added[target] += (score, member)
+            added[target] += (due, member)
         if targets and source.shard not in targets:
             removed.append(member)
     # GT: the longer of two grace periods of a trunk's peer wins.

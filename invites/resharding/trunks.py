@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from invites.resharding.due_times import due_times
+
 if TYPE_CHECKING:
     from invites.resharding.shard_map import Command, ShardMap
 
@@ -54,15 +56,13 @@ async def spread(shard_map: ShardMap, trunks: Trunks) -> None:
 
 
 async def _lapses(shard_map: ShardMap, trunks: Trunks) -> list[Any]:
-    """The lapse timers of trunks: scores and members alternately."""
-    members = [(user, f"lapse|{user}|{peer}") for peer, (user, _) in trunks.items()]
-    scores = await shard_map.execute(
-        (shard := shard_map.shard_before(user), ("ZSCORE", shard_map.all[shard].timers, member))
-        for user, member in members
-    )
-    return [
-        word
-        for (_, member), score in zip(members, scores, strict=True)
-        if score is not None
-        for word in (score, member)
+    """The lapse timers of trunks: due times and members alternately."""
+    timers = [
+        (shard_map.shard_before(user), f"lapse|{user}|{peer}".encode()) for peer, (user, _) in trunks.items()
     ]
+    scores = await shard_map.execute(
+        (shard, ("ZSCORE", shard_map.all[shard].timers, member)) for shard, member in timers
+    )
+    found = [(timer, score) for timer, score in zip(timers, scores, strict=True) if score is not None]
+    dues = await due_times(shard_map, [timer for timer, _ in found], [score for _, score in found])
+    return [word for ((_, member), _), due in zip(found, dues, strict=True) for word in (due, member)]

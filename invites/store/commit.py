@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 
 from invites.events.operation import Operation
 from invites.keys import Keys, Stream
@@ -86,6 +86,8 @@ class Status(enum.Enum):
     """Nothing was touched: the rule failed; `detail` says why. The entry stays pending."""
     NO_GROUP = "no group"
     """Nothing was touched: the consumer group is gone."""
+    LOST = "lost"
+    """Settled, but a write failed: effects are missing, and nobody settles the entry again. `detail` says why."""
     FULL = "full"
     """Nothing was touched: the server is out of memory. The entry stays pending and has not failed."""
 
@@ -107,7 +109,10 @@ class CommitResult(msgspec.Struct):
 
 
 class FireResult(msgspec.Struct):
-    """The answer to firing: how many timers were applied, the next deadline and the server's time in ms."""
+    """The answer to firing: how many timers were due, the next deadline and the server's time in ms.
+
+    The facts tell the timers that failed: these come back.
+    """
 
     count: int
     facts: list[Fact]
@@ -129,13 +134,16 @@ class Ensured(msgspec.Struct):
 _DONE: Final = Outcome(Status.DONE)
 _STALE: Final = Outcome(Status.STALE)
 _FULL: Final = Outcome(Status.FULL)
-_WORDS: Final = {1: Status.DONE, 2: Status.NEEDS, 3: Status.FAILED, 4: Status.NO_GROUP}
+_WORDS: Final = {1: Status.DONE, 2: Status.NEEDS, 3: Status.FAILED, 4: Status.NO_GROUP, 5: Status.LOST}
+_WITH_DETAIL: Final = frozenset({Status.NEEDS, Status.FAILED, Status.LOST})
+_DENIED: Final = "DENIED "  # the error of lua/core/permissions.lua; commands follow, separated by commas
 
 
 class Committer:
     """Commits operations and fires timers in one shard.
 
-    Both raise LayoutError, and have touched nothing, when the calls are spread over another number of shards.
+    Both raise LayoutError, and have touched nothing, when the calls are spread over another number of shards. Both
+    raise NoPermissionError while the ACL denies a command that writes; calling again later completes the work.
     """
 
     def __init__(
@@ -178,7 +186,7 @@ class Committer:
         """
         mode = mode or SettleMode()
         keys, scripts = self._keys.script_keys, self._scripts
-        with self._layout_errors():
+        with self._errors():
             try:
                 return _result(
                     await self._functions.call(scripts.refused_when_full, keys, self._batch(mode, operations))
@@ -193,12 +201,20 @@ class Committer:
 
     async def fire(self, limit: int = 100) -> FireResult:
         """Take and apply at most `limit` timers that are due."""
-        with self._layout_errors():
+        with self._errors():
             answer = await self._functions.call(
                 self._scripts.allowed_when_full, self._keys.script_keys, self.arguments("fire", limit)
             )
         now, due, count, *facts = answer
         return FireResult(int(count), [_fact(fact) for fact in facts], _due(due), int(now))
+
+    async def denied(self) -> list[str]:
+        """The write commands that the ACL denies this user. None are known on a server that cannot be asked."""
+        with self._errors():
+            answer = await self._functions.call(
+                self._scripts.allowed_when_full, self._keys.script_keys, self.arguments("ask")
+            )
+        return [command.decode() for command in answer or ()]
 
     async def trim(self, stream: str) -> int:
         """Trim one of `trimmed_streams` by what its groups have settled. Returns how many entries went.
@@ -227,7 +243,7 @@ class Committer:
         keys = self._keys
         names = (keys.layout, keys.origin, keys.notifications, *(stream.key(keys) for stream in streams))
         arguments = (keys.shard, keys.shards, known_origin, new_origin, *(stream.group for stream in streams))
-        with self._layout_errors():
+        with self._errors():
             origin, emptied, *made = await self._functions.call(self._scripts.ensure, names, arguments)
         return Ensured(origin.decode(), bool(emptied), [stream.decode() for stream in made])
 
@@ -247,13 +263,20 @@ class Committer:
         return self.arguments(mode.name, *mode.flat(), *flatten(operations))
 
     @contextlib.contextmanager
-    def _layout_errors(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except ResponseError as error:
             if str(error).startswith(ANSWER):
                 raise LayoutError(str(error).removeprefix(ANSWER), self._keys.shards) from None
+            if str(error).startswith(_DENIED):
+                raise NoPermissionError(denied_sentence(str(error).split()[1].split(","))) from None
             raise
+
+
+def denied_sentence(commands: Sequence[str]) -> str:
+    """What is missing, and what to do."""
+    return f"the ACL denies the Redis user {', '.join(commands)}: allow the worker's user what it needs"
 
 
 def flatten(operations: Iterable[Operation]) -> list[bytes | str | int]:
@@ -294,6 +317,6 @@ def _outcome(answer: Any) -> Outcome:  # noqa: ANN401
     word, *rest = answer
     status = _WORDS[word]
     detail = ""
-    if status in (Status.NEEDS, Status.FAILED):
+    if status in _WITH_DETAIL:
         detail = rest.pop(0).decode(errors="replace")
     return Outcome(status, detail, [_fact(fact) for fact in rest])

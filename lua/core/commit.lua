@@ -9,12 +9,22 @@
 --   {2, need, fact…} nothing is written: the worker must look `need` up and settle the event again
 --   {3, error}       nothing is written: the rule has failed
 --   {4}              nothing is written: the consumer group does not exist
+--   {5, error}       settled, but a write has failed: some effects are missing
+-- The call fails with "DENIED " and commands when the ACL denies this user writes (see core/permissions.lua).
 -- A fact is a list: the name of a log message and its values.
+-- exports: events, timers, need, settle, take, fire
 -- include: core/unit
 -- include: core/order
 -- include: call/invites
 
-local events, timers = {}, {}
+events, timers = {}, {}
+
+-- Ends a rule that needs something that only a worker can look up.
+function need(what)
+  error({ need = what }, 0)
+end
+
+local FIRST_RETRY, LAST_RETRY = 1000, 300000 -- ms
 
 local function message(failure)
   if type(failure) == 'table' then
@@ -24,11 +34,6 @@ local function message(failure)
     return failure.err or 'unknown error'
   end
   return tostring(failure)
-end
-
--- Ends a rule that needs something that only a worker can look up.
-local function need(what)
-  error({ need = what }, 0)
 end
 
 local function apply(rule, arguments, first, last)
@@ -58,7 +63,7 @@ end
 -- The token of an event: 1 when this worker gets it, 0 when another has it, nil when the consumer group does not
 -- exist.
 local function acknowledge(stream, entry)
-  if redis.call('XACK', stream, GROUPS[stream], entry) == 1 then
+  if unless_denied(redis.pcall('XACK', stream, GROUPS[stream], entry), 'XACK', stream) == 1 then
     return 1
   end
   local group = redis.pcall('XPENDING', stream, GROUPS[stream])
@@ -67,7 +72,8 @@ end
 
 -- The token of a relayed entry: this shard notes its id, and keeps the note as long as the entry may come again.
 local function note_taken(from, entry)
-  return redis.call('ZADD', key('taken', from), 'NX', order.split(entry), entry)
+  local name = key('taken', from)
+  return unless_denied(redis.pcall('ZADD', name, 'NX', order.split(entry), entry), 'ZADD', name)
 end
 
 local function settle_one(token, from, origin, handler, entry, first, last)
@@ -87,7 +93,10 @@ local function settle_one(token, from, origin, handler, entry, first, last)
   if got ~= 1 then
     return got or { 4 }
   end
-  write()
+  failure = write()
+  if failure then
+    return { 5, message(failure) }
+  end
   if #work.facts == 0 then
     return 1
   end
@@ -112,18 +121,20 @@ local function settle_each(token, from, prefix, at)
   return result
 end
 
-local function settle(source, at)
+function settle(source, at)
   local stream = KEYS[source]
   return settle_each(acknowledge, stream, stream == EVENTS and '' or string.match(stream, '%l+$'), at)
 end
 
 -- The shard `from` has settled every entry of its relay stream before `low_watermark`. Such an entry comes again only
 -- from a worker that has held it for long, and is refused.
-local function take(from, low_watermark, at)
+function take(from, low_watermark, at)
   local known = redis.call('HGET', key('taken', 'floors'), from)
   if order.later(low_watermark, known) then
-    redis.call('HSET', key('taken', 'floors'), from, low_watermark)
-    redis.call('ZREMRANGEBYSCORE', key('taken', from), '-inf', '(' .. int(order.split(low_watermark)))
+    local floors, name = key('taken', 'floors'), key('taken', from)
+    unless_denied(redis.pcall('HSET', floors, from, low_watermark), 'HSET', floors)
+    local before = '(' .. int(order.split(low_watermark))
+    unless_denied(redis.pcall('ZREMRANGEBYSCORE', name, '-inf', before), 'ZREMRANGEBYSCORE', name)
     known = low_watermark
   end
   local function token(_, entry)
@@ -132,35 +143,73 @@ local function take(from, low_watermark, at)
   return settle_each(token, from, 'relay' .. from .. '.', at)
 end
 
--- A timer that fails becomes a dead letter. Otherwise it would fail again for ever.
-local function dead_letter(member, failure)
-  begin(member, '0-0')
-  add('stream', { 'XADD', DEAD,
-    '*', 'type', 'timer', 'payload', member, 'error', failure, 'entry', '', 'deliveries', '1',
-  })
-  warn('timer_failed', member, failure)
-  check()
+-- How often the timer has failed, and when it was due. `score` is its time among the timers: the next try, if it has
+-- failed. A rule that has scheduled the timer since then has given it another time, and the note no longer counts.
+local function history(member, score)
+  local note = redis.pcall('GET', key('retry', member))
+  local at, failures, due = string.match(type(note) == 'string' and note or '', '^(%S+) (%d+) (%S+)$')
+  if at == score then
+    return tonumber(failures), due
+  end
+  return 0, score
 end
 
-local function fire_one(member, due)
-  begin(member .. '@' .. due, due .. '-0')
+-- The timer comes back, with back-off: a call whose time-out fails must still end once the cause is mended.
+local function try_again(member, due, failures, failure)
+  local at = int(now + math.min(FIRST_RETRY * 2 ^ (failures - 1), LAST_RETRY))
+  schedule(member, at)
+  remember(key('retry', member), at .. ' ' .. failures .. ' ' .. due, now + DAY)
+  if failures > 1 then
+    warn('timer_failed_again', member, failures, failure)
+    return
+  end
+  warn('timer_failed', member, failure)
+  local kind = redis.call('TYPE', DEAD).ok
+  if kind == 'none' or kind == 'stream' then -- a letter that cannot be written must not hold up all timers
+    later({ 'XADD', DEAD,
+      '*', 'type', 'timer', 'payload', member, 'error', failure, 'entry', '', 'deliveries', '1', 'due', due,
+    })
+  end
+end
+
+local function apply_timer(member, due)
   local kind, rest = string.match(member, '^(%l+)|(.+)$')
   local rule = kind and timers[kind]
-  local ready, failure
-  if rule then
-    ready, failure = prepare(rule, { rest, tonumber(due) }, 1, 2)
-  else
-    failure = 'timer ' .. member .. ' has an unknown kind'
+  if not rule then
+    return 'timer ' .. member .. ' has an unknown kind'
   end
-  if not ready then
-    dead_letter(member, failure)
+  local done, failure = prepare(rule, { rest, tonumber(due) }, 1, 2)
+  if not done and type(failure) == 'table' then
+    return 'timer ' .. member .. ' needs a lookup: ' .. failure.need
   end
-  redis.call('ZREM', TIMERS, member)
-  write()
+  return failure
+end
+
+local function begin_timer(member, due)
+  begin(member .. '@' .. due, due .. '-0')
+  unschedule(member)
+end
+
+local function fire_one(member, score)
+  local failures, due = history(member, score)
+  begin_timer(member, due)
+  local failure = apply_timer(member, due)
+  if not failure then
+    if failures > 0 then
+      later({ 'DEL', key('retry', member) })
+      info('timer_recovered', member, failures)
+    end
+    failure = write()
+  end
+  if failure then
+    begin_timer(member, due)
+    try_again(member, due, failures + 1, message(failure))
+    write()
+  end
   return work.facts
 end
 
-local function fire(limit)
+function fire(limit)
   local due = redis.call('ZRANGEBYSCORE', TIMERS, '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, limit)
   local result = { int(now), '', #due / 2 }
   for i = 1, #due, 2 do

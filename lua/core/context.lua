@@ -23,7 +23,7 @@ local STREAMS = { 'events', 'notifications', 'timers', 'dead', 'push', 'relay' }
 -- The header: the first of ARGV, in this order: `Header` of invites/store/commit.py, then `Settings` of
 -- invites/store/settings.py. Times are in ms, switches are "1" or "0".
 --
--- mode       "settle", "take" or "fire"
+-- mode       "settle", "take", "fire" or "ask"
 -- base       the beginning of every key of the shard ("invites:{0}:")
 -- shard      the number of the shard; shards: how many there are
 -- clock      ms since 1970; "" for the server's time

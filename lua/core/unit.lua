@@ -4,6 +4,7 @@
 -- and nothing may fail after it. Rules read with redis.call and write with `later` and `add`, which only note the
 -- command. The commit checks the notes, takes the token, and then writes.
 -- include: core/context
+-- include: core/permissions
 
 local work
 
@@ -90,15 +91,41 @@ local function check()
   end
 end
 
-local function write()
+local write
+
+do
+
+local at -- which note is being written
+
+local function write_each()
+  local call, attempt, unpack = redis.call, redis.pcall, unpack
   for i = 1, noted do
     local note = notes[i]
+    at = i
     if TAKES_AWAY[note[1]] then
-      redis.pcall(unpack(note))
+      local answer = attempt(unpack(note))
+      if type(answer) == 'table' and is_denied(note[1], note[2]) then
+        error(answer, 0)
+      end
     else
-      redis.call(unpack(note))
+      call(unpack(note))
     end
   end
+end
+
+-- Writes the notes. When the ACL denies one, owes the rest and fails the call. Returns any other failure.
+function write()
+  local done, failure = pcall(write_each)
+  if done then
+    return nil
+  end
+  local command, name = notes[at][1], notes[at][2]
+  if is_denied(command, name) and owe(notes, at, noted) then
+    refuse(command)
+  end
+  return failure
+end
+
 end
 
 -- `at` is in ms since 1970. A time in the past becomes the next millisecond.

@@ -134,3 +134,18 @@ async def test_a_drop_deletes_once(client: Redis) -> None:
     assert await letters.drop(entry) is True
     assert await letters.drop(entry) is False
     assert await client.xlen(KEYS.dead) == 0
+
+
+async def test_a_retried_timer_that_still_fails_fires_at_its_own_time(client: Redis) -> None:
+    entry = await _bury(client, type="timer", payload="ring|alice|i1|bob", due="1000")
+    await client.zadd(KEYS.timers, {"ring|alice|i1|bob": 9e12})
+    assert await DeadLetters(client, KEYS).retry(entry) == "now"
+    assert await client.zscore(KEYS.timers, "ring|alice|i1|bob") == 1000
+    assert await client.xlen(KEYS.dead) == 0
+
+
+async def test_a_timer_that_is_gone_cannot_be_retried(client: Redis) -> None:
+    entry = await _bury(client, type="timer", payload="ring|alice|i1|bob", due="1000")
+    with pytest.raises(NotRetriableError, match="applied or removed: drop it"):
+        await DeadLetters(client, KEYS).retry(entry)
+    assert (await client.xlen(KEYS.dead), await client.exists(KEYS.timers)) == (1, 0)

@@ -68,6 +68,20 @@ async def test_a_worker_that_counts_differently_is_refused_and_leaves_no_trace(
     assert await command_client.get(KEYS.layout) == there
 
 
+@pytest.mark.leaks
+async def test_a_shard_with_half_an_event_is_not_moved(command_client: Any) -> None:
+    """Its rest is for the keys of that shard: a worker must write it first."""
+    for shard in range(2):
+        await command_client.set(Keys(shard=shard).layout, 2)
+    await command_client.set(Keys(shard=1).owed, "[]")
+    with pytest.raises(ReshardingError, match="give the worker its rights back"):
+        await work(command_client, 3, []).move()
+    assert await layouts(command_client, 3) == [b"2", b"2", None]
+    await command_client.delete(Keys(shard=1).owed)
+    await work(command_client, 3, []).move()
+    assert await layouts(command_client, 3) == [b"3"] * 3
+
+
 async def test_a_worker_process_that_is_refused_says_why_and_ends_with_status_1(
     command_client: Any, valkey_url: str
 ) -> None:

@@ -125,6 +125,19 @@ async def test_everything_is_where_it_belongs(command_client: Redis) -> None:
             )
 
 
+async def test_a_timer_that_has_failed_takes_its_due_time_along(command_client: Redis) -> None:
+    shards = await Shards.make_several(lambda _: command_client, SETTINGS, 2)
+    await before(shards)
+    user = next(user for user in USERS if shard_of(user, 2) != shard_of(user, 5))
+    timer, former = f"ring|alice|to-{user}|{user}", Keys(shard=shard_of(user, 2), shards=2)
+    await command_client.zadd(former.timers, {timer: 9_000_000_000_000})
+    await command_client.set(former.retry(timer), "9000000000000 4 1234567890123", px=60_000)
+    await move(command_client, 2, 5)
+    home = Keys(shard=shard_of(user, 5), shards=5)
+    assert await command_client.zscore(home.timers, timer) == 1_234_567_890_123
+    assert await command_client.zscore(former.timers, timer) is None
+
+
 async def test_a_relay_that_was_taken_is_not_taken_again(command_client: Redis) -> None:
     shards = await Shards.make_several(lambda _: command_client, SETTINGS, 2)
     await before(shards)

@@ -236,42 +236,6 @@ async def test_a_server_that_forgot_the_functions_is_given_them_again(shard: Sha
     assert await shard.committer.trim(shard.keys.events) == 3
 
 
-async def test_a_timer_that_cannot_be_applied_becomes_a_dead_letter(shard: Shard) -> None:
-    await e.bob_rings(shard, "phone")
-    await shard.event(*e.invite(invite_id="2"))
-    key = shard.keys.candidates(e.REF)
-    await shard.client.delete(key)
-    await shard.client.set(key, "x", px=e.RING * 2)
-    shard.now += e.RING
-    fired = await shard.committer.fire()
-
-    assert fired.count == 2
-    [letter] = await shard.dead()
-    assert (letter["type"], letter["payload"], letter["entry"]) == ("timer", "ring|alice|1|bob", "")
-    assert letter["error"]
-    assert ("timer_failed", "ring|alice|1|bob", letter["error"]) in fired.facts
-    assert e.one(await shard.told(), "inviteRejected").payload["inviteId"] == "2"
-    assert await shard.client.zcard(shard.keys.timers) == 0
-
-
-@pytest.mark.parametrize(
-    "member",
-    [
-        "nonsense", "dance|x", "ring|", "ring|a", "ring|a|b", "grace|x", "caller|", "caller|a", "lapse|a",
-        "step|nothing", "|", "ring|\n|\x00|\x7f", "é|ü",
-    ],
-)  # fmt: skip
-async def test_a_timer_that_makes_no_sense_is_fired_once_and_stops_nothing(shard: Shard, member: str) -> None:
-    await e.bob_rings(shard, "phone")
-    await shard.client.zadd(shard.keys.timers, {member: shard.now})
-    told = await e.later(shard, e.RING)
-    assert e.outcome(told, "inviteRejected") == (408, "timeout")
-    assert await shard.client.zcard(shard.keys.timers) == 0
-    letters = await shard.dead()
-    assert [letter["payload"] for letter in letters] in ([member], [])
-    assert all(letter["error"] for letter in letters)
-
-
 async def test_a_retired_consumer_owes_nothing_and_was_idle(shard: Shard) -> None:
     operation = await shard.publish(*e.registered("phone"))
     assert not await shard.committer.retire_consumer("test", 0)

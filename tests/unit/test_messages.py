@@ -109,7 +109,15 @@ _RENDERED = {
         ("devicesPerUser", "bob", "phone"),
         "Limit devicesPerUser: user bob loses the device phone",
     ),
-    "timer_failed": (("ring|a|b|c", "broken"), "Timer ring|a|b|c is a dead letter: broken"),
+    "timer_failed": (
+        ("ring|a|b|c", "broken"),
+        "Timer ring|a|b|c has failed, is a dead letter and will be tried again: broken",
+    ),
+    "timer_failed_again": (
+        ("ring|a|b|c", "3", "broken"),
+        "Timer ring|a|b|c has failed 3 times and will be tried again: broken",
+    ),
+    "timer_recovered": (("ring|a|b|c", "3"), "Timer ring|a|b|c is applied after 3 failures"),
 }
 
 

@@ -28,6 +28,17 @@ def test_every_command_of_the_scripts_is_asked_for() -> None:
     assert asked == given | _GIVEN_BY_PYTHON
 
 
+def test_the_commit_asks_for_every_command_that_writes() -> None:
+    """A command that is noted, or that is the token, and nobody asks for, would be denied below the token."""
+    files = [file for file in _LUA.rglob("*.lua") if file.name not in {"trim.lua", "retire.lua"}]
+    script = "\n".join(file.read_text("utf-8") for file in files)
+    noted = set(re.findall(r"""\{\s*'([A-Z]+)', *[^'\s]""", script))
+    permissions = (_LUA / "core" / "permissions.lua").read_text("utf-8")
+    asked = set(re.findall(r"'([A-Z]+)'", permissions.partition("local WRITES = {")[2].partition("}")[0]))
+    assert asked == noted | set(re.findall(r"unless_denied\(redis\.pcall\('([A-Z]+)'", script))
+    assert asked <= {command[0] for command in needed(Keys())}
+
+
 @pytest.mark.parametrize("role", Role)
 def test_all_keys_are_of_the_shard(role: Role) -> None:
     for command in needed(Keys("calls", 3), role):

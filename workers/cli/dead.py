@@ -68,7 +68,7 @@ def retry(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
     """Publish one dead letter or all of them again, after you have fixed the cause.
 
     Each becomes a new event at the end of the stream. An event that still fails becomes a new dead letter. A timer
-    fires at once.
+    that is still failing fires at once.
     """
     chosen = _chosen(letter, every=every)
 

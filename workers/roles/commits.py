@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from workers.consumer.shard import Shard
     from workers.consumer.source import Source
 
-_SETTLED: Final = frozenset({Status.DONE, Status.STALE})
+_SETTLED: Final = frozenset({Status.DONE, Status.STALE, Status.LOST})
 _LOW_WATERMARK_S: Final = 1.0
 
 

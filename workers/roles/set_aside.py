@@ -1,18 +1,21 @@
-"""Operations that cannot be committed yet: they wait for a look-up, or for memory on the server."""
+"""Operations that a commit has not completed: they wait for a look-up or for memory, or become dead letters."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from invites.connection.errors import passes
+from invites.queries.dead_letters import keep_lost
 from invites.store.commit import Status
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end
 
 if TYPE_CHECKING:
     from invites.events.operation import Operation
+    from invites.keys import Stream
     from invites.lookup.resolver import Resolver
     from invites.store.commit import Outcome
     from workers.consumer.ticket import Ticket
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 _MOST: Final = 5_000  # operations; while more are set aside, nothing new is settled
 _FULL_WAIT_S: Final = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 class Resumes(Protocol):
@@ -34,10 +39,11 @@ class SetAside:
     Other entries overtake them meanwhile.
     """
 
-    def __init__(self, role: Role, resolver: Resolver, resume: Resumes) -> None:
+    def __init__(self, role: Role, stream: Stream, resolver: Resolver, resume: Resumes) -> None:
         self._memory, self._metrics = role.shard.worker.memory, role.shard.worker.metrics
         self._resolver = resolver
         self._role = role
+        self._stream = stream
         self._resume = resume
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -45,7 +51,7 @@ class SetAside:
         return len(self._tasks)
 
     def add(self, ticket: Ticket[Operation], outcome: Outcome) -> None:
-        """Hold an entry whose outcome is NEEDS or FULL."""
+        """Hold an entry whose outcome is NEEDS, FULL or LOST."""
         task = asyncio.create_task(self._wait(ticket, outcome))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -67,6 +73,9 @@ class SetAside:
         if outcome.status is Status.FULL:
             self._memory.refused()
             await asyncio.sleep(_FULL_WAIT_S)
+        elif outcome.status is Status.LOST:
+            await self._keep_lost(ticket, outcome.detail)
+            return
         else:
             try:
                 ticket.item = await self._complete(ticket.item, outcome)
@@ -74,6 +83,29 @@ class SetAside:
                 ticket.leave("The event %s needs a look-up that fails.", ticket.entry, error=error)
                 return
         await self._resume(ticket)
+
+    async def _keep_lost(self, ticket: Ticket[Operation], failure: str) -> None:
+        """Make a dead letter of an entry that was acknowledged without all its effects."""
+        shard, backoff = self._role.shard, Backoff()
+        _log.error(
+            "The entry %s (%s) is acknowledged without all its effects and becomes a dead letter: %s",
+            ticket.entry,
+            ticket.item.rule,
+            failure,
+        )
+        while True:
+            try:
+                await keep_lost(shard.commands, shard.keys, self._stream, ticket.entry, failure)
+            except Exception as error:  # noqa: BLE001 - the log has all that is known
+                if not passes(error):
+                    _log.exception("The dead letter of %s cannot be written.", ticket.entry)
+                    break
+                self._role.waits(error)
+                await backoff.wait()
+            else:
+                self._metrics.dead_letters()
+                break
+        ticket.done()
 
     async def _complete(self, operation: Operation, outcome: Outcome) -> Operation:
         """The operation with what it needs. Raises only what asking again would not mend."""

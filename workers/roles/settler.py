@@ -66,7 +66,7 @@ class Settler:
         self._batch_size = batch_size
         self._reports = reports
         self._timers = timers
-        self._set_aside = SetAside(self._role, resolver, self._resume)
+        self._set_aside = SetAside(self._role, source.stream, resolver, self._resume)
         self._waiting: list[Ticket[Operation]] = []
         self._settling_waiting = asyncio.Lock()
         self._under_way: set[asyncio.Task[CommitResult]] = set()
@@ -179,7 +179,7 @@ class Settler:
             match outcome.status:
                 case Status.DONE | Status.STALE:
                     ticket.done()
-                case Status.NEEDS | Status.FULL:
+                case Status.NEEDS | Status.FULL | Status.LOST:
                     self._set_aside.add(ticket, outcome)
                 case Status.FAILED:
                     ticket.leave(

@@ -6,8 +6,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from redis.exceptions import NoPermissionError
+
 if TYPE_CHECKING:
     from workers.telemetry.metrics import Metrics
+    from workers.telemetry.readiness import Readiness
 
 _REMIND_S: Final = 30.0
 
@@ -15,10 +18,16 @@ _log = logging.getLogger(__name__)
 
 
 class Outage:
-    """The loops of this worker that Redis errors keep from working."""
+    """The loops of this worker that Redis errors keep from working.
 
-    def __init__(self, metrics: Metrics, remind_s: float = _REMIND_S) -> None:
+    A worker that the ACL denies a command is not ready, although it may still read.
+    """
+
+    def __init__(
+        self, metrics: Metrics, readiness: Readiness | None = None, remind_s: float = _REMIND_S
+    ) -> None:
         self._metrics = metrics
+        self._readiness = readiness
         self._remind_s = remind_s
         self._troubled: set[str] = set()
         self._since = 0.0
@@ -27,12 +36,16 @@ class Outage:
     def met(self, role: str, error: BaseException) -> None:
         """The loop `role` got `error` and will retry."""
         self._metrics.redis_error(role)
+        denied = isinstance(error, NoPermissionError)
+        if denied and self._readiness is not None:
+            self._readiness.lost(role, str(error))
         now = time.monotonic()
         first = not self._troubled
         self._troubled.add(role)
         if first:
             self._since = self._told = now
-            _log.warning("Redis cannot be used (%s): %s; waiting for it.", role, _words(error))
+            level = logging.ERROR if denied else logging.WARNING
+            _log.log(level, "Redis cannot be used (%s): %s; waiting for it.", role, _words(error))
         elif now - self._told >= self._remind_s:
             self._told = now
             away = now - self._since
@@ -43,6 +56,8 @@ class Outage:
         if role not in self._troubled:
             return
         self._troubled.discard(role)
+        if self._readiness is not None:
+            self._readiness.regained(role)
         if not self._troubled:
             self._metrics.reconnected()
             _log.warning("Redis can be used again, after %.1f s.", time.monotonic() - self._since)

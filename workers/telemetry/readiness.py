@@ -30,9 +30,13 @@ class Readiness:
         self._completed[stream] = time.monotonic()
         self._troubles.pop(stream, None)
 
-    def lost(self, stream: str, reason: str) -> None:
-        """Reading a stream has failed. `reason` must not contain secrets."""
-        self._troubles[stream] = reason
+    def lost(self, role: str, reason: str) -> None:
+        """Reading a stream, or another role, has failed. `reason` must not contain secrets."""
+        self._troubles[role] = reason
+
+    def regained(self, role: str) -> None:
+        """What was `lost` works again."""
+        self._troubles.pop(role, None)
 
     def state(self, now: float | None = None) -> tuple[bool, str]:
         """Whether the worker is ready at `now` (s, monotonic; default: the current time), and otherwise why not."""

@@ -66,8 +66,9 @@ class Reports:
     def fired(self, fired: FireResult) -> None:
         """Report fired timers."""
         if fired.count:
-            self.metrics.fired(fired.count)
-            self.metrics.dead_letters(sum(fact[0] == "timer_failed" for fact in fired.facts))
+            facts = Counter(fact[0] for fact in fired.facts)
+            self.metrics.fired(fired.count - facts["timer_failed"] - facts["timer_failed_again"])
+            self.metrics.dead_letters(facts["timer_failed"])
             self._tell(fired.facts)
 
     def _tell(self, facts: Sequence[Fact]) -> None:

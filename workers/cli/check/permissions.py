@@ -98,6 +98,7 @@ HGETALL {key}
 SMEMBERS {other}
 ZCOUNT {timers} -inf +inf
 ZSCAN {timers} 0
+ZSCORE {timers} check
 XLEN {events}
 XRANGE {events} - + COUNT 1
 XREVRANGE {events} + - COUNT 1

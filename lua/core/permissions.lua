@@ -1,0 +1,97 @@
+-- Whether the server's ACL lets this user write, and what happens when it stops to in the middle of an event.
+--
+-- The server asks the ACL for each command of a script as the script runs it. A command that it denies after the token
+-- would leave an event half written. So the commit asks before its first token for all commands that write. The answer
+-- costs as much as a small command, so it holds for a second. When the ACL changes within that second, the rest of the
+-- notes is kept in the key `owed`. Every call fails until they are written, so nobody builds on half an event.
+-- (Redis 7.0 is the first that can be asked.)
+-- exports: denied_writes, ask, is_denied, refuse, unless_denied, owe, pay
+-- include: core/context
+
+-- What rules note, and the tokens.
+local WRITES = {
+  'COPY', 'DEL', 'HDEL', 'HSET', 'PEXPIREAT', 'SADD', 'SET', 'SREM', 'XACK', 'XADD', 'ZADD', 'ZREM', 'ZREMRANGEBYSCORE',
+}
+
+local HOLDS = 1000
+local asked_at = 0 -- ms since 1970; survives the call
+local OWED
+
+each_call(function()
+  OWED = base .. 'owed'
+end)
+
+function is_denied(command, name)
+  return redis.acl_check_cmd and not redis.acl_check_cmd(command, name)
+end
+
+-- All of them; nil when the server cannot say.
+function denied_writes()
+  if not redis.acl_check_cmd then
+    return nil
+  end
+  local denied = {}
+  for i = 1, #WRITES do
+    if is_denied(WRITES[i], EVENTS) then
+      denied[#denied + 1] = WRITES[i]
+    end
+  end
+  return denied
+end
+
+-- Fails the call.
+function refuse(commands)
+  asked_at = 0
+  error({ err = 'DENIED ' .. commands, refused = true }, 0)
+end
+
+function ask()
+  if math.abs(now - asked_at) < HOLDS then
+    return
+  end
+  local denied = denied_writes()
+  if denied and #denied > 0 then
+    refuse(table.concat(denied, ','))
+  end
+  asked_at = now
+end
+
+-- The answer of a command that comes before any note is written. When the ACL has denied it, fails the call.
+function unless_denied(answer, command, name)
+  if type(answer) == 'table' and answer.err then
+    if is_denied(command, name) then
+      refuse(command)
+    end
+    error(answer, 0)
+  end
+  return answer
+end
+
+-- Keeps the notes from `first` to `last`, of which the first was denied. False when that is denied too.
+function owe(notes, first, last)
+  local rest = {}
+  for i = first, last do
+    local note = {}
+    for at, word in ipairs(notes[i]) do
+      note[at] = type(word) == 'number' and string.format('%.17g', word) or word
+    end
+    rest[#rest + 1] = note
+  end
+  rest = cjson.encode(rest)
+  return not is_denied('SET', OWED) and redis.call('SET', OWED, rest)
+    or not is_denied('HSET', OWED) and redis.call('HSET', OWED, 'notes', rest)
+end
+
+-- Writes what is owed, once everything is allowed again.
+function pay()
+  asked_at = 0
+  ask()
+  local rest = redis.pcall('GET', OWED)
+  if type(rest) == 'table' then
+    rest = redis.call('HGET', OWED, 'notes')
+  end
+  for _, note in ipairs(cjson.decode(rest)) do
+    redis.pcall(unpack(note))
+  end
+  redis.call('DEL', OWED)
+end

@@ -1,0 +1,161 @@
+"""A user that may no longer write: nothing is lost, and all effects come once the right is back."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
+
+from invites.events.operation import Operation
+from invites.store.commit import Outcome, Status
+from tests.support import events as e
+from tests.support.shard import Json, Server, Shard
+
+USER = "limited"
+WRITES = ("DEL", "HDEL", "HSET", "PEXPIREAT", "SADD", "SET", "SREM", "XACK", "XADD", "ZADD", "ZREM")
+
+pytestmark = pytest.mark.one_shard
+
+
+class Limited:
+    """One shard, settled by a user whose rights a test takes and gives back."""
+
+    def __init__(self, admin: Any, shard: Shard) -> None:
+        self.admin = admin
+        self.shard = shard
+
+    async def take(self, *commands: str) -> None:
+        """Take the right to run these commands."""
+        await self.admin.execute_command("ACL", "SETUSER", USER, *(f"-{one.lower()}" for one in commands))
+
+    async def give_back(self) -> None:
+        """Allow everything again."""
+        await self.admin.execute_command("ACL", "SETUSER", USER, "+@all")
+
+
+@pytest.fixture
+async def limited(server: Server) -> AsyncIterator[Limited]:
+    """A user that may still do everything."""
+    if not server.flags:
+        pytest.skip("fakeredis has no ACL")
+    admin: Any = server.client
+    await admin.execute_command("ACL", "SETUSER", USER, "reset", "on", ">x", "~*", "&*", "+@all")
+    async with Redis.from_url(server.url, username=USER, password="x") as client:
+        yield Limited(admin, await Shard.make(client))
+    await admin.execute_command("ACL", "DELUSER", USER)
+
+
+async def _state(limited: Limited) -> Json:
+    """All keys with their contents, but the consumers' own."""
+    keys = sorted(await limited.admin.keys("invites:*"))
+    return {key: await limited.admin.dump(key) for key in keys}
+
+
+async def _pending(limited: Limited) -> int:
+    return int((await limited.admin.xpending(limited.shard.keys.events, "workers"))["pending"])
+
+
+async def _attempt(limited: Limited, operation: Operation) -> Outcome | None:
+    """The outcome of an operation; None when it was denied."""
+    try:
+        [outcome] = (await limited.shard.committer.commit([operation])).outcomes
+    except NoPermissionError:
+        return None
+    return outcome
+
+
+@pytest.mark.parametrize("command", WRITES)
+async def test_nothing_is_settled_while_a_command_is_denied(limited: Limited, command: str) -> None:
+    shard = limited.shard
+    await shard.event(*e.registered("phone"))
+    operations = [await shard.publish(*e.invite()), await shard.publish(*e.ringing("phone"))]
+    shard.now += 2_000
+    await limited.take(command)
+    before = await _state(limited)
+    for _ in range(2):
+        with pytest.raises(NoPermissionError, match=rf"denies the Redis user {command}:"):
+            await shard.committer.commit(operations)
+        with pytest.raises(NoPermissionError, match=command):
+            await shard.committer.fire()
+    assert await _state(limited) == before
+    assert await shard.committer.denied() == [command]
+
+    await limited.give_back()
+    assert await shard.committer.denied() == []
+    outcomes = (await shard.committer.commit(operations)).outcomes
+    assert [one.status for one in outcomes] == [Status.DONE] * 2
+    assert e.types(await shard.told()) == ["invitation", "inviteProgress", "inviteProgress"]
+
+
+@pytest.mark.parametrize("command", WRITES)
+@pytest.mark.parametrize("step", range(5))
+async def test_an_event_that_is_denied_half_way_is_completed_later(
+    limited: Limited, command: str, step: int
+) -> None:
+    """The right is taken right after a commit that had asked for it."""
+    shard = limited.shard
+    whole = [e.registered("phone"), e.joined("carol"), e.invite(), e.ringing("phone"), e.accept("phone")]
+    for event in whole[:step]:
+        await shard.event(*event)
+    operation = await shard.publish(*whole[step])
+    await shard.committer.fire()
+    await limited.take(command)
+    outcome = await _attempt(limited, operation)
+    if outcome is None:
+        with pytest.raises(NoPermissionError, match=command):
+            await shard.committer.commit([operation])
+    await limited.give_back()
+    if outcome is None:
+        await shard.committer.commit([operation])
+    for event in whole[step + 1 :]:
+        await shard.event(*event)
+
+    assert await _pending(limited) == 0
+    assert not await limited.admin.exists(shard.keys.owed)
+    notifications = [
+        (fields[b"type"].decode(), fields[b"id"].decode())
+        for _, fields in await limited.admin.xrange(shard.keys.notifications)
+    ]
+    assert [kind for kind, _ in notifications] == [
+        "invitation", "inviteProgress", "inviteProgress", "inviteAccepted", "INVITE_COMPLETED", "answer",
+    ]  # fmt: skip
+    assert len({id_ for _, id_ in notifications}) == len(notifications)
+    assert await limited.admin.zcard(shard.keys.timers) == 0
+    assert await limited.admin.scard(shard.keys.pending("bob")) == 0
+    assert (await shard.invite(e.REF))["state"] == "ACCEPTED"
+
+
+@pytest.mark.parametrize("command", WRITES)
+async def test_a_time_out_that_is_denied_half_way_is_completed_later(limited: Limited, command: str) -> None:
+    shard = limited.shard
+    for event in (e.registered("phone"), e.invite()):
+        await shard.event(*event)
+    shard.now += e.RING
+    await shard.event(*e.joined("carol"))
+    await limited.take(command)
+    denied = False
+    try:
+        await shard.committer.fire()
+    except NoPermissionError:
+        denied = True
+    await limited.give_back()
+    await shard.fire()
+    records = [
+        fields
+        for _, fields in await limited.admin.xrange(shard.keys.notifications)
+        if fields[b"type"] == b"INVITE_COMPLETED"
+    ]
+    assert len(records) == 1
+    assert denied or command not in {"XADD", "HSET"}
+    assert await limited.admin.zcard(shard.keys.timers) == 0
+
+
+async def test_an_event_that_cannot_even_be_owed_is_told(limited: Limited) -> None:
+    shard = limited.shard
+    operation = await shard.publish(*e.registered("phone"))
+    await shard.committer.fire()
+    await limited.take("SET", "HSET")
+    [outcome] = (await shard.committer.commit([operation])).outcomes
+    assert outcome.status is Status.LOST
+    assert "hset" in outcome.detail.lower()

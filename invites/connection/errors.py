@@ -44,6 +44,13 @@ def is_no_group(error: BaseException) -> bool:
     return isinstance(error, exceptions.ResponseError) and str(error).startswith("NOGROUP")
 
 
+def is_missing(error: BaseException) -> bool:
+    """The same, also as XINFO says it."""
+    return is_no_group(error) or (
+        isinstance(error, exceptions.ResponseError) and str(error).lower().startswith("no such key")
+    )
+
+
 def is_about_endpoint(error: BaseException) -> bool:
     """Whether another server might not give this error, so that the primary must be located again."""
     # NOREPLICAS: a former primary that has lost its replicas may answer so.

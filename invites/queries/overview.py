@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
+from invites.connection.errors import is_missing
 from invites.keys import Stream
+from invites.queries.gateways import GatewayGroup, gateway_groups
+from invites.queries.streams import after
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -42,7 +45,10 @@ class Consumer(Struct, rename="camel", frozen=True):
 
 
 class Overview(Struct, rename="camel", frozen=True):
-    """The state of one shard. `backlog` is that of the events; `consumers` is None while their group is missing."""
+    """The state of one shard. `backlog` is that of the events; `consumers` is None while their group is missing.
+
+    `groups` are those of the gateways, on the notifications.
+    """
 
     shard: int
     backlog: Backlog
@@ -55,6 +61,7 @@ class Overview(Struct, rename="camel", frozen=True):
     notifications: int
     dead_letters: int
     consumers: list[Consumer] | None
+    groups: list[GatewayGroup]
 
 
 async def overview(client: Redis, keys: Keys) -> Overview:
@@ -82,6 +89,7 @@ async def overview(client: Redis, keys: Keys) -> Overview:
         notifications=notifications,
         dead_letters=dead,
         consumers=await consumers(client, keys),
+        groups=await gateway_groups(client, keys),
     )
 
 
@@ -100,16 +108,16 @@ async def backlog(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -> 
         pipe.time()
         groups, summary, length, time = await pipe.execute(raise_on_error=False)
     for reply in (groups, summary, length, time):
-        if isinstance(reply, Exception) and not _is_missing(reply):
+        if isinstance(reply, Exception) and not is_missing(reply):
             raise reply
     group = None
     if not isinstance(summary, Exception):
         group = next(one for one in groups if one["name"] == name.encode())
-    delivered, oldest, last, lag = 0, None, "-", None
+    delivered, oldest, first, end, lag = 0, None, "-", "+", None
     if group is not None:
         delivered, oldest, lag = summary["pending"], summary["min"], group["lag"]
-        last = f"({group['last-delivered-id'].decode()}"
-    following = await client.xrange(key, min=last, count=1)
+        first, end = after(group["last-delivered-id"].decode())
+    following = await client.xrange(key, min=first, max=end, count=1)
     unread = 0
     if following:
         unread = lag or max(1, length - delivered)
@@ -124,16 +132,11 @@ async def consumers(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -
     try:
         found = await client.xinfo_consumers(stream.key(keys), stream.group)
     except ResponseError as error:
-        if _is_missing(error):
+        if is_missing(error):
             return None
         raise
     known = [Consumer(one["name"].decode(errors="replace"), one["pending"], one["idle"]) for one in found]
     return sorted(known, key=lambda one: one.name)
-
-
-def _is_missing(error: Exception) -> bool:
-    """Whether the stream or the group is missing."""
-    return isinstance(error, ResponseError) and str(error).upper().startswith(("NOGROUP", "NO SUCH KEY"))
 
 
 async def _timers(client: Redis, keys: Keys) -> Counter[str]:

@@ -49,6 +49,7 @@ def test_a_fresh_server_will_do_and_nothing_is_left_behind(commands: Commands, d
         "persistence",
         "permissions",
         "workers",
+        "gateways",
         "sippo-server",
     ]
     for name in ("redis", "version", "memory policy", "permissions"):
@@ -160,8 +161,8 @@ OF_A_ROLE = {
     "publisher": (["redis", "permissions"], ["+xadd"]),
     "gateway": (["redis", "permissions"], ["+xadd", "+xgroup", "+xreadgroup", "+xack"]),
     "operator": (
-        ["redis", "version", "memory policy", "persistence", "permissions", "workers"],
-        ["+@read", "+time", "+multi", "+xadd", "+xdel", "+zadd"],
+        ["redis", "version", "memory policy", "persistence", "permissions", "workers", "gateways"],
+        ["+@read", "+time", "+multi", "+xadd", "+xdel", "+zadd", "+xgroup"],
     ),
 }
 

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 from workers.cli.options import AsJson, Common, with_common
 from workers.cli.output import say, say_json
+from workers.cli.words import duration, waiting_for
 
 if TYPE_CHECKING:
-    from invites.queries.overview import Backlog, Overview
+    from collections.abc import Sequence
+
+    from invites.queries.gateways import GatewayGroup
+    from invites.queries.overview import Backlog, Consumer, Overview
     from workers.cli.session import Session
 
 
 @with_common()
 def status(*, common: Common, as_json: AsJson = False) -> int:
-    """Show the state of each shard: backlog and its age, pending invites, timers, workers, dead letters."""
+    """Show the state of each shard: backlog and its age, pending invites, timers, workers, gateways, dead letters."""
 
     async def show(session: Session) -> int:
         from invites.queries.overview import overview
@@ -43,25 +47,34 @@ def _lines(shard: Overview) -> list[str]:
         f"  dead letters     {shard.dead_letters}"
         + (" (see: invites dead list)" if shard.dead_letters else ""),
     ]
-    if shard.consumers is None:
-        return [
-            *lines,
-            "  workers          none yet (no consumer group): start `invites run`",
-        ]
-    lines.append(f"  workers          {len(shard.consumers)}")
-    width = max((len(one.name) for one in shard.consumers), default=0)
-    return lines + [
-        f"    {one.name:{width}}  {one.pending} pending, asked {_seconds(one.idle_ms)} ago"
-        for one in shard.consumers
+    return [*lines, *_workers(shard.consumers), *_gateways(shard.groups)]
+
+
+def _gateways(groups: Sequence[GatewayGroup]) -> list[str]:
+    if not groups:
+        return ["  gateways         none yet (no consumer group)"]
+    width = max(len(one.name) for one in groups)
+    return [
+        f"  gateways         {len(groups)}",
+        *(f"    {one.name:{width}}  {waiting_for(one)}" for one in groups),
+    ]
+
+
+def _workers(consumers: Sequence[Consumer] | None) -> list[str]:
+    if consumers is None:
+        return ["  workers          none yet (no consumer group): start `invites run`"]
+    width = max((len(one.name) for one in consumers), default=0)
+    return [
+        f"  workers          {len(consumers)}",
+        *(
+            f"    {one.name:{width}}  {one.pending} pending, asked {duration(one.idle_ms)} ago"
+            for one in consumers
+        ),
     ]
 
 
 def _waiting(backlog: Backlog, what: str) -> str:
     waiting = f"{backlog.entries} {what} ({backlog.unread} unread, {backlog.delivered} delivered)"
     if backlog.entries:
-        waiting += f", the oldest for {_seconds(backlog.oldest_ms)}"
+        waiting += f", the oldest for {duration(backlog.oldest_ms)}"
     return waiting
-
-
-def _seconds(ms: int) -> str:
-    return f"{ms} ms" if ms < 1_000 else f"{ms / 1_000:.1f} s"  # noqa: PLR2004 - ms in a second

@@ -98,6 +98,7 @@ XREAD COUNT 1 STREAMS {notifications} $
 XINFO GROUPS {events}
 XINFO CONSUMERS {events} workers
 XPENDING {events} workers
+XGROUP DESTROY {notifications} check
 XADD {events} * type check
 XADD {push} * type check
 XADD {relay} * type check
@@ -183,6 +184,8 @@ async def refused(client: Redis, keys: Keys, role: Role = Role.WORKER) -> tuple[
 def _name(command: list[str]) -> str:
     if command[0] in {"XADD", "XDEL"}:
         return f"{command[0]} on {command[1]}"
+    if command[:2] == ["XGROUP", "DESTROY"]:
+        return f"XGROUP DESTROY on {command[2]}"
     return command[0]
 
 

@@ -15,6 +15,7 @@ from invites.queries.overview import ALIVE_MS, backlog, consumers
 from invites.store.layout import LayoutError
 from invites.values.printable import escape
 from workers.cli.check.finding import Finding
+from workers.cli.check.gateways import check_gateways
 from workers.cli.check.permissions import FUNCTIONS, refused
 from workers.cli.check.role import Role
 from workers.cli.check.topology import IN_CLUSTER, check_cluster, check_replicas, check_sentinels
@@ -146,6 +147,12 @@ async def _shards(clients: Clients, config: Config, role: Role) -> AsyncIterator
             yield await _workers(clients.of(keys), keys)
         except NoPermissionError:
             yield Finding("warn", "workers", "Not checked: the permissions above are missing.")
+        try:
+            gateways = await check_gateways(clients.of(keys), keys)
+        except NoPermissionError:
+            gateways = [Finding("warn", "gateways", "Not checked: the permissions above are missing.")]
+        for finding in gateways:
+            yield finding
 
 
 async def _permissions(client: Redis, keys: Keys, role: Role) -> Finding:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from workers.cli.options import AsJson, Common, with_common
 from workers.cli.output import say, say_json
-from workers.cli.words import duration, waiting_for
+from workers.cli.words import duration, in_words, waiting_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from invites.queries.gateways import GatewayGroup
+    from invites.queries.memory import Memory
     from invites.queries.overview import Backlog, Consumer, Overview
     from workers.cli.session import Session
 
 
+_ExitCode = Annotated[
+    bool,
+    typer.Option("--exit-code", metavar="", help="Exit with status 1 if a shard needs an operator."),
+]
+
+
 @with_common()
-def status(*, common: Common, as_json: AsJson = False) -> int:
-    """Show the state of each shard: backlog and its age, pending invites, timers, workers, gateways, dead letters."""
+def status(*, common: Common, as_json: AsJson = False, exit_code: _ExitCode = False) -> int:
+    """Show the state of each shard: backlog and its age, pending invites, timers, workers, gateways, memory.
+
+    With `--exit-code`, the exit status is 1 if no worker is connected, an event waits for more than 10 s or a
+    notification for more than a minute, there are dead letters, or the server is full.
+    """
 
     async def show(session: Session) -> int:
         from invites.queries.overview import overview
@@ -30,7 +43,7 @@ def status(*, common: Common, as_json: AsJson = False) -> int:
             for one in found:
                 for line in _lines(one):
                     say(line)
-        return 0
+        return 1 if exit_code and any(one.needs_attention for one in found) else 0
 
     return common.on_server(show)
 
@@ -47,7 +60,13 @@ def _lines(shard: Overview) -> list[str]:
         f"  dead letters     {shard.dead_letters}"
         + (" (see: invites dead list)" if shard.dead_letters else ""),
     ]
-    return [*lines, *_workers(shard.consumers), *_gateways(shard.groups)]
+    lines += [*_workers(shard.consumers), *_gateways(shard.groups)]
+    return lines if shard.memory is None else [*lines, _memory(shard.memory)]
+
+
+def _memory(memory: Memory) -> str:
+    full = ": FULL, new calls wait" if memory.is_full else ""
+    return f"  memory           {in_words(memory)}{full}"
 
 
 def _gateways(groups: Sequence[GatewayGroup]) -> list[str]:

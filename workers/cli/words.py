@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from invites.queries.gateways import GatewayGroup
+    from invites.queries.memory import Memory
+
+_MIB: Final = 1_048_576
 
 
 def waiting_for(group: GatewayGroup) -> str:
@@ -15,6 +18,15 @@ def waiting_for(group: GatewayGroup) -> str:
         waiting += f", the oldest for {duration(group.oldest_ms)}"
     asked = "has no reader" if group.idle_ms is None else f"asked {duration(group.idle_ms)} ago"
     return f"{waiting}, {asked}"
+
+
+def in_words(memory: Memory) -> str:
+    """How much of a server's memory is in use."""
+    used = f"{memory.used_bytes / _MIB:.1f} MiB"
+    if not memory.max_bytes:
+        return f"{used} in use, without maxmemory"
+    share = 100 * memory.used_bytes / memory.max_bytes
+    return f"{used} of {memory.max_bytes / _MIB:.1f} MiB in use, {share:.0f} % of maxmemory"
 
 
 def duration(ms: int) -> str:

@@ -324,6 +324,7 @@ def check_api(commands: Commands, database: redis.Redis, tmp_path: Path) -> Any:
     def check(**basic: object) -> tuple[int, str, str]:
         file = tmp_path / "config.json"
         file.write_text(json.dumps({"invites": {"basic": basic}}), "utf-8")
+        file.chmod(0o600)
         ended = commands.on_server("check", "--config", str(file))
         assert "geheim" not in ended.out
         return ended.status, *_lines(ended)["sippo-server"]

@@ -7,7 +7,7 @@ import msgspec
 from invites.events.arguments import DeadArguments
 from invites.events.entry import Entry
 from invites.events.operation import Operation, head_of, transaction_of
-from invites.events.protocol import Peer
+from invites.events.protocol import Peer, Transaction
 
 _JSON: Final = msgspec.json.Encoder()
 
@@ -45,12 +45,11 @@ def dead_event(entry: Entry, sentence: str) -> Operation:
         payload.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Operation("dead", entry.id, arguments)
-    transaction = sender.transaction if type(sender.transaction) in (str, int) else None
     invite_id, inviter, callee = map(_text, (sender.invite_id, sender.from_, sender.to or sender.callee))
     arguments = arguments.having(
         peer=sender.peer.id,
         user=sender.peer.user,
-        transaction=transaction_of(transaction),
+        transaction=transaction_of(_valid_transaction(sender.transaction)),
         head=head_of(invite_id, inviter, callee),
     )
     return Operation("dead", entry.id, arguments)
@@ -67,6 +66,15 @@ def dead_internal(entry: Entry, stream: str, sentence: str) -> Operation:
     payload = _JSON.encode(fields) if fields else b""
     arguments = DeadArguments(stream, payload, sentence, entry.deliveries, stream=stream)
     return Operation("dead", entry.id, arguments)
+
+
+def _valid_transaction(value: object) -> str | int | None:
+    """A transaction as the contract allows it: the peer must not get one back that it could not have sent."""
+    try:
+        valid: str | int = msgspec.convert(value, Transaction)
+    except msgspec.ValidationError:
+        return None
+    return valid
 
 
 def _text(value: object) -> str | None:

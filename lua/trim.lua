@@ -30,15 +30,16 @@ end
 
 return function(keys, arguments)
   local stream, keep, limit, useful = keys[1], arguments[1], arguments[2], tonumber(arguments[3])
-  if redis.call('EXISTS', stream) == 0 then
+  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  if not first then
     return 0
   end
 
-  -- The first entry that a group still needs.
+  -- The first entry that a group still needs. Pending entries that are gone from the stream hold nothing back.
   local lowest
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local needed = redis.call('XPENDING', stream, field(group, 'name'))[2]
-      or following(field(group, 'last-delivered-id'))
+    local pending = redis.call('XPENDING', stream, field(group, 'name'), first[1], '+', 1)[1]
+    local needed = pending and pending[1] or following(field(group, 'last-delivered-id'))
     if not lowest or order.later(lowest, needed) then
       lowest = needed
     end

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from invites.config.access import warn_of_access
 from invites.config.checks import ConfigError, check_together
 from invites.config.sections import Basic, Config
 from invites.connection.url import UnusableUrlError, parse_redis_url
@@ -79,9 +80,11 @@ def _from_file(file: Path) -> Config:
     except RecursionError:
         raise ConfigError(f"The configuration {file} is nested too deeply.") from None
     try:
-        return parse(raw)
+        config = parse(raw)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
+    warn_of_access(file, config)
+    return config
 
 
 def _whole(digits: str) -> int | float:

@@ -24,6 +24,9 @@ Shards = Annotated[int, Meta(ge=1, le=1_024, description="a whole number from 1 
 Wait = Annotated[int, Meta(ge=1, le=60_000, description=f"{_MS} 1 to 60000 (a minute)")]
 Requests = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
 Failures = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
+Size = Annotated[
+    int, Meta(ge=65_536, le=2**50, description=f"a whole number of bytes from 65536 to {2**50}, or null")
+]
 Port = Annotated[int, Meta(ge=0, le=65_535, description="a whole number from 0 to 65535")]
 Flag = Annotated[bool, Meta(description="true or false")]
 Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
@@ -112,6 +115,16 @@ class Limits(_Section, frozen=True):
     per_pair: Limit = 10
 
 
+class NotificationRetention(_Section, frozen=True):
+    """How long notifications stay that a group has not acknowledged (ms), and how many bytes they may take.
+
+    `bytes` is for each shard. None is a quarter of the server's `maxmemory`, divided by the number of shards.
+    """
+
+    age: Interval = 3_600_000
+    bytes: Size | None = None
+
+
 class Invites(_Section, frozen=True):
     """`invites`. Times are in ms."""
 
@@ -127,6 +140,7 @@ class Invites(_Section, frozen=True):
     max_group_size: Members = 500
     max_deliveries: Deliveries = 5
     claim_after: ClaimAge = 3_000
+    notification_retention: NotificationRetention = field(default_factory=NotificationRetention)
 
 
 class Redis(_Section, frozen=True):

@@ -7,7 +7,7 @@ import msgspec
 from invites.events.arguments import DeadArguments
 from invites.events.entry import Entry
 from invites.events.operation import Operation, head_of, transaction_of
-from invites.events.protocol import BadEvent, Peer
+from invites.events.protocol import BadEvent, Peer, Transaction
 
 _JSON: Final = msgspec.json.Encoder()
 
@@ -58,12 +58,11 @@ def dead_event(entry: Entry, sentence: str) -> Operation:
         payload.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Operation("dead", entry.id, arguments)
-    transaction = sender.transaction if type(sender.transaction) in (str, int) else None
     invite_id, inviter, callee = map(_text, (sender.invite_id, sender.from_, sender.to or sender.callee))
     arguments = arguments.having(
         peer=sender.peer.id,
         user=sender.peer.user,
-        transaction=transaction_of(transaction),
+        transaction=transaction_of(_valid_transaction(sender.transaction)),
         head=head_of(invite_id, inviter, callee),
     )
     return Operation("dead", entry.id, arguments)
@@ -84,6 +83,15 @@ def all_fields(entry: Entry) -> bytes:
         name.decode(errors="replace"): value.decode(errors="replace") for name, value in entry.fields.items()
     }
     return _JSON.encode(fields) if fields else b""
+
+
+def _valid_transaction(value: object) -> str | int | None:
+    """A transaction as the contract allows it: the peer must not get one back that it could not have sent."""
+    try:
+        valid: str | int = msgspec.convert(value, Transaction)
+    except msgspec.ValidationError:
+        return None
+    return valid
 
 
 def _text(value: object) -> str | None:

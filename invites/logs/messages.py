@@ -68,6 +68,8 @@ TEMPLATES: Final = {
     "timer_recovered": (INFO, "Timer ${timer} is applied after ${failures} failures"),
 }
 
+# Facts whose values go on with fields of the JSON log line alone.
+_FURTHER: Final = dict.fromkeys(("got_candidates", "send_cancel", "send_invitation"), ("inviteId",))
 _OBJECTS: Final = frozenset(
     {
         "JSON.stringify(context)",
@@ -90,7 +92,7 @@ class _Message:
 
     __slots__ = ("_joints", "_names", "_slots", "level")
 
-    def __init__(self, level: int, template: str) -> None:
+    def __init__(self, level: int, template: str, further: tuple[str, ...]) -> None:
         self.level = level
         parts = _SLOT.split(template)
         self._joints = parts[0::2]
@@ -98,7 +100,7 @@ class _Message:
         # The fields of a JSON log line. Objects stand in the message alone.
         self._names = [
             None if slot in _OBJECTS else slot.replace("peer.id", "peerId") for slot in self._slots
-        ]
+        ] + [*further]
 
     def render(self, values: Fact) -> str:
         text = self._joints[0]
@@ -122,7 +124,9 @@ def _shown(slot: str, value: str | None) -> str:
     return escape(value)
 
 
-_MESSAGES: Final = {name: _Message(level, template) for name, (level, template) in TEMPLATES.items()}
+_MESSAGES: Final = {
+    name: _Message(level, template, _FURTHER.get(name, ())) for name, (level, template) in TEMPLATES.items()
+}
 
 
 def verbosity() -> int:

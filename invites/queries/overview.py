@@ -6,10 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from invites.connection.errors import ErrorKind, classify
 from invites.keys import Stream
+from invites.queries.gateways import GatewayGroup, gateway_groups
+from invites.queries.memory import Memory, memory_of
+from invites.queries.streams import after
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 ALIVE_MS: Final = 10_000
 """A consumer that is idle for longer counts as gone (ms). A worker asks for entries at least every 2 s."""
 
+_SETTLED_MS: Final = 10_000  # even the entries of a dead worker are settled by then
 _SCAN_PAGE: Final = 1_000
 
 
@@ -43,7 +47,10 @@ class Consumer(Struct, rename="camel", frozen=True):
 
 
 class Overview(Struct, rename="camel", frozen=True):
-    """The state of one shard. `backlog` is that of the events; `consumers` is None while their group is missing."""
+    """The state of one shard. `backlog` is that of the events; `consumers` is None while their group is missing.
+
+    `groups` are those of the gateways, on the notifications. `memory` is the server's, None if INFO is not allowed.
+    """
 
     shard: int
     backlog: Backlog
@@ -56,6 +63,22 @@ class Overview(Struct, rename="camel", frozen=True):
     notifications: int
     dead_letters: int
     consumers: list[Consumer] | None
+    groups: list[GatewayGroup]
+    memory: Memory | None
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether an operator must act.
+
+        No worker is there, events or notifications wait for too long, there are dead letters, or the server is full.
+        """
+        return (
+            all(one.idle_ms > ALIVE_MS for one in self.consumers or ())
+            or max(self.backlog.oldest_ms, self.relay_backlog.oldest_ms) > _SETTLED_MS
+            or any(group.is_late for group in self.groups)
+            or self.dead_letters > 0
+            or (self.memory is not None and self.memory.is_full)
+        )
 
 
 async def overview(client: Redis, keys: Keys) -> Overview:
@@ -83,6 +106,8 @@ async def overview(client: Redis, keys: Keys) -> Overview:
         notifications=notifications,
         dead_letters=dead,
         consumers=await consumers(client, keys),
+        groups=await gateway_groups(client, keys),
+        memory=await _memory(client),
     )
 
 
@@ -106,11 +131,11 @@ async def backlog(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -> 
     group = None
     if not isinstance(summary, Exception):
         group = next(one for one in groups if one["name"] == name.encode())
-    delivered, oldest, last, lag = 0, None, "-", None
+    delivered, oldest, first, end, lag = 0, None, "-", "+", None
     if group is not None:
         delivered, oldest, lag = summary["pending"], summary["min"], group["lag"]
-        last = f"({group['last-delivered-id'].decode()}"
-    following = await client.xrange(key, min=last, count=1)
+        first, end = after(group["last-delivered-id"].decode())
+    following = await client.xrange(key, min=first, max=end, count=1)
     unread = 0
     if following:
         unread = lag or max(1, length - delivered)
@@ -130,6 +155,13 @@ async def consumers(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -
         raise
     known = [Consumer(one["name"].decode(errors="replace"), one["pending"], one["idle"]) for one in found]
     return sorted(known, key=lambda one: one.name)
+
+
+async def _memory(client: Redis) -> Memory | None:
+    try:
+        return memory_of(await client.info("memory"))
+    except NoPermissionError:
+        return None
 
 
 async def _timers(client: Redis, keys: Keys) -> Counter[str]:

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _PAGE = 500
+_LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
+
+
+def after(entry: str) -> tuple[str, str]:
+    """The first and last of all entries after `entry`, as XRANGE takes them.
+
+    The server refuses a range after the last possible id, so that is an empty one.
+    """
+    return ("+", "-") if entry == _LAST_ID else (f"({entry}", "+")
 
 
 async def read(
@@ -33,4 +42,6 @@ async def pages(client: Redis, stream: str, first: str = "-", last: str = "+") -
     while page := await read(client, stream, first, last):
         for entry in page:
             yield entry
-        first = f"({page[-1].id}"
+        if page[-1].id == _LAST_ID:
+            return
+        first, _ = after(page[-1].id)

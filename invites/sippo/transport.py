@@ -13,8 +13,8 @@ from yarl import URL
 
 from invites import __version__
 from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer, Watch
+from invites.sippo.reasons import reason_of
 from invites.sippo.timing import Timing
-from invites.values.printable import escape
 from invites.values.secret import Secret
 
 LARGEST: Final = 1024 * 1024
@@ -102,13 +102,13 @@ class Transport:
                 return response.status, await _body_of(response), response.headers
         except aiohttp.ClientConnectorError as error:
             arrived = False
-            reason, detail = CallOutcome.LOST, f"cannot connect ({_text(error)})"
+            reason, detail = CallOutcome.LOST, f"cannot connect ({reason_of(error)})"
         except TimeoutError:
             reason, detail = CallOutcome.TIMEOUT, f"no reply within {within * 1000:.0f} ms"
         except (aiohttp.ClientResponseError, HttpProcessingError):
             reason, detail = CallOutcome.NONSENSE, "the reply is not HTTP"
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
-            reason, detail = CallOutcome.LOST, f"the connection was lost ({_text(error)})"
+            reason, detail = CallOutcome.LOST, f"the connection was lost ({reason_of(error)})"
         # Raised outside the handler: an aiohttp error holds the request with its token, and must not be the context.
         raise NoAnswer(reason, request.call, detail, arrived=arrived)
 
@@ -130,10 +130,6 @@ class Transport:
             raise NoAnswer(CallOutcome.LIMITED, call, "too many requests (status 429)", retry_after)
         reason = CallOutcome.ERROR if status >= _SERVERS_FAULT else CallOutcome.REFUSED
         raise NoAnswer(reason, call, f"status {status}", retry_after)
-
-
-def _text(error: Exception) -> str:
-    return escape(str(error)) or type(error).__name__
 
 
 def _headers(token: Secret | None, body: bytes | None) -> dict[str, str]:

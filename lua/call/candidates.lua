@@ -83,6 +83,11 @@ local function candidate_json(candidate)
     .. (candidate.told and ',"told":true}' or '}')
 end
 
+-- For the log: with the peer, or the device of a push. Two devices of a user may differ in nothing else.
+local function candidate_for_log(candidate)
+  return '{"peer":' .. json.quote(candidate.id) .. ',' .. string.sub(candidate_json(candidate), 2)
+end
+
 -- The user of the candidate's peer.
 local function owner(candidate)
   return candidate.user or candidate.address

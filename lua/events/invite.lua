@@ -55,9 +55,9 @@ local function call_devices(invite, asked, found)
   if verbosity > 1 then
     local list = {}
     for i, candidate in ipairs(found.candidates) do
-      list[i] = candidate_json(candidate)
+      list[i] = candidate_for_log(candidate)
     end
-    debug('got_candidates', '[' .. table.concat(list, ',') .. ']')
+    debug('got_candidates', '[' .. table.concat(list, ',') .. ']', invite.inviteId)
   end
   if found.how == 'alone' then
     change(invite, 'alone', '1')
@@ -81,7 +81,7 @@ local function call_group(invite, asked, found)
     for i, member in ipairs(found.members) do
       users[i] = member.user
     end
-    debug('got_candidates', json.strings(users))
+    debug('got_candidates', json.strings(users), invite.inviteId)
   end
   set_group(invite, invite.to)
   index_pending(invite.to, invite.ref)

@@ -18,7 +18,8 @@ local function tell_devices(kind, invite, candidates, payload, deadline)
       users[#users + 1] = user
     end
     if verbosity > 1 then
-      debug(kind == 'invitation' and 'send_invitation' or 'send_cancel', payload, candidate_json(candidate))
+      debug(kind == 'invitation' and 'send_invitation' or 'send_cancel', payload, candidate_for_log(candidate),
+        invite.inviteId)
     end
   end
   if #peers > 0 then

@@ -38,7 +38,7 @@ _LIST: Final = {
         ping client|setname info time watch unwatch multi exec cluster|info cluster|slots
         exists memory|usage pttl ttl type get hget hgetall hlen scard sismember smembers
         zcard zcount zrange zscan zscore xinfo|consumers xinfo|groups xinfo|stream xlen xpending xrange xread xrevrange
-        xadd xdel zadd
+        xadd xdel zadd xgroup|destroy
     """,
     "resharder": """
         ping client|setname cluster|slots scan type exists del unlink dump restore pexpire pexpireat pexpiretime

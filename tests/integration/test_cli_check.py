@@ -46,9 +46,11 @@ def test_a_fresh_server_will_do_and_nothing_is_left_behind(commands: Commands, d
         "redis",
         "version",
         "memory policy",
+        "memory",
         "persistence",
         "permissions",
         "workers",
+        "gateways",
         "sippo-server",
     ]
     for name in ("redis", "version", "memory policy", "permissions"):
@@ -115,9 +117,27 @@ def test_a_full_server_fails(commands: Commands, settings: redis.Redis) -> None:
     ended = commands.on_server("check")
     assert ended.status == 1
     found = _lines(ended)
-    assert found["memory policy"][0] == "warn"
-    assert found["permissions"][0] == "FAIL"
-    assert "maxmemory" in found["permissions"][1]
+    assert found["memory policy"] == ("ok", "noeviction.")
+    assert found["permissions"][0] == "ok"
+    assert found["memory"][0] == "FAIL"
+    assert "of 0.0 MiB in use" in found["memory"][1]
+    assert "raise maxmemory, or find out what uses it" in found["memory"][1]
+
+
+def test_a_server_that_is_nearly_full_is_warned_of(commands: Commands, settings: Any) -> None:
+    used = settings.info("memory")["used_memory"]
+    settings.config_set("maxmemory", int(used * 1.05))
+    ended = commands.on_server("check")
+    assert (ended.status, _lines(ended)["memory"][0]) == (0, "warn")
+
+
+def test_a_full_server_fails_without_info_too(commands: Commands, settings: redis.Redis) -> None:
+    settings.execute_command("ACL", "SETUSER", "worker", "reset", "on", "nopass", "~*", "+@all", "-info")
+    settings.config_set("maxmemory", "1")
+    ended = commands.run("check", "--redis-url", commands.url.replace("redis://", "redis://worker:x@"))
+    settings.execute_command("ACL", "DELUSER", "worker")
+    assert (ended.status, _lines(ended)["permissions"][0]) == (1, "ok")
+    assert _lines(ended)["memory"][0] == "FAIL"
 
 
 def test_a_replica_fails(commands: Commands, settings: redis.Redis) -> None:
@@ -160,8 +180,8 @@ OF_A_ROLE = {
     "publisher": (["redis", "permissions"], ["+xadd"]),
     "gateway": (["redis", "permissions"], ["+xadd", "+xgroup", "+xreadgroup", "+xack"]),
     "operator": (
-        ["redis", "version", "memory policy", "persistence", "permissions", "workers"],
-        ["+@read", "+time", "+multi", "+xadd", "+xdel", "+zadd"],
+        ["redis", "version", "memory policy", "memory", "persistence", "permissions", "workers", "gateways"],
+        ["+@read", "+time", "+multi", "+xadd", "+xdel", "+zadd", "+xgroup"],
     ),
 }
 
@@ -204,8 +224,9 @@ def test_a_role_is_checked_and_nothing_is_changed(
 def test_a_full_server_fails_for_each_role(commands: Commands, settings: redis.Redis, role: str) -> None:
     settings.config_set("maxmemory", "1")
     ended = commands.on_server("check", "--role", role)
-    assert (ended.status, _lines(ended)["permissions"][0]) == (1, "FAIL")
-    assert "maxmemory" in _lines(ended)["permissions"][1]
+    assert (ended.status, _lines(ended)["permissions"][0]) == (1, "ok")
+    assert _lines(ended)["memory"][0] == "FAIL"
+    assert "maxmemory" in _lines(ended)["memory"][1]
 
 
 def test_an_unknown_role_is_wrong_use(commands: Commands) -> None:
@@ -303,6 +324,7 @@ def check_api(commands: Commands, database: redis.Redis, tmp_path: Path) -> Any:
     def check(**basic: object) -> tuple[int, str, str]:
         file = tmp_path / "config.json"
         file.write_text(json.dumps({"invites": {"basic": basic}}), "utf-8")
+        file.chmod(0o600)
         ended = commands.on_server("check", "--config", str(file))
         assert "geheim" not in ended.out
         return ended.status, *_lines(ended)["sippo-server"]
@@ -334,10 +356,28 @@ def test_a_login_elsewhere(api: tuple[str, type[Api]], check_api: Any) -> None:
     assert [path for path, _ in server.asked] == ["/auth/login?realm=x"]
 
 
-def test_a_login_that_nothing_needs_is_not_tried(api: tuple[str, type[Api]], check_api: Any) -> None:
+def test_a_login_that_nothing_needs_is_tried_and_is_a_warning_at_most(
+    api: tuple[str, type[Api]], check_api: Any
+) -> None:
     address, server = api
-    assert check_api(wac=_wac(address))[:2] == (0, "-")
+    assert check_api(wac=_wac(address))[:2] == (0, "ok")
+    assert len(server.asked) == 1
+    server.status = 401
+    status, verdict, text = check_api(wac=_wac(address))
+    assert (status, verdict) == (0, "warn")
+    assert "refuses the credentials" in text
+    assert text.endswith("No setting needs it.")
+
+
+def test_an_address_without_credentials_is_tried_without_them(
+    api: tuple[str, type[Api]], check_api: Any
+) -> None:
+    address, server = api
+    status, verdict, text = check_api(wac={"address": address})
+    assert (status, verdict) == (0, "ok")
+    assert text.startswith(f"{address}/sapi/login answers. Without wac.username")
     assert server.asked == []
+    assert check_api(wac={"address": "http://127.0.0.1:1"})[:2] == (0, "warn")
 
 
 @pytest.mark.parametrize(
@@ -366,10 +406,15 @@ def test_a_login_that_fails(
 
 
 def test_a_sippo_server_that_is_away(check_api: Any) -> None:
-    for address in ("http://127.0.0.1:1", "http://no-such-host.invalid"):
+    for address, said in (
+        ("http://127.0.0.1:1", "Connection refused"),
+        ("https://127.0.0.1:1", "Connection refused"),
+        ("http://no-such-host.invalid", ""),
+    ):
         status, verdict, text = check_api(resolvePush=True, wac=_wac(address))
         assert (status, verdict) == (1, "FAIL")
-        assert f"{address}/sapi/login cannot be reached" in text
+        assert f"{address}/sapi/login cannot be reached ({said}" in text
+        assert "ssl:" not in text
 
 
 def test_what_the_login_lacks_is_named(check_api: Any) -> None:

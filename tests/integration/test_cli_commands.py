@@ -62,6 +62,35 @@ def test_status_for_people(commands: Commands, database: redis.Redis) -> None:
     assert lines[9].startswith("    worker-1  1 pending, asked ")
 
 
+def test_status_with_an_exit_code(commands: Commands, database: redis.Redis) -> None:
+    def ended() -> int:
+        assert commands.on_server("status").status == 0
+        return commands.on_server("status", "--exit-code").status
+
+    assert ended() == 1, "no worker"
+    database.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    database.xgroup_create(KEYS.notifications, "gateway", "0", mkstream=True)
+    database.xreadgroup(WORKERS_GROUP, "worker-1", {KEYS.events: ">"})
+    assert ended() == 0
+    late = int(time.time() * 1000) - 90_000
+    event(database, "roomClosed", {"roomId": "r1"}, at=late)
+    assert ended() == 1, "an old event"
+    database.xtrim(KEYS.events, maxlen=0, approximate=False)
+    database.xadd(KEYS.notifications, {"type": "x"}, id=f"{late}-*")
+    assert ended() == 1, "an old notification"
+    database.xtrim(KEYS.notifications, maxlen=0, approximate=False)
+    letter = bury(database)
+    assert ended() == 1, "a dead letter"
+    database.xdel(KEYS.dead, letter)
+    assert ended() == 0
+    database.config_set("maxmemory", 1)
+    try:
+        assert ended() == 1, "a full server"
+        assert "% of maxmemory: FULL, new calls wait" in commands.on_server("status").out
+    finally:
+        database.config_set("maxmemory", 0)
+
+
 def test_status_for_programs(commands: Commands, database: redis.Redis) -> None:
     event(database, "roomClosed", {"roomId": "r1"})
     (shard,) = json.loads(commands.on_server("status", "--json").out)["shards"]

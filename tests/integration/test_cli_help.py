@@ -30,6 +30,7 @@ VALUES = {
     "TYPE": "roomClosed",
     "JSON": '{"roomId":"r"}',
     "ID": "1-1",
+    "GROUP": "gateway",
     "N": "3",
 }
 each = pytest.mark.parametrize("words", ALL, ids=" ".join)
@@ -42,9 +43,11 @@ def _arguments(words: tuple[str, ...]) -> list[str]:
 
 def test_there_are_as_many_as_the_contract_names() -> None:
     assert {words[0] for words in ALL} == {
-        "run", "demo", "check", "status", "show", "tail", "publish", "dead", "reshard", "bench",
+        "run", "demo", "check", "status", "show", "tail", "publish", "dead", "gateways", "reshard",
+        "bench",
     }  # fmt: skip
     assert {words[1] for words in ALL if words[0] == "dead"} == {"list", "show", "retry", "drop"}
+    assert {words[1] for words in ALL if words[0] == "gateways"} == {"list", "drop"}
 
 
 @each

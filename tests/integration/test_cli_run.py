@@ -95,6 +95,7 @@ def configured(tmp_path: Path, commands: Commands) -> Callable[..., list[str]]:
         file = tmp_path / "config.json"
         url = commands.url.replace("redis://", "redis://:redis-secret@")
         file.write_text(json.dumps({"http": {"port": 0}, "redis": {"url": url}, **sections}), "utf-8")
+        file.chmod(0o600)
         return ["--config", str(file)]
 
     return make

@@ -33,6 +33,25 @@ async def test_an_invite_reports_whom_it_found_and_what_it_sent(shard: Shard) ->
     assert json.loads(facts[2][2])["type"] == "PEER"
 
 
+async def test_candidates_in_the_log_are_told_apart_by_their_peers_and_name_the_invite(shard: Shard) -> None:
+    for phone in ("phone", "tablet"):
+        await shard.event("registered", {"registry": {"id": phone, "user": "bob"}})
+    facts = await _facts(shard, e.invite())
+    [found] = [fact for fact in facts if fact[0] == "got_candidates"]
+    assert {candidate["peer"] for candidate in json.loads(found[1])} == {"phone", "tablet"}
+    sent = [fact for fact in facts if fact[0] == "send_invitation"]
+    assert {json.loads(fact[2])["peer"] for fact in sent} == {"phone", "tablet"}
+    cancelled = [fact for fact in await _facts(shard, e.stop()) if fact[0] == "send_cancel"]
+    assert {json.loads(fact[2])["peer"] for fact in cancelled} == {"phone", "tablet"}
+    assert [fact[-1] for fact in (found, *sent, *cancelled)] == ["1"] * 5
+
+
+async def test_the_members_of_a_group_are_logged_with_the_invite(home: Shard) -> None:
+    facts = await _facts(home, e.invite(to="team"))
+    found = [fact for fact in facts if fact[0] == "got_candidates"]
+    assert ("got_candidates", '["bob","carol","dave"]', "1") in found
+
+
 async def test_an_invite_that_finds_nobody_is_a_warning(shard: Shard) -> None:
     assert "No candidates found for resource: bob" in await _rendered(shard, e.invite())
 

@@ -8,6 +8,7 @@ from redis.exceptions import OutOfMemoryError
 
 from invites.keys import WORKERS_GROUP
 from invites.store.commit import Status
+from invites.store.retention import retain_notifications
 from tests.support import events as e
 from tests.support.forgetting import forget_functions
 from tests.support.leaks import assert_nothing_leaks
@@ -121,6 +122,16 @@ async def test_streams_are_trimmed_and_consumers_retired(full: Shard) -> None:
     await _fill(full)
     assert await full.committer.trim(full.keys.events) == 3
     assert await full.committer.retire_consumer("test", 0)
+
+
+async def test_notifications_that_nobody_reads_are_dropped(full: Shard) -> None:
+    await full.client.xgroup_create(full.keys.notifications, "gone", "0")
+    await _fill(full)
+    to_come = -60_000  # everything is older than what comes in a minute
+    dropped = await retain_notifications(full.client, full.keys, to_come, None)
+    assert dropped.count > 0
+    assert dropped.groups == {b"gone"}
+    assert await full.client.xlen(full.keys.notifications) == 0
 
 
 async def test_a_server_that_forgot_the_functions_does_what_it_can_although_it_is_full(full: Shard) -> None:

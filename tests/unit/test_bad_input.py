@@ -171,11 +171,19 @@ async def test_the_answer_to_a_bad_stop_names_the_callee(shard: Shard) -> None:
     assert (answer["request"], answer["inviteId"], answer["to"]) == ("stopInvite", "i", "bob")
 
 
-@pytest.mark.parametrize("transaction", [True, [], {"a": 1}, 1.5])
+@pytest.mark.parametrize("transaction", [True, [], {"a": 1}, 1.5, "x" * 256, 2**53, -(2**53), 10**30])
 async def test_a_transaction_that_is_none_is_not_sent_back(shard: Shard, transaction: object) -> None:
     told = await shard.event("getInvitations", {"peer": e.ALICE, "transaction": transaction})
     assert e.outcome(told, "answer") == (400, "invalid")
     assert "transaction" not in e.one(told, "answer").payload
+
+
+@pytest.mark.parametrize("transaction", ["", "x" * 255, "\u00e9" * 255, 2**53 - 1, 1 - 2**53])
+async def test_a_valid_transaction_of_an_invalid_event_is_sent_back(
+    shard: Shard, transaction: object
+) -> None:
+    told = await shard.event("accept", {"peer": e.ALICE, "transaction": transaction})
+    assert e.one(told, "answer").payload["transaction"] == transaction
 
 
 async def test_a_bad_event_without_a_known_peer_is_answered_to_nobody(shard: Shard) -> None:

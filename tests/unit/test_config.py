@@ -33,6 +33,7 @@ _VENDORS: dict[str, Any] = {
         "maxGroupSize": 50,
         "maxDeliveries": 4,
         "claimAfter": 2000,
+        "notificationRetention": {"age": 60000, "bytes": 1000000},
     },
     "redis": {"url": "redis://worker:redis-secret@valkey:6380/2", "prefix": "calls", "shards": 1},
     "http": {"host": "192.0.2.1", "port": 9090, "token": "http-secret"},
@@ -58,6 +59,8 @@ def test_every_key_has_its_place() -> None:
     assert (found.invites.ringing_step, found.invites.max_group_size) == (8000, 50)
     assert msgspec.structs.astuple(found.invites.limits) == (7, 0, 20, 3)
     assert (found.invites.max_deliveries, found.invites.claim_after) == (4, 2000)
+    retention = found.invites.notification_retention
+    assert (retention.age, retention.bytes) == (60000, 1000000)
     assert (found.redis.prefix, found.redis.shards) == ("calls", 1)
     assert found.redis.url == Secret("redis://worker:redis-secret@valkey:6380/2")
     assert (found.http.host, found.http.port, found.http.token) == ("192.0.2.1", 9090, Secret("http-secret"))
@@ -102,6 +105,7 @@ def test_defaults_are_those_of_the_contract() -> None:
             "maxGroupSize": 500,
             "maxDeliveries": 5,
             "claimAfter": 3000,
+            "notificationRetention": {"age": 3600000, "bytes": None},
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},

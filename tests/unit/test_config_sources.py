@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,50 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: str, 
     with pytest.raises(ConfigError, match=r"config\.json") as caught:
         load(file, environ={})
     assert said in str(caught.value)
+
+
+_SECRETS = [
+    ({"redis": {"url": "redis://worker:geheim@valkey:6379/0"}}, "redis.url"),
+    ({"redis": {"url": "redis+sentinel://s:26379/calls?sentinel_password=geheim"}}, "redis.url"),
+    ({"invites": {"basic": {"wac": {"password": "geheim"}}}}, "invites.basic.wac.password"),
+    ({"http": {"token": "geheim"}}, "http.token"),
+]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the modes of POSIX")
+@pytest.mark.parametrize(("content", "field"), _SECRETS)
+def test_a_file_with_a_password_that_others_may_change_or_read_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: object, field: str
+) -> None:
+    caplog.set_level("INFO")
+    file = _written(tmp_path, content)
+    for mode, level, said in (
+        (0o620, "WARNING", f"Others can change {file}, which holds {field}: run `chmod go-w"),
+        (0o602, "WARNING", f"Others can change {file}, which holds {field}: run `chmod go-w"),
+        (0o604, "INFO", f"Others can read {file}, which holds {field}: run `chmod o-r"),
+    ):
+        caplog.clear()
+        file.chmod(mode)
+        load(file, environ={})
+        (record,) = caplog.records
+        assert (record.levelname, record.getMessage().startswith(said)) == (level, True), record.getMessage()
+        assert "geheim" not in record.getMessage()
+    caplog.clear()
+    for mode in (0o600, 0o640, 0o400):
+        file.chmod(mode)
+        load(file, environ={})
+    assert caplog.records == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the modes of POSIX")
+def test_a_file_without_a_password_may_belong_to_all(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    file = _written(tmp_path, {"redis": {"url": "redis://worker@valkey:6379/0"}})
+    file.chmod(0o666)
+    load(file, environ={"INVITES_HTTP_TOKEN": "from-the-environment"})
+    assert caplog.records == []
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -245,6 +245,18 @@ def test_facts_are_logged_at_their_level_with_their_ids(caplog: pytest.LogCaptur
     assert fields[2] == {"event": "no_candidates", "to": "bob"}
 
 
+@pytest.mark.parametrize("name", ["got_candidates", "send_invitation", "send_cancel"])
+def test_what_is_said_of_candidates_has_the_invite_as_a_field_of_json_alone(
+    caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    values, line = _RENDERED[name]
+    write([(name, *values, "i1")])
+    (record,) = caplog.records
+    assert record.getMessage() == line
+    assert vars(record)["fields"] == {"event": name, "inviteId": "i1"}
+
+
 def test_nothing_is_rendered_below_the_level(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import typer
 from invites import __version__
 from invites.build import COMMIT
 from invites.config import ConfigError
-from workers.cli import bench, dead
+from workers.cli import bench, dead, gateways
 from workers.cli.check.command import check
 from workers.cli.demo import demo
 from workers.cli.options import CommandError
@@ -38,6 +38,7 @@ app = typer.Typer(
 for command in (run, demo, check, status, show, tail, publish, reshard):
     app.command()(command)
 app.add_typer(dead.app, name="dead")
+app.add_typer(gateways.app, name="gateways")
 app.add_typer(bench.app, name="bench")
 
 

@@ -19,10 +19,11 @@ from redis.exceptions import (
 
 from invites.config import Config
 from invites.connection.clients import Clients
-from invites.connection.url import address_of
+from invites.connection.url import address_of, parse_redis_url
 from invites.keys import Keys, shard_of
 from invites.values.printable import escape
 from workers.cli.options import CommandError, Common
+from workers.cli.tls import tls_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -76,7 +77,10 @@ def run(
     except BrokenPipeError:
         raise  # our own output is closed; redis-py wraps the errors of its connections
     except (RedisError, OSError) as error:
-        raise CommandError(trouble(address, error)) from None
+        fault = (
+            "" if isinstance(error, ResponseError | AuthenticationError) else tls_fault(parse_redis_url(url))
+        )
+        raise CommandError(f"{trouble(address, error)} {fault}".strip()) from None
 
 
 def trouble(address: str, error: Exception) -> str:

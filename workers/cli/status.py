@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from workers.cli.options import AsJson, Common, with_common
 from workers.cli.output import say, say_json
+from workers.cli.words import duration, in_words, waiting_for
 
 if TYPE_CHECKING:
-    from invites.queries.overview import Backlog, Overview
+    from collections.abc import Sequence
+
+    from invites.queries.gateways import GatewayGroup
+    from invites.queries.memory import Memory
+    from invites.queries.overview import Backlog, Consumer, Overview
     from workers.cli.session import Session
 
 
+_ExitCode = Annotated[
+    bool,
+    typer.Option("--exit-code", metavar="", help="Exit with status 1 if a shard needs an operator."),
+]
+
+
 @with_common()
-def status(*, common: Common, as_json: AsJson = False) -> int:
-    """Show the state of each shard: backlog and its age, pending invites, timers, workers, dead letters."""
+def status(*, common: Common, as_json: AsJson = False, exit_code: _ExitCode = False) -> int:
+    """Show the state of each shard: backlog and its age, pending invites, timers, workers, gateways, memory.
+
+    With `--exit-code`, the exit status is 1 if no worker is connected, an event waits for more than 10 s or a
+    notification for more than a minute, there are dead letters, or the server is full.
+    """
 
     async def show(session: Session) -> int:
         from invites.queries.overview import overview
@@ -26,7 +43,7 @@ def status(*, common: Common, as_json: AsJson = False) -> int:
             for one in found:
                 for line in _lines(one):
                     say(line)
-        return 0
+        return 1 if exit_code and any(one.needs_attention for one in found) else 0
 
     return common.on_server(show)
 
@@ -43,25 +60,40 @@ def _lines(shard: Overview) -> list[str]:
         f"  dead letters     {shard.dead_letters}"
         + (" (see: invites dead list)" if shard.dead_letters else ""),
     ]
-    if shard.consumers is None:
-        return [
-            *lines,
-            "  workers          none yet (no consumer group): start `invites run`",
-        ]
-    lines.append(f"  workers          {len(shard.consumers)}")
-    width = max((len(one.name) for one in shard.consumers), default=0)
-    return lines + [
-        f"    {one.name:{width}}  {one.pending} pending, asked {_seconds(one.idle_ms)} ago"
-        for one in shard.consumers
+    lines += [*_workers(shard.consumers), *_gateways(shard.groups)]
+    return lines if shard.memory is None else [*lines, _memory(shard.memory)]
+
+
+def _memory(memory: Memory) -> str:
+    full = ": FULL, new calls wait" if memory.is_full else ""
+    return f"  memory           {in_words(memory)}{full}"
+
+
+def _gateways(groups: Sequence[GatewayGroup]) -> list[str]:
+    if not groups:
+        return ["  gateways         none yet (no consumer group)"]
+    width = max(len(one.name) for one in groups)
+    return [
+        f"  gateways         {len(groups)}",
+        *(f"    {one.name:{width}}  {waiting_for(one)}" for one in groups),
+    ]
+
+
+def _workers(consumers: Sequence[Consumer] | None) -> list[str]:
+    if consumers is None:
+        return ["  workers          none yet (no consumer group): start `invites run`"]
+    width = max((len(one.name) for one in consumers), default=0)
+    return [
+        f"  workers          {len(consumers)}",
+        *(
+            f"    {one.name:{width}}  {one.pending} pending, asked {duration(one.idle_ms)} ago"
+            for one in consumers
+        ),
     ]
 
 
 def _waiting(backlog: Backlog, what: str) -> str:
     waiting = f"{backlog.entries} {what} ({backlog.unread} unread, {backlog.delivered} delivered)"
     if backlog.entries:
-        waiting += f", the oldest for {_seconds(backlog.oldest_ms)}"
+        waiting += f", the oldest for {duration(backlog.oldest_ms)}"
     return waiting
-
-
-def _seconds(ms: int) -> str:
-    return f"{ms} ms" if ms < 1_000 else f"{ms / 1_000:.1f} s"  # noqa: PLR2004 - ms in a second

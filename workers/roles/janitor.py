@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 import time
@@ -9,13 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 from invites.connection.errors import passes
 from invites.keys import Stream
+from invites.queries.gateways import gateway_groups
 from invites.queries.overview import backlog, consumers
 from workers.aio.backoff import pause
 from workers.loops import Role, run_forever
+from workers.roles.retention import Retention
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.shard import Shard
+
+    _Task = Callable[[], Awaitable[None]]
 
 _TICK_S: Final = 1.0
 _RETIRE_S: Final = 60.0
@@ -27,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class Janitor:
-    """Trims what is settled, deletes what dead workers have left, and measures.
+    """Trims what is settled, drops what nobody reads, deletes what dead workers have left, and measures.
 
     All workers do this, each at its own times: what one has done the next finds done.
     """
@@ -37,6 +44,7 @@ class Janitor:
         self._role = Role("keeping house", shard)
         self._batch_size = batch_size
         self._metrics = shard.worker.metrics
+        self._retention = Retention(shard)
         self._retire_at = time.monotonic() + _RETIRE_S * random.random()
         self._drop_at = time.monotonic() + _DROP_S * random.uniform(0.5, 1.0)
 
@@ -55,7 +63,9 @@ class Janitor:
         await shard.commands.ping()
         self._batch_size.pinged(time.perf_counter() - started)
         await shard.ensure()
-        failed = [error for key in shard.committer.trimmed_streams if (error := await self._trim(key))]
+        tasks: list[_Task] = [functools.partial(self._trim, key) for key in shard.committer.trimmed_streams]
+        tasks += [self._retention.apply, self._measure_groups]
+        failed = [error for task in tasks if (error := await _attempt(task))]
         for stream in Stream:
             behind = await backlog(shard.commands, shard.keys, stream)
             self._metrics.backlog(shard.keys.shard, stream, behind)
@@ -69,15 +79,12 @@ class Janitor:
             for name in await shard.committer.drop_other_releases():
                 _log.info("Deleted the functions of another release of the workers, %s.", name)
 
-    async def _trim(self, key: str) -> Exception | None:
-        """Trim a stream. Returns its error, so that one stream stops neither the others nor the metrics."""
-        try:
-            self._metrics.trimmed(key, await self._shard.committer.trim(key))
-        except Exception as error:
-            if passes(error):
-                raise
-            return error
-        return None
+    async def _trim(self, key: str) -> None:
+        self._metrics.trimmed(key, await self._shard.committer.trim(key))
+
+    async def _measure_groups(self) -> None:
+        keys = self._shard.keys
+        self._metrics.groups(keys.shard, await gateway_groups(self._shard.commands, keys))
 
     async def _retire(self) -> None:
         shard = self._shard
@@ -87,3 +94,14 @@ class Janitor:
                 # The function looks again: the worker may have come back in between.
                 if gone and await shard.committer.retire_consumer(consumer.name, _RETIRED_MS, stream):
                     _log.info("Deleted the consumer %s of a worker that is gone.", consumer.name)
+
+
+async def _attempt(task: _Task) -> Exception | None:
+    """Do one task. Returns its error, so that one stream stops neither the others nor the metrics."""
+    try:
+        await task()
+    except Exception as error:
+        if passes(error):
+            raise
+        return error
+    return None

@@ -23,10 +23,12 @@ from invites.build import COMMIT
 from invites.config.sections import Limits
 from invites.events.protocol import EVENT_TYPES
 from invites.keys import Stream
+from invites.values.printable import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from invites.queries.gateways import GatewayGroup
     from invites.queries.overview import Backlog
 
 # A commit of a full batch is meant to stay around 10 ms.
@@ -34,6 +36,9 @@ _COMMIT_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.
 _BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _LOOK_UP_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _TYPES: Final = frozenset(EVENT_TYPES)
+_MOST_GROUPS: Final = 20  # of a shard; a gateway chooses their names
+_LONGEST_NAME: Final = 100  # characters of a group's name in a label
+_OTHERS: Final = "(others)"
 _UNKNOWN: Final = "unknown"  # any other type, so that a publisher cannot create time series
 
 
@@ -77,6 +82,16 @@ class Metrics:
             "groups_recreated", "Consumer groups that were missing and were created again.", ("group",)
         )
         self._trimmed = self._counter("trimmed", "Entries trimmed from the streams.", ("stream",))
+        self._dropped = self._counter(
+            "notifications_dropped", "Notifications dropped before all groups had acknowledged them."
+        )
+        self._lags = Gauge(
+            "invites_notifications_lag",
+            "Notifications that are not delivered to a gateway's group yet.",
+            ("shard", "group"),
+            registry=self.registry,
+        )
+        self._lagging: dict[int, set[str]] = {}
         self._lookups = Histogram(
             "invites_look_up_seconds",
             "Duration of a look-up.",
@@ -154,6 +169,27 @@ class Metrics:
         self._backlogs[stream].labels(shard).set(behind.entries)
         if stream is Stream.EVENTS:
             self._oldest.labels(shard).set(behind.oldest_ms / 1000)
+
+    def notifications_dropped(self, count: int) -> None:
+        """`count` notifications were dropped before all groups had acknowledged them."""
+        self._dropped.inc(count)
+
+    def groups(self, shard: int, found: Iterable[GatewayGroup]) -> None:
+        """Set the lag of all groups on the notifications of a shard.
+
+        The first 20 by name have a label of their own. The others share the label "(others)", with the largest lag
+        among them, and so does a group with a very long name.
+        """
+        lags: dict[str, int] = {}
+        for group in found:
+            own = len(lags) < _MOST_GROUPS and len(group.name) <= _LONGEST_NAME
+            label = escape(group.name) if own else _OTHERS
+            lags[label] = max(group.lag, lags.get(label, 0))
+        for gone in self._lagging.get(shard, set()) - lags.keys():
+            self._lags.remove(shard, gone)
+        self._lagging[shard] = set(lags)
+        for label, lag in lags.items():
+            self._lags.labels(shard, label).set(lag)
 
     def looked_up(self, kind: str, outcome: str, seconds: float) -> None:
         """A look-up had this outcome after `seconds`."""

@@ -2,6 +2,7 @@
 
 The certificate was made with: openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500
 -keyout tls.key -out tls.crt -subj "/CN=invites tests" -addext "subjectAltName=DNS:localhost,IP:127.0.0.1"
+Those of OTHER (for the host other.invalid) and EXPIRED (in 2020) sign themselves too (`openssl ca -selfsign`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 CERTIFICATE: Final = Path(__file__).with_name("tls.crt")
-_KEY: Final = Path(__file__).with_name("tls.key")
+OTHER: Final = Path(__file__).with_name("tls-other.crt")
+EXPIRED: Final = Path(__file__).with_name("tls-expired.crt")
 _CHUNK: Final = 65_536
 _HANDSHAKE: Final = b"\x16"  # how TLS begins, and no command
 
@@ -28,15 +30,29 @@ _HANDSHAKE: Final = b"\x16"  # how TLS begins, and no command
 class TlsFront:
     """Listens on a port of its own and forwards to the port `target`; runs in a thread of its own.
 
-    Who speaks no TLS gets through as well: the servers among themselves. `plain` counts such connections.
+    Who speaks no TLS gets through as well: the servers among themselves. `plain` counts such connections. A `strict`
+    front answers TLS alone. `wanted` is the certificate that clients must have.
     """
 
-    def __init__(self, target: int = 0) -> None:
+    def __init__(
+        self,
+        target: int = 0,
+        *,
+        certificate: Path = CERTIFICATE,
+        strict: bool = False,
+        wanted: Path | None = None,
+        newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+    ) -> None:
         self.port = free_port()
         self.target = target
         self.plain = 0
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(CERTIFICATE, _KEY)
+        self._context.load_cert_chain(certificate, key_of(certificate))
+        self._context.maximum_version = newest
+        if wanted is not None:
+            self._context.verify_mode = ssl.CERT_REQUIRED
+            self._context.load_verify_locations(wanted)
+        self._strict = strict
         self._listening = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._end: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
@@ -85,7 +101,7 @@ class TlsFront:
             await readable.wait()
         finally:
             loop.remove_reader(accepted)
-        secure = accepted.recv(1, socket.MSG_PEEK) == _HANDSHAKE
+        secure = self._strict or accepted.recv(1, socket.MSG_PEEK) == _HANDSHAKE
         self.plain += not secure
         reader = asyncio.StreamReader()
         with contextlib.suppress(OSError):
@@ -104,6 +120,11 @@ class TlsFront:
                     pump.cancel()
                 for one in (writer, there_writer):
                     one.transport.abort()
+
+
+def key_of(certificate: Path) -> Path:
+    """The file of a certificate's key."""
+    return certificate.with_suffix(".key")
 
 
 async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from invites.keys import Stream
@@ -106,6 +107,7 @@ XREAD COUNT 1 STREAMS {notifications} $
 XINFO GROUPS {events}
 XINFO CONSUMERS {events} workers
 XPENDING {events} workers
+XGROUP DESTROY {notifications} check
 XADD {events} * type check
 XADD {push} * type check
 XADD {relay} * type check
@@ -160,10 +162,17 @@ def _to_read(keys: Keys) -> list[list[str]]:
     ]
 
 
-async def refused(client: Redis, keys: Keys, role: Role = Role.WORKER) -> tuple[list[str], list[str]]:
-    """The denied commands, and the other errors that the server returned, each once."""
+class Refused(Struct):
+    """What a server refuses: denied commands, other errors, each once, and whether it is out of memory."""
+
     forbidden: list[str] = []
     complaints: list[str] = []
+    full: bool = False
+
+
+async def refused(client: Redis, keys: Keys, role: Role = Role.WORKER) -> Refused:
+    """Try all commands of a role. Raises redis exceptions when the server is away."""
+    found = Refused()
     in_transaction = role in {Role.WORKER, Role.OPERATOR}
     connection = await client.connection_pool.get_connection()
     try:
@@ -173,26 +182,30 @@ async def refused(client: Redis, keys: Keys, role: Role = Role.WORKER) -> tuple[
                 await connection.read_response()
             except NoPermissionError:
                 name = _name(command)
-                if name not in forbidden:
-                    forbidden.append(name)
+                if name not in found.forbidden:
+                    found.forbidden.append(name)
                 if command[0] == "MULTI":
                     # Without a transaction the server would execute every command.
-                    return forbidden, complaints
+                    return found
+            except OutOfMemoryError:
+                found.full = True  # it comes after the check of the permission
             except ResponseError as error:
-                if (in_transaction or _refuses_writes(error)) and str(error) not in complaints:
-                    complaints.append(str(error))
+                if (in_transaction or _refuses_writes(error)) and str(error) not in found.complaints:
+                    found.complaints.append(str(error))
     finally:
         # Disconnecting discards the transaction.
         await connection.disconnect()
         await client.connection_pool.release(connection)
-    return forbidden, complaints
+    return found
 
 
 def _name(command: list[str]) -> str:
     if command[0] in {"XADD", "XDEL"}:
         return f"{command[0]} on {command[1]}"
+    if command[:2] == ["XGROUP", "DESTROY"]:
+        return f"XGROUP DESTROY on {command[2]}"
     return command[0]
 
 
 def _refuses_writes(error: ResponseError) -> bool:
-    return isinstance(error, OutOfMemoryError | ReadOnlyError) or str(error).startswith(_REFUSES_WRITES)
+    return isinstance(error, ReadOnlyError) or str(error).startswith(_REFUSES_WRITES)

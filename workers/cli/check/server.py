@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -11,14 +12,18 @@ from redis.exceptions import NoPermissionError, RedisError
 from invites.connection.clients import Clients
 from invites.connection.url import address_of, parse_redis_url
 from invites.keys import Keys
+from invites.queries.memory import memory_of
 from invites.queries.overview import ALIVE_MS, backlog, consumers
 from invites.store.layout import LayoutError
 from invites.values.printable import escape
 from workers.cli.check.finding import Finding
+from workers.cli.check.gateways import check_gateways
 from workers.cli.check.permissions import FUNCTIONS, refused
 from workers.cli.check.role import Role
 from workers.cli.check.topology import IN_CLUSTER, check_cluster, check_replicas, check_sentinels
 from workers.cli.session import trouble
+from workers.cli.tls import tls_fault, unverified
+from workers.cli.words import in_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 _OLDEST_REDIS: Final = (7, 0)
 _OLDEST_VALKEY: Final = (7, 2)
+_MEMORY: Final = "memory"
+_FULL: Final = "so new calls wait: raise maxmemory, or find out what uses it"
 
 
 async def check_redis(url: Secret, config: Config, role: Role) -> list[Finding]:
@@ -41,10 +48,21 @@ async def check_redis(url: Secret, config: Config, role: Role) -> list[Finding]:
     async with Clients(url.reveal(), "check") as clients:
         try:
             async for finding in _findings(clients, config, address, role):
-                findings.append(finding)
+                if finding.name != _MEMORY or not _says_full(findings):
+                    findings.append(finding)
         except (RedisError, OSError) as error:
             findings.append(Finding("FAIL", "redis", trouble(address, error)))
+            if fault := await asyncio.to_thread(tls_fault, parsed):
+                findings.append(Finding("FAIL", "tls", fault))
+        else:
+            if risk := unverified(parsed):
+                findings.append(Finding("warn", "tls", risk))
     return findings
+
+
+def _says_full(findings: Sequence[Finding]) -> bool:
+    """Whether a server is known to be full, from INFO or from a command that it refused."""
+    return any(finding.name == _MEMORY and finding.verdict == "FAIL" for finding in findings)
 
 
 async def _findings(clients: Clients, config: Config, address: str, role: Role) -> AsyncIterator[Finding]:
@@ -60,7 +78,8 @@ async def _findings(clients: Clients, config: Config, address: str, role: Role) 
             yield finding
     else:
         for keys in config.shards():
-            yield await _permissions(clients.of(keys), keys, role)
+            for finding in await _permissions(clients.of(keys), keys, role):
+                yield finding
 
 
 async def _server(clients: Clients, config: Config) -> AsyncIterator[Finding]:
@@ -73,7 +92,7 @@ async def _server(clients: Clients, config: Config) -> AsyncIterator[Finding]:
     except NoPermissionError:
         yield Finding("warn", "version", "Not checked: this user may not run INFO.")
     else:
-        for check in (_version, _memory, _persistence):
+        for check in (_version, _memory_policy, _memory, _persistence):
             yield _worst([check(info) for info in infos])
         if clients.kind == "sentinel":
             yield check_replicas(infos[0])
@@ -107,18 +126,22 @@ def _version(info: Mapping[str, Any]) -> Finding:
     return Finding("ok", "version", f"{name} {version}.")
 
 
-def _memory(info: Mapping[str, Any]) -> Finding:
+def _memory_policy(info: Mapping[str, Any]) -> Finding:
     policy = info.get("maxmemory_policy")
     if policy != "noeviction":
         advice = "run CONFIG SET maxmemory-policy noeviction, and set it in the server's configuration"
         return Finding("FAIL", "memory policy", f"{policy}, so a full server deletes calls: {advice}.")
-    limit, used = info.get("maxmemory", 0), info.get("used_memory", 0)
-    if limit and used > 0.9 * limit:
-        share = f"{100 * used / limit:.0f} % of maxmemory is in use"
-        return Finding(
-            "warn", "memory policy", f"noeviction, but {share}: raise maxmemory, or find out what uses it."
-        )
     return Finding("ok", "memory policy", "noeviction.")
+
+
+def _memory(info: Mapping[str, Any]) -> Finding:
+    memory = memory_of(info)
+    said = in_words(memory)
+    if memory.is_full:
+        return Finding("FAIL", _MEMORY, f"The server is full ({said}), {_FULL}.")
+    if memory.is_nearly_full:
+        return Finding("warn", _MEMORY, f"{said}: raise maxmemory, or find out what uses it.")
+    return Finding("ok", _MEMORY, f"{said}.")
 
 
 def _persistence(info: Mapping[str, Any]) -> Finding:
@@ -141,15 +164,31 @@ async def _shards(clients: Clients, config: Config, role: Role) -> AsyncIterator
     if found is not None and found != str(shards).encode():
         yield Finding("FAIL", "shards", str(LayoutError(found.decode(errors="replace"), shards)))
     for keys in config.shards():
-        yield await _permissions(clients.of(keys), keys, role)
+        for finding in await _permissions(clients.of(keys), keys, role):
+            yield finding
         try:
             yield await _workers(clients.of(keys), keys)
         except NoPermissionError:
             yield Finding("warn", "workers", "Not checked: the permissions above are missing.")
+        try:
+            gateways = await check_gateways(clients.of(keys), keys)
+        except NoPermissionError:
+            gateways = [Finding("warn", "gateways", "Not checked: the permissions above are missing.")]
+        for finding in gateways:
+            yield finding
 
 
-async def _permissions(client: Redis, keys: Keys, role: Role) -> Finding:
-    forbidden, complaints = await refused(client, keys, role)
+async def _permissions(client: Redis, keys: Keys, role: Role) -> list[Finding]:
+    answers = await refused(client, keys, role)
+    permissions = _verdict(answers.forbidden, answers.complaints, keys, role)
+    return (
+        [permissions, Finding("FAIL", _MEMORY, f"The server is full, {_FULL}.")]
+        if answers.full
+        else [permissions]
+    )
+
+
+def _verdict(forbidden: Sequence[str], complaints: Sequence[str], keys: Keys, role: Role) -> Finding:
     names, whose = ", ".join(forbidden), f"the {role}'s"
     if forbidden and FUNCTIONS.issuperset(forbidden):
         advice = (

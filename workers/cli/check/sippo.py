@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import msgspec
 
-from invites.values.printable import escape
+from invites.sippo.reasons import reason_of
 from workers.cli.check.finding import Finding
 
 if TYPE_CHECKING:
-    from invites.config import Config
+    from invites.config import Config, Wac
 
 _NAME: Final = "sippo-server"
 _WITHIN_S: Final = 5.0
@@ -19,28 +19,44 @@ _LARGEST_ANSWER: Final = 65_536  # bytes; a token is short
 
 
 async def check_api(config: Config) -> Finding:
-    """Log in once, if a setting needs the API."""
+    """Log in once, if the address is configured. A fault is only a warning if no setting needs the API."""
     asked_by = config.lookups()
-    wac = config.invites.basic.wac
-    if not asked_by:
-        return Finding("-", _NAME, "Not needed: neither resolveGroups nor resolvePush is set.")
-    if wac.address is None or wac.username is None or wac.password is None:
-        names = ", ".join(config.missing_for_lookups())
+    missing = config.missing_for_lookups()
+    if missing:
+        names = ", ".join(missing)
         return Finding("FAIL", _NAME, f"{' and '.join(asked_by)} needs it, but {names} is missing: add it.")
-    url = wac.address.rstrip("/") + wac.paths.login
-    credentials = {"username": wac.username, "password": wac.password.reveal()}
+    wac = config.invites.basic.wac
+    if wac.address is None:
+        return Finding("-", _NAME, "Not needed: neither resolveGroups nor resolvePush is set.")
+    finding = await _log_in(wac, wac.address)
+    if asked_by or finding.verdict != "FAIL":
+        return finding
+    return Finding("warn", _NAME, f"{finding.text} No setting needs it.")
+
+
+async def _log_in(wac: Wac, address: str) -> Finding:
+    url = address.rstrip("/") + wac.paths.login
+    credentials = None
+    if wac.username is not None and wac.password is not None:
+        credentials = {"username": wac.username, "password": wac.password.reveal()}
     timeout = aiohttp.ClientTimeout(total=_WITHIN_S)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
             # A redirect must not send the credentials to another server.
-            session.post(url, json=credentials, allow_redirects=False) as answer,
+            session.request(
+                "POST" if credentials else "GET", url, json=credentials, allow_redirects=False
+            ) as answer,
         ):
             body = await answer.content.read(_LARGEST_ANSWER)
-            return _verdict(url, answer.status, body)
-    except (aiohttp.ClientError, OSError) as error:
-        said = f"no answer within {_WITHIN_S:g} s" if isinstance(error, TimeoutError) else escape(str(error))
+    except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
+        said = f"no answer within {_WITHIN_S:g} s" if isinstance(error, TimeoutError) else reason_of(error)
         return Finding("FAIL", _NAME, f"{url} cannot be reached ({said}): check invites.basic.wac.address.")
+    if credentials is None:
+        return Finding(
+            "ok", _NAME, f"{url} answers. Without wac.username and wac.password nobody has logged in."
+        )
+    return _verdict(url, answer.status, body)
 
 
 def _verdict(url: str, status: int, body: bytes) -> Finding:

@@ -1,0 +1,64 @@
+"""A worker drops notifications that a group leaves for too long, says so, and measures the groups."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, Streams, worker
+from tests.unit.test_gateways import EVIL
+
+_LARGE = {"type": "x", "payload": "x" * 10_000}
+
+
+@pytest.fixture
+async def server(streams: Streams, valkey_server: str) -> AsyncIterator[tuple[Any, str]]:
+    """A client of the emptied Valkey, whose memory may be limited, and its URL."""
+    yield streams.client, valkey_server
+    await streams.client.config_set("maxmemory", 0)
+
+
+async def test_old_notifications_are_dropped_with_a_loud_line(
+    server: tuple[Any, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    client, url = server
+    for number in range(1, 4):
+        await client.xadd(KEYS.notifications, {"type": "x"}, id=f"{number}-0")
+    for group in (EVIL, "dead"):
+        await client.xgroup_create(KEYS.notifications, group, "0")
+    await client.xadd(KEYS.notifications, {"type": "x"})
+    async with worker(url) as service:
+        value = service.metrics.registry.get_sample_value
+        await wait_until(
+            lambda: value("invites_notifications_dropped_total") == 3, "what is old has been dropped"
+        )
+        await wait_until(
+            lambda: value("invites_notifications_lag", {"shard": "0", "group": "dead"}) == 1,
+            "the rest is the group's lag",
+        )
+    assert await client.xlen(KEYS.notifications) == 1
+    (line,) = [record for record in caplog.records if record.name == "workers.roles.retention"]
+    assert line.levelname == "ERROR"
+    assert line.getMessage().startswith(
+        "Dropped 3 notifications of shard 0 that a group had not acknowledged"
+    )
+    assert "Behind: \x1b[2J" in line.getMessage()  # the formatter of the log escapes it
+    assert ", dead. Start the gateway, or remove its group" in line.getMessage()
+
+
+async def test_notifications_take_a_quarter_of_the_memory_at_most(server: tuple[Any, str]) -> None:
+    client, url = server
+    await client.config_set("maxmemory", 16_000_000)
+    await client.xgroup_create(KEYS.notifications, "dead", "0", mkstream=True)
+    for _ in range(600):
+        await client.xadd(KEYS.notifications, _LARGE)
+    async with worker(url) as service:
+        value = service.metrics.registry.get_sample_value
+        await wait_until(
+            lambda: (value("invites_notifications_dropped_total") or 0) > 0, "the oldest have been dropped"
+        )
+    used = await client.memory_usage(KEYS.notifications, samples=0)
+    assert 2_000_000 < used < 4_400_000

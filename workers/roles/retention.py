@@ -1,0 +1,79 @@
+"""Drops the notifications of one shard that a group has left for too long, and says so."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import NoPermissionError
+
+from invites.store.retention import retain_notifications
+
+if TYPE_CHECKING:
+    from workers.consumer.shard import Shard
+
+_SHARE: Final = 4  # the notifications may take a quarter of the server's memory
+_SAY_S: Final = 60.0  # one line a minute, however often something is dropped
+_ASK_S: Final = 60.0  # an operator may change maxmemory
+_MOST_NAMES: Final = 10  # in a line
+_LONGEST_NAME: Final = 100  # characters; a gateway chooses its group's name
+
+_log = logging.getLogger(__name__)
+
+
+class Retention:
+    """Keeps the notifications within `invites.notificationRetention`, whoever has not read them.
+
+    Otherwise a group whose gateway is gone would keep them until the server is full.
+    """
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._size = shard.worker.config.invites.notification_retention.bytes
+        self._ask_at = 0.0
+        self._say_at = 0.0
+        self._dropped = 0
+        self._groups: set[bytes] = set()
+
+    async def apply(self) -> None:
+        """Drop what is too old or too much. Raises redis exceptions."""
+        shard = self._shard
+        age = shard.worker.config.invites.notification_retention.age
+        dropped = await retain_notifications(shard.commands, shard.keys, age, await self._limit())
+        shard.worker.metrics.trimmed(shard.keys.notifications, dropped.count)
+        if dropped.count and dropped.groups:
+            shard.worker.metrics.notifications_dropped(dropped.count)
+            self._dropped += dropped.count
+            self._groups |= dropped.groups
+        if self._dropped and time.monotonic() >= self._say_at:
+            self._say_at = time.monotonic() + _SAY_S
+            self._say()
+
+    async def _limit(self) -> int | None:
+        """How many bytes the notifications may take; None for any number."""
+        given = self._shard.worker.config.invites.notification_retention.bytes
+        if given is None and time.monotonic() >= self._ask_at:
+            self._ask_at = time.monotonic() + _ASK_S
+            try:
+                memory = await self._shard.commands.info("memory")
+            except NoPermissionError:
+                memory = {}
+            share = int(memory.get("maxmemory", 0)) // _SHARE // self._shard.keys.shards
+            self._size = share or None
+        return self._size
+
+    def _say(self) -> None:
+        names = [name.decode(errors="backslashreplace")[:_LONGEST_NAME] for name in sorted(self._groups)]
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        _log.error(
+            "Dropped %s notifications of shard %s that a group had not acknowledged: they were older, or took more "
+            "memory, than invites.notificationRetention allows. Behind: %s%s. Start the gateway, or remove its group "
+            "with `invites gateways drop`.",
+            self._dropped,
+            self._shard.keys.shard,
+            ", ".join(names[:_MOST_NAMES]),
+            more,
+        )
+        self._dropped = 0
+        self._groups.clear()

@@ -79,10 +79,11 @@ class BadEvent(Exception):  # noqa: N818 - it is the event that is bad
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """One connected device session of a user."""
+    """One connected device session of a user. `device` is the hardware, as in a registration."""
 
     id: Id
     user: Id
+    device: Id | None = None
 
 
 class _Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True):

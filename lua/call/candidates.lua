@@ -62,12 +62,10 @@ local function remove_candidate(invite, candidate)
   work.changed[invite.ref] = invite
 end
 
--- The device of a candidate is back under another peer id.
+-- The device of a candidate is there under another peer id.
 local function rename_candidate(invite, candidate, peer)
   if candidate.id ~= peer then
     remove_candidate(invite, candidate)
-    later({ 'DEL', key('grace', candidate.id) })
-    unschedule('grace|' .. (candidate.user or candidate.address) .. '|' .. candidate.id)
     candidate.id = peer
     add_candidate(invite, candidate)
   end
@@ -96,14 +94,15 @@ local function same_device(candidate, peer, device)
   return candidate.id == peer
 end
 
-local function candidate_of_device(invite, peer, device)
+-- The candidate of the user's peer, or of its device under another peer id.
+local function candidate_of_device(invite, user, peer, device)
   local candidates = candidates_of(invite)
-  if candidates[peer] then
+  if candidates[peer] and owner(candidates[peer]) == user then
     return candidates[peer]
   end
   if device then
     for _, candidate in pairs(candidates) do
-      if candidate.device == device then
+      if candidate.device == device and owner(candidate) == user then
         return candidate
       end
     end

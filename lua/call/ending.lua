@@ -45,23 +45,25 @@ local function finish_if_deserted(invite)
   end
 end
 
--- In the callee's shard: ends the pending invite, unless its entry (`entry_of`) is later than `since`.
-local function end_unless_later(ref, reason, since, entry_of)
-  local invite = load_invite(ref)
-  if invite and is_pending(invite) and not order.later(entry_of(invite), since) then
-    finish(invite, 'DECLINED_BY_CREATOR', 487, reason)
+do
+  -- In the callee's shard: ends the pending invite, unless its entry (`entry_of`) is later than `since`.
+  local function end_unless_later(ref, reason, since, entry_of)
+    local invite = load_invite(ref)
+    if invite and is_pending(invite) and not order.later(entry_of(invite), since) then
+      finish(invite, 'DECLINED_BY_CREATOR', 487, reason)
+    end
   end
-end
 
-local function made_by(invite)
-  return invite.entry
-end
+  local function made_by(invite)
+    return invite.entry
+  end
 
-function internal.room_is_over(_, ref, reason, since)
-  end_unless_later(ref, reason, since, made_by)
-end
+  function internal.room_is_over(_, ref, reason, since)
+    end_unless_later(ref, reason, since, made_by)
+  end
 
--- A caller that has repeated the invite later is there.
-function internal.caller_is_gone(_, ref, since)
-  end_unless_later(ref, 'caller_gone', since, last_word)
+  -- A caller that has repeated the invite later is there.
+  function internal.caller_is_gone(_, ref, since)
+    end_unless_later(ref, 'caller_gone', since, last_word)
+  end
 end

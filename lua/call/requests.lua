@@ -7,17 +7,14 @@
 -- include: call/ending
 
 -- The candidate of the peer, or of its device under another peer id.
+-- The event's word for the device counts more than the registration's.
 local function candidate_of_request(invite, request)
   local candidate = candidates_of(invite)[request.peer]
-  if candidate and owner(candidate) ~= request.user then
-    candidate = nil
+  if candidate and owner(candidate) == request.user then
+    return candidate
   end
-  local device = not candidate and device_of(request.user, request.peer)
-  if device then
-    local same = candidate_of_device(invite, request.peer, device)
-    candidate = same and owner(same) == request.user and same or nil
-  end
-  return candidate
+  local device = request.device or device_of(request.user, request.peer)
+  return device and candidate_of_device(invite, request.user, request.peer, device)
 end
 
 -- An answer that names the group means the member's leg. Passes it on when that leg is in another shard.
@@ -67,21 +64,13 @@ local function admit(request, ref, head)
   return invite, candidate
 end
 
--- Returns the peer's candidate. A device of the callee that is no candidate becomes one.
-local function enlist(invite, candidate, request)
-  if candidate then
-    rename_candidate(invite, candidate, request.peer)
-    return candidate
+-- The sender of an event. `device` is the hardware that the event names, "" or nil for none.
+local function request_of(type, peer, user, transaction, device)
+  local request = { type = type, peer = peer, user = user, transaction = transaction }
+  if device and device ~= '' then
+    request.device = device
   end
-  candidate = {
-    id = request.peer,
-    address = request.user,
-    type = 'PEER',
-    state = 'CALLED',
-    device = device_of(request.user, request.peer),
-  }
-  add_candidate(invite, candidate)
-  return candidate
+  return request
 end
 
 local function answer_over(request, invite)

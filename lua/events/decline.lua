@@ -3,6 +3,7 @@
 --
 -- Arguments  error_code ("" where none is given)
 -- Reads      the invite and its candidates
+-- include: call/enlist
 -- include: call/requests
 -- include: call/ending
 
@@ -13,8 +14,8 @@ local function decline_by_inviter(invite, request, error_code)
   answer_stop(request, invite)
 end
 
-function events.decline(peer, user, ref, head, from, to, error_code, transaction)
-  local request = { type = 'decline', peer = peer, user = user, transaction = transaction }
+function events.decline(peer, user, ref, head, from, to, error_code, transaction, device)
+  local request = request_of('decline', peer, user, transaction, device)
   if user == from then
     local own = load_invite(ref)
     if own and (user ~= to or is_group(own) or peer == own.caller) then
@@ -22,7 +23,7 @@ function events.decline(peer, user, ref, head, from, to, error_code, transaction
       return
     end
   end
-  if is_passed_on('decline', ref, user, peer, head, from, to, error_code, transaction) then
+  if is_passed_on('decline', ref, user, peer, head, from, to, error_code, transaction, device) then
     return
   end
   local invite, candidate = admit(request, ref, head)

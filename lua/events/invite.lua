@@ -7,8 +7,10 @@
 --            left it, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
 --            has not asked, "|" when there is none)
 --            from lookups: trunks_version, trunk (its peer id or ""), lookup_result (see reach/resolve.lua)
+--            device (nil where none is given)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
+-- include: call/callers
 -- include: call/ending
 -- include: out/inviter
 -- include: reach/resolve
@@ -46,12 +48,20 @@ local function end_at_once(invite, state, code, reason)
   record(invite)
 end
 
+-- The device continues this call if it comes back under another peer id.
+local function note_device(invite, asked)
+  if asked.device then
+    emit(asked.user, 'device_calls', invite.ref, asked.peer, asked.device)
+  end
+end
+
 -- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room.
 local function enter(invite, asked)
   invite.live_until = tonumber(invite.expiresAt) + DAY
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
   note_request(invite)
   emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry)
+  note_device(invite, asked)
   if asked.room ~= '' then
     emit(asked.room, 'room_entered', invite.ref, invite.createdAt, asked.user, invite.entry)
   end
@@ -131,6 +141,7 @@ local function update(invite, asked)
   if order.later(work.entry, last_word(invite)) then
     change(invite, 'updated', work.entry)
     invite.kind.repeated(invite, asked.peer)
+    note_device(invite, asked)
     local news = false
     for _, field in ipairs({ 'context', 'mediatypes', 'fromDetails' }) do
       if asked[field] ~= '' and asked[field] ~= invite[field] then
@@ -147,11 +158,11 @@ end
 
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
-  invite_request, closed, left, requester, trunks_version, trunk, lookup_result)
+  invite_request, closed, left, requester, trunks_version, trunk, lookup_result, device)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
     head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
-    expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request,
+    expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, device = device,
     closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
     trunks_version = trunks_version, trunk = trunk, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }

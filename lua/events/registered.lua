@@ -7,6 +7,7 @@
 -- Why atomic a concurrent invite sees the registration, or the registration sees the invite
 -- include: core/commit
 -- include: reach/registry
+-- include: call/callers
 -- include: call/indexes
 -- include: call/loss
 
@@ -111,14 +112,19 @@ end
 
 -- The device has this peer id alone from now on.
 local function take_over(invite, candidate, new)
+  local function end_grace(peer)
+    later({ 'DEL', key('grace', peer) })
+    unschedule('grace|' .. new.user .. '|' .. peer)
+  end
   for _, other in pairs(candidates_of(invite)) do
     if other ~= candidate and new.device and other.device == new.device and owner(other) == new.user then
       remove_candidate(invite, other)
-      later({ 'DEL', key('grace', other.id) })
-      unschedule('grace|' .. new.user .. '|' .. other.id)
+      end_grace(other.id)
     end
   end
-  if candidate.state == 'AWAY' then
+  if candidate.id ~= new.peer then
+    end_grace(candidate.id)
+  elseif candidate.state == 'AWAY' then
     unschedule('grace|' .. new.user .. '|' .. candidate.id)
   end
   rename_candidate(invite, candidate, new.peer)
@@ -131,7 +137,7 @@ local OUT_BY_CHOICE = { DECLINED = true, REJECTED = true }
 
 -- A device that comes back after its ringing has ended hears why, once.
 local function tell_end(invite, new)
-  local candidate = candidate_of_device(invite, new.peer, new.device)
+  local candidate = candidate_of_device(invite, new.user, new.peer, new.device)
   local winner = candidates_of(invite)[invite.acceptedBy]
   if not new.fresh or (winner and new.device and winner.device == new.device) then
     return
@@ -166,7 +172,7 @@ end
 
 local function join_invite(invite, new)
   debug('update_candidates', invitation_json(invite), new.raw)
-  local candidate = candidate_of_device(invite, new.peer, new.device)
+  local candidate = candidate_of_device(invite, new.user, new.peer, new.device)
   if candidate then
     come_back(invite, candidate, new)
   elseif tonumber(invite.expiresAt) > now and invite.to == new.user and invite.caller ~= new.peer
@@ -176,27 +182,6 @@ local function join_invite(invite, new)
     }
     add_candidate(invite, candidate)
     ring(invite, { candidate }, false)
-  end
-end
-
--- A caller's device is back, perhaps under a new peer id. Its calls continue, and the new peer hears of them.
-local function keep_calls(new)
-  local same = { [new.peer] = true }
-  for id in pairs(new.replaced) do
-    same[id] = true
-  end
-  for ref, call in pairs(calls_of(new.user)) do
-    local peer = call.peer
-    if same[peer] == nil then
-      local ended = new.device and gone(new.user, peer)
-      same[peer] = ended and ended.device == new.device or false
-    end
-    if same[peer] then
-      unschedule('caller|' .. new.user .. '|' .. peer)
-      if peer ~= new.peer then
-        move_call(new.user, ref, new.peer, call.entry)
-      end
-    end
   end
 end
 
@@ -236,7 +221,7 @@ function events.registered(user, peer, registry, device, session, expires, trunk
       end
     end
   end
-  keep_calls(new)
+  keep_calls(user, peer, new.device, new.replaced)
   return new.replaced
 end
 

@@ -4,6 +4,7 @@
 -- The group's invite also has the fields
 --   strategy   "sequential", or none: all legs ring at once
 --   members    the number of legs; open: of those that are not over; begun: of those that have begun
+--   acceptedDevice  the device that has accepted
 --   devices    the number of devices of all legs; ringingDevices, pushedDevices: of those that ring, that have a push
 --
 -- legs:<ref of the group's invite>, member -> JSON
@@ -193,7 +194,7 @@ local function cancel_page(call)
     leg.state, leg.endReason = 'OVER', call.code == '408' and 408 or 487
     ended[i] = leg
     emit(leg.member, 'leg_cancel', with_callee(call.ref, leg.member), call.state, call.code, call.reason,
-      call.whoAccepted or '', last_word(call))
+      call.whoAccepted or '', last_word(call), call.acceptedBy or '')
   end
   save_legs(call, ended)
   if #open > PAGE then
@@ -302,7 +303,7 @@ function internal.leg_counts(_, ref, member, devices, ringing, pushed)
     if tonumber(devices) > 0 then
       -- The leg has begun after the end of the call.
       emit(member, 'leg_cancel', with_callee(ref, member), call and call.state or 'DECLINED_BY_CREATOR',
-        call and call.code or '487', call and call.reason or 'cancelled', call and call.whoAccepted or '', '0-0')
+        call and call.code or '487', call and call.reason or 'cancelled', call and call.whoAccepted or '', '0-0', call and call.acceptedBy or '')
     end
     return
   end
@@ -332,18 +333,29 @@ function internal.leg_began(_, ref)
   end
 end
 
+-- Is this the accept of the winner once more?
+local function has_won(call, member, peer, device)
+  return call and call.state == 'ACCEPTED' and call.whoAccepted == member
+    and (call.acceptedBy == peer or (device ~= '' and call.acceptedDevice == device))
+end
+
 -- A member's device accepts. This step alone decides who wins, and no device is answered before.
-function internal.leg_accepts(_, ref, member, peer, user, transaction)
+function internal.leg_accepts(_, ref, member, peer, user, transaction, device)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
   if leg and leg.state ~= 'OVER' then
     leg.peer = peer
+    if device and device ~= '' then
+      change(call, 'acceptedDevice', device)
+    end
     kinds.group.finish(call, 'ACCEPTED', 200, 'accepted', leg)
-    emit(member, 'leg_won', with_callee(ref, member), peer, user, transaction)
+    emit(member, 'leg_won', with_callee(ref, member), peer, user, transaction, device or '')
+  elseif has_won(call, member, peer, device or '') then
+    emit(member, 'leg_won', with_callee(ref, member), peer, user, transaction, device or '')
   else
     emit(member, 'leg_lost', with_callee(ref, member), peer, user, transaction,
       call and call.state or 'DECLINED_BY_CREATOR', call and call.code or '487', call and call.reason or 'cancelled',
-      call and call.whoAccepted or '')
+      call and call.whoAccepted or '', call and call.acceptedBy or '')
   end
 end
 

@@ -44,7 +44,7 @@ HISTORIES: Final[dict[str, tuple[list[e.Published], dict[str, set[str]]]]] = {
     "accept": (
         [e.registered("phone"), e.registered("tablet"), e.invite(), e.accept("phone", transaction="t")],
         {
-            "invitationCancel": {"whoAccepted"},
+            "invitationCancel": {"whoAccepted", "peer"},
             "inviteAccepted": set(),
             "INVITE_COMPLETED": set(),
             "answer": {"whoAccepted", "transaction"},

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .presence import Presence, Registration
-from .state import RUNG, Candidate, Invite, Notification, Payload, Room, Tombstone
+from .state import RUNG, Candidate, Id, Invite, Notification, Payload, Room, Tombstone
 
 TrunkMatcher = Callable[[str, str], bool]
 """`(match, number)`: whether a trunk's expression fits the whole of a number."""
@@ -178,7 +178,7 @@ class Core:
             return
         payload = {**invite.identity(), "code": code, "reason": reason}
         if reason == "accepted_elsewhere":
-            payload["whoAccepted"] = invite.who
+            payload |= {"whoAccepted": invite.who, "peer": invite.winner}
         self.tell_devices("invitationCancel", invite, devices, payload, self.now + self.settings.retain_after)
 
     def cancel_at_end(self, invite: Invite, devices: list[Candidate]) -> None:
@@ -227,6 +227,28 @@ class Core:
         self.check_caller(invite)
         if invite.request:
             self.requests[invite.ref] = invite.caller, invite.deadline + self.settings.retain_after
+
+    def device_speaks(self, event: Payload, entry: Id, *, calls: bool = False) -> None:
+        """A device that names itself hears of the calls that it has made before as other peers.
+
+        It is remembered as the device of its peer, if it has calls or makes one.
+        """
+        peer, user, device = event["peer"]["id"], event["peer"]["user"], event["peer"].get("device")
+        if device is None:
+            return
+        lost = self.presence.lost_at(user, peer)
+        moved = []
+        for invite in self.pending() if not lost or lost < entry else ():
+            mine = invite.sender == user and not invite.is_leg and invite.latest < entry
+            if mine and invite.caller != peer and self.presence.marked_device(user, invite.caller) == device:
+                self.timers.pop(f"caller|{user}|{invite.caller}", None)
+                moved.append(invite)
+        for invite in moved:
+            invite.caller = peer
+            if invite.ref in self.requests:
+                self.requests[invite.ref] = peer, self.requests[invite.ref][1]
+        if calls or moved:
+            self.presence.say(user, peer, device, self.now)
 
     def whoever_is(self, user: str, peer: str) -> Registration | None:
         """The registration of this peer, or of the peer id that its device has now."""

@@ -142,7 +142,7 @@ class Groups(Core):
         for user in self.members(call, "OPEN"):
             leg, invite = call.legs[user], self.invites[f"{call.sender}|{call.invite_id}|{user}"]
             leg.state, leg.end_reason = "OVER", 408 if code == 408 else 487
-            invite.who = call.who
+            invite.who, invite.winner = call.who, call.winner
             self.end(invite, state, code, reason)
 
     def go_on(self, call: Invite) -> None:

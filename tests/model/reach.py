@@ -76,6 +76,7 @@ class Reach(Groups):
     def call_devices(self, invite: Invite, event: Payload, devices: list[Candidate]) -> None:
         invite.candidates = {each.peer: each for each in devices}
         self.timers[f"ring|{invite.ref}"] = invite.deadline
+        self.device_speaks(event, invite.entry, calls=True)
         self.set_caller(invite, invite.caller)
         self.ring(invite, devices, resumed=False)
         self.tell_progress(invite, event, invite.caller)
@@ -93,6 +94,7 @@ class Reach(Groups):
             self.end(invite, "DECLINED", 480, "unreachable")
             return
         order = dict.fromkeys(each.user for each in members if each.user in legs)
+        self.device_speaks(event, invite.entry, calls=True)
         self.set_caller(invite, invite.caller)
         self.call_group(invite, {user: legs[user] for user in order}, sequential=found.sequential)
         if invite.pending:
@@ -110,9 +112,8 @@ class Reach(Groups):
     def pushed(self, became: str, ref: str, device: str) -> None:
         """What became of a push job."""
         invite = self.invites.get(ref)
-        named = [each for each in invite.candidates.values() if each.peer == device] if invite else []
-        same = [each for each in invite.candidates.values() if each.device == device] if invite else []
-        if not invite or not (mine := next(iter(named + same), None)):
+        mine = invite.find(device, invite.to, device) if invite else None
+        if not invite or not mine:
             return
         sleeps = mine.type == "PUSH"
         if became == "pushGone":

@@ -66,6 +66,10 @@ def test_the_types_are_those_of_the_contract() -> None:
         (e.request(transaction=7), InviteRequest(peer=PEER, to="bob", invite_id="1", transaction=7)),
         (e.ringing("phone"), Ringing(peer=BOB, from_="alice", invite_id="1")),
         (e.accept("phone", to="b"), Accept(peer=BOB, from_="alice", invite_id="1", to="b")),
+        (
+            e.said_by("d", e.ringing("phone")),
+            Ringing(peer=Peer("phone", "bob", "d"), from_="alice", invite_id="1"),
+        ),
         (e.decline("phone"), Decline(peer=BOB, from_="alice", invite_id="1", error_code=None)),
         (e.decline("phone", errorCode=486), Decline(peer=BOB, from_="alice", invite_id="1", error_code=486)),
         (e.stop(), StopInvite(invite_id="1", callee="bob", peer=PEER, error_code=487)),

@@ -26,11 +26,23 @@ class Arguments(msgspec.Struct, frozen=True):
 
 
 class SaidArguments(Arguments, frozen=True):
-    """The arguments of an event that a peer sends. The last one is `device`, "" where the event names none."""
+    """The arguments of an event that a peer sends. The last one is `device`, "" where the event names none.
+
+    An answer has a `context` before it. Few events have either, so the rules get nil for those that are missing.
+    """
 
     def flat(self) -> tuple[Value, ...]:
-        """The arguments as the server's function takes them: without a `device` that is "", which few events name."""
+        """The arguments as the server's function takes them."""
         arguments = msgspec.structs.astuple(self)
+        return arguments if arguments[-1] else arguments[:-1]
+
+
+class AnswerArguments(SaidArguments, frozen=True):
+    """The arguments of an event that answers an invite. The last ones are `context` and `device`."""
+
+    def flat(self) -> tuple[Value, ...]:
+        """The arguments as the server's function takes them."""
+        arguments = super().flat()
         return arguments if arguments[-1] else arguments[:-1]
 
 
@@ -90,7 +102,7 @@ class RingingArguments(SaidArguments, frozen=True):
     device: str
 
 
-class AcceptArguments(SaidArguments, frozen=True):
+class AcceptArguments(AnswerArguments, frozen=True):
     """`accept`."""
 
     peer: str
@@ -98,10 +110,11 @@ class AcceptArguments(SaidArguments, frozen=True):
     ref: str
     head: bytes
     transaction: Value
+    context: bytes
     device: str
 
 
-class DeclineArguments(SaidArguments, frozen=True):
+class DeclineArguments(AnswerArguments, frozen=True):
     """`decline`."""
 
     peer: str
@@ -112,6 +125,7 @@ class DeclineArguments(SaidArguments, frozen=True):
     to: str
     error_code: int | str
     transaction: Value
+    context: bytes
     device: str
 
 

@@ -84,7 +84,9 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             return "ringing", RingingArguments(*_reply(event), event.peer.device or "")
         case protocol.Accept():
             transaction = transaction_of(event.transaction)
-            return "accept", AcceptArguments(*_reply(event), transaction, event.peer.device or "")
+            return "accept", AcceptArguments(
+                *_reply(event), transaction, protocol.compact(event.context), event.peer.device or ""
+            )
         case protocol.Decline():
             return "decline", _decline(event)
         case protocol.StopInvite():
@@ -120,7 +122,10 @@ def _decline(event: protocol.Decline) -> DeclineArguments:
     code = "" if event.error_code is None else event.error_code
     callee = event.to or event.peer.user
     transaction = transaction_of(event.transaction)
-    return DeclineArguments(*_reply(event), event.from_, callee, code, transaction, event.peer.device or "")
+    context = protocol.compact(event.context)
+    return DeclineArguments(
+        *_reply(event), event.from_, callee, code, transaction, context, event.peer.device or ""
+    )
 
 
 def _invite(

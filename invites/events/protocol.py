@@ -22,6 +22,9 @@ MAX_PAYLOAD: Final = 64 * 1024
 MAX_CONTEXT: Final = 16 * 1024
 """The most that a context may have, in bytes of compact JSON."""
 
+MAX_REPLY_CONTEXT: Final = 4 * 1024
+"""The same of an accept or a decline."""
+
 MAX_DEPTH: Final = 128
 """How deeply the objects and lists of a payload may be nested."""
 
@@ -127,6 +130,7 @@ class Ringing(_Reply, frozen=True, kw_only=True):
 class Accept(_Reply, frozen=True, kw_only=True):
     """A device takes the call."""
 
+    context: msgspec.Raw = msgspec.Raw(b"")
     transaction: Transaction | None = None
 
 
@@ -134,6 +138,7 @@ class Decline(_Reply, frozen=True, kw_only=True):
     """A device refuses the call; 600 and above for the whole user."""
 
     error_code: ErrorCode | None = None
+    context: msgspec.Raw = msgspec.Raw(b"")
     transaction: Transaction | None = None
 
 
@@ -276,7 +281,9 @@ def decode_event(kind: str, payload: bytes) -> Event:
     except (UnicodeDecodeError, msgspec.DecodeError):
         raise BadEvent(what_is_wrong(payload, decoder.type)) from None
     if isinstance(event, (Invite, InviteRequest)) and event.context:
-        check_context(event.context)
+        check_context(event.context, MAX_CONTEXT)
+    elif isinstance(event, (Accept, Decline)) and event.context:
+        check_context(event.context, MAX_REPLY_CONTEXT)
     elif isinstance(event, Registered) and event.registry.match != ANYTHING:
         check_match(event.registry.match)
     return event
@@ -305,11 +312,11 @@ def compact(raw: msgspec.Raw) -> bytes:
     return b"" if text == b"null" else text
 
 
-def check_context(raw: msgspec.Raw) -> None:
-    """Raise BadEvent when a context is too large."""
+def check_context(raw: msgspec.Raw, most: int) -> None:
+    """Raise BadEvent when a context has more than so many bytes in compact form."""
     # As sent it is at least as long as in compact form: the usual case needs no second look.
-    if len(bytes(raw)) > MAX_CONTEXT and len(compact(raw)) > MAX_CONTEXT:
-        raise BadEvent(f"field context has {len(compact(raw))} bytes; at most {MAX_CONTEXT} are allowed")
+    if len(bytes(raw)) > most and len(compact(raw)) > most:
+        raise BadEvent(f"field context has {len(compact(raw))} bytes; at most {most} are allowed")
 
 
 def compile_match(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types

@@ -72,13 +72,19 @@ local function rename_candidate(invite, candidate, peer)
 end
 
 local function candidate_json(candidate)
+  -- Few have any of these.
+  local rest = '}'
+  if candidate.user or candidate.told or candidate.context then
+    rest = (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
+      .. (candidate.told and ',"told":true' or '')
+      .. (candidate.context and ',"context":' .. json.quote(candidate.context) or '') .. '}'
+  end
   return '{"address":' .. json.quote(candidate.address)
     .. ',"type":"' .. candidate.type .. '","state":"' .. candidate.state .. '"'
     .. (candidate.endReason and ',"endReason":' .. int(candidate.endReason) or '')
     .. (candidate.device and ',"device":' .. json.quote(candidate.device) or '')
     .. (candidate.session and ',"session":' .. json.quote(candidate.session) or '')
-    .. (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
-    .. (candidate.told and ',"told":true}' or '}')
+    .. rest
 end
 
 -- The user of the candidate's peer.
@@ -129,7 +135,8 @@ end
 local FOUND_OUT = { [408] = 'timeout', [487] = 'cancelled', [500] = 'internal' }
 
 -- The code and reason of an invite that nobody can accept any more (RFC 3261, 16.7). A 6xx wins, then the lowest
--- class; in a class a device's own answer wins over a code that the rules set, and 486 over others.
+-- class; in a class a device's own answer wins over a code that the rules set, and 486 over others. Also returns whose
+-- answer it is, if it is a device's.
 local function best_response(invite)
   local best
   for _, candidate in pairs(candidates_of(invite)) do
@@ -140,16 +147,16 @@ local function best_response(invite)
         + (candidate.state == 'DECLINED' and 0 or candidate.state == 'REJECTED' and 1000 or 2000)
         + (code == 486 and 0 or code)
       if not best or rank < best.rank then
-        best = { rank = rank, code = code, state = candidate.state }
+        best = { rank = rank, code = code, state = candidate.state, context = candidate.context }
       end
     end
   end
   if not best then
     return 480, 'unreachable'
   elseif best.code == 486 then
-    return 486, 'busy'
+    return 486, 'busy', best
   elseif best.state == 'DECLINED' then
-    return best.code, 'declined'
+    return best.code, 'declined', best
   end
   return best.code, FOUND_OUT[best.code] or 'unreachable'
 end

@@ -32,6 +32,13 @@ local function stop_devices(invite, state, code, reason, winner, decliner)
   cancel(invite, told, cancel_words(invite))
 end
 
+-- The inviter hears what the answer that ends the invite says.
+local function note_context(invite, candidate)
+  if candidate.context then
+    change(invite, 'answerContext', candidate.context)
+  end
+end
+
 -- Ends a pending invite.
 local function finish(invite, state, code, reason, winner, decliner)
   return invite.kind.finish(invite, state, code, reason, winner, decliner)
@@ -40,7 +47,10 @@ end
 -- Ends the invite when no candidate is left that can accept.
 local function finish_if_deserted(invite)
   if invite.kind.count(invite) == 0 then
-    local code, reason = best_response(invite)
+    local code, reason, best = best_response(invite)
+    if best then
+      note_context(invite, best)
+    end
     finish(invite, 'DECLINED', code, reason)
   end
 end

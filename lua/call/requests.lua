@@ -64,11 +64,15 @@ local function admit(request, ref, head)
   return invite, candidate
 end
 
--- The sender of an event. `device` is the hardware that the event names, "" or nil for none.
-local function request_of(type, peer, user, transaction, device)
+-- The sender of an event. `device` is the hardware that the event names, `context` what the answer tells the inviter
+-- (JSON); "" or nil for none.
+local function request_of(type, peer, user, transaction, device, context)
   local request = { type = type, peer = peer, user = user, transaction = transaction }
   if device and device ~= '' then
     request.device = device
+  end
+  if context and context ~= '' then
+    request.context = context
   end
   return request
 end

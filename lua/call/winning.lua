@@ -42,6 +42,10 @@ do
 
   function win(invite, request, candidate)
     local winner = enlist(invite, candidate, request)
+    if request.context or winner.context then
+      winner.context = request.context
+      note_context(invite, winner)
+    end
     finish(invite, 'ACCEPTED', 200, 'accepted', winner)
     answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
     if settings.only_one_device_with_invitations and request.user == invite.to then

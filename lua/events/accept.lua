@@ -1,14 +1,15 @@
 -- accept: the first device wins, all others stop, the inviter hears it, and the record is written, all in one step.
 --
+-- Arguments  context, device (nil or "" where none is given)
 -- Reads      the invite and its candidates; with onlyOneDeviceWithInvitations the user's other pending invites
 -- Why atomic two devices that accept at the same time must not both win
 -- include: call/winning
 
-function events.accept(peer, user, ref, head, transaction, device)
-  if is_passed_on('accept', ref, user, peer, head, transaction, device) then
+function events.accept(peer, user, ref, head, transaction, context, device)
+  if is_passed_on('accept', ref, user, peer, head, transaction, context, device) then
     return
   end
-  local request = request_of('accept', peer, user, transaction, device)
+  local request = request_of('accept', peer, user, transaction, device, context)
   local invite, candidate = admit(request, ref, head)
   if not invite then
     return

@@ -10,7 +10,7 @@
 -- legs:<ref of the group's invite>, member -> JSON
 --   at         the place of the leg in the order of the members
 --   state      WAITING (not called yet), OPEN (rings) or OVER
---   endReason  code of a leg that is over; reason; peer (the deciding one)
+--   endReason  code of a leg that is over; reason; peer (the deciding one), context (what that one tells the inviter)
 --   push, peers, trunk, phone, failed: the result of the lookup (see reach/resolve.lua)
 -- include: core/emit
 -- include: core/refs
@@ -76,6 +76,7 @@ local function leg_json(leg)
     .. (leg.endReason and ',"endReason":' .. int(leg.endReason) or '')
     .. (leg.reason and ',"reason":"' .. leg.reason .. '"' or '')
     .. (leg.peer and ',"peer":' .. json.quote(leg.peer) or '')
+    .. (leg.context and ',"context":' .. json.quote(leg.context) or '')
     .. (leg.push and ',"push":' .. json.strings(leg.push) or '')
     .. (leg.peers and ',"peers":' .. json.strings(leg.peers) or '')
     .. (leg.trunk and ',"trunk":' .. json.quote(leg.trunk) or '')
@@ -215,7 +216,8 @@ function kinds.group.results(call)
   for i, leg in ipairs(legs_in(call, ANY)) do
     list[i] = '{"address":' .. json.quote(leg.member)
       .. ',"peer":' .. json.text(leg.peer)
-      .. ',"endReason":' .. int(leg.endReason or call.code == '408' and 408 or 487) .. '}'
+      .. ',"endReason":' .. int(leg.endReason or call.code == '408' and 408 or 487)
+      .. end_with(leg.context)
   end
   return list
 end
@@ -227,6 +229,7 @@ function kinds.group.finish(call, state, code, reason, winner)
   if winner then
     change(call, 'whoAccepted', winner.member)
     change(call, 'acceptedBy', winner.peer)
+    note_context(call, winner)
     winner.state, winner.endReason = 'OVER', 200
     save_legs(call, { winner })
     if call.inviteRequest == '1' then
@@ -253,12 +256,14 @@ local function finish_if_all_over(call)
   local votes, timed_out = {}, false
   for i, leg in ipairs(legs_in(call, OVER)) do
     local said = leg.reason == 'declined' or leg.reason == 'busy'
-    votes[i] = { state = said and 'DECLINED' or 'GONE', endReason = leg.endReason }
+    votes[i] = { state = said and 'DECLINED' or 'GONE', endReason = leg.endReason, context = leg.context }
     timed_out = timed_out or leg.reason == 'timeout'
   end
-  local code, reason = best_response({ candidates = votes })
+  local code, reason, best = best_response({ candidates = votes })
   if timed_out and tonumber(call.expiresAt) <= now then
     code, reason = 408, 'timeout'
+  elseif best then
+    note_context(call, best)
   end
   finish(call, STATE_OF[reason] or 'DECLINED', code, reason)
 end
@@ -273,12 +278,13 @@ local function go_on(call)
 end
 
 -- The leg has ended in its own shard.
-function internal.leg_ended(_, ref, member, code, reason, peer)
+function internal.leg_ended(_, ref, member, code, reason, peer, context)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
   if leg and leg.state ~= 'OVER' then
     leg.state, leg.reason, leg.endReason = 'OVER', reason, reason == 'cancelled' and 487 or tonumber(code)
     leg.peer = peer ~= '' and peer or nil
+    leg.context = context ~= '' and context or nil
     save_legs(call, { leg })
     go_on(call)
   end
@@ -340,18 +346,19 @@ local function has_won(call, member, peer, device)
 end
 
 -- A member's device accepts. This step alone decides who wins, and no device is answered before.
-function internal.leg_accepts(_, ref, member, peer, user, transaction, device)
+function internal.leg_accepts(_, ref, member, peer, user, transaction, device, context)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
   if leg and leg.state ~= 'OVER' then
     leg.peer = peer
+    leg.context = context ~= '' and context or nil
     if device and device ~= '' then
       change(call, 'acceptedDevice', device)
     end
     kinds.group.finish(call, 'ACCEPTED', 200, 'accepted', leg)
-    emit(member, 'leg_won', with_callee(ref, member), peer, user, transaction, device or '')
+    emit(member, 'leg_won', with_callee(ref, member), peer, user, transaction, device or '', context or '')
   elseif has_won(call, member, peer, device or '') then
-    emit(member, 'leg_won', with_callee(ref, member), peer, user, transaction, device or '')
+    emit(member, 'leg_won', with_callee(ref, member), peer, user, transaction, device or '', context or '')
   else
     emit(member, 'leg_lost', with_callee(ref, member), peer, user, transaction,
       call and call.state or 'DECLINED_BY_CREATOR', call and call.code or '487', call and call.reason or 'cancelled',

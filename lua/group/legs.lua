@@ -33,14 +33,15 @@ function kinds.leg.finish(leg, state, code, reason, winner, decliner)
   end
   stop_devices(leg, state, code, reason, winner, decliner)
   if not leg.silent then
-    emit(leg.group, 'leg_ended', group_ref(leg), leg.to, int(code), reason, decliner and decliner.id or '')
+    emit(leg.group, 'leg_ended', group_ref(leg), leg.to, int(code), reason, decliner and decliner.id or '',
+      leg.answerContext or '')
   end
 end
 
 -- The group decides who wins.
 function kinds.leg.accept(leg, request, candidate)
   emit(leg.group, 'leg_accepts', group_ref(leg), leg.to, request.peer, request.user, request.transaction,
-    request.device or (candidate and candidate.device) or '')
+    request.device or (candidate and candidate.device) or '', request.context or '')
   if is_pending(leg) then
     change(leg, 'claimed', request.peer)
   end
@@ -181,10 +182,10 @@ function internal.leg_turn_over(member, ref, group_invite, made)
 end
 
 -- The group's invite has decided that this leg wins, or has won by an earlier accept of the same device.
-function internal.leg_won(_, ref, peer, user, transaction, device)
+function internal.leg_won(_, ref, peer, user, transaction, device, context)
   local leg = load_invite(ref)
   if leg then
-    local request = request_of('accept', peer, user, transaction, device)
+    local request = request_of('accept', peer, user, transaction, device, context)
     local candidate = candidate_of_request(leg, request)
     if is_pending(leg) then
       win(leg, request, candidate)

@@ -23,13 +23,19 @@ local function tell_progress(invite, transaction, asking)
       .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking)
 end
 
+-- The end of an object, with what an answer tells the inviter.
+local function end_with(context)
+  return context and ',"context":' .. context .. '}' or '}'
+end
+
 local function tell_outcome(invite, asking)
   if invite.state == 'ACCEPTED' then
     tell_inviter(invite, 'inviteAccepted', ',"room":' .. json.text(invite.room)
       .. ',"code":200,"whoAccepted":' .. json.quote(invite.whoAccepted)
-      .. ',"peer":' .. json.text(invite.acceptedBy) .. '}', asking)
+      .. ',"peer":' .. json.text(invite.acceptedBy) .. end_with(invite.answerContext), asking)
   else
-    tell_inviter(invite, 'inviteRejected', ',"code":' .. invite.code .. ',"reason":"' .. invite.reason .. '"}', asking)
+    tell_inviter(invite, 'inviteRejected', ',"code":' .. invite.code .. ',"reason":"' .. invite.reason .. '"'
+      .. end_with(invite.answerContext), asking)
   end
 end
 

@@ -222,8 +222,9 @@ class Calls(Reach):
             self.answer(event, "accept", 410, "busy_elsewhere", to=invite.to)
             return
         if invite.is_leg:
-            self.win_group(invite, peer)
+            self.win_group(invite, peer, event.get("context"))
         mine = self.candidate(invite, event)
+        mine.context = invite.answer = event.get("context")
         mine.state, mine.end_reason = "ACCEPTED", 200
         invite.who, invite.winner = invite.to, peer
         self.end(invite, "ACCEPTED", 200, "accepted")
@@ -261,8 +262,9 @@ class Calls(Reach):
                 self.answer_over(invite, event, "decline")
             return
         mine = self.candidate(invite, event)
-        mine.state, mine.end_reason = "DECLINED", code
+        mine.state, mine.end_reason, mine.context = "DECLINED", code, event.get("context")
         if code >= 600:
+            invite.answer = mine.context
             self.end(invite, "DECLINED", code, "declined", mine.peer)
         else:
             self.end_when_left_alone(invite)

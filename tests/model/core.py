@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .presence import Presence, Registration
-from .state import RUNG, Candidate, Id, Invite, Notification, Payload, Room, Tombstone
+from .state import RUNG, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
 
 TrunkMatcher = Callable[[str, str], bool]
 """`(match, number)`: whether a trunk's expression fits the whole of a number."""
@@ -170,8 +170,9 @@ class Core:
         """What the inviter is told at the end, and again when it asks again."""
         if invite.state == "ACCEPTED":
             more = {"room": invite.room, "code": 200, "whoAccepted": invite.who, "peer": invite.winner}
-            return "inviteAccepted", {**invite.identity(), **more}
-        return "inviteRejected", {**invite.identity(), "code": invite.code, "reason": invite.reason}
+            return "inviteAccepted", {**invite.identity(), **more, **said(invite.answer)}
+        rejected = {**invite.identity(), "code": invite.code, "reason": invite.reason}
+        return "inviteRejected", {**rejected, **said(invite.answer)}
 
     def cancel(self, invite: Invite, devices: list[Candidate], code: int, reason: str) -> None:
         if not devices:
@@ -211,6 +212,7 @@ class Core:
             return
         best = min(invite.candidates.values(), key=rank)
         code = best.end_reason or 480
+        invite.answer = best.context if best.state == "DECLINED" else None
         self.end(invite, "DECLINED", code, why(best))
 
     def check_caller(self, invite: Invite) -> None:

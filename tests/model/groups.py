@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .core import Core, rank, why
 from .presence import Registration
 from .state import Candidate, Id, Invite, Leg
@@ -128,7 +130,7 @@ class Groups(Core):
         call = self.invites.get(invite.group_ref) if invite.is_leg else None
         leg = call.legs.get(invite.to) if call else None
         if call and leg and call.pending:
-            leg.state, leg.reason, leg.peer = "OVER", reason, decider
+            leg.state, leg.reason, leg.peer, leg.context = "OVER", reason, decider, invite.answer
             leg.end_reason = 487 if reason == "cancelled" else code
             self.go_on(call)
 
@@ -156,6 +158,7 @@ class Groups(Core):
         code, reason = best.end_reason or 480, why(best)
         if self.now >= call.deadline and any(leg.reason == "timeout" for leg in call.legs.values()):
             code, reason = 408, "timeout"
+        call.answer = best.context if reason in {"declined", "busy"} and best.state == "DECLINED" else None
         states = {"timeout": "DECLINED_BY_TIMEOUT", "cancelled": "DECLINED_BY_CREATOR"}
         self.end(call, states.get(reason, "DECLINED"), code, reason)
 
@@ -165,11 +168,12 @@ class Groups(Core):
             leg = self.invites[f"{call.sender}|{call.invite_id}|{user}"]
             self.end(leg, "DECLINED_BY_TIMEOUT", 408, "timeout")
 
-    def win_group(self, leg: Invite, peer: str) -> None:
+    def win_group(self, leg: Invite, peer: str, context: Any) -> None:
         """The first of all members' devices: the group call is decided before it is answered."""
         call = self.invites[leg.group_ref]
         mine = call.legs[leg.to]
         mine.state, mine.end_reason, mine.peer = "OVER", 200, peer
+        mine.context = call.answer = context
         call.who, call.winner = leg.to, peer
         self.end_group(call, "ACCEPTED", 200, "accepted")
         if call.request:

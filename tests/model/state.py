@@ -51,6 +51,11 @@ class Notification:
         return json.dumps(whole, sort_keys=True)
 
 
+def said(context: Any) -> Payload:
+    """What an answer has told the inviter."""
+    return {} if context is None else {"context": context}
+
+
 @dataclass
 class Candidate:
     """One way of reaching the callee. `told`: heard of the end once more after it came back."""
@@ -64,6 +69,7 @@ class Candidate:
     session: str | None = None
     end_reason: int | None = None
     told: bool = False
+    context: Any = None
 
     def same_device(self, peer: str, device: str | None) -> bool:
         """Whether `peer` with `device` is this hardware: the same device, else the same peer id."""
@@ -79,11 +85,20 @@ class Leg:
     end_reason: int | None = None
     reason: str | None = None
     peer: str | None = None
+    context: Any = None
 
     def vote(self) -> Candidate:
         """The leg, as one way of reaching the group."""
         said = self.reason in {"declined", "busy"}
-        return Candidate("", "", "", "LEG", "DECLINED" if said else "GONE", end_reason=self.end_reason)
+        return Candidate(
+            "",
+            "",
+            "",
+            "LEG",
+            "DECLINED" if said else "GONE",
+            end_reason=self.end_reason,
+            context=self.context,
+        )
 
 
 @dataclass
@@ -115,6 +130,7 @@ class Invite:
     ended_at: int | None = None
     who: str | None = None
     winner: str | None = None
+    answer: Any = None
     progressed: bool = False
     taken: bool = False
     group: str | None = None
@@ -193,6 +209,7 @@ class Invite:
             "endedAt": self.ended_at,
             "candidates": [
                 {"address": each.address, "peer": each.peer, "endReason": each.end_reason}
+                | said(each.context)
                 for each in self.candidates.values()
             ]
             + [
@@ -201,6 +218,7 @@ class Invite:
                     "peer": leg.peer,
                     "endReason": leg.end_reason or (408 if self.code == 408 else 487),
                 }
+                | said(leg.context)
                 for user, leg in self.legs.items()
             ],
         }

@@ -27,8 +27,8 @@ VALID: Final[tuple[e.Published, ...]] = (
     e.invite(ASKING, returnOf="a|b|c"),
     e.said_by("d", e.request(ASKING, expires=5_000, transaction=1)),
     e.ringing("asking", "asker", to="bob"),
-    e.said_by("d", e.accept("asking", "asker", to="bob", transaction="t")),
-    e.decline("asking", "asker", to="bob", errorCode=486, transaction="t"),
+    e.said_by("d", e.accept("asking", "asker", to="bob", transaction="t", context={"n": 1})),
+    e.decline("asking", "asker", to="bob", errorCode=486, transaction="t", context=[]),
     e.stop(ASKING, from_="asker", errorCode=480, transaction="t"),
     e.invitations("asking", "asker"),
     e.registered("phone", device="d", session="s", expires=1_000),
@@ -188,6 +188,9 @@ def _of_all() -> Iterator[Malformed]:
 
     yield more("context too large", b'"context":"' + b"x" * (16 * 1024 - 1) + b'"', "context")
     yield more("context too large in UTF-8", b'"context":"' + "ü".encode() * (8 * 1024) + b'"', "context")
+    for reply in (e.accept("asking", "asker"), e.decline("asking", "asker")):
+        large = _dump(reply[1] | {"context": "x" * (4 * 1024 - 1)})
+        yield Malformed("context too large", reply[0].encode(), large, "context", known=True)
     yield more("payload too large", b'"unknown":"' + b"x" * (64 * 1024) + b'"', "payload")
     deep = b"[" * 5_000 + b"]" * 5_000
     readable = sys.version_info >= (3, 13)  # the decoder reads as deeply as Python recurses

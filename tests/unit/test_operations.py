@@ -89,7 +89,12 @@ def _stored(event: e.Published) -> Any:
         (
             e.said_by("d", e.accept("phone")),
             "accept",
-            ("phone", "bob", "alice|1|bob", HEAD, b"", "d"),
+            ("phone", "bob", "alice|1|bob", HEAD, b"", b"", "d"),
+        ),
+        (
+            e.accept("phone", context={"n": 1}),
+            "accept",
+            ("phone", "bob", "alice|1|bob", HEAD, b"", b'{"n":1}'),
         ),
         (
             e.said_by("d", e.invite()),

@@ -133,6 +133,15 @@ def test_a_context_may_have_16_kib_and_not_a_byte_more(kind: str) -> None:
         decode_event(kind, _with_context(b'"' + b"x" * (MAX_CONTEXT - 1) + b'"'))
 
 
+@pytest.mark.parametrize("answer", [e.accept("p"), e.decline("p")], ids=["accept", "decline"])
+def test_the_context_of_an_answer_may_have_4_kib_and_not_a_byte_more(answer: e.Published) -> None:
+    kind, payload = answer
+    _decode((kind, payload | {"context": "x" * 4_094}))
+    assert _refused((kind, payload | {"context": "x" * 4_095})) == (
+        "field context has 4097 bytes; at most 4096 are allowed"
+    )
+
+
 def test_a_context_is_measured_in_bytes_of_utf_8() -> None:
     half = (MAX_CONTEXT - 2) // 2
     decode_event("invite", _with_context(b'"' + "ü".encode() * half + b'"'))

@@ -28,7 +28,7 @@ class Arguments(msgspec.Struct, frozen=True):
 class SaidArguments(Arguments, frozen=True):
     """The arguments of an event that a peer sends. The last one is `device`, "" where the event names none.
 
-    An answer has a `context` before it. Few events have either, so the rules get nil for those that are missing.
+    Few events name it, so the rules get nil instead.
     """
 
     def flat(self) -> tuple[Value, ...]:
@@ -37,8 +37,8 @@ class SaidArguments(Arguments, frozen=True):
         return arguments if arguments[-1] else arguments[:-1]
 
 
-class AnswerArguments(SaidArguments, frozen=True):
-    """The arguments of an event that answers an invite. The last ones are `context` and `device`."""
+class LongerArguments(SaidArguments, frozen=True):
+    """The same with two arguments that few events have, of which `device` is the last one."""
 
     def flat(self) -> tuple[Value, ...]:
         """The arguments as the server's function takes them."""
@@ -46,7 +46,7 @@ class AnswerArguments(SaidArguments, frozen=True):
         return arguments if arguments[-1] else arguments[:-1]
 
 
-class InviteArguments(SaidArguments, frozen=True):
+class InviteArguments(LongerArguments, frozen=True):
     """`invite` and, with `invite_request`, `inviteRequest`.
 
     What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
@@ -73,6 +73,7 @@ class InviteArguments(SaidArguments, frozen=True):
     trunks_version: Value = ""
     trunk: str = ""
     lookup_result: bytes = b""
+    ring_mode: str = ""
     device: str = ""
 
 
@@ -102,7 +103,7 @@ class RingingArguments(SaidArguments, frozen=True):
     device: str
 
 
-class AcceptArguments(AnswerArguments, frozen=True):
+class AcceptArguments(LongerArguments, frozen=True):
     """`accept`."""
 
     peer: str
@@ -114,7 +115,7 @@ class AcceptArguments(AnswerArguments, frozen=True):
     device: str
 
 
-class DeclineArguments(AnswerArguments, frozen=True):
+class DeclineArguments(LongerArguments, frozen=True):
     """`decline`."""
 
     peer: str

@@ -67,6 +67,9 @@ PeerType = Annotated[
     str, Meta(min_length=1, max_length=MAX_ID, description=f"a text of 1 to {MAX_ID} characters")
 ]
 Flag = Annotated[bool, Meta(description="true or false")]
+RingMode = Annotated[
+    Literal["simultaneous", "sequential", "all"], Meta(description="simultaneous, sequential or all")
+]
 Match = Annotated[
     str,
     Meta(
@@ -105,9 +108,10 @@ class _Call(_Event, frozen=True, kw_only=True):
 
 
 class Invite(_Call, frozen=True, kw_only=True):
-    """A user asks a callee into a room. `expires` is a ring time in ms."""
+    """A user asks a callee into a room. `expires` is a ring time in ms; `ring_mode` is for groups."""
 
     room: Id
+    ring_mode: RingMode | None = None
     request_id: Id | None = None
     return_of: Ref | None = None
 

@@ -91,7 +91,8 @@ local function answer_stop(request, invite)
   -- The deadline has ended the invite, and the inviter had stopped it before.
   local in_time = invite.state == 'DECLINED_BY_TIMEOUT' and tonumber(invite.endedAt) >= deadline
     and order.split(work.entry) < deadline
-  if in_time or (invite.state == 'DECLINED_BY_CREATOR' and invite.reason == 'cancelled') then
+  if in_time or invite.legsReason == 'cancelled'
+    or (invite.state == 'DECLINED_BY_CREATOR' and invite.reason == 'cancelled') then
     answer(request, head_of(invite), 200, 'cancelled')
   else
     answer_over(request, invite)

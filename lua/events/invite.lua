@@ -7,7 +7,7 @@
 --            left it, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
 --            has not asked, "|" when there is none)
 --            from lookups: trunks_version, trunk (its peer id or ""), lookup_result (see reach/resolve.lua)
---            device (nil where none is given)
+--            ring_mode, device (nil or "" where none is given)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
 -- include: call/callers
@@ -102,7 +102,7 @@ local function call_group(invite, asked, found)
   set_group(invite, invite.to)
   index_pending(invite.to, invite.ref)
   enter(invite, asked)
-  kinds.group.begin(invite, found.members, found.sequential)
+  kinds.group.begin(invite, found.members, asked.ring_mode or (found.sequential and 'sequential'))
   if is_pending(invite) then
     report_changes()
     tell_progress(invite, asked.transaction)
@@ -158,11 +158,12 @@ end
 
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
-  invite_request, closed, left, requester, trunks_version, trunk, lookup_result, device)
+  invite_request, closed, left, requester, trunks_version, trunk, lookup_result, ring_mode, device)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
     head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
-    expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, device = device,
+    expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, ring_mode = ring_mode ~= '' and ring_mode or nil,
+    device = device,
     closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
     trunks_version = trunks_version, trunk = trunk, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }

@@ -122,6 +122,8 @@ class Author:
         self.published += 1
         if "peer" in payload and zlib.crc32(f"{self.published} {kind} {payload}".encode()) % 5 < 2:
             payload = payload | {"peer": naming(kind, payload["peer"])}
+        if kind == "invite" and payload["to"] == "team" and self.published % 3 == 0:
+            payload = payload | {"ringMode": "all" if self.published % 9 else "sequential"}
         if kind in {"accept", "decline"} and self.published % 2:
             payload = payload | {"context": TEXTS[self.published % len(TEXTS)]}
         return Publish(kind, payload, settle=self.often(80))

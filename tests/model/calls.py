@@ -276,7 +276,8 @@ class Calls(Reach):
         more = {"sender": invite.sender, "to": invite.to}
         timed_out = invite.state == "DECLINED_BY_TIMEOUT" and (invite.ended_at or 0) >= invite.deadline
         in_time = timed_out and entry[0] < invite.deadline
-        if not invite.pending and invite.reason != "cancelled" and not in_time:
+        stopped = invite.reason == "cancelled" or (invite.legs_end or ("", 0, ""))[2] == "cancelled"
+        if not invite.pending and not stopped and not in_time:
             if "peer" in event:
                 self.answer_over(invite, event, request, **more)
             return

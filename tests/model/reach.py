@@ -96,7 +96,10 @@ class Reach(Groups):
         order = dict.fromkeys(each.user for each in members if each.user in legs)
         self.device_speaks(event, invite.entry, calls=True)
         self.set_caller(invite, invite.caller)
-        self.call_group(invite, {user: legs[user] for user in order}, sequential=found.sequential)
+        mode = event.get("ringMode")
+        invite.everybody = mode == "all"
+        sequential = found.sequential if mode is None else mode == "sequential"
+        self.call_group(invite, {user: legs[user] for user in order}, sequential=sequential)
         if invite.pending:
             self.tell_progress(invite, event, invite.caller)
 

@@ -86,6 +86,7 @@ class Leg:
     reason: str | None = None
     peer: str | None = None
     context: Any = None
+    device: str | None = None
 
     def vote(self) -> Candidate:
         """The leg, as one way of reaching the group."""
@@ -107,6 +108,7 @@ class Invite:
 
     `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone. The
     `group` of a group call is its `to`; that of a leg is not. `progressed`, `taken`: 180 was told, a push was taken.
+    `everybody`: each member may accept; `legs_end`: how the others ended once one had.
     """
 
     sender: str
@@ -136,6 +138,8 @@ class Invite:
     group: str | None = None
     legs: dict[str, Leg] = field(default_factory=dict)
     sequential: bool = False
+    everybody: bool = False
+    legs_end: tuple[str, int, str] | None = None
     starting: bool = False
     parallel: bool = False
     waiting: bool = False
@@ -216,7 +220,8 @@ class Invite:
                 {
                     "address": user,
                     "peer": leg.peer,
-                    "endReason": leg.end_reason or (408 if self.code == 408 else 487),
+                    "endReason": leg.end_reason
+                    or (408 if 408 in (self.code, *(self.legs_end or ())) else 487),
                 }
                 | said(leg.context)
                 for user, leg in self.legs.items()

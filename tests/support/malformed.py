@@ -23,7 +23,15 @@ class Malformed(NamedTuple):
 
 
 VALID: Final[tuple[e.Published, ...]] = (
-    e.invite(ASKING, context={"n": 1}, mediatypes=["audio"], expires=5_000, requestId="q", transaction="t"),
+    e.invite(
+        ASKING,
+        context={"n": 1},
+        mediatypes=["audio"],
+        expires=5_000,
+        requestId="q",
+        ringMode="all",
+        transaction="t",
+    ),
     e.invite(ASKING, returnOf="a|b|c"),
     e.said_by("d", e.request(ASKING, expires=5_000, transaction=1)),
     e.ringing("asking", "asker", to="bob"),
@@ -42,8 +50,8 @@ VALID: Final[tuple[e.Published, ...]] = (
 
 _OPAQUE: Final = {"context", "mediatypes", "fromDetails"}
 _OPTIONAL: Final = {
-    "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "session", "device", "type", "trunk",
-    "match", "peer",
+    "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "ringMode", "session", "device",
+    "type", "trunk", "match", "peer",
 } | _OPAQUE  # fmt: skip
 _MANDATORY: Final = {
     "invite": {"peer", "to"}, "inviteRequest": {"peer", "to"}, "ringing": {"peer", "from"}, "accept": {"peer", "from"},
@@ -109,6 +117,7 @@ def _is_id(name: str) -> bool:
         "peer",
         "registry",
         "returnOf",
+        "ringMode",
     }
 
 
@@ -124,6 +133,7 @@ def _wrong_values(name: str) -> dict[str, Any]:
         "errorCode": whole | {"too low": 399, "too high": 700, "negative": -486, "zero": 0},
         "transaction": {"true": True, "list": [], "object": {}, "fraction": 1.5, "too long": "x" * 256, "huge": 2**53},
         "type": _NO_TEXTS | {"empty": "", "too long": "x" * 256},
+        "ringMode": _NO_TEXTS | {"empty": "", "another": "both", "case": "All"},
         "trunk": {"text": "true", "number": 1, "list": []},
         "match": _NO_TEXTS | {
             "empty": "", "too long": "x" * 1025, "open": "(", "open set": "[", "nothing to repeat": "+49",

@@ -99,7 +99,12 @@ def _stored(event: e.Published) -> Any:
         (
             e.said_by("d", e.invite()),
             "invite",
-            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP, "d"),
+            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP, "", "d"),
+        ),
+        (
+            e.invite(ringMode="all"),
+            "invite",
+            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP, "all"),
         ),
         (e.said_by("d", e.unregistered("phone")), "disconnected", ("phone", "bob", "", "d")),
         (e.unregistered("phone"), "disconnected", ("phone", "bob", "")),

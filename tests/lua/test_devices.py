@@ -426,3 +426,26 @@ async def test_the_request_of_a_guest_rings_the_peer_that_it_has_now(shard: Shar
     await shard.event(*e.accept("phone"))
     told = await shard.event(*e.invite(peer("phone", "bob"), to="alice", invite_id="3", requestId="1"))
     assert groups.rung(told) == ["g2"]
+
+
+@pytest.mark.parametrize(
+    "back", [REGISTERED, said_by("laptop", e.accept("g2", "alice", from_="bob", invite_id="3"))]
+)
+async def test_a_guest_that_is_called_back_is_its_device(shard: Shard, back: e.Published) -> None:
+    await e.in_order(shard, e.registered("phone"), e.request(GUEST), e.accept("phone"))
+    await shard.event(*e.invite(peer("phone", "bob"), to="alice", invite_id="3", requestId="1"))
+    assert await e.states(shard, "bob|3|alice") == {"g1": "CALLED"}
+    told = await shard.event(*back)
+    assert of_type(told, STOP) == []
+    state = "CALLED" if back[0] == "registered" else "ACCEPTED"
+    assert await e.states(shard, "bob|3|alice") == {"g2": state}
+
+
+@one_shard
+async def test_a_woken_phone_declines_for_its_user(bob_asleep: Shard) -> None:
+    push_jobs.sleeps(bob_asleep, "bob", "phone", "watch")
+    await bob_asleep.event(*e.invite())
+    await push_jobs.taken(bob_asleep)
+    told = await bob_asleep.event(*said_by("phone", e.decline("p1")))
+    assert e.outcome(told, "inviteRejected") == (603, "declined")
+    assert push_jobs.briefly(await push_jobs.jobs(bob_asleep)) == [(STOP, "watch")]

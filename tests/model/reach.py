@@ -41,7 +41,9 @@ class Reach(Groups):
         asked = self.requests.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
         if invite.request_id is not None and asked:
             invite.asked = True
-            there = self.whoever_is(invite.to, asked[0]) or Registration((0, 0, 0), asked[0], invite.to)
+            device = self.presence.marked_device(invite.to, asked[0])
+            guest = Registration((0, 0, 0), asked[0], invite.to, device=device)
+            there = self.whoever_is(invite.to, asked[0]) or guest
             self.call_devices(invite, event, [self.device_candidate(there)])
             return
         to_self = invite.to == invite.sender

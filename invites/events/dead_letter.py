@@ -7,15 +7,20 @@ import msgspec
 from invites.events.arguments import DeadArguments
 from invites.events.entry import Entry
 from invites.events.operation import Operation, head_of, transaction_of
-from invites.events.protocol import BadEvent, Peer, Transaction
+from invites.events.protocol import BadEvent, Id, Transaction
 
 _JSON: Final = msgspec.json.Encoder()
+
+
+class _Peer(msgspec.Struct):
+    id: Id
+    user: Id
 
 
 class _Sender(msgspec.Struct, rename="camel"):
     """What can be read of an invalid payload: the peer to answer, and the invite it is about."""
 
-    peer: Peer
+    peer: _Peer
     invite_id: Any = None
     from_: Any = msgspec.field(name="from", default=None)
     to: Any = None

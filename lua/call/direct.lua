@@ -40,7 +40,8 @@ function kinds.direct.results(invite)
   for id, candidate in pairs(candidates_of(invite)) do
     results[#results + 1] = '{"address":' .. json.quote(candidate.address)
       .. ',"peer":' .. json.quote(id)
-      .. ',"endReason":' .. int(candidate.endReason) .. '}'
+      .. ',"endReason":' .. int(candidate.endReason) 
+      .. end_with(candidate.context)
   end
   return results
 end

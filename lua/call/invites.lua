@@ -7,6 +7,7 @@
 -- parallel   "out" while the phone network has it, "back" once it has returned
 -- backPeer   the peer of the returning leg; backUser: its user
 -- moved      with several shards: the entry that moved the caller's device to another peer id
+-- answerContext  what the answer that has ended it tells the inviter (JSON)
 -- asksUntil  with several shards: until when an invite may name this inviteRequest (ms since 1970)
 --
 -- and further fields of group calls (see group/groups.lua, group/legs.lua).
@@ -149,7 +150,7 @@ local function save_changes()
       end
     end
     if invite.live_until then
-      expire(key('invite', ref), invite.live_until)
+      expire(invite.fresh[2], invite.live_until)
       expire(candidates, invite.live_until)
     end
   end

@@ -1,4 +1,6 @@
 -- A device wins: it has the call, and all others stop.
+-- exports: answer_late, win
+-- include: call/enlist
 -- include: call/requests
 -- include: call/ending
 -- include: call/pages
@@ -25,8 +27,21 @@ function pages.busy(user, refs, accepted, peer, device)
   end
 end
 
-local function win(invite, request)
-  local winner = enlist(invite, candidate_of_request(invite, request), request)
+-- Answers an accept after the end. The winner's repeat gets 200.
+function answer_late(invite, request, candidate)
+  if candidate and candidate.state == 'ACCEPTED' then
+    answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
+  else
+    answer_over(request, invite)
+  end
+end
+
+function win(invite, request, candidate)
+  local winner = enlist(invite, candidate, request)
+  if request.context or winner.context then
+    winner.context = request.context
+    note_context(invite, winner)
+  end
   finish(invite, 'ACCEPTED', 200, 'accepted', winner)
   answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
   if settings.only_one_device_with_invitations and request.user == invite.to then

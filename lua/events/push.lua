@@ -12,7 +12,7 @@
 -- The invite and the pushed candidate. Its device may have registered meanwhile and have a peer id.
 local function pushed_candidate(ref, device)
   local invite = load_invite(ref)
-  return invite, invite and candidate_of_device(invite, device, device)
+  return invite, invite and candidate_of_device(invite, invite.to, device, device)
 end
 
 -- Marks the candidate as pushed, or stops a device whose ringing is over. Returns true when it is pushed.

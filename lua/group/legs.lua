@@ -34,13 +34,15 @@ function kinds.leg.finish(leg, state, code, reason, winner, decliner)
   end
   stop_devices(leg, state, code, reason, winner, decliner)
   if not leg.silent then
-    emit(leg.group, 'leg_ended', group_ref(leg), leg.to, int(code), reason, decliner and decliner.id or '')
+    emit(leg.group, 'leg_ended', group_ref(leg), leg.to, int(code), reason, decliner and decliner.id or '',
+      leg.answerContext or '')
   end
 end
 
 -- The group decides who wins.
-function kinds.leg.accept(leg, request)
-  emit(leg.group, 'leg_accepts', group_ref(leg), leg.to, request.peer, request.user, request.transaction)
+function kinds.leg.accept(leg, request, candidate)
+  emit(leg.group, 'leg_accepts', group_ref(leg), leg.to, request.peer, request.user, request.transaction,
+    request.device or (candidate and candidate.device) or '', request.context or '')
   if is_pending(leg) then
     change(leg, 'claimed', request.peer)
   end
@@ -154,8 +156,9 @@ function internal.leg_update(_, ref, context, mediatypes, from_details)
   end
 end
 
--- The group call is over. `made` is the entry that made it. The winning leg hears `leg_won` instead.
-function internal.leg_cancel(member, ref, state, code, reason, who, made)
+-- The group call is over. `made` is the entry that made it, `winner` the peer that has accepted. The winning leg hears
+-- `leg_won` instead.
+function internal.leg_cancel(member, ref, state, code, reason, who, made, winner)
   local leg = load_invite(ref)
   if not leg and work.relayed then
     tombstone(ref, made)
@@ -163,6 +166,9 @@ function internal.leg_cancel(member, ref, state, code, reason, who, made)
   if leg and is_pending(leg) and who ~= member then
     if who ~= '' then
       change(leg, 'whoAccepted', who)
+    end
+    if winner and winner ~= '' then
+      change(leg, 'acceptedBy', winner)
     end
     leg.silent = true
     finish(leg, state, tonumber(code), reason)
@@ -181,22 +187,28 @@ function internal.leg_turn_over(member, ref, group_invite, made)
   end
 end
 
--- The group's invite has decided that this leg wins.
-function internal.leg_won(_, ref, peer, user, transaction)
+-- The group's invite has decided that this leg wins, or has won by an earlier accept of the same device.
+function internal.leg_won(_, ref, peer, user, transaction, device, context)
   local leg = load_invite(ref)
-  if leg and is_pending(leg) then
-    win(leg, { type = 'accept', peer = peer, user = user, transaction = transaction })
+  if leg then
+    local request = request_of('accept', peer, user, transaction, device, context)
+    local candidate = candidate_of_request(leg, request)
+    if is_pending(leg) then
+      win(leg, request, candidate)
+    else
+      answer_late(leg, request, candidate)
+    end
   end
 end
 
 -- The group's invite has decided that this leg does not win: another peer has won, or the call is over.
-function internal.leg_lost(member, ref, peer, user, transaction, state, code, reason, who)
+function internal.leg_lost(member, ref, peer, user, transaction, state, code, reason, who, winner)
   local leg = load_invite(ref)
   if not leg then
     return
   end
-  internal.leg_cancel(member, ref, state, code, reason, who)
+  internal.leg_cancel(member, ref, state, code, reason, who, nil, winner)
   -- If another device of this member has won, its `leg_won` may still be on its way.
-  answer({ type = 'accept', peer = peer, user = user, transaction = transaction }, head_of(leg), 410,
+  answer(request_of('accept', peer, user, transaction), head_of(leg), 410,
     leg.reason or reason, leg.whoAccepted or (who ~= '' and who or nil))
 end

@@ -11,11 +11,11 @@ local function tell_devices(kind, invite, candidates, payload, deadline)
       push(kind, invite, candidate, deadline, payload)
     else
       peers[#peers + 1] = candidate.id
-    end
-    local user = owner(candidate)
-    if not seen[user] and candidate.type ~= 'PUSH' then
-      seen[user] = true
-      users[#users + 1] = user
+      local user = candidate.user or candidate.address
+      if not seen[user] then
+        seen[user] = true
+        users[#users + 1] = user
+      end
     end
     if verbosity > 1 then
       debug(kind == 'invitation' and 'send_invitation' or 'send_cancel', payload, candidate_for_log(candidate),
@@ -61,7 +61,8 @@ local function cancel(invite, candidates, code, reason)
     return
   end
   local payload = head_of(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'
-    .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted) or '') .. '}'
+    .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted)
+      .. ',"peer":' .. json.text(invite.acceptedBy) or '') .. '}'
   tell_devices('invitationCancel', invite, candidates, payload, now + settings.retain_after)
 end
 

@@ -92,13 +92,14 @@ local function add_connected_at_sippo(candidates, user, peers, caller, since)
   end
 end
 
--- The new peer id of the device of a peer that is gone, and the entry of its registration.
-local function back_as(user, peer)
-  local ended = gone(user, peer)
-  if ended and ended.device then
+-- The new peer id of the device of a peer that is gone, or of `device`, and the entry of its registration.
+local function back_as(user, peer, device)
+  local ended = not device and gone(user, peer)
+  device = device or (ended and ended.device)
+  if device then
     for _, place in ipairs({ registry_of(user), trunks_of(user) }) do
       for id, found in pairs(place) do
-        if found.device == ended.device then
+        if id ~= peer and found.device == device then
           return id, found.at
         end
       end
@@ -116,7 +117,7 @@ end
 --   since   the entry of the last registration that is over
 --   ends    session ("" for none) -> the entry of its last end
 --   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
---   device  the device of the last registration
+--   device  the device of the last registration, or that the peer has named in an event
 local function mark_of(user, peer)
   return gone(user, peer) or { ends = {} }
 end

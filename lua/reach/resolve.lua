@@ -176,8 +176,8 @@ function resolve(asked)
     local peer = requester_of(asked)
     if peer then
       peer = back_as(asked.to, peer) or peer
-      -- A guest and a caller from the phone network are not registered.
-      local found = registration(asked.to, peer) or {}
+      -- A guest and a caller from the phone network are not registered. A guest's device may be known.
+      local found = registration(asked.to, peer) or { device = (gone(asked.to, peer) or {}).device }
       return { candidates = { peer_candidate(peer, asked.to, found) }, how = 'alone' }
     end
   end

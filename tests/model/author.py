@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -31,6 +32,8 @@ DEVICES: dict[str, tuple[str, str | None]] = {
     "t2": ("sip", "gateway"),
     "t3": ("sip", "gateway"),
 }
+UNREGISTERED = {"b4": "watch", "c1": "c-phone"}
+ANSWERS = frozenset({"ringing", "accept", "decline", "getInvitations"})
 TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*"}
 OF = {
     user: tuple(name for name, (owner, _) in DEVICES.items() if owner == user) for user, _ in DEVICES.values()
@@ -75,6 +78,13 @@ def peer(name: str) -> Payload:
     return {"id": name, "user": DEVICES[name][0]}
 
 
+def naming(kind: str, speaker: Payload) -> Payload:
+    """The peer, with its device. An answer may name a push device that its registration does not."""
+    name = speaker["id"]
+    device = DEVICES[name][1] or (UNREGISTERED.get(name) if kind in ANSWERS else None)
+    return speaker | ({} if device is None else {"device": device})
+
+
 class Author:
     """Writes one step after the other, all of it decided by `random`."""
 
@@ -85,6 +95,7 @@ class Author:
         self.one = random.choice
         self.calls: list[Call] = []
         self.devices: list[str] = []
+        self.published = 0
 
     def often(self, percent: int) -> bool:
         """True that often."""
@@ -108,6 +119,13 @@ class Author:
         return self.one(there if self.often(80) else OF.get(user, ()) + tuple(DEVICES))
 
     def publish(self, kind: str, payload: Payload) -> Publish:
+        self.published += 1
+        if "peer" in payload and zlib.crc32(f"{self.published} {kind} {payload}".encode()) % 5 < 2:
+            payload = payload | {"peer": naming(kind, payload["peer"])}
+        if kind == "invite" and payload["to"] == "team" and self.published % 3 == 0:
+            payload = payload | {"ringMode": "all" if self.published % 9 else "sequential"}
+        if kind in {"accept", "decline"} and self.published % 2:
+            payload = payload | {"context": TEXTS[self.published % len(TEXTS)]}
         return Publish(kind, payload, settle=self.often(80))
 
     # -- calls

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .presence import Presence, Registration
-from .state import RUNG, Candidate, Invite, Notification, Payload, Room, Tombstone
+from .state import RUNG, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
 
 TrunkMatcher = Callable[[str, str], bool]
 """`(match, number)`: whether a trunk's expression fits the whole of a number."""
@@ -170,15 +170,16 @@ class Core:
         """What the inviter is told at the end, and again when it asks again."""
         if invite.state == "ACCEPTED":
             more = {"room": invite.room, "code": 200, "whoAccepted": invite.who, "peer": invite.winner}
-            return "inviteAccepted", {**invite.identity(), **more}
-        return "inviteRejected", {**invite.identity(), "code": invite.code, "reason": invite.reason}
+            return "inviteAccepted", {**invite.identity(), **more, **said(invite.answer)}
+        rejected = {**invite.identity(), "code": invite.code, "reason": invite.reason}
+        return "inviteRejected", {**rejected, **said(invite.answer)}
 
     def cancel(self, invite: Invite, devices: list[Candidate], code: int, reason: str) -> None:
         if not devices:
             return
         payload = {**invite.identity(), "code": code, "reason": reason}
         if reason == "accepted_elsewhere":
-            payload["whoAccepted"] = invite.who
+            payload |= {"whoAccepted": invite.who, "peer": invite.winner}
         self.tell_devices("invitationCancel", invite, devices, payload, self.now + self.settings.retain_after)
 
     def cancel_at_end(self, invite: Invite, devices: list[Candidate]) -> None:
@@ -211,6 +212,7 @@ class Core:
             return
         best = min(invite.candidates.values(), key=rank)
         code = best.end_reason or 480
+        invite.answer = best.context if best.state == "DECLINED" else None
         self.end(invite, "DECLINED", code, why(best))
 
     def check_caller(self, invite: Invite) -> None:
@@ -227,6 +229,28 @@ class Core:
         self.check_caller(invite)
         if invite.request:
             self.requests[invite.ref] = invite.caller, invite.deadline + self.settings.retain_after
+
+    def device_speaks(self, event: Payload, entry: Id, *, calls: bool = False) -> None:
+        """A device that names itself hears of the calls that it has made before as other peers.
+
+        It is remembered as the device of its peer, if it has calls or makes one.
+        """
+        peer, user, device = event["peer"]["id"], event["peer"]["user"], event["peer"].get("device")
+        if device is None:
+            return
+        lost = self.presence.lost_at(user, peer)
+        moved = []
+        for invite in self.pending() if not lost or lost < entry else ():
+            mine = invite.sender == user and not invite.is_leg and invite.latest < entry
+            if mine and invite.caller != peer and self.presence.marked_device(user, invite.caller) == device:
+                self.timers.pop(f"caller|{user}|{invite.caller}", None)
+                moved.append(invite)
+        for invite in moved:
+            invite.caller = peer
+            if invite.ref in self.requests:
+                self.requests[invite.ref] = peer, self.requests[invite.ref][1]
+        if calls or moved:
+            self.presence.say(user, peer, device, self.now)
 
     def whoever_is(self, user: str, peer: str) -> Registration | None:
         """The registration of this peer, or of the peer id that its device has now."""

@@ -58,7 +58,9 @@ class Devices(Core):
 
     def inviter_here(self, invite: Invite, there: Registration) -> None:
         known = self.presence.last_device(invite.sender, invite.caller)
-        if there.device is not None and known == there.device:
+        is_gone = self.presence.lost_at(invite.sender, invite.caller) is not None
+        may_move = is_gone or invite.caller == there.peer or invite.latest < there.at
+        if there.device is not None and known == there.device and may_move:
             self.timers.pop(f"caller|{there.user}|{invite.caller}", None)
             self.set_caller(invite, there.peer)
 
@@ -84,7 +86,8 @@ class Devices(Core):
             or mine.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}
             or other_session(mine, there.session)
         )
-        mine.peer, mine.device, mine.session = there.peer, there.device, there.session
+        mine.peer, mine.device = there.peer, there.device or mine.device
+        mine.session = there.session
         invite.candidates[mine.peer] = mine
         if fresh and mine.state not in {"DECLINED", "REJECTED"}:
             mine.state, mine.end_reason = "CALLED", None
@@ -120,6 +123,7 @@ class Devices(Core):
         """`unregistered` and `disconnected`."""
         peer, user = event["peer"]["id"], event["peer"]["user"]
         change = self.presence.end(user, peer, End(entry, event.get("session")), self.now)
+        self.presence.say(user, peer, event["peer"].get("device"), self.now)
         if self.presence.lost_at(user, peer) == entry or change.before:
             self.went(user, change)
 

@@ -26,7 +26,7 @@ class Model(Calls, Devices):
             case "invite" | "inviteRequest":
                 self.invite(payload, entry, request=kind == "inviteRequest")
             case "ringing":
-                self.ringing(payload)
+                self.ringing(payload, entry)
             case "accept":
                 self.accept(payload)
             case "decline":
@@ -34,7 +34,7 @@ class Model(Calls, Devices):
             case "stopInvite":
                 self.stop(payload, entry)
             case "getInvitations":
-                self.get_invitations(payload)
+                self.get_invitations(payload, entry)
             case "registered":
                 self.registered(payload["registry"], entry)
             case "unregistered" | "disconnected":

@@ -83,11 +83,13 @@ class Presence:
 
     def __init__(self) -> None:
         self.lines: dict[tuple[str, str], Line] = {}
+        self.said: dict[tuple[str, str], tuple[str, int]] = {}
 
     def forget(self, now: int) -> None:
         gone = [key for key, line in self.lines.items() if line.forget_at and line.forget_at <= now]
         for key in gone:
             del self.lines[key]
+        self.said = {key: each for key, each in self.said.items() if each[1] > now}
 
     def get(self, user: str, peer: str) -> Registration | None:
         line = self.lines.get((user, peer))
@@ -106,7 +108,20 @@ class Presence:
         """The device of the peer's last registration, be it over."""
         line = self.lines.get((user, peer))
         known = [each.device for each in line.events if isinstance(each, Registration)] if line else []
-        return known[-1] if known else None
+        return known[-1] if known else self.said_device(user, peer)
+
+    def say(self, user: str, peer: str, device: str | None, now: int) -> None:
+        """Remember for an hour which device the peer has named; without one for another hour."""
+        device = device or self.said_device(user, peer)
+        if device is not None:
+            self.said[user, peer] = device, now + HOUR
+
+    def said_device(self, user: str, peer: str) -> str | None:
+        return self.said.get((user, peer), (None, 0))[0]
+
+    def marked_device(self, user: str, peer: str) -> str | None:
+        """The device of a peer that is not registered."""
+        return None if self.get(user, peer) else self.last_device(user, peer)
 
     def of(self, user: str) -> list[Registration]:
         return [each for each in self.everybody() if each.user == user]

@@ -41,7 +41,9 @@ class Reach(Groups):
         asked = self.requests.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
         if invite.request_id is not None and asked:
             invite.asked = True
-            there = self.whoever_is(invite.to, asked[0]) or Registration((0, 0, 0), asked[0], invite.to)
+            device = self.presence.marked_device(invite.to, asked[0])
+            guest = Registration((0, 0, 0), asked[0], invite.to, device=device)
+            there = self.whoever_is(invite.to, asked[0]) or guest
             self.call_devices(invite, event, [self.device_candidate(there)])
             return
         to_self = invite.to == invite.sender
@@ -76,6 +78,7 @@ class Reach(Groups):
     def call_devices(self, invite: Invite, event: Payload, devices: list[Candidate]) -> None:
         invite.candidates = {each.peer: each for each in devices}
         self.timers[f"ring|{invite.ref}"] = invite.deadline
+        self.device_speaks(event, invite.entry, calls=True)
         self.set_caller(invite, invite.caller)
         self.ring(invite, devices, resumed=False)
         self.tell_progress(invite, event, invite.caller)
@@ -93,8 +96,12 @@ class Reach(Groups):
             self.end(invite, "DECLINED", 480, "unreachable")
             return
         order = dict.fromkeys(each.user for each in members if each.user in legs)
+        self.device_speaks(event, invite.entry, calls=True)
         self.set_caller(invite, invite.caller)
-        self.call_group(invite, {user: legs[user] for user in order}, sequential=found.sequential)
+        mode = event.get("ringMode")
+        invite.everybody = mode == "all"
+        sequential = found.sequential if mode is None else mode == "sequential"
+        self.call_group(invite, {user: legs[user] for user in order}, sequential=sequential)
         if invite.pending:
             self.tell_progress(invite, event, invite.caller)
 
@@ -110,9 +117,8 @@ class Reach(Groups):
     def pushed(self, became: str, ref: str, device: str) -> None:
         """What became of a push job."""
         invite = self.invites.get(ref)
-        named = [each for each in invite.candidates.values() if each.peer == device] if invite else []
-        same = [each for each in invite.candidates.values() if each.device == device] if invite else []
-        if not invite or not (mine := next(iter(named + same), None)):
+        mine = invite.find(device, invite.to, device) if invite else None
+        if not invite or not mine:
             return
         sleeps = mine.type == "PUSH"
         if became == "pushGone":

@@ -47,6 +47,12 @@ def request(by: Json = ALICE, to: str = "bob", invite_id: str = "1", **more: Any
     return "inviteRequest", {"peer": by, "to": to, "inviteId": invite_id, **more}
 
 
+def said_by(device: str, event: Published) -> Published:
+    """The same event, in which the peer names its device."""
+    kind, payload = event
+    return kind, payload | {"peer": payload["peer"] | {"device": device}}
+
+
 def _reply(kind: str, id_: str, user: str, from_: str, invite_id: str, more: Json) -> Published:
     return kind, {"peer": peer(id_, user), "from": from_, "inviteId": invite_id, **more}
 

@@ -16,14 +16,15 @@
 
 pages = {}
 
--- The type of each index; where its copy belongs when the number of shards changes; the size of its pages.
+-- The type of each index; where its copy belongs when the number of shards changes; the size of its pages. 10 invites
+-- with 100 devices each take some 3 ms.
 local INDEXES = {
-  pending = { type = 'set', place = 'todo', page = 50 },
-  parallel = { type = 'set', place = 'todo', page = 50 },
-  ended = { type = 'zset', place = 'todo', page = 50 },
-  calls = { type = 'hash', place = 'todo-of', page = 50 },
-  chosen = { type = 'set', place = 'todo-of', page = 50 },
-  ['room-invites'] = { type = 'zset', place = 'todo-of', page = 50 },
+  pending = { type = 'set', place = 'todo', page = 10 },
+  parallel = { type = 'set', place = 'todo', page = 10 },
+  ended = { type = 'zset', place = 'todo', page = 10 },
+  calls = { type = 'hash', place = 'todo-of', page = 10 },
+  chosen = { type = 'set', place = 'todo-of', page = 10 },
+  ['room-invites'] = { type = 'zset', place = 'todo-of', page = 10 },
   ['room-members'] = { type = 'hash', place = 'todo-of', page = 500 },
 }
 local READ = {
@@ -77,8 +78,9 @@ end
 
 function internal.page(name, index, kind, origin, ...)
   local copy, size = copy_of(index, name, kind, origin), INDEXES[index].page
-  local members = some_of(index, copy, size)
-  work.page = #members == size and 'more' or 'last'
+  local members = some_of(index, copy, size + 1)
+  work.page = #members > size and 'more' or 'last'
+  members[size + 1] = nil
   local result = pages[kind](name, members, ...)
   if result == true or work.page == 'last' then
     later({ 'DEL', copy })

@@ -71,6 +71,17 @@ local function are_absent(...)
   return true
 end
 
+-- Raises an error when the key has another type.
+local function must_be(name, expected)
+  if not typed[name] then
+    local found = redis.call('TYPE', name).ok
+    if found ~= 'none' and found ~= expected then
+      error('key ' .. name .. ' holds a ' .. found .. ' and must hold a ' .. expected .. ': delete or rename it', 0)
+    end
+    typed[name] = true
+  end
+end
+
 -- Raises an error when a noted write would meet a key of the wrong type. Most keys do not exist yet, so one EXISTS
 -- answers first for up to 1,000 of them: Lua passes some 8,000 values to a function at most.
 local function check()
@@ -78,14 +89,7 @@ local function check()
     local last = math.min(first + 999, unknown)
     if last == first or redis.call('EXISTS', unpack(names, first, last)) > 0 then
       for i = first, last do
-        local name, expected = names[i], types[i]
-        if not typed[name] then
-          local found = redis.call('TYPE', name).ok
-          if found ~= 'none' and found ~= expected then
-            error('key ' .. name .. ' holds a ' .. found .. ' and must hold a ' .. expected .. ': delete or rename it', 0)
-          end
-          typed[name] = true
-        end
+        must_be(names[i], types[i])
       end
     end
   end

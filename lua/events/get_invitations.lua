@@ -1,4 +1,4 @@
--- getInvitations: answers the pending invites that ring for the user, 200 and 256 KiB at most. Those that the device has
+-- getInvitations: answers the pending invites that ring for the user, 50 and 256 KiB at most. Those that the device has
 -- declined, or for which its user is busy elsewhere, are left out.
 --
 -- Arguments  other_shards (invites that ring the user's trunks there, a JSON list; "" when the worker has not asked)
@@ -9,10 +9,15 @@
 -- include: call/callers
 -- include: call/requests
 
-local MOST, MOST_BYTES = 200, 262144
+local MOST, MOST_BYTES = 50, 262144
 
 local function is_turned_away(invite, request)
-  local candidate = candidate_of_request(invite, request)
+  -- Most devices are candidates under the id of their peer: one of perhaps many is read.
+  local raw = redis.call('HGET', key('candidates', invite.ref), request.peer)
+  local candidate = raw and cjson.decode(raw)
+  if not candidate or owner(candidate) ~= request.user then
+    candidate = candidate_of_request(invite, request)
+  end
   return candidate and (candidate.state == 'REJECTED' or candidate.state == 'DECLINED')
 end
 

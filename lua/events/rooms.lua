@@ -21,10 +21,10 @@ local function member_since(room, user)
   return since_when
 end
 
--- Tells the other members of the room, up to 1,000 in a commit. After a fail-over the cursor of a scan may miss some
+-- Tells the other members of the room, some 250 in a commit. After a fail-over the cursor of a scan may miss some
 -- members of a room that is larger.
 function internal.tell_members(room, user, kind, cursor)
-  local found = redis.call('HSCAN', key('room-members', room), cursor, 'COUNT', 1000)
+  local found = redis.call('HSCAN', key('room-members', room), cursor, 'COUNT', 250)
   local others = {}
   for i = 1, #found[2], 2 do
     if found[2][i] ~= user then

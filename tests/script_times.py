@@ -2,14 +2,14 @@
 
     python -m tests.script_times
 
-The longest commit of each step, in ms. A step is an event with all the pages that follow from it.
+The longest commit of each step, in ms and in commands. A step is an event with all the pages that follow from it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -27,12 +27,18 @@ if TYPE_CHECKING:
 _SETTINGS: Final = Settings(
     look_up="groups", remove_after=5_000, only_one_device_with_invitations=True, devices_per_user=100
 )
-_TRUNK_CALLS: Final = 10_000
-_MEMBERS: Final = 50_000
 _BATCH: Final = 50  # events in one commit of the preparation
 
-Step = tuple[str, float]
-"""What was done, and the ms of its longest commit."""
+OPTIONS: Final = {"slowlog-log-slower-than": "-1", "slowlog-max-len": "100000"}
+"""The server's options. Its slow log keeps every command while a step is measured."""
+
+
+class Step(NamedTuple):
+    """What was done; of its commits, the longest time (ms) and the largest number of commands."""
+
+    name: str
+    ms: float
+    commands: int
 
 
 class _Measured:
@@ -52,15 +58,20 @@ class _Measured:
         """Settle an event alone, or fire what is due, with all pages."""
         operation = event and await self.shard.publish(*event)
         await self.shard.client.slowlog_reset()
+        await self.shard.client.config_set("slowlog-log-slower-than", 0)
         if operation:
             await self.shard.settle(operation)
         await self.shard.fire()
+        await self.shard.client.config_set("slowlog-log-slower-than", -1)
         found = await self.shard.client.slowlog_get(100_000)
-        return name, max(one["duration"] / 1_000 for one in found if one["command"].startswith(b"FCALL"))
+        # The latest comes first, and the commands of a function come before its call.
+        calls = [at for at, one in enumerate(found) if one["command"].startswith(b"FCALL")]
+        commands = [end - at - 1 for at, end in zip(calls, [*calls[1:], len(found)], strict=True)]
+        return Step(name, max(found[at]["duration"] / 1_000 for at in calls), max(commands))
 
 
-async def steps(client: Redis) -> AsyncIterator[Step]:
-    """Prepare a server and take each step on it."""
+async def steps(client: Redis, trunk_calls: int, members: int) -> AsyncIterator[Step]:
+    """Prepare a server and take each step on it: with so many calls of a trunk, and so many members of a room."""
     shard = await Shard.make(client, _SETTINGS)
     measured = _Measured(shard)
     devices = [e.registered(f"bob-{number}", device=f"device-{number}") for number in range(100)]
@@ -89,33 +100,31 @@ async def steps(client: Redis) -> AsyncIterator[Step]:
     yield await measured.measure("the caller is back", e.registered("a2", "alice", device="laptop"))
     yield await measured.measure("the caller leaves the room", e.left("alice"))
 
-    members = [f"member-{number}" for number in range(500)]
-    await measured.prepare([e.registered(f"of-{member}", member) for member in members])
-    groups.team(shard, *members)
+    team = [f"member-{number}" for number in range(500)]
+    await measured.prepare([e.registered(f"of-{member}", member) for member in team])
+    groups.team(shard, *team)
     yield await measured.measure("a group of 500 is called", e.invite(to="team", invite_id="g"))
     yield await measured.measure(
         "a member accepts", e.accept("of-member-7", "member-7", to="team", invite_id="g")
     )
 
     await measured.prepare([e.trunk("t")])
-    await measured.prepare([e.invite(to=f"+49{number}", invite_id="n") for number in range(_TRUNK_CALLS)])
-    yield await measured.measure(f"a trunk with {_TRUNK_CALLS:,} calls registers again", e.trunk("t"))
+    await measured.prepare([e.invite(to=f"+49{number}", invite_id="n") for number in range(trunk_calls)])
+    yield await measured.measure(f"a trunk with {trunk_calls:,} calls registers again", e.trunk("t"))
     yield await measured.measure("it is lost", e.disconnected("t", "sip"))
     shard.now += _SETTINGS.remove_after
     yield await measured.measure("it stays away")
 
-    await client.hset(
-        shard.keys.room_members("hall"), mapping={f"m{at}": shard.now for at in range(_MEMBERS)}
-    )
-    yield await measured.measure(f"a user joins a room of {_MEMBERS:,}", e.joined("bob", "hall"))
+    await client.hset(shard.keys.room_members("hall"), mapping={f"m{at}": shard.now for at in range(members)})
+    yield await measured.measure(f"a user joins a room of {members:,}", e.joined("bob", "hall"))
     yield await measured.measure("the room closes", e.room_closed("hall"))
 
 
 async def _main() -> None:
-    with Node({"slowlog-log-slower-than": "0", "slowlog-max-len": "100000"}) as node:
+    with Node(OPTIONS) as node:
         async with Redis.from_url(node.url) as client:
-            async for name, longest in steps(client):
-                sys.stdout.write(f"{longest:8.2f} ms  {name}\n")
+            async for step in steps(client, trunk_calls=10_000, members=50_000):
+                sys.stdout.write(f"{step.ms:8.2f} ms  {step.commands:5} commands  {step.name}\n")
                 sys.stdout.flush()
 
 

@@ -155,12 +155,12 @@ class Service:
         for shard in self._shards:
             await _check_memory_policy(shard.shard.commands)
         for shard in self._shards:
-            await shard.shard.ensure()
             denied = await shard.shard.committer.denied()
             if denied:
                 raise RefusedError(
                     f"This worker could not write: {denied_sentence(denied)} (`invites check`)."
                 )
+            await shard.shard.ensure()
 
     def _wait_after(self, error: Exception) -> None:
         """Say what the start waits for. Raises the error when it waits for nothing."""

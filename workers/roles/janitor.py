@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TICK_S: Final = 1.0
 _RETIRE_S: Final = 60.0
 _DROP_S: Final = 3600.0  # a worker that still needs what is dropped loads it again
-# A live worker asks for entries every 2 s. One that has not asked for this long is gone.
+# A live worker announces itself once a second. One that has been silent for this long is gone.
 _RETIRED_MS: Final = 300_000
 
 _log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Janitor:
         shard = self._shard
         for stream in Stream:
             for consumer in await consumers(shard.commands, shard.keys, stream) or []:
-                gone = consumer.pending == 0 and consumer.idle_ms >= _RETIRED_MS
+                gone = consumer.pending == 0 and not consumer.alive and consumer.idle_ms >= _RETIRED_MS
                 # The function looks again: the worker may have come back in between.
                 if gone and await shard.committer.retire_consumer(consumer.name, _RETIRED_MS, stream):
                     _log.info("Deleted the consumer %s of a worker that is gone.", consumer.name)

@@ -153,6 +153,7 @@ class Settler:
                 await backoff.wait()
             else:
                 self._role.works()
+                self._shard.last_commit = result.now
                 seconds = time.perf_counter() - started
                 self._batch_size.committed(len(operations), seconds)
                 self._reports.metrics.committed(len(operations), seconds)

@@ -51,6 +51,11 @@ class Shard:
         """How long an entry stays with a worker that does nothing with it."""
         return self.worker.config.invites.claim_after
 
+    def committed(self, at: int) -> None:
+        """Entries of the shard's streams were committed at `at` (ms, the server's time)."""
+        self.last_commit = at
+        self.worker.metrics.last_commit(self.keys.shard, at)
+
     async def ensure(self) -> None:
         """Ensure that the server has what this worker needs: the layout, its consumer groups. Looks first.
 

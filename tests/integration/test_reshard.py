@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from redis.exceptions import NoPermissionError
 
 from invites.config import Config
 from invites.config import Redis as RedisSection
+from invites.connection.clients import connect
 from invites.connection.errors import RefusedError
 from invites.keys import WORKERS_GROUP, Keys, shard_of
 from invites.resharding import Resharding, ReshardingError, procedure
@@ -243,6 +245,23 @@ async def test_a_worker_that_announces_itself_stops_the_move_although_it_reads_n
         await work(command_client, 3, []).move()
     await command_client.hset(KEYS.worker("busy"), "at", 1)
     await work(command_client, 3, []).move()
+
+
+async def test_a_user_that_may_not_ask_who_is_there_stops_nobody(
+    command_client: Any, valkey_url: str
+) -> None:
+    await command_client.set(KEYS.layout, "1")
+    await command_client.acl_setuser(
+        "timeless", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all", "-time"]
+    )
+    await command_client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    try:
+        async with connect(valkey_url.replace("//", "//timeless:x@"), "tests") as client:
+            with pytest.raises(NoPermissionError):
+                await work(client, 3, []).move()
+    finally:
+        await command_client.acl_deluser("timeless")
+    assert await layouts(command_client, 3) == [b"1", None, None]
 
 
 async def _is_silent(client: Any, ms: int) -> bool:

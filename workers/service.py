@@ -56,6 +56,7 @@ class Service:
         self.moving = False
         """Whether the calls are being moved to other shards. No worker can say where a call is then."""
         metrics, readiness = Metrics(), Readiness()
+        metrics.ready_if(readiness.is_ready)
         self._context = WorkerContext(
             config=config,
             url=url,

@@ -62,6 +62,7 @@ STAYING: Final = frozenset(
         "taken",
         "layout",
         "origin",
+        "worker",
         "resharding",
     }
 )

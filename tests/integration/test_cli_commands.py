@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from datetime import datetime
 
 import pytest
 import redis
@@ -60,6 +61,21 @@ def test_status_for_people(commands: Commands, database: redis.Redis) -> None:
     assert lines[7].startswith("  dead letters     1 (see: invites dead list)")
     assert lines[8].split() == ["workers", "1"]
     assert lines[9].startswith("    worker-1  1 pending, asked ")
+    assert lines[9].endswith(" ago, announces nothing")
+
+
+def test_status_shows_what_a_worker_announces(commands: Commands, database: redis.Redis) -> None:
+    database.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    database.xgroup_createconsumer(KEYS.events, WORKERS_GROUP, "worker-1")
+    now = int(time.time())
+    committed = datetime.fromtimestamp(now).astimezone().isoformat()
+    times: list[str | int] = ["since", 5, "lastCommit", now * 1000, "at", now * 1000]
+    database.hset(KEYS.worker("worker-1"), items=["release", "0.2.0", "shards", 1, *times])
+    database.expire(KEYS.worker("worker-1"), 60)
+    line = commands.on_server("status").out.splitlines()[9]
+    assert line.startswith("    worker-1  0 pending, heard of ")
+    assert ", release 0.2.0, since 19" in line
+    assert line.endswith(f", last commit {committed}")
 
 
 def test_status_with_an_exit_code(commands: Commands, database: redis.Redis) -> None:

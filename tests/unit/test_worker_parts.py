@@ -14,6 +14,7 @@ from invites.events.entry import entries_of
 from invites.store.layout import LayoutError
 from tests.support.waiting import wait_until
 from workers.aio.backoff import Backoff, pause
+from workers.aio.places import Places
 from workers.aio.tasks import end
 from workers.consumer.batch_size import BatchSize
 from workers.consumer.ticket import InFlight
@@ -184,3 +185,38 @@ def test_entries_keep_their_order_and_say_what_was_trimmed() -> None:
 def test_each_error_is_of_one_kind(error: Exception, kind: ErrorKind) -> None:
     assert classify(error) is kind
     assert passes(error) is (kind in {ErrorKind.AWAY, ErrorKind.FULL, ErrorKind.MOVED})
+
+
+# --- places
+
+
+async def test_a_free_place_goes_to_the_newest_who_still_waits() -> None:
+    places, took = Places(1), list[int]()
+
+    async def take(made: int) -> None:
+        async with places.place((made, 0)):
+            took.append(made)
+
+    async with places.place((1, 0)):
+        waiting = [asyncio.create_task(take(made)) for made in (2, 5, 3, 4)]
+        await asyncio.sleep(0)
+        await end([waiting[1]])
+    await asyncio.wait(waiting)
+    assert took == [4, 3, 2]
+
+
+async def test_a_place_that_comes_together_with_a_cancellation_is_passed_on() -> None:
+    places = Places(1)
+
+    async def take() -> None:
+        async with places.place((2, 0)):
+            pass
+
+    async with places.place((1, 0)):
+        waiting = asyncio.create_task(take())
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    async with asyncio.timeout(5), places.place((3, 0)):
+        pass

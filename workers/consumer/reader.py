@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _OWN_PAGE: Final = 100
 _FULL_S: Final = 0.1
-_BEYOND: Final = f"{2**64 - 1}-0"  # no entry has this id
 
 _log = logging.getLogger(__name__)
 
@@ -89,10 +88,6 @@ class Reader(Generic[Item]):
             self._readiness.read_completed(self._source.key)  # it could
             return
         entries = await self._read(">", count, block=self._was_at_the_end)
-        if not entries and self._was_at_the_end:
-            # Before Redis 7.2 a read without entries leaves the consumer's idle time as it is, and the worker would
-            # look as if it were gone. A read of what is pending for it restarts the idle time.
-            await self._read(_BEYOND, 1, block=False)
         self._completed()
         catches_up = len(entries) < count and not self._was_at_the_end
         if entries or catches_up:

@@ -13,7 +13,7 @@ from invites.connection.clients import Clients
 from invites.connection.url import address_of, parse_redis_url
 from invites.keys import Keys
 from invites.queries.memory import memory_of
-from invites.queries.overview import ALIVE_MS, backlog, consumers
+from invites.queries.overview import backlog, consumers
 from invites.store.layout import LayoutError
 from invites.values.printable import escape
 from workers.cli.check.finding import Finding
@@ -206,10 +206,10 @@ def _verdict(forbidden: Sequence[str], complaints: Sequence[str], keys: Keys, ro
 
 
 async def _workers(client: Redis, keys: Keys) -> Finding:
-    """Whether a worker reads the events: a connected worker asks for them every 2 s."""
+    """Whether a worker reads the events: a connected worker announces itself once a second."""
     known = await consumers(client, keys)
     waiting = await backlog(client, keys)
-    alive = [one for one in known or () if one.idle_ms <= ALIVE_MS]
+    alive = [one for one in known or () if one.alive]
     if alive:
         return Finding("ok", "workers", f"{len(alive)} connected, {waiting.entries} events not settled yet.")
     if waiting.entries:

@@ -117,7 +117,7 @@ def test_dead_letters_are_listed_and_shown(commands: Commands, database: redis.R
 
 
 def test_a_dead_letter_is_retried_once(commands: Commands, database: redis.Redis) -> None:
-    first, second = bury(database), bury(database, type="timer", payload="ring|a|b|c")
+    first, second = bury(database), bury(database, type="timer", entry="", payload="ring|a|b|c")
     ended = commands.on_server("dead", "retry", first)
     assert ended.status == 0
     entry = ended.out.removeprefix(f"{first} -> ").strip()

@@ -14,7 +14,7 @@ from invites.queries.gateways import gateway_groups
 from invites.queries.overview import backlog, consumers
 from workers.aio.backoff import pause
 from workers.loops import Role, run_forever
-from workers.roles.retention import Retention
+from workers.roles.retention import DeadRetention, NotificationRetention
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,7 +44,7 @@ class Janitor:
         self._role = Role("keeping house", shard)
         self._batch_size = batch_size
         self._metrics = shard.worker.metrics
-        self._retention = Retention(shard)
+        self._retentions = (NotificationRetention(shard), DeadRetention(shard))
         self._retire_at = time.monotonic() + _RETIRE_S * random.random()
         self._drop_at = time.monotonic() + _DROP_S * random.uniform(0.5, 1.0)
 
@@ -64,7 +64,8 @@ class Janitor:
         self._batch_size.pinged(time.perf_counter() - started)
         await shard.ensure()
         tasks: list[_Task] = [functools.partial(self._trim, key) for key in shard.committer.trimmed_streams]
-        tasks += [self._retention.apply, self._measure_groups]
+        tasks += [retention.apply for retention in self._retentions]
+        tasks.append(self._measure_groups)
         failed = [error for task in tasks if (error := await _attempt(task))]
         for stream in Stream:
             behind = await backlog(shard.commands, shard.keys, stream)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from invites.store.scripts import Scripts
+from workers.consumer.budget import ByteBudget
 from workers.telemetry.memory import Memory
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
@@ -42,6 +43,7 @@ class WorkerContext:
     misplaced: Callable[[Exception], None]
     metrics: Metrics
     outage: Outage
+    budget: ByteBudget = field(default_factory=ByteBudget)
     memory: Memory = field(default_factory=Memory)
     readiness: Readiness = field(default_factory=Readiness)
     scripts: Scripts = field(default_factory=Scripts)

@@ -195,10 +195,12 @@ class PushArguments(Arguments, frozen=True):
 
 
 class DeadArguments(Arguments, frozen=True):
-    """`dead`: an entry that cannot be processed. `stream` is "" for events, and names any other stream."""
+    """`dead`: an entry that cannot be processed. `stream` is "" for events, and names any other stream.
+
+    `arguments` are the fields of the entry as the letter keeps them: name, value, …
+    """
 
     type: str
-    payload: bytes
     error: str
     deliveries: int
     peer: str = ""
@@ -206,6 +208,12 @@ class DeadArguments(Arguments, frozen=True):
     transaction: Value = ""
     head: bytes = b""
     stream: str = ""
+    arguments: tuple[bytes, ...] = ()
+
+    def flat(self) -> tuple[Value, ...]:
+        """The arguments as the server's function takes them."""
+        *own, kept = msgspec.structs.astuple(self)
+        return (*own, *kept)
 
 
 class MisroutedArguments(Arguments, frozen=True):

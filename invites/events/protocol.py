@@ -33,6 +33,7 @@ MAX_MATCH: Final = 1024
 MAX_MS: Final = 2**53 - 1
 """The largest time in ms that a double, and so Lua, holds exactly."""
 
+_LONGEST_TYPE: Final = 100  # characters of a text that may be meant for a type
 _LONGEST_REASON: Final = 100  # characters of what is wrong with a regular expression, which may repeat it
 
 ANYTHING: Final = "*"
@@ -351,7 +352,8 @@ def check_match(pattern: str) -> None:
 
 
 def _unknown(kind: str) -> str:
-    near = difflib.get_close_matches(kind, EVENT_TYPES, n=1)
+    # A long text is like no type, and comparing 2 MiB takes more than half a second.
+    near = difflib.get_close_matches(kind[:_LONGEST_TYPE], EVENT_TYPES, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(EVENT_TYPES)}"
     return (
         f"field type is {shown(kind)}, which is no event; {hint}"

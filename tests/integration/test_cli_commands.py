@@ -132,8 +132,25 @@ def test_dead_letters_are_listed_and_shown(commands: Commands, database: redis.R
     assert json.loads(commands.on_server("dead", "show", second, "--json").out)["payload"] == '{"x":1}'
 
 
+def test_a_letter_that_was_cut_is_shown_and_not_retried(commands: Commands, database: redis.Redis) -> None:
+    fields = {"field:paylod": "x" * 4096, "cut:paylod": "5000 bytes, SHA-256 ab", "field:traceparent": "00-x"}
+    letter = bury(database, **fields)
+    shown = commands.on_server("dead", "show", letter).out
+    assert f"fields      paylod: {'x' * 4096}\nfields      traceparent: 00-x\n" in shown
+    assert "cut         paylod: 5000 bytes, SHA-256 ab\n" in shown
+    found = json.loads(commands.on_server("dead", "show", letter, "--json").out)
+    assert found["fields"] == {"paylod": "x" * 4096, "traceparent": "00-x"}
+    assert found["cut"] == {"paylod": "5000 bytes, SHA-256 ab"}
+    ended = commands.on_server("dead", "retry", letter)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(
+        f"invites: {letter} keeps only the first 4096 bytes of paylod: publish the event again"
+    )
+    assert (database.xlen(KEYS.dead), database.xlen(KEYS.events)) == (1, 0)
+
+
 def test_a_dead_letter_is_retried_once(commands: Commands, database: redis.Redis) -> None:
-    first, second = bury(database), bury(database, type="timer", payload="ring|a|b|c")
+    first, second = bury(database), bury(database, type="timer", entry="", payload="ring|a|b|c")
     ended = commands.on_server("dead", "retry", first)
     assert ended.status == 0
     entry = ended.out.removeprefix(f"{first} -> ").strip()

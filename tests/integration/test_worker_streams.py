@@ -371,7 +371,7 @@ async def test_claims_are_small_and_keep_their_cursor(
             return await streams.pending() == 2_000
 
         await wait_until(claimed, "the 100 old entries are settled")
-    assert {call[-2:] for call in calls} == {("COUNT", 100)}
+    assert all(1 <= call[-1] <= 100 for call in calls)  # type: ignore[operator] # COUNT
     assert len({call[-3] for call in calls}) >= 3, "the cursor moves on"
 
 

@@ -143,7 +143,7 @@ class Streams:
     async def dead(self) -> list[dict[str, str]]:
         """Return the dead letters."""
         return [
-            {name.decode(): value.decode() for name, value in fields.items()}
+            {name.decode(): value.decode(errors="backslashreplace") for name, value in fields.items()}
             for _, fields in await self.client.xrange(KEYS.dead)
         ]
 

@@ -38,6 +38,8 @@ def test_what_is_counted_shows_up() -> None:
     metrics.fired(2)
     metrics.claimed(7)
     metrics.dead_letters()
+    metrics.dead_letters_dropped(3)
+    metrics.dead_letters_kept(0, 8)
     metrics.redis_error("reading events")
     metrics.reconnected()
     metrics.group_recreated("workers")
@@ -60,6 +62,8 @@ def test_what_is_counted_shows_up() -> None:
     assert _value(metrics, "timers_fired_total") == 2
     assert _value(metrics, "claimed_total") == 7
     assert _value(metrics, "dead_letters_total") == 1
+    assert _value(metrics, "dead_letters_dropped_total") == 3
+    assert _value(metrics, "dead_letters_kept", shard="0") == 8
     assert _value(metrics, "redis_errors_total", role="reading events") == 1
     assert _value(metrics, "redis_reconnects_total") == 1
     assert _value(metrics, "groups_recreated_total", group="workers") == 1

@@ -74,6 +74,10 @@ class Metrics:
         self._timers = self._counter("timers_fired", "Timers that were due and applied.")
         self._claimed = self._counter("claimed", "Entries taken over from other workers.")
         self._dead_letters = self._counter("dead_letters", "Entries and timers that became dead letters.")
+        self._dead_letters_dropped = self._counter(
+            "dead_letters_dropped", "Dead letters dropped because they were too old or took too much memory."
+        )
+        self._dead_letters_kept = self._gauge("dead_letters_kept", "Dead letters that are there.")
         self._limits = self._counter("limits", "Invites and devices that a limit has refused.", ("which",))
         for limit in msgspec.structs.fields(Limits):
             self._limits.labels(limit.encode_name)
@@ -156,6 +160,14 @@ class Metrics:
     def dead_letters(self, count: int = 1) -> None:
         """`count` entries or timers became dead letters."""
         self._dead_letters.inc(count)
+
+    def dead_letters_dropped(self, count: int) -> None:
+        """`count` dead letters were dropped because they were too old or took too much memory."""
+        self._dead_letters_dropped.inc(count)
+
+    def dead_letters_kept(self, shard: int, count: int) -> None:
+        """Set the number of dead letters of a shard."""
+        self._dead_letters_kept.labels(shard).set(count)
 
     def limited(self, which: str) -> None:
         """A limit of the configuration, by its name there, has refused an invite or a device."""

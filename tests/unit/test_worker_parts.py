@@ -17,6 +17,7 @@ from workers.aio.backoff import Backoff, pause
 from workers.aio.tasks import end
 from workers.consumer.batch_size import BatchSize
 from workers.consumer.ticket import InFlight
+from workers.roles.timers import patience_ms
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
 
@@ -184,3 +185,13 @@ def test_entries_keep_their_order_and_say_what_was_trimmed() -> None:
 def test_each_error_is_of_one_kind(error: Exception, kind: ErrorKind) -> None:
     assert classify(error) is kind
     assert passes(error) is (kind in {ErrorKind.AWAY, ErrorKind.FULL, ErrorKind.MOVED})
+
+
+# --- timers
+
+
+@pytest.mark.parametrize(
+    ("claim_after_ms", "patience"), [(100, 6_000), (3_000, 6_000), (10_000, 20_000), (600_000, 60_000)]
+)
+def test_a_timer_waits_until_an_entry_can_have_been_taken_over(claim_after_ms: int, patience: int) -> None:
+    assert patience_ms(claim_after_ms) == patience

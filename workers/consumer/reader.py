@@ -44,12 +44,10 @@ class Reader(Generic[Item]):
         self._readiness.expect(source.key)
         self._recovered = False
         self._connection: int | None = None
-        self._was_at_the_end = False
 
     async def run(self) -> None:
         """Read until the shard is stopping."""
         await run_forever(self._role, self._step, self._shard.stopping)
-        self._shard.caught_up.set()
 
     async def unblock(self) -> None:
         """End a read that waits on the server, so that a stop does not wait for it."""
@@ -88,20 +86,18 @@ class Reader(Generic[Item]):
             await pause(_FULL_S, self._shard.stopping)
             self._readiness.read_completed(self._source.key)  # it could
             return
-        entries = await self._read(">", count, block=self._was_at_the_end)
-        if not entries and self._was_at_the_end:
+        entries = await self._read(">", count, block=True)
+        if not entries:
             # Before Redis 7.2 a read without entries leaves the consumer's idle time as it is, and the worker would
             # look as if it were gone. A read of what is pending for it restarts the idle time.
             await self._read(_BEYOND, 1, block=False)
         self._completed()
-        catches_up = len(entries) < count and not self._was_at_the_end
-        if entries or catches_up:
-            await self._hand_over(entries, alone=False, catches_up=catches_up)
-        self._was_at_the_end = self._was_at_the_end or catches_up
+        if entries:
+            await self._hand_over(entries, alone=False)
 
-    async def _hand_over(self, entries: list[Entry], *, alone: bool, catches_up: bool = False) -> None:
+    async def _hand_over(self, entries: list[Entry], *, alone: bool) -> None:
         tickets = await take_on(self._source, entries, alone=alone)
-        await self._source.inbox.put(Batch(tickets, catches_up))
+        await self._source.inbox.put(Batch(tickets))
 
     async def _read(self, after: str, count: int, *, block: bool) -> list[Entry]:
         waiting: tuple[str | int, ...] = ("BLOCK", BLOCK_MS) if block else ()

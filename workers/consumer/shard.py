@@ -25,7 +25,6 @@ class Shard:
     """One shard as a worker sees it; `worker` is what all its shards share, `streams` are those that it reads.
 
     `origin` identifies the data that it has worked with, "" before it has found any.
-    `caught_up` is set once everything is settled that was published before the worker started.
     """
 
     keys: Keys
@@ -35,7 +34,6 @@ class Shard:
     other_shards: OtherShards
     streams: list[Stream] = field(default_factory=list)
     origin: str = ""
-    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def stopping(self) -> asyncio.Event:

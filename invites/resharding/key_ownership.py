@@ -59,6 +59,7 @@ STAYING: Final = frozenset(
         "timers",
         "retry",
         "owed",
+        "waiting",
         "taken",
         "layout",
         "origin",
@@ -68,7 +69,8 @@ STAYING: Final = frozenset(
 )
 """Keys of the shard itself. The entries of `push` and the members of `timers` are moved one by one.
 
-`retry`, the failures of a timer, expires: a timer that moves takes its due time along.
+`retry`, the failures of a timer, expires: a timer that moves takes its due time along. `waiting`, since when
+timers wait, expires too.
 """
 
 TIMERS: Final[dict[str, Callable[[str], Name]]] = {

@@ -111,9 +111,10 @@ class CommitResult(msgspec.Struct):
 
 
 class FireResult(msgspec.Struct):
-    """The answer to firing: how many timers were due, the next deadline and the server's time in ms.
+    """The answer to firing: how many timers were applied, when to fire again and the server's time in ms.
 
-    The facts tell the timers that failed: these come back.
+    That is the next deadline, or soon when a timer waits for an event. The facts tell the timers that failed: these
+    come back.
     """
 
     count: int
@@ -201,11 +202,16 @@ class Committer:
         result.outcomes = [_FULL if grows(operation) else next(outcomes) for operation in operations]
         return result
 
-    async def fire(self, limit: int = 100) -> FireResult:
-        """Take and apply at most `limit` timers that are due."""
+    async def fire(self, limit: int = 100, patience: int = 6_000) -> FireResult:
+        """Take and apply at most `limit` timers that are due.
+
+        A timer waits for at most `patience` ms while an event that was published up to its time is not settled.
+        """
         with self._errors():
             answer = await self._functions.call(
-                self._scripts.allowed_when_full, self._keys.script_keys, self.arguments("fire", limit)
+                self._scripts.allowed_when_full,
+                self._keys.script_keys,
+                self.arguments("fire", limit, patience),
             )
         now, due, count, *facts = answer
         return FireResult(int(count), [_fact(fact) for fact in facts], _due(due), int(now))

@@ -15,6 +15,7 @@
 -- exports: events, timers, need, settle, take, fire
 -- include: core/unit
 -- include: core/order
+-- include: core/patience
 -- include: call/invites
 
 events, timers = {}, {}
@@ -209,10 +210,19 @@ local function fire_one(member, score)
   return work.facts
 end
 
-function fire(limit)
+-- Timers that wait for an event are looked at again so much later (ms).
+local AGAIN = 50
+
+function fire(limit, patience)
   local due = redis.call('ZRANGEBYSCORE', TIMERS, '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, limit)
-  local result = { int(now), '', #due / 2 }
+  local before = due[1] and ready_before(tonumber(due[#due]), patience)
+  local result = { int(now), '', 0 }
   for i = 1, #due, 2 do
+    if tonumber(due[i + 1]) >= before then
+      result[2] = int(now + AGAIN)
+      return result
+    end
+    result[3] = result[3] + 1
     -- An earlier timer of this call may have removed or moved this one.
     if redis.call('ZSCORE', TIMERS, due[i]) == due[i + 1] then
       for _, fact in ipairs(fire_one(due[i], due[i + 1])) do

@@ -52,6 +52,7 @@ class Core:
         self.rooms: dict[str, Room] = {}
         self.requests: dict[str, tuple[str, int]] = {}
         self.timers: dict[str, int] = {}
+        self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
 
     def forget(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Collection
 from typing import Any
 
 from invites.lookup.result import LookupResult
@@ -10,6 +12,11 @@ from invites.lookup.result import LookupResult
 from .calls import Calls
 from .devices import Devices
 from .state import HOUR, Id, Invite, Notification, Payload, Room, order
+
+PATIENCE = 6_000
+"""ms; how long a timer waits for an event that was published before it was due."""
+BREAK = 2_000
+"""ms; workers look more often than this while they run."""
 
 
 class Model(Calls, Devices):
@@ -51,12 +58,22 @@ class Model(Calls, Devices):
                 raise AssertionError(f"the model knows no event {kind}")
         return self.out
 
-    def fire(self, now_ms: int) -> list[Notification]:
-        """Apply all that is due, in the order of due times (then of names, as a sorted set gives them)."""
+    def fire(self, now_ms: int, unsettled: Collection[int] = ()) -> list[Notification]:
+        """Apply what is due, in the order of due times (then of names, as a sorted set gives them).
+
+        A timer waits for the `unsettled` events that were published (ms) up to its time.
+        """
         self.now, self.out = now_ms, []
         self.forget()
+        oldest = min(unsettled, default=math.inf)
+        if any(oldest <= at <= now_ms for at in self.timers.values()):
+            self.look()
         while due := [(at, name) for name, at in self.timers.items() if at <= now_ms]:
             at, name = min(due)
+            if oldest <= at:
+                self.look()
+                if now_ms < max(at, self.waiting_since) + PATIENCE:
+                    break
             del self.timers[name]
             kind, _, rest = name.partition("|")
             if kind == "ring":
@@ -73,6 +90,12 @@ class Model(Calls, Devices):
             else:
                 self.lapsed(user, peer, at)
         return self.out
+
+    def look(self) -> None:
+        """A worker finds that timers wait. After a longer break their patience begins again."""
+        if self.now >= self.looked_at + BREAK:
+            self.waiting_since = self.now
+        self.looked_at = self.now
 
     # -- rooms
 

@@ -119,7 +119,8 @@ class Play:
         await self.compare_told({})
 
     async def fire(self) -> None:
-        expected = self.model.fire(self.driver.now)
+        unsettled = [int(operation.entry.partition("-")[0]) for operation in self.held]
+        expected = self.model.fire(self.driver.now, unsettled)
         await self.driver.fire()
         told = await self.driver.notifications()
         self.invariants.told(told)

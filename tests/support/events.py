@@ -17,6 +17,9 @@ REF = "alice|1|bob"
 RING = 60_000
 """ms; how long an invite rings without `expires`."""
 
+PATIENCE = 6_000
+"""ms; how long a timer waits for an event that was published before it was due."""
+
 GRACE = Settings(remove_after=5_000)
 """Settings under which a disconnected device may come back for 5 s."""
 
@@ -135,6 +138,11 @@ async def later(shard: Shard, ms: int) -> list[Notification]:
             if 0 <= await client.pexpiretime(key) <= shard.now:
                 await client.delete(key)
     return await shard.fire()
+
+
+async def patience_ends(shard: Shard) -> list[Notification]:
+    """Let workers look every second, as they do, until no timer waits for an event any more."""
+    return [told for _ in range(PATIENCE // 1_000 + 1) for told in await later(shard, 1_000)]
 
 
 def one(told: Sequence[Notification], kind: str) -> Notification:

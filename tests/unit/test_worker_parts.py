@@ -23,6 +23,7 @@ from workers.consumer.budget import ByteBudget
 from workers.consumer.entries import take_on
 from workers.consumer.source import Source
 from workers.consumer.ticket import InFlight
+from workers.roles.timers import patience_ms
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
 
@@ -270,3 +271,13 @@ async def test_a_place_that_comes_together_with_a_cancellation_is_passed_on() ->
     assert waiting.cancelled()
     async with asyncio.timeout(5), places.place((3, 0)):
         pass
+
+
+# --- timers
+
+
+@pytest.mark.parametrize(
+    ("claim_after_ms", "patience"), [(100, 6_000), (3_000, 6_000), (10_000, 20_000), (600_000, 60_000)]
+)
+def test_a_timer_waits_until_an_entry_can_have_been_taken_over(claim_after_ms: int, patience: int) -> None:
+    assert patience_ms(claim_after_ms) == patience

@@ -46,12 +46,10 @@ class Reader(Generic[Item]):
         self._readiness.expect(source.key)
         self._recovered = False
         self._connection: int | None = None
-        self._was_at_the_end = False
 
     async def run(self) -> None:
         """Read until the shard is stopping."""
         await run_forever(self._role, self._step, self._shard.stopping)
-        self._shard.caught_up.set()
 
     async def unblock(self) -> None:
         """End a read that waits on the server, so that a stop does not wait for it."""
@@ -102,29 +100,25 @@ class Reader(Generic[Item]):
             return
         tickets: list[Ticket[Item]] = []
         try:
-            ended = await self._fill(tickets)
+            await self._fill(tickets)
         except Exception:
             for ticket in tickets:
                 ticket.leave()
             raise
         self._completed()
-        catches_up = ended and not self._was_at_the_end
-        if tickets or catches_up:
-            await self._source.inbox.put(Batch(tickets, catches_up))
-        self._was_at_the_end = self._was_at_the_end or catches_up
+        if tickets:
+            await self._source.inbox.put(Batch(tickets))
 
-    async def _fill(self, tickets: list[Ticket[Item]]) -> bool:
-        """Read a batch, page by page. Returns whether the stream has no more."""
-        size, block = self._batch_size.value, self._was_at_the_end
+    async def _fill(self, tickets: list[Ticket[Item]]) -> None:
+        """Read a batch, page by page."""
+        size, block = self._batch_size.value, True
         while (count := min(size - len(tickets), self._source.room, _PAGE)) > 0:
             entries = await self._read(">", count, block=block)
             tickets += await take_on(self._source, entries, alone=False)
-            if len(entries) < count:
-                return True
-            if self._source.room < _PAGE:
-                return False  # the entries are large: they are committed a few at a time
+            # Large entries are committed a few at a time.
+            if len(entries) < count or self._source.room < _PAGE:
+                return
             block = False
-        return False
 
     async def _read(self, after: str, count: int, *, block: bool) -> list[Entry]:
         waiting: tuple[str | int, ...] = ("BLOCK", BLOCK_MS) if block else ()

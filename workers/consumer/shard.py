@@ -28,7 +28,6 @@ class Shard:
 
     `origin` identifies the data that it has worked with, "" before it has found any. `last_commit` is when it last
     committed entries of these streams (ms, the server's time).
-    `caught_up` is set once everything is settled that was published before the worker started.
     """
 
     keys: Keys
@@ -39,7 +38,6 @@ class Shard:
     streams: list[Stream] = field(default_factory=list)
     origin: str = ""
     last_commit: int | None = None
-    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def stopping(self) -> asyncio.Event:

@@ -27,13 +27,9 @@ _WAITING_BATCHES = 1
 
 @dataclass(slots=True)
 class Batch(Generic[Item]):
-    """Entries to be committed together, except for those that go alone.
-
-    `catches_up` says that nothing is left behind them of what was published before the worker started.
-    """
+    """Entries to be committed together, except for those that go alone."""
 
     tickets: list[Ticket[Item]]
-    catches_up: bool = False
 
 
 @dataclass(slots=True)

@@ -132,8 +132,6 @@ class Settler:
     async def _step(self) -> None:
         async with self._source.next_batch() as batch:
             await self.settle_batch(batch.tickets)
-        if batch.catches_up:
-            self._shard.caught_up.set()
         await self._set_aside.make_room()
 
     async def _until_answered(self, operations: Sequence[Operation]) -> CommitResult:

@@ -7,7 +7,7 @@ local function set_end(invite, state, code, reason)
   change(invite, 'code', int(code))
   change(invite, 'reason', reason)
   change(invite, 'endedAt', int(now))
-  invite.live_until = now + settings.retain_after
+  invite.live_until = lifetimes.over(invite)
 end
 
 -- Ends an invite that rings devices. The winner and the decliner know; all other candidates stop.

@@ -13,7 +13,7 @@
 
 -- An index outlives its last invite by a day, also when nothing cleans it.
 local function keep_index(name)
-  expire(name, now + settings.max_ring_timeout + DAY)
+  expire(name, lifetimes.index())
 end
 
 local function index_pending(user, ref)
@@ -48,9 +48,10 @@ local function unindex(invite)
     later({ 'SREM', key('pending', user), invite.ref })
     if late then
       local ended = key('ended', user)
-      later({ 'ZREMRANGEBYSCORE', ended, '-inf', now - settings.retain_after })
+      local kept = lifetimes.ended_index()
+      later({ 'ZREMRANGEBYSCORE', ended, '-inf', now - kept })
       add('zset', { 'ZADD', ended, now, invite.ref })
-      expire(ended, now + settings.retain_after)
+      expire(ended, now + kept)
     end
   end
   if invite.parallel then

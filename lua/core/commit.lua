@@ -158,7 +158,7 @@ end
 local function try_again(member, due, failures, failure)
   local at = int(now + math.min(FIRST_RETRY * 2 ^ (failures - 1), LAST_RETRY))
   schedule(member, at)
-  remember(key('retry', member), at .. ' ' .. failures .. ' ' .. due, now + DAY)
+  remember(key('retry', member), at .. ' ' .. failures .. ' ' .. due, lifetimes.retry())
   if failures > 1 then
     warn('timer_failed_again', member, failures, failure)
     return

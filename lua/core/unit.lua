@@ -4,6 +4,7 @@
 -- and nothing may fail after it. Rules read with redis.call and write with `later` and `add`, which only note the
 -- command. The commit checks the notes, takes the token, and then writes.
 -- include: core/context
+-- include: core/lifetimes
 -- include: core/permissions
 
 local work

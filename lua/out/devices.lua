@@ -3,12 +3,12 @@
 -- include: call/candidates
 -- include: out/notify
 
--- Tells all peers in one entry. Each push device has a job of its own, useful until `deadline`.
-local function tell_devices(kind, invite, candidates, payload, deadline)
+-- Tells all peers in one entry. Each push device has a job of its own.
+local function tell_devices(kind, invite, candidates, payload)
   local peers, users, seen = {}, {}, {}
   for _, candidate in ipairs(candidates) do
     if candidate.type == 'PUSH' then
-      push(kind, invite, candidate, deadline, payload)
+      push(kind, invite, candidate, payload)
     else
       peers[#peers + 1] = candidate.id
     end
@@ -39,7 +39,7 @@ local function ring(invite, candidates, resumed)
     .. ',"expiresIn":' .. int(math.max(0, tonumber(invite.expiresAt) - now))
     .. ',"resumed":' .. (resumed and 'true' or 'false')
     .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '') .. '}'
-  tell_devices('invitation', invite, candidates, payload, tonumber(invite.expiresAt))
+  tell_devices('invitation', invite, candidates, payload)
 end
 
 -- Sends the changed invite to the devices that ring.
@@ -62,7 +62,7 @@ local function cancel(invite, candidates, code, reason)
   end
   local payload = head_of(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'
     .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted) or '') .. '}'
-  tell_devices('invitationCancel', invite, candidates, payload, now + settings.retain_after)
+  tell_devices('invitationCancel', invite, candidates, payload)
 end
 
 -- The code and reason for devices that have not won. A rejected candidate's user is busy, even if the invite is

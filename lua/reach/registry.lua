@@ -2,8 +2,8 @@
 --
 -- registry:<user>     peer id -> JSON
 -- trunks              the same for the trunks of all users
--- gone:<user>|<peer>  the mark of a peer whose registration is over (see `mark_of`); expires after an hour
--- known:<user>        a registration of the user has ended; expires after an hour
+-- gone:<user>|<peer>  the mark of a peer whose registration is over (see `mark_of`); expires
+-- known:<user>        a registration of the user has ended; expires
 -- include: core/unit
 -- include: core/order
 
@@ -122,7 +122,7 @@ local function mark_of(user, peer)
 end
 
 local function save_mark(user, peer, mark)
-  remember(key('gone', user .. '|' .. peer), cjson.encode(mark), now + MEMORY)
+  remember(key('gone', user .. '|' .. peer), cjson.encode(mark), lifetimes.order())
 end
 
 local function note_end(mark, session, entry)
@@ -161,5 +161,5 @@ local function forget(user, peer, old, mark, lost)
   end
   mark.lost = lost
   save_mark(user, peer, mark)
-  remember(key('known', user), lost, now + MEMORY)
+  remember(key('known', user), lost, lifetimes.order())
 end

@@ -328,7 +328,8 @@ def history(random: Random) -> History:
     """Who is there at first, then anything."""
     settings = Settings(
         remove_after=random.choice((10_000, 0)),
-        caller_grace=10_000,
+        caller_grace=random.choice((10_000, 10_000, 2 * HOUR)),
+        retain_after=random.choice((300_000, 300_000, 0, 1, 2 * HOUR)),
         parallel_sip=random.choice((False, False, True)),
         only_one_device_with_invitations=random.choice((True, False)),
         max_group_size=random.choice((500, 500, 500, 3)),

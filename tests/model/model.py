@@ -9,7 +9,7 @@ from invites.lookup.result import LookupResult
 
 from .calls import Calls
 from .devices import Devices
-from .state import HOUR, Id, Invite, Notification, Payload, Room, order
+from .state import Id, Invite, Notification, Payload, Room, order
 
 
 class Model(Calls, Devices):
@@ -88,7 +88,7 @@ class Model(Calls, Devices):
     def left(self, room_id: str, user: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
         known = room.left.get(user)
-        room.left[user] = max(entry, known[0] if known else entry), self.now + HOUR
+        room.left[user] = max(entry, known[0] if known else entry), self.order_until()
         if user in room.members and room.members[user] < entry:
             del room.members[user]
             self.tell_room(room, "userLeft", user, room_id)
@@ -104,7 +104,7 @@ class Model(Calls, Devices):
 
     def room_closed(self, room_id: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
-        room.closed = max(entry, room.closed[0] if room.closed else entry), self.now + HOUR
+        room.closed = max(entry, room.closed[0] if room.closed else entry), self.order_until()
         room.members = {user: since for user, since in room.members.items() if since > entry}
         there = [each for each in self.pending() if each.room == room_id and not each.is_leg]
         ended = [each for each in there if each.entry < entry]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .state import HOUR, Candidate, Id
+from .state import Candidate, Id
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Line:
     ended: Id | None = None
     forget_at: int | None = None
 
-    def add(self, event: Registration | End, now: int) -> None:
+    def add(self, event: Registration | End, kept_until: int) -> None:
         self.events = sorted([*self.events, event], key=lambda each: each.at)
         self.registration, self.ended = None, None
         for each in self.events:
@@ -48,7 +48,7 @@ class Line:
                 self.registration, self.ended = each, None
             elif self.registration is None or not other_session(self.registration, each.session):
                 self.registration, self.ended = None, max(self.ended or each.at, each.since or each.at)
-        self.forget_at = None if self.registration else now + HOUR
+        self.forget_at = None if self.registration else kept_until
 
 
 def other_session(registration: Registration | Candidate, session: str | None) -> bool:
@@ -81,7 +81,9 @@ class Change:
 class Presence:
     """All peers of all users."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: int) -> None:
+        """`kept`: for how long (ms) a peer that is gone is remembered."""
+        self.kept = kept
         self.lines: dict[tuple[str, str], Line] = {}
 
     def forget(self, now: int) -> None:
@@ -115,7 +117,7 @@ class Presence:
         return [line.registration for line in self.lines.values() if line.registration]
 
     def known(self, user: str) -> bool:
-        """Whether a device of this user is there, or was heard of within the last hour."""
+        """Whether a device of this user is there, or is still remembered."""
         return any(owner == user for owner, _ in self.lines)
 
     def register(self, registration: Registration, now: int) -> tuple[Change, list[Change]]:
@@ -139,5 +141,5 @@ class Presence:
     def _add(self, user: str, peer: str, event: Registration | End, now: int) -> Change:
         line = self.lines.setdefault((user, peer), Line())
         before = line.registration
-        line.add(event, now)
+        line.add(event, now + self.kept)
         return Change(peer, before, line.registration)

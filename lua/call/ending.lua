@@ -57,8 +57,10 @@ local function made_by(invite)
   return invite.entry
 end
 
+-- The room's shard has decided by its own clock. A later invite with the same ref is at least a minute later: it begins
+-- once the earlier one is forgotten.
 function internal.room_is_over(_, ref, reason, since)
-  end_unless_later(ref, reason, since, made_by)
+  end_unless_later(ref, reason, work.relayed and order.with_tolerance(since) or since, made_by)
 end
 
 -- A caller that has repeated the invite later is there.

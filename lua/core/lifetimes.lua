@@ -10,7 +10,8 @@ local MINUTE, HOUR, DAY = 60000, 3600000, 86400000
 -- How long what is over is kept. `retainAfter` is what people want to read. Work that the end leaves needs a minute:
 -- pages of a group's cancel, messages of other shards, repeats by devices that have not heard it.
 local function kept()
-  return math.max(settings.retain_after, MINUTE)
+  local retained = settings.retain_after
+  return retained > MINUTE and retained or MINUTE
 end
 
 -- A pending invite, its candidates and legs. After a night without workers it still gets its outcome.
@@ -21,7 +22,8 @@ end
 -- The same once the invite is over, and a push that tells its end. A device that has not heard the end rings until the
 -- deadline.
 function lifetimes.over(invite)
-  return math.max(tonumber(invite.expiresAt), now + kept())
+  local deadline, readable = tonumber(invite.expiresAt), now + kept()
+  return deadline > readable and deadline or readable
 end
 
 -- How long a user's index of ended invites keeps each of them: as long as any invite can be over (ms).

@@ -6,8 +6,9 @@
 -- include: out/notify
 
 function events.dead(type, payload, error, deliveries, peer, user, transaction, head, stream)
+  local entry = work.ahead or work.entry
   local letter = {
-    'XADD', DEAD, '*', 'type', type, 'payload', payload, 'error', error, 'entry', work.entry,
+    'XADD', DEAD, '*', 'type', type, 'payload', payload, 'error', error, 'entry', entry,
     'deliveries', deliveries,
   }
   if stream ~= '' then
@@ -15,5 +16,5 @@ function events.dead(type, payload, error, deliveries, peer, user, transaction, 
   end
   add('stream', letter)
   answer({ type = type, peer = peer, user = user, transaction = transaction }, head, 400, 'invalid')
-  warn('dead_letter', type, work.entry, error)
+  warn('dead_letter', type, entry, error)
 end

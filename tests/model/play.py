@@ -39,6 +39,7 @@ class Play:
         self.held: list[Operation] = []
         self.jobs: list[tuple[str, Notification]] = []
         self.settled: list[Operation] = []
+        self.last_ms = 0
 
     async def run(self) -> None:
         await self.driver.start()
@@ -72,7 +73,8 @@ class Play:
                 await self.push(step.pick % len(self.jobs), step.became)
 
     async def publish(self, step: Publish) -> None:
-        entry = f"{self.driver.now}-{len(self.events) + 1}"
+        self.last_ms = max(self.last_ms, self.driver.now + step.ahead)
+        entry = f"{self.last_ms}-{len(self.events) + 1}"
         self.events[entry] = step.kind, step.payload
         operation = await self.driver.publish(step.kind, step.payload, entry)
         assert operation.event is not None, operation

@@ -58,11 +58,12 @@ def other_session(registration: Registration | Candidate, session: str | None) -
 
 @dataclass(frozen=True)
 class Change:
-    """What one event did to one peer."""
+    """What one event did to one peer. `lost`: since when it had been gone."""
 
     peer: str
     before: Registration | None
     after: Registration | None
+    lost: Id | None = None
 
     @property
     def fresh(self) -> bool:
@@ -140,6 +141,6 @@ class Presence:
 
     def _add(self, user: str, peer: str, event: Registration | End, now: int) -> Change:
         line = self.lines.setdefault((user, peer), Line())
-        before = line.registration
+        before, lost = line.registration, line.ended
         line.add(event, now + self.kept)
-        return Change(peer, before, line.registration)
+        return Change(peer, before, line.registration, lost)

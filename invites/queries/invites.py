@@ -94,7 +94,7 @@ class InviteQueries:
         return [one for one, known in zip(found, replies, strict=True) if not _is_out(peer, known or {})]
 
     async def invite(self, ref: str) -> InviteView | None:
-        """The invite with the ref `from|inviteId|to`, until `retainAfter` after its end; None if there is none."""
+        """The invite with the ref `from|inviteId|to`, as long as it is readable; None if there is none."""
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.hgetall(self._keys.invite(ref))
             pipe.hgetall(self._keys.candidates(ref))

@@ -8,7 +8,7 @@
 
 -- May the device, which is there as another peer now, continue the call that `mark`'s peer has made?
 local function continues(mark, call, is_registered)
-  return mark == true or (is_registered and mark.lost) or order.later(work.entry, call.entry)
+  return mark == true or (is_registered and mark.lost) or order.later(work.entry, call.heard)
 end
 
 -- Moves a page of the user's calls to `peer`. `registered` is "1" when the peer has registered.
@@ -34,7 +34,7 @@ function pages.kept(user, refs, peer, device, registered, own_call, ...)
         unschedule(timer)
         if old ~= peer then
           found = true
-          move_call(user, ref, peer, call.entry)
+          move_call(user, ref, peer, call)
         end
       end
     end
@@ -73,7 +73,8 @@ function internal.device_calls(user, ref, peer, device)
     local known = call_of(user, ref)
     -- A `call_started` that is still on its way finds the mark.
     if not work.relayed or (known and not order.later(known.entry, work.entry)) then
-      move_call(user, ref, back, work.entry)
+      local call = known and known.entry == work.entry and known or { entry = work.entry, heard = work.entry }
+      move_call(user, ref, back, call)
     end
   end
 end

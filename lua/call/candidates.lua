@@ -58,7 +58,7 @@ local function remove_candidate(invite, candidate)
   invite.touched[candidate.id] = nil
   later({ 'HDEL', key('candidates', invite.ref), candidate.id })
   -- Removing the last field deletes the key with its time to live.
-  invite.live_until = invite.live_until or tonumber(invite.expiresAt) + DAY
+  invite.live_until = invite.live_until or lifetimes.pending(invite)
   work.changed[invite.ref] = invite
 end
 

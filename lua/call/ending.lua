@@ -7,7 +7,7 @@ local function set_end(invite, state, code, reason)
   change(invite, 'code', int(code))
   change(invite, 'reason', reason)
   change(invite, 'endedAt', int(now))
-  invite.live_until = now + settings.retain_after
+  invite.live_until = lifetimes.over(invite)
 end
 
 -- Ends an invite that rings devices. The winner and the decliner know; all other candidates stop.
@@ -68,8 +68,10 @@ do
     return invite.entry
   end
 
+  -- The room's shard has decided by its own clock. A later invite with the same ref is at least a minute later: it begins
+  -- once the earlier one is forgotten.
   function internal.room_is_over(_, ref, reason, since)
-    end_unless_later(ref, reason, since, made_by)
+    end_unless_later(ref, reason, work.relayed and order.with_tolerance(since) or since, made_by)
   end
 
   -- A caller that has repeated the invite later is there.

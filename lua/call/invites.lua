@@ -99,7 +99,7 @@ end
 
 -- Until when an invite may name this inviteRequest (ms since 1970, as text); "" for an invite.
 local function asks_until(invite)
-  return invite.inviteRequest == '1' and int(tonumber(invite.expiresAt) + settings.retain_after) or ''
+  return invite.inviteRequest == '1' and int(lifetimes.request(invite)) or ''
 end
 
 -- An invite may name this inviteRequest from now on, perhaps before the requester's shard has heard of it.

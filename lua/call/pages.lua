@@ -59,7 +59,7 @@ function every(index, name, kind, ...)
   end
   local copy = copy_of(index, name, kind, work.origin)
   later({ 'COPY', source, copy, 'REPLACE' })
-  expire(copy, now + DAY)
+  expire(copy, lifetimes.copy())
   next_page(index, name, kind, work.origin, ...)
 end
 
@@ -72,7 +72,7 @@ function every_of(members, name, kind, ...)
   for first = 1, #members, 1000 do
     add('set', { 'SADD', copy, unpack(members, first, math.min(first + 999, #members)) })
   end
-  expire(copy, now + DAY)
+  expire(copy, lifetimes.copy())
   next_page('chosen', name, kind, work.origin, ...)
 end
 

@@ -6,18 +6,19 @@
 -- include: out/notify
 
 function events.dead(type, error, deliveries, peer, user, transaction, head, stream, ...)
+  local entry = work.ahead or work.entry
   local letter = { 'XADD', DEAD, '*', ... }
   local function keep(name, value)
     letter[#letter + 1] = name
     letter[#letter + 1] = value
   end
   keep('error', error)
-  keep('entry', work.entry)
+  keep('entry', entry)
   keep('deliveries', deliveries)
   if stream ~= '' then
     keep('stream', stream)
   end
   add('stream', letter)
   answer({ type = type, peer = peer, user = user, transaction = transaction }, head, 400, 'invalid')
-  warn('dead_letter', type, work.entry, error)
+  warn('dead_letter', type, entry, error)
 end

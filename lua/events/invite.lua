@@ -51,7 +51,7 @@ end
 
 -- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room.
 local function enter(invite, asked)
-  invite.live_until = tonumber(invite.expiresAt) + DAY
+  invite.live_until = lifetimes.pending(invite)
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
   note_request(invite)
   emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry)

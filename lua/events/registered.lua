@@ -33,8 +33,8 @@ end
 
 function pages.handed_over(user, refs, from, to, entry)
   for ref, call in pairs(some_calls(user, refs)) do
-    if call.peer == from and order.later(entry, call.entry) then
-      move_call(user, ref, to, call.entry)
+    if call.peer == from and order.later(entry, call.heard) then
+      move_call(user, ref, to, call)
     end
   end
 end
@@ -255,8 +255,17 @@ function pages.came_late(user, refs, ...)
   end
 end
 
+-- The stored registration names its entry.
+local function counted_as_now(registry)
+  local first, last = string.find(registry, '"at":"' .. work.ahead .. '"', 1, true)
+  return string.sub(registry, 1, first - 1) .. '"at":"' .. work.entry .. '"' .. string.sub(registry, last + 1)
+end
+
 -- Returns the replaced peer ids, each with the entry of its registration.
 function events.registered(user, peer, registry, device, session, expires, trunk)
+  if work.ahead then
+    registry = counted_as_now(registry)
+  end
   local new = {
     user = user, peer = peer, raw = registry, trunk = trunk == '1', expires = tonumber(expires), replaced = {},
     device = device ~= '' and device or nil, session = session ~= '' and session or nil,

@@ -163,7 +163,7 @@ function kinds.group.begin(call, members, strategy)
     legs[at] = leg
   end
   save_legs(call, legs)
-  expire(key('legs', call.ref), tonumber(call.expiresAt) + DAY)
+  expire(key('legs', call.ref), lifetimes.pending(call))
   change(call, 'open', int(#members))
   change(call, 'members', int(#members))
   if strategy == 'sequential' then

@@ -119,7 +119,7 @@ local function start_leg(
     requestId = '',
   }, created_at, expires_at, entry)
   set_group(leg, group)
-  leg.live_until = tonumber(expires_at) + DAY
+  leg.live_until = lifetimes.pending(leg)
   local found = cjson.decode(raw)
   local candidates = candidates_of_member(member, caller, found, entry)
   if #candidates == 0 then
@@ -150,7 +150,7 @@ function internal.leg_update(_, ref, context, mediatypes, from_details)
   if not leg and work.relayed then
     -- This has overtaken `leg_start`, which looks for the note.
     local news = json.strings({ work.entry, context, mediatypes, from_details })
-    remember(key('news', ref), news, now + MEMORY)
+    remember(key('news', ref), news, lifetimes.order())
   elseif leg and is_pending(leg) then
     update_leg(leg, work.entry, context, mediatypes, from_details)
   end

@@ -4,7 +4,8 @@
 -- PUSHED.
 -- include: core/unit
 
-local function push(kind, invite, candidate, deadline, payload)
+local function push(kind, invite, candidate, payload)
+  local deadline = kind == 'invitation' and tonumber(invite.expiresAt) or lifetimes.over(invite)
   add('stream', { 'XADD', PUSH,
     '*', 'type', kind, 'ref', invite.ref, 'user', candidate.address, 'device', candidate.id,
     'deadline', int(deadline), 'payload', payload,

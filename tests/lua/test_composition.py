@@ -188,7 +188,7 @@ def test_what_is_no_lua_is_refused() -> None:
         compiled("local = 1")
 
 
-@pytest.mark.parametrize("table", ["json", "order", "internal", "events", "timers"])
+@pytest.mark.parametrize("table", ["json", "lifetimes", "order", "internal", "events", "timers"])
 def test_what_is_used_of_a_shared_table_is_defined(table: str) -> None:
     text = compose(sources())
     defined = set(re.findall(rf"(?:function {table}\.(\w+)|^\s*{table}\.(\w+) = )", text, re.MULTILINE))

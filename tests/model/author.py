@@ -57,6 +57,7 @@ MEMBERS = ("bob", "carol", "alice", "dave", "007", "bob", "team")
 ANSWER = ("bob", "bob", "bob", "carol", "carol", "carol", *MEMBERS)
 CALLEES = ("bob", "bob", "bob", "bob", "alice", "carol", "007", "sip", "nobody")
 CROWDS = (("b1", "b3", "c1"), ("b1", "c1", "t1"), ("b4", "c1", "b3", "a1", "t2"))
+AHEAD = (2_000, 4_999, 5_001, 60_000, HOUR)
 PAUSES = (1, 500, 4_000, 11_000, 130_000, 310_000, HOUR + 1)
 
 
@@ -88,8 +89,9 @@ def naming(kind: str, speaker: Payload) -> Payload:
 class Author:
     """Writes one step after the other, all of it decided by `random`."""
 
-    def __init__(self, random: Random, *, to_group: bool) -> None:
-        """`to_group`: most calls go to the group."""
+    def __init__(self, random: Random, *, to_group: bool, ahead: bool = False) -> None:
+        """`to_group`: most calls go to the group. `ahead`: some ids are ahead of the server's time."""
+        self.ahead = ahead
         self.random = random
         self.callees = CALLEES + ("team",) * (25 if to_group else 2)
         self.one = random.choice
@@ -126,7 +128,8 @@ class Author:
             payload = payload | {"ringMode": "all" if self.published % 9 else "sequential"}
         if kind in {"accept", "decline"} and self.published % 2:
             payload = payload | {"context": TEXTS[self.published % len(TEXTS)]}
-        return Publish(kind, payload, settle=self.often(80))
+        ahead = self.one(AHEAD) if self.ahead and self.often(5) else 0
+        return Publish(kind, payload, settle=self.often(80), ahead=ahead)
 
     # -- calls
 
@@ -346,14 +349,15 @@ def history(random: Random) -> History:
     """Who is there at first, then anything."""
     settings = Settings(
         remove_after=random.choice((10_000, 0)),
-        caller_grace=10_000,
+        caller_grace=random.choice((10_000, 10_000, 2 * HOUR)),
+        retain_after=random.choice((300_000, 300_000, 0, 1, 2 * HOUR)),
         parallel_sip=random.choice((False, False, True)),
         only_one_device_with_invitations=random.choice((True, False)),
         max_group_size=random.choice((500, 500, 500, 3)),
         look_up=random.choice(("", "push", "groups", "all", "all", "reachability")),
     )
     to_group = settings.look_up in {"groups", "all", "reachability"} and random.choice((True, False))
-    author = Author(random, to_group=to_group)
+    author = Author(random, to_group=to_group, ahead=random.choice((True, False, False, False)))
     known = ("team", "bob", "carol") if settings.look_up else ()
     steps: list[Step] = [author.knows_of(user) for user in known]
     steps += [author.registration(name) for name in random.choice(CROWDS if to_group else BEGINNINGS)]

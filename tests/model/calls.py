@@ -301,7 +301,7 @@ class Calls(Reach):
         for invite in fitting:
             self.stop_one(invite, event, "stopInvite", entry)
         if not fitting:
-            until = self.now + self.settings.max_ring_timeout + self.settings.retain_after
+            until = self.now + self.settings.max_ring_timeout + self.kept()
             code = event.get("errorCode") or 487
             self.tombstones[callee, identity, sender] = Tombstone(code, until)
             if peer:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .presence import Presence, Registration
-from .state import RUNG, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
+from .state import HOUR, MINUTE, RUNG, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
 
 TrunkMatcher = Callable[[str, str], bool]
 """`(match, number)`: whether a trunk's expression fits the whole of a number."""
@@ -39,6 +39,11 @@ class Settings(Protocol):
     def look_up(self) -> str: ...
 
 
+def order_kept(settings: Settings) -> int:
+    """For how long (ms) it is remembered what orders delayed events."""
+    return max(HOUR, max(settings.caller_grace, settings.remove_after) + MINUTE)
+
+
 class Core:
     """State, and the steps that several rules take."""
 
@@ -47,7 +52,7 @@ class Core:
         self.matches = matches
         self.now = 0
         self.invites: dict[str, Invite] = {}
-        self.presence = Presence()
+        self.presence = Presence(order_kept(settings))
         self.tombstones: dict[tuple[str, str, str | None], Tombstone] = {}
         self.rooms: dict[str, Room] = {}
         self.requests: dict[str, tuple[str, int]] = {}
@@ -57,11 +62,10 @@ class Core:
 
     def forget(self) -> None:
         """Drop what is kept no longer."""
-        kept = self.settings.retain_after
         over = [
             ref
             for ref, each in self.invites.items()
-            if each.ended_at is not None and each.ended_at + kept <= self.now
+            if each.ended_at is not None and self.over_until(each, each.ended_at) <= self.now
         ]
         for ref in over:
             del self.invites[ref]
@@ -73,6 +77,17 @@ class Core:
             room.left = {user: kept for user, kept in room.left.items() if kept[1] > self.now}
             if room.closed and room.closed[1] <= self.now:
                 room.closed = None
+
+    # -- how long what is over is kept
+
+    def kept(self) -> int:
+        return max(self.settings.retain_after, MINUTE)
+
+    def over_until(self, invite: Invite, ended_at: int) -> int:
+        return max(invite.deadline, ended_at + self.kept())
+
+    def order_until(self) -> int:
+        return self.now + order_kept(self.settings)
 
     # -- whom calls concern
 
@@ -181,7 +196,7 @@ class Core:
         payload = {**invite.identity(), "code": code, "reason": reason}
         if reason == "accepted_elsewhere":
             payload |= {"whoAccepted": invite.who, "peer": invite.winner}
-        self.tell_devices("invitationCancel", invite, devices, payload, self.now + self.settings.retain_after)
+        self.tell_devices("invitationCancel", invite, devices, payload, self.over_until(invite, self.now))
 
     def cancel_at_end(self, invite: Invite, devices: list[Candidate]) -> None:
         assert invite.code is not None
@@ -229,7 +244,7 @@ class Core:
         invite.caller = back.peer if back is not None and back.at > invite.latest else peer
         self.check_caller(invite)
         if invite.request:
-            self.requests[invite.ref] = invite.caller, invite.deadline + self.settings.retain_after
+            self.requests[invite.ref] = invite.caller, invite.deadline + self.kept()
 
     def device_speaks(self, event: Payload, entry: Id, *, calls: bool = False) -> None:
         """A device that names itself hears of the calls that it has made before as other peers.

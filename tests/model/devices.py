@@ -51,7 +51,7 @@ class Devices(Core):
             if invite.sender == there.user and not invite.is_leg:
                 self.inviter_here(invite, there)
             if invite.pending and not invite.is_group:
-                self.callee_here(invite, there)
+                self.callee_here(invite, there, change.lost)
         if change.fresh:
             for invite in self.invites.values():
                 self.cancel_again(invite, there)
@@ -64,7 +64,7 @@ class Devices(Core):
             self.timers.pop(f"caller|{there.user}|{invite.caller}", None)
             self.set_caller(invite, there.peer)
 
-    def callee_here(self, invite: Invite, there: Registration) -> None:
+    def callee_here(self, invite: Invite, there: Registration, lost: Id | None) -> None:
         mine = invite.find(there.peer, there.user, there.device)
         if mine is None:
             other = there.user != invite.to or invite.to == invite.sender or there.peer == invite.caller
@@ -85,6 +85,7 @@ class Devices(Core):
             mine.peer != there.peer
             or mine.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}
             or other_session(mine, there.session)
+            or (lost is not None and lost > invite.entry)
         )
         mine.peer, mine.device = there.peer, there.device or mine.device
         mine.session = there.session

@@ -198,7 +198,7 @@ class Groups(Core):
         call.who, call.winner = leg.to, peer
         self.end_group(call, "ACCEPTED", 200, "accepted")
         if call.request:
-            self.requests[leg.ref] = call.caller, call.deadline + self.settings.retain_after
+            self.requests[leg.ref] = call.caller, call.deadline + self.kept()
 
     def update_legs(self, call: Invite, entry: Id) -> None:
         for user in self.members(call, "OPEN"):

@@ -11,7 +11,7 @@ from invites.lookup.result import LookupResult
 
 from .calls import Calls
 from .devices import Devices
-from .state import HOUR, Id, Invite, Notification, Payload, Room, order
+from .state import TOLERANCE, Id, Invite, Notification, Payload, Room, order
 
 PATIENCE = 6_000
 """ms; how long a timer waits for an event that was published before it was due."""
@@ -28,7 +28,7 @@ class Model(Calls, Devices):
         """Commit one event, for which that was looked up; what everybody is told."""
         self.now, self.out, self.found = now_ms, [], found
         self.forget()
-        entry = order(entry_id)
+        entry = self.not_ahead(order(entry_id))
         match kind:
             case "invite" | "inviteRequest":
                 self.invite(payload, entry, request=kind == "inviteRequest")
@@ -57,6 +57,10 @@ class Model(Calls, Devices):
             case _:
                 raise AssertionError(f"the model knows no event {kind}")
         return self.out
+
+    def not_ahead(self, entry: Id) -> Id:
+        """An id from the future counts as now."""
+        return (self.now, *entry[1:]) if entry[0] > self.now + TOLERANCE else entry
 
     def fire(self, now_ms: int, unsettled: Collection[int] = ()) -> list[Notification]:
         """Apply what is due, in the order of due times (then of names, as a sorted set gives them).
@@ -111,7 +115,7 @@ class Model(Calls, Devices):
     def left(self, room_id: str, user: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
         known = room.left.get(user)
-        room.left[user] = max(entry, known[0] if known else entry), self.now + HOUR
+        room.left[user] = max(entry, known[0] if known else entry), self.order_until()
         if user in room.members and room.members[user] < entry:
             del room.members[user]
             self.tell_room(room, "userLeft", user, room_id)
@@ -127,7 +131,7 @@ class Model(Calls, Devices):
 
     def room_closed(self, room_id: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
-        room.closed = max(entry, room.closed[0] if room.closed else entry), self.now + HOUR
+        room.closed = max(entry, room.closed[0] if room.closed else entry), self.order_until()
         room.members = {user: since for user, since in room.members.items() if since > entry}
         there = [each for each in self.pending() if each.room == room_id and not each.is_leg]
         ended = [each for each in there if each.entry < entry]

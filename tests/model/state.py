@@ -8,8 +8,11 @@ from typing import Any
 
 from invites.lookup.result import Member
 
-HOUR = 3_600_000
+MINUTE = 60_000
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+TOLERANCE = 5_000
+"""So far may ids be ahead of the server's time, since clocks differ."""
 IN = frozenset({"CALLED", "RINGING", "AWAY", "PUSHING", "PUSHED"})
 """A candidate in one of these states may still be the one that accepts: the call is not over."""
 RUNG = frozenset({"CALLED", "RINGING", "AWAY", "PUSHED"})

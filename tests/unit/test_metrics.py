@@ -43,6 +43,7 @@ def test_what_is_counted_shows_up() -> None:
     metrics.redis_error("reading events")
     metrics.reconnected()
     metrics.group_recreated("workers")
+    metrics.entry_ahead()
     metrics.trimmed("events", 10)
     metrics.trimmed("notifications", 0)
     metrics.backlog(0, Stream.EVENTS, Backlog(12, 2, 10, 3_500))
@@ -67,6 +68,7 @@ def test_what_is_counted_shows_up() -> None:
     assert _value(metrics, "redis_errors_total", role="reading events") == 1
     assert _value(metrics, "redis_reconnects_total") == 1
     assert _value(metrics, "groups_recreated_total", group="workers") == 1
+    assert _value(metrics, "entries_ahead_total") == 1
     assert _value(metrics, "trimmed_total", stream="events") == 10
     assert _value(metrics, "backlog", shard="0") == 12
     assert _value(metrics, "push_backlog", shard="0") == 3

@@ -81,6 +81,7 @@ class Metrics:
         self._limits = self._counter("limits", "Invites and devices that a limit has refused.", ("which",))
         for limit in msgspec.structs.fields(Limits):
             self._limits.labels(limit.encode_name)
+        self._ahead = self._counter("entries_ahead", "Events whose entry id is ahead of the server's time.")
         self._redis_errors = self._counter("redis_errors", "Redis errors.", ("role",))
         self._reconnects = self._counter("redis_reconnects", "Recoveries from a Redis outage.")
         self._groups = self._counter(
@@ -172,6 +173,10 @@ class Metrics:
     def limited(self, which: str) -> None:
         """A limit of the configuration, by its name there, has refused an invite or a device."""
         self._limits.labels(which).inc()
+
+    def entry_ahead(self) -> None:
+        """An event's entry id is ahead of the server's time."""
+        self._ahead.inc()
 
     def redis_error(self, role: str) -> None:
         """The loop `role` got an error from Redis."""

@@ -16,6 +16,7 @@ from invites.queries.memory import memory_of
 from invites.queries.overview import backlog, consumers
 from invites.store.layout import LayoutError
 from invites.values.printable import escape
+from workers.cli.check.clocks import check_clocks
 from workers.cli.check.finding import Finding
 from workers.cli.check.gateways import check_gateways
 from workers.cli.check.permissions import FUNCTIONS, refused
@@ -98,6 +99,7 @@ async def _server(clients: Clients, config: Config) -> AsyncIterator[Finding]:
             yield check_replicas(infos[0])
         elif clients.kind != "cluster" and infos[0].get("cluster_enabled") == 1:
             yield IN_CLUSTER
+    yield await check_clocks(clients, config)
 
 
 async def _infos(clients: Clients, config: Config) -> list[Mapping[str, Any]]:

@@ -108,8 +108,10 @@ async def test_a_room_may_be_used_again_after_its_close(shard: Shard) -> None:
 
 
 @pytest.fixture
-async def busy(make_shard: MakeShard) -> Shard:
+async def busy(make_shard: MakeShard, request: pytest.FixtureRequest) -> Shard:
     """A shard in which anybody may have many invites."""
+    if "fakeredis" in request.node.name:
+        pytest.skip("fakeredis makes no copy of a key, but a second name")
     return await make_shard(Settings(per_pair=0))
 
 

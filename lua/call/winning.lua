@@ -3,14 +3,38 @@
 -- include: call/ending
 -- include: call/pages
 
+-- The accepts of a leg that the group's shard decides about (see group/legs.lua).
+local function claims_of(invite)
+  return invite.claimed and cjson.decode(invite.claimed) or {}
+end
+
+-- The candidates that may have won already.
+local function claimants_of(invite)
+  local found = {}
+  for _, request in ipairs(claims_of(invite)) do
+    found[candidate_of_request(invite, request) or request] = true
+  end
+  return found
+end
+
+-- Answers an accept of an invite that is over.
+local function answer_accept(invite, candidate, request)
+  if candidate and candidate.state == 'ACCEPTED' then
+    answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
+  else
+    answer_over(request, invite)
+  end
+end
+
 -- The user is busy. Its other invites stop on all devices except the accepting one.
 function pages.busy(user, refs, accepted, peer, device)
   for _, ref in ipairs(refs) do
     local invite = ref ~= accepted and load_invite(ref)
     if invite and is_pending(invite) and invite.to == user and not is_hidden(invite) and not is_group(invite) then
-      local rejected = {}
+      local rejected, claimants = {}, claimants_of(invite)
       for _, candidate in pairs(candidates_of(invite)) do
-        if IN[candidate.state] and not same_device(candidate, peer, device ~= '' and device) then
+        if IN[candidate.state] and not claimants[candidate]
+          and not same_device(candidate, peer, device ~= '' and device) then
           if candidate.state ~= 'PUSHING' then
             rejected[#rejected + 1] = candidate
           end
@@ -28,11 +52,13 @@ end
 local function win(invite, request)
   local winner = enlist(invite, candidate_of_request(invite, request), request)
   finish(invite, 'ACCEPTED', 200, 'accepted', winner)
-  answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
   if settings.only_one_device_with_invitations and request.user == invite.to then
     info('rejecting', invite.to, '{"id":' .. json.quote(request.peer) .. ',"user":' .. json.quote(request.user) .. '}')
     every('pending', invite.to, 'busy', invite.ref, winner.id, winner.device or '')
   end
 end
 
-kinds.direct.accept = win
+function kinds.direct.accept(invite, request)
+  win(invite, request)
+  answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
+end

@@ -13,11 +13,7 @@ function events.accept(peer, user, ref, head, transaction)
   if not invite then
     return
   elseif not is_pending(invite) then
-    if candidate and candidate.state == 'ACCEPTED' then
-      answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
-    else
-      answer_over(request, invite)
-    end
+    answer_accept(invite, candidate, request)
   elseif candidate and candidate.state == 'REJECTED' then
     -- The device was told that its user is busy with another call.
     answer(request, head_of(invite), 410, 'busy_elsewhere')

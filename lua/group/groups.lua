@@ -295,14 +295,24 @@ function internal.leg_left_out(_, ref, member)
   end
 end
 
+-- Tells a leg how its call has ended. `over` is nil when that is forgotten.
+local function tell_leg(ref, member, over)
+  local leg = with_callee(ref, member)
+  if over and over.whoAccepted == member then
+    emit(member, 'leg_won', leg, over.acceptedBy)
+  else
+    emit(member, 'leg_cancel', leg, over and over.state or 'DECLINED_BY_CREATOR', over and over.code or '487',
+      over and over.reason or 'cancelled', over and over.whoAccepted or '', '0-0')
+  end
+end
+
 -- The numbers of a leg's devices have changed by these amounts.
 function internal.leg_counts(_, ref, member, devices, ringing, pushed)
   local call = load_invite(ref)
   if not call or not is_pending(call) then
     if tonumber(devices) > 0 then
       -- The leg has begun after the end of the call.
-      emit(member, 'leg_cancel', with_callee(ref, member), call and call.state or 'DECLINED_BY_CREATOR',
-        call and call.code or '487', call and call.reason or 'cancelled', call and call.whoAccepted or '', '0-0')
+      tell_leg(ref, member, call)
     end
     return
   end
@@ -332,19 +342,24 @@ function internal.leg_began(_, ref)
   end
 end
 
--- A member's device accepts. This step alone decides who wins, and no device is answered before.
-function internal.leg_accepts(_, ref, member, peer, user, transaction)
+-- A leg asks what has become of the call: its device `peer` accepts ("" when none does). This step alone decides who
+-- wins, and no device is answered before. The same question has the same answer whenever it comes.
+function internal.leg_asks(_, ref, member, peer)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
   if leg and leg.state ~= 'OVER' then
+    if peer == '' then
+      return
+    end
     leg.peer = peer
     kinds.group.finish(call, 'ACCEPTED', 200, 'accepted', leg)
-    emit(member, 'leg_won', with_callee(ref, member), peer, user, transaction)
-  else
-    emit(member, 'leg_lost', with_callee(ref, member), peer, user, transaction,
-      call and call.state or 'DECLINED_BY_CREATOR', call and call.code or '487', call and call.reason or 'cancelled',
-      call and call.whoAccepted or '')
+  elseif leg then
+    -- The member's shard has lost the end of its leg.
+    call = { state = STATE_OF[leg.reason] or 'DECLINED', code = int(leg.endReason), reason = leg.reason }
+  elseif call and is_pending(call) then
+    call = nil
   end
+  tell_leg(ref, member, call)
 end
 
 -- Tells a page of the ringing legs new context or mediatypes. The legs up to the place `after` have heard it.

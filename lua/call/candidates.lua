@@ -19,6 +19,19 @@ local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHING = true, PUSHED 
 -- The device may still ring although its candidate is out.
 local LATE = { CANCELLED = true, GONE = true, REJECTED = true }
 
+local BAR = 124 -- "|"
+
+-- The id of a push candidate. A device id may be the peer id of another device; with "|" it is no peer id.
+local function push_id(device)
+  return '|' .. device
+end
+
+-- The candidate's peer id, or device id for a push.
+local function name_of(candidate)
+  local id = candidate.id
+  return string.byte(id) == BAR and string.sub(id, 2) or id
+end
+
 -- The candidates of an invite by id. Each event reads them once.
 local function candidates_of(invite)
   if invite.candidates then
@@ -85,7 +98,7 @@ end
 
 -- For the log: with the peer, or the device of a push. Two devices of a user may differ in nothing else.
 local function candidate_for_log(candidate)
-  return '{"peer":' .. json.quote(candidate.id) .. ',' .. string.sub(candidate_json(candidate), 2)
+  return '{"peer":' .. json.quote(name_of(candidate)) .. ',' .. string.sub(candidate_json(candidate), 2)
 end
 
 -- The user of the candidate's peer.
@@ -103,8 +116,9 @@ end
 
 local function candidate_of_device(invite, peer, device)
   local candidates = candidates_of(invite)
-  if candidates[peer] then
-    return candidates[peer]
+  local found = candidates[peer] or candidates[push_id(device or peer)]
+  if found then
+    return found
   end
   if device then
     for _, candidate in pairs(candidates) do

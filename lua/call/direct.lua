@@ -39,7 +39,7 @@ function kinds.direct.results(invite)
   local results = {}
   for id, candidate in pairs(candidates_of(invite)) do
     results[#results + 1] = '{"address":' .. json.quote(candidate.address)
-      .. ',"peer":' .. json.quote(id)
+      .. ',"peer":' .. json.quote(candidate.type == 'PUSH' and name_of(candidate) or id)
       .. ',"endReason":' .. int(candidate.endReason) .. '}'
   end
   return results

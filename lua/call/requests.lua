@@ -12,9 +12,8 @@ local function candidate_of_request(invite, request)
   if candidate and owner(candidate) ~= request.user then
     candidate = nil
   end
-  local device = not candidate and device_of(request.user, request.peer)
-  if device then
-    local same = candidate_of_device(invite, request.peer, device)
+  if not candidate then
+    local same = candidate_of_device(invite, request.peer, device_of(request.user, request.peer))
     candidate = same and owner(same) == request.user and same or nil
   end
   return candidate
@@ -71,6 +70,13 @@ end
 local function enlist(invite, candidate, request)
   if candidate then
     rename_candidate(invite, candidate, request.peer)
+    if candidate.type == 'PUSH' then
+      -- The pushed device is there.
+      candidate.type = 'PEER'
+      if IN[candidate.state] then
+        set_state(invite, candidate, 'CALLED')
+      end
+    end
     return candidate
   end
   candidate = {

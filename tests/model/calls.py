@@ -111,7 +111,7 @@ class Calls(Reach):
                 found = self.looked_up(registered=True)
                 self.elsewhere(invite.to, found.peers, devices, invite.caller, entry)
                 self.asleep(invite.to, found.push, devices)
-            invite.candidates.update({each.peer: each for each in devices})
+            invite.put(*devices)
             if devices:
                 self.ring(invite, devices, resumed=False)
         invite.leg = event["peer"]["id"], event["peer"]["user"]
@@ -158,7 +158,13 @@ class Calls(Reach):
         found = invite.find(peer, user, there.device)
         if found is None:
             found = self.device_candidate(there)
-            invite.candidates[peer] = found
+            invite.put(found)
+        elif found.type == "PUSH":
+            invite.remove(found)
+            found.peer, found.type = peer, "PEER"
+            if found.state in {"PUSHING", "PUSHED"}:
+                found.state, found.end_reason = "CALLED", None
+            invite.put(found)
         return found
 
     def ringing(self, event: Payload) -> None:
@@ -169,7 +175,7 @@ class Calls(Reach):
             self.answer_over(invite, event, "ringing")
             return
         known = invite.find(*self.hardware(event))
-        if known and known.state != "CALLED":
+        if known and known.state not in {"CALLED", "PUSHING", "PUSHED"}:
             return
         self.candidate(invite, event).state = "RINGING"
         call = self.invites[invite.group_ref] if invite.is_leg else invite

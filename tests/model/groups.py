@@ -116,7 +116,7 @@ class Groups(Core):
             failed = leg.found.failed
             self.end(invite, "DECLINED", 500 if failed else 480, "internal" if failed else "unreachable")
             return
-        invite.candidates = {each.peer: each for each in devices}
+        invite.put(*devices)
         self.timers[f"ring|{invite.ref}"] = call.deadline + LEG_SLACK
         self.ring(invite, devices, resumed=False)
 

@@ -74,7 +74,7 @@ class Reach(Groups):
             self.end(invite, "DECLINED", 404, "not_found")
 
     def call_devices(self, invite: Invite, event: Payload, devices: list[Candidate]) -> None:
-        invite.candidates = {each.peer: each for each in devices}
+        invite.put(*devices)
         self.timers[f"ring|{invite.ref}"] = invite.deadline
         self.set_caller(invite, invite.caller)
         self.ring(invite, devices, resumed=False)
@@ -110,9 +110,8 @@ class Reach(Groups):
     def pushed(self, became: str, ref: str, device: str) -> None:
         """What became of a push job."""
         invite = self.invites.get(ref)
-        named = [each for each in invite.candidates.values() if each.peer == device] if invite else []
-        same = [each for each in invite.candidates.values() if each.device == device] if invite else []
-        if not invite or not (mine := next(iter(named + same), None)):
+        mine = invite.pushed(device) if invite else None
+        if invite is None or mine is None:
             return
         sleeps = mine.type == "PUSH"
         if became == "pushGone":

@@ -19,17 +19,15 @@ local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHING = true, PUSHED 
 -- The device may still ring although its candidate is out.
 local LATE = { CANCELLED = true, GONE = true, REJECTED = true }
 
-local BAR = 124 -- "|"
-
 -- The id of a push candidate. A device id may be the peer id of another device; with "|" it is no peer id.
 local function push_id(device)
   return '|' .. device
 end
 
--- The candidate's peer id, or device id for a push.
+-- The candidate's peer id, or device id for a push. (124 is "|".)
 local function name_of(candidate)
   local id = candidate.id
-  return string.byte(id) == BAR and string.sub(id, 2) or id
+  return string.byte(id) == 124 and string.sub(id, 2) or id
 end
 
 -- The candidates of an invite by id. Each event reads them once.

@@ -1,10 +1,11 @@
 -- A device wins: it has the call, and all others stop.
+-- exports: claims_of, answer_accept, win
 -- include: call/requests
 -- include: call/ending
 -- include: call/pages
 
 -- The accepts of a leg that the group's shard decides about (see group/legs.lua).
-local function claims_of(invite)
+function claims_of(invite)
   return invite.claimed and cjson.decode(invite.claimed) or {}
 end
 
@@ -18,7 +19,7 @@ local function claimants_of(invite)
 end
 
 -- Answers an accept of an invite that is over.
-local function answer_accept(invite, candidate, request)
+function answer_accept(invite, candidate, request)
   if candidate and candidate.state == 'ACCEPTED' then
     answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
   else
@@ -49,7 +50,7 @@ function pages.busy(user, refs, accepted, peer, device)
   end
 end
 
-local function win(invite, request)
+function win(invite, request)
   local winner = enlist(invite, candidate_of_request(invite, request), request)
   finish(invite, 'ACCEPTED', 200, 'accepted', winner)
   if settings.only_one_device_with_invitations and request.user == invite.to then

@@ -137,6 +137,7 @@ class Groups(Core):
         call.state, call.code, call.reason, call.ended_at = state, code, reason, self.now
         self.timers.pop(f"ring|{call.ref}", None)
         self.timers.pop(f"step|{call.ref}", None)
+        self.refuse_answers(call)
         self.tell_inviter(call, *self.outcome(call))
         self.tell("INVITE_COMPLETED", [], [], call.record())
         for user in self.members(call, "OPEN"):

@@ -40,6 +40,10 @@ class Reach(Groups):
         """Ring whoever there is, or end the invite at once."""
         asked = self.requests.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
         if invite.request_id is not None and asked:
+            refusal = self.refusal_of(invite, asked[0])
+            if refusal:
+                self.end(invite, "DECLINED", *refusal)
+                return
             invite.asked = True
             there = self.whoever_is(invite.to, asked[0]) or Registration((0, 0, 0), asked[0], invite.to)
             self.call_devices(invite, event, [self.device_candidate(there)])
@@ -72,6 +76,14 @@ class Reach(Groups):
             self.end(invite, "DECLINED", 480, "unreachable")
         else:
             self.end(invite, "DECLINED", 404, "not_found")
+
+    def refusal_of(self, invite: Invite, peer: str) -> tuple[int, str] | None:
+        """Why the invite may not answer the request of this peer."""
+        refusal = self.refusals.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
+        lost = self.presence.lost_at(invite.to, peer)
+        if refusal or lost is None or self.whoever_is(invite.to, peer):
+            return refusal
+        return (480, "unreachable") if lost[0] + self.settings.caller_grace <= self.now else None
 
     def call_devices(self, invite: Invite, event: Payload, devices: list[Candidate]) -> None:
         invite.put(*devices)

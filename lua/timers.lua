@@ -11,7 +11,7 @@ function timers.ring(ref)
   if not invite then
     -- The invite has expired. Only its indexes are left.
     later({ 'SREM', key('pending', callee_of(ref)), ref })
-    emit(inviter_of(ref), 'call_ended', ref, work.entry, work.entry, '')
+    emit(inviter_of(ref), 'call_ended', ref, work.entry, work.entry)
   elseif is_pending(invite) then
     finish(invite, 'DECLINED_BY_TIMEOUT', 408, 'timeout')
   end

@@ -140,7 +140,7 @@ end
 -- `said` is the entry of the inviter's last invite with this ref, `made` that of the first. If they differ, a
 -- `call_started` may still be on its way. `refusal` is for invites that name this inviteRequest, or "".
 function internal.call_ended(from, ref, made, said, refusal)
-  if refusal ~= '' then
+  if refusal and refusal ~= '' then
     later({ 'SET', key('request', ref), refusal, 'XX', 'KEEPTTL' })
   end
   if work.relayed and (said ~= made or redis.call('HEXISTS', key('calls', from), ref) == 0) then

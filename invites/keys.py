@@ -127,6 +127,10 @@ class Keys:
         """String with a time to live, of a timer that has failed: its next try, the failures, when it was due."""
         return f"{self.base}retry:{timer}"
 
+    def worker(self, name: str) -> str:
+        """Hash with a time to live: the announcement of a worker."""
+        return f"{self.base}worker:{name}"
+
     def grace(self, peer: str) -> str:
         """String with a time to live: exists during the grace period of a lost device."""
         return f"{self.base}grace:{peer}"

@@ -8,10 +8,10 @@
 --                  arguments, its arguments
 --          take    the shard that relays the entries; the low watermark of its relay stream: that shard has settled
 --                  every entry before it; then the entries as for settle
---          fire    how many timers to apply at most
+--          fire    how many timers to apply at most; for how long (ms) a timer waits for events (see core/patience.lua)
 --          ask     nothing
 -- Returns  settle, take: {now, next due or "", outcome…} (see core/commit.lua)
---          fire: {now, next due or "", number of timers, fact…}
+--          fire: {now, when to fire again or "", number of timers, fact…}
 --          ask: the commands that the ACL denies this user; nil when the server cannot say
 -- Errors   "DENIED " and commands, when the ACL denies them (see core/permissions.lua)
 --          "LAYOUT " and the value of the key `layout`, when it differs from the worker's number of shards; the call
@@ -51,5 +51,5 @@ return function(keys, arguments)
   elseif mode == 'take' then
     return take(ARGV[AFTER_HEADER], ARGV[AFTER_HEADER + 1], AFTER_HEADER + 2)
   end
-  return fire(tonumber(ARGV[AFTER_HEADER]))
+  return fire(tonumber(ARGV[AFTER_HEADER]), tonumber(ARGV[AFTER_HEADER + 1]))
 end

@@ -57,8 +57,9 @@ function pages.caller_gone(user, refs, peer, lost)
     return true
   end
   for ref, call in pairs(some_calls(user, refs)) do
-    if call.peer == peer and order.later(lost, call.entry) then
-      emit(callee_of(ref), 'caller_is_gone', ref, lost)
+    if call.peer == peer and order.later(lost, call.heard) then
+      -- The callee's shard compares the end with what it knows by its own clock: the call, and a later repeat.
+      emit(callee_of(ref), 'caller_is_gone', ref, order.latest(lost, call.entry))
     end
   end
 end

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from invites.store.scripts import Scripts
+from workers.consumer.budget import ByteBudget
 from workers.telemetry.memory import Memory
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
@@ -20,13 +22,17 @@ if TYPE_CHECKING:
     from invites.sippo import SippoServer
 
 
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
 @dataclass(slots=True)
 class WorkerContext:
     """One worker, for the parts of its shards.
 
-    `consumer` is its name in the consumer groups. `sippo` is None when the configuration does not say how to reach
-    sippo-server. `stopping` is set when the worker takes nothing new. `misplaced` is called with a
-    RefusedError: the calls are spread over another number of shards.
+    `consumer` is its name in the consumer groups, `since` when it was started (ms since 1970). `sippo` is None when the
+    configuration does not say how to reach sippo-server. `stopping` is set when the worker takes nothing new.
+    `misplaced` is called with a RefusedError: the calls are spread over another number of shards.
     """
 
     config: Config
@@ -37,7 +43,9 @@ class WorkerContext:
     misplaced: Callable[[Exception], None]
     metrics: Metrics
     outage: Outage
+    budget: ByteBudget = field(default_factory=ByteBudget)
     memory: Memory = field(default_factory=Memory)
     readiness: Readiness = field(default_factory=Readiness)
     scripts: Scripts = field(default_factory=Scripts)
+    since: int = field(default_factory=_now)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

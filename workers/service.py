@@ -56,6 +56,7 @@ class Service:
         self.moving = False
         """Whether the calls are being moved to other shards. No worker can say where a call is then."""
         metrics, readiness = Metrics(), Readiness()
+        metrics.ready_if(readiness.is_ready)
         self._context = WorkerContext(
             config=config,
             url=url,
@@ -155,12 +156,12 @@ class Service:
         for shard in self._shards:
             await _check_memory_policy(shard.shard.commands)
         for shard in self._shards:
-            await shard.shard.ensure()
             denied = await shard.shard.committer.denied()
             if denied:
                 raise RefusedError(
                     f"This worker could not write: {denied_sentence(denied)} (`invites check`)."
                 )
+            await shard.shard.ensure()
 
     def _wait_after(self, error: Exception) -> None:
         """Say what the start waits for. Raises the error when it waits for nothing."""

@@ -1,4 +1,4 @@
-"""The worker of one shard: its consumers, its timers and its janitor, started and stopped together."""
+"""The worker of one shard: its consumers, timers, janitor and meter, started and stopped together."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from workers.consumer.shard import Shard
 from workers.consumer.source import Source
 from workers.roles.commits import LocalCommit, RelayedCommit
 from workers.roles.janitor import Janitor
+from workers.roles.meter import Meter
 from workers.roles.push import MOST as MOST_PUSHES
 from workers.roles.push import Pushes
 from workers.roles.relay import MOST as MOST_RELAYED
@@ -48,7 +49,7 @@ _FIRST_RELAYED: Final = 4
 
 
 class ShardWorker:
-    """Consumes each stream of one shard, fires its timers and keeps it small."""
+    """Consumes each stream of one shard, fires its timers, keeps it small and measures it."""
 
     def __init__(self, keys: Keys, worker: WorkerContext) -> None:
         settings, commands = worker.config.settings(), worker.clients.of(keys)
@@ -68,6 +69,7 @@ class ShardWorker:
         if worker.sippo is not None:
             self._consumers.append(self._pushes(worker.sippo))
         self._janitor = Janitor(self.shard, batch_size)
+        self._meter = Meter(self.shard)
         self._tasks: list[asyncio.Task[None]] = []
 
     def meet(self, others: Iterable[ShardWorker]) -> None:
@@ -81,7 +83,7 @@ class ShardWorker:
 
     def start(self) -> list[asyncio.Task[None]]:
         """Start the loops. No task ends before the shard is stopping, unless it is broken."""
-        self._tasks = begin((self._timers, self._janitor), f"shard {self.shard.keys.shard}")
+        self._tasks = begin((self._timers, self._janitor, self._meter), f"shard {self.shard.keys.shard}")
         return self._tasks + [task for consumer in self._consumers for task in consumer.start()]
 
     async def drain(self, within_s: float) -> None:

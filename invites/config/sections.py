@@ -11,9 +11,11 @@ from invites.store.settings import LookUp, Settings
 from invites.values.secret import Secret
 
 _WEEK: Final = 604_800_000  # ms; a longer time is a mistake in the unit
+_YEAR: Final = 31_536_000_000  # ms
 _MS: Final = "a whole number of milliseconds from"
 
 Duration = Annotated[int, Meta(ge=0, le=_WEEK, description=f"{_MS} 0 to {_WEEK} (a week)")]
+Age = Annotated[int, Meta(ge=1, le=_YEAR, description=f"{_MS} 1 to {_YEAR} (a year)")]
 Interval = Annotated[int, Meta(ge=1, le=_WEEK, description=f"{_MS} 1 to {_WEEK} (a week)")]
 ClaimAge = Annotated[int, Meta(ge=100, le=_WEEK, description=f"{_MS} 100 to {_WEEK} (a week)")]
 Members = Annotated[int, Meta(ge=1, le=100_000, description="a whole number from 1 to 100000")]
@@ -26,6 +28,9 @@ Requests = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from
 Failures = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 Size = Annotated[
     int, Meta(ge=65_536, le=2**50, description=f"a whole number of bytes from 65536 to {2**50}, or null")
+]
+Bytes = Annotated[
+    int, Meta(ge=65_536, le=2**50, description=f"a whole number of bytes from 65536 to {2**50}")
 ]
 Port = Annotated[int, Meta(ge=0, le=65_535, description="a whole number from 0 to 65535")]
 Flag = Annotated[bool, Meta(description="true or false")]
@@ -125,6 +130,13 @@ class NotificationRetention(_Section, frozen=True):
     bytes: Size | None = None
 
 
+class DeadRetention(_Section, frozen=True):
+    """How long dead letters stay (ms), and how many bytes those of each shard may take."""
+
+    age: Age = 2_592_000_000
+    bytes: Bytes = 67_108_864
+
+
 class Invites(_Section, frozen=True):
     """`invites`. Times are in ms."""
 
@@ -141,6 +153,7 @@ class Invites(_Section, frozen=True):
     max_deliveries: Deliveries = 5
     claim_after: ClaimAge = 3_000
     notification_retention: NotificationRetention = field(default_factory=NotificationRetention)
+    dead_retention: DeadRetention = field(default_factory=DeadRetention)
 
 
 class Redis(_Section, frozen=True):

@@ -25,7 +25,28 @@ class Arguments(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, **fields)
 
 
-class InviteArguments(Arguments, frozen=True):
+class SaidArguments(Arguments, frozen=True):
+    """The arguments of an event that a peer sends. The last one is `device`, "" where the event names none.
+
+    Few events name it, so the rules get nil instead.
+    """
+
+    def flat(self) -> tuple[Value, ...]:
+        """The arguments as the server's function takes them."""
+        arguments = msgspec.structs.astuple(self)
+        return arguments if arguments[-1] else arguments[:-1]
+
+
+class LongerArguments(SaidArguments, frozen=True):
+    """The same with two arguments that few events have, of which `device` is the last one."""
+
+    def flat(self) -> tuple[Value, ...]:
+        """The arguments as the server's function takes them."""
+        arguments = super().flat()
+        return arguments if arguments[-1] else arguments[:-1]
+
+
+class InviteArguments(LongerArguments, frozen=True):
     """`invite` and, with `invite_request`, `inviteRequest`.
 
     What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
@@ -52,9 +73,11 @@ class InviteArguments(Arguments, frozen=True):
     trunks_version: Value = ""
     trunk: str = ""
     lookup_result: bytes = b""
+    ring_mode: str = ""
+    device: str = ""
 
 
-class InviteReturnArguments(Arguments, frozen=True):
+class InviteReturnArguments(SaidArguments, frozen=True):
     """`invite` with `returnOf`, the first invite's ref; `to` is the callee that the return names.
 
     `lookup_result` is a LookupResult in JSON.
@@ -67,18 +90,20 @@ class InviteReturnArguments(Arguments, frozen=True):
     to: str
     transaction: Value
     lookup_result: bytes = b""
+    device: str = ""
 
 
-class RingingArguments(Arguments, frozen=True):
+class RingingArguments(SaidArguments, frozen=True):
     """`ringing`."""
 
     peer: str
     user: str
     ref: str
     head: bytes
+    device: str
 
 
-class AcceptArguments(Arguments, frozen=True):
+class AcceptArguments(LongerArguments, frozen=True):
     """`accept`."""
 
     peer: str
@@ -86,9 +111,11 @@ class AcceptArguments(Arguments, frozen=True):
     ref: str
     head: bytes
     transaction: Value
+    context: bytes
+    device: str
 
 
-class DeclineArguments(Arguments, frozen=True):
+class DeclineArguments(LongerArguments, frozen=True):
     """`decline`."""
 
     peer: str
@@ -99,6 +126,8 @@ class DeclineArguments(Arguments, frozen=True):
     to: str
     error_code: int | str
     transaction: Value
+    context: bytes
+    device: str
 
 
 class StopInviteArguments(Arguments, frozen=True):
@@ -114,13 +143,14 @@ class StopInviteArguments(Arguments, frozen=True):
     transaction: Value
 
 
-class GetInvitationsArguments(Arguments, frozen=True):
+class GetInvitationsArguments(SaidArguments, frozen=True):
     """`getInvitations`. `other_shards` lists what rings the user's trunks in other shards, in JSON."""
 
     peer: str
     user: str
     transaction: Value
     other_shards: bytes = b""
+    device: str = ""
 
 
 class RegisteredArguments(Arguments, frozen=True):
@@ -135,12 +165,13 @@ class RegisteredArguments(Arguments, frozen=True):
     trunk: str
 
 
-class DisconnectedArguments(Arguments, frozen=True):
+class DisconnectedArguments(SaidArguments, frozen=True):
     """`disconnected` and `unregistered`."""
 
     peer: str
     user: str
     session: str
+    device: str
 
 
 class PresenceArguments(Arguments, frozen=True):
@@ -164,10 +195,12 @@ class PushArguments(Arguments, frozen=True):
 
 
 class DeadArguments(Arguments, frozen=True):
-    """`dead`: an entry that cannot be processed. `stream` is "" for events, and names any other stream."""
+    """`dead`: an entry that cannot be processed. `stream` is "" for events, and names any other stream.
+
+    `arguments` are the fields of the entry as the letter keeps them: name, value, …
+    """
 
     type: str
-    payload: bytes
     error: str
     deliveries: int
     peer: str = ""
@@ -175,6 +208,12 @@ class DeadArguments(Arguments, frozen=True):
     transaction: Value = ""
     head: bytes = b""
     stream: str = ""
+    arguments: tuple[bytes, ...] = ()
+
+    def flat(self) -> tuple[Value, ...]:
+        """The arguments as the server's function takes them."""
+        *own, kept = msgspec.structs.astuple(self)
+        return (*own, *kept)
 
 
 class MisroutedArguments(Arguments, frozen=True):

@@ -6,16 +6,20 @@ import msgspec
 
 from invites.events.arguments import DeadArguments
 from invites.events.entry import Entry
+from invites.events.kept_fields import KEPT, kept_fields
 from invites.events.operation import Operation, head_of, transaction_of
-from invites.events.protocol import BadEvent, Peer, Transaction
+from invites.events.protocol import MAX_ID, BadEvent, Id, Transaction
 
-_JSON: Final = msgspec.json.Encoder()
+
+class _Peer(msgspec.Struct):
+    id: Id
+    user: Id
 
 
 class _Sender(msgspec.Struct, rename="camel"):
     """What can be read of an invalid payload: the peer to answer, and the invite it is about."""
 
-    peer: Peer
+    peer: _Peer
     invite_id: Any = None
     from_: Any = msgspec.field(name="from", default=None)
     to: Any = None
@@ -52,7 +56,9 @@ def dead_event(entry: Entry, sentence: str) -> Operation:
     """The operation that makes a dead letter of an event; `sentence` says why. Its sender is answered 400."""
     payload = entry.fields.get(b"payload", b"")
     # A type that is not UTF-8 can be kept, but not answered in JSON.
-    arguments = DeadArguments(entry.text(b"type"), payload, sentence, entry.deliveries)
+    kind = entry.fields.get(b"type", b"")[:KEPT].decode(errors="replace")
+    kept = kept_fields(entry.fields)
+    arguments = DeadArguments(kind, sentence, entry.deliveries, arguments=kept)
     try:
         sender = _SENDER.decode(payload)
         payload.decode()
@@ -71,18 +77,11 @@ def dead_event(entry: Entry, sentence: str) -> Operation:
 def dead_internal(entry: Entry, stream: str, sentence: str) -> Operation:
     """The operation that makes a dead letter of an entry in `stream`, to which only workers write.
 
-    The letter names the stream. Its payload is an object of all fields, so that an operator can put the entry back.
+    The letter names the stream, so that an operator can put the entry back.
     """
-    arguments = DeadArguments(stream, all_fields(entry), sentence, entry.deliveries, stream=stream)
+    kept = kept_fields(entry.fields, stream)
+    arguments = DeadArguments(stream, sentence[:KEPT], entry.deliveries, stream=stream, arguments=kept)
     return Operation("dead", entry.id, arguments)
-
-
-def all_fields(entry: Entry) -> bytes:
-    """The fields of an entry as a JSON object; b"" for an empty entry."""
-    fields = {
-        name.decode(errors="replace"): value.decode(errors="replace") for name, value in entry.fields.items()
-    }
-    return _JSON.encode(fields) if fields else b""
 
 
 def _valid_transaction(value: object) -> str | int | None:
@@ -95,4 +94,5 @@ def _valid_transaction(value: object) -> str | int | None:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    """A text for the answer, unless it is too long for an id: an answer must not carry a payload of any length."""
+    return value if isinstance(value, str) and len(value) <= MAX_ID else None

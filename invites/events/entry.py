@@ -23,6 +23,11 @@ class Entry(msgspec.Struct, frozen=True):
         """When the entry was added, in ms since 1970."""
         return order(self.id)[0]
 
+    @property
+    def size(self) -> int:
+        """The bytes of its fields, names included."""
+        return sum(map(len, self.fields)) + sum(map(len, self.fields.values()))
+
     def text(self, name: bytes) -> str:
         """A field as text; "" when it is missing."""
         return self.fields.get(name, b"").decode(errors="replace")

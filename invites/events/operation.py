@@ -74,16 +74,19 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             head = head_of(event.invite_id, peer.user, event.to)
             transaction = transaction_of(event.transaction)
             return "inviteReturn", InviteReturnArguments(
-                peer.id, peer.user, head, first, event.to, transaction
+                peer.id, peer.user, head, first, event.to, transaction, device=peer.device or ""
             )
         case protocol.Invite():
             return "invite", _invite(event, event.room, event.request_id or "", invite_request="0")
         case protocol.InviteRequest():
             return "invite", _invite(event, "", "", invite_request="1")
         case protocol.Ringing():
-            return "ringing", RingingArguments(*_reply(event))
+            return "ringing", RingingArguments(*_reply(event), event.peer.device or "")
         case protocol.Accept():
-            return "accept", AcceptArguments(*_reply(event), transaction_of(event.transaction))
+            transaction = transaction_of(event.transaction)
+            return "accept", AcceptArguments(
+                *_reply(event), transaction, protocol.compact(event.context), event.peer.device or ""
+            )
         case protocol.Decline():
             return "decline", _decline(event)
         case protocol.StopInvite():
@@ -91,12 +94,16 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
         case protocol.GetInvitations():
             peer = event.peer
             transaction = transaction_of(event.transaction)
-            return "getInvitations", GetInvitationsArguments(peer.id, peer.user, transaction)
+            return "getInvitations", GetInvitationsArguments(
+                peer.id, peer.user, transaction, device=peer.device or ""
+            )
         case protocol.Registered():
             return "registered", _registered(entry, event.registry)
         case protocol.Unregistered() | protocol.Disconnected():
             peer = event.peer
-            return "disconnected", DisconnectedArguments(peer.id, peer.user, event.session or "")
+            return "disconnected", DisconnectedArguments(
+                peer.id, peer.user, event.session or "", peer.device or ""
+            )
         case protocol.Joined():
             return "joined", PresenceArguments(event.user_id, event.room_id)
         case protocol.Left():
@@ -114,7 +121,11 @@ def _reply(event: protocol.Ringing | protocol.Accept | protocol.Decline) -> tupl
 def _decline(event: protocol.Decline) -> DeclineArguments:
     code = "" if event.error_code is None else event.error_code
     callee = event.to or event.peer.user
-    return DeclineArguments(*_reply(event), event.from_, callee, code, transaction_of(event.transaction))
+    transaction = transaction_of(event.transaction)
+    context = protocol.compact(event.context)
+    return DeclineArguments(
+        *_reply(event), event.from_, callee, code, transaction, context, event.peer.device or ""
+    )
 
 
 def _invite(
@@ -134,6 +145,8 @@ def _invite(
         request_id=request_id,
         transaction=transaction_of(event.transaction),
         invite_request=invite_request,
+        ring_mode=(isinstance(event, protocol.Invite) and event.ring_mode) or "",
+        device=event.peer.device or "",
     )
 
 

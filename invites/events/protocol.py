@@ -22,6 +22,9 @@ MAX_PAYLOAD: Final = 64 * 1024
 MAX_CONTEXT: Final = 16 * 1024
 """The most that a context may have, in bytes of compact JSON."""
 
+MAX_REPLY_CONTEXT: Final = 4 * 1024
+"""The same of an accept or a decline."""
+
 MAX_DEPTH: Final = 128
 """How deeply the objects and lists of a payload may be nested."""
 
@@ -30,6 +33,7 @@ MAX_MATCH: Final = 1024
 MAX_MS: Final = 2**53 - 1
 """The largest time in ms that a double, and so Lua, holds exactly."""
 
+_LONGEST_TYPE: Final = 100  # characters of a text that may be meant for a type
 _LONGEST_REASON: Final = 100  # characters of what is wrong with a regular expression, which may repeat it
 
 ANYTHING: Final = "*"
@@ -64,6 +68,9 @@ PeerType = Annotated[
     str, Meta(min_length=1, max_length=MAX_ID, description=f"a text of 1 to {MAX_ID} characters")
 ]
 Flag = Annotated[bool, Meta(description="true or false")]
+RingMode = Annotated[
+    Literal["simultaneous", "sequential", "all"], Meta(description="simultaneous, sequential or all")
+]
 Match = Annotated[
     str,
     Meta(
@@ -79,10 +86,11 @@ class BadEvent(Exception):  # noqa: N818 - it is the event that is bad
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """One connected device session of a user."""
+    """One connected device session of a user. `device` is the hardware, as in a registration."""
 
     id: Id
     user: Id
+    device: Id | None = None
 
 
 class _Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
@@ -101,9 +109,10 @@ class _Call(_Event, frozen=True, kw_only=True):
 
 
 class Invite(_Call, frozen=True, kw_only=True):
-    """A user asks a callee into a room. `expires` is a ring time in ms."""
+    """A user asks a callee into a room. `expires` is a ring time in ms; `ring_mode` is for groups."""
 
     room: Id
+    ring_mode: RingMode | None = None
     request_id: Id | None = None
     return_of: Ref | None = None
 
@@ -126,6 +135,7 @@ class Ringing(_Reply, frozen=True, kw_only=True):
 class Accept(_Reply, frozen=True, kw_only=True):
     """A device takes the call."""
 
+    context: msgspec.Raw = msgspec.Raw(b"")
     transaction: Transaction | None = None
 
 
@@ -133,6 +143,7 @@ class Decline(_Reply, frozen=True, kw_only=True):
     """A device refuses the call; 600 and above for the whole user."""
 
     error_code: ErrorCode | None = None
+    context: msgspec.Raw = msgspec.Raw(b"")
     transaction: Transaction | None = None
 
 
@@ -275,7 +286,9 @@ def decode_event(kind: str, payload: bytes) -> Event:
     except (UnicodeDecodeError, msgspec.DecodeError):
         raise BadEvent(what_is_wrong(payload, decoder.type)) from None
     if isinstance(event, (Invite, InviteRequest)) and event.context:
-        check_context(event.context)
+        check_context(event.context, MAX_CONTEXT)
+    elif isinstance(event, (Accept, Decline)) and event.context:
+        check_context(event.context, MAX_REPLY_CONTEXT)
     elif isinstance(event, Registered) and event.registry.match != ANYTHING:
         check_match(event.registry.match)
     return event
@@ -304,11 +317,11 @@ def compact(raw: msgspec.Raw) -> bytes:
     return b"" if text == b"null" else text
 
 
-def check_context(raw: msgspec.Raw) -> None:
-    """Raise BadEvent when a context is too large."""
+def check_context(raw: msgspec.Raw, most: int) -> None:
+    """Raise BadEvent when a context has more than so many bytes in compact form."""
     # As sent it is at least as long as in compact form: the usual case needs no second look.
-    if len(bytes(raw)) > MAX_CONTEXT and len(compact(raw)) > MAX_CONTEXT:
-        raise BadEvent(f"field context has {len(compact(raw))} bytes; at most {MAX_CONTEXT} are allowed")
+    if len(bytes(raw)) > most and len(compact(raw)) > most:
+        raise BadEvent(f"field context has {len(compact(raw))} bytes; at most {most} are allowed")
 
 
 def compile_match(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types
@@ -339,7 +352,8 @@ def check_match(pattern: str) -> None:
 
 
 def _unknown(kind: str) -> str:
-    near = difflib.get_close_matches(kind, EVENT_TYPES, n=1)
+    # A long text is like no type, and comparing 2 MiB takes more than half a second.
+    near = difflib.get_close_matches(kind[:_LONGEST_TYPE], EVENT_TYPES, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(EVENT_TYPES)}"
     return (
         f"field type is {shown(kind)}, which is no event; {hint}"

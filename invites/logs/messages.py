@@ -57,6 +57,10 @@ TEMPLATES: Final = {
     ),
     "invite_refused": (WARNING, "Limit ${limit}: the invite from ${from} to ${to} is refused"),
     "device_dropped": (WARNING, "Limit ${limit}: user ${user} loses the device ${peer.id}"),
+    "entry_ahead": (
+        WARNING,
+        "Entry ${entry} is ahead of the server's time and counts as ${now}: see Clocks in operating.md",
+    ),
     "timer_failed": (
         WARNING,
         "Timer ${timer} has failed, is a dead letter and will be tried again: ${error}",

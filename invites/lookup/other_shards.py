@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from redis.exceptions import RedisError
 
-from invites.events.protocol import Invite, InviteRequest
+from invites.events.protocol import Invite, InviteRequest, Peer
 from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
 from invites.values.ref import Ref
@@ -89,13 +89,13 @@ class OtherShards:
                 return {name for name, known in zip(names, since, strict=True) if known is not None}
         return set()
 
-    async def invitations(self, user: str) -> bytes:
-        """What rings for a user with trunks in all other shards: a list in JSON, of some of them if they are many."""
+    async def invitations(self, peer: Peer) -> bytes:
+        """What rings for a trunk, or its user, in all other shards: a list in JSON, of some if they are many."""
         others = (self._keys.of(number) for number in range(self._keys.shards) if number != self._keys.shard)
         found = await asyncio.gather(
-            *(InviteQueries(self._client_of(keys), keys).pending(user) for keys in others)
+            *(InviteQueries(self._client_of(keys), keys).open_to(peer) for keys in others)
         )
-        return msgspec.json.encode([each for some, _ in found for each in some])
+        return msgspec.json.encode([each for some in found for each in some])
 
     def _at(self, name: str) -> Keys:
         return self._keys.of(shard_of(name, self._keys.shards))

@@ -59,7 +59,7 @@ class Resolver:
         """
         event, need = operation.event, outcome.detail
         if need == INVITATIONS and isinstance(event, GetInvitations):
-            return operation.having(other_shards=await self._other_shards.invitations(event.peer.user))
+            return operation.having(other_shards=await self._other_shards.invitations(event.peer))
         if not isinstance(event, (Invite, InviteRequest)):
             raise ValueError(f"{operation.rule} needs {need}, which nobody can look up")  # noqa: TRY004
         if isinstance(event, Invite) and event.return_of is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
+    from invites.events.protocol import Peer
     from invites.keys import Keys
 
 _NULL: Final = Raw(b"null")
@@ -83,8 +84,17 @@ class InviteQueries:
         ringing.sort(key=lambda one: (one.started_at or 0, one.invite_id or ""))
         return ringing, len(refs) > MOST
 
+    async def open_to(self, peer: Peer) -> list[Invitation]:
+        """The same for the peer's user, without those that this device has declined or was told busy for."""
+        found, _ = await self.pending(peer.user)
+        async with self._client.pipeline(transaction=False) as pipe:
+            for one in found:
+                pipe.hgetall(self._keys.candidates(f"{one.from_}|{one.invite_id}|{one.to}"))
+            replies = await _execute(pipe)
+        return [one for one, known in zip(found, replies, strict=True) if not _is_out(peer, known or {})]
+
     async def invite(self, ref: str) -> InviteView | None:
-        """The invite with the ref `from|inviteId|to`, until `retainAfter` after its end; None if there is none."""
+        """The invite with the ref `from|inviteId|to`, as long as it is readable; None if there is none."""
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.hgetall(self._keys.invite(ref))
             pipe.hgetall(self._keys.candidates(ref))
@@ -156,6 +166,13 @@ def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) ->
         ended_at=whole(values.get(b"endedAt")),
         candidates=[_candidate(peer, candidates[peer]) for peer in sorted(candidates)],
     )
+
+
+def _is_out(peer: Peer, candidates: Mapping[bytes, bytes]) -> bool:
+    views = [_candidate(name, value) for name, value in candidates.items()]
+    same = [one for one in views if one.peer == peer.id]
+    same += [one for one in views if peer.device is not None and one.device == peer.device]
+    return bool(same) and same[0].state in {"DECLINED", "REJECTED"}
 
 
 def _candidate(peer: bytes, value: bytes) -> CandidateView:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from redis.exceptions import NoPermissionError, ResponseError
@@ -13,6 +13,7 @@ from invites.keys import Stream
 from invites.queries.gateways import GatewayGroup, gateway_groups
 from invites.queries.memory import Memory, memory_of
 from invites.queries.streams import after
+from invites.store.announcement import KEPT_MS, Announcement, read
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from invites.keys import Keys
 
 ALIVE_MS: Final = 10_000
-"""A consumer that is idle for longer counts as gone (ms). A worker asks for entries at least every 2 s."""
+"""A worker that has been silent for longer counts as gone (ms). A worker announces itself once a second."""
 
 _SETTLED_MS: Final = 10_000  # even the entries of a dead worker are settled by then
 _SCAN_PAGE: Final = 1_000
@@ -39,11 +40,18 @@ class Backlog(Struct, rename="camel", frozen=True):
 
 
 class Consumer(Struct, rename="camel", frozen=True):
-    """A worker in its consumer group. `idle_ms` is the time since it last asked for entries."""
+    """A worker in its consumer group.
+
+    `idle_ms` is the time since it last asked for entries or announced itself. `announced` is None for a worker of a
+    release before 0.2.0. Such a worker seems idle while nothing comes, if the server is older than Redis 7.2. There
+    it counts as alive for a day.
+    """
 
     name: str
     pending: int
     idle_ms: int
+    alive: bool
+    announced: Announcement | None
 
 
 class Overview(Struct, rename="camel", frozen=True):
@@ -73,7 +81,7 @@ class Overview(Struct, rename="camel", frozen=True):
         No worker is there, events or notifications wait for too long, there are dead letters, or the server is full.
         """
         return (
-            all(one.idle_ms > ALIVE_MS for one in self.consumers or ())
+            not any(one.alive for one in self.consumers or ())
             or max(self.backlog.oldest_ms, self.relay_backlog.oldest_ms) > _SETTLED_MS
             or any(group.is_late for group in self.groups)
             or self.dead_letters > 0
@@ -153,8 +161,24 @@ async def consumers(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -
         if classify(error) is ErrorKind.NO_GROUP:
             return None
         raise
-    known = [Consumer(one["name"].decode(errors="replace"), one["pending"], one["idle"]) for one in found]
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.time()
+        for one in found:
+            pipe.hgetall(keys.worker("").encode() + one["name"])
+        (seconds, microseconds), *announcements = await pipe.execute()
+    now = seconds * 1000 + microseconds // 1000
+    known = [_consumer(one, read(hash_), now) for one, hash_ in zip(found, announcements, strict=True)]
     return sorted(known, key=lambda one: one.name)
+
+
+def _consumer(found: Any, announced: Announcement | None, now: int) -> Consumer:  # noqa: ANN401 - a reply
+    idle, alive_ms = found["idle"], ALIVE_MS
+    if announced is not None:
+        idle = min(idle, max(0, now - announced.at))
+    elif "inactive" not in found:  # a server before Redis 7.2
+        alive_ms = KEPT_MS
+    name = found["name"].decode(errors="replace")
+    return Consumer(name, found["pending"], idle, idle <= alive_ms, announced)
 
 
 async def _memory(client: Redis) -> Memory | None:

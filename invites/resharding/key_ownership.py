@@ -59,15 +59,18 @@ STAYING: Final = frozenset(
         "timers",
         "retry",
         "owed",
+        "waiting",
         "taken",
         "layout",
         "origin",
+        "worker",
         "resharding",
     }
 )
 """Keys of the shard itself. The entries of `push` and the members of `timers` are moved one by one.
 
-`retry`, the failures of a timer, expires: a timer that moves takes its due time along.
+`retry`, the failures of a timer, expires: a timer that moves takes its due time along. `waiting`, since when
+timers wait, expires too.
 """
 
 TIMERS: Final[dict[str, Callable[[str], Name]]] = {

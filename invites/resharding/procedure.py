@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 MOST_SHARDS: Final = 1_024
 
-# A running worker asks for entries every 2 s. A stopping worker takes up to 10 s to finish.
+# A running worker announces itself once a second and asks for entries every 2 s. A stopping worker takes up to 10 s
+# to finish.
 _QUIET_MS: Final = 3_000
 _STOPPED_WITHIN_S: Final = 30.0
 _POLL_S: Final = 0.2
@@ -144,6 +145,7 @@ class Resharding:
         return layout
 
     async def _stop_commits(self, shard_map: ShardMap, *, begun: bool) -> None:
+        await self._working(shard_map)  # a user that may not ask this must stop nobody
         moving = str(Layout(shard_map.before, shard_map.after))
         for keys in shard_map.all:
             await shard_map.client(keys.shard).set(keys.layout, moving)
@@ -157,7 +159,7 @@ class Resharding:
                 if not begun:
                     await self._take_back(shard_map)
                 raise ReshardingError(
-                    f"Workers still ask for entries: {', '.join(working)}. Stop them and try again."
+                    f"Workers are still running: {', '.join(working)}. Stop them and try again."
                 )
             await asyncio.sleep(_POLL_S)
 
@@ -179,7 +181,7 @@ class Resharding:
             await shard_map.client(keys.shard).set(keys.layout, str(Layout(shard_map.before)))
 
     async def _working(self, shard_map: ShardMap) -> list[str]:
-        """The workers that have asked for entries recently."""
+        """The workers that have announced themselves or asked for entries recently."""
         found = set()
         for keys in shard_map.old:
             for source in Stream:

@@ -10,8 +10,10 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 
+from invites import __version__
 from invites.events.operation import Operation
 from invites.keys import Keys, Stream
+from invites.store.announcement import KEPT_MS, WorkerState
 from invites.store.functions import Functions
 from invites.store.layout import ANSWER, LayoutError
 from invites.store.scripts import Scripts
@@ -109,9 +111,10 @@ class CommitResult(msgspec.Struct):
 
 
 class FireResult(msgspec.Struct):
-    """The answer to firing: how many timers were due, the next deadline and the server's time in ms.
+    """The answer to firing: how many timers were applied, when to fire again and the server's time in ms.
 
-    The facts tell the timers that failed: these come back.
+    That is the next deadline, or soon when a timer waits for an event. The facts tell the timers that failed: these
+    come back.
     """
 
     count: int
@@ -199,11 +202,16 @@ class Committer:
         result.outcomes = [_FULL if grows(operation) else next(outcomes) for operation in operations]
         return result
 
-    async def fire(self, limit: int = 100) -> FireResult:
-        """Take and apply at most `limit` timers that are due."""
+    async def fire(self, limit: int = 100, patience: int = 6_000) -> FireResult:
+        """Take and apply at most `limit` timers that are due.
+
+        A timer waits for at most `patience` ms while an event that was published up to its time is not settled.
+        """
         with self._errors():
             answer = await self._functions.call(
-                self._scripts.allowed_when_full, self._keys.script_keys, self.arguments("fire", limit)
+                self._scripts.allowed_when_full,
+                self._keys.script_keys,
+                self.arguments("fire", limit, patience),
             )
         now, due, count, *facts = answer
         return FireResult(int(count), [_fact(fact) for fact in facts], _due(due), int(now))
@@ -229,20 +237,28 @@ class Committer:
             trimmed += went
         return trimmed
 
-    async def retire_consumer(self, name: str, min_idle: int, stream: Stream = Stream.EVENTS) -> bool:
-        """Delete a consumer of a stream that owes nothing and was idle for `min_idle` ms."""
-        keys, arguments = (stream.key(self._keys),), (stream.group, name, min_idle)
-        return bool(await self._functions.call(self._scripts.retire, keys, arguments))
+    async def retire_consumer(self, name: str, silent_ms: int, stream: Stream = Stream.EVENTS) -> bool:
+        """Delete a consumer of a stream that owes nothing, and whose worker was silent for `silent_ms`."""
+        keys = (stream.key(self._keys), self._keys.worker(name))
+        return bool(await self._functions.call(self._scripts.retire, keys, (stream.group, name, silent_ms)))
 
-    async def ensure(self, streams: Sequence[Stream], known_origin: str, new_origin: str) -> Ensured:
-        """Write the layout, make the groups of `streams` and the shard's origin, unless they exist.
+    async def ensure(
+        self, streams: Sequence[Stream], worker: WorkerState, known_origin: str, new_origin: str
+    ) -> Ensured:
+        """Write the layout, make the groups of `streams` and the shard's origin, unless they exist. Announce `worker`.
 
         If this worker has known another origin ("" for none) the data are lost: services are notified, once. Works on
         a full server. Raises redis exceptions, and LayoutError when the calls are spread over another number of shards.
         """
         keys = self._keys
-        names = (keys.layout, keys.origin, keys.notifications, *(stream.key(keys) for stream in streams))
-        arguments = (keys.shard, keys.shards, known_origin, new_origin, *(stream.group for stream in streams))
+        announcement = keys.worker(worker.name)
+        streams_keys = (stream.key(keys) for stream in streams)
+        names = (keys.layout, keys.origin, keys.notifications, announcement, *streams_keys)
+        arguments = (
+            *(keys.shard, keys.shards, known_origin, new_origin, KEPT_MS),
+            *(worker.name, __version__, worker.since, worker.last_commit or ""),
+            *(stream.group for stream in streams),
+        )
         with self._errors():
             origin, emptied, *made = await self._functions.call(self._scripts.ensure, names, arguments)
         return Ensured(origin.decode(), bool(emptied), [stream.decode() for stream in made])

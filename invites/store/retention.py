@@ -1,4 +1,4 @@
-"""Drops notifications that are too old or too many, even if a group has not acknowledged them.
+"""Drops notifications and dead letters that are too old or too many, even if a group has not acknowledged them.
 
 These are plain commands and not a function of the server: nothing here must be atomic, and each function of the library
 costs every call a little, since the collector marks it. A full server allows XTRIM.
@@ -17,8 +17,6 @@ from invites.queries.streams import after
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from invites.keys import Keys
-
 _PAGE: Final = 10_000  # how many entries one command drops at most
 _SAMPLES: Final = 16
 # Bytes that the server needs for an entry beside its values, and for a value beside its text. Measured with MEMORY
@@ -28,19 +26,18 @@ _VALUE: Final = 4
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """How many notifications were dropped. `groups` had not acknowledged all of them: names as the server has them."""
+    """How many entries were dropped. `groups` had not acknowledged all of them: names as the server has them."""
 
     count: int
     groups: frozenset[bytes] = frozenset()
 
 
-async def retain_notifications(client: Redis, keys: Keys, age: int, size: int | None) -> Dropped:
-    """Drop the notifications of a shard that are older than `age` (ms).
+async def retain(client: Redis, stream: str, age: int, size: int | None) -> Dropped:
+    """Drop the entries of a stream that are older than `age` (ms).
 
     If there are none, drop the oldest ones until the rest takes about `size` bytes (None: any number). Raises redis
     exceptions.
     """
-    stream = keys.notifications
     first = await _first(client, stream)
     if first is None:
         return Dropped(0)

@@ -2,7 +2,7 @@
 
 A file names its dependencies in lines `-- include: folder/name` (`folder/*`: all files of a folder). The composed text
 contains each file once, after its dependencies. Lua allows at most 200 local names in a function, so some files become
-blocks with local names: those of `events/` and `group/`, which no other file calls by name, and those with a line
+blocks with local names: those of `events/` and `group/`, which no other file calls by name, and those with lines
 `-- exports: name, name`, of which other files see these names alone.
 """
 
@@ -77,9 +77,9 @@ def compose(parts: Mapping[str, str], entry: str = "main") -> str:
         for part in _included(name, parts):
             visit(part, (*path, name))
         text = parts[name].rstrip("\n")
-        exports = _EXPORTS.search(text)
+        exports = ", ".join(_EXPORTS.findall(text))
         if exports:
-            done[name] = f"local {exports[1]}\ndo\n{text}\nend"
+            done[name] = f"local {exports}\ndo\n{text}\nend"
         else:
             done[name] = f"do\n{text}\nend" if name.startswith(_BLOCKS) else text
 

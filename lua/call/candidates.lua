@@ -69,29 +69,33 @@ local function remove_candidate(invite, candidate)
   invite.touched[candidate.id] = nil
   later({ 'HDEL', key('candidates', invite.ref), candidate.id })
   -- Removing the last field deletes the key with its time to live.
-  invite.live_until = invite.live_until or tonumber(invite.expiresAt) + DAY
+  invite.live_until = invite.live_until or lifetimes.pending(invite)
   work.changed[invite.ref] = invite
 end
 
--- The device of a candidate is back under another peer id.
+-- The device of a candidate is there under another peer id.
 local function rename_candidate(invite, candidate, peer)
   if candidate.id ~= peer then
     remove_candidate(invite, candidate)
-    later({ 'DEL', key('grace', candidate.id) })
-    unschedule('grace|' .. (candidate.user or candidate.address) .. '|' .. candidate.id)
     candidate.id = peer
     add_candidate(invite, candidate)
   end
 end
 
 local function candidate_json(candidate)
+  -- Few have any of these.
+  local rest = '}'
+  if candidate.user or candidate.told or candidate.context then
+    rest = (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
+      .. (candidate.told and ',"told":true' or '')
+      .. (candidate.context and ',"context":' .. json.quote(candidate.context) or '') .. '}'
+  end
   return '{"address":' .. json.quote(candidate.address)
     .. ',"type":"' .. candidate.type .. '","state":"' .. candidate.state .. '"'
     .. (candidate.endReason and ',"endReason":' .. int(candidate.endReason) or '')
     .. (candidate.device and ',"device":' .. json.quote(candidate.device) or '')
     .. (candidate.session and ',"session":' .. json.quote(candidate.session) or '')
-    .. (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
-    .. (candidate.told and ',"told":true}' or '}')
+    .. rest
 end
 
 -- For the log: with the peer, or the device of a push. Two devices of a user may differ in nothing else.
@@ -112,15 +116,19 @@ local function same_device(candidate, peer, device)
   return candidate.id == peer
 end
 
-local function candidate_of_device(invite, peer, device)
+-- The candidate of the user's peer, or of its device under another peer id.
+local function candidate_of_device(invite, user, peer, device)
   local candidates = candidates_of(invite)
-  local found = candidates[peer] or candidates[push_id(device or peer)]
-  if found then
+  local found = candidates[peer]
+  if not found or owner(found) ~= user then
+    found = candidates[push_id(device or peer)]
+  end
+  if found and owner(found) == user then
     return found
   end
   if device then
     for _, candidate in pairs(candidates) do
-      if candidate.device == device then
+      if candidate.device == device and owner(candidate) == user then
         return candidate
       end
     end
@@ -147,7 +155,8 @@ end
 local FOUND_OUT = { [403] = 'too_many', [408] = 'timeout', [487] = 'cancelled', [500] = 'internal' }
 
 -- The code and reason of an invite that nobody can accept any more (RFC 3261, 16.7). A 6xx wins, then the lowest
--- class; in a class a device's own answer wins over a code that the rules set, and 486 over others.
+-- class; in a class a device's own answer wins over a code that the rules set, and 486 over others. Also returns whose
+-- answer it is, if it is a device's.
 local function best_response(invite)
   local best
   for _, candidate in pairs(candidates_of(invite)) do
@@ -158,16 +167,16 @@ local function best_response(invite)
         + (candidate.state == 'DECLINED' and 0 or candidate.state == 'REJECTED' and 1000 or 2000)
         + (code == 486 and 0 or code)
       if not best or rank < best.rank then
-        best = { rank = rank, code = code, state = candidate.state }
+        best = { rank = rank, code = code, state = candidate.state, context = candidate.context }
       end
     end
   end
   if not best then
     return 480, 'unreachable'
   elseif best.code == 486 then
-    return 486, 'busy'
+    return 486, 'busy', best
   elseif best.state == 'DECLINED' then
-    return best.code, 'declined'
+    return best.code, 'declined', best
   end
   return best.code, FOUND_OUT[best.code] or 'unreachable'
 end

@@ -40,7 +40,8 @@ function kinds.direct.results(invite)
   for id, candidate in pairs(candidates_of(invite)) do
     results[#results + 1] = '{"address":' .. json.quote(candidate.address)
       .. ',"peer":' .. json.quote(candidate.type == 'PUSH' and name_of(candidate) or id)
-      .. ',"endReason":' .. int(candidate.endReason) .. '}'
+      .. ',"endReason":' .. int(candidate.endReason)
+      .. end_with(candidate.context)
   end
   return results
 end
@@ -51,7 +52,9 @@ function internal.caller_moved(_, ref, peer, said)
   local invite = load_invite(ref)
   if not invite then
     return
-  elseif work.relayed and (order.later(last_word(invite), said) or order.later(invite.moved, work.entry)) then
+  elseif work.relayed and (order.later(last_word(invite), said)
+    or (invite.moved ~= said and order.later(invite.moved, work.entry))) then
+    -- (`moved` is by the clock of the inviter's shard, or `said` itself.)
     return
   end
   if is_pending(invite) then
@@ -59,8 +62,8 @@ function internal.caller_moved(_, ref, peer, said)
     if shards > 1 then
       change(invite, 'moved', work.entry)
     end
-  elseif work.relayed and tonumber(invite.endedAt) >= order.split(work.entry) then
-    -- Only the old peer has heard the outcome.
+  elseif work.relayed and tonumber(invite.endedAt) >= order.split(work.entry) - order.TOLERANCE then
+    -- Only the old peer has heard the outcome. Hearing it twice is better than never.
     tell_outcome(invite, { peer = peer, user = invite.from })
   end
 end

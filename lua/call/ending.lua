@@ -7,7 +7,7 @@ local function set_end(invite, state, code, reason)
   change(invite, 'code', int(code))
   change(invite, 'reason', reason)
   change(invite, 'endedAt', int(now))
-  invite.live_until = now + settings.retain_after
+  invite.live_until = lifetimes.over(invite)
 end
 
 -- Ends an invite that rings devices. The winner and the decliner know; all other candidates stop.
@@ -32,6 +32,13 @@ local function stop_devices(invite, state, code, reason, winner, decliner)
   cancel(invite, told, cancel_words(invite))
 end
 
+-- The inviter hears what the answer that ends the invite says.
+local function note_context(invite, candidate)
+  if candidate.context then
+    change(invite, 'answerContext', candidate.context)
+  end
+end
+
 -- Ends a pending invite.
 local function finish(invite, state, code, reason, winner, decliner)
   return invite.kind.finish(invite, state, code, reason, winner, decliner)
@@ -40,30 +47,37 @@ end
 -- Ends the invite when no candidate is left that can accept.
 local function finish_if_deserted(invite)
   if invite.kind.count(invite) == 0 then
-    local code, reason = best_response(invite)
+    local code, reason, best = best_response(invite)
+    if best then
+      note_context(invite, best)
+    end
     finish(invite, 'DECLINED', code, reason)
   end
 end
 
--- In the callee's shard: ends the pending invite, unless its entry (`entry_of`) is later than `since`.
-local function end_unless_later(ref, reason, since, entry_of)
-  local invite = load_invite(ref)
-  if invite and is_pending(invite) and not order.later(entry_of(invite), since) then
-    finish(invite, 'DECLINED_BY_CREATOR', 487, reason)
+do
+  -- In the callee's shard: ends the pending invite, unless its entry (`entry_of`) is later than `since`.
+  local function end_unless_later(ref, reason, since, entry_of)
+    local invite = load_invite(ref)
+    if invite and is_pending(invite) and not order.later(entry_of(invite), since) then
+      finish(invite, 'DECLINED_BY_CREATOR', 487, reason)
+    end
   end
-end
 
-local function made_by(invite)
-  return invite.entry
-end
+  local function made_by(invite)
+    return invite.entry
+  end
 
-function internal.room_is_over(_, ref, reason, since)
-  end_unless_later(ref, reason, since, made_by)
-end
+  -- The room's shard has decided by its own clock. A later invite with the same ref is at least a minute later: it begins
+  -- once the earlier one is forgotten.
+  function internal.room_is_over(_, ref, reason, since)
+    end_unless_later(ref, reason, work.relayed and order.with_tolerance(since) or since, made_by)
+  end
 
--- A caller that has repeated the invite later is there.
-function internal.caller_is_gone(_, ref, since)
-  end_unless_later(ref, 'caller_gone', since, last_word)
+  -- A caller that has repeated the invite later is there.
+  function internal.caller_is_gone(_, ref, since)
+    end_unless_later(ref, 'caller_gone', since, last_word)
+  end
 end
 
 -- The caller's shard, which hears of the invite late, knows that its caller has too many.

@@ -2,10 +2,11 @@
 --
 -- pending:<user>       the pending invites that ring the user; parallel:<user>: those that the phone network has
 -- ended:<user>         the lately ended invites whose devices may still ring
--- calls:<user>         the calls that the user has made: ref -> peer|entry (see `call_of`)
--- request:<ref>        the peer that asks for an invite, or "|code|reason" when the request has ended so that none may come
+-- calls:<user>         the calls that the user has made: ref -> peer|entry, or peer|entry|heard (see `read_call`)
+-- request:<ref>        the peer that asks for an invite, or "|code|reason" when the request has ended so that none may
+--                      come
 -- room-invites:<room>  the pending invites into the room
--- exports: keep_index, index_pending, index_owners, unindex, unlist, some_calls, move_call, room_over
+-- exports: keep_index, index_pending, index_owners, unindex, unlist, call_of, some_calls, move_call, room_over
 -- include: core/emit
 -- include: core/refs
 -- include: reach/registry
@@ -14,7 +15,7 @@
 
 -- An index outlives its last invite by a day, also when nothing cleans it.
 function keep_index(name)
-  expire(name, now + settings.max_ring_timeout + DAY)
+  expire(name, lifetimes.index())
 end
 
 function index_pending(user, ref)
@@ -49,9 +50,10 @@ function unindex(invite)
     later({ 'SREM', key('pending', user), invite.ref })
     if late then
       local ended = key('ended', user)
-      later({ 'ZREMRANGEBYSCORE', ended, '-inf', now - settings.retain_after })
+      local kept = lifetimes.ended_index()
+      later({ 'ZREMRANGEBYSCORE', ended, '-inf', now - kept })
       add('zset', { 'ZADD', ended, now, invite.ref })
-      expire(ended, now + settings.retain_after)
+      expire(ended, now + kept)
     end
   end
   if invite.parallel then
@@ -75,14 +77,19 @@ function unlist(invite)
   end
 end
 
+-- `peer` hears of the call. `entry` is that of the inviter's last invite with its ref. The clock of the callee's shard
+-- has made it, and `heard` is its place in the order of this shard: the present time, if the entry was ahead of it.
 local function read_call(value)
-  local peer, entry = string.match(value, '^(.+)|(.+)$')
-  return { peer = peer, entry = entry }
+  local peer, entry, heard = string.match(value, '^([^|]+)|([^|]+)|?(.*)$')
+  return { peer = peer, entry = entry, heard = heard ~= '' and heard or entry }
 end
 
--- In the inviter's shard: the call with this ref, with the peer that hears of it and the entry of the inviter's last
--- invite with that ref; or nil.
-local function call_of(user, ref)
+local function write_call(from, ref, peer, entry, heard)
+  add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. entry .. (heard == entry and '' or '|' .. heard) })
+end
+
+-- In the inviter's shard: the call with this ref, or nil.
+function call_of(user, ref)
   local value = redis.call('HGET', key('calls', user), ref)
   return value and read_call(value)
 end
@@ -97,11 +104,16 @@ function some_calls(user, refs)
   return calls
 end
 
+-- An entry of another shard, in the order of this one: what has arrived here is not from the future.
+local function at_most_now(entry)
+  return order.split(entry) > now and int(now) .. '-0' or entry
+end
+
 -- The caller's device is back under another peer id. That peer hears of the call from now on.
-function move_call(from, ref, peer, entry)
-  add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. entry })
+function move_call(from, ref, peer, call)
+  write_call(from, ref, peer, call.entry, call.heard)
   later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
-  emit(callee_of(ref), 'caller_moved', ref, peer, entry)
+  emit(callee_of(ref), 'caller_moved', ref, peer, call.entry)
 end
 
 -- `asks_until` is until when an invite may name this inviteRequest, or ""; `made` is the entry that made the invite.
@@ -116,7 +128,8 @@ function internal.call_started(from, ref, peer, asks_until, made)
       emit(callee_of(ref), 'is_too_many', ref, limit)
     end
   end
-  add('hash', { 'HSET', key('calls', from), ref, peer .. '|' .. work.entry })
+  local heard = work.relayed and at_most_now(work.entry) or work.entry
+  write_call(from, ref, peer, work.entry, heard)
   keep_index(key('calls', from))
   if asks_until ~= '' and tonumber(asks_until) > now then
     remember(key('request', ref), peer, tonumber(asks_until))
@@ -125,7 +138,7 @@ function internal.call_started(from, ref, peer, asks_until, made)
   if ended then
     local back, since = back_as(from, peer)
     if order.later(since, work.entry) then
-      move_call(from, ref, back, work.entry)
+      move_call(from, ref, back, { entry = work.entry, heard = heard })
     elseif order.later(ended.lost, work.entry) then
       add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer })
     end
@@ -170,7 +183,7 @@ function internal.room_entered(room, ref, created_at, from, made)
       return
     end
     -- The invite is in another shard: the score says whether it is older than a close.
-    created_at = order.number(made)
+    created_at = order.number(at_most_now(made))
   end
   add('zset', { 'ZADD', key('room-invites', room), created_at, ref })
   keep_index(key('room-invites', room))

@@ -7,6 +7,7 @@
 -- parallel   "out" while the phone network has it, "back" once it has returned
 -- backPeer   the peer of the returning leg; backUser: its user
 -- moved      with several shards: the entry that moved the caller's device to another peer id
+-- answerContext  what the answer that has ended it tells the inviter (JSON)
 -- refusal    with several shards: what an invite hears that names this inviteRequest: "|code|reason"
 -- asksUntil  with several shards: until when an invite may name this inviteRequest (ms since 1970)
 --
@@ -99,7 +100,7 @@ end
 
 -- Until when an invite may name this inviteRequest (ms since 1970, as text); "" for an invite.
 local function asks_until(invite)
-  return invite.inviteRequest == '1' and int(tonumber(invite.expiresAt) + settings.retain_after) or ''
+  return invite.inviteRequest == '1' and int(lifetimes.request(invite)) or ''
 end
 
 -- An invite may name this inviteRequest from now on, perhaps before the requester's shard has heard of it.
@@ -150,7 +151,7 @@ local function save_changes()
       end
     end
     if invite.live_until then
-      expire(key('invite', ref), invite.live_until)
+      expire(invite.fresh[2], invite.live_until)
       expire(candidates, invite.live_until)
     end
   end

@@ -8,7 +8,8 @@
 -- finish(invite, state, code, reason, winner, decliner)
 --                         ends the pending invite; `winner` is the accepting candidate (of a group: the winning leg),
 --                         `decliner` the candidate whose answer ends the invite
--- accept(invite, request) a device accepts (direct, leg)
+-- accept(invite, request, candidate)
+--                         a device accepts; `candidate` is nil if it is none yet (direct, leg)
 -- progress(invite, what)  a device has begun to ring ("ringing"), or sippo-server has taken a push ("pushed")
 -- repeated(invite, peer)  the inviter has repeated the invite from `peer` (direct, group)
 -- update(invite)          tells the devices new context or mediatypes (direct, group)

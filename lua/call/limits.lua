@@ -26,8 +26,8 @@ local function is_full(size, limit, name, pattern)
 end
 
 local function limit_in(name, from, to)
+  must_be(name, 'set')
   local size = redis.call('SCARD', name)
-  trust(name)
   if is_full(size, settings.per_pair, name, glob(from) .. '|*|' .. glob(to)) then
     return 'perPair'
   elseif is_full(size, settings.per_callee, name, '*|' .. glob(to)) then
@@ -48,8 +48,9 @@ end
 
 -- The same for one more invite of the caller, in its shard.
 function limit_of_caller(from, peer)
-  local limit = settings.per_caller
-  if limit > 0 and redis.call('HLEN', key('calls', from)) >= limit and not is_trunk(from, peer) then
+  local limit, calls = settings.per_caller, key('calls', from)
+  must_be(calls, 'hash')
+  if limit > 0 and redis.call('HLEN', calls) >= limit and not is_trunk(from, peer) then
     return 'perCaller'
   end
 end

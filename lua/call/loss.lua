@@ -52,7 +52,7 @@ function pages.caller_lost(user, refs, peer, lost, grace_ends)
     return true
   end
   for _, call in pairs(some_calls(user, refs)) do
-    if call.peer == peer and order.later(lost, call.entry) then
+    if call.peer == peer and order.later(lost, call.heard) then
       add('zset', { 'ZADD', TIMERS, 'NX', grace_ends, 'caller|' .. user .. '|' .. peer })
       return true
     end

@@ -16,14 +16,15 @@
 
 pages = {}
 
--- The type of each index; where its copy belongs when the number of shards changes; the size of its pages.
+-- The type of each index; where its copy belongs when the number of shards changes; the size of its pages. 10 invites
+-- with 100 devices each take some 3 ms.
 local INDEXES = {
-  pending = { type = 'set', place = 'todo', page = 50 },
-  parallel = { type = 'set', place = 'todo', page = 50 },
-  ended = { type = 'zset', place = 'todo', page = 50 },
-  calls = { type = 'hash', place = 'todo-of', page = 50 },
-  chosen = { type = 'set', place = 'todo-of', page = 50 },
-  ['room-invites'] = { type = 'zset', place = 'todo-of', page = 50 },
+  pending = { type = 'set', place = 'todo', page = 10 },
+  parallel = { type = 'set', place = 'todo', page = 10 },
+  ended = { type = 'zset', place = 'todo', page = 10 },
+  calls = { type = 'hash', place = 'todo-of', page = 10 },
+  chosen = { type = 'set', place = 'todo-of', page = 10 },
+  ['room-invites'] = { type = 'zset', place = 'todo-of', page = 10 },
   ['room-members'] = { type = 'hash', place = 'todo-of', page = 500 },
 }
 local READ = {
@@ -58,7 +59,7 @@ function every(index, name, kind, ...)
   end
   local copy = copy_of(index, name, kind, work.origin)
   later({ 'COPY', source, copy, 'REPLACE' })
-  expire(copy, now + DAY)
+  expire(copy, lifetimes.copy())
   next_page(index, name, kind, work.origin, ...)
 end
 
@@ -71,14 +72,15 @@ function every_of(members, name, kind, ...)
   for first = 1, #members, 1000 do
     add('set', { 'SADD', copy, unpack(members, first, math.min(first + 999, #members)) })
   end
-  expire(copy, now + DAY)
+  expire(copy, lifetimes.copy())
   next_page('chosen', name, kind, work.origin, ...)
 end
 
 function internal.page(name, index, kind, origin, ...)
   local copy, size = copy_of(index, name, kind, origin), INDEXES[index].page
-  local members = some_of(index, copy, size)
-  work.page = #members == size and 'more' or 'last'
+  local members = some_of(index, copy, size + 1)
+  work.page = #members > size and 'more' or 'last'
+  members[size + 1] = nil
   local result = pages[kind](name, members, ...)
   if result == true or work.page == 'last' then
     later({ 'DEL', copy })

@@ -7,16 +7,14 @@
 -- include: call/ending
 
 -- The candidate of the peer, or of its device under another peer id.
+-- The event's word for the device counts more than the registration's.
 local function candidate_of_request(invite, request)
   local candidate = candidates_of(invite)[request.peer]
-  if candidate and owner(candidate) ~= request.user then
-    candidate = nil
+  if candidate and owner(candidate) == request.user then
+    return candidate
   end
-  if not candidate then
-    local same = candidate_of_device(invite, request.peer, device_of(request.user, request.peer))
-    candidate = same and owner(same) == request.user and same or nil
-  end
-  return candidate
+  local device = request.device or device_of(request.user, request.peer)
+  return candidate_of_device(invite, request.user, request.peer, device)
 end
 
 -- An answer that names the group means the member's leg. Passes it on when that leg is in another shard.
@@ -66,28 +64,17 @@ local function admit(request, ref, head)
   return invite, candidate
 end
 
--- Returns the peer's candidate. A device of the callee that is no candidate becomes one.
-local function enlist(invite, candidate, request)
-  if candidate then
-    rename_candidate(invite, candidate, request.peer)
-    if candidate.type == 'PUSH' then
-      -- The pushed device is there.
-      candidate.type = 'PEER'
-      if IN[candidate.state] then
-        set_state(invite, candidate, 'CALLED')
-      end
-    end
-    return candidate
+-- The sender of an event. `device` is the hardware that the event names, `context` what the answer tells the inviter
+-- (JSON); "" or nil for none.
+local function request_of(type, peer, user, transaction, device, context)
+  local request = { type = type, peer = peer, user = user, transaction = transaction }
+  if device and device ~= '' then
+    request.device = device
   end
-  candidate = {
-    id = request.peer,
-    address = request.user,
-    type = 'PEER',
-    state = 'CALLED',
-    device = device_of(request.user, request.peer),
-  }
-  add_candidate(invite, candidate)
-  return candidate
+  if context and context ~= '' then
+    request.context = context
+  end
+  return request
 end
 
 local function answer_over(request, invite)
@@ -104,7 +91,8 @@ local function answer_stop(request, invite)
   -- The deadline has ended the invite, and the inviter had stopped it before.
   local in_time = invite.state == 'DECLINED_BY_TIMEOUT' and tonumber(invite.endedAt) >= deadline
     and order.split(work.entry) < deadline
-  if in_time or (invite.state == 'DECLINED_BY_CREATOR' and invite.reason == 'cancelled') then
+  if in_time or invite.legsReason == 'cancelled'
+    or (invite.state == 'DECLINED_BY_CREATOR' and invite.reason == 'cancelled') then
     answer(request, head_of(invite), 200, 'cancelled')
   else
     answer_over(request, invite)

@@ -1,5 +1,6 @@
 -- A device wins: it has the call, and all others stop.
--- exports: claims_of, answer_accept, win
+-- exports: answer_late, claims_of, win
+-- include: call/enlist
 -- include: call/requests
 -- include: call/ending
 -- include: call/pages
@@ -16,15 +17,6 @@ local function claimants_of(invite)
     found[candidate_of_request(invite, request) or request] = true
   end
   return found
-end
-
--- Answers an accept of an invite that is over.
-function answer_accept(invite, candidate, request)
-  if candidate and candidate.state == 'ACCEPTED' then
-    answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
-  else
-    answer_over(request, invite)
-  end
 end
 
 -- The user is busy. Its other invites stop on all devices except the accepting one.
@@ -50,8 +42,21 @@ function pages.busy(user, refs, accepted, peer, device)
   end
 end
 
-function win(invite, request)
-  local winner = enlist(invite, candidate_of_request(invite, request), request)
+-- Answers an accept after the end. The winner's repeat gets 200.
+function answer_late(invite, request, candidate)
+  if candidate and candidate.state == 'ACCEPTED' then
+    answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
+  else
+    answer_over(request, invite)
+  end
+end
+
+function win(invite, request, candidate)
+  local winner = enlist(invite, candidate, request)
+  if request.context or winner.context then
+    winner.context = request.context
+    note_context(invite, winner)
+  end
   finish(invite, 'ACCEPTED', 200, 'accepted', winner)
   if settings.only_one_device_with_invitations and request.user == invite.to then
     info('rejecting', invite.to, '{"id":' .. json.quote(request.peer) .. ',"user":' .. json.quote(request.user) .. '}')
@@ -59,7 +64,7 @@ function win(invite, request)
   end
 end
 
-function kinds.direct.accept(invite, request)
-  win(invite, request)
+function kinds.direct.accept(invite, request, candidate)
+  win(invite, request, candidate)
   answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
 end

@@ -15,6 +15,7 @@
 -- exports: events, timers, need, settle, take, fire
 -- include: core/unit
 -- include: core/order
+-- include: core/patience
 -- include: call/invites
 
 events, timers = {}, {}
@@ -76,8 +77,24 @@ local function note_taken(from, entry)
   return unless_denied(redis.pcall('ZADD', name, 'NX', order.split(entry), entry), 'ZADD', name)
 end
 
+-- The latest id, as text, that is not from the future; nil when ids are not to be looked at.
+local latest
+
+-- An id from the future would be later than all that follows, so it counts as now. The token and the ids of
+-- notifications keep it, and it stays in `work.ahead`.
+local function count_as_now(entry)
+  work.ahead, work.entry = entry, int(now) .. '-' .. string.match(entry, '%d+$')
+  warn('entry_ahead', entry, work.entry)
+end
+
 local function settle_one(token, from, origin, handler, entry, first, last)
   begin(origin, entry)
+  -- As texts, ids with equally many digits of ms compare as they should. One with more digits is longer than `latest`,
+  -- and has no hyphen (45) behind as many.
+  if latest and (entry > latest or (#entry > #latest + 2 and string.byte(entry, #latest + 1) ~= 45))
+    and order.later(entry, latest) then
+    count_as_now(entry)
+  end
   local rule = events[handler]
   if not rule then
     return { 3, 'unknown rule ' .. handler }
@@ -123,12 +140,14 @@ end
 
 function settle(source, at)
   local stream = KEYS[source]
+  latest = stream == EVENTS and int(now + order.TOLERANCE) or nil
   return settle_each(acknowledge, stream, stream == EVENTS and '' or string.match(stream, '%l+$'), at)
 end
 
 -- The shard `from` has settled every entry of its relay stream before `low_watermark`. Such an entry comes again only
 -- from a worker that has held it for long, and is refused.
 function take(from, low_watermark, at)
+  latest = nil
   local known = redis.call('HGET', key('taken', 'floors'), from)
   if order.later(low_watermark, known) then
     local floors, name = key('taken', 'floors'), key('taken', from)
@@ -158,7 +177,7 @@ end
 local function try_again(member, due, failures, failure)
   local at = int(now + math.min(FIRST_RETRY * 2 ^ (failures - 1), LAST_RETRY))
   schedule(member, at)
-  remember(key('retry', member), at .. ' ' .. failures .. ' ' .. due, now + DAY)
+  remember(key('retry', member), at .. ' ' .. failures .. ' ' .. due, lifetimes.retry())
   if failures > 1 then
     warn('timer_failed_again', member, failures, failure)
     return
@@ -209,10 +228,19 @@ local function fire_one(member, score)
   return work.facts
 end
 
-function fire(limit)
+-- Timers that wait for an event are looked at again so much later (ms).
+local AGAIN = 50
+
+function fire(limit, patience)
   local due = redis.call('ZRANGEBYSCORE', TIMERS, '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, limit)
-  local result = { int(now), '', #due / 2 }
+  local before = due[1] and ready_before(tonumber(due[#due]), patience)
+  local result = { int(now), '', 0 }
   for i = 1, #due, 2 do
+    if tonumber(due[i + 1]) >= before then
+      result[2] = int(now + AGAIN)
+      return result
+    end
+    result[3] = result[3] + 1
     -- An earlier timer of this call may have removed or moved this one.
     if redis.call('ZSCORE', TIMERS, due[i]) == due[i + 1] then
       for _, fact in ipairs(fire_one(due[i], due[i + 1])) do

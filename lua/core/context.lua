@@ -79,10 +79,6 @@ each_call(function()
   end
 end)
 
-local HOUR, DAY = 3600000, 86400000
--- How long the mark of an event orders delayed events.
-local MEMORY = HOUR
-
 -- Every key of the shard begins with `base`. Ids contain no "|", so joined ids are unambiguous.
 local function key(kind, id)
   return base .. kind .. ':' .. id

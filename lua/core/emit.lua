@@ -49,7 +49,7 @@ end
 
 -- The invite is over, and its beginning may still be on its way to this shard. `made` is the entry that made it.
 local function tombstone(ref, made)
-  remember(key('over', ref), made, now + MEMORY)
+  remember(key('over', ref), made, lifetimes.order())
 end
 
 local function is_over(ref, made)

@@ -24,7 +24,7 @@ end
 
 -- Any string.
 function json.any(text)
-  return string.find(text, '%c') and cjson.encode(text) or json.quote(text)
+  return quoted[text] or (string.find(text, '%c') and cjson.encode(text)) or json.quote(text)
 end
 
 -- A string or null.

@@ -1,6 +1,11 @@
 -- Entry ids ("ms-seq") decide the order of events. Their arrival does not, since workers overtake each other.
+--
+-- Each shard's server makes its own ids by its own clock. The clocks may differ by up to `TOLERANCE` ms; `invites check`
+-- compares them (`TOLERANCE_MS` in workers/cli/check/clocks.py is the same number).
 
 local order = {}
+
+order.TOLERANCE = 5000
 
 function order.split(entry)
   local ms, seq = string.match(entry, '^(%d+)%-?(%d*)$')
@@ -32,4 +37,14 @@ function order.later(a, b)
     return order.larger(a_ms, b_ms)
   end
   return order.larger(a_seq ~= '' and a_seq or '0', b_seq ~= '' and b_seq or '0')
+end
+
+-- The later of two entries.
+function order.latest(a, b)
+  return order.later(a, b) and a or b
+end
+
+-- Any id that another shard's server may have given by the time of this entry.
+function order.with_tolerance(entry)
+  return string.format('%d-0', order.split(entry) + order.TOLERANCE)
 end

@@ -3,10 +3,11 @@
 -- The server does not roll a script back. So nothing may write before the token (the acknowledgement of the event),
 -- and nothing may fail after it. Rules read with redis.call and write with `later` and `add`, which only note the
 -- command. The commit checks the notes, takes the token, and then writes.
+-- exports: work, begin, later, add, trust, are_absent, must_be, check, write
+-- exports: expire, remember, info, debug, warn, schedule, unschedule
 -- include: core/context
+-- include: core/lifetimes
 -- include: core/permissions
-
-local work
 
 -- The keys that have the right type. Nobody else writes while the script runs.
 local typed
@@ -25,7 +26,7 @@ end)
 local TAKES_AWAY = { HDEL = true, SREM = true, ZREM = true, ZREMRANGEBYSCORE = true }
 
 -- `origin` makes the ids of notifications unique. An event that is settled again has the same origin.
-local function begin(origin, entry)
+function begin(origin, entry)
   noted, unknown = 0, 0
   work = {
     origin = origin,
@@ -38,13 +39,13 @@ local function begin(origin, entry)
 end
 
 -- Notes a write that cannot fail, whatever the type of the key: it removes, or is SET, DEL or PEXPIREAT.
-local function later(note)
+function later(note)
   noted = noted + 1
   notes[noted] = note
 end
 
 -- Notes a write that adds to a key of a type: { command, key, argument… }.
-local function add(type_name, note)
+function add(type_name, note)
   local name = note[2]
   if not typed[name] and name ~= names[unknown] then
     unknown = unknown + 1
@@ -55,13 +56,13 @@ local function add(type_name, note)
 end
 
 -- A read has shown that the key has the right type.
-local function trust(name)
+function trust(name)
   typed[name] = true
   return name
 end
 
 -- Does none of the keys exist? Then notes for them need no check.
-local function are_absent(...)
+function are_absent(...)
   if redis.call('EXISTS', ...) > 0 then
     return false
   end
@@ -71,29 +72,30 @@ local function are_absent(...)
   return true
 end
 
+-- Raises an error when the key has another type.
+function must_be(name, expected)
+  if not typed[name] then
+    local found = redis.call('TYPE', name).ok
+    if found ~= 'none' and found ~= expected then
+      error('key ' .. name .. ' holds a ' .. found .. ' and must hold a ' .. expected .. ': delete or rename it', 0)
+    end
+    typed[name] = true
+  end
+end
+
 -- Raises an error when a noted write would meet a key of the wrong type. Most keys do not exist yet, so one EXISTS
 -- answers first for up to 1,000 of them: Lua passes some 8,000 values to a function at most.
-local function check()
+function check()
   for first = 1, unknown, 1000 do
     local last = math.min(first + 999, unknown)
     if last == first or redis.call('EXISTS', unpack(names, first, last)) > 0 then
       for i = first, last do
-        local name, expected = names[i], types[i]
-        if not typed[name] then
-          local found = redis.call('TYPE', name).ok
-          if found ~= 'none' and found ~= expected then
-            error('key ' .. name .. ' holds a ' .. found .. ' and must hold a ' .. expected .. ': delete or rename it', 0)
-          end
-          typed[name] = true
-        end
+        must_be(names[i], types[i])
       end
     end
   end
 end
 
-local write
-
-do
 
 local at -- which note is being written
 
@@ -126,39 +128,37 @@ function write()
   return failure
 end
 
-end
-
 -- `at` is in ms since 1970. A time in the past becomes the next millisecond.
-local function expire(name, at)
+function expire(name, at)
   later({ 'PEXPIREAT', name, at > now and at or now + 1 })
 end
 
 -- Sets a key that expires.
-local function remember(name, value, until_when)
+function remember(name, value, until_when)
   later({ 'SET', name, value, 'PXAT', until_when > now and until_when or now + 1 })
 end
 
 -- Facts for the worker's log: the name of a message and its values.
-local function info(name, ...)
+function info(name, ...)
   if verbosity > 0 then
     work.facts[#work.facts + 1] = { name, ... }
   end
 end
 
-local function debug(name, ...)
+function debug(name, ...)
   if verbosity > 1 then
     work.facts[#work.facts + 1] = { name, ... }
   end
 end
 
-local function warn(name, ...)
+function warn(name, ...)
   work.facts[#work.facts + 1] = { name, ... }
 end
 
-local function schedule(member, at)
+function schedule(member, at)
   add('zset', { 'ZADD', TIMERS, at, member })
 end
 
-local function unschedule(member)
+function unschedule(member)
   later({ 'ZREM', TIMERS, member })
 end

@@ -1,23 +1,24 @@
 -- accept: the first device wins, all others stop, the inviter hears it, and the record is written, all in one step.
 --
+-- Arguments  context, device (nil or "" where none is given)
 -- Reads      the invite and its candidates; with onlyOneDeviceWithInvitations the user's other pending invites
 -- Why atomic two devices that accept at the same time must not both win
 -- include: call/winning
 
-function events.accept(peer, user, ref, head, transaction)
-  if is_passed_on('accept', ref, user, peer, head, transaction) then
+function events.accept(peer, user, ref, head, transaction, context, device)
+  if is_passed_on('accept', ref, user, peer, head, transaction, context, device) then
     return
   end
-  local request = { type = 'accept', peer = peer, user = user, transaction = transaction }
+  local request = request_of('accept', peer, user, transaction, device, context)
   local invite, candidate = admit(request, ref, head)
   if not invite then
     return
   elseif not is_pending(invite) then
-    answer_accept(invite, candidate, request)
+    answer_late(invite, request, candidate)
   elseif candidate and candidate.state == 'REJECTED' then
     -- The device was told that its user is busy with another call.
     answer(request, head_of(invite), 410, 'busy_elsewhere')
   else
-    invite.kind.accept(invite, request)
+    invite.kind.accept(invite, request, candidate)
   end
 end

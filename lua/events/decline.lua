@@ -1,8 +1,9 @@
 -- decline: a code of 600 or above is the user's decision and ends the invite. With a lower code only this device is
 -- out; the invite ends with the best response when no device is left. An inviter that declines takes its invite back.
 --
--- Arguments  error_code ("" where none is given)
+-- Arguments  error_code ("" where none is given); context, device (nil or "" where none is given)
 -- Reads      the invite and its candidates
+-- include: call/enlist
 -- include: call/requests
 -- include: call/ending
 
@@ -13,8 +14,8 @@ local function decline_by_inviter(invite, request, error_code)
   answer_stop(request, invite)
 end
 
-function events.decline(peer, user, ref, head, from, to, error_code, transaction)
-  local request = { type = 'decline', peer = peer, user = user, transaction = transaction }
+function events.decline(peer, user, ref, head, from, to, error_code, transaction, context, device)
+  local request = request_of('decline', peer, user, transaction, device, context)
   if user == from then
     local own = load_invite(ref)
     if own and (user ~= to or is_group(own) or peer == own.caller) then
@@ -22,7 +23,7 @@ function events.decline(peer, user, ref, head, from, to, error_code, transaction
       return
     end
   end
-  if is_passed_on('decline', ref, user, peer, head, from, to, error_code, transaction) then
+  if is_passed_on('decline', ref, user, peer, head, from, to, error_code, transaction, context, device) then
     return
   end
   local invite, candidate = admit(request, ref, head)
@@ -40,8 +41,10 @@ function events.decline(peer, user, ref, head, from, to, error_code, transaction
     return
   end
   candidate = enlist(invite, candidate, request)
+  candidate.context = request.context
   set_state(invite, candidate, 'DECLINED', code)
   if code >= 600 then
+    note_context(invite, candidate)
     finish(invite, 'DECLINED', code, reason, nil, candidate)
   else
     finish_if_deserted(invite)

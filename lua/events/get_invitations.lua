@@ -1,26 +1,34 @@
--- getInvitations: answers the pending invites that ring for the user, 200 and 256 KiB at most. Those for which the user
--- is busy elsewhere are left out.
+-- getInvitations: answers the pending invites that ring for the user, 50 and 256 KiB at most. Those that the device has
+-- declined, or for which its user is busy elsewhere, are left out.
 --
 -- Arguments  other_shards (invites that ring the user's trunks there, a JSON list; "" when the worker has not asked)
--- Reads      the user's pending invites; with onlyOneDeviceWithInvitations their candidates
+-- Reads      the user's pending invites and their candidates; with a device the user's own calls
 -- include: core/commit
 -- include: core/shards
 -- include: reach/registry
+-- include: call/callers
 -- include: call/requests
 
-local MOST, MOST_BYTES = 200, 262144
+local MOST, MOST_BYTES = 50, 262144
 
--- (Candidates are rejected only with this setting.)
 local function is_turned_away(invite, request)
-  local candidate = settings.only_one_device_with_invitations and candidate_of_request(invite, request)
-  return candidate and candidate.state == 'REJECTED'
+  -- Most devices are candidates under the id of their peer: one of perhaps many is read.
+  local raw = redis.call('HGET', key('candidates', invite.ref), request.peer)
+  local candidate = raw and cjson.decode(raw)
+  if not candidate or owner(candidate) ~= request.user then
+    candidate = candidate_of_request(invite, request)
+  end
+  return candidate and (candidate.state == 'REJECTED' or candidate.state == 'DECLINED')
 end
 
-function events.getInvitations(peer, user, transaction, other_shards)
+function events.getInvitations(peer, user, transaction, other_shards, device)
   if other_shards == '' and shards > 1 and next(trunks_of(user)) then
     need('invitations')
   end
-  local request = { type = 'getInvitations', peer = peer, user = user, transaction = transaction }
+  local request = request_of('getInvitations', peer, user, transaction, device)
+  if device then
+    internal.device_speaks(user, peer, device)
+  end
   local list, bytes = {}, #other_shards
   local pending = key('pending', user)
   local refs = redis.call('SRANDMEMBER', pending, MOST + 1)

@@ -7,8 +7,10 @@
 --            left it, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
 --            has not asked, "|" when there is none)
 --            from lookups: trunks_version, trunk (its peer id or ""), lookup_result (see reach/resolve.lua)
+--            ring_mode, device (nil or "" where none is given)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
+-- include: call/callers
 -- include: call/ending
 -- include: call/limits
 -- include: out/inviter
@@ -40,12 +42,20 @@ local function end_at_once(invite, state, code, reason)
   record(invite)
 end
 
+-- The device continues this call if it comes back under another peer id.
+local function note_device(invite, asked)
+  if asked.device then
+    emit(asked.user, 'device_calls', invite.ref, asked.peer, asked.device)
+  end
+end
+
 -- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room.
 local function enter(invite, asked)
-  invite.live_until = tonumber(invite.expiresAt) + DAY
+  invite.live_until = lifetimes.pending(invite)
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
   note_request(invite)
   emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry)
+  note_device(invite, asked)
   if asked.room ~= '' then
     emit(asked.room, 'room_entered', invite.ref, invite.createdAt, asked.user, invite.entry)
   end
@@ -86,7 +96,7 @@ local function call_group(invite, asked, found)
   set_group(invite, invite.to)
   index_pending(invite.to, invite.ref)
   enter(invite, asked)
-  kinds.group.begin(invite, found.members, found.sequential)
+  kinds.group.begin(invite, found.members, asked.ring_mode or (found.sequential and 'sequential'))
   if is_pending(invite) then
     report_changes()
     tell_progress(invite, asked.transaction)
@@ -141,6 +151,7 @@ local function update(invite, asked)
   if order.later(work.entry, last_word(invite)) then
     change(invite, 'updated', work.entry)
     invite.kind.repeated(invite, asked.peer)
+    note_device(invite, asked)
     local news = false
     for _, field in ipairs({ 'context', 'mediatypes', 'fromDetails' }) do
       if asked[field] ~= '' and asked[field] ~= invite[field] then
@@ -157,11 +168,12 @@ end
 
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
-  invite_request, closed, left, requester, trunks_version, trunk, lookup_result)
+  invite_request, closed, left, requester, trunks_version, trunk, lookup_result, ring_mode, device)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
     head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
-    expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request,
+    expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, ring_mode = ring_mode ~= '' and ring_mode or nil,
+    device = device,
     closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
     trunks_version = trunks_version, trunk = trunk, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }

@@ -2,7 +2,7 @@
 -- invite. The returning leg has no record of its own; its peer hears the same as the first invite's inviter.
 --
 -- Arguments  return_of (the first invite's ref); to (the callee that the return names); lookup_result (see
---            reach/resolve.lua)
+--            reach/resolve.lua); device (nil where none is given)
 -- Reads      the first invite, the registrations of its callee
 -- include: call/indexes
 -- include: call/requests
@@ -38,8 +38,9 @@ local function may_return(invite, request, to)
   return invite.parallel and invite.to == to and holder and holder.type == 'PSTN'
 end
 
-function events.inviteReturn(peer, user, head, return_of, to, transaction, lookup_result)
-  local leg = { peer = peer, user = user, head = head }
+function events.inviteReturn(peer, user, head, return_of, to, transaction, lookup_result, device)
+  local leg = request_of('invite', peer, user, transaction, device)
+  leg.head = head
   local invite = load_invite(return_of)
   if not invite then
     return refuse(leg, 410, 'not_found')

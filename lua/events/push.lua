@@ -17,7 +17,7 @@ local function pushed_candidate(ref, device)
     return invite, candidates[push_id(device)]
   end
   for _, candidate in pairs(candidates) do
-    if same_device(candidate, device, device) then
+    if same_device(candidate, device, device) and owner(candidate) == invite.to then
       return invite, candidate
     end
   end

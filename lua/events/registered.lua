@@ -7,6 +7,7 @@
 -- Why atomic a concurrent invite sees the registration, or the registration sees the invite
 -- include: core/commit
 -- include: reach/registry
+-- include: call/callers
 -- include: call/indexes
 -- include: call/loss
 -- include: call/pages
@@ -32,8 +33,8 @@ end
 
 function pages.handed_over(user, refs, from, to, entry)
   for ref, call in pairs(some_calls(user, refs)) do
-    if call.peer == from and order.later(entry, call.entry) then
-      move_call(user, ref, to, call.entry)
+    if call.peer == from and order.later(entry, call.heard) then
+      move_call(user, ref, to, call)
     end
   end
 end
@@ -116,14 +117,19 @@ end
 
 -- The device has this peer id alone from now on.
 local function take_over(invite, candidate, new)
+  local function end_grace(peer)
+    later({ 'DEL', key('grace', peer) })
+    unschedule('grace|' .. new.user .. '|' .. peer)
+  end
   for _, other in pairs(candidates_of(invite)) do
     if other ~= candidate and new.device and other.device == new.device and owner(other) == new.user then
       remove_candidate(invite, other)
-      later({ 'DEL', key('grace', other.id) })
-      unschedule('grace|' .. new.user .. '|' .. other.id)
+      end_grace(other.id)
     end
   end
-  if candidate.state == 'AWAY' then
+  if candidate.id ~= new.peer then
+    end_grace(candidate.id)
+  elseif candidate.state == 'AWAY' then
     unschedule('grace|' .. new.user .. '|' .. candidate.id)
   end
   rename_candidate(invite, candidate, new.peer)
@@ -136,7 +142,7 @@ local OUT_BY_CHOICE = { DECLINED = true, REJECTED = true }
 
 -- A device that comes back after its ringing has ended hears why, once.
 local function tell_end(invite, new)
-  local candidate = candidate_of_device(invite, new.peer, new.device)
+  local candidate = candidate_of_device(invite, new.user, new.peer, new.device)
   local winner = candidates_of(invite)[invite.acceptedBy]
   if not new.fresh or (winner and new.device and winner.device == new.device) then
     return
@@ -173,7 +179,7 @@ end
 
 local function join_invite(invite, new)
   debug('update_candidates', invitation_json(invite), new.raw)
-  local candidate = candidate_of_device(invite, new.peer, new.device)
+  local candidate = candidate_of_device(invite, new.user, new.peer, new.device)
   if candidate then
     come_back(invite, candidate, new)
   elseif tonumber(invite.expiresAt) > now and invite.to == new.user and invite.caller ~= new.peer
@@ -249,36 +255,17 @@ function pages.came_late(user, refs, ...)
   end
 end
 
--- The calls that the device has made, perhaps as one of the `replaced` peers, continue. Its peer hears of them.
-function pages.came_as_caller(user, refs, peer, device, ...)
-  local same = { [peer] = true }
-  for _, id in ipairs({ ... }) do
-    same[id] = true
-  end
-  local there = not work.page or registration(user, peer)
-  for ref, call in pairs(some_calls(user, refs)) do
-    local from = call.peer
-    if same[from] == nil then
-      local ended = device ~= '' and gone(user, from)
-      same[from] = ended and ended.device == device or false
-    end
-    if same[from] then
-      local timer = 'caller|' .. user .. '|' .. from
-      if not there then
-        -- The device is lost again, and this call is still known by an earlier peer id.
-        add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), timer })
-      else
-        unschedule(timer)
-        if from ~= peer then
-          move_call(user, ref, peer, call.entry)
-        end
-      end
-    end
-  end
+-- The stored registration names its entry.
+local function counted_as_now(registry)
+  local first, last = string.find(registry, '"at":"' .. work.ahead .. '"', 1, true)
+  return string.sub(registry, 1, first - 1) .. '"at":"' .. work.entry .. '"' .. string.sub(registry, last + 1)
 end
 
 -- Returns the replaced peer ids, each with the entry of its registration.
 function events.registered(user, peer, registry, device, session, expires, trunk)
+  if work.ahead then
+    registry = counted_as_now(registry)
+  end
   local new = {
     user = user, peer = peer, raw = registry, trunk = trunk == '1', expires = tonumber(expires), replaced = {},
     device = device ~= '' and device or nil, session = session ~= '' and session or nil,
@@ -311,7 +298,7 @@ function events.registered(user, peer, registry, device, session, expires, trunk
   if fresh then
     every('ended', user, 'came_late', peer, registry, device, session, trunk, '1', '')
   end
-  every('calls', user, 'came_as_caller', peer, device, unpack(replaced))
+  keep_calls(user, peer, new.device, replaced)
   return new.replaced
 end
 

@@ -2,7 +2,7 @@
 -- inviter leaves it.
 --
 -- Reads      the room's members, its marks, its pending invites, a page at a time
--- Marks      closed:<room>, left:<room>|<user>: the entries of the last close and leave; they expire after an hour
+-- Marks      closed:<room>, left:<room>|<user>: the entries of the last close and leave; they expire
 -- include: core/commit
 -- include: core/emit
 -- include: core/refs
@@ -21,10 +21,10 @@ local function member_since(room, user)
   return since_when
 end
 
--- Tells the other members of the room, up to 1,000 in a commit. After a fail-over the cursor of a scan may miss some
+-- Tells the other members of the room, some 250 in a commit. After a fail-over the cursor of a scan may miss some
 -- members of a room that is larger.
 function internal.tell_members(room, user, kind, cursor)
-  local found = redis.call('HSCAN', key('room-members', room), cursor, 'COUNT', 1000)
+  local found = redis.call('HSCAN', key('room-members', room), cursor, 'COUNT', 250)
   local others = {}
   for i = 1, #found[2], 2 do
     if found[2][i] ~= user then
@@ -101,7 +101,7 @@ function events.left(user, room)
   if order.later(marks[1], work.entry) or order.later(marks[2], work.entry) then
     return
   end
-  remember(key('left', room .. '|' .. user), work.entry, now + MEMORY)
+  remember(key('left', room .. '|' .. user), work.entry, lifetimes.order())
   local present = member_since(room, user)
   if present and not order.later(present, work.entry) then
     later({ 'HDEL', key('room-members', room), user })
@@ -138,7 +138,7 @@ end
 function events.roomClosed(room)
   local closed = redis.call('GET', key('closed', room))
   if not order.later(closed, work.entry) then
-    remember(key('closed', room), work.entry, now + MEMORY)
+    remember(key('closed', room), work.entry, lifetimes.order())
     every('room-members', room, 'members_gone', work.entry)
     info('cleaning', room)
   end

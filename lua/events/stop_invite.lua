@@ -7,8 +7,7 @@
 -- include: call/requests
 
 local function stop_in_advance(from, invite_id, callee, code)
-  remember(key('stopped', from .. '|' .. invite_id .. '|' .. callee), code,
-    now + settings.max_ring_timeout + settings.retain_after)
+  remember(key('stopped', from .. '|' .. invite_id .. '|' .. callee), code, lifetimes.stopped())
 end
 
 -- Returns true when there was one.

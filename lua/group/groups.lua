@@ -2,14 +2,17 @@
 -- what the inviter hears. Each member has a leg, an invite of its own (see group/legs.lua), perhaps in another shard.
 --
 -- The group's invite also has the fields
---   strategy   "sequential", or none: all legs ring at once
+--   strategy   "sequential"; "all": each member may accept; or none: all legs ring at once, and one member wins
+--   legsState, legsCode, legsReason
+--              strategy "all": how the legs have ended that still rang when an accepted call was over
 --   members    the number of legs; open: of those that are not over; begun: of those that have begun
 --   devices    the number of devices of all legs; ringingDevices, pushedDevices: of those that ring, that have a push
 --
 -- legs:<ref of the group's invite>, member -> JSON
 --   at         the place of the leg in the order of the members
 --   state      WAITING (not called yet), OPEN (rings) or OVER
---   endReason  code of a leg that is over; reason; peer (the deciding one)
+--   endReason  code of a leg that is over; reason; peer (the deciding one), context (what that one tells the inviter),
+--              device (that has accepted)
 --   push, peers, trunk, phone, failed: the result of the lookup (see reach/resolve.lua)
 -- include: core/emit
 -- include: core/refs
@@ -75,6 +78,8 @@ local function leg_json(leg)
     .. (leg.endReason and ',"endReason":' .. int(leg.endReason) or '')
     .. (leg.reason and ',"reason":"' .. leg.reason .. '"' or '')
     .. (leg.peer and ',"peer":' .. json.quote(leg.peer) or '')
+    .. (leg.device and ',"device":' .. json.quote(leg.device) or '')
+    .. (leg.context and ',"context":' .. json.quote(leg.context) or '')
     .. (leg.push and ',"push":' .. json.strings(leg.push) or '')
     .. (leg.peers and ',"peers":' .. json.strings(leg.peers) or '')
     .. (leg.trunk and ',"trunk":' .. json.quote(leg.trunk) or '')
@@ -146,7 +151,7 @@ local function start_page(call)
 end
 
 -- Makes the legs of a new group call and starts them. `members` are the members to call (see reach/resolve.lua).
-function kinds.group.begin(call, members, sequential)
+function kinds.group.begin(call, members, strategy)
   call.legs, call.all_read = {}, true
   local legs = {}
   for at, member in ipairs(members) do
@@ -158,13 +163,16 @@ function kinds.group.begin(call, members, sequential)
     legs[at] = leg
   end
   save_legs(call, legs)
-  expire(key('legs', call.ref), tonumber(call.expiresAt) + DAY)
+  expire(key('legs', call.ref), lifetimes.pending(call))
   change(call, 'open', int(#members))
   change(call, 'members', int(#members))
-  if sequential then
-    change(call, 'strategy', 'sequential')
+  if strategy == 'sequential' then
+    change(call, 'strategy', strategy)
     start_next(call)
   else
+    if strategy == 'all' then
+      change(call, 'strategy', strategy)
+    end
     start_page(call)
   end
 end
@@ -184,16 +192,27 @@ function internal.legs_start(_, ref)
   end
 end
 
+-- How the legs end that still ring when the call is over: state, code, reason, the member that has accepted and its
+-- peer ("" for none).
+local function end_of_legs(call)
+  if not call or is_pending(call) then
+    return 'DECLINED_BY_CREATOR', '487', 'cancelled', '', ''
+  elseif call.legsState then
+    return call.legsState, call.legsCode, call.legsReason, '', ''
+  end
+  return call.state, call.code, call.reason, call.whoAccepted or '', call.acceptedBy or ''
+end
+
 -- Ends a page of the legs that still ring.
 local function cancel_page(call)
   local open = legs_in(call, OPEN)
   local ended = {}
+  local state, code, reason, who, winner = end_of_legs(call)
   for i = 1, math.min(PAGE, #open) do
     local leg = open[i]
-    leg.state, leg.endReason = 'OVER', call.code == '408' and 408 or 487
+    leg.state, leg.endReason = 'OVER', code == '408' and 408 or 487
     ended[i] = leg
-    emit(leg.member, 'leg_cancel', with_callee(call.ref, leg.member), call.state, call.code, call.reason,
-      call.whoAccepted or '', last_word(call))
+    emit(leg.member, 'leg_cancel', with_callee(call.ref, leg.member), state, code, reason, who, last_word(call), winner)
   end
   save_legs(call, ended)
   if #open > PAGE then
@@ -211,33 +230,51 @@ end
 -- The members for the record, in their order.
 function kinds.group.results(call)
   local list = {}
+  local _, code = end_of_legs(call)
   for i, leg in ipairs(legs_in(call, ANY)) do
     list[i] = '{"address":' .. json.quote(leg.member)
       .. ',"peer":' .. json.text(leg.peer)
-      .. ',"endReason":' .. int(leg.endReason or call.code == '408' and 408 or 487) .. '}'
+      .. ',"endReason":' .. int(leg.endReason or code == '408' and 408 or 487)
+      .. end_with(leg.context)
   end
   return list
 end
 
+-- The member has accepted. It will invite the peer that asks by an inviteRequest, and name this request.
+local function note_accept(call, leg)
+  leg.state, leg.endReason = 'OVER', 200
+  save_legs(call, { leg })
+  if not call.whoAccepted then
+    change(call, 'whoAccepted', leg.member)
+    change(call, 'acceptedBy', leg.peer)
+    note_context(call, leg)
+  end
+  if call.inviteRequest == '1' then
+    emit(call.from, 'request_taken', with_callee(call.ref, leg.member), call.caller, asks_until(call))
+  end
+  info('accepted', call.inviteId, call.room or 'undefined', leg.member)
+end
+
 -- `winner` is the winning leg.
 function kinds.group.finish(call, state, code, reason, winner)
+  local was_accepted = call.whoAccepted
+  if was_accepted then
+    change(call, 'legsState', state)
+    change(call, 'legsCode', int(code))
+    change(call, 'legsReason', reason)
+    state, code, reason = 'ACCEPTED', 200, 'accepted'
+  end
   set_end(call, state, code, reason)
   expire(key('legs', call.ref), call.live_until)
   if winner then
-    change(call, 'whoAccepted', winner.member)
-    change(call, 'acceptedBy', winner.peer)
-    winner.state, winner.endReason = 'OVER', 200
-    save_legs(call, { winner })
-    if call.inviteRequest == '1' then
-      -- The winning member will invite the peer that asks, and name this request.
-      emit(call.from, 'request_taken', with_callee(call.ref, winner.member), call.caller, asks_until(call))
-    end
-    info('accepted', call.inviteId, call.room or 'undefined', winner.member)
+    note_accept(call, winner)
   end
   unschedule('step|' .. call.ref)
   unindex(call)
   unlist(call)
-  tell_outcome(call)
+  if not was_accepted then
+    tell_outcome(call)
+  end
   record(call)
   cancel_page(call)
 end
@@ -248,16 +285,20 @@ local STATE_OF = { timeout = 'DECLINED_BY_TIMEOUT', cancelled = 'DECLINED_BY_CRE
 local function finish_if_all_over(call)
   if tonumber(call.open) > 0 or not is_pending(call) then
     return
+  elseif call.whoAccepted then
+    return finish(call, 'ACCEPTED', 200, 'accepted')
   end
   local votes, timed_out = {}, false
   for i, leg in ipairs(legs_in(call, OVER)) do
     local said = leg.reason == 'declined' or leg.reason == 'busy'
-    votes[i] = { state = said and 'DECLINED' or 'GONE', endReason = leg.endReason }
+    votes[i] = { state = said and 'DECLINED' or 'GONE', endReason = leg.endReason, context = leg.context }
     timed_out = timed_out or leg.reason == 'timeout'
   end
-  local code, reason = best_response({ candidates = votes })
+  local code, reason, best = best_response({ candidates = votes })
   if timed_out and tonumber(call.expiresAt) <= now then
     code, reason = 408, 'timeout'
+  elseif best then
+    note_context(call, best)
   end
   finish(call, STATE_OF[reason] or 'DECLINED', code, reason)
 end
@@ -272,12 +313,13 @@ local function go_on(call)
 end
 
 -- The leg has ended in its own shard.
-function internal.leg_ended(_, ref, member, code, reason, peer)
+function internal.leg_ended(_, ref, member, code, reason, peer, context)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
   if leg and leg.state ~= 'OVER' then
     leg.state, leg.reason, leg.endReason = 'OVER', reason, reason == 'cancelled' and 487 or tonumber(code)
     leg.peer = peer ~= '' and peer or nil
+    leg.context = context ~= '' and context or nil
     save_legs(call, { leg })
     go_on(call)
   end
@@ -295,14 +337,17 @@ function internal.leg_left_out(_, ref, member)
   end
 end
 
--- Tells a leg how its call has ended. `over` is nil when that is forgotten.
-local function tell_leg(ref, member, over)
-  local leg = with_callee(ref, member)
-  if over and over.whoAccepted == member then
-    emit(member, 'leg_won', leg, over.acceptedBy)
+-- Tells a leg how it has ended: as the group has decided, as it has ended itself (its shard may have lost that), or with
+-- its call, which may be forgotten.
+local function tell_leg(call, ref, member)
+  local name, leg = with_callee(ref, member), call and leg_of(call, member)
+  if leg and leg.endReason == 200 then
+    emit(member, 'leg_won', name, leg.peer, leg.device or '', leg.context or '')
+  elseif leg and leg.reason then
+    emit(member, 'leg_cancel', name, STATE_OF[leg.reason] or 'DECLINED', int(leg.endReason), leg.reason, '', '0-0', '')
   else
-    emit(member, 'leg_cancel', leg, over and over.state or 'DECLINED_BY_CREATOR', over and over.code or '487',
-      over and over.reason or 'cancelled', over and over.whoAccepted or '', '0-0')
+    local state, code, reason, who, winner = end_of_legs(call)
+    emit(member, 'leg_cancel', name, state, code, reason, who, '0-0', winner)
   end
 end
 
@@ -312,7 +357,7 @@ function internal.leg_counts(_, ref, member, devices, ringing, pushed)
   if not call or not is_pending(call) then
     if tonumber(devices) > 0 then
       -- The leg has begun after the end of the call.
-      tell_leg(ref, member, call)
+      tell_leg(call, ref, member)
     end
     return
   end
@@ -344,22 +389,27 @@ end
 
 -- A leg asks what has become of the call: its device `peer` accepts ("" when none does). This step alone decides who
 -- wins, and no device is answered before. The same question has the same answer whenever it comes.
-function internal.leg_asks(_, ref, member, peer)
+function internal.leg_asks(_, ref, member, peer, device, context)
   local call = load_invite(ref)
   local leg = call and is_pending(call) and leg_of(call, member)
-  if leg and leg.state ~= 'OVER' then
-    if peer == '' then
-      return
-    end
+  local is_open = leg and leg.state ~= 'OVER'
+  if is_open and peer == '' then
+    return
+  elseif is_open then
     leg.peer = peer
-    kinds.group.finish(call, 'ACCEPTED', 200, 'accepted', leg)
-  elseif leg then
-    -- The member's shard has lost the end of its leg.
-    call = { state = STATE_OF[leg.reason] or 'DECLINED', code = int(leg.endReason), reason = leg.reason }
-  elseif call and is_pending(call) then
-    call = nil
+    leg.device = device ~= '' and device or nil
+    leg.context = context ~= '' and context or nil
+    if call.strategy == 'all' then
+      note_accept(call, leg)
+      tell_outcome(call, nil, member, peer, leg.context)
+    else
+      kinds.group.finish(call, 'ACCEPTED', 200, 'accepted', leg)
+    end
   end
-  tell_leg(ref, member, call)
+  tell_leg(call, ref, member)
+  if is_open and is_pending(call) then
+    go_on(call)
+  end
 end
 
 -- Tells a page of the ringing legs new context or mediatypes. The legs up to the place `after` have heard it.

@@ -34,9 +34,9 @@ end
 
 -- Asks the group's shard what has become of the call, in the name of the first device that has accepted.
 local function ask(leg)
-  local first = claims_of(leg)[1]
   schedule('ring|' .. leg.ref, now + LEASE)
-  emit(leg.group, 'leg_asks', group_ref(leg), leg.to, first and first.peer or '')
+  local first = claims_of(leg)[1] or { peer = '' }
+  emit(leg.group, 'leg_asks', group_ref(leg), leg.to, first.peer, first.device or '', first.context or '')
 end
 
 -- Must the group's shard be asked before the leg ends?
@@ -61,16 +61,18 @@ function kinds.leg.finish(leg, state, code, reason, winner, decliner)
   end
   stop_devices(leg, state, code, reason, winner, decliner)
   for _, request in ipairs(claims_of(leg)) do
-    answer_accept(leg, candidate_of_request(leg, request), request)
+    answer_late(leg, request, candidate_of_request(leg, request))
   end
   if not leg.silent then
-    emit(leg.group, 'leg_ended', group_ref(leg), leg.to, int(code), reason, decliner and decliner.id or '')
+    emit(leg.group, 'leg_ended', group_ref(leg), leg.to, int(code), reason, decliner and decliner.id or '',
+      leg.answerContext or '')
   end
 end
 
 -- The group decides who wins, and the end of the leg answers the device.
-function kinds.leg.accept(leg, request)
+function kinds.leg.accept(leg, request, candidate)
   local claims = claims_of(leg)
+  request.device = request.device or (candidate and candidate.device)
   claims[#claims + 1] = request
   leg.claimed = cjson.encode(claims)
   ask(leg)
@@ -150,7 +152,7 @@ local function start_leg(
     requestId = '',
   }, created_at, expires_at, entry)
   set_group(leg, group)
-  leg.live_until = tonumber(expires_at) + DAY
+  leg.live_until = lifetimes.pending(leg)
   local found = cjson.decode(raw)
   local candidates = candidates_of_member(member, caller, found, entry)
   if #candidates == 0 then
@@ -181,14 +183,15 @@ function internal.leg_update(_, ref, context, mediatypes, from_details)
   if not leg and work.relayed then
     -- This has overtaken `leg_start`, which looks for the note.
     local news = json.strings({ work.entry, context, mediatypes, from_details })
-    remember(key('news', ref), news, now + MEMORY)
+    remember(key('news', ref), news, lifetimes.order())
   elseif leg and is_pending(leg) then
     update_leg(leg, work.entry, context, mediatypes, from_details)
   end
 end
 
--- The group call is over. `made` is the entry that made it. The winning leg hears `leg_won` instead.
-function internal.leg_cancel(member, ref, state, code, reason, who, made)
+-- The group call is over. `made` is the entry that made it, `winner` the peer that has accepted. The winning leg hears
+-- `leg_won` instead.
+function internal.leg_cancel(member, ref, state, code, reason, who, made, winner)
   local leg = load_invite(ref)
   if not leg and work.relayed then
     tombstone(ref, made)
@@ -196,6 +199,9 @@ function internal.leg_cancel(member, ref, state, code, reason, who, made)
   if leg and is_pending(leg) and who ~= member then
     if who ~= '' then
       change(leg, 'whoAccepted', who)
+    end
+    if winner and winner ~= '' then
+      change(leg, 'acceptedBy', winner)
     end
     leg.silent = true
     finish(leg, state, tonumber(code), reason)
@@ -214,18 +220,19 @@ function internal.leg_turn_over(member, ref, group_invite, made)
   end
 end
 
--- The group's invite has decided that this leg wins, with the device `peer`.
-function internal.leg_won(_, ref, peer)
+-- The group's invite has decided that this leg wins, by an accept of this device.
+function internal.leg_won(_, ref, peer, device, context)
   local leg = load_invite(ref)
   if not leg or not is_pending(leg) then
     return
   end
   for _, request in ipairs(claims_of(leg)) do
     if request.peer == peer then
-      return win(leg, request)
+      return win(leg, request, candidate_of_request(leg, request))
     end
   end
   -- This shard has lost the claim.
   local candidate = candidates_of(leg)[peer]
-  win(leg, { type = 'accept', peer = peer, user = candidate and owner(candidate) or leg.to, transaction = '' })
+  local request = request_of('accept', peer, candidate and owner(candidate) or leg.to, '', device, context)
+  win(leg, request, candidate_of_request(leg, request))
 end

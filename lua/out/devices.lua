@@ -1,21 +1,22 @@
 -- The notifications and push jobs for devices: ring, and stop.
+-- exports: ring, ring_again, cancel, cancel_words
 -- include: reach/push
 -- include: call/candidates
 -- include: out/notify
 
--- Tells all peers in one entry. Each push device has a job of its own, useful until `deadline`.
-local function tell_devices(kind, invite, candidates, payload, deadline)
+-- Tells all peers in one entry. Each push device has a job of its own.
+local function tell_devices(kind, invite, candidates, payload)
   local peers, users, seen = {}, {}, {}
   for _, candidate in ipairs(candidates) do
     if candidate.type == 'PUSH' then
-      push(kind, invite, candidate, deadline, payload)
+      push(kind, invite, candidate, payload)
     else
       peers[#peers + 1] = candidate.id
-    end
-    local user = owner(candidate)
-    if not seen[user] and candidate.type ~= 'PUSH' then
-      seen[user] = true
-      users[#users + 1] = user
+      local user = candidate.user or candidate.address
+      if not seen[user] then
+        seen[user] = true
+        users[#users + 1] = user
+      end
     end
     if verbosity > 1 then
       debug(kind == 'invitation' and 'send_invitation' or 'send_cancel', payload, candidate_for_log(candidate),
@@ -28,7 +29,7 @@ local function tell_devices(kind, invite, candidates, payload, deadline)
 end
 
 -- Sends the invitation to candidates of the invite.
-local function ring(invite, candidates, resumed)
+function ring(invite, candidates, resumed)
   local payload = head_of(invite)
     .. (invite.group and ',"group":' .. json.quote(invite.group) or '')
     .. (invite.room and ',"room":' .. json.quote(invite.room) or '')
@@ -39,11 +40,11 @@ local function ring(invite, candidates, resumed)
     .. ',"expiresIn":' .. int(math.max(0, tonumber(invite.expiresAt) - now))
     .. ',"resumed":' .. (resumed and 'true' or 'false')
     .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '') .. '}'
-  tell_devices('invitation', invite, candidates, payload, tonumber(invite.expiresAt))
+  tell_devices('invitation', invite, candidates, payload)
 end
 
 -- Sends the changed invite to the devices that ring.
-local function ring_again(invite)
+function ring_again(invite)
   local ringing = {}
   for _, candidate in pairs(candidates_of(invite)) do
     if candidate.state == 'CALLED' or candidate.state == 'RINGING' then
@@ -56,18 +57,19 @@ local function ring_again(invite)
 end
 
 -- Tells candidates to stop ringing.
-local function cancel(invite, candidates, code, reason)
+function cancel(invite, candidates, code, reason)
   if #candidates == 0 then
     return
   end
   local payload = head_of(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'
-    .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted) or '') .. '}'
-  tell_devices('invitationCancel', invite, candidates, payload, now + settings.retain_after)
+    .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted)
+      .. ',"peer":' .. json.text(invite.acceptedBy) or '') .. '}'
+  tell_devices('invitationCancel', invite, candidates, payload)
 end
 
 -- The code and reason for devices that have not won. A rejected candidate's user is busy, even if the invite is
 -- pending.
-local function cancel_words(invite, candidate)
+function cancel_words(invite, candidate)
   if candidate and candidate.state == 'REJECTED' then
     return '486', 'busy_elsewhere'
   elseif invite.state == 'ACCEPTED' then

@@ -23,13 +23,22 @@ local function tell_progress(invite, transaction, asking)
       .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking)
 end
 
-local function tell_outcome(invite, asking)
-  if invite.state == 'ACCEPTED' then
+-- The end of an object, with what an answer tells the inviter.
+local function end_with(context)
+  return context and ',"context":' .. context .. '}' or '}'
+end
+
+-- `who` is a member that has accepted, as `peer`, where others may accept, too.
+local function tell_outcome(invite, asking, who, peer, context)
+  if who or invite.state == 'ACCEPTED' then
+    if not who then
+      who, peer, context = invite.whoAccepted, invite.acceptedBy, invite.answerContext
+    end
     tell_inviter(invite, 'inviteAccepted', ',"room":' .. json.text(invite.room)
-      .. ',"code":200,"whoAccepted":' .. json.quote(invite.whoAccepted)
-      .. ',"peer":' .. json.text(invite.acceptedBy) .. '}', asking)
+      .. ',"code":200,"whoAccepted":' .. json.quote(who) .. ',"peer":' .. json.text(peer) .. end_with(context), asking)
   else
-    tell_inviter(invite, 'inviteRejected', ',"code":' .. invite.code .. ',"reason":"' .. invite.reason .. '"}', asking)
+    tell_inviter(invite, 'inviteRejected', ',"code":' .. invite.code .. ',"reason":"' .. invite.reason .. '"'
+      .. end_with(invite.answerContext), asking)
   end
 end
 

@@ -5,7 +5,8 @@
 -- include: core/unit
 -- include: call/candidates
 
-local function push(kind, invite, candidate, deadline, payload)
+local function push(kind, invite, candidate, payload)
+  local deadline = kind == 'invitation' and tonumber(invite.expiresAt) or lifetimes.over(invite)
   add('stream', { 'XADD', PUSH,
     '*', 'type', kind, 'ref', invite.ref, 'user', candidate.address, 'device', candidate.device,
     'deadline', int(deadline), 'payload', payload,

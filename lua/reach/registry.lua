@@ -2,8 +2,8 @@
 --
 -- registry:<user>     peer id -> JSON
 -- trunks              the same for the trunks of all users
--- gone:<user>|<peer>  the mark of a peer whose registration is over (see `mark_of`); expires after an hour
--- known:<user>        a registration of the user has ended; expires after an hour
+-- gone:<user>|<peer>  the mark of a peer whose registration is over (see `mark_of`); expires
+-- known:<user>        a registration of the user has ended; expires
 -- include: core/unit
 -- include: core/order
 
@@ -92,13 +92,14 @@ local function add_connected_at_sippo(candidates, user, peers, caller, since)
   end
 end
 
--- The new peer id of the device of a peer that is gone, and the entry of its registration.
-local function back_as(user, peer)
-  local ended = gone(user, peer)
-  if ended and ended.device then
+-- The new peer id of the device of a peer that is gone, or of `device`, and the entry of its registration.
+local function back_as(user, peer, device)
+  local ended = not device and gone(user, peer)
+  device = device or (ended and ended.device)
+  if device then
     for _, place in ipairs({ registry_of(user), trunks_of(user) }) do
       for id, found in pairs(place) do
-        if found.device == ended.device then
+        if id ~= peer and found.device == device then
           return id, found.at
         end
       end
@@ -113,21 +114,43 @@ end
 
 -- The mark of a peer. Its events count in the order of their entries, whatever the order of their arrival. So the
 -- mark keeps the last registration and the later ends.
---   since   the entry of the last registration that is over
+--   since   registrations up to this entry are over
 --   ends    session ("" for none) -> the entry of its last end
 --   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
---   device  the device of the last registration
+--   device  the device of the last registration, or that the peer has named in an event
 local function mark_of(user, peer)
   return gone(user, peer) or { ends = {} }
 end
 
 local function save_mark(user, peer, mark)
-  remember(key('gone', user .. '|' .. peer), cjson.encode(mark), now + MEMORY)
+  remember(key('gone', user .. '|' .. peer), cjson.encode(mark), lifetimes.order())
+end
+
+-- Without a limit a mark would grow with each session that ends. A registration that more ends than these have
+-- overtaken counts as over, whatever its session.
+local MOST_ENDS = 20
+
+local function drop_oldest_end(mark)
+  local count, oldest = 0, nil
+  for session, entry in pairs(mark.ends) do
+    count = count + 1
+    if not oldest or order.later(mark.ends[oldest], entry) then
+      oldest = session
+    end
+  end
+  if count > MOST_ENDS then
+    mark.since = order.latest(mark.since, mark.ends[oldest])
+    mark.ends[oldest] = nil
+  end
 end
 
 local function note_end(mark, session, entry)
-  if order.later(entry, mark.ends[session or '']) then
+  local known = mark.ends[session or '']
+  if order.later(entry, known) then
     mark.ends[session or ''] = entry
+    if not known then
+      drop_oldest_end(mark)
+    end
   end
 end
 
@@ -161,5 +184,5 @@ local function forget(user, peer, old, mark, lost)
   end
   mark.lost = lost
   save_mark(user, peer, mark)
-  remember(key('known', user), lost, now + MEMORY)
+  remember(key('known', user), lost, lifetimes.order())
 end

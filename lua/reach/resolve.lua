@@ -156,8 +156,9 @@ local function way_out(asked)
   end
 end
 
--- The peer that has asked for this invite by an inviteRequest, or "|code|reason", if any. This is that peer's shard, and it may hear of
--- the request after the answer. Then the worker asks the shard of the request's callee: "peer|until when".
+-- The peer that has asked for this invite by an inviteRequest, or "|code|reason", if any. This is that peer's shard, and
+-- it may hear of the request after the answer. Then the worker asks the shard of the request's callee: "peer|until
+-- when".
 local function requester_of(asked)
   local peer = redis.call('GET', key('request', asked.to .. '|' .. asked.requestId .. '|' .. asked.user))
   if peer or is_here(asked.user) or asked.requester == '|' then
@@ -169,25 +170,23 @@ local function requester_of(asked)
   return tonumber(until_when) > now and known
 end
 
--- The peer was lost, and its time to come back (callerGrace) is over.
-local function is_lost(user, peer)
-  local ended = gone(user, peer)
-  return ended and ended.lost and order.split(ended.lost) + settings.caller_grace <= now
-end
-
--- Resolves an invite that answers a request of `peer`.
+-- Resolves an invite that answers a request of `peer`. A peer that was lost has callerGrace to come back.
 local function resolve_answer(asked, peer)
   local code, reason = string.match(peer, '^|(%d+)|(.+)$')
   if code then
     return { candidates = {}, code = tonumber(code), reason = reason }
   end
   peer = back_as(asked.to, peer) or peer
-  -- A guest and a caller from the phone network are not registered.
   local found = registration(asked.to, peer)
-  if not found and is_lost(asked.to, peer) then
-    return { candidates = {}, code = 480, reason = 'unreachable' }
+  if not found then
+    local ended = gone(asked.to, peer) or {}
+    if ended.lost and order.split(ended.lost) + settings.caller_grace <= now then
+      return { candidates = {}, code = 480, reason = 'unreachable' }
+    end
+    -- A guest and a caller from the phone network are not registered. A guest's device may be known.
+    found = { device = ended.device }
   end
-  return { candidates = { peer_candidate(peer, asked.to, found or {}) }, how = 'alone' }
+  return { candidates = { peer_candidate(peer, asked.to, found) }, how = 'alone' }
 end
 
 -- Returns candidates, with `how` ("out": the phone network first; "alone": nobody else, ever); or the members of a

@@ -41,7 +41,7 @@ _LIST: Final = {
         xadd xdel zadd xgroup|destroy
     """,
     "resharder": """
-        ping client|setname cluster|slots scan type exists del unlink dump restore pexpire pexpireat pexpiretime
+        ping client|setname time cluster|slots scan type exists del unlink dump restore pexpire pexpireat pexpiretime
         get set hget hgetall hset sadd smembers srem zadd zrange zrem zscan zscore
         xack xadd xdel xinfo|consumers xinfo|groups xpending xrange
     """,

@@ -48,6 +48,7 @@ def test_a_fresh_server_will_do_and_nothing_is_left_behind(commands: Commands, d
         "memory policy",
         "memory",
         "persistence",
+        "clocks",
         "permissions",
         "workers",
         "gateways",
@@ -180,7 +181,17 @@ OF_A_ROLE = {
     "publisher": (["redis", "permissions"], ["+xadd"]),
     "gateway": (["redis", "permissions"], ["+xadd", "+xgroup", "+xreadgroup", "+xack"]),
     "operator": (
-        ["redis", "version", "memory policy", "memory", "persistence", "permissions", "workers", "gateways"],
+        [
+            "redis",
+            "version",
+            "memory policy",
+            "memory",
+            "persistence",
+            "clocks",
+            "permissions",
+            "workers",
+            "gateways",
+        ],
         ["+@read", "+time", "+multi", "+xadd", "+xdel", "+zadd", "+xgroup"],
     ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from datetime import datetime
 
 import pytest
 import redis
@@ -60,6 +61,21 @@ def test_status_for_people(commands: Commands, database: redis.Redis) -> None:
     assert lines[7].startswith("  dead letters     1 (see: invites dead list)")
     assert lines[8].split() == ["workers", "1"]
     assert lines[9].startswith("    worker-1  1 pending, asked ")
+    assert lines[9].endswith(" ago, announces nothing")
+
+
+def test_status_shows_what_a_worker_announces(commands: Commands, database: redis.Redis) -> None:
+    database.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    database.xgroup_createconsumer(KEYS.events, WORKERS_GROUP, "worker-1")
+    now = int(time.time())
+    committed = datetime.fromtimestamp(now).astimezone().isoformat()
+    times: list[str | int] = ["since", 5, "lastCommit", now * 1000, "at", now * 1000]
+    database.hset(KEYS.worker("worker-1"), items=["release", "0.2.0", "shards", 1, *times])
+    database.expire(KEYS.worker("worker-1"), 60)
+    line = commands.on_server("status").out.splitlines()[9]
+    assert line.startswith("    worker-1  0 pending, heard of ")
+    assert ", release 0.2.0, since 19" in line
+    assert line.endswith(f", last commit {committed}")
 
 
 def test_status_with_an_exit_code(commands: Commands, database: redis.Redis) -> None:
@@ -116,8 +132,25 @@ def test_dead_letters_are_listed_and_shown(commands: Commands, database: redis.R
     assert json.loads(commands.on_server("dead", "show", second, "--json").out)["payload"] == '{"x":1}'
 
 
+def test_a_letter_that_was_cut_is_shown_and_not_retried(commands: Commands, database: redis.Redis) -> None:
+    fields = {"field:paylod": "x" * 4096, "cut:paylod": "5000 bytes, SHA-256 ab", "field:traceparent": "00-x"}
+    letter = bury(database, **fields)
+    shown = commands.on_server("dead", "show", letter).out
+    assert f"fields      paylod: {'x' * 4096}\nfields      traceparent: 00-x\n" in shown
+    assert "cut         paylod: 5000 bytes, SHA-256 ab\n" in shown
+    found = json.loads(commands.on_server("dead", "show", letter, "--json").out)
+    assert found["fields"] == {"paylod": "x" * 4096, "traceparent": "00-x"}
+    assert found["cut"] == {"paylod": "5000 bytes, SHA-256 ab"}
+    ended = commands.on_server("dead", "retry", letter)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(
+        f"invites: {letter} keeps only the first 4096 bytes of paylod: publish the event again"
+    )
+    assert (database.xlen(KEYS.dead), database.xlen(KEYS.events)) == (1, 0)
+
+
 def test_a_dead_letter_is_retried_once(commands: Commands, database: redis.Redis) -> None:
-    first, second = bury(database), bury(database, type="timer", payload="ring|a|b|c")
+    first, second = bury(database), bury(database, type="timer", entry="", payload="ring|a|b|c")
     ended = commands.on_server("dead", "retry", first)
     assert ended.status == 0
     entry = ended.out.removeprefix(f"{first} -> ").strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from invites.store.retention import Dropped, retain_notifications
+from invites.store.retention import Dropped, retain
 from tests.support.shard import Shard
 
 pytestmark = pytest.mark.one_shard
@@ -37,7 +37,7 @@ async def _group(shard: Shard, name: str, acknowledged: int = 0, pending: int = 
 
 
 async def _retain(shard: Shard, size: int | None) -> Dropped:
-    return await retain_notifications(shard.client, shard.keys, HOUR, size)
+    return await retain(shard.client, shard.keys.notifications, HOUR, size)
 
 
 async def _left(shard: Shard) -> int:

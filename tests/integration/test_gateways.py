@@ -16,7 +16,7 @@ from tests.unit.test_gateways import EVIL
 
 STREAM = KEYS.notifications
 OTHER = "invites:{1}:notifications"
-HOUR_AGO = int(time.time() * 1000) - 3_600_000
+HOUR_MS = 3_600_000
 
 
 def _add(database: Any, count: int, at: int | str = "*") -> None:
@@ -40,7 +40,7 @@ def _listed(commands: Commands) -> dict[str, tuple[int, int]]:
 @pytest.fixture
 def groups(database: Any) -> Any:
     """A server with 5 notifications, read by three groups."""
-    _add(database, 2, HOUR_AGO)
+    _add(database, 2, int(time.time() * 1000) - HOUR_MS)
     _add(database, 3)
     for name in ("dead", "stuck", "alive"):
         database.xgroup_create(STREAM, name, "0")

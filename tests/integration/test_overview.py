@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP, Keys
 from invites.queries import streams
-from invites.queries.overview import backlog, overview
+from invites.queries.overview import backlog, consumers, overview
 
 KEYS = Keys()
 
@@ -112,6 +112,53 @@ async def test_workers_timers_and_streams_of_a_shard(client: Redis) -> None:
     assert found.consumers is not None
     assert [(one.name, one.pending) for one in found.consumers] == [("a0", 0), ("w1", 1)]
     assert all(0 <= one.idle_ms < 60_000 for one in found.consumers)
+
+
+@pytest.mark.leaks
+async def test_a_worker_is_alive_while_it_announces_itself(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    await client.xgroup_createconsumer(KEYS.events, WORKERS_GROUP, "w1")
+    announced = {"release": "0.2.0", "shards": 1, "since": 5, "lastCommit": 7, "at": 9}
+    await client.hset(KEYS.worker("w1"), mapping=announced)  # type: ignore[arg-type] # numbers are fine
+    monkeypatch.setattr("invites.queries.overview.ALIVE_MS", -1)  # however lately it has read
+    assert (await overview(client, KEYS)).needs_attention
+    announced["at"] = 10**15
+    await client.hset(KEYS.worker("w1"), "at", str(announced["at"]))
+    monkeypatch.setattr("invites.queries.overview.ALIVE_MS", 0)
+    found = _json(await overview(client, KEYS))["consumers"]
+    assert found == [{"name": "w1", "pending": 0, "idleMs": 0, "alive": True, "announced": announced}]
+    assert not (await overview(client, KEYS)).needs_attention
+
+
+@pytest.mark.leaks
+async def test_a_worker_that_announces_nothing_is_not_gone_on_a_server_that_counts_no_empty_reads(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Redis 7.2 XINFO CONSUMERS has no `inactive`, and an old worker without work seems idle."""
+    await client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    await client.xgroup_createconsumer(KEYS.events, WORKERS_GROUP, "old")
+    asked = Redis.xinfo_consumers
+
+    more: dict[str, int] = {"inactive": -1}
+
+    async def consumers_of(redis: Redis, *names: str) -> Any:
+        found: Any = await asked(redis, *names)
+        return [{"name": one["name"], "pending": one["pending"], "idle": idle} | more for one in found]
+
+    async def is_alive() -> bool:
+        return [one.alive for one in await consumers(client, KEYS) or ()] == [True]
+
+    monkeypatch.setattr(Redis, "xinfo_consumers", consumers_of)
+    idle = 11_000
+    assert not await is_alive()
+    del more["inactive"]
+    assert await is_alive()
+    idle = 23 * 3_600_000
+    assert await is_alive()
+    idle = 25 * 3_600_000
+    assert not await is_alive()
 
 
 async def test_many_timers_are_counted_page_by_page(client: Redis) -> None:

@@ -93,6 +93,25 @@ async def test_a_push_that_is_tried_again_holds_up_nobody(
     assert fake_sippo.most_at_once == 1
 
 
+async def test_a_fresh_push_does_not_wait_behind_old_ones(
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
+) -> None:
+    fake_sippo.fault(slow(100), "push")
+    shard = await another_worker(streams.client)
+    await call_phone(shard, "phone")
+    [(entry, job)] = await streams.client.xrange(KEYS.push)
+    await streams.client.xdel(KEYS.push, entry)
+    await call_many(shard, 15)
+    async with pushes.worker(valkey_url, fake_sippo.wac | {"maxConcurrent": 1}):
+        await wait_until(lambda: bool(fake_sippo.pushes), "the worker pushes")
+        await streams.client.xadd(KEYS.push, job)
+        await jobs.settled()
+    taken = [device for _, device in await pushes.pushed(fake_sippo)]
+    assert taken[0] == "m0-phone"
+    assert sorted(taken) == sorted(["phone", *(f"m{number}-phone" for number in range(15))])
+    assert "phone" in taken[:-1], "the fresh push came last"
+
+
 async def test_many_pushes_are_under_way_side_by_side_within_the_limit(
     streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from redis.exceptions import NoPermissionError
 
 from invites.config import Config
 from invites.config import Redis as RedisSection
+from invites.connection.clients import connect
 from invites.connection.errors import RefusedError
 from invites.keys import WORKERS_GROUP, Keys, shard_of
 from invites.resharding import Resharding, ReshardingError, procedure
@@ -216,14 +219,53 @@ async def test_whoever_goes_on_reading_stops_the_move_and_all_goes_on_as_before(
     await command_client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
     await command_client.xreadgroup(WORKERS_GROUP, "old", {KEYS.events: "0"})
     said: list[str] = []
-    with pytest.raises(ReshardingError, match="Workers still ask for entries: old"):
+    with pytest.raises(ReshardingError, match="Workers are still running: old"):
         await work(command_client, 3, said).move()
     assert said[-1] == "Waiting for workers to stop: old."
     assert await layouts(command_client, 3) == [b"1", None, None]
     await command_client.set(KEYS.layout, "1>3")
-    with pytest.raises(ReshardingError, match="Workers still ask"):
+    with pytest.raises(ReshardingError, match="Workers are still running"):
         await work(command_client, 3, []).move()
     assert await layouts(command_client, 3) == [b"1>3"] * 3  # something may have been moved: it stays so
+
+
+async def test_a_worker_that_announces_itself_stops_the_move_although_it_reads_nothing(
+    command_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procedure, "_STOPPED_WITHIN_S", 0.0)
+    monkeypatch.setattr(procedure, "_QUIET_MS", 1)
+    await command_client.set(KEYS.layout, "1")
+    await command_client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    await command_client.xgroup_createconsumer(KEYS.events, WORKERS_GROUP, "busy")
+    await wait_until(partial(_is_silent, command_client, 1), "the consumer is idle")
+    announced = {"release": "x", "shards": 1, "since": 1, "lastCommit": "", "at": 10**15}  # it stays young
+    await command_client.hset(KEYS.worker("busy"), mapping=announced)
+    await command_client.pexpire(KEYS.worker("busy"), 60_000)
+    with pytest.raises(ReshardingError, match="Workers are still running: busy"):
+        await work(command_client, 3, []).move()
+    await command_client.hset(KEYS.worker("busy"), "at", 1)
+    await work(command_client, 3, []).move()
+
+
+async def test_a_user_that_may_not_ask_who_is_there_stops_nobody(
+    command_client: Any, valkey_url: str
+) -> None:
+    await command_client.set(KEYS.layout, "1")
+    await command_client.acl_setuser(
+        "timeless", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all", "-time"]
+    )
+    await command_client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
+    try:
+        async with connect(valkey_url.replace("//", "//timeless:x@"), "tests") as client:
+            with pytest.raises(NoPermissionError):
+                await work(client, 3, []).move()
+    finally:
+        await command_client.acl_deluser("timeless")
+    assert await layouts(command_client, 3) == [b"1", None, None]
+
+
+async def _is_silent(client: Any, ms: int) -> bool:
+    return all(one["idle"] > ms for one in await client.xinfo_consumers(KEYS.events, WORKERS_GROUP))
 
 
 async def test_a_move_that_was_left_goes_on(command_client: Any) -> None:

@@ -1,14 +1,15 @@
-"""A worker drops notifications that a group leaves for too long, says so, and measures the groups."""
+"""A worker drops notifications that a group leaves for too long and old dead letters, says so, and measures both."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Streams, worker
+from tests.support.worker import KEYS, Streams, configured, running, worker
 from tests.unit.test_gateways import EVIL
 
 _LARGE = {"type": "x", "payload": "x" * 10_000}
@@ -62,3 +63,45 @@ async def test_notifications_take_a_quarter_of_the_memory_at_most(server: tuple[
         )
     used = await client.memory_usage(KEYS.notifications, samples=0)
     assert 2_000_000 < used < 4_400_000
+
+
+async def test_old_dead_letters_are_dropped_with_a_warning(
+    server: tuple[Any, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    client, url = server
+    for number in range(1, 4):
+        await client.xadd(KEYS.dead, {"type": "x"}, id=f"{number}-0")
+    seconds, _ = await client.time()
+    month = 30 * 24 * 3_600
+    await client.xadd(KEYS.dead, {"type": "x"}, id=f"{(seconds - month - 60) * 1000}-0")
+    young = await client.xadd(KEYS.dead, {"type": "x"}, id=f"{(seconds - month + 3_600) * 1000}-0")
+    async with worker(url) as service:
+        value = service.metrics.registry.get_sample_value
+        await wait_until(lambda: value("invites_dead_letters_dropped_total") == 4, "old letters are dropped")
+        await wait_until(
+            lambda: value("invites_dead_letters_kept", {"shard": "0"}) == 1, "the rest is counted"
+        )
+    assert [entry for entry, _ in await client.xrange(KEYS.dead)] == [young]
+    (line,) = [record for record in caplog.records if record.name == "workers.roles.retention"]
+    assert line.levelname == "WARNING"
+    assert line.getMessage().startswith(
+        "Dropped 4 dead letters of shard 0: they were older, or took more memory, than"
+    )
+
+
+async def test_the_oldest_dead_letters_go_when_all_take_too_much_memory(server: tuple[Any, str]) -> None:
+    client, url = server
+    ids = [await client.xadd(KEYS.dead, {"type": "x", "payload": "x" * 4_096}) for _ in range(100)]
+    config = configured()
+    small = msgspec.structs.replace(config.invites.dead_retention, bytes=100_000)
+    invites = msgspec.structs.replace(config.invites, dead_retention=small)
+    async with running(msgspec.structs.replace(config, invites=invites), url) as service:
+        value = service.metrics.registry.get_sample_value
+        await wait_until(
+            lambda: (value("invites_dead_letters_dropped_total") or 0) > 0, "the oldest have been dropped"
+        )
+        await wait_until(
+            lambda: 10 < (value("invites_dead_letters_kept", {"shard": "0"}) or 0) < 25, "few are left"
+        )
+    left = [entry for entry, _ in await client.xrange(KEYS.dead)]
+    assert left == ids[-len(left) :]

@@ -299,7 +299,7 @@ async def test_streams_are_trimmed_wherever_a_group_stands(shard: Shard, at: str
 async def test_a_race_of_time_out_and_accept_has_one_outcome(shard: Shard) -> None:
     await e.bob_rings(shard, "phone")
     operation = await shard.publish(*e.accept("phone"))
-    told = await e.later(shard, e.RING)
+    told = await e.later(shard, e.RING) + await e.patience_ends(shard)
     await shard.settle(operation)
     told += await shard.told()
     assert len(of_type(told, "INVITE_COMPLETED")) == 1

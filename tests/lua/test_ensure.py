@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
-from invites.keys import Stream
+from invites import __version__
+from invites.keys import WORKERS_GROUP, Stream
+from invites.store.announcement import KEPT_MS, WorkerState, read
 from invites.store.layout import LayoutError
 from tests.support.shard import Shard
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from invites.store.commit import Ensured
@@ -21,7 +25,7 @@ ALL = list(Stream)
 
 
 async def _ensure(shard: Shard, known: str = "", new: str = "new") -> Ensured:
-    return await shard.committer.ensure(ALL, known, new)
+    return await shard.committer.ensure(ALL, WorkerState("w1", since=5), known, new)
 
 
 async def _emptied(shard: Shard) -> list[tuple[str, Any, Any, Any]]:
@@ -50,10 +54,13 @@ async def test_what_is_missing_is_made_and_a_first_start_tells_nothing(shard: Sh
 async def test_where_all_is_there_nothing_is_written(shard: Shard) -> None:
     await _ensure(shard, new="a")
     before = {key: await shard.client.dump(key) async for key in shard.client.scan_iter()}
+    del before[shard.keys.worker("w1").encode()]
     for known in ("", "a"):
         found = await _ensure(shard, known, "b")
         assert (found.origin, found.emptied, found.made) == ("a", False, [])
-    assert {key: await shard.client.dump(key) async for key in shard.client.scan_iter()} == before
+    after = {key: await shard.client.dump(key) async for key in shard.client.scan_iter()}
+    assert after.keys() - before.keys() == {shard.keys.worker("w1").encode()}
+    assert {key: after[key] for key in before} == before
 
 
 async def test_a_group_that_is_missing_alone_is_no_loss_of_data(shard: Shard) -> None:
@@ -95,6 +102,42 @@ async def test_nothing_is_touched_in_another_layout(shard: Shard) -> None:
     assert await shard.client.keys() == [shard.keys.layout.encode()]
 
 
+async def test_the_worker_is_announced(shard: Shard) -> None:
+    await _ensure(shard)
+    first = await shard.client.hgetall(shard.keys.worker("w1"))
+    announced = read(first)
+    assert announced is not None
+    assert first[b"name"] == b"w1"
+    assert (announced.release, announced.shards, announced.since, announced.last_commit) == (
+        __version__,
+        1,
+        5,
+        None,
+    )
+    seconds, _ = await shard.client.time()
+    assert seconds * 1000 - 60_000 < announced.at < seconds * 1000 + 60_000
+    assert KEPT_MS - 60_000 < await shard.client.pttl(shard.keys.worker("w1")) <= KEPT_MS
+    await shard.committer.ensure(ALL, WorkerState("w1", since=5, last_commit=7), "", "b")
+    again = read(await shard.client.hgetall(shard.keys.worker("w1")))
+    assert again is not None
+    assert again.last_commit == 7
+
+
+async def test_the_consumer_of_a_worker_that_announces_itself_is_not_deleted(shard: Shard) -> None:
+    await _ensure(shard)
+    await shard.client.xgroup_createconsumer(shard.keys.events, WORKERS_GROUP, "w1")
+    await wait_until(partial(_is_idle, shard, 1), "the consumer is idle")
+    await shard.client.hset(shard.keys.worker("w1"), "at", 10**15)
+    assert not await shard.committer.retire_consumer("w1", 1)
+    await shard.client.hset(shard.keys.worker("w1"), "at", 5)
+    assert await shard.committer.retire_consumer("w1", 1)
+
+
+async def _is_idle(shard: Shard, ms: int) -> bool:
+    (one,) = await shard.client.xinfo_consumers(shard.keys.events, WORKERS_GROUP)
+    return bool(one["idle"] > ms)
+
+
 async def test_a_full_server_makes_it_too(valkey_server: str) -> None:
     async with Redis.from_url(valkey_server) as client:
         await client.flushall()
@@ -107,4 +150,5 @@ async def test_a_full_server_makes_it_too(valkey_server: str) -> None:
             found = await _ensure(shard, "a", "b")
         finally:
             await client.config_set("maxmemory", "0")
+        assert await client.exists(shard.keys.worker("w1"))
         assert (found.emptied, len(found.made)) == (True, len(ALL))

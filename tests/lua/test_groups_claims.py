@@ -1,6 +1,7 @@
 """Groups over several shards: a leg whose accept another shard decides, whatever is late, twice or lost."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -15,13 +16,13 @@ BOBS = "alice|1|bob"
 LEASE = 5_000
 
 
-async def ringing(client: Redis, settings: Settings) -> Apart:
+async def ringing(client: Redis, settings: Settings, **more: Any) -> Apart:
     """Five shards in which Alice calls Bob (two devices) and Carol; the group and Bob are in different ones."""
     shard = await Apart.make_several(lambda _: client, settings, 5)
     groups.team(shard, "bob", "carol")
     for device in ("bob-phone", "bob-desk", "carol-phone"):
         await shard.at_home(*e.registered(device, device.partition("-")[0]))
-    await shard.at_home(*e.invite(to="team"))
+    await shard.at_home(*e.invite(to="team", **more))
     await shard.carry()
     return shard
 
@@ -181,3 +182,22 @@ async def test_a_device_whose_accept_is_decided_is_not_told_that_its_user_is_bus
     told = await called.carry()
     assert answers(told) == [("bob-phone", 200, "accepted")]
     assert "bob-phone" not in groups.stopped(told)
+
+
+async def test_the_first_accept_of_the_winning_device_gives_the_context(called: Apart) -> None:
+    for name, context in (("bob-phone", "first"), ("bob-later", "second")):
+        await called.at_home(*e.said_by("phone", e.accept(name, context=context)))
+    told = await called.carry()
+    assert answers(told) == [("bob-phone", 200, "accepted"), ("bob-later", 200, "accepted")]
+    assert e.one(told, "inviteAccepted").payload["context"] == "first"
+
+
+async def test_each_member_may_accept_while_the_others_are_undecided(client: Redis) -> None:
+    shard = await ringing(client, groups.GROUPS, ringMode="all")
+    for name, user in (("bob-phone", "bob"), ("carol-phone", "carol"), ("bob-phone", "bob")):
+        await shard.at_home(*e.accept(name, user))
+    told = await shard.carry()
+    assert sorted(answers(told)) == [("bob-phone", 200, "accepted")] * 2 + [("carol-phone", 200, "accepted")]
+    assert groups.stopped(told) == ["bob-desk"]
+    found = [each.payload["whoAccepted"] for each in of_type(told, "inviteAccepted")]
+    assert sorted(found) == ["bob", "carol"]

@@ -8,7 +8,7 @@ from redis.exceptions import OutOfMemoryError
 
 from invites.keys import WORKERS_GROUP
 from invites.store.commit import Status
-from invites.store.retention import retain_notifications
+from invites.store.retention import retain
 from tests.support import events as e
 from tests.support.forgetting import forget_functions
 from tests.support.leaks import assert_nothing_leaks
@@ -128,7 +128,7 @@ async def test_notifications_that_nobody_reads_are_dropped(full: Shard) -> None:
     await full.client.xgroup_create(full.keys.notifications, "gone", "0")
     await _fill(full)
     to_come = -60_000  # everything is older than what comes in a minute
-    dropped = await retain_notifications(full.client, full.keys, to_come, None)
+    dropped = await retain(full.client, full.keys.notifications, to_come, None)
     assert dropped.count > 0
     assert dropped.groups == {b"gone"}
     assert await full.client.xlen(full.keys.notifications) == 0

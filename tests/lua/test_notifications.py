@@ -44,7 +44,7 @@ HISTORIES: Final[dict[str, tuple[list[e.Published], dict[str, set[str]]]]] = {
     "accept": (
         [e.registered("phone"), e.registered("tablet"), e.invite(), e.accept("phone", transaction="t")],
         {
-            "invitationCancel": {"whoAccepted"},
+            "invitationCancel": {"whoAccepted", "peer"},
             "inviteAccepted": set(),
             "INVITE_COMPLETED": set(),
             "answer": {"whoAccepted", "transaction"},
@@ -53,6 +53,14 @@ HISTORIES: Final[dict[str, tuple[list[e.Published], dict[str, set[str]]]]] = {
     "decline": (
         [e.registered("phone"), e.registered("tablet"), e.invite(), e.decline("phone")],
         {"invitationCancel": set(), "inviteRejected": set(), "INVITE_COMPLETED": set(), "answer": set()},
+    ),
+    "accept with a context": (
+        [e.registered("phone"), e.invite(), e.accept("phone", context=1)],
+        {"inviteAccepted": {"context"}},
+    ),
+    "decline with a context": (
+        [e.registered("phone"), e.invite(), e.decline("phone", context=1)],
+        {"inviteRejected": {"context"}},
     ),
     "stop": ([e.registered("phone"), e.invite(), e.stop()], {"invitationCancel": set(), "answer": set()}),
     "nobody": ([e.invite(transaction="t")], {"inviteRejected": set(), "INVITE_COMPLETED": set()}),

@@ -1,5 +1,6 @@
 """Workers overtake each other: entry ids decide, not arrival. Each history is settled in every order."""
 
+import json
 from itertools import permutations
 
 import pytest
@@ -214,3 +215,16 @@ async def test_who_left_and_joined_again_is_in_the_room(shard: Shard, order: tup
 async def test_who_joined_again_and_left_is_not_in_the_room(shard: Shard, order: tuple[int, ...]) -> None:
     await e.arriving(shard, [e.joined("bob"), e.joined("bob"), e.left("bob")], order)
     assert await shard.hash(shard.keys.room_members("r")) == {}
+
+
+@pytest.mark.one_shard
+async def test_the_mark_of_a_peer_does_not_grow_with_its_sessions(shard: Shard) -> None:
+    late = [await shard.publish(*e.registered("phone", session=f"s{number}")) for number in (0, 59)]
+    for number in range(60):
+        await shard.event(*e.disconnected("phone", session=f"s{number}"))
+    mark = json.loads(await shard.client.get(f"{shard.keys.base}gone:bob|phone"))
+    assert set(mark["ends"]) == {f"s{number}" for number in range(40, 60)}
+    await shard.settle(*late)
+    assert await _registry(shard) == set()
+    await shard.event(*e.registered("phone", session="s0"))
+    assert await _registry(shard) == {"phone"}

@@ -196,7 +196,7 @@ async def test_a_stop_from_before_the_deadline_counts_after_the_time_out(shard: 
     await e.bob_rings(shard, "phone")
     shard.now += e.RING - before
     stop = await shard.publish(*e.stop())
-    told = await e.later(shard, before)
+    told = await e.later(shard, before) + await e.patience_ends(shard)
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
     await shard.settle(stop)
     told = await shard.told()

@@ -59,7 +59,7 @@ class Agreement:
         """Each inviter's shard knows who hears of which call, and ends those of a peer that is gone."""
         calls = {ref: value for there in self.every("calls:").values() for ref, value in there.items()}
         wanted = {ref: each["caller"] for ref, each in self.pending.items() if ref not in self.legs}
-        known = {ref: value.rpartition("|")[0] for ref, value in calls.items()}
+        known = {ref: value.partition("|")[0] for ref, value in calls.items()}
         assert known == wanted, f"inviters' shards know {known}, there are {wanted}"
         gone = self.every("gone:")
         for ref, caller in known.items():

@@ -65,9 +65,9 @@ class AtOnce(Shards):
         raise AssertionError("looked up again and again")
 
     async def fire_one(self, part: Shard) -> None:
-        """Fire the timer of the shard that is due first."""
+        """Fire the timer of the shard that is due first. It waits for no event: the others would not."""
         self._sync()
-        await part.committer.fire(limit=1)
+        await part.committer.fire(limit=1, patience=0)
         await self._hear()
         await self._carry_all()
 

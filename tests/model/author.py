@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -31,6 +32,8 @@ DEVICES: dict[str, tuple[str, str | None]] = {
     "t2": ("sip", "gateway"),
     "t3": ("sip", "gateway"),
 }
+UNREGISTERED = {"b4": "watch", "c1": "c-phone"}
+ANSWERS = frozenset({"ringing", "accept", "decline", "getInvitations"})
 TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*"}
 OF = {
     user: tuple(name for name, (owner, _) in DEVICES.items() if owner == user) for user, _ in DEVICES.values()
@@ -49,11 +52,12 @@ BEGINNINGS = (
     ("b3", "t2", "a1"),
     ("b1", "b4", "c1"),
 )
-ASLEEP = {"bob": ("phone", "watch", "b1"), "alice": ("desk",), "carol": ("c-phone",), "dave": ("d-phone",)}
+ASLEEP = {"bob": ("phone", "watch"), "alice": ("desk",), "carol": ("c-phone",), "dave": ("d-phone",)}
 MEMBERS = ("bob", "carol", "alice", "dave", "007", "bob", "team")
 ANSWER = ("bob", "bob", "bob", "carol", "carol", "carol", *MEMBERS)
 CALLEES = ("bob", "bob", "bob", "bob", "alice", "carol", "007", "sip", "nobody")
 CROWDS = (("b1", "b3", "c1"), ("b1", "c1", "t1"), ("b4", "c1", "b3", "a1", "t2"))
+AHEAD = (2_000, 4_999, 5_001, 60_000, HOUR)
 PAUSES = (1, 500, 4_000, 11_000, 130_000, 310_000, HOUR + 1)
 
 
@@ -75,16 +79,25 @@ def peer(name: str) -> Payload:
     return {"id": name, "user": DEVICES[name][0]}
 
 
+def naming(kind: str, speaker: Payload) -> Payload:
+    """The peer, with its device. An answer may name a push device that its registration does not."""
+    name = speaker["id"]
+    device = DEVICES[name][1] or (UNREGISTERED.get(name) if kind in ANSWERS else None)
+    return speaker | ({} if device is None else {"device": device})
+
+
 class Author:
     """Writes one step after the other, all of it decided by `random`."""
 
-    def __init__(self, random: Random, *, to_group: bool) -> None:
-        """`to_group`: most calls go to the group."""
+    def __init__(self, random: Random, *, to_group: bool, ahead: bool = False) -> None:
+        """`to_group`: most calls go to the group. `ahead`: some ids are ahead of the server's time."""
+        self.ahead = ahead
         self.random = random
         self.callees = CALLEES + ("team",) * (25 if to_group else 2)
         self.one = random.choice
         self.calls: list[Call] = []
         self.devices: list[str] = []
+        self.published = 0
 
     def often(self, percent: int) -> bool:
         """True that often."""
@@ -108,7 +121,15 @@ class Author:
         return self.one(there if self.often(80) else OF.get(user, ()) + tuple(DEVICES))
 
     def publish(self, kind: str, payload: Payload) -> Publish:
-        return Publish(kind, payload, settle=self.often(80))
+        self.published += 1
+        if "peer" in payload and zlib.crc32(f"{self.published} {kind} {payload}".encode()) % 5 < 2:
+            payload = payload | {"peer": naming(kind, payload["peer"])}
+        if kind == "invite" and payload["to"] == "team" and self.published % 3 == 0:
+            payload = payload | {"ringMode": "all" if self.published % 9 else "sequential"}
+        if kind in {"accept", "decline"} and self.published % 2:
+            payload = payload | {"context": TEXTS[self.published % len(TEXTS)]}
+        ahead = self.one(AHEAD) if self.ahead and self.often(5) else 0
+        return Publish(kind, payload, settle=self.often(80), ahead=ahead)
 
     # -- calls
 
@@ -328,14 +349,15 @@ def history(random: Random) -> History:
     """Who is there at first, then anything."""
     settings = Settings(
         remove_after=random.choice((10_000, 0)),
-        caller_grace=10_000,
+        caller_grace=random.choice((10_000, 10_000, 2 * HOUR)),
+        retain_after=random.choice((300_000, 300_000, 0, 1, 2 * HOUR)),
         parallel_sip=random.choice((False, False, True)),
         only_one_device_with_invitations=random.choice((True, False)),
         max_group_size=random.choice((500, 500, 500, 3)),
         look_up=random.choice(("", "push", "groups", "all", "all", "reachability")),
     )
     to_group = settings.look_up in {"groups", "all", "reachability"} and random.choice((True, False))
-    author = Author(random, to_group=to_group)
+    author = Author(random, to_group=to_group, ahead=random.choice((True, False, False, False)))
     known = ("team", "bob", "carol") if settings.look_up else ()
     steps: list[Step] = [author.knows_of(user) for user in known]
     steps += [author.registration(name) for name in random.choice(CROWDS if to_group else BEGINNINGS)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .core import reason_of
-from .presence import Registration
 from .reach import Reach
 from .state import RUNG, Candidate, Id, Invite, Payload, Tombstone
 
@@ -83,6 +82,7 @@ class Calls(Reach):
             invite.mediatypes = event.get("mediatypes", invite.mediatypes)
             invite.from_details = event.get("fromDetails", invite.from_details)
             invite.context = event.get("context", invite.context)
+            self.device_speaks(event, entry, calls=True)
             self.set_caller(invite, event["peer"]["id"])
             if before != (invite.mediatypes, invite.context):
                 if invite.is_group:
@@ -137,7 +137,7 @@ class Calls(Reach):
         if invite is None:
             self.answer(event, request, 404, "not_found")
             return None
-        mine = invite.find(peer, user, self.presence.device(user, peer))
+        mine = invite.find(*self.hardware(event))
         if mine is None and invite.waiting:
             self.answer(event, request, 404, "not_found")
             return None
@@ -149,25 +149,40 @@ class Calls(Reach):
     def hardware(self, event: Payload) -> tuple[str, str, str | None]:
         """Who speaks: peer id, user, device."""
         peer, user = event["peer"]["id"], event["peer"]["user"]
-        return peer, user, self.presence.device(user, peer)
+        return peer, user, event["peer"].get("device") or self.presence.device(user, peer)
 
     def candidate(self, invite: Invite, event: Payload) -> Candidate:
         """The candidate that the event's peer is, or becomes by speaking."""
-        peer, user = event["peer"]["id"], event["peer"]["user"]
-        there = self.presence.get(user, peer) or Registration((0, 0, 0), peer, user)
-        found = invite.find(peer, user, there.device)
+        peer, user, device = self.hardware(event)
+        found = invite.find(peer, user, device)
         if found is None:
-            found = self.device_candidate(there)
-            invite.put(found)
-        elif found.type == "PUSH":
+            found = Candidate(peer, user, user, "PEER", "CALLED", device)
+        elif found.peer != peer or found.type == "PUSH":
             invite.remove(found)
-            found.peer, found.type = peer, "PEER"
-            if found.state in {"PUSHING", "PUSHED"}:
+            found.peer, found.session = peer, None
+            found.type = "PEER" if found.type == "PUSH" else found.type
+            if found.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}:
                 found.state, found.end_reason = "CALLED", None
-            invite.put(found)
+        if "device" in event["peer"]:
+            for each in [one for one in invite.candidates.values() if one.user == user and one is not found]:
+                if each.device == device:
+                    invite.remove(each)
+            found.device = device
+        invite.put(found)
         return found
 
-    def ringing(self, event: Payload) -> None:
+    def moved_on(self, invite: Invite, event: Payload, entry: Id) -> Candidate | None:
+        """The candidate of a connection that the event's device has had since."""
+        peer, user, device = self.hardware(event)
+        for each in invite.candidates.values():
+            mine = each.user == user and each.device == device and each.peer != peer and each.type != "PUSH"
+            there = self.presence.get(user, each.peer)
+            seen = there.at if there else self.presence.lost_at(user, each.peer)
+            if "device" in event["peer"] and mine and seen and seen > entry:
+                return each
+        return None
+
+    def ringing(self, event: Payload, entry: Id) -> None:
         invite = self.party(event, "ringing")
         if invite is None:
             return
@@ -175,9 +190,16 @@ class Calls(Reach):
             self.answer_over(invite, event, "ringing")
             return
         known = invite.find(*self.hardware(event))
-        if known and known.state not in {"CALLED", "PUSHING", "PUSHED"}:
+        if (
+            known
+            and known.key == event["peer"]["id"]
+            and known.state in {"AWAY", "GONE", "DECLINED", "REJECTED"}
+        ):
             return
-        self.candidate(invite, event).state = "RINGING"
+        mine = self.moved_on(invite, event, entry) or self.candidate(invite, event)
+        if mine.state != "CALLED":
+            return
+        mine.state = "RINGING"
         call = self.invites[invite.group_ref] if invite.is_leg else invite
         if not call.progressed:
             call.progressed = True
@@ -188,7 +210,7 @@ class Calls(Reach):
         if invite is None:
             return
         peer, user = event["peer"]["id"], event["peer"]["user"]
-        device = self.presence.device(user, peer)
+        device = self.hardware(event)[2]
         if not invite.pending:
             mine = invite.find(peer, user, device)
             if mine and mine.state == "ACCEPTED":
@@ -196,12 +218,13 @@ class Calls(Reach):
             else:
                 self.answer_over(invite, event, "accept")
             return
-        if self.turned_away(invite, event):
+        if self.standing(invite, event) == "REJECTED":
             self.answer(event, "accept", 410, "busy_elsewhere", to=invite.to)
             return
         if invite.is_leg:
-            self.win_group(invite, peer)
+            self.win_group(invite, peer, event.get("context"))
         mine = self.candidate(invite, event)
+        mine.context = invite.answer = event.get("context")
         mine.state, mine.end_reason = "ACCEPTED", 200
         invite.who, invite.winner = invite.to, peer
         self.end(invite, "ACCEPTED", 200, "accepted")
@@ -232,15 +255,16 @@ class Calls(Reach):
             return
         code = event.get("errorCode") or 603
         if not invite.pending:
-            mine = invite.find(peer, user, self.presence.device(user, peer))
+            mine = invite.find(*self.hardware(event))
             if mine and mine.state == "DECLINED":
                 self.answer(event, "decline", 200, reason_of(code), to=invite.to)
             else:
                 self.answer_over(invite, event, "decline")
             return
         mine = self.candidate(invite, event)
-        mine.state, mine.end_reason = "DECLINED", code
+        mine.state, mine.end_reason, mine.context = "DECLINED", code, event.get("context")
         if code >= 600:
+            invite.answer = mine.context
             self.end(invite, "DECLINED", code, "declined", mine.peer)
         else:
             self.end_when_left_alone(invite)
@@ -252,7 +276,8 @@ class Calls(Reach):
         more = {"sender": invite.sender, "to": invite.to}
         timed_out = invite.state == "DECLINED_BY_TIMEOUT" and (invite.ended_at or 0) >= invite.deadline
         in_time = timed_out and entry[0] < invite.deadline
-        if not invite.pending and invite.reason != "cancelled" and not in_time:
+        stopped = invite.reason == "cancelled" or (invite.legs_end or ("", 0, ""))[2] == "cancelled"
+        if not invite.pending and not stopped and not in_time:
             if "peer" in event:
                 self.answer_over(invite, event, request, **more)
             return
@@ -276,22 +301,23 @@ class Calls(Reach):
         for invite in fitting:
             self.stop_one(invite, event, "stopInvite", entry)
         if not fitting:
-            until = self.now + self.settings.max_ring_timeout + self.settings.retain_after
+            until = self.now + self.settings.max_ring_timeout + self.kept()
             code = event.get("errorCode") or 487
             self.tombstones[callee, identity, sender] = Tombstone(code, until)
             if peer:
                 self.answer(event, "stopInvite", 200, "cancelled", **more)
 
-    def get_invitations(self, event: Payload) -> None:
+    def get_invitations(self, event: Payload, entry: Id) -> None:
+        self.device_speaks(event, entry)
         mine = [
             each.view()
             for each in self.ringing_for(event["peer"]["user"])
-            if not each.is_group and not self.turned_away(each, event)
+            if not each.is_group and self.standing(each, event) not in {"DECLINED", "REJECTED"}
         ]
         self.answer(event, "getInvitations", 200, None, sender=None, to=None, invitations=mine)
         self.out[-1].payload["to"] = None
 
-    def turned_away(self, invite: Invite, event: Payload) -> bool:
-        """The user is busy with another call, and this device is not the one that accepted it."""
+    def standing(self, invite: Invite, event: Payload) -> str:
+        """The state of this device in the call; REJECTED: its user is busy with another call elsewhere."""
         mine = invite.find(*self.hardware(event))
-        return mine is not None and mine.state == "REJECTED"
+        return mine.state if mine else ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .presence import Presence, Registration
-from .state import RUNG, Candidate, Invite, Notification, Payload, Room, Tombstone
+from .state import HOUR, MINUTE, RUNG, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
 
 TrunkMatcher = Callable[[str, str], bool]
 """`(match, number)`: whether a trunk's expression fits the whole of a number."""
@@ -45,6 +45,11 @@ class Settings(Protocol):
     def look_up(self) -> str: ...
 
 
+def order_kept(settings: Settings) -> int:
+    """For how long (ms) it is remembered what orders delayed events."""
+    return max(HOUR, max(settings.caller_grace, settings.remove_after) + MINUTE)
+
+
 class Core:
     """State, and the steps that several rules take."""
 
@@ -53,21 +58,21 @@ class Core:
         self.matches = matches
         self.now = 0
         self.invites: dict[str, Invite] = {}
-        self.presence = Presence()
+        self.presence = Presence(order_kept(settings))
         self.tombstones: dict[tuple[str, str, str | None], Tombstone] = {}
         self.rooms: dict[str, Room] = {}
         self.requests: dict[str, tuple[str, int]] = {}
         self.refusals: dict[str, tuple[int, str]] = {}
         self.timers: dict[str, int] = {}
+        self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
 
     def forget(self) -> None:
         """Drop what is kept no longer."""
-        kept = self.settings.retain_after
         over = [
             ref
             for ref, each in self.invites.items()
-            if each.ended_at is not None and each.ended_at + kept <= self.now
+            if each.ended_at is not None and self.over_until(each, each.ended_at) <= self.now
         ]
         for ref in over:
             del self.invites[ref]
@@ -80,6 +85,17 @@ class Core:
             room.left = {user: kept for user, kept in room.left.items() if kept[1] > self.now}
             if room.closed and room.closed[1] <= self.now:
                 room.closed = None
+
+    # -- how long what is over is kept
+
+    def kept(self) -> int:
+        return max(self.settings.retain_after, MINUTE)
+
+    def over_until(self, invite: Invite, ended_at: int) -> int:
+        return max(invite.deadline, ended_at + self.kept())
+
+    def order_until(self) -> int:
+        return self.now + order_kept(self.settings)
 
     # -- whom calls concern
 
@@ -178,16 +194,17 @@ class Core:
         """What the inviter is told at the end, and again when it asks again."""
         if invite.state == "ACCEPTED":
             more = {"room": invite.room, "code": 200, "whoAccepted": invite.who, "peer": invite.winner}
-            return "inviteAccepted", {**invite.identity(), **more}
-        return "inviteRejected", {**invite.identity(), "code": invite.code, "reason": invite.reason}
+            return "inviteAccepted", {**invite.identity(), **more, **said(invite.answer)}
+        rejected = {**invite.identity(), "code": invite.code, "reason": invite.reason}
+        return "inviteRejected", {**rejected, **said(invite.answer)}
 
     def cancel(self, invite: Invite, devices: list[Candidate], code: int, reason: str) -> None:
         if not devices:
             return
         payload = {**invite.identity(), "code": code, "reason": reason}
         if reason == "accepted_elsewhere":
-            payload["whoAccepted"] = invite.who
-        self.tell_devices("invitationCancel", invite, devices, payload, self.now + self.settings.retain_after)
+            payload |= {"whoAccepted": invite.who, "peer": invite.winner}
+        self.tell_devices("invitationCancel", invite, devices, payload, self.over_until(invite, self.now))
 
     def cancel_at_end(self, invite: Invite, devices: list[Candidate]) -> None:
         assert invite.code is not None
@@ -225,6 +242,7 @@ class Core:
             return
         best = min(invite.candidates.values(), key=rank)
         code = best.end_reason or 480
+        invite.answer = best.context if best.state == "DECLINED" else None
         self.end(invite, "DECLINED", code, why(best))
 
     def check_caller(self, invite: Invite) -> None:
@@ -241,7 +259,29 @@ class Core:
         self.check_caller(invite)
         if invite.request:
             self.refusals.pop(invite.ref, None)
-            self.requests[invite.ref] = invite.caller, invite.deadline + self.settings.retain_after
+            self.requests[invite.ref] = invite.caller, invite.deadline + self.kept()
+
+    def device_speaks(self, event: Payload, entry: Id, *, calls: bool = False) -> None:
+        """A device that names itself hears of the calls that it has made before as other peers.
+
+        It is remembered as the device of its peer, if it has calls or makes one.
+        """
+        peer, user, device = event["peer"]["id"], event["peer"]["user"], event["peer"].get("device")
+        if device is None:
+            return
+        lost = self.presence.lost_at(user, peer)
+        moved = []
+        for invite in self.pending() if not lost or lost < entry else ():
+            mine = invite.sender == user and not invite.is_leg and invite.latest < entry
+            if mine and invite.caller != peer and self.presence.marked_device(user, invite.caller) == device:
+                self.timers.pop(f"caller|{user}|{invite.caller}", None)
+                moved.append(invite)
+        for invite in moved:
+            invite.caller = peer
+            if invite.ref in self.requests:
+                self.requests[invite.ref] = peer, self.requests[invite.ref][1]
+        if calls or moved:
+            self.presence.say(user, peer, device, self.now)
 
     def whoever_is(self, user: str, peer: str) -> Registration | None:
         """The registration of this peer, or of the peer id that its device has now."""

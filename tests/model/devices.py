@@ -51,18 +51,20 @@ class Devices(Core):
             if invite.sender == there.user and not invite.is_leg:
                 self.inviter_here(invite, there)
             if invite.pending and not invite.is_group:
-                self.callee_here(invite, there)
+                self.callee_here(invite, there, change.lost)
         if change.fresh:
             for invite in self.invites.values():
                 self.cancel_again(invite, there)
 
     def inviter_here(self, invite: Invite, there: Registration) -> None:
         known = self.presence.last_device(invite.sender, invite.caller)
-        if there.device is not None and known == there.device:
+        is_gone = self.presence.lost_at(invite.sender, invite.caller) is not None
+        may_move = is_gone or invite.caller == there.peer or invite.latest < there.at
+        if there.device is not None and known == there.device and may_move:
             self.timers.pop(f"caller|{there.user}|{invite.caller}", None)
             self.set_caller(invite, there.peer)
 
-    def callee_here(self, invite: Invite, there: Registration) -> None:
+    def callee_here(self, invite: Invite, there: Registration, lost: Id | None) -> None:
         mine = invite.find(there.peer, there.user, there.device)
         if mine is None:
             other = there.user != invite.to or invite.to == invite.sender or there.peer == invite.caller
@@ -83,8 +85,10 @@ class Devices(Core):
             mine.peer != there.peer
             or mine.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}
             or other_session(mine, there.session)
+            or (lost is not None and lost > invite.entry)
         )
-        mine.peer, mine.device, mine.session = there.peer, there.device, there.session
+        mine.peer, mine.device = there.peer, there.device or mine.device
+        mine.session = there.session
         invite.candidates[mine.peer] = mine
         if fresh and mine.state not in {"DECLINED", "REJECTED"}:
             mine.state, mine.end_reason = "CALLED", None
@@ -120,6 +124,7 @@ class Devices(Core):
         """`unregistered` and `disconnected`."""
         peer, user = event["peer"]["id"], event["peer"]["user"]
         change = self.presence.end(user, peer, End(entry, event.get("session")), self.now)
+        self.presence.say(user, peer, event["peer"].get("device"), self.now)
         if self.presence.lost_at(user, peer) == entry or change.before:
             self.went(user, change)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from .core import Core, rank, why
 from .presence import Registration
 from .state import Candidate, Id, Invite, Leg
@@ -127,23 +130,30 @@ class Groups(Core):
         super().end(invite, state, code, reason)
         call = self.invites.get(invite.group_ref) if invite.is_leg else None
         leg = call.legs.get(invite.to) if call else None
-        if call and leg and call.pending:
-            leg.state, leg.reason, leg.peer = "OVER", reason, decider
+        if call and leg and call.pending and leg.state != "OVER":
+            leg.state, leg.reason, leg.peer, leg.context = "OVER", reason, decider, invite.answer
             leg.end_reason = 487 if reason == "cancelled" else code
             self.go_on(call)
 
     def end_group(self, call: Invite, state: str, code: int, reason: str) -> None:
         """All that ring stop; who is cancelled has no say in the outcome any more."""
-        call.state, call.code, call.reason, call.ended_at = state, code, reason, self.now
+        was_accepted = call.everybody and call.who is not None
+        if was_accepted:
+            call.legs_end = state, code, reason
+        final = ("ACCEPTED", 200, "accepted") if was_accepted else (state, code, reason)
+        call.state, call.code, call.reason = final
+        call.ended_at = self.now
         self.timers.pop(f"ring|{call.ref}", None)
         self.timers.pop(f"step|{call.ref}", None)
         self.refuse_answers(call)
-        self.tell_inviter(call, *self.outcome(call))
+        if not was_accepted:
+            self.tell_inviter(call, *self.outcome(call))
         self.tell("INVITE_COMPLETED", [], [], call.record())
         for user in self.members(call, "OPEN"):
             leg, invite = call.legs[user], self.invites[f"{call.sender}|{call.invite_id}|{user}"]
             leg.state, leg.end_reason = "OVER", 408 if code == 408 else 487
-            invite.who = call.who
+            if not was_accepted:
+                invite.who, invite.winner = call.who, call.winner
             self.end(invite, state, code, reason)
 
     def go_on(self, call: Invite) -> None:
@@ -152,11 +162,15 @@ class Groups(Core):
             self.next_member(call)
         if not call.pending or call.of("WAITING", "OPEN"):
             return
+        if call.everybody and call.who is not None:
+            self.end(call, "ACCEPTED", 200, "accepted")
+            return
         votes = [leg.vote() for leg in call.legs.values()]
         best = min(votes, key=rank, default=Candidate("", "", "", "", "GONE", end_reason=480))
         code, reason = best.end_reason or 480, why(best)
         if self.now >= call.deadline and any(leg.reason == "timeout" for leg in call.legs.values()):
             code, reason = 408, "timeout"
+        call.answer = best.context if reason in {"declined", "busy"} and best.state == "DECLINED" else None
         states = {"timeout": "DECLINED_BY_TIMEOUT", "cancelled": "DECLINED_BY_CREATOR"}
         self.end(call, states.get(reason, "DECLINED"), code, reason)
 
@@ -166,15 +180,26 @@ class Groups(Core):
             leg = self.invites[f"{call.sender}|{call.invite_id}|{user}"]
             self.end(leg, "DECLINED_BY_TIMEOUT", 408, "timeout")
 
-    def win_group(self, leg: Invite, peer: str) -> None:
+    def win_group(self, leg: Invite, peer: str, context: Any) -> None:
         """The first of all members' devices: the group call is decided before it is answered."""
         call = self.invites[leg.group_ref]
         mine = call.legs[leg.to]
         mine.state, mine.end_reason, mine.peer = "OVER", 200, peer
+        mine.context = context
+        if call.everybody:
+            one = replace(call, state="ACCEPTED", who=leg.to, winner=peer, answer=context)
+            self.tell_inviter(call, *self.outcome(one))
+            if call.request:
+                self.requests[leg.ref] = call.caller, call.deadline + self.kept()
+            if call.who is None:
+                call.who, call.winner, call.answer = leg.to, peer, context
+            self.go_on(call)
+            return
+        call.answer = context
         call.who, call.winner = leg.to, peer
         self.end_group(call, "ACCEPTED", 200, "accepted")
         if call.request:
-            self.requests[leg.ref] = call.caller, call.deadline + self.settings.retain_after
+            self.requests[leg.ref] = call.caller, call.deadline + self.kept()
 
     def update_legs(self, call: Invite, entry: Id) -> None:
         for user in self.members(call, "OPEN"):

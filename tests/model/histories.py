@@ -12,11 +12,15 @@ from .state import Payload
 
 @dataclass(frozen=True)
 class Publish:
-    """An event appears; `settle`: a worker commits it at once, else it stays in some worker's hands."""
+    """An event appears; `settle`: a worker commits it at once, else it stays in some worker's hands.
+
+    `ahead`: how far (ms) its entry id is ahead of the server's time. Later ids of the stream are at least as large.
+    """
 
     kind: str
     payload: Payload
     settle: bool = True
+    ahead: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Collection
 from typing import Any
 
 from invites.lookup.result import LookupResult
 
 from .calls import Calls
 from .devices import Devices
-from .state import HOUR, Id, Invite, Notification, Payload, Room, order
+from .state import TOLERANCE, Id, Invite, Notification, Payload, Room, order
+
+PATIENCE = 6_000
+"""ms; how long a timer waits for an event that was published before it was due."""
+BREAK = 2_000
+"""ms; workers look more often than this while they run."""
 
 
 class Model(Calls, Devices):
@@ -21,12 +28,12 @@ class Model(Calls, Devices):
         """Commit one event, for which that was looked up; what everybody is told."""
         self.now, self.out, self.found = now_ms, [], found
         self.forget()
-        entry = order(entry_id)
+        entry = self.not_ahead(order(entry_id))
         match kind:
             case "invite" | "inviteRequest":
                 self.invite(payload, entry, request=kind == "inviteRequest")
             case "ringing":
-                self.ringing(payload)
+                self.ringing(payload, entry)
             case "accept":
                 self.accept(payload)
             case "decline":
@@ -34,7 +41,7 @@ class Model(Calls, Devices):
             case "stopInvite":
                 self.stop(payload, entry)
             case "getInvitations":
-                self.get_invitations(payload)
+                self.get_invitations(payload, entry)
             case "registered":
                 self.registered(payload["registry"], entry)
             case "unregistered" | "disconnected":
@@ -51,12 +58,26 @@ class Model(Calls, Devices):
                 raise AssertionError(f"the model knows no event {kind}")
         return self.out
 
-    def fire(self, now_ms: int) -> list[Notification]:
-        """Apply all that is due, in the order of due times (then of names, as a sorted set gives them)."""
+    def not_ahead(self, entry: Id) -> Id:
+        """An id from the future counts as now."""
+        return (self.now, *entry[1:]) if entry[0] > self.now + TOLERANCE else entry
+
+    def fire(self, now_ms: int, unsettled: Collection[int] = ()) -> list[Notification]:
+        """Apply what is due, in the order of due times (then of names, as a sorted set gives them).
+
+        A timer waits for the `unsettled` events that were published (ms) up to its time.
+        """
         self.now, self.out = now_ms, []
         self.forget()
+        oldest = min(unsettled, default=math.inf)
+        if any(oldest <= at <= now_ms for at in self.timers.values()):
+            self.look()
         while due := [(at, name) for name, at in self.timers.items() if at <= now_ms]:
             at, name = min(due)
+            if oldest <= at:
+                self.look()
+                if now_ms < max(at, self.waiting_since) + PATIENCE:
+                    break
             del self.timers[name]
             kind, _, rest = name.partition("|")
             if kind == "ring":
@@ -74,6 +95,12 @@ class Model(Calls, Devices):
                 self.lapsed(user, peer, at)
         return self.out
 
+    def look(self) -> None:
+        """A worker finds that timers wait. After a longer break their patience begins again."""
+        if self.now >= self.looked_at + BREAK:
+            self.waiting_since = self.now
+        self.looked_at = self.now
+
     # -- rooms
 
     def joined(self, room_id: str, user: str, entry: Id) -> None:
@@ -88,7 +115,7 @@ class Model(Calls, Devices):
     def left(self, room_id: str, user: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
         known = room.left.get(user)
-        room.left[user] = max(entry, known[0] if known else entry), self.now + HOUR
+        room.left[user] = max(entry, known[0] if known else entry), self.order_until()
         if user in room.members and room.members[user] < entry:
             del room.members[user]
             self.tell_room(room, "userLeft", user, room_id)
@@ -104,7 +131,7 @@ class Model(Calls, Devices):
 
     def room_closed(self, room_id: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
-        room.closed = max(entry, room.closed[0] if room.closed else entry), self.now + HOUR
+        room.closed = max(entry, room.closed[0] if room.closed else entry), self.order_until()
         room.members = {user: since for user, since in room.members.items() if since > entry}
         there = [each for each in self.pending() if each.room == room_id and not each.is_leg]
         ended = [each for each in there if each.entry < entry]

@@ -15,6 +15,7 @@ from invites.lookup.result import LookupResult
 from invites.store.commit import Status
 from invites.store.scripts import Scripts
 
+from .core import order_kept
 from .driver import Driver
 from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step
 from .invariants import Invariants
@@ -38,6 +39,7 @@ class Play:
         self.held: list[Operation] = []
         self.jobs: list[tuple[str, Notification]] = []
         self.settled: list[Operation] = []
+        self.last_ms = 0
 
     async def run(self) -> None:
         await self.driver.start()
@@ -71,7 +73,8 @@ class Play:
                 await self.push(step.pick % len(self.jobs), step.became)
 
     async def publish(self, step: Publish) -> None:
-        entry = f"{self.driver.now}-{len(self.events) + 1}"
+        self.last_ms = max(self.last_ms, self.driver.now + step.ahead)
+        entry = f"{self.last_ms}-{len(self.events) + 1}"
         self.events[entry] = step.kind, step.payload
         operation = await self.driver.publish(step.kind, step.payload, entry)
         assert operation.event is not None, operation
@@ -114,12 +117,16 @@ class Play:
             await self.compare_state()
 
     async def repeat(self, operation: Operation) -> None:
-        statuses, _ = await self.driver.settle([operation])
+        statuses, completed = await self.driver.settle([operation])
+        if statuses == [Status.NEEDS]:
+            # What it finds now differs from what it found when it was settled.
+            statuses, _ = await self.driver.settle(completed)
         assert statuses == [Status.STALE]
         await self.compare_told({})
 
     async def fire(self) -> None:
-        expected = self.model.fire(self.driver.now)
+        unsettled = [int(operation.entry.partition("-")[0]) for operation in self.held]
+        expected = self.model.fire(self.driver.now, unsettled)
         await self.driver.fire()
         told = await self.driver.notifications()
         self.invariants.told(told)
@@ -173,8 +180,9 @@ class Play:
         contents = await self.driver.contents()
         real, model = arranged(contents), self.model.snapshot(self.driver.now)
         for timers in (real["timers"], model["timers"]):
-            # An hour after a loss its mark is gone: if its timer has not fired by then, a return leaves that.
-            lost = self.driver.now - HOUR + self.history.settings.caller_grace
+            # A while after a loss its mark is gone: if its timer has not fired by then, a return leaves that.
+            settings = self.history.settings
+            lost = self.driver.now - order_kept(settings) + max(settings.caller_grace, settings.remove_after)
             old = [name for name, due in timers.items() if due <= lost]
             for name in old:
                 if name.startswith(("caller|", "grace|")):
@@ -190,7 +198,7 @@ class Play:
         for ref, invite in self.model.invites.items():
             kept = invite.deadline + DAY
             if invite.ended_at is not None:
-                kept = invite.ended_at + self.history.settings.retain_after
+                kept = self.model.over_until(invite, invite.ended_at)
             names = ("invite", "candidates", "legs")
             found = {name: self.driver.expiry.get(f"{name}:{ref}", kept) for name in names}
             assert found == dict.fromkeys(found, kept), f"{ref} is kept until {found}, not {kept}"
@@ -217,7 +225,7 @@ class Play:
         assert await self.driver.length(self.driver.keys.relay) == 0
         assert await self.driver.length(self.driver.keys.dead) == 0
         self.invariants.end()
-        await self.driver.advance(self.driver.now + HOUR + self.history.settings.retain_after)
+        await self.driver.advance(self.model.order_until() + self.model.kept())
         await self.fire()
         left = [name for name in await self.driver.contents() if not name.startswith(("registry:", "room-m"))]
         assert set(left) <= {"trunks", "trunks-version", "layout"}, left

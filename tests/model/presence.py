@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .state import HOUR, Candidate, Id
+from .state import Candidate, Id
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Line:
     ended: Id | None = None
     forget_at: int | None = None
 
-    def add(self, event: Registration | End, now: int) -> None:
+    def add(self, event: Registration | End, kept_until: int) -> None:
         self.events = sorted([*self.events, event], key=lambda each: each.at)
         self.registration, self.ended = None, None
         for each in self.events:
@@ -48,7 +48,7 @@ class Line:
                 self.registration, self.ended = each, None
             elif self.registration is None or not other_session(self.registration, each.session):
                 self.registration, self.ended = None, max(self.ended or each.at, each.since or each.at)
-        self.forget_at = None if self.registration else now + HOUR
+        self.forget_at = None if self.registration else kept_until
 
 
 def other_session(registration: Registration | Candidate, session: str | None) -> bool:
@@ -58,11 +58,12 @@ def other_session(registration: Registration | Candidate, session: str | None) -
 
 @dataclass(frozen=True)
 class Change:
-    """What one event did to one peer."""
+    """What one event did to one peer. `lost`: since when it had been gone."""
 
     peer: str
     before: Registration | None
     after: Registration | None
+    lost: Id | None = None
 
     @property
     def fresh(self) -> bool:
@@ -81,13 +82,17 @@ class Change:
 class Presence:
     """All peers of all users."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: int) -> None:
+        """`kept`: for how long (ms) a peer that is gone is remembered."""
+        self.kept = kept
         self.lines: dict[tuple[str, str], Line] = {}
+        self.said: dict[tuple[str, str], tuple[str, int]] = {}
 
     def forget(self, now: int) -> None:
         gone = [key for key, line in self.lines.items() if line.forget_at and line.forget_at <= now]
         for key in gone:
             del self.lines[key]
+        self.said = {key: each for key, each in self.said.items() if each[1] > now}
 
     def get(self, user: str, peer: str) -> Registration | None:
         line = self.lines.get((user, peer))
@@ -106,7 +111,20 @@ class Presence:
         """The device of the peer's last registration, be it over."""
         line = self.lines.get((user, peer))
         known = [each.device for each in line.events if isinstance(each, Registration)] if line else []
-        return known[-1] if known else None
+        return known[-1] if known else self.said_device(user, peer)
+
+    def say(self, user: str, peer: str, device: str | None, now: int) -> None:
+        """Remember for an hour which device the peer has named; without one for another hour."""
+        device = device or self.said_device(user, peer)
+        if device is not None:
+            self.said[user, peer] = device, now + self.kept
+
+    def said_device(self, user: str, peer: str) -> str | None:
+        return self.said.get((user, peer), (None, 0))[0]
+
+    def marked_device(self, user: str, peer: str) -> str | None:
+        """The device of a peer that is not registered."""
+        return None if self.get(user, peer) else self.last_device(user, peer)
 
     def of(self, user: str) -> list[Registration]:
         return [each for each in self.everybody() if each.user == user]
@@ -115,7 +133,7 @@ class Presence:
         return [line.registration for line in self.lines.values() if line.registration]
 
     def known(self, user: str) -> bool:
-        """Whether a device of this user is there, or was heard of within the last hour."""
+        """Whether a device of this user is there, or is still remembered."""
         return any(owner == user for owner, _ in self.lines)
 
     def register(self, registration: Registration, now: int) -> tuple[Change, list[Change]]:
@@ -138,6 +156,6 @@ class Presence:
 
     def _add(self, user: str, peer: str, event: Registration | End, now: int) -> Change:
         line = self.lines.setdefault((user, peer), Line())
-        before = line.registration
-        line.add(event, now)
-        return Change(peer, before, line.registration)
+        before, lost = line.registration, line.ended
+        line.add(event, now + self.kept)
+        return Change(peer, before, line.registration, lost)

@@ -45,7 +45,9 @@ class Reach(Groups):
                 self.end(invite, "DECLINED", *refusal)
                 return
             invite.asked = True
-            there = self.whoever_is(invite.to, asked[0]) or Registration((0, 0, 0), asked[0], invite.to)
+            device = self.presence.marked_device(invite.to, asked[0])
+            guest = Registration((0, 0, 0), asked[0], invite.to, device=device)
+            there = self.whoever_is(invite.to, asked[0]) or guest
             self.call_devices(invite, event, [self.device_candidate(there)])
             return
         to_self = invite.to == invite.sender
@@ -88,6 +90,7 @@ class Reach(Groups):
     def call_devices(self, invite: Invite, event: Payload, devices: list[Candidate]) -> None:
         invite.put(*devices)
         self.timers[f"ring|{invite.ref}"] = invite.deadline
+        self.device_speaks(event, invite.entry, calls=True)
         self.set_caller(invite, invite.caller)
         self.ring(invite, devices, resumed=False)
         self.tell_progress(invite, event, invite.caller)
@@ -105,8 +108,12 @@ class Reach(Groups):
             self.end(invite, "DECLINED", 480, "unreachable")
             return
         order = dict.fromkeys(each.user for each in members if each.user in legs)
+        self.device_speaks(event, invite.entry, calls=True)
         self.set_caller(invite, invite.caller)
-        self.call_group(invite, {user: legs[user] for user in order}, sequential=found.sequential)
+        mode = event.get("ringMode")
+        invite.everybody = mode == "all"
+        sequential = found.sequential if mode is None else mode == "sequential"
+        self.call_group(invite, {user: legs[user] for user in order}, sequential=sequential)
         if invite.pending:
             self.tell_progress(invite, event, invite.caller)
 

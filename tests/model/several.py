@@ -29,6 +29,7 @@ from tests.support.shard import Shard, make_groups
 from tests.support.shards import Shards
 
 from .agreement import Agreement, Contents
+from .core import order_kept
 from .driver import START, SippoServer, contents_of
 from .histories import (
     Advance,
@@ -361,7 +362,8 @@ class PlayApart:
             raise AssertionError("there is always something due")
         await self.check_that_all_is_settled()
         self.watch.end()
-        await self.driver.advance(self.driver.now + HOUR + self.history.settings.retain_after)
+        settings = self.history.settings
+        await self.driver.advance(self.driver.now + order_kept(settings) + max(settings.retain_after, HOUR))
         for shard, contents in (await self.driver.contents()).items():
             left = [name for name in contents if not name.startswith(PERMANENT)]
             assert not left, f"left in shard {shard}: {left}"

@@ -8,8 +8,11 @@ from typing import Any
 
 from invites.lookup.result import Member
 
-HOUR = 3_600_000
+MINUTE = 60_000
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+TOLERANCE = 5_000
+"""So far may ids be ahead of the server's time, since clocks differ."""
 IN = frozenset({"CALLED", "RINGING", "AWAY", "PUSHING", "PUSHED"})
 """A candidate in one of these states may still be the one that accepts: the call is not over."""
 RUNG = frozenset({"CALLED", "RINGING", "AWAY", "PUSHED"})
@@ -51,6 +54,11 @@ class Notification:
         return json.dumps(whole, sort_keys=True)
 
 
+def said(context: Any) -> Payload:
+    """What an answer has told the inviter."""
+    return {} if context is None else {"context": context}
+
+
 @dataclass
 class Candidate:
     """One way of reaching the callee. `told`: heard of the end once more after it came back."""
@@ -64,6 +72,7 @@ class Candidate:
     session: str | None = None
     end_reason: int | None = None
     told: bool = False
+    context: Any = None
 
     @property
     def key(self) -> str:
@@ -86,11 +95,21 @@ class Leg:
     end_reason: int | None = None
     reason: str | None = None
     peer: str | None = None
+    context: Any = None
+    device: str | None = None
 
     def vote(self) -> Candidate:
         """The leg, as one way of reaching the group."""
         said = self.reason in {"declined", "busy"}
-        return Candidate("", "", "", "LEG", "DECLINED" if said else "GONE", end_reason=self.end_reason)
+        return Candidate(
+            "",
+            "",
+            "",
+            "LEG",
+            "DECLINED" if said else "GONE",
+            end_reason=self.end_reason,
+            context=self.context,
+        )
 
 
 @dataclass
@@ -99,6 +118,7 @@ class Invite:
 
     `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone. The
     `group` of a group call is its `to`; that of a leg is not. `progressed`, `taken`: 180 was told, a push was taken.
+    `everybody`: each member may accept; `legs_end`: how the others ended once one had.
     """
 
     sender: str
@@ -122,11 +142,14 @@ class Invite:
     ended_at: int | None = None
     who: str | None = None
     winner: str | None = None
+    answer: Any = None
     progressed: bool = False
     taken: bool = False
     group: str | None = None
     legs: dict[str, Leg] = field(default_factory=dict)
     sequential: bool = False
+    everybody: bool = False
+    legs_end: tuple[str, int, str] | None = None
     starting: bool = False
     parallel: bool = False
     waiting: bool = False
@@ -212,14 +235,17 @@ class Invite:
             "endedAt": self.ended_at,
             "candidates": [
                 {"address": each.address, "peer": each.peer, "endReason": each.end_reason}
+                | said(each.context)
                 for each in self.candidates.values()
             ]
             + [
                 {
                     "address": user,
                     "peer": leg.peer,
-                    "endReason": leg.end_reason or (408 if self.code == 408 else 487),
+                    "endReason": leg.end_reason
+                    or (408 if 408 in (self.code, *(self.legs_end or ())) else 487),
                 }
+                | said(leg.context)
                 for user, leg in self.legs.items()
             ],
         }

@@ -17,6 +17,9 @@ REF = "alice|1|bob"
 RING = 60_000
 """ms; how long an invite rings without `expires`."""
 
+PATIENCE = 6_000
+"""ms; how long a timer waits for an event that was published before it was due."""
+
 GRACE = Settings(remove_after=5_000)
 """Settings under which a disconnected device may come back for 5 s."""
 
@@ -45,6 +48,12 @@ def invite(
 
 def request(by: Json = ALICE, to: str = "bob", invite_id: str = "1", **more: Any) -> Published:
     return "inviteRequest", {"peer": by, "to": to, "inviteId": invite_id, **more}
+
+
+def said_by(device: str, event: Published) -> Published:
+    """The same event, in which the peer names its device."""
+    kind, payload = event
+    return kind, payload | {"peer": payload["peer"] | {"device": device}}
 
 
 def _reply(kind: str, id_: str, user: str, from_: str, invite_id: str, more: Json) -> Published:
@@ -129,6 +138,11 @@ async def later(shard: Shard, ms: int) -> list[Notification]:
             if 0 <= await client.pexpiretime(key) <= shard.now:
                 await client.delete(key)
     return await shard.fire()
+
+
+async def patience_ends(shard: Shard) -> list[Notification]:
+    """Let workers look every second, as they do, until no timer waits for an event any more."""
+    return [told for _ in range(PATIENCE // 1_000 + 1) for told in await later(shard, 1_000)]
 
 
 def one(told: Sequence[Notification], kind: str) -> Notification:

@@ -26,11 +26,11 @@ PERMANENT = (
 async def assert_nothing_leaks(client: Redis, keys: Keys) -> None:
     """Fail if a key never expires, a reshard does not know its kind, or an event is still pending."""
     async for raw in client.scan_iter(match=keys.base.replace("[", r"\[") + "*"):
-        key = raw.decode()
+        key = raw.decode(errors="replace")
         kind, _ = kind_of(key.removeprefix(keys.base))
         assert kind in KINDS, f"{key} is of a kind that invites/resharding/key_ownership.py does not know"
         if not key.removeprefix(keys.base).startswith(PERMANENT):
-            assert await client.pttl(key) > 0, f"{key} has no time to live"
+            assert await client.pttl(raw) > 0, f"{key} has no time to live"
     if await client.exists(keys.events):
         pending = await client.xpending(keys.events, WORKERS_GROUP)
         assert pending["pending"] == 0, f"{pending['pending']} events are still pending"

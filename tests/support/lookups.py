@@ -46,7 +46,8 @@ def settings(address: str, basic: Json | None = None, **invites: Any) -> Json:
     """Return the section `invites` for a sippo-server at this address; `wac` in `basic` adds to its settings."""
     basic = basic or {}
     wac = {"address": address, "username": "admin@quobis", "password": PASSWORD, **basic.get("wac", {})}
-    return {"claimAfter": 300, "basic": {**basic, "wac": wac}, **invites}
+    limits = {"perPair": 0, "perCallee": 0}
+    return {"claimAfter": 300, "limits": limits, "basic": {**basic, "wac": wac}, **invites}
 
 
 def configured(address: str, basic: Json | None = None, **invites: Any) -> Config:

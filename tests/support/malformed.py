@@ -23,12 +23,20 @@ class Malformed(NamedTuple):
 
 
 VALID: Final[tuple[e.Published, ...]] = (
-    e.invite(ASKING, context={"n": 1}, mediatypes=["audio"], expires=5_000, requestId="q", transaction="t"),
+    e.invite(
+        ASKING,
+        context={"n": 1},
+        mediatypes=["audio"],
+        expires=5_000,
+        requestId="q",
+        ringMode="all",
+        transaction="t",
+    ),
     e.invite(ASKING, returnOf="a|b|c"),
-    e.request(ASKING, expires=5_000, transaction=1),
+    e.said_by("d", e.request(ASKING, expires=5_000, transaction=1)),
     e.ringing("asking", "asker", to="bob"),
-    e.accept("asking", "asker", to="bob", transaction="t"),
-    e.decline("asking", "asker", to="bob", errorCode=486, transaction="t"),
+    e.said_by("d", e.accept("asking", "asker", to="bob", transaction="t", context={"n": 1})),
+    e.decline("asking", "asker", to="bob", errorCode=486, transaction="t", context=[]),
     e.stop(ASKING, from_="asker", errorCode=480, transaction="t"),
     e.invitations("asking", "asker"),
     e.registered("phone", device="d", session="s", expires=1_000),
@@ -42,8 +50,8 @@ VALID: Final[tuple[e.Published, ...]] = (
 
 _OPAQUE: Final = {"context", "mediatypes", "fromDetails"}
 _OPTIONAL: Final = {
-    "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "session", "device", "type", "trunk",
-    "match", "peer",
+    "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "ringMode", "session", "device",
+    "type", "trunk", "match", "peer",
 } | _OPAQUE  # fmt: skip
 _MANDATORY: Final = {
     "invite": {"peer", "to"}, "inviteRequest": {"peer", "to"}, "ringing": {"peer", "from"}, "accept": {"peer", "from"},
@@ -68,7 +76,7 @@ def _dump(payload: Any) -> bytes:
 
 
 def _known(payload: Json, path: tuple[str, ...] = ()) -> bool:
-    return "peer" in payload and path[:1] != ("peer",)
+    return "peer" in payload and (path[:1] != ("peer",) or path == ("peer", "device"))
 
 
 def _fields(payload: Json, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -109,6 +117,7 @@ def _is_id(name: str) -> bool:
         "peer",
         "registry",
         "returnOf",
+        "ringMode",
     }
 
 
@@ -124,6 +133,7 @@ def _wrong_values(name: str) -> dict[str, Any]:
         "errorCode": whole | {"too low": 399, "too high": 700, "negative": -486, "zero": 0},
         "transaction": {"true": True, "list": [], "object": {}, "fraction": 1.5, "too long": "x" * 256, "huge": 2**53},
         "type": _NO_TEXTS | {"empty": "", "too long": "x" * 256},
+        "ringMode": _NO_TEXTS | {"empty": "", "another": "both", "case": "All"},
         "trunk": {"text": "true", "number": 1, "list": []},
         "match": _NO_TEXTS | {
             "empty": "", "too long": "x" * 1025, "open": "(", "open set": "[", "nothing to repeat": "+49",
@@ -188,6 +198,9 @@ def _of_all() -> Iterator[Malformed]:
 
     yield more("context too large", b'"context":"' + b"x" * (16 * 1024 - 1) + b'"', "context")
     yield more("context too large in UTF-8", b'"context":"' + "ü".encode() * (8 * 1024) + b'"', "context")
+    for reply in (e.accept("asking", "asker"), e.decline("asking", "asker")):
+        large = _dump(reply[1] | {"context": "x" * (4 * 1024 - 1)})
+        yield Malformed("context too large", reply[0].encode(), large, "context", known=True)
     yield more("payload too large", b'"unknown":"' + b"x" * (64 * 1024) + b'"', "payload")
     deep = b"[" * 5_000 + b"]" * 5_000
     readable = sys.version_info >= (3, 13)  # the decoder reads as deeply as Python recurses

@@ -202,6 +202,6 @@ def of_type(told: Sequence[Notification], kind: str) -> list[Notification]:
     return [one for one in told if one.type == kind]
 
 
-def peer(id_: str, user: str) -> Json:
+def peer(id_: str, user: str, device: str | None = None) -> Json:
     """A peer as events name it."""
-    return {"id": id_, "user": user}
+    return {"id": id_, "user": user} | ({"device": device} if device is not None else {})

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from redis.exceptions import ResponseError
 
 from invites.config import Config, Invites
+from invites.config.sections import Limits
 from invites.keys import WORKERS_GROUP, Keys
 from tests.support.waiting import wait_until
 from workers.roles.settler import Settler
@@ -28,9 +29,13 @@ Json = dict[str, Any]
 KEYS = Keys()
 
 
+NO_LIMITS: Final = Limits(devices_per_user=0, per_callee=0, per_caller=0, per_pair=0)
+
+
 def configured(**invites: int) -> Config:
-    """Return a configuration with these settings of `invites` and a short `claim_after`."""
-    return Config(invites=msgspec.structs.replace(Invites(), **{"claim_after": 300, **invites}))
+    """Return a configuration with these settings of `invites`, a short `claim_after`, and no limits."""
+    given = {"claim_after": 300, **invites}
+    return Config(invites=msgspec.structs.replace(Invites(limits=NO_LIMITS), **given))
 
 
 @contextlib.asynccontextmanager
@@ -138,7 +143,7 @@ class Streams:
     async def dead(self) -> list[dict[str, str]]:
         """Return the dead letters."""
         return [
-            {name.decode(): value.decode() for name, value in fields.items()}
+            {name.decode(): value.decode(errors="backslashreplace") for name, value in fields.items()}
             for _, fields in await self.client.xrange(KEYS.dead)
         ]
 

@@ -34,6 +34,7 @@ _VENDORS: dict[str, Any] = {
         "maxDeliveries": 4,
         "claimAfter": 2000,
         "notificationRetention": {"age": 60000, "bytes": 1000000},
+        "deadRetention": {"age": 604800001, "bytes": 65536},
     },
     "redis": {"url": "redis://worker:redis-secret@valkey:6380/2", "prefix": "calls", "shards": 1},
     "http": {"host": "192.0.2.1", "port": 9090, "token": "http-secret"},
@@ -61,6 +62,8 @@ def test_every_key_has_its_place() -> None:
     assert (found.invites.max_deliveries, found.invites.claim_after) == (4, 2000)
     retention = found.invites.notification_retention
     assert (retention.age, retention.bytes) == (60000, 1000000)
+    letters = found.invites.dead_retention
+    assert (letters.age, letters.bytes) == (604800001, 65536)
     assert (found.redis.prefix, found.redis.shards) == ("calls", 1)
     assert found.redis.url == Secret("redis://worker:redis-secret@valkey:6380/2")
     assert (found.http.host, found.http.port, found.http.token) == ("192.0.2.1", 9090, Secret("http-secret"))
@@ -106,6 +109,7 @@ def test_defaults_are_those_of_the_contract() -> None:
             "maxDeliveries": 5,
             "claimAfter": 3000,
             "notificationRetention": {"age": 3600000, "bytes": None},
+            "deadRetention": {"age": 2592000000, "bytes": 67108864},
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},

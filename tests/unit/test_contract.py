@@ -87,6 +87,8 @@ def test_the_limits_are_there() -> None:
     text = _PAGES["publishing.md"] + _PAGES["PROTOCOL.md"]
     assert protocol.MAX_CONTEXT == 16 * 1024
     assert "`context` has at most 16 KiB" in text
+    assert protocol.MAX_REPLY_CONTEXT == 4 * 1024
+    assert "has at most 4 KiB" in text
     assert protocol.MAX_PAYLOAD == 64 * 1024
     assert "The whole payload has at most 64 KiB" in text
     assert f"nested at most {protocol.MAX_DEPTH} levels deep" in text

@@ -70,8 +70,8 @@ def test_decoding_never_raises(event: tuple[bytes, bytes], deliveries: int) -> N
     )
     assert operation.entry == "1-1"
     if operation.rule == "dead":
-        assert operation.arguments.flat()[1] == payload
-        assert str(operation.arguments.flat()[2]).isprintable()
+        assert payload in operation.arguments.flat()
+        assert str(operation.arguments.flat()[1]).isprintable()
     dead_event(Entry("1-1", {b"type": kind, b"payload": payload}), "it failed")
 
 

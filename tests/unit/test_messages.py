@@ -109,6 +109,10 @@ _RENDERED = {
         ("devicesPerUser", "bob", "phone"),
         "Limit devicesPerUser: user bob loses the device phone",
     ),
+    "entry_ahead": (
+        ("9999999999999-1", "1764252877000-1"),
+        "Entry 9999999999999-1 is ahead of the server's time and counts as 1764252877000-1: see Clocks in operating.md",
+    ),
     "timer_failed": (
         ("ring|a|b|c", "broken"),
         "Timer ring|a|b|c has failed, is a dead letter and will be tried again: broken",

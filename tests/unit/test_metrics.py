@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from invites import __version__
 from invites.build import COMMIT
 from invites.keys import Stream
+from invites.queries.gateways import GatewayGroup
 from invites.queries.overview import Backlog
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.sippo import SippoMetrics
@@ -35,14 +38,19 @@ def test_what_is_counted_shows_up() -> None:
     metrics.fired(2)
     metrics.claimed(7)
     metrics.dead_letters()
+    metrics.dead_letters_dropped(3)
+    metrics.dead_letters_kept(0, 8)
     metrics.redis_error("reading events")
     metrics.reconnected()
     metrics.group_recreated("workers")
+    metrics.entry_ahead()
     metrics.trimmed("events", 10)
     metrics.trimmed("notifications", 0)
     metrics.backlog(0, Stream.EVENTS, Backlog(12, 2, 10, 3_500))
     metrics.backlog(0, Stream.PUSH, Backlog(3, 0, 3, 70))
     metrics.backlog(0, Stream.RELAY, Backlog(1, 1, 0, 5))
+    metrics.last_commit(0, 1_500)
+    metrics.ready_if(lambda: True)
     metrics.relayed("done", 4)
     metrics.pushed("invitation", "taken")
     metrics.looked_up("group", "found", 0.02)
@@ -55,9 +63,12 @@ def test_what_is_counted_shows_up() -> None:
     assert _value(metrics, "timers_fired_total") == 2
     assert _value(metrics, "claimed_total") == 7
     assert _value(metrics, "dead_letters_total") == 1
+    assert _value(metrics, "dead_letters_dropped_total") == 3
+    assert _value(metrics, "dead_letters_kept", shard="0") == 8
     assert _value(metrics, "redis_errors_total", role="reading events") == 1
     assert _value(metrics, "redis_reconnects_total") == 1
     assert _value(metrics, "groups_recreated_total", group="workers") == 1
+    assert _value(metrics, "entries_ahead_total") == 1
     assert _value(metrics, "trimmed_total", stream="events") == 10
     assert _value(metrics, "backlog", shard="0") == 12
     assert _value(metrics, "push_backlog", shard="0") == 3
@@ -66,6 +77,21 @@ def test_what_is_counted_shows_up() -> None:
     assert _value(metrics, "pushes_total", type="invitation", outcome="taken") == 1
     assert _value(metrics, "oldest_unsettled_event_age_seconds", shard="0") == 3.5
     assert _value(metrics, "look_up_seconds_count", kind="group", outcome="found") == 1
+    assert _value(metrics, "last_commit_timestamp_seconds", shard="0") == 1.5
+    assert _value(metrics, "ready") == 1
+
+
+def test_a_gauge_that_cannot_be_measured_is_no_number() -> None:
+    metrics = Metrics()
+    metrics.backlog(0, Stream.EVENTS, Backlog(12, 2, 10, 3_500))
+    metrics.backlog(1, Stream.EVENTS, Backlog(7, 0, 7, 0))
+    metrics.groups(0, [GatewayGroup("g", 5, 0, 0, None)])
+    metrics.backlog(0, Stream.EVENTS, None)
+    metrics.groups(0, None)
+    assert math.isnan(_value(metrics, "backlog", shard="0"))
+    assert math.isnan(_value(metrics, "oldest_unsettled_event_age_seconds", shard="0"))
+    assert math.isnan(_value(metrics, "notifications_lag", shard="0", group="g"))
+    assert _value(metrics, "backlog", shard="1") == 7
 
 
 def test_the_build_is_named() -> None:

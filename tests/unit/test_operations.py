@@ -86,6 +86,27 @@ def _stored(event: e.Published) -> Any:
         ),
         (e.stop(None, from_="alice"), "stopInvite", ("", "", "alice", "1", "bob", HEAD, 487, b"")),
         (e.invitations("phone"), "getInvitations", ("phone", "bob", b'"t"', b"")),
+        (
+            e.said_by("d", e.accept("phone")),
+            "accept",
+            ("phone", "bob", "alice|1|bob", HEAD, b"", b"", "d"),
+        ),
+        (
+            e.accept("phone", context={"n": 1}),
+            "accept",
+            ("phone", "bob", "alice|1|bob", HEAD, b"", b'{"n":1}'),
+        ),
+        (
+            e.said_by("d", e.invite()),
+            "invite",
+            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP, "", "d"),
+        ),
+        (
+            e.invite(ringMode="all"),
+            "invite",
+            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP, "all"),
+        ),
+        (e.said_by("d", e.unregistered("phone")), "disconnected", ("phone", "bob", "", "d")),
         (e.unregistered("phone"), "disconnected", ("phone", "bob", "")),
         (e.disconnected("phone", session="s"), "disconnected", ("phone", "bob", "s")),
         (e.joined("bob"), "joined", ("bob", "r")),

@@ -66,6 +66,10 @@ def test_the_types_are_those_of_the_contract() -> None:
         (e.request(transaction=7), InviteRequest(peer=PEER, to="bob", invite_id="1", transaction=7)),
         (e.ringing("phone"), Ringing(peer=BOB, from_="alice", invite_id="1")),
         (e.accept("phone", to="b"), Accept(peer=BOB, from_="alice", invite_id="1", to="b")),
+        (
+            e.said_by("d", e.ringing("phone")),
+            Ringing(peer=Peer("phone", "bob", "d"), from_="alice", invite_id="1"),
+        ),
         (e.decline("phone"), Decline(peer=BOB, from_="alice", invite_id="1", error_code=None)),
         (e.decline("phone", errorCode=486), Decline(peer=BOB, from_="alice", invite_id="1", error_code=486)),
         (e.stop(), StopInvite(invite_id="1", callee="bob", peer=PEER, error_code=487)),
@@ -127,6 +131,15 @@ def test_a_context_may_have_16_kib_and_not_a_byte_more(kind: str) -> None:
     decode_event(kind, _with_context(b'"' + b"x" * (MAX_CONTEXT - 2) + b'"'))
     with pytest.raises(BadEvent, match="field context has 16385 bytes; at most 16384 are allowed"):
         decode_event(kind, _with_context(b'"' + b"x" * (MAX_CONTEXT - 1) + b'"'))
+
+
+@pytest.mark.parametrize("answer", [e.accept("p"), e.decline("p")], ids=["accept", "decline"])
+def test_the_context_of_an_answer_may_have_4_kib_and_not_a_byte_more(answer: e.Published) -> None:
+    kind, payload = answer
+    _decode((kind, payload | {"context": "x" * 4_094}))
+    assert _refused((kind, payload | {"context": "x" * 4_095})) == (
+        "field context has 4097 bytes; at most 4096 are allowed"
+    )
 
 
 def test_a_context_is_measured_in_bytes_of_utf_8() -> None:

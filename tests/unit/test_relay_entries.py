@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from invites.events.arguments import RelayArguments, RelayedEventArguments
+from invites.events.arguments import DeadArguments, RelayArguments, RelayedEventArguments
 from invites.events.decoding import decode_relay_entry
 from invites.events.entry import Entry, entries_of, order
 from invites.events.operation import Operation
@@ -78,19 +78,22 @@ def test_what_cannot_be_decoded_is_a_dead_letter_of_the_whole_entry(
     fields: dict[bytes, bytes], sentence: str
 ) -> None:
     operation = _decoded(fields)
-    type_, payload, said, deliveries = operation.arguments.flat()[:4]
-    assert (operation.rule, type_, deliveries) == ("dead", "relay", 1)
-    assert str(said).startswith(sentence)
-    assert isinstance(payload, bytes)
-    assert json.loads(payload) == {name.decode(): value.decode() for name, value in fields.items()}
+    arguments = operation.arguments
+    assert isinstance(arguments, DeadArguments)
+    assert (operation.rule, arguments.type, arguments.deliveries) == ("dead", "relay", 1)
+    assert arguments.error.startswith(sentence)
+    kept = arguments.arguments
+    letter = dict(zip(kept[::2], kept[1::2], strict=True))
+    assert letter == {b"type": b"relay"} | {b"field:" + name: value for name, value in fields.items()}
 
 
 @pytest.mark.parametrize(("fields", "deliveries"), [(PAGE, 6), ({}, 1)])
 def test_what_kills_workers_or_is_empty_is_a_dead_letter(fields: dict[bytes, bytes], deliveries: int) -> None:
     operation = _decoded(fields, deliveries=deliveries)
-    payload = operation.arguments.flat()[1]
+    arguments = operation.arguments
+    assert isinstance(arguments, DeadArguments)
     assert operation.rule == "dead"
-    assert bool(payload) == bool(fields)
+    assert len(arguments.arguments) == 2 + 2 * len(fields)
 
 
 def test_an_entry_that_was_trimmed_has_no_fields() -> None:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from redis import exceptions
 
 from invites.connection.errors import ErrorKind, RefusedError, classify, passes
-from invites.events.entry import entries_of
+from invites.events.entry import Entry, entries_of
+from invites.keys import Stream
 from invites.store.layout import LayoutError
 from tests.support.waiting import wait_until
 from workers.aio.backoff import Backoff, pause
+from workers.aio.places import Places
 from workers.aio.tasks import end
 from workers.consumer.batch_size import BatchSize
+from workers.consumer.budget import ByteBudget
+from workers.consumer.entries import take_on
+from workers.consumer.source import Source
 from workers.consumer.ticket import InFlight
+from workers.roles.timers import patience_ms
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
 
@@ -114,15 +121,60 @@ def test_an_outage_that_lasts_is_told_again(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_only_what_has_aged_is_renewed_and_then_is_young_again() -> None:
-    in_flight = InFlight()
-    in_flight.begin(["1-0", "2-0"], now=0.0)
-    in_flight.begin(["3-0"], now=5.0)
+    in_flight = InFlight(ByteBudget())
+    in_flight.begin({"1-0": 1, "2-0": 1}, now=0.0)
+    in_flight.begin({"3-0": 1}, now=5.0)
     in_flight.end("2-0")
     assert in_flight.renew(before=1.0, now=6.0) == ["1-0"]
     assert in_flight.renew(before=5.5, now=7.0) == ["3-0"]
     assert "1-0" in in_flight
     assert "2-0" not in in_flight
     assert len(in_flight) == 2
+
+
+# --- bytes
+
+
+def _source(budget: ByteBudget) -> Source[Any]:
+    worker: Any = SimpleNamespace(budget=budget)
+    shard: Any = SimpleNamespace(worker=worker)
+    reads: Any = None
+    return Source(shard, Stream.EVENTS, reads, lambda entry: entry)
+
+
+async def test_reads_begin_small_and_shrink_with_large_entries() -> None:
+    source = _source(ByteBudget())
+    assert source.room == 16
+    rooms = []
+    for size in (100, 100, 100, 2**21, 2**21, 100, 100):
+        tickets = await take_on(source, [Entry("1-0", {b"x": b"x" * size})], alone=False)
+        tickets[0].done()
+        rooms.append(source.room)
+    assert rooms == [32, 64, 128, 3, 3, 8, 16]
+
+
+async def test_nothing_is_read_while_the_budget_is_used_up_unless_nothing_is_in_flight() -> None:
+    budget = ByteBudget(1_000_000)
+    busy, other = _source(budget), _source(budget)
+    [first] = await take_on(busy, [Entry("1-0", {b"x": b"x" * 2_000_000})], alone=False)
+    assert (busy.room, other.room) == (0, 1)
+    [second] = await take_on(other, [Entry("1-0", {b"x": b"x" * 10})], alone=False)
+    assert (busy.room, other.room) == (0, 0)
+    second.done()
+    first.leave()
+    first.leave()
+    assert budget.room == 1_000_000
+    assert (busy.room, other.room) == (1, 3)
+
+
+async def test_an_entry_that_is_taken_on_twice_counts_once() -> None:
+    budget = ByteBudget(1_000)
+    source = _source(budget)
+    await take_on(source, [Entry("1-0", {b"x": b"x" * 99})], alone=False)
+    [ticket] = await take_on(source, [Entry("1-0", {b"x": b"x" * 299})], alone=False)
+    assert budget.room == 700
+    ticket.done()
+    assert budget.room == 1_000
 
 
 # --- tasks
@@ -184,3 +236,48 @@ def test_entries_keep_their_order_and_say_what_was_trimmed() -> None:
 def test_each_error_is_of_one_kind(error: Exception, kind: ErrorKind) -> None:
     assert classify(error) is kind
     assert passes(error) is (kind in {ErrorKind.AWAY, ErrorKind.FULL, ErrorKind.MOVED})
+
+
+# --- places
+
+
+async def test_a_free_place_goes_to_the_newest_who_still_waits() -> None:
+    places, took = Places(1), list[int]()
+
+    async def take(made: int) -> None:
+        async with places.place((made, 0)):
+            took.append(made)
+
+    async with places.place((1, 0)):
+        waiting = [asyncio.create_task(take(made)) for made in (2, 5, 3, 4)]
+        await asyncio.sleep(0)
+        await end([waiting[1]])
+    await asyncio.wait(waiting)
+    assert took == [4, 3, 2]
+
+
+async def test_a_place_that_comes_together_with_a_cancellation_is_passed_on() -> None:
+    places = Places(1)
+
+    async def take() -> None:
+        async with places.place((2, 0)):
+            pass
+
+    async with places.place((1, 0)):
+        waiting = asyncio.create_task(take())
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    async with asyncio.timeout(5), places.place((3, 0)):
+        pass
+
+
+# --- timers
+
+
+@pytest.mark.parametrize(
+    ("claim_after_ms", "patience"), [(100, 6_000), (3_000, 6_000), (10_000, 20_000), (600_000, 60_000)]
+)
+def test_a_timer_waits_until_an_entry_can_have_been_taken_over(claim_after_ms: int, patience: int) -> None:
+    assert patience_ms(claim_after_ms) == patience

@@ -47,7 +47,7 @@ def list_(*, common: Common, as_json: AsJsonLines = False) -> int:
 @app.command()
 @with_common()
 def show(*, letter: _Id, common: Common, as_json: AsJson = False) -> int:
-    """Show one dead letter: its reason, its original payload and the id of its original entry."""
+    """Show one dead letter: its reason, the fields of its event (4 KiB of each) and the id of its original entry."""
     chosen = _checked(letter)
 
     async def print_it(session: Session) -> int:
@@ -56,7 +56,11 @@ def show(*, letter: _Id, common: Common, as_json: AsJson = False) -> int:
             say_json(found)
             return 0
         for name, value in msgspec.to_builtins(found).items():
-            say(f"{name:10}  {value}")
+            if isinstance(value, dict):
+                for field, text in value.items():
+                    say(f"{name:10}  {field}: {text}")
+            else:
+                say(f"{name:10}  {value}")
         return 0
 
     return common.on_server(print_it)
@@ -67,8 +71,8 @@ def show(*, letter: _Id, common: Common, as_json: AsJson = False) -> int:
 def retry(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
     """Publish one dead letter or all of them again, after you have fixed the cause.
 
-    Each becomes a new event at the end of the stream. An event that still fails becomes a new dead letter. A timer
-    that is still failing fires at once.
+    Each becomes a new event at the end of the stream, with the same fields. An event that still fails becomes a new
+    dead letter. A letter that was cut is refused. A timer that is still failing fires at once.
     """
     chosen = _chosen(letter, every=every)
 

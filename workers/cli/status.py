@@ -8,7 +8,7 @@ import typer
 
 from workers.cli.options import AsJson, Common, with_common
 from workers.cli.output import say, say_json
-from workers.cli.words import duration, in_words, waiting_for
+from workers.cli.words import duration, in_words, moment, waiting_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,11 +85,20 @@ def _workers(consumers: Sequence[Consumer] | None) -> list[str]:
     width = max((len(one.name) for one in consumers), default=0)
     return [
         f"  workers          {len(consumers)}",
-        *(
-            f"    {one.name:{width}}  {one.pending} pending, asked {duration(one.idle_ms)} ago"
-            for one in consumers
-        ),
+        *(f"    {one.name:{width}}  {one.pending} pending, {_heard(one)}" for one in consumers),
     ]
+
+
+def _heard(consumer: Consumer) -> str:
+    heard = duration(consumer.idle_ms)
+    announced = consumer.announced
+    if announced is None:
+        return f"asked {heard} ago, announces nothing"
+    committed = "" if announced.last_commit is None else f", last commit {moment(announced.last_commit)}"
+    gone = "" if consumer.alive else "GONE, "
+    return (
+        f"{gone}heard of {heard} ago, release {announced.release}, since {moment(announced.since)}{committed}"
+    )
 
 
 def _waiting(backlog: Backlog, what: str) -> str:

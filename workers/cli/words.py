@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ def in_words(memory: Memory) -> str:
         return f"{used} in use, without maxmemory"
     share = 100 * memory.used_bytes / memory.max_bytes
     return f"{used} of {memory.max_bytes / _MIB:.1f} MiB in use, {share:.0f} % of maxmemory"
+
+
+def moment(ms: int) -> str:
+    """A time in ms since 1970 for people: local, to the second."""
+    return datetime.fromtimestamp(ms / 1_000).astimezone().isoformat(timespec="seconds")
 
 
 def duration(ms: int) -> str:

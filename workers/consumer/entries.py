@@ -23,7 +23,9 @@ _SLICE: Final = 8
 
 async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool) -> list[Ticket[Item]]:
     """Begin work on entries: decode them, in their order. Other tasks run in between."""
-    source.in_flight.begin([entry.id for entry in entries], time.monotonic())
+    sizes = {entry.id: entry.size for entry in entries}
+    source.in_flight.begin(sizes, time.monotonic())
+    source.read_size.read(max(sizes.values(), default=0))
     tickets: list[Ticket[Item]] = []
     for start in range(0, len(entries), _SLICE):
         for entry in entries[start : start + _SLICE]:

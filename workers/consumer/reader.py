@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from invites.events.entry import Entry
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.source import Source
+    from workers.consumer.ticket import Ticket
 
 _OWN_PAGE: Final = 100
+# A read that meets large entries after small ones takes this many of them: the size of entries is known too late.
+_PAGE: Final = 32
 _FULL_S: Final = 0.1
-_BEYOND: Final = f"{2**64 - 1}-0"  # no entry has this id
 
 _log = logging.getLogger(__name__)
 
@@ -44,12 +46,10 @@ class Reader(Generic[Item]):
         self._readiness.expect(source.key)
         self._recovered = False
         self._connection: int | None = None
-        self._was_at_the_end = False
 
     async def run(self) -> None:
         """Read until the shard is stopping."""
         await run_forever(self._role, self._step, self._shard.stopping)
-        self._shard.caught_up.set()
 
     async def unblock(self) -> None:
         """End a read that waits on the server, so that a stop does not wait for it."""
@@ -71,37 +71,54 @@ class Reader(Generic[Item]):
     async def _recover(self) -> None:
         source, after = self._source, "0"
         await self._shard.ensure()
-        while own := await self._read(after, _OWN_PAGE, block=False):
+        while own := await self._read_own(after):
             after = own[-1].id
             stranded = [entry for entry in own if entry.id not in source.in_flight]
             if stranded:
                 _log.info("Taking up %d entries of %s whose delivery was lost.", len(stranded), source.name)
-                await self._hand_over(await counted(source, stranded), alone=True)
+                tickets = await take_on(source, await counted(source, stranded), alone=True)
+                await source.inbox.put(Batch(tickets))
         self._completed()
         self._connection = None
         with contextlib.suppress(ResponseError):  # a user may lack the right; a stop takes up to 2 s then
             self._connection = await source.reads.client_id()
 
-    async def _read_new(self) -> None:
-        count = min(self._batch_size.value, self._source.room)
-        if count == 0:
-            await pause(_FULL_S, self._shard.stopping)
-            self._readiness.read_completed(self._source.key)  # it could
-            return
-        entries = await self._read(">", count, block=self._was_at_the_end)
-        if not entries and self._was_at_the_end:
-            # Before Redis 7.2 a read without entries leaves the consumer's idle time as it is, and the worker would
-            # look as if it were gone. A read of what is pending for it restarts the idle time.
-            await self._read(_BEYOND, 1, block=False)
-        self._completed()
-        catches_up = len(entries) < count and not self._was_at_the_end
-        if entries or catches_up:
-            await self._hand_over(entries, alone=False, catches_up=catches_up)
-        self._was_at_the_end = self._was_at_the_end or catches_up
+    async def _read_own(self, after: str) -> list[Entry]:
+        while not (room := self._source.room):
+            await self._wait_for_room()
+            if self._shard.stopping.is_set():
+                return []
+        return await self._read(after, min(_OWN_PAGE, room), block=False)
 
-    async def _hand_over(self, entries: list[Entry], *, alone: bool, catches_up: bool = False) -> None:
-        tickets = await take_on(self._source, entries, alone=alone)
-        await self._source.inbox.put(Batch(tickets, catches_up))
+    async def _wait_for_room(self) -> None:
+        await pause(_FULL_S, self._shard.stopping)
+        self._readiness.read_completed(self._source.key)  # it could
+
+    async def _read_new(self) -> None:
+        if not self._source.room:
+            await self._wait_for_room()
+            return
+        tickets: list[Ticket[Item]] = []
+        try:
+            await self._fill(tickets)
+        except Exception:
+            for ticket in tickets:
+                ticket.leave()
+            raise
+        self._completed()
+        if tickets:
+            await self._source.inbox.put(Batch(tickets))
+
+    async def _fill(self, tickets: list[Ticket[Item]]) -> None:
+        """Read a batch, page by page."""
+        size, block = self._batch_size.value, True
+        while (count := min(size - len(tickets), self._source.room, _PAGE)) > 0:
+            entries = await self._read(">", count, block=block)
+            tickets += await take_on(self._source, entries, alone=False)
+            # Large entries are committed a few at a time.
+            if len(entries) < count or self._source.room < _PAGE:
+                return
+            block = False
 
     async def _read(self, after: str, count: int, *, block: bool) -> list[Entry]:
         waiting: tuple[str | int, ...] = ("BLOCK", BLOCK_MS) if block else ()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workers.consumer.source import Source
 
 # For one call the server looks at ten times as many entries. 1,000 would stall a server that has 100,000 entries
-# pending for 14 ms.
+# pending for 14 ms. Of large entries it takes fewer.
 _PAGE: Final = 100
 _PAGES: Final = 16  # in one round, when nothing is found in them
 _TICK_S: Final = 1.0
@@ -55,15 +55,16 @@ class Reclaimer(Generic[Item]):
 
     async def _round(self) -> None:
         for _ in range(_PAGES):
-            if self._source.room < _PAGE:
+            room = self._source.room
+            if room == 0:
                 return
-            found = await self._claim()
+            found = await self._claim(min(_PAGE, room))
             if self._cursor == _FIRST or self._shard.stopping.is_set():
                 return
             if not found:
                 await asyncio.sleep(0)
 
-    async def _claim(self) -> bool:
+    async def _claim(self, count: int) -> bool:
         source, shard = self._source, self._shard
         reply: list[Any] = await shard.commands.execute_command(
             b"XAUTOCLAIM",
@@ -73,7 +74,7 @@ class Reclaimer(Generic[Item]):
             shard.claim_after_ms,
             self._cursor,
             "COUNT",
-            _PAGE,
+            count,
         )
         self._cursor = reply[0].decode()
         if reply[2]:

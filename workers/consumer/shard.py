@@ -8,6 +8,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from invites.store.announcement import WorkerState
+
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
@@ -24,8 +26,8 @@ _log = logging.getLogger(__name__)
 class Shard:
     """One shard as a worker sees it; `worker` is what all its shards share, `streams` are those that it reads.
 
-    `origin` identifies the data that it has worked with, "" before it has found any.
-    `caught_up` is set once everything is settled that was published before the worker started.
+    `origin` identifies the data that it has worked with, "" before it has found any. `last_commit` is when it last
+    committed entries of these streams (ms, the server's time).
     """
 
     keys: Keys
@@ -35,7 +37,7 @@ class Shard:
     other_shards: OtherShards
     streams: list[Stream] = field(default_factory=list)
     origin: str = ""
-    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+    last_commit: int | None = None
 
     @property
     def stopping(self) -> asyncio.Event:
@@ -47,12 +49,20 @@ class Shard:
         """How long an entry stays with a worker that does nothing with it."""
         return self.worker.config.invites.claim_after
 
+    def committed(self, at: int) -> None:
+        """Entries of the shard's streams were committed at `at` (ms, the server's time)."""
+        self.last_commit = at
+        self.worker.metrics.last_commit(self.keys.shard, at)
+
     async def ensure(self) -> None:
         """Ensure that the server has what this worker needs: the layout, its consumer groups. Looks first.
 
+        Announces the worker.
+
         Raises LayoutError, and what redis-py raises when the server is away.
         """
-        found = await self.committer.ensure(self.streams, self.origin, secrets.token_hex(8))
+        worker = WorkerState(self.worker.consumer, self.worker.since, self.last_commit)
+        found = await self.committer.ensure(self.streams, worker, self.origin, secrets.token_hex(8))
         made = [stream for stream in self.streams if stream.key(self.keys) in found.made]
         for stream in made if self.origin else ():
             self.worker.metrics.group_recreated(stream.group)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic
 
+from workers.consumer.budget import ReadSize
 from workers.consumer.ticket import InFlight, Item, Ticket
 
 if TYPE_CHECKING:
@@ -26,13 +27,9 @@ _WAITING_BATCHES = 1
 
 @dataclass(slots=True)
 class Batch(Generic[Item]):
-    """Entries to be committed together, except for those that go alone.
-
-    `catches_up` says that nothing is left behind them of what was published before the worker started.
-    """
+    """Entries to be committed together, except for those that go alone."""
 
     tickets: list[Ticket[Item]]
-    catches_up: bool = False
 
 
 @dataclass(slots=True)
@@ -41,7 +38,8 @@ class Source(Generic[Item]):
 
     `reads` is a client for blocking reads alone. `decode` never raises for what an entry holds: such an entry becomes
     a dead letter. Batches wait in the `inbox` for the role that settles them; None there says that no more will come,
-    and `ended` is set when the role has come to it. While `most` entries are in flight no more are taken in.
+    and `ended` is set when the role has come to it. While `most` entries are in flight, or their bytes exceed the
+    worker's budget, no more are taken in.
     """
 
     shard: Shard
@@ -49,9 +47,14 @@ class Source(Generic[Item]):
     reads: Redis
     decode: Callable[[Entry], Item]
     most: int = sys.maxsize
-    in_flight: InFlight = field(default_factory=InFlight)
+    in_flight: InFlight = field(init=False)
+    read_size: ReadSize = field(init=False)
     inbox: asyncio.Queue[Batch[Item] | None] = field(default_factory=lambda: asyncio.Queue(_WAITING_BATCHES))
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.in_flight = InFlight(self.shard.worker.budget)
+        self.read_size = ReadSize(self.shard.worker.budget)
 
     @property
     def name(self) -> str:
@@ -70,8 +73,13 @@ class Source(Generic[Item]):
 
     @property
     def room(self) -> int:
-        """How many more entries may be taken in."""
-        return max(0, self.most - len(self.in_flight))
+        """How many entries the next read may take.
+
+        A stream with nothing in flight may always read one: an entry that is larger than the budget goes through, and
+        no stream starves while others use the budget up.
+        """
+        in_flight = len(self.in_flight)
+        return max(0, min(self.most - in_flight, self.read_size.value or int(in_flight == 0)))
 
     @contextlib.asynccontextmanager
     async def next_batch(self) -> AsyncIterator[Batch[Item]]:

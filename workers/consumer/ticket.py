@@ -6,20 +6,24 @@ import logging
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
+
+    from workers.consumer.budget import ByteBudget
 
 _log = logging.getLogger(__name__)
 
 
 class InFlight:
-    """The entries that this worker has read and not settled: id -> since when (s, monotonic).
+    """The entries that this worker has read and not settled: id -> since when (s, monotonic), and their bytes.
 
     The lease renews them while they take long and hands them back when the worker stops. A reader that recovers skips
-    them.
+    them. Their bytes count against the `budget`, as many as were read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, budget: ByteBudget) -> None:
         self._since: dict[str, float] = {}
+        self._sizes: dict[str, int] = {}
+        self._budget = budget
 
     def __len__(self) -> int:
         return len(self._since)
@@ -27,18 +31,22 @@ class InFlight:
     def __contains__(self, entry: str) -> bool:
         return entry in self._since
 
-    def begin(self, entries: Iterable[str], now: float) -> None:
-        """Work on these entries begins `now`."""
-        self._since.update(dict.fromkeys(entries, now))
+    def begin(self, sizes: Mapping[str, int], now: float) -> None:
+        """Work on these entries begins `now`: id -> bytes."""
+        for entry, size in sizes.items():
+            self._budget.take(size - self._sizes.get(entry, 0))
+        self._sizes.update(sizes)
+        self._since.update(dict.fromkeys(sizes, now))
 
     def end(self, entry: str) -> None:
         """Work on the entry has ended. Only its ticket says so."""
         self._since.pop(entry, None)
+        self._budget.give_back(self._sizes.pop(entry, 0))
 
     def renew(self, before: float, now: float) -> list[str]:
         """The entries begun or renewed `before`. They count as renewed `now`."""
         aged = [entry for entry, since in self._since.items() if since < before]
-        self.begin(aged, now)
+        self._since.update(dict.fromkeys(aged, now))
         return aged
 
 

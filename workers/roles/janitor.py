@@ -1,4 +1,4 @@
-"""Keeps one shard small, and measures how far behind the workers are."""
+"""Keeps one shard small, and what its workers need on the server."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from invites.connection.errors import passes
 from invites.keys import Stream
-from invites.queries.gateways import gateway_groups
-from invites.queries.overview import backlog, consumers
+from invites.queries.overview import consumers
 from workers.aio.backoff import pause
 from workers.loops import Role, run_forever
-from workers.roles.retention import Retention
+from workers.roles.retention import DeadRetention, NotificationRetention
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,14 +26,16 @@ if TYPE_CHECKING:
 _TICK_S: Final = 1.0
 _RETIRE_S: Final = 60.0
 _DROP_S: Final = 3600.0  # a worker that still needs what is dropped loads it again
-# A live worker asks for entries every 2 s. One that has not asked for this long is gone.
+# A live worker announces itself once a second. One that has been silent for this long is gone.
 _RETIRED_MS: Final = 300_000
 
 _log = logging.getLogger(__name__)
 
 
 class Janitor:
-    """Trims what is settled, drops what nobody reads, deletes what dead workers have left, and measures.
+    """Trims what is settled, drops what nobody reads, deletes what dead workers have left.
+
+    Ensures once a second what the worker needs on the server, which also announces it.
 
     All workers do this, each at its own times: what one has done the next finds done.
     """
@@ -44,7 +45,7 @@ class Janitor:
         self._role = Role("keeping house", shard)
         self._batch_size = batch_size
         self._metrics = shard.worker.metrics
-        self._retention = Retention(shard)
+        self._retentions = (NotificationRetention(shard), DeadRetention(shard))
         self._retire_at = time.monotonic() + _RETIRE_S * random.random()
         self._drop_at = time.monotonic() + _DROP_S * random.uniform(0.5, 1.0)
 
@@ -64,11 +65,8 @@ class Janitor:
         self._batch_size.pinged(time.perf_counter() - started)
         await shard.ensure()
         tasks: list[_Task] = [functools.partial(self._trim, key) for key in shard.committer.trimmed_streams]
-        tasks += [self._retention.apply, self._measure_groups]
+        tasks += [retention.apply for retention in self._retentions]
         failed = [error for task in tasks if (error := await _attempt(task))]
-        for stream in Stream:
-            behind = await backlog(shard.commands, shard.keys, stream)
-            self._metrics.backlog(shard.keys.shard, stream, behind)
         if failed:
             raise failed[0]
         if time.monotonic() >= self._retire_at:
@@ -82,22 +80,18 @@ class Janitor:
     async def _trim(self, key: str) -> None:
         self._metrics.trimmed(key, await self._shard.committer.trim(key))
 
-    async def _measure_groups(self) -> None:
-        keys = self._shard.keys
-        self._metrics.groups(keys.shard, await gateway_groups(self._shard.commands, keys))
-
     async def _retire(self) -> None:
         shard = self._shard
         for stream in Stream:
             for consumer in await consumers(shard.commands, shard.keys, stream) or []:
-                gone = consumer.pending == 0 and consumer.idle_ms >= _RETIRED_MS
+                gone = consumer.pending == 0 and not consumer.alive and consumer.idle_ms >= _RETIRED_MS
                 # The function looks again: the worker may have come back in between.
                 if gone and await shard.committer.retire_consumer(consumer.name, _RETIRED_MS, stream):
                     _log.info("Deleted the consumer %s of a worker that is gone.", consumer.name)
 
 
 async def _attempt(task: _Task) -> Exception | None:
-    """Do one task. Returns its error, so that one stream stops neither the others nor the metrics."""
+    """Do one task. Returns its error, so that one stream does not stop the others."""
     try:
         await task()
     except Exception as error:

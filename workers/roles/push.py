@@ -9,6 +9,7 @@ from invites.connection.errors import passes
 from invites.lookup.pushes import Push, Verdict, is_still_wanted
 from invites.sippo import ApiCall, CallOutcome, NoAnswer, PushResult
 from workers.aio.backoff import Backoff
+from workers.aio.places import Places
 from workers.aio.tasks import end
 from workers.loops import Role, run_forever
 
@@ -34,7 +35,8 @@ class Pushes:
     """Each job is a task, until it is taken, its device is gone, its time is over, or it is no longer wanted.
 
     Whether it is still wanted is asked before each attempt. `at_once` attempts are under way side by side; a job that
-    waits for its next attempt holds up no other. A job that is not settled when the shard stops is left to others.
+    waits for its next attempt holds up no other. The newest job goes first: while sippo-server is slow, a fresh push is
+    worth more than one whose call has rung for long. A job that is not settled when the shard stops is left to others.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class Pushes:
         self._role = Role("pushing", source.shard)
         self._settler = settler
         self._sippo = sippo
-        self._places = asyncio.Semaphore(at_once)
+        self._places = Places(at_once)
         self._jobs: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -91,7 +93,7 @@ class Pushes:
     async def _try(self, push: Push, backoff: Backoff) -> tuple[str, str] | None:
         """What became of the job, and the rule for it; None, after a while, when it has to be tried again."""
         asked_s = 0.0
-        async with self._places:
+        async with self._places.place(_made(push.entry)):
             if self._shard.stopping.is_set():
                 return None
             try:
@@ -122,3 +124,8 @@ class Pushes:
         if cancels:
             return result.value, "pushDropped"
         return result.value, "pushTaken" if result is PushResult.TAKEN else "pushGone"
+
+
+def _made(entry: str) -> tuple[int, int]:
+    ms, _, seq = entry.partition("-")
+    return int(ms), int(seq)

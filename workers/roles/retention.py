@@ -1,4 +1,4 @@
-"""Drops the notifications of one shard that a group has left for too long, and says so."""
+"""Drops notifications that a group has left for too long and dead letters that nobody has handled, and says so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import NoPermissionError
 
-from invites.store.retention import retain_notifications
+from invites.store.retention import retain
 
 if TYPE_CHECKING:
     from workers.consumer.shard import Shard
@@ -22,7 +22,7 @@ _LONGEST_NAME: Final = 100  # characters; a gateway chooses its group's name
 _log = logging.getLogger(__name__)
 
 
-class Retention:
+class NotificationRetention:
     """Keeps the notifications within `invites.notificationRetention`, whoever has not read them.
 
     Otherwise a group whose gateway is gone would keep them until the server is full.
@@ -40,7 +40,7 @@ class Retention:
         """Drop what is too old or too much. Raises redis exceptions."""
         shard = self._shard
         age = shard.worker.config.invites.notification_retention.age
-        dropped = await retain_notifications(shard.commands, shard.keys, age, await self._limit())
+        dropped = await retain(shard.commands, shard.keys.notifications, age, await self._limit())
         shard.worker.metrics.trimmed(shard.keys.notifications, dropped.count)
         if dropped.count and dropped.groups:
             shard.worker.metrics.notifications_dropped(dropped.count)
@@ -77,3 +77,30 @@ class Retention:
         )
         self._dropped = 0
         self._groups.clear()
+
+
+class DeadRetention:
+    """Keeps the dead letters within `invites.deadRetention`, and counts those that stay."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._say_at = 0.0
+        self._dropped = 0
+
+    async def apply(self) -> None:
+        """Drop what is too old or too much. Raises redis exceptions."""
+        shard = self._shard
+        allowed, metrics = shard.worker.config.invites.dead_retention, shard.worker.metrics
+        dropped = await retain(shard.commands, shard.keys.dead, allowed.age, allowed.bytes)
+        metrics.dead_letters_dropped(dropped.count)
+        metrics.dead_letters_kept(shard.keys.shard, await shard.commands.xlen(shard.keys.dead))
+        self._dropped += dropped.count
+        if self._dropped and time.monotonic() >= self._say_at:
+            self._say_at = time.monotonic() + _SAY_S
+            _log.warning(
+                "Dropped %s dead letters of shard %s: they were older, or took more memory, than invites.deadRetention "
+                "allows. See the others with `invites dead list`.",
+                self._dropped,
+                shard.keys.shard,
+            )
+            self._dropped = 0

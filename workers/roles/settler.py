@@ -62,6 +62,7 @@ class Settler:
         self._source = source
         self._shard = source.shard
         self._commit = commit
+        self._commits = source.shard.worker.readiness.commits_of(source.key)
         self._role = Role(f"settling {source.name}", source.shard)
         self._batch_size = batch_size
         self._reports = reports
@@ -131,8 +132,6 @@ class Settler:
     async def _step(self) -> None:
         async with self._source.next_batch() as batch:
             await self.settle_batch(batch.tickets)
-        if batch.catches_up:
-            self._shard.caught_up.set()
         await self._set_aside.make_room()
 
     async def _until_answered(self, operations: Sequence[Operation]) -> CommitResult:
@@ -146,6 +145,7 @@ class Settler:
             try:
                 result = await asyncio.shield(call)
             except Exception as error:
+                self._commits.failed(operations[0].entry, f"{type(error).__name__}: {error}")
                 if not passes(error):
                     raise
                 # The server may have executed it: then the next answer says STALE.
@@ -153,6 +153,8 @@ class Settler:
                 await backoff.wait()
             else:
                 self._role.works()
+                self._shard.committed(result.now)
+                self._commits.answered()
                 seconds = time.perf_counter() - started
                 self._batch_size.committed(len(operations), seconds)
                 self._reports.metrics.committed(len(operations), seconds)

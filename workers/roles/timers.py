@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 _LONGEST_S: Final = 1.0  # only the server knows what other workers schedule
 _PAGE: Final = 100  # some 10 ms of the server's time
-_CATCH_UP_S: Final = 5.0
+# An entry of a worker that stands still is claimed after `claimAfter` and up to a second, and settled then.
+_PATIENCE_MS: Final = (6_000, 60_000)
 # Every worker knows the next deadline, and the first to come takes all that is due. So they come at different times,
 # and not more often than this: under load something falls due all the time.
 _SPREAD_S: Final = (0.002, 0.02)
+
+
+def patience_ms(claim_after_ms: int) -> int:
+    """For how long a timer waits for events that were published up to its time: twice `claimAfter`, 6 to 60 s."""
+    least, most = _PATIENCE_MS
+    return min(max(2 * claim_after_ms, least), most)
 
 
 class Timers:
@@ -29,12 +36,17 @@ class Timers:
         self._role = Role("firing timers", shard)
         self._shard = shard
         self._reports = reports
+        self._patience_ms = patience_ms(shard.claim_after_ms)
         self._due = 0.0
+        self._looked_at = 0
         self._nearer = asyncio.Event()
 
     def heard(self, next_due: int | None, now: int) -> None:
-        """A commit says when the next deadline is, and the server's time (both in ms since 1970)."""
-        if next_due is None:
+        """A commit says when the next deadline is, and the server's time (both in ms since 1970).
+
+        A deadline that had passed at the last look waits for an event. That look has said when to come again.
+        """
+        if next_due is None or next_due <= self._looked_at:
             return
         due = time.monotonic() + (next_due - now) / 1000
         if due < self._due - _SPREAD_S[0]:
@@ -46,12 +58,7 @@ class Timers:
         self._nearer.set()
 
     async def run(self) -> None:
-        """Fire until the shard is stopping.
-
-        After a time without workers, what devices said then comes before the deadlines that have passed since: an
-        accept in time is no time-out. A backlog that does not end holds deadlines up for 5 s only.
-        """
-        await pause(_CATCH_UP_S, self._shard.caught_up)
+        """Fire until the shard is stopping."""
         await run_forever(self._role, self._step, self._shard.stopping)
 
     async def _step(self) -> None:
@@ -62,11 +69,12 @@ class Timers:
     async def _fire(self) -> None:
         while not self._shard.stopping.is_set():
             self._nearer.clear()
-            fired = await self._shard.committer.fire(_PAGE)
+            fired = await self._shard.committer.fire(_PAGE, self._patience_ms)
             self._due = time.monotonic() + _LONGEST_S
             self._reports.fired(fired)
             if fired.count < _PAGE:
                 self.heard(fired.next_due, fired.now)
+                self._looked_at = fired.now
                 return
 
     async def _sleep(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -26,7 +27,7 @@ from invites.keys import Stream
 from invites.values.printable import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from invites.queries.gateways import GatewayGroup
     from invites.queries.overview import Backlog
@@ -73,9 +74,14 @@ class Metrics:
         self._timers = self._counter("timers_fired", "Timers that were due and applied.")
         self._claimed = self._counter("claimed", "Entries taken over from other workers.")
         self._dead_letters = self._counter("dead_letters", "Entries and timers that became dead letters.")
+        self._dead_letters_dropped = self._counter(
+            "dead_letters_dropped", "Dead letters dropped because they were too old or took too much memory."
+        )
+        self._dead_letters_kept = self._gauge("dead_letters_kept", "Dead letters that are there.")
         self._limits = self._counter("limits", "Invites and devices that a limit has refused.", ("which",))
         for limit in msgspec.structs.fields(Limits):
             self._limits.labels(limit.encode_name)
+        self._ahead = self._counter("entries_ahead", "Events whose entry id is ahead of the server's time.")
         self._redis_errors = self._counter("redis_errors", "Redis errors.", ("role",))
         self._reconnects = self._counter("redis_reconnects", "Recoveries from a Redis outage.")
         self._groups = self._counter(
@@ -107,6 +113,10 @@ class Metrics:
         self._oldest = self._gauge(
             "oldest_unsettled_event_age_seconds", "Age of the oldest unsettled event; 0 if there is none."
         )
+        self._last_commit = self._gauge("last_commit_timestamp_seconds", "When events were last committed.")
+        self._ready = Gauge(
+            "invites_ready", "Whether the worker is ready, as /readyz says.", registry=self.registry
+        )
         self._children: dict[tuple[str, str], Counter] = {}
 
     def event(self, kind: str, outcome: str, count: int = 1) -> None:
@@ -132,6 +142,14 @@ class Metrics:
         self._commit_seconds.observe(seconds)
         self._commit_events.observe(events)
 
+    def last_commit(self, shard: int, at: int) -> None:
+        """Entries of a shard were committed at `at` (ms since 1970)."""
+        self._last_commit.labels(shard).set(at / 1000)
+
+    def ready_if(self, is_ready: Callable[[], bool]) -> None:
+        """Ask `is_ready` at each scrape whether the worker is ready."""
+        self._ready.set_function(is_ready)
+
     def fired(self, count: int) -> None:
         """`count` timers were applied."""
         self._timers.inc(count)
@@ -144,9 +162,21 @@ class Metrics:
         """`count` entries or timers became dead letters."""
         self._dead_letters.inc(count)
 
+    def dead_letters_dropped(self, count: int) -> None:
+        """`count` dead letters were dropped because they were too old or took too much memory."""
+        self._dead_letters_dropped.inc(count)
+
+    def dead_letters_kept(self, shard: int, count: int) -> None:
+        """Set the number of dead letters of a shard."""
+        self._dead_letters_kept.labels(shard).set(count)
+
     def limited(self, which: str) -> None:
         """A limit of the configuration, by its name there, has refused an invite or a device."""
         self._limits.labels(which).inc()
+
+    def entry_ahead(self) -> None:
+        """An event's entry id is ahead of the server's time."""
+        self._ahead.inc()
 
     def redis_error(self, role: str) -> None:
         """The loop `role` got an error from Redis."""
@@ -164,22 +194,26 @@ class Metrics:
         """`count` entries of a stream were trimmed."""
         self._trimmed.labels(stream).inc(count)
 
-    def backlog(self, shard: int, stream: Stream, behind: Backlog) -> None:
-        """Set the backlog of one stream of a shard."""
-        self._backlogs[stream].labels(shard).set(behind.entries)
+    def backlog(self, shard: int, stream: Stream, behind: Backlog | None) -> None:
+        """Set the backlog of one stream of a shard. None: it cannot be measured."""
+        self._backlogs[stream].labels(shard).set(math.nan if behind is None else behind.entries)
         if stream is Stream.EVENTS:
-            self._oldest.labels(shard).set(behind.oldest_ms / 1000)
+            self._oldest.labels(shard).set(math.nan if behind is None else behind.oldest_ms / 1000)
 
     def notifications_dropped(self, count: int) -> None:
         """`count` notifications were dropped before all groups had acknowledged them."""
         self._dropped.inc(count)
 
-    def groups(self, shard: int, found: Iterable[GatewayGroup]) -> None:
-        """Set the lag of all groups on the notifications of a shard.
+    def groups(self, shard: int, found: Iterable[GatewayGroup] | None) -> None:
+        """Set the lag of all groups on the notifications of a shard. None: they cannot be measured.
 
         The first 20 by name have a label of their own. The others share the label "(others)", with the largest lag
         among them, and so does a group with a very long name.
         """
+        if found is None:
+            for label in self._lagging.get(shard, ()):
+                self._lags.labels(shard, label).set(math.nan)
+            return
         lags: dict[str, int] = {}
         for group in found:
             own = len(lags) < _MOST_GROUPS and len(group.name) <= _LONGEST_NAME

@@ -75,4 +75,6 @@ class Reports:
         for name, *values in facts:
             if name in _OF_LIMITS:
                 self.metrics.limited(values[0])
+            elif name == "entry_ahead":
+                self.metrics.entry_ahead()
         messages.write(facts)

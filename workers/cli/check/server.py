@@ -13,9 +13,10 @@ from invites.connection.clients import Clients
 from invites.connection.url import address_of, parse_redis_url
 from invites.keys import Keys
 from invites.queries.memory import memory_of
-from invites.queries.overview import ALIVE_MS, backlog, consumers
+from invites.queries.overview import backlog, consumers
 from invites.store.layout import LayoutError
 from invites.values.printable import escape
+from workers.cli.check.clocks import check_clocks
 from workers.cli.check.finding import Finding
 from workers.cli.check.gateways import check_gateways
 from workers.cli.check.permissions import FUNCTIONS, refused
@@ -98,6 +99,7 @@ async def _server(clients: Clients, config: Config) -> AsyncIterator[Finding]:
             yield check_replicas(infos[0])
         elif clients.kind != "cluster" and infos[0].get("cluster_enabled") == 1:
             yield IN_CLUSTER
+    yield await check_clocks(clients, config)
 
 
 async def _infos(clients: Clients, config: Config) -> list[Mapping[str, Any]]:
@@ -206,10 +208,10 @@ def _verdict(forbidden: Sequence[str], complaints: Sequence[str], keys: Keys, ro
 
 
 async def _workers(client: Redis, keys: Keys) -> Finding:
-    """Whether a worker reads the events: a connected worker asks for them every 2 s."""
+    """Whether a worker reads the events: a connected worker announces itself once a second."""
     known = await consumers(client, keys)
     waiting = await backlog(client, keys)
-    alive = [one for one in known or () if one.idle_ms <= ALIVE_MS]
+    alive = [one for one in known or () if one.alive]
     if alive:
         return Finding("ok", "workers", f"{len(alive)} connected, {waiting.entries} events not settled yet.")
     if waiting.entries:

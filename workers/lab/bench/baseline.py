@@ -37,13 +37,20 @@ class _Recorder:
 
 
 class Baseline:
-    """Sends prepared commits, with the function, keys and settings of the workers."""
+    """Sends prepared commits, with the function, keys and settings of the workers, and without their limits."""
 
     def __init__(self, target: Target, settings: Settings) -> None:
         scripts = Scripts()
         self._target = target
         self._recorder = _Recorder()
-        settings = msgspec.structs.replace(settings, ring_timeout=RING_MS, max_ring_timeout=RING_MS)
+        settings = msgspec.structs.replace(
+            settings,
+            ring_timeout=RING_MS,
+            max_ring_timeout=RING_MS,
+            per_callee=0,
+            per_caller=0,
+            per_pair=0,
+        )
         client = cast("Redis", self._recorder)
         self._committers = [
             (keys, Committer(client, keys, settings, scripts, verbosity=0)) for keys in target.shards

@@ -1,0 +1,49 @@
+"""A bound on what is under way at once, in which the newest goes first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Places:
+    """A semaphore whose free places go to the newest of those who wait. No two may be equally new."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+
+    @contextlib.asynccontextmanager
+    async def place(self, made: tuple[int, int]) -> AsyncIterator[None]:
+        """Hold a place. A larger `made` is newer."""
+        if self._free:
+            self._free -= 1
+        else:
+            await self._turn(made)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _turn(self, made: tuple[int, int]) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (-made[0], -made[1], turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # the place has come together with the cancellation
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            *_, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1

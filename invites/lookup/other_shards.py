@@ -64,13 +64,13 @@ class OtherShards:
     async def requester(self, event: Invite) -> str:
         """The peer that asked for this invite by the inviteRequest that it names, and until when (ms): "peer|until".
 
-        NOBODY when no peer asked.
+        NOBODY when no peer asked. A request that has ended so that no invite may come has "|code|reason" as its peer.
         """
         keys = self._at(event.peer.user)
         ref = Ref(event.to, event.request_id or "", event.peer.user)
         client: Any = self._client_of(keys)
-        caller, until = await client.hmget(keys.invite(str(ref)), ["caller", "asksUntil"])
-        return f"{caller.decode()}|{until.decode()}" if until else NOBODY
+        caller, until, refusal = await client.hmget(keys.invite(str(ref)), ["caller", "asksUntil", "refusal"])
+        return f"{(refusal or caller).decode()}|{until.decode()}" if until else NOBODY
 
     async def present(self, event: Invite | InviteRequest, users: Iterable[str]) -> set[str]:
         """The users that are already in the room of the invite, when the room belongs to another shard.

@@ -129,7 +129,7 @@ async def is_still_wanted(client: Redis, keys: Keys, push: Push) -> tuple[Verdic
     async with client.pipeline(transaction=False) as pipe:
         pipe.time()
         pipe.hget(keys.invite(push.ref), "state")
-        pipe.hget(keys.candidates(push.ref), push.device)
+        pipe.hget(keys.candidates(push.ref), f"|{push.device}")
         (seconds, microseconds), state, candidate = await pipe.execute()
     left_ms = push.deadline - seconds * 1000 - microseconds // 1000
     if push.type == "invitation" and not (state == b"PENDING" and _is_pushing(candidate)):

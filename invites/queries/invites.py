@@ -189,7 +189,7 @@ def _candidate(peer: bytes, value: bytes) -> CandidateView:
 
     reason = known.get("endReason")
     return CandidateView(
-        peer=peer.decode(errors="replace"),
+        peer=peer.decode(errors="replace").removeprefix("|"),  # a push candidate has the id of its device
         address=said("address"),
         type=said("type"),
         state=said("state"),

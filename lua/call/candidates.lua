@@ -19,6 +19,17 @@ local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHING = true, PUSHED 
 -- The device may still ring although its candidate is out.
 local LATE = { CANCELLED = true, GONE = true, REJECTED = true }
 
+-- The id of a push candidate. A device id may be the peer id of another device; with "|" it is no peer id.
+local function push_id(device)
+  return '|' .. device
+end
+
+-- The candidate's peer id, or device id for a push. (124 is "|".)
+local function name_of(candidate)
+  local id = candidate.id
+  return string.byte(id) == 124 and string.sub(id, 2) or id
+end
+
 -- The candidates of an invite by id. Each event reads them once.
 local function candidates_of(invite)
   if invite.candidates then
@@ -89,7 +100,7 @@ end
 
 -- For the log: with the peer, or the device of a push. Two devices of a user may differ in nothing else.
 local function candidate_for_log(candidate)
-  return '{"peer":' .. json.quote(candidate.id) .. ',' .. string.sub(candidate_json(candidate), 2)
+  return '{"peer":' .. json.quote(name_of(candidate)) .. ',' .. string.sub(candidate_json(candidate), 2)
 end
 
 -- The user of the candidate's peer.
@@ -108,8 +119,12 @@ end
 -- The candidate of the user's peer, or of its device under another peer id.
 local function candidate_of_device(invite, user, peer, device)
   local candidates = candidates_of(invite)
-  if candidates[peer] and owner(candidates[peer]) == user then
-    return candidates[peer]
+  local found = candidates[peer]
+  if not found or owner(found) ~= user then
+    found = candidates[push_id(device or peer)]
+  end
+  if found and owner(found) == user then
+    return found
   end
   if device then
     for _, candidate in pairs(candidates) do

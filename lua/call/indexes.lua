@@ -3,8 +3,10 @@
 -- pending:<user>       the pending invites that ring the user; parallel:<user>: those that the phone network has
 -- ended:<user>         the lately ended invites whose devices may still ring
 -- calls:<user>         the calls that the user has made: ref -> peer|entry, or peer|entry|heard (see `read_call`)
--- request:<ref>        the peer that asks for an invite
+-- request:<ref>        the peer that asks for an invite, or "|code|reason" when the request has ended so that none may
+--                      come
 -- room-invites:<room>  the pending invites into the room
+-- exports: keep_index, index_pending, index_owners, unindex, unlist, call_of, some_calls, move_call, room_over
 -- include: core/emit
 -- include: core/refs
 -- include: reach/registry
@@ -12,18 +14,18 @@
 -- include: call/limits
 
 -- An index outlives its last invite by a day, also when nothing cleans it.
-local function keep_index(name)
+function keep_index(name)
   expire(name, lifetimes.index())
 end
 
-local function index_pending(user, ref)
+function index_pending(user, ref)
   local name = key('pending', user)
   add('set', { 'SADD', name, ref })
   keep_index(name)
 end
 
 -- Indexes the invite by its callee and by the users of the trunks among its candidates.
-local function index_owners(invite, candidates)
+function index_owners(invite, candidates)
   local owners = {}
   if not is_hidden(invite) then
     owners[invite.to] = true
@@ -37,7 +39,7 @@ local function index_owners(invite, candidates)
 end
 
 -- Removes the invite from its callee's indexes. A device that comes back late finds it in `ended`.
-local function unindex(invite)
+function unindex(invite)
   -- User -> may one of its devices still ring?
   local owners = { [invite.to] = false }
   for _, candidate in pairs(candidates_of(invite)) do
@@ -60,9 +62,16 @@ local function unindex(invite)
   unschedule('ring|' .. invite.ref)
 end
 
+-- What an invite hears that answers a request which has ended for one of these reasons.
+local REFUSALS = { caller_gone = '|480|unreachable', cancelled = '|410|cancelled', declined = '|403|forbidden' }
+
 -- Removes the invite from its inviter's calls and from its room.
-local function unlist(invite)
-  emit(invite.from, 'call_ended', invite.ref, invite.entry, last_word(invite))
+function unlist(invite)
+  local refusal = invite.inviteRequest == '1' and REFUSALS[invite.reason] or ''
+  if refusal ~= '' and invite.asksUntil then
+    change(invite, 'refusal', refusal)
+  end
+  emit(invite.from, 'call_ended', invite.ref, invite.entry, last_word(invite), refusal)
   if invite.room then
     emit(invite.room, 'room_freed', invite.ref, invite.entry)
   end
@@ -80,13 +89,13 @@ local function write_call(from, ref, peer, entry, heard)
 end
 
 -- In the inviter's shard: the call with this ref, or nil.
-local function call_of(user, ref)
+function call_of(user, ref)
   local value = redis.call('HGET', key('calls', user), ref)
   return value and read_call(value)
 end
 
 -- Those of the refs that are calls of the user.
-local function some_calls(user, refs)
+function some_calls(user, refs)
   local values = #refs > 0 and redis.call('HMGET', key('calls', user), unpack(refs)) or {}
   local calls = {}
   for i, ref in ipairs(refs) do
@@ -101,7 +110,7 @@ local function at_most_now(entry)
 end
 
 -- The caller's device is back under another peer id. That peer hears of the call from now on.
-local function move_call(from, ref, peer, call)
+function move_call(from, ref, peer, call)
   write_call(from, ref, peer, call.entry, call.heard)
   later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
   emit(callee_of(ref), 'caller_moved', ref, peer, call.entry)
@@ -142,8 +151,11 @@ function internal.request_taken(_, ref, peer, asks_until)
 end
 
 -- `said` is the entry of the inviter's last invite with this ref, `made` that of the first. If they differ, a
--- `call_started` may still be on its way.
-function internal.call_ended(from, ref, made, said)
+-- `call_started` may still be on its way. `refusal` is for invites that name this inviteRequest, or "".
+function internal.call_ended(from, ref, made, said, refusal)
+  if refusal and refusal ~= '' then
+    later({ 'SET', key('request', ref), refusal, 'XX', 'KEEPTTL' })
+  end
   if work.relayed and (said ~= made or redis.call('HEXISTS', key('calls', from), ref) == 0) then
     tombstone(ref, made)
   end
@@ -152,7 +164,7 @@ end
 
 -- Returns the reason why an invite into a room is over, and the entry of that event: after the entry `made` the room
 -- is closed or the inviter has left it.
-local function room_over(closed, left, made)
+function room_over(closed, left, made)
   if order.later(closed, made) then
     return 'room_closed', closed
   elseif order.later(left, made) then

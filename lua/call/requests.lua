@@ -14,7 +14,7 @@ local function candidate_of_request(invite, request)
     return candidate
   end
   local device = request.device or device_of(request.user, request.peer)
-  return device and candidate_of_device(invite, request.user, request.peer, device)
+  return candidate_of_device(invite, request.user, request.peer, device)
 end
 
 -- An answer that names the group means the member's leg. Passes it on when that leg is in another shard.

@@ -1,18 +1,33 @@
 -- A device wins: it has the call, and all others stop.
--- exports: answer_late, win
+-- exports: answer_late, claims_of, win
 -- include: call/enlist
 -- include: call/requests
 -- include: call/ending
 -- include: call/pages
+
+-- The accepts of a leg that the group's shard decides about (see group/legs.lua).
+function claims_of(invite)
+  return invite.claimed and cjson.decode(invite.claimed) or {}
+end
+
+-- The candidates that may have won already.
+local function claimants_of(invite)
+  local found = {}
+  for _, request in ipairs(claims_of(invite)) do
+    found[candidate_of_request(invite, request) or request] = true
+  end
+  return found
+end
 
 -- The user is busy. Its other invites stop on all devices except the accepting one.
 function pages.busy(user, refs, accepted, peer, device)
   for _, ref in ipairs(refs) do
     local invite = ref ~= accepted and load_invite(ref)
     if invite and is_pending(invite) and invite.to == user and not is_hidden(invite) and not is_group(invite) then
-      local rejected = {}
+      local rejected, claimants = {}, claimants_of(invite)
       for _, candidate in pairs(candidates_of(invite)) do
-        if IN[candidate.state] and not same_device(candidate, peer, device ~= '' and device) then
+        if IN[candidate.state] and not claimants[candidate]
+          and not same_device(candidate, peer, device ~= '' and device) then
           if candidate.state ~= 'PUSHING' then
             rejected[#rejected + 1] = candidate
           end
@@ -43,11 +58,13 @@ function win(invite, request, candidate)
     note_context(invite, winner)
   end
   finish(invite, 'ACCEPTED', 200, 'accepted', winner)
-  answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
   if settings.only_one_device_with_invitations and request.user == invite.to then
     info('rejecting', invite.to, '{"id":' .. json.quote(request.peer) .. ',"user":' .. json.quote(request.user) .. '}')
     every('pending', invite.to, 'busy', invite.ref, winner.id, winner.device or '')
   end
 end
 
-kinds.direct.accept = win
+function kinds.direct.accept(invite, request, candidate)
+  win(invite, request, candidate)
+  answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
+end

@@ -12,7 +12,15 @@
 -- The invite and the pushed candidate. Its device may have registered meanwhile and have a peer id.
 local function pushed_candidate(ref, device)
   local invite = load_invite(ref)
-  return invite, invite and candidate_of_device(invite, invite.to, device, device)
+  local candidates = invite and candidates_of(invite) or {}
+  if candidates[push_id(device)] then
+    return invite, candidates[push_id(device)]
+  end
+  for _, candidate in pairs(candidates) do
+    if same_device(candidate, device, device) and owner(candidate) == invite.to then
+      return invite, candidate
+    end
+  end
 end
 
 -- Marks the candidate as pushed, or stops a device whose ringing is over. Returns true when it is pushed.
@@ -22,7 +30,7 @@ local function push_arrived(invite, candidate, device)
     return true
   end
   if candidate.state == 'REJECTED' or (LATE[candidate.state] and not is_pending(invite)) then
-    local pushed = { id = device, address = candidate.address, type = 'PUSH', state = candidate.state }
+    local pushed = push_candidate(candidate.address, device)
     cancel(invite, { pushed }, cancel_words(invite, candidate))
   end
   return false

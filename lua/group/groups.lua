@@ -337,14 +337,27 @@ function internal.leg_left_out(_, ref, member)
   end
 end
 
+-- Tells a leg how it has ended: as the group has decided, as it has ended itself (its shard may have lost that), or with
+-- its call, which may be forgotten.
+local function tell_leg(call, ref, member)
+  local name, leg = with_callee(ref, member), call and leg_of(call, member)
+  if leg and leg.endReason == 200 then
+    emit(member, 'leg_won', name, leg.peer, leg.device or '', leg.context or '')
+  elseif leg and leg.reason then
+    emit(member, 'leg_cancel', name, STATE_OF[leg.reason] or 'DECLINED', int(leg.endReason), leg.reason, '', '0-0', '')
+  else
+    local state, code, reason, who, winner = end_of_legs(call)
+    emit(member, 'leg_cancel', name, state, code, reason, who, '0-0', winner)
+  end
+end
+
 -- The numbers of a leg's devices have changed by these amounts.
 function internal.leg_counts(_, ref, member, devices, ringing, pushed)
   local call = load_invite(ref)
   if not call or not is_pending(call) then
     if tonumber(devices) > 0 then
       -- The leg has begun after the end of the call.
-      local state, code, reason, who, winner = end_of_legs(call)
-      emit(member, 'leg_cancel', with_callee(ref, member), state, code, reason, who, '0-0', winner)
+      tell_leg(call, ref, member)
     end
     return
   end
@@ -374,38 +387,28 @@ function internal.leg_began(_, ref)
   end
 end
 
--- Has this device of the member accepted before?
-local function has_accepted(leg, peer, device)
-  return leg.endReason == 200 and (leg.peer == peer or (device ~= '' and leg.device == device))
-end
-
--- A member's device accepts. This step alone decides who wins, and no device is answered before.
-function internal.leg_accepts(_, ref, member, peer, user, transaction, device, context)
+-- A leg asks what has become of the call: its device `peer` accepts ("" when none does). This step alone decides who
+-- wins, and no device is answered before. The same question has the same answer whenever it comes.
+function internal.leg_asks(_, ref, member, peer, device, context)
   local call = load_invite(ref)
-  local leg = call and leg_of(call, member)
-  local name, said_device, said_context = with_callee(ref, member), device or '', context or ''
-  if leg and is_pending(call) and leg.state ~= 'OVER' then
+  local leg = call and is_pending(call) and leg_of(call, member)
+  local is_open = leg and leg.state ~= 'OVER'
+  if is_open and peer == '' then
+    return
+  elseif is_open then
     leg.peer = peer
-    leg.device = said_device ~= '' and said_device or nil
-    leg.context = said_context ~= '' and said_context or nil
+    leg.device = device ~= '' and device or nil
+    leg.context = context ~= '' and context or nil
     if call.strategy == 'all' then
       note_accept(call, leg)
       tell_outcome(call, nil, member, peer, leg.context)
     else
       kinds.group.finish(call, 'ACCEPTED', 200, 'accepted', leg)
     end
-    emit(member, 'leg_won', name, peer, user, transaction, said_device, said_context)
-    if is_pending(call) then
-      go_on(call)
-    end
-  elseif leg and has_accepted(leg, peer, said_device) then
-    emit(member, 'leg_won', name, peer, user, transaction, said_device, said_context)
-  else
-    local state, code, reason, who, winner = end_of_legs(call)
-    if leg and leg.endReason == 200 then
-      state, code, reason, who, winner = 'ACCEPTED', '200', 'accepted', member, leg.peer
-    end
-    emit(member, 'leg_lost', name, peer, user, transaction, state, code, reason, who, winner)
+  end
+  tell_leg(call, ref, member)
+  if is_open and is_pending(call) then
+    go_on(call)
   end
 end
 

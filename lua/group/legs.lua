@@ -3,7 +3,11 @@
 --
 -- A leg also has the fields
 --   counted  the numbers of devices that the group knows: in, ringing, pushed
---   claimed  the peer whose accept the group's shard decides about
+--   claimed  the accepts that the group's shard decides about (JSON, a list of requests)
+--   asked    "1" once the leg has asked the group's shard why its deadline has passed
+--
+-- A claim is a lease: until the group's shard has decided, the ring timer asks it again. So a message that a shard
+-- loses in a fail-over does not leave a leg undecided. All messages may come twice and late.
 -- include: core/emit
 -- include: core/refs
 -- include: reach/registry
@@ -13,6 +17,10 @@
 
 -- A leg's own deadline is a little later (ms), so that the group's comes first.
 local LEG_SLACK = 2000
+
+-- How long the leg waits for the group's shard before it asks again (ms): as long as it takes until another worker
+-- takes a relayed message over.
+local LEASE = 5000
 
 kinds.leg.count = count_candidates
 
@@ -24,27 +32,52 @@ local function group_ref(leg)
   return with_callee(leg.ref, leg.group)
 end
 
+-- Asks the group's shard what has become of the call, in the name of the first device that has accepted.
+local function ask(leg)
+  schedule('ring|' .. leg.ref, now + LEASE)
+  local first = claims_of(leg)[1] or { peer = '' }
+  emit(leg.group, 'leg_asks', group_ref(leg), leg.to, first.peer, first.device or '', first.context or '')
+end
+
+-- Must the group's shard be asked before the leg ends?
+local function is_undecided(leg, reason)
+  if leg.claimed then
+    return true
+  elseif reason ~= 'timeout' or leg.asked or is_here(leg.group)
+    or now < tonumber(leg.expiresAt) + LEG_SLACK then
+    return false
+  end
+  -- The group has not ended the leg at its own deadline. Perhaps this leg has won, and this shard has lost that.
+  change(leg, 'asked', '1')
+  return true
+end
+
 function kinds.leg.finish(leg, state, code, reason, winner, decliner)
-  if leg.claimed and not winner and not leg.silent then
-    -- The group's shard decides whether this leg wins, and ends it in both cases.
-    return
+  if not winner and not leg.silent and is_undecided(leg, reason) then
+    return ask(leg)
   end
   if winner then
     note_request(leg)
   end
   stop_devices(leg, state, code, reason, winner, decliner)
+  for _, request in ipairs(claims_of(leg)) do
+    answer_late(leg, request, candidate_of_request(leg, request))
+  end
   if not leg.silent then
     emit(leg.group, 'leg_ended', group_ref(leg), leg.to, int(code), reason, decliner and decliner.id or '',
       leg.answerContext or '')
   end
 end
 
--- The group decides who wins.
+-- The group decides who wins, and the end of the leg answers the device.
 function kinds.leg.accept(leg, request, candidate)
-  emit(leg.group, 'leg_accepts', group_ref(leg), leg.to, request.peer, request.user, request.transaction,
-    request.device or (candidate and candidate.device) or '', request.context or '')
+  local claims = claims_of(leg)
+  request.device = request.device or (candidate and candidate.device)
+  claims[#claims + 1] = request
+  leg.claimed = cjson.encode(claims)
+  ask(leg)
   if is_pending(leg) then
-    change(leg, 'claimed', request.peer)
+    change(leg, 'claimed', leg.claimed)
   end
 end
 
@@ -187,28 +220,19 @@ function internal.leg_turn_over(member, ref, group_invite, made)
   end
 end
 
--- The group's invite has decided that this leg wins, or has won by an earlier accept of the same device.
-function internal.leg_won(_, ref, peer, user, transaction, device, context)
+-- The group's invite has decided that this leg wins, by an accept of this device.
+function internal.leg_won(_, ref, peer, device, context)
   local leg = load_invite(ref)
-  if leg then
-    local request = request_of('accept', peer, user, transaction, device, context)
-    local candidate = candidate_of_request(leg, request)
-    if is_pending(leg) then
-      win(leg, request, candidate)
-    else
-      answer_late(leg, request, candidate)
-    end
-  end
-end
-
--- The group's invite has decided that this leg does not win: another peer has won, or the call is over.
-function internal.leg_lost(member, ref, peer, user, transaction, state, code, reason, who, winner)
-  local leg = load_invite(ref)
-  if not leg then
+  if not leg or not is_pending(leg) then
     return
   end
-  internal.leg_cancel(member, ref, state, code, reason, who, nil, winner)
-  -- If another device of this member has won, its `leg_won` may still be on its way.
-  answer(request_of('accept', peer, user, transaction), head_of(leg), 410,
-    leg.reason or reason, leg.whoAccepted or (who ~= '' and who or nil))
+  for _, request in ipairs(claims_of(leg)) do
+    if request.peer == peer then
+      return win(leg, request, candidate_of_request(leg, request))
+    end
+  end
+  -- This shard has lost the claim.
+  local candidate = candidates_of(leg)[peer]
+  local request = request_of('accept', peer, candidate and owner(candidate) or leg.to, '', device, context)
+  win(leg, request, candidate_of_request(leg, request))
 end

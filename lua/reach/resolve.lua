@@ -156,8 +156,9 @@ local function way_out(asked)
   end
 end
 
--- The peer that has asked for this invite by an inviteRequest, if any. This is that peer's shard, and it may hear of
--- the request after the answer. Then the worker asks the shard of the request's callee: "peer|until when".
+-- The peer that has asked for this invite by an inviteRequest, or "|code|reason", if any. This is that peer's shard, and
+-- it may hear of the request after the answer. Then the worker asks the shard of the request's callee: "peer|until
+-- when".
 local function requester_of(asked)
   local peer = redis.call('GET', key('request', asked.to .. '|' .. asked.requestId .. '|' .. asked.user))
   if peer or is_here(asked.user) or asked.requester == '|' then
@@ -169,16 +170,32 @@ local function requester_of(asked)
   return tonumber(until_when) > now and known
 end
 
+-- Resolves an invite that answers a request of `peer`. A peer that was lost has callerGrace to come back.
+local function resolve_answer(asked, peer)
+  local code, reason = string.match(peer, '^|(%d+)|(.+)$')
+  if code then
+    return { candidates = {}, code = tonumber(code), reason = reason }
+  end
+  peer = back_as(asked.to, peer) or peer
+  local found = registration(asked.to, peer)
+  if not found then
+    local ended = gone(asked.to, peer) or {}
+    if ended.lost and order.split(ended.lost) + settings.caller_grace <= now then
+      return { candidates = {}, code = 480, reason = 'unreachable' }
+    end
+    -- A guest and a caller from the phone network are not registered. A guest's device may be known.
+    found = { device = ended.device }
+  end
+  return { candidates = { peer_candidate(peer, asked.to, found) }, how = 'alone' }
+end
+
 -- Returns candidates, with `how` ("out": the phone network first; "alone": nobody else, ever); or the members of a
 -- group and whether it is sequential; or no candidates, a code and a reason.
 function resolve(asked)
   if asked.requestId ~= '' then
     local peer = requester_of(asked)
     if peer then
-      peer = back_as(asked.to, peer) or peer
-      -- A guest and a caller from the phone network are not registered. A guest's device may be known.
-      local found = registration(asked.to, peer) or { device = (gone(asked.to, peer) or {}).device }
-      return { candidates = { peer_candidate(peer, asked.to, found) }, how = 'alone' }
+      return resolve_answer(asked, peer)
     end
   end
   local trunk = way_out(asked)

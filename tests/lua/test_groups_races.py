@@ -139,77 +139,10 @@ async def test_the_groups_timer_speaks_before_those_of_its_legs(pair_called: Sha
 # -- between two shards: what is told in the meantime
 
 
-async def test_an_accept_that_reaches_a_group_that_is_over(pair_called: Shard) -> None:
-    await pair_called.event(*e.accept("carol-phone", "carol"))
-    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-phone", "bob", '"t"')
-    assert e.types(told) == ["answer"]
-    payload = e.one(told, "answer").payload
-    assert (payload["code"], payload["reason"], payload["whoAccepted"]) == (410, "accepted", "carol")
-    assert payload["transaction"] == "t"
-
-
 def start_of(group: Json) -> tuple[str, ...]:
     """What a leg needs of its group's invite to begin."""
     times = group["createdAt"], group["expiresAt"], group["entry"]
     return groups.TEAM, "team", "alice", "1", "r", "a", "0", "", "", "", *times, "{}"
-
-
-async def claimed(shard: Shard) -> None:
-    """Let Bob's phone have accepted, while the group's shard has not decided yet."""
-    await shard.client.hset(shard.keys.invite(BOBS), "claimed", "bob-phone")
-
-
-@pytest.mark.parametrize(
-    "meanwhile", [e.decline("bob-desk"), e.disconnected("bob-desk"), e.stop(callee="bob")]
-)
-async def test_nothing_ends_a_leg_while_its_accept_is_decided(
-    pair_called: Shard, meanwhile: e.Published
-) -> None:
-    await claimed(pair_called)
-    told = await pair_called.event(*meanwhile)
-    assert groups.stopped(told) == []
-    assert (await pair_called.invite(BOBS))["state"] == "PENDING"
-
-    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-phone", "bob", "")
-    assert answers(told) == {"bob-phone": (200, "accepted")}
-    assert e.one(told, "inviteAccepted").payload["whoAccepted"] == "bob"
-
-
-async def test_a_leg_whose_accept_is_decided_outlives_its_own_timer(pair_called: Shard) -> None:
-    await claimed(pair_called)
-    await pair_called.client.zrem(pair_called.keys.timers, f"ring|{groups.TEAM}")
-    assert groups.stopped(await e.later(pair_called, 62_000)) == ["carol-phone"]
-    told = await hears(pair_called, "leg_won", "bob", BOBS, "bob-phone", "bob", "")
-    assert answers(told) == {"bob-phone": (200, "accepted")}
-
-
-async def test_a_claimed_leg_that_lost_ends(pair_called: Shard) -> None:
-    await claimed(pair_called)
-    await pair_called.event(*e.decline("bob-desk"))
-    arguments = (BOBS, "bob-phone", "bob", "", "ACCEPTED", "200", "accepted", "carol")
-    told = await hears(pair_called, "leg_lost", "bob", *arguments)
-    assert answers(told) == {"bob-phone": (410, "accepted")}
-    assert groups.stopped(told) == ["bob-phone"]
-    assert e.outcome(told, "invitationCancel") == (200, "accepted_elsewhere")
-    assert (await pair_called.invite(BOBS))["state"] == "ACCEPTED"
-
-
-async def test_two_devices_of_the_member_that_won(pair_called: Shard) -> None:
-    await claimed(pair_called)
-    lost = (BOBS, "bob-desk", "bob", "", "ACCEPTED", "200", "accepted", "bob")
-    told = await hears(pair_called, "leg_lost", "bob", *lost)
-    assert answers(told) == {"bob-desk": (410, "accepted")}
-    assert e.types(told) == ["answer"]
-    told = await hears(pair_called, "leg_won", "bob", BOBS, "bob-phone", "bob", "")
-    assert answers(told) == {"bob-phone": (200, "accepted")}
-    assert groups.stopped(told) == ["bob-desk"]
-
-
-async def test_a_leg_that_ended_before_its_accept_reached_the_group_cannot_win(pair_called: Shard) -> None:
-    await pair_called.event(*e.decline("bob-phone"))
-    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-desk", "bob", "")
-    assert answers(told) == {"bob-desk": (410, "declined")}
-    assert (await pair_called.invite(groups.TEAM))["state"] == "PENDING"
 
 
 async def test_a_leg_that_begins_after_the_end_stops_at_once(pair_called: Shard) -> None:
@@ -249,7 +182,7 @@ async def test_what_a_leg_tells_of_a_group_that_is_forgotten(pair_called: Shard)
     await pair_called.client.delete(
         pair_called.keys.invite(groups.TEAM), f"{pair_called.keys.base}legs:{groups.TEAM}"
     )
-    told = await hears(pair_called, "leg_accepts", "team", groups.TEAM, "bob", "bob-phone", "bob", "")
+    told = await pair_called.event(*e.accept("bob-phone"))
     assert answers(told) == {"bob-phone": (410, "cancelled")}
     assert groups.stopped(told) == ["bob-desk", "bob-phone"]
     told = await pair_called.event(*e.registered("carol-desk", "carol"))

@@ -1,9 +1,12 @@
 """inviteRequest: a user asks for an invite; the invite that answers it rings the peer that asked, and nobody else."""
 
 import pytest
+from redis.asyncio import Redis
 
+from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support.shard import MakeShard, Shard, peer
+from tests.support.shards import Apart
 
 BOB = peer("phone", "bob")
 
@@ -128,3 +131,52 @@ async def test_a_request_is_stopped_like_an_invite(shard: Shard) -> None:
 async def test_a_repeat_of_a_request_rings_nobody_twice(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone"), e.request())
     assert e.types(await shard.event(*e.request())) == ["inviteProgress"]
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome"),
+    [
+        (e.stop(), (410, "cancelled")),
+        (e.decline("phone"), (403, "forbidden")),
+        (e.disconnected("a", "alice"), (480, "unreachable")),
+    ],
+)
+async def test_an_answer_to_a_request_that_nobody_waits_for_rings_nobody(
+    shard: Shard, end: e.Published, outcome: tuple[int, str]
+) -> None:
+    await e.in_order(shard, e.registered("phone"), e.registered("a", "alice"), e.request(), end)
+    await e.later(shard, 10_000)
+    told = await shard.event(*e.invite(by=BOB, to="alice", invite_id="back", requestId="1"))
+    assert "invitation" not in e.types(told)
+    assert e.outcome(told, "inviteRejected") == outcome
+    assert e.one(told, "INVITE_COMPLETED").payload["state"] == "DECLINED"
+
+
+async def test_an_answer_to_an_accepted_request_whose_guest_has_gone_since(shard: Shard) -> None:
+    await e.in_order(
+        shard, e.registered("phone"), e.request(), e.accept("phone"), e.disconnected("a", "alice")
+    )
+    await e.later(shard, 9_000)
+    told = await shard.event(*e.invite(by=BOB, to="alice", invite_id="soon", requestId="1"))
+    assert e.recipients(told, "invitation") == {"a"}
+    await e.later(shard, 1_000)
+    told = await shard.event(*e.invite(by=BOB, to="alice", invite_id="late", requestId="1"))
+    assert e.outcome(told, "inviteRejected") == (480, "unreachable")
+
+
+async def test_a_busy_device_may_answer_the_request_later(shard: Shard) -> None:
+    await e.in_order(shard, e.registered("phone"), e.request(), e.decline("phone", errorCode=486))
+    told = await shard.event(*e.invite(by=BOB, to="alice", invite_id="back", requestId="1"))
+    assert e.recipients(told, "invitation") == {"a"}
+
+
+async def test_an_answer_that_comes_before_its_shard_has_heard_of_the_stopped_request(
+    valkey_server: str,
+) -> None:
+    async with Redis.from_url(valkey_server) as client:
+        await client.flushall()
+        shard = await Apart.make_several(lambda _: client, Settings(), 5)
+        for event in (e.registered("phone"), e.request(), e.stop()):
+            await shard.at_home(*event)
+        told = await shard.at_home(*e.invite(by=BOB, to="alice", invite_id="back", requestId="1"))
+        assert e.outcome(told, "inviteRejected") == (410, "cancelled")

@@ -199,3 +199,42 @@ async def test_a_woken_device_that_declined_is_not_rung_again(bob_pushed: Shard)
     told = await bob_pushed.event(*e.registered("p2", device="phone"))
     assert e.types(told) == []
     assert await e.states(bob_pushed) == {"desk": "CALLED", "p2": "DECLINED"}
+
+
+# -- a device id that is also a peer id
+
+
+async def test_a_push_device_whose_id_is_another_devices_peer_id(bob_asleep: Shard) -> None:
+    told = await e.in_order(bob_asleep, e.registered("phone", device="desk"), e.invite())
+    assert groups.rung(told) == ["phone"]
+    assert e.one(told, "inviteProgress").payload["candidates"] == 2
+    assert push_jobs.briefly(await push_jobs.jobs(bob_asleep)) == [(WAKE, "phone")]
+
+
+async def test_another_device_registers_with_the_id_of_a_pushed_device(bob_pushed: Shard) -> None:
+    told = await bob_pushed.event(*e.registered("phone", device="desk"))
+    assert groups.rung(told) == ["phone"]
+    told = await bob_pushed.event(*e.accept("phone"))
+    assert push_jobs.briefly(await push_jobs.jobs(bob_pushed)) == [(STOP, "phone")]
+    [record] = of_type(told, "INVITE_COMPLETED")
+    assert sorted((each["peer"], each["endReason"]) for each in record.payload["candidates"]) == [
+        ("phone", 200),
+        ("phone", 487),
+    ]
+
+
+@pytest.mark.parametrize("registers", [False, True])
+async def test_a_pushed_device_rings_under_its_device_id(bob_pushed: Shard, registers: bool) -> None:
+    if registers:
+        await bob_pushed.event(*e.registered("phone"))
+    told = await bob_pushed.event(*e.ringing("phone"))
+    progress = e.one(told, "inviteProgress").payload
+    assert (progress["code"], progress["candidates"], progress["ringing"], progress["pushed"]) == (
+        180,
+        1,
+        1,
+        0,
+    )
+    told = await bob_pushed.event(*e.accept("phone"))
+    assert e.end_reasons(told) == {"phone": 200}
+    assert await push_jobs.jobs(bob_pushed) == []

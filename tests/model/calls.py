@@ -111,7 +111,7 @@ class Calls(Reach):
                 found = self.looked_up(registered=True)
                 self.elsewhere(invite.to, found.peers, devices, invite.caller, entry)
                 self.asleep(invite.to, found.push, devices)
-            invite.candidates.update({each.peer: each for each in devices})
+            invite.put(*devices)
             if devices:
                 self.ring(invite, devices, resumed=False)
         invite.leg = event["peer"]["id"], event["peer"]["user"]
@@ -158,7 +158,7 @@ class Calls(Reach):
         if found is None:
             found = Candidate(peer, user, user, "PEER", "CALLED", device)
         elif found.peer != peer or found.type == "PUSH":
-            del invite.candidates[found.peer]
+            invite.remove(found)
             found.peer, found.session = peer, None
             found.type = "PEER" if found.type == "PUSH" else found.type
             if found.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}:
@@ -166,9 +166,9 @@ class Calls(Reach):
         if "device" in event["peer"]:
             for each in [one for one in invite.candidates.values() if one.user == user and one is not found]:
                 if each.device == device:
-                    del invite.candidates[each.peer]
+                    invite.remove(each)
             found.device = device
-        invite.candidates[peer] = found
+        invite.put(found)
         return found
 
     def moved_on(self, invite: Invite, event: Payload, entry: Id) -> Candidate | None:
@@ -192,7 +192,7 @@ class Calls(Reach):
         known = invite.find(*self.hardware(event))
         if (
             known
-            and known.peer == event["peer"]["id"]
+            and known.key == event["peer"]["id"]
             and known.state in {"AWAY", "GONE", "DECLINED", "REJECTED"}
         ):
             return

@@ -11,6 +11,12 @@ from .state import HOUR, MINUTE, RUNG, Candidate, Id, Invite, Notification, Payl
 TrunkMatcher = Callable[[str, str], bool]
 """`(match, number)`: whether a trunk's expression fits the whole of a number."""
 
+REFUSALS = {
+    "caller_gone": (480, "unreachable"),
+    "cancelled": (410, "cancelled"),
+    "declined": (403, "forbidden"),
+}
+"""How a request ended, and what an invite hears that answers it all the same."""
 ELSEWHERE = {"accepted": "accepted_elsewhere", "declined": "declined_elsewhere", "busy": "busy_elsewhere"}
 
 
@@ -56,6 +62,7 @@ class Core:
         self.tombstones: dict[tuple[str, str, str | None], Tombstone] = {}
         self.rooms: dict[str, Room] = {}
         self.requests: dict[str, tuple[str, int]] = {}
+        self.refusals: dict[str, tuple[int, str]] = {}
         self.timers: dict[str, int] = {}
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
@@ -72,6 +79,7 @@ class Core:
         for key in [key for key, each in self.tombstones.items() if each.until <= self.now]:
             del self.tombstones[key]
         self.requests = {ref: kept for ref, kept in self.requests.items() if kept[1] > self.now}
+        self.refusals = {ref: each for ref, each in self.refusals.items() if ref in self.requests}
         self.presence.forget(self.now)
         for room in self.rooms.values():
             room.left = {user: kept for user, kept in room.left.items() if kept[1] > self.now}
@@ -215,8 +223,14 @@ class Core:
             each.end_reason = 408 if code == 408 else 487
         self.cancel_at_end(invite, devices)
         if not invite.is_leg:
+            self.refuse_answers(invite)
             self.tell_inviter(invite, *self.outcome(invite))
             self.tell("INVITE_COMPLETED", [], [], invite.record())
+
+    def refuse_answers(self, request: Invite) -> None:
+        """Nobody waits any more for the invite that this one asked for."""
+        if request.request and request.reason in REFUSALS and request.ref in self.requests:
+            self.refusals[request.ref] = REFUSALS[request.reason]
 
     def open_legs(self, call: Invite) -> list[str]:
         """The members whose devices ring for a group call."""
@@ -244,6 +258,7 @@ class Core:
         invite.caller = back.peer if back is not None and back.at > invite.latest else peer
         self.check_caller(invite)
         if invite.request:
+            self.refusals.pop(invite.ref, None)
             self.requests[invite.ref] = invite.caller, invite.deadline + self.kept()
 
     def device_speaks(self, event: Payload, entry: Id, *, calls: bool = False) -> None:

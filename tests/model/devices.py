@@ -80,7 +80,7 @@ class Devices(Core):
         for each in [mine, *others]:
             if each is mine or each.same_device(there.peer, there.device):
                 self.timers.pop(f"grace|{there.user}|{each.peer}", None)
-                del invite.candidates[each.peer]
+                invite.remove(each)
         fresh = (
             mine.peer != there.peer
             or mine.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}

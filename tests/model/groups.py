@@ -119,7 +119,7 @@ class Groups(Core):
             failed = leg.found.failed
             self.end(invite, "DECLINED", 500 if failed else 480, "internal" if failed else "unreachable")
             return
-        invite.candidates = {each.peer: each for each in devices}
+        invite.put(*devices)
         self.timers[f"ring|{invite.ref}"] = call.deadline + LEG_SLACK
         self.ring(invite, devices, resumed=False)
 
@@ -145,6 +145,7 @@ class Groups(Core):
         call.ended_at = self.now
         self.timers.pop(f"ring|{call.ref}", None)
         self.timers.pop(f"step|{call.ref}", None)
+        self.refuse_answers(call)
         if not was_accepted:
             self.tell_inviter(call, *self.outcome(call))
         self.tell("INVITE_COMPLETED", [], [], call.record())
@@ -189,7 +190,7 @@ class Groups(Core):
             one = replace(call, state="ACCEPTED", who=leg.to, winner=peer, answer=context)
             self.tell_inviter(call, *self.outcome(one))
             if call.request:
-                self.requests[leg.ref] = call.caller, call.deadline + self.settings.retain_after
+                self.requests[leg.ref] = call.caller, call.deadline + self.kept()
             if call.who is None:
                 call.who, call.winner, call.answer = leg.to, peer, context
             self.go_on(call)

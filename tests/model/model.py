@@ -197,13 +197,13 @@ class Model(Calls, Devices):
             "whoAccepted": invite.who,
             "acceptedBy": invite.winner,
             "candidates": {
-                each.peer: {
+                key: {
                     "address": each.address,
                     "type": each.type,
                     "state": each.state,
                     "endReason": each.end_reason,
                     "device": each.device,
                 }
-                for each in invite.candidates.values()
+                for key, each in invite.candidates.items()
             },
         }

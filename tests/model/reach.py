@@ -40,6 +40,10 @@ class Reach(Groups):
         """Ring whoever there is, or end the invite at once."""
         asked = self.requests.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
         if invite.request_id is not None and asked:
+            refusal = self.refusal_of(invite, asked[0])
+            if refusal:
+                self.end(invite, "DECLINED", *refusal)
+                return
             invite.asked = True
             device = self.presence.marked_device(invite.to, asked[0])
             guest = Registration((0, 0, 0), asked[0], invite.to, device=device)
@@ -75,8 +79,16 @@ class Reach(Groups):
         else:
             self.end(invite, "DECLINED", 404, "not_found")
 
+    def refusal_of(self, invite: Invite, peer: str) -> tuple[int, str] | None:
+        """Why the invite may not answer the request of this peer."""
+        refusal = self.refusals.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
+        lost = self.presence.lost_at(invite.to, peer)
+        if refusal or lost is None or self.whoever_is(invite.to, peer):
+            return refusal
+        return (480, "unreachable") if lost[0] + self.settings.caller_grace <= self.now else None
+
     def call_devices(self, invite: Invite, event: Payload, devices: list[Candidate]) -> None:
-        invite.candidates = {each.peer: each for each in devices}
+        invite.put(*devices)
         self.timers[f"ring|{invite.ref}"] = invite.deadline
         self.device_speaks(event, invite.entry, calls=True)
         self.set_caller(invite, invite.caller)
@@ -117,8 +129,8 @@ class Reach(Groups):
     def pushed(self, became: str, ref: str, device: str) -> None:
         """What became of a push job."""
         invite = self.invites.get(ref)
-        mine = invite.find(device, invite.to, device) if invite else None
-        if not invite or not mine:
+        mine = invite.pushed(device) if invite else None
+        if invite is None or mine is None:
             return
         sleeps = mine.type == "PUSH"
         if became == "pushGone":

@@ -44,7 +44,7 @@ from .histories import (
     Settle,
     Step,
 )
-from .invariants import Invariants
+from .invariants import Invariants, Ref, ref_of
 from .state import HOUR, Notification, Payload
 
 ANSWERED = frozenset({"accept", "decline", "stopInvite", "getInvitations"})
@@ -200,12 +200,23 @@ class Watch(Invariants):
     def __init__(self) -> None:
         super().__init__()
         self.answers: Counter[str] = Counter()
+        self.accepted: set[tuple[Ref, str]] = set()
 
     def told(self, notifications: list[tuple[str, Notification]]) -> None:
         super().told(notifications)
         for _, each in notifications:
             if each.type == "answer" and each.payload["request"] in ANSWERED:
                 self.answers[each.payload["transaction"]] += 1
+            if each.type == "invitation":
+                self.accepted -= {(ref_of(each.payload), peer) for peer in each.peers}
+            elif each.type == "answer" and each.payload["request"] == "accept":
+                self.check_accept((ref_of(each.payload), each.peers[0]), each.payload["code"])
+
+    def check_accept(self, asked: tuple[Ref, str], code: int) -> None:
+        """Who has been told that it has the call is told so again."""
+        assert code == 200 or asked not in self.accepted, f"{asked} heard 200, then {code}"
+        if code == 200:
+            self.accepted.add(asked)
 
     def everywhere(self, shards: dict[int, Contents], expiry: dict[str, int]) -> None:
         """The keys of all shards, whatever is on its way between them."""

@@ -74,8 +74,15 @@ class Candidate:
     told: bool = False
     context: Any = None
 
+    @property
+    def key(self) -> str:
+        """Among the candidates of an invite: a device that sleeps has no peer id, though its id may be one."""
+        return f"|{self.device}" if self.type == "PUSH" else self.peer
+
     def same_device(self, peer: str, device: str | None) -> bool:
         """Whether `peer` with `device` is this hardware: the same device, else the same peer id."""
+        if self.type == "PUSH" and self.peer == self.device:
+            return self.device == (device or peer)
         return self.peer == peer or (device is not None and self.device == device)
 
 
@@ -178,10 +185,22 @@ class Invite:
         """Candidates that may still accept."""
         return [each for each in self.candidates.values() if each.state in IN]
 
+    def put(self, *candidates: Candidate) -> None:
+        self.candidates.update({each.key: each for each in candidates})
+
+    def remove(self, candidate: Candidate) -> None:
+        self.candidates = {key: each for key, each in self.candidates.items() if each is not candidate}
+
+    def pushed(self, device: str) -> Candidate | None:
+        """The candidate of a device that was pushed, whether it sleeps or is there by now."""
+        there = [each for each in self.candidates.values() if (each.device or each.peer) == device]
+        return self.candidates.get(f"|{device}") or next(iter(there), None)
+
     def find(self, peer: str, user: str, device: str | None) -> Candidate | None:
         """The candidate that is this hardware of this user."""
         mine = [each for each in self.candidates.values() if each.user == user]
-        exact = [each for each in mine if each.peer == peer]
+        exact = [each for each in mine if each.peer == peer and each.same_device(peer, device)]
+        exact.sort(key=lambda each: each.type == "PUSH")
         return next(iter(exact + [each for each in mine if each.same_device(peer, device)]), None)
 
     def identity(self) -> Payload:

@@ -110,7 +110,7 @@ class LookupWorker:
     async def candidates(self, to: str = "bob", invite_id: str = "1", by: str = "alice") -> dict[str, str]:
         """Return the candidates of an invite: id -> type and address."""
         found = await self.client.hgetall(KEYS.candidates(f"{by}|{invite_id}|{to}"))
-        read = {name.decode(): json.loads(raw) for name, raw in found.items()}
+        read = {name.decode().removeprefix("|"): json.loads(raw) for name, raw in found.items()}
         return {name: f"{one['type']} {one['address']}" for name, one in read.items()}
 
     async def pending(self) -> int:

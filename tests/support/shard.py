@@ -144,8 +144,9 @@ class Shard:
         return await self.hash(self.keys.invite(ref))
 
     async def candidates(self, ref: str) -> dict[str, Json]:
-        """Read the candidates of an invite."""
-        return {peer: json.loads(raw) for peer, raw in (await self.hash(self.keys.candidates(ref))).items()}
+        """Read the candidates of an invite: peer, or device of a push -> what is known."""
+        found = await self.hash(self.keys.candidates(ref))
+        return {name.removeprefix("|"): json.loads(raw) for name, raw in found.items()}
 
     async def dead(self) -> list[dict[str, str]]:
         """Read the dead letters."""

@@ -1,5 +1,6 @@
 """Runs several shards as if they were one: routes events, and delivers what the shards relay to each other."""
 
+import json
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Self, cast
@@ -11,6 +12,8 @@ from invites.connection.clients import Clients
 from invites.events.decoding import decode_event_entry, decode_relay_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
+from invites.events.protocol import decode_event
+from invites.events.routing import routing_key
 from invites.keys import Keys, Stream, shard_of
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
@@ -226,6 +229,76 @@ class Shards(Shard):
                 return outcome
             operation = await target.resolver.complete(ready, outcome)
         raise AssertionError("it needs one look-up after the other")
+
+
+class Apart(Shards):
+    """Shards of which each hears of the others late, in any order, when somebody says so."""
+
+    def __init__(self, client_of: ClientOf, settings: Settings, scripts: Scripts, shards: int) -> None:
+        super().__init__(client_of, settings, scripts, shards)
+        self.on_the_way: list[tuple[Shard, Entry]] = []
+        self.known: set[tuple[int, str]] = set()
+
+    async def at_home(self, kind: str, payload: Mapping[str, Any]) -> list[Notification]:
+        """Publish an event into its own shard and settle it; return its notifications."""
+        raw = json.dumps(payload).encode()
+        part = self.home_of(routing_key(decode_event(kind, raw)))
+        operation = await part.publish(kind, raw, self.entry_id())
+        self._published[operation.entry] = part
+        await self.settle(operation)
+        return await self.told()
+
+    def home_of(self, name: str) -> Shard:
+        """The shard of a name."""
+        return self.parts[shard_of(name, len(self.parts))]
+
+    async def carry_any(self, chance: random.Random) -> bool:
+        """Carry one message, any one; False when there is none."""
+        await self._read()
+        if not self.on_the_way:
+            return False
+        await self._carry(*self.on_the_way.pop(chance.randrange(len(self.on_the_way))))
+        await self._hear()
+        return True
+
+    async def carry(self, kind: str = "") -> list[Notification]:
+        """Carry the messages of one kind (default: all), and what follows from them; return the notifications."""
+        while True:
+            await self._read()
+            wanted = [each for each in self.on_the_way if kind in {"", each[1].fields[b"kind"].decode()}]
+            if not wanted:
+                return await self.told()
+            for each in wanted:
+                self.on_the_way.remove(each)
+                await self._carry(*each)
+                await self._hear()
+
+    async def copy_of(self, part: Shard) -> dict[bytes, tuple[bytes, int]]:
+        """What a replica of the shard knows by now."""
+        names = [name async for name in part.client.scan_iter(match=f"{part.keys.base}*")]
+        return {name: (await part.client.dump(name), await part.client.pttl(name)) for name in names}
+
+    async def fail_over(self, part: Shard, copy: Mapping[bytes, tuple[bytes, int]]) -> None:
+        """Let the shard forget what has come after the copy, once its notifications are read."""
+        await self._hear()
+        async for name in part.client.scan_iter(match=f"{part.keys.base}*"):
+            await part.client.delete(name)
+        for name, (value, ms) in copy.items():
+            await part.client.restore(name, max(ms, 0), value)
+        left = {entry.decode() for entry, _ in await part.client.xrange(part.keys.relay)}
+        self.on_the_way = [each for each in self.on_the_way if each[0] is not part or each[1].id in left]
+
+    async def _carry_all(self) -> None:
+        """Nothing is carried until somebody says so."""
+
+    async def _read(self) -> None:
+        self._sync()
+        for part in self.parts:
+            for each in await self._relayed_by(part):
+                # A shard that has failed over delivers again what it has forgotten to have delivered.
+                if (part.keys.shard, each[1].id) not in self.known:
+                    self.known.add((part.keys.shard, each[1].id))
+                    self.on_the_way.append(each)
 
 
 class Failing(ShardMap):

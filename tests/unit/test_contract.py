@@ -235,3 +235,21 @@ def test_each_example_of_a_sentence_is_one(kind: str, payload: str) -> None:
     with pytest.raises(BadEvent) as refused:
         decode_event(kind, payload.encode())
     assert str(refused.value) in sentences
+
+
+@pytest.mark.parametrize("page", ["guarantees.md", "threats.md"])
+def test_each_claim_names_tests_that_are_there(page: str) -> None:
+    bullets = re.split(r"\n(?=- |\n)", _PAGES[page])
+    claims = [bullet for bullet in bullets if "*Bound:*" in bullet or "*Shown by:*" in bullet]
+    assert claims
+    for claim in claims:
+        assert "::test_" in claim, claim
+    for file, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", _PAGES[page]):
+        assert re.search(rf"^(?:async )?def {name}\(", (_ROOT / file).read_text("utf-8"), re.MULTILINE), name
+
+
+@pytest.mark.parametrize("page", ["guarantees.md", "threats.md"])
+def test_each_setting_that_bounds_a_claim_is_one(page: str) -> None:
+    named = set(re.findall(r"`((?:invites|redis|http)\.[\w.]+)`", _PAGES[page]))
+    assert named
+    assert named <= _settings(msgspec.to_builtins(Config(), enc_hook=str)).keys()

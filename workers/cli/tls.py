@@ -124,7 +124,8 @@ def _fault_of_handshake(address: Address, options: Mapping[str, str | bool], err
     """The server has closed the connection, as it does without a client certificate that it wants, or says nothing."""
     if isinstance(error, TimeoutError):
         return ""
-    refused = isinstance(error, ConnectionError | ssl.SSLEOFError) or _is_alert(error)
+    closed = ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError
+    refused = isinstance(error, closed) or _is_alert(error)
     if not refused:
         return f"The TLS handshake with {shown(address)} fails ({error.strerror or error})."
     if "ssl_certfile" in options:

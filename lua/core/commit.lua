@@ -77,8 +77,8 @@ local function note_taken(from, entry)
   return unless_denied(redis.pcall('ZADD', name, 'NX', order.split(entry), entry), 'ZADD', name)
 end
 
--- The latest id, as text, that is not from the future; nil when ids are not to be looked at.
-local latest
+-- The first ms, as text, of ids from the future; nil when ids are not to be looked at.
+local future
 
 -- An id from the future would be later than all that follows, so it counts as now. The token and the ids of
 -- notifications keep it, and it stays in `work.ahead`.
@@ -89,10 +89,10 @@ end
 
 local function settle_one(token, from, origin, handler, entry, first, last)
   begin(origin, entry)
-  -- As texts, ids with equally many digits of ms compare as they should. One with more digits is longer than `latest`,
+  -- As texts, ids with equally many digits of ms compare as they should. One with more digits is longer than `future`,
   -- and has no hyphen (45) behind as many.
-  if latest and (entry > latest or (#entry > #latest + 2 and string.byte(entry, #latest + 1) ~= 45))
-    and order.later(entry, latest) then
+  if future and (entry > future or (#entry > #future + 2 and string.byte(entry, #future + 1) ~= 45))
+    and not order.later(future, entry) then
     count_as_now(entry)
   end
   local rule = events[handler]
@@ -140,14 +140,14 @@ end
 
 function settle(source, at)
   local stream = KEYS[source]
-  latest = stream == EVENTS and int(now + order.TOLERANCE) or nil
+  future = stream == EVENTS and int(now + order.TOLERANCE + 1) or nil
   return settle_each(acknowledge, stream, stream == EVENTS and '' or string.match(stream, '%l+$'), at)
 end
 
 -- The shard `from` has settled every entry of its relay stream before `low_watermark`. Such an entry comes again only
 -- from a worker that has held it for long, and is refused.
 function take(from, low_watermark, at)
-  latest = nil
+  future = nil
   local known = redis.call('HGET', key('taken', 'floors'), from)
   if order.later(low_watermark, known) then
     local floors, name = key('taken', 'floors'), key('taken', from)

@@ -49,6 +49,15 @@ async def test_an_invite_from_the_future_ends_with_its_caller(shard: Shard, entr
 
 
 @pytest.mark.one_shard
+@pytest.mark.parametrize(("ahead", "counts_as_now"), [(TOLERANCE, False), (TOLERANCE + 1, True)])
+async def test_an_id_may_be_5_s_ahead(shard: Shard, ahead: int, counts_as_now: bool) -> None:  # noqa: FBT001
+    entry = f"{shard.now + ahead}-7"
+    await _at(shard, entry, e.registered("phone"))
+    [stored] = (await shard.hash(shard.keys.registry("bob"))).values()
+    assert json.loads(stored)["at"] == (f"{shard.now}-7" if counts_as_now else entry)
+
+
+@pytest.mark.one_shard
 async def test_a_registration_from_the_future_ends(shard: Shard) -> None:
     await _at(shard, "9999999999999-1", e.registered("phone", session="s"))
     [stored] = (await shard.hash(shard.keys.registry("bob"))).values()

@@ -50,7 +50,7 @@ async def test_an_invite_from_the_future_ends_with_its_caller(shard: Shard, entr
 
 @pytest.mark.one_shard
 @pytest.mark.parametrize(("ahead", "counts_as_now"), [(TOLERANCE, False), (TOLERANCE + 1, True)])
-async def test_an_id_may_be_5_s_ahead(shard: Shard, ahead: int, counts_as_now: bool) -> None:  # noqa: FBT001
+async def test_an_id_may_be_5_s_ahead(shard: Shard, ahead: int, counts_as_now: bool) -> None:
     entry = f"{shard.now + ahead}-7"
     await _at(shard, entry, e.registered("phone"))
     [stored] = (await shard.hash(shard.keys.registry("bob"))).values()

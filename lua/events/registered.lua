@@ -227,32 +227,28 @@ local function of_arguments(user, peer, raw, device, session, trunk, fresh, lost
   }
 end
 
--- The device rings for the pending invites.
-function pages.came(user, refs, ...)
-  local new = of_arguments(user, ...)
+-- Lets the device see to those invites of a page that are pending, or that are not. Returns true when the device is not
+-- there any more.
+local function see_to(refs, new, pending, act)
   if not is_still_there(new) then
     return true
   end
   for _, ref in ipairs(refs) do
     local invite = load_invite(ref)
-    if invite and is_pending(invite) and not is_group(invite) then
-      join_invite(invite, new)
+    if invite and is_pending(invite) == pending and not (pending and is_group(invite)) then
+      act(invite, new)
     end
   end
 end
 
+-- The device rings for the pending invites.
+function pages.came(user, refs, ...)
+  return see_to(refs, of_arguments(user, ...), true, join_invite)
+end
+
 -- The device hears that its ringing is over.
 function pages.came_late(user, refs, ...)
-  local new = of_arguments(user, ...)
-  if not is_still_there(new) then
-    return true
-  end
-  for _, ref in ipairs(refs) do
-    local invite = load_invite(ref)
-    if invite and not is_pending(invite) then
-      tell_end(invite, new)
-    end
-  end
+  return see_to(refs, of_arguments(user, ...), false, tell_end)
 end
 
 -- The stored registration names its entry.

@@ -19,7 +19,7 @@ UV := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test lint types pytest coverage matrix format install lock clean
+.PHONY: help demo picture test lint types pytest coverage matrix format install schema lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ $(VENV)/.locked: requirements-dev.lock
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+schema: install ## Write the documents in deploy/schema anew
+	@for name in events notifications config asyncapi; do $(BIN)/invites schema $$name > deploy/schema/$$name.json; done
 
 lock: ## Lock the dependencies of pyproject.toml anew (newer versions: LOCK_ARGS=--upgrade)
 	python=$$(PYTHON="$(PYTHON)" sh .ci/find-python) && "$$python" -m venv $(TOOLS)

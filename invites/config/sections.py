@@ -46,7 +46,7 @@ Prefix = Annotated[
 
 
 # Visible ASCII, except characters that end the path or have a meaning of their own.
-_IN_A_PATH: Final = r"[!\"$-\[\]-z|~]*"
+_IN_A_PATH: Final = r'[!"$-\[\]-z|~]*'
 
 
 def _path(example: str, placeholder: str = "") -> Meta:

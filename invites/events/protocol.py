@@ -267,6 +267,9 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
 EVENT_TYPES: Final = tuple(_DECODERS)
 """Every type of event, in the order of the contract."""
 
+EVENT_STRUCTS: Final[dict[str, type[Event]]] = {kind: decoder.type for kind, decoder in _DECODERS.items()}
+"""Each type of event and its payload."""
+
 
 def decode_event(kind: str, payload: bytes) -> Event:
     """Decode one event.

@@ -18,6 +18,7 @@ from invites.keys import WORKERS_GROUP, Keys, Stream
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.lookup.result import LookupResult
+from invites.notifications import decode_notification
 from invites.store.commit import Committer, Outcome, SettleMode, Status
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
@@ -187,14 +188,11 @@ async def make_groups(client: Redis, keys: Keys) -> None:
 
 
 def notification_of(fields: Mapping[bytes, bytes]) -> Notification:
-    """Read an entry of the notifications stream."""
-    return Notification(
-        fields[b"id"].decode(),
-        fields[b"type"].decode(),
-        json.loads(fields[b"peers"]),
-        json.loads(fields[b"users"]),
-        json.loads(fields[b"payload"]),
-    )
+    """Read an entry of the notifications stream, and hold it to the contract: nothing is missing, wrong or unknown."""
+    decoded = decode_notification(fields)
+    payload = json.loads(fields[b"payload"])
+    assert json.loads(msgspec.json.encode(decoded.payload)) == payload, decoded.type
+    return Notification(decoded.id, decoded.type, list(decoded.peers), list(decoded.users), payload)
 
 
 def of_type(told: Sequence[Notification], kind: str) -> list[Notification]:

@@ -17,6 +17,7 @@ from invites.events import protocol
 from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
 from invites.logs.messages import TEMPLATES
 from invites.logs.setup import JsonLines
+from invites.notifications import PAYLOADS
 from tests.lua.test_notifications import KEYS
 from tests.unit.test_messages import CONTRACT_LINES
 from workers.cli.app import app
@@ -81,6 +82,31 @@ def test_each_event_is_there_with_its_fields() -> None:
         optional = set(re.findall(r"\[(\w+)", text))
         mandatory = set(re.findall(r"\w+", re.sub(r"\[[^\]]*\]", "", text)))
         assert (mandatory, optional) == _fields(kind), kind
+
+
+def _payload_fields(kind: str) -> tuple[set[str], set[str]]:
+    """The fields of a notification's payload that are always present, and the others."""
+    found = msgspec.structs.fields(PAYLOADS[kind])
+    always = {one.encode_name for one in found if one.required}
+    return always, {one.encode_name for one in found} - always
+
+
+def test_each_notification_is_there_with_its_fields() -> None:
+    described = set()
+    for cells in _rows("notifications.md"):
+        for kind in re.findall(r"`(\w+)`", cells[0]):
+            if kind in PAYLOADS and len(cells) == 3 and kind != "INVITE_COMPLETED":
+                described.add(kind)
+                sometimes = set(re.findall(r"\[(\w+)", cells[2]))
+                always = set(re.findall(r"\w+", re.sub(r"\[[^\]]*\]", "", cells[2])))
+                assert (always, sometimes) == _payload_fields(kind), kind
+    assert described == set(PAYLOADS) - {"INVITE_COMPLETED"}
+    record = next(
+        json.loads(text)
+        for text in re.findall(r"```json\n(.+?)```", _PAGES["notifications.md"], re.DOTALL)
+        if "endedAt" in text
+    )
+    assert set(record) == _payload_fields("INVITE_COMPLETED")[0]
 
 
 def test_the_limits_are_there() -> None:

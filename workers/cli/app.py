@@ -19,6 +19,7 @@ from workers.cli.output import say
 from workers.cli.publish import publish
 from workers.cli.reshard import reshard
 from workers.cli.run import run
+from workers.cli.schema import schema
 from workers.cli.show import show
 from workers.cli.status import status
 from workers.cli.tail import tail
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, demo, check, status, show, tail, publish, reshard):
+for command in (run, demo, check, status, show, tail, publish, schema, reshard):
     app.command()(command)
 app.add_typer(dead.app, name="dead")
 app.add_typer(gateways.app, name="gateways")

@@ -85,7 +85,7 @@ class BadEvent(Exception):  # noqa: N818 - it is the event that is bad
     """An event that cannot be processed; the message is one sentence that names the field."""
 
 
-class Peer(msgspec.Struct, frozen=True):
+class Peer(msgspec.Struct, frozen=True, omit_defaults=True):
     """One connected device session of a user. `device` is the hardware, as in a registration."""
 
     id: Id
@@ -93,7 +93,7 @@ class Peer(msgspec.Struct, frozen=True):
     device: Id | None = None
 
 
-class _Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+class _Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True):
     pass
 
 

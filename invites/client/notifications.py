@@ -79,6 +79,10 @@ class Notifications:
         """Whether the last read of each server has worked."""
         return all(reader.is_connected for reader in self._readers)
 
+    def age_ms(self, notification: Notification) -> int:
+        """How long ago the server has written it (ms), as far as its clock is known."""
+        return self._reader_of[notification.shard].age_ms(notification.at)
+
     def done(self, notification: Notification) -> None:
         """Acknowledge a notification: it will not be delivered again."""
         self._reader_of[notification.shard].done(notification.entry, notification.shard)

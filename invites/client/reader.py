@@ -92,6 +92,10 @@ class Reader:
             await asyncio.sleep(min(_LONGEST_KEEP_S, self._claim_after_ms / 2000))
             await until_served("Claiming notifications", self._keep)
 
+    def age_ms(self, at: int) -> int:
+        """How long ago the time `at` was by the server's clock (ms)."""
+        return _local_ms() + self._clock.ahead_ms - at
+
     def done(self, entry: str, shard: int) -> None:
         """Acknowledge an entry soon."""
         self._done.add((shard, entry))
@@ -171,8 +175,7 @@ class Reader:
             _log.warning("The notification %s of shard %d cannot be read: %s", entry.id, shard, error)
             return None
         invitation = found.payload
-        now = _local_ms() + self._clock.ahead_ms
-        if isinstance(invitation, Invitation) and found.at + invitation.expires_in <= now:
+        if isinstance(invitation, Invitation) and self.age_ms(found.at) >= invitation.expires_in:
             return None
         return None if self._repeats.is_one(found.id, found.type) else found
 

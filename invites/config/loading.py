@@ -114,10 +114,12 @@ def _override(config: Config, redis_url: str | None, environ: Mapping[str, str])
             "http.token (or INVITES_HTTP_TOKEN) must be visible ASCII characters without spaces, because it is sent "
             "in a header: generate one with `openssl rand -hex 32`."
         )
+    secret = from_environment("INVITES_GATEWAY_SECRET", environ) or config.gateway.secret
     wac = msgspec.structs.replace(basic.wac, password=password)
     invites = msgspec.structs.replace(config.invites, basic=msgspec.structs.replace(basic, wac=wac))
     return Config(
         invites=invites,
         redis=msgspec.structs.replace(config.redis, url=url),
         http=msgspec.structs.replace(config.http, token=token),
+        gateway=msgspec.structs.replace(config.gateway, secret=secret),
     )

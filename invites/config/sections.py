@@ -35,6 +35,12 @@ Bytes = Annotated[
 Port = Annotated[int, Meta(ge=0, le=65_535, description="a whole number from 0 to 65535")]
 Flag = Annotated[bool, Meta(description="true or false")]
 Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
+Texts = Annotated[tuple[str, ...], Meta(description="a list that holds only texts")]
+Message = Annotated[
+    int, Meta(ge=1_024, le=1_048_576, description="a whole number of bytes from 1024 to 1048576")
+]
+Rate = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
+Connections = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 Hidden = Annotated[Secret | None, Meta(description="a text that is not empty, or null")]
 Prefix = Annotated[
     str,
@@ -172,12 +178,33 @@ class Http(_Section, frozen=True):
     token: Hidden = None
 
 
+class Gateway(_Section, frozen=True):
+    """`gateway`: the WebSocket gateway. Port 0 means any free port. Times are in ms.
+
+    Devices log in with a JWT that is signed with `secret` (HS256) or with a key in the file `jwks`. Pages of other
+    `origins` than these are refused. `expires` is that of a device's registration, `heartbeat` the time between pings.
+    """
+
+    host: Text = "127.0.0.1"
+    port: Port = 8090
+    secret: Hidden = None
+    jwks: Text | None = None
+    audience: Text | None = None
+    origins: Texts = ()
+    heartbeat: Interval = 20_000
+    expires: Interval = 60_000
+    max_message: Message = 65_536
+    messages_per_second: Rate = 20
+    max_connections: Connections = 10_000
+
+
 class Config(Struct, frozen=True):
     """A valid configuration."""
 
     invites: Invites = field(default_factory=Invites)
     redis: Redis = field(default_factory=Redis)
     http: Http = field(default_factory=Http)
+    gateway: Gateway = field(default_factory=Gateway)
 
     def shards(self) -> list[Keys]:
         """The keys of each shard."""

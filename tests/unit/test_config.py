@@ -113,7 +113,12 @@ def test_defaults_are_those_of_the_contract() -> None:
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},
-    }
+        "gateway": {
+            "host": "127.0.0.1", "port": 8090, "secret": None, "jwks": None, "audience": None, "origins": [],
+            "heartbeat": 20000, "expires": 60000, "maxMessage": 65536, "messagesPerSecond": 20,
+            "maxConnections": 10000,
+        },
+    }  # fmt: skip
 
 
 def test_the_scripts_get_their_part() -> None:
@@ -167,6 +172,7 @@ def test_the_flags_may_stand_in_basic_but_invites_wins(flag: str) -> None:
         ({"redis": {"uri": "x"}}, "redis.uri", "redis.url"),
         ({"redis": {"shard": 1}}, "redis.shard", "redis.shards"),
         ({"http": {"tokne": "x"}}, "http.tokne", "http.token"),
+        ({"gateway": {"secrets": "x"}}, "gateway.secrets", "gateway.secret"),
         ({"http": {"a\nb": "x"}}, r'http."a\nb"', "http."),
         ({"http": {"": "x"}}, 'http.""', "http."),
     ],

@@ -140,7 +140,7 @@ def test_each_setting_is_there_with_its_default() -> None:
             for name in re.findall(r"`([\w.]+)`", cells[0]):
                 described[f"{section}.{name}"] = cells[1].strip("`")
     assert described.pop("invites.basic.wac.paths") == ""
-    shown = {None: "none", True: "true", False: "false"}
+    shown = {None: "none", True: "true", False: "false", (): "[]"}
     defaults = _settings(msgspec.to_builtins(Config(), enc_hook=str))
     assert described == {
         name: str(value) if isinstance(value, str) or type(value) is int else shown[value]

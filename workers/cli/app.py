@@ -14,6 +14,7 @@ from invites.config import ConfigError
 from workers.cli import bench, dead, gateways
 from workers.cli.check.command import check
 from workers.cli.demo import demo
+from workers.cli.gateway import gateway
 from workers.cli.options import CommandError
 from workers.cli.output import say
 from workers.cli.publish import publish
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, demo, check, status, show, tail, publish, schema, reshard):
+for command in (run, gateway, demo, check, status, show, tail, publish, schema, reshard):
     app.command()(command)
 app.add_typer(dead.app, name="dead")
 app.add_typer(gateways.app, name="gateways")

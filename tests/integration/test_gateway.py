@@ -18,6 +18,7 @@ from invites.config import Config, ConfigError, Redis
 from invites.config.sections import Gateway
 from invites.values.secret import Secret
 from tests.support.devices import SECRET, Device, token
+from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, configured, running
 from workers.gateway.login import Login, LoginError
@@ -129,6 +130,44 @@ async def test_a_second_connection_of_a_peer_takes_the_place_of_the_first(
         await second.send("getInvitations")
         await second.hears("answer")
         assert set(await registered(client, "bob")) == {second.peer}
+
+
+async def test_all_devices_of_a_user_in_a_room_hear_who_joins_it(valkey_url: str) -> None:
+    async with (
+        platform(valkey_url) as service,
+        Device(service.port, "alice") as laptop,
+        Device(service.port, "alice") as phone,
+        Device(service.port, "bob") as bob,
+    ):
+        await laptop.send("joined", roomId="r")
+        await laptop.send("getInvitations")
+        await laptop.hears("answer")
+        await bob.send("joined", roomId="r")
+        for device in (laptop, phone):
+            assert await device.hears("userJoined") == {"userId": "bob", "roomId": "r"}
+
+
+async def test_a_message_that_cannot_be_published_is_refused_and_the_device_stays(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invites.client.publisher.Publisher.publish.__kwdefaults__", {"within_s": 0.3})
+    async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy:
+        config = configuration()
+        async with (
+            running(config, valkey_url),
+            gateway(proxy.url, config) as service,
+            Device(service.port, "bob") as phone,
+        ):
+            await proxy.down()
+            await phone.send("getInvitations", transaction="t")
+            assert await phone.hears("error") == {
+                "message": "the service cannot be reached: send it again later",
+                "request": "getInvitations",
+                "transaction": "t",
+            }
+            await proxy.up()
+            await phone.send("getInvitations", transaction="u")
+            assert (await phone.hears("answer"))["transaction"] == "u"
 
 
 async def test_a_registration_is_renewed_and_ends_with_the_connection(valkey_url: str, client: Any) -> None:

@@ -35,7 +35,6 @@ class Close(enum.IntEnum):
 
     NORMAL = 1000
     RESTART = 1012
-    TRY_AGAIN = 1013
     LOGIN = 4401
     REPLACED = 4409
     TOO_SLOW = 4413
@@ -104,14 +103,17 @@ class Connection:
 
     async def register_again(self) -> None:
         """Register once more: the server has lost what it knew."""
-        await self._publish(self._registration)
+        await self._register()
 
     async def sign_off(self) -> None:
         """Tell the workers that the device is gone, unless it goes on elsewhere or comes back in a moment."""
         if self._ended is not None and self._ended[0] in {Close.REPLACED, Close.RESTART}:
             return
         gone = Unregistered if self._signed_off else Disconnected
-        await self._publish(gone(peer=self.peer, session=self.session))
+        try:
+            await self._publisher.publish(gone(peer=self.peer, session=self.session))
+        except (RedisError, OSError) as error:
+            _log.warning("The end of %s could not be published, it lapses: %s", self.peer.id, error)
 
     async def _write(self) -> None:
         while (frame := await self._waiting.get()) is not None:
@@ -120,7 +122,7 @@ class Connection:
     async def _renew(self) -> None:
         """Register, and renew the registration before it lapses. The login ends with its token."""
         while True:
-            await self._publish(self._registration)
+            await self._register()
             left_s = self._identity.expires_at - time.time()
             await asyncio.sleep(max(0.0, min(self._renew_s, left_s)))
             if left_s <= self._renew_s:
@@ -147,14 +149,21 @@ class Connection:
                 self._refuse(message, str(error))
                 continue
             self._metrics.received(message.type)
-            await self._publish(event)
+            try:
+                await self._publisher.publish(event)
+            except (RedisError, OSError) as error:
+                _log.warning("An event of %s could not be published: %s", self.peer.id, error)
+                self._refuse(message, "the service cannot be reached: send it again later")
 
-    async def _publish(self, event: Any) -> None:  # noqa: ANN401 - any event
-        try:
-            await self._publisher.publish(event)
-        except (RedisError, OSError) as error:
-            _log.warning("An event of %s could not be published: %s", self.peer.id, error)
-            self.close(Close.TRY_AGAIN, "the service cannot be reached")
+    async def _register(self) -> None:
+        """Register the device, however long the server is away."""
+        while True:
+            try:
+                await self._publisher.publish(self._registration)
+            except (RedisError, OSError) as error:
+                _log.warning("The registration of %s could not be published: %s", self.peer.id, error)
+            else:
+                return
 
     def _refuse(self, message: Message | None, sentence: str) -> None:
         self._metrics.refused("message")

@@ -15,6 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from invites.client import Notification, Notifications, Peer, Publisher
 from invites.notifications import Invitation, ServerEmptied
 from workers.gateway.connection import Close, Connection, frame
+from workers.gateway.connections import Connections
 from workers.gateway.login import Login, LoginError, is_peer_of, new_peer
 from workers.gateway.messages import LOGIN, BadMessage, decode_message
 from workers.gateway.metrics import GatewayMetrics
@@ -49,7 +50,7 @@ class GatewayService:
         redis = config.redis
         self._publisher = Publisher(url, shards=redis.shards, prefix=redis.prefix)
         self._notifications = Notifications(url, shards=redis.shards, prefix=redis.prefix)
-        self._connections: dict[str, Connection] = {}
+        self._connections = Connections()
         self._serving: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._runner: web.AppRunner | None = None
@@ -104,7 +105,7 @@ class GatewayService:
     async def aclose(self) -> None:
         """Close all connections so that devices come back to another gateway, and remove the groups."""
         self._stopping = True
-        for connection in self._connections.values():
+        for connection in self._connections.all():
             connection.close(Close.RESTART, "the gateway restarts: connect again")
         if self._serving:
             await asyncio.wait(self._serving, timeout=_END_WITHIN_S)
@@ -151,16 +152,14 @@ class GatewayService:
         connection = Connection(socket, identity, peer, self._publisher, self.config, self.metrics)
         welcome = {"peer": peer.id, "user": peer.user, "device": peer.device, "expires": self.config.expires}
         connection.send(frame("welcome", welcome))
-        former = self._connections.get(peer.id)
-        self._connections[peer.id] = connection  # from now on it hears what its registration brings
+        former = self._connections.enter(connection)  # from now on it hears what its registration brings
         self.metrics.connected(len(self._connections))
         if former is not None:
             former.close(Close.REPLACED, "the device has connected again")
         try:
             await connection.run()
         finally:
-            if self._connections.get(peer.id) is connection:
-                del self._connections[peer.id]
+            self._connections.leave(connection)
             self.metrics.connected(len(self._connections))
             await asyncio.shield(connection.sign_off())
         return socket
@@ -192,7 +191,7 @@ class GatewayService:
             if isinstance(one.payload, ServerEmptied):
                 _log.warning("Shard %d has lost its data: registering all devices again.", one.payload.shard)
                 await self._register_again()
-            connections = [self._connections[peer] for peer in one.peers if peer in self._connections]
+            connections = self._connections.addressed_by(one)
             if connections:
                 age_ms = self._notifications.age_ms(one)
                 message = _frame_of(one, age_ms)
@@ -202,7 +201,7 @@ class GatewayService:
             self._notifications.done(one)
 
     async def _register_again(self) -> None:
-        connections = list(self._connections.values())
+        connections = self._connections.all()
         for start in range(0, len(connections), _AT_ONCE):
             await asyncio.gather(*(one.register_again() for one in connections[start : start + _AT_ONCE]))
 

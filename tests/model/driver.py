@@ -66,7 +66,7 @@ class Driver:
         self.sippo = SippoServer(settings.look_up)
         self.resolver = Resolver(client, self.keys, other_shards, self.sippo)
         self.expiry: dict[str, int] = {}
-        self._read_up_to = "-"
+        self.read_up_to = "-"
 
     async def start(self) -> None:
         await self.client.flushdb()
@@ -75,14 +75,22 @@ class Driver:
 
     async def publish(self, kind: str, payload: Payload, entry_id: str) -> Operation:
         """Write the event with this id and deliver it to a worker, which has it pending from now on."""
-        raw = json.dumps(payload).encode()
-        await self.client.xadd(self.keys.events, {"type": kind, "payload": raw}, id=entry_id)
-        read = await cast(
-            "Awaitable[Any]", self.client.xreadgroup(WORKERS_GROUP, "w", {self.keys.events: ">"}, count=1)
-        )
-        ((_, ((delivered, fields),)),) = read.items() if isinstance(read, dict) else read
-        assert delivered.decode() == entry_id
-        return decode_event_entry(Entry(entry_id, fields), max_deliveries=5)
+        (operation,) = await self.publish_all([(kind, payload, entry_id)])
+        return operation
+
+    async def publish_all(self, events: Sequence[tuple[str, Payload, str]]) -> list[Operation]:
+        """The same for several."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            for kind, payload, entry_id in events:
+                fields = {"type": kind, "payload": json.dumps(payload).encode()}
+                pipe.xadd(self.keys.events, fields, id=entry_id)
+            pipe.xreadgroup(WORKERS_GROUP, "w", {self.keys.events: ">"})
+            *written, read = await pipe.execute()
+        ((_, delivered),) = read.items() if isinstance(read, dict) else read
+        assert [entry for entry, _ in delivered] == written
+        return [
+            decode_event_entry(Entry(entry.decode(), fields), max_deliveries=5) for entry, fields in delivered
+        ]
 
     async def settle(self, operations: Sequence[Operation]) -> tuple[list[Status], list[Operation]]:
         """Commit once. What has to be looked up comes back completed (`NEEDS`), to be settled again."""
@@ -116,15 +124,20 @@ class Driver:
     async def advance(self, now: int) -> None:
         """Set the clock, and let go what has expired by then."""
         self.now = now
-        for key in await self.client.keys("*"):
-            if 0 <= await self.client.pexpiretime(key) <= now:
-                await self.client.delete(key)
+        names = await self.client.keys("*")
+        async with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.pexpiretime(name)
+            expiries = await pipe.execute()
+        gone = [name for name, at in zip(names, expiries, strict=True) if 0 <= at <= now]
+        if gone:
+            await self.client.delete(*gone)
 
     async def notifications(self) -> list[tuple[str, Notification]]:
         """What was told since the last call, each with its id."""
-        found = await self.client.xrange(self.keys.notifications, min=self._read_up_to)
+        found = await self.client.xrange(self.keys.notifications, min=self.read_up_to)
         if found:
-            self._read_up_to = f"({found[-1][0].decode()}"
+            self.read_up_to = f"({found[-1][0].decode()}"
         return [
             (
                 fields[b"id"].decode(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -78,14 +78,18 @@ class Driver:
         (operation,) = await self.publish_all([(kind, payload, entry_id)])
         return operation
 
-    async def publish_all(self, events: Sequence[tuple[str, Payload, str]]) -> list[Operation]:
-        """The same for several."""
+    async def publish_all(
+        self, events: Sequence[tuple[str, Payload, str]], first: Sequence[tuple[Any, ...]] = ()
+    ) -> list[Operation]:
+        """The same for several, after these commands."""
         async with self.client.pipeline(transaction=False) as pipe:
+            for command in first:
+                pipe.execute_command(*command)
             for kind, payload, entry_id in events:
                 fields = {"type": kind, "payload": json.dumps(payload).encode()}
                 pipe.xadd(self.keys.events, fields, id=entry_id)
             pipe.xreadgroup(WORKERS_GROUP, "w", {self.keys.events: ">"})
-            *written, read = await pipe.execute()
+            *written, read = (await pipe.execute())[len(first) :]
         ((_, delivered),) = read.items() if isinstance(read, dict) else read
         assert [entry for entry, _ in delivered] == written
         return [
@@ -185,37 +189,38 @@ async def jobs_of(client: Any, keys: Keys) -> list[tuple[str, Notification]]:
     return found
 
 
+CONTENTS = """
+local found, how = {}, {
+  hash = { 'HGETALL' }, set = { 'SMEMBERS' }, string = { 'GET' }, zset = { 'ZRANGE', 0, -1, 'WITHSCORES' },
+}
+for _, name in ipairs(redis.call('KEYS', '*')) do
+  local kind = redis.call('TYPE', name).ok
+  local command = how[kind]
+  if command then
+    local value = redis.call(command[1], name, unpack(command, 2))
+    found[#found + 1] = { name, kind, redis.call('PEXPIRETIME', name), value }
+  end
+end
+return found
+"""
+
+
 async def contents_of(client: Any) -> tuple[dict[str, Any], dict[str, int]]:
     """All keys but the streams with what they hold, and when each expires, in ms since 1970 (-1: never)."""
-    names = sorted(await client.keys("*"))
-    async with client.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.type(name)
-            pipe.pexpiretime(name)
-        facts = await pipe.execute()
-    kinds, expiries = facts[::2], facts[1::2]
-    reading = {b"hash": "hgetall", b"set": "smembers", b"string": "get"}
-    async with client.pipeline(transaction=False) as pipe:
-        read = []
-        for name, kind, expiry in zip(names, kinds, expiries, strict=True):
-            if kind == b"zset":
-                pipe.zrange(name, 0, -1, withscores=True)
-            elif kind in reading:
-                getattr(pipe, reading[kind])(name)
-            else:
-                continue
-            read.append((name.decode(), expiry))
-        values = await pipe.execute()
-    return {name: _text(value) for (name, _), value in zip(read, values, strict=True)}, dict(read)
+    values: dict[str, Any] = {}
+    expiry: dict[str, int] = {}
+    for raw, kind, expires_at, value in sorted(await client.eval(CONTENTS, 0)):
+        name = raw.decode()
+        expiry[name] = expires_at
+        if kind == b"hash":
+            values[name] = dict(_pairs(value))
+        elif kind == b"zset":
+            values[name] = [(member, float(score)) for member, score in _pairs(value)]
+        else:
+            values[name] = sorted(each.decode() for each in value) if kind == b"set" else value.decode()
+    return values, expiry
 
 
-def _text(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, dict):
-        return {_text(key): _text(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_text(item) for item in value]
-    if isinstance(value, set):
-        return sorted(_text(item) for item in value)
-    return value
+def _pairs(flat: list[bytes]) -> Iterator[tuple[str, str]]:
+    texts = [each.decode() for each in flat]
+    return zip(texts[::2], texts[1::2], strict=True)

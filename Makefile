@@ -3,6 +3,7 @@
 #   make test                       all checks
 #   make test PYTEST_ARGS="-k races -x"
 #   make test PYTHON=/opt/python3.13/bin/python3
+#   make exhaustive                 all orders of small sets of events
 #   make matrix                     each Python and each server of this machine
 
 VENV := .venv
@@ -11,6 +12,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 PYTEST_ARGS ?=
 MATRIX_ARGS ?=
+EXHAUSTIVE_ARGS ?=
 PYTEST = $(BIN)/python -m pytest
 LOCK_ARGS ?=
 UV := uv==0.13.9
@@ -19,10 +21,10 @@ UV := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test lint types pytest coverage matrix format install schema lock clean
+.PHONY: help demo picture test lint types pytest coverage matrix exhaustive format install schema lock clean
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## Play calls in the terminal, on a server of its own (under 20 s)
 	@$(BIN)/invites demo
@@ -64,6 +66,9 @@ coverage: install ## Measure which branches of invites and workers the tests rea
 
 matrix: install ## Play a part of the tests on each Python and each server found here (some 10 min)
 	@$(BIN)/python -m tests.matrix $(MATRIX_ARGS)
+
+exhaustive: install ## Play small sets of events in all orders, on the rules and on the model of them
+	@$(BIN)/python -m tests.model.exhaustive $(EXHAUSTIVE_ARGS)
 
 format: install ## Format the code and mend what can be mended automatically
 	$(BIN)/python -m ruff check --fix

@@ -212,7 +212,8 @@ local function cancel_page(call)
     local leg = open[i]
     leg.state, leg.endReason = 'OVER', code == '408' and 408 or 487
     ended[i] = leg
-    emit(leg.member, 'leg_cancel', with_callee(call.ref, leg.member), state, code, reason, who, last_word(call), winner)
+    emit(leg.member, 'leg_cancel', with_callee(call.ref, leg.member), state, code, reason, who, last_word(call), winner,
+      call.to)
   end
   save_legs(call, ended)
   if #open > PAGE then
@@ -340,14 +341,15 @@ end
 -- Tells a leg how it has ended: as the group has decided, as it has ended itself (its shard may have lost that), or with
 -- its call, which may be forgotten.
 local function tell_leg(call, ref, member)
-  local name, leg = with_callee(ref, member), call and leg_of(call, member)
+  local name, leg, group = with_callee(ref, member), call and leg_of(call, member), callee_of(ref)
   if leg and leg.endReason == 200 then
-    emit(member, 'leg_won', name, leg.peer, leg.device or '', leg.context or '')
+    emit(member, 'leg_won', name, leg.peer, leg.device or '', leg.context or '', group)
   elseif leg and leg.reason then
-    emit(member, 'leg_cancel', name, STATE_OF[leg.reason] or 'DECLINED', int(leg.endReason), leg.reason, '', '0-0', '')
+    emit(member, 'leg_cancel', name, STATE_OF[leg.reason] or 'DECLINED', int(leg.endReason), leg.reason, '', '0-0', '',
+      group)
   else
     local state, code, reason, who, winner = end_of_legs(call)
-    emit(member, 'leg_cancel', name, state, code, reason, who, '0-0', winner)
+    emit(member, 'leg_cancel', name, state, code, reason, who, '0-0', winner, group)
   end
 end
 
@@ -422,7 +424,7 @@ local function update_page(call, after)
       end
       updated = updated + 1
       emit(leg.member, 'leg_update', with_callee(call.ref, leg.member), call.context or '',
-        call.mediatypes or '', call.fromDetails or '')
+        call.mediatypes or '', call.fromDetails or '', call.to)
     end
   end
 end

@@ -32,6 +32,18 @@ local function group_ref(leg)
   return with_callee(leg.ref, leg.group)
 end
 
+-- Messages name a leg by its ref and its group: another invite may have the ref, a direct one or a leg of another group.
+-- Workers of an earlier release name no group.
+local function load_leg(ref, group)
+  local leg = load_invite(ref)
+  return leg and is_leg(leg) and (not group or leg.group == group) and leg or nil
+end
+
+-- The leg's name among the marks that are left for a leg before it begins.
+local function mark_name(ref, group, member)
+  return with_callee(ref, group or member) .. '|' .. member
+end
+
 -- Asks the group's shard what has become of the call, in the name of the first device that has accepted.
 local function ask(leg)
   schedule('ring|' .. leg.ref, now + LEASE)
@@ -129,7 +141,8 @@ local function start_leg(
   member, group_invite, group, from, invite_id, room, caller, invite_request, mediatypes, from_details, context,
   created_at, expires_at, entry, raw)
   local ref = with_callee(group_invite, member)
-  if work.relayed and is_over(ref, entry) then
+  local name = mark_name(ref, group, member)
+  if work.relayed and is_over(name, entry) then
     return
   end
   if load_invite(ref) then
@@ -166,7 +179,7 @@ local function start_leg(
   index_owners(leg, candidates)
   schedule('ring|' .. ref, tonumber(expires_at) + LEG_SLACK)
   ring(leg, candidates, false)
-  local news = work.relayed and redis.call('GET', key('news', ref))
+  local news = work.relayed and redis.call('GET', key('news', name))
   if news then
     update_leg(leg, unpack(cjson.decode(news)))
   end
@@ -178,12 +191,12 @@ function internal.leg_start(member, group_invite, group, ...)
   emit(group, 'leg_began', group_invite)
 end
 
-function internal.leg_update(_, ref, context, mediatypes, from_details)
-  local leg = load_invite(ref)
+function internal.leg_update(member, ref, context, mediatypes, from_details, group)
+  local leg = load_leg(ref, group)
   if not leg and work.relayed then
     -- This has overtaken `leg_start`, which looks for the note.
     local news = json.strings({ work.entry, context, mediatypes, from_details })
-    remember(key('news', ref), news, lifetimes.order())
+    remember(key('news', mark_name(ref, group, member)), news, lifetimes.order())
   elseif leg and is_pending(leg) then
     update_leg(leg, work.entry, context, mediatypes, from_details)
   end
@@ -191,10 +204,10 @@ end
 
 -- The group call is over. `made` is the entry that made it, `winner` the peer that has accepted. The winning leg hears
 -- `leg_won` instead.
-function internal.leg_cancel(member, ref, state, code, reason, who, made, winner)
-  local leg = load_invite(ref)
+function internal.leg_cancel(member, ref, state, code, reason, who, made, winner, group)
+  local leg = load_leg(ref, group)
   if not leg and work.relayed then
-    tombstone(ref, made)
+    tombstone(mark_name(ref, group, member), made)
   end
   if leg and is_pending(leg) and who ~= member then
     if who ~= '' then
@@ -210,10 +223,11 @@ end
 
 -- Sequential: the leg's turn is over.
 function internal.leg_turn_over(member, ref, group_invite, made)
-  local leg = load_invite(ref)
+  local group = callee_of(group_invite)
+  local leg = load_leg(ref, group)
   if not leg and work.relayed then
-    tombstone(ref, made)
-    emit(callee_of(group_invite), 'leg_ended', group_invite, member, '408', 'timeout', '')
+    tombstone(mark_name(ref, group, member), made)
+    emit(group, 'leg_ended', group_invite, member, '408', 'timeout', '')
   end
   if leg and is_pending(leg) then
     finish(leg, 'DECLINED_BY_TIMEOUT', 408, 'timeout')
@@ -221,8 +235,8 @@ function internal.leg_turn_over(member, ref, group_invite, made)
 end
 
 -- The group's invite has decided that this leg wins, by an accept of this device.
-function internal.leg_won(_, ref, peer, device, context)
-  local leg = load_invite(ref)
+function internal.leg_won(_, ref, peer, device, context, group)
+  local leg = load_leg(ref, group)
   if not leg or not is_pending(leg) then
     return
   end

@@ -118,6 +118,29 @@ async def _ring(client: Redis, inviter: str, invite_id: str, to: str) -> None:
     await client.sadd(KEYS.pending(to), ref)
 
 
+@pytest.mark.parametrize("wrong", [b"Content-Length: -1", b"Tran\xc8fer-Encoding: chunked"])
+async def test_what_is_no_http_is_answered_400_without_a_traceback(
+    site: Site, wrong: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\n" + wrong + b"\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
+    writer.close()
+    assert caplog.records == []
+
+
+async def test_a_client_that_hangs_up_leaves_no_traceback(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n")
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+    assert (await site.get("/healthz")).status == 200
+    assert caplog.records == []
+
+
 # Health
 
 

@@ -52,7 +52,7 @@ BEGINNINGS = (
     ("b3", "t2", "a1"),
     ("b1", "b4", "c1"),
 )
-ASLEEP = {"bob": ("phone", "watch"), "alice": ("desk",), "carol": ("c-phone",), "dave": ("d-phone",)}
+ASLEEP = {"bob": ("phone", "watch", "b1"), "alice": ("desk",), "carol": ("c-phone",), "dave": ("d-phone",)}
 MEMBERS = ("bob", "carol", "alice", "dave", "007", "bob", "team")
 ANSWER = ("bob", "bob", "bob", "carol", "carol", "carol", *MEMBERS)
 CALLEES = ("bob", "bob", "bob", "bob", "alice", "carol", "007", "sip", "nobody")

@@ -43,6 +43,7 @@ class Calls(Reach):
             caller=peer["id"],
             entry=entry,
             latest=entry,
+            heard=self.heard(peer["user"], to, entry),
             mediatypes=event.get("mediatypes"),
             from_details=event.get("fromDetails"),
             context=event.get("context"),
@@ -77,7 +78,7 @@ class Calls(Reach):
     def repeat(self, invite: Invite, event: Payload, entry: Id) -> None:
         """An update when something is new, else a retransmission; an older one changes nothing."""
         if entry > invite.latest:
-            invite.latest = entry
+            invite.latest, invite.heard = entry, self.heard(invite.sender, invite.to, entry)
             before = (invite.mediatypes, invite.context)
             invite.mediatypes = event.get("mediatypes", invite.mediatypes)
             invite.from_details = event.get("fromDetails", invite.from_details)

@@ -245,10 +245,14 @@ class Core:
         invite.answer = best.context if best.state == "DECLINED" else None
         self.end(invite, "DECLINED", code, why(best))
 
-    def check_caller(self, invite: Invite) -> None:
-        """A call whose inviter spoke (by entry id) before it went has only its grace left."""
+    def heard(self, _sender: str, _to: str, entry: Id) -> Id:
+        """The place of an invite in the order of its inviter's shard."""
+        return entry
+
+    def check_caller(self, invite: Invite, said: Id) -> None:
+        """A call whose inviter has `said` something last before it went has only its grace left."""
         lost = self.presence.lost_at(invite.sender, invite.caller)
-        if lost is not None and invite.latest < lost:
+        if lost is not None and said < lost:
             due = self.now + self.settings.caller_grace
             self.timers.setdefault(f"caller|{invite.sender}|{invite.caller}", due)
 
@@ -256,7 +260,7 @@ class Core:
         """The peer that spoke last of the call, or the peer id under which its device has come back since."""
         back = self.whoever_is(invite.sender, peer)
         invite.caller = back.peer if back is not None and back.at > invite.latest else peer
-        self.check_caller(invite)
+        self.check_caller(invite, invite.latest)
         if invite.request:
             self.refusals.pop(invite.ref, None)
             self.requests[invite.ref] = invite.caller, invite.deadline + self.kept()
@@ -272,7 +276,7 @@ class Core:
         lost = self.presence.lost_at(user, peer)
         moved = []
         for invite in self.pending() if not lost or lost < entry else ():
-            mine = invite.sender == user and not invite.is_leg and invite.latest < entry
+            mine = invite.sender == user and not invite.is_leg and invite.heard < entry
             if mine and invite.caller != peer and self.presence.marked_device(user, invite.caller) == device:
                 self.timers.pop(f"caller|{user}|{invite.caller}", None)
                 moved.append(invite)

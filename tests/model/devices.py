@@ -59,7 +59,7 @@ class Devices(Core):
     def inviter_here(self, invite: Invite, there: Registration) -> None:
         known = self.presence.last_device(invite.sender, invite.caller)
         is_gone = self.presence.lost_at(invite.sender, invite.caller) is not None
-        may_move = is_gone or invite.caller == there.peer or invite.latest < there.at
+        may_move = is_gone or invite.caller == there.peer or invite.heard < there.at
         if there.device is not None and known == there.device and may_move:
             self.timers.pop(f"caller|{there.user}|{invite.caller}", None)
             self.set_caller(invite, there.peer)
@@ -139,7 +139,7 @@ class Devices(Core):
                 mine.state = "AWAY"
                 self.timers[f"grace|{user}|{change.peer}"] = self.now + self.settings.remove_after
             if (invite.sender, invite.caller) == (user, change.peer) and not invite.is_leg:
-                self.check_caller(invite)
+                self.check_caller(invite, invite.heard)
         if not self.settings.remove_after:
             self.grace_over(user, change.peer)
 
@@ -157,7 +157,7 @@ class Devices(Core):
         lost = self.presence.lost_at(user, peer) or (due - self.settings.caller_grace, 0, 0)
         for invite in self.pending():
             mine = (invite.sender, invite.caller) == (user, peer) and not invite.is_leg
-            if mine and invite.pending and invite.latest < lost:
+            if mine and invite.pending and invite.heard < lost:
                 self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
 
     def lapsed(self, user: str, peer: str, due: int) -> None:

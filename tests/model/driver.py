@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -66,7 +66,7 @@ class Driver:
         self.sippo = SippoServer(settings.look_up)
         self.resolver = Resolver(client, self.keys, other_shards, self.sippo)
         self.expiry: dict[str, int] = {}
-        self._read_up_to = "-"
+        self.read_up_to = "-"
 
     async def start(self) -> None:
         await self.client.flushdb()
@@ -75,14 +75,26 @@ class Driver:
 
     async def publish(self, kind: str, payload: Payload, entry_id: str) -> Operation:
         """Write the event with this id and deliver it to a worker, which has it pending from now on."""
-        raw = json.dumps(payload).encode()
-        await self.client.xadd(self.keys.events, {"type": kind, "payload": raw}, id=entry_id)
-        read = await cast(
-            "Awaitable[Any]", self.client.xreadgroup(WORKERS_GROUP, "w", {self.keys.events: ">"}, count=1)
-        )
-        ((_, ((delivered, fields),)),) = read.items() if isinstance(read, dict) else read
-        assert delivered.decode() == entry_id
-        return decode_event_entry(Entry(entry_id, fields), max_deliveries=5)
+        (operation,) = await self.publish_all([(kind, payload, entry_id)])
+        return operation
+
+    async def publish_all(
+        self, events: Sequence[tuple[str, Payload, str]], first: Sequence[tuple[Any, ...]] = ()
+    ) -> list[Operation]:
+        """The same for several, after these commands."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            for command in first:
+                pipe.execute_command(*command)
+            for kind, payload, entry_id in events:
+                fields = {"type": kind, "payload": json.dumps(payload).encode()}
+                pipe.xadd(self.keys.events, fields, id=entry_id)
+            pipe.xreadgroup(WORKERS_GROUP, "w", {self.keys.events: ">"})
+            *written, read = (await pipe.execute())[len(first) :]
+        ((_, delivered),) = read.items() if isinstance(read, dict) else read
+        assert [entry for entry, _ in delivered] == written
+        return [
+            decode_event_entry(Entry(entry.decode(), fields), max_deliveries=5) for entry, fields in delivered
+        ]
 
     async def settle(self, operations: Sequence[Operation]) -> tuple[list[Status], list[Operation]]:
         """Commit once. What has to be looked up comes back completed (`NEEDS`), to be settled again."""
@@ -116,15 +128,20 @@ class Driver:
     async def advance(self, now: int) -> None:
         """Set the clock, and let go what has expired by then."""
         self.now = now
-        for key in await self.client.keys("*"):
-            if 0 <= await self.client.pexpiretime(key) <= now:
-                await self.client.delete(key)
+        names = await self.client.keys("*")
+        async with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.pexpiretime(name)
+            expiries = await pipe.execute()
+        gone = [name for name, at in zip(names, expiries, strict=True) if 0 <= at <= now]
+        if gone:
+            await self.client.delete(*gone)
 
     async def notifications(self) -> list[tuple[str, Notification]]:
         """What was told since the last call, each with its id."""
-        found = await self.client.xrange(self.keys.notifications, min=self._read_up_to)
+        found = await self.client.xrange(self.keys.notifications, min=self.read_up_to)
         if found:
-            self._read_up_to = f"({found[-1][0].decode()}"
+            self.read_up_to = f"({found[-1][0].decode()}"
         return [
             (
                 fields[b"id"].decode(),
@@ -172,37 +189,38 @@ async def jobs_of(client: Any, keys: Keys) -> list[tuple[str, Notification]]:
     return found
 
 
+CONTENTS = """
+local found, how = {}, {
+  hash = { 'HGETALL' }, set = { 'SMEMBERS' }, string = { 'GET' }, zset = { 'ZRANGE', 0, -1, 'WITHSCORES' },
+}
+for _, name in ipairs(redis.call('KEYS', '*')) do
+  local kind = redis.call('TYPE', name).ok
+  local command = how[kind]
+  if command then
+    local value = redis.call(command[1], name, unpack(command, 2))
+    found[#found + 1] = { name, kind, redis.call('PEXPIRETIME', name), value }
+  end
+end
+return found
+"""
+
+
 async def contents_of(client: Any) -> tuple[dict[str, Any], dict[str, int]]:
     """All keys but the streams with what they hold, and when each expires, in ms since 1970 (-1: never)."""
-    names = sorted(await client.keys("*"))
-    async with client.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.type(name)
-            pipe.pexpiretime(name)
-        facts = await pipe.execute()
-    kinds, expiries = facts[::2], facts[1::2]
-    reading = {b"hash": "hgetall", b"set": "smembers", b"string": "get"}
-    async with client.pipeline(transaction=False) as pipe:
-        read = []
-        for name, kind, expiry in zip(names, kinds, expiries, strict=True):
-            if kind == b"zset":
-                pipe.zrange(name, 0, -1, withscores=True)
-            elif kind in reading:
-                getattr(pipe, reading[kind])(name)
-            else:
-                continue
-            read.append((name.decode(), expiry))
-        values = await pipe.execute()
-    return {name: _text(value) for (name, _), value in zip(read, values, strict=True)}, dict(read)
+    values: dict[str, Any] = {}
+    expiry: dict[str, int] = {}
+    for raw, kind, expires_at, value in sorted(await client.eval(CONTENTS, 0)):
+        name = raw.decode()
+        expiry[name] = expires_at
+        if kind == b"hash":
+            values[name] = dict(_pairs(value))
+        elif kind == b"zset":
+            values[name] = [(member, float(score)) for member, score in _pairs(value)]
+        else:
+            values[name] = sorted(each.decode() for each in value) if kind == b"set" else value.decode()
+    return values, expiry
 
 
-def _text(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, dict):
-        return {_text(key): _text(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_text(item) for item in value]
-    if isinstance(value, set):
-        return sorted(_text(item) for item in value)
-    return value
+def _pairs(flat: list[bytes]) -> Iterator[tuple[str, str]]:
+    texts = [each.decode() for each in flat]
+    return zip(texts[::2], texts[1::2], strict=True)

@@ -95,6 +95,7 @@ class Groups(Core):
             caller=call.caller,
             entry=call.entry,
             latest=call.latest,
+            heard=call.heard,
             mediatypes=call.mediatypes,
             from_details=call.from_details,
             context=call.context,

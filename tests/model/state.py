@@ -118,6 +118,7 @@ class Invite:
 
     `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone. The
     `group` of a group call is its `to`; that of a leg is not. `progressed`, `taken`: 180 was told, a push was taken.
+    `heard`: the place of the latest invite in the order of the inviter's shard.
     `everybody`: each member may accept; `legs_end`: how the others ended once one had.
     """
 
@@ -129,6 +130,7 @@ class Invite:
     caller: str
     entry: Id
     latest: Id
+    heard: Id
     mediatypes: Any
     from_details: Any
     context: Any

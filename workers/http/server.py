@@ -17,6 +17,7 @@ from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
 from invites.values.printable import escape_json
 from invites.values.ref import Ref
+from workers.http import quiet
 from workers.http.access import refusal
 from workers.http.connections import Connections, most_connections
 
@@ -93,6 +94,7 @@ class HttpServer:
             keepalive_timeout=_IDLE_S,
             max_line_size=_LONGEST_LINE,
             shutdown_timeout=_STOP_WITHIN_S,
+            logger=quiet.LOG,
         )
         await runner.setup()
         if runner.server is None:

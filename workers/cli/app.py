@@ -20,6 +20,7 @@ from workers.cli.publish import publish
 from workers.cli.reshard import reshard
 from workers.cli.run import run
 from workers.cli.show import show
+from workers.cli.size import size
 from workers.cli.status import status
 from workers.cli.tail import tail
 
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, demo, check, status, show, tail, publish, reshard):
+for command in (run, demo, check, status, show, tail, publish, reshard, size):
     app.command()(command)
 app.add_typer(dead.app, name="dead")
 app.add_typer(gateways.app, name="gateways")

@@ -68,6 +68,7 @@ class Keys:
         self.layout = self.base + "layout"
         self.origin = self.base + "origin"
         self.owed = self.base + "owed"
+        self.servers = self.base + "servers"
         self.script_keys = tuple(self.base + name for name in SCRIPT_KEYS)
         """The keys that each of the server's functions takes."""
 

@@ -20,6 +20,7 @@ from workers.consumer.batch_size import BatchSize
 from workers.consumer.consumer import StreamConsumer
 from workers.consumer.shard import Shard
 from workers.consumer.source import Source
+from workers.roles.carry_again import CarryAgain
 from workers.roles.commits import LocalCommit, RelayedCommit
 from workers.roles.janitor import Janitor
 from workers.roles.meter import Meter
@@ -65,6 +66,7 @@ class ShardWorker:
         self._resolver = Resolver(commands, keys, self.shard.other_shards, lookup)
         self._timers = Timers(self.shard, self._reports)
         batch_size = BatchSize()
+        self._carry_again: CarryAgain | None = None
         self._consumers: list[StreamConsumer[Any]] = [self._events(batch_size), self._relay()]
         if worker.sippo is not None:
             self._consumers.append(self._pushes(worker.sippo))
@@ -74,6 +76,9 @@ class ShardWorker:
 
     def meet(self, others: Iterable[ShardWorker]) -> None:
         """Set the workers of the other shards: what this shard has for them is carried there."""
+        others = tuple(others)
+        if self._carry_again:
+            self._carry_again.watch(other.shard for other in others)
         source = self._relay_role.source
         self._relay_role.lead_to({other.shard.keys.shard: other.settles_relayed(source) for other in others})
 
@@ -118,7 +123,11 @@ class ShardWorker:
         several = self.shard.keys.shards > 1
         batch_size = BatchSize() if several else BatchSize(_FEWEST_RELAYED, _FIRST_RELAYED)
         self._relay_role = Relay(source, self._make_settler(source, batch_size, LocalCommit(source)))
-        return StreamConsumer(source, self._relay_role, batch_size)
+        intake = []
+        if several and self.shard.worker.clients.kind == "cluster":
+            self._carry_again = CarryAgain(source)
+            intake.append(self._carry_again)
+        return StreamConsumer(source, self._relay_role, batch_size, intake)
 
     def _pushes(self, sippo: SippoServer) -> StreamConsumer[Push | Operation]:
         config = self.shard.worker.config

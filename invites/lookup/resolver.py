@@ -73,7 +73,7 @@ class Resolver:
         else:
             found = await self._ask(need, Ref(event.peer.user, event.invite_id, event.to))
             await self._mark_present(event, found)
-        return self._with_trunks(operation, event, found)
+        return await self._with_trunks(operation, event, found)
 
     async def _ask(self, need: str, ref: Ref) -> LookupResult:
         """Ask sippo-server about the callee of an invite, once, though repeats of it come meanwhile."""
@@ -98,7 +98,7 @@ class Resolver:
         for member in members:
             member.present = member.user in present
 
-    def _with_trunks(
+    async def _with_trunks(
         self, operation: Operation, event: Invite | InviteRequest, found: LookupResult | None
     ) -> Operation:
         """The operation with the trunk for the callee, or for its number, and with one for each member.
@@ -108,10 +108,10 @@ class Resolver:
         known, inviter = self._trunks.known, event.peer.id
         number = (found and found.phone) or event.to
         for member in (found and found.members) or ():
-            member.trunk = known.leading_to(member.user, inviter)
+            member.trunk = await known.leading_to(member.user, inviter)
         return operation.having(
             trunks_version=known.version,
-            trunk=known.leading_to(number, inviter),
+            trunk=await known.leading_to(number, inviter),
             lookup_result=found.encode() if found else b"",
         )
 

@@ -1,20 +1,19 @@
 """The trunks of one shard, and which of them leads to a number: `match` is a regular expression, beyond a script."""
 
 import asyncio
-from functools import cached_property
 from typing import Any, Final
 
 import msgspec
-import re2
 from redis.asyncio import Redis
 
-from invites.events.protocol import ANYTHING, compile_match
+from invites.events.protocol import ANYTHING
 from invites.keys import Keys
+from invites.lookup.matching import fitting
 
 _AT_ONCE: Final = 8  # reads; each needs a connection
 
 
-class Trunk(msgspec.Struct, frozen=True, dict=True):
+class Trunk(msgspec.Struct, frozen=True):
     """A registered trunk: the id of its peer, and the numbers that it leads to."""
 
     id: str
@@ -25,20 +24,6 @@ class Trunk(msgspec.Struct, frozen=True, dict=True):
         """Whether it is only asked when no other leads to the number."""
         return self.match == ANYTHING
 
-    def leads_to(self, number: str) -> bool:
-        """Say whether the whole number fits."""
-        if self.leads_everywhere:
-            return True
-        expression = self._expression
-        return expression is not None and expression.fullmatch(number) is not None
-
-    @cached_property
-    def _expression(self) -> Any:  # noqa: ANN401 - re2 has no types
-        try:
-            return compile_match(self.match)
-        except re2.error:
-            return None  # whatever stands in the registry, one trunk must not fail the calls of all others
-
 
 class Listed(msgspec.Struct, frozen=True):
     """All trunks as they were at a `version`, in the order in which they are asked."""
@@ -46,15 +31,14 @@ class Listed(msgspec.Struct, frozen=True):
     version: bytes = b""
     trunks: tuple[Trunk, ...] = ()
 
-    def leading_to(self, number: str, inviter: str) -> str:
+    async def leading_to(self, number: str, inviter: str) -> str:
         """The peer of the trunk for a number, never the inviting one; "" when there is none.
 
         A specific match goes before `*`.
         """
-        for trunk in self.trunks:
-            if trunk.id != inviter and trunk.leads_to(number):
-                return trunk.id
-        return ""
+        trunks = [trunk for trunk in self.trunks if trunk.id != inviter]
+        found = await fitting([trunk.match for trunk in trunks], number)
+        return trunks[found[0]].id if found else ""
 
 
 _DECODER: Final = msgspec.json.Decoder(Trunk)

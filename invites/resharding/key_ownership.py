@@ -64,6 +64,7 @@ STAYING: Final = frozenset(
         "layout",
         "origin",
         "worker",
+        "servers",
         "resharding",
     }
 )

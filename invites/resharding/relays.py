@@ -1,9 +1,9 @@
 """Prepares the relay streams, which hold what a shard still has to tell others.
 
 Their entries stay where they are: workers compute the target shard from the name and the new number of shards. Two
-things need care. An entry that its target has taken but its source has not acknowledged would be taken again by a shard
-that does not know that. And some entries name their shard, so new shards would not get them: news of a trunk, and pages
-of large work (lua/call/pages.lua).
+things need care. An entry that its target has taken would be taken again by a shard that does not know that, whether
+its source has acknowledged it or not. And some entries name their shard, so new shards would not get them: news of a
+trunk, and pages of large work (lua/call/pages.lua).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from invites.events.entry import order
 from invites.keys import Stream
-from invites.resharding.streams import delivered, unread
+from invites.resharding.streams import delivered, drop_settled, unread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,12 +42,13 @@ class _News(NamedTuple):
 
 
 async def settle_relays(shard_map: ShardMap, trunks: Trunks) -> None:
-    """Acknowledge entries that were taken; send news of trunks, and pages of invites, to all shards."""
+    """Drop entries that were taken; send news of trunks, and pages of invites, to all shards."""
     for keys in shard_map.old:
         addressed: dict[_News, set[int]] = {}
         async for page in delivered(shard_map, keys, Stream.RELAY):
             for entry in await _acknowledge_taken(shard_map, keys, page):
                 _note(entry, trunks, addressed)
+        await drop_settled(shard_map, keys, Stream.RELAY)
         async for entry in unread(shard_map, keys, Stream.RELAY):
             _note(entry, trunks, addressed)
         await shard_map.execute(

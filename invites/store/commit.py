@@ -224,15 +224,16 @@ class Committer:
             )
         return [command.decode() for command in answer or ()]
 
-    async def trim(self, stream: str) -> int:
+    async def trim(self, stream: str, kept_from: str = "") -> int:
         """Trim one of `trimmed_streams` by what its groups have settled. Returns how many entries went.
 
+        Entries from `kept_from` on stay (an entry id; "" for none).
         Push jobs also go an hour after their time is over: a worker that asks nothing of sippo-server leaves them.
         """
         keep, useful = self.trimmed_streams[stream]
         trimmed = 0
         while went := int(
-            await self._functions.call(self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful))
+            await self._functions.call(self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful, kept_from))
         ):
             trimmed += went
         return trimmed

@@ -56,6 +56,7 @@ local function outdated(new, old, mark)
     lose(new.peer, new.user, old, mark, ended)
   else
     save_mark(new.user, new.peer, mark)
+    note_known(new.user)
   end
   for id, found in pairs(others_of_device(new)) do
     if order.later(found.at, work.entry) then

@@ -126,6 +126,11 @@ local function save_mark(user, peer, mark)
   remember(key('gone', user .. '|' .. peer), cjson.encode(mark), lifetimes.order())
 end
 
+-- A guest has no registration, and is not known by its end.
+local function note_known(user)
+  remember(key('known', user), '1', lifetimes.order())
+end
+
 -- Without a limit a mark would grow with each session that ends. A registration that more ends than these have
 -- overtaken counts as over, whatever its session.
 local MOST_ENDS = 20
@@ -184,5 +189,7 @@ local function forget(user, peer, old, mark, lost)
   end
   mark.lost = lost
   save_mark(user, peer, mark)
-  remember(key('known', user), lost, lifetimes.order())
+  if mark.since then
+    note_known(user)
+  end
 end

@@ -133,8 +133,11 @@ class Presence:
         return [line.registration for line in self.lines.values() if line.registration]
 
     def known(self, user: str) -> bool:
-        """Whether a device of this user is there, or is still remembered."""
-        return any(owner == user for owner, _ in self.lines)
+        """Whether a registration of this user is there, or is still remembered."""
+        return any(
+            owner == user and any(isinstance(each, Registration) for each in line.events)
+            for (owner, _), line in self.lines.items()
+        )
 
     def register(self, registration: Registration, now: int) -> tuple[Change, list[Change]]:
         """What changed for this peer, and for other peer ids of the same device, which it replaces."""

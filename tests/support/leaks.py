@@ -19,6 +19,7 @@ PERMANENT = (
     "taken:",
     "layout",
     "origin",
+    "servers",
 )
 """Prefixes of keys without a time to live: registrations, rooms, trunks, streams, timers."""
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 
-from invites.events.protocol import BadEvent, check_match
+from invites.events.protocol import ANYTHING, BadEvent, check_match
+from invites.lookup.matching import fits, fitting
 from invites.lookup.result import LookupResult, Member
 from invites.lookup.trunks import Listed, Trunk
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 def _leads(match: str, number: str) -> bool:
-    return Trunk("t", match).leads_to(number)
+    return fits(match, number)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +66,34 @@ def test_what_installations_need_is_small_enough(match: str, number: str) -> Non
     assert _leads(match, number)
 
 
-def test_a_specific_match_goes_before_one_for_everything_and_the_inviter_is_left_out() -> None:
+async def test_a_specific_match_goes_before_one_for_everything_and_the_inviter_is_left_out() -> None:
     listed = Listed(b"1", (Trunk("spain", r"\+34\d+"), Trunk("a"), Trunk("b")))
-    assert listed.leading_to("+34600", "x") == "spain"
-    assert listed.leading_to("+34600", "spain") == "a"
-    assert listed.leading_to("bob", "a") == "b"
-    assert Listed().leading_to("bob", "a") == ""
+    assert await listed.leading_to("+34600", "x") == "spain"
+    assert await listed.leading_to("+34600", "spain") == "a"
+    assert await listed.leading_to("bob", "a") == "b"
+    assert await Listed().leading_to("bob", "a") == ""
+
+
+async def test_as_many_as_are_wanted_are_found_in_their_order() -> None:
+    expressions = [r"\+34\d+", "x", ANYTHING] * 20
+    assert await fitting(expressions, "+34600", 3) == [0, 2, 3]
+    assert len(await fitting(expressions, "+34600", 1_000)) == 40
+    assert await fitting(["x"] * 40 + ["y"], "y") == [40]
+
+
+async def test_the_loop_goes_on_while_an_expression_is_matched(monkeypatch: pytest.MonkeyPatch) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def fullmatch(self, _: str) -> str | None:
+            began.set()
+            return "it fits" if go_on.wait(TIMEOUT_S) else None
+
+    monkeypatch.setattr("invites.lookup.matching._compiled", lambda _: Slow())
+    matched = asyncio.create_task(Listed(b"1", (Trunk("t", r"\d+"),)).leading_to("1", "a"))
+    await wait_until(began.is_set, "it is being matched")
+    go_on.set()
+    assert await matched == "t"
 
 
 def test_what_was_found_is_short_and_comes_back_as_it_was() -> None:

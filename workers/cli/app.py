@@ -22,6 +22,7 @@ from workers.cli.reshard import reshard
 from workers.cli.run import run
 from workers.cli.schema import schema
 from workers.cli.show import show
+from workers.cli.size import size
 from workers.cli.status import status
 from workers.cli.tail import tail
 
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, gateway, demo, check, status, show, tail, publish, schema, reshard):
+for command in (run, gateway, demo, check, status, show, tail, publish, schema, reshard, size):
     app.command()(command)
 app.add_typer(dead.app, name="dead")
 app.add_typer(gateways.app, name="gateways")

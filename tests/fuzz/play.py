@@ -19,7 +19,7 @@ from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry as Delivered
 from invites.keys import Keys, Stream
 from invites.values.printable import escape
-from tests.fuzz.inputs import SHARDS, Configuration, Entry, Input, Reply, Request
+from tests.fuzz.shapes import SHARDS, Configuration, Entry, Input, Reply, Request
 from tests.support.leaks import assert_nothing_leaks
 from tests.support.waiting import wait_until
 from tests.support.worker import is_settled

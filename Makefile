@@ -13,6 +13,7 @@ PYTHON ?=
 PYTEST_ARGS ?=
 MATRIX_ARGS ?=
 EXHAUSTIVE_ARGS ?=
+CHAOS_ARGS ?=
 PYTEST = $(BIN)/python -m pytest
 LOCK_ARGS ?=
 UV := uv==0.13.9
@@ -21,7 +22,7 @@ UV := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test lint types pytest coverage matrix exhaustive format install schema lock clean
+.PHONY: help demo picture test lint types pytest coverage matrix chaos exhaustive format install schema lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +43,7 @@ types: install ## Check types, strictly
 	$(BIN)/python -m mypy
 
 # What computes, and does not mind a busy machine, runs on all cores. What plays with processes and time runs after it.
-COMPUTING := tests/lua tests/model tests/unit tests/deploy \
+COMPUTING := tests/lua tests/model tests/unit tests/deploy tests/fuzz \
   $(wildcard tests/integration/test_cli_*.py tests/integration/test_reshard*.py tests/integration/test_sippo_*.py) \
   $(patsubst %,tests/integration/test_%.py, check_servers client connections data_loss dead_letters dropping embedded gateway \
     examples fake_sippo gateway_page gateways group_calls http invite_queries lookups_legacy lookups_parallel_sip \
@@ -66,6 +67,9 @@ coverage: install ## Measure which branches of invites and workers the tests rea
 
 matrix: install ## Play a part of the tests on each Python and each server found here (some 10 min)
 	@$(BIN)/python -m tests.matrix $(MATRIX_ARGS)
+
+chaos: install ## Harm workers and servers of every kind while calls are played (10 min)
+	@$(BIN)/python -m tests.chaos --place all --seconds 600 $(CHAOS_ARGS)
 
 exhaustive: install ## Play small sets of events in all orders, on the rules and on the model of them
 	@$(BIN)/python -m tests.model.exhaustive $(EXHAUSTIVE_ARGS)

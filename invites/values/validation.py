@@ -182,7 +182,9 @@ def _actual(value: object, kind: object) -> str:
 
 
 def _number(value: float) -> str:
-    if math.isnan(value):
+    # `math` takes no whole number beyond the largest float.
+    if isinstance(value, float) and math.isnan(value):
         return "NaN"
     text = json.dumps(value)
-    return f"the number {text}" if math.isfinite(value) and len(text) <= _LONGEST_SHOWN else "a huge number"
+    is_huge = len(text) > _LONGEST_SHOWN or math.isinf(value)
+    return "a huge number" if is_huge else f"the number {text}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -13,47 +11,15 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from invites.keys import Stream
+from tests.fuzz.shapes import SHARDS, Configuration, Entry, Input, Reply, Request
+from tests.fuzz.variants import variant
 from tests.model.author import Author
 from tests.model.histories import Publish
 from tests.support.generated import published, torn, values
 
-SHARDS: Final = 3
 _LUA: Final = Path(__file__).parents[2] / "lua"
 _HANDLERS: Final = re.compile(r"function internal\.([a-z_]+)")
 
-
-@dataclass(frozen=True)
-class Entry:
-    """An entry of a stream of a shard."""
-
-    stream: Stream
-    shard: int
-    fields: Mapping[bytes, bytes]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What sippo-server answers from now on."""
-
-    status: int
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Request:
-    """An HTTP request, as it is sent."""
-
-    raw: bytes
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """The decoded content of a configuration file."""
-
-    raw: Any
-
-
-Input = Entry | Reply | Request | Configuration
 
 shards = st.integers(0, SHARDS - 1)
 
@@ -196,6 +162,8 @@ def configurations(draw: st.DrawFn) -> Configuration:
     return Configuration(whole)
 
 
+VARIANTS: Final = 15
+
 one: st.SearchStrategy[list[Input]] = st.one_of(
     calls(),
     st.lists(any_events, min_size=1, max_size=5),
@@ -204,6 +172,11 @@ one: st.SearchStrategy[list[Input]] = st.one_of(
     requests().map(lambda request: [request]),
     configurations().map(lambda configuration: [configuration]),
 )
-several = st.lists(one, min_size=1, max_size=8).map(
-    lambda groups: [each for group in groups for each in group]
-)
+
+
+@st.composite
+def several(draw: st.DrawFn) -> list[Input]:
+    """Draw some inputs, and variants of each."""
+    drawn = [each for group in draw(st.lists(one, min_size=1, max_size=4)) for each in group]
+    random = Random(draw(st.integers(0, 2**32)))
+    return [each for whole in drawn for each in (whole, *(variant(whole, random) for _ in range(VARIANTS)))]

@@ -9,7 +9,6 @@ import re
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -19,8 +18,9 @@ from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry as Delivered
 from invites.keys import Keys, Stream
 from invites.values.printable import escape
-from tests.fuzz.inputs import SHARDS, Configuration, Entry, Input, Reply, Request
+from tests.fuzz.shapes import SHARDS, Configuration, Entry, Input, Reply, Request
 from tests.support.leaks import assert_nothing_leaks
+from tests.support.memory import memory_of
 from tests.support.waiting import wait_until
 from tests.support.worker import is_settled
 from workers.lab.child_process import ChildProcess
@@ -79,7 +79,7 @@ class Fuzzed:
         assert "Traceback" not in self._worker.output(), self._worker.output()
         of_events = await self._read_letters()
         assert of_events == self.unusable, f"{of_events} dead letters of {self.unusable} unusable events"
-        self.memory.append(_memory_of(self._worker.pid))
+        self.memory.append(memory_of(self._worker.pid))
 
     async def check_that_nothing_stays(self) -> None:
         """No key is left that cannot expire, and the worker has not grown."""
@@ -196,10 +196,3 @@ def _check_configuration(raw: Any) -> None:
     except ConfigError as error:
         sentence = str(error)
     assert sentence == escape(sentence), repr(sentence)
-
-
-def _memory_of(pid: int) -> int:
-    """What a process has in memory, bytes; 0 where there is no /proc."""
-    status = Path(f"/proc/{pid}/status")
-    found = re.search(r"VmRSS:\s+([0-9]+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 if found else 0

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz.inputs import Input, several
+from tests.fuzz.inputs import several
 from tests.fuzz.play import Fuzzed, fuzzed
+from tests.fuzz.shapes import Input
 
-_EACH = 250
+_EACH = 500
 """So many inputs are given before all is looked at."""
 
 
@@ -41,7 +42,7 @@ def _generate(
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(several)
+    @given(several())
     def give(inputs: list[Input]) -> None:
         nonlocal looked_at
         given_so_far = sum(target.given.values())

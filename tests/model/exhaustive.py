@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import multiprocessing
 import os
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
@@ -48,7 +50,7 @@ def main() -> int:
     faults: list[str] = []
     began, total = time.monotonic(), 0
     print(f"{'set':32}{'events':>8}{'histories':>12}{'end states':>12}", flush=True)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), initializer=_end_with_parent) as pool:
         for name in names:
             parts = list(pool.map(_play, [name] * _PARTS, range(_PARTS)))
             played = sum(part.played for part in parts)
@@ -59,6 +61,18 @@ def main() -> int:
             total, faults = total + played, faults + found[:1]
     print(f"{total:,} histories in {time.monotonic() - began:.0f} s", *faults, sep="\n\n")
     return 1 if faults else 0
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that has started it does, however that ends."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _play(name: str, part: int) -> Result:

@@ -235,15 +235,23 @@ async def test_replies_that_are_lost_lose_and_double_nothing(
 async def test_a_slow_reader_takes_no_more_than_it_can_hold(
     project: Path, client: Redis, valkey_url: str
 ) -> None:
-    async with programs.running(project, {"url": valkey_url, **GATEWAY, "waits": True}) as gateway:
+    """It goes on to ask meanwhile, so that nobody takes it for dead."""
+    reading = {"group": "gateway-1", "claimAfterMs": 50}
+    async with programs.running(project, {"url": valkey_url, "reading": reading, "waits": True}) as gateway:
         rooms = [f"r{number}" for number in range(2_500)]
         async with client.pipeline(transaction=False) as pipe:
             for room in rooms:
                 await _write(pipe, room, "roomCleaned", {"roomId": room, "invites": 0})
             await pipe.execute()
         await wait_until(lambda: _are_pending(client, 1_000, 1_100), "it holds what it can")
-        for _ in range(3):
-            await register(gateway, PHONE)
+        idle: list[int] = []
+
+        async def asks() -> bool:
+            (consumer,) = await client.xinfo_consumers(KEYS.notifications, "gateway-1")
+            idle.append(consumer["idle"])
+            return idle[-1] < max(idle)
+
+        await wait_until(asks, "it asks again")
         assert await _are_pending(client, 1_000, 1_100)
         await gateway.say("read")
         for room in rooms:

@@ -11,6 +11,7 @@ const COUNT = 100;
 const BUFFERED = 1_000;
 const REMEMBERED = 10_000;
 const LOOK_MS = 30_000;
+const SHORTEST_LOOK_MS = 50;
 const FAREWELL_MS = 2_000;
 
 export interface NotificationsOptions {
@@ -174,10 +175,7 @@ export class Notifications implements AsyncIterable<Notification> {
     }
   }
 
-  /**
-   * Take over what others have left. Redis before 7.2 counts a consumer that reads nothing as idle; this keeps it from
-   * looking dead.
-   */
+  /** Take over what others have left, now and then. */
   async #look(): Promise<void> {
     while (!this.#closing) {
       for (const stream of this.#streams) {
@@ -188,22 +186,26 @@ export class Notifications implements AsyncIterable<Notification> {
         }
       }
       await this.#clock.set();
-      await this.#connection.wait(Math.min(LOOK_MS, this.#claimAfterMs));
+      await this.#connection.wait(Math.max(SHORTEST_LOOK_MS, Math.min(LOOK_MS, this.#claimAfterMs)));
     }
   }
 
+  /**
+   * Asks even if there is no room, for nothing then: the group of a consumer that does not ask looks dead. Redis before
+   * 7.2 counts a consumer that reads nothing as one.
+   */
   async #claim(stream: Stream): Promise<void> {
     const { name, consumer } = this.#group;
-    let cursor = "0-0";
-    do {
-      await this.#room();
-      if (this.#closing) return;
+    for (let cursor: string | undefined = "0-0"; cursor !== undefined && !this.#closing; ) {
+      const hasRoom = this.#buffer.length < BUFFERED;
+      const after = hasRoom ? this.#claimAfterMs : Number.MAX_SAFE_INTEGER;
+      const from: string = cursor;
       const [next, entries] = (await this.#connection.run((redis) =>
-        redis.xautoclaim(stream.key, name, consumer, this.#claimAfterMs, cursor, "COUNT", COUNT),
+        redis.xautoclaim(stream.key, name, consumer, after, from, "COUNT", COUNT),
       )) as [string, RawEntry[]];
       this.#take(stream, entries);
-      cursor = next;
-    } while (cursor !== "0-0");
+      cursor = hasRoom && next !== "0-0" ? next : undefined;
+    }
   }
 
   #take(stream: Stream, entries: readonly RawEntry[]): void {

@@ -162,6 +162,27 @@ async def test_a_loss_of_data(project: Path, client: Redis, valkey_url: str) -> 
         assert not [line for line in gateway.told if "error" in line]
 
 
+async def test_a_lost_group_misses_nothing(project: Path, client: Redis, valkey_url: str) -> None:
+    """It goes on after the last entry that was read; in a stream that is another one, from its beginning."""
+    seconds, _ = await client.time()
+    room = {"roomId": "r1", "invites": 0}
+    await _write(client, "before", "roomCleaned", room, at=f"{(seconds - 20) * 1000}-0")
+    async with programs.running(project, {"url": valkey_url, **GATEWAY}) as gateway:
+        async with client.pipeline() as pipe:
+            pipe.xgroup_destroy(KEYS.notifications, "gateway-1")
+            await _write(pipe, "after", "roomCleaned", room, at=f"{(seconds - 10) * 1000}-0")
+            await pipe.execute()
+        assert (await gateway.tells("heard"))["id"] == "after"
+        async with client.pipeline() as pipe:
+            pipe.delete(KEYS.notifications)
+            await _write(pipe, "first", "roomCleaned", room)
+            await pipe.execute()
+        assert (await gateway.tells("heard"))["id"] == "first"
+        await gateway.close()
+        assert not [line for line in gateway.told if "error" in line]
+    assert await none_pending(client)
+
+
 async def test_what_a_reader_must_drop(project: Path, client: Redis, valkey_url: str) -> None:
     """A trimmed entry, nonsense, repeats, and an invitation whose time is over. All is acknowledged."""
     await client.xgroup_create(KEYS.notifications, "gateway-1", mkstream=True)

@@ -175,7 +175,7 @@ async def test_a_lost_group_misses_nothing(project: Path, client: Redis, valkey_
         assert (await gateway.tells("heard"))["id"] == "after"
         async with client.pipeline() as pipe:
             pipe.delete(KEYS.notifications)
-            await _write(pipe, "first", "roomCleaned", room)
+            await _write(pipe, "first", "roomCleaned", room, at=f"{(seconds - 15) * 1000}-0")
             await pipe.execute()
         assert (await gateway.tells("heard"))["id"] == "first"
         await gateway.close()

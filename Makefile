@@ -22,7 +22,7 @@ UV := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test lint types pytest coverage matrix chaos exhaustive format install schema lock clean
+.PHONY: help demo picture test lint types pytest coverage matrix chaos exhaustive format install schema node lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,8 +95,12 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-schema: install ## Write the documents in deploy/schema anew
+schema: install ## Write deploy/schema and the types in deploy/node anew
 	@for name in events notifications config asyncapi; do $(BIN)/invites schema $$name > deploy/schema/$$name.json; done
+	@$(BIN)/python -m invites.schema.typescript > deploy/node/src/contract.ts
+
+node: ## Install what the tests of deploy/node need (Node 20 or newer with npm)
+	cd deploy/node && npm ci --ignore-scripts --no-audit --no-fund
 
 lock: ## Lock the dependencies of pyproject.toml anew (newer versions: LOCK_ARGS=--upgrade)
 	python=$$(PYTHON="$(PYTHON)" sh .ci/find-python) && "$$python" -m venv $(TOOLS)
@@ -109,5 +113,5 @@ LOCK_FLAGS = --quiet --no-config --system-certs --universal --python-version 3.1
   --custom-compile-command "make lock" $(LOCK_ARGS)
 
 clean: ## Remove all that was made here
-	rm -rf $(VENV) $(TOOLS) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TOOLS) build dist deploy/node/dist deploy/node/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find invites workers tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -41,7 +41,7 @@ def _anchor(title: str) -> str:
 
 _ALL = sorted(
     path.relative_to(_ROOT).as_posix()
-    for folder in (".", "invites", "invites/contract", "lua", "workers", "tests", "deploy")
+    for folder in (".", "invites", "invites/contract", "lua", "workers", "tests", "deploy", "deploy/node")
     for path in (_ROOT / folder).glob("*.md")
 )
 

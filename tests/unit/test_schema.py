@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ import pytest
 from invites.config import ConfigError, parse
 from invites.events.protocol import EVENT_STRUCTS, EVENT_TYPES, BadEvent, decode_event
 from invites.notifications import PAYLOADS, BadNotification, decode_notification
-from invites.schema import SCHEMAS, text_of
+from invites.schema import SCHEMAS, text_of, typescript
 from invites.schema.examples import EVENTS, NOTIFICATIONS
 from invites.schema.json_schema import VERSION
 from tests.support.malformed import VALID, malformed
@@ -62,6 +63,39 @@ def test_an_example_of_a_notification_is_one(kind: str, payload: dict[str, Any])
     _validator("notifications").validate(
         {"type": kind, "id": "0-1-1", "peers": [], "users": [], "payload": payload}
     )
+
+
+def test_the_types_of_the_node_client_are_not_stale() -> None:
+    source = _FILES.parent / "node" / "src"
+    assert (source / "contract.ts").read_text("utf-8") == typescript.text(), "run make schema"
+    routed = re.findall(r'case "(\w+)":', (source / "routing.ts").read_text("utf-8"))
+    assert sorted(routed) == sorted(EVENT_TYPES), "name its routing key in deploy/node/src/routing.ts"
+
+
+@pytest.mark.parametrize(
+    ("schema", "declared"),
+    [
+        (
+            {"enum": ["a", "b"], "description": "a /* or */ b"},
+            ["/** a /* or * / b */", 'export type T = "a" | "b";'],
+        ),
+        (
+            {"type": "object", "additionalProperties": {"type": "integer"}},
+            ["export type T = Record<string, number>;"],
+        ),
+        ({"type": "object"}, ["export type T = Record<string, unknown>;"]),
+        (
+            {"properties": {"a-b": {"const": 7}, "c": {"anyOf": [{"$ref": "#/$defs/X"}, {"type": "null"}]}}},
+            ["export interface T {", '  "a-b"?: 7;', "  c?: X | null;", "}"],
+        ),
+        (
+            {"properties": {"d": {"type": "array", "items": {}}}, "required": ["d"]},
+            ["export interface T {", "  d: readonly (unknown)[];", "}"],
+        ),
+    ],
+)
+def test_a_schema_as_a_type_of_typescript(schema: dict[str, Any], declared: list[str]) -> None:
+    assert list(typescript._declaration("T", schema)) == declared
 
 
 @pytest.mark.parametrize(("kind", "payload"), VALID)

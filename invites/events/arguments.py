@@ -187,6 +187,15 @@ class RoomClosedArguments(Arguments, frozen=True):
     room: str
 
 
+class UserStateArguments(Arguments, frozen=True):
+    """`userState`. `until_when` is in ms since 1970; `blocked` are users, each followed by "|"."""
+
+    user: str
+    dnd: str
+    until_when: int | str
+    blocked: str
+
+
 class PushArguments(Arguments, frozen=True):
     """What became of a push job: `pushTaken`, `pushUnsure`, `pushGone`, `pushDropped`."""
 
@@ -266,6 +275,7 @@ RULES: Final[dict[str, type[Arguments]]] = {
     "joined": PresenceArguments,
     "left": PresenceArguments,
     "roomClosed": RoomClosedArguments,
+    "userState": UserStateArguments,
     "pushTaken": PushArguments,
     "pushUnsure": PushArguments,
     "pushGone": PushArguments,

@@ -19,6 +19,7 @@ from invites.events.arguments import (
     RingingArguments,
     RoomClosedArguments,
     StopInviteArguments,
+    UserStateArguments,
     Value,
 )
 from invites.events.protocol import Event
@@ -110,6 +111,8 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             return "left", PresenceArguments(event.user_id, event.room_id)
         case protocol.RoomClosed():
             return "roomClosed", RoomClosedArguments(event.room_id)
+        case protocol.UserState():
+            return "userState", _user_state(event)
 
 
 def _reply(event: protocol.Ringing | protocol.Accept | protocol.Decline) -> tuple[str, str, str, bytes]:
@@ -163,6 +166,12 @@ def _stop(event: protocol.StopInvite) -> StopInviteArguments:
         error_code=event.error_code,
         transaction=transaction_of(event.transaction),
     )
+
+
+def _user_state(event: protocol.UserState) -> UserStateArguments:
+    blocked = "".join(f"{user}|" for user in dict.fromkeys(event.block or ()))
+    until = event.until if event.dnd and event.until is not None else ""
+    return UserStateArguments(event.user_id, "1" if event.dnd else "0", until, blocked)
 
 
 def _registered(entry: str, registry: protocol.Registry) -> RegisteredArguments:

@@ -63,6 +63,16 @@ class InviteView(Invitation, kw_only=True):
     candidates: list[CandidateView]
 
 
+class UserState(Struct):
+    """What a user wants and does now. `until` is in ms since 1970; `busy` has the user's peer in each room."""
+
+    user: str
+    dnd: bool
+    until: int | None
+    block: list[str]
+    busy: dict[str, str]
+
+
 class InviteQueries:
     """Reads one shard. The methods raise redis exceptions."""
 
@@ -92,6 +102,21 @@ class InviteQueries:
                 pipe.hgetall(self._keys.candidates(f"{one.from_}|{one.invite_id}|{one.to}"))
             replies = await _execute(pipe)
         return [one for one, known in zip(found, replies, strict=True) if not _is_out(peer, known or {})]
+
+    async def state(self, user: str) -> UserState:
+        """What the user wants and does now, by the server's time; `dnd` whose time is over does not count."""
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.get(self._keys.user_state(user))
+            pipe.hgetall(self._keys.busy(user))
+            pipe.time()
+            value, busy, (seconds, _) = await _execute(pipe)
+        _, dnd, until, *blocked = (text(value) or "").split("|") + [""] * 3
+        ends = int(until) if until.isdigit() else None
+        is_undisturbed = dnd == "1" and (ends is None or seconds * 1000 < ends)
+        rooms = {text(room) or "": text(peer) or "" for room, peer in sorted((busy or {}).items())}
+        return UserState(
+            user, is_undisturbed, ends if is_undisturbed else None, [name for name in blocked if name], rooms
+        )
 
     async def invite(self, ref: str) -> InviteView | None:
         """The invite with the ref `from|inviteId|to`, as long as it is readable; None if there is none."""

@@ -31,7 +31,7 @@ TRIM_PAGE: Final = 10_000
 # ms. Workers may be configured differently, and a push job may be settled a little late.
 _LATE: Final = 3_600_000
 
-_GROWING: Final = frozenset({"invite", "inviteReturn", "registered", "joined"})
+_GROWING: Final = frozenset({"invite", "inviteReturn", "registered", "joined", "userState"})
 """Rules that make state grow. A server that is out of memory refuses them until calls have ended."""
 
 

@@ -16,10 +16,11 @@
 -- include: out/inviter
 -- include: reach/resolve
 
--- Returns state, code and reason of an invite that is over before it begins.
+-- Returns state, code and reason of an invite that is over before it begins. The same read finds the callee's state.
 local function born_ended(asked, expires_at)
   local found = redis.call('MGET', key('stopped', asked.ref), key('stopped', '|' .. asked.invite_id .. '|' .. asked.to),
-    key('closed', asked.room), key('left', asked.room .. '|' .. asked.user))
+    key('closed', asked.room), key('left', asked.room .. '|' .. asked.user), key('user-state', asked.to))
+  asked.user_state = found[5]
   local closed, left = asked.closed, asked.left
   if asked.room ~= '' and is_here(asked.room) then
     closed, left = found[3], found[4]
@@ -136,7 +137,9 @@ local function create(asked)
     if found.is_group then
       set_group(invite, invite.to)
     end
-    warn('no_candidates', asked.to)
+    if not found.is_refused then
+      warn('no_candidates', asked.to)
+    end
     end_at_once(invite, 'DECLINED', found.code, found.reason)
   end
 end

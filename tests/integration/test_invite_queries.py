@@ -190,3 +190,23 @@ async def test_other_errors_of_the_server_are_not_hidden(client: Redis, valkey_u
             with pytest.raises(ResponseError, match="no permissions"):
                 await reading
     await client.execute_command("ACL", "DELUSER", "blind")
+
+
+@pytest.mark.parametrize("value", ["", "x", "1-1|2", "1-1|1|soon|", "1-1|1||", "|||||"])
+async def test_a_broken_state_of_a_user_harms_nobody(client: Redis, value: str) -> None:
+    await client.set(KEYS.user_state("bob"), value)
+    await client.set(KEYS.busy("bob"), "no hash")
+    state = _json(await InviteQueries(client, KEYS).state("bob"))
+    assert state | {"dnd": None} == {"user": "bob", "dnd": None, "until": None, "block": [], "busy": {}}
+
+
+async def test_a_state_in_a_key_of_another_type_is_none(client: Redis) -> None:
+    await client.sadd(KEYS.user_state("bob"), "x")
+    state = await InviteQueries(client, KEYS).state("bob")
+    assert (state.dnd, state.until, state.block) == (False, None, [])
+
+
+async def test_quiet_without_an_end(client: Redis) -> None:
+    await client.set(KEYS.user_state("bob"), "1-1|1||alice|")
+    state = await InviteQueries(client, KEYS).state("bob")
+    assert (state.dnd, state.until, state.block) == (True, None, ["alice"])

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.one_shard
 
 GROWING = [
     e.invite(invite_id="2"), e.request(invite_id="3"), e.registered("desk"), e.joined("carol"),
-    e.invite(returnOf="alice|1|bob"),
+    e.invite(returnOf="alice|1|bob"), e.user_state(dnd=True),
 ]  # fmt: skip
 SHRINKING = [
     e.accept("phone"), e.ringing("phone"), e.decline("phone"), e.stop(), e.disconnected("phone"),

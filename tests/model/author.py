@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from invites.lookup.result import LookupResult, Member
 from invites.store.settings import Settings
 
+from .driver import START
 from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step
 from .state import HOUR, Payload
 
@@ -266,6 +267,21 @@ class Author:
             payload["userId"] = self.one((call.sender, "bob", "alice"))
         return self.publish(kind, payload)
 
+    # -- what users want
+
+    def wish(self) -> Publish:
+        """Mostly for a while, so that calls ring again."""
+        until = (START + 1, START + 20_000, START + 300_000)
+        return self.publish(
+            "userState",
+            {
+                "userId": self.one(("bob", "carol", "alice", "007", "team")),
+                **self.fields(50, dnd=(True, True, False)),
+                **self.fields(70, until=until),
+                **self.fields(20, block=(["alice"], ["carol", "sip"], [])),
+            },
+        )
+
     # -- what sippo-server knows
 
     def some(self, ids: Sequence[str], percent: int) -> tuple[str, ...]:
@@ -341,6 +357,7 @@ class Author:
             self.question: 2,
             self.knows: 3,
             self.pushed: 6,
+            self.wish: 2,
         }
         return self.one([choice for choice, weight in choices.items() for _ in range(weight)])()
 

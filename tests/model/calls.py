@@ -102,6 +102,10 @@ class Calls(Reach):
         if not invite.parallel or not holder or holder.type != "PSTN" or event["to"] != invite.to:
             self.tell_peer(event, "inviteRejected", {**identity, "code": 403, "reason": "forbidden"})
             return
+        if invite.waiting and self.wishes.refuse(invite.to, invite.sender, self.now):
+            invite.leg = event["peer"]["id"], event["peer"]["user"]
+            self.end(invite, "DECLINED", 480, "unreachable")
+            return
         if invite.waiting:
             invite.waiting = False
             devices: list[Candidate] = []

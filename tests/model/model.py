@@ -52,6 +52,8 @@ class Model(Calls, Devices):
                 self.left(payload["roomId"], payload["userId"], entry)
             case "roomClosed":
                 self.room_closed(payload["roomId"], entry)
+            case "userState":
+                self.wishes.say(payload, entry)
             case "pushTaken" | "pushGone" | "pushUnsure" | "pushDropped":
                 self.pushed(kind, payload["ref"], payload["device"])
             case _:

@@ -22,6 +22,9 @@ from .invariants import Invariants
 from .model import Model
 from .state import DAY, HOUR, Notification, Payload
 
+LASTING = ("registry:", "room-m", "user-state:")
+"""Keys that no time ends."""
+
 
 def matches(match: str, number: str) -> bool:
     return match == "*" or re2.fullmatch(match, number) is not None
@@ -227,7 +230,7 @@ class Play:
         self.invariants.end()
         await self.driver.advance(self.model.order_until() + self.model.kept())
         await self.fire()
-        left = [name for name in await self.driver.contents() if not name.startswith(("registry:", "room-m"))]
+        left = [name for name in await self.driver.contents() if not name.startswith(LASTING)]
         assert set(left) <= {"trunks", "trunks-version", "layout"}, left
 
 

@@ -106,6 +106,10 @@ def room_closed(room: str = "r") -> Published:
     return "roomClosed", {"roomId": room}
 
 
+def user_state(user: str = "bob", **more: Any) -> Published:
+    return "userState", {"userId": user, **more}
+
+
 async def bob_rings(shard: Shard, *devices: str, **more: Any) -> list[Notification]:
     """Register Bob's devices and let Alice call; return the notifications of the call."""
     for device in devices:

@@ -112,6 +112,9 @@ def _stored(event: e.Published) -> Any:
         (e.joined("bob"), "joined", ("bob", "r")),
         (("left", {"userId": "bob", "roomId": "r"}), "left", ("bob", "r")),
         (e.room_closed(), "roomClosed", ("r",)),
+        (e.user_state(), "userState", ("bob", "0", "", "")),
+        (e.user_state(dnd=True, until=7, block=["a", "b", "a"]), "userState", ("bob", "1", 7, "a|b|")),
+        (e.user_state(until=7), "userState", ("bob", "0", "", "")),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) and isinstance(value[0], str) else None,
 )

@@ -151,6 +151,14 @@ def whole(value: bytes | None) -> int | None:
         return None
 
 
+def _object(value: bytes) -> dict[str, Any]:
+    try:
+        known = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 def _json(value: bytes | None) -> Raw:
     if value is None:
         return _NULL
@@ -194,19 +202,19 @@ def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) ->
 
 
 def _is_out(peer: Peer, candidates: Mapping[bytes, bytes]) -> bool:
-    views = [_candidate(name, value) for name, value in candidates.items()]
-    same = [one for one in views if one.peer == peer.id]
-    same += [one for one in views if peer.device is not None and one.device == peer.device]
-    return bool(same) and same[0].state in {"DECLINED", "REJECTED"}
+    """Whether the device has declined the invite, or was told busy: as `lua/events/get_invitations.lua` sees it."""
+    known = {name.decode(errors="replace"): _object(value) for name, value in candidates.items()}
+    own = {name: one for name, one in known.items() if peer.user == one.get("user", one.get("address"))}
+    names = [peer.id, f"|{peer.device or peer.id}"]
+    names += [
+        name for name, one in own.items() if peer.device is not None and one.get("device") == peer.device
+    ]
+    found = next((own[name] for name in names if name in own), {})
+    return found.get("state") in {"DECLINED", "REJECTED"}
 
 
 def _candidate(peer: bytes, value: bytes) -> CandidateView:
-    try:
-        known = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        known = None
-    if not isinstance(known, dict):
-        known = {}
+    known = _object(value)
 
     def said(name: str) -> str | None:
         found = known.get(name)

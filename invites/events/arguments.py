@@ -130,6 +130,17 @@ class DeclineArguments(LongerArguments, frozen=True):
     device: str
 
 
+class SilenceArguments(SaidArguments, frozen=True):
+    """`silence`."""
+
+    peer: str
+    user: str
+    ref: str
+    head: bytes
+    transaction: Value
+    device: str
+
+
 class StopInviteArguments(Arguments, frozen=True):
     """`stopInvite`. A service has no `peer` and no `user`; without `from_` the invites of all inviters end."""
 
@@ -268,6 +279,7 @@ RULES: Final[dict[str, type[Arguments]]] = {
     "ringing": RingingArguments,
     "accept": AcceptArguments,
     "decline": DeclineArguments,
+    "silence": SilenceArguments,
     "stopInvite": StopInviteArguments,
     "getInvitations": GetInvitationsArguments,
     "registered": RegisteredArguments,

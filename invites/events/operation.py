@@ -18,6 +18,7 @@ from invites.events.arguments import (
     RelayedEventArguments,
     RingingArguments,
     RoomClosedArguments,
+    SilenceArguments,
     StopInviteArguments,
     UserStateArguments,
     Value,
@@ -90,6 +91,9 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             )
         case protocol.Decline():
             return "decline", _decline(event)
+        case protocol.Silence():
+            transaction = transaction_of(event.transaction)
+            return "silence", SilenceArguments(*_reply(event), transaction, event.peer.device or "")
         case protocol.StopInvite():
             return "stopInvite", _stop(event)
         case protocol.GetInvitations():
@@ -115,7 +119,9 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             return "userState", _user_state(event)
 
 
-def _reply(event: protocol.Ringing | protocol.Accept | protocol.Decline) -> tuple[str, str, str, bytes]:
+def _reply(
+    event: protocol.Ringing | protocol.Accept | protocol.Decline | protocol.Silence,
+) -> tuple[str, str, str, bytes]:
     callee = event.to or event.peer.user
     ref = str(Ref(event.from_, event.invite_id, callee))
     return event.peer.id, event.peer.user, ref, head_of(event.invite_id, event.from_, callee)

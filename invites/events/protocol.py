@@ -158,6 +158,12 @@ class Decline(_Reply, frozen=True, kw_only=True):
     transaction: Transaction | None = None
 
 
+class Silence(_Reply, frozen=True, kw_only=True):
+    """A device stops ringing, and nothing else changes."""
+
+    transaction: Transaction | None = None
+
+
 class StopInvite(_Event, frozen=True, kw_only=True):
     """The inviter, or a service (no peer), takes the invite back."""
 
@@ -242,6 +248,7 @@ Event = (
     | Ringing
     | Accept
     | Decline
+    | Silence
     | StopInvite
     | GetInvitations
     | Registered
@@ -259,6 +266,7 @@ EventType = Literal[
     "ringing",
     "accept",
     "decline",
+    "silence",
     "stopInvite",
     "getInvitations",
     "registered",
@@ -276,6 +284,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "ringing": msgspec.json.Decoder(Ringing),
     "accept": msgspec.json.Decoder(Accept),
     "decline": msgspec.json.Decoder(Decline),
+    "silence": msgspec.json.Decoder(Silence),
     "stopInvite": msgspec.json.Decoder(StopInvite),
     "getInvitations": msgspec.json.Decoder(GetInvitations),
     "registered": msgspec.json.Decoder(Registered),

@@ -95,7 +95,7 @@ class InviteQueries:
         return ringing, len(refs) > MOST
 
     async def open_to(self, peer: Peer) -> list[Invitation]:
-        """The same for the peer's user, without those that this device has declined or was told busy for."""
+        """The same for the peer's user, without those that this device has turned away (see `_is_out`)."""
         found, _ = await self.pending(peer.user)
         async with self._client.pipeline(transaction=False) as pipe:
             for one in found:
@@ -202,7 +202,7 @@ def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) ->
 
 
 def _is_out(peer: Peer, candidates: Mapping[bytes, bytes]) -> bool:
-    """Whether the device has declined the invite, or was told busy: as `lua/events/get_invitations.lua` sees it."""
+    """Whether the device has declined, silenced or was told busy, as in `lua/events/get_invitations.lua`."""
     known = {name.decode(errors="replace"): _object(value) for name, value in candidates.items()}
     own = {name: one for name, one in known.items() if peer.user == one.get("user", one.get("address"))}
     names = [peer.id, f"|{peer.device or peer.id}"]
@@ -210,7 +210,7 @@ def _is_out(peer: Peer, candidates: Mapping[bytes, bytes]) -> bool:
         name for name, one in own.items() if peer.device is not None and one.get("device") == peer.device
     ]
     found = next((own[name] for name in names if name in own), {})
-    return found.get("state") in {"DECLINED", "REJECTED"}
+    return bool(found.get("silenced")) or found.get("state") in {"DECLINED", "REJECTED"}
 
 
 def _candidate(peer: bytes, value: bytes) -> CandidateView:

@@ -94,6 +94,11 @@ def _device(state: str, user: str, **more: str) -> str:
     [
         (Peer("gw", "sip"), {"gw": _device("CALLED", "sip")}, True),
         (Peer("gw", "sip"), {"gw": _device("DECLINED", "sip")}, False),
+        (
+            Peer("gw", "sip"),
+            {"gw": json.dumps({"address": "sip", "state": "CALLED", "silenced": True})},
+            False,
+        ),
         (Peer("gw2", "sip", "d"), {"gw": _device("DECLINED", "sip", device="d")}, False),
         (Peer("gw2", "sip", "e"), {"gw": _device("DECLINED", "sip", device="d")}, True),
         (Peer("gw", "sip"), {"|gw": _device("REJECTED", "bob"), "gw": _device("CALLED", "sip")}, True),

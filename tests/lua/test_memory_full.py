@@ -21,7 +21,7 @@ GROWING = [
     e.invite(returnOf="alice|1|bob"), e.user_state(dnd=True),
 ]  # fmt: skip
 SHRINKING = [
-    e.accept("phone"), e.ringing("phone"), e.decline("phone"), e.stop(), e.disconnected("phone"),
+    e.accept("phone"), e.ringing("phone"), e.decline("phone"), e.silence("phone"), e.stop(), e.disconnected("phone"),
     e.unregistered("phone"),
     e.left("alice"), e.room_closed(), e.invitations("phone"), ("nonsense", {}),
 ]  # fmt: skip

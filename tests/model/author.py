@@ -34,7 +34,7 @@ DEVICES: dict[str, tuple[str, str | None]] = {
     "t3": ("sip", "gateway"),
 }
 UNREGISTERED = {"b4": "watch", "c1": "c-phone"}
-ANSWERS = frozenset({"ringing", "accept", "decline", "getInvitations"})
+ANSWERS = frozenset({"ringing", "accept", "decline", "silence", "getInvitations"})
 TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*"}
 OF = {
     user: tuple(name for name, (owner, _) in DEVICES.items() if owner == user) for user, _ in DEVICES.values()
@@ -203,6 +203,9 @@ class Author:
     def accept(self) -> Publish:
         return self.publish("accept", self.about() | self.fields(20, transaction=("x", 7)))
 
+    def silence(self) -> Publish:
+        return self.publish("silence", self.about() | self.fields(20, transaction=("x", 7)))
+
     def decline(self) -> Publish:
         given = self.fields(20, transaction=("x", 7)) | self.fields(75, errorCode=CODES)
         about = self.about()
@@ -358,6 +361,7 @@ class Author:
             self.knows: 3,
             self.pushed: 6,
             self.wish: 2,
+            self.silence: 4,
         }
         return self.one([choice for choice, weight in choices.items() for _ in range(weight)])()
 

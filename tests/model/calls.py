@@ -171,6 +171,7 @@ class Calls(Reach):
             for each in [one for one in invite.candidates.values() if one.user == user and one is not found]:
                 if each.device == device:
                     invite.remove(each)
+                    found.silenced |= each.silenced
             found.device = device
         invite.put(found)
         return found
@@ -316,10 +317,15 @@ class Calls(Reach):
         mine = [
             each.view()
             for each in self.ringing_for(event["peer"]["user"])
-            if not each.is_group and self.standing(each, event) not in {"DECLINED", "REJECTED"}
+            if not each.is_group and not self.turned_away(each, event)
         ]
         self.answer(event, "getInvitations", 200, None, sender=None, to=None, invitations=mine)
         self.out[-1].payload["to"] = None
+
+    def turned_away(self, invite: Invite, event: Payload) -> bool:
+        """Whether this device must not ring for the call."""
+        mine = invite.find(*self.hardware(event))
+        return mine is not None and (mine.silenced or mine.state in {"DECLINED", "REJECTED"})
 
     def standing(self, invite: Invite, event: Payload) -> str:
         """The state of this device in the call; REJECTED: its user is busy with another call elsewhere."""

@@ -166,7 +166,8 @@ class Core:
             payload["requestId"] = invite.request_id
         if invite.group is not None:
             payload["group"] = invite.group
-        self.tell_devices("invitation", invite, candidates, payload, invite.deadline)
+        heard = [each for each in candidates if not each.silenced]
+        self.tell_devices("invitation", invite, heard, payload, invite.deadline)
 
     def tell_devices(
         self, kind: str, invite: Invite, devices: list[Candidate], payload: Payload, until: int

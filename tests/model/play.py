@@ -310,7 +310,7 @@ def _invite(fields: dict[str, str], candidates: dict[str, str]) -> dict[str, Any
         "acceptedBy",
         "group",
     )
-    seen = ("address", "type", "state", "endReason", "device")
+    seen = ("address", "type", "state", "endReason", "device", "silenced")
     return {
         **{name: int(fields[name]) if fields.get(name) else None for name in numbers},
         **{name: fields.get(name) or None for name in plain},

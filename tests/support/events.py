@@ -78,6 +78,12 @@ def decline(
     return _reply("decline", id_, user, from_, invite_id, more)
 
 
+def silence(
+    id_: str, user: str = "bob", *, from_: str = "alice", invite_id: str = "1", **more: Any
+) -> Published:
+    return _reply("silence", id_, user, from_, invite_id, more)
+
+
 def stop(
     by: Json | None = ALICE,
     *,

@@ -37,6 +37,7 @@ VALID: Final[tuple[e.Published, ...]] = (
     e.ringing("asking", "asker", to="bob"),
     e.said_by("d", e.accept("asking", "asker", to="bob", transaction="t", context={"n": 1})),
     e.decline("asking", "asker", to="bob", errorCode=486, transaction="t", context=[]),
+    e.silence("asking", "asker", to="bob", transaction="t"),
     e.stop(ASKING, from_="asker", errorCode=480, transaction="t"),
     e.invitations("asking", "asker"),
     e.registered("phone", device="d", session="s", expires=1_000),
@@ -56,8 +57,8 @@ _OPTIONAL: Final = {
 } | _OPAQUE  # fmt: skip
 _MANDATORY: Final = {
     "invite": {"peer", "to"}, "inviteRequest": {"peer", "to"}, "ringing": {"peer", "from"}, "accept": {"peer", "from"},
-    "decline": {"peer", "from"}, "stopInvite": set(), "getInvitations": {"peer"}, "unregistered": {"peer"},
-    "disconnected": {"peer"},
+    "decline": {"peer", "from"}, "silence": {"peer", "from"}, "stopInvite": set(), "getInvitations": {"peer"},
+    "unregistered": {"peer"}, "disconnected": {"peer"},
 }  # fmt: skip
 """The events in which a field of `_OPTIONAL` is mandatory."""
 

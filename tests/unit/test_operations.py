@@ -78,6 +78,12 @@ def _stored(event: e.Published) -> Any:
             "decline",
             ("phone", "bob", "alice|1|bob", HEAD, "alice", "bob", 486, b""),
         ),
+        (e.silence("phone", transaction=7), "silence", ("phone", "bob", "alice|1|bob", HEAD, b"7")),
+        (
+            e.said_by("d", e.silence("phone")),
+            "silence",
+            ("phone", "bob", "alice|1|bob", HEAD, b"", "d"),
+        ),
         (e.stop(), "stopInvite", ("a", "alice", "alice", "1", "bob", HEAD, 487, b"")),
         (
             e.stop(None),

@@ -10,6 +10,9 @@ from .state import RUNG, Candidate, Id, Invite, Payload, Tombstone
 class Calls(Reach):
     """Sections 6.1 to 6.4, 6.7 and 6.8."""
 
+    stop_ahead: int | None = None
+    """The code of a stop behind the invite at hand, in the same commit."""
+
     # -- invite
 
     def invite(self, event: Payload, entry: Id, *, request: bool) -> None:
@@ -64,6 +67,8 @@ class Calls(Reach):
         stop = stop or self.tombstones.get((callee, identity, None))
         if stop:
             return "DECLINED_BY_CREATOR", stop.code, "cancelled"
+        if self.stop_ahead is not None:
+            return "DECLINED_BY_CREATOR", self.stop_ahead, "cancelled"
         room = self.rooms.get(invite.room) if invite.room is not None else None
         if room and room.closed and invite.entry < room.closed[0]:
             return "DECLINED_BY_CREATOR", 487, "room_closed"

@@ -96,6 +96,14 @@ class Keys:
         """Hash: peer id -> JSON registration."""
         return f"{self.base}registry:{user}"
 
+    def user_state(self, user: str) -> str:
+        """String: what the user wants (see `lua/reach/user_states.lua`)."""
+        return f"{self.base}user-state:{user}"
+
+    def busy(self, user: str) -> str:
+        """Hash: the rooms that the user is in -> the user's peer there."""
+        return f"{self.base}busy:{user}"
+
     def pending(self, user: str) -> str:
         """Set: refs of the invites that ring the user now."""
         return f"{self.base}pending:{user}"

@@ -62,7 +62,13 @@ class ShardWorker:
             other_shards=OtherShards(keys, worker.clients.of),
         )
         self._reports = Reports(worker.metrics)
-        lookup = None if worker.sippo is None else CalleeLookup(worker.sippo, settings)
+        lookup = (
+            None
+            if worker.sippo is None
+            else CalleeLookup(
+                worker.sippo, settings, nested=worker.config.invites.basic.resolve_nested_groups
+            )
+        )
         self._resolver = Resolver(commands, keys, self.shard.other_shards, lookup)
         self._timers = Timers(self.shard, self._reports)
         batch_size = BatchSize()

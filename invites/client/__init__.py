@@ -22,8 +22,10 @@ from invites.events.protocol import (
     Registry,
     Ringing,
     RoomClosed,
+    Silence,
     StopInvite,
     Unregistered,
+    UserState,
 )
 from invites.notifications import Notification
 
@@ -46,7 +48,9 @@ __all__ = [
     "Registry",
     "Ringing",
     "RoomClosed",
+    "Silence",
     "StopInvite",
     "Unregistered",
+    "UserState",
     "opaque",
 ]

@@ -18,6 +18,7 @@ from invites.events.protocol import (
     Decline,
     Event,
     GetInvitations,
+    Silence,
     StopInvite,
     decode_event,
 )
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from invites.notifications import Answer
 
-Request = Accept | Decline | StopInvite | GetInvitations
+Request = Accept | Decline | Silence | StopInvite | GetInvitations
 """An event that is answered."""
 
 WITHIN_S: Final = 10.0

@@ -110,6 +110,7 @@ class Basic(_Section, frozen=True):
     resolve_groups: Flag = False
     resolve_push: Flag = False
     legacy_user_group_resolution: Flag = True
+    resolve_nested_groups: Flag = False
     wac: Wac = field(default_factory=Wac)
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import msgspec
 
@@ -28,31 +28,36 @@ class Arguments(msgspec.Struct, frozen=True):
 class SaidArguments(Arguments, frozen=True):
     """The arguments of an event that a peer sends. The last one is `device`, "" where the event names none.
 
-    Few events name it, so the rules get nil instead.
+    Few events have the last `optional` ones, so the rules get nil instead.
     """
+
+    optional: ClassVar[int] = 1
 
     def flat(self) -> tuple[Value, ...]:
         """The arguments as the server's function takes them."""
         arguments = msgspec.structs.astuple(self)
-        return arguments if arguments[-1] else arguments[:-1]
+        for _ in range(self.optional):
+            if arguments[-1]:
+                break
+            arguments = arguments[:-1]
+        return arguments
 
 
 class LongerArguments(SaidArguments, frozen=True):
-    """The same with two arguments that few events have, of which `device` is the last one."""
+    """The same with two arguments that few events have."""
 
-    def flat(self) -> tuple[Value, ...]:
-        """The arguments as the server's function takes them."""
-        arguments = super().flat()
-        return arguments if arguments[-1] else arguments[:-1]
+    optional: ClassVar[int] = 2
 
 
-class InviteArguments(LongerArguments, frozen=True):
+class InviteArguments(SaidArguments, frozen=True):
     """`invite` and, with `invite_request`, `inviteRequest`.
 
     What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
     `requester` is the peer that asked for the invite. What the worker looked up: `trunks_version` and the chosen
-    `trunk`, and `lookup_result`, a LookupResult in JSON.
+    `trunk`, and `lookup_result`, a LookupResult in JSON. `stopped` is the code of a stop that follows in its commit.
     """
+
+    optional: ClassVar[int] = 3
 
     peer: str
     user: str
@@ -74,6 +79,7 @@ class InviteArguments(LongerArguments, frozen=True):
     trunk: str = ""
     lookup_result: bytes = b""
     ring_mode: str = ""
+    stopped: int | str = ""
     device: str = ""
 
 
@@ -127,6 +133,17 @@ class DeclineArguments(LongerArguments, frozen=True):
     error_code: int | str
     transaction: Value
     context: bytes
+    device: str
+
+
+class SilenceArguments(SaidArguments, frozen=True):
+    """`silence`."""
+
+    peer: str
+    user: str
+    ref: str
+    head: bytes
+    transaction: Value
     device: str
 
 
@@ -185,6 +202,15 @@ class RoomClosedArguments(Arguments, frozen=True):
     """`roomClosed`."""
 
     room: str
+
+
+class UserStateArguments(Arguments, frozen=True):
+    """`userState`. `until_when` is in ms since 1970; `blocked` are users, each followed by "|"."""
+
+    user: str
+    dnd: str
+    until_when: int | str
+    blocked: str
 
 
 class PushArguments(Arguments, frozen=True):
@@ -259,6 +285,7 @@ RULES: Final[dict[str, type[Arguments]]] = {
     "ringing": RingingArguments,
     "accept": AcceptArguments,
     "decline": DeclineArguments,
+    "silence": SilenceArguments,
     "stopInvite": StopInviteArguments,
     "getInvitations": GetInvitationsArguments,
     "registered": RegisteredArguments,
@@ -266,6 +293,7 @@ RULES: Final[dict[str, type[Arguments]]] = {
     "joined": PresenceArguments,
     "left": PresenceArguments,
     "roomClosed": RoomClosedArguments,
+    "userState": UserStateArguments,
     "pushTaken": PushArguments,
     "pushUnsure": PushArguments,
     "pushGone": PushArguments,

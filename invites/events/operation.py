@@ -18,7 +18,9 @@ from invites.events.arguments import (
     RelayedEventArguments,
     RingingArguments,
     RoomClosedArguments,
+    SilenceArguments,
     StopInviteArguments,
+    UserStateArguments,
     Value,
 )
 from invites.events.protocol import Event
@@ -89,6 +91,9 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             )
         case protocol.Decline():
             return "decline", _decline(event)
+        case protocol.Silence():
+            transaction = transaction_of(event.transaction)
+            return "silence", SilenceArguments(*_reply(event), transaction, event.peer.device or "")
         case protocol.StopInvite():
             return "stopInvite", _stop(event)
         case protocol.GetInvitations():
@@ -110,9 +115,13 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             return "left", PresenceArguments(event.user_id, event.room_id)
         case protocol.RoomClosed():
             return "roomClosed", RoomClosedArguments(event.room_id)
+        case protocol.UserState():
+            return "userState", _user_state(event)
 
 
-def _reply(event: protocol.Ringing | protocol.Accept | protocol.Decline) -> tuple[str, str, str, bytes]:
+def _reply(
+    event: protocol.Ringing | protocol.Accept | protocol.Decline | protocol.Silence,
+) -> tuple[str, str, str, bytes]:
     callee = event.to or event.peer.user
     ref = str(Ref(event.from_, event.invite_id, callee))
     return event.peer.id, event.peer.user, ref, head_of(event.invite_id, event.from_, callee)
@@ -163,6 +172,12 @@ def _stop(event: protocol.StopInvite) -> StopInviteArguments:
         error_code=event.error_code,
         transaction=transaction_of(event.transaction),
     )
+
+
+def _user_state(event: protocol.UserState) -> UserStateArguments:
+    blocked = "".join(f"{user}|" for user in dict.fromkeys(event.block or ()))
+    until = event.until if event.dnd and event.until is not None else ""
+    return UserStateArguments(event.user_id, "1" if event.dnd else "0", until, blocked)
 
 
 def _registered(entry: str, registry: protocol.Registry) -> RegisteredArguments:

@@ -25,6 +25,9 @@ MAX_CONTEXT: Final = 16 * 1024
 MAX_REPLY_CONTEXT: Final = 4 * 1024
 """The same of an accept or a decline."""
 
+MAX_BLOCKED: Final = 1_000
+"""The most users that a user may block."""
+
 MAX_DEPTH: Final = 128
 """How deeply the objects and lists of a payload may be nested."""
 
@@ -70,6 +73,14 @@ PeerType = Annotated[
 Flag = Annotated[bool, Meta(description="true or false")]
 RingMode = Annotated[
     Literal["simultaneous", "sequential", "all"], Meta(description="simultaneous, sequential or all")
+]
+Blocked = Annotated[
+    tuple[Id, ...],
+    Meta(
+        max_length=MAX_BLOCKED,
+        description=f"a list of at most {MAX_BLOCKED} texts of 1 to {MAX_ID} characters without white space, "
+        "control characters, {, } or |",
+    ),
 ]
 Match = Annotated[
     str,
@@ -147,6 +158,12 @@ class Decline(_Reply, frozen=True, kw_only=True):
     transaction: Transaction | None = None
 
 
+class Silence(_Reply, frozen=True, kw_only=True):
+    """A device stops ringing, and nothing else changes."""
+
+    transaction: Transaction | None = None
+
+
 class StopInvite(_Event, frozen=True, kw_only=True):
     """The inviter, or a service (no peer), takes the invite back."""
 
@@ -216,12 +233,22 @@ class RoomClosed(_Event, frozen=True, kw_only=True):
     room_id: Id
 
 
+class UserState(_Event, frozen=True, kw_only=True):
+    """What a user wants, the whole of it. `until`: the time (ms since 1970) at which `dnd` is over."""
+
+    user_id: Id
+    dnd: Flag | None = None
+    until: Milliseconds | None = None
+    block: Blocked | None = None
+
+
 Event = (
     Invite
     | InviteRequest
     | Ringing
     | Accept
     | Decline
+    | Silence
     | StopInvite
     | GetInvitations
     | Registered
@@ -230,6 +257,7 @@ Event = (
     | Joined
     | Left
     | RoomClosed
+    | UserState
 )
 
 EventType = Literal[
@@ -238,6 +266,7 @@ EventType = Literal[
     "ringing",
     "accept",
     "decline",
+    "silence",
     "stopInvite",
     "getInvitations",
     "registered",
@@ -246,6 +275,7 @@ EventType = Literal[
     "joined",
     "left",
     "roomClosed",
+    "userState",
 ]
 
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
@@ -254,6 +284,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "ringing": msgspec.json.Decoder(Ringing),
     "accept": msgspec.json.Decoder(Accept),
     "decline": msgspec.json.Decoder(Decline),
+    "silence": msgspec.json.Decoder(Silence),
     "stopInvite": msgspec.json.Decoder(StopInvite),
     "getInvitations": msgspec.json.Decoder(GetInvitations),
     "registered": msgspec.json.Decoder(Registered),
@@ -262,6 +293,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "joined": msgspec.json.Decoder(Joined),
     "left": msgspec.json.Decoder(Left),
     "roomClosed": msgspec.json.Decoder(RoomClosed),
+    "userState": msgspec.json.Decoder(UserState),
 }
 
 EVENT_TYPES: Final = tuple(_DECODERS)

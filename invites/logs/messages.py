@@ -56,6 +56,7 @@ TEMPLATES: Final = {
         "Group ${to} has ${members} members, which is more than maxGroupSize (${maxGroupSize}): nobody is called",
     ),
     "invite_refused": (WARNING, "Limit ${limit}: the invite from ${from} to ${to} is refused"),
+    "undisturbed": (INFO, "User ${to} wants no invite of ${from} now: nothing rings"),
     "device_dropped": (WARNING, "Limit ${limit}: user ${user} loses the device ${peer.id}"),
     "entry_ahead": (
         WARNING,

@@ -29,6 +29,7 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "stopped": callee_of,
     "registry": _first,
     "known": _first,
+    "user-state": _first,
     "gone": _first,
     "calls": _first,
     "request": _first,

@@ -17,6 +17,7 @@ EVENTS: Final[dict[str, dict[str, Any]]] = {
     "ringing": {"peer": _PHONE, "from": "alice", "inviteId": "i1"},
     "accept": _ANSWER,
     "decline": {**_ANSWER, "errorCode": 486, "context": "I call you back at five"},
+    "silence": {"peer": _PHONE, "from": "alice", "inviteId": "i1", "transaction": "t-4"},
     "stopInvite": {"peer": _ALICE, "inviteId": "i1", "callee": "bob", "transaction": "t-3"},
     "getInvitations": {"peer": _PHONE, "transaction": 12},
     "registered": {"registry": {**_PHONE, "session": "s-1", "expires": 600_000}},
@@ -25,6 +26,7 @@ EVENTS: Final[dict[str, dict[str, Any]]] = {
     "joined": {"userId": "bob", "roomId": "room-7"},
     "left": {"userId": "bob", "roomId": "room-7"},
     "roomClosed": {"roomId": "room-7"},
+    "userState": {"userId": "bob", "dnd": True, "until": _AT + 3_600_000, "block": ["mallory"]},
 }
 
 NOTIFICATIONS: Final[dict[str, dict[str, Any]]] = {

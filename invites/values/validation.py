@@ -177,8 +177,11 @@ def _expected(kind: object) -> str:
 
 def _actual(value: object, kind: object) -> str:
     """What a field is, in words."""
-    is_secret = section_of(kind) is None and Secret in _plain_kinds(kind)
-    return kind_of(value) if is_secret else shown(value)
+    if section_of(kind) is not None:
+        return shown(value)
+    if isinstance(value, list) and get_origin(_annotated(kind).__origin__) is tuple:
+        return f"this list of {len(value)}"
+    return kind_of(value) if Secret in _plain_kinds(kind) else shown(value)
 
 
 def _number(value: float) -> str:

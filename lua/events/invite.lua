@@ -7,7 +7,8 @@
 --            left it, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
 --            has not asked, "|" when there is none)
 --            from lookups: trunks_version, trunk (its peer id or ""), lookup_result (see reach/resolve.lua)
---            ring_mode, device (nil or "" where none is given)
+--            ring_mode, stopped (the code of a stop that follows in this commit, before any answer of the callee),
+--            device (nil or "" where none is given)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
 -- include: call/callers
@@ -16,17 +17,19 @@
 -- include: out/inviter
 -- include: reach/resolve
 
--- Returns state, code and reason of an invite that is over before it begins.
+-- Returns state, code and reason of an invite that is over before it begins. The same read finds the callee's state.
 local function born_ended(asked, expires_at)
   local found = redis.call('MGET', key('stopped', asked.ref), key('stopped', '|' .. asked.invite_id .. '|' .. asked.to),
-    key('closed', asked.room), key('left', asked.room .. '|' .. asked.user))
+    key('closed', asked.room), key('left', asked.room .. '|' .. asked.user), key('user-state', asked.to))
+  asked.user_state = found[5]
   local closed, left = asked.closed, asked.left
   if asked.room ~= '' and is_here(asked.room) then
     closed, left = found[3], found[4]
   end
   local reason = room_over(closed, left, work.entry)
-  if found[1] or found[2] then
-    return 'DECLINED_BY_CREATOR', tonumber(found[1] or found[2]), 'cancelled'
+  local stop = found[1] or found[2] or asked.stopped
+  if stop then
+    return 'DECLINED_BY_CREATOR', tonumber(stop), 'cancelled'
   elseif reason then
     return 'DECLINED_BY_CREATOR', 487, reason
   elseif expires_at <= now then
@@ -136,7 +139,9 @@ local function create(asked)
     if found.is_group then
       set_group(invite, invite.to)
     end
-    warn('no_candidates', asked.to)
+    if not found.is_refused then
+      warn('no_candidates', asked.to)
+    end
     end_at_once(invite, 'DECLINED', found.code, found.reason)
   end
 end
@@ -168,12 +173,12 @@ end
 
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
-  invite_request, closed, left, requester, trunks_version, trunk, lookup_result, ring_mode, device)
+  invite_request, closed, left, requester, trunks_version, trunk, lookup_result, ring_mode, stopped, device)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
     head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
     expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, ring_mode = ring_mode ~= '' and ring_mode or nil,
-    device = device,
+    device = device, stopped = stopped ~= '' and stopped,
     closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
     trunks_version = trunks_version, trunk = trunk, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }

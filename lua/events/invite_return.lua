@@ -3,12 +3,13 @@
 --
 -- Arguments  return_of (the first invite's ref); to (the callee that the return names); lookup_result (see
 --            reach/resolve.lua); device (nil where none is given)
--- Reads      the first invite, the registrations of its callee
+-- Reads      the first invite, the registrations and the state of its callee
 -- include: call/indexes
 -- include: call/requests
 -- include: out/devices
 -- include: out/inviter
 -- include: reach/resolve
+-- include: reach/user_states
 
 local function refuse(leg, code, reason)
   notify('inviteRejected', { leg.peer }, { leg.user },
@@ -49,9 +50,14 @@ function events.inviteReturn(peer, user, head, return_of, to, transaction, looku
   elseif not may_return(invite, leg, to) then
     return refuse(leg, 403, 'forbidden')
   end
-  local rung = invite.parallel == 'out' and devices_of(invite, lookup_result) or {}
+  local refused = invite.parallel == 'out' and user_states.refuses(invite.to, invite.from)
+  local rung = invite.parallel == 'out' and not refused and devices_of(invite, lookup_result) or {}
   change(invite, 'backPeer', peer)
   change(invite, 'backUser', user)
+  if refused then
+    info('undisturbed', invite.to, invite.from)
+    return finish(invite, 'DECLINED', 480, 'unreachable')
+  end
   if invite.parallel == 'back' then
     return tell_progress(invite, transaction, leg)
   end

@@ -125,6 +125,7 @@ local function take_over(invite, candidate, new)
   for _, other in pairs(candidates_of(invite)) do
     if other ~= candidate and new.device and other.device == new.device and owner(other) == new.user then
       remove_candidate(invite, other)
+      candidate.silenced = candidate.silenced or other.silenced
       end_grace(other.id)
     end
   end
@@ -170,7 +171,7 @@ local function come_back(invite, candidate, new)
   local again = candidate.type ~= 'PUSH'
   candidate.type = again and candidate.type or 'PEER'
   set_state(invite, candidate, 'CALLED')
-  if tonumber(invite.expiresAt) > now then
+  if tonumber(invite.expiresAt) > now and not candidate.silenced then
     ring(invite, { candidate }, again)
     if again then
       info('resuming', invite.inviteRequest == '1' and 'inviteRequest' or 'invite', new.raw, head_of(invite) .. '}')

@@ -12,6 +12,7 @@
 -- include: core/refs
 -- include: reach/registry
 -- include: reach/push
+-- include: reach/user_states
 -- include: call/limits
 -- include: call/winning
 
@@ -153,6 +154,10 @@ local function start_leg(
   end
   if redis.call('EXISTS', key('stopped', ref), key('stopped', '|' .. invite_id .. '|' .. member)) > 0 then
     return emit(group, 'leg_ended', group_invite, member, '487', 'cancelled', '')
+  end
+  if user_states.refuses(member, from) then
+    info('undisturbed', member, from)
+    return emit(group, 'leg_ended', group_invite, member, '480', 'unreachable', '')
   end
   local limit = limit_of_callee(from, member)
   if limit then

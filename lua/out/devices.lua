@@ -8,9 +8,11 @@
 local function tell_devices(kind, invite, candidates, payload)
   local peers, users, seen = {}, {}, {}
   for _, candidate in ipairs(candidates) do
-    if candidate.type == 'PUSH' then
+    -- A silenced device knows the call and must not ring for it.
+    local told = not candidate.silenced or kind ~= 'invitation'
+    if told and candidate.type == 'PUSH' then
       push(kind, invite, candidate, payload)
-    else
+    elseif told then
       peers[#peers + 1] = candidate.id
       local user = candidate.user or candidate.address
       if not seen[user] then
@@ -18,7 +20,7 @@ local function tell_devices(kind, invite, candidates, payload)
         users[#users + 1] = user
       end
     end
-    if verbosity > 1 then
+    if told and verbosity > 1 then
       debug(kind == 'invitation' and 'send_invitation' or 'send_cancel', payload, candidate_for_log(candidate),
         invite.inviteId)
     end

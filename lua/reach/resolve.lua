@@ -13,6 +13,7 @@
 -- include: core/shards
 -- include: reach/registry
 -- include: reach/push
+-- include: reach/user_states
 
 local NOTHING = { known = false }
 
@@ -190,13 +191,18 @@ local function resolve_answer(asked, peer)
 end
 
 -- Returns candidates, with `how` ("out": the phone network first; "alone": nobody else, ever); or the members of a
--- group and whether it is sequential; or no candidates, a code and a reason.
+-- group and whether it is sequential; or no candidates, a code and a reason, and whether the callee wants it so. The
+-- peer that has asked for the invite wants it in any case.
 function resolve(asked)
   if asked.requestId ~= '' then
     local peer = requester_of(asked)
     if peer then
       return resolve_answer(asked, peer)
     end
+  end
+  if user_states.refuse(asked.user_state, asked.user) then
+    info('undisturbed', asked.to, asked.user)
+    return { is_refused = true, candidates = {}, code = 480, reason = 'unreachable' }
   end
   local trunk = way_out(asked)
   if trunk then

@@ -207,6 +207,30 @@ async def test_one_invite(site: Site, client: Redis) -> None:
     assert {"code", "reason", "whoAccepted", "endedAt"} <= answer.json.keys()
 
 
+async def test_the_state_of_a_user(site: Site, client: Redis) -> None:
+    seconds, _ = await client.time()
+    for until, dnd in ((seconds + 60, True), (seconds - 60, False)):
+        await client.set(KEYS.user_state("bob"), f"1-1|1|{until * 1000}|mallory|sip|")
+        await client.hset(KEYS.busy("bob"), mapping={"r2": "b2", "r1": "b1"})
+        answer = await site.get("/v1/users/bob/state")
+        assert (answer.status, answer.json) == (
+            200,
+            {
+                "user": "bob",
+                "dnd": dnd,
+                "until": until * 1000 if dnd else None,
+                "block": ["mallory", "sip"],
+                "busy": {"r1": "b1", "r2": "b2"},
+            },
+        )
+
+
+async def test_the_state_of_a_user_who_has_said_nothing(site: Site) -> None:
+    answer = await site.get("/v1/users/bob/state")
+    wanted = {"user": "bob", "dnd": False, "until": None, "block": [], "busy": {}}
+    assert (answer.status, answer.json) == (200, wanted)
+
+
 async def test_an_answer_cannot_steer_the_terminal_of_its_reader(site: Site, client: Redis) -> None:
     evil = "bob\x9b31m\u202e\u200b\U000e0041"
     await _ring(client, "alice", "i1", "bob")
@@ -298,7 +322,9 @@ async def test_no_answer_may_be_stored_or_says_what_it_runs_on(site: Site) -> No
 # Who may ask
 
 
-@pytest.mark.parametrize("path", ["/v1/users/bob/invitations", "/v1/invites/alice/i1/bob"])
+@pytest.mark.parametrize(
+    "path", ["/v1/users/bob/invitations", "/v1/users/bob/state", "/v1/invites/alice/i1/bob"]
+)
 async def test_the_token_is_asked_for(site: Site, client: Redis, path: str) -> None:
     await _ring(client, "alice", "i1", "bob")
     for token in (None, "", "wrong", _TOKEN[:-1], _TOKEN + "x", "ümläut"):

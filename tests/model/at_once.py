@@ -95,6 +95,8 @@ class DriverAtOnce(Driver):
     `told_by` has what was told for each event and push job since it was looked at last, by entry.
     """
 
+    commits_together = False
+
     def __init__(self, client: Redis, settings: Settings, scripts: Scripts, shards: int) -> None:
         super().__init__(client, settings, scripts)
         self.shards = AtOnce(client, settings, scripts, shards)

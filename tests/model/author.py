@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from invites.lookup.result import LookupResult, Member
 from invites.store.settings import Settings
 
+from .driver import START
 from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step
 from .state import HOUR, Payload
 
@@ -33,7 +34,7 @@ DEVICES: dict[str, tuple[str, str | None]] = {
     "t3": ("sip", "gateway"),
 }
 UNREGISTERED = {"b4": "watch", "c1": "c-phone"}
-ANSWERS = frozenset({"ringing", "accept", "decline", "getInvitations"})
+ANSWERS = frozenset({"ringing", "accept", "decline", "silence", "getInvitations"})
 TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*"}
 OF = {
     user: tuple(name for name, (owner, _) in DEVICES.items() if owner == user) for user, _ in DEVICES.values()
@@ -202,6 +203,9 @@ class Author:
     def accept(self) -> Publish:
         return self.publish("accept", self.about() | self.fields(20, transaction=("x", 7)))
 
+    def silence(self) -> Publish:
+        return self.publish("silence", self.about() | self.fields(20, transaction=("x", 7)))
+
     def decline(self) -> Publish:
         given = self.fields(20, transaction=("x", 7)) | self.fields(75, errorCode=CODES)
         about = self.about()
@@ -265,6 +269,21 @@ class Author:
         if kind != "roomClosed":
             payload["userId"] = self.one((call.sender, "bob", "alice"))
         return self.publish(kind, payload)
+
+    # -- what users want
+
+    def wish(self) -> Publish:
+        """Mostly for a while, so that calls ring again."""
+        until = (START + 1, START + 20_000, START + 300_000)
+        return self.publish(
+            "userState",
+            {
+                "userId": self.one(("bob", "carol", "alice", "007", "team")),
+                **self.fields(50, dnd=(True, True, False)),
+                **self.fields(70, until=until),
+                **self.fields(20, block=(["alice"], ["carol", "sip"], [])),
+            },
+        )
 
     # -- what sippo-server knows
 
@@ -341,6 +360,8 @@ class Author:
             self.question: 2,
             self.knows: 3,
             self.pushed: 6,
+            self.wish: 2,
+            self.silence: 4,
         }
         return self.one([choice for choice, weight in choices.items() for _ in range(weight)])()
 

@@ -10,6 +10,9 @@ from .state import RUNG, Candidate, Id, Invite, Payload, Tombstone
 class Calls(Reach):
     """Sections 6.1 to 6.4, 6.7 and 6.8."""
 
+    stop_ahead: int | None = None
+    """The code of a stop behind the invite at hand, in the same commit."""
+
     # -- invite
 
     def invite(self, event: Payload, entry: Id, *, request: bool) -> None:
@@ -65,6 +68,8 @@ class Calls(Reach):
         stop = stop or self.tombstones.get((callee, identity, None))
         if stop:
             return "DECLINED_BY_CREATOR", stop.code, "cancelled"
+        if self.stop_ahead is not None:
+            return "DECLINED_BY_CREATOR", self.stop_ahead, "cancelled"
         room = self.rooms.get(invite.room) if invite.room is not None else None
         if room and room.closed and invite.entry < room.closed[0]:
             return "DECLINED_BY_CREATOR", 487, "room_closed"
@@ -102,6 +107,10 @@ class Calls(Reach):
         holder = invite.find(*self.hardware(event))
         if not invite.parallel or not holder or holder.type != "PSTN" or event["to"] != invite.to:
             self.tell_peer(event, "inviteRejected", {**identity, "code": 403, "reason": "forbidden"})
+            return
+        if invite.waiting and self.wishes.refuse(invite.to, invite.sender, self.now):
+            invite.leg = event["peer"]["id"], event["peer"]["user"]
+            self.end(invite, "DECLINED", 480, "unreachable")
             return
         if invite.waiting:
             invite.waiting = False
@@ -168,6 +177,7 @@ class Calls(Reach):
             for each in [one for one in invite.candidates.values() if one.user == user and one is not found]:
                 if each.device == device:
                     invite.remove(each)
+                    found.silenced |= each.silenced
             found.device = device
         invite.put(found)
         return found
@@ -313,10 +323,15 @@ class Calls(Reach):
         mine = [
             each.view()
             for each in self.ringing_for(event["peer"]["user"])
-            if not each.is_group and self.standing(each, event) not in {"DECLINED", "REJECTED"}
+            if not each.is_group and not self.turned_away(each, event)
         ]
         self.answer(event, "getInvitations", 200, None, sender=None, to=None, invitations=mine)
         self.out[-1].payload["to"] = None
+
+    def turned_away(self, invite: Invite, event: Payload) -> bool:
+        """Whether this device must not ring for the call."""
+        mine = invite.find(*self.hardware(event))
+        return mine is not None and (mine.silenced or mine.state in {"DECLINED", "REJECTED"})
 
     def standing(self, invite: Invite, event: Payload) -> str:
         """The state of this device in the call; REJECTED: its user is busy with another call elsewhere."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from .presence import Presence, Registration
 from .state import HOUR, MINUTE, RUNG, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
+from .wishes import Wishes
 
 TrunkMatcher = Callable[[str, str], bool]
 """`(match, number)`: whether a trunk's expression fits the whole of a number."""
@@ -59,6 +60,7 @@ class Core:
         self.now = 0
         self.invites: dict[str, Invite] = {}
         self.presence = Presence(order_kept(settings))
+        self.wishes = Wishes()
         self.tombstones: dict[tuple[str, str, str | None], Tombstone] = {}
         self.rooms: dict[str, Room] = {}
         self.requests: dict[str, tuple[str, int]] = {}
@@ -164,7 +166,8 @@ class Core:
             payload["requestId"] = invite.request_id
         if invite.group is not None:
             payload["group"] = invite.group
-        self.tell_devices("invitation", invite, candidates, payload, invite.deadline)
+        heard = [each for each in candidates if not each.silenced]
+        self.tell_devices("invitation", invite, heard, payload, invite.deadline)
 
     def tell_devices(
         self, kind: str, invite: Invite, devices: list[Candidate], payload: Payload, until: int

@@ -81,6 +81,7 @@ class Devices(Core):
             if each is mine or each.same_device(there.peer, there.device):
                 self.timers.pop(f"grace|{there.user}|{each.peer}", None)
                 invite.remove(each)
+                mine.silenced |= each.silenced and there.device is not None and each.device == there.device
         fresh = (
             mine.peer != there.peer
             or mine.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}

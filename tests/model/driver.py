@@ -57,6 +57,9 @@ class SippoServer:
 class Driver:
     """One shard on one server. Use a server (or database) of its own: it looks at all keys."""
 
+    commits_together = True
+    """Whether events that are settled together are in one commit."""
+
     def __init__(self, client: Redis, settings: Settings, scripts: Scripts) -> None:
         self.client: Any = client  # redis-py leaves open whether it answers text or bytes
         self.keys = Keys()

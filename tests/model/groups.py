@@ -113,6 +113,10 @@ class Groups(Core):
             leg.state, leg.end_reason, leg.reason = "OVER", 487, "cancelled"
             self.go_on(call)
             return
+        if self.wishes.refuse(user, call.sender, self.now):
+            leg.state, leg.end_reason, leg.reason = "OVER", 480, "unreachable"
+            self.go_on(call)
+            return
         leg.state = "OPEN"
         self.invites[invite.ref] = invite
         devices = self.devices_of_member(call, user, leg)

@@ -9,8 +9,8 @@ from typing import Any
 
 from invites.lookup.result import LookupResult
 
-from .calls import Calls
 from .devices import Devices
+from .silence import Silence
 from .state import TOLERANCE, Id, Invite, Notification, Payload, Room, order
 
 PATIENCE = 6_000
@@ -19,7 +19,7 @@ BREAK = 2_000
 """ms; workers look more often than this while they run."""
 
 
-class Model(Calls, Devices):
+class Model(Silence, Devices):
     """All rules, one event or one moment at a time."""
 
     def apply(  # noqa: C901, PLR0912 - one branch for each type
@@ -38,6 +38,8 @@ class Model(Calls, Devices):
                 self.accept(payload)
             case "decline":
                 self.decline(payload, entry)
+            case "silence":
+                self.silence(payload)
             case "stopInvite":
                 self.stop(payload, entry)
             case "getInvitations":
@@ -52,6 +54,8 @@ class Model(Calls, Devices):
                 self.left(payload["roomId"], payload["userId"], entry)
             case "roomClosed":
                 self.room_closed(payload["roomId"], entry)
+            case "userState":
+                self.wishes.say(payload, entry)
             case "pushTaken" | "pushGone" | "pushUnsure" | "pushDropped":
                 self.pushed(kind, payload["ref"], payload["device"])
             case _:
@@ -203,6 +207,7 @@ class Model(Calls, Devices):
                     "state": each.state,
                     "endReason": each.end_reason,
                     "device": each.device,
+                    "silenced": each.silenced or None,
                 }
                 for key, each in invite.candidates.items()
             },

@@ -21,6 +21,10 @@ from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pus
 from .invariants import Invariants
 from .model import Model
 from .state import DAY, HOUR, Notification, Payload
+from .stops_ahead import stop_ahead
+
+LASTING = ("registry:", "room-m", "user-state:")
+"""Keys that no time ends."""
 
 
 def matches(match: str, number: str) -> bool:
@@ -89,9 +93,10 @@ class Play:
         for _ in range(20):
             batch = batch * 2 if doubled else batch
             statuses, completed = await self.driver.settle(batch)
+            published = [self.events[operation.entry] for operation in batch]
             expected: dict[str, list[Notification]] = {}
             unknown: dict[str, Operation] = {}
-            for old, status, new in zip(batch, statuses, completed, strict=True):
+            for at, (old, status, new) in enumerate(zip(batch, statuses, completed, strict=True)):
                 if old in self.held:
                     self.held.remove(old)
                 if status is Status.NEEDS:
@@ -99,7 +104,9 @@ class Play:
                     continue
                 assert status is (Status.STALE if old.entry in expected else Status.DONE), (old, status)
                 if status is Status.DONE:
-                    kind, payload = self.events[old.entry]
+                    kind, payload = published[at]
+                    if self.driver.commits_together:
+                        self.model.stop_ahead = stop_ahead(published[at], published[at + 1 :])
                     expected[old.entry] = self.model.apply(
                         kind, payload, old.entry, self.driver.now, found_for(old)
                     )
@@ -227,7 +234,7 @@ class Play:
         self.invariants.end()
         await self.driver.advance(self.model.order_until() + self.model.kept())
         await self.fire()
-        left = [name for name in await self.driver.contents() if not name.startswith(("registry:", "room-m"))]
+        left = [name for name in await self.driver.contents() if not name.startswith(LASTING)]
         assert set(left) <= {"trunks", "trunks-version", "layout"}, left
 
 
@@ -307,7 +314,7 @@ def _invite(fields: dict[str, str], candidates: dict[str, str]) -> dict[str, Any
         "acceptedBy",
         "group",
     )
-    seen = ("address", "type", "state", "endReason", "device")
+    seen = ("address", "type", "state", "endReason", "device", "silenced")
     return {
         **{name: int(fields[name]) if fields.get(name) else None for name in numbers},
         **{name: fields.get(name) or None for name in plain},

@@ -36,7 +36,7 @@ class Reach(Groups):
         ]
         return min(fitting, key=lambda each: (each.match == "*", each.peer), default=None)
 
-    def reach(self, invite: Invite, event: Payload) -> None:
+    def reach(self, invite: Invite, event: Payload) -> None:  # noqa: C901 - one branch for each end
         """Ring whoever there is, or end the invite at once."""
         asked = self.requests.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
         if invite.request_id is not None and asked:
@@ -49,6 +49,9 @@ class Reach(Groups):
             guest = Registration((0, 0, 0), asked[0], invite.to, device=device)
             there = self.whoever_is(invite.to, asked[0]) or guest
             self.call_devices(invite, event, [self.device_candidate(there)])
+            return
+        if self.wishes.refuse(invite.to, invite.sender, self.now):
+            self.end(invite, "DECLINED", 480, "unreachable")
             return
         to_self = invite.to == invite.sender
         devices = [] if to_self else self.registered_of(invite.to, invite.caller)

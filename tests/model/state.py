@@ -61,7 +61,10 @@ def said(context: Any) -> Payload:
 
 @dataclass
 class Candidate:
-    """One way of reaching the callee. `told`: heard of the end once more after it came back."""
+    """One way of reaching the callee. `told`: heard of the end once more after it came back.
+
+    `silenced`: no invitation reaches it any more.
+    """
 
     peer: str
     user: str
@@ -73,6 +76,7 @@ class Candidate:
     end_reason: int | None = None
     told: bool = False
     context: Any = None
+    silenced: bool = False
 
     @property
     def key(self) -> str:

@@ -38,6 +38,7 @@ values = st.recursive(
 NAMES: Final = (
     "peer", "id", "user", "to", "from", "inviteId", "room", "callee", "registry", "userId", "roomId", "session",
     "errorCode", "expires", "transaction", "context", "mediatypes", "requestId", "returnOf", "match", "trunk", "device",
+    "dnd", "until", "block",
 )  # fmt: skip
 objects = st.dictionaries(
     st.sampled_from(NAMES),

@@ -37,6 +37,7 @@ VALID: Final[tuple[e.Published, ...]] = (
     e.ringing("asking", "asker", to="bob"),
     e.said_by("d", e.accept("asking", "asker", to="bob", transaction="t", context={"n": 1})),
     e.decline("asking", "asker", to="bob", errorCode=486, transaction="t", context=[]),
+    e.silence("asking", "asker", to="bob", transaction="t"),
     e.stop(ASKING, from_="asker", errorCode=480, transaction="t"),
     e.invitations("asking", "asker"),
     e.registered("phone", device="d", session="s", expires=1_000),
@@ -46,17 +47,18 @@ VALID: Final[tuple[e.Published, ...]] = (
     e.joined("bob"),
     e.left("bob"),
     e.room_closed(),
+    e.user_state(dnd=True, until=5_000, block=["alice"]),
 )
 
 _OPAQUE: Final = {"context", "mediatypes", "fromDetails"}
 _OPTIONAL: Final = {
     "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "ringMode", "session", "device",
-    "type", "trunk", "match", "peer",
+    "type", "trunk", "match", "peer", "dnd", "until", "block",
 } | _OPAQUE  # fmt: skip
 _MANDATORY: Final = {
     "invite": {"peer", "to"}, "inviteRequest": {"peer", "to"}, "ringing": {"peer", "from"}, "accept": {"peer", "from"},
-    "decline": {"peer", "from"}, "stopInvite": set(), "getInvitations": {"peer"}, "unregistered": {"peer"},
-    "disconnected": {"peer"},
+    "decline": {"peer", "from"}, "silence": {"peer", "from"}, "stopInvite": set(), "getInvitations": {"peer"},
+    "unregistered": {"peer"}, "disconnected": {"peer"},
 }  # fmt: skip
 """The events in which a field of `_OPTIONAL` is mandatory."""
 
@@ -118,6 +120,9 @@ def _is_id(name: str) -> bool:
         "registry",
         "returnOf",
         "ringMode",
+        "dnd",
+        "until",
+        "block",
     }
 
 
@@ -135,6 +140,12 @@ def _wrong_values(name: str) -> dict[str, Any]:
         "type": _NO_TEXTS | {"empty": "", "too long": "x" * 256},
         "ringMode": _NO_TEXTS | {"empty": "", "another": "both", "case": "All"},
         "trunk": {"text": "true", "number": 1, "list": []},
+        "dnd": {"text": "true", "number": 1, "list": []},
+        "until": whole | {"zero": 0, "negative": -1, "beyond 2^53": 2**53},
+        "block": {
+            "text": "alice", "number": 5, "object": {}, "true": True, "number in it": ["a", 5], "no id in it": ["a|b"],
+            "list in it": [["a"]], "null in it": [None], "too long": ["a"] * 1_001,
+        },
         "match": _NO_TEXTS | {
             "empty": "", "too long": "x" * 1025, "open": "(", "open set": "[", "nothing to repeat": "+49",
             "look": "(?=a)", "back reference": r"(a)\1", "escape": "\\", "too many": "a{1001}",

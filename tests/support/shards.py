@@ -58,6 +58,9 @@ class RoutedKeys(Keys):
     def pending(self, user: str) -> str:
         return self.home(user).pending(user)
 
+    def user_state(self, user: str) -> str:
+        return self.home(user).user_state(user)
+
     def parallel(self, user: str) -> str:
         return self.home(user).parallel(user)
 

@@ -76,6 +76,7 @@ def test_defaults_are_those_of_the_contract() -> None:
             "basic": {
                 "removeAfter": 0,
                 "resolveGroups": False,
+                "resolveNestedGroups": False,
                 "resolvePush": False,
                 "legacyUserGroupResolution": True,
                 "wac": {

@@ -105,6 +105,7 @@ _RENDERED = {
         ("perPair", "alice", "bob"),
         "Limit perPair: the invite from alice to bob is refused",
     ),
+    "undisturbed": (("bob", "alice"), "User bob wants no invite of alice now: nothing rings"),
     "device_dropped": (
         ("devicesPerUser", "bob", "phone"),
         "Limit devicesPerUser: user bob loses the device phone",

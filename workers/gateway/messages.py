@@ -15,9 +15,9 @@ LOGIN: Final = "login"
 LOGOUT: Final = "logout"
 
 _BY_PEER: Final = frozenset(
-    {"invite", "inviteRequest", "ringing", "accept", "decline", "stopInvite", "getInvitations"}
+    {"invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations"}
 )
-_BY_USER: Final = frozenset({"joined", "left"})
+_BY_USER: Final = frozenset({"joined", "left", "userState"})
 _TYPES: Final = (*sorted(_BY_PEER | _BY_USER), LOGOUT)
 
 

@@ -135,6 +135,7 @@ class HttpServer:
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
                 web.get("/v1/users/{user}/invitations", self._invitations),
+                web.get("/v1/users/{user}/state", self._state),
                 web.get("/v1/invites/{from}/{inviteId}/{to}", self._invite),
             ]
         )
@@ -159,6 +160,13 @@ class HttpServer:
         async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
             ringing, more = await self._queries(user).pending(user)
         return _response(200, {"invitations": ringing, **({"more": True} if more else {})})
+
+    async def _state(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        _, _, _, user, _ = _segments(request)
+        async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
+            state = await self._queries(user).state(user)
+        return _response(200, state)
 
     async def _invite(self, request: web.Request) -> web.Response:
         self._authorize(request)

@@ -133,6 +133,17 @@ export interface RoomClosed {
   roomId: string;
 }
 
+/** A device stops ringing, and nothing else changes. */
+export interface Silence {
+  peer: Peer;
+  /** a text of 1 to 255 characters without white space, control characters, {, } or | */
+  from: string;
+  /** a text of 1 to 255 characters without white space, control characters, {, } or | */
+  inviteId: string;
+  to?: string | null;
+  transaction?: string | number | null;
+}
+
 /** The inviter, or a service (no peer), takes the invite back. */
 export interface StopInvite {
   /** a text of 1 to 255 characters without white space, control characters, {, } or | */
@@ -150,6 +161,15 @@ export interface StopInvite {
 export interface Unregistered {
   peer: Peer;
   session?: string | null;
+}
+
+/** What a user wants, the whole of it. `until`: the time (ms since 1970) at which `dnd` is over. */
+export interface UserState {
+  /** a text of 1 to 255 characters without white space, control characters, {, } or | */
+  userId: string;
+  dnd?: boolean | null;
+  until?: number | null;
+  block?: readonly (string)[] | null;
 }
 
 /** What a peer's event, of the type `request`, has led to. The ids are None where the event named none. */
@@ -297,6 +317,7 @@ export interface EventPayloads {
   ringing: Ringing;
   accept: Accept;
   decline: Decline;
+  silence: Silence;
   stopInvite: StopInvite;
   getInvitations: GetInvitations;
   registered: Registered;
@@ -305,6 +326,7 @@ export interface EventPayloads {
   joined: Joined;
   left: Left;
   roomClosed: RoomClosed;
+  userState: UserState;
 }
 
 /** Each type of notification and its payload. */
@@ -322,4 +344,4 @@ export interface NotificationPayloads {
   serverEmptied: ServerEmptied;
 }
 
-export const EVENT_TYPES: ReadonlySet<string> = new Set(["invite", "inviteRequest", "ringing", "accept", "decline", "stopInvite", "getInvitations", "registered", "unregistered", "disconnected", "joined", "left", "roomClosed"]);
+export const EVENT_TYPES: ReadonlySet<string> = new Set(["invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations", "registered", "unregistered", "disconnected", "joined", "left", "roomClosed", "userState"]);

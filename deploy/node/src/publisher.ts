@@ -21,8 +21,8 @@ export interface Within {
 }
 
 /** The events that get an `answer`. */
-export type AskType = "accept" | "decline" | "stopInvite" | "getInvitations";
-const ASK_TYPES: ReadonlySet<string> = new Set(["accept", "decline", "stopInvite", "getInvitations"]);
+export type AskType = "accept" | "decline" | "silence" | "stopInvite" | "getInvitations";
+const ASK_TYPES: ReadonlySet<string> = new Set(["accept", "decline", "silence", "stopInvite", "getInvitations"]);
 
 /** Writes events into the streams of the right shards, over connections of its own. */
 export class Publisher {

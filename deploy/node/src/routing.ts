@@ -42,6 +42,7 @@ function keyOf(type: EventType, payload: Fields): [string, unknown] {
     case "ringing":
     case "accept":
     case "decline":
+    case "silence":
       return payload.to ? ["to", payload.to] : ["peer.user", payload.peer?.user];
     case "stopInvite":
       return ["callee", payload.callee];
@@ -51,6 +52,8 @@ function keyOf(type: EventType, payload: Fields): [string, unknown] {
     case "left":
     case "roomClosed":
       return ["roomId", payload.roomId];
+    case "userState":
+      return ["userId", payload.userId];
     case "getInvitations":
     case "unregistered":
     case "disconnected":

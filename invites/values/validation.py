@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
@@ -185,9 +184,9 @@ def _actual(value: object, kind: object) -> str:
 
 
 def _number(value: float) -> str:
-    # `math` takes no whole number beyond the largest float.
-    if isinstance(value, float) and math.isnan(value):
-        return "NaN"
+    # By its text: `math` takes no whole number beyond the largest float.
     text = json.dumps(value)
-    is_huge = len(text) > _LONGEST_SHOWN or math.isinf(value)
+    if text == "NaN":
+        return text
+    is_huge = len(text) > _LONGEST_SHOWN or text.endswith("Infinity")
     return "a huge number" if is_huge else f"the number {text}"

@@ -90,7 +90,7 @@ class ShardWorker:
 
     def settles_relayed(self, source: Source[Operation]) -> Settler:
         """Settles in this shard what the relay stream of another one has for it."""
-        return self._make_settler(source, BatchSize(), RelayedCommit(source, self.shard))
+        return self._make_settler(source, BatchSize(), RelayedCommit(source, self.shard), self.shard)
 
     def start(self) -> list[asyncio.Task[None]]:
         """Start the loops. No task ends before the shard is stopping, unless it is broken."""
@@ -143,8 +143,10 @@ class ShardWorker:
         settler = self._make_settler(source, batch_size, LocalCommit(source))
         return StreamConsumer(source, Pushes(source, settler, sippo, at_once), batch_size)
 
-    def _make_settler(self, source: Source[Any], batch_size: BatchSize, commit: Commit) -> Settler:
-        return Settler(source, batch_size, commit, self._resolver, self._reports, self._timers)
+    def _make_settler(
+        self, source: Source[Any], batch_size: BatchSize, commit: Commit, target: Shard | None = None
+    ) -> Settler:
+        return Settler(source, batch_size, commit, self._resolver, self._reports, self._timers, target)
 
     def _source(self, stream: Stream, decode: Callable[..., Item], **options: Keys) -> Source[Item]:
         shard, worker = self.shard, self.shard.worker

@@ -258,6 +258,11 @@ class RelayArguments(Arguments, frozen=True):
     entry: str
     arguments: tuple[str, ...]
 
+    @property
+    def message(self) -> str:
+        """The kind, as `Scripts.messages` names it: a page of work on many members with the work that it is part of."""
+        return f"page:{self.arguments[1]}" if self.kind == "page" and len(self.arguments) > 1 else self.kind
+
     def flat(self) -> tuple[Value, ...]:
         """The arguments as the server's function takes them."""
         return (self.kind, self.name, self.entry, *self.arguments)

@@ -126,7 +126,7 @@ class CarryAgain:
         delivered = await self._delivered()
         summary: Any = await self._shard.commands.xpending(self._source.key, self._source.group)
         settled.append((now, summary["min"].decode() if summary["min"] else delivered))
-        while settled[0][0] <= now - KEPT_S:
+        while settled and settled[0][0] <= now - KEPT_S:
             _, self._shard.relay_kept_from = settled.popleft()
 
     async def _delivered(self) -> str:

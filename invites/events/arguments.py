@@ -46,7 +46,16 @@ class LongerArguments(SaidArguments, frozen=True):
         return arguments if arguments[-1] else arguments[:-1]
 
 
-class InviteArguments(LongerArguments, frozen=True):
+class CallArguments(LongerArguments, frozen=True):
+    """The same with three arguments that few events have, of which `device` is the last one."""
+
+    def flat(self) -> tuple[Value, ...]:
+        """The arguments as the server's function takes them."""
+        arguments = super().flat()
+        return arguments if arguments[-1] else arguments[:-1]
+
+
+class InviteArguments(CallArguments, frozen=True):
     """`invite` and, with `invite_request`, `inviteRequest`.
 
     What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
@@ -73,6 +82,7 @@ class InviteArguments(LongerArguments, frozen=True):
     trunks_version: Value = ""
     trunk: str = ""
     lookup_result: bytes = b""
+    replaces: str = ""
     ring_mode: str = ""
     device: str = ""
 

@@ -27,6 +27,7 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "legs": callee_of,
     "news": callee_of,
     "stopped": callee_of,
+    "replaced": callee_of,
     "registry": _first,
     "known": _first,
     "gone": _first,
@@ -65,12 +66,13 @@ STAYING: Final = frozenset(
         "origin",
         "worker",
         "resharding",
+        "redials",
     }
 )
 """Keys of the shard itself. The entries of `push` and the members of `timers` are moved one by one.
 
 `retry`, the failures of a timer, expires: a timer that moves takes its due time along. `waiting`, since when
-timers wait, expires too.
+timers wait, expires too, and so does `redials`, which says that calls were made again.
 """
 
 TIMERS: Final[dict[str, Callable[[str], Name]]] = {

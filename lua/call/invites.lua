@@ -7,6 +7,7 @@
 -- parallel   "out" while the phone network has it, "back" once it has returned
 -- backPeer   the peer of the returning leg; backUser: its user
 -- moved      with several shards: the entry that moved the caller's device to another peer id
+-- device     the device that the caller has named; replaces: the ref of the invite that this one replaces
 -- answerContext  what the answer that has ended it tells the inviter (JSON)
 -- refusal    with several shards: what an invite hears that names this inviteRequest: "|code|reason"
 -- asksUntil  with several shards: until when an invite may name this inviteRequest (ms since 1970)

@@ -127,7 +127,7 @@ end
 
 local function start_leg(
   member, group_invite, group, from, invite_id, room, caller, invite_request, mediatypes, from_details, context,
-  created_at, expires_at, entry, raw)
+  created_at, expires_at, entry, raw, replaces)
   local ref = with_callee(group_invite, member)
   if work.relayed and is_over(ref, entry) then
     return
@@ -141,7 +141,7 @@ local function start_leg(
   if redis.call('EXISTS', key('stopped', ref), key('stopped', '|' .. invite_id .. '|' .. member)) > 0 then
     return emit(group, 'leg_ended', group_invite, member, '487', 'cancelled', '')
   end
-  local limit = limit_of_callee(from, member)
+  local limit = limits.of_callee(from, member, 0)
   if limit then
     warn('invite_refused', limit, from, member)
     return emit(group, 'leg_ended', group_invite, member, '403', 'too_many', '')
@@ -152,6 +152,9 @@ local function start_leg(
     requestId = '',
   }, created_at, expires_at, entry)
   set_group(leg, group)
+  if replaces then
+    change(leg, 'replaces', replaces)
+  end
   leg.live_until = lifetimes.pending(leg)
   local found = cjson.decode(raw)
   local candidates = candidates_of_member(member, caller, found, entry)

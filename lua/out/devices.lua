@@ -39,7 +39,8 @@ function ring(invite, candidates, resumed)
     .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')
     .. ',"expiresIn":' .. int(math.max(0, tonumber(invite.expiresAt) - now))
     .. ',"resumed":' .. (resumed and 'true' or 'false')
-    .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '') .. '}'
+    .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '')
+    .. (invite.replaces and ',"replaces":' .. json.quote(invite.replaces) or '') .. '}'
   tell_devices('invitation', invite, candidates, payload)
 end
 

@@ -51,16 +51,21 @@ class Calls(Reach):
             deadline=started + ring_time,
         )
         self.invites[invite.ref] = invite
+        invite.device = peer.get("device")
+        others = self.choose_others(invite, event)
         born_ended = self.why_over(invite)
         if born_ended:
             self.end(invite, *born_ended)
-            return
-        self.reach(invite, event)
+        else:
+            self.reach(invite, event)
+        self.replace_others(invite, others)
 
     def why_over(self, invite: Invite) -> tuple[str, int, str] | None:
         """What came before this invite, by arrival (a stop) or by entry id, and ended it."""
         callee, identity = invite.to, invite.invite_id
         stop = self.tombstones.get((callee, identity, invite.sender))
+        if invite.overtaken or (stop and stop.reason == "replaced"):
+            return "DECLINED_BY_CREATOR", 487, "replaced"
         stop = stop or self.tombstones.get((callee, identity, None))
         if stop:
             return "DECLINED_BY_CREATOR", stop.code, "cancelled"
@@ -78,6 +83,7 @@ class Calls(Reach):
         """An update when something is new, else a retransmission; an older one changes nothing."""
         if entry > invite.latest:
             invite.latest = entry
+            invite.device = event["peer"].get("device")
             before = (invite.mediatypes, invite.context)
             invite.mediatypes = event.get("mediatypes", invite.mediatypes)
             invite.from_details = event.get("fromDetails", invite.from_details)

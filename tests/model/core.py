@@ -14,6 +14,7 @@ TrunkMatcher = Callable[[str, str], bool]
 REFUSALS = {
     "caller_gone": (480, "unreachable"),
     "cancelled": (410, "cancelled"),
+    "replaced": (410, "cancelled"),
     "declined": (403, "forbidden"),
 }
 """How a request ended, and what an invite hears that answers it all the same."""
@@ -43,6 +44,8 @@ class Settings(Protocol):
     def max_group_size(self) -> int: ...
     @property
     def look_up(self) -> str: ...
+    @property
+    def redial(self) -> str: ...
 
 
 def order_kept(settings: Settings) -> int:

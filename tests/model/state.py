@@ -118,7 +118,8 @@ class Invite:
 
     `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone. The
     `group` of a group call is its `to`; that of a leg is not. `progressed`, `taken`: 180 was told, a push was taken.
-    `everybody`: each member may accept; `legs_end`: how the others ended once one had.
+    `everybody`: each member may accept; `legs_end`: how the others ended once one had. `device`: what the inviter
+    has named; `overtaken`: by a later call of the same device.
     """
 
     sender: str
@@ -154,6 +155,9 @@ class Invite:
     parallel: bool = False
     waiting: bool = False
     asked: bool = False
+    device: str | None = None
+    replaces: str | None = None
+    overtaken: bool = False
     leg: tuple[str, str] | None = None
 
     @property
@@ -257,6 +261,7 @@ class Tombstone:
 
     code: int
     until: int
+    reason: str = "cancelled"
 
 
 @dataclass

@@ -10,6 +10,9 @@ LookUp = Literal["", "push", "groups", "all", "reachability"]
 Redial = Literal["replace", "ring"]
 """What another invite of the same device to the same callee does: it replaces the pending one, or rings beside it."""
 
+Glare = Literal["off", "merge"]
+"""What becomes of two users who invite each other: two calls, or one."""
+
 
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms.
@@ -32,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True):
     per_caller: int = 1_000
     per_pair: int = 10
     redial: Redial = "replace"
+    glare: Glare = "off"
 
     def flat(self) -> tuple[int | str, ...]:
         """The settings as the server's functions take them: a flag is 1 or 0."""

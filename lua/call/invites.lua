@@ -12,7 +12,7 @@
 -- refusal    with several shards: what an invite hears that names this inviteRequest: "|code|reason"
 -- asksUntil  with several shards: until when an invite may name this inviteRequest (ms since 1970)
 --
--- and further fields of group calls (see group/groups.lua, group/legs.lua).
+-- and further fields of group calls (see group/groups.lua, group/legs.lua) and of glare (see call/glare.lua).
 -- include: core/unit
 -- include: core/shards
 -- include: call/kinds
@@ -111,9 +111,9 @@ local function note_request(invite)
   end
 end
 
--- The phone network has the invite, and its callee has not heard of it.
+-- The callee has not heard of the invite: the phone network has it, or it is held (see call/glare.lua).
 local function is_hidden(invite)
-  return invite.parallel == 'out'
+  return invite.parallel == 'out' or invite.held ~= nil
 end
 
 -- Lets the changed legs report to their groups.

@@ -16,20 +16,17 @@ redial = {}
 -- The reason, and the tombstone of an invite that was replaced before it came (see events/stop_invite.lua).
 redial.REPLACED = 'replaced'
 
--- The pending invites of the inviter to the same callee.
-local function pending_of(from, to)
-  local found = {}
-  for _, index in ipairs({ 'pending', 'parallel' }) do
-    local name, cursor = key(index, to), '0'
-    must_be(name, 'set')
-    repeat
-      local some = redis.call('SSCAN', name, cursor, 'COUNT', 1000, 'MATCH', glob(from) .. '|*|' .. glob(to))
-      cursor = some[1]
-      for _, ref in ipairs(some[2]) do
-        found[#found + 1] = load_invite(ref)
-      end
-    until cursor == '0'
-  end
+-- The invites from `from` to `to` in an index of `to`.
+function redial.invites_in(index, from, to)
+  local found, name, cursor = {}, key(index, to), '0'
+  must_be(name, 'set')
+  repeat
+    local some = redis.call('SSCAN', name, cursor, 'COUNT', 1000, 'MATCH', glob(from) .. '|*|' .. glob(to))
+    cursor = some[1]
+    for _, ref in ipairs(some[2]) do
+      found[#found + 1] = load_invite(ref)
+    end
+  until cursor == '0'
   return found
 end
 
@@ -37,13 +34,9 @@ local function is_of_device(other, peer, device)
   return other.caller == peer or (device and other.device == device)
 end
 
--- What the invite replaces by itself: those of the same device. The answer to a request rings for that request alone.
-local function add_redials(invite, asked)
-  if settings.redial ~= 'replace' or invite.requestId or limits.is_trunk(asked.user, asked.peer) then
-    return
-  end
-  local last
-  for _, other in ipairs(pending_of(invite.from, invite.to)) do
+-- Adds the redials that an index has. Returns the last one, or `last`.
+local function add_redials_in(index, invite, asked, last)
+  for _, other in ipairs(redial.invites_in(index, invite.from, invite.to)) do
     if is_pending(other) and not is_leg(other) and not other.requestId
       and other.inviteRequest == invite.inviteRequest and is_of_device(other, asked.peer, asked.device) then
       if order.later(other.entry, invite.entry) then
@@ -55,6 +48,16 @@ local function add_redials(invite, asked)
       end
     end
   end
+  return last
+end
+
+-- What the invite replaces by itself: those of the same device. The answer to a request rings for that request alone.
+local function add_redials(invite, asked)
+  if settings.redial ~= 'replace' or invite.requestId or limits.is_trunk(asked.user, asked.peer) then
+    return
+  end
+  local last = add_redials_in('pending', invite, asked)
+  last = add_redials_in('parallel', invite, asked, last)
   return last and last.ref
 end
 
@@ -128,10 +131,12 @@ function redial.replace(invite)
   end
 end
 
--- The same once the new invite has begun. A call to a group replaces when its legs have begun. Only another call to the
+-- The same once the new invite has begun; if it is held (see call/glare.lua), later. A call to a group replaces when its legs have begun. Only another call to the
 -- group ends before, and keeps its legs until then.
 function redial.replace_when_begun(invite)
-  if not is_group(invite) or not is_pending(invite) then
+  if invite.held then
+    return change(invite, 'others', json.strings(invite.others))
+  elseif not is_group(invite) or not is_pending(invite) then
     return redial.replace(invite)
   end
   for _, ref in ipairs(invite.others) do

@@ -12,6 +12,7 @@
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
 -- include: call/callers
 -- include: call/ending
+-- include: call/glare
 -- include: call/limits
 -- include: call/redial
 -- include: out/inviter
@@ -65,7 +66,8 @@ local function enter(invite, asked)
   end
 end
 
-local function call_devices(invite, asked, found)
+-- With `held` its inviter's shard is asked before they ring.
+local function call_devices(invite, asked, found, held)
   if verbosity > 1 then
     local list = {}
     for i, candidate in ipairs(found.candidates) do
@@ -85,6 +87,9 @@ local function call_devices(invite, asked, found)
   end
   index_owners(invite, found.candidates)
   enter(invite, asked)
+  if held then
+    return glare.hold(invite, asked, found)
+  end
   ring(invite, found.candidates, false)
   tell_progress(invite, asked.transaction)
 end
@@ -132,11 +137,16 @@ local function begin(invite, asked, may_be_limited)
     invite.others = nil
     return end_at_once(invite, 'DECLINED', 403, 'too_many')
   end
+  local meets = settings.glare == 'merge' and glare.is_possible(invite)
+  local held = meets and not is_here(asked.user)
+  if meets and not held and glare.merges_now(invite) then
+    return
+  end
   local found = resolve(asked)
   if found.members then
     call_group(invite, asked, found)
-  elseif #found.candidates > 0 then
-    call_devices(invite, asked, found)
+  elseif #found.candidates > 0 or (held and not found.is_group) then
+    call_devices(invite, asked, found, held)
   else
     if found.is_group then
       set_group(invite, invite.to)

@@ -30,6 +30,9 @@ end
 
 -- Sends the invitation to candidates of the invite.
 function ring(invite, candidates, resumed)
+  if invite.held then
+    return
+  end
   local payload = head_of(invite)
     .. (invite.group and ',"group":' .. json.quote(invite.group) or '')
     .. (invite.room and ',"room":' .. json.quote(invite.room) or '')
@@ -59,7 +62,7 @@ end
 
 -- Tells candidates to stop ringing.
 function cancel(invite, candidates, code, reason)
-  if #candidates == 0 then
+  if #candidates == 0 or invite.held then
     return
   end
   local payload = head_of(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'

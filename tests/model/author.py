@@ -366,7 +366,9 @@ def history(random: Random) -> History:
     steps: list[Step] = [author.knows_of(user) for user in known]
     steps += [author.registration(name) for name in random.choice(CROWDS if to_group else BEGINNINGS)]
     steps += [author.step() for _ in range(LENGTH)]
-    settings = msgspec.structs.replace(settings, redial=random.choice(("replace", "replace", "ring")))
+    settings = msgspec.structs.replace(
+        settings, redial=random.choice(("replace", "replace", "ring")), glare=random.choice(("merge", "off"))
+    )
     return History(settings, tuple(steps))
 
 

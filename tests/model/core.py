@@ -46,6 +46,8 @@ class Settings(Protocol):
     def look_up(self) -> str: ...
     @property
     def redial(self) -> str: ...
+    @property
+    def glare(self) -> str: ...
 
 
 def order_kept(settings: Settings) -> int:
@@ -69,6 +71,7 @@ class Core:
         self.timers: dict[str, int] = {}
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
+        self.met: dict[tuple[str, str], tuple[Invite, Id]] = {}
 
     def forget(self) -> None:
         """Drop what is kept no longer."""
@@ -197,7 +200,8 @@ class Core:
         """What the inviter is told at the end, and again when it asks again."""
         if invite.state == "ACCEPTED":
             more = {"room": invite.room, "code": 200, "whoAccepted": invite.who, "peer": invite.winner}
-            return "inviteAccepted", {**invite.identity(), **more, **said(invite.answer)}
+            merged = {"reason": "merged", "into": invite.into} if invite.into else {}
+            return "inviteAccepted", {**invite.identity(), **more, **merged, **said(invite.answer)}
         rejected = {**invite.identity(), "code": invite.code, "reason": invite.reason}
         return "inviteRejected", {**rejected, **said(invite.answer)}
 

@@ -119,7 +119,7 @@ class Invite:
     `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone. The
     `group` of a group call is its `to`; that of a leg is not. `progressed`, `taken`: 180 was told, a push was taken.
     `everybody`: each member may accept; `legs_end`: how the others ended once one had. `device`: what the inviter
-    has named; `overtaken`: by a later call of the same device.
+    has named; `overtaken`: by a later call of the same device; `into`: merged into this call.
     """
 
     sender: str
@@ -158,6 +158,7 @@ class Invite:
     device: str | None = None
     replaces: str | None = None
     overtaken: bool = False
+    into: str | None = None
     leg: tuple[str, str] | None = None
 
     @property
@@ -235,6 +236,7 @@ class Invite:
             "state": self.state,
             "error": self.code,
             "whoAccepted": self.who,
+            **({"into": self.into} if self.into else {}),
             "startedAt": self.started_at,
             "endedAt": self.ended_at,
             "candidates": [

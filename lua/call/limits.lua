@@ -48,9 +48,12 @@ function limits.has_redials()
 end
 
 local function replaced_lately(from, to)
+  if settings.per_pair == 0 or not limits.has_redials() then
+    return 0
+  end
   local name = key('replaced', from .. '|' .. to)
   must_be(name, 'zset')
-  return redis.call('ZCOUNT', name, now - LATELY + 1, '+inf')
+  return #redis.call('ZRANGEBYSCORE', name, now - LATELY + 1, '+inf')
 end
 
 -- The inviter has replaced the invite.

@@ -37,7 +37,10 @@ class _OfInvite(_Payload, frozen=True, kw_only=True):
 
 
 class Invitation(_OfInvite, frozen=True, kw_only=True):
-    """A device rings. `expires_in` is the time left in ms; `resumed`: the device may have the invitation already."""
+    """A device rings. `expires_in` is the time left in ms; `resumed`: the device may have the invitation already.
+
+    `replaces` is the ref of an invite that this one follows.
+    """
 
     group: str | None = None
     room: str | None = None
@@ -48,6 +51,7 @@ class Invitation(_OfInvite, frozen=True, kw_only=True):
     expires_in: int
     resumed: bool
     request_id: str | None = None
+    replaces: str | None = None
 
 
 class InvitationCancel(_OfInvite, frozen=True, kw_only=True):
@@ -70,10 +74,12 @@ class InviteProgress(_OfInvite, frozen=True, kw_only=True):
 
 
 class InviteAccepted(_OfInvite, frozen=True, kw_only=True):
-    """The inviter's call is taken by `peer`, of the user `who_accepted`."""
+    """The inviter's call is taken by `peer`, of the user `who_accepted`; or merged `into` the invite of this ref."""
 
     room: str | None
     code: int
+    reason: str | None = None
+    into: str | None = None
     who_accepted: str
     peer: str | None
     context: Any = None
@@ -140,6 +146,7 @@ class InviteCompleted(_OfInvite, frozen=True, kw_only=True):
     started_at: int
     ended_at: int
     candidates: tuple[CallRecordCandidate, ...]
+    into: str | None = None
 
 
 class UserJoined(_Payload, frozen=True, kw_only=True):

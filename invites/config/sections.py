@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct, field
 
 from invites.keys import Keys
-from invites.store.settings import LookUp, Settings
+from invites.store.settings import Glare, LookUp, Redial, Settings
 from invites.values.secret import Secret
 
 _WEEK: Final = 604_800_000  # ms; a longer time is a mistake in the unit
@@ -34,6 +34,8 @@ Bytes = Annotated[
 ]
 Port = Annotated[int, Meta(ge=0, le=65_535, description="a whole number from 0 to 65535")]
 Flag = Annotated[bool, Meta(description="true or false")]
+Glaring = Annotated[Glare, Meta(description="off or merge")]
+Redialing = Annotated[Redial, Meta(description="replace or ring")]
 Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
 Texts = Annotated[tuple[str, ...], Meta(description="a list that holds only texts")]
 Message = Annotated[
@@ -161,6 +163,8 @@ class Invites(_Section, frozen=True):
     claim_after: ClaimAge = 3_000
     notification_retention: NotificationRetention = field(default_factory=NotificationRetention)
     dead_retention: DeadRetention = field(default_factory=DeadRetention)
+    redial: Redialing = "replace"
+    glare: Glaring = "off"
 
 
 class Redis(_Section, frozen=True):
@@ -230,6 +234,8 @@ class Config(Struct, frozen=True):
             per_callee=invites.limits.per_callee,
             per_caller=invites.limits.per_caller,
             per_pair=invites.limits.per_pair,
+            redial=invites.redial,
+            glare=invites.glare,
         )
 
     def _look_up(self) -> LookUp:

@@ -57,7 +57,7 @@ class InviteArguments(SaidArguments, frozen=True):
     `trunk`, and `lookup_result`, a LookupResult in JSON. `stopped` is the code of a stop that follows in its commit.
     """
 
-    optional: ClassVar[int] = 3
+    optional: ClassVar[int] = 4
 
     peer: str
     user: str
@@ -78,6 +78,7 @@ class InviteArguments(SaidArguments, frozen=True):
     trunks_version: Value = ""
     trunk: str = ""
     lookup_result: bytes = b""
+    replaces: str = ""
     ring_mode: str = ""
     stopped: int | str = ""
     device: str = ""

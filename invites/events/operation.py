@@ -154,6 +154,7 @@ def _invite(
         request_id=request_id,
         transaction=transaction_of(event.transaction),
         invite_request=invite_request,
+        replaces=(isinstance(event, protocol.Invite) and event.replaces) or "",
         ring_mode=(isinstance(event, protocol.Invite) and event.ring_mode) or "",
         device=event.peer.device or "",
     )

@@ -120,12 +120,16 @@ class _Call(_Event, frozen=True, kw_only=True):
 
 
 class Invite(_Call, frozen=True, kw_only=True):
-    """A user asks a callee into a room. `expires` is a ring time in ms; `ring_mode` is for groups."""
+    """A user asks a callee into a room. `expires` is a ring time in ms; `ring_mode` is for groups.
+
+    `replaces` is the ref of an earlier invite of the user, which this one replaces.
+    """
 
     room: Id
     ring_mode: RingMode | None = None
     request_id: Id | None = None
     return_of: Ref | None = None
+    replaces: Ref | None = None
 
 
 class InviteRequest(_Call, frozen=True, kw_only=True):

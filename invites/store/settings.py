@@ -7,11 +7,17 @@ import msgspec
 LookUp = Literal["", "push", "groups", "all", "reachability"]
 """What can be asked of sippo-server: nothing, push devices, groups, both of them, or its Reachability service."""
 
+Redial = Literal["replace", "ring"]
+"""What another invite of the same device to the same callee does: it replaces the pending one, or rings beside it."""
+
+Glare = Literal["off", "merge"]
+"""What becomes of two users who invite each other: two calls, or one."""
+
 
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms.
 
-    The limits come last; 0 switches one off.
+    A limit of 0 is switched off.
     """
 
     remove_after: int = 0
@@ -28,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True):
     per_callee: int = 200
     per_caller: int = 1_000
     per_pair: int = 10
+    redial: Redial = "replace"
+    glare: Glare = "off"
 
     def flat(self) -> tuple[int | str, ...]:
         """The settings as the server's functions take them: a flag is 1 or 0."""

@@ -11,6 +11,10 @@ function kinds.direct.finish(invite, state, code, reason, winner, decliner)
   end
   stop_devices(invite, state, code, reason, winner, decliner)
   unlist(invite)
+  if winner and settings.glare == 'merge' and invite.room then
+    remember(key('met', invite.from .. '|' .. invite.to), invite.ref .. '|' .. work.entry, invite.live_until)
+    change(invite, 'room', invite.new_room or invite.room)
+  end
   tell_outcome(invite)
   record(invite)
 end

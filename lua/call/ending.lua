@@ -41,6 +41,10 @@ end
 
 -- Ends a pending invite.
 local function finish(invite, state, code, reason, winner, decliner)
+  if invite.held and not winner then
+    -- Another shard decides first (see call/glare.lua).
+    return change(invite, 'postponed', invite.postponed or state .. ' ' .. int(code) .. ' ' .. reason)
+  end
   return invite.kind.finish(invite, state, code, reason, winner, decliner)
 end
 

@@ -7,11 +7,12 @@
 -- parallel   "out" while the phone network has it, "back" once it has returned
 -- backPeer   the peer of the returning leg; backUser: its user
 -- moved      with several shards: the entry that moved the caller's device to another peer id
+-- device     the device that the caller has named; replaces: the ref of the invite that this one replaces
 -- answerContext  what the answer that has ended it tells the inviter (JSON)
 -- refusal    with several shards: what an invite hears that names this inviteRequest: "|code|reason"
 -- asksUntil  with several shards: until when an invite may name this inviteRequest (ms since 1970)
 --
--- and further fields of group calls (see group/groups.lua, group/legs.lua).
+-- and further fields of group calls (see group/groups.lua, group/legs.lua) and of glare (see call/glare.lua).
 -- include: core/unit
 -- include: core/shards
 -- include: call/kinds
@@ -110,9 +111,9 @@ local function note_request(invite)
   end
 end
 
--- The phone network has the invite, and its callee has not heard of it.
+-- The callee has not heard of the invite: the phone network has it, or it is held (see call/glare.lua).
 local function is_hidden(invite)
-  return invite.parallel == 'out'
+  return invite.parallel == 'out' or invite.held ~= nil
 end
 
 -- Lets the changed legs report to their groups.

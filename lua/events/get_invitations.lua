@@ -36,7 +36,8 @@ function events.getInvitations(peer, user, transaction, other_shards, device)
   local more = #refs > MOST
   for i = 1, math.min(#refs, MOST) do
     local invite = load_invite(refs[i])
-    if invite and is_pending(invite) and not is_group(invite) and not is_turned_away(invite, request) then
+    if invite and is_pending(invite) and not is_group(invite) and not invite.held
+      and not is_turned_away(invite, request) then
       local invitation = invitation_json(invite)
       bytes = bytes + #invitation
       if bytes > MOST_BYTES then

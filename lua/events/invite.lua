@@ -7,18 +7,20 @@
 --            left it, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
 --            has not asked, "|" when there is none)
 --            from lookups: trunks_version, trunk (its peer id or ""), lookup_result (see reach/resolve.lua)
---            ring_mode, stopped (the code of a stop that follows in this commit, before any answer of the callee),
---            device (nil or "" where none is given)
+--            replaces (a ref), ring_mode, stopped (the code of a stop that follows in this commit, before any answer
+--            of the callee), device (nil or "" where none is given)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
 -- include: call/callers
 -- include: call/ending
+-- include: call/glare
 -- include: call/limits
+-- include: call/redial
 -- include: out/inviter
 -- include: reach/resolve
 
 -- Returns state, code and reason of an invite that is over before it begins. The same read finds the callee's state.
-local function born_ended(asked, expires_at)
+local function born_ended(asked, invite)
   local found = redis.call('MGET', key('stopped', asked.ref), key('stopped', '|' .. asked.invite_id .. '|' .. asked.to),
     key('closed', asked.room), key('left', asked.room .. '|' .. asked.user), key('user-state', asked.to))
   asked.user_state = found[5]
@@ -28,11 +30,13 @@ local function born_ended(asked, expires_at)
   end
   local reason = room_over(closed, left, work.entry)
   local stop = found[1] or found[2] or asked.stopped
-  if stop then
+  if invite.overtaken or found[1] == redial.REPLACED then
+    return 'DECLINED_BY_CREATOR', 487, 'replaced'
+  elseif stop then
     return 'DECLINED_BY_CREATOR', tonumber(stop), 'cancelled'
   elseif reason then
     return 'DECLINED_BY_CREATOR', 487, reason
-  elseif expires_at <= now then
+  elseif tonumber(invite.expiresAt) <= now then
     return 'DECLINED_BY_TIMEOUT', 408, 'timeout'
   end
 end
@@ -57,14 +61,16 @@ local function enter(invite, asked)
   invite.live_until = lifetimes.pending(invite)
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
   note_request(invite)
-  emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry)
+  emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry,
+    invite.others and json.strings(invite.others))
   note_device(invite, asked)
   if asked.room ~= '' then
     emit(asked.room, 'room_entered', invite.ref, invite.createdAt, asked.user, invite.entry)
   end
 end
 
-local function call_devices(invite, asked, found)
+-- With `held` its inviter's shard is asked before they ring.
+local function call_devices(invite, asked, found, held)
   if verbosity > 1 then
     local list = {}
     for i, candidate in ipairs(found.candidates) do
@@ -84,6 +90,9 @@ local function call_devices(invite, asked, found)
   end
   index_owners(invite, found.candidates)
   enter(invite, asked)
+  if held then
+    return glare.hold(invite, asked, found)
+  end
   ring(invite, found.candidates, false)
   tell_progress(invite, asked.transaction)
 end
@@ -106,35 +115,41 @@ local function call_group(invite, asked, found)
   end
 end
 
--- The limit that the invite would break, or nil. For most callers and callees one EXISTS answers this, and what the
--- notes are checked for.
-local function limit_of(asked)
-  local nothing_pending = are_absent(key('pending', asked.to), key('calls', asked.user), key('candidates', asked.ref),
-    key('room-invites', asked.room))
-  if nothing_pending and not settings.parallel_sip then
-    return nil
-  end
-  return limit_of_callee(asked.user, asked.to) or (is_here(asked.user) and limit_of_caller(asked.user, asked.peer))
+-- Is nothing pending that limits count, or that the invite replaces? For most callers and callees one EXISTS answers
+-- this, and what the notes are checked for.
+local function is_nothing_pending(asked)
+  return are_absent(key('pending', asked.to), key('calls', asked.user), key('candidates', asked.ref),
+    key('room-invites', asked.room)) and not settings.parallel_sip and not limits.has_redials()
 end
 
-local function create(asked)
-  local started = math.min(order.split(work.entry), now)
-  local rings = math.min(tonumber(asked.expires) or settings.ring_timeout, settings.max_ring_timeout)
-  local invite = new_invite(asked, int(started), int(started + rings), work.entry)
-  local state, code, reason = born_ended(asked, started + rings)
+-- The limit that the invite would break, or nil.
+local function limit_of(asked, invite)
+  return limits.of_callee(asked.user, asked.to, invite.leaving or 0)
+    or (is_here(asked.user) and limits.of_caller(asked.user, asked.peer, invite.others and json.strings(invite.others)))
+end
+
+-- Ends the new invite, or rings it.
+local function begin(invite, asked, may_be_limited)
+  local state, code, reason = born_ended(asked, invite)
   if state then
     return end_at_once(invite, state, code, reason)
   end
-  local limit = limit_of(asked)
+  local limit = may_be_limited and limit_of(asked, invite)
   if limit then
     warn('invite_refused', limit, asked.user, asked.to)
+    invite.others = nil
     return end_at_once(invite, 'DECLINED', 403, 'too_many')
+  end
+  local meets = settings.glare == 'merge' and glare.is_possible(invite)
+  local held = meets and not is_here(asked.user)
+  if meets and not held and glare.merges_now(invite) then
+    return
   end
   local found = resolve(asked)
   if found.members then
     call_group(invite, asked, found)
-  elseif #found.candidates > 0 then
-    call_devices(invite, asked, found)
+  elseif #found.candidates > 0 or (held and not found.is_group) then
+    call_devices(invite, asked, found, held)
   else
     if found.is_group then
       set_group(invite, invite.to)
@@ -143,6 +158,23 @@ local function create(asked)
       warn('no_candidates', asked.to)
     end
     end_at_once(invite, 'DECLINED', found.code, found.reason)
+  end
+end
+
+local function create(asked)
+  local started = math.min(order.split(work.entry), now)
+  local rings = math.min(tonumber(asked.expires) or settings.ring_timeout, settings.max_ring_timeout)
+  local invite = new_invite(asked, int(started), int(started + rings), work.entry)
+  local crowded = not is_nothing_pending(asked)
+  if asked.device then
+    change(invite, 'device', asked.device)
+  end
+  if crowded or asked.replaces then
+    redial.choose(invite, asked)
+  end
+  begin(invite, asked, crowded)
+  if invite.others then
+    redial.replace_when_begun(invite)
   end
 end
 
@@ -156,6 +188,9 @@ local function update(invite, asked)
   if order.later(work.entry, last_word(invite)) then
     change(invite, 'updated', work.entry)
     invite.kind.repeated(invite, asked.peer)
+    if invite.device or asked.device then
+      change(invite, 'device', asked.device or '')
+    end
     note_device(invite, asked)
     local news = false
     for _, field in ipairs({ 'context', 'mediatypes', 'fromDetails' }) do
@@ -173,12 +208,14 @@ end
 
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
-  invite_request, closed, left, requester, trunks_version, trunk, lookup_result, ring_mode, stopped, device)
+  invite_request, closed, left, requester, trunks_version, trunk, lookup_result, replaces, ring_mode, stopped,
+  device)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
     head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
     expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, ring_mode = ring_mode ~= '' and ring_mode or nil,
-    device = device, stopped = stopped ~= '' and stopped,
+    device = device ~= '' and device or nil, replaces = replaces ~= '' and replaces or nil,
+    stopped = stopped ~= '' and stopped,
     closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
     trunks_version = trunks_version, trunk = trunk, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }

@@ -17,6 +17,7 @@
 -- include: core/emit
 -- include: core/refs
 -- include: call/direct
+-- include: call/redial
 
 -- How many legs one commit starts, ends or updates. 20 legs with three devices each take about 3 ms.
 local PAGE = 20
@@ -106,7 +107,7 @@ local function start_leg(call, leg)
   save_legs(call, { leg })
   emit(leg.member, 'leg_start', call.ref, call.to, call.from, call.inviteId, call.room or '', call.caller,
     call.inviteRequest, call.mediatypes or '', call.fromDetails or '', call.context or '', call.createdAt,
-    call.expiresAt, last_word(call), leg_json(leg))
+    call.expiresAt, last_word(call), leg_json(leg), call.replaces)
 end
 
 -- Sequential: starts legs until one rings.
@@ -277,7 +278,10 @@ function kinds.group.finish(call, state, code, reason, winner)
     tell_outcome(call)
   end
   record(call)
-  cancel_page(call)
+  if not call.keeps_legs then
+    cancel_page(call)
+  end
+  redial.replace(call)
 end
 
 local STATE_OF = { timeout = 'DECLINED_BY_TIMEOUT', cancelled = 'DECLINED_BY_CREATOR' }
@@ -385,6 +389,10 @@ function internal.leg_began(_, ref)
     change(call, 'begun', int(tonumber(call.begun or 0) + 1))
     if shards > 1 and work.relayed and call.begun == call.members then
       tell_progress(call)
+    end
+    -- All ring that are to ring now.
+    if call.others and (call.begun == call.members or (call.strategy == 'sequential' and #legs_in(call, OPEN) > 0)) then
+      redial.replace(call)
     end
   end
 end

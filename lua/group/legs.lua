@@ -140,7 +140,7 @@ end
 
 local function start_leg(
   member, group_invite, group, from, invite_id, room, caller, invite_request, mediatypes, from_details, context,
-  created_at, expires_at, entry, raw)
+  created_at, expires_at, entry, raw, replaces)
   local ref = with_callee(group_invite, member)
   local name = mark_name(ref, group, member)
   if work.relayed and is_over(name, entry) then
@@ -159,7 +159,7 @@ local function start_leg(
     info('undisturbed', member, from)
     return emit(group, 'leg_ended', group_invite, member, '480', 'unreachable', '')
   end
-  local limit = limit_of_callee(from, member)
+  local limit = limits.of_callee(from, member, 0)
   if limit then
     warn('invite_refused', limit, from, member)
     return emit(group, 'leg_ended', group_invite, member, '403', 'too_many', '')
@@ -170,6 +170,9 @@ local function start_leg(
     requestId = '',
   }, created_at, expires_at, entry)
   set_group(leg, group)
+  if replaces then
+    change(leg, 'replaces', replaces)
+  end
   leg.live_until = lifetimes.pending(leg)
   local found = cjson.decode(raw)
   local candidates = candidates_of_member(member, caller, found, entry)

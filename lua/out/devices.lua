@@ -32,6 +32,9 @@ end
 
 -- Sends the invitation to candidates of the invite.
 function ring(invite, candidates, resumed)
+  if invite.held then
+    return
+  end
   local payload = head_of(invite)
     .. (invite.group and ',"group":' .. json.quote(invite.group) or '')
     .. (invite.room and ',"room":' .. json.quote(invite.room) or '')
@@ -41,7 +44,8 @@ function ring(invite, candidates, resumed)
     .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')
     .. ',"expiresIn":' .. int(math.max(0, tonumber(invite.expiresAt) - now))
     .. ',"resumed":' .. (resumed and 'true' or 'false')
-    .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '') .. '}'
+    .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '')
+    .. (invite.replaces and ',"replaces":' .. json.quote(invite.replaces) or '') .. '}'
   tell_devices('invitation', invite, candidates, payload)
 end
 
@@ -60,7 +64,7 @@ end
 
 -- Tells candidates to stop ringing.
 function cancel(invite, candidates, code, reason)
-  if #candidates == 0 then
+  if #candidates == 0 or invite.held then
     return
   end
   local payload = head_of(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'

@@ -28,6 +28,11 @@ local function end_with(context)
   return context and ',"context":' .. context .. '}' or '}'
 end
 
+-- The reason and the ref of the invite that this one has merged into, if it has (see call/glare.lua).
+local function merged_into(invite)
+  return invite.into and ',"reason":"merged","into":' .. json.quote(invite.into) or ''
+end
+
 -- `who` is a member that has accepted, as `peer`, where others may accept, too.
 local function tell_outcome(invite, asking, who, peer, context)
   if who or invite.state == 'ACCEPTED' then
@@ -35,7 +40,8 @@ local function tell_outcome(invite, asking, who, peer, context)
       who, peer, context = invite.whoAccepted, invite.acceptedBy, invite.answerContext
     end
     tell_inviter(invite, 'inviteAccepted', ',"room":' .. json.text(invite.room)
-      .. ',"code":200,"whoAccepted":' .. json.quote(who) .. ',"peer":' .. json.text(peer) .. end_with(context), asking)
+      .. ',"code":200,"whoAccepted":' .. json.quote(who) .. ',"peer":' .. json.text(peer)
+      .. merged_into(invite) .. end_with(context), asking)
   else
     tell_inviter(invite, 'inviteRejected', ',"code":' .. invite.code .. ',"reason":"' .. invite.reason .. '"'
       .. end_with(invite.answerContext), asking)
@@ -51,6 +57,7 @@ local function record(invite)
     .. ',"mediatypes":' .. json.opaque(invite.mediatypes)
     .. ',"state":"' .. invite.state .. '","error":' .. invite.code
     .. ',"whoAccepted":' .. json.text(invite.whoAccepted)
+    .. (invite.into and ',"into":' .. json.quote(invite.into) or '')
     .. ',"startedAt":' .. invite.createdAt .. ',"endedAt":' .. invite.endedAt
     .. ',"candidates":[' .. table.concat(invite.kind.results(invite), ',') .. ']}')
   debug('completed')

@@ -195,7 +195,7 @@ async def test_a_call_of_a_guest_peer_that_has_the_id_of_a_device_of_the_callee(
 
 
 async def test_many_calls_to_one_user_ring_beside_each_other(make_shard: MakeShard) -> None:
-    shard = await make_shard(Settings(per_pair=0))
+    shard = await make_shard(Settings(per_pair=0, redial="ring"))
     await shard.event(*e.registered("phone"))
     for number in range(30):
         told = await shard.event(*e.invite(by=e.ALICE, invite_id=str(number)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
+import msgspec
 from hypothesis import strategies as st
 
 from invites.lookup.result import LookupResult, Member
@@ -127,6 +128,9 @@ class Author:
             payload = payload | {"peer": naming(kind, payload["peer"])}
         if kind == "invite" and payload["to"] == "team" and self.published % 3 == 0:
             payload = payload | {"ringMode": "all" if self.published % 9 else "sequential"}
+        if kind == "invite" and self.published % 4 == 1 and self.calls:
+            other = self.calls[-1 - self.published % min(3, len(self.calls))]
+            payload = payload | {"replaces": f"{other.sender}|{other.invite_id}|{other.to}"}
         if kind in {"accept", "decline"} and self.published % 2:
             payload = payload | {"context": TEXTS[self.published % len(TEXTS)]}
         ahead = self.one(AHEAD) if self.ahead and self.often(5) else 0
@@ -383,6 +387,9 @@ def history(random: Random) -> History:
     steps: list[Step] = [author.knows_of(user) for user in known]
     steps += [author.registration(name) for name in random.choice(CROWDS if to_group else BEGINNINGS)]
     steps += [author.step() for _ in range(LENGTH)]
+    settings = msgspec.structs.replace(
+        settings, redial=random.choice(("replace", "replace", "ring")), glare=random.choice(("merge", "off"))
+    )
     return History(settings, tuple(steps))
 
 

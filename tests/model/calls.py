@@ -55,21 +55,25 @@ class Calls(Reach):
             deadline=started + ring_time,
         )
         self.invites[invite.ref] = invite
+        invite.device = peer.get("device")
+        others = self.choose_others(invite, event)
         born_ended = self.why_over(invite)
         if born_ended:
             self.end(invite, *born_ended)
-            return
-        self.reach(invite, event)
+        else:
+            self.reach(invite, event)
+        self.replace_others(invite, others)
 
     def why_over(self, invite: Invite) -> tuple[str, int, str] | None:
         """What came before this invite, by arrival (a stop) or by entry id, and ended it."""
         callee, identity = invite.to, invite.invite_id
         stop = self.tombstones.get((callee, identity, invite.sender))
+        if invite.overtaken or (stop and stop.reason == "replaced"):
+            return "DECLINED_BY_CREATOR", 487, "replaced"
         stop = stop or self.tombstones.get((callee, identity, None))
-        if stop:
-            return "DECLINED_BY_CREATOR", stop.code, "cancelled"
-        if self.stop_ahead is not None:
-            return "DECLINED_BY_CREATOR", self.stop_ahead, "cancelled"
+        code = stop.code if stop else self.stop_ahead
+        if code is not None:
+            return "DECLINED_BY_CREATOR", code, "cancelled"
         room = self.rooms.get(invite.room) if invite.room is not None else None
         if room and room.closed and invite.entry < room.closed[0]:
             return "DECLINED_BY_CREATOR", 487, "room_closed"
@@ -84,6 +88,7 @@ class Calls(Reach):
         """An update when something is new, else a retransmission; an older one changes nothing."""
         if entry > invite.latest:
             invite.latest, invite.heard = entry, self.heard(invite.sender, invite.to, entry)
+            invite.device = event["peer"].get("device")
             before = (invite.mediatypes, invite.context)
             invite.mediatypes = event.get("mediatypes", invite.mediatypes)
             invite.from_details = event.get("fromDetails", invite.from_details)

@@ -15,6 +15,7 @@ TrunkMatcher = Callable[[str, str], bool]
 REFUSALS = {
     "caller_gone": (480, "unreachable"),
     "cancelled": (410, "cancelled"),
+    "replaced": (410, "cancelled"),
     "declined": (403, "forbidden"),
 }
 """How a request ended, and what an invite hears that answers it all the same."""
@@ -44,6 +45,10 @@ class Settings(Protocol):
     def max_group_size(self) -> int: ...
     @property
     def look_up(self) -> str: ...
+    @property
+    def redial(self) -> str: ...
+    @property
+    def glare(self) -> str: ...
 
 
 def order_kept(settings: Settings) -> int:
@@ -68,6 +73,7 @@ class Core:
         self.timers: dict[str, int] = {}
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
+        self.met: dict[tuple[str, str], tuple[Invite, Id]] = {}
 
     def forget(self) -> None:
         """Drop what is kept no longer."""
@@ -197,7 +203,8 @@ class Core:
         """What the inviter is told at the end, and again when it asks again."""
         if invite.state == "ACCEPTED":
             more = {"room": invite.room, "code": 200, "whoAccepted": invite.who, "peer": invite.winner}
-            return "inviteAccepted", {**invite.identity(), **more, **said(invite.answer)}
+            merged = {"reason": "merged", "into": invite.into} if invite.into else {}
+            return "inviteAccepted", {**invite.identity(), **more, **merged, **said(invite.answer)}
         rejected = {**invite.identity(), "code": invite.code, "reason": invite.reason}
         return "inviteRejected", {**rejected, **said(invite.answer)}
 

@@ -10,6 +10,7 @@ from typing import Any
 from invites.lookup.result import LookupResult
 
 from .devices import Devices
+from .glare import Glare
 from .silence import Silence
 from .state import TOLERANCE, Id, Invite, Notification, Payload, Room, order
 
@@ -19,7 +20,7 @@ BREAK = 2_000
 """ms; workers look more often than this while they run."""
 
 
-class Model(Silence, Devices):
+class Model(Glare, Silence, Devices):
     """All rules, one event or one moment at a time."""
 
     def apply(  # noqa: C901, PLR0912 - one branch for each type
@@ -28,7 +29,7 @@ class Model(Silence, Devices):
         """Commit one event, for which that was looked up; what everybody is told."""
         self.now, self.out, self.found = now_ms, [], found
         self.forget()
-        entry = self.not_ahead(order(entry_id))
+        entry = self.entry = self.not_ahead(order(entry_id))
         match kind:
             case "invite" | "inviteRequest":
                 self.invite(payload, entry, request=kind == "inviteRequest")

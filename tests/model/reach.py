@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from invites.lookup.result import LookupResult
 
-from .groups import Groups
 from .presence import Registration
+from .redial import Redial
 from .state import Candidate, Invite, Leg, Payload
 
 NOTHING = LookupResult()
 
 
-class Reach(Groups):
+class Reach(Redial):
     """Section 7. `found` is what the look-up for the event at hand has found, None if there was none."""
 
     found: LookupResult | None = None

@@ -123,7 +123,8 @@ class Invite:
     `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone. The
     `group` of a group call is its `to`; that of a leg is not. `progressed`, `taken`: 180 was told, a push was taken.
     `heard`: the place of the latest invite in the order of the inviter's shard.
-    `everybody`: each member may accept; `legs_end`: how the others ended once one had.
+    `everybody`: each member may accept; `legs_end`: how the others ended once one had. `device`: what the inviter
+    has named; `overtaken`: by a later call of the same device; `into`: merged into this call.
     """
 
     sender: str
@@ -160,6 +161,10 @@ class Invite:
     parallel: bool = False
     waiting: bool = False
     asked: bool = False
+    device: str | None = None
+    replaces: str | None = None
+    overtaken: bool = False
+    into: str | None = None
     leg: tuple[str, str] | None = None
 
     @property
@@ -237,6 +242,7 @@ class Invite:
             "state": self.state,
             "error": self.code,
             "whoAccepted": self.who,
+            **({"into": self.into} if self.into else {}),
             "startedAt": self.started_at,
             "endedAt": self.ended_at,
             "candidates": [
@@ -263,6 +269,7 @@ class Tombstone:
 
     code: int
     until: int
+    reason: str = "cancelled"
 
 
 @dataclass

@@ -29,6 +29,7 @@ VALID: Final[tuple[e.Published, ...]] = (
         mediatypes=["audio"],
         expires=5_000,
         requestId="q",
+        replaces="asker|0|bob",
         ringMode="all",
         transaction="t",
     ),
@@ -52,8 +53,8 @@ VALID: Final[tuple[e.Published, ...]] = (
 
 _OPAQUE: Final = {"context", "mediatypes", "fromDetails"}
 _OPTIONAL: Final = {
-    "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "ringMode", "session", "device",
-    "type", "trunk", "match", "peer", "dnd", "until", "block",
+    "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "replaces", "ringMode", "session",
+    "device", "type", "trunk", "match", "peer", "dnd", "until", "block",
 } | _OPAQUE  # fmt: skip
 _MANDATORY: Final = {
     "invite": {"peer", "to"}, "inviteRequest": {"peer", "to"}, "ringing": {"peer", "from"}, "accept": {"peer", "from"},
@@ -70,6 +71,10 @@ _NO_IDS: Final = {
 }  # fmt: skip
 _NO_TEXTS: Final[dict[str, Any]] = {
     "number": 5, "fraction": 1.5, "true": True, "list": ["a"], "object": {"id": "a"},
+}  # fmt: skip
+_NO_REFS: Final = _NO_TEXTS | {
+    "empty": "", "one": "a", "two": "a|b", "four": "a|b|c|d", "an empty one": "a||c", "space": "a|b |c",
+    "too long": f"a|{'x' * 256}|c", "brace": "a|b|{c}", "line end": "a|b|c\n",
 }  # fmt: skip
 
 
@@ -119,6 +124,7 @@ def _is_id(name: str) -> bool:
         "peer",
         "registry",
         "returnOf",
+        "replaces",
         "ringMode",
         "dnd",
         "until",
@@ -150,10 +156,8 @@ def _wrong_values(name: str) -> dict[str, Any]:
             "empty": "", "too long": "x" * 1025, "open": "(", "open set": "[", "nothing to repeat": "+49",
             "look": "(?=a)", "back reference": r"(a)\1", "escape": "\\", "too many": "a{1001}",
         },
-        "returnOf": _NO_TEXTS | {
-            "empty": "", "one": "a", "two": "a|b", "four": "a|b|c|d", "an empty one": "a||c", "space": "a|b |c",
-            "too long": f"a|{'x' * 256}|c", "brace": "a|b|{c}", "line end": "a|b|c\n",
-        },
+        "returnOf": _NO_REFS,
+        "replaces": _NO_REFS,
     }[name]  # fmt: skip
 
 

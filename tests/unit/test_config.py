@@ -35,6 +35,8 @@ _VENDORS: dict[str, Any] = {
         "claimAfter": 2000,
         "notificationRetention": {"age": 60000, "bytes": 1000000},
         "deadRetention": {"age": 604800001, "bytes": 65536},
+        "redial": "ring",
+        "glare": "merge",
     },
     "redis": {"url": "redis://worker:redis-secret@valkey:6380/2", "prefix": "calls", "shards": 1},
     "http": {"host": "192.0.2.1", "port": 9090, "token": "http-secret"},
@@ -111,6 +113,8 @@ def test_defaults_are_those_of_the_contract() -> None:
             "claimAfter": 3000,
             "notificationRetention": {"age": 3600000, "bytes": None},
             "deadRetention": {"age": 2592000000, "bytes": 67108864},
+            "redial": "replace",
+            "glare": "off",
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},
@@ -138,6 +142,8 @@ def test_the_scripts_get_their_part() -> None:
         per_callee=0,
         per_caller=20,
         per_pair=3,
+        redial="ring",
+        glare="merge",
     )
 
 
@@ -201,6 +207,8 @@ def test_unknown_keys_elsewhere_belong_to_other_services() -> None:
         ("invites", "maxGroupSize", [0, 100_001, "x"], "whole number from 1 to 100000"),
         ("invites", "maxDeliveries", [0, 1001, "x"], "whole number from 1 to 1000"),
         ("invites", "parallelSip", ["yes", 1, None], "true or false"),
+        ("invites", "redial", ["Replace", "", None, True], "replace or ring"),
+        ("invites", "glare", ["on", "", None, True], "off or merge"),
         ("invites", "basic", [[], 1, None, "x"], "an object"),
         ("redis", "prefix", ["", "a b", "{0}", "a|b", "a\n", 5, "x" * 101], "without white space"),
         ("redis", "shards", [0, -1, 1025, "1"], "whole number from 1 to 1024"),

@@ -110,6 +110,10 @@ _RENDERED = {
         ("devicesPerUser", "bob", "phone"),
         "Limit devicesPerUser: user bob loses the device phone",
     ),
+    "not_replaced": (
+        ("alice|1|bob", "accepted"),
+        "Invite alice|1|bob is not replaced: accepted",
+    ),
     "entry_ahead": (
         ("9999999999999-1", "1764252877000-1"),
         "Entry 9999999999999-1 is ahead of the server's time and counts as 1764252877000-1: see Clocks in operating.md",

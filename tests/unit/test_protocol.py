@@ -57,10 +57,10 @@ def test_the_types_are_those_of_the_contract() -> None:
     [
         (e.invite(), Invite(peer=PEER, to="bob", invite_id="1", room="r")),
         (
-            e.invite(expires=5, requestId="q", returnOf="x|y|z", transaction="t"),
+            e.invite(expires=5, requestId="q", returnOf="x|y|z", replaces="u|v|w", transaction="t"),
             Invite(
                 peer=PEER, to="bob", invite_id="1", room="r", expires=5, request_id="q", return_of="x|y|z",
-                transaction="t",
+                replaces="u|v|w", transaction="t",
             ),
         ),
         (e.request(transaction=7), InviteRequest(peer=PEER, to="bob", invite_id="1", transaction=7)),
@@ -105,7 +105,7 @@ def test_a_registration_keeps_what_it_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["requestId", "returnOf", "expires", "transaction", "context", "mediatypes"]
+    "field", ["requestId", "returnOf", "replaces", "expires", "transaction", "context", "mediatypes"]
 )
 def test_null_is_as_good_as_absent(field: str) -> None:
     event, absent = _decode(("invite", e.invite()[1] | {field: None})), _decode(e.invite())

@@ -37,7 +37,7 @@ export interface GetInvitations {
   transaction?: string | number | null;
 }
 
-/** A user asks a callee into a room. `expires` is a ring time in ms; `ringMode` is for groups. */
+/** A user asks a callee into a room. `expires` is a ring time in ms; `ringMode` is for groups. `replaces` is the ref of an earlier invite of the user, which this one replaces. */
 export interface Invite {
   peer: Peer;
   /** a text of 1 to 255 characters without white space, control characters, {, } or | */
@@ -54,6 +54,7 @@ export interface Invite {
   ringMode?: "all" | "sequential" | "simultaneous" | null;
   requestId?: string | null;
   returnOf?: string | null;
+  replaces?: string | null;
 }
 
 /** A user asks a callee for an invite into the callee's room. */
@@ -194,7 +195,7 @@ export interface CallRecordCandidate {
   context?: unknown;
 }
 
-/** A device rings. `expiresIn` is the time left in ms; `resumed`: the device may have the invitation already. */
+/** A device rings. `expiresIn` is the time left in ms; `resumed`: the device may have the invitation already. `replaces` is the ref of an invite that this one follows. */
 export interface Invitation {
   inviteId: string;
   from: string;
@@ -208,6 +209,7 @@ export interface Invitation {
   expiresIn: number;
   resumed: boolean;
   requestId?: string;
+  replaces?: string;
 }
 
 /** A device stops ringing. `peer` is the connection that has accepted. */
@@ -221,13 +223,15 @@ export interface InvitationCancel {
   peer?: string;
 }
 
-/** The inviter's call is taken by `peer`, of the user `whoAccepted`. */
+/** The inviter's call is taken by `peer`, of the user `whoAccepted`; or merged `into` the invite of this ref. */
 export interface InviteAccepted {
   inviteId: string;
   from: string;
   to: string;
   room: string | null;
   code: number;
+  reason?: string;
+  into?: string;
   whoAccepted: string;
   peer: string | null;
   context?: unknown;
@@ -248,6 +252,7 @@ export interface InviteCompleted {
   startedAt: number;
   endedAt: number;
   candidates: readonly (CallRecordCandidate)[];
+  into?: string;
 }
 
 /** The inviter's call is under way: 100, 110 or 180. The counts are those of the moment. */

@@ -50,8 +50,8 @@ class InviteArguments(LongerArguments, frozen=True):
     """`invite` and, with `invite_request`, `inviteRequest`.
 
     What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
-    `requester` is the peer that asked for the invite. What the worker looked up: `trunks_version` and the chosen
-    `trunk`, and `lookup_result`, a LookupResult in JSON.
+    `requester` is the peer that asked for the invite. What the worker looked up: `trunks_version` and the
+    `trunks` that lead to the callee, and `lookup_result`, a LookupResult in JSON.
     """
 
     peer: str
@@ -71,7 +71,7 @@ class InviteArguments(LongerArguments, frozen=True):
     left: Value = ""
     requester: str = ""
     trunks_version: Value = ""
-    trunk: str = ""
+    trunks: str = ""
     lookup_result: bytes = b""
     ring_mode: str = ""
     device: str = ""

@@ -101,17 +101,17 @@ class Resolver:
     def _with_trunks(
         self, operation: Operation, event: Invite | InviteRequest, found: LookupResult | None
     ) -> Operation:
-        """The operation with the trunk for the callee, or for its number, and with one for each member.
+        """The operation with the trunks for the callee, or for its number, and with those for each member.
 
         The trunks are those that were last read. Their version goes along: the rule refuses an outdated choice.
         """
-        known, inviter = self._trunks.known, event.peer.id
+        known, inviter = self._trunks.known, event.peer
         number = (found and found.phone) or event.to
         for member in (found and found.members) or ():
-            member.trunk = known.leading_to(member.user, inviter)
+            member.trunks = known.leading_to(member.user, inviter)
         return operation.having(
             trunks_version=known.version,
-            trunk=known.leading_to(number, inviter),
+            trunks=known.leading_to(number, inviter),
             lookup_result=found.encode() if found else b"",
         )
 

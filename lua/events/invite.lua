@@ -6,7 +6,7 @@
 --            from other shards: closed, left (the entry that closed the room, the entry by which the inviter has
 --            left it, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
 --            has not asked, "|" when there is none)
---            from lookups: trunks_version, trunk (its peer id or ""), lookup_result (see reach/resolve.lua)
+--            from lookups: trunks_version, trunks (a list, see reach/trunks.lua), lookup_result (see reach/resolve.lua)
 --            ring_mode, device (nil or "" where none is given)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
@@ -79,6 +79,7 @@ local function call_devices(invite, asked, found)
   for _, candidate in ipairs(found.candidates) do
     add_candidate(invite, candidate)
   end
+
   index_owners(invite, found.candidates)
   enter(invite, asked)
   ring(invite, found.candidates, false)
@@ -168,14 +169,14 @@ end
 
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
-  invite_request, closed, left, requester, trunks_version, trunk, lookup_result, ring_mode, device)
+  invite_request, closed, left, requester, trunks_version, trunks, lookup_result, ring_mode, device)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
     head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
     expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, ring_mode = ring_mode ~= '' and ring_mode or nil,
     device = device,
     closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
-    trunks_version = trunks_version, trunk = trunk, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
+    trunks_version = trunks_version, trunks = trunks, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }
   local invite = load_invite(asked.ref)
   if not invite then

@@ -105,10 +105,15 @@ local function candidates_of_member(member, caller, found, since)
   end
   add_connected_at_sippo(candidates, member, found.peers, caller, since)
   add_push_candidates(candidates, member, found.push)
+  local other_trunks
   if found.trunk and (found.phone or (#candidates == 0 and may_be_number(found))) then
-    candidates[#candidates + 1] = trunk_candidate(found.trunk, member)
+    local present = {}
+    for _, candidate in ipairs(candidates) do
+      present[candidate.id] = true
+    end
+    candidates[#candidates + 1], other_trunks = trunks.next(found.trunk, member, present)
   end
-  return candidates
+  return candidates, other_trunks
 end
 
 -- Tells the devices new context or mediatypes, unless they know later ones.

@@ -54,8 +54,8 @@ class Groups(Core):
         self.elsewhere(user, found.peers, devices, call.caller, call.latest)
         self.asleep(user, found.push, devices)
         if found.phone or (not devices and self.may_be_number(failed=found.failed)):
-            trunks = [each for each in self.presence.everybody() if each.trunk and each.peer == found.trunk]
-            devices += [self.trunk_as(each, user) for each in trunks]
+            listed = [self.presence.get(*field.split("|")) for field in found.trunks.split()]
+            devices += [self.trunk_as(each, user) for each in listed if each and each.trunk][:1]
         return devices
 
     # -- a group call's life

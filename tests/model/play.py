@@ -270,8 +270,9 @@ def arranged(contents: dict[str, Any]) -> dict[str, Any]:
         user: {peer: _picked(value, "device", "session") for peer, value in peers.items()}
         for user, peers in part("registry:").items()
     }
-    for peer, value in contents.get("trunks", {}).items():
-        registry.setdefault(json.loads(value)["user"], {})[peer] = _picked(value, "device", "session")
+    for field, value in contents.get("trunks", {}).items():
+        user, _, peer = field.partition("|")
+        registry.setdefault(user, {})[peer] = _picked(value, "device", "session")
     return {
         "invites": {ref: _invite(fields, candidates.get(ref, {})) for ref, fields in part("invite:").items()},
         "legs": {

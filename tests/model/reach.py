@@ -25,16 +25,16 @@ class Reach(Groups):
 
     def trunk_for(self, invite: Invite) -> Candidate | None:
         number = (self.found.phone if self.found else "") or invite.to
-        best = self.trunk_to(number, invite.caller)
+        best = self.trunk_to(number, (invite.sender, invite.caller))
         return self.trunk_as(best, number) if best else None
 
-    def trunk_to(self, number: str, caller: str) -> Registration | None:
+    def trunk_to(self, number: str, inviter: tuple[str, str]) -> Registration | None:
         fitting = [
             each
             for each in self.presence.everybody()
-            if each.trunk and each.peer != caller and self.matches(each.match, number)
+            if each.trunk and (each.user, each.peer) != inviter and self.matches(each.match, number)
         ]
-        return min(fitting, key=lambda each: (each.match == "*", each.peer), default=None)
+        return min(fitting, key=lambda each: (each.match == "*", each.peer, each.user), default=None)
 
     def reach(self, invite: Invite, event: Payload) -> None:
         """Ring whoever there is, or end the invite at once."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from invites.events.protocol import BadEvent, check_match
+from invites.events.protocol import BadEvent, Peer, check_match
 from invites.lookup.result import LookupResult, Member
-from invites.lookup.trunks import Listed, Trunk
+from invites.lookup.trunks import Listed, Trunk, in_order
 
 
 def _leads(match: str, number: str) -> bool:
-    return Trunk("t", match).leads_to(number)
+    return Trunk("t", "sip", match=match).leads_to(number)
+
+
+def stored(*trunks: Trunk) -> dict[bytes, bytes]:
+    """The hash of these trunks."""
+    return {f"{trunk.user}|{trunk.id}".encode(): msgspec.json.encode(trunk) for trunk in trunks}
 
 
 @pytest.mark.parametrize(
@@ -62,20 +68,40 @@ def test_what_installations_need_is_small_enough(match: str, number: str) -> Non
 
 
 def test_a_specific_match_goes_before_one_for_everything_and_the_inviter_is_left_out() -> None:
-    listed = Listed(b"1", (Trunk("spain", r"\+34\d+"), Trunk("a"), Trunk("b")))
-    assert listed.leading_to("+34600", "x") == "spain"
-    assert listed.leading_to("+34600", "spain") == "a"
-    assert listed.leading_to("bob", "a") == "b"
-    assert Listed().leading_to("bob", "a") == ""
+    listed = Listed(
+        b"1", in_order(stored(Trunk("b", "sip"), Trunk("spain", "sip", match=r"\+34\d+"), Trunk("a", "sip")))
+    )
+    assert listed.leading_to("+34600", Peer("x", "sip")) == "sip|spain sip|a sip|b"
+    assert listed.leading_to("+34600", Peer("spain", "sip")) == "sip|a sip|b"
+    assert listed.leading_to("bob", Peer("a", "sip")) == "sip|b"
+    assert listed.leading_to("bob", Peer("a", "other")) == "sip|a sip|b"
+    assert Listed().leading_to("bob", Peer("a", "sip")) == ""
+
+
+def test_a_call_knows_ten_trunks_at_most() -> None:
+    listed = Listed(b"1", in_order(stored(*(Trunk(f"t{number}", "sip") for number in range(20)))))
+    assert listed.leading_to("bob", Peer("a", "alice")).split() == [
+        f"sip|t{number}" for number in (0, 1, *range(10, 18))
+    ]
+
+
+def test_trunks_of_two_users_may_have_one_peer_id() -> None:
+    assert list(in_order(stored(Trunk("t", "b"), Trunk("t", "a")))) == ["a|t", "b|t"]
+
+
+@pytest.mark.parametrize(("at", "field"), [("5-1", "t"), ("5-3", "sip|t")])
+def test_of_two_fields_of_one_trunk_the_later_registration_counts(at: str, field: str) -> None:
+    found = stored(Trunk("t", "sip", at)) | {b"t": msgspec.json.encode(Trunk("t", "sip", "5-2"))}
+    assert list(in_order(found)) == [field]
 
 
 def test_what_was_found_is_short_and_comes_back_as_it_was() -> None:
     assert LookupResult().encode() == b"{}"
     found = LookupResult(
-        known=True, push=("p",), members=[Member("bob", trunk="t"), Member("carol", failed=True)]
+        known=True, push=("p",), members=[Member("bob", trunks="sip|t"), Member("carol", failed=True)]
     )
     assert found.encode() == (
-        b'{"known":true,"push":["p"],"members":[{"user":"bob","trunk":"t"},{"user":"carol","failed":true}]}'
+        b'{"known":true,"push":["p"],"members":[{"user":"bob","trunks":"sip|t"},{"user":"carol","failed":true}]}'
     )
     assert LookupResult.decode(found.encode()) == found
     assert LookupResult.decode(LookupResult(members=[]).encode()).members == []

@@ -4,32 +4,13 @@
 -- Arguments  return_of (the first invite's ref); to (the callee that the return names); lookup_result (see
 --            reach/resolve.lua); device (nil where none is given)
 -- Reads      the first invite, the registrations of its callee
--- include: call/indexes
+-- include: call/at_home
 -- include: call/requests
--- include: out/devices
 -- include: out/inviter
--- include: reach/resolve
 
 local function refuse(leg, code, reason)
   notify('inviteRejected', { leg.peer }, { leg.user },
     leg.head .. ',"code":' .. code .. ',"reason":"' .. reason .. '"}')
-end
-
--- The callee's devices that are no candidates yet.
-local function devices_of(invite, lookup_result)
-  local devices = {}
-  if invite.to == invite.from then
-    return devices
-  end
-  for id, registered in pairs(registry_of(invite.to)) do
-    if not candidates_of(invite)[id] and id ~= invite.caller then
-      devices[#devices + 1] = peer_candidate(id, invite.to, registered)
-    end
-  end
-  local answer = looked_up({ found = lookup_result ~= '' and cjson.decode(lookup_result) or nil }, true)
-  add_connected_at_sippo(devices, invite.to, answer.peers, invite.caller, work.entry)
-  add_push_candidates(devices, invite.to, answer.push)
-  return devices
 end
 
 -- Only the trunk that has the phone leg may return it, and only to the same callee.
@@ -49,20 +30,10 @@ function events.inviteReturn(peer, user, head, return_of, to, transaction, looku
   elseif not may_return(invite, leg, to) then
     return refuse(leg, 403, 'forbidden')
   end
-  local rung = invite.parallel == 'out' and devices_of(invite, lookup_result) or {}
   change(invite, 'backPeer', peer)
   change(invite, 'backUser', user)
-  if invite.parallel == 'back' then
-    return tell_progress(invite, transaction, leg)
-  end
-  change(invite, 'parallel', 'back')
-  later({ 'SREM', key('parallel', invite.to), return_of })
-  index_pending(invite.to, return_of)
-  if #rung > 0 then
-    for _, candidate in ipairs(rung) do
-      add_candidate(invite, candidate)
-    end
-    ring(invite, rung, false)
+  if invite.parallel ~= 'back' then
+    call_at_home(invite, lookup_result)
   end
   tell_progress(invite, transaction, leg)
 end

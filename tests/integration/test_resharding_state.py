@@ -208,7 +208,9 @@ async def test_every_shard_knows_the_trunks_as_their_users_shard_does(growth: Gr
     for keys in growth.shard_map.old:
         at = "2-0" if keys.shard == home.shard else "1-0"
         await growth.client.hset(keys.trunks, "sip|t", _trunk("t", at=at, expires=9_000))
-        await growth.client.hset(keys.trunks, "t", _trunk("t", at="0-5", expires=9_000))  # of a former release
+        await growth.client.hset(
+            keys.trunks, "t", _trunk("t", at="0-5", expires=9_000)
+        )  # of a former release
         await growth.client.set(keys.trunks_version, at)
         await growth.client.zadd(keys.timers, {"lapse|sip|t": SOON + 5 * (keys.shard == home.shard)})
     await growth.move()

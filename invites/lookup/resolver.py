@@ -7,9 +7,10 @@ carries their version, so that the rule refuses a choice among outdated trunks a
 import asyncio
 from typing import Final, Protocol
 
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from invites.events.arguments import Arguments, InviteArguments, RelayedEventArguments
+from invites.events.arguments import Arguments, InviteArguments, RelayArguments, RelayedEventArguments
 from invites.events.operation import Operation
 from invites.events.protocol import GetInvitations, Invite, InviteRequest
 from invites.keys import Keys
@@ -29,6 +30,8 @@ REQUEST: Final = "request"
 """The peer that asked for an invite, which its callee's shard knows."""
 INVITATIONS: Final = "invitations"
 """What rings a user's trunks in other shards."""
+_TRUNKS_HAVE_FAILED: Final = "trunks_have_failed"
+"""The message after which the callee's own devices ring (lua/call/trunk_failure.lua)."""
 
 
 class Lookup(Protocol):
@@ -58,6 +61,12 @@ class Resolver:
         Raises ValueError for an unknown need, and redis exceptions.
         """
         event, need = operation.event, outcome.detail
+        message = operation.arguments
+        if isinstance(message, RelayArguments) and message.kind == _TRUNKS_HAVE_FAILED:
+            ref = message.arguments[0]
+            answer = await self._ask(need, Ref.parse(ref))
+            completed = replace(message, arguments=(ref, answer.encode().decode()))
+            return replace(operation, arguments=completed)
         if need == INVITATIONS and isinstance(event, GetInvitations):
             return operation.having(other_shards=await self._other_shards.invitations(event.peer))
         if not isinstance(event, (Invite, InviteRequest)):

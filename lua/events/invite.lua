@@ -13,6 +13,7 @@
 -- include: call/callers
 -- include: call/ending
 -- include: call/limits
+-- include: call/trunk_failure
 -- include: out/inviter
 -- include: reach/resolve
 
@@ -79,7 +80,7 @@ local function call_devices(invite, asked, found)
   for _, candidate in ipairs(found.candidates) do
     add_candidate(invite, candidate)
   end
-
+  trunk_failure.prepare(invite, found.other_trunks)
   index_owners(invite, found.candidates)
   enter(invite, asked)
   ring(invite, found.candidates, false)

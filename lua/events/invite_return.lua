@@ -13,10 +13,10 @@ local function refuse(leg, code, reason)
     leg.head .. ',"code":' .. code .. ',"reason":"' .. reason .. '"}')
 end
 
--- Only the trunk that has the phone leg may return it, and only to the same callee.
+-- Only the trunk that has the phone leg may return it, and only to the same callee. One that has failed has it no more.
 local function may_return(invite, request, to)
   local holder = candidate_of_request(invite, request)
-  return invite.parallel and invite.to == to and holder and holder.type == 'PSTN'
+  return invite.parallel and invite.to == to and holder and holder.type == 'PSTN' and not holder.followed
 end
 
 function events.inviteReturn(peer, user, head, return_of, to, transaction, lookup_result, device)

@@ -161,12 +161,26 @@ local function tell_end(invite, new)
   end
 end
 
+-- Another trunk rings for this one by now, and its gateway must stop.
+local function tell_followed(invite, candidate)
+  if not candidate.told then
+    candidate.told = true
+    touch(invite, candidate)
+    cancel(invite, { candidate }, '480', 'unreachable')
+  end
+end
+
 local function come_back(invite, candidate, new)
   local live = candidate.state == 'CALLED' or candidate.state == 'RINGING'
   -- A loss that is in pages may not have reached this invite yet.
   local known = live and candidate.id == new.peer and not other_session(candidate.session, new.session)
     and not order.later(new.lost, invite.entry)
   take_over(invite, candidate, new)
+  if candidate.followed and candidate.state == 'GONE' then
+    tell_followed(invite, candidate)
+    finish_if_deserted(invite)
+    return
+  end
   if known or OUT_BY_CHOICE[candidate.state] then
     finish_if_deserted(invite)
     tell_end(invite, new)

@@ -13,6 +13,7 @@
 -- include: reach/registry
 -- include: reach/push
 -- include: call/limits
+-- include: call/trunk_failure
 -- include: call/winning
 
 -- A leg's own deadline is a little later (ms), so that the group's comes first.
@@ -159,7 +160,7 @@ local function start_leg(
   set_group(leg, group)
   leg.live_until = lifetimes.pending(leg)
   local found = cjson.decode(raw)
-  local candidates = candidates_of_member(member, caller, found, entry)
+  local candidates, other_trunks = candidates_of_member(member, caller, found, entry)
   if #candidates == 0 then
     warn('no_candidates', member)
     finish(leg, 'DECLINED', found.failed and 500 or 480, found.failed and 'internal' or 'unreachable')
@@ -168,6 +169,7 @@ local function start_leg(
   for _, candidate in ipairs(candidates) do
     add_candidate(leg, candidate)
   end
+  trunk_failure.prepare(leg, other_trunks)
   index_owners(leg, candidates)
   schedule('ring|' .. ref, tonumber(expires_at) + LEG_SLACK)
   ring(leg, candidates, false)

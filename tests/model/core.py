@@ -66,6 +66,7 @@ class Core:
         self.timers: dict[str, int] = {}
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
+        self.entry: Id = (0, 0, 0)
 
     def forget(self) -> None:
         """Drop what is kept no longer."""

@@ -28,7 +28,7 @@ class Model(Calls, Devices):
         """Commit one event, for which that was looked up; what everybody is told."""
         self.now, self.out, self.found = now_ms, [], found
         self.forget()
-        entry = self.not_ahead(order(entry_id))
+        self.entry = entry = self.not_ahead(order(entry_id))
         match kind:
             case "invite" | "inviteRequest":
                 self.invite(payload, entry, request=kind == "inviteRequest")
@@ -79,6 +79,7 @@ class Model(Calls, Devices):
                 if now_ms < max(at, self.waiting_since) + PATIENCE:
                     break
             del self.timers[name]
+            self.entry = (at, 0, 0)
             kind, _, rest = name.partition("|")
             if kind == "ring":
                 self.end(self.invites[rest], "DECLINED_BY_TIMEOUT", 408, "timeout")

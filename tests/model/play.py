@@ -34,12 +34,17 @@ class Play:
         self.history = history
         self.model = Model(history.settings, matches)
         self.driver = Driver(client, history.settings, scripts)
+        self.model.ask = self.ask
         self.invariants = Invariants()
         self.events: dict[str, tuple[str, Payload]] = {}
         self.held: list[Operation] = []
         self.jobs: list[tuple[str, Notification]] = []
         self.settled: list[Operation] = []
         self.last_ms = 0
+
+    def ask(self, callee: str) -> LookupResult:
+        """What sippo-server would say of a user at this moment."""
+        return self.driver.sippo.answer(callee)
 
     async def run(self) -> None:
         await self.driver.start()

@@ -61,7 +61,10 @@ def said(context: Any) -> Payload:
 
 @dataclass
 class Candidate:
-    """One way of reaching the callee. `told`: heard of the end once more after it came back."""
+    """One way of reaching the callee. `told`: heard of the end once more after it came back.
+
+    `followed`: a trunk that has failed, in whose place something else rings.
+    """
 
     peer: str
     user: str
@@ -73,6 +76,7 @@ class Candidate:
     end_reason: int | None = None
     told: bool = False
     context: Any = None
+    followed: bool = False
 
     @property
     def key(self) -> str:
@@ -118,7 +122,8 @@ class Invite:
 
     `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone. The
     `group` of a group call is its `to`; that of a leg is not. `progressed`, `taken`: 180 was told, a push was taken.
-    `everybody`: each member may accept; `legs_end`: how the others ended once one had.
+    `everybody`: each member may accept; `legs_end`: how the others ended once one had. `trunks`: users and peers of
+    those that may follow one that fails.
     """
 
     sender: str
@@ -155,6 +160,7 @@ class Invite:
     waiting: bool = False
     asked: bool = False
     leg: tuple[str, str] | None = None
+    trunks: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def ref(self) -> str:

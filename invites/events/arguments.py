@@ -104,7 +104,7 @@ class RingingArguments(SaidArguments, frozen=True):
 
 
 class AcceptArguments(LongerArguments, frozen=True):
-    """`accept`."""
+    """`accept`. `confirmed` is "1" or ""."""
 
     peer: str
     user: str
@@ -113,6 +113,12 @@ class AcceptArguments(LongerArguments, frozen=True):
     transaction: Value
     context: bytes
     device: str
+    confirmed: str = ""
+
+    def flat(self) -> tuple[Value, ...]:
+        """The arguments as the server's function takes them."""
+        arguments = super().flat()
+        return arguments if arguments[-1] else arguments[:-1]
 
 
 class DeclineArguments(LongerArguments, frozen=True):

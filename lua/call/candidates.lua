@@ -89,6 +89,7 @@ local function candidate_json(candidate)
     rest = (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
       .. (candidate.told and ',"told":true' or '')
       .. (candidate.followed and ',"followed":true' or '')
+      .. (candidate.confirm and ',"confirm":true' or '')
       .. (candidate.context and ',"context":' .. json.quote(candidate.context) or '') .. '}'
   end
   return '{"address":' .. json.quote(candidate.address)

@@ -38,6 +38,7 @@ PEER_IDS = {"u1": "t1"}
 """Trunks of two users may have one peer id."""
 UNREGISTERED = {"b4": "watch", "c1": "c-phone"}
 ANSWERS = frozenset({"ringing", "accept", "decline", "getInvitations"})
+CONFIRM = {"t2", "t4"}
 TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*", "t4": "*", "u1": "bob"}
 OF = {
     user: tuple(name for name, (owner, _) in DEVICES.items() if owner == user) for user, _ in DEVICES.values()
@@ -137,6 +138,8 @@ class Author:
             payload = payload | {"ringMode": "all" if self.published % 9 else "sequential"}
         if kind in {"accept", "decline"} and self.published % 2:
             payload = payload | {"context": TEXTS[self.published % len(TEXTS)]}
+        if kind == "accept" and payload["peer"]["user"] in {"sip", "tel"} and self.published % 3:
+            payload = payload | {"confirmed": True}
         ahead = self.one(AHEAD) if self.ahead and self.often(5) else 0
         return Publish(kind, payload, settle=self.often(80), ahead=ahead)
 
@@ -251,7 +254,7 @@ class Author:
         if device is not None:
             registry["device"] = device
         if name in TRUNKS:
-            registry |= {"trunk": True, "type": "PSTN", "match": TRUNKS[name]}
+            registry |= {"trunk": True, "type": "PSTN", "match": TRUNKS[name], "confirm": name in CONFIRM}
         return self.publish("registered", {"registry": registry})
 
     def gone(self) -> Publish:

@@ -235,6 +235,10 @@ class Calls(Reach):
         if self.standing(invite, event) == "REJECTED":
             self.answer(event, "accept", 410, "busy_elsewhere", to=invite.to)
             return
+        known = invite.find(peer, user, device)
+        if known and known.confirm and not event.get("confirmed"):
+            self.answer(event, "accept", 202, "confirm", to=invite.to)
+            return
         if invite.is_leg:
             self.win_group(invite, peer, event.get("context"))
         mine = self.candidate(invite, event)

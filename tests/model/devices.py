@@ -21,6 +21,7 @@ class Devices(Trunks):
             expires=registry.get("expires"),
             trunk=registry.get("trunk", False),
             match=registry.get("match", "*"),
+            confirm=registry.get("confirm", False),
         )
         change, replaced = self.presence.register(registration, self.now)
         for each in replaced:

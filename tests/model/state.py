@@ -63,7 +63,8 @@ def said(context: Any) -> Payload:
 class Candidate:
     """One way of reaching the callee. `told`: heard of the end once more after it came back.
 
-    `followed`: a trunk that has failed, in whose place something else rings.
+    `followed`: a trunk that has failed, in whose place something else rings. `confirm`: one whose
+    accept must be confirmed.
     """
 
     peer: str
@@ -77,6 +78,7 @@ class Candidate:
     told: bool = False
     context: Any = None
     followed: bool = False
+    confirm: bool = False
 
     @property
     def key(self) -> str:

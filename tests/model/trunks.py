@@ -26,7 +26,16 @@ class Trunks(Core):
     ask: Callable[[str], LookupResult]
 
     def trunk_as(self, trunk: Registration, number: str) -> Candidate:
-        return Candidate(trunk.peer, trunk.user, number, "PSTN", "CALLED", trunk.device, trunk.session)
+        return Candidate(
+            trunk.peer,
+            trunk.user,
+            number,
+            "PSTN",
+            "CALLED",
+            trunk.device,
+            trunk.session,
+            confirm=trunk.confirm,
+        )
 
     def trunks_to(self, number: str, inviter: tuple[str, str]) -> list[tuple[str, str]]:
         """Users and peers of the trunks, the first choice first."""

@@ -35,12 +35,12 @@ VALID: Final[tuple[e.Published, ...]] = (
     e.invite(ASKING, returnOf="a|b|c"),
     e.said_by("d", e.request(ASKING, expires=5_000, transaction=1)),
     e.ringing("asking", "asker", to="bob"),
-    e.said_by("d", e.accept("asking", "asker", to="bob", transaction="t", context={"n": 1})),
+    e.said_by("d", e.accept("asking", "asker", to="bob", transaction="t", context={"n": 1}, confirmed=True)),
     e.decline("asking", "asker", to="bob", errorCode=486, transaction="t", context=[]),
     e.stop(ASKING, from_="asker", errorCode=480, transaction="t"),
     e.invitations("asking", "asker"),
     e.registered("phone", device="d", session="s", expires=1_000),
-    e.trunk("gateway", r"\+49\d+"),
+    e.trunk("gateway", r"\+49\d+", confirm=True),
     e.unregistered("asking", "asker", session="s"),
     e.disconnected("asking", "asker", session="s"),
     e.joined("bob"),
@@ -51,7 +51,7 @@ VALID: Final[tuple[e.Published, ...]] = (
 _OPAQUE: Final = {"context", "mediatypes", "fromDetails"}
 _OPTIONAL: Final = {
     "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "ringMode", "session", "device",
-    "type", "trunk", "match", "peer",
+    "type", "trunk", "match", "peer", "confirm", "confirmed",
 } | _OPAQUE  # fmt: skip
 _MANDATORY: Final = {
     "invite": {"peer", "to"}, "inviteRequest": {"peer", "to"}, "ringing": {"peer", "from"}, "accept": {"peer", "from"},
@@ -118,6 +118,8 @@ def _is_id(name: str) -> bool:
         "registry",
         "returnOf",
         "ringMode",
+        "confirm",
+        "confirmed",
     }
 
 
@@ -134,7 +136,7 @@ def _wrong_values(name: str) -> dict[str, Any]:
         "transaction": {"true": True, "list": [], "object": {}, "fraction": 1.5, "too long": "x" * 256, "huge": 2**53},
         "type": _NO_TEXTS | {"empty": "", "too long": "x" * 256},
         "ringMode": _NO_TEXTS | {"empty": "", "another": "both", "case": "All"},
-        "trunk": {"text": "true", "number": 1, "list": []},
+        **{flag: {"text": "true", "number": 1, "list": []} for flag in ("trunk", "confirm", "confirmed")},
         "match": _NO_TEXTS | {
             "empty": "", "too long": "x" * 1025, "open": "(", "open set": "[", "nothing to repeat": "+49",
             "look": "(?=a)", "back reference": r"(a)\1", "escape": "\\", "too many": "a{1001}",

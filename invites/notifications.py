@@ -39,7 +39,7 @@ class _OfInvite(_Payload, frozen=True, kw_only=True):
 class Invitation(_OfInvite, frozen=True, kw_only=True):
     """A device rings. `expires_in` is the time left in ms; `resumed`: the device may have the invitation already.
 
-    `replaces` is the ref of an invite that this one follows.
+    `replaces` is the ref of an invite that this one follows, `number` what a trunk dials.
     """
 
     group: str | None = None
@@ -52,6 +52,7 @@ class Invitation(_OfInvite, frozen=True, kw_only=True):
     resumed: bool
     request_id: str | None = None
     replaces: str | None = None
+    number: str | None = None
 
 
 class InvitationCancel(_OfInvite, frozen=True, kw_only=True):

@@ -53,8 +53,9 @@ class InviteArguments(SaidArguments, frozen=True):
     """`invite` and, with `invite_request`, `inviteRequest`.
 
     What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
-    `requester` is the peer that asked for the invite. What the worker looked up: `trunks_version` and the chosen
-    `trunk`, and `lookup_result`, a LookupResult in JSON. `stopped` is the code of a stop that follows in its commit.
+    `requester` is the peer that asked for the invite. What the worker looked up: `trunks_version` and the
+    `trunks` that lead to the callee, and `lookup_result`, a LookupResult in JSON. `stopped` is the code of a stop that
+    follows in its commit.
     """
 
     optional: ClassVar[int] = 4
@@ -76,7 +77,7 @@ class InviteArguments(SaidArguments, frozen=True):
     left: Value = ""
     requester: str = ""
     trunks_version: Value = ""
-    trunk: str = ""
+    trunks: str = ""
     lookup_result: bytes = b""
     replaces: str = ""
     ring_mode: str = ""
@@ -111,7 +112,7 @@ class RingingArguments(SaidArguments, frozen=True):
 
 
 class AcceptArguments(LongerArguments, frozen=True):
-    """`accept`."""
+    """`accept`. `confirmed` is "1" or ""."""
 
     peer: str
     user: str
@@ -120,6 +121,12 @@ class AcceptArguments(LongerArguments, frozen=True):
     transaction: Value
     context: bytes
     device: str
+    confirmed: str = ""
+
+    def flat(self) -> tuple[Value, ...]:
+        """The arguments as the server's function takes them."""
+        arguments = super().flat()
+        return arguments if arguments[-1] else arguments[:-1]
 
 
 class DeclineArguments(LongerArguments, frozen=True):

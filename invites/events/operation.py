@@ -87,7 +87,11 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
         case protocol.Accept():
             transaction = transaction_of(event.transaction)
             return "accept", AcceptArguments(
-                *_reply(event), transaction, protocol.compact(event.context), event.peer.device or ""
+                *_reply(event),
+                transaction,
+                protocol.compact(event.context),
+                event.peer.device or "",
+                "1" if event.confirmed else "",
             )
         case protocol.Decline():
             return "decline", _decline(event)
@@ -189,6 +193,8 @@ def _registered(entry: str, registry: protocol.Registry) -> RegisteredArguments:
             stored[name] = value
     if registry.trunk:
         stored |= {"trunk": True, "match": registry.match}
+        if registry.confirm:
+            stored["confirm"] = True
     stored["at"] = entry
     return RegisteredArguments(
         user=registry.user,

@@ -148,9 +148,10 @@ class Ringing(_Reply, frozen=True, kw_only=True):
 
 
 class Accept(_Reply, frozen=True, kw_only=True):
-    """A device takes the call."""
+    """A device takes the call. `confirmed`: a person has, behind a trunk with `confirm`."""
 
     context: msgspec.Raw = msgspec.Raw(b"")
+    confirmed: Flag | None = None
     transaction: Transaction | None = None
 
 
@@ -187,7 +188,10 @@ class GetInvitations(_Event, frozen=True, kw_only=True):
 
 
 class Registry(_Event, frozen=True, kw_only=True):
-    """Where a user can be reached. `expires` in ms: it lapses unless it is repeated in time."""
+    """Where a user can be reached. `expires` in ms: it lapses unless it is repeated in time.
+
+    `confirm`, of a trunk: a call is won only by an accept that is confirmed.
+    """
 
     id: Id
     user: Id
@@ -197,6 +201,7 @@ class Registry(_Event, frozen=True, kw_only=True):
     expires: Milliseconds | None = None
     trunk: Flag = False
     match: Match = ANYTHING
+    confirm: Flag | None = None
 
 
 class Registered(_Event, frozen=True, kw_only=True):

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _REGISTERED: Final = b"trunk_registered"
 _ENDED: Final = b"trunk_ended"
 _PAGE: Final = b"page"
-_PEER: Final = 1  # index in the arguments of both kinds
+_USER: Final = 0  # indexes in the arguments of both kinds
+_PEER: Final = 1
 _RAW: Final = 2
 _ARGUMENTS: Final = msgspec.json.Decoder(list[str])
 
@@ -113,7 +114,7 @@ def _note(entry: Entry, trunks: Trunks, addressed: dict[_News, set[int]]) -> Non
 
 def _is_of_now(news: _News, trunks: Trunks) -> bool:
     arguments = _ARGUMENTS.decode(news.arguments)
-    now, raw = trunks.get(arguments[_PEER]), arguments[_RAW].encode()
+    now, raw = trunks.get(f"{arguments[_USER]}|{arguments[_PEER]}"), arguments[_RAW].encode()
     return now is None if news.kind == _ENDED else now is not None and now[1] == raw
 
 

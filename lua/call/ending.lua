@@ -48,9 +48,9 @@ local function finish(invite, state, code, reason, winner, decliner)
   return invite.kind.finish(invite, state, code, reason, winner, decliner)
 end
 
--- Ends the invite when no candidate is left that can accept.
+-- Ends the invite when no candidate is left that can accept, and none is being looked up.
 local function finish_if_deserted(invite)
-  if invite.kind.count(invite) == 0 then
+  if invite.kind.count(invite) == 0 and invite.parallel ~= 'failed' then
     local code, reason, best = best_response(invite)
     if best then
       note_context(invite, best)

@@ -13,7 +13,8 @@
 -- into         the ref of the invite that it has merged into; merged: the ref of the one that has merged into this one
 --
 -- met:<from>|<to>  the last accepted invite, and the entry of its accept; expires
--- cleared:<ref>    in the inviter's shard: the last question that was answered with "go"; expires
+-- cleared:<ref>    in the inviter's shard: the entry that made the invite, and its last question that was answered with
+--                  "go"; expires
 -- exports: glare
 -- include: core/emit
 -- include: core/refs
@@ -131,6 +132,9 @@ local function go(invite)
   if state then
     return finish(invite, state, tonumber(code), reason)
   end
+  if invite.unreachable and invite.device then
+    emit(invite.from, 'device_calls', invite.ref, invite.caller, invite.device)
+  end
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
   local devices = to_ring(invite)
   if #devices > 0 then
@@ -152,6 +156,15 @@ local function release(invite)
   answer_stops(invite)
 end
 
+-- Is the answer to this question, or to a later one, "go"? The ref may be that of an earlier invite, which is forgotten.
+local function is_cleared(ref, made, number)
+  local cleared_made, cleared = string.match(redis.call('GET', key('cleared', ref)) or '', '^(%S+) (%d+)$')
+  if not cleared or order.later(made, cleared_made) then
+    return false
+  end
+  return order.later(cleared_made, made) or tonumber(cleared) >= tonumber(number)
+end
+
 -- In the inviter's shard: an invite that is held, made by the entry `made`, asks whether it may ring.
 function internal.glare_asks(from, ref, made, peer, device, room, number)
   local to = callee_of(ref)
@@ -159,8 +172,7 @@ function internal.glare_asks(from, ref, made, peer, device, room, number)
     emit(to, 'glare_said', ref, number, verdict, other and other.ref or '', other and other.room or '',
       other and other.caller or '', other and other.device or '')
   end
-  local cleared = number ~= NOW and redis.call('GET', key('cleared', ref))
-  if cleared and tonumber(cleared) >= tonumber(number) then
+  if number ~= NOW and is_cleared(ref, made, number) then
     return
   end
   local accepted, accepted_at = last_accepted(to, from)
@@ -187,7 +199,7 @@ function internal.glare_asks(from, ref, made, peer, device, room, number)
     say('merged', accepted)
   else
     if number ~= NOW then
-      remember(key('cleared', ref), number, lifetimes.order())
+      remember(key('cleared', ref), made .. ' ' .. number, lifetimes.order())
     end
     say('go')
   end

@@ -4,7 +4,9 @@
 -- updated    the entry of its last repeat
 -- ringing    "1" once a device rings; pushed: "1" once sippo-server has taken a push
 -- alone      "1" when only the peer that asked for this invite rings
--- parallel   "out" while the phone network has it, "back" once it has returned
+-- parallel   "out" while the phone network has it, "back" once it has returned or has failed, "failed" in between while
+--            the callee's devices are looked up
+-- trunks     those that may follow one that fails (see call/trunk_failure.lua)
 -- backPeer   the peer of the returning leg; backUser: its user
 -- moved      with several shards: the entry that moved the caller's device to another peer id
 -- device     the device that the caller has named; replaces: the ref of the invite that this one replaces
@@ -113,7 +115,7 @@ end
 
 -- The callee has not heard of the invite: the phone network has it, or it is held (see call/glare.lua).
 local function is_hidden(invite)
-  return invite.parallel == 'out' or invite.held ~= nil
+  return invite.parallel == 'out' or invite.parallel == 'failed' or invite.held ~= nil
 end
 
 -- Lets the changed legs report to their groups.

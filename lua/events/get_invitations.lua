@@ -22,7 +22,7 @@ local function is_turned_away(invite, request)
 end
 
 function events.getInvitations(peer, user, transaction, other_shards, device)
-  if other_shards == '' and shards > 1 and next(trunks_of(user)) then
+  if other_shards == '' and shards > 1 and next(trunks.of(user)) then
     need('invitations')
   end
   local request = request_of('getInvitations', peer, user, transaction, device)

@@ -6,7 +6,7 @@
 --            from other shards: closed, left (the entry that closed the room, the entry by which the inviter has
 --            left it, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
 --            has not asked, "|" when there is none)
---            from lookups: trunks_version, trunk (its peer id or ""), lookup_result (see reach/resolve.lua)
+--            from lookups: trunks_version, trunks (a list, see reach/trunks.lua), lookup_result (see reach/resolve.lua)
 --            replaces (a ref), ring_mode, stopped (the code of a stop that follows in this commit, before any answer
 --            of the callee), device (nil or "" where none is given)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
@@ -16,6 +16,7 @@
 -- include: call/glare
 -- include: call/limits
 -- include: call/redial
+-- include: call/trunk_failure
 -- include: out/inviter
 -- include: reach/resolve
 
@@ -56,14 +57,17 @@ local function note_device(invite, asked)
   end
 end
 
--- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room.
-local function enter(invite, asked)
+-- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room. While it is held,
+-- nothing may be there to ring.
+local function enter(invite, asked, rings_nothing)
   invite.live_until = lifetimes.pending(invite)
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
   note_request(invite)
   emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry,
     invite.others and json.strings(invite.others))
-  note_device(invite, asked)
+  if not rings_nothing then
+    note_device(invite, asked)
+  end
   if asked.room ~= '' then
     emit(asked.room, 'room_entered', invite.ref, invite.createdAt, asked.user, invite.entry)
   end
@@ -88,8 +92,9 @@ local function call_devices(invite, asked, found, held)
   for _, candidate in ipairs(found.candidates) do
     add_candidate(invite, candidate)
   end
+  trunk_failure.prepare(invite, found.other_trunks)
   index_owners(invite, found.candidates)
-  enter(invite, asked)
+  enter(invite, asked, #found.candidates == 0)
   if held then
     return glare.hold(invite, asked, found)
   end
@@ -208,7 +213,7 @@ end
 
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
-  invite_request, closed, left, requester, trunks_version, trunk, lookup_result, replaces, ring_mode, stopped,
+  invite_request, closed, left, requester, trunks_version, trunks, lookup_result, replaces, ring_mode, stopped,
   device)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
@@ -217,7 +222,7 @@ function events.invite(
     device = device ~= '' and device or nil, replaces = replaces ~= '' and replaces or nil,
     stopped = stopped ~= '' and stopped,
     closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
-    trunks_version = trunks_version, trunk = trunk, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
+    trunks_version = trunks_version, trunks = trunks, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }
   local invite = load_invite(asked.ref)
   if not invite then

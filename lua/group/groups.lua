@@ -13,7 +13,7 @@
 --   state      WAITING (not called yet), OPEN (rings) or OVER
 --   endReason  code of a leg that is over; reason; peer (the deciding one), context (what that one tells the inviter),
 --              device (that has accepted)
---   push, peers, trunk, phone, failed: the result of the lookup (see reach/resolve.lua)
+--   push, peers, phone, failed: the result of the lookup (see reach/resolve.lua); trunk: its list of trunks
 -- include: core/emit
 -- include: core/refs
 -- include: call/direct
@@ -157,7 +157,7 @@ function kinds.group.begin(call, members, strategy)
   local legs = {}
   for at, member in ipairs(members) do
     local leg = {
-      member = member.user, state = 'WAITING', at = at, push = member.push, peers = member.peers, trunk = member.trunk,
+      member = member.user, state = 'WAITING', at = at, push = member.push, peers = member.peers, trunk = member.trunks,
       phone = member.phone, failed = member.failed,
     }
     call.legs[leg.member] = leg

@@ -14,6 +14,7 @@
 -- include: reach/push
 -- include: reach/user_states
 -- include: call/limits
+-- include: call/trunk_failure
 -- include: call/winning
 
 -- A leg's own deadline is a little later (ms), so that the group's comes first.
@@ -118,10 +119,15 @@ local function candidates_of_member(member, caller, found, since)
   end
   add_connected_at_sippo(candidates, member, found.peers, caller, since)
   add_push_candidates(candidates, member, found.push)
+  local other_trunks
   if found.trunk and (found.phone or (#candidates == 0 and may_be_number(found))) then
-    candidates[#candidates + 1] = trunk_candidate(found.trunk, member)
+    local present = {}
+    for _, candidate in ipairs(candidates) do
+      present[candidate.id] = true
+    end
+    candidates[#candidates + 1], other_trunks = trunks.next(found.trunk, member, present)
   end
-  return candidates
+  return candidates, other_trunks
 end
 
 -- Tells the devices new context or mediatypes, unless they know later ones.
@@ -175,7 +181,7 @@ local function start_leg(
   end
   leg.live_until = lifetimes.pending(leg)
   local found = cjson.decode(raw)
-  local candidates = candidates_of_member(member, caller, found, entry)
+  local candidates, other_trunks = candidates_of_member(member, caller, found, entry)
   if #candidates == 0 then
     warn('no_candidates', member)
     finish(leg, 'DECLINED', found.failed and 500 or 480, found.failed and 'internal' or 'unreachable')
@@ -184,6 +190,7 @@ local function start_leg(
   for _, candidate in ipairs(candidates) do
     add_candidate(leg, candidate)
   end
+  trunk_failure.prepare(leg, other_trunks)
   index_owners(leg, candidates)
   schedule('ring|' .. ref, tonumber(expires_at) + LEG_SLACK)
   ring(leg, candidates, false)

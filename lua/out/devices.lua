@@ -4,6 +4,12 @@
 -- include: call/candidates
 -- include: out/notify
 
+-- A trunk has the invitation in an entry of its own, with the number to dial.
+local function invite_trunk(candidate, payload)
+  notify('invitation', { candidate.id }, { candidate.user },
+    string.sub(payload, 1, -2) .. ',"number":' .. json.quote(candidate.address) .. '}')
+end
+
 -- Tells all peers in one entry. Each push device has a job of its own.
 local function tell_devices(kind, invite, candidates, payload)
   local peers, users, seen = {}, {}, {}
@@ -12,6 +18,8 @@ local function tell_devices(kind, invite, candidates, payload)
     local told = not candidate.silenced or kind ~= 'invitation'
     if told and candidate.type == 'PUSH' then
       push(kind, invite, candidate, payload)
+    elseif told and candidate.type == 'PSTN' and kind == 'invitation' then
+      invite_trunk(candidate, payload)
     elseif told then
       peers[#peers + 1] = candidate.id
       local user = candidate.user or candidate.address

@@ -1,17 +1,12 @@
 -- Registrations.
 --
 -- registry:<user>     peer id -> JSON
--- trunks              the same for the trunks of all users
+-- trunks              registrations of trunks (see reach/trunks.lua)
 -- gone:<user>|<peer>  the mark of a peer whose registration is over (see `mark_of`); expires
 -- known:<user>        a registration of the user has ended; expires
 -- include: core/unit
 -- include: core/order
-
-local TRUNKS, TRUNKS_VERSION
-
-each_call(function()
-  TRUNKS, TRUNKS_VERSION = base .. 'trunks', base .. 'trunks-version'
-end)
+-- include: reach/trunks
 
 local function registry_of(user)
   local name = key('registry', user)
@@ -24,40 +19,20 @@ local function registry_of(user)
   return registry
 end
 
-local function trunks_of(user)
-  local flat = redis.call('HGETALL', TRUNKS)
-  trust(TRUNKS)
-  local trunks = {}
-  for i = 1, #flat, 2 do
-    local trunk = cjson.decode(flat[i + 1])
-    trunks[flat[i]] = trunk.user == user and trunk or nil
-  end
-  return trunks
-end
-
 local function registration(user, peer)
   local name = key('registry', user)
-  local raw = redis.call('HGET', name, peer) or redis.call('HGET', TRUNKS, peer)
+  local raw = redis.call('HGET', name, peer)
   trust(name)
-  local found = raw and cjson.decode(raw) or nil
-  -- A trunk of another user may have the same peer id.
-  return found and found.user == user and found or nil
+  if raw then
+    return cjson.decode(raw)
+  end
+  return trunks.registration(user, peer)
 end
 
 local function peer_candidate(id, user, found)
   return {
     id = id, address = user, type = 'PEER', state = 'CALLED', device = found.device, session = found.session,
   }
-end
-
--- A trunk as the way to a number; nil when the trunk is gone.
-local function trunk_candidate(id, number)
-  local raw = id ~= work.lost_trunk and redis.call('HGET', TRUNKS, id)
-  local trunk = raw and cjson.decode(raw)
-  return trunk and {
-    id = id, address = number, type = 'PSTN', state = 'CALLED', user = trunk.user, device = trunk.device,
-    session = trunk.session,
-  } or nil
 end
 
 -- May a callee without any device be a number? The Reachability service says so itself, if it has answered.
@@ -97,7 +72,7 @@ local function back_as(user, peer, device)
   local ended = not device and gone(user, peer)
   device = device or (ended and ended.device)
   if device then
-    for _, place in ipairs({ registry_of(user), trunks_of(user) }) do
+    for _, place in ipairs({ registry_of(user), trunks.of(user) }) do
       for id, found in pairs(place) do
         if id ~= peer and found.device == device then
           return id, found.at
@@ -177,11 +152,13 @@ local function forget(user, peer, old, mark, lost)
     if not order.later(mark.since, old.at) then
       mark.since, mark.device = old.at, old.device
     end
-    later({ 'HDEL', old.trunk and TRUNKS or key('registry', user), peer })
     if old.trunk then
-      -- The end of a leg over this trunk may start another leg in the same commit.
-      work.lost_trunk = peer
-      later({ 'SET', TRUNKS_VERSION, work.origin })
+      trunks.remove(user, peer, old)
+      -- The loss of this trunk may call another one, or another leg, in the same commit.
+      work.lost_trunk = user .. '|' .. peer
+      later({ 'SET', trunks.version, work.origin })
+    else
+      later({ 'HDEL', key('registry', user), peer })
     end
     if old.expires then
       unschedule('lapse|' .. user .. '|' .. peer)

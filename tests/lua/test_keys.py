@@ -75,7 +75,7 @@ async def test_a_registration_is_a_json_object(shard: Shard) -> None:
         phone.items()
         >= {"id": "phone", "user": "bob", "type": "IOS", "device": "d-1", "session": "s"}.items()
     )
-    gateway = json.loads((await shard.hash(shard.keys.trunks))["t"])
+    gateway = json.loads((await shard.hash(shard.keys.trunks))["sip|t"])
     assert gateway.items() >= {"id": "t", "user": "sip", "trunk": True, "match": r"\d+"}.items()
 
 

@@ -219,6 +219,7 @@ class PlayAtOnce(Play):
         super().__init__(client, scripts, history)
         self.model: ModelAtOnce = ModelAtOnce(history.settings, matches)
         self.model.shards = shards
+        self.model.ask = self.ask
         self.driver: DriverAtOnce = DriverAtOnce(client, history.settings, scripts, shards)
 
     async def fire(self) -> None:

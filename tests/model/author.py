@@ -33,10 +33,15 @@ DEVICES: dict[str, tuple[str, str | None]] = {
     "t1": ("sip", None),
     "t2": ("sip", "gateway"),
     "t3": ("sip", "gateway"),
+    "t4": ("tel", None),
+    "u1": ("tel", None),
 }
+PEER_IDS = {"u1": "t1"}
+"""Trunks of two users may have one peer id."""
 UNREGISTERED = {"b4": "watch", "c1": "c-phone"}
 ANSWERS = frozenset({"ringing", "accept", "decline", "silence", "getInvitations"})
-TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*"}
+CONFIRM = {"t2", "t4"}
+TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*", "t4": "*", "u1": "bob"}
 OF = {
     user: tuple(name for name, (owner, _) in DEVICES.items() if owner == user) for user, _ in DEVICES.values()
 }
@@ -46,6 +51,7 @@ ROOMS = ("r1", "r2")
 SESSIONS = ("s1", "s2")
 TEXTS = ("one", {"two": [1, {}]}, ["audio", "video"])
 CODES = (486, 480, 603, 500, 404, 600)
+FAILURES = (503, 503, 408, 480, 500)
 BEGINNINGS = (
     (),
     ("b1", "b3"),
@@ -53,6 +59,8 @@ BEGINNINGS = (
     ("b1", "b3", "t1"),
     ("b3", "t2", "a1"),
     ("b1", "b4", "c1"),
+    ("b1", "t1", "t2", "t4"),
+    ("b3", "u1", "t1", "t4", "a1"),
 )
 ASLEEP = {"bob": ("phone", "watch", "b1"), "alice": ("desk",), "carol": ("c-phone",), "dave": ("d-phone",)}
 MEMBERS = ("bob", "carol", "alice", "dave", "007", "bob", "team")
@@ -78,12 +86,14 @@ class Call:
 
 
 def peer(name: str) -> Payload:
-    return {"id": name, "user": DEVICES[name][0]}
+    return {"id": PEER_IDS.get(name, name), "user": DEVICES[name][0]}
 
 
 def naming(kind: str, speaker: Payload) -> Payload:
     """The peer, with its device. An answer may name a push device that its registration does not."""
     name = speaker["id"]
+    if speaker["user"] != DEVICES[name][0]:
+        return speaker
     device = DEVICES[name][1] or (UNREGISTERED.get(name) if kind in ANSWERS else None)
     return speaker | ({} if device is None else {"device": device})
 
@@ -133,6 +143,8 @@ class Author:
             payload = payload | {"replaces": f"{other.sender}|{other.invite_id}|{other.to}"}
         if kind in {"accept", "decline"} and self.published % 2:
             payload = payload | {"context": TEXTS[self.published % len(TEXTS)]}
+        if kind == "accept" and payload["peer"]["user"] in {"sip", "tel"} and self.published % 3:
+            payload = payload | {"confirmed": True}
         ahead = self.one(AHEAD) if self.ahead and self.often(5) else 0
         return Publish(kind, payload, settle=self.often(80), ahead=ahead)
 
@@ -193,7 +205,7 @@ class Author:
         call = self.call()
         to = self.one(ANSWER) if call.to == "team" else call.to
         trunk = not self.often(85) or to not in OF
-        name = self.one(OF["sip"]) if trunk else self.device_of(to)
+        name = self.one(OF["sip"] + OF["tel"]) if trunk else self.device_of(to)
         payload: Payload = {"peer": peer(name), "from": call.sender, "inviteId": call.invite_id}
         if DEVICES[name][0] != to:
             payload["to"] = to
@@ -213,6 +225,8 @@ class Author:
     def decline(self) -> Publish:
         given = self.fields(20, transaction=("x", 7)) | self.fields(75, errorCode=CODES)
         about = self.about()
+        if about["peer"]["user"] in {"sip", "tel"} and self.often(60):
+            given["errorCode"] = self.one(FAILURES)
         if not self.often(90):
             about["peer"] = peer(self.device_of(about["from"]))
             about["to"] = self.call().to
@@ -244,11 +258,11 @@ class Author:
     def registration(self, name: str, **more: object) -> Publish:
         self.devices.append(name)
         user, device = DEVICES[name]
-        registry: Payload = {"id": name, "user": user, **more}
+        registry: Payload = {"id": PEER_IDS.get(name, name), "user": user, **more}
         if device is not None:
             registry["device"] = device
         if name in TRUNKS:
-            registry |= {"trunk": True, "type": "PSTN", "match": TRUNKS[name]}
+            registry |= {"trunk": True, "type": "PSTN", "match": TRUNKS[name], "confirm": name in CONFIRM}
         return self.publish("registered", {"registry": registry})
 
     def gone(self) -> Publish:

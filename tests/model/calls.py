@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from invites.lookup.result import LookupResult
+
 from .core import reason_of
 from .reach import Reach
-from .state import RUNG, Candidate, Id, Invite, Payload, Tombstone
+from .state import IN, RUNG, Candidate, Id, Invite, Payload, Tombstone
+from .trunks import NOTHING, is_failure
 
 
 class Calls(Reach):
@@ -110,7 +113,8 @@ class Calls(Reach):
             self.tell_peer(event, "inviteRejected", {**identity, "code": 410, "reason": reason})
             return
         holder = invite.find(*self.hardware(event))
-        if not invite.parallel or not holder or holder.type != "PSTN" or event["to"] != invite.to:
+        has_it = holder and holder.type == "PSTN" and not holder.followed
+        if not invite.parallel or not has_it or event["to"] != invite.to:
             self.tell_peer(event, "inviteRejected", {**identity, "code": 403, "reason": "forbidden"})
             return
         if invite.waiting and self.wishes.refuse(invite.to, invite.sender, self.now):
@@ -118,19 +122,23 @@ class Calls(Reach):
             self.end(invite, "DECLINED", 480, "unreachable")
             return
         if invite.waiting:
-            invite.waiting = False
-            devices: list[Candidate] = []
-            if invite.to != invite.sender:
-                there = self.registered_of(invite.to, invite.caller)
-                devices = [each for each in there if each.peer not in invite.candidates]
-                found = self.looked_up(registered=True)
-                self.elsewhere(invite.to, found.peers, devices, invite.caller, entry)
-                self.asleep(invite.to, found.push, devices)
-            invite.put(*devices)
-            if devices:
-                self.ring(invite, devices, resumed=False)
+            self.entry = entry
+            to_self = invite.to == invite.sender
+            self.ring_at_home(invite, NOTHING if to_self else self.looked_up(registered=True))
         invite.leg = event["peer"]["id"], event["peer"]["user"]
         self.tell_progress(invite, event)
+
+    def ring_at_home(self, invite: Invite, found: LookupResult) -> None:
+        invite.waiting = False
+        devices: list[Candidate] = []
+        if invite.to != invite.sender and not self.wishes.refuse(invite.to, invite.sender, self.now):
+            there = self.registered_of(invite.to, invite.caller)
+            devices = [each for each in there if each.peer not in invite.candidates]
+            self.elsewhere(invite.to, found.peers, devices, invite.caller, self.entry)
+            self.asleep(invite.to, found.push, devices)
+        invite.put(*devices)
+        if devices:
+            self.ring(invite, devices, resumed=False)
 
     # -- what devices say
 
@@ -144,6 +152,7 @@ class Calls(Reach):
             and request == "decline"
             and user == invite.sender
             and (user != to or invite.is_group or peer == invite.caller)
+            and not self.rings_as_trunk(invite, event)
         ):
             return invite
         if invite and invite.is_group:
@@ -160,6 +169,11 @@ class Calls(Reach):
             self.answer(event, request, 403, "forbidden", to=invite.to)
             return None
         return invite
+
+    def rings_as_trunk(self, invite: Invite, event: Payload) -> bool:
+        """Whether the peer is a trunk that the call goes out to."""
+        mine = invite.find(*self.hardware(event))
+        return mine is not None and mine.type == "PSTN"
 
     def hardware(self, event: Payload) -> tuple[str, str, str | None]:
         """Who speaks: peer id, user, device."""
@@ -208,7 +222,7 @@ class Calls(Reach):
         known = invite.find(*self.hardware(event))
         if (
             known
-            and known.key == event["peer"]["id"]
+            and (known.key == event["peer"]["id"] or known.followed)
             and known.state in {"AWAY", "GONE", "DECLINED", "REJECTED"}
         ):
             return
@@ -236,6 +250,10 @@ class Calls(Reach):
             return
         if self.standing(invite, event) == "REJECTED":
             self.answer(event, "accept", 410, "busy_elsewhere", to=invite.to)
+            return
+        known = invite.find(peer, user, device)
+        if known and known.confirm and not event.get("confirmed"):
+            self.answer(event, "accept", 202, "confirm", to=invite.to)
             return
         if invite.is_leg:
             self.win_group(invite, peer, event.get("context"))
@@ -266,7 +284,8 @@ class Calls(Reach):
         if invite is None:
             return
         peer, user = event["peer"]["id"], event["peer"]["user"]
-        if user == invite.sender and (user != invite.to or invite.is_group or peer == invite.caller):
+        inviter = user != invite.to or invite.is_group or peer == invite.caller
+        if user == invite.sender and inviter and not self.rings_as_trunk(invite, event):
             self.stop_one(invite, event, "decline", entry)
             return
         code = event.get("errorCode") or 603
@@ -277,12 +296,14 @@ class Calls(Reach):
             else:
                 self.answer_over(invite, event, "decline")
             return
+        known = invite.find(*self.hardware(event))
+        was_in = known is not None and known.state in IN
         mine = self.candidate(invite, event)
         mine.state, mine.end_reason, mine.context = "DECLINED", code, event.get("context")
         if code >= 600:
             invite.answer = mine.context
             self.end(invite, "DECLINED", code, "declined", mine.peer)
-        else:
+        elif not (was_in and is_failure(code) and self.trunk_fails(invite, mine)):
             self.end_when_left_alone(invite)
         self.answer(event, "decline", 200, reason_of(code), to=invite.to)
 
@@ -292,7 +313,8 @@ class Calls(Reach):
         more = {"sender": invite.sender, "to": invite.to}
         timed_out = invite.state == "DECLINED_BY_TIMEOUT" and (invite.ended_at or 0) >= invite.deadline
         in_time = timed_out and entry[0] < invite.deadline
-        stopped = invite.reason == "cancelled" or (invite.legs_end or ("", 0, ""))[2] == "cancelled"
+        stopped = (invite.state, invite.reason) == ("DECLINED_BY_CREATOR", "cancelled")
+        stopped = stopped or (invite.legs_end or ("", 0, ""))[2] == "cancelled"
         if not invite.pending and not stopped and not in_time:
             if "peer" in event:
                 self.answer_over(invite, event, request, **more)

@@ -74,6 +74,7 @@ class Core:
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
         self.met: dict[tuple[str, str], tuple[Invite, Id]] = {}
+        self.entry: Id = (0, 0, 0)
 
     def forget(self) -> None:
         """Drop what is kept no longer."""
@@ -178,10 +179,16 @@ class Core:
     def tell_devices(
         self, kind: str, invite: Invite, devices: list[Candidate], payload: Payload, until: int
     ) -> None:
-        """One entry for all that are connected, a push job for each that is not, which is of use `until` then."""
-        there = [each for each in devices if each.type != "PUSH"]
+        """One entry for all that are connected, a push job for each that is not, which is of use `until` then.
+
+        A trunk is invited by an entry of its own, with the number.
+        """
+        trunks = [each for each in devices if each.type == "PSTN" and kind == "invitation"]
+        there = [each for each in devices if each.type != "PUSH" and each not in trunks]
         if there:
             self.tell(kind, [each.peer for each in there], [each.user for each in there], payload)
+        for each in trunks:
+            self.tell(kind, [each.peer], [each.user], payload | {"number": each.address})
         for each in devices:
             if each.type == "PUSH":
                 job = {"ref": invite.ref, "deadline": until, "payload": payload}

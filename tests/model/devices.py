@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .core import Core
 from .presence import Change, End, Registration, other_session
 from .state import ONLINE, Candidate, Id, Invite, Payload
+from .trunks import Trunks
 
 
-class Devices(Core):
+class Devices(Trunks):
     """Sections 6.5 and 6.6."""
 
     def registered(self, registry: Payload, entry: Id) -> None:
@@ -21,6 +21,7 @@ class Devices(Core):
             expires=registry.get("expires"),
             trunk=registry.get("trunk", False),
             match=registry.get("match", "*"),
+            confirm=registry.get("confirm", False),
         )
         change, replaced = self.presence.register(registration, self.now)
         for each in replaced:
@@ -91,7 +92,11 @@ class Devices(Core):
         mine.peer, mine.device = there.peer, there.device or mine.device
         mine.session = there.session
         invite.candidates[mine.peer] = mine
-        if fresh and mine.state not in {"DECLINED", "REJECTED"}:
+        if mine.followed and mine.state == "GONE":
+            if not mine.told:
+                mine.told = True
+                self.cancel(invite, [mine], 480, "unreachable")
+        elif fresh and mine.state not in {"DECLINED", "REJECTED"}:
             mine.state, mine.end_reason = "CALLED", None
             woken, mine.type = mine.type == "PUSH", "PSTN" if mine.type == "PSTN" else "PEER"
             if self.now < invite.deadline:
@@ -136,7 +141,7 @@ class Devices(Core):
         self.timers.pop(f"lapse|{user}|{change.peer}", None)
         for invite in self.pending():
             mine = invite.candidates.get(change.peer)
-            if mine and mine.user == user and mine.state in ONLINE:
+            if mine and mine.user == user and mine.state in ONLINE and not self.trunk_fails(invite, mine):
                 mine.state = "AWAY"
                 self.timers[f"grace|{user}|{change.peer}"] = self.now + self.settings.remove_after
             if (invite.sender, invite.caller) == (user, change.peer) and not invite.is_leg:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from invites.events.arguments import PushArguments
-from invites.events.decoding import decode_event_entry
+from invites.events.decoding import decode_event_entry, decode_relay_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import WORKERS_GROUP, Keys, Stream
@@ -36,6 +36,9 @@ class SippoServer:
         self.known: dict[str, LookupResult] = {}
 
     async def ask(self, callee: str, _inviter: str, *, may_be_group: bool) -> LookupResult:
+        return self.answer(callee, may_be_group=may_be_group)
+
+    def answer(self, callee: str, *, may_be_group: bool = False) -> LookupResult:
         found = self.known.get(callee, LookupResult())
         if self.look_up == "reachability":
             return LookupResult.decode(found.encode())
@@ -69,12 +72,15 @@ class Driver:
         self.sippo = SippoServer(settings.look_up)
         self.resolver = Resolver(client, self.keys, other_shards, self.sippo)
         self.expiry: dict[str, int] = {}
+        self.has_relays = settings.parallel_sip and settings.look_up in {"push", "all", "reachability"}
+        self._caused: dict[str, str] = {}
         self.read_up_to = "-"
 
     async def start(self) -> None:
         await self.client.flushdb()
         await self.client.xgroup_create(self.keys.events, WORKERS_GROUP, id="0", mkstream=True)
         await self.client.xgroup_create(self.keys.push, "push", id="0", mkstream=True)
+        await self.client.xgroup_create(self.keys.relay, "relay", id="0", mkstream=True)
 
     async def publish(self, kind: str, payload: Payload, entry_id: str) -> Operation:
         """Write the event with this id and deliver it to a worker, which has it pending from now on."""
@@ -100,14 +106,38 @@ class Driver:
         ]
 
     async def settle(self, operations: Sequence[Operation]) -> tuple[list[Status], list[Operation]]:
-        """Commit once. What has to be looked up comes back completed (`NEEDS`), to be settled again."""
-        settled = await self.committer.commit(operations)
+        """Commit once. What has to be looked up comes back completed (`NEEDS`), to be settled again.
+
+        Work that an event leaves to a later commit is done before the next event.
+        """
+        outcomes = []
+        for batch in [[each] for each in operations] if self.has_relays else [operations]:
+            outcomes += (await self.committer.commit(batch)).outcomes
+            await self.carry(batch[-1].entry)
         completed = list(operations)
-        for index, outcome in enumerate(settled.outcomes):
+        for index, outcome in enumerate(outcomes):
             assert outcome.status in {Status.DONE, Status.STALE, Status.NEEDS}, outcome
             if outcome.status is Status.NEEDS:
                 completed[index] = await self.resolver.complete(operations[index], outcome)
-        return [outcome.status for outcome in settled.outcomes], completed
+        return [outcome.status for outcome in outcomes], completed
+
+    async def carry(self, cause: str) -> None:
+        """Do what a commit has left to do; what is told then counts as told for its `cause`."""
+        if not self.has_relays:
+            return
+        read = await cast("Awaitable[Any]", self.client.xreadgroup("relay", "w", {self.keys.relay: ">"}))
+        for _, entries in read.items() if isinstance(read, dict) else read:
+            for name, fields in entries:
+                entry = name.decode()
+                self._caused[f"relay{entry}"] = cause
+                operation = decode_relay_entry(Entry(entry, fields), max_deliveries=5)
+                mode = SettleMode(Stream.RELAY)
+                (outcome,) = (await self.committer.commit([operation], mode)).outcomes
+                if outcome.status is Status.NEEDS:
+                    operation = await self.resolver.complete(operation, outcome)
+                    (outcome,) = (await self.committer.commit([operation], mode)).outcomes
+                assert outcome.status is Status.DONE, outcome
+                await self.client.xdel(self.keys.relay, entry)
 
     async def jobs(self) -> list[tuple[str, Notification]]:
         """The push jobs since the last call, each with its entry."""
@@ -119,11 +149,13 @@ class Driver:
             [Operation(became, entry, PushArguments(ref, device))], SettleMode(Stream.PUSH)
         )
         assert settled.outcomes[0].status is Status.DONE, settled
+        await self.carry(f"push{entry}")
 
     async def fire(self) -> None:
         """Fire until nothing is due."""
-        for _ in range(MAX_TRIES):
-            fired = await self.committer.fire()
+        for _ in range(MAX_TRIES * (10 if self.has_relays else 1)):
+            fired = await self.committer.fire(limit=1 if self.has_relays else 100)
+            await self.carry("timers")
             if fired.next_due is None or fired.next_due > self.now:
                 return
         raise AssertionError("firing never ends")
@@ -147,7 +179,7 @@ class Driver:
             self.read_up_to = f"({found[-1][0].decode()}"
         return [
             (
-                fields[b"id"].decode(),
+                self._told_for(fields[b"id"].decode()),
                 Notification(
                     fields[b"type"].decode(),
                     tuple(json.loads(fields[b"peers"])),
@@ -157,6 +189,13 @@ class Driver:
             )
             for _, fields in found
         ]
+
+    def _told_for(self, name: str) -> str:
+        """The id of a notification as if its cause had told it itself."""
+        shard, _, rest = name.partition("-")
+        origin, _, number = rest.rpartition("-")
+        own = origin.replace("-", ".") + "." + number  # so that it has as many parts as any other
+        return f"{shard}-{self._caused[origin]}-{own}" if origin in self._caused else name
 
     async def contents(self) -> dict[str, Any]:
         """All keys but the streams: name without the shard's part -> content, by type.

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from .core import Core, rank, why
+from .core import rank, why
 from .presence import Registration
 from .state import Candidate, Id, Invite, Leg
+from .trunks import Trunks
 
 LEG_SLACK = 2_000
 """ms by which a leg outlives its group's deadline."""
 
 
-class Groups(Core):
+class Groups(Trunks):
     """Section 6.9."""
 
     # -- who can be rung as a member
@@ -41,21 +42,21 @@ class Groups(Core):
             if device not in {each.device or each.peer for each in there}:
                 there.append(Candidate(device, user, user, "PUSH", "PUSHING", device))
 
-    def trunk_as(self, trunk: Registration, number: str) -> Candidate:
-        return Candidate(trunk.peer, trunk.user, number, "PSTN", "CALLED", trunk.device, trunk.session)
-
     def may_be_number(self, *, failed: bool) -> bool:
         """The Reachability service says itself who is a number, as long as it can be asked."""
         return self.settings.look_up != "reachability" or failed
 
-    def devices_of_member(self, call: Invite, user: str, leg: Leg) -> list[Candidate]:
+    def devices_of_member(self, call: Invite, invite: Invite, user: str, leg: Leg) -> list[Candidate]:
         found = leg.found
         devices = self.registered_of(user, call.caller)
         self.elsewhere(user, found.peers, devices, call.caller, call.latest)
         self.asleep(user, found.push, devices)
         if found.phone or (not devices and self.may_be_number(failed=found.failed)):
-            trunks = [each for each in self.presence.everybody() if each.trunk and each.peer == found.trunk]
-            devices += [self.trunk_as(each, user) for each in trunks]
+            for field in found.trunks.split():
+                owner, _, peer = field.partition("|")
+                invite.trunks.append((owner, peer))
+            trunk = self.next_trunk(invite.trunks, user, {each.key for each in devices})
+            devices += [trunk] if trunk else []
         return devices
 
     # -- a group call's life
@@ -119,7 +120,7 @@ class Groups(Core):
             return
         leg.state = "OPEN"
         self.invites[invite.ref] = invite
-        devices = self.devices_of_member(call, user, leg)
+        devices = self.devices_of_member(call, invite, user, leg)
         if not devices:
             failed = leg.found.failed
             self.end(invite, "DECLINED", 500 if failed else 480, "internal" if failed else "unreachable")

@@ -84,6 +84,7 @@ class Model(Glare, Silence, Devices):
                 if now_ms < max(at, self.waiting_since) + PATIENCE:
                     break
             del self.timers[name]
+            self.entry = (at, 0, 0)
             kind, _, rest = name.partition("|")
             if kind == "ring":
                 self.end(self.invites[rest], "DECLINED_BY_TIMEOUT", 408, "timeout")

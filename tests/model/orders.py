@@ -70,6 +70,7 @@ class PlayOrders(Play):
         await self.driver.start()
         for step in self.ordered.given:
             await self.step(step)
+        del self.model.ask  # leads to the driver
         self._memory = pickle.dumps((self.model, self.invariants, self.events, self.last_ms, self.driver.now))
         names = await self.driver.client.keys("*")
         self._server = [("FLUSHDB",)]
@@ -81,6 +82,7 @@ class PlayOrders(Play):
     def _begin_again(self) -> None:
         memory = pickle.loads(self._memory)  # noqa: S301 - it is its own
         self.model, self.invariants, self.events, self.last_ms, self.driver.now = memory
+        self.model.ask = self.ask
         self.held, self.jobs, self.settled = [], [], []
         self._expected, self._is_waiting = {}, True
         self.driver.read_up_to = self._read_up_to

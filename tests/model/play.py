@@ -38,12 +38,17 @@ class Play:
         self.history = history
         self.model = Model(history.settings, matches)
         self.driver = Driver(client, history.settings, scripts)
+        self.model.ask = self.ask
         self.invariants = Invariants()
         self.events: dict[str, tuple[str, Payload]] = {}
         self.held: list[Operation] = []
         self.jobs: list[tuple[str, Notification]] = []
         self.settled: list[Operation] = []
         self.last_ms = 0
+
+    def ask(self, callee: str) -> LookupResult:
+        """What sippo-server would say of a user at this moment."""
+        return self.driver.sippo.answer(callee)
 
     async def run(self) -> None:
         await self.driver.start()
@@ -277,8 +282,9 @@ def arranged(contents: dict[str, Any]) -> dict[str, Any]:
         user: {peer: _picked(value, "device", "session") for peer, value in peers.items()}
         for user, peers in part("registry:").items()
     }
-    for peer, value in contents.get("trunks", {}).items():
-        registry.setdefault(json.loads(value)["user"], {})[peer] = _picked(value, "device", "session")
+    for field, value in contents.get("trunks", {}).items():
+        user, _, peer = field.partition("|")
+        registry.setdefault(user, {})[peer] = _picked(value, "device", "session")
     return {
         "invites": {ref: _invite(fields, candidates.get(ref, {})) for ref, fields in part("invite:").items()},
         "legs": {

@@ -20,6 +20,7 @@ class Registration:
     expires: int | None = None
     trunk: bool = False
     match: str = "*"
+    confirm: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from invites.lookup.result import LookupResult
 
 from .presence import Registration
 from .redial import Redial
 from .state import Candidate, Invite, Leg, Payload
-
-NOTHING = LookupResult()
+from .trunks import NOTHING
 
 
 class Reach(Redial):
@@ -23,18 +24,11 @@ class Reach(Redial):
         assert self.found is not None, "committed without the look-up"
         return self.found
 
-    def trunk_for(self, invite: Invite) -> Candidate | None:
+    def trunk_for(self, invite: Invite, devices: Collection[Candidate]) -> Candidate | None:
+        """The trunk that rings beside these devices; the others are kept for later."""
         number = (self.found.phone if self.found else "") or invite.to
-        best = self.trunk_to(number, invite.caller)
-        return self.trunk_as(best, number) if best else None
-
-    def trunk_to(self, number: str, caller: str) -> Registration | None:
-        fitting = [
-            each
-            for each in self.presence.everybody()
-            if each.trunk and each.peer != caller and self.matches(each.match, number)
-        ]
-        return min(fitting, key=lambda each: (each.match == "*", each.peer), default=None)
+        invite.trunks = self.trunks_to(number, (invite.sender, invite.caller))
+        return self.next_trunk(invite.trunks, number, {each.key for each in devices})
 
     def reach(self, invite: Invite, event: Payload) -> None:  # noqa: C901 - one branch for each end
         """Ring whoever there is, or end the invite at once."""
@@ -56,7 +50,7 @@ class Reach(Redial):
         to_self = invite.to == invite.sender
         devices = [] if to_self else self.registered_of(invite.to, invite.caller)
         registered = bool(devices)
-        trunk = self.trunk_for(invite)
+        trunk = self.trunk_for(invite, ())
         parallel = self.settings.parallel_sip and trunk is not None and not invite.request
         asks = not parallel or (self.settings.look_up != "push" and not registered)
         found = self.looked_up(registered=registered) if asks else NOTHING
@@ -72,7 +66,10 @@ class Reach(Redial):
             self.elsewhere(invite.to, found.peers, devices, invite.caller, invite.entry)
             self.asleep(invite.to, found.push, devices)
         if trunk and (found.phone or (not devices and self.may_be_number(failed=found.failed))):
-            devices.append(trunk)
+            trunk = self.trunk_for(invite, devices)
+            devices += [trunk] if trunk else []
+        else:
+            invite.trunks = []
         if devices:
             self.call_devices(invite, event, devices)
         elif found.failed:

@@ -223,7 +223,9 @@ class Watch(Invariants):
         merged: Contents = {}
         registries: dict[str, dict[str, Any]] = {}
         for shard, contents in shards.items():
-            registries[f"trunks of {shard}"] = contents.get("trunks", {})
+            for field, raw in contents.get("trunks", {}).items():
+                user, _, peer = field.partition("|")
+                registries.setdefault(f"trunks of {user} in {shard}", {})[peer] = raw
             for name, value in contents.items():
                 if name.startswith(("invite:", "candidates:", "legs:")):
                     assert name not in merged, f"{name} is in two shards"

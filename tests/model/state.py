@@ -63,7 +63,8 @@ def said(context: Any) -> Payload:
 class Candidate:
     """One way of reaching the callee. `told`: heard of the end once more after it came back.
 
-    `silenced`: no invitation reaches it any more.
+    `silenced`: no invitation reaches it any more. `followed`: a trunk that has failed, in whose place something else
+    rings. `confirm`: one whose accept must be confirmed.
     """
 
     peer: str
@@ -77,6 +78,8 @@ class Candidate:
     told: bool = False
     context: Any = None
     silenced: bool = False
+    followed: bool = False
+    confirm: bool = False
 
     @property
     def key(self) -> str:
@@ -124,7 +127,8 @@ class Invite:
     `group` of a group call is its `to`; that of a leg is not. `progressed`, `taken`: 180 was told, a push was taken.
     `heard`: the place of the latest invite in the order of the inviter's shard.
     `everybody`: each member may accept; `legs_end`: how the others ended once one had. `device`: what the inviter
-    has named; `overtaken`: by a later call of the same device; `into`: merged into this call.
+    has named; `overtaken`: by a later call of the same device; `into`: merged into this call. `trunks`: users and
+    peers of those that may follow one that fails.
     """
 
     sender: str
@@ -166,6 +170,7 @@ class Invite:
     overtaken: bool = False
     into: str | None = None
     leg: tuple[str, str] | None = None
+    trunks: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def ref(self) -> str:

@@ -123,10 +123,18 @@ class Shard:
         while read := await self.client.xreadgroup("relay", "test", {self.keys.relay: ">"}, count=1):
             for _, entries in read.items() if isinstance(read, dict) else read:
                 for entry, fields in entries:
-                    operation = decode_relay_entry(Entry(entry.decode(), fields), max_deliveries=5)
-                    settled = await self.committer.commit([operation], SettleMode(Stream.RELAY))
-                    assert settled.outcomes[0].status is Status.DONE, settled
+                    await self.settle_relayed(
+                        decode_relay_entry(Entry(entry.decode(), fields), max_deliveries=5)
+                    )
         return await self.told()
+
+    async def settle_relayed(self, operation: Operation) -> None:
+        """Settle an entry of the relay stream that is for this shard."""
+        (outcome,) = (await self.committer.commit([operation], SettleMode(Stream.RELAY))).outcomes
+        if outcome.status is Status.NEEDS:
+            operation = await self.resolver.complete(operation, outcome)
+            (outcome,) = (await self.committer.commit([operation], SettleMode(Stream.RELAY))).outcomes
+        assert outcome.status is Status.DONE, outcome
 
     async def told(self) -> list[Notification]:
         """Return the notifications since the last call."""

@@ -174,6 +174,17 @@ def test_a_trunk_stores_its_match_and_others_do_not() -> None:
         "1",
     )
     assert "match" not in _stored(e.registered("phone", match="x"))
+    assert "confirm" not in stored
+    assert _stored(e.trunk("t", confirm=True))["confirm"] is True
+    assert "confirm" not in _stored(e.registered("phone", confirm=True))
+
+
+def test_few_accepts_are_confirmed_so_the_rule_gets_the_argument_only_then() -> None:
+    assert _operation(e.accept("phone")).arguments.flat()[4:] == (b"",)
+    assert _operation(e.accept("phone", context=1)).arguments.flat()[4:] == (b"", b"1")
+    assert _operation(e.accept("phone", confirmed=False)).arguments.flat()[4:] == (b"",)
+    confirmed = _operation(e.accept("phone", confirmed=True))
+    assert confirmed.arguments.flat()[4:] == (b"", b"", "", "1")
 
 
 def test_a_tag_of_a_trace_or_any_other_field_of_the_entry_is_ignored() -> None:

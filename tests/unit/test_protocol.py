@@ -91,7 +91,7 @@ def test_a_registration_has_defaults() -> None:
     assert isinstance(event, Registered)
     assert msgspec.structs.asdict(event.registry) == {
         "id": "phone", "user": "bob", "type": "WEB", "device": None, "session": None, "expires": None, "trunk": False,
-        "match": "*",
+        "match": "*", "confirm": None,
     }  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_a_registration_keeps_what_it_is_given() -> None:
     assert isinstance(event, Registered)
     assert msgspec.structs.asdict(event.registry) == {
         "id": "t", "user": "sip", "type": "PSTN", "device": "d", "session": "s", "expires": 1_000, "trunk": True,
-        "match": r"\+49\d+",
+        "match": r"\+49\d+", "confirm": None,
     }  # fmt: skip
 
 

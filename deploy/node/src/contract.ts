@@ -1,6 +1,6 @@
 // Contract 1.0. Written by `make schema` from the types of the workers: do not edit.
 
-/** A device takes the call. */
+/** A device takes the call. `confirmed`: a person has, behind a trunk with `confirm`. */
 export interface Accept {
   peer: Peer;
   /** a text of 1 to 255 characters without white space, control characters, {, } or | */
@@ -9,6 +9,7 @@ export interface Accept {
   inviteId: string;
   to?: string | null;
   context?: unknown;
+  confirmed?: boolean | null;
   transaction?: string | number | null;
 }
 
@@ -101,7 +102,7 @@ export interface Registered {
   registry: Registry;
 }
 
-/** Where a user can be reached. `expires` in ms: it lapses unless it is repeated in time. */
+/** Where a user can be reached. `expires` in ms: it lapses unless it is repeated in time. `confirm`, of a trunk: a call is won only by an accept that is confirmed. */
 export interface Registry {
   /** a text of 1 to 255 characters without white space, control characters, {, } or | */
   id: string;
@@ -116,6 +117,7 @@ export interface Registry {
   trunk?: boolean;
   /** * or a regular expression (RE2 syntax) of 1 to 1024 characters */
   match?: string;
+  confirm?: boolean | null;
 }
 
 /** A device says that it rings. */
@@ -195,7 +197,7 @@ export interface CallRecordCandidate {
   context?: unknown;
 }
 
-/** A device rings. `expiresIn` is the time left in ms; `resumed`: the device may have the invitation already. `replaces` is the ref of an invite that this one follows. */
+/** A device rings. `expiresIn` is the time left in ms; `resumed`: the device may have the invitation already. `replaces` is the ref of an invite that this one follows, `number` what a trunk dials. */
 export interface Invitation {
   inviteId: string;
   from: string;
@@ -210,6 +212,7 @@ export interface Invitation {
   resumed: boolean;
   requestId?: string;
   replaces?: string;
+  number?: string;
 }
 
 /** A device stops ringing. `peer` is the connection that has accepted. */

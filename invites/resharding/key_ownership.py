@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Name = str
-"""The id that decides the shard: a user, a group, a number or a room."""
+"""The id that decides the shard: a user, a peer, a group, a number or a room."""
 
 
 def _first(joined: str) -> Name:
@@ -30,6 +30,7 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "registry": _first,
     "known": _first,
     "gone": _first,
+    "holder": _first,
     "calls": _first,
     "request": _first,
     "room-members": _first,

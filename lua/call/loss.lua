@@ -1,6 +1,7 @@
 -- A peer is lost. It stays a candidate for removeAfter, and a caller for callerGrace.
 -- exports: lose
 -- include: core/emit
+-- include: reach/holders
 -- include: reach/registry
 -- include: call/indexes
 -- include: call/pages
@@ -16,8 +17,9 @@ local function is_still_gone(user, peer, lost)
   return ended and ended.lost == lost and not registration(user, peer) and not back_as(user, peer)
 end
 
--- As a candidate the peer is gone at once, or away until the time `grace_ends`.
-function pages.lost(user, refs, peer, lost, grace_ends)
+-- As a candidate the peer is gone at once, or away until the time `grace_ends`. `how` is "taken" when it has another
+-- user: it hears that this one's ringing is over.
+function pages.lost(user, refs, peer, lost, grace_ends, how)
   if not is_still_gone(user, peer, lost) then
     return true
   end
@@ -32,6 +34,9 @@ function pages.lost(user, refs, peer, lost, grace_ends)
         set_state(invite, candidate, 'AWAY')
         away = true
       else
+        if how == 'taken' then
+          cancel(invite, { candidate }, '480', 'unreachable')
+        end
         set_state(invite, candidate, 'GONE', 480)
         finish_if_deserted(invite)
       end
@@ -59,18 +64,24 @@ function pages.caller_lost(user, refs, peer, lost, grace_ends)
   end
 end
 
-function lose(peer, user, old, mark, lost)
+-- `how` is "taken" when the peer id has another user from now on: then there is no grace.
+function lose(peer, user, old, mark, lost, how)
+  how = how or ''
+  local taken = how == 'taken'
   forget(user, peer, old, mark, lost)
-  if old and old.trunk then
-    emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends))
+  if not taken then
+    holders.release(peer, user, old)
   end
-  every('pending', user, 'lost', peer, lost, int(now + settings.remove_after))
-  every('calls', user, 'caller_lost', peer, lost, int(now + settings.caller_grace))
+  if old and old.trunk then
+    emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends), how)
+  end
+  every('pending', user, 'lost', peer, lost, int(taken and now or now + settings.remove_after), how)
+  every('calls', user, 'caller_lost', peer, lost, int(taken and now or now + settings.caller_grace))
 end
 
 -- In every other shard: the trunk is gone since the entry `lost`, and its registrations up to the entry `since` are
 -- over. The same `ends` (JSON) as in the trunk's own shard decide about later registrations.
-function internal.trunk_ended(_, user, peer, lost, since, ends)
+function internal.trunk_ended(_, user, peer, lost, since, ends, how)
   local old, mark = registration(user, peer), mark_of(user, peer)
   for session, ended in pairs(cjson.decode(ends)) do
     note_end(mark, session, ended)
@@ -82,5 +93,5 @@ function internal.trunk_ended(_, user, peer, lost, since, ends)
   if not order.later(mark.since, since) then
     mark.since = since
   end
-  lose(peer, user, old, mark, order.later(mark.lost, lost) and mark.lost or lost)
+  lose(peer, user, old, mark, order.later(mark.lost, lost) and mark.lost or lost, how)
 end

@@ -10,6 +10,8 @@
 -- include: call/callers
 -- include: call/indexes
 -- include: call/loss
+-- include: call/taken
+-- include: out/devices
 -- include: call/pages
 
 -- The registrations of the same device under other peer ids, by peer id.
@@ -45,6 +47,10 @@ local function outdated(new, old, mark)
   if order.later(last, work.entry) or (not old and last == work.entry) then
     return true
   end
+  local taken = not work.relayed and holders.held_since(new.peer, new.user)
+  if order.later(taken, work.entry) then
+    note_end(mark, nil, taken)
+  end
   local ended = end_after(mark, work.entry, new.session)
   if not ended then
     return false
@@ -79,6 +85,7 @@ local function replace_same_device(new, own_mark)
     local mark = mark_of(new.user, id)
     note_end(mark, nil, work.entry)
     forget(new.user, id, found, mark, work.entry)
+    holders.release(id, new.user, found)
     new.replaced[id] = found.at
   end
   return true
@@ -115,20 +122,32 @@ local function store(new, old, mark)
   end
 end
 
--- The device has this peer id alone from now on.
+-- The candidate's device, to be told over the connection `peer`.
+local function connection(candidate, peer)
+  return {
+    id = peer, address = candidate.address, type = candidate.type, state = candidate.state, user = candidate.user,
+  }
+end
+
+local LIVE = { CALLED = true, RINGING = true }
+
+-- The device has this peer id alone from now on. A connection that it replaces stops ringing.
 local function take_over(invite, candidate, new)
   local function end_grace(peer)
     later({ 'DEL', key('grace', peer) })
     unschedule('grace|' .. new.user .. '|' .. peer)
   end
+  local replaced = {}
   for _, other in pairs(candidates_of(invite)) do
     if other ~= candidate and new.device and other.device == new.device and owner(other) == new.user then
       remove_candidate(invite, other)
       end_grace(other.id)
+      replaced[#replaced + 1] = LIVE[other.state] and connection(other, other.id) or nil
     end
   end
   if candidate.id ~= new.peer then
     end_grace(candidate.id)
+    replaced[#replaced + 1] = LIVE[candidate.state] and connection(candidate, candidate.id) or nil
   elseif candidate.state == 'AWAY' then
     unschedule('grace|' .. new.user .. '|' .. candidate.id)
   end
@@ -136,6 +155,7 @@ local function take_over(invite, candidate, new)
   candidate.device = new.device or candidate.device
   candidate.session = new.session
   touch(invite, candidate)
+  cancel(invite, replaced, '480', 'taken_over')
 end
 
 local OUT_BY_CHOICE = { DECLINED = true, REJECTED = true }
@@ -150,13 +170,12 @@ local function tell_end(invite, new)
   if candidate and candidate.type ~= 'PUSH' and not candidate.told and LATE[candidate.state] then
     candidate.told = true
     touch(invite, candidate)
-    cancel(invite, { { id = new.peer, address = candidate.address, type = candidate.type,
-      state = candidate.state, user = candidate.user } }, cancel_words(invite, candidate))
+    cancel(invite, { connection(candidate, new.peer) }, cancel_words(invite, candidate))
   end
 end
 
 local function come_back(invite, candidate, new)
-  local live = candidate.state == 'CALLED' or candidate.state == 'RINGING'
+  local live = LIVE[candidate.state]
   -- A loss that is in pages may not have reached this invite yet.
   local known = live and candidate.id == new.peer and not other_session(candidate.session, new.session)
     and not order.later(new.lost, invite.entry)
@@ -272,6 +291,9 @@ function events.registered(user, peer, registry, device, session, expires, trunk
   end
   local renewed = old and (old.trunk or false) == new.trunk and old.device == new.device and old.session == new.session
   store(new, old, mark)
+  if not renewed and not work.relayed then
+    holders.claim(peer, user, work.entry)
+  end
   local replaced, replaced_at = {}, {}
   for id, at in pairs(new.replaced) do
     replaced[#replaced + 1] = id

@@ -25,8 +25,9 @@ from invites.store.settings import Settings
 from tests.support.shard import Shard, make_groups
 from tests.support.shards import Shards
 
+from .author import TAKERS
 from .driver import MAX_TRIES, Driver, SippoServer, contents_of, jobs_of
-from .histories import History
+from .histories import History, Publish
 from .play import Play, same
 from .state import Notification, Payload
 
@@ -205,6 +206,11 @@ class PlayAtOnce(Play):
     def __init__(self, client: Redis, scripts: Scripts, history: History, shards: int) -> None:
         super().__init__(client, scripts, history)
         self.driver: DriverAtOnce = DriverAtOnce(client, history.settings, scripts, shards)
+
+    async def publish(self, step: Publish) -> None:
+        """A late registration rings until the peer id's shard has answered that it is another user's."""
+        registry = step.payload.get("registry", {})
+        await super().publish(replace(step, settle=step.settle or registry.get("id") in TAKERS))
 
     async def fire(self) -> None:
         expected = self.model.fire(self.driver.now)

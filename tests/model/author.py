@@ -32,6 +32,8 @@ DEVICES: dict[str, tuple[str, str | None]] = {
     "t2": ("sip", "gateway"),
     "t3": ("sip", "gateway"),
 }
+TAKERS = {"b1": "carol", "b3": "alice", "c1": "bob", "a2": "dave"}
+"""Who registers a peer id that another user has."""
 UNREGISTERED = {"b4": "watch", "c1": "c-phone"}
 ANSWERS = frozenset({"ringing", "accept", "decline", "getInvitations"})
 TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*"}
@@ -236,6 +238,8 @@ class Author:
     def registration(self, name: str, **more: object) -> Publish:
         self.devices.append(name)
         user, device = DEVICES[name]
+        if self.published % 17 == 0:
+            user = TAKERS.get(name, user)
         registry: Payload = {"id": name, "user": user, **more}
         if device is not None:
             registry["device"] = device

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .core import Core
 from .presence import Change, End, Registration, other_session
 from .state import ONLINE, Candidate, Id, Invite, Payload
@@ -22,10 +24,16 @@ class Devices(Core):
             trunk=registry.get("trunk", False),
             match=registry.get("match", "*"),
         )
+        held = self.presence.holders.since(registration.peer, registration.user)
+        if held and held[1] > entry:
+            self.presence.end(registration.user, registration.peer, End(held[1]), self.now)
         change, replaced = self.presence.register(registration, self.now)
         for each in replaced:
             self.drop_timers(registration.user, each.peer)
         if change.after is registration:
+            self.presence.holders.claim(registration.peer, registration.user, entry)
+            if held:
+                self.taken(held[0], registration.peer, entry)
             self.here(registration, change)
             return
         if change.before:
@@ -77,10 +85,14 @@ class Devices(Core):
             self.ring(invite, [mine], resumed=False)
             return
         others = [each for each in invite.candidates.values() if each.user == mine.user and each is not mine]
+        replaced = []
         for each in [mine, *others]:
             if each is mine or each.same_device(there.peer, there.device):
                 self.timers.pop(f"grace|{there.user}|{each.peer}", None)
                 invite.remove(each)
+                if each.state in ONLINE and each.peer != there.peer:
+                    replaced.append(replace(each))
+        self.cancel(invite, replaced, 480, "taken_over")
         fresh = (
             mine.peer != there.peer
             or mine.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}
@@ -128,6 +140,26 @@ class Devices(Core):
         if self.presence.lost_at(user, peer) == entry or change.before:
             self.went(user, change)
 
+    def taken(self, user: str, peer: str, at: Id) -> None:
+        """Another user has the peer id: no grace, and what rings there stops."""
+        if not self.presence.get(user, peer):
+            return
+        self.presence.end(user, peer, End(at), self.now)
+        self.timers.pop(f"lapse|{user}|{peer}", None)
+        for invite in self.pending():
+            mine = invite.candidates.get(peer)
+            if mine and mine.user == user and mine.state in ONLINE:
+                self.cancel(invite, [mine], 480, "unreachable")
+                self.out_of_reach(invite, mine)
+            is_caller = (invite.sender, invite.caller) == (user, peer) and not invite.is_leg
+            if invite.pending and is_caller and invite.latest < at:
+                self.timers.setdefault(f"caller|{user}|{peer}", self.now)
+
+    def out_of_reach(self, invite: Invite, mine: Candidate) -> None:
+        """The device is lost permanently."""
+        mine.state, mine.end_reason = "GONE", 480
+        self.end_when_left_alone(invite)
+
     def went(self, user: str, change: Change) -> None:
         """Starts the graces of a peer that is not there any more."""
         if change.after is not None or self.presence.lost_at(user, change.peer) is None:
@@ -149,8 +181,7 @@ class Devices(Core):
         for invite in self.pending():
             mine = invite.candidates.get(peer)
             if mine and mine.user == user and mine.state == "AWAY":
-                mine.state, mine.end_reason = "GONE", 480
-                self.end_when_left_alone(invite)
+                self.out_of_reach(invite, mine)
 
     def caller_over(self, user: str, peer: str, due: int) -> None:
         """The inviter's device stayed away: nobody waits for an answer any more."""

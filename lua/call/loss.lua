@@ -6,6 +6,7 @@
 -- include: call/indexes
 -- include: call/pages
 -- include: call/ending
+-- include: call/waking
 
 -- Is the peer gone since the entry `lost`, and not back under this or another peer id? The first page belongs to the
 -- commit that notes the loss.
@@ -37,8 +38,7 @@ function pages.lost(user, refs, peer, lost, grace_ends, how)
         if how == 'taken' then
           cancel(invite, { candidate }, '480', 'unreachable')
         end
-        set_state(invite, candidate, 'GONE', 480)
-        finish_if_deserted(invite)
+        waking.lose(invite, candidate)
       end
     end
   end
@@ -64,7 +64,8 @@ function pages.caller_lost(user, refs, peer, lost, grace_ends)
   end
 end
 
--- `how` is "taken" when the peer id has another user from now on: then there is no grace.
+-- `how` is "taken" when the peer id has another user from now on: then there is no grace. It is "lapsed" when the
+-- registration alone has ended.
 function lose(peer, user, old, mark, lost, how)
   how = how or ''
   local taken = how == 'taken'
@@ -75,7 +76,11 @@ function lose(peer, user, old, mark, lost, how)
   if old and old.trunk then
     emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends), how)
   end
-  every('pending', user, 'lost', peer, lost, int(taken and now or now + settings.remove_after), how)
+  if how == 'lapsed' then
+    every('pending', user, 'lapsed', peer)
+  else
+    every('pending', user, 'lost', peer, lost, int(taken and now or now + settings.remove_after), how)
+  end
   every('calls', user, 'caller_lost', peer, lost, int(taken and now or now + settings.caller_grace))
 end
 

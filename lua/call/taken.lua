@@ -5,12 +5,12 @@
 
 -- `since` is the entry of the other user's registration.
 function internal.peer_taken(user, peer, since)
-  -- This is decided here: other shards have not heard of it.
-  work.relayed = nil
   local old = registration(user, peer)
-  if old and order.later(old.at, since) then
+  if not old or old.trunk then
+    return
+  elseif order.later(old.at, since) then
     holders.claim(peer, user, old.at)
-  elseif old then
+  else
     local mark = mark_of(user, peer)
     note_end(mark, nil, since)
     lose(peer, user, old, mark, since, 'taken')

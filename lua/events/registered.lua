@@ -47,7 +47,7 @@ local function outdated(new, old, mark)
   if order.later(last, work.entry) or (not old and last == work.entry) then
     return true
   end
-  local taken = not work.relayed and holders.held_since(new.peer, new.user)
+  local taken = not new.trunk and holders.held_since(new.peer, new.user)
   if order.later(taken, work.entry) then
     note_end(mark, nil, taken)
   end
@@ -154,6 +154,7 @@ local function take_over(invite, candidate, new)
   rename_candidate(invite, candidate, new.peer)
   candidate.device = new.device or candidate.device
   candidate.session = new.session
+  candidate.also = nil
   touch(invite, candidate)
   cancel(invite, replaced, '480', 'taken_over')
 end
@@ -177,16 +178,20 @@ end
 local function come_back(invite, candidate, new)
   local live = LIVE[candidate.state]
   -- A loss that is in pages may not have reached this invite yet.
-  local known = live and candidate.id == new.peer and not other_session(candidate.session, new.session)
+  local is_same = candidate.id == new.peer and not other_session(candidate.session, new.session)
     and not order.later(new.lost, invite.entry)
+  local may_ring = not OUT_BY_CHOICE[candidate.state] or (has_declined_for_connection(candidate) and not is_same)
   take_over(invite, candidate, new)
-  if known or OUT_BY_CHOICE[candidate.state] then
+  if (live and is_same) or not may_ring then
     finish_if_deserted(invite)
     tell_end(invite, new)
     return
   end
-  local again = candidate.type ~= 'PUSH'
-  candidate.type = again and candidate.type or 'PEER'
+  local again = not candidate.unheard
+  candidate.unheard, candidate.declined = nil, nil
+  if candidate.type == 'PUSH' then
+    candidate.type, candidate.push = 'PEER', true
+  end
   set_state(invite, candidate, 'CALLED')
   if tonumber(invite.expiresAt) > now then
     ring(invite, { candidate }, again)
@@ -199,7 +204,10 @@ end
 local function join_invite(invite, new)
   debug('update_candidates', invitation_json(invite), new.raw)
   local candidate = candidate_of_device(invite, new.user, new.peer, new.device)
-  if candidate then
+  if candidate and candidate.declined == new.peer and not new.lost and not new.session then
+    -- This registration has come later than the answer of its own connection.
+    return
+  elseif candidate then
     come_back(invite, candidate, new)
   elseif tonumber(invite.expiresAt) > now and invite.to == new.user and invite.caller ~= new.peer
     and invite.from ~= new.user and not new.trunk and not invite.alone then
@@ -291,7 +299,7 @@ function events.registered(user, peer, registry, device, session, expires, trunk
   end
   local renewed = old and (old.trunk or false) == new.trunk and old.device == new.device and old.session == new.session
   store(new, old, mark)
-  if not renewed and not work.relayed then
+  if not renewed and not new.trunk then
     holders.claim(peer, user, work.entry)
   end
   local replaced, replaced_at = {}, {}

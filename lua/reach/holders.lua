@@ -1,4 +1,5 @@
--- A peer id belongs to one user at a time. The shard of the peer id knows to whom, since users may be in any shard.
+-- A peer id belongs to one user at a time. The shard of the peer id knows to whom, since users may be in any shard. (A
+-- trunk's is left alone: whoever could register its peer id could take its calls away.)
 --
 -- holder:<peer>  user|entry of the latest registration of the peer id; expires after that has ended
 -- exports: holders
@@ -48,9 +49,9 @@ function holders.claim(peer, user, at)
   emit(peer, 'peer_claimed', user, at, '')
 end
 
--- The registration `old` of the user has ended. (The shard of a trunk's user says so for all shards.)
+-- The registration `old` of the user has ended.
 function holders.release(peer, user, old)
-  if old and not work.relayed then
+  if old and not old.trunk then
     emit(peer, 'peer_claimed', user, old.at, '1')
   end
 end

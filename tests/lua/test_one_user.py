@@ -55,15 +55,6 @@ async def test_who_has_gone_takes_nothing_with_it(shard: Shard) -> None:
     assert set(await shard.hash(shard.keys.registry("carol"))) == {"p"}
 
 
-async def test_a_trunks_peer_id_belongs_to_one_user_too(shard: Shard) -> None:
-    await e.in_order(shard, e.trunk("t"), e.invite(to="007"))
-    told = await shard.event(*e.registered("t", "carol"))
-    assert e.outcome(told, "invitationCancel") == (480, "unreachable")
-    assert e.outcome(told, "inviteRejected") == (480, "unreachable")
-    told = await shard.event(*e.invite(to="007", invite_id="2"))
-    assert e.outcome(told, "inviteRejected") == (404, "not_found")
-
-
 async def test_a_connection_that_another_one_of_its_device_replaces_stops_ringing_first(shard: Shard) -> None:
     await e.in_order(shard, e.registered("p1", device="phone"), e.invite(), e.ringing("p1"))
     told = await shard.event(*e.registered("p2", device="phone"))

@@ -238,7 +238,7 @@ class Author:
     def registration(self, name: str, **more: object) -> Publish:
         self.devices.append(name)
         user, device = DEVICES[name]
-        if self.published % 17 == 0:
+        if self.published % 13 == 7:
             user = TAKERS.get(name, user)
         registry: Payload = {"id": name, "user": user, **more}
         if device is not None:

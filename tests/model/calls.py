@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .core import reason_of
 from .reach import Reach
-from .state import RUNG, Candidate, Id, Invite, Payload, Tombstone
+from .state import Candidate, Id, Invite, Payload, Tombstone
 
 
 class Calls(Reach):
@@ -159,9 +159,9 @@ class Calls(Reach):
             found = Candidate(peer, user, user, "PEER", "CALLED", device)
         elif found.peer != peer or found.type == "PUSH":
             invite.remove(found)
-            found.peer, found.session = peer, None
+            found.peer, found.session, found.unheard, found.also = peer, None, False, ""
             found.type = "PEER" if found.type == "PUSH" else found.type
-            if found.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}:
+            if found.left_connection or found.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}:
                 found.state, found.end_reason = "CALLED", None
         if "device" in event["peer"]:
             for each in [one for one in invite.candidates.values() if one.user == user and one is not found]:
@@ -190,11 +190,9 @@ class Calls(Reach):
             self.answer_over(invite, event, "ringing")
             return
         known = invite.find(*self.hardware(event))
-        if (
-            known
-            and known.key == event["peer"]["id"]
-            and known.state in {"AWAY", "GONE", "DECLINED", "REJECTED"}
-        ):
+        peer = event["peer"]["id"]
+        is_out = known and known.key == peer and known.state in {"AWAY", "GONE", "DECLINED", "REJECTED"}
+        if known and (is_out or known.declined == peer):
             return
         mine = self.moved_on(invite, event, entry) or self.candidate(invite, event)
         if mine.state != "CALLED":
@@ -238,7 +236,7 @@ class Calls(Reach):
             if invite.to != user or invite.waiting or invite.is_group:
                 continue
             others = [each for each in invite.inside() if not each.same_device(peer, device)]
-            devices = [each for each in others if each.state in RUNG]
+            devices = [one for each in others for one in each.to_stop]
             for each in others:
                 each.state, each.end_reason = "REJECTED", 486
             self.cancel(invite, devices, 486, "busy_elsewhere")
@@ -263,7 +261,12 @@ class Calls(Reach):
             return
         mine = self.candidate(invite, event)
         mine.state, mine.end_reason, mine.context = "DECLINED", code, event.get("context")
-        if code >= 600:
+        if mine.left_connection and mine.push:
+            invite.remove(mine)
+            mine.declined = peer
+            mine.sleeps("PUSHED")
+            invite.put(mine)
+        elif code >= 600:
             invite.answer = mine.context
             self.end(invite, "DECLINED", code, "declined", mine.peer)
         else:
@@ -320,4 +323,9 @@ class Calls(Reach):
     def standing(self, invite: Invite, event: Payload) -> str:
         """The state of this device in the call; REJECTED: its user is busy with another call elsewhere."""
         mine = invite.find(*self.hardware(event))
+        peer = event["peer"]["id"]
+        if mine and mine.left_connection:
+            return "DECLINED" if mine.peer == peer else ""
+        if mine and mine.declined == peer:
+            return "DECLINED"
         return mine.state if mine else ""

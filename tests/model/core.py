@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .presence import Presence, Registration
-from .state import HOUR, MINUTE, RUNG, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
+from .state import HOUR, MINUTE, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
 
 TrunkMatcher = Callable[[str, str], bool]
 """`(match, number)`: whether a trunk's expression fits the whole of a number."""
@@ -180,14 +180,17 @@ class Core:
 
     def progress(self, invite: Invite, code: int | None = None) -> Payload:
         legs = [self.invites[f"{invite.sender}|{invite.invite_id}|{user}"] for user in self.open_legs(invite)]
-        states = [each.state for one in [invite, *legs] for each in one.inside()]
-        present = 180 if "RINGING" in states else 110 if "PUSHED" in states else 100
+        there = [each for one in [invite, *legs] for each in one.inside()]
+        states = [each.state for each in there]
+        also = [each for each in there if each.also == "PUSHED" and each.state != "RINGING"]
+        pushed = states.count("PUSHED") + len(also)
+        present = 180 if "RINGING" in states else 110 if pushed else 100
         return {
             **invite.identity(),
             "code": code or present,
             "candidates": len(states),
             "ringing": states.count("RINGING"),
-            "pushed": states.count("PUSHED"),
+            "pushed": pushed,
         }
 
     def outcome(self, invite: Invite) -> tuple[str, Payload]:
@@ -217,8 +220,7 @@ class Core:
         self.timers.pop(f"ring|{invite.ref}", None)
         devices = []
         for each in invite.inside():
-            if each.state in RUNG:
-                devices.append(each)
+            devices += each.to_stop
             each.state = "CANCELLED"
             each.end_reason = 408 if code == 408 else 487
         self.cancel_at_end(invite, devices)

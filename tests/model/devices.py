@@ -84,6 +84,8 @@ class Devices(Core):
             invite.candidates[there.peer] = mine
             self.ring(invite, [mine], resumed=False)
             return
+        if mine.declined == there.peer and not lost and there.session is None:
+            return
         others = [each for each in invite.candidates.values() if each.user == mine.user and each is not mine]
         replaced = []
         for each in [mine, *others]:
@@ -99,14 +101,16 @@ class Devices(Core):
             or other_session(mine, there.session)
             or (lost is not None and lost > invite.entry)
         )
+        may_ring = mine.state not in {"DECLINED", "REJECTED"} or mine.left_connection
         mine.peer, mine.device = there.peer, there.device or mine.device
-        mine.session = there.session
+        mine.session, mine.also = there.session, ""
         invite.candidates[mine.peer] = mine
-        if fresh and mine.state not in {"DECLINED", "REJECTED"}:
-            mine.state, mine.end_reason = "CALLED", None
-            woken, mine.type = mine.type == "PUSH", "PSTN" if mine.type == "PSTN" else "PEER"
+        if fresh and may_ring:
+            mine.state, mine.end_reason, mine.declined = "CALLED", None, ""
+            unheard, mine.unheard = mine.unheard, False
+            mine.type = "PSTN" if mine.type == "PSTN" else "PEER"
             if self.now < invite.deadline:
-                self.ring(invite, [mine], resumed=not woken)
+                self.ring(invite, [mine], resumed=not unheard)
         self.end_when_left_alone(invite)
 
     def cancel_again(self, invite: Invite, there: Registration) -> None:
@@ -156,7 +160,13 @@ class Devices(Core):
                 self.timers.setdefault(f"caller|{user}|{peer}", self.now)
 
     def out_of_reach(self, invite: Invite, mine: Candidate) -> None:
-        """The device is lost permanently."""
+        """The device is lost: a push wakes it, or it is out."""
+        if mine.push and self.now < invite.deadline:
+            invite.remove(mine)
+            mine.sleeps("PUSHING")
+            invite.put(mine)
+            self.ring(invite, [mine], resumed=True)
+            return
         mine.state, mine.end_reason = "GONE", 480
         self.end_when_left_alone(invite)
 
@@ -192,9 +202,21 @@ class Devices(Core):
                 self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
 
     def lapsed(self, user: str, peer: str, due: int) -> None:
-        """A registration that was not repeated in time ends like a connection."""
+        """A registration that was not repeated in time ends, and what rings the device rings on."""
         there = self.presence.get(user, peer)
-        if there is not None:
-            ms, sequence, _ = there.at
-            end = End((ms, sequence, 1), None, (due, 0, 0))
-            self.went(user, self.presence.end(user, peer, end, self.now))
+        if there is None:
+            return
+        ms, sequence, _ = there.at
+        self.presence.end(user, peer, End((ms, sequence, 1), None, (due, 0, 0)), self.now)
+        for invite in self.pending():
+            mine = invite.candidates.get(peer)
+            if mine and mine.user == user and mine.state in ONLINE:
+                self.push_as_well(invite, mine)
+            if (invite.sender, invite.caller) == (user, peer) and not invite.is_leg:
+                self.check_caller(invite)
+
+    def push_as_well(self, invite: Invite, mine: Candidate) -> None:
+        """Wake the device of a connection that may not be there."""
+        if mine.push and not mine.also and self.now < invite.deadline:
+            mine.also = "PUSHING"
+            self.ring(invite, [mine.phone()], resumed=True)

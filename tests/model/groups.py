@@ -38,8 +38,12 @@ class Groups(Core):
     def asleep(self, user: str, devices: tuple[str, ...], there: list[Candidate]) -> None:
         """Add push devices that are not there."""
         for device in devices:
-            if device not in {each.device or each.peer for each in there}:
-                there.append(Candidate(device, user, user, "PUSH", "PUSHING", device))
+            known = [each for each in there if (each.device or each.peer) == device]
+            for each in known:
+                each.push = True
+            if not known:
+                asleep = Candidate(device, user, user, "PUSH", "PUSHING", device, push=True, unheard=True)
+                there.append(asleep)
 
     def trunk_as(self, trunk: Registration, number: str) -> Candidate:
         return Candidate(trunk.peer, trunk.user, number, "PSTN", "CALLED", trunk.device, trunk.session)

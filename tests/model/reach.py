@@ -6,7 +6,7 @@ from invites.lookup.result import LookupResult
 
 from .groups import Groups
 from .presence import Registration
-from .state import Candidate, Invite, Leg, Payload
+from .state import IN, Candidate, Invite, Leg, Payload
 
 NOTHING = LookupResult()
 
@@ -137,16 +137,25 @@ class Reach(Groups):
             if sleeps and invite.pending and mine.state in {"PUSHING", "PUSHED"}:
                 mine.state, mine.end_reason = "GONE", 480
                 self.end_when_left_alone(invite)
+            elif invite.pending:
+                mine.push, mine.also = False, ""
+        elif became != "pushDropped" and mine.also == "PUSHING" and mine.state in IN:
+            mine.also = "PUSHED"
+            self.push_taken(invite, became)
         elif became != "pushDropped" and sleeps and mine.state == "PUSHING":
             mine.state = "PUSHED"
-            call = self.invites[invite.group_ref] if invite.is_leg else invite
-            if became == "pushTaken" and not call.taken:
-                call.taken = True
-                if not call.progressed:
-                    self.tell_inviter(call, "inviteProgress", self.progress(call))
+            self.push_taken(invite, became)
         elif became != "pushDropped":
             phone = [Candidate(device, mine.user, mine.address, "PUSH", mine.state, device)]
             if mine.state == "REJECTED":
                 self.cancel(invite, phone, 486, "busy_elsewhere")
             elif not invite.pending and mine.state in {"CANCELLED", "GONE"}:
                 self.cancel_at_end(invite, phone)
+
+    def push_taken(self, invite: Invite, became: str) -> None:
+        """The inviter hears 110 once, unless a device rings."""
+        call = self.invites[invite.group_ref] if invite.is_leg else invite
+        if became == "pushTaken" and not call.taken:
+            call.taken = True
+            if not call.progressed:
+                self.tell_inviter(call, "inviteProgress", self.progress(call))

@@ -61,7 +61,11 @@ def said(context: Any) -> Payload:
 
 @dataclass
 class Candidate:
-    """One way of reaching the callee. `told`: heard of the end once more after it came back."""
+    """One way of reaching the callee. `told`: heard of the end once more after it came back.
+
+    `push`: sippo-server has listed the device for push. `unheard`: it has had no invitation over a connection. `also`:
+    it was pushed beside its connection: PUSHING, then PUSHED. `declined`: the peer that did so for itself alone.
+    """
 
     peer: str
     user: str
@@ -73,6 +77,32 @@ class Candidate:
     end_reason: int | None = None
     told: bool = False
     context: Any = None
+    push: bool = False
+    unheard: bool = False
+    also: str = ""
+    declined: str = ""
+
+    def sleeps(self, state: str) -> None:
+        """Nothing is known of a connection of this device."""
+        self.device = self.device or self.peer
+        self.peer, self.type, self.session, self.also = self.device, "PUSH", None, ""
+        self.state, self.end_reason = state, None
+
+    def phone(self) -> Candidate:
+        """The device, to be pushed to beside its connection."""
+        device = self.device or self.peer
+        return Candidate(device, self.user, self.address, "PUSH", self.state, device)
+
+    @property
+    def to_stop(self) -> list[Candidate]:
+        """Who must be told that it is over: over the connection, or by a push."""
+        is_rung = self.state in RUNG or (self.state == "PUSHING" and not self.unheard)
+        return [self] * is_rung + [self.phone()] * (self.also == "PUSHED" and self.state in IN)
+
+    @property
+    def left_connection(self) -> bool:
+        """Has declined for its connection alone."""
+        return self.state == "DECLINED" and self.end_reason in {480, 503}
 
     @property
     def key(self) -> str:

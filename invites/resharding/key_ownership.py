@@ -30,6 +30,7 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "registry": _first,
     "known": _first,
     "gone": _first,
+    "away": _first,
     "holder": _first,
     "calls": _first,
     "request": _first,

@@ -23,7 +23,7 @@ local function stop_devices(invite, state, code, reason, winner, decliner)
     if candidate ~= winner and candidate ~= decliner and IN[candidate.state] then
       -- While a candidate is PUSHING, its push worker sees the end of the invite and sends nothing. The device may ring
       -- by its lost connection all the same.
-      if candidate.state ~= 'PUSHING' or not candidate.unheard then
+      if not candidate.unheard or (candidate.state ~= 'PUSHING' and candidate.state ~= 'AWAY') then
         told[#told + 1] = candidate
       end
       if candidate.also == 'PUSHED' then

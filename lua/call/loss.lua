@@ -1,6 +1,7 @@
 -- A peer is lost. It stays a candidate for removeAfter, and a caller for callerGrace.
 -- exports: lose
 -- include: core/emit
+-- include: reach/away
 -- include: reach/holders
 -- include: reach/registry
 -- include: call/indexes
@@ -77,8 +78,12 @@ function lose(peer, user, old, mark, lost, how)
     emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends), how)
   end
   if how == 'lapsed' then
+    -- Its connection may well be there.
     every('pending', user, 'lapsed', peer)
   else
+    if not taken then
+      away.note(user, peer, old)
+    end
     every('pending', user, 'lost', peer, lost, int(taken and now or now + settings.remove_after), how)
   end
   every('calls', user, 'caller_lost', peer, lost, int(taken and now or now + settings.caller_grace))

@@ -1,5 +1,6 @@
 -- decline: a code of 600 or above is the user's decision and ends the invite. With a lower code only this device is
--- out, with 480 or 503 only this connection of it; the invite ends with the best response when no device is left. An inviter that declines takes its invite back.
+-- out, with 480 or 503 only this connection of it; the invite ends with the best response when no device is left. An
+-- inviter that declines takes its invite back.
 --
 -- Arguments  error_code ("" where none is given); context, device (nil or "" where none is given)
 -- Reads      the invite and its candidates

@@ -8,6 +8,7 @@
 -- include: call/requests
 -- include: out/devices
 -- include: out/inviter
+-- include: reach/away
 -- include: reach/resolve
 
 local function refuse(leg, code, reason)
@@ -29,6 +30,7 @@ local function devices_of(invite, lookup_result)
   local answer = looked_up({ found = lookup_result ~= '' and cjson.decode(lookup_result) or nil }, true)
   add_connected_at_sippo(devices, invite.to, answer.peers, invite.caller, work.entry)
   add_push_candidates(devices, invite.to, answer.push)
+  away.add(devices, invite.to, invite.caller)
   return devices
 end
 

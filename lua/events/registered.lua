@@ -6,6 +6,7 @@
 -- Reads      the peer's registration and end, the user's registrations, pending, lately ended and own invites
 -- Why atomic a concurrent invite sees the registration, or the registration sees the invite
 -- include: core/commit
+-- include: reach/away
 -- include: reach/registry
 -- include: call/callers
 -- include: call/indexes
@@ -92,6 +93,7 @@ local function replace_same_device(new, own_mark)
 end
 
 local function store(new, old, mark)
+  away.forget(new.user, new.peer)
   local place = new.trunk and TRUNKS or key('registry', new.user)
   add('hash', { 'HSET', place, new.peer, new.raw })
   if old and (old.trunk or false) ~= new.trunk then
@@ -125,7 +127,8 @@ end
 -- The candidate's device, to be told over the connection `peer`.
 local function connection(candidate, peer)
   return {
-    id = peer, address = candidate.address, type = candidate.type, state = candidate.state, user = candidate.user,
+    id = peer, address = candidate.address, type = candidate.type ~= 'PUSH' and candidate.type or 'PEER',
+    state = candidate.state, user = candidate.user,
   }
 end
 
@@ -159,6 +162,11 @@ local function take_over(invite, candidate, new)
   cancel(invite, replaced, '480', 'taken_over')
 end
 
+-- Has the device been rung over a connection, or by a push?
+local function may_have_heard(candidate)
+  return not candidate.unheard or (candidate.type == 'PUSH' and candidate.state ~= 'GONE')
+end
+
 local OUT_BY_CHOICE = { DECLINED = true, REJECTED = true }
 
 -- A device that comes back after its ringing has ended hears why, once.
@@ -168,7 +176,7 @@ local function tell_end(invite, new)
   if not new.fresh or (winner and new.device and winner.device == new.device) then
     return
   end
-  if candidate and candidate.type ~= 'PUSH' and not candidate.told and LATE[candidate.state] then
+  if candidate and not candidate.told and LATE[candidate.state] and may_have_heard(candidate) then
     candidate.told = true
     touch(invite, candidate)
     cancel(invite, { connection(candidate, new.peer) }, cancel_words(invite, candidate))

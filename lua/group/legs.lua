@@ -11,6 +11,7 @@
 -- include: core/emit
 -- include: core/refs
 -- include: reach/registry
+-- include: reach/away
 -- include: reach/push
 -- include: call/limits
 -- include: call/winning
@@ -105,6 +106,7 @@ local function candidates_of_member(member, caller, found, since)
   end
   add_connected_at_sippo(candidates, member, found.peers, caller, since)
   add_push_candidates(candidates, member, found.push)
+  away.add(candidates, member, caller)
   if found.trunk and (found.phone or (#candidates == 0 and may_be_number(found))) then
     candidates[#candidates + 1] = trunk_candidate(found.trunk, member)
   end

@@ -10,7 +10,7 @@ local function tell_devices(kind, invite, candidates, payload)
   for _, candidate in ipairs(candidates) do
     if candidate.type == 'PUSH' then
       push(kind, invite, candidate, payload)
-    else
+    elseif candidate.state ~= 'AWAY' or kind == 'invitationCancel' then
       peers[#peers + 1] = candidate.id
       local user = candidate.user or candidate.address
       if not seen[user] then

@@ -111,6 +111,7 @@ class Calls(Reach):
                 found = self.looked_up(registered=True)
                 self.elsewhere(invite.to, found.peers, devices, invite.caller, entry)
                 self.asleep(invite.to, found.push, devices)
+                self.lost_lately(invite.to, invite.caller, devices)
             invite.put(*devices)
             if devices:
                 self.ring(invite, devices, resumed=False)

@@ -64,6 +64,7 @@ class Core:
         self.requests: dict[str, tuple[str, int]] = {}
         self.refusals: dict[str, tuple[int, str]] = {}
         self.timers: dict[str, int] = {}
+        self.away: dict[tuple[str, str], tuple[int, Registration]] = {}
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
 
@@ -170,7 +171,9 @@ class Core:
         self, kind: str, invite: Invite, devices: list[Candidate], payload: Payload, until: int
     ) -> None:
         """One entry for all that are connected, a push job for each that is not, which is of use `until` then."""
-        there = [each for each in devices if each.type != "PUSH"]
+        there = [
+            each for each in devices if each.type != "PUSH" and (kind != "invitation" or each.state != "AWAY")
+        ]
         if there:
             self.tell(kind, [each.peer for each in there], [each.user for each in there], payload)
         for each in devices:

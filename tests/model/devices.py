@@ -51,6 +51,7 @@ class Devices(Core):
     def here(self, there: Registration, change: Change) -> None:
         """The peer's newest registration is this one."""
         self.drop_timers(there.user, there.peer)
+        self.away.pop((there.user, there.peer), None)
         if there.expires is not None:
             self.timers[f"lapse|{there.user}|{there.peer}"] = min(there.at[0], self.now) + there.expires
         if change.renewed:
@@ -116,7 +117,9 @@ class Devices(Core):
     def cancel_again(self, invite: Invite, there: Registration) -> None:
         """A device that was away when its ringing ended must not go on, once it is back."""
         mine = invite.find(there.peer, there.user, there.device)
-        if mine is None or mine.told or mine.type == "PUSH":
+        if mine is None or mine.told:
+            return
+        if mine.unheard and (mine.type != "PUSH" or mine.state == "GONE"):
             return
         if mine.state not in {"CANCELLED", "GONE", "REJECTED"}:
             return
@@ -124,7 +127,7 @@ class Devices(Core):
         if winner and there.device is not None and there.device == winner.device:
             return
         mine.told = True
-        again = [Candidate(there.peer, mine.user, mine.address, mine.type, mine.state)]
+        again = [Candidate(there.peer, mine.user, mine.address, "PEER", mine.state)]
         if mine.state == "REJECTED":
             self.cancel(invite, again, 486, "busy_elsewhere")
         else:
@@ -175,6 +178,8 @@ class Devices(Core):
         if change.after is not None or self.presence.lost_at(user, change.peer) is None:
             return
         self.timers.pop(f"lapse|{user}|{change.peer}", None)
+        if change.before and not change.before.trunk and self.settings.remove_after:
+            self.away[user, change.peer] = self.now + self.settings.remove_after, change.before
         for invite in self.pending():
             mine = invite.candidates.get(change.peer)
             if mine and mine.user == user and mine.state in ONLINE:

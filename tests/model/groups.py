@@ -45,6 +45,18 @@ class Groups(Core):
                 asleep = Candidate(device, user, user, "PUSH", "PUSHING", device, push=True, unheard=True)
                 there.append(asleep)
 
+    def lost_lately(self, user: str, caller: str, there: list[Candidate]) -> None:
+        """Add devices that may be back soon, each under the peer id that was lost last."""
+        lost = [each for (owner, _), each in self.away.items() if owner == user and each[0] > self.now]
+        for due, each in sorted(lost, key=lambda one: (-one[0], one[1].peer)):
+            ids = {caller, *(one.peer for one in there if one.type != "PUSH")}
+            devices = {one.device or one.peer for one in there}
+            if each.peer not in ids | devices and (each.device or each.peer) not in devices:
+                mine = self.device_candidate(each)
+                mine.state, mine.unheard = "AWAY", True
+                there.append(mine)
+                self.timers[f"grace|{user}|{each.peer}"] = due
+
     def trunk_as(self, trunk: Registration, number: str) -> Candidate:
         return Candidate(trunk.peer, trunk.user, number, "PSTN", "CALLED", trunk.device, trunk.session)
 
@@ -57,6 +69,7 @@ class Groups(Core):
         devices = self.registered_of(user, call.caller)
         self.elsewhere(user, found.peers, devices, call.caller, call.latest)
         self.asleep(user, found.push, devices)
+        self.lost_lately(user, call.caller, devices)
         if found.phone or (not devices and self.may_be_number(failed=found.failed)):
             trunks = [each for each in self.presence.everybody() if each.trunk and each.peer == found.trunk]
             devices += [self.trunk_as(each, user) for each in trunks]

@@ -68,6 +68,7 @@ class Reach(Groups):
         if not to_self:
             self.elsewhere(invite.to, found.peers, devices, invite.caller, invite.entry)
             self.asleep(invite.to, found.push, devices)
+            self.lost_lately(invite.to, invite.caller, devices)
         if trunk and (found.phone or (not devices and self.may_be_number(failed=found.failed))):
             devices.append(trunk)
         if devices:

@@ -96,7 +96,8 @@ class Candidate:
     @property
     def to_stop(self) -> list[Candidate]:
         """Who must be told that it is over: over the connection, or by a push."""
-        is_rung = self.state in RUNG or (self.state == "PUSHING" and not self.unheard)
+        is_rung = self.state in RUNG | {"PUSHING"}
+        is_rung = is_rung and not (self.unheard and self.state in {"PUSHING", "AWAY"})
         return [self] * is_rung + [self.phone()] * (self.also == "PUSHED" and self.state in IN)
 
     @property

@@ -33,6 +33,7 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "away": _first,
     "holder": _first,
     "calls": _first,
+    "missed": _first,
     "request": _first,
     "room-members": _first,
     "room-invites": _first,

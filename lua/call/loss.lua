@@ -7,6 +7,7 @@
 -- include: call/indexes
 -- include: call/pages
 -- include: call/ending
+-- include: call/missed
 -- include: call/waking
 
 -- Is the peer gone since the entry `lost`, and not back under this or another peer id? The first page belongs to the
@@ -57,11 +58,15 @@ function pages.caller_lost(user, refs, peer, lost, grace_ends)
   if not is_still_gone(user, peer, lost) then
     return true
   end
-  for _, call in pairs(some_calls(user, refs)) do
+  local found = false
+  for ref, call in pairs(some_calls(user, refs)) do
     if call.peer == peer and order.later(lost, call.heard) then
-      add('zset', { 'ZADD', TIMERS, 'NX', grace_ends, 'caller|' .. user .. '|' .. peer })
-      return true
+      found = true
+      internal.note_missed(user, ref, peer, lost)
     end
+  end
+  if found then
+    add('zset', { 'ZADD', TIMERS, 'NX', grace_ends, 'caller|' .. user .. '|' .. peer })
   end
 end
 

@@ -333,6 +333,7 @@ function events.registered(user, peer, registry, device, session, expires, trunk
     every('ended', user, 'came_late', peer, registry, device, session, trunk, '1', '')
   end
   keep_calls(user, peer, new.device, replaced)
+  every('missed', user, 'missed', peer, device)
   return new.replaced
 end
 

@@ -6,7 +6,7 @@ from invites.lookup.result import LookupResult
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups, push_jobs
-from tests.support.shard import MakeShard, Shard, of_type
+from tests.support.shard import MakeShard, Shard, of_type, peer
 
 STOP = "invitationCancel"
 
@@ -109,3 +109,83 @@ async def test_a_phone_that_sippo_server_does_not_know_hears_no_cancel(bob_calle
     [job] = await push_jobs.jobs(bob_called)
     await push_jobs.becomes(bob_called, job, "pushGone")
     assert of_type(await bob_called.event(*e.registered("p1", device="phone")), STOP) == []
+
+
+# -- the caller
+
+
+async def test_a_caller_that_was_away_when_its_call_ended_hears_the_outcome_once(shard: Shard) -> None:
+    await e.in_order(
+        shard, e.registered("a", "alice"), e.registered("p"), e.invite(), e.disconnected("a", "alice")
+    )
+    assert "inviteAccepted" in e.types(await shard.event(*e.accept("p")))
+    told = await shard.event(*e.registered("a", "alice"))
+    assert e.types(told) == ["inviteAccepted"]
+    assert (e.one(told, "inviteAccepted").peers, told[0].payload["peer"]) == (["a"], "p")
+    assert (
+        await e.in_order(shard, e.disconnected("a", "alice"), e.registered("a", "alice", session="s")) == []
+    )
+
+
+async def test_it_hears_it_under_another_peer_id_of_its_device(shard: Shard) -> None:
+    await e.in_order(shard, e.registered("a", "alice", device="laptop"), e.registered("p"), e.invite())
+    await e.in_order(shard, e.disconnected("a", "alice"), e.decline("p"))
+    told = await shard.event(*e.registered("a2", "alice", device="laptop"))
+    assert e.outcome(told, "inviteRejected") == (603, "declined")
+    assert told[0].peers == ["a2"]
+
+
+async def test_it_hears_that_it_was_gone_for_too_long(shard: Shard) -> None:
+    await e.in_order(
+        shard, e.registered("a", "alice"), e.registered("p"), e.invite(), e.disconnected("a", "alice")
+    )
+    await e.later(shard, 10_000)
+    assert e.outcome(await shard.event(*e.registered("a", "alice")), "inviteRejected") == (487, "caller_gone")
+
+
+async def test_a_guest_hears_it_when_its_device_speaks(shard: Shard) -> None:
+    guest = peer("g1", "alice", "laptop")
+    await e.in_order(shard, e.registered("p"), e.invite(guest), e.disconnected("g1", "alice"), e.decline("p"))
+    told = await shard.event(*e.said_by("laptop", e.invitations("g2", "alice")))
+    assert e.outcome(told, "inviteRejected") == (603, "declined")
+    assert e.one(told, "inviteRejected").peers == ["g2"]
+
+
+async def test_who_was_back_before_the_end_hears_it_once(shard: Shard) -> None:
+    await e.in_order(
+        shard, e.registered("a", "alice"), e.registered("p"), e.invite(), e.disconnected("a", "alice")
+    )
+    await e.in_order(shard, e.registered("a", "alice"), e.decline("p"), e.disconnected("a", "alice"))
+    assert await shard.event(*e.registered("a", "alice")) == []
+
+
+async def test_another_device_of_the_caller_does_not_hear_it(shard: Shard) -> None:
+    await e.in_order(
+        shard, e.registered("a", "alice"), e.registered("p"), e.invite(), e.disconnected("a", "alice")
+    )
+    await shard.event(*e.decline("p"))
+    assert await shard.event(*e.registered("b", "alice")) == []
+
+
+@pytest.mark.one_shard
+async def test_a_caller_hears_nothing_of_a_call_that_is_forgotten(shard: Shard) -> None:
+    await e.in_order(
+        shard, e.registered("a", "alice"), e.registered("p"), e.invite(), e.disconnected("a", "alice")
+    )
+    await shard.event(*e.decline("p"))
+    await e.later(shard, 300_000)
+    assert await shard.event(*e.registered("a", "alice")) == []
+
+
+async def test_each_of_many_calls_is_told(shard: Shard) -> None:
+    await e.in_order(shard, e.registered("a", "alice"), e.registered("p"))
+    for number in range(5):
+        await e.in_order(
+            shard, e.invite(invite_id=f"{number}"), e.invite(to="bob", invite_id=f"x{number}", room="q")
+        )
+    await shard.event(*e.disconnected("a", "alice"))
+    await shard.fire()
+    await shard.event(*e.disconnected("p"))
+    await shard.fire()
+    told = await shard.event(*e.registered("a", "alice")) + await shard.fire()
+    assert len(of_type(told, "inviteRejected")) == 10

@@ -64,6 +64,7 @@ class Core:
         self.requests: dict[str, tuple[str, int]] = {}
         self.refusals: dict[str, tuple[int, str]] = {}
         self.timers: dict[str, int] = {}
+        self.missed: dict[str, tuple[str, str, Id]] = {}
         self.away: dict[tuple[str, str], tuple[int, Registration]] = {}
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
@@ -256,6 +257,19 @@ class Core:
         if lost is not None and invite.latest < lost:
             due = self.now + self.settings.caller_grace
             self.timers.setdefault(f"caller|{invite.sender}|{invite.caller}", due)
+            self.missed[invite.ref] = invite.sender, invite.caller, lost
+
+    def hear_missed(self, user: str, peer: str, device: str | None) -> None:
+        """The device is back as `peer`, and hears once how its calls have ended while it was away."""
+        for ref, (owner, old, lost) in list(self.missed.items()):
+            mark = self.presence.marked_device(user, old)
+            if owner != user or (old != peer and (device is None or mark != device)):
+                continue
+            del self.missed[ref]
+            invite = self.invites.get(ref)
+            if invite and invite.caller == old and (invite.ended_at or 0) >= lost[0]:
+                kind, payload = self.outcome(invite)
+                self.tell(kind, [peer], [user], payload)
 
     def set_caller(self, invite: Invite, peer: str) -> None:
         """The peer that spoke last of the call, or the peer id under which its device has come back since."""
@@ -275,6 +289,8 @@ class Core:
         if device is None:
             return
         lost = self.presence.lost_at(user, peer)
+        if not lost or lost < entry:
+            self.hear_missed(user, peer, device)
         moved = []
         for invite in self.pending() if not lost or lost < entry else ():
             mine = invite.sender == user and not invite.is_leg and invite.latest < entry

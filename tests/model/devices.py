@@ -56,6 +56,7 @@ class Devices(Core):
             self.timers[f"lapse|{there.user}|{there.peer}"] = min(there.at[0], self.now) + there.expires
         if change.renewed:
             return
+        self.hear_missed(there.user, there.peer, there.device)
         for invite in self.pending():
             if invite.sender == there.user and not invite.is_leg:
                 self.inviter_here(invite, there)
@@ -161,6 +162,7 @@ class Devices(Core):
             is_caller = (invite.sender, invite.caller) == (user, peer) and not invite.is_leg
             if invite.pending and is_caller and invite.latest < at:
                 self.timers.setdefault(f"caller|{user}|{peer}", self.now)
+                self.missed[invite.ref] = user, peer, at
 
     def out_of_reach(self, invite: Invite, mine: Candidate) -> None:
         """The device is lost: a push wakes it, or it is out."""

@@ -45,6 +45,16 @@ function pages.grace_over(user, refs, peer)
   end
 end
 
+-- wake|<ref>: those of the connected devices that a push can wake and that have not said that they ring (pushAfter).
+function timers.wake(ref)
+  local invite = load_invite(ref)
+  for _, candidate in pairs(invite and is_pending(invite) and candidates_of(invite) or {}) do
+    if candidate.state == 'CALLED' then
+      waking.push_as_well(invite, candidate)
+    end
+  end
+end
+
 -- caller|<user>|<peer>: a caller's device has not come back in time (callerGrace). Its calls end.
 function timers.caller(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')

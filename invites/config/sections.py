@@ -154,6 +154,7 @@ class Invites(_Section, frozen=True):
     claim_after: ClaimAge = 3_000
     notification_retention: NotificationRetention = field(default_factory=NotificationRetention)
     dead_retention: DeadRetention = field(default_factory=DeadRetention)
+    push_after: Duration | None = None
 
 
 class Redis(_Section, frozen=True):
@@ -198,6 +199,7 @@ class Config(Struct, frozen=True):
             ringing_step=invites.ringing_step,
             max_group_size=invites.max_group_size,
             look_up=self._look_up(),
+            push_after=-1 if invites.push_after is None else invites.push_after,
             devices_per_user=invites.limits.devices_per_user,
             per_callee=invites.limits.per_callee,
             per_caller=invites.limits.per_caller,

@@ -79,6 +79,7 @@ timers wait, expires too.
 TIMERS: Final[dict[str, Callable[[str], Name]]] = {
     "ring": callee_of,
     "step": callee_of,
+    "wake": callee_of,
     "caller": _first,
     "grace": _first,
     "lapse": _first,

@@ -11,7 +11,7 @@ LookUp = Literal["", "push", "groups", "all", "reachability"]
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms.
 
-    The limits come last; 0 switches one off.
+    `push_after` is -1 for never. The limits come last; 0 switches one off.
     """
 
     remove_after: int = 0
@@ -24,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True):
     ringing_step: int = 10_000
     max_group_size: int = 500
     look_up: LookUp = ""
+    push_after: int = -1
     devices_per_user: int = 100
     per_callee: int = 200
     per_caller: int = 1_000

@@ -35,6 +35,20 @@ function waking.push_as_well(invite, candidate)
   end
 end
 
+-- After pushAfter those that have not said that they ring are pushed as well.
+function waking.expect_ringing(invite, candidates)
+  local at = now + settings.push_after
+  if settings.push_after < 0 or at >= tonumber(invite.expiresAt) then
+    return
+  end
+  for _, candidate in ipairs(candidates) do
+    if candidate.push and candidate.type == 'PEER' then
+      schedule('wake|' .. invite.ref, at)
+      return
+    end
+  end
+end
+
 -- The registration of the peer has lapsed. Its connection may well be there, so it rings on.
 function pages.lapsed(user, refs, peer)
   for _, ref in ipairs(refs) do

@@ -28,11 +28,12 @@ local STREAMS = { 'events', 'notifications', 'timers', 'dead', 'push', 'relay' }
 -- shard      the number of the shard; shards: how many there are
 -- clock      ms since 1970; "" for the server's time
 -- verbosity  0 reports warnings, 1 also info facts, 2 also debug facts
+-- push_after after this time a push is sent to devices that have not said that they ring; -1 for never
 -- look_up    what workers can ask sippo-server for: "" nothing, "push", "groups", "all" (both), "reachability"
 local HEADER = {
   'mode', 'base', 'shard', 'shards', 'clock', 'verbosity', 'remove_after', 'ring_timeout', 'max_ring_timeout',
   'caller_grace', 'retain_after', 'parallel_sip', 'only_one_device_with_invitations', 'ringing_step', 'max_group_size',
-  'look_up', 'devices_per_user', 'per_callee', 'per_caller', 'per_pair',
+  'look_up', 'push_after', 'devices_per_user', 'per_callee', 'per_caller', 'per_pair',
 }
 
 -- (The server provides `ipairs` only once the library is loaded.)
@@ -67,6 +68,7 @@ each_call(function()
     ringing_step = tonumber(ARGV[ARG.ringing_step]),
     max_group_size = tonumber(ARGV[ARG.max_group_size]),
     look_up = ARGV[ARG.look_up],
+    push_after = tonumber(ARGV[ARG.push_after]),
     devices_per_user = tonumber(ARGV[ARG.devices_per_user]),
     per_callee = tonumber(ARGV[ARG.per_callee]),
     per_caller = tonumber(ARGV[ARG.per_caller]),

@@ -13,6 +13,7 @@
 -- include: call/callers
 -- include: call/ending
 -- include: call/limits
+-- include: call/waking
 -- include: out/inviter
 -- include: reach/resolve
 
@@ -82,6 +83,7 @@ local function call_devices(invite, asked, found)
   index_owners(invite, found.candidates)
   enter(invite, asked)
   ring(invite, found.candidates, false)
+  waking.expect_ringing(invite, found.candidates)
   tell_progress(invite, asked.transaction)
 end
 

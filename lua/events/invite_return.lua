@@ -6,6 +6,7 @@
 -- Reads      the first invite, the registrations of its callee
 -- include: call/indexes
 -- include: call/requests
+-- include: call/waking
 -- include: out/devices
 -- include: out/inviter
 -- include: reach/away
@@ -65,6 +66,7 @@ function events.inviteReturn(peer, user, head, return_of, to, transaction, looku
       add_candidate(invite, candidate)
     end
     ring(invite, rung, false)
+    waking.expect_ringing(invite, rung)
   end
   tell_progress(invite, transaction, leg)
 end

@@ -14,6 +14,7 @@
 -- include: reach/away
 -- include: reach/push
 -- include: call/limits
+-- include: call/waking
 -- include: call/winning
 
 -- A leg's own deadline is a little later (ms), so that the group's comes first.
@@ -168,6 +169,7 @@ local function start_leg(
   index_owners(leg, candidates)
   schedule('ring|' .. ref, tonumber(expires_at) + LEG_SLACK)
   ring(leg, candidates, false)
+  waking.expect_ringing(leg, candidates)
   local news = work.relayed and redis.call('GET', key('news', ref))
   if news then
     update_leg(leg, unpack(cjson.decode(news)))

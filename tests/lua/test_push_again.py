@@ -205,3 +205,32 @@ async def test_the_connection_is_not_listed_what_it_has_declined_and_the_next_on
         bob_pushed, said_by("phone", e.invitations("p1")), said_by("phone", e.invitations("p2"))
     )
     assert [len(each.payload["invitations"]) for each in of_type(told, "answer")] == [0, 1]
+
+
+# -- a connection that does not say that it rings
+
+
+@pytest.fixture
+async def bob_hurried(make_shard: MakeShard) -> Shard:
+    """A shard in which Bob's phone rings over its connection, and is pushed as well after 3 s."""
+    shard = await make_shard(Settings(look_up="push", push_after=3_000))
+    push_jobs.sleeps(shard, "bob", "phone")
+    await e.in_order(shard, e.registered("p1", device="phone"), e.registered("tablet"), e.invite())
+    return shard
+
+
+async def test_a_connected_phone_that_does_not_say_that_it_rings_is_pushed_as_well(
+    bob_hurried: Shard,
+) -> None:
+    await e.later(bob_hurried, 2_999)
+    assert await push_jobs.jobs(bob_hurried) == []
+    assert await e.later(bob_hurried, 1) == []
+    assert push_jobs.briefly(await push_jobs.jobs(bob_hurried)) == [(WAKE, "phone")]
+    assert await e.states(bob_hurried) == {"p1": "CALLED", "tablet": "CALLED"}
+
+
+@pytest.mark.parametrize("said", [e.ringing("p1"), e.stop(), e.decline("p1", errorCode=486)])
+async def test_a_phone_that_has_said_something_is_not_pushed(bob_hurried: Shard, said: e.Published) -> None:
+    await bob_hurried.event(*said)
+    await e.later(bob_hurried, 3_000)
+    assert await push_jobs.jobs(bob_hurried) == []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
+import msgspec
 from hypothesis import strategies as st
 
 from invites.lookup.result import LookupResult, Member
@@ -360,6 +361,7 @@ def history(random: Random) -> History:
         max_group_size=random.choice((500, 500, 500, 3)),
         look_up=random.choice(("", "push", "groups", "all", "all", "reachability")),
     )
+    settings = msgspec.structs.replace(settings, push_after=(3_000 if settings.remove_after else -1))
     to_group = settings.look_up in {"groups", "all", "reachability"} and random.choice((True, False))
     author = Author(random, to_group=to_group, ahead=random.choice((True, False, False, False)))
     known = ("team", "bob", "carol") if settings.look_up else ()

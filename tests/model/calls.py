@@ -115,6 +115,7 @@ class Calls(Reach):
             invite.put(*devices)
             if devices:
                 self.ring(invite, devices, resumed=False)
+                self.expect_ringing(invite, devices)
         invite.leg = event["peer"]["id"], event["peer"]["user"]
         self.tell_progress(invite, event)
 

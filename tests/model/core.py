@@ -43,6 +43,8 @@ class Settings(Protocol):
     def max_group_size(self) -> int: ...
     @property
     def look_up(self) -> str: ...
+    @property
+    def push_after(self) -> int: ...
 
 
 def order_kept(settings: Settings) -> int:
@@ -181,6 +183,13 @@ class Core:
             if each.type == "PUSH":
                 job = {"ref": invite.ref, "deadline": until, "payload": payload}
                 self.tell(f"push {kind}", [each.device or ""], [each.user], job)
+
+    def expect_ringing(self, invite: Invite, devices: list[Candidate]) -> None:
+        """Those that do not say in time that they ring are pushed as well."""
+        due = self.now + self.settings.push_after
+        listed = any(each.push and each.type == "PEER" for each in devices)
+        if listed and self.settings.push_after >= 0 and due < invite.deadline:
+            self.timers[f"wake|{invite.ref}"] = due
 
     def progress(self, invite: Invite, code: int | None = None) -> Payload:
         legs = [self.invites[f"{invite.sender}|{invite.invite_id}|{user}"] for user in self.open_legs(invite)]

@@ -222,6 +222,13 @@ class Devices(Core):
             if (invite.sender, invite.caller) == (user, peer) and not invite.is_leg:
                 self.check_caller(invite)
 
+    def wake(self, ref: str) -> None:
+        """Wake the devices that have not said that they ring."""
+        invite = self.invites.get(ref)
+        for mine in invite.inside() if invite and invite.pending else ():
+            if invite and mine.state == "CALLED":
+                self.push_as_well(invite, mine)
+
     def push_as_well(self, invite: Invite, mine: Candidate) -> None:
         """Wake the device of a connection that may not be there."""
         if mine.push and not mine.also and self.now < invite.deadline:

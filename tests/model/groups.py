@@ -139,6 +139,7 @@ class Groups(Core):
         invite.put(*devices)
         self.timers[f"ring|{invite.ref}"] = call.deadline + LEG_SLACK
         self.ring(invite, devices, resumed=False)
+        self.expect_ringing(invite, devices)
 
     def end(self, invite: Invite, state: str, code: int, reason: str, decider: str | None = None) -> None:
         if invite.is_group:

@@ -94,6 +94,7 @@ class Reach(Groups):
         self.device_speaks(event, invite.entry, calls=True)
         self.set_caller(invite, invite.caller)
         self.ring(invite, devices, resumed=False)
+        self.expect_ringing(invite, devices)
         self.tell_progress(invite, event, invite.caller)
 
     def reach_group(self, invite: Invite, event: Payload, found: LookupResult) -> None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from invites.events.entry import Entry
+from invites.lookup.pushes import Push, Verdict, decode_push_entry, is_still_wanted
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups, push_jobs
@@ -234,3 +236,14 @@ async def test_a_phone_that_has_said_something_is_not_pushed(bob_hurried: Shard,
     await bob_hurried.event(*said)
     await e.later(bob_hurried, 3_000)
     assert await push_jobs.jobs(bob_hurried) == []
+
+
+async def test_the_push_beside_a_connection_is_wanted_until_it_is_over(bob_hurried: Shard) -> None:
+    await e.later(bob_hurried, 3_000)
+    entries = await bob_hurried.client.xrange(bob_hurried.keys.push)
+    [(entry, fields)] = entries
+    push = decode_push_entry(Entry(entry.decode(), fields), max_deliveries=5)
+    assert isinstance(push, Push)
+    assert (await is_still_wanted(bob_hurried.client, bob_hurried.keys, push))[0] is Verdict.WANTED
+    await bob_hurried.event(*e.registered("p2", device="phone"))
+    assert (await is_still_wanted(bob_hurried.client, bob_hurried.keys, push))[0] is Verdict.UNWANTED

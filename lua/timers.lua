@@ -5,6 +5,7 @@
 -- include: call/glare
 -- include: call/kinds
 -- include: call/loss
+-- include: call/waking
 
 -- ring|<ref>: nobody has answered in time.
 function timers.ring(ref)
@@ -42,8 +43,17 @@ function pages.grace_over(user, refs, peer)
     local invite = load_invite(ref)
     local candidate = invite and is_pending(invite) and candidates_of(invite)[peer]
     if candidate and candidate.state == 'AWAY' and owner(candidate) == user then
-      set_state(invite, candidate, 'GONE', 480)
-      finish_if_deserted(invite)
+      waking.lose(invite, candidate)
+    end
+  end
+end
+
+-- wake|<ref>: those of the connected devices that a push can wake and that have not said that they ring (pushAfter).
+function timers.wake(ref)
+  local invite = load_invite(ref)
+  for _, candidate in pairs(invite and is_pending(invite) and candidates_of(invite) or {}) do
+    if candidate.state == 'CALLED' then
+      waking.push_as_well(invite, candidate)
     end
   end
 end
@@ -67,12 +77,12 @@ function pages.caller_gone(user, refs, peer, lost)
   end
 end
 
--- lapse|<user>|<peer>: a device has not repeated its registration in time. It counts as disconnected.
+-- lapse|<user>|<peer>: a device has not repeated its registration in time. What rings it rings on.
 function timers.lapse(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
   local old = registration(user, peer)
   if old and old.expires then
     -- This notes no end, so that a delayed repeat of the registration still counts.
-    lose(peer, user, old, mark_of(user, peer), int(due) .. '-0')
+    lose(peer, user, old, mark_of(user, peer), int(due) .. '-0', 'lapsed')
   end
 end

@@ -165,6 +165,7 @@ class Invites(_Section, frozen=True):
     dead_retention: DeadRetention = field(default_factory=DeadRetention)
     redial: Redialing = "replace"
     glare: Glaring = "off"
+    push_after: Duration | None = None
 
 
 class Redis(_Section, frozen=True):
@@ -230,6 +231,7 @@ class Config(Struct, frozen=True):
             ringing_step=invites.ringing_step,
             max_group_size=invites.max_group_size,
             look_up=self._look_up(),
+            push_after=-1 if invites.push_after is None else invites.push_after,
             devices_per_user=invites.limits.devices_per_user,
             per_callee=invites.limits.per_callee,
             per_caller=invites.limits.per_caller,

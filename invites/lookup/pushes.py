@@ -36,6 +36,7 @@ class _Fields(Struct, frozen=True):
     device: _Text
     deadline: _Time
     payload: _Text
+    peer: str = ""
 
 
 UNSURE: Final = b"unsure"
@@ -45,7 +46,8 @@ UNSURE: Final = b"unsure"
 class Push(Struct):
     """A push job of an entry. It is of use until `deadline` (ms since 1970, of the server).
 
-    `unsure`: it may have been sent already, by somebody who has not heard what came of it.
+    `unsure`: it may have been sent already, by somebody who has not heard what came of it. `peer`: the connection that
+    the device has beside the push; "" for none.
     """
 
     entry: str
@@ -56,6 +58,7 @@ class Push(Struct):
     deadline: int
     payload: dict[str, Raw]
     unsure: bool = False
+    peer: str = ""
 
     def settled(self, rule: str) -> Operation:
         """The operation that says what became of it."""
@@ -86,6 +89,7 @@ _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
 
 class _Candidate(Struct):
     state: str
+    also: str = ""
 
 
 _CANDIDATE: Final = msgspec.json.Decoder(_Candidate)
@@ -118,6 +122,7 @@ def decode_push_entry(entry: Entry, *, max_deliveries: int) -> Push | Operation:
         payload,
         # Whoever had it before, here or in the shard that it was moved from, may have sent it and not settled it.
         unsure=entry.deliveries > 1 or UNSURE in entry.fields,
+        peer=fields.peer,
     )
 
 
@@ -129,7 +134,7 @@ async def is_still_wanted(client: Redis, keys: Keys, push: Push) -> tuple[Verdic
     async with client.pipeline(transaction=False) as pipe:
         pipe.time()
         pipe.hget(keys.invite(push.ref), "state")
-        pipe.hget(keys.candidates(push.ref), f"|{push.device}")
+        pipe.hget(keys.candidates(push.ref), push.peer or f"|{push.device}")
         (seconds, microseconds), state, candidate = await pipe.execute()
     left_ms = push.deadline - seconds * 1000 - microseconds // 1000
     if push.type == "invitation" and not (state == b"PENDING" and _is_pushing(candidate)):
@@ -138,4 +143,4 @@ async def is_still_wanted(client: Redis, keys: Keys, push: Push) -> tuple[Verdic
 
 
 def _is_pushing(candidate: bytes | None) -> bool:
-    return candidate is not None and _CANDIDATE.decode(candidate).state == "PUSHING"
+    return candidate is not None and "PUSHING" in msgspec.structs.astuple(_CANDIDATE.decode(candidate))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Name = str
-"""The id that decides the shard: a user, a group, a number or a room."""
+"""The id that decides the shard: a user, a peer, a group, a number or a room."""
 
 
 def _first(joined: str) -> Name:
@@ -33,7 +33,10 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "known": _first,
     "user-state": _first,
     "gone": _first,
+    "away": _first,
+    "holder": _first,
     "calls": _first,
+    "missed": _first,
     "request": _first,
     "cleared": _first,
     "room-members": _first,
@@ -82,6 +85,7 @@ timers wait, expires too, and so does `redials`, which says that calls were made
 TIMERS: Final[dict[str, Callable[[str], Name]]] = {
     "ring": callee_of,
     "step": callee_of,
+    "wake": callee_of,
     "caller": _first,
     "grace": _first,
     "lapse": _first,

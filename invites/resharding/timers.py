@@ -65,7 +65,7 @@ def _targets(shard_map: ShardMap, source: Keys, trunks: Trunks, timer: str, call
     if kind == "lapse" and rest in trunks:
         return set()  # every shard has its own
     targets = {shard_map.shard_after(callee_of(ref)) for ref in calls}
-    if kind in ("ring", "step", "caller") or shard_map.shard_before(user) == source.shard:
+    if kind in ("ring", "step", "wake", "caller") or shard_map.shard_before(user) == source.shard:
         targets.add(shard_map.shard_after(user))
     return targets
 

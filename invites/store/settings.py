@@ -17,7 +17,7 @@ Glare = Literal["off", "merge"]
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms.
 
-    A limit of 0 is switched off.
+    `push_after` is -1 for never. A limit of 0 is switched off.
     """
 
     remove_after: int = 0
@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True):
     ringing_step: int = 10_000
     max_group_size: int = 500
     look_up: LookUp = ""
+    push_after: int = -1
     devices_per_user: int = 100
     per_callee: int = 200
     per_caller: int = 1_000

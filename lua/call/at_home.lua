@@ -1,7 +1,9 @@
 -- The phone network has had an invite (parallelSip), and now the callee's own devices ring.
 -- exports: call_at_home
 -- include: call/indexes
+-- include: call/waking
 -- include: out/devices
+-- include: reach/away
 -- include: reach/resolve
 -- include: reach/user_states
 
@@ -19,6 +21,7 @@ local function devices_of(invite, lookup_result)
   local answer = looked_up({ found = lookup_result ~= '' and cjson.decode(lookup_result) or nil }, true)
   add_connected_at_sippo(devices, invite.to, answer.peers, invite.caller, work.entry)
   add_push_candidates(devices, invite.to, answer.push)
+  away.add(devices, invite.to, invite.caller)
   return devices
 end
 
@@ -33,5 +36,6 @@ function call_at_home(invite, lookup_result)
       add_candidate(invite, candidate)
     end
     ring(invite, rung, false)
+    waking.expect_ringing(invite, rung)
   end
 end

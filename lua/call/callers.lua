@@ -54,7 +54,11 @@ end
 -- A peer of the device says something in its user's shard. `own_call` is the call that it makes or repeats.
 local function hear(user, peer, device, own_call)
   local mark = mark_of(user, peer)
-  local found = not order.later(mark.lost, work.entry) and keep_calls(user, peer, device, nil, own_call)
+  local is_back = not order.later(mark.lost, work.entry)
+  local found = is_back and keep_calls(user, peer, device, nil, own_call)
+  if is_back then
+    every('missed', user, 'missed', peer, device)
+  end
   if found or own_call then
     mark.device = device
     save_mark(user, peer, mark)

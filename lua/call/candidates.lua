@@ -11,7 +11,13 @@
 --   GONE      the device is lost permanently
 --   REJECTED  its user is busy with another call
 --   CANCELLED
--- A silenced candidate hears no further invitation.
+--
+-- Few candidates have the fields
+--   push      sippo-server has listed the device for push
+--   unheard   the device has not had the invitation over a connection
+--   also      the device has been pushed beside its connection: PUSHING, then PUSHED
+--   declined  the peer that has declined for its connection alone, while the device was connected
+--   silenced  the device hears no further invitation
 -- include: core/unit
 -- include: core/json
 
@@ -86,9 +92,13 @@ end
 local function candidate_json(candidate)
   -- Few have any of these.
   local rest = '}'
-  if candidate.user or candidate.told or candidate.context or candidate.silenced or candidate.followed
-    or candidate.confirm then
-    rest = (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
+  if candidate.user or candidate.told or candidate.context or candidate.push or candidate.unheard or candidate.silenced
+    or candidate.followed or candidate.confirm then
+    rest = (candidate.push and ',"push":true' or '')
+      .. (candidate.unheard and ',"unheard":true' or '')
+      .. (candidate.also and ',"also":"' .. candidate.also .. '"' or '')
+      .. (candidate.declined and ',"declined":' .. json.quote(candidate.declined) or '')
+      .. (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
       .. (candidate.told and ',"told":true' or '')
       .. (candidate.silenced and ',"silenced":true' or '')
       .. (candidate.followed and ',"followed":true' or '')
@@ -101,6 +111,11 @@ local function candidate_json(candidate)
     .. (candidate.device and ',"device":' .. json.quote(candidate.device) or '')
     .. (candidate.session and ',"session":' .. json.quote(candidate.session) or '')
     .. rest
+end
+
+-- Has the device declined for its connection alone? Another connection of it may ring.
+local function has_declined_for_connection(candidate)
+  return candidate.state == 'DECLINED' and (candidate.endReason == 480 or candidate.endReason == 503)
 end
 
 -- For the log: with the peer, or the device of a push. Two devices of a user may differ in nothing else.
@@ -149,39 +164,43 @@ local function count_candidates(invite)
     end
     if candidate.state == 'RINGING' then
       ringing = ringing + 1
-    elseif candidate.state == 'PUSHED' then
+    elseif candidate.state == 'PUSHED' or candidate.also == 'PUSHED' then
       pushed = pushed + 1
     end
   end
   return inside, ringing, pushed
 end
 
--- The reasons for codes that no device has sent: those of a group's legs, and of lookups.
-local FOUND_OUT = { [403] = 'too_many', [408] = 'timeout', [487] = 'cancelled', [500] = 'internal' }
+local best_response
 
--- The code and reason of an invite that nobody can accept any more (RFC 3261, 16.7). A 6xx wins, then the lowest
--- class; in a class a device's own answer wins over a code that the rules set, and 486 over others. Also returns whose
--- answer it is, if it is a device's.
-local function best_response(invite)
-  local best
-  for _, candidate in pairs(candidates_of(invite)) do
-    local code = candidate.endReason
-    if code and not IN[candidate.state] then
-      local class = math.floor(code / 100)
-      local rank = (class == 6 and 0 or class) * 10000
-        + (candidate.state == 'DECLINED' and 0 or candidate.state == 'REJECTED' and 1000 or 2000)
-        + (code == 486 and 0 or code)
-      if not best or rank < best.rank then
-        best = { rank = rank, code = code, state = candidate.state, context = candidate.context }
+do
+  -- The reasons for codes that no device has sent: those of a group's legs, and of lookups.
+  local FOUND_OUT = { [403] = 'too_many', [408] = 'timeout', [487] = 'cancelled', [500] = 'internal' }
+
+  -- The code and reason of an invite that nobody can accept any more (RFC 3261, 16.7). A 6xx wins, then the lowest
+  -- class; in a class a device's own answer wins over a code that the rules set, and 486 over others. Also returns
+  -- whose answer it is, if it is a device's.
+  function best_response(invite)
+    local best
+    for _, candidate in pairs(candidates_of(invite)) do
+      local code = candidate.endReason
+      if code and not IN[candidate.state] then
+        local class = math.floor(code / 100)
+        local rank = (class == 6 and 0 or class) * 10000
+          + (candidate.state == 'DECLINED' and 0 or candidate.state == 'REJECTED' and 1000 or 2000)
+          + (code == 486 and 0 or code)
+        if not best or rank < best.rank then
+          best = { rank = rank, code = code, state = candidate.state, context = candidate.context }
+        end
       end
     end
+    if not best then
+      return 480, 'unreachable'
+    elseif best.code == 486 then
+      return 486, 'busy', best
+    elseif best.state == 'DECLINED' then
+      return best.code, 'declined', best
+    end
+    return best.code, FOUND_OUT[best.code] or 'unreachable'
   end
-  if not best then
-    return 480, 'unreachable'
-  elseif best.code == 486 then
-    return 486, 'busy', best
-  elseif best.state == 'DECLINED' then
-    return best.code, 'declined', best
-  end
-  return best.code, FOUND_OUT[best.code] or 'unreachable'
 end

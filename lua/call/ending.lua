@@ -21,9 +21,13 @@ local function stop_devices(invite, state, code, reason, winner, decliner)
   local told = {}
   for _, candidate in pairs(candidates_of(invite)) do
     if candidate ~= winner and candidate ~= decliner and IN[candidate.state] then
-      -- While a candidate is PUSHING, its push worker sees the end of the invite and sends nothing.
-      if candidate.state ~= 'PUSHING' then
+      -- While a candidate is PUSHING, its push worker sees the end of the invite and sends nothing. The device may ring
+      -- by its lost connection all the same.
+      if not candidate.unheard or (candidate.state ~= 'PUSHING' and candidate.state ~= 'AWAY') then
         told[#told + 1] = candidate
+      end
+      if candidate.also == 'PUSHED' then
+        told[#told + 1] = as_pushed(candidate)
       end
       set_state(invite, candidate, 'CANCELLED', code == 408 and 408 or 487)
     end

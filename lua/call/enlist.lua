@@ -9,11 +9,11 @@ local UNCONNECTED = { AWAY = true, GONE = true, PUSHING = true, PUSHED = true }
 -- The device speaks as another peer than its candidate's, or its candidate is a push.
 local function connect(invite, candidate, peer)
   rename_candidate(invite, candidate, peer)
-  candidate.session = nil
+  candidate.session, candidate.unheard, candidate.also = nil, nil, nil
   if candidate.type == 'PUSH' then
-    candidate.type = 'PEER'
+    candidate.type, candidate.push = 'PEER', true
   end
-  if UNCONNECTED[candidate.state] then
+  if UNCONNECTED[candidate.state] or has_declined_for_connection(candidate) then
     candidate.state, candidate.endReason = 'CALLED', nil
   end
   touch(invite, candidate)

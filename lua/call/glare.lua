@@ -20,6 +20,7 @@
 -- include: core/refs
 -- include: call/redial
 -- include: call/requests
+-- include: call/waking
 -- include: call/winning
 -- include: out/devices
 -- include: out/inviter
@@ -139,6 +140,7 @@ local function go(invite)
   local devices = to_ring(invite)
   if #devices > 0 then
     ring(invite, devices, false)
+    waking.expect_ringing(invite, devices)
   end
   tell_progress(invite, invite.transaction)
 end

@@ -142,6 +142,7 @@ function internal.call_started(from, ref, peer, asks_until, made, leaving)
       move_call(from, ref, back, { entry = work.entry, heard = heard })
     elseif order.later(ended.lost, work.entry) then
       add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer })
+      internal.note_missed(from, ref, peer, ended.lost)
     end
   end
 end

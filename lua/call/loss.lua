@@ -2,11 +2,15 @@
 -- out at once.
 -- exports: lose
 -- include: core/emit
+-- include: reach/away
+-- include: reach/holders
 -- include: reach/registry
 -- include: call/indexes
 -- include: call/pages
 -- include: call/ending
 -- include: call/trunk_failure
+-- include: call/missed
+-- include: call/waking
 
 -- Is the peer gone since the entry `lost`, and not back under this or another peer id? The first page belongs to the
 -- commit that notes the loss.
@@ -18,8 +22,9 @@ local function is_still_gone(user, peer, lost)
   return ended and ended.lost == lost and not registration(user, peer) and not back_as(user, peer)
 end
 
--- As a candidate the peer is gone at once, or away until the time `grace_ends`.
-function pages.lost(user, refs, peer, lost, grace_ends)
+-- As a candidate the peer is gone at once, or away until the time `grace_ends`. `how` is "taken" when it has another
+-- user: it hears that this one's ringing is over.
+function pages.lost(user, refs, peer, lost, grace_ends, how)
   if not is_still_gone(user, peer, lost) then
     return true
   end
@@ -35,8 +40,10 @@ function pages.lost(user, refs, peer, lost, grace_ends)
         set_state(invite, candidate, 'AWAY')
         away = true
       elseif not followed then
-        set_state(invite, candidate, 'GONE', 480)
-        finish_if_deserted(invite)
+        if how == 'taken' then
+          cancel(invite, { candidate }, '480', 'unreachable')
+        end
+        waking.lose(invite, candidate)
       end
     end
   end
@@ -54,26 +61,45 @@ function pages.caller_lost(user, refs, peer, lost, grace_ends)
   if not is_still_gone(user, peer, lost) then
     return true
   end
-  for _, call in pairs(some_calls(user, refs)) do
+  local found = false
+  for ref, call in pairs(some_calls(user, refs)) do
     if call.peer == peer and order.later(lost, call.heard) then
-      add('zset', { 'ZADD', TIMERS, 'NX', grace_ends, 'caller|' .. user .. '|' .. peer })
-      return true
+      found = true
+      internal.note_missed(user, ref, peer, lost)
     end
+  end
+  if found then
+    add('zset', { 'ZADD', TIMERS, 'NX', grace_ends, 'caller|' .. user .. '|' .. peer })
   end
 end
 
-function lose(peer, user, old, mark, lost)
+-- `how` is "taken" when the peer id has another user from now on: then there is no grace. It is "lapsed" when the
+-- registration alone has ended.
+function lose(peer, user, old, mark, lost, how)
+  how = how or ''
+  local taken = how == 'taken'
   forget(user, peer, old, mark, lost)
-  if old and old.trunk then
-    emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends))
+  if not taken then
+    holders.release(peer, user, old)
   end
-  every('pending', user, 'lost', peer, lost, int(now + settings.remove_after))
-  every('calls', user, 'caller_lost', peer, lost, int(now + settings.caller_grace))
+  if old and old.trunk then
+    emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends), how)
+  end
+  if how == 'lapsed' then
+    -- Its connection may well be there.
+    every('pending', user, 'lapsed', peer)
+  else
+    if not taken then
+      away.note(user, peer, old)
+    end
+    every('pending', user, 'lost', peer, lost, int(taken and now or now + settings.remove_after), how)
+  end
+  every('calls', user, 'caller_lost', peer, lost, int(taken and now or now + settings.caller_grace))
 end
 
 -- In every other shard: the trunk is gone since the entry `lost`, and its registrations up to the entry `since` are
 -- over. The same `ends` (JSON) as in the trunk's own shard decide about later registrations.
-function internal.trunk_ended(_, user, peer, lost, since, ends)
+function internal.trunk_ended(_, user, peer, lost, since, ends, how)
   local old, mark = registration(user, peer), mark_of(user, peer)
   for session, ended in pairs(cjson.decode(ends)) do
     note_end(mark, session, ended)
@@ -85,5 +111,5 @@ function internal.trunk_ended(_, user, peer, lost, since, ends)
   if not order.later(mark.since, since) then
     mark.since = since
   end
-  lose(peer, user, old, mark, order.later(mark.lost, lost) and mark.lost or lost)
+  lose(peer, user, old, mark, order.later(mark.lost, lost) and mark.lost or lost, how)
 end

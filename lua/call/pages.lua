@@ -23,6 +23,7 @@ local INDEXES = {
   parallel = { type = 'set', place = 'todo', page = 10 },
   ended = { type = 'zset', place = 'todo', page = 10 },
   calls = { type = 'hash', place = 'todo-of', page = 10 },
+  missed = { type = 'hash', place = 'todo-of', page = 10 },
   chosen = { type = 'set', place = 'todo-of', page = 10 },
   ['room-invites'] = { type = 'zset', place = 'todo-of', page = 10 },
   ['room-members'] = { type = 'hash', place = 'todo-of', page = 500 },

@@ -28,8 +28,11 @@ function pages.busy(user, refs, accepted, peer, device)
       for _, candidate in pairs(candidates_of(invite)) do
         if IN[candidate.state] and not claimants[candidate]
           and not same_device(candidate, peer, device ~= '' and device) then
-          if candidate.state ~= 'PUSHING' then
+          if not candidate.unheard or (candidate.state ~= 'PUSHING' and candidate.state ~= 'AWAY') then
             rejected[#rejected + 1] = candidate
+          end
+          if candidate.also == 'PUSHED' then
+            rejected[#rejected + 1] = as_pushed(candidate)
           end
           set_state(invite, candidate, 'REJECTED', 486)
         end

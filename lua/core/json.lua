@@ -1,8 +1,9 @@
 -- JSON as joined text. The rules never decode the values that they pass on (context, mediatypes, fromDetails,
 -- transaction): cjson would turn [] into {}, and it costs time.
+-- exports: json
 -- include: core/context
 
-local json = {}
+json = {}
 
 -- A call uses the same few ids often, so each is quoted once.
 local quoted

@@ -45,6 +45,11 @@ function lifetimes.stopped()
   return now + settings.max_ring_timeout + kept()
 end
 
+-- A call whose outcome its caller may miss: until it is not readable any more.
+function lifetimes.missed()
+  return now + settings.max_ring_timeout + kept()
+end
+
 -- What orders delayed events: marks of peers and rooms, tombstones, news. The mark of a lost device also says which
 -- device may come back in its grace.
 function lifetimes.order()

@@ -1,6 +1,6 @@
 -- decline: a code of 600 or above is the user's decision and ends the invite. With a lower code only this device is
--- out; the invite ends with the best response when no device is left. An inviter that declines takes its invite back,
--- unless it is a trunk that rings.
+-- out, with 480 or 503 only this connection of it; the invite ends with the best response when no device is left. An
+-- inviter that declines takes its invite back, unless it is a trunk that rings.
 --
 -- Arguments  error_code ("" where none is given); context, device (nil or "" where none is given)
 -- Reads      the invite and its candidates
@@ -8,6 +8,7 @@
 -- include: call/requests
 -- include: call/ending
 -- include: call/trunk_failure
+-- include: call/waking
 
 local function decline_by_inviter(invite, request, error_code)
   if is_pending(invite) then
@@ -52,6 +53,12 @@ function events.decline(peer, user, ref, head, from, to, error_code, transaction
   candidate = enlist(invite, candidate, request)
   candidate.context = request.context
   set_state(invite, candidate, 'DECLINED', code)
+  if candidate.push and has_declined_for_connection(candidate) then
+    -- The device may ring under another connection, so the call waits for it.
+    candidate.declined = peer
+    waking.sleep(invite, candidate, 'PUSHED')
+    return answer(request, head_of(invite), 200, reason)
+  end
   if code >= 600 then
     note_context(invite, candidate)
     finish(invite, 'DECLINED', code, reason, nil, candidate)

@@ -18,7 +18,14 @@ local function is_turned_away(invite, request)
   if not candidate or owner(candidate) ~= request.user then
     candidate = candidate_of_request(invite, request)
   end
-  return candidate and (candidate.silenced or candidate.state == 'REJECTED' or candidate.state == 'DECLINED')
+  if not candidate then
+    return false
+  elseif candidate.silenced then
+    return true
+  elseif has_declined_for_connection(candidate) then
+    return candidate.id == request.peer
+  end
+  return candidate.declined == request.peer or candidate.state == 'REJECTED' or candidate.state == 'DECLINED'
 end
 
 function events.getInvitations(peer, user, transaction, other_shards, device)

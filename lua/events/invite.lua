@@ -17,6 +17,7 @@
 -- include: call/limits
 -- include: call/redial
 -- include: call/trunk_failure
+-- include: call/waking
 -- include: out/inviter
 -- include: reach/resolve
 
@@ -99,6 +100,7 @@ local function call_devices(invite, asked, found, held)
     return glare.hold(invite, asked, found)
   end
   ring(invite, found.candidates, false)
+  waking.expect_ringing(invite, found.candidates)
   tell_progress(invite, asked.transaction)
 end
 

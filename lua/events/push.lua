@@ -28,6 +28,10 @@ local function push_arrived(invite, candidate, device)
   if candidate.type == 'PUSH' and candidate.state == 'PUSHING' then
     set_state(invite, candidate, 'PUSHED')
     return true
+  elseif candidate.also == 'PUSHING' and IN[candidate.state] then
+    candidate.also = 'PUSHED'
+    touch(invite, candidate)
+    return true
   end
   if candidate.state == 'REJECTED' or (LATE[candidate.state] and not is_pending(invite)) then
     local pushed = push_candidate(candidate.address, device)
@@ -55,6 +59,9 @@ function events.pushGone(ref, device)
   if candidate and candidate.type == 'PUSH' and is_pending(invite) and IN[candidate.state] then
     set_state(invite, candidate, 'GONE', 480)
     finish_if_deserted(invite)
+  elseif candidate and candidate.push and is_pending(invite) then
+    candidate.push, candidate.also = nil, nil
+    touch(invite, candidate)
   end
 end
 

@@ -6,10 +6,13 @@
 -- Reads      the peer's registration and end, the user's registrations, pending, lately ended and own invites
 -- Why atomic a concurrent invite sees the registration, or the registration sees the invite
 -- include: core/commit
+-- include: reach/away
 -- include: reach/registry
 -- include: call/callers
 -- include: call/indexes
 -- include: call/loss
+-- include: call/taken
+-- include: out/devices
 -- include: call/pages
 
 -- The registrations of the same device under other peer ids, by peer id.
@@ -44,6 +47,10 @@ local function outdated(new, old, mark)
   local last = old and old.at or mark.since
   if order.later(last, work.entry) or (not old and last == work.entry) then
     return true
+  end
+  local taken = not new.trunk and holders.held_since(new.peer, new.user)
+  if order.later(taken, work.entry) then
+    note_end(mark, nil, taken)
   end
   local ended = end_after(mark, work.entry, new.session)
   if not ended then
@@ -80,12 +87,14 @@ local function replace_same_device(new, own_mark)
     local mark = mark_of(new.user, id)
     note_end(mark, nil, work.entry)
     forget(new.user, id, found, mark, work.entry)
+    holders.release(id, new.user, found)
     new.replaced[id] = found.at
   end
   return true
 end
 
 local function store(new, old, mark)
+  away.forget(new.user, new.peer)
   if new.trunk then
     trunks.store(new, old)
     if old and not old.trunk then
@@ -122,28 +131,48 @@ local function store(new, old, mark)
   end
 end
 
--- The device has this peer id alone from now on.
+-- The candidate's device, to be told over the connection `peer`.
+local function connection(candidate, peer)
+  return {
+    id = peer, address = candidate.address, type = candidate.type ~= 'PUSH' and candidate.type or 'PEER',
+    state = candidate.state, user = candidate.user,
+  }
+end
+
+local LIVE = { CALLED = true, RINGING = true }
+
+-- The device has this peer id alone from now on. A connection that it replaces stops ringing.
 local function take_over(invite, candidate, new)
   local function end_grace(peer)
     later({ 'DEL', key('grace', peer) })
     unschedule('grace|' .. new.user .. '|' .. peer)
   end
+  local replaced = {}
   for _, other in pairs(candidates_of(invite)) do
     if other ~= candidate and new.device and other.device == new.device and owner(other) == new.user then
       remove_candidate(invite, other)
       candidate.silenced = candidate.silenced or other.silenced
       end_grace(other.id)
+      replaced[#replaced + 1] = LIVE[other.state] and connection(other, other.id) or nil
     end
   end
   if candidate.id ~= new.peer then
     end_grace(candidate.id)
+    replaced[#replaced + 1] = LIVE[candidate.state] and connection(candidate, candidate.id) or nil
   elseif candidate.state == 'AWAY' then
     unschedule('grace|' .. new.user .. '|' .. candidate.id)
   end
   rename_candidate(invite, candidate, new.peer)
   candidate.device = new.device or candidate.device
   candidate.session = new.session
+  candidate.also = nil
   touch(invite, candidate)
+  cancel(invite, replaced, '480', 'taken_over')
+end
+
+-- Has the device been rung over a connection, or by a push?
+local function may_have_heard(candidate)
+  return not candidate.unheard or (candidate.type == 'PUSH' and candidate.state ~= 'GONE')
 end
 
 local OUT_BY_CHOICE = { DECLINED = true, REJECTED = true }
@@ -155,11 +184,10 @@ local function tell_end(invite, new)
   if not new.fresh or (winner and new.device and winner.device == new.device) then
     return
   end
-  if candidate and candidate.type ~= 'PUSH' and not candidate.told and LATE[candidate.state] then
+  if candidate and not candidate.told and LATE[candidate.state] and may_have_heard(candidate) then
     candidate.told = true
     touch(invite, candidate)
-    cancel(invite, { { id = new.peer, address = candidate.address, type = candidate.type,
-      state = candidate.state, user = candidate.user } }, cancel_words(invite, candidate))
+    cancel(invite, { connection(candidate, new.peer) }, cancel_words(invite, candidate))
   end
 end
 
@@ -173,23 +201,27 @@ local function tell_followed(invite, candidate)
 end
 
 local function come_back(invite, candidate, new)
-  local live = candidate.state == 'CALLED' or candidate.state == 'RINGING'
+  local live = LIVE[candidate.state]
   -- A loss that is in pages may not have reached this invite yet.
-  local known = live and candidate.id == new.peer and not other_session(candidate.session, new.session)
+  local is_same = candidate.id == new.peer and not other_session(candidate.session, new.session)
     and not order.later(new.lost, invite.entry)
+  local may_ring = not OUT_BY_CHOICE[candidate.state] or (has_declined_for_connection(candidate) and not is_same)
   take_over(invite, candidate, new)
   if candidate.followed and candidate.state == 'GONE' then
     tell_followed(invite, candidate)
     finish_if_deserted(invite)
     return
   end
-  if known or OUT_BY_CHOICE[candidate.state] then
+  if (live and is_same) or not may_ring then
     finish_if_deserted(invite)
     tell_end(invite, new)
     return
   end
-  local again = candidate.type ~= 'PUSH'
-  candidate.type = again and candidate.type or 'PEER'
+  local again = not candidate.unheard
+  candidate.unheard, candidate.declined = nil, nil
+  if candidate.type == 'PUSH' then
+    candidate.type, candidate.push = 'PEER', true
+  end
   set_state(invite, candidate, 'CALLED')
   if tonumber(invite.expiresAt) > now and not candidate.silenced then
     ring(invite, { candidate }, again)
@@ -202,7 +234,10 @@ end
 local function join_invite(invite, new)
   debug('update_candidates', invitation_json(invite), new.raw)
   local candidate = candidate_of_device(invite, new.user, new.peer, new.device)
-  if candidate then
+  if candidate and candidate.declined == new.peer and not new.lost and not new.session then
+    -- This registration has come later than the answer of its own connection.
+    return
+  elseif candidate then
     come_back(invite, candidate, new)
   elseif tonumber(invite.expiresAt) > now and invite.to == new.user and invite.caller ~= new.peer
     and invite.from ~= new.user and not new.trunk and not invite.alone then
@@ -294,6 +329,9 @@ function events.registered(user, peer, registry, device, session, expires, trunk
   end
   local renewed = old and (old.trunk or false) == new.trunk and old.device == new.device and old.session == new.session
   store(new, old, mark)
+  if not renewed and not new.trunk then
+    holders.claim(peer, user, work.entry)
+  end
   local replaced, replaced_at = {}, {}
   for id, at in pairs(new.replaced) do
     replaced[#replaced + 1] = id
@@ -317,6 +355,7 @@ function events.registered(user, peer, registry, device, session, expires, trunk
     every('ended', user, 'came_late', peer, registry, device, session, trunk, '1', '')
   end
   keep_calls(user, peer, new.device, replaced)
+  every('missed', user, 'missed', peer, device)
   return new.replaced
 end
 

@@ -11,10 +11,12 @@
 -- include: core/emit
 -- include: core/refs
 -- include: reach/registry
+-- include: reach/away
 -- include: reach/push
 -- include: reach/user_states
 -- include: call/limits
 -- include: call/trunk_failure
+-- include: call/waking
 -- include: call/winning
 
 -- A leg's own deadline is a little later (ms), so that the group's comes first.
@@ -119,6 +121,7 @@ local function candidates_of_member(member, caller, found, since)
   end
   add_connected_at_sippo(candidates, member, found.peers, caller, since)
   add_push_candidates(candidates, member, found.push)
+  away.add(candidates, member, caller)
   local other_trunks
   if found.trunk and (found.phone or (#candidates == 0 and may_be_number(found))) then
     local present = {}
@@ -194,6 +197,7 @@ local function start_leg(
   index_owners(leg, candidates)
   schedule('ring|' .. ref, tonumber(expires_at) + LEG_SLACK)
   ring(leg, candidates, false)
+  waking.expect_ringing(leg, candidates)
   local news = work.relayed and redis.call('GET', key('news', name))
   if news then
     update_leg(leg, unpack(cjson.decode(news)))

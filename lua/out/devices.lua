@@ -14,8 +14,9 @@ end
 local function tell_devices(kind, invite, candidates, payload)
   local peers, users, seen = {}, {}, {}
   for _, candidate in ipairs(candidates) do
-    -- A silenced device knows the call and must not ring for it.
-    local told = not candidate.silenced or kind ~= 'invitation'
+    -- A silenced device knows the call and must not ring for it. One that is away rings when it is back.
+    local told = kind ~= 'invitation'
+      or (not candidate.silenced and (candidate.state ~= 'AWAY' or candidate.type == 'PUSH'))
     if told and candidate.type == 'PUSH' then
       push(kind, invite, candidate, payload)
     elseif told and candidate.type == 'PSTN' and kind == 'invitation' then

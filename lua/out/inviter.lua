@@ -1,4 +1,5 @@
 -- The notifications for the inviter, and the call record.
+-- exports: tell_progress, end_with, tell_outcome, record
 -- include: out/notify
 
 -- Tells the inviting peer, and the peer of a returning leg. `asking` ({peer, user}) is a peer that repeats the invite
@@ -14,7 +15,7 @@ local function tell_inviter(invite, kind, rest, asking)
   notify(kind, peers, users, head_of(invite) .. rest)
 end
 
-local function tell_progress(invite, transaction, asking)
+function tell_progress(invite, transaction, asking)
   local inside, ringing, pushed = invite.kind.count(invite)
   local code = ringing > 0 and 180 or pushed > 0 and 110 or 100
   tell_inviter(invite, 'inviteProgress',
@@ -24,7 +25,7 @@ local function tell_progress(invite, transaction, asking)
 end
 
 -- The end of an object, with what an answer tells the inviter.
-local function end_with(context)
+function end_with(context)
   return context and ',"context":' .. context .. '}' or '}'
 end
 
@@ -34,7 +35,7 @@ local function merged_into(invite)
 end
 
 -- `who` is a member that has accepted, as `peer`, where others may accept, too.
-local function tell_outcome(invite, asking, who, peer, context)
+function tell_outcome(invite, asking, who, peer, context)
   if who or invite.state == 'ACCEPTED' then
     if not who then
       who, peer, context = invite.whoAccepted, invite.acceptedBy, invite.answerContext
@@ -49,7 +50,7 @@ local function tell_outcome(invite, asking, who, peer, context)
 end
 
 -- The call record: exactly one for each invite that is no leg.
-local function record(invite)
+function record(invite)
   notify('INVITE_COMPLETED', {}, {}, head_of(invite)
     .. ',"room":' .. json.text(invite.room)
     .. ',"group":' .. (invite.group and 'true' or 'false')

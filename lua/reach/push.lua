@@ -7,26 +7,42 @@
 
 local function push(kind, invite, candidate, payload)
   local deadline = kind == 'invitation' and tonumber(invite.expiresAt) or lifetimes.over(invite)
-  add('stream', { 'XADD', PUSH,
+  local note = { 'XADD', PUSH,
     '*', 'type', kind, 'ref', invite.ref, 'user', candidate.address, 'device', candidate.device,
     'deadline', int(deadline), 'payload', payload,
-  })
+  }
+  if candidate.peer then
+    note[#note + 1], note[#note + 2] = 'peer', candidate.peer
+  end
+  add('stream', note)
 end
 
 local function push_candidate(user, device)
-  return { id = push_id(device), address = user, type = 'PUSH', state = 'PUSHING', device = device }
+  return {
+    id = push_id(device), address = user, type = 'PUSH', state = 'PUSHING', device = device, push = true,
+    unheard = true,
+  }
 end
 
--- Adds the devices that are no candidates as peers.
+-- The device of a candidate that is connected as `peer`, to be pushed to.
+local function as_pushed(candidate)
+  local pushed = push_candidate(candidate.address, candidate.device or candidate.id)
+  pushed.peer = candidate.id
+  return pushed
+end
+
+-- Adds the devices that are no candidates as peers, and notes on the others that a push can wake them.
 local function add_push_candidates(candidates, user, devices)
   local present = {}
   for _, candidate in ipairs(candidates) do
-    present[candidate.device or candidate.id] = true
+    present[candidate.device or candidate.id] = candidate
   end
   for _, device in ipairs(devices or {}) do
-    if not present[device] then
-      present[device] = true
-      candidates[#candidates + 1] = push_candidate(user, device)
+    if present[device] then
+      present[device].push = true
+    else
+      present[device] = push_candidate(user, device)
+      candidates[#candidates + 1] = present[device]
     end
   end
 end

@@ -106,30 +106,34 @@ local function note_known(user)
   remember(key('known', user), '1', lifetimes.order())
 end
 
--- Without a limit a mark would grow with each session that ends. A registration that more ends than these have
--- overtaken counts as over, whatever its session.
-local MOST_ENDS = 20
+local note_end
 
-local function drop_oldest_end(mark)
-  local count, oldest = 0, nil
-  for session, entry in pairs(mark.ends) do
-    count = count + 1
-    if not oldest or order.later(mark.ends[oldest], entry) then
-      oldest = session
+do
+  -- Without a limit a mark would grow with each session that ends. A registration that more ends than these have
+  -- overtaken counts as over, whatever its session.
+  local MOST_ENDS = 20
+
+  local function drop_oldest_end(mark)
+    local count, oldest = 0, nil
+    for session, entry in pairs(mark.ends) do
+      count = count + 1
+      if not oldest or order.later(mark.ends[oldest], entry) then
+        oldest = session
+      end
+    end
+    if count > MOST_ENDS then
+      mark.since = order.latest(mark.since, mark.ends[oldest])
+      mark.ends[oldest] = nil
     end
   end
-  if count > MOST_ENDS then
-    mark.since = order.latest(mark.since, mark.ends[oldest])
-    mark.ends[oldest] = nil
-  end
-end
 
-local function note_end(mark, session, entry)
-  local known = mark.ends[session or '']
-  if order.later(entry, known) then
-    mark.ends[session or ''] = entry
-    if not known then
-      drop_oldest_end(mark)
+  function note_end(mark, session, entry)
+    local known = mark.ends[session or '']
+    if order.later(entry, known) then
+      mark.ends[session or ''] = entry
+      if not known then
+        drop_oldest_end(mark)
+      end
     end
   end
 end

@@ -12,6 +12,7 @@
 -- include: core/commit
 -- include: core/shards
 -- include: reach/registry
+-- include: reach/away
 -- include: reach/push
 -- include: reach/user_states
 
@@ -135,6 +136,7 @@ local function resolve_callee(asked)
   if asked.to ~= asked.user then
     add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
     add_push_candidates(candidates, asked.to, found.push)
+    away.add(candidates, asked.to, asked.peer)
   end
   local other_trunks
   if found.phone or (#candidates == 0 and may_be_number(found)) then

@@ -82,7 +82,7 @@ async def test_what_comes_after_the_end_is_not_told(shard: Shard) -> None:
 
 @pytest.mark.one_shard
 async def test_a_woken_phone_declines_with_a_context(bob_pushed: Shard) -> None:
-    told = await bob_pushed.event(*said_by("phone", e.decline("p1", errorCode=480, context=WORDS)))
+    told = await bob_pushed.event(*said_by("phone", e.decline("p1", errorCode=488, context=WORDS)))
     assert e.one(told, "inviteRejected").payload["context"] == WORDS
 
 
@@ -119,6 +119,6 @@ async def test_a_sequence_tells_of_the_best_member(make_shard: MakeShard) -> Non
     groups.team(shard, "bob", "carol", sequential=True, push={"bob": ["phone"]})
     await groups.at_home(shard, "carol-phone")
     await shard.event(*e.invite(to="team"))
-    await shard.event(*said_by("phone", e.decline("p1", errorCode=480, context="no battery")))
+    await shard.event(*said_by("phone", e.decline("p1", errorCode=488, context="no battery")))
     told = await shard.event(*e.decline("carol-phone", "carol", errorCode=486, context="in a meeting"))
     assert e.one(told, "inviteRejected").payload["context"] == "in a meeting"

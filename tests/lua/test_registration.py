@@ -210,7 +210,8 @@ async def test_a_device_that_is_back_past_the_deadline_but_before_the_time_out_h
 ) -> None:
     await e.in_order(shard, e.registered("p1", device="phone"), e.registered("tablet"), e.invite())
     shard.now += e.RING + 1
-    assert await shard.event(*e.registered("p2", device="phone")) == []
+    told = await shard.event(*e.registered("p2", device="phone"))
+    assert [(each.type, each.peers) for each in told] == [("invitationCancel", ["p1"])]
     assert e.recipients(await shard.fire(), "invitationCancel") == {"p2", "tablet"}
 
 
@@ -221,15 +222,16 @@ async def test_a_device_that_is_new_past_the_deadline_is_not_rung(shard: Shard) 
     assert e.end_reasons(await shard.fire()) == {"phone": 408}
 
 
-async def test_a_registration_lapses_like_a_disconnect_unless_it_is_repeated(shard: Shard) -> None:
+async def test_a_registration_lapses_unless_it_is_repeated(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone", expires=10_000), e.registered("tablet"), e.invite())
     await e.later(shard, 9_999)
     await shard.event(*e.registered("phone", expires=10_000))
     assert await e.later(shard, 9_999) == []
     assert await e.states(shard) == {"phone": "CALLED", "tablet": "CALLED"}
     assert await e.later(shard, 1) == []
-    assert await e.states(shard) == {"phone": "GONE", "tablet": "CALLED"}
     assert set(await shard.hash(shard.keys.registry("bob"))) == {"tablet"}
+    told = await shard.event(*e.invite(invite_id="2"))
+    assert e.recipients(told, "invitation") == {"tablet"}
 
 
 async def test_the_time_of_a_registration_counts_from_its_entry(shard: Shard) -> None:
@@ -239,14 +241,23 @@ async def test_the_time_of_a_registration_counts_from_its_entry(shard: Shard) ->
     await shard.settle(late)
     await shard.event(*e.invite())
     await e.later(shard, 999)
-    assert await e.states(shard) == {"phone": "CALLED", "tablet": "CALLED"}
+    assert set(await shard.hash(shard.keys.registry("bob"))) == {"phone", "tablet"}
     await e.later(shard, 1)
-    assert await e.states(shard) == {"phone": "GONE", "tablet": "CALLED"}
+    assert set(await shard.hash(shard.keys.registry("bob"))) == {"tablet"}
 
 
-async def test_when_the_only_registration_lapses_the_invite_ends(shard: Shard) -> None:
+async def test_a_device_whose_registration_lapses_rings_on_and_hears_its_cancel(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone", expires=10_000), e.invite())
-    assert e.outcome(await e.later(shard, 10_000), "inviteRejected") == (480, "unreachable")
+    assert await e.later(shard, 10_000) == []
+    assert await e.states(shard) == {"phone": "CALLED"}
+    assert e.recipients(await shard.event(*e.stop()), "invitationCancel") == {"phone"}
+
+
+async def test_a_device_whose_registration_has_lapsed_may_still_be_lost(shard: Shard) -> None:
+    await e.in_order(shard, e.registered("phone", expires=10_000), e.invite())
+    await e.later(shard, 10_001)
+    told = await shard.event(*e.disconnected("phone"))
+    assert e.outcome(told, "inviteRejected") == (480, "unreachable")
 
 
 async def test_a_registration_without_expires_lasts_also_when_the_one_before_had_one(shard: Shard) -> None:

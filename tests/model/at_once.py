@@ -25,8 +25,9 @@ from invites.store.settings import Settings
 from tests.support.shard import Shard, make_groups
 from tests.support.shards import Shards
 
+from .author import TAKERS
 from .driver import MAX_TRIES, Driver, SippoServer, contents_of, jobs_of
-from .histories import History
+from .histories import History, Publish
 from .model import Model
 from .play import Play, matches, same
 from .state import Id, Notification, Payload
@@ -221,6 +222,11 @@ class PlayAtOnce(Play):
         self.model.shards = shards
         self.model.ask = self.ask
         self.driver: DriverAtOnce = DriverAtOnce(client, history.settings, scripts, shards)
+
+    async def publish(self, step: Publish) -> None:
+        """A late registration rings until the peer id's shard has answered that it is another user's."""
+        registry = step.payload.get("registry", {})
+        await super().publish(replace(step, settle=step.settle or registry.get("id") in TAKERS))
 
     async def fire(self) -> None:
         expected = self.model.fire(self.driver.now)

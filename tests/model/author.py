@@ -38,6 +38,8 @@ DEVICES: dict[str, tuple[str, str | None]] = {
 }
 PEER_IDS = {"u1": "t1"}
 """Trunks of two users may have one peer id."""
+TAKERS = {"b1": "carol", "b3": "alice", "c1": "bob", "a2": "dave"}
+"""Who registers a peer id that another user has."""
 UNREGISTERED = {"b4": "watch", "c1": "c-phone"}
 ANSWERS = frozenset({"ringing", "accept", "decline", "silence", "getInvitations"})
 CONFIRM = {"t2", "t4"}
@@ -258,6 +260,8 @@ class Author:
     def registration(self, name: str, **more: object) -> Publish:
         self.devices.append(name)
         user, device = DEVICES[name]
+        if self.published % 13 == 7:
+            user = TAKERS.get(name, user)
         registry: Payload = {"id": PEER_IDS.get(name, name), "user": user, **more}
         if device is not None:
             registry["device"] = device
@@ -395,6 +399,7 @@ def history(random: Random) -> History:
         max_group_size=random.choice((500, 500, 500, 3)),
         look_up=random.choice(("", "push", "groups", "all", "all", "reachability")),
     )
+    settings = msgspec.structs.replace(settings, push_after=(3_000 if settings.remove_after else -1))
     to_group = settings.look_up in {"groups", "all", "reachability"} and random.choice((True, False))
     author = Author(random, to_group=to_group, ahead=random.choice((True, False, False, False)))
     known = ("team", "bob", "carol") if settings.look_up else ()

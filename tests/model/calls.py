@@ -6,7 +6,7 @@ from invites.lookup.result import LookupResult
 
 from .core import reason_of
 from .reach import Reach
-from .state import IN, RUNG, Candidate, Id, Invite, Payload, Tombstone
+from .state import IN, Candidate, Id, Invite, Payload, Tombstone
 from .trunks import NOTHING, is_failure
 
 
@@ -136,9 +136,11 @@ class Calls(Reach):
             devices = [each for each in there if each.peer not in invite.candidates]
             self.elsewhere(invite.to, found.peers, devices, invite.caller, self.entry)
             self.asleep(invite.to, found.push, devices)
+            self.lost_lately(invite.to, invite.caller, devices)
         invite.put(*devices)
         if devices:
             self.ring(invite, devices, resumed=False)
+            self.expect_ringing(invite, devices)
 
     # -- what devices say
 
@@ -188,9 +190,9 @@ class Calls(Reach):
             found = Candidate(peer, user, user, "PEER", "CALLED", device)
         elif found.peer != peer or found.type == "PUSH":
             invite.remove(found)
-            found.peer, found.session = peer, None
+            found.peer, found.session, found.unheard, found.also = peer, None, False, ""
             found.type = "PEER" if found.type == "PUSH" else found.type
-            if found.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}:
+            if found.left_connection or found.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}:
                 found.state, found.end_reason = "CALLED", None
         if "device" in event["peer"]:
             for each in [one for one in invite.candidates.values() if one.user == user and one is not found]:
@@ -220,11 +222,13 @@ class Calls(Reach):
             self.answer_over(invite, event, "ringing")
             return
         known = invite.find(*self.hardware(event))
-        if (
+        peer = event["peer"]["id"]
+        is_out = (
             known
-            and (known.key == event["peer"]["id"] or known.followed)
+            and (known.key == peer or known.followed)
             and known.state in {"AWAY", "GONE", "DECLINED", "REJECTED"}
-        ):
+        )
+        if known and (is_out or known.declined == peer):
             return
         mine = self.moved_on(invite, event, entry) or self.candidate(invite, event)
         if mine.state != "CALLED":
@@ -272,7 +276,7 @@ class Calls(Reach):
             if invite.to != user or invite.waiting or invite.is_group:
                 continue
             others = [each for each in invite.inside() if not each.same_device(peer, device)]
-            devices = [each for each in others if each.state in RUNG]
+            devices = [one for each in others for one in each.to_stop]
             for each in others:
                 each.state, each.end_reason = "REJECTED", 486
             self.cancel(invite, devices, 486, "busy_elsewhere")
@@ -300,7 +304,12 @@ class Calls(Reach):
         was_in = known is not None and known.state in IN
         mine = self.candidate(invite, event)
         mine.state, mine.end_reason, mine.context = "DECLINED", code, event.get("context")
-        if code >= 600:
+        if mine.left_connection and mine.push:
+            invite.remove(mine)
+            mine.declined = peer
+            mine.sleeps("PUSHED")
+            invite.put(mine)
+        elif code >= 600:
             invite.answer = mine.context
             self.end(invite, "DECLINED", code, "declined", mine.peer)
         elif not (was_in and is_failure(code) and self.trunk_fails(invite, mine)):
@@ -363,4 +372,9 @@ class Calls(Reach):
     def standing(self, invite: Invite, event: Payload) -> str:
         """The state of this device in the call; REJECTED: its user is busy with another call elsewhere."""
         mine = invite.find(*self.hardware(event))
+        peer = event["peer"]["id"]
+        if mine and mine.left_connection:
+            return "DECLINED" if mine.peer == peer else ""
+        if mine and mine.declined == peer:
+            return "DECLINED"
         return mine.state if mine else ""

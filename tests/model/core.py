@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .presence import Presence, Registration
-from .state import HOUR, MINUTE, RUNG, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
+from .state import HOUR, MINUTE, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
 from .wishes import Wishes
 
 TrunkMatcher = Callable[[str, str], bool]
@@ -46,6 +46,8 @@ class Settings(Protocol):
     @property
     def look_up(self) -> str: ...
     @property
+    def push_after(self) -> int: ...
+    @property
     def redial(self) -> str: ...
     @property
     def glare(self) -> str: ...
@@ -71,6 +73,8 @@ class Core:
         self.requests: dict[str, tuple[str, int]] = {}
         self.refusals: dict[str, tuple[int, str]] = {}
         self.timers: dict[str, int] = {}
+        self.missed: dict[str, tuple[str, str, Id]] = {}
+        self.away: dict[tuple[str, str], tuple[int, Registration]] = {}
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
         self.met: dict[tuple[str, str], tuple[Invite, Id]] = {}
@@ -183,8 +187,11 @@ class Core:
 
         A trunk is invited by an entry of its own, with the number.
         """
-        trunks = [each for each in devices if each.type == "PSTN" and kind == "invitation"]
-        there = [each for each in devices if each.type != "PUSH" and each not in trunks]
+        there = [
+            each for each in devices if each.type != "PUSH" and (kind != "invitation" or each.state != "AWAY")
+        ]
+        trunks = [each for each in there if each.type == "PSTN" and kind == "invitation"]
+        there = [each for each in there if each not in trunks]
         if there:
             self.tell(kind, [each.peer for each in there], [each.user for each in there], payload)
         for each in trunks:
@@ -194,16 +201,26 @@ class Core:
                 job = {"ref": invite.ref, "deadline": until, "payload": payload}
                 self.tell(f"push {kind}", [each.device or ""], [each.user], job)
 
+    def expect_ringing(self, invite: Invite, devices: list[Candidate]) -> None:
+        """Those that do not say in time that they ring are pushed as well."""
+        due = self.now + self.settings.push_after
+        listed = any(each.push and each.type == "PEER" for each in devices)
+        if listed and self.settings.push_after >= 0 and due < invite.deadline:
+            self.timers[f"wake|{invite.ref}"] = due
+
     def progress(self, invite: Invite, code: int | None = None) -> Payload:
         legs = [self.invites[f"{invite.sender}|{invite.invite_id}|{user}"] for user in self.open_legs(invite)]
-        states = [each.state for one in [invite, *legs] for each in one.inside()]
-        present = 180 if "RINGING" in states else 110 if "PUSHED" in states else 100
+        there = [each for one in [invite, *legs] for each in one.inside()]
+        states = [each.state for each in there]
+        also = [each for each in there if each.also == "PUSHED" and each.state != "RINGING"]
+        pushed = states.count("PUSHED") + len(also)
+        present = 180 if "RINGING" in states else 110 if pushed else 100
         return {
             **invite.identity(),
             "code": code or present,
             "candidates": len(states),
             "ringing": states.count("RINGING"),
-            "pushed": states.count("PUSHED"),
+            "pushed": pushed,
         }
 
     def outcome(self, invite: Invite) -> tuple[str, Payload]:
@@ -234,8 +251,7 @@ class Core:
         self.timers.pop(f"ring|{invite.ref}", None)
         devices = []
         for each in invite.inside():
-            if each.state in RUNG:
-                devices.append(each)
+            devices += each.to_stop
             each.state = "CANCELLED"
             each.end_reason = 408 if code == 408 else 487
         self.cancel_at_end(invite, devices)
@@ -272,6 +288,19 @@ class Core:
         if lost is not None and said < lost:
             due = self.now + self.settings.caller_grace
             self.timers.setdefault(f"caller|{invite.sender}|{invite.caller}", due)
+            self.missed[invite.ref] = invite.sender, invite.caller, lost
+
+    def hear_missed(self, user: str, peer: str, device: str | None) -> None:
+        """The device is back as `peer`, and hears once how its calls have ended while it was away."""
+        for ref, (owner, old, lost) in list(self.missed.items()):
+            mark = self.presence.marked_device(user, old)
+            if owner != user or (old != peer and (device is None or mark != device)):
+                continue
+            del self.missed[ref]
+            invite = self.invites.get(ref)
+            if invite and invite.caller == old and (invite.ended_at or 0) >= lost[0]:
+                kind, payload = self.outcome(invite)
+                self.tell(kind, [peer], [user], payload)
 
     def set_caller(self, invite: Invite, peer: str) -> None:
         """The peer that spoke last of the call, or the peer id under which its device has come back since."""
@@ -291,6 +320,8 @@ class Core:
         if device is None:
             return
         lost = self.presence.lost_at(user, peer)
+        if not lost or lost < entry:
+            self.hear_missed(user, peer, device)
         moved = []
         for invite in self.pending() if not lost or lost < entry else ():
             mine = invite.sender == user and not invite.is_leg and invite.heard < entry

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .presence import Change, End, Registration, other_session
 from .state import ONLINE, Candidate, Id, Invite, Payload
 from .trunks import Trunks
@@ -23,10 +25,19 @@ class Devices(Trunks):
             match=registry.get("match", "*"),
             confirm=registry.get("confirm", False),
         )
+        held = self.presence.holders.since(registration.peer, registration.user)
+        if registration.trunk:
+            held = None
+        if held and held[1] > entry:
+            self.presence.end(registration.user, registration.peer, End(held[1]), self.now)
         change, replaced = self.presence.register(registration, self.now)
         for each in replaced:
             self.drop_timers(registration.user, each.peer)
         if change.after is registration:
+            if not registration.trunk:
+                self.presence.holders.claim(registration.peer, registration.user, entry)
+            if held:
+                self.taken(held[0], registration.peer, entry)
             self.here(registration, change)
             return
         if change.before:
@@ -44,10 +55,12 @@ class Devices(Trunks):
     def here(self, there: Registration, change: Change) -> None:
         """The peer's newest registration is this one."""
         self.drop_timers(there.user, there.peer)
+        self.away.pop((there.user, there.peer), None)
         if there.expires is not None:
             self.timers[f"lapse|{there.user}|{there.peer}"] = min(there.at[0], self.now) + there.expires
         if change.renewed:
             return
+        self.hear_missed(there.user, there.peer, there.device)
         for invite in self.pending():
             if invite.sender == there.user and not invite.is_leg:
                 self.inviter_here(invite, there)
@@ -77,36 +90,50 @@ class Devices(Trunks):
             invite.candidates[there.peer] = mine
             self.ring(invite, [mine], resumed=False)
             return
-        others = [each for each in invite.candidates.values() if each.user == mine.user and each is not mine]
-        for each in [mine, *others]:
-            if each is mine or each.same_device(there.peer, there.device):
-                self.timers.pop(f"grace|{there.user}|{each.peer}", None)
-                invite.remove(each)
-                mine.silenced |= each.silenced and there.device is not None and each.device == there.device
+        if mine.declined == there.peer and not lost and there.session is None:
+            return
+        self.replace_connections(invite, mine, there)
         fresh = (
             mine.peer != there.peer
             or mine.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}
             or other_session(mine, there.session)
             or (lost is not None and lost > invite.entry)
         )
+        may_ring = mine.state not in {"DECLINED", "REJECTED"} or mine.left_connection
         mine.peer, mine.device = there.peer, there.device or mine.device
-        mine.session = there.session
+        mine.session, mine.also = there.session, ""
         invite.candidates[mine.peer] = mine
         if mine.followed and mine.state == "GONE":
             if not mine.told:
                 mine.told = True
                 self.cancel(invite, [mine], 480, "unreachable")
-        elif fresh and mine.state not in {"DECLINED", "REJECTED"}:
-            mine.state, mine.end_reason = "CALLED", None
-            woken, mine.type = mine.type == "PUSH", "PSTN" if mine.type == "PSTN" else "PEER"
+        elif fresh and may_ring:
+            mine.state, mine.end_reason, mine.declined = "CALLED", None, ""
+            unheard, mine.unheard = mine.unheard, False
+            mine.type = "PSTN" if mine.type == "PSTN" else "PEER"
             if self.now < invite.deadline:
-                self.ring(invite, [mine], resumed=not woken)
+                self.ring(invite, [mine], resumed=not unheard)
         self.end_when_left_alone(invite)
+
+    def replace_connections(self, invite: Invite, mine: Candidate, there: Registration) -> None:
+        """The device has this connection alone; the one that rang before stops."""
+        others = [each for each in invite.candidates.values() if each.user == mine.user and each is not mine]
+        replaced = []
+        for each in [mine, *others]:
+            if each is mine or each.same_device(there.peer, there.device):
+                self.timers.pop(f"grace|{there.user}|{each.peer}", None)
+                invite.remove(each)
+                mine.silenced |= each.silenced and there.device is not None and each.device == there.device
+                if each.state in ONLINE and each.peer != there.peer:
+                    replaced.append(replace(each))
+        self.cancel(invite, replaced, 480, "taken_over")
 
     def cancel_again(self, invite: Invite, there: Registration) -> None:
         """A device that was away when its ringing ended must not go on, once it is back."""
         mine = invite.find(there.peer, there.user, there.device)
-        if mine is None or mine.told or mine.type == "PUSH":
+        if mine is None or mine.told:
+            return
+        if mine.unheard and (mine.type != "PUSH" or mine.state == "GONE"):
             return
         if mine.state not in {"CANCELLED", "GONE", "REJECTED"}:
             return
@@ -114,7 +141,7 @@ class Devices(Trunks):
         if winner and there.device is not None and there.device == winner.device:
             return
         mine.told = True
-        again = [Candidate(there.peer, mine.user, mine.address, mine.type, mine.state)]
+        again = [Candidate(there.peer, mine.user, mine.address, "PEER", mine.state)]
         if mine.state == "REJECTED":
             self.cancel(invite, again, 486, "busy_elsewhere")
         else:
@@ -134,11 +161,41 @@ class Devices(Trunks):
         if self.presence.lost_at(user, peer) == entry or change.before:
             self.went(user, change)
 
+    def taken(self, user: str, peer: str, at: Id) -> None:
+        """Another user has the peer id: no grace, and what rings there stops."""
+        there = self.presence.get(user, peer)
+        if there is None or there.trunk:
+            return
+        self.presence.end(user, peer, End(at), self.now)
+        self.timers.pop(f"lapse|{user}|{peer}", None)
+        for invite in self.pending():
+            mine = invite.candidates.get(peer)
+            if mine and mine.user == user and mine.state in ONLINE:
+                self.cancel(invite, [mine], 480, "unreachable")
+                self.out_of_reach(invite, mine)
+            is_caller = (invite.sender, invite.caller) == (user, peer) and not invite.is_leg
+            if invite.pending and is_caller and invite.latest < at:
+                self.timers.setdefault(f"caller|{user}|{peer}", self.now)
+                self.missed[invite.ref] = user, peer, at
+
+    def out_of_reach(self, invite: Invite, mine: Candidate) -> None:
+        """The device is lost: a push wakes it, or it is out."""
+        if mine.push and self.now < invite.deadline:
+            invite.remove(mine)
+            mine.sleeps("PUSHING")
+            invite.put(mine)
+            self.ring(invite, [mine], resumed=True)
+            return
+        mine.state, mine.end_reason = "GONE", 480
+        self.end_when_left_alone(invite)
+
     def went(self, user: str, change: Change) -> None:
         """Starts the graces of a peer that is not there any more."""
         if change.after is not None or self.presence.lost_at(user, change.peer) is None:
             return
         self.timers.pop(f"lapse|{user}|{change.peer}", None)
+        if change.before and not change.before.trunk and self.settings.remove_after:
+            self.away[user, change.peer] = self.now + self.settings.remove_after, change.before
         for invite in self.pending():
             mine = invite.candidates.get(change.peer)
             if mine and mine.user == user and mine.state in ONLINE and not self.trunk_fails(invite, mine):
@@ -155,8 +212,7 @@ class Devices(Trunks):
         for invite in self.pending():
             mine = invite.candidates.get(peer)
             if mine and mine.user == user and mine.state == "AWAY":
-                mine.state, mine.end_reason = "GONE", 480
-                self.end_when_left_alone(invite)
+                self.out_of_reach(invite, mine)
 
     def caller_over(self, user: str, peer: str, due: int) -> None:
         """The inviter's device stayed away: nobody waits for an answer any more."""
@@ -167,9 +223,28 @@ class Devices(Trunks):
                 self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
 
     def lapsed(self, user: str, peer: str, due: int) -> None:
-        """A registration that was not repeated in time ends like a connection."""
+        """A registration that was not repeated in time ends, and what rings the device rings on."""
         there = self.presence.get(user, peer)
-        if there is not None:
-            ms, sequence, _ = there.at
-            end = End((ms, sequence, 1), None, (due, 0, 0))
-            self.went(user, self.presence.end(user, peer, end, self.now))
+        if there is None:
+            return
+        ms, sequence, _ = there.at
+        self.presence.end(user, peer, End((ms, sequence, 1), None, (due, 0, 0)), self.now)
+        for invite in self.pending():
+            mine = invite.candidates.get(peer)
+            if mine and mine.user == user and mine.state in ONLINE:
+                self.push_as_well(invite, mine)
+            if (invite.sender, invite.caller) == (user, peer) and not invite.is_leg:
+                self.check_caller(invite, invite.heard)
+
+    def wake(self, ref: str) -> None:
+        """Wake the devices that have not said that they ring."""
+        invite = self.invites.get(ref)
+        for mine in invite.inside() if invite and invite.pending else ():
+            if invite and mine.state == "CALLED":
+                self.push_as_well(invite, mine)
+
+    def push_as_well(self, invite: Invite, mine: Candidate) -> None:
+        """Wake the device of a connection that may not be there."""
+        if mine.push and not mine.also and self.now < invite.deadline:
+            mine.also = "PUSHING"
+            self.ring(invite, [mine.phone()], resumed=True)

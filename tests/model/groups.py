@@ -39,8 +39,24 @@ class Groups(Trunks):
     def asleep(self, user: str, devices: tuple[str, ...], there: list[Candidate]) -> None:
         """Add push devices that are not there."""
         for device in devices:
-            if device not in {each.device or each.peer for each in there}:
-                there.append(Candidate(device, user, user, "PUSH", "PUSHING", device))
+            known = [each for each in there if (each.device or each.peer) == device]
+            for each in known:
+                each.push = True
+            if not known:
+                asleep = Candidate(device, user, user, "PUSH", "PUSHING", device, push=True, unheard=True)
+                there.append(asleep)
+
+    def lost_lately(self, user: str, caller: str, there: list[Candidate]) -> None:
+        """Add devices that may be back soon, each under the peer id that was lost last."""
+        lost = [each for (owner, _), each in self.away.items() if owner == user and each[0] > self.now]
+        for due, each in sorted(lost, key=lambda one: (-one[0], one[1].peer)):
+            ids = {caller, *(one.peer for one in there if one.type != "PUSH")}
+            devices = {one.device or one.peer for one in there}
+            if each.peer not in ids | devices and (each.device or each.peer) not in devices:
+                mine = self.device_candidate(each)
+                mine.state, mine.unheard = "AWAY", True
+                there.append(mine)
+                self.timers[f"grace|{user}|{each.peer}"] = due
 
     def may_be_number(self, *, failed: bool) -> bool:
         """The Reachability service says itself who is a number, as long as it can be asked."""
@@ -51,6 +67,7 @@ class Groups(Trunks):
         devices = self.registered_of(user, call.caller)
         self.elsewhere(user, found.peers, devices, call.caller, call.latest)
         self.asleep(user, found.push, devices)
+        self.lost_lately(user, call.caller, devices)
         if found.phone or (not devices and self.may_be_number(failed=found.failed)):
             for field in found.trunks.split():
                 owner, _, peer = field.partition("|")
@@ -128,6 +145,7 @@ class Groups(Trunks):
         invite.put(*devices)
         self.timers[f"ring|{invite.ref}"] = call.deadline + LEG_SLACK
         self.ring(invite, devices, resumed=False)
+        self.expect_ringing(invite, devices)
 
     def end(self, invite: Invite, state: str, code: int, reason: str, decider: str | None = None) -> None:
         if invite.is_group:

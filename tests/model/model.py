@@ -92,6 +92,9 @@ class Model(Glare, Silence, Devices):
             if kind == "step":
                 self.turn_over(self.invites[rest])
                 continue
+            if kind == "wake":
+                self.wake(rest)
+                continue
             user, _, peer = rest.partition("|")
             if kind == "grace":
                 self.grace_over(user, peer)

@@ -23,7 +23,7 @@ from .model import Model
 from .state import DAY, HOUR, Notification, Payload
 from .stops_ahead import stop_ahead
 
-LASTING = ("registry:", "room-m", "user-state:")
+LASTING = ("registry:", "holder:", "room-m", "user-state:")
 """Keys that no time ends."""
 
 

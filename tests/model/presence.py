@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .holders import Holders
 from .state import Candidate, Id
 
 
@@ -88,11 +89,13 @@ class Presence:
         self.kept = kept
         self.lines: dict[tuple[str, str], Line] = {}
         self.said: dict[tuple[str, str], tuple[str, int]] = {}
+        self.holders = Holders(kept)
 
     def forget(self, now: int) -> None:
         gone = [key for key, line in self.lines.items() if line.forget_at and line.forget_at <= now]
         for key in gone:
             del self.lines[key]
+        self.holders.forget(now)
         self.said = {key: each for key, each in self.said.items() if each[1] > now}
 
     def get(self, user: str, peer: str) -> Registration | None:
@@ -162,4 +165,6 @@ class Presence:
         line = self.lines.setdefault((user, peer), Line())
         before, lost = line.registration, line.ended
         line.add(event, now + self.kept)
+        if before and not line.registration:
+            self.holders.release(peer, user, now)
         return Change(peer, before, line.registration, lost)

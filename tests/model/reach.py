@@ -8,7 +8,7 @@ from invites.lookup.result import LookupResult
 
 from .presence import Registration
 from .redial import Redial
-from .state import Candidate, Invite, Leg, Payload
+from .state import IN, Candidate, Invite, Leg, Payload
 from .trunks import NOTHING
 
 
@@ -65,6 +65,7 @@ class Reach(Redial):
         if not to_self:
             self.elsewhere(invite.to, found.peers, devices, invite.caller, invite.entry)
             self.asleep(invite.to, found.push, devices)
+            self.lost_lately(invite.to, invite.caller, devices)
         if trunk and (found.phone or (not devices and self.may_be_number(failed=found.failed))):
             trunk = self.trunk_for(invite, devices)
             devices += [trunk] if trunk else []
@@ -93,6 +94,7 @@ class Reach(Redial):
         self.device_speaks(event, invite.entry, calls=True)
         self.set_caller(invite, invite.caller)
         self.ring(invite, devices, resumed=False)
+        self.expect_ringing(invite, devices)
         self.tell_progress(invite, event, invite.caller)
 
     def reach_group(self, invite: Invite, event: Payload, found: LookupResult) -> None:
@@ -137,16 +139,25 @@ class Reach(Redial):
             if sleeps and invite.pending and mine.state in {"PUSHING", "PUSHED"}:
                 mine.state, mine.end_reason = "GONE", 480
                 self.end_when_left_alone(invite)
+            elif invite.pending:
+                mine.push, mine.also = False, ""
+        elif became != "pushDropped" and mine.also == "PUSHING" and mine.state in IN:
+            mine.also = "PUSHED"
+            self.push_taken(invite, became)
         elif became != "pushDropped" and sleeps and mine.state == "PUSHING":
             mine.state = "PUSHED"
-            call = self.invites[invite.group_ref] if invite.is_leg else invite
-            if became == "pushTaken" and not call.taken:
-                call.taken = True
-                if not call.progressed:
-                    self.tell_inviter(call, "inviteProgress", self.progress(call))
+            self.push_taken(invite, became)
         elif became != "pushDropped":
             phone = [Candidate(device, mine.user, mine.address, "PUSH", mine.state, device)]
             if mine.state == "REJECTED":
                 self.cancel(invite, phone, 486, "busy_elsewhere")
             elif not invite.pending and mine.state in {"CANCELLED", "GONE"}:
                 self.cancel_at_end(invite, phone)
+
+    def push_taken(self, invite: Invite, became: str) -> None:
+        """The inviter hears 110 once, unless a device rings."""
+        call = self.invites[invite.group_ref] if invite.is_leg else invite
+        if became == "pushTaken" and not call.taken:
+            call.taken = True
+            if not call.progressed:
+                self.tell_inviter(call, "inviteProgress", self.progress(call))

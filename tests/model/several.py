@@ -49,7 +49,7 @@ from .state import HOUR, Notification, Payload
 
 ANSWERED = frozenset({"accept", "decline", "silence", "stopInvite", "getInvitations"})
 """Who sends one of these hears one answer."""
-PERMANENT = ("registry:", "room-members:", "user-state:", "trunks", "layout", "taken:")
+PERMANENT = ("registry:", "holder:", "room-members:", "user-state:", "trunks", "layout", "taken:")
 MOST_TURNS = 100
 """So often may what is due be fired at the end; then something goes on for ever."""
 

@@ -65,6 +65,8 @@ class Candidate:
 
     `silenced`: no invitation reaches it any more. `followed`: a trunk that has failed, in whose place something else
     rings. `confirm`: one whose accept must be confirmed.
+    `push`: sippo-server has listed the device for push. `unheard`: it has had no invitation over a connection. `also`:
+    it was pushed beside its connection: PUSHING, then PUSHED. `declined`: the peer that did so for itself alone.
     """
 
     peer: str
@@ -80,6 +82,33 @@ class Candidate:
     silenced: bool = False
     followed: bool = False
     confirm: bool = False
+    push: bool = False
+    unheard: bool = False
+    also: str = ""
+    declined: str = ""
+
+    def sleeps(self, state: str) -> None:
+        """Nothing is known of a connection of this device."""
+        self.device = self.device or self.peer
+        self.peer, self.type, self.session, self.also = self.device, "PUSH", None, ""
+        self.state, self.end_reason = state, None
+
+    def phone(self) -> Candidate:
+        """The device, to be pushed to beside its connection."""
+        device = self.device or self.peer
+        return Candidate(device, self.user, self.address, "PUSH", self.state, device)
+
+    @property
+    def to_stop(self) -> list[Candidate]:
+        """Who must be told that it is over: over the connection, or by a push."""
+        is_rung = self.state in RUNG | {"PUSHING"}
+        is_rung = is_rung and not (self.unheard and self.state in {"PUSHING", "AWAY"})
+        return [self] * is_rung + [self.phone()] * (self.also == "PUSHED" and self.state in IN)
+
+    @property
+    def left_connection(self) -> bool:
+        """Has declined for its connection alone."""
+        return self.state == "DECLINED" and self.end_reason in {480, 503}
 
     @property
     def key(self) -> str:

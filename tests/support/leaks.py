@@ -7,6 +7,7 @@ from invites.resharding.key_ownership import KINDS, kind_of
 
 PERMANENT = (
     "registry:",
+    "holder:",
     "room-members:",
     "user-state:",
     "trunks",

@@ -38,7 +38,7 @@ def _rules() -> dict[str, list[str]]:
 def _list(name: str) -> list[str]:
     """A list of names in `lua/core/context.lua`."""
     text = (_FOLDER / "core" / "context.lua").read_text("utf-8")
-    found = re.search(rf"^local {name} = {{([^}}]*)}}", text, re.MULTILINE)
+    found = re.search(rf"^ *local {name} = {{([^}}]*)}}", text, re.MULTILINE)
     assert found is not None, f"there is no list {name}"
     return re.findall(r"'(\w+)'", found[1])
 

@@ -26,7 +26,7 @@ class Arguments(msgspec.Struct, frozen=True):
 
 
 class SaidArguments(Arguments, frozen=True):
-    """The arguments of an event that a peer sends. The last one is `device`, "" where the event names none.
+    """The arguments of an event that a peer sends. `device` is "" where the event names none.
 
     Few events have the last `optional` ones, so the rules get nil instead.
     """
@@ -111,8 +111,10 @@ class RingingArguments(SaidArguments, frozen=True):
     device: str
 
 
-class AcceptArguments(LongerArguments, frozen=True):
+class AcceptArguments(SaidArguments, frozen=True):
     """`accept`. `confirmed` is "1" or ""."""
+
+    optional: ClassVar[int] = 3
 
     peer: str
     user: str
@@ -122,11 +124,6 @@ class AcceptArguments(LongerArguments, frozen=True):
     context: bytes
     device: str
     confirmed: str = ""
-
-    def flat(self) -> tuple[Value, ...]:
-        """The arguments as the server's function takes them."""
-        arguments = super().flat()
-        return arguments if arguments[-1] else arguments[:-1]
 
 
 class DeclineArguments(LongerArguments, frozen=True):

@@ -25,9 +25,7 @@ class Devices(Trunks):
             match=registry.get("match", "*"),
             confirm=registry.get("confirm", False),
         )
-        held = self.presence.holders.since(registration.peer, registration.user)
-        if registration.trunk:
-            held = None
+        held = self.other_holder(registration)
         if held and held[1] > entry:
             self.presence.end(registration.user, registration.peer, End(held[1]), self.now)
         change, replaced = self.presence.register(registration, self.now)
@@ -51,6 +49,12 @@ class Devices(Trunks):
             mine = (invite.sender, invite.caller) == (registration.user, registration.peer)
             if mine and not invite.is_leg:
                 self.set_caller(invite, invite.caller)
+
+    def other_holder(self, registration: Registration) -> tuple[str, Id] | None:
+        """Another user that has the peer id, and since when. Trunks of two users may have one."""
+        if registration.trunk:
+            return None
+        return self.presence.holders.since(registration.peer, registration.user)
 
     def here(self, there: Registration, change: Change) -> None:
         """The peer's newest registration is this one."""

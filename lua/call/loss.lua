@@ -73,6 +73,20 @@ function pages.caller_lost(user, refs, peer, lost, grace_ends)
   end
 end
 
+-- The registration of the peer has lapsed. Its connection may well be there, so it rings on. A trunk is followed by the
+-- next one: this is how a gateway ends that has died.
+function pages.lapsed(user, refs, peer)
+  for _, ref in ipairs(refs) do
+    local invite = load_invite(ref)
+    local candidate = invite and is_pending(invite) and candidates_of(invite)[peer]
+    if candidate and owner(candidate) == user and (candidate.state == 'CALLED' or candidate.state == 'RINGING') then
+      if not trunk_failure.follow(invite, candidate) then
+        waking.push_as_well(invite, candidate)
+      end
+    end
+  end
+end
+
 -- `how` is "taken" when the peer id has another user from now on: then there is no grace. It is "lapsed" when the
 -- registration alone has ended.
 function lose(peer, user, old, mark, lost, how)

@@ -48,14 +48,3 @@ function waking.expect_ringing(invite, candidates)
     end
   end
 end
-
--- The registration of the peer has lapsed. Its connection may well be there, so it rings on.
-function pages.lapsed(user, refs, peer)
-  for _, ref in ipairs(refs) do
-    local invite = load_invite(ref)
-    local candidate = invite and is_pending(invite) and candidates_of(invite)[peer]
-    if candidate and owner(candidate) == user and (candidate.state == 'CALLED' or candidate.state == 'RINGING') then
-      waking.push_as_well(invite, candidate)
-    end
-  end
-end

@@ -177,7 +177,8 @@ async def test_a_caller_hears_nothing_of_a_call_that_is_forgotten(shard: Shard) 
     assert await shard.event(*e.registered("a", "alice")) == []
 
 
-async def test_each_of_many_calls_is_told(shard: Shard) -> None:
+async def test_each_of_many_calls_is_told(beside: Shard) -> None:
+    shard = beside
     await e.in_order(shard, e.registered("a", "alice"), e.registered("p"))
     for number in range(5):
         await e.in_order(

@@ -83,7 +83,8 @@ async def test_the_device_is_silent_under_another_peer_id(make_shard: MakeShard)
     shard = await make_shard(e.GRACE)
     await e.in_order(shard, e.registered("p1", device="phone"), e.invite(), e.silence("p1"))
     told = await e.in_order(shard, e.registered("p2", device="phone"), e.invite(context="new"))
-    assert e.types(told) == ["inviteProgress"]
+    assert e.types(told) == ["invitationCancel", "inviteProgress"]
+    assert e.recipients(told, "invitationCancel") == {"p1"}
 
 
 @pytest.mark.parametrize("event", [e.said_by("phone", e.ringing("p1")), e.registered("p1", device="phone")])

@@ -85,9 +85,12 @@ async def test_all_of_thousands_of_calls_end(client: Redis, end: Published) -> N
     await _nothing_is_left(shard)
 
 
-async def test_a_device_that_lapses_ends_all_its_calls(client: Redis) -> None:
+async def test_a_device_that_lapses_rings_on_for_all_its_calls(client: Redis) -> None:
     shard = await _calls(client, MANY, remove_after=0, ring_timeout=90_000)
     shard.now += 60_000
+    assert _completed(await shard.fire()) == 0
+    assert await _states(shard, MANY) == [{"phone": "CALLED"}] * MANY
+    shard.now += 30_000
     assert _completed(await shard.fire()) == MANY
     await _nothing_is_left(shard)
 

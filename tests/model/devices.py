@@ -235,7 +235,7 @@ class Devices(Trunks):
         self.presence.end(user, peer, End((ms, sequence, 1), None, (due, 0, 0)), self.now)
         for invite in self.pending():
             mine = invite.candidates.get(peer)
-            if mine and mine.user == user and mine.state in ONLINE:
+            if mine and mine.user == user and mine.state in ONLINE and not self.trunk_fails(invite, mine):
                 self.push_as_well(invite, mine)
             if (invite.sender, invite.caller) == (user, peer) and not invite.is_leg:
                 self.check_caller(invite, invite.heard)

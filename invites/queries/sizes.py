@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-USER: Final = 200
+USER: Final = 206
 """A user with registrations; each `DEVICE` comes on top."""
-DEVICE: Final = 134
+DEVICE: Final = 243
 PENDING: Final = 1_220
 """A pending invite; each `CANDIDATE` comes on top."""
 CANDIDATE: Final = 109
@@ -21,9 +21,9 @@ FINISHED: Final = 800
 FINISHED_CANDIDATE: Final = 155
 GONE: Final = 310
 """The mark of a guest's connection that has ended."""
-GONE_DEVICE: Final = 490
+GONE_DEVICE: Final = 620
 """The same of a registered device, with the mark that its user is known."""
-LEFT: Final = 230
+LEFT: Final = 200
 """The mark that a user has left a room."""
 CLOSED: Final = 170
 """The mark that a room is closed."""

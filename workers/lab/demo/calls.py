@@ -65,12 +65,18 @@ def registration(device: Device, **more: object) -> dict[str, object]:
 class Call:
     """One call from Alice to the user, group or number `to`."""
 
-    def __init__(self, cast: Cast, number: int, to: str) -> None:
+    def __init__(self, cast: Cast, number: int, to: str, suffix: str = "") -> None:
         self._cast = cast
         self._number = number
-        self._invite_id = f"call-{number}"
+        self._invite_id = f"call-{number}{suffix}"
         self._to = to
+        self._pushes_before = list(cast.fake_sippo.pushes)
         self.sent = Sent("", 0.0)
+
+    @property
+    def ref(self) -> str:
+        """The three ids of its invite."""
+        return f"{self._cast.alice.user}|{self._invite_id}|{self._to}"
 
     async def begins(self, devices: Sequence[Device], **options: object) -> None:
         """Alice invites and these devices ring."""
@@ -94,20 +100,29 @@ class Call:
         heard = await self.heard(
             [Hears(alice, "inviteProgress", Cell(""), {"code": code}) for code in (100, 110)], WITHIN_MS
         )
-        try:
-            push = await cast.fake_sippo.pushed(device.hardware, within_ms=WITHIN_MS)
-        except TimeoutError:
-            raise MissingError(
-                f"sippo-server: a push to {device.hardware} did not come within {WITHIN_MS} ms."
-            ) from None
         took_ms = (max(note.at for note in heard) - self.sent.at) * 1000
         cast.took_ms.append(took_ms)
         calls, takes = Cell("calls", "bold", acts=True), Cell("takes a push", RINGS)
         await cast.renderer.row("invite", {alice.name: calls, SIPPO_SERVER: takes}, took_ms)
+        await self.pushed(device, WITHIN_MS)
+
+    async def pushed(self, device: Device, within_ms: int) -> None:
+        """sippo-server pushes to the device, and Alice hears of it."""
+        cast = self._cast
+        before = sum(
+            push.job.device == device.hardware and push.job.type == "invitation"
+            for push in self._pushes_before
+        )
+        try:
+            push = await cast.fake_sippo.pushed(device.hardware, nth=before + 1, within_ms=within_ms)
+        except TimeoutError:
+            raise MissingError(
+                f"sippo-server: a push to {device.hardware} did not come within {within_ms} ms."
+            ) from None
         wakes = {
             SIPPO_SERVER: Cell("wakes it", "bold", acts=True),
             device.name: Cell("wakes up", RINGS),
-            alice.name: Cell("hears of it", RINGS),
+            cast.alice.name: Cell("hears of it", RINGS),
         }
         await cast.renderer.row(f"push, ttl {push.job.ttl} s", wakes, None)
 

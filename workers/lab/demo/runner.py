@@ -1,4 +1,4 @@
-"""Runs the demo: a server, a worker, a sippo-server, devices and eight calls. It leaves nothing behind."""
+"""Runs the demo: a server, a worker, a sippo-server, devices and their calls. It leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invites.connection.clients import connect
 from invites.keys import Keys, Stream
 from invites.sippo import PushDevice
 from workers.lab.child_process import ChildProcess
-from workers.lab.demo import reaching, scenes
+from workers.lab.demo import edges, reaching, scenes
 from workers.lab.demo.calls import Cast, registration
 from workers.lab.demo.devices import Device, Gateway, MissingError
 from workers.lab.demo.renderer import Renderer
@@ -33,7 +33,7 @@ _PICTURED = 3  # scenes; more make the picture too tall for a page
 async def play(
     console: Console | None = None, *, pace_s: float | None = None, svg: Path | None = None
 ) -> int:
-    """Play eight calls in the terminal, in less than 20 s, and write a picture of the first to `svg`.
+    """Play the calls in the terminal, in less than 20 s, and write a picture of the first to `svg`.
 
     Returns 0, or 1 when an expected notification is missing (and prints which). Starts its own server and worker, and
     ends both, also when it is cancelled. Raises EmbeddedError when there is no server to start.
@@ -91,7 +91,7 @@ async def play(
 async def _perform(cast: Cast, worker: ChildProcess, worker_began: float) -> None:
     try:
         await _register(cast, worker, worker_began)
-        for number, scene in enumerate((*scenes.SCENES, *reaching.SCENES), 1):
+        for number, scene in enumerate((*scenes.SCENES, *reaching.SCENES, *edges.SCENES), 1):
             await scene(cast, number)
             if number == _PICTURED:
                 cast.renderer.take_picture()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from workers.lab.demo.calls import FAILS, RINGS, WITHIN_MS, Call, Cast, Hears, registration, rejected, stops
 from workers.lab.demo.renderer import Cell
 
-GRACE_MS = 5000
+GRACE_MS = 2000
 _RING_MS = 1500
 
 Scene = Callable[[Cast, int], Awaitable[None]]

@@ -64,6 +64,12 @@ function pages.caller_gone(user, refs, peer, lost)
   end
 end
 
+-- left|<room>|<user>: an inviter that has left the room has not joined it again in time (roomGrace).
+function timers.left(rest, due)
+  local room, user = string.match(rest, '^([^|]+)|([^|]+)$')
+  internal.inviter_stays_away(room, user, due)
+end
+
 -- lapse|<user>|<peer>: a device has not repeated its registration in time. It counts as disconnected.
 function timers.lapse(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')

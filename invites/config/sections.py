@@ -154,6 +154,8 @@ class Invites(_Section, frozen=True):
     claim_after: ClaimAge = 3_000
     notification_retention: NotificationRetention = field(default_factory=NotificationRetention)
     dead_retention: DeadRetention = field(default_factory=DeadRetention)
+    join_accepts: Flag = True
+    room_grace: Duration = 0
 
 
 class Redis(_Section, frozen=True):
@@ -202,6 +204,8 @@ class Config(Struct, frozen=True):
             per_callee=invites.limits.per_callee,
             per_caller=invites.limits.per_caller,
             per_pair=invites.limits.per_pair,
+            join_accepts=invites.join_accepts,
+            room_grace=invites.room_grace,
         )
 
     def _look_up(self) -> LookUp:

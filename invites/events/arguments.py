@@ -50,8 +50,8 @@ class InviteArguments(LongerArguments, frozen=True):
     """`invite` and, with `invite_request`, `inviteRequest`.
 
     What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
-    `requester` is the peer that asked for the invite. What the worker looked up: `trunks_version` and the chosen
-    `trunk`, and `lookup_result`, a LookupResult in JSON.
+    `member` is the callee's value among the room's members, `requester` is the peer that asked for the invite. What the
+    worker looked up: `trunks_version` and the chosen `trunk`, and `lookup_result`, a LookupResult in JSON.
     """
 
     peer: str
@@ -69,6 +69,7 @@ class InviteArguments(LongerArguments, frozen=True):
     invite_request: str
     closed: Value = ""
     left: Value = ""
+    member: Value = ""
     requester: str = ""
     trunks_version: Value = ""
     trunk: str = ""
@@ -174,8 +175,17 @@ class DisconnectedArguments(SaidArguments, frozen=True):
     device: str
 
 
-class PresenceArguments(Arguments, frozen=True):
-    """`joined` and `left`."""
+class JoinedArguments(Arguments, frozen=True):
+    """`joined`. `peer` and `device` are "" where the event names none."""
+
+    user: str
+    room: str
+    peer: str
+    device: str
+
+
+class LeftArguments(Arguments, frozen=True):
+    """`left`."""
 
     user: str
     room: str
@@ -263,8 +273,8 @@ RULES: Final[dict[str, type[Arguments]]] = {
     "getInvitations": GetInvitationsArguments,
     "registered": RegisteredArguments,
     "disconnected": DisconnectedArguments,
-    "joined": PresenceArguments,
-    "left": PresenceArguments,
+    "joined": JoinedArguments,
+    "left": LeftArguments,
     "roomClosed": RoomClosedArguments,
     "pushTaken": PushArguments,
     "pushUnsure": PushArguments,

@@ -11,7 +11,7 @@ LookUp = Literal["", "push", "groups", "all", "reachability"]
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms.
 
-    The limits come last; 0 switches one off.
+    0 switches a limit off.
     """
 
     remove_after: int = 0
@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True):
     per_callee: int = 200
     per_caller: int = 1_000
     per_pair: int = 10
+    join_accepts: bool = True
+    room_grace: int = 0
 
     def flat(self) -> tuple[int | str, ...]:
         """The settings as the server's functions take them: a flag is 1 or 0."""

@@ -4,7 +4,7 @@
 -- Arguments  room, mediatypes, from_details, context, expires, request_id ("" where none is given); invite_request ("1"
 --            or "0")
 --            from other shards: closed, left (the entry that closed the room, the entry by which the inviter has
---            left it, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
+--            left it, or ""), member (the callee's value in the room, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
 --            has not asked, "|" when there is none)
 --            from lookups: trunks_version, trunk (its peer id or ""), lookup_result (see reach/resolve.lua)
 --            ring_mode, device (nil or "" where none is given)
@@ -12,6 +12,7 @@
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
 -- include: call/callers
 -- include: call/ending
+-- include: call/joining
 -- include: call/limits
 -- include: out/inviter
 -- include: reach/resolve
@@ -103,11 +104,30 @@ local function call_group(invite, asked, found)
   end
 end
 
--- The limit that the invite would break, or nil. For most callers and callees one EXISTS answers this, and what the
--- notes are checked for.
-local function limit_of(asked)
-  local nothing_pending = are_absent(key('pending', asked.to), key('calls', asked.user), key('candidates', asked.ref),
-    key('room-invites', asked.room))
+-- The callee is in the room, and has answered by joining it. Nothing rings.
+local function end_by_join(invite, join)
+  info('accepted', invite.inviteId, invite.room, invite.to)
+  change(invite, 'whoAccepted', invite.to)
+  if join.peer then
+    local candidate = peer_candidate(join.peer, invite.to, {
+      device = join.device or device_of(invite.to, join.peer),
+    })
+    add_candidate(invite, candidate)
+    set_state(invite, candidate, 'ACCEPTED', 200)
+    change(invite, 'acceptedBy', join.peer)
+  end
+  end_at_once(invite, 'ACCEPTED', 200, 'accepted')
+end
+
+-- Does this shard know nothing of the caller's and the callee's other calls, nor of the room? For most invites one EXISTS
+-- answers this, and what the notes are checked for.
+local function is_first(asked)
+  return are_absent(key('pending', asked.to), key('calls', asked.user), key('candidates', asked.ref),
+    key('room-invites', asked.room), key('room-members', asked.room))
+end
+
+-- The limit that the invite would break, or nil.
+local function limit_of(asked, nothing_pending)
   if nothing_pending and not settings.parallel_sip then
     return nil
   end
@@ -122,7 +142,12 @@ local function create(asked)
   if state then
     return end_at_once(invite, state, code, reason)
   end
-  local limit = limit_of(asked)
+  local nothing_known = is_first(asked)
+  local join = not (nothing_known and is_here(asked.room)) and joins.answered_before(invite, asked.member)
+  if join then
+    return end_by_join(invite, join)
+  end
+  local limit = limit_of(asked, nothing_known)
   if limit then
     warn('invite_refused', limit, asked.user, asked.to)
     return end_at_once(invite, 'DECLINED', 403, 'too_many')
@@ -168,13 +193,14 @@ end
 
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
-  invite_request, closed, left, requester, trunks_version, trunk, lookup_result, ring_mode, device)
+  invite_request, closed, left, member, requester, trunks_version, trunk, lookup_result, ring_mode, device)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
     head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
     expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, ring_mode = ring_mode ~= '' and ring_mode or nil,
     device = device,
-    closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
+    closed = closed ~= '' and closed, left = left ~= '' and left,
+    member = member ~= '' and member, requester = requester,
     trunks_version = trunks_version, trunk = trunk, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }
   local invite = load_invite(asked.ref)

@@ -14,6 +14,7 @@
 -- include: reach/push
 -- include: call/limits
 -- include: call/winning
+-- include: call/joining
 
 -- A leg's own deadline is a little later (ms), so that the group's comes first.
 local LEG_SLACK = 2000
@@ -53,7 +54,7 @@ local function is_undecided(leg, reason)
 end
 
 function kinds.leg.finish(leg, state, code, reason, winner, decliner)
-  if not winner and not leg.silent and is_undecided(leg, reason) then
+  if not winner and not leg.silent and not leg.decided and is_undecided(leg, reason) then
     return ask(leg)
   end
   if winner then
@@ -153,6 +154,11 @@ local function start_leg(
   }, created_at, expires_at, entry)
   set_group(leg, group)
   leg.live_until = lifetimes.pending(leg)
+  local join = joins.answered_before(leg)
+  if join then
+    index_owners(leg, {})
+    return joins.accept(leg, join.peer, join.device)
+  end
   local found = cjson.decode(raw)
   local candidates = candidates_of_member(member, caller, found, entry)
   if #candidates == 0 then

@@ -9,6 +9,7 @@ from random import Random
 from typing import TypeVar
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from invites.lookup.result import LookupResult, Member
 from invites.store.settings import Settings
@@ -122,6 +123,9 @@ class Author:
 
     def publish(self, kind: str, payload: Payload) -> Publish:
         self.published += 1
+        if kind == "joined" and (chance := zlib.crc32(f"{self.published} {payload}".encode())) % 3:
+            names = OF[payload["userId"]]
+            payload = payload | {"peer": peer(names[chance % len(names)])}
         if "peer" in payload and zlib.crc32(f"{self.published} {kind} {payload}".encode()) % 5 < 2:
             payload = payload | {"peer": naming(kind, payload["peer"])}
         if kind == "invite" and payload["to"] == "team" and self.published % 3 == 0:
@@ -362,6 +366,10 @@ def history(random: Random) -> History:
     steps: list[Step] = [author.knows_of(user) for user in known]
     steps += [author.registration(name) for name in random.choice(CROWDS if to_group else BEGINNINGS)]
     steps += [author.step() for _ in range(LENGTH)]
+    chance = zlib.crc32(repr(steps).encode())
+    settings = replace(
+        settings, join_accepts=chance % 8 > 0, room_grace=(0, 0, 5_000, 2 * HOUR)[chance // 8 % 4]
+    )
     return History(settings, tuple(steps))
 
 

@@ -43,11 +43,16 @@ class Settings(Protocol):
     def max_group_size(self) -> int: ...
     @property
     def look_up(self) -> str: ...
+    @property
+    def join_accepts(self) -> bool: ...
+    @property
+    def room_grace(self) -> int: ...
 
 
 def order_kept(settings: Settings) -> int:
     """For how long (ms) it is remembered what orders delayed events."""
-    return max(HOUR, max(settings.caller_grace, settings.remove_after) + MINUTE)
+    graces = settings.caller_grace, settings.remove_after, settings.room_grace
+    return max(HOUR, max(graces) + MINUTE)
 
 
 class Core:
@@ -57,6 +62,7 @@ class Core:
         self.settings = settings
         self.matches = matches
         self.now = 0
+        self.entry: Id = (0, 0, 0)
         self.invites: dict[str, Invite] = {}
         self.presence = Presence(order_kept(settings))
         self.tombstones: dict[tuple[str, str, str | None], Tombstone] = {}

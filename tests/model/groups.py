@@ -114,6 +114,8 @@ class Groups(Core):
             return
         leg.state = "OPEN"
         self.invites[invite.ref] = invite
+        if self.joined_meanwhile(invite):
+            return
         devices = self.devices_of_member(call, user, leg)
         if not devices:
             failed = leg.found.failed
@@ -180,7 +182,11 @@ class Groups(Core):
             leg = self.invites[f"{call.sender}|{call.invite_id}|{user}"]
             self.end(leg, "DECLINED_BY_TIMEOUT", 408, "timeout")
 
-    def win_group(self, leg: Invite, peer: str, context: Any) -> None:
+    def joined_meanwhile(self, _leg: Invite) -> bool:
+        """The member has joined the room since the call began: see `joining.py`."""
+        return False
+
+    def win_group(self, leg: Invite, peer: str | None, context: Any) -> None:
         """The first of all members' devices: the group call is decided before it is answered."""
         call = self.invites[leg.group_ref]
         mine = call.legs[leg.to]

@@ -9,8 +9,8 @@ from typing import Any
 
 from invites.lookup.result import LookupResult
 
-from .calls import Calls
 from .devices import Devices
+from .joining import Joining
 from .state import TOLERANCE, Id, Invite, Notification, Payload, Room, order
 
 PATIENCE = 6_000
@@ -19,7 +19,7 @@ BREAK = 2_000
 """ms; workers look more often than this while they run."""
 
 
-class Model(Calls, Devices):
+class Model(Joining, Devices):
     """All rules, one event or one moment at a time."""
 
     def apply(  # noqa: C901, PLR0912 - one branch for each type
@@ -28,7 +28,7 @@ class Model(Calls, Devices):
         """Commit one event, for which that was looked up; what everybody is told."""
         self.now, self.out, self.found = now_ms, [], found
         self.forget()
-        entry = self.not_ahead(order(entry_id))
+        entry = self.entry = self.not_ahead(order(entry_id))
         match kind:
             case "invite" | "inviteRequest":
                 self.invite(payload, entry, request=kind == "inviteRequest")
@@ -47,7 +47,7 @@ class Model(Calls, Devices):
             case "unregistered" | "disconnected":
                 self.gone(payload, entry)
             case "joined":
-                self.joined(payload["roomId"], payload["userId"], entry)
+                self.joined(payload["roomId"], payload["userId"], entry, payload.get("peer"))
             case "left":
                 self.left(payload["roomId"], payload["userId"], entry)
             case "roomClosed":
@@ -79,6 +79,7 @@ class Model(Calls, Devices):
                 if now_ms < max(at, self.waiting_since) + PATIENCE:
                     break
             del self.timers[name]
+            self.entry = at, 0, 0
             kind, _, rest = name.partition("|")
             if kind == "ring":
                 self.end(self.invites[rest], "DECLINED_BY_TIMEOUT", 408, "timeout")
@@ -89,6 +90,8 @@ class Model(Calls, Devices):
             user, _, peer = rest.partition("|")
             if kind == "grace":
                 self.grace_over(user, peer)
+            elif kind == "left":
+                self.stays_away(user, peer, at)
             elif kind == "caller":
                 self.caller_over(user, peer, at)
             else:
@@ -103,14 +106,20 @@ class Model(Calls, Devices):
 
     # -- rooms
 
-    def joined(self, room_id: str, user: str, entry: Id) -> None:
+    def joined(self, room_id: str, user: str, entry: Id, peer: Payload | None) -> None:
         room = self.rooms.setdefault(room_id, Room())
         left = room.left.get(user)
         if (left and entry < left[0]) or (room.closed and entry < room.closed[0]):
             return
         if user not in room.members:
             self.tell_room(room, "userJoined", user, room_id)
+        is_latest = entry >= room.members.get(user, entry)
         room.members[user] = max(entry, room.members.get(user, entry))
+        if left and self.settings.room_grace:
+            del room.left[user]
+            self.timers.pop(f"left|{room_id}|{user}", None)
+        if is_latest:
+            self.is_in(room_id, user, peer)
 
     def left(self, room_id: str, user: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
@@ -118,7 +127,22 @@ class Model(Calls, Devices):
         room.left[user] = max(entry, known[0] if known else entry), self.order_until()
         if user in room.members and room.members[user] < entry:
             del room.members[user]
+            room.peers.pop(user, None)
             self.tell_room(room, "userLeft", user, room_id)
+        if self.settings.room_grace:
+            is_back = user in room.members or (known and entry < known[0])
+            if not is_back and not (room.closed and entry < room.closed[0]):
+                due = min(entry[0], self.now) + self.settings.room_grace
+                self.timers.setdefault(f"left|{room_id}|{user}", due)
+            return
+        self.inviter_left(room_id, user, entry)
+
+    def stays_away(self, room_id: str, user: str, due: int) -> None:
+        """The inviter was not back in time."""
+        known = self.rooms[room_id].left.get(user)
+        self.inviter_left(room_id, user, known[0] if known else (due - self.settings.room_grace, 0, 0))
+
+    def inviter_left(self, room_id: str, user: str, entry: Id) -> None:
         for invite in self.pending():
             mine = (invite.sender, invite.room) == (user, room_id) and not invite.is_leg
             if mine and invite.pending and invite.entry < entry:
@@ -133,6 +157,7 @@ class Model(Calls, Devices):
         room = self.rooms.setdefault(room_id, Room())
         room.closed = max(entry, room.closed[0] if room.closed else entry), self.order_until()
         room.members = {user: since for user, since in room.members.items() if since > entry}
+        room.peers = {user: peer for user, peer in room.peers.items() if user in room.members}
         there = [each for each in self.pending() if each.room == room_id and not each.is_leg]
         ended = [each for each in there if each.entry < entry]
         for invite in ended:

@@ -261,8 +261,9 @@ class Tombstone:
 
 @dataclass
 class Room:
-    """`left` and `closed` remember entry ids (and when to forget them), whoever is in now."""
+    """`left` and `closed` remember entry ids (and when to forget them), whoever is in now (`peers`: as whom)."""
 
     members: dict[str, Id] = field(default_factory=dict)
+    peers: dict[str, Payload] = field(default_factory=dict)
     left: dict[str, tuple[Id, int]] = field(default_factory=dict)
     closed: tuple[Id, int] | None = None

@@ -35,6 +35,8 @@ _VENDORS: dict[str, Any] = {
         "claimAfter": 2000,
         "notificationRetention": {"age": 60000, "bytes": 1000000},
         "deadRetention": {"age": 604800001, "bytes": 65536},
+        "joinAccepts": False,
+        "roomGrace": 4000,
     },
     "redis": {"url": "redis://worker:redis-secret@valkey:6380/2", "prefix": "calls", "shards": 1},
     "http": {"host": "192.0.2.1", "port": 9090, "token": "http-secret"},
@@ -64,6 +66,7 @@ def test_every_key_has_its_place() -> None:
     assert (retention.age, retention.bytes) == (60000, 1000000)
     letters = found.invites.dead_retention
     assert (letters.age, letters.bytes) == (604800001, 65536)
+    assert (found.invites.join_accepts, found.invites.room_grace) == (False, 4000)
     assert (found.redis.prefix, found.redis.shards) == ("calls", 1)
     assert found.redis.url == Secret("redis://worker:redis-secret@valkey:6380/2")
     assert (found.http.host, found.http.port, found.http.token) == ("192.0.2.1", 9090, Secret("http-secret"))
@@ -110,6 +113,8 @@ def test_defaults_are_those_of_the_contract() -> None:
             "claimAfter": 3000,
             "notificationRetention": {"age": 3600000, "bytes": None},
             "deadRetention": {"age": 2592000000, "bytes": 67108864},
+            "joinAccepts": True,
+            "roomGrace": 0,
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},
@@ -132,6 +137,8 @@ def test_the_scripts_get_their_part() -> None:
         per_callee=0,
         per_caller=20,
         per_pair=3,
+        join_accepts=False,
+        room_grace=4000,
     )
 
 

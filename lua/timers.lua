@@ -4,6 +4,7 @@
 -- include: core/refs
 -- include: call/kinds
 -- include: call/loss
+-- include: call/busy
 
 -- ring|<ref>: nobody has answered in time.
 function timers.ring(ref)
@@ -68,6 +69,12 @@ end
 function timers.left(rest, due)
   local room, user = string.match(rest, '^([^|]+)|([^|]+)$')
   internal.inviter_stays_away(room, user, due)
+end
+
+-- busy|<user>|<room>: is the user still in this call?
+function timers.busy(rest)
+  local user, room = string.match(rest, '^([^|]+)|([^|]+)$')
+  busy.check(user, room)
 end
 
 -- lapse|<user>|<peer>: a device has not repeated its registration in time. It counts as disconnected.

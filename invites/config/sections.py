@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct, field
 
 from invites.keys import Keys
-from invites.store.settings import LookUp, Settings
+from invites.store.settings import LookUp, Settings, WhenBusy
 from invites.values.secret import Secret
 
 _WEEK: Final = 604_800_000  # ms; a longer time is a mistake in the unit
@@ -34,6 +34,7 @@ Bytes = Annotated[
 ]
 Port = Annotated[int, Meta(ge=0, le=65_535, description="a whole number from 0 to 65535")]
 Flag = Annotated[bool, Meta(description="true or false")]
+Busy = Annotated[WhenBusy, Meta(description="ring, waiting or reject")]
 Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
 Hidden = Annotated[Secret | None, Meta(description="a text that is not empty, or null")]
 Prefix = Annotated[
@@ -156,6 +157,7 @@ class Invites(_Section, frozen=True):
     dead_retention: DeadRetention = field(default_factory=DeadRetention)
     join_accepts: Flag = True
     room_grace: Duration = 0
+    when_busy: Busy = "ring"
 
 
 class Redis(_Section, frozen=True):
@@ -206,6 +208,7 @@ class Config(Struct, frozen=True):
             per_pair=invites.limits.per_pair,
             join_accepts=invites.join_accepts,
             room_grace=invites.room_grace,
+            when_busy=invites.when_busy,
         )
 
     def _look_up(self) -> LookUp:

@@ -37,6 +37,7 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "closed": _first,
     "left": _first,
     "came": _first,
+    "busy": _first,
     "todo-of": _first,
 }
 """Keys that belong to one name: kind -> the name in the rest of the key."""
@@ -81,6 +82,7 @@ TIMERS: Final[dict[str, Callable[[str], Name]]] = {
     "grace": _first,
     "lapse": _first,
     "left": _first,
+    "busy": _first,
 }
 """Timers: kind -> the name in the rest of the member. See `timers.py` for timers of trunks."""
 

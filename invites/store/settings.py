@@ -7,6 +7,9 @@ import msgspec
 LookUp = Literal["", "push", "groups", "all", "reachability"]
 """What can be asked of sippo-server: nothing, push devices, groups, both of them, or its Reachability service."""
 
+WhenBusy = Literal["ring", "waiting", "reject"]
+"""What a new invite does to a callee who is in a call: it rings, rings and says so, or ends with 486."""
+
 
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms.
@@ -30,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True):
     per_pair: int = 10
     join_accepts: bool = True
     room_grace: int = 0
+    when_busy: WhenBusy = "ring"
 
     def flat(self) -> tuple[int | str, ...]:
         """The settings as the server's functions take them: a flag is 1 or 0."""

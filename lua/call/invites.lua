@@ -8,6 +8,7 @@
 -- backPeer   the peer of the returning leg; backUser: its user
 -- moved      with several shards: the entry that moved the caller's device to another peer id
 -- answerContext  what the answer that has ended it tells the inviter (JSON)
+-- waiting    "1" when its callee was in another call as it began (see call/busy.lua)
 -- refusal    with several shards: what an invite hears that names this inviteRequest: "|code|reason"
 -- asksUntil  with several shards: until when an invite may name this inviteRequest (ms since 1970)
 --

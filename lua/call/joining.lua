@@ -7,6 +7,7 @@
 --                     the join has been told looks here
 -- exports: joins
 -- include: core/emit
+-- include: call/busy
 -- include: call/pages
 -- include: call/winning
 
@@ -83,6 +84,7 @@ function internal.user_joined(user, room, peer, device)
   if work.relayed and not note_coming(user, room, work.entry .. '|' .. peer .. '|' .. device) then
     return
   end
+  busy.joined(user, room, peer)
   if settings.join_accepts then
     every('pending', user, 'came_in', room, peer, device)
     if settings.parallel_sip then
@@ -92,8 +94,8 @@ function internal.user_joined(user, room, peer, device)
 end
 
 function internal.user_left(user, room)
-  if work.relayed then
-    note_coming(user, room, work.entry .. '|out')
+  if not work.relayed or note_coming(user, room, work.entry .. '|out') then
+    busy.left(user, room)
   end
 end
 

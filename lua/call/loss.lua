@@ -2,6 +2,7 @@
 -- exports: lose
 -- include: core/emit
 -- include: reach/registry
+-- include: call/busy
 -- include: call/indexes
 -- include: call/pages
 -- include: call/ending
@@ -64,6 +65,7 @@ function lose(peer, user, old, mark, lost)
   if old and old.trunk then
     emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends))
   end
+  busy.lost(user, peer)
   every('pending', user, 'lost', peer, lost, int(now + settings.remove_after))
   every('calls', user, 'caller_lost', peer, lost, int(now + settings.caller_grace))
 end

@@ -1,5 +1,6 @@
 -- A device wins: it has the call, and all others stop.
 -- exports: answer_late, claims_of, win
+-- include: call/busy
 -- include: call/enlist
 -- include: call/naming
 -- include: call/requests
@@ -63,6 +64,7 @@ local function win_unnamed(invite)
   change(invite, 'whoAccepted', invite.to)
   invite.decided = true
   finish(invite, 'ACCEPTED', 200, 'accepted')
+  busy.accepted(invite)
 end
 
 function win(invite, request, candidate)
@@ -75,6 +77,7 @@ function win(invite, request, candidate)
     note_context(invite, winner)
   end
   finish(invite, 'ACCEPTED', 200, 'accepted', winner)
+  busy.accepted(invite, request.type ~= 'joined' and request.user, request.peer)
   if settings.only_one_device_with_invitations and request.user == invite.to then
     info('rejecting', invite.to, '{"id":' .. json.quote(request.peer) .. ',"user":' .. json.quote(request.user) .. '}')
     every('pending', invite.to, 'busy', invite.ref, winner.id, winner.device or '',

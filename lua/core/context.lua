@@ -33,6 +33,7 @@ local HEADER = {
   'mode', 'base', 'shard', 'shards', 'clock', 'verbosity', 'remove_after', 'ring_timeout', 'max_ring_timeout',
   'caller_grace', 'retain_after', 'parallel_sip', 'only_one_device_with_invitations', 'ringing_step', 'max_group_size',
   'look_up', 'devices_per_user', 'per_callee', 'per_caller', 'per_pair', 'join_accepts', 'room_grace',
+  'when_busy',
 }
 
 -- (The server provides `ipairs` only once the library is loaded.)
@@ -73,6 +74,7 @@ each_call(function()
     per_pair = tonumber(ARGV[ARG.per_pair]),
     join_accepts = ARGV[ARG.join_accepts] == '1',
     room_grace = tonumber(ARGV[ARG.room_grace]),
+    when_busy = ARGV[ARG.when_busy],
   }
   now = tonumber(ARGV[ARG.clock])
   if not now then

@@ -10,6 +10,7 @@
 --            ring_mode, device (nil or "" where none is given)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
+-- include: call/busy
 -- include: call/callers
 -- include: call/ending
 -- include: call/joining
@@ -117,6 +118,7 @@ local function end_by_join(invite, join)
     change(invite, 'acceptedBy', join.peer)
   end
   end_at_once(invite, 'ACCEPTED', 200, 'accepted')
+  busy.accepted(invite)
 end
 
 -- Does this shard know nothing of the caller's and the callee's other calls, nor of the room? For most invites one EXISTS
@@ -156,6 +158,12 @@ local function create(asked)
   if found.members then
     call_group(invite, asked, found)
   elseif #found.candidates > 0 then
+    if found.how ~= 'alone' then
+      found.candidates = busy.choose(invite, found.candidates, found.how == 'out')
+    end
+    if #found.candidates == 0 then
+      return end_at_once(invite, 'DECLINED', 486, 'busy')
+    end
     call_devices(invite, asked, found)
   else
     if found.is_group then

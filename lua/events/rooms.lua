@@ -161,6 +161,7 @@ function pages.members_gone(room, users, entry)
   for i, user in ipairs(users) do
     if since_when[i] and not order.later(joins.read_member(since_when[i]).entry, entry) then
       later({ 'HDEL', members, user })
+      emit(user, 'user_left', room)
     end
   end
 end

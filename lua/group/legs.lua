@@ -13,6 +13,7 @@
 -- include: reach/registry
 -- include: reach/push
 -- include: call/limits
+-- include: call/busy
 -- include: call/winning
 -- include: call/joining
 
@@ -165,6 +166,10 @@ local function start_leg(
     warn('no_candidates', member)
     finish(leg, 'DECLINED', found.failed and 500 or 480, found.failed and 'internal' or 'unreachable')
     return
+  end
+  candidates = busy.choose(leg, candidates)
+  if #candidates == 0 then
+    return finish(leg, 'DECLINED', 486, 'busy')
   end
   for _, candidate in ipairs(candidates) do
     add_candidate(leg, candidate)

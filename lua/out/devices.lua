@@ -39,6 +39,7 @@ function ring(invite, candidates, resumed)
     .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')
     .. ',"expiresIn":' .. int(math.max(0, tonumber(invite.expiresAt) - now))
     .. ',"resumed":' .. (resumed and 'true' or 'false')
+    .. (invite.waiting and ',"waiting":true' or '')
     .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '') .. '}'
   tell_devices('invitation', invite, candidates, payload)
 end

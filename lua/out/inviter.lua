@@ -20,6 +20,7 @@ local function tell_progress(invite, transaction, asking)
   tell_inviter(invite, 'inviteProgress',
     ',"code":' .. int(code) .. ',"candidates":' .. int(inside) .. ',"ringing":' .. int(ringing)
       .. ',"pushed":' .. int(pushed)
+      .. (invite.waiting and ',"waiting":true' or '')
       .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking)
 end
 

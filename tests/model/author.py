@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from invites.lookup.result import LookupResult, Member
-from invites.store.settings import Settings
+from invites.store.settings import Settings, WhenBusy
 
 from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step
 from .state import HOUR, Payload
@@ -57,6 +57,7 @@ ASLEEP = {"bob": ("phone", "watch"), "alice": ("desk",), "carol": ("c-phone",), 
 MEMBERS = ("bob", "carol", "alice", "dave", "007", "bob", "team")
 ANSWER = ("bob", "bob", "bob", "carol", "carol", "carol", *MEMBERS)
 CALLEES = ("bob", "bob", "bob", "bob", "alice", "carol", "007", "sip", "nobody")
+WHEN_BUSY: tuple[WhenBusy, ...] = ("ring", "waiting", "reject")
 CROWDS = (("b1", "b3", "c1"), ("b1", "c1", "t1"), ("b4", "c1", "b3", "a1", "t2"))
 AHEAD = (2_000, 4_999, 5_001, 60_000, HOUR)
 PAUSES = (1, 500, 4_000, 11_000, 130_000, 310_000, HOUR + 1)
@@ -368,7 +369,10 @@ def history(random: Random) -> History:
     steps += [author.step() for _ in range(LENGTH)]
     chance = zlib.crc32(repr(steps).encode())
     settings = replace(
-        settings, join_accepts=chance % 8 > 0, room_grace=(0, 0, 5_000, 2 * HOUR)[chance // 8 % 4]
+        settings,
+        join_accepts=chance % 8 > 0,
+        room_grace=(0, 0, 5_000, 2 * HOUR)[chance // 8 % 4],
+        when_busy=WHEN_BUSY[chance // 32 % 3],
     )
     return History(settings, tuple(steps))
 

@@ -229,6 +229,7 @@ class Calls(Reach):
         mine.state, mine.end_reason = "ACCEPTED", 200
         invite.who, invite.winner = invite.to, peer
         self.end(invite, "ACCEPTED", 200, "accepted")
+        self.now_in_call(invite, user, peer)
         self.answer(event, "accept", 200, "accepted", who=invite.who, to=invite.to)
         if self.settings.only_one_device_with_invitations and user == invite.to:
             self.reject_elsewhere(peer, user, mine.device or device)

@@ -47,6 +47,8 @@ class Settings(Protocol):
     def join_accepts(self) -> bool: ...
     @property
     def room_grace(self) -> int: ...
+    @property
+    def when_busy(self) -> str: ...
 
 
 def order_kept(settings: Settings) -> int:
@@ -166,6 +168,8 @@ class Core:
         }
         if invite.room is not None:
             payload["room"] = invite.room
+        if invite.second:
+            payload["waiting"] = True
         if invite.request_id is not None:
             payload["requestId"] = invite.request_id
         if invite.group is not None:
@@ -194,6 +198,7 @@ class Core:
             "candidates": len(states),
             "ringing": states.count("RINGING"),
             "pushed": states.count("PUSHED"),
+            **({"waiting": True} if invite.second else {}),
         }
 
     def outcome(self, invite: Invite) -> tuple[str, Payload]:
@@ -288,6 +293,16 @@ class Core:
                 self.requests[invite.ref] = peer, self.requests[invite.ref][1]
         if calls or moved:
             self.presence.say(user, peer, device, self.now)
+
+    def now_in_call(self, invite: Invite, user: str | None, peer: str) -> None:
+        """The invite is accepted, by `peer` of `user`: see `busy.py`."""
+
+    def peer_lost(self, user: str, peer: str) -> None:
+        """A peer is lost: see `busy.py`."""
+
+    def choose(self, _invite: Invite, devices: list[Candidate]) -> list[Candidate]:
+        """Those that ring a callee who may be in a call: see `busy.py`."""
+        return devices
 
     def whoever_is(self, user: str, peer: str) -> Registration | None:
         """The registration of this peer, or of the peer id that its device has now."""

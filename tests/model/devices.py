@@ -133,6 +133,7 @@ class Devices(Core):
         if change.after is not None or self.presence.lost_at(user, change.peer) is None:
             return
         self.timers.pop(f"lapse|{user}|{change.peer}", None)
+        self.peer_lost(user, change.peer)
         for invite in self.pending():
             mine = invite.candidates.get(change.peer)
             if mine and mine.user == user and mine.state in ONLINE:

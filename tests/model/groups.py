@@ -121,6 +121,10 @@ class Groups(Core):
             failed = leg.found.failed
             self.end(invite, "DECLINED", 500 if failed else 480, "internal" if failed else "unreachable")
             return
+        devices = self.choose(invite, devices)
+        if not devices:
+            self.end(invite, "DECLINED", 486, "busy")
+            return
         invite.put(*devices)
         self.timers[f"ring|{invite.ref}"] = call.deadline + LEG_SLACK
         self.ring(invite, devices, resumed=False)

@@ -33,11 +33,13 @@ class Joining(Calls):
         invite.who = invite.to
         if peer is None:
             self.end(invite, "ACCEPTED", 200, "accepted")
+            self.now_in_call(invite, None, "")
             return
         mine = self.candidate(invite, {"peer": peer})
         mine.state, mine.end_reason, mine.context = "ACCEPTED", 200, None
         invite.winner = mine.peer
         self.end(invite, "ACCEPTED", 200, "accepted")
+        self.now_in_call(invite, None, "")
         if self.settings.only_one_device_with_invitations:
             self.reject_elsewhere(mine.peer, invite.to, mine.device, invite.room)
 
@@ -88,6 +90,7 @@ class Joining(Calls):
             mine.state, mine.end_reason = "ACCEPTED", 200
             invite.winner = mine.peer
         self.end(invite, "ACCEPTED", 200, "accepted")
+        self.now_in_call(invite, None, "")
 
     def joined_meanwhile(self, leg: Invite) -> bool:
         is_in, peer = self.joined_before(leg)

@@ -9,8 +9,8 @@ from typing import Any
 
 from invites.lookup.result import LookupResult
 
+from .busy import Busy
 from .devices import Devices
-from .joining import Joining
 from .state import TOLERANCE, Id, Invite, Notification, Payload, Room, order
 
 PATIENCE = 6_000
@@ -19,7 +19,7 @@ BREAK = 2_000
 """ms; workers look more often than this while they run."""
 
 
-class Model(Joining, Devices):
+class Model(Busy, Devices):
     """All rules, one event or one moment at a time."""
 
     def apply(  # noqa: C901, PLR0912 - one branch for each type
@@ -62,7 +62,9 @@ class Model(Joining, Devices):
         """An id from the future counts as now."""
         return (self.now, *entry[1:]) if entry[0] > self.now + TOLERANCE else entry
 
-    def fire(self, now_ms: int, unsettled: Collection[int] = ()) -> list[Notification]:
+    def fire(  # noqa: C901 - one branch for each kind
+        self, now_ms: int, unsettled: Collection[int] = ()
+    ) -> list[Notification]:
         """Apply what is due, in the order of due times (then of names, as a sorted set gives them).
 
         A timer waits for the `unsettled` events that were published (ms) up to its time.
@@ -90,6 +92,8 @@ class Model(Joining, Devices):
             user, _, peer = rest.partition("|")
             if kind == "grace":
                 self.grace_over(user, peer)
+            elif kind == "busy":
+                self.check_call(user, peer)
             elif kind == "left":
                 self.stays_away(user, peer, at)
             elif kind == "caller":
@@ -124,6 +128,8 @@ class Model(Joining, Devices):
     def left(self, room_id: str, user: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
         known = room.left.get(user)
+        if not (known and entry < known[0]) and not (room.closed and entry < room.closed[0]):
+            self.out_of_room(user, room_id, entry)
         room.left[user] = max(entry, known[0] if known else entry), self.order_until()
         if user in room.members and room.members[user] < entry:
             del room.members[user]
@@ -155,6 +161,9 @@ class Model(Joining, Devices):
 
     def room_closed(self, room_id: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
+        for user, since in room.members.items():
+            if since <= entry and not (room.closed and entry < room.closed[0]):
+                self.out_of_room(user, room_id, entry)
         room.closed = max(entry, room.closed[0] if room.closed else entry), self.order_until()
         room.members = {user: since for user, since in room.members.items() if since > entry}
         room.peers = {user: peer for user, peer in room.peers.items() if user in room.members}

@@ -116,8 +116,9 @@ class Leg:
 class Invite:
     """One call.
 
-    `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone. The
-    `group` of a group call is its `to`; that of a leg is not. `progressed`, `taken`: 180 was told, a push was taken.
+    `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone;
+    `second`: its callee is in another call. The `group` of a group call is its `to`; that of a leg is not.
+    `progressed`, `taken`: 180 was told, a push was taken.
     `everybody`: each member may accept; `legs_end`: how the others ended once one had.
     """
 
@@ -154,6 +155,7 @@ class Invite:
     parallel: bool = False
     waiting: bool = False
     asked: bool = False
+    second: bool = False
     leg: tuple[str, str] | None = None
 
     @property

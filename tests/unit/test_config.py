@@ -37,6 +37,7 @@ _VENDORS: dict[str, Any] = {
         "deadRetention": {"age": 604800001, "bytes": 65536},
         "joinAccepts": False,
         "roomGrace": 4000,
+        "whenBusy": "reject",
     },
     "redis": {"url": "redis://worker:redis-secret@valkey:6380/2", "prefix": "calls", "shards": 1},
     "http": {"host": "192.0.2.1", "port": 9090, "token": "http-secret"},
@@ -67,6 +68,7 @@ def test_every_key_has_its_place() -> None:
     letters = found.invites.dead_retention
     assert (letters.age, letters.bytes) == (604800001, 65536)
     assert (found.invites.join_accepts, found.invites.room_grace) == (False, 4000)
+    assert found.invites.when_busy == "reject"
     assert (found.redis.prefix, found.redis.shards) == ("calls", 1)
     assert found.redis.url == Secret("redis://worker:redis-secret@valkey:6380/2")
     assert (found.http.host, found.http.port, found.http.token) == ("192.0.2.1", 9090, Secret("http-secret"))
@@ -115,6 +117,7 @@ def test_defaults_are_those_of_the_contract() -> None:
             "deadRetention": {"age": 2592000000, "bytes": 67108864},
             "joinAccepts": True,
             "roomGrace": 0,
+            "whenBusy": "ring",
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},
@@ -139,6 +142,7 @@ def test_the_scripts_get_their_part() -> None:
         per_pair=3,
         join_accepts=False,
         room_grace=4000,
+        when_busy="reject",
     )
 
 

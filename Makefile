@@ -3,6 +3,7 @@
 #   make test                       all checks
 #   make test PYTEST_ARGS="-k races -x"
 #   make test PYTHON=/opt/python3.13/bin/python3
+#   make exhaustive                 all orders of small sets of events
 #   make matrix                     each Python and each server of this machine
 
 VENV := .venv
@@ -11,6 +12,8 @@ BIN := $(VENV)/bin
 PYTHON ?=
 PYTEST_ARGS ?=
 MATRIX_ARGS ?=
+EXHAUSTIVE_ARGS ?=
+CHAOS_ARGS ?=
 PYTEST = $(BIN)/python -m pytest
 LOCK_ARGS ?=
 UV := uv==0.13.9
@@ -19,10 +22,10 @@ UV := uv==0.13.9
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test lint types pytest coverage matrix format install lock clean
+.PHONY: help demo picture test lint types pytest coverage matrix chaos exhaustive format install schema node lock clean
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## Play calls in the terminal, on a server of its own (under 20 s)
 	@$(BIN)/invites demo
@@ -40,10 +43,10 @@ types: install ## Check types, strictly
 	$(BIN)/python -m mypy
 
 # What computes, and does not mind a busy machine, runs on all cores. What plays with processes and time runs after it.
-COMPUTING := tests/lua tests/model tests/unit tests/deploy \
+COMPUTING := tests/lua tests/model tests/unit tests/deploy tests/fuzz \
   $(wildcard tests/integration/test_cli_*.py tests/integration/test_reshard*.py tests/integration/test_sippo_*.py) \
-  $(patsubst %,tests/integration/test_%.py, check_servers connections data_loss dead_letters dropping embedded \
-    examples fake_sippo gateways group_calls http invite_queries lookups_legacy lookups_parallel_sip \
+  $(patsubst %,tests/integration/test_%.py, check_servers client connections data_loss dead_letters dropping embedded gateway \
+    examples fake_sippo gateway_page gateways group_calls http invite_queries lookups_legacy lookups_parallel_sip \
     lookups_reachability moves outages overview poison push relay renewal_of_connections retention tls_faults wheel \
     worker_permissions worker_streams)
 
@@ -64,6 +67,12 @@ coverage: install ## Measure which branches of invites and workers the tests rea
 
 matrix: install ## Play a part of the tests on each Python and each server found here (some 10 min)
 	@$(BIN)/python -m tests.matrix $(MATRIX_ARGS)
+
+chaos: install ## Harm workers and servers of every kind while calls are played (10 min)
+	@$(BIN)/python -m tests.chaos --place all --seconds 600 $(CHAOS_ARGS)
+
+exhaustive: install ## Play small sets of events in all orders, on the rules and on the model of them
+	@$(BIN)/python -m tests.model.exhaustive $(EXHAUSTIVE_ARGS)
 
 format: install ## Format the code and mend what can be mended automatically
 	$(BIN)/python -m ruff check --fix
@@ -86,6 +95,13 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+schema: install ## Write deploy/schema and the types in deploy/node anew
+	@for name in events notifications config asyncapi; do $(BIN)/invites schema $$name > deploy/schema/$$name.json; done
+	@$(BIN)/python -m invites.schema.typescript > deploy/node/src/contract.ts
+
+node: ## Install what the tests of deploy/node need (Node 20 or newer with npm)
+	cd deploy/node && npm ci --ignore-scripts --no-audit --no-fund
+
 lock: ## Lock the dependencies of pyproject.toml anew (newer versions: LOCK_ARGS=--upgrade)
 	python=$$(PYTHON="$(PYTHON)" sh .ci/find-python) && "$$python" -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check "$(UV)"
@@ -97,5 +113,5 @@ LOCK_FLAGS = --quiet --no-config --system-certs --universal --python-version 3.1
   --custom-compile-command "make lock" $(LOCK_ARGS)
 
 clean: ## Remove all that was made here
-	rm -rf $(VENV) $(TOOLS) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TOOLS) build dist deploy/node/dist deploy/node/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find invites workers tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -68,6 +68,7 @@ class Keys:
         self.layout = self.base + "layout"
         self.origin = self.base + "origin"
         self.owed = self.base + "owed"
+        self.servers = self.base + "servers"
         self.script_keys = tuple(self.base + name for name in SCRIPT_KEYS)
         """The keys that each of the server's functions takes."""
 
@@ -94,6 +95,14 @@ class Keys:
     def registry(self, user: str) -> str:
         """Hash: peer id -> JSON registration."""
         return f"{self.base}registry:{user}"
+
+    def user_state(self, user: str) -> str:
+        """String: what the user wants (see `lua/reach/user_states.lua`)."""
+        return f"{self.base}user-state:{user}"
+
+    def busy(self, user: str) -> str:
+        """Hash: the rooms that the user is in -> the user's peer there, and more (see `lua/call/busy.lua`)."""
+        return f"{self.base}busy:{user}"
 
     def pending(self, user: str) -> str:
         """Set: refs of the invites that ring the user now."""

@@ -2,6 +2,7 @@
 -- time.
 -- include: core/commit
 -- include: core/refs
+-- include: call/glare
 -- include: call/kinds
 -- include: call/loss
 -- include: call/busy
@@ -13,6 +14,8 @@ function timers.ring(ref)
     -- The invite has expired. Only its indexes are left.
     later({ 'SREM', key('pending', callee_of(ref)), ref })
     emit(inviter_of(ref), 'call_ended', ref, work.entry, work.entry)
+  elseif is_pending(invite) and invite.held then
+    glare.ask_again(invite)
   elseif is_pending(invite) then
     finish(invite, 'DECLINED_BY_TIMEOUT', 408, 'timeout')
   end

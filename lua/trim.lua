@@ -5,6 +5,7 @@
 -- ARGV     1 how many entries to keep while no group reads the stream ("" keeps all)
 --          2 how many entries to trim at most
 --          3 how long an entry is useful (ms, "" for ever); an older one goes even if a group has not acknowledged it
+--          4 the entry from which on entries stay although they are acknowledged ("" for none)
 -- Returns  the number of trimmed entries
 -- Why atomic a group that is created meanwhile must not miss entries
 -- include: core/fields
@@ -30,6 +31,7 @@ end
 
 return function(keys, arguments)
   local stream, keep, limit, useful = keys[1], arguments[1], arguments[2], tonumber(arguments[3])
+  local kept_from = arguments[4]
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   if not first then
     return 0
@@ -43,6 +45,10 @@ return function(keys, arguments)
     if not lowest or order.later(lowest, needed) then
       lowest = needed
     end
+  end
+
+  if lowest and kept_from ~= '' and order.later(lowest, kept_from) then
+    lowest = kept_from
   end
 
   if useful then

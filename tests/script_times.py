@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from tests.support.events import Published
 
 _SETTINGS: Final = Settings(
-    look_up="groups", remove_after=5_000, only_one_device_with_invitations=True, devices_per_user=100
+    look_up="groups",
+    remove_after=5_000,
+    only_one_device_with_invitations=True,
+    devices_per_user=100,
+    redial="ring",
 )
 _BATCH: Final = 50  # events in one commit of the preparation
 

@@ -26,20 +26,26 @@ class Step(Protocol):
 
 
 class Role:
-    """A loop of one shard, by the name that logs and metrics have for it."""
+    """A loop of one shard, by the name that logs and metrics have for it.
 
-    def __init__(self, name: str, shard: Shard) -> None:
+    `target` is the shard that it works in, if that is another one. Where there are several, logs name both.
+    """
+
+    def __init__(self, name: str, shard: Shard, target: Shard | None = None) -> None:
         self.name = name
         self.shard = shard
+        self._place = "" if shard.keys.shards == 1 else f" of shard {shard.keys.shard}"
+        if target is not None:
+            self._place += f" for shard {target.keys.shard}"
         self._remind_at = 0.0
 
     def works(self) -> None:
         """The server has done what the role asked."""
-        self.shard.worker.outage.over(self.name)
+        self.shard.worker.outage.over(self.name, self._place)
 
     def waits(self, error: BaseException) -> None:
         """The server cannot do it for now; the role tries again."""
-        self.shard.worker.outage.met(self.name, error)
+        self.shard.worker.outage.met(self.name, error, self._place)
 
     async def survive(self, error: Exception) -> None:
         """See to what ended a round, so that the next one may work."""

@@ -20,6 +20,7 @@ from workers.consumer.batch_size import BatchSize
 from workers.consumer.consumer import StreamConsumer
 from workers.consumer.shard import Shard
 from workers.consumer.source import Source
+from workers.roles.carry_again import CarryAgain
 from workers.roles.commits import LocalCommit, RelayedCommit
 from workers.roles.janitor import Janitor
 from workers.roles.meter import Meter
@@ -61,10 +62,17 @@ class ShardWorker:
             other_shards=OtherShards(keys, worker.clients.of),
         )
         self._reports = Reports(worker.metrics)
-        lookup = None if worker.sippo is None else CalleeLookup(worker.sippo, settings)
+        lookup = (
+            None
+            if worker.sippo is None
+            else CalleeLookup(
+                worker.sippo, settings, nested=worker.config.invites.basic.resolve_nested_groups
+            )
+        )
         self._resolver = Resolver(commands, keys, self.shard.other_shards, lookup)
         self._timers = Timers(self.shard, self._reports)
         batch_size = BatchSize()
+        self._carry_again: CarryAgain | None = None
         self._consumers: list[StreamConsumer[Any]] = [self._events(batch_size), self._relay()]
         if worker.sippo is not None:
             self._consumers.append(self._pushes(worker.sippo))
@@ -74,12 +82,15 @@ class ShardWorker:
 
     def meet(self, others: Iterable[ShardWorker]) -> None:
         """Set the workers of the other shards: what this shard has for them is carried there."""
+        others = tuple(others)
+        if self._carry_again:
+            self._carry_again.watch(other.shard for other in others)
         source = self._relay_role.source
         self._relay_role.lead_to({other.shard.keys.shard: other.settles_relayed(source) for other in others})
 
     def settles_relayed(self, source: Source[Operation]) -> Settler:
         """Settles in this shard what the relay stream of another one has for it."""
-        return self._make_settler(source, BatchSize(), RelayedCommit(source, self.shard))
+        return self._make_settler(source, BatchSize(), RelayedCommit(source, self.shard), self.shard)
 
     def start(self) -> list[asyncio.Task[None]]:
         """Start the loops. No task ends before the shard is stopping, unless it is broken."""
@@ -118,7 +129,11 @@ class ShardWorker:
         several = self.shard.keys.shards > 1
         batch_size = BatchSize() if several else BatchSize(_FEWEST_RELAYED, _FIRST_RELAYED)
         self._relay_role = Relay(source, self._make_settler(source, batch_size, LocalCommit(source)))
-        return StreamConsumer(source, self._relay_role, batch_size)
+        intake = []
+        if several and self.shard.worker.clients.kind == "cluster":
+            self._carry_again = CarryAgain(source)
+            intake.append(self._carry_again)
+        return StreamConsumer(source, self._relay_role, batch_size, intake)
 
     def _pushes(self, sippo: SippoServer) -> StreamConsumer[Push | Operation]:
         config = self.shard.worker.config
@@ -128,8 +143,10 @@ class ShardWorker:
         settler = self._make_settler(source, batch_size, LocalCommit(source))
         return StreamConsumer(source, Pushes(source, settler, sippo, at_once), batch_size)
 
-    def _make_settler(self, source: Source[Any], batch_size: BatchSize, commit: Commit) -> Settler:
-        return Settler(source, batch_size, commit, self._resolver, self._reports, self._timers)
+    def _make_settler(
+        self, source: Source[Any], batch_size: BatchSize, commit: Commit, target: Shard | None = None
+    ) -> Settler:
+        return Settler(source, batch_size, commit, self._resolver, self._reports, self._timers, target)
 
     def _source(self, stream: Stream, decode: Callable[..., Item], **options: Keys) -> Source[Item]:
         shard, worker = self.shard, self.shard.worker

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST_DIGITS: Final = 400  # beyond 309 digits, a float is infinite
-_LIFTED: Final = ("parallelSip", "onlyOneDeviceWithInvitations")
+LIFTED: Final = ("parallelSip", "onlyOneDeviceWithInvitations")
+"""Flags of `invites` that may stand in `basic` as well: the vendor's page does not say where they belong."""
 
 
 def load(
@@ -50,7 +51,7 @@ def parse(raw: object) -> Config:
     if "invites" in sections:
         sections["invites"] = _lift_flags(sections["invites"])
     try:
-        config = convert(sections, Config, {Basic: _LIFTED})
+        config = convert(sections, Config, {Basic: LIFTED})
     except ValidationError as error:
         raise ConfigError(str(error)) from None
     check_together(config)
@@ -58,12 +59,12 @@ def parse(raw: object) -> Config:
 
 
 def _lift_flags(invites: object) -> object:
-    """Move two flags from `basic` to `invites`; there they win. The vendor's page does not say where they belong."""
+    """Move two flags from `basic` to `invites`; there they win."""
     if not isinstance(invites, dict) or not isinstance(invites.get("basic"), dict):
         return invites
     basic = invites["basic"]
-    lifted = {name: basic[name] for name in _LIFTED if name in basic}
-    kept = {name: value for name, value in basic.items() if name not in _LIFTED}
+    lifted = {name: basic[name] for name in LIFTED if name in basic}
+    kept = {name: value for name, value in basic.items() if name not in LIFTED}
     return {**lifted, **invites, "basic": kept}
 
 
@@ -113,10 +114,12 @@ def _override(config: Config, redis_url: str | None, environ: Mapping[str, str])
             "http.token (or INVITES_HTTP_TOKEN) must be visible ASCII characters without spaces, because it is sent "
             "in a header: generate one with `openssl rand -hex 32`."
         )
+    secret = from_environment("INVITES_GATEWAY_SECRET", environ) or config.gateway.secret
     wac = msgspec.structs.replace(basic.wac, password=password)
     invites = msgspec.structs.replace(config.invites, basic=msgspec.structs.replace(basic, wac=wac))
     return Config(
         invites=invites,
         redis=msgspec.structs.replace(config.redis, url=url),
         http=msgspec.structs.replace(config.http, token=token),
+        gateway=msgspec.structs.replace(config.gateway, secret=secret),
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct, field
 
 from invites.keys import Keys
-from invites.store.settings import LookUp, Settings, WhenBusy
+from invites.store.settings import Glare, LookUp, Redial, Settings, WhenBusy
 from invites.values.secret import Secret
 
 _WEEK: Final = 604_800_000  # ms; a longer time is a mistake in the unit
@@ -35,7 +35,15 @@ Bytes = Annotated[
 Port = Annotated[int, Meta(ge=0, le=65_535, description="a whole number from 0 to 65535")]
 Flag = Annotated[bool, Meta(description="true or false")]
 Busy = Annotated[WhenBusy, Meta(description="ring, waiting or reject")]
+Glaring = Annotated[Glare, Meta(description="off or merge")]
+Redialing = Annotated[Redial, Meta(description="replace or ring")]
 Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
+Texts = Annotated[tuple[str, ...], Meta(description="a list that holds only texts")]
+Message = Annotated[
+    int, Meta(ge=1_024, le=1_048_576, description="a whole number of bytes from 1024 to 1048576")
+]
+Rate = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
+Connections = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 Hidden = Annotated[Secret | None, Meta(description="a text that is not empty, or null")]
 Prefix = Annotated[
     str,
@@ -47,7 +55,7 @@ Prefix = Annotated[
 
 
 # Visible ASCII, except characters that end the path or have a meaning of their own.
-_IN_A_PATH: Final = r"[!\"$-\[\]-z|~]*"
+_IN_A_PATH: Final = r'[!"$-\[\]-z|~]*'
 
 
 def _path(example: str, placeholder: str = "") -> Meta:
@@ -105,6 +113,7 @@ class Basic(_Section, frozen=True):
     resolve_groups: Flag = False
     resolve_push: Flag = False
     legacy_user_group_resolution: Flag = True
+    resolve_nested_groups: Flag = False
     wac: Wac = field(default_factory=Wac)
 
 
@@ -155,6 +164,8 @@ class Invites(_Section, frozen=True):
     claim_after: ClaimAge = 3_000
     notification_retention: NotificationRetention = field(default_factory=NotificationRetention)
     dead_retention: DeadRetention = field(default_factory=DeadRetention)
+    redial: Redialing = "replace"
+    glare: Glaring = "off"
     join_accepts: Flag = True
     room_grace: Duration = 0
     when_busy: Busy = "ring"
@@ -176,12 +187,33 @@ class Http(_Section, frozen=True):
     token: Hidden = None
 
 
+class Gateway(_Section, frozen=True):
+    """`gateway`: the WebSocket gateway. Port 0 means any free port. Times are in ms.
+
+    Devices log in with a JWT that is signed with `secret` (HS256) or with a key in the file `jwks`. Pages of other
+    `origins` than these are refused. `expires` is that of a device's registration, `heartbeat` the time between pings.
+    """
+
+    host: Text = "127.0.0.1"
+    port: Port = 8090
+    secret: Hidden = None
+    jwks: Text | None = None
+    audience: Text | None = None
+    origins: Texts = ()
+    heartbeat: Interval = 20_000
+    expires: Interval = 60_000
+    max_message: Message = 65_536
+    messages_per_second: Rate = 20
+    max_connections: Connections = 10_000
+
+
 class Config(Struct, frozen=True):
     """A valid configuration."""
 
     invites: Invites = field(default_factory=Invites)
     redis: Redis = field(default_factory=Redis)
     http: Http = field(default_factory=Http)
+    gateway: Gateway = field(default_factory=Gateway)
 
     def shards(self) -> list[Keys]:
         """The keys of each shard."""
@@ -206,6 +238,8 @@ class Config(Struct, frozen=True):
             per_callee=invites.limits.per_callee,
             per_caller=invites.limits.per_caller,
             per_pair=invites.limits.per_pair,
+            redial=invites.redial,
+            glare=invites.glare,
             join_accepts=invites.join_accepts,
             room_grace=invites.room_grace,
             when_busy=invites.when_busy,

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import msgspec
 
@@ -28,31 +28,37 @@ class Arguments(msgspec.Struct, frozen=True):
 class SaidArguments(Arguments, frozen=True):
     """The arguments of an event that a peer sends. The last one is `device`, "" where the event names none.
 
-    Few events name it, so the rules get nil instead.
+    Few events have the last `optional` ones, so the rules get nil instead.
     """
+
+    optional: ClassVar[int] = 1
 
     def flat(self) -> tuple[Value, ...]:
         """The arguments as the server's function takes them."""
         arguments = msgspec.structs.astuple(self)
-        return arguments if arguments[-1] else arguments[:-1]
+        for _ in range(self.optional):
+            if arguments[-1]:
+                break
+            arguments = arguments[:-1]
+        return arguments
 
 
 class LongerArguments(SaidArguments, frozen=True):
-    """The same with two arguments that few events have, of which `device` is the last one."""
+    """The same with two arguments that few events have."""
 
-    def flat(self) -> tuple[Value, ...]:
-        """The arguments as the server's function takes them."""
-        arguments = super().flat()
-        return arguments if arguments[-1] else arguments[:-1]
+    optional: ClassVar[int] = 2
 
 
-class InviteArguments(LongerArguments, frozen=True):
+class InviteArguments(SaidArguments, frozen=True):
     """`invite` and, with `invite_request`, `inviteRequest`.
 
     What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
     `member` is the callee's value among the room's members, `requester` is the peer that asked for the invite. What the
-    worker looked up: `trunks_version` and the chosen `trunk`, and `lookup_result`, a LookupResult in JSON.
+    worker looked up: `trunks_version` and the `trunks` that lead to the callee, and `lookup_result`, a LookupResult in
+    JSON. `stopped` is the code of a stop that follows in its commit.
     """
+
+    optional: ClassVar[int] = 4
 
     peer: str
     user: str
@@ -72,9 +78,11 @@ class InviteArguments(LongerArguments, frozen=True):
     member: Value = ""
     requester: str = ""
     trunks_version: Value = ""
-    trunk: str = ""
+    trunks: str = ""
     lookup_result: bytes = b""
+    replaces: str = ""
     ring_mode: str = ""
+    stopped: int | str = ""
     device: str = ""
 
 
@@ -104,8 +112,10 @@ class RingingArguments(SaidArguments, frozen=True):
     device: str
 
 
-class AcceptArguments(LongerArguments, frozen=True):
-    """`accept`."""
+class AcceptArguments(SaidArguments, frozen=True):
+    """`accept`. `confirmed`, the last one, is "1" or ""."""
+
+    optional: ClassVar[int] = 3
 
     peer: str
     user: str
@@ -114,6 +124,7 @@ class AcceptArguments(LongerArguments, frozen=True):
     transaction: Value
     context: bytes
     device: str
+    confirmed: str = ""
 
 
 class DeclineArguments(LongerArguments, frozen=True):
@@ -128,6 +139,17 @@ class DeclineArguments(LongerArguments, frozen=True):
     error_code: int | str
     transaction: Value
     context: bytes
+    device: str
+
+
+class SilenceArguments(SaidArguments, frozen=True):
+    """`silence`."""
+
+    peer: str
+    user: str
+    ref: str
+    head: bytes
+    transaction: Value
     device: str
 
 
@@ -197,6 +219,15 @@ class RoomClosedArguments(Arguments, frozen=True):
     room: str
 
 
+class UserStateArguments(Arguments, frozen=True):
+    """`userState`. `until_when` is in ms since 1970; `blocked` are users, each followed by "|"."""
+
+    user: str
+    dnd: str
+    until_when: int | str
+    blocked: str
+
+
 class PushArguments(Arguments, frozen=True):
     """What became of a push job: `pushTaken`, `pushUnsure`, `pushGone`, `pushDropped`."""
 
@@ -242,6 +273,11 @@ class RelayArguments(Arguments, frozen=True):
     entry: str
     arguments: tuple[str, ...]
 
+    @property
+    def message(self) -> str:
+        """The kind, as `Scripts.messages` names it: a page of work on many members with the work that it is part of."""
+        return f"page:{self.arguments[1]}" if self.kind == "page" and len(self.arguments) > 1 else self.kind
+
     def flat(self) -> tuple[Value, ...]:
         """The arguments as the server's function takes them."""
         return (self.kind, self.name, self.entry, *self.arguments)
@@ -269,6 +305,7 @@ RULES: Final[dict[str, type[Arguments]]] = {
     "ringing": RingingArguments,
     "accept": AcceptArguments,
     "decline": DeclineArguments,
+    "silence": SilenceArguments,
     "stopInvite": StopInviteArguments,
     "getInvitations": GetInvitationsArguments,
     "registered": RegisteredArguments,
@@ -276,6 +313,7 @@ RULES: Final[dict[str, type[Arguments]]] = {
     "joined": JoinedArguments,
     "left": LeftArguments,
     "roomClosed": RoomClosedArguments,
+    "userState": UserStateArguments,
     "pushTaken": PushArguments,
     "pushUnsure": PushArguments,
     "pushGone": PushArguments,

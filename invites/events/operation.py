@@ -19,7 +19,9 @@ from invites.events.arguments import (
     RelayedEventArguments,
     RingingArguments,
     RoomClosedArguments,
+    SilenceArguments,
     StopInviteArguments,
+    UserStateArguments,
     Value,
 )
 from invites.events.protocol import Event
@@ -86,10 +88,17 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
         case protocol.Accept():
             transaction = transaction_of(event.transaction)
             return "accept", AcceptArguments(
-                *_reply(event), transaction, protocol.compact(event.context), event.peer.device or ""
+                *_reply(event),
+                transaction,
+                protocol.compact(event.context),
+                event.peer.device or "",
+                "1" if event.confirmed else "",
             )
         case protocol.Decline():
             return "decline", _decline(event)
+        case protocol.Silence():
+            transaction = transaction_of(event.transaction)
+            return "silence", SilenceArguments(*_reply(event), transaction, event.peer.device or "")
         case protocol.StopInvite():
             return "stopInvite", _stop(event)
         case protocol.GetInvitations():
@@ -117,9 +126,13 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             return "left", LeftArguments(event.user_id, event.room_id)
         case protocol.RoomClosed():
             return "roomClosed", RoomClosedArguments(event.room_id)
+        case protocol.UserState():
+            return "userState", _user_state(event)
 
 
-def _reply(event: protocol.Ringing | protocol.Accept | protocol.Decline) -> tuple[str, str, str, bytes]:
+def _reply(
+    event: protocol.Ringing | protocol.Accept | protocol.Decline | protocol.Silence,
+) -> tuple[str, str, str, bytes]:
     callee = event.to or event.peer.user
     ref = str(Ref(event.from_, event.invite_id, callee))
     return event.peer.id, event.peer.user, ref, head_of(event.invite_id, event.from_, callee)
@@ -152,6 +165,7 @@ def _invite(
         request_id=request_id,
         transaction=transaction_of(event.transaction),
         invite_request=invite_request,
+        replaces=(isinstance(event, protocol.Invite) and event.replaces) or "",
         ring_mode=(isinstance(event, protocol.Invite) and event.ring_mode) or "",
         device=event.peer.device or "",
     )
@@ -172,6 +186,12 @@ def _stop(event: protocol.StopInvite) -> StopInviteArguments:
     )
 
 
+def _user_state(event: protocol.UserState) -> UserStateArguments:
+    blocked = "".join(f"{user}|" for user in dict.fromkeys(event.block or ()))
+    until = event.until if event.dnd and event.until is not None else ""
+    return UserStateArguments(event.user_id, "1" if event.dnd else "0", until, blocked)
+
+
 def _registered(entry: str, registry: protocol.Registry) -> RegisteredArguments:
     stored: dict[str, object] = {"id": registry.id, "user": registry.user, "type": registry.type}
     for name in ("device", "session", "expires"):
@@ -180,6 +200,8 @@ def _registered(entry: str, registry: protocol.Registry) -> RegisteredArguments:
             stored[name] = value
     if registry.trunk:
         stored |= {"trunk": True, "match": registry.match}
+        if registry.confirm:
+            stored["confirm"] = True
     stored["at"] = entry
     return RegisteredArguments(
         user=registry.user,

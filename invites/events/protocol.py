@@ -25,6 +25,9 @@ MAX_CONTEXT: Final = 16 * 1024
 MAX_REPLY_CONTEXT: Final = 4 * 1024
 """The same of an accept or a decline."""
 
+MAX_BLOCKED: Final = 1_000
+"""The most users that a user may block."""
+
 MAX_DEPTH: Final = 128
 """How deeply the objects and lists of a payload may be nested."""
 
@@ -71,6 +74,14 @@ Flag = Annotated[bool, Meta(description="true or false")]
 RingMode = Annotated[
     Literal["simultaneous", "sequential", "all"], Meta(description="simultaneous, sequential or all")
 ]
+Blocked = Annotated[
+    tuple[Id, ...],
+    Meta(
+        max_length=MAX_BLOCKED,
+        description=f"a list of at most {MAX_BLOCKED} texts of 1 to {MAX_ID} characters without white space, "
+        "control characters, {, } or |",
+    ),
+]
 Match = Annotated[
     str,
     Meta(
@@ -85,7 +96,7 @@ class BadEvent(Exception):  # noqa: N818 - it is the event that is bad
     """An event that cannot be processed; the message is one sentence that names the field."""
 
 
-class Peer(msgspec.Struct, frozen=True):
+class Peer(msgspec.Struct, frozen=True, omit_defaults=True):
     """One connected device session of a user. `device` is the hardware, as in a registration."""
 
     id: Id
@@ -93,7 +104,7 @@ class Peer(msgspec.Struct, frozen=True):
     device: Id | None = None
 
 
-class _Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+class _Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True):
     pass
 
 
@@ -109,12 +120,16 @@ class _Call(_Event, frozen=True, kw_only=True):
 
 
 class Invite(_Call, frozen=True, kw_only=True):
-    """A user asks a callee into a room. `expires` is a ring time in ms; `ring_mode` is for groups."""
+    """A user asks a callee into a room. `expires` is a ring time in ms; `ring_mode` is for groups.
+
+    `replaces` is the ref of an earlier invite of the user, which this one replaces.
+    """
 
     room: Id
     ring_mode: RingMode | None = None
     request_id: Id | None = None
     return_of: Ref | None = None
+    replaces: Ref | None = None
 
 
 class InviteRequest(_Call, frozen=True, kw_only=True):
@@ -133,9 +148,10 @@ class Ringing(_Reply, frozen=True, kw_only=True):
 
 
 class Accept(_Reply, frozen=True, kw_only=True):
-    """A device takes the call."""
+    """A device takes the call. `confirmed`: a person has, behind a trunk with `confirm`."""
 
     context: msgspec.Raw = msgspec.Raw(b"")
+    confirmed: Flag | None = None
     transaction: Transaction | None = None
 
 
@@ -144,6 +160,12 @@ class Decline(_Reply, frozen=True, kw_only=True):
 
     error_code: ErrorCode | None = None
     context: msgspec.Raw = msgspec.Raw(b"")
+    transaction: Transaction | None = None
+
+
+class Silence(_Reply, frozen=True, kw_only=True):
+    """A device stops ringing, and nothing else changes."""
+
     transaction: Transaction | None = None
 
 
@@ -166,7 +188,10 @@ class GetInvitations(_Event, frozen=True, kw_only=True):
 
 
 class Registry(_Event, frozen=True, kw_only=True):
-    """Where a user can be reached. `expires` in ms: it lapses unless it is repeated in time."""
+    """Where a user can be reached. `expires` in ms: it lapses unless it is repeated in time.
+
+    `confirm`, of a trunk: a call is won only by an accept that is confirmed.
+    """
 
     id: Id
     user: Id
@@ -176,6 +201,7 @@ class Registry(_Event, frozen=True, kw_only=True):
     expires: Milliseconds | None = None
     trunk: Flag = False
     match: Match = ANYTHING
+    confirm: Flag | None = None
 
 
 class Registered(_Event, frozen=True, kw_only=True):
@@ -218,12 +244,22 @@ class RoomClosed(_Event, frozen=True, kw_only=True):
     room_id: Id
 
 
+class UserState(_Event, frozen=True, kw_only=True):
+    """What a user wants, the whole of it. `until`: the time (ms since 1970) at which `dnd` is over."""
+
+    user_id: Id
+    dnd: Flag | None = None
+    until: Milliseconds | None = None
+    block: Blocked | None = None
+
+
 Event = (
     Invite
     | InviteRequest
     | Ringing
     | Accept
     | Decline
+    | Silence
     | StopInvite
     | GetInvitations
     | Registered
@@ -232,6 +268,7 @@ Event = (
     | Joined
     | Left
     | RoomClosed
+    | UserState
 )
 
 EventType = Literal[
@@ -240,6 +277,7 @@ EventType = Literal[
     "ringing",
     "accept",
     "decline",
+    "silence",
     "stopInvite",
     "getInvitations",
     "registered",
@@ -248,6 +286,7 @@ EventType = Literal[
     "joined",
     "left",
     "roomClosed",
+    "userState",
 ]
 
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
@@ -256,6 +295,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "ringing": msgspec.json.Decoder(Ringing),
     "accept": msgspec.json.Decoder(Accept),
     "decline": msgspec.json.Decoder(Decline),
+    "silence": msgspec.json.Decoder(Silence),
     "stopInvite": msgspec.json.Decoder(StopInvite),
     "getInvitations": msgspec.json.Decoder(GetInvitations),
     "registered": msgspec.json.Decoder(Registered),
@@ -264,10 +304,14 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "joined": msgspec.json.Decoder(Joined),
     "left": msgspec.json.Decoder(Left),
     "roomClosed": msgspec.json.Decoder(RoomClosed),
+    "userState": msgspec.json.Decoder(UserState),
 }
 
 EVENT_TYPES: Final = tuple(_DECODERS)
 """Every type of event, in the order of the contract."""
+
+EVENT_STRUCTS: Final[dict[str, type[Event]]] = {kind: decoder.type for kind, decoder in _DECODERS.items()}
+"""Each type of event and its payload."""
 
 
 def decode_event(kind: str, payload: bytes) -> Event:

@@ -15,7 +15,7 @@ def routing_key(event: Event) -> str:  # noqa: PLR0911 - one for each kind of ev
             return Ref.parse(ref).callee
         case protocol.Invite() | protocol.InviteRequest():
             return event.to
-        case protocol.Ringing() | protocol.Accept() | protocol.Decline():
+        case protocol.Ringing() | protocol.Accept() | protocol.Decline() | protocol.Silence():
             return event.to or event.peer.user
         case protocol.StopInvite():
             return event.callee
@@ -23,5 +23,7 @@ def routing_key(event: Event) -> str:  # noqa: PLR0911 - one for each kind of ev
             return event.registry.user
         case protocol.Joined() | protocol.Left() | protocol.RoomClosed():
             return event.room_id
+        case protocol.UserState():
+            return event.user_id
         case protocol.GetInvitations() | protocol.Unregistered() | protocol.Disconnected():
             return event.peer.user

@@ -56,7 +56,12 @@ TEMPLATES: Final = {
         "Group ${to} has ${members} members, which is more than maxGroupSize (${maxGroupSize}): nobody is called",
     ),
     "invite_refused": (WARNING, "Limit ${limit}: the invite from ${from} to ${to} is refused"),
+    "undisturbed": (INFO, "User ${to} wants no invite of ${from} now: nothing rings"),
     "device_dropped": (WARNING, "Limit ${limit}: user ${user} loses the device ${peer.id}"),
+    "not_replaced": (
+        WARNING,
+        "Invite ${ref} is not replaced: ${why}",
+    ),
     "entry_ahead": (
         WARNING,
         "Entry ${entry} is ahead of the server's time and counts as ${now}: see Clocks in operating.md",

@@ -6,21 +6,19 @@ one request. What cannot be had is said in the log, once for each callee, and in
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
 from invites.logs import messages
+from invites.lookup.asking import some_at_once, tried
+from invites.lookup.nested_groups import NestedGroups
 from invites.lookup.result import LookupResult, Member, Resource
 from invites.sippo import Candidate, Group, NoAnswer, PushDevice, Reachability, SippoServer
 from invites.store.settings import Settings
 
-_T = TypeVar("_T")
-
 _DEBUG: Final = 2
-# Requests for one group; each takes some 0.3 ms of the worker's time, and all that end together hold up other events.
-_AT_ONCE: Final = 32
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +26,10 @@ _log = logging.getLogger(__name__)
 class CalleeLookup:
     """Look-ups as the configuration wants them; `settings.look_up` says which."""
 
-    def __init__(self, server: SippoServer, settings: Settings) -> None:
+    def __init__(self, server: SippoServer, settings: Settings, *, nested: bool = False) -> None:
+        """`nested`: a member may be a group itself, whose members are called."""
         self._server = server
+        self._nested = NestedGroups(server, settings.max_group_size) if nested else None
         self._most = settings.max_group_size
         self._push = settings.look_up in {"push", "all"}
         self._groups = settings.look_up in {"groups", "all"}
@@ -44,8 +44,8 @@ class CalleeLookup:
         if self._reachability:
             return await self._reach(callee)
         group, devices = await asyncio.gather(
-            _tried(self._server.group(callee) if self._groups and may_be_group else _nothing()),
-            _tried(self._server.push_devices(callee) if self._push else _nothing()),
+            tried(self._server.group(callee) if self._groups and may_be_group else _nothing()),
+            tried(self._server.push_devices(callee) if self._push else _nothing()),
         )
         if isinstance(group, Group):
             return await self._call_members(group, callee, inviter)
@@ -57,7 +57,10 @@ class CalleeLookup:
 
     async def _call_members(self, group: Group, callee: str, inviter: str) -> LookupResult:
         """The members in the order in which they are first named, with their push devices."""
-        members = [Member(user) for user in dict.fromkeys(group.participants)]
+        if self._nested is None:
+            members = [Member(user) for user in dict.fromkeys(group.participants)]
+        else:
+            members = await self._nested.members(group, callee, inviter)
         found = self._group_of(members, sequential=group.sequential)
         if not self._push or found.size:
             return found
@@ -76,21 +79,19 @@ class CalleeLookup:
     async def _ask_for_devices(self, members: Sequence[Member]) -> list[NoAnswer]:
         """Ask for the push devices of members, a limited number at once; returns what was wrong."""
         failures = []
-        waiting = iter(members)
 
-        async def ask() -> None:
-            for member in waiting:
-                devices = await _tried(self._server.push_devices(member.user))
-                member.push = _ids(devices)
-                if isinstance(devices, NoAnswer):
-                    member.failed = True
-                    failures.append(devices)
+        async def ask(member: Member) -> None:
+            devices = await tried(self._server.push_devices(member.user))
+            member.push = _ids(devices)
+            if isinstance(devices, NoAnswer):
+                member.failed = True
+                failures.append(devices)
 
-        await asyncio.gather(*(ask() for _ in members[:_AT_ONCE]))
+        await some_at_once(ask, members)
         return failures
 
     async def _reach(self, callee: str) -> LookupResult:
-        answer = await _tried(self._server.reachability(callee))
+        answer = await tried(self._server.reachability(callee))
         if answer is None:
             return LookupResult()
         if isinstance(answer, NoAnswer):
@@ -139,14 +140,6 @@ def _ids(devices: list[PushDevice] | NoAnswer | None) -> tuple[str, ...]:
     if devices is None or isinstance(devices, NoAnswer):
         return ()
     return tuple(dict.fromkeys(device.id for device in devices))
-
-
-async def _tried(call: Awaitable[_T]) -> _T | NoAnswer:
-    """The answer, or why there is none."""
-    try:
-        return await call
-    except NoAnswer as why:
-        return why
 
 
 async def _nothing() -> None:

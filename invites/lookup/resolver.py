@@ -7,9 +7,10 @@ carries their version, so that the rule refuses a choice among outdated trunks a
 import asyncio
 from typing import Final, Protocol
 
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from invites.events.arguments import Arguments, InviteArguments, RelayedEventArguments
+from invites.events.arguments import Arguments, InviteArguments, RelayArguments, RelayedEventArguments
 from invites.events.operation import Operation
 from invites.events.protocol import GetInvitations, Invite, InviteRequest
 from invites.keys import Keys
@@ -29,6 +30,8 @@ REQUEST: Final = "request"
 """The peer that asked for an invite, which its callee's shard knows."""
 INVITATIONS: Final = "invitations"
 """What rings a user's trunks in other shards."""
+_TRUNKS_HAVE_FAILED: Final = "trunks_have_failed"
+"""The message after which the callee's own devices ring (lua/call/trunk_failure.lua)."""
 
 
 class Lookup(Protocol):
@@ -58,6 +61,12 @@ class Resolver:
         Raises ValueError for an unknown need, and redis exceptions.
         """
         event, need = operation.event, outcome.detail
+        message = operation.arguments
+        if isinstance(message, RelayArguments) and message.kind == _TRUNKS_HAVE_FAILED:
+            ref = message.arguments[0]
+            answer = await self._ask(need, Ref.parse(ref))
+            completed = replace(message, arguments=(ref, answer.encode().decode()))
+            return replace(operation, arguments=completed)
         if need == INVITATIONS and isinstance(event, GetInvitations):
             return operation.having(other_shards=await self._other_shards.invitations(event.peer))
         if not isinstance(event, (Invite, InviteRequest)):
@@ -73,7 +82,7 @@ class Resolver:
         else:
             found = await self._ask(need, Ref(event.peer.user, event.invite_id, event.to))
             await self._mark_present(event, found)
-        return self._with_trunks(operation, event, found)
+        return await self._with_trunks(operation, event, found)
 
     async def _ask(self, need: str, ref: Ref) -> LookupResult:
         """Ask sippo-server about the callee of an invite, once, though repeats of it come meanwhile."""
@@ -98,20 +107,20 @@ class Resolver:
         for member in members:
             member.present = member.user in present
 
-    def _with_trunks(
+    async def _with_trunks(
         self, operation: Operation, event: Invite | InviteRequest, found: LookupResult | None
     ) -> Operation:
-        """The operation with the trunk for the callee, or for its number, and with one for each member.
+        """The operation with the trunks for the callee, or for its number, and with those for each member.
 
         The trunks are those that were last read. Their version goes along: the rule refuses an outdated choice.
         """
-        known, inviter = self._trunks.known, event.peer.id
+        known, inviter = self._trunks.known, event.peer
         number = (found and found.phone) or event.to
         for member in (found and found.members) or ():
-            member.trunk = known.leading_to(member.user, inviter)
+            member.trunks = await known.leading_to(member.user, inviter)
         return operation.having(
             trunks_version=known.version,
-            trunk=known.leading_to(number, inviter),
+            trunks=await known.leading_to(number, inviter),
             lookup_result=found.encode() if found else b"",
         )
 

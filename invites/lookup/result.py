@@ -11,16 +11,16 @@ Ids = tuple[str, ...]
 
 
 class Member(msgspec.Struct, omit_defaults=True):
-    """A member of a group: `push` devices, `peers` that are connected elsewhere, and the `trunk` that leads to it.
+    """A member of a group: `push` devices, `peers` that are connected elsewhere, and the `trunks` that lead to it.
 
-    A `phone` is called over the trunk in any case, others only when nothing else was found; `failed` says that it is
+    A `phone` is called over a trunk in any case, others only when nothing else was found; `failed` says that it is
     not known what else there is; `present` that the member is in the room already, which another shard knows.
     """
 
     user: str
     push: Ids = ()
     peers: Ids = ()
-    trunk: str = ""
+    trunks: str = ""
     phone: bool = False
     failed: bool = False
     present: bool = False

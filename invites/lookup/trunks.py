@@ -1,23 +1,29 @@
-"""The trunks of one shard, and which of them leads to a number: `match` is a regular expression, beyond a script."""
+"""The trunks of one shard, and which of them lead to a number: `match` is a regular expression, beyond a script."""
 
 import asyncio
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-import re2
 from redis.asyncio import Redis
 
-from invites.events.protocol import ANYTHING, compile_match
+from invites.events.entry import order
+from invites.events.protocol import ANYTHING, Peer
 from invites.keys import Keys
+from invites.lookup.matching import fitting
 
 _AT_ONCE: Final = 8  # reads; each needs a connection
 
+MOST: Final = 10
+"""So many trunks to one number are known to a call: each pending call keeps those that it has not tried."""
 
-class Trunk(msgspec.Struct, frozen=True, dict=True):
-    """A registered trunk: the id of its peer, and the numbers that it leads to."""
+
+class Trunk(msgspec.Struct, frozen=True):
+    """A registered trunk: its peer, the entry `at` which it registered, and the numbers that it leads to."""
 
     id: str
+    user: str
+    at: str = "0-0"
     match: str = ANYTHING
 
     @property
@@ -25,36 +31,25 @@ class Trunk(msgspec.Struct, frozen=True, dict=True):
         """Whether it is only asked when no other leads to the number."""
         return self.match == ANYTHING
 
-    def leads_to(self, number: str) -> bool:
-        """Say whether the whole number fits."""
-        if self.leads_everywhere:
-            return True
-        expression = self._expression
-        return expression is not None and expression.fullmatch(number) is not None
-
-    @cached_property
-    def _expression(self) -> Any:  # noqa: ANN401 - re2 has no types
-        try:
-            return compile_match(self.match)
-        except re2.error:
-            return None  # whatever stands in the registry, one trunk must not fail the calls of all others
-
 
 class Listed(msgspec.Struct, frozen=True):
-    """All trunks as they were at a `version`, in the order in which they are asked."""
+    """All trunks as they were at a `version`, by their fields in the hash, in the order in which they are asked."""
 
     version: bytes = b""
-    trunks: tuple[Trunk, ...] = ()
+    trunks: dict[str, Trunk] = {}
 
-    def leading_to(self, number: str, inviter: str) -> str:
-        """The peer of the trunk for a number, never the inviting one; "" when there is none.
+    async def leading_to(self, number: str, inviter: Peer) -> str:
+        """The first `MOST` trunks to a number, never the inviting one, as the rules take them: fields, with spaces.
 
         A specific match goes before `*`.
         """
-        for trunk in self.trunks:
-            if trunk.id != inviter and trunk.leads_to(number):
-                return trunk.id
-        return ""
+        others = {
+            field: trunk.match
+            for field, trunk in self.trunks.items()
+            if (trunk.id, trunk.user) != (inviter.id, inviter.user)
+        }
+        fields = list(others)
+        return " ".join(fields[index] for index in await fitting(list(others.values()), number, MOST))
 
 
 _DECODER: Final = msgspec.json.Decoder(Trunk)
@@ -78,7 +73,22 @@ class Trunks:
                 return
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.get(self._keys.trunks_version)
-                pipe.hvals(self._keys.trunks)
+                pipe.hgetall(self._keys.trunks)
                 version, found = await pipe.execute()
-        trunks = sorted(map(_DECODER.decode, found), key=lambda trunk: (trunk.leads_everywhere, trunk.id))
-        self.known = Listed(version or b"", tuple(trunks))
+        self.known = Listed(version or b"", in_order(found))
+
+
+def in_order(found: Mapping[bytes, bytes]) -> dict[str, Trunk]:
+    """The trunks of the hash in the order in which they are asked.
+
+    A release before 0.2.0 names the field of a trunk by its peer alone (lua/reach/trunks.lua). Of two fields of one
+    trunk the later registration counts.
+    """
+    latest: dict[tuple[str, str], tuple[str, Trunk]] = {}
+    for field, raw in found.items():
+        trunk = _DECODER.decode(raw)
+        known = latest.get((trunk.user, trunk.id))
+        if known is None or order(known[1].at) < order(trunk.at):
+            latest[trunk.user, trunk.id] = field.decode(), trunk
+    trunks = sorted(latest.values(), key=lambda each: (each[1].leads_everywhere, each[1].id, each[1].user))
+    return dict(trunks)

@@ -63,6 +63,16 @@ class InviteView(Invitation, kw_only=True):
     candidates: list[CandidateView]
 
 
+class UserState(Struct):
+    """What a user wants and does now. `until` is in ms since 1970; `busy` has the user's peer in each room."""
+
+    user: str
+    dnd: bool
+    until: int | None
+    block: list[str]
+    busy: dict[str, str]
+
+
 class InviteQueries:
     """Reads one shard. The methods raise redis exceptions."""
 
@@ -85,13 +95,31 @@ class InviteQueries:
         return ringing, len(refs) > MOST
 
     async def open_to(self, peer: Peer) -> list[Invitation]:
-        """The same for the peer's user, without those that this device has declined or was told busy for."""
+        """The same for the peer's user, without those that this device has turned away (see `_is_out`)."""
         found, _ = await self.pending(peer.user)
         async with self._client.pipeline(transaction=False) as pipe:
             for one in found:
                 pipe.hgetall(self._keys.candidates(f"{one.from_}|{one.invite_id}|{one.to}"))
             replies = await _execute(pipe)
         return [one for one, known in zip(found, replies, strict=True) if not _is_out(peer, known or {})]
+
+    async def state(self, user: str) -> UserState:
+        """What the user wants and does now, by the server's time; `dnd` whose time is over does not count."""
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.get(self._keys.user_state(user))
+            pipe.hgetall(self._keys.busy(user))
+            pipe.time()
+            value, busy, (seconds, _) = await _execute(pipe)
+        _, dnd, until, *blocked = (text(value) or "").split("|") + [""] * 3
+        ends = int(until) if until.isdigit() else None
+        is_undisturbed = dnd == "1" and (ends is None or seconds * 1000 < ends)
+        rooms = {
+            text(room) or "": (text(value) or "").partition("|")[0]
+            for room, value in sorted((busy or {}).items())
+        }
+        return UserState(
+            user, is_undisturbed, ends if is_undisturbed else None, [name for name in blocked if name], rooms
+        )
 
     async def invite(self, ref: str) -> InviteView | None:
         """The invite with the ref `from|inviteId|to`, as long as it is readable; None if there is none."""
@@ -124,6 +152,14 @@ def whole(value: bytes | None) -> int | None:
         return None if value is None else int(value)
     except ValueError:
         return None
+
+
+def _object(value: bytes) -> dict[str, Any]:
+    try:
+        known = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _json(value: bytes | None) -> Raw:
@@ -169,19 +205,19 @@ def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) ->
 
 
 def _is_out(peer: Peer, candidates: Mapping[bytes, bytes]) -> bool:
-    views = [_candidate(name, value) for name, value in candidates.items()]
-    same = [one for one in views if one.peer == peer.id]
-    same += [one for one in views if peer.device is not None and one.device == peer.device]
-    return bool(same) and same[0].state in {"DECLINED", "REJECTED"}
+    """Whether the device has declined, silenced or was told busy, as in `lua/events/get_invitations.lua`."""
+    known = {name.decode(errors="replace"): _object(value) for name, value in candidates.items()}
+    own = {name: one for name, one in known.items() if peer.user == one.get("user", one.get("address"))}
+    names = [peer.id, f"|{peer.device or peer.id}"]
+    names += [
+        name for name, one in own.items() if peer.device is not None and one.get("device") == peer.device
+    ]
+    found = next((own[name] for name in names if name in own), {})
+    return bool(found.get("silenced")) or found.get("state") in {"DECLINED", "REJECTED"}
 
 
 def _candidate(peer: bytes, value: bytes) -> CandidateView:
-    try:
-        known = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        known = None
-    if not isinstance(known, dict):
-        known = {}
+    known = _object(value)
 
     def said(name: str) -> str | None:
         found = known.get(name)

@@ -27,11 +27,15 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "legs": callee_of,
     "news": callee_of,
     "stopped": callee_of,
+    "replaced": callee_of,
+    "met": callee_of,
     "registry": _first,
     "known": _first,
+    "user-state": _first,
     "gone": _first,
     "calls": _first,
     "request": _first,
+    "cleared": _first,
     "room-members": _first,
     "room-invites": _first,
     "closed": _first,
@@ -66,13 +70,15 @@ STAYING: Final = frozenset(
         "layout",
         "origin",
         "worker",
+        "servers",
         "resharding",
+        "redials",
     }
 )
 """Keys of the shard itself. The entries of `push` and the members of `timers` are moved one by one.
 
 `retry`, the failures of a timer, expires: a timer that moves takes its due time along. `waiting`, since when
-timers wait, expires too.
+timers wait, expires too, and so does `redials`, which says that calls were made again.
 """
 
 TIMERS: Final[dict[str, Callable[[str], Name]]] = {

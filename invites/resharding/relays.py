@@ -1,9 +1,9 @@
 """Prepares the relay streams, which hold what a shard still has to tell others.
 
 Their entries stay where they are: workers compute the target shard from the name and the new number of shards. Two
-things need care. An entry that its target has taken but its source has not acknowledged would be taken again by a shard
-that does not know that. And some entries name their shard, so new shards would not get them: news of a trunk, and pages
-of large work (lua/call/pages.lua).
+things need care. An entry that its target has taken would be taken again by a shard that does not know that, whether
+its source has acknowledged it or not. And some entries name their shard, so new shards would not get them: news of a
+trunk, and pages of large work (lua/call/pages.lua).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from invites.events.entry import order
 from invites.keys import Stream
-from invites.resharding.streams import delivered, unread
+from invites.resharding.streams import delivered, drop_settled, unread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _REGISTERED: Final = b"trunk_registered"
 _ENDED: Final = b"trunk_ended"
 _PAGE: Final = b"page"
-_PEER: Final = 1  # index in the arguments of both kinds
+_USER: Final = 0  # indexes in the arguments of both kinds
+_PEER: Final = 1
 _RAW: Final = 2
 _ARGUMENTS: Final = msgspec.json.Decoder(list[str])
 
@@ -42,12 +43,13 @@ class _News(NamedTuple):
 
 
 async def settle_relays(shard_map: ShardMap, trunks: Trunks) -> None:
-    """Acknowledge entries that were taken; send news of trunks, and pages of invites, to all shards."""
+    """Drop entries that were taken; send news of trunks, and pages of invites, to all shards."""
     for keys in shard_map.old:
         addressed: dict[_News, set[int]] = {}
         async for page in delivered(shard_map, keys, Stream.RELAY):
             for entry in await _acknowledge_taken(shard_map, keys, page):
                 _note(entry, trunks, addressed)
+        await drop_settled(shard_map, keys, Stream.RELAY)
         async for entry in unread(shard_map, keys, Stream.RELAY):
             _note(entry, trunks, addressed)
         await shard_map.execute(
@@ -112,7 +114,7 @@ def _note(entry: Entry, trunks: Trunks, addressed: dict[_News, set[int]]) -> Non
 
 def _is_of_now(news: _News, trunks: Trunks) -> bool:
     arguments = _ARGUMENTS.decode(news.arguments)
-    now, raw = trunks.get(arguments[_PEER]), arguments[_RAW].encode()
+    now, raw = trunks.get(f"{arguments[_USER]}|{arguments[_PEER]}"), arguments[_RAW].encode()
     return now is None if news.kind == _ENDED else now is not None and now[1] == raw
 
 

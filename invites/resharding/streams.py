@@ -1,11 +1,11 @@
-"""Reads the unsettled entries of a stream while no worker takes any."""
+"""Reads the unsettled entries of a stream, and drops the others, while no worker takes any."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from invites.events.entry import Entry, entries_of
-from invites.queries.streams import pages
+from invites.queries.streams import after, pages, read
 from invites.resharding.shard_map import PAGE
 
 if TYPE_CHECKING:
@@ -37,6 +37,22 @@ async def unread(shard_map: ShardMap, keys: Keys, of: Stream) -> AsyncIterator[E
     first = f"({group['last-delivered-id'].decode()}" if group else "-"
     async for entry in pages(shard_map.client(keys.shard), of.key(keys), first):
         yield entry
+
+
+async def drop_settled(shard_map: ShardMap, keys: Keys, of: Stream) -> None:
+    """Delete the entries that are settled and still there."""
+    group = await _group(shard_map, keys, of)
+    if not group:
+        return
+    client, stream, first = shard_map.client(keys.shard), of.key(keys), "-"
+    while entries := await read(client, stream, first, group["last-delivered-id"].decode(), PAGE):
+        bounds = (entries[0].id, entries[-1].id, len(entries))
+        (pending,) = await shard_map.execute([(keys.shard, ("XPENDING", stream, of.group, *bounds))])
+        unsettled = {entry.decode() for entry, *_ in pending}
+        settled = [entry.id for entry in entries if entry.id not in unsettled]
+        if settled:
+            await shard_map.execute([(keys.shard, ("XDEL", stream, *settled))])
+        first, _ = after(entries[-1].id)
 
 
 async def _group(shard_map: ShardMap, keys: Keys, of: Stream) -> Any:  # noqa: ANN401 - as redis-py gives it

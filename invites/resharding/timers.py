@@ -62,10 +62,8 @@ def _targets(shard_map: ShardMap, source: Keys, trunks: Trunks, timer: str, call
     if kind not in TIMERS:
         return set()
     user = TIMERS[kind](rest)
-    if kind == "lapse":
-        trunk = trunks.get(rest.rpartition("|")[2])
-        if trunk is not None and trunk[0] == user:
-            return set()  # every shard has its own
+    if kind == "lapse" and rest in trunks:
+        return set()  # every shard has its own
     targets = {shard_map.shard_after(callee_of(ref)) for ref in calls}
     if kind in ("ring", "step", "caller") or shard_map.shard_before(user) == source.shard:
         targets.add(shard_map.shard_after(user))

@@ -12,6 +12,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 
 from invites import __version__
 from invites.events.operation import Operation
+from invites.events.stops_ahead import with_stops_ahead
 from invites.keys import Keys, Stream
 from invites.store.announcement import KEPT_MS, WorkerState
 from invites.store.functions import Functions
@@ -31,7 +32,7 @@ TRIM_PAGE: Final = 10_000
 # ms. Workers may be configured differently, and a push job may be settled a little late.
 _LATE: Final = 3_600_000
 
-_GROWING: Final = frozenset({"invite", "inviteReturn", "registered", "joined"})
+_GROWING: Final = frozenset({"invite", "inviteReturn", "registered", "joined", "userState"})
 """Rules that make state grow. A server that is out of memory refuses them until calls have ended."""
 
 
@@ -182,12 +183,14 @@ class Committer:
     ) -> CommitResult:
         """Commit operations in their order, each atomically with the token of its entry (by default in SettleMode).
 
+        An invite whose stop follows without an answer between them ends as it begins.
+
         On a server that is out of memory, commits only what does not make state grow.
 
         Raises redis exceptions when the server cannot be asked. Some of the operations may be committed then;
         committing them again is safe.
         """
-        mode = mode or SettleMode()
+        mode, operations = mode or SettleMode(), with_stops_ahead(operations)
         keys, scripts = self._keys.script_keys, self._scripts
         with self._errors():
             try:
@@ -224,15 +227,16 @@ class Committer:
             )
         return [command.decode() for command in answer or ()]
 
-    async def trim(self, stream: str) -> int:
+    async def trim(self, stream: str, kept_from: str = "") -> int:
         """Trim one of `trimmed_streams` by what its groups have settled. Returns how many entries went.
 
+        Entries from `kept_from` on stay (an entry id; "" for none).
         Push jobs also go an hour after their time is over: a worker that asks nothing of sippo-server leaves them.
         """
         keep, useful = self.trimmed_streams[stream]
         trimmed = 0
         while went := int(
-            await self._functions.call(self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful))
+            await self._functions.call(self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful, kept_from))
         ):
             trimmed += went
         return trimmed

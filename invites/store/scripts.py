@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 _INCLUDE: Final = re.compile(r"^-- include: (\S+)$", re.MULTILINE)
 _EXPORTS: Final = re.compile(r"^-- exports: (.+)$", re.MULTILINE)
+_MESSAGE: Final = re.compile(r"^\s*function (?:internal\.(?!page\b)|(pages\.))(\w+)", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _BLOCKS: Final = ("events/", "group/")
 _ENTRIES: Final = ("main", "trim", "retire", "ensure")
@@ -89,6 +90,13 @@ def compose(parts: Mapping[str, str], entry: str = "main") -> str:
     return _COMMENT.sub("", "\n".join(done.values()) + "\n")
 
 
+def messages(parts: Mapping[str, str]) -> frozenset[str]:
+    """The kinds of relayed messages that the rules can apply; a page of large work as `page:` and its kind."""
+    return frozenset(
+        ("page:" if page else "") + name for text in parts.values() for page, name in _MESSAGE.findall(text)
+    )
+
+
 class Script:
     """One function of the library: its name, and the same code as a script with its SHA-1."""
 
@@ -135,6 +143,7 @@ class Scripts:
             head = f"#!lua{flag}\n" if flags else ""
             return Script(f"{name}_{entry}{suffix}", f"{head}return {bodies[entry]}(KEYS, ARGV)\n")
 
+        self.messages: Final = messages(parts)
         self.refused_when_full = script("main")
         self.allowed_when_full = script("main", "_when_full", _WHEN_FULL)
         self.trim = script("trim", flag=_WHEN_FULL)

@@ -7,6 +7,12 @@ import msgspec
 LookUp = Literal["", "push", "groups", "all", "reachability"]
 """What can be asked of sippo-server: nothing, push devices, groups, both of them, or its Reachability service."""
 
+Redial = Literal["replace", "ring"]
+"""What another invite of the same device to the same callee does: it replaces the pending one, or rings beside it."""
+
+Glare = Literal["off", "merge"]
+"""What becomes of two users who invite each other: two calls, or one."""
+
 WhenBusy = Literal["ring", "waiting", "reject"]
 """What a new invite does to a callee who is in a call: it rings, rings and says so, or ends with 486."""
 
@@ -14,7 +20,7 @@ WhenBusy = Literal["ring", "waiting", "reject"]
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms.
 
-    0 switches a limit off.
+    A limit of 0 is switched off.
     """
 
     remove_after: int = 0
@@ -31,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True):
     per_callee: int = 200
     per_caller: int = 1_000
     per_pair: int = 10
+    redial: Redial = "replace"
+    glare: Glare = "off"
     join_accepts: bool = True
     room_grace: int = 0
     when_busy: WhenBusy = "ring"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
@@ -177,12 +176,17 @@ def _expected(kind: object) -> str:
 
 def _actual(value: object, kind: object) -> str:
     """What a field is, in words."""
-    is_secret = section_of(kind) is None and Secret in _plain_kinds(kind)
-    return kind_of(value) if is_secret else shown(value)
+    if section_of(kind) is not None:
+        return shown(value)
+    if isinstance(value, list) and get_origin(_annotated(kind).__origin__) is tuple:
+        return f"this list of {len(value)}"
+    return kind_of(value) if Secret in _plain_kinds(kind) else shown(value)
 
 
 def _number(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
+    # By its text: `math` takes no whole number beyond the largest float.
     text = json.dumps(value)
-    return f"the number {text}" if math.isfinite(value) and len(text) <= _LONGEST_SHOWN else "a huge number"
+    if text == "NaN":
+        return text
+    is_huge = len(text) > _LONGEST_SHOWN or text.endswith("Infinity")
+    return "a huge number" if is_huge else f"the number {text}"

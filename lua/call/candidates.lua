@@ -11,6 +11,7 @@
 --   GONE      the device is lost permanently
 --   REJECTED  its user is busy with another call
 --   CANCELLED
+-- A silenced candidate hears no further invitation.
 -- include: core/unit
 -- include: core/json
 
@@ -85,9 +86,13 @@ end
 local function candidate_json(candidate)
   -- Few have any of these.
   local rest = '}'
-  if candidate.user or candidate.told or candidate.context then
+  if candidate.user or candidate.told or candidate.context or candidate.silenced or candidate.followed
+    or candidate.confirm then
     rest = (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
       .. (candidate.told and ',"told":true' or '')
+      .. (candidate.silenced and ',"silenced":true' or '')
+      .. (candidate.followed and ',"followed":true' or '')
+      .. (candidate.confirm and ',"confirm":true' or '')
       .. (candidate.context and ',"context":' .. json.quote(candidate.context) or '') .. '}'
   end
   return '{"address":' .. json.quote(candidate.address)

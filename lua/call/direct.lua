@@ -1,5 +1,6 @@
 -- The direct call: an invite to a user or a number. It rings devices.
 -- include: call/ending
+-- include: call/glare
 -- include: out/inviter
 
 kinds.direct.count = count_candidates
@@ -11,6 +12,9 @@ function kinds.direct.finish(invite, state, code, reason, winner, decliner)
   end
   stop_devices(invite, state, code, reason, winner, decliner)
   unlist(invite)
+  if state == 'ACCEPTED' then
+    glare.note_accepted(invite)
+  end
   tell_outcome(invite)
   record(invite)
 end

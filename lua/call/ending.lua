@@ -41,12 +41,16 @@ end
 
 -- Ends a pending invite.
 local function finish(invite, state, code, reason, winner, decliner)
+  if invite.held and not winner then
+    -- Another shard decides first (see call/glare.lua).
+    return change(invite, 'postponed', invite.postponed or state .. ' ' .. int(code) .. ' ' .. reason)
+  end
   return invite.kind.finish(invite, state, code, reason, winner, decliner)
 end
 
--- Ends the invite when no candidate is left that can accept.
+-- Ends the invite when no candidate is left that can accept, and none is being looked up.
 local function finish_if_deserted(invite)
-  if invite.kind.count(invite) == 0 then
+  if invite.kind.count(invite) == 0 and invite.parallel ~= 'failed' then
     local code, reason, best = best_response(invite)
     if best then
       note_context(invite, best)

@@ -24,6 +24,7 @@ local function name_device(invite, candidate, device)
   for _, other in pairs(candidates_of(invite)) do
     if other ~= candidate and other.device == device and owner(other) == owner(candidate) then
       remove_candidate(invite, other)
+      candidate.silenced = candidate.silenced or other.silenced
     end
   end
   candidate.device = device

@@ -63,7 +63,7 @@ function unindex(invite)
 end
 
 -- What an invite hears that answers a request which has ended for one of these reasons.
-local REFUSALS = { caller_gone = '|480|unreachable', cancelled = '|410|cancelled', declined = '|403|forbidden' }
+local REFUSALS = { caller_gone = '|480|unreachable', cancelled = '|410|cancelled', replaced = '|410|cancelled', declined = '|403|forbidden' }
 
 -- Removes the invite from its inviter's calls and from its room.
 function unlist(invite)
@@ -116,14 +116,15 @@ function move_call(from, ref, peer, call)
   emit(callee_of(ref), 'caller_moved', ref, peer, call.entry)
 end
 
--- `asks_until` is until when an invite may name this inviteRequest, or ""; `made` is the entry that made the invite.
-function internal.call_started(from, ref, peer, asks_until, made)
+-- `asks_until` is until when an invite may name this inviteRequest, or ""; `made` is the entry that made the invite;
+-- `leaving` lists the refs of the calls that it replaces (JSON), or is nil.
+function internal.call_started(from, ref, peer, asks_until, made, leaving)
   if work.relayed then
     local known = call_of(from, ref)
     if is_over(ref, made) or order.later(known and known.entry, work.entry) then
       return
     end
-    local limit = not known and limit_of_caller(from, peer)
+    local limit = not known and limits.of_caller(from, peer, leaving)
     if limit then
       emit(callee_of(ref), 'is_too_many', ref, limit)
     end

@@ -4,15 +4,18 @@
 -- updated    the entry of its last repeat
 -- ringing    "1" once a device rings; pushed: "1" once sippo-server has taken a push
 -- alone      "1" when only the peer that asked for this invite rings
--- parallel   "out" while the phone network has it, "back" once it has returned
+-- parallel   "out" while the phone network has it, "back" once it has returned or has failed, "failed" in between while
+--            the callee's devices are looked up
+-- trunks     those that may follow one that fails (see call/trunk_failure.lua)
 -- backPeer   the peer of the returning leg; backUser: its user
 -- moved      with several shards: the entry that moved the caller's device to another peer id
+-- device     the device that the caller has named; replaces: the ref of the invite that this one replaces
 -- answerContext  what the answer that has ended it tells the inviter (JSON)
 -- waiting    "1" when its callee was in another call as it began (see call/busy.lua)
 -- refusal    with several shards: what an invite hears that names this inviteRequest: "|code|reason"
 -- asksUntil  with several shards: until when an invite may name this inviteRequest (ms since 1970)
 --
--- and further fields of group calls (see group/groups.lua, group/legs.lua).
+-- and further fields of group calls (see group/groups.lua, group/legs.lua) and of glare (see call/glare.lua).
 -- include: core/unit
 -- include: core/shards
 -- include: call/kinds
@@ -111,9 +114,9 @@ local function note_request(invite)
   end
 end
 
--- The phone network has the invite, and its callee has not heard of it.
+-- The callee has not heard of the invite: the phone network has it, or it is held (see call/glare.lua).
 local function is_hidden(invite)
-  return invite.parallel == 'out'
+  return invite.parallel == 'out' or invite.parallel == 'failed' or invite.held ~= nil
 end
 
 -- Lets the changed legs report to their groups.

@@ -31,6 +31,13 @@ end
 -- Ends the invite as the user's accept would; `peer` and `device` are nil where the join names none. A leg asks its
 -- group.
 function joins.accept(invite, peer, device)
+  if invite.held then
+    -- Another shard decides first (see call/glare.lua).
+    if not invite.postponed then
+      change(invite, 'joined', json.strings({ peer or '', device or '' }))
+    end
+    return finish(invite, 'ACCEPTED', 200, 'accepted')
+  end
   local request = request_of('joined', peer or naming.NOBODY, invite.to, '', device)
   local candidate = peer and candidate_of_request(invite, request)
   if is_hidden(invite) then
@@ -59,8 +66,16 @@ function pages.came_in(user, refs, room, peer, device)
   end
 end
 
+-- The join that has waited while the invite was held.
+function joins.accept_postponed(invite)
+  local peer, device = unpack(cjson.decode(invite.joined))
+  joins.accept(invite, peer ~= '' and peer or nil, device ~= '' and device or nil)
+end
+
 -- The copy of a large index has the name of its kind.
-pages.came_in_outside = pages.came_in
+function pages.came_in_outside(...)
+  pages.came_in(...)
+end
 
 local function last_known(user, room)
   local note = redis.call('GET', key('came', user .. '|' .. room))

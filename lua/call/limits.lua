@@ -1,14 +1,19 @@
 -- Limits on what one user may have at the same time. 0 switches a limit off.
 --
 -- devicesPerUser  registrations of a user; the one that was not renewed for the longest time goes
--- perCallee       pending invites to a user; perPair: those of one inviter
+-- perCallee       pending invites to a user; perPair: those of one inviter, and what it has replaced lately
 -- perCaller       pending invites of a user; a trunk calls for many, and has no such limit
 --
 -- An index tells by its size alone that no limit is near. Only then the refs are counted: the index of a trunk's user
 -- has invites to others as well.
--- exports: limit_of_callee, limit_of_caller
+--
+-- replaced:<from>|<to>  what the inviter has replaced lately, by the time (ms) of its end; expires
+-- redials               "1" while there is any of these keys
+-- exports: limits
 -- include: core/refs
 -- include: reach/registry
+
+limits = {}
 
 -- How many refs in the set match the pattern. One pass over it, in the server's own code.
 local function count_refs(name, pattern)
@@ -20,37 +25,80 @@ local function count_refs(name, pattern)
   return count
 end
 
--- Does the set hold as many refs as the limit allows?
-local function is_full(size, limit, name, pattern)
-  return limit > 0 and size >= limit and count_refs(name, pattern) >= limit
+-- Does the set hold as many refs as the limit allows, with `more` that it does not hold?
+local function is_full(size, limit, name, pattern, more)
+  return limit > 0 and size + more >= limit and count_refs(name, pattern) + more >= limit
 end
 
-local function limit_in(name, from, to)
+-- What was replaced counts for so long (ms), or a redial in a loop would have no limit.
+local LATELY = 10000
+
+-- Has anybody replaced an invite lately? Asked once in a call: hardly any invite has to count.
+local has_redials
+
+each_call(function()
+  has_redials = nil
+end)
+
+function limits.has_redials()
+  if has_redials == nil then
+    has_redials = redis.call('EXISTS', base .. 'redials') == 1
+  end
+  return has_redials
+end
+
+local function replaced_lately(from, to)
+  if settings.per_pair == 0 or not limits.has_redials() then
+    return 0
+  end
+  local name = key('replaced', from .. '|' .. to)
+  must_be(name, 'zset')
+  return #redis.call('ZRANGEBYSCORE', name, now - LATELY + 1, '+inf')
+end
+
+-- The inviter has replaced the invite.
+function limits.count_replaced(from, to, ref)
+  local name = key('replaced', from .. '|' .. to)
+  later({ 'ZREMRANGEBYSCORE', name, '-inf', now - LATELY })
+  add('zset', { 'ZADD', name, now, ref })
+  expire(name, now + LATELY)
+  remember(base .. 'redials', '1', now + LATELY)
+  has_redials = true
+end
+
+local function limit_in(name, from, to, leaving)
   must_be(name, 'set')
   local size = redis.call('SCARD', name)
-  if is_full(size, settings.per_pair, name, glob(from) .. '|*|' .. glob(to)) then
+  if is_full(size, settings.per_pair, name, glob(from) .. '|*|' .. glob(to), replaced_lately(from, to)) then
     return 'perPair'
-  elseif is_full(size, settings.per_callee, name, '*|' .. glob(to)) then
+  elseif is_full(size, settings.per_callee, name, '*|' .. glob(to), -leaving) then
     return 'perCallee'
   end
 end
 
--- The limit that one more invite from `from` to `to` would break, or nil.
-function limit_of_callee(from, to)
-  return limit_in(key('pending', to), from, to)
-    or (settings.parallel_sip and limit_in(key('parallel', to), from, to) or nil)
+-- The limit that one more invite from `from` to `to` would break, or nil. It replaces `leaving` pending ones.
+function limits.of_callee(from, to, leaving)
+  return limit_in(key('pending', to), from, to, leaving)
+    or (settings.parallel_sip and limit_in(key('parallel', to), from, to, leaving) or nil)
 end
 
-local function is_trunk(user, peer)
+-- Does the peer call for many?
+function limits.is_trunk(user, peer)
   local found = registration(user, peer)
   return found and found.trunk
 end
 
--- The same for one more invite of the caller, in its shard.
-function limit_of_caller(from, peer)
+-- The same for one more invite of the caller, in its shard. It replaces those of its calls that `leaving` lists
+-- (JSON, or nil).
+function limits.of_caller(from, peer, leaving)
   local limit, calls = settings.per_caller, key('calls', from)
   must_be(calls, 'hash')
-  if limit > 0 and redis.call('HLEN', calls) >= limit and not is_trunk(from, peer) then
-    return 'perCaller'
+  if limit == 0 or redis.call('HLEN', calls) < limit or limits.is_trunk(from, peer) then
+    return nil
   end
+  local left = redis.call('HLEN', calls)
+  for _, ref in ipairs(leaving and cjson.decode(leaving) or {}) do
+    left = left - redis.call('HEXISTS', calls, ref)
+  end
+  return left >= limit and 'perCaller' or nil
 end

@@ -1,4 +1,5 @@
--- A peer is lost. It stays a candidate for removeAfter, and a caller for callerGrace.
+-- A peer is lost. It stays a candidate for removeAfter, and a caller for callerGrace. A trunk that another one follows is
+-- out at once.
 -- exports: lose
 -- include: core/emit
 -- include: reach/registry
@@ -6,6 +7,7 @@
 -- include: call/indexes
 -- include: call/pages
 -- include: call/ending
+-- include: call/trunk_failure
 
 -- Is the peer gone since the entry `lost`, and not back under this or another peer id? The first page belongs to the
 -- commit that notes the loss.
@@ -29,10 +31,11 @@ function pages.lost(user, refs, peer, lost, grace_ends)
     local candidate = invite and is_pending(invite) and candidates_of(invite)[peer]
     if candidate and owner(candidate) == user and (candidate.state == 'CALLED' or candidate.state == 'RINGING') then
       found[#found + 1] = ref
-      if grace_ends > now then
+      local followed = trunk_failure.follow(invite, candidate)
+      if not followed and grace_ends > now then
         set_state(invite, candidate, 'AWAY')
         away = true
-      else
+      elseif not followed then
         set_state(invite, candidate, 'GONE', 480)
         finish_if_deserted(invite)
       end

@@ -52,7 +52,7 @@ local function admit(request, ref, head)
     return nil
   end
   local candidate = candidate_of_request(invite, request)
-  if is_hidden(invite) and not (candidate and candidate.type == 'PSTN') then
+  if is_hidden(invite) and (invite.held or not (candidate and candidate.type == 'PSTN')) then
     answer(request, head, 404, 'not_found')
     return nil
   end
@@ -87,6 +87,11 @@ local function stop(invite, code)
 end
 
 local function answer_stop(request, invite)
+  if invite.held then
+    local stops = invite.stops and cjson.decode(invite.stops) or {}
+    stops[#stops + 1] = request
+    return change(invite, 'stops', cjson.encode(stops))
+  end
   local deadline = tonumber(invite.expiresAt)
   -- The deadline has ended the invite, and the inviter had stopped it before.
   local in_time = invite.state == 'DECLINED_BY_TIMEOUT' and tonumber(invite.endedAt) >= deadline

@@ -71,10 +71,19 @@ local function acknowledge(stream, entry)
   return not group.err and 0 or nil
 end
 
--- The token of a relayed entry: this shard notes its id, and keeps the note as long as the entry may come again.
+-- The token of a relayed entry: this shard notes its id, and keeps the note as long as the entry may come again. The
+-- fraction of the score is the mark of the message (see events/relay.lua): another message with the id is not taken yet.
 local function note_taken(from, entry)
-  local name = key('taken', from)
-  return unless_denied(redis.pcall('ZADD', name, 'NX', order.split(entry), entry), 'ZADD', name)
+  local name, score = key('taken', from), order.split(entry) + (work.mark or 0) / 4096
+  local noted = unless_denied(redis.pcall('ZADD', name, 'NX', score, entry), 'ZADD', name)
+  if noted == 0 then
+    local found = tonumber(redis.call('ZSCORE', name, entry))
+    if found ~= score and found % 1 > 0 then -- a former release has noted no mark
+      redis.call('ZADD', name, score, entry)
+      return 1
+    end
+  end
+  return noted
 end
 
 -- The first ms, as text, of ids from the future; nil when ids are not to be looked at.

@@ -32,8 +32,8 @@ local STREAMS = { 'events', 'notifications', 'timers', 'dead', 'push', 'relay' }
 local HEADER = {
   'mode', 'base', 'shard', 'shards', 'clock', 'verbosity', 'remove_after', 'ring_timeout', 'max_ring_timeout',
   'caller_grace', 'retain_after', 'parallel_sip', 'only_one_device_with_invitations', 'ringing_step', 'max_group_size',
-  'look_up', 'devices_per_user', 'per_callee', 'per_caller', 'per_pair', 'join_accepts', 'room_grace',
-  'when_busy',
+  'look_up', 'devices_per_user', 'per_callee', 'per_caller', 'per_pair', 'redial', 'glare', 'join_accepts',
+  'room_grace', 'when_busy',
 }
 
 -- (The server provides `ipairs` only once the library is loaded.)
@@ -72,6 +72,8 @@ each_call(function()
     per_callee = tonumber(ARGV[ARG.per_callee]),
     per_caller = tonumber(ARGV[ARG.per_caller]),
     per_pair = tonumber(ARGV[ARG.per_pair]),
+    redial = ARGV[ARG.redial],
+    glare = ARGV[ARG.glare],
     join_accepts = ARGV[ARG.join_accepts] == '1',
     room_grace = tonumber(ARGV[ARG.room_grace]),
     when_busy = ARGV[ARG.when_busy],

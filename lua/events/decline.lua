@@ -1,11 +1,13 @@
 -- decline: a code of 600 or above is the user's decision and ends the invite. With a lower code only this device is
--- out; the invite ends with the best response when no device is left. An inviter that declines takes its invite back.
+-- out; the invite ends with the best response when no device is left. An inviter that declines takes its invite back,
+-- unless it is a trunk that rings.
 --
 -- Arguments  error_code ("" where none is given); context, device (nil or "" where none is given)
 -- Reads      the invite and its candidates
 -- include: call/enlist
 -- include: call/requests
 -- include: call/ending
+-- include: call/trunk_failure
 
 local function decline_by_inviter(invite, request, error_code)
   if is_pending(invite) then
@@ -14,11 +16,17 @@ local function decline_by_inviter(invite, request, error_code)
   answer_stop(request, invite)
 end
 
+-- The call is that of another trunk of the same user.
+local function rings_as_trunk(invite, request)
+  local candidate = candidate_of_request(invite, request)
+  return candidate and candidate.type == 'PSTN'
+end
+
 function events.decline(peer, user, ref, head, from, to, error_code, transaction, context, device)
   local request = request_of('decline', peer, user, transaction, device, context)
   if user == from then
     local own = load_invite(ref)
-    if own and (user ~= to or is_group(own) or peer == own.caller) then
+    if own and (user ~= to or is_group(own) or peer == own.caller) and not rings_as_trunk(own, request) then
       decline_by_inviter(own, request, error_code)
       return
     end
@@ -40,13 +48,14 @@ function events.decline(peer, user, ref, head, from, to, error_code, transaction
     end
     return
   end
+  local was_in = candidate and IN[candidate.state]
   candidate = enlist(invite, candidate, request)
   candidate.context = request.context
   set_state(invite, candidate, 'DECLINED', code)
   if code >= 600 then
     note_context(invite, candidate)
     finish(invite, 'DECLINED', code, reason, nil, candidate)
-  else
+  elseif not (was_in and trunk_failure.is_told_by(code) and trunk_failure.follow(invite, candidate)) then
     finish_if_deserted(invite)
   end
   answer(request, head_of(invite), 200, reason)

@@ -1,5 +1,5 @@
 -- getInvitations: answers the pending invites that ring for the user, 50 and 256 KiB at most. Those that the device has
--- declined, or for which its user is busy elsewhere, are left out.
+-- declined or silenced, or for which its user is busy elsewhere, are left out.
 --
 -- Arguments  other_shards (invites that ring the user's trunks there, a JSON list; "" when the worker has not asked)
 -- Reads      the user's pending invites and their candidates; with a device the user's own calls
@@ -18,11 +18,11 @@ local function is_turned_away(invite, request)
   if not candidate or owner(candidate) ~= request.user then
     candidate = candidate_of_request(invite, request)
   end
-  return candidate and (candidate.state == 'REJECTED' or candidate.state == 'DECLINED')
+  return candidate and (candidate.silenced or candidate.state == 'REJECTED' or candidate.state == 'DECLINED')
 end
 
 function events.getInvitations(peer, user, transaction, other_shards, device)
-  if other_shards == '' and shards > 1 and next(trunks_of(user)) then
+  if other_shards == '' and shards > 1 and next(trunks.of(user)) then
     need('invitations')
   end
   local request = request_of('getInvitations', peer, user, transaction, device)
@@ -36,7 +36,8 @@ function events.getInvitations(peer, user, transaction, other_shards, device)
   local more = #refs > MOST
   for i = 1, math.min(#refs, MOST) do
     local invite = load_invite(refs[i])
-    if invite and is_pending(invite) and not is_group(invite) and not is_turned_away(invite, request) then
+    if invite and is_pending(invite) and not is_group(invite) and not invite.held
+      and not is_turned_away(invite, request) then
       local invitation = invitation_json(invite)
       bytes = bytes + #invitation
       if bytes > MOST_BYTES then

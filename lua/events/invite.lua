@@ -4,34 +4,42 @@
 -- Arguments  room, mediatypes, from_details, context, expires, request_id ("" where none is given); invite_request ("1"
 --            or "0")
 --            from other shards: closed, left (the entry that closed the room, the entry by which the inviter has
---            left it, or ""), member (the callee's value in the room, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
---            has not asked, "|" when there is none)
---            from lookups: trunks_version, trunk (its peer id or ""), lookup_result (see reach/resolve.lua)
---            ring_mode, device (nil or "" where none is given)
+--            left it, or ""), member (the callee's value in the room, or ""), requester (the peer that has asked for
+--            this invite and until when; "" when the worker has not asked, "|" when there is none)
+--            from lookups: trunks_version, trunks (a list, see reach/trunks.lua), lookup_result (see reach/resolve.lua)
+--            replaces (a ref), ring_mode, stopped (the code of a stop that follows in this commit, before any answer
+--            of the callee), device (nil or "" where none is given)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
 -- include: call/busy
 -- include: call/callers
 -- include: call/ending
+-- include: call/glare
 -- include: call/joining
 -- include: call/limits
+-- include: call/redial
+-- include: call/trunk_failure
 -- include: out/inviter
 -- include: reach/resolve
 
--- Returns state, code and reason of an invite that is over before it begins.
-local function born_ended(asked, expires_at)
+-- Returns state, code and reason of an invite that is over before it begins. The same read finds the callee's state.
+local function born_ended(asked, invite)
   local found = redis.call('MGET', key('stopped', asked.ref), key('stopped', '|' .. asked.invite_id .. '|' .. asked.to),
-    key('closed', asked.room), key('left', asked.room .. '|' .. asked.user))
+    key('closed', asked.room), key('left', asked.room .. '|' .. asked.user), key('user-state', asked.to))
+  asked.user_state = found[5]
   local closed, left = asked.closed, asked.left
   if asked.room ~= '' and is_here(asked.room) then
     closed, left = found[3], found[4]
   end
   local reason = room_over(closed, left, work.entry)
-  if found[1] or found[2] then
-    return 'DECLINED_BY_CREATOR', tonumber(found[1] or found[2]), 'cancelled'
+  local stop = found[1] or found[2] or asked.stopped
+  if invite.overtaken or found[1] == redial.REPLACED then
+    return 'DECLINED_BY_CREATOR', 487, 'replaced'
+  elseif stop then
+    return 'DECLINED_BY_CREATOR', tonumber(stop), 'cancelled'
   elseif reason then
     return 'DECLINED_BY_CREATOR', 487, reason
-  elseif expires_at <= now then
+  elseif tonumber(invite.expiresAt) <= now then
     return 'DECLINED_BY_TIMEOUT', 408, 'timeout'
   end
 end
@@ -51,19 +59,24 @@ local function note_device(invite, asked)
   end
 end
 
--- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room.
-local function enter(invite, asked)
+-- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room. While it is held,
+-- nothing may be there to ring.
+local function enter(invite, asked, rings_nothing)
   invite.live_until = lifetimes.pending(invite)
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
   note_request(invite)
-  emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry)
-  note_device(invite, asked)
+  emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry,
+    invite.others and json.strings(invite.others))
+  if not rings_nothing then
+    note_device(invite, asked)
+  end
   if asked.room ~= '' then
     emit(asked.room, 'room_entered', invite.ref, invite.createdAt, asked.user, invite.entry)
   end
 end
 
-local function call_devices(invite, asked, found)
+-- With `held` its inviter's shard is asked before they ring.
+local function call_devices(invite, asked, found, held)
   if verbosity > 1 then
     local list = {}
     for i, candidate in ipairs(found.candidates) do
@@ -81,8 +94,12 @@ local function call_devices(invite, asked, found)
   for _, candidate in ipairs(found.candidates) do
     add_candidate(invite, candidate)
   end
+  trunk_failure.prepare(invite, found.other_trunks)
   index_owners(invite, found.candidates)
-  enter(invite, asked)
+  enter(invite, asked, #found.candidates == 0)
+  if held then
+    return glare.hold(invite, asked, found)
+  end
   ring(invite, found.candidates, false)
   tell_progress(invite, asked.transaction)
 end
@@ -118,6 +135,7 @@ local function end_by_join(invite, join)
     change(invite, 'acceptedBy', join.peer)
   end
   end_at_once(invite, 'ACCEPTED', 200, 'accepted')
+  glare.note_accepted(invite)
   busy.accepted(invite)
 end
 
@@ -129,48 +147,79 @@ local function is_first(asked)
 end
 
 -- The limit that the invite would break, or nil.
-local function limit_of(asked, nothing_pending)
-  if nothing_pending and not settings.parallel_sip then
-    return nil
+local function limit_of(asked, invite)
+  return limits.of_callee(asked.user, asked.to, invite.leaving or 0)
+    or (is_here(asked.user) and limits.of_caller(asked.user, asked.peer, invite.others and json.strings(invite.others)))
+end
+
+-- Rings the devices; in another call of the callee only those that busy.choose leaves.
+local function call_devices_unless_busy(invite, asked, found, held)
+  if found.how ~= 'alone' and #found.candidates > 0 then
+    found.candidates = busy.choose(invite, found.candidates, found.how == 'out')
+    if #found.candidates == 0 then
+      if not held then
+        return end_at_once(invite, 'DECLINED', 486, 'busy')
+      end
+      -- No device that registers meanwhile may ring.
+      change(invite, 'alone', '1')
+      found.code, found.reason = 486, 'busy'
+    end
   end
-  return limit_of_callee(asked.user, asked.to) or (is_here(asked.user) and limit_of_caller(asked.user, asked.peer))
+  call_devices(invite, asked, found, held)
+end
+
+-- Ends the new invite, or rings it. With `may_have_joined` the callee may be in the room.
+local function begin(invite, asked, may_be_limited, may_have_joined)
+  local state, code, reason = born_ended(asked, invite)
+  if state then
+    return end_at_once(invite, state, code, reason)
+  end
+  local join = may_have_joined and joins.answered_before(invite, asked.member)
+  if join then
+    return end_by_join(invite, join)
+  end
+  local limit = may_be_limited and limit_of(asked, invite)
+  if limit then
+    warn('invite_refused', limit, asked.user, asked.to)
+    invite.others = nil
+    return end_at_once(invite, 'DECLINED', 403, 'too_many')
+  end
+  local meets = settings.glare == 'merge' and glare.is_possible(invite)
+  local held = meets and not is_here(asked.user)
+  if meets and not held and glare.merges_now(invite) then
+    return
+  end
+  local found = resolve(asked)
+  if found.members then
+    call_group(invite, asked, found)
+  elseif #found.candidates > 0 or (held and not found.is_group) then
+    call_devices_unless_busy(invite, asked, found, held)
+  else
+    if found.is_group then
+      set_group(invite, invite.to)
+    end
+    if not found.is_refused then
+      warn('no_candidates', asked.to)
+    end
+    end_at_once(invite, 'DECLINED', found.code, found.reason)
+  end
 end
 
 local function create(asked)
   local started = math.min(order.split(work.entry), now)
   local rings = math.min(tonumber(asked.expires) or settings.ring_timeout, settings.max_ring_timeout)
   local invite = new_invite(asked, int(started), int(started + rings), work.entry)
-  local state, code, reason = born_ended(asked, started + rings)
-  if state then
-    return end_at_once(invite, state, code, reason)
+  local first = is_first(asked)
+  local crowded = not first or settings.parallel_sip or limits.has_redials()
+  if asked.device then
+    change(invite, 'device', asked.device)
   end
-  local nothing_known = is_first(asked)
-  local join = not (nothing_known and is_here(asked.room)) and joins.answered_before(invite, asked.member)
-  if join then
-    return end_by_join(invite, join)
+  if crowded or asked.replaces then
+    redial.choose(invite, asked)
   end
-  local limit = limit_of(asked, nothing_known)
-  if limit then
-    warn('invite_refused', limit, asked.user, asked.to)
-    return end_at_once(invite, 'DECLINED', 403, 'too_many')
-  end
-  local found = resolve(asked)
-  if found.members then
-    call_group(invite, asked, found)
-  elseif #found.candidates > 0 then
-    if found.how ~= 'alone' then
-      found.candidates = busy.choose(invite, found.candidates, found.how == 'out')
-    end
-    if #found.candidates == 0 then
-      return end_at_once(invite, 'DECLINED', 486, 'busy')
-    end
-    call_devices(invite, asked, found)
-  else
-    if found.is_group then
-      set_group(invite, invite.to)
-    end
-    warn('no_candidates', asked.to)
-    end_at_once(invite, 'DECLINED', found.code, found.reason)
+  begin(invite, asked, crowded, not (first and is_here(asked.room)))
+  if invite.others then
+    redial.replace_when_begun(invite)
   end
 end
 
@@ -184,6 +233,9 @@ local function update(invite, asked)
   if order.later(work.entry, last_word(invite)) then
     change(invite, 'updated', work.entry)
     invite.kind.repeated(invite, asked.peer)
+    if invite.device or asked.device then
+      change(invite, 'device', asked.device or '')
+    end
     note_device(invite, asked)
     local news = false
     for _, field in ipairs({ 'context', 'mediatypes', 'fromDetails' }) do
@@ -201,15 +253,17 @@ end
 
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
-  invite_request, closed, left, member, requester, trunks_version, trunk, lookup_result, ring_mode, device)
+  invite_request, closed, left, member, requester, trunks_version, trunks, lookup_result, replaces, ring_mode, stopped,
+  device)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
     head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
     expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, ring_mode = ring_mode ~= '' and ring_mode or nil,
-    device = device,
+    device = device ~= '' and device or nil, replaces = replaces ~= '' and replaces or nil,
+    stopped = stopped ~= '' and stopped,
     closed = closed ~= '' and closed, left = left ~= '' and left,
     member = member ~= '' and member, requester = requester,
-    trunks_version = trunks_version, trunk = trunk, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
+    trunks_version = trunks_version, trunks = trunks, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }
   local invite = load_invite(asked.ref)
   if not invite then

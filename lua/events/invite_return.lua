@@ -3,39 +3,21 @@
 --
 -- Arguments  return_of (the first invite's ref); to (the callee that the return names); lookup_result (see
 --            reach/resolve.lua); device (nil where none is given)
--- Reads      the first invite, the registrations of its callee
--- include: call/indexes
+-- Reads      the first invite, the registrations and the state of its callee
+-- include: call/at_home
 -- include: call/requests
--- include: out/devices
 -- include: out/inviter
--- include: reach/resolve
+-- include: reach/user_states
 
 local function refuse(leg, code, reason)
   notify('inviteRejected', { leg.peer }, { leg.user },
     leg.head .. ',"code":' .. code .. ',"reason":"' .. reason .. '"}')
 end
 
--- The callee's devices that are no candidates yet.
-local function devices_of(invite, lookup_result)
-  local devices = {}
-  if invite.to == invite.from then
-    return devices
-  end
-  for id, registered in pairs(registry_of(invite.to)) do
-    if not candidates_of(invite)[id] and id ~= invite.caller then
-      devices[#devices + 1] = peer_candidate(id, invite.to, registered)
-    end
-  end
-  local answer = looked_up({ found = lookup_result ~= '' and cjson.decode(lookup_result) or nil }, true)
-  add_connected_at_sippo(devices, invite.to, answer.peers, invite.caller, work.entry)
-  add_push_candidates(devices, invite.to, answer.push)
-  return devices
-end
-
--- Only the trunk that has the phone leg may return it, and only to the same callee.
+-- Only the trunk that has the phone leg may return it, and only to the same callee. One that has failed has it no more.
 local function may_return(invite, request, to)
   local holder = candidate_of_request(invite, request)
-  return invite.parallel and invite.to == to and holder and holder.type == 'PSTN'
+  return invite.parallel and invite.to == to and holder and holder.type == 'PSTN' and not holder.followed
 end
 
 function events.inviteReturn(peer, user, head, return_of, to, transaction, lookup_result, device)
@@ -49,20 +31,14 @@ function events.inviteReturn(peer, user, head, return_of, to, transaction, looku
   elseif not may_return(invite, leg, to) then
     return refuse(leg, 403, 'forbidden')
   end
-  local rung = invite.parallel == 'out' and devices_of(invite, lookup_result) or {}
   change(invite, 'backPeer', peer)
   change(invite, 'backUser', user)
-  if invite.parallel == 'back' then
-    return tell_progress(invite, transaction, leg)
-  end
-  change(invite, 'parallel', 'back')
-  later({ 'SREM', key('parallel', invite.to), return_of })
-  index_pending(invite.to, return_of)
-  if #rung > 0 then
-    for _, candidate in ipairs(rung) do
-      add_candidate(invite, candidate)
+  if invite.parallel ~= 'back' then
+    if user_states.refuses(invite.to, invite.from) then
+      info('undisturbed', invite.to, invite.from)
+      return finish(invite, 'DECLINED', 480, 'unreachable')
     end
-    ring(invite, rung, false)
+    call_at_home(invite, lookup_result)
   end
   tell_progress(invite, transaction, leg)
 end

@@ -16,7 +16,7 @@
 local function others_of_device(new)
   local others = {}
   if new.device then
-    for id, found in pairs(new.trunk and trunks_of(new.user) or registry_of(new.user)) do
+    for id, found in pairs(new.trunk and trunks.of(new.user) or registry_of(new.user)) do
       if id ~= new.peer and found.device == new.device then
         others[id] = found
       end
@@ -56,6 +56,7 @@ local function outdated(new, old, mark)
     lose(new.peer, new.user, old, mark, ended)
   else
     save_mark(new.user, new.peer, mark)
+    note_known(new.user)
   end
   for id, found in pairs(others_of_device(new)) do
     if order.later(found.at, work.entry) then
@@ -85,13 +86,19 @@ local function replace_same_device(new, own_mark)
 end
 
 local function store(new, old, mark)
-  local place = new.trunk and TRUNKS or key('registry', new.user)
-  add('hash', { 'HSET', place, new.peer, new.raw })
-  if old and (old.trunk or false) ~= new.trunk then
-    later({ 'HDEL', new.trunk and key('registry', new.user) or TRUNKS, new.peer })
+  if new.trunk then
+    trunks.store(new, old)
+    if old and not old.trunk then
+      later({ 'HDEL', key('registry', new.user), new.peer })
+    end
+  else
+    add('hash', { 'HSET', key('registry', new.user), new.peer, new.raw })
+    if old and old.trunk then
+      trunks.remove(new.user, new.peer, old)
+    end
   end
   if new.trunk or (old and old.trunk) then
-    later({ 'SET', TRUNKS_VERSION, work.entry })
+    later({ 'SET', trunks.version, work.entry })
   end
   if next(mark.ends) or mark.lost then
     local ends = {}
@@ -124,6 +131,7 @@ local function take_over(invite, candidate, new)
   for _, other in pairs(candidates_of(invite)) do
     if other ~= candidate and new.device and other.device == new.device and owner(other) == new.user then
       remove_candidate(invite, other)
+      candidate.silenced = candidate.silenced or other.silenced
       end_grace(other.id)
     end
   end
@@ -155,12 +163,26 @@ local function tell_end(invite, new)
   end
 end
 
+-- Another trunk rings for this one by now, and its gateway must stop.
+local function tell_followed(invite, candidate)
+  if not candidate.told then
+    candidate.told = true
+    touch(invite, candidate)
+    cancel(invite, { candidate }, '480', 'unreachable')
+  end
+end
+
 local function come_back(invite, candidate, new)
   local live = candidate.state == 'CALLED' or candidate.state == 'RINGING'
   -- A loss that is in pages may not have reached this invite yet.
   local known = live and candidate.id == new.peer and not other_session(candidate.session, new.session)
     and not order.later(new.lost, invite.entry)
   take_over(invite, candidate, new)
+  if candidate.followed and candidate.state == 'GONE' then
+    tell_followed(invite, candidate)
+    finish_if_deserted(invite)
+    return
+  end
   if known or OUT_BY_CHOICE[candidate.state] then
     finish_if_deserted(invite)
     tell_end(invite, new)
@@ -169,7 +191,7 @@ local function come_back(invite, candidate, new)
   local again = candidate.type ~= 'PUSH'
   candidate.type = again and candidate.type or 'PEER'
   set_state(invite, candidate, 'CALLED')
-  if tonumber(invite.expiresAt) > now then
+  if tonumber(invite.expiresAt) > now and not candidate.silenced then
     ring(invite, { candidate }, again)
     if again then
       info('resuming', invite.inviteRequest == '1' and 'inviteRequest' or 'invite', new.raw, head_of(invite) .. '}')

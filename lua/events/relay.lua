@@ -6,10 +6,18 @@
 -- include: core/commit
 -- include: core/emit
 
+-- Tells messages with the same entry id apart, 1 to 4095: a shard whose server has failed over may give an id a second
+-- time.
+local function mark(kind, name, entry)
+  local ms, seq = order.split(entry)
+  return (ms + 31 * seq + 7 * #kind + #name) % 4095 + 1
+end
+
 function events.relay(kind, name, entry, ...)
   if not internal[kind] then
     error('field kind is ' .. kind .. ': unknown kind of message', 0)
   end
+  work.mark = mark(kind, name, entry)
   work.entry, work.relayed = entry, true
   internal[kind](name, ...)
 end
@@ -21,6 +29,7 @@ function events.misrouted(name, type, payload)
 end
 
 function events.relayedEvent(entry, rule, ...)
+  work.mark = mark(rule, '', entry)
   work.entry = entry
   events[rule](...)
 end

@@ -38,7 +38,7 @@ function events.ringing(peer, user, ref, head, device)
     -- The device has not heard the end and must stop.
     answer_over(request, invite)
     return
-  elseif candidate and OUT[candidate.state] and candidate.id == peer then
+  elseif candidate and OUT[candidate.state] and (candidate.id == peer or candidate.followed) then
     return
   end
   candidate = request.device and later_connection(invite, request) or enlist(invite, candidate, request)

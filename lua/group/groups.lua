@@ -13,11 +13,12 @@
 --   state      WAITING (not called yet), OPEN (rings) or OVER
 --   endReason  code of a leg that is over; reason; peer (the deciding one), context (what that one tells the inviter),
 --              device (that has accepted)
---   push, peers, trunk, phone, failed: the result of the lookup (see reach/resolve.lua)
+--   push, peers, phone, failed: the result of the lookup (see reach/resolve.lua); trunk: its list of trunks
 -- include: core/emit
 -- include: core/refs
 -- include: call/direct
 -- include: call/naming
+-- include: call/redial
 
 -- How many legs one commit starts, ends or updates. 20 legs with three devices each take about 3 ms.
 local PAGE = 20
@@ -107,7 +108,7 @@ local function start_leg(call, leg)
   save_legs(call, { leg })
   emit(leg.member, 'leg_start', call.ref, call.to, call.from, call.inviteId, call.room or '', call.caller,
     call.inviteRequest, call.mediatypes or '', call.fromDetails or '', call.context or '', call.createdAt,
-    call.expiresAt, last_word(call), leg_json(leg))
+    call.expiresAt, last_word(call), leg_json(leg), call.replaces)
 end
 
 -- Sequential: starts legs until one rings.
@@ -160,7 +161,7 @@ function kinds.group.begin(call, members, strategy)
   local legs = {}
   for at, member in ipairs(members) do
     local leg = {
-      member = member.user, state = 'WAITING', at = at, push = member.push, peers = member.peers, trunk = member.trunk,
+      member = member.user, state = 'WAITING', at = at, push = member.push, peers = member.peers, trunk = member.trunks,
       phone = member.phone, failed = member.failed,
     }
     call.legs[leg.member] = leg
@@ -216,7 +217,8 @@ local function cancel_page(call)
     local leg = open[i]
     leg.state, leg.endReason = 'OVER', code == '408' and 408 or 487
     ended[i] = leg
-    emit(leg.member, 'leg_cancel', with_callee(call.ref, leg.member), state, code, reason, who, last_word(call), winner)
+    emit(leg.member, 'leg_cancel', with_callee(call.ref, leg.member), state, code, reason, who, last_word(call), winner,
+      call.to)
   end
   save_legs(call, ended)
   if #open > PAGE then
@@ -282,7 +284,10 @@ function kinds.group.finish(call, state, code, reason, winner)
     tell_outcome(call)
   end
   record(call)
-  cancel_page(call)
+  if not call.keeps_legs then
+    cancel_page(call)
+  end
+  redial.replace(call)
 end
 
 local STATE_OF = { timeout = 'DECLINED_BY_TIMEOUT', cancelled = 'DECLINED_BY_CREATOR' }
@@ -346,14 +351,15 @@ end
 -- Tells a leg how it has ended: as the group has decided, as it has ended itself (its shard may have lost that), or with
 -- its call, which may be forgotten.
 local function tell_leg(call, ref, member)
-  local name, leg = with_callee(ref, member), call and leg_of(call, member)
+  local name, leg, group = with_callee(ref, member), call and leg_of(call, member), callee_of(ref)
   if leg and leg.endReason == 200 then
-    emit(member, 'leg_won', name, leg.peer or naming.NOBODY, leg.device or '', leg.context or '')
+    emit(member, 'leg_won', name, leg.peer or naming.NOBODY, leg.device or '', leg.context or '', group)
   elseif leg and leg.reason then
-    emit(member, 'leg_cancel', name, STATE_OF[leg.reason] or 'DECLINED', int(leg.endReason), leg.reason, '', '0-0', '')
+    emit(member, 'leg_cancel', name, STATE_OF[leg.reason] or 'DECLINED', int(leg.endReason), leg.reason, '', '0-0', '',
+      group)
   else
     local state, code, reason, who, winner = end_of_legs(call)
-    emit(member, 'leg_cancel', name, state, code, reason, who, '0-0', winner)
+    emit(member, 'leg_cancel', name, state, code, reason, who, '0-0', winner, group)
   end
 end
 
@@ -389,6 +395,10 @@ function internal.leg_began(_, ref)
     change(call, 'begun', int(tonumber(call.begun or 0) + 1))
     if shards > 1 and work.relayed and call.begun == call.members then
       tell_progress(call)
+    end
+    -- All ring that are to ring now.
+    if call.others and (call.begun == call.members or (call.strategy == 'sequential' and #legs_in(call, OPEN) > 0)) then
+      redial.replace(call)
     end
   end
 end
@@ -441,7 +451,7 @@ local function update_page(call, after)
       end
       updated = updated + 1
       emit(leg.member, 'leg_update', with_callee(call.ref, leg.member), call.context or '',
-        call.mediatypes or '', call.fromDetails or '')
+        call.mediatypes or '', call.fromDetails or '', call.to)
     end
   end
 end

@@ -12,8 +12,10 @@
 -- include: core/refs
 -- include: reach/registry
 -- include: reach/push
+-- include: reach/user_states
 -- include: call/limits
 -- include: call/busy
+-- include: call/trunk_failure
 -- include: call/winning
 -- include: call/joining
 
@@ -32,6 +34,18 @@ function kinds.leg.progress() end
 -- The ref of the group's invite.
 local function group_ref(leg)
   return with_callee(leg.ref, leg.group)
+end
+
+-- Messages name a leg by its ref and its group: another invite may have the ref, a direct one or a leg of another group.
+-- Workers of an earlier release name no group.
+local function load_leg(ref, group)
+  local leg = load_invite(ref)
+  return leg and is_leg(leg) and (not group or leg.group == group) and leg or nil
+end
+
+-- The leg's name among the marks that are left for a leg before it begins.
+local function mark_name(ref, group, member)
+  return with_callee(ref, group or member) .. '|' .. member
 end
 
 -- Asks the group's shard what has become of the call, in the name of the first device that has accepted.
@@ -107,10 +121,15 @@ local function candidates_of_member(member, caller, found, since)
   end
   add_connected_at_sippo(candidates, member, found.peers, caller, since)
   add_push_candidates(candidates, member, found.push)
+  local other_trunks
   if found.trunk and (found.phone or (#candidates == 0 and may_be_number(found))) then
-    candidates[#candidates + 1] = trunk_candidate(found.trunk, member)
+    local present = {}
+    for _, candidate in ipairs(candidates) do
+      present[candidate.id] = true
+    end
+    candidates[#candidates + 1], other_trunks = trunks.next(found.trunk, member, present)
   end
-  return candidates
+  return candidates, other_trunks
 end
 
 -- Tells the devices new context or mediatypes, unless they know later ones.
@@ -129,9 +148,10 @@ end
 
 local function start_leg(
   member, group_invite, group, from, invite_id, room, caller, invite_request, mediatypes, from_details, context,
-  created_at, expires_at, entry, raw)
+  created_at, expires_at, entry, raw, replaces)
   local ref = with_callee(group_invite, member)
-  if work.relayed and is_over(ref, entry) then
+  local name = mark_name(ref, group, member)
+  if work.relayed and is_over(name, entry) then
     return
   end
   if load_invite(ref) then
@@ -143,7 +163,14 @@ local function start_leg(
   if redis.call('EXISTS', key('stopped', ref), key('stopped', '|' .. invite_id .. '|' .. member)) > 0 then
     return emit(group, 'leg_ended', group_invite, member, '487', 'cancelled', '')
   end
-  local limit = limit_of_callee(from, member)
+  local join = joins.answered_before({
+    kind = kinds.leg, room = room ~= '' and room or nil, from = from, to = member, caller = caller,
+  })
+  if not join and user_states.refuses(member, from) then
+    info('undisturbed', member, from)
+    return emit(group, 'leg_ended', group_invite, member, '480', 'unreachable', '')
+  end
+  local limit = limits.of_callee(from, member, 0)
   if limit then
     warn('invite_refused', limit, from, member)
     return emit(group, 'leg_ended', group_invite, member, '403', 'too_many', '')
@@ -154,14 +181,16 @@ local function start_leg(
     requestId = '',
   }, created_at, expires_at, entry)
   set_group(leg, group)
+  if replaces then
+    change(leg, 'replaces', replaces)
+  end
   leg.live_until = lifetimes.pending(leg)
-  local join = joins.answered_before(leg)
   if join then
     index_owners(leg, {})
     return joins.accept(leg, join.peer, join.device)
   end
   local found = cjson.decode(raw)
-  local candidates = candidates_of_member(member, caller, found, entry)
+  local candidates, other_trunks = candidates_of_member(member, caller, found, entry)
   if #candidates == 0 then
     warn('no_candidates', member)
     finish(leg, 'DECLINED', found.failed and 500 or 480, found.failed and 'internal' or 'unreachable')
@@ -174,10 +203,11 @@ local function start_leg(
   for _, candidate in ipairs(candidates) do
     add_candidate(leg, candidate)
   end
+  trunk_failure.prepare(leg, other_trunks)
   index_owners(leg, candidates)
   schedule('ring|' .. ref, tonumber(expires_at) + LEG_SLACK)
   ring(leg, candidates, false)
-  local news = work.relayed and redis.call('GET', key('news', ref))
+  local news = work.relayed and redis.call('GET', key('news', name))
   if news then
     update_leg(leg, unpack(cjson.decode(news)))
   end
@@ -189,12 +219,12 @@ function internal.leg_start(member, group_invite, group, ...)
   emit(group, 'leg_began', group_invite)
 end
 
-function internal.leg_update(_, ref, context, mediatypes, from_details)
-  local leg = load_invite(ref)
+function internal.leg_update(member, ref, context, mediatypes, from_details, group)
+  local leg = load_leg(ref, group)
   if not leg and work.relayed then
     -- This has overtaken `leg_start`, which looks for the note.
     local news = json.strings({ work.entry, context, mediatypes, from_details })
-    remember(key('news', ref), news, lifetimes.order())
+    remember(key('news', mark_name(ref, group, member)), news, lifetimes.order())
   elseif leg and is_pending(leg) then
     update_leg(leg, work.entry, context, mediatypes, from_details)
   end
@@ -202,10 +232,10 @@ end
 
 -- The group call is over. `made` is the entry that made it, `winner` the peer that has accepted. The winning leg hears
 -- `leg_won` instead.
-function internal.leg_cancel(member, ref, state, code, reason, who, made, winner)
-  local leg = load_invite(ref)
+function internal.leg_cancel(member, ref, state, code, reason, who, made, winner, group)
+  local leg = load_leg(ref, group)
   if not leg and work.relayed then
-    tombstone(ref, made)
+    tombstone(mark_name(ref, group, member), made)
   end
   if leg and is_pending(leg) and who ~= member then
     if who ~= '' then
@@ -221,10 +251,11 @@ end
 
 -- Sequential: the leg's turn is over.
 function internal.leg_turn_over(member, ref, group_invite, made)
-  local leg = load_invite(ref)
+  local group = callee_of(group_invite)
+  local leg = load_leg(ref, group)
   if not leg and work.relayed then
-    tombstone(ref, made)
-    emit(callee_of(group_invite), 'leg_ended', group_invite, member, '408', 'timeout', '')
+    tombstone(mark_name(ref, group, member), made)
+    emit(group, 'leg_ended', group_invite, member, '408', 'timeout', '')
   end
   if leg and is_pending(leg) then
     finish(leg, 'DECLINED_BY_TIMEOUT', 408, 'timeout')
@@ -232,8 +263,8 @@ function internal.leg_turn_over(member, ref, group_invite, made)
 end
 
 -- The group's invite has decided that this leg wins, by an accept of this device.
-function internal.leg_won(_, ref, peer, device, context)
-  local leg = load_invite(ref)
+function internal.leg_won(_, ref, peer, device, context, group)
+  local leg = load_leg(ref, group)
   if not leg or not is_pending(leg) then
     return
   end

@@ -4,13 +4,23 @@
 -- include: call/candidates
 -- include: out/notify
 
+-- A trunk has the invitation in an entry of its own, with the number to dial.
+local function invite_trunk(candidate, payload)
+  notify('invitation', { candidate.id }, { candidate.user },
+    string.sub(payload, 1, -2) .. ',"number":' .. json.quote(candidate.address) .. '}')
+end
+
 -- Tells all peers in one entry. Each push device has a job of its own.
 local function tell_devices(kind, invite, candidates, payload)
   local peers, users, seen = {}, {}, {}
   for _, candidate in ipairs(candidates) do
-    if candidate.type == 'PUSH' then
+    -- A silenced device knows the call and must not ring for it.
+    local told = not candidate.silenced or kind ~= 'invitation'
+    if told and candidate.type == 'PUSH' then
       push(kind, invite, candidate, payload)
-    else
+    elseif told and candidate.type == 'PSTN' and kind == 'invitation' then
+      invite_trunk(candidate, payload)
+    elseif told then
       peers[#peers + 1] = candidate.id
       local user = candidate.user or candidate.address
       if not seen[user] then
@@ -18,7 +28,7 @@ local function tell_devices(kind, invite, candidates, payload)
         users[#users + 1] = user
       end
     end
-    if verbosity > 1 then
+    if told and verbosity > 1 then
       debug(kind == 'invitation' and 'send_invitation' or 'send_cancel', payload, candidate_for_log(candidate),
         invite.inviteId)
     end
@@ -30,6 +40,9 @@ end
 
 -- Sends the invitation to candidates of the invite.
 function ring(invite, candidates, resumed)
+  if invite.held then
+    return
+  end
   local payload = head_of(invite)
     .. (invite.group and ',"group":' .. json.quote(invite.group) or '')
     .. (invite.room and ',"room":' .. json.quote(invite.room) or '')
@@ -40,7 +53,8 @@ function ring(invite, candidates, resumed)
     .. ',"expiresIn":' .. int(math.max(0, tonumber(invite.expiresAt) - now))
     .. ',"resumed":' .. (resumed and 'true' or 'false')
     .. (invite.waiting and ',"waiting":true' or '')
-    .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '') .. '}'
+    .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '')
+    .. (invite.replaces and ',"replaces":' .. json.quote(invite.replaces) or '') .. '}'
   tell_devices('invitation', invite, candidates, payload)
 end
 
@@ -59,12 +73,12 @@ end
 
 -- Tells candidates to stop ringing.
 function cancel(invite, candidates, code, reason)
-  if #candidates == 0 then
+  if #candidates == 0 or invite.held then
     return
   end
   local payload = head_of(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'
     .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted)
-      .. ',"peer":' .. json.text(invite.acceptedBy) or '') .. '}'
+      .. (invite.acceptedBy and ',"peer":' .. json.quote(invite.acceptedBy) or '') or '') .. '}'
   tell_devices('invitationCancel', invite, candidates, payload)
 end
 

@@ -1,4 +1,5 @@
 -- The notifications for the inviter, and the call record.
+-- exports: end_with, record, tell_outcome, tell_progress
 -- include: out/notify
 
 -- Tells the inviting peer, and the peer of a returning leg. `asking` ({peer, user}) is a peer that repeats the invite
@@ -14,7 +15,7 @@ local function tell_inviter(invite, kind, rest, asking)
   notify(kind, peers, users, head_of(invite) .. rest)
 end
 
-local function tell_progress(invite, transaction, asking)
+function tell_progress(invite, transaction, asking)
   local inside, ringing, pushed = invite.kind.count(invite)
   local code = ringing > 0 and 180 or pushed > 0 and 110 or 100
   tell_inviter(invite, 'inviteProgress',
@@ -25,18 +26,24 @@ local function tell_progress(invite, transaction, asking)
 end
 
 -- The end of an object, with what an answer tells the inviter.
-local function end_with(context)
+function end_with(context)
   return context and ',"context":' .. context .. '}' or '}'
 end
 
+-- The reason and the ref of the invite that this one has merged into, if it has (see call/glare.lua).
+local function merged_into(invite)
+  return invite.into and ',"reason":"merged","into":' .. json.quote(invite.into) or ''
+end
+
 -- `who` is a member that has accepted, as `peer`, where others may accept, too.
-local function tell_outcome(invite, asking, who, peer, context)
+function tell_outcome(invite, asking, who, peer, context)
   if who or invite.state == 'ACCEPTED' then
     if not who then
       who, peer, context = invite.whoAccepted, invite.acceptedBy, invite.answerContext
     end
     tell_inviter(invite, 'inviteAccepted', ',"room":' .. json.text(invite.room)
-      .. ',"code":200,"whoAccepted":' .. json.quote(who) .. ',"peer":' .. json.text(peer) .. end_with(context), asking)
+      .. ',"code":200,"whoAccepted":' .. json.quote(who) .. ',"peer":' .. json.text(peer)
+      .. merged_into(invite) .. end_with(context), asking)
   else
     tell_inviter(invite, 'inviteRejected', ',"code":' .. invite.code .. ',"reason":"' .. invite.reason .. '"'
       .. end_with(invite.answerContext), asking)
@@ -44,7 +51,7 @@ local function tell_outcome(invite, asking, who, peer, context)
 end
 
 -- The call record: exactly one for each invite that is no leg.
-local function record(invite)
+function record(invite)
   notify('INVITE_COMPLETED', {}, {}, head_of(invite)
     .. ',"room":' .. json.text(invite.room)
     .. ',"group":' .. (invite.group and 'true' or 'false')
@@ -52,6 +59,7 @@ local function record(invite)
     .. ',"mediatypes":' .. json.opaque(invite.mediatypes)
     .. ',"state":"' .. invite.state .. '","error":' .. invite.code
     .. ',"whoAccepted":' .. json.text(invite.whoAccepted)
+    .. (invite.into and ',"into":' .. json.quote(invite.into) or '')
     .. ',"startedAt":' .. invite.createdAt .. ',"endedAt":' .. invite.endedAt
     .. ',"candidates":[' .. table.concat(invite.kind.results(invite), ',') .. ']}')
   debug('completed')

@@ -1,19 +1,16 @@
 -- Registrations.
 --
 -- registry:<user>     peer id -> JSON
--- trunks              the same for the trunks of all users
+-- trunks              registrations of trunks (see reach/trunks.lua)
 -- gone:<user>|<peer>  the mark of a peer whose registration is over (see `mark_of`); expires
 -- known:<user>        a registration of the user has ended; expires
+-- exports: add_connected_at_sippo, back_as, device_of, end_after, forget, gone, mark_of, may_be_number, note_end
+-- exports: note_known, other_session, peer_candidate, registration, registry_of, save_mark
 -- include: core/unit
 -- include: core/order
+-- include: reach/trunks
 
-local TRUNKS, TRUNKS_VERSION
-
-each_call(function()
-  TRUNKS, TRUNKS_VERSION = base .. 'trunks', base .. 'trunks-version'
-end)
-
-local function registry_of(user)
+function registry_of(user)
   local name = key('registry', user)
   local flat = redis.call('HGETALL', name)
   trust(name)
@@ -24,60 +21,40 @@ local function registry_of(user)
   return registry
 end
 
-local function trunks_of(user)
-  local flat = redis.call('HGETALL', TRUNKS)
-  trust(TRUNKS)
-  local trunks = {}
-  for i = 1, #flat, 2 do
-    local trunk = cjson.decode(flat[i + 1])
-    trunks[flat[i]] = trunk.user == user and trunk or nil
-  end
-  return trunks
-end
-
-local function registration(user, peer)
+function registration(user, peer)
   local name = key('registry', user)
-  local raw = redis.call('HGET', name, peer) or redis.call('HGET', TRUNKS, peer)
+  local raw = redis.call('HGET', name, peer)
   trust(name)
-  local found = raw and cjson.decode(raw) or nil
-  -- A trunk of another user may have the same peer id.
-  return found and found.user == user and found or nil
+  if raw then
+    return cjson.decode(raw)
+  end
+  return trunks.registration(user, peer)
 end
 
-local function peer_candidate(id, user, found)
+function peer_candidate(id, user, found)
   return {
     id = id, address = user, type = 'PEER', state = 'CALLED', device = found.device, session = found.session,
   }
 end
 
--- A trunk as the way to a number; nil when the trunk is gone.
-local function trunk_candidate(id, number)
-  local raw = id ~= work.lost_trunk and redis.call('HGET', TRUNKS, id)
-  local trunk = raw and cjson.decode(raw)
-  return trunk and {
-    id = id, address = number, type = 'PSTN', state = 'CALLED', user = trunk.user, device = trunk.device,
-    session = trunk.session,
-  } or nil
-end
-
 -- May a callee without any device be a number? The Reachability service says so itself, if it has answered.
-local function may_be_number(found)
+function may_be_number(found)
   return settings.look_up ~= 'reachability' or found.failed
 end
 
-local function device_of(user, peer)
+function device_of(user, peer)
   local found = registration(user, peer)
   return found and found.device or nil
 end
 
-local function gone(user, peer)
+function gone(user, peer)
   local raw = redis.call('GET', key('gone', user .. '|' .. peer))
   return raw and cjson.decode(raw) or nil
 end
 
 -- Adds the peers that are connected at sippo-server and not registered here. Only their ids are known. `since` is the
 -- entry of the invite for which a worker has asked sippo-server.
-local function add_connected_at_sippo(candidates, user, peers, caller, since)
+function add_connected_at_sippo(candidates, user, peers, caller, since)
   local present = { [caller] = true }
   for _, candidate in ipairs(candidates) do
     present[candidate.id] = true
@@ -93,11 +70,11 @@ local function add_connected_at_sippo(candidates, user, peers, caller, since)
 end
 
 -- The new peer id of the device of a peer that is gone, or of `device`, and the entry of its registration.
-local function back_as(user, peer, device)
+function back_as(user, peer, device)
   local ended = not device and gone(user, peer)
   device = device or (ended and ended.device)
   if device then
-    for _, place in ipairs({ registry_of(user), trunks_of(user) }) do
+    for _, place in ipairs({ registry_of(user), trunks.of(user) }) do
       for id, found in pairs(place) do
         if id ~= peer and found.device == device then
           return id, found.at
@@ -108,7 +85,7 @@ local function back_as(user, peer, device)
 end
 
 -- Two sessions of a peer differ only if both are named.
-local function other_session(a, b)
+function other_session(a, b)
   return a ~= nil and b ~= nil and a ~= b
 end
 
@@ -118,12 +95,17 @@ end
 --   ends    session ("" for none) -> the entry of its last end
 --   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
 --   device  the device of the last registration, or that the peer has named in an event
-local function mark_of(user, peer)
+function mark_of(user, peer)
   return gone(user, peer) or { ends = {} }
 end
 
-local function save_mark(user, peer, mark)
+function save_mark(user, peer, mark)
   remember(key('gone', user .. '|' .. peer), cjson.encode(mark), lifetimes.order())
+end
+
+-- A guest has no registration, and is not known by its end.
+function note_known(user)
+  remember(key('known', user), '1', lifetimes.order())
 end
 
 -- Without a limit a mark would grow with each session that ends. A registration that more ends than these have
@@ -144,7 +126,7 @@ local function drop_oldest_end(mark)
   end
 end
 
-local function note_end(mark, session, entry)
+function note_end(mark, session, entry)
   local known = mark.ends[session or '']
   if order.later(entry, known) then
     mark.ends[session or ''] = entry
@@ -155,7 +137,7 @@ local function note_end(mark, session, entry)
 end
 
 -- The last end of a registration: later than it, and of its session. nil when there is none.
-local function end_after(mark, entry, session)
+function end_after(mark, entry, session)
   local found
   for named, ended in pairs(mark.ends) do
     if order.later(ended, entry) and not other_session(named ~= '' and named or nil, session)
@@ -167,16 +149,18 @@ local function end_after(mark, entry, session)
 end
 
 -- Ends the peer's registration `old`, if it has one. The peer is gone since the entry `lost`.
-local function forget(user, peer, old, mark, lost)
+function forget(user, peer, old, mark, lost)
   if old then
     if not order.later(mark.since, old.at) then
       mark.since, mark.device = old.at, old.device
     end
-    later({ 'HDEL', old.trunk and TRUNKS or key('registry', user), peer })
     if old.trunk then
-      -- The end of a leg over this trunk may start another leg in the same commit.
-      work.lost_trunk = peer
-      later({ 'SET', TRUNKS_VERSION, work.origin })
+      trunks.remove(user, peer, old)
+      -- The loss of this trunk may call another one, or another leg, in the same commit.
+      work.lost_trunk = user .. '|' .. peer
+      later({ 'SET', trunks.version, work.origin })
+    else
+      later({ 'HDEL', key('registry', user), peer })
     end
     if old.expires then
       unschedule('lapse|' .. user .. '|' .. peer)
@@ -184,5 +168,7 @@ local function forget(user, peer, old, mark, lost)
   end
   mark.lost = lost
   save_mark(user, peer, mark)
-  remember(key('known', user), lost, lifetimes.order())
+  if mark.since then
+    note_known(user)
+  end
 end

@@ -6,31 +6,36 @@
 --   push        device ids that a push can wake
 --   peers       peers that are connected at sippo-server
 --   phone       a number that leads to the callee
---   members     of a group: each with user, push, peers, trunk, phone, failed; sequential: one rings after the other
+--   members     of a group: each with user, push, peers, trunks, phone, failed; sequential: one rings after the other
 --   resource    for the log
 -- exports: looked_up, resolve
 -- include: core/commit
 -- include: core/shards
 -- include: reach/registry
 -- include: reach/push
+-- include: reach/user_states
 
 local NOTHING = { known = false }
 
--- Lua has no regular expressions, so a worker chooses the trunk. This checks that it has chosen among the present
--- trunks. Returns false when there are none.
+-- Lua has no regular expressions, so a worker chooses the trunks. This checks that it has chosen among the present
+-- ones. Returns false when there are none.
 local function check_trunks(asked)
-  local version = redis.call('GET', TRUNKS_VERSION)
+  local version = redis.call('GET', trunks.version)
   if version and version ~= asked.trunks_version then
     need('trunks')
   end
   return version
 end
 
-local function trunk_for(asked)
-  if not check_trunks(asked) or asked.trunk == '' then
-    return nil
+-- The first trunk that leads to the callee, beside these candidates, and the list of the others.
+local function trunk_for(asked, candidates)
+  if check_trunks(asked) then
+    local present = {}
+    for _, candidate in ipairs(candidates) do
+      present[candidate.id] = true
+    end
+    return trunks.next(asked.trunks, asked.found and asked.found.phone or asked.to, present)
   end
-  return trunk_candidate(asked.trunk, asked.found and asked.found.phone or asked.to)
 end
 
 -- Returns the registered devices of the callee without the inviting peer, and whether the callee has registrations.
@@ -50,7 +55,7 @@ local function is_known(user)
   if redis.call('EXISTS', key('known', user)) == 1 then
     return true
   end
-  for _, raw in ipairs(redis.call('HVALS', TRUNKS)) do
+  for _, raw in ipairs(redis.call('HVALS', trunks.hash)) do
     if cjson.decode(raw).user == user then
       return true
     end
@@ -131,11 +136,12 @@ local function resolve_callee(asked)
     add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
     add_push_candidates(candidates, asked.to, found.push)
   end
+  local other_trunks
   if found.phone or (#candidates == 0 and may_be_number(found)) then
-    candidates[#candidates + 1] = trunk_for(asked)
+    candidates[#candidates + 1], other_trunks = trunk_for(asked, candidates)
   end
   if #candidates > 0 then
-    return { candidates = candidates }
+    return { candidates = candidates, other_trunks = other_trunks }
   elseif found.failed then
     return { candidates = candidates, code = 500, reason = 'internal' }
   elseif registered or found.known or is_known(asked.to) then
@@ -145,14 +151,14 @@ local function resolve_callee(asked)
 end
 
 -- With parallelSip an invite to a user goes to the phone network first, if a trunk leads there. (A name with
--- registered devices is a user's and no group's.)
+-- registered devices is a user's and no group's.) Returns as `trunk_for`.
 local function way_out(asked)
   if not settings.parallel_sip or asked.invite_request ~= '0' then
     return nil
   end
-  local trunk = trunk_for(asked)
+  local trunk, others = trunk_for(asked, {})
   if not trunk or settings.look_up == 'push' or #peers_of(asked) > 0 or not looked_up(asked, false).members then
-    return trunk
+    return trunk, others
   end
 end
 
@@ -189,8 +195,10 @@ local function resolve_answer(asked, peer)
   return { candidates = { peer_candidate(peer, asked.to, found) }, how = 'alone' }
 end
 
--- Returns candidates, with `how` ("out": the phone network first; "alone": nobody else, ever); or the members of a
--- group and whether it is sequential; or no candidates, a code and a reason.
+-- Returns candidates, with `how` ("out": the phone network first; "alone": nobody else, ever) and `other_trunks` (the
+-- list of those that lead to the number, too); or the members of a group and whether it is sequential; or no
+-- candidates, a code and a reason, and whether the callee wants it so. The peer that has asked for the invite wants it
+-- in any case.
 function resolve(asked)
   if asked.requestId ~= '' then
     local peer = requester_of(asked)
@@ -198,9 +206,13 @@ function resolve(asked)
       return resolve_answer(asked, peer)
     end
   end
-  local trunk = way_out(asked)
+  if user_states.refuse(asked.user_state, asked.user) then
+    info('undisturbed', asked.to, asked.user)
+    return { is_refused = true, candidates = {}, code = 480, reason = 'unreachable' }
+  end
+  local trunk, others = way_out(asked)
   if trunk then
-    return { candidates = { trunk }, how = 'out' }
+    return { candidates = { trunk }, how = 'out', other_trunks = others }
   end
   return resolve_callee(asked)
 end

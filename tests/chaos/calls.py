@@ -19,14 +19,18 @@ USERS: Final = 300
 DEVICES: Final = 3
 _LONG_MS: Final = 100_000  # the server's death must not make a time-out of a call that is accepted
 _SHORT_MS: Final = 1_500
-_PLANS: Final = {"accept": 50, "race": 20, "decline": 15, "stop": 10, "silence": 5}
+_TIMED_OUT: Final = ("DECLINED_BY_TIMEOUT", 408)
+_PLANS: Final = {"accept": 45, "race": 20, "deadline": 5, "decline": 15, "stop": 10, "silence": 5}
 _ENDS: Final = {
-    "accept": ACCEPTED,
-    "race": ACCEPTED,
-    "decline": ("DECLINED", 486),
-    "stop": ("DECLINED_BY_CREATOR", 487),
-    "silence": ("DECLINED_BY_TIMEOUT", 408),
+    "accept": {ACCEPTED},
+    "race": {ACCEPTED},
+    # Its devices accept while the deadline passes: either may come first, for all who hear of it.
+    "deadline": {ACCEPTED, _TIMED_OUT},
+    "decline": {("DECLINED", 486)},
+    "stop": {("DECLINED_BY_CREATOR", 487)},
+    "silence": {_TIMED_OUT},
 }
+_SHORT: Final = frozenset({"deadline", "silence"})
 
 
 @dataclass(slots=True)
@@ -43,7 +47,7 @@ class Call:
     def complete(self) -> bool:
         """Whether all is there that will come. A short call that was taken up too late rings nobody."""
         history = self.history
-        return bool(history.ended and (history.rung or self.plan == "silence")) and history.answered()
+        return bool(history.ended and (history.rung or self.plan in _SHORT)) and history.answered()
 
 
 class Calls:
@@ -72,9 +76,9 @@ class Calls:
         number, self._next = self._next, self._next + 1
         plan = self._random.choices(list(_PLANS), list(_PLANS.values()))[0]
         user = f"user-{number % USERS}"
-        call = Call(number, user, plan, time.monotonic(), CallHistory(_devices(user), {_ENDS[plan]}))
+        call = Call(number, user, plan, time.monotonic(), CallHistory(_devices(user), _ENDS[plan]))
         self.open[number] = call
-        expires = _SHORT_MS if plan == "silence" else _LONG_MS
+        expires = _SHORT_MS if plan in _SHORT else _LONG_MS
         return "invite", {**_caller(number), "to": call.user, "room": f"room-{number}", "expires": expires}
 
     def hear(self, identity: str, kind: str, peers: list[str], payload: Json) -> list[Event]:

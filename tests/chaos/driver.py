@@ -28,6 +28,13 @@ _OPEN: Final = 400  # calls at once
 _BURST: Final = 600  # more of them, so that much is under way when a server is harmed
 _BREATH_S: Final = 0.005
 _SETTLE_S: Final = 60.0
+_MOST_MEMORY: Final = 256 * 1024 * 1024
+
+
+HEADINGS: Final = (
+    "   calls   events  harm  away  served  settled  longest  memory  script  faults\n"
+    "                                         s        s   wait s     MiB      ms"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,8 @@ class Result:
     """What a run has shown. `faults` is empty when every event had its effect once.
 
     `harm` counts what was done to workers and servers. `away_s`: for each time that servers were harmed, how long it
-    took until commands were served again, and until the workers had settled all that had waited.
+    took until commands were served again, and until the workers had settled all that had waited. `memory` (bytes) is
+    that of the largest worker, `longest_script_s` by the servers' slow logs; both were looked at after each harm.
     """
 
     calls: int
@@ -46,6 +54,20 @@ class Result:
     harm: dict[str, int]
     away_s: list[tuple[float, float]]
     faults: list[str]
+    memory: int = 0
+    longest_script_s: float = 0.0
+
+    def row(self) -> str:
+        """As a row of a table, below `HEADINGS`."""
+        served, settled = (
+            (statistics.median(times) for times in zip(*self.away_s, strict=True))
+            if self.away_s
+            else (0.0, 0.0)
+        )
+        return (
+            f"{self.calls:8}{self.events:9}{sum(self.harm.values()):6}{len(self.away_s):6}{served:9.2f}{settled:9.2f}"
+            f"{self.slowest_s:9.1f}{self.memory / 2**20:8.0f}{self.longest_script_s * 1000:8.0f}{len(self.faults):8}"
+        )
 
     def words(self) -> str:
         """In one paragraph."""
@@ -76,6 +98,8 @@ class Driver:
         self._publishing = asyncio.Lock()
         self._harm: dict[str, int] = {}
         self._away_s: list[tuple[float, float]] = []
+        self._memory = 0
+        self._longest_script_s = 0.0
 
     async def run(self, seconds: float, server_every_s: float, tell: Callable[[str], None]) -> Result:
         """Play for so many seconds; harm the servers so often (0: never); then wait for the rest, and check."""
@@ -106,7 +130,20 @@ class Driver:
         took = time.monotonic() - began
         harm = {**self._fleet.harm, **self._harm}
         faults += calls.check()
-        return Result(calls.done, post.sent, took, calls.slowest_s, repeated, harm, self._away_s, faults)
+        if self._memory > _MOST_MEMORY:
+            faults.append(f"a worker took {self._memory} bytes")
+        return Result(
+            calls.done,
+            post.sent,
+            took,
+            calls.slowest_s,
+            repeated,
+            harm,
+            self._away_s,
+            faults,
+            self._memory,
+            self._longest_script_s,
+        )
 
     async def _talk(self, stop: asyncio.Event) -> None:
         while True:
@@ -138,6 +175,8 @@ class Driver:
             else:
                 kind = await asyncio.to_thread(self._fleet.harm_one)
                 tell(f"{kind} a worker; {self._calls.done} calls done")
+            self._memory = max(self._memory, self._fleet.memory())
+            self._longest_script_s = max(self._longest_script_s, await self._post.longest_script_s())
         await asyncio.to_thread(self._fleet.thaw, all_=True)
 
     async def _harm_servers(self) -> str:

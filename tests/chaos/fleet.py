@@ -9,6 +9,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final, Self
 
+from tests.support.memory import memory_of
 from workers.lab.worker_process import start_worker
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ class Fleet:
         self._configuration["redis"] = {"shards": shards}
         former, self._workers = self._workers, [self._start() for _ in self._workers]
         return former
+
+    def memory(self) -> int:
+        """What the largest worker has in memory, bytes; 0 where there is no /proc."""
+        return max(memory_of(worker.pid) for worker in self._workers)
 
     def pause(self) -> None:
         """Freeze all workers."""

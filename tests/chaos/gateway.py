@@ -127,6 +127,17 @@ class Post:
     ) -> None:
         await self._clients.aclose()
 
+    async def longest_script_s(self) -> float:
+        """The longest call of a function in the slow logs of the shards' present servers; 0: none over 10 ms."""
+        longest = 0
+        for keys in self._shards:
+            try:
+                slow = await self._client(keys).slowlog_get(_PAGE)
+            except (RedisError, OSError):
+                continue
+            longest = max([longest, *(each["duration"] for each in slow if each["command"][:5] == b"FCALL")])
+        return longest / 1_000_000
+
     async def dead(self) -> int:
         """How many dead letters there are."""
         return sum([await self._client(keys).xlen(keys.dead) for keys in self._shards])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.deploy import installations
+from tests.deploy import installations, programs
 from tests.support.servers import binaries
 from tests.support.waiting import wait_until_sync
 
@@ -29,3 +30,9 @@ def installation(
         )
         assert server.running(), server.output()
         yield installations.Installation(secrets, f"redis://tester:tester@127.0.0.1:{port}/0")
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Node project into which the package of deploy/node is installed; skips the test where Node is missing."""
+    return programs.install(tmp_path_factory.mktemp("node"))

@@ -82,6 +82,8 @@ ALLOWED = {
         f"DUMP {INVITE}",
         f"RESTORE {INVITE} 0 x REPLACE ABSTTL",
         f"UNLINK {INVITE}",
+        f"DEL {EVENTS}",
+        "ZREM invites:{0}:timers ring|alice|i1|bob",
         f"XADD {PUSH} * type invitation ref alice|i1|bob",
         f"XACK {PUSH} push 1-0",
         "SET invites:{0}:layout 1>3",
@@ -107,6 +109,8 @@ ALLOWED = {
             )
         ),
         f"XLEN {DEAD}",
+        f"DEL {DEAD}",
+        "ZREM invites:{0}:timers ring|alice|i1|bob",
         f"HGETALL {INVITE}",
         "ZRANGE invites:{0}:timers 0 0 WITHSCORES",
         "INFO memory",

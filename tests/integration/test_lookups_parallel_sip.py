@@ -39,6 +39,20 @@ async def test_a_phone_is_woken_once_the_call_came_back(
 
 
 @pytest.mark.parametrize(
+    "event", [e.decline("t", "sip", to="bob", errorCode=503), e.disconnected("t", "sip")]
+)
+async def test_a_phone_is_woken_once_the_phone_network_has_failed(
+    valkey_url: str, event: e.Published
+) -> None:
+    async with lookups.worker(valkey_url, _PUSH, parallelSip=True) as worker:
+        await worker.call(e.trunk("t"), e.registered("tablet"), e.invite())
+        await worker.publish(event)
+        await worker.heard("invitation", 2)
+        assert await worker.candidates() == {"t": "PSTN bob", "tablet": "PEER bob", "bob-phone": "PUSH bob"}
+        assert worker.asked == {"pushDevices": 1}
+
+
+@pytest.mark.parametrize(
     ("basic", "back"),
     [(lookups.LEGACY, {"pushDevices": 1}), (lookups.REACHABILITY, {"reachability": 1})],
     ids=["all", "reachability"],

@@ -80,8 +80,13 @@ NEVER_DUE: dict[bytes, float] = {b"ring|alice|1|bob": 1e300, b"ring|alice|2|bob"
 
 
 async def test_poison_in_the_streams_becomes_dead_letters_and_stops_nothing(
-    client: Any, valkey_url: str, fake_sippo: FakeSippo, caplog: pytest.LogCaptureFixture
+    client: Any,
+    valkey_url: str,
+    fake_sippo: FakeSippo,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("workers.roles.relay.OTHERS_MS", -1)
     async with _worker(valkey_url, fake_sippo) as service:
         for stream, entries in POISON.items():
             for entry, _ in entries:

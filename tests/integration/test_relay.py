@@ -110,6 +110,38 @@ async def test_the_group_is_made_again(streams: Streams, valkey_url: str) -> Non
     assert await shard.dead() == []
 
 
+async def strand_again(streams: Streams) -> None:
+    """Give the entry to a consumer that is gone, and let it be claimed."""
+    await wait_until(lambda: _is_pending(streams), "a worker has it")
+    [(entry, _)] = await streams.client.xrange(KEYS.relay)
+    await streams.client.xclaim(KEYS.relay, RELAY_GROUP, "gone", 0, [entry], idle=600_000, justid=True)
+
+
+async def _is_pending(streams: Streams) -> bool:
+    return bool((await streams.client.xpending(KEYS.relay, RELAY_GROUP))["pending"])
+
+
+async def test_a_message_of_another_release_waits_for_a_worker_that_knows_it(
+    streams: Streams, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = await another_worker(streams.client)
+
+    async def taken_over() -> bool:
+        pending = await streams.client.xpending_range(KEYS.relay, RELAY_GROUP, "-", "+", 1)
+        return any(one["consumer"] == b"other-release" for one in pending)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("invites.store.scripts.messages", lambda _: frozenset[str]())
+        async with worker(valkey_url, consumer="other-release", max_deliveries=1):
+            await streams.client.xadd(KEYS.relay, _page("legs_start", "nobody|1|sales"))
+            for _ in range(3):
+                await strand_again(streams)
+                await wait_until(taken_over, "the worker has claimed it")
+    async with worker(valkey_url, max_deliveries=1):
+        await wait_until(lambda: settled(streams), "a worker that knows it has settled it")
+    assert await shard.dead() == []
+
+
 def _page(kind: str, *arguments: str) -> dict[str, str]:
     return {"kind": kind, "name": "sales", "entry": "1-0", "arguments": json.dumps(arguments)}
 
@@ -166,7 +198,7 @@ async def test_an_entry_that_keeps_failing_becomes_a_dead_letter_and_can_be_retr
     streams: Streams, valkey_url: str
 ) -> None:
     await another_worker(streams.client)
-    page = _page("of_a_later_version", "x")
+    page = _page("page", "no_index", "lost", "1-0")
     await streams.client.xadd(KEYS.relay, page)
     letters = DeadLetters(streams.client, KEYS)
     async with worker(valkey_url, max_deliveries=2, claim_after=200) as service:

@@ -150,6 +150,18 @@ async def test_a_relay_that_was_taken_is_not_taken_again(command_client: Redis) 
     assert not await command_client.xpending_range(relay, group, first.id, first.id, 1)
 
 
+async def test_relays_that_are_settled_and_kept_do_not_come_again(command_client: Redis) -> None:
+    shards = await Shards.make_several(lambda _: command_client, SETTINGS, 2)
+    await before(shards)
+    relay, group = shards.parts[0].keys.relay, Stream.RELAY.group
+    kept = await streams.read(command_client, relay)
+    await command_client.xclaim(relay, group, "dead", 0, [kept[1].id], force=True)
+    await move(command_client, 2, 5)
+    left = [entry.id for entry in await streams.read(command_client, relay)]
+    assert len(kept) > 2
+    assert not set(left) & {entry.id for entry in kept}
+
+
 @pytest.mark.leaks
 async def test_who_counts_otherwise_commits_nothing(command_client: Redis) -> None:
     shards = await Shards.make_several(lambda _: command_client, SETTINGS, 2)

@@ -207,12 +207,16 @@ async def test_every_shard_knows_the_trunks_as_their_users_shard_does(growth: Gr
     home = growth.before("sip")
     for keys in growth.shard_map.old:
         at = "2-0" if keys.shard == home.shard else "1-0"
-        await growth.client.hset(keys.trunks, "t", _trunk("t", at=at, expires=9_000))
+        await growth.client.hset(keys.trunks, "sip|t", _trunk("t", at=at, expires=9_000))
+        await growth.client.hset(
+            keys.trunks, "t", _trunk("t", at="0-5", expires=9_000)
+        )  # of a former release
         await growth.client.set(keys.trunks_version, at)
         await growth.client.zadd(keys.timers, {"lapse|sip|t": SOON + 5 * (keys.shard == home.shard)})
     await growth.move()
     for keys in growth.shard_map.all:
-        assert json.loads(await growth.client.hget(keys.trunks, "t"))["at"] == "2-0"
+        assert json.loads(await growth.client.hget(keys.trunks, "sip|t"))["at"] == "2-0"
+        assert await growth.client.hkeys(keys.trunks) == [b"sip|t"]
         assert await growth.client.zscore(keys.timers, "lapse|sip|t") == SOON + 5
         assert await growth.client.get(keys.trunks_version) not in (None, b"1-0", b"2-0")
 

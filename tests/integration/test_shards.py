@@ -152,7 +152,7 @@ async def test_a_trunk_that_is_published_once_leads_out_of_every_shard(
         await around.publish(e.trunk("t"))
 
         async def known() -> bool:
-            return all([await around.client.hexists(keys.trunks, "t") for keys in KEYS])
+            return all([await around.client.hexists(keys.trunks, "sip|t") for keys in KEYS])
 
         await wait_until(known, "all shards know the trunk")
         await around.publish(*(e.invite(to=number) for number in NUMBERS.values()))

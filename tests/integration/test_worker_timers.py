@@ -19,7 +19,7 @@ from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, process, running, worker
 
-UNLIMITED = Config(invites=Invites(claim_after=300, limits=Limits(per_callee=0, per_pair=0)))
+UNLIMITED = Config(invites=Invites(claim_after=300, redial="ring", limits=Limits(per_callee=0, per_pair=0)))
 
 BOB = {"registry": {"id": "b1", "user": "bob"}}
 

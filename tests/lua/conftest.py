@@ -2,9 +2,16 @@
 
 import pytest
 
+from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups, push_jobs
 from tests.support.shard import MakeShard, Shard
+
+
+@pytest.fixture
+async def beside(make_shard: MakeShard) -> Shard:
+    """A shard in which calls of one device to one callee ring beside each other."""
+    return await make_shard(Settings(redial="ring"))
 
 
 @pytest.fixture

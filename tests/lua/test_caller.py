@@ -35,11 +35,11 @@ async def test_a_guest_that_was_never_registered_can_be_lost_too(shard: Shard) -
     assert e.outcome(await e.later(shard, CALLER_GRACE), "inviteRejected") == (487, "caller_gone")
 
 
-async def test_all_its_calls_end(shard: Shard) -> None:
-    await _alice_calls(shard)
-    await e.in_order(shard, e.registered("c", "carol"), e.invite(to="carol"), e.invite(invite_id="2"))
-    await shard.event(*e.disconnected("a", "alice"))
-    told = await e.later(shard, CALLER_GRACE)
+async def test_all_its_calls_end(beside: Shard) -> None:
+    await _alice_calls(beside)
+    await e.in_order(beside, e.registered("c", "carol"), e.invite(to="carol"), e.invite(invite_id="2"))
+    await beside.event(*e.disconnected("a", "alice"))
+    told = await e.later(beside, CALLER_GRACE)
     assert len(of_type(told, "INVITE_COMPLETED")) == 3
     assert {found.payload["reason"] for found in of_type(told, "inviteRejected")} == {"caller_gone"}
 
@@ -133,15 +133,15 @@ async def test_when_the_ring_time_is_over_first_it_is_a_time_out(shard: Shard) -
     assert await e.later(shard, 5_000) == []
 
 
-async def test_when_the_inviter_leaves_the_room_its_calls_into_that_room_end_at_once(shard: Shard) -> None:
-    await _alice_calls(shard)
-    await e.in_order(shard, e.joined("alice"), e.invite(invite_id="2", room="other"))
-    told = await shard.event(*e.left("alice"))
+async def test_when_the_inviter_leaves_the_room_its_calls_into_that_room_end_at_once(beside: Shard) -> None:
+    await _alice_calls(beside)
+    await e.in_order(beside, e.joined("alice"), e.invite(invite_id="2", room="other"))
+    told = await beside.event(*e.left("alice"))
 
     assert e.types(told) == ["INVITE_COMPLETED", "invitationCancel", "inviteRejected"]
     assert e.one(told, "inviteRejected").payload["inviteId"] == "1"
     assert e.outcome(told, "invitationCancel") == e.outcome(told, "inviteRejected") == (487, "caller_gone")
-    assert (await shard.invite("alice|2|bob"))["state"] == "PENDING"
+    assert (await beside.invite("alice|2|bob"))["state"] == "PENDING"
 
 
 async def test_when_somebody_else_leaves_the_room_nothing_ends(shard: Shard) -> None:
@@ -162,7 +162,7 @@ async def test_a_call_into_a_room_that_the_inviter_left_before_rings(shard: Shar
 
 
 async def test_when_the_inviter_leaves_the_room_all_its_calls_into_it_end(make_shard: MakeShard) -> None:
-    shard = await make_shard(Settings(per_pair=0))
+    shard = await make_shard(Settings(per_pair=0, redial="ring"))
     await shard.event(*e.registered("phone"))
     for number in range(60):
         await shard.event(*e.invite(invite_id=str(number)))

@@ -257,6 +257,14 @@ async def test_trimming_keeps_what_a_group_still_needs(shard: Shard) -> None:
     assert await shard.committer.trim(shard.keys.events) == 3
 
 
+async def test_trimming_keeps_what_may_come_again(shard: Shard) -> None:
+    operations = [await shard.publish(*e.joined(f"u{number}", f"r{number}")) for number in range(5)]
+    await shard.settle(*operations)
+    assert await shard.committer.trim(shard.keys.events, operations[3].entry) == 3
+    assert await shard.committer.trim(shard.keys.events, operations[3].entry) == 0
+    assert await shard.committer.trim(shard.keys.events) == 2
+
+
 async def test_trimming_touches_no_notification_that_a_group_has_not_read(shard: Shard) -> None:
     await e.bob_rings(shard, "phone")
     assert await shard.committer.trim(shard.keys.notifications) == 0

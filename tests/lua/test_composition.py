@@ -240,8 +240,8 @@ def _parameters() -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     "event",
     [
-        e.invite(), e.request(), e.invite(returnOf="a|b|c"), e.ringing("p"), e.accept("p"), e.decline("p"),
-        e.stop(), e.stop(None),
+        e.invite(), e.request(), e.invite(returnOf="a|b|c"), e.ringing("p"), e.accept("p", confirmed=True),
+        e.decline("p"), e.stop(), e.stop(None),
         e.invitations("p"), e.registered("p"), e.unregistered("p"), e.disconnected("p"), e.joined("u"),
         e.left("u"), e.room_closed(),
         ("nonsense", {}),
@@ -255,3 +255,12 @@ def test_every_rule_is_given_as_many_arguments_as_it_names(event: e.Published) -
     operation = decode_event_entry(Entry("1-0", fields), max_deliveries=5)
     given, parameters = len(operation.arguments.flat()), _parameters()[operation.rule]
     assert given == len(parameters) or (parameters[-1] == "..." and given >= len(parameters))
+
+
+def test_every_message_that_the_rules_send_is_one_that_they_know() -> None:
+    texts = "".join(sources().values())
+    sent = set(re.findall(r"\b(?:emit|emit_everywhere|proceed)\([^'\n]*, '(\w+)'", texts))
+    pages = set(re.findall(r"\bevery(?:_of)?\([^\n]*?, (?:room, )?'(\w+)'", texts))
+    assert {"call_ended", "room_is_over", "leg_won"} <= sent
+    assert {"lost", "room_closed", "inviter_left"} <= pages
+    assert sent | {f"page:{kind}" for kind in pages} <= Scripts().messages

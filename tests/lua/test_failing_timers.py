@@ -34,20 +34,20 @@ async def failing(shard: Shard) -> Shard:
 
 
 @pytest.mark.one_shard
-async def test_a_timer_that_fails_is_told_and_stays(shard: Shard) -> None:
-    await e.bob_rings(shard, "phone")
-    await shard.event(*e.invite(invite_id="2"))
-    await _break(shard, shard.keys.candidates(e.REF))
-    shard.now += e.RING
-    fired = await shard.committer.fire()
+async def test_a_timer_that_fails_is_told_and_stays(beside: Shard) -> None:
+    await e.bob_rings(beside, "phone")
+    await beside.event(*e.invite(invite_id="2"))
+    await _break(beside, beside.keys.candidates(e.REF))
+    beside.now += e.RING
+    fired = await beside.committer.fire()
 
     assert fired.count == 2
-    [letter] = await shard.dead()
+    [letter] = await beside.dead()
     assert (letter["type"], letter["payload"], letter["entry"]) == ("timer", RING, "")
-    assert letter["due"] == str(shard.now)
+    assert letter["due"] == str(beside.now)
     assert ("timer_failed", RING, letter["error"]) in fired.facts
-    assert e.one(await shard.told(), "inviteRejected").payload["inviteId"] == "2"
-    assert await _next_try(shard, RING) == 1_000
+    assert e.one(await beside.told(), "inviteRejected").payload["inviteId"] == "2"
+    assert await _next_try(beside, RING) == 1_000
 
 
 @pytest.mark.one_shard

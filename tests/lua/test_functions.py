@@ -63,7 +63,7 @@ async def test_workers_that_bring_it_at_once_agree(bare: Redis) -> None:
     callers = [Functions(bare, SCRIPTS) for _ in range(10)]
     keys = ["events"]
     await bare.xadd("events", {"a": "b"})
-    found = await asyncio.gather(*(each.call(SCRIPTS.trim, keys, ["", 1, ""]) for each in callers))
+    found = await asyncio.gather(*(each.call(SCRIPTS.trim, keys, ["", 1, "", ""]) for each in callers))
     assert found == [0] * 10
 
 
@@ -98,7 +98,7 @@ async def test_who_may_not_load_functions_runs_them_as_scripts(
 async def test_who_may_run_nothing_is_refused(bare: Redis) -> None:
     async with _worker(bare, "-@scripting") as client:
         with pytest.raises(NoPermissionError):
-            await Functions(client, SCRIPTS).call(SCRIPTS.trim, ["events"], ["", 1, ""])
+            await Functions(client, SCRIPTS).call(SCRIPTS.trim, ["events"], ["", 1, "", ""])
 
 
 async def test_the_library_of_another_release_goes_and_who_still_needs_it_brings_it_again(

@@ -201,3 +201,21 @@ async def test_each_member_may_accept_while_the_others_are_undecided(client: Red
     assert groups.stopped(told) == ["bob-desk"]
     found = [each.payload["whoAccepted"] for each in of_type(told, "inviteAccepted")]
     assert sorted(found) == ["bob", "carol"]
+
+
+@pytest.mark.parametrize("event", ["decline", "loss"])
+async def test_no_trunk_follows_while_its_accept_is_decided(client: Redis, event: str) -> None:
+    shard = await Apart.make_several(lambda _: client, groups.GROUPS, 5)
+    number = next(each for each in map(str, range(100)) if shard.home_of(each) is not shard.home_of("team"))
+    groups.team(shard, number, "carol")
+    for registration in (e.trunk("t1"), e.trunk("t2"), e.registered("carol-phone", "carol")):
+        await shard.at_home(*registration)
+    await shard.carry()
+    await shard.at_home(*e.invite(to="team"))
+    assert groups.rung(await shard.carry()) == ["carol-phone", "t1"]
+    await shard.at_home(*e.accept("t1", "sip", to=number))
+    failure = e.decline("t1", "sip", to=number, errorCode=503)
+    told = await shard.at_home(*(failure if event == "decline" else e.disconnected("t1", "sip")))
+    told += await shard.carry()
+    assert groups.rung(told) == []
+    assert e.one(told, "inviteAccepted").payload["whoAccepted"] == number

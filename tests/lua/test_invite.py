@@ -76,6 +76,18 @@ async def test_a_known_user_without_devices_is_rejected_at_once_with_480(shard: 
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
 
 
+async def test_a_guest_that_was_there_is_not_known(shard: Shard) -> None:
+    await shard.event(*e.disconnected("phone"))
+    assert e.outcome(await shard.event(*e.invite()), "inviteRejected") == (404, "not_found")
+
+
+async def test_a_registration_that_its_end_has_overtaken_makes_the_user_known(shard: Shard) -> None:
+    came, went = await shard.publish(*e.registered("phone")), await shard.publish(*e.disconnected("phone"))
+    await shard.settle(went)
+    await shard.settle(came)
+    assert e.outcome(await shard.event(*e.invite()), "inviteRejected") == (480, "unreachable")
+
+
 @pytest.mark.one_shard
 async def test_a_user_who_was_last_there_an_hour_ago_is_known_no_more(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone"), e.disconnected("phone"))
@@ -183,7 +195,7 @@ async def test_a_call_of_a_guest_peer_that_has_the_id_of_a_device_of_the_callee(
 
 
 async def test_many_calls_to_one_user_ring_beside_each_other(make_shard: MakeShard) -> None:
-    shard = await make_shard(Settings(per_pair=0))
+    shard = await make_shard(Settings(per_pair=0, redial="ring"))
     await shard.event(*e.registered("phone"))
     for number in range(30):
         told = await shard.event(*e.invite(by=e.ALICE, invite_id=str(number)))

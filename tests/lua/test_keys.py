@@ -75,15 +75,15 @@ async def test_a_registration_is_a_json_object(shard: Shard) -> None:
         phone.items()
         >= {"id": "phone", "user": "bob", "type": "IOS", "device": "d-1", "session": "s"}.items()
     )
-    gateway = json.loads((await shard.hash(shard.keys.trunks))["t"])
+    gateway = json.loads((await shard.hash(shard.keys.trunks))["sip|t"])
     assert gateway.items() >= {"id": "t", "user": "sip", "trunk": True, "match": r"\d+"}.items()
 
 
-async def test_pending_names_what_rings_the_user_now(shard: Shard) -> None:
-    await e.bob_rings(shard, "phone")
-    await e.in_order(shard, e.invite(invite_id="2"), e.invite(invite_id="3"), e.stop(invite_id="2"))
-    await shard.event(*e.accept("phone", invite_id="3"))
-    assert await shard.client.smembers(shard.keys.pending("bob")) == {e.REF.encode()}
+async def test_pending_names_what_rings_the_user_now(beside: Shard) -> None:
+    await e.bob_rings(beside, "phone")
+    await e.in_order(beside, e.invite(invite_id="2"), e.invite(invite_id="3"), e.stop(invite_id="2"))
+    await beside.event(*e.accept("phone", invite_id="3"))
+    assert await beside.client.smembers(beside.keys.pending("bob")) == {e.REF.encode()}
 
 
 async def test_the_timers_are_scored_by_when_they_fall_due(shard: Shard) -> None:

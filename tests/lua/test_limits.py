@@ -39,7 +39,7 @@ def _refused(told: Sequence[Notification]) -> bool:
 @pytest.fixture
 async def narrow(make_shard: MakeShard) -> Shard:
     """A shard with low limits, and Bob's phone."""
-    settings = Settings(per_pair=2, per_callee=3, per_caller=4, devices_per_user=2)
+    settings = Settings(per_pair=2, per_callee=3, per_caller=4, devices_per_user=2, redial="ring")
     shard = await make_shard(settings)
     await shard.event(*e.registered("phone"))
     return shard
@@ -123,7 +123,9 @@ async def test_names_that_look_like_patterns_count_for_themselves(narrow: Shard)
 
 
 async def test_0_switches_a_limit_off(make_shard: MakeShard) -> None:
-    shard = await make_shard(Settings(per_pair=0, per_callee=0, per_caller=0, devices_per_user=0))
+    shard = await make_shard(
+        Settings(per_pair=0, per_callee=0, per_caller=0, devices_per_user=0, redial="ring")
+    )
     await e.in_order(shard, *(e.registered(f"p{number}") for number in range(120)))
     for number in range(30):
         assert not _refused(await _invite(shard, number))
@@ -164,7 +166,9 @@ async def test_a_device_under_a_new_peer_id_is_no_further_device(narrow: Shard) 
 
 
 async def test_limits_are_reported(client: Redis) -> None:
-    shard = await Shard.make(client, Settings(per_pair=1, per_callee=2, per_caller=2, devices_per_user=1))
+    shard = await Shard.make(
+        client, Settings(redial="ring", per_pair=1, per_callee=2, per_caller=2, devices_per_user=1)
+    )
     reported = []
     for event in (
         e.registered("phone"),

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.one_shard
 
 GROWING = [
     e.invite(invite_id="2"), e.request(invite_id="3"), e.registered("desk"), e.joined("carol"),
-    e.invite(returnOf="alice|1|bob"),
+    e.invite(returnOf="alice|1|bob"), e.user_state(dnd=True),
 ]  # fmt: skip
 SHRINKING = [
-    e.accept("phone"), e.ringing("phone"), e.decline("phone"), e.stop(), e.disconnected("phone"),
+    e.accept("phone"), e.ringing("phone"), e.decline("phone"), e.silence("phone"), e.stop(), e.disconnected("phone"),
     e.unregistered("phone"),
     e.left("alice"), e.room_closed(), e.invitations("phone"), ("nonsense", {}),
 ]  # fmt: skip

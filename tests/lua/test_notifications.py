@@ -234,10 +234,10 @@ async def test_ids_are_unique_and_name_the_entry_that_made_them(shard: Shard) ->
 
 
 @pytest.mark.one_shard
-async def test_ids_of_what_timers_tell_are_unique_too(shard: Shard) -> None:
-    await e.bob_rings(shard, "phone")
-    await shard.event(*e.invite(invite_id="2"))
-    told = await e.later(shard, e.RING)
+async def test_ids_of_what_timers_tell_are_unique_too(beside: Shard) -> None:
+    await e.bob_rings(beside, "phone")
+    await beside.event(*e.invite(invite_id="2"))
+    told = await e.later(beside, e.RING)
     ids = {notification.id for notification in told}
     assert len(ids) == len(told) == 6
-    assert f"0-ring|alice|1|bob@{shard.now}-1" in ids
+    assert f"0-ring|alice|1|bob@{beside.now}-1" in ids

@@ -225,12 +225,6 @@ async def test_the_inviters_own_device_does_not_ring_when_it_comes_back(parallel
     assert set(await e.states(parallel)) == {"t", "phone", "tablet"}
 
 
-async def test_a_lost_trunk_ends_a_call_that_is_still_out(parallel: Shard) -> None:
-    await parallel.event(*e.invite())
-    told = await parallel.event(*e.disconnected("t", "sip"))
-    assert e.outcome(told, "inviteRejected") == (480, "unreachable")
-
-
 @pytest.mark.parametrize("by", [e.ALICE, None], ids=["inviter", "service"])
 async def test_a_call_that_is_still_out_can_be_stopped(parallel: Shard, by: dict[str, str] | None) -> None:
     await parallel.event(*e.invite())

@@ -17,12 +17,12 @@ AGAIN = 50
 
 
 @pytest.fixture
-async def ringing(shard: Shard) -> AsyncIterator[Shard]:
+async def ringing(beside: Shard) -> AsyncIterator[Shard]:
     """A shard in which Alice's call rings for one second more. At the end nothing is left pending."""
-    await e.bob_rings(shard, "phone", "tablet")
-    shard.now += e.RING - 1_000
-    yield shard
-    await _drop_pending(shard)
+    await e.bob_rings(beside, "phone", "tablet")
+    beside.now += e.RING - 1_000
+    yield beside
+    await _drop_pending(beside)
 
 
 async def _drop_pending(shard: Shard) -> None:

@@ -65,12 +65,12 @@ async def test_the_members_stand_there_since_when_they_joined(shard: Shard) -> N
     assert since.split("-")[0] == str(shard.now)
 
 
-async def test_closing_a_room_ends_all_its_invites(shard: Shard) -> None:
-    await e.bob_rings(shard, "phone")
+async def test_closing_a_room_ends_all_its_invites(beside: Shard) -> None:
+    await e.bob_rings(beside, "phone")
     await e.in_order(
-        shard, e.registered("c", "carol"), e.invite(to="carol"), e.invite(invite_id="2", room="other")
+        beside, e.registered("c", "carol"), e.invite(to="carol"), e.invite(invite_id="2", room="other")
     )
-    told = await shard.event(*e.room_closed())
+    told = await beside.event(*e.room_closed())
 
     assert {found.payload["to"] for found in of_type(told, "inviteRejected")} == {"bob", "carol"}
     for kind in ("invitationCancel", "inviteRejected"):
@@ -80,7 +80,7 @@ async def test_closing_a_room_ends_all_its_invites(shard: Shard) -> None:
         assert (record.payload["state"], record.payload["error"]) == ("DECLINED_BY_CREATOR", 487)
     assert e.one(told, "roomCleaned").payload == {"roomId": "r", "invites": 2}
     assert (e.one(told, "roomCleaned").peers, e.one(told, "roomCleaned").users) == ([], [])
-    assert (await shard.invite("alice|2|bob"))["state"] == "PENDING"
+    assert (await beside.invite("alice|2|bob"))["state"] == "PENDING"
 
 
 async def test_closing_a_room_cleans_all_that_is_kept_for_it(shard: Shard) -> None:
@@ -112,7 +112,7 @@ async def busy(make_shard: MakeShard, request: pytest.FixtureRequest) -> Shard:
     """A shard in which anybody may have many invites."""
     if "fakeredis" in request.node.name:
         pytest.skip("fakeredis makes no copy of a key, but a second name")
-    return await make_shard(Settings(per_pair=0))
+    return await make_shard(Settings(per_pair=0, redial="ring"))
 
 
 @pytest.mark.parametrize("invites", [PAGE - 1, PAGE, PAGE + 1, 2 * PAGE + 20])

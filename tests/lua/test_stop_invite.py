@@ -42,26 +42,26 @@ async def test_a_service_stops_it_and_nobody_is_answered(shard: Shard) -> None:
 
 
 async def test_a_service_that_names_no_inviter_stops_every_pending_invite_of_that_id_to_the_callee(
-    shard: Shard,
+    beside: Shard,
 ) -> None:
-    await e.in_order(shard, e.registered("phone"), e.registered("d", "dave"))
+    await e.in_order(beside, e.registered("phone"), e.registered("d", "dave"))
     carol = peer("c", "carol")
     await e.in_order(
-        shard,
+        beside,
         e.invite(),
         e.invite(by=carol),
         e.invite(invite_id="2"),
         e.invite(to="dave"),
         e.invite(by=carol, invite_id="2"),
     )
-    told = await shard.event(*e.stop(None))
+    told = await beside.event(*e.stop(None))
 
     stopped = {
         (found.payload["from"], found.payload["inviteId"]) for found in of_type(told, "inviteRejected")
     }
     assert stopped == {("alice", "1"), ("carol", "1")}
     for ref in ("alice|2|bob", "carol|2|bob", "alice|1|dave"):
-        assert (await shard.invite(ref))["state"] == "PENDING"
+        assert (await beside.invite(ref))["state"] == "PENDING"
 
 
 async def test_somebody_else_may_not_stop_it(shard: Shard) -> None:

@@ -29,7 +29,13 @@ _BATCH: Final = 100
 
 def _settings(**more: Any) -> Settings:
     """No limits, and short times."""
-    given: dict[str, Any] = {"per_pair": 0, "per_callee": 0, "per_caller": 0, "caller_grace": 1_000}
+    given: dict[str, Any] = {
+        "redial": "ring",
+        "per_pair": 0,
+        "per_callee": 0,
+        "per_caller": 0,
+        "caller_grace": 1_000,
+    }
     return Settings(**{**given, "remove_after": 500, **more})
 
 

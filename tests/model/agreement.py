@@ -90,7 +90,7 @@ class Agreement:
         assert {each for each in self.timers if each[1].startswith("ring|")} == rings
         for ref, each in self.pending.items():
             index = self.shards[self.home(each["to"])].get(f"pending:{each['to']}", [])
-            assert ref in index or each.get("parallel") == "out", f"{ref} is not in {index}"
+            assert ref in index or each.get("parallel") in {"out", "failed"}, f"{ref} is not in {index}"
         for shard, contents in self.shards.items():
             for name, refs in contents.items():
                 if name.startswith("pending:"):
@@ -105,7 +105,7 @@ class Agreement:
         if ref in self.legs:
             call = f"{invite['from']}|{invite['inviteId']}|{invite['group']}"
             assert call in self.pending, f"the leg {ref} has outlived its call"
-        if invite["from"] == invite["to"] or "alone" in invite or invite.get("parallel") == "out":
+        if invite["from"] == invite["to"] or "alone" in invite or invite.get("parallel") in {"out", "failed"}:
             return
         known = {invite["caller"], *there, *(one.get("device") for one in there.values())}
         if int(invite["expiresAt"]) > self.now:

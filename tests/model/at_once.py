@@ -16,7 +16,7 @@ from invites.events.arguments import InviteArguments, PushArguments
 from invites.events.operation import Operation
 from invites.events.protocol import Invite, decode_event
 from invites.events.routing import routing_key
-from invites.keys import Stream
+from invites.keys import Stream, shard_of
 from invites.lookup.resolver import INVITATIONS, REQUEST, Resolver
 from invites.lookup.result import LookupResult
 from invites.store.commit import Outcome, SettleMode, Status
@@ -27,8 +27,9 @@ from tests.support.shards import Shards
 
 from .driver import MAX_TRIES, Driver, SippoServer, contents_of, jobs_of
 from .histories import History
-from .play import Play, same
-from .state import Notification, Payload
+from .model import Model
+from .play import Play, matches, same
+from .state import Id, Notification, Payload
 
 TRYING = 100
 Told = list[tuple[str, Notification]]
@@ -93,6 +94,8 @@ class DriverAtOnce(Driver):
 
     `told_by` has what was told for each event and push job since it was looked at last, by entry.
     """
+
+    commits_together = False
 
     def __init__(self, client: Redis, settings: Settings, scripts: Scripts, shards: int) -> None:
         super().__init__(client, settings, scripts)
@@ -199,11 +202,24 @@ def comparable(told: Sequence[Notification]) -> list[Notification]:
     ]
 
 
+class ModelAtOnce(Model):
+    """What an inviter's shard has heard from another one is not from the future there."""
+
+    shards = 1
+
+    def heard(self, sender: str, to: str, entry: Id) -> Id:
+        is_home = shard_of(sender, self.shards) == shard_of(to, self.shards)
+        return entry if is_home or entry[0] <= self.now else (self.now, 0, 0)
+
+
 class PlayAtOnce(Play):
     """One history under way on several shards."""
 
     def __init__(self, client: Redis, scripts: Scripts, history: History, shards: int) -> None:
         super().__init__(client, scripts, history)
+        self.model: ModelAtOnce = ModelAtOnce(history.settings, matches)
+        self.model.shards = shards
+        self.model.ask = self.ask
         self.driver: DriverAtOnce = DriverAtOnce(client, history.settings, scripts, shards)
 
     async def fire(self) -> None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
+import msgspec
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from invites.lookup.result import LookupResult, Member
 from invites.store.settings import Settings, WhenBusy
 
+from .driver import START
 from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step
 from .state import HOUR, Payload
 
@@ -32,10 +33,15 @@ DEVICES: dict[str, tuple[str, str | None]] = {
     "t1": ("sip", None),
     "t2": ("sip", "gateway"),
     "t3": ("sip", "gateway"),
+    "t4": ("tel", None),
+    "u1": ("tel", None),
 }
+PEER_IDS = {"u1": "t1"}
+"""Trunks of two users may have one peer id."""
 UNREGISTERED = {"b4": "watch", "c1": "c-phone"}
-ANSWERS = frozenset({"ringing", "accept", "decline", "getInvitations"})
-TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*"}
+ANSWERS = frozenset({"ringing", "accept", "decline", "silence", "getInvitations"})
+CONFIRM = {"t2", "t4"}
+TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*", "t4": "*", "u1": "bob"}
 OF = {
     user: tuple(name for name, (owner, _) in DEVICES.items() if owner == user) for user, _ in DEVICES.values()
 }
@@ -45,6 +51,7 @@ ROOMS = ("r1", "r2")
 SESSIONS = ("s1", "s2")
 TEXTS = ("one", {"two": [1, {}]}, ["audio", "video"])
 CODES = (486, 480, 603, 500, 404, 600)
+FAILURES = (503, 503, 408, 480, 500)
 BEGINNINGS = (
     (),
     ("b1", "b3"),
@@ -52,8 +59,10 @@ BEGINNINGS = (
     ("b1", "b3", "t1"),
     ("b3", "t2", "a1"),
     ("b1", "b4", "c1"),
+    ("b1", "t1", "t2", "t4"),
+    ("b3", "u1", "t1", "t4", "a1"),
 )
-ASLEEP = {"bob": ("phone", "watch"), "alice": ("desk",), "carol": ("c-phone",), "dave": ("d-phone",)}
+ASLEEP = {"bob": ("phone", "watch", "b1"), "alice": ("desk",), "carol": ("c-phone",), "dave": ("d-phone",)}
 MEMBERS = ("bob", "carol", "alice", "dave", "007", "bob", "team")
 ANSWER = ("bob", "bob", "bob", "carol", "carol", "carol", *MEMBERS)
 CALLEES = ("bob", "bob", "bob", "bob", "alice", "carol", "007", "sip", "nobody")
@@ -78,12 +87,14 @@ class Call:
 
 
 def peer(name: str) -> Payload:
-    return {"id": name, "user": DEVICES[name][0]}
+    return {"id": PEER_IDS.get(name, name), "user": DEVICES[name][0]}
 
 
 def naming(kind: str, speaker: Payload) -> Payload:
     """The peer, with its device. An answer may name a push device that its registration does not."""
     name = speaker["id"]
+    if speaker["user"] != DEVICES[name][0]:
+        return speaker
     device = DEVICES[name][1] or (UNREGISTERED.get(name) if kind in ANSWERS else None)
     return speaker | ({} if device is None else {"device": device})
 
@@ -131,8 +142,13 @@ class Author:
             payload = payload | {"peer": naming(kind, payload["peer"])}
         if kind == "invite" and payload["to"] == "team" and self.published % 3 == 0:
             payload = payload | {"ringMode": "all" if self.published % 9 else "sequential"}
+        if kind == "invite" and self.published % 4 == 1 and self.calls:
+            other = self.calls[-1 - self.published % min(3, len(self.calls))]
+            payload = payload | {"replaces": f"{other.sender}|{other.invite_id}|{other.to}"}
         if kind in {"accept", "decline"} and self.published % 2:
             payload = payload | {"context": TEXTS[self.published % len(TEXTS)]}
+        if kind == "accept" and payload["peer"]["user"] in {"sip", "tel"} and self.published % 3:
+            payload = payload | {"confirmed": True}
         ahead = self.one(AHEAD) if self.ahead and self.often(5) else 0
         return Publish(kind, payload, settle=self.often(80), ahead=ahead)
 
@@ -193,7 +209,7 @@ class Author:
         call = self.call()
         to = self.one(ANSWER) if call.to == "team" else call.to
         trunk = not self.often(85) or to not in OF
-        name = self.one(OF["sip"]) if trunk else self.device_of(to)
+        name = self.one(OF["sip"] + OF["tel"]) if trunk else self.device_of(to)
         payload: Payload = {"peer": peer(name), "from": call.sender, "inviteId": call.invite_id}
         if DEVICES[name][0] != to:
             payload["to"] = to
@@ -207,9 +223,14 @@ class Author:
     def accept(self) -> Publish:
         return self.publish("accept", self.about() | self.fields(20, transaction=("x", 7)))
 
+    def silence(self) -> Publish:
+        return self.publish("silence", self.about() | self.fields(20, transaction=("x", 7)))
+
     def decline(self) -> Publish:
         given = self.fields(20, transaction=("x", 7)) | self.fields(75, errorCode=CODES)
         about = self.about()
+        if about["peer"]["user"] in {"sip", "tel"} and self.often(60):
+            given["errorCode"] = self.one(FAILURES)
         if not self.often(90):
             about["peer"] = peer(self.device_of(about["from"]))
             about["to"] = self.call().to
@@ -241,11 +262,11 @@ class Author:
     def registration(self, name: str, **more: object) -> Publish:
         self.devices.append(name)
         user, device = DEVICES[name]
-        registry: Payload = {"id": name, "user": user, **more}
+        registry: Payload = {"id": PEER_IDS.get(name, name), "user": user, **more}
         if device is not None:
             registry["device"] = device
         if name in TRUNKS:
-            registry |= {"trunk": True, "type": "PSTN", "match": TRUNKS[name]}
+            registry |= {"trunk": True, "type": "PSTN", "match": TRUNKS[name], "confirm": name in CONFIRM}
         return self.publish("registered", {"registry": registry})
 
     def gone(self) -> Publish:
@@ -270,6 +291,21 @@ class Author:
         if kind != "roomClosed":
             payload["userId"] = self.one((call.sender, "bob", "alice"))
         return self.publish(kind, payload)
+
+    # -- what users want
+
+    def wish(self) -> Publish:
+        """Mostly for a while, so that calls ring again."""
+        until = (START + 1, START + 20_000, START + 300_000)
+        return self.publish(
+            "userState",
+            {
+                "userId": self.one(("bob", "carol", "alice", "007", "team")),
+                **self.fields(50, dnd=(True, True, False)),
+                **self.fields(70, until=until),
+                **self.fields(20, block=(["alice"], ["carol", "sip"], [])),
+            },
+        )
 
     # -- what sippo-server knows
 
@@ -346,6 +382,8 @@ class Author:
             self.question: 2,
             self.knows: 3,
             self.pushed: 6,
+            self.wish: 2,
+            self.silence: 4,
         }
         return self.one([choice for choice, weight in choices.items() for _ in range(weight)])()
 
@@ -368,8 +406,10 @@ def history(random: Random) -> History:
     steps += [author.registration(name) for name in random.choice(CROWDS if to_group else BEGINNINGS)]
     steps += [author.step() for _ in range(LENGTH)]
     chance = zlib.crc32(repr(steps).encode())
-    settings = replace(
+    settings = msgspec.structs.replace(
         settings,
+        redial=random.choice(("replace", "replace", "ring")),
+        glare=random.choice(("merge", "off")),
         join_accepts=chance % 8 > 0,
         room_grace=(0, 0, 5_000, 2 * HOUR)[chance // 8 % 4],
         when_busy=WHEN_BUSY[chance // 32 % 3],

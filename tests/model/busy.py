@@ -131,4 +131,5 @@ class Busy(Joining):
         if rung:
             super().call_devices(invite, event, rung)
         else:
+            invite.waiting = False
             self.end(invite, "DECLINED", 486, "busy")

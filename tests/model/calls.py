@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from invites.lookup.result import LookupResult
+
 from .core import reason_of
 from .reach import Reach
-from .state import RUNG, Candidate, Id, Invite, Payload, Tombstone
+from .state import IN, RUNG, Candidate, Id, Invite, Payload, Tombstone
+from .trunks import NOTHING, is_failure
 
 
 class Calls(Reach):
     """Sections 6.1 to 6.4, 6.7 and 6.8."""
+
+    stop_ahead: int | None = None
+    """The code of a stop behind the invite at hand, in the same commit."""
 
     # -- invite
 
@@ -43,6 +49,7 @@ class Calls(Reach):
             caller=peer["id"],
             entry=entry,
             latest=entry,
+            heard=self.heard(peer["user"], to, entry),
             mediatypes=event.get("mediatypes"),
             from_details=event.get("fromDetails"),
             context=event.get("context"),
@@ -51,19 +58,25 @@ class Calls(Reach):
             deadline=started + ring_time,
         )
         self.invites[invite.ref] = invite
+        invite.device = peer.get("device")
+        others = self.choose_others(invite, event)
         born_ended = self.why_over(invite)
         if born_ended:
             self.end(invite, *born_ended)
-            return
-        self.reach(invite, event)
+        else:
+            self.reach(invite, event)
+        self.replace_others(invite, others)
 
     def why_over(self, invite: Invite) -> tuple[str, int, str] | None:
         """What came before this invite, by arrival (a stop) or by entry id, and ended it."""
         callee, identity = invite.to, invite.invite_id
         stop = self.tombstones.get((callee, identity, invite.sender))
+        if invite.overtaken or (stop and stop.reason == "replaced"):
+            return "DECLINED_BY_CREATOR", 487, "replaced"
         stop = stop or self.tombstones.get((callee, identity, None))
-        if stop:
-            return "DECLINED_BY_CREATOR", stop.code, "cancelled"
+        code = stop.code if stop else self.stop_ahead
+        if code is not None:
+            return "DECLINED_BY_CREATOR", code, "cancelled"
         room = self.rooms.get(invite.room) if invite.room is not None else None
         if room and room.closed and invite.entry < room.closed[0]:
             return "DECLINED_BY_CREATOR", 487, "room_closed"
@@ -78,7 +91,8 @@ class Calls(Reach):
     def repeat(self, invite: Invite, event: Payload, entry: Id) -> None:
         """An update when something is new, else a retransmission; an older one changes nothing."""
         if entry > invite.latest:
-            invite.latest = entry
+            invite.latest, invite.heard = entry, self.heard(invite.sender, invite.to, entry)
+            invite.device = event["peer"].get("device")
             before = (invite.mediatypes, invite.context)
             invite.mediatypes = event.get("mediatypes", invite.mediatypes)
             invite.from_details = event.get("fromDetails", invite.from_details)
@@ -100,23 +114,32 @@ class Calls(Reach):
             self.tell_peer(event, "inviteRejected", {**identity, "code": 410, "reason": reason})
             return
         holder = invite.find(*self.hardware(event))
-        if not invite.parallel or not holder or holder.type != "PSTN" or event["to"] != invite.to:
+        has_it = holder and holder.type == "PSTN" and not holder.followed
+        if not invite.parallel or not has_it or event["to"] != invite.to:
             self.tell_peer(event, "inviteRejected", {**identity, "code": 403, "reason": "forbidden"})
             return
+        if invite.waiting and self.wishes.refuse(invite.to, invite.sender, self.now):
+            invite.leg = event["peer"]["id"], event["peer"]["user"]
+            self.end(invite, "DECLINED", 480, "unreachable")
+            return
         if invite.waiting:
-            invite.waiting = False
-            devices: list[Candidate] = []
-            if invite.to != invite.sender:
-                there = self.registered_of(invite.to, invite.caller)
-                devices = [each for each in there if each.peer not in invite.candidates]
-                found = self.looked_up(registered=True)
-                self.elsewhere(invite.to, found.peers, devices, invite.caller, entry)
-                self.asleep(invite.to, found.push, devices)
-            invite.put(*devices)
-            if devices:
-                self.ring(invite, devices, resumed=False)
+            self.entry = entry
+            to_self = invite.to == invite.sender
+            self.ring_at_home(invite, NOTHING if to_self else self.looked_up(registered=True))
         invite.leg = event["peer"]["id"], event["peer"]["user"]
         self.tell_progress(invite, event)
+
+    def ring_at_home(self, invite: Invite, found: LookupResult) -> None:
+        invite.waiting = False
+        devices: list[Candidate] = []
+        if invite.to != invite.sender and not self.wishes.refuse(invite.to, invite.sender, self.now):
+            there = self.registered_of(invite.to, invite.caller)
+            devices = [each for each in there if each.peer not in invite.candidates]
+            self.elsewhere(invite.to, found.peers, devices, invite.caller, self.entry)
+            self.asleep(invite.to, found.push, devices)
+        invite.put(*devices)
+        if devices:
+            self.ring(invite, devices, resumed=False)
 
     # -- what devices say
 
@@ -130,6 +153,7 @@ class Calls(Reach):
             and request == "decline"
             and user == invite.sender
             and (user != to or invite.is_group or peer == invite.caller)
+            and not self.rings_as_trunk(invite, event)
         ):
             return invite
         if invite and invite.is_group:
@@ -146,6 +170,11 @@ class Calls(Reach):
             self.answer(event, request, 403, "forbidden", to=invite.to)
             return None
         return invite
+
+    def rings_as_trunk(self, invite: Invite, event: Payload) -> bool:
+        """Whether the peer is a trunk that the call goes out to."""
+        mine = invite.find(*self.hardware(event))
+        return mine is not None and mine.type == "PSTN"
 
     def hardware(self, event: Payload) -> tuple[str, str, str | None]:
         """Who speaks: peer id, user, device."""
@@ -168,6 +197,7 @@ class Calls(Reach):
             for each in [one for one in invite.candidates.values() if one.user == user and one is not found]:
                 if each.device == device:
                     invite.remove(each)
+                    found.silenced |= each.silenced
             found.device = device
         invite.put(found)
         return found
@@ -193,7 +223,7 @@ class Calls(Reach):
         known = invite.find(*self.hardware(event))
         if (
             known
-            and known.key == event["peer"]["id"]
+            and (known.key == event["peer"]["id"] or known.followed)
             and known.state in {"AWAY", "GONE", "DECLINED", "REJECTED"}
         ):
             return
@@ -221,6 +251,10 @@ class Calls(Reach):
             return
         if self.standing(invite, event) == "REJECTED":
             self.answer(event, "accept", 410, "busy_elsewhere", to=invite.to)
+            return
+        known = invite.find(peer, user, device)
+        if known and known.confirm and not event.get("confirmed"):
+            self.answer(event, "accept", 202, "confirm", to=invite.to)
             return
         if invite.is_leg:
             self.win_group(invite, peer, event.get("context"))
@@ -260,7 +294,8 @@ class Calls(Reach):
         if invite is None:
             return
         peer, user = event["peer"]["id"], event["peer"]["user"]
-        if user == invite.sender and (user != invite.to or invite.is_group or peer == invite.caller):
+        inviter = user != invite.to or invite.is_group or peer == invite.caller
+        if user == invite.sender and inviter and not self.rings_as_trunk(invite, event):
             self.stop_one(invite, event, "decline", entry)
             return
         code = event.get("errorCode") or 603
@@ -271,12 +306,14 @@ class Calls(Reach):
             else:
                 self.answer_over(invite, event, "decline")
             return
+        known = invite.find(*self.hardware(event))
+        was_in = known is not None and known.state in IN
         mine = self.candidate(invite, event)
         mine.state, mine.end_reason, mine.context = "DECLINED", code, event.get("context")
         if code >= 600:
             invite.answer = mine.context
             self.end(invite, "DECLINED", code, "declined", mine.peer)
-        else:
+        elif not (was_in and is_failure(code) and self.trunk_fails(invite, mine)):
             self.end_when_left_alone(invite)
         self.answer(event, "decline", 200, reason_of(code), to=invite.to)
 
@@ -286,7 +323,8 @@ class Calls(Reach):
         more = {"sender": invite.sender, "to": invite.to}
         timed_out = invite.state == "DECLINED_BY_TIMEOUT" and (invite.ended_at or 0) >= invite.deadline
         in_time = timed_out and entry[0] < invite.deadline
-        stopped = invite.reason == "cancelled" or (invite.legs_end or ("", 0, ""))[2] == "cancelled"
+        stopped = (invite.state, invite.reason) == ("DECLINED_BY_CREATOR", "cancelled")
+        stopped = stopped or (invite.legs_end or ("", 0, ""))[2] == "cancelled"
         if not invite.pending and not stopped and not in_time:
             if "peer" in event:
                 self.answer_over(invite, event, request, **more)
@@ -322,10 +360,15 @@ class Calls(Reach):
         mine = [
             each.view()
             for each in self.ringing_for(event["peer"]["user"])
-            if not each.is_group and self.standing(each, event) not in {"DECLINED", "REJECTED"}
+            if not each.is_group and not self.turned_away(each, event)
         ]
         self.answer(event, "getInvitations", 200, None, sender=None, to=None, invitations=mine)
         self.out[-1].payload["to"] = None
+
+    def turned_away(self, invite: Invite, event: Payload) -> bool:
+        """Whether this device must not ring for the call."""
+        mine = invite.find(*self.hardware(event))
+        return mine is not None and (mine.silenced or mine.state in {"DECLINED", "REJECTED"})
 
     def standing(self, invite: Invite, event: Payload) -> str:
         """The state of this device in the call; REJECTED: its user is busy with another call elsewhere."""

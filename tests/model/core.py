@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from .presence import Presence, Registration
 from .state import HOUR, MINUTE, RUNG, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
+from .wishes import Wishes
 
 TrunkMatcher = Callable[[str, str], bool]
 """`(match, number)`: whether a trunk's expression fits the whole of a number."""
@@ -14,6 +15,7 @@ TrunkMatcher = Callable[[str, str], bool]
 REFUSALS = {
     "caller_gone": (480, "unreachable"),
     "cancelled": (410, "cancelled"),
+    "replaced": (410, "cancelled"),
     "declined": (403, "forbidden"),
 }
 """How a request ended, and what an invite hears that answers it all the same."""
@@ -44,6 +46,10 @@ class Settings(Protocol):
     @property
     def look_up(self) -> str: ...
     @property
+    def redial(self) -> str: ...
+    @property
+    def glare(self) -> str: ...
+    @property
     def join_accepts(self) -> bool: ...
     @property
     def room_grace(self) -> int: ...
@@ -67,6 +73,7 @@ class Core:
         self.entry: Id = (0, 0, 0)
         self.invites: dict[str, Invite] = {}
         self.presence = Presence(order_kept(settings))
+        self.wishes = Wishes()
         self.tombstones: dict[tuple[str, str, str | None], Tombstone] = {}
         self.rooms: dict[str, Room] = {}
         self.requests: dict[str, tuple[str, int]] = {}
@@ -74,6 +81,7 @@ class Core:
         self.timers: dict[str, int] = {}
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
+        self.met: dict[tuple[str, str], tuple[Invite, Id]] = {}
 
     def forget(self) -> None:
         """Drop what is kept no longer."""
@@ -174,15 +182,22 @@ class Core:
             payload["requestId"] = invite.request_id
         if invite.group is not None:
             payload["group"] = invite.group
-        self.tell_devices("invitation", invite, candidates, payload, invite.deadline)
+        heard = [each for each in candidates if not each.silenced]
+        self.tell_devices("invitation", invite, heard, payload, invite.deadline)
 
     def tell_devices(
         self, kind: str, invite: Invite, devices: list[Candidate], payload: Payload, until: int
     ) -> None:
-        """One entry for all that are connected, a push job for each that is not, which is of use `until` then."""
-        there = [each for each in devices if each.type != "PUSH"]
+        """One entry for all that are connected, a push job for each that is not, which is of use `until` then.
+
+        A trunk is invited by an entry of its own, with the number.
+        """
+        trunks = [each for each in devices if each.type == "PSTN" and kind == "invitation"]
+        there = [each for each in devices if each.type != "PUSH" and each not in trunks]
         if there:
             self.tell(kind, [each.peer for each in there], [each.user for each in there], payload)
+        for each in trunks:
+            self.tell(kind, [each.peer], [each.user], payload | {"number": each.address})
         for each in devices:
             if each.type == "PUSH":
                 job = {"ref": invite.ref, "deadline": until, "payload": payload}
@@ -205,7 +220,8 @@ class Core:
         """What the inviter is told at the end, and again when it asks again."""
         if invite.state == "ACCEPTED":
             more = {"room": invite.room, "code": 200, "whoAccepted": invite.who, "peer": invite.winner}
-            return "inviteAccepted", {**invite.identity(), **more, **said(invite.answer)}
+            merged = {"reason": "merged", "into": invite.into} if invite.into else {}
+            return "inviteAccepted", {**invite.identity(), **more, **merged, **said(invite.answer)}
         rejected = {**invite.identity(), "code": invite.code, "reason": invite.reason}
         return "inviteRejected", {**rejected, **said(invite.answer)}
 
@@ -214,7 +230,7 @@ class Core:
             return
         payload = {**invite.identity(), "code": code, "reason": reason}
         if reason == "accepted_elsewhere":
-            payload |= {"whoAccepted": invite.who, "peer": invite.winner}
+            payload |= {"whoAccepted": invite.who} | ({"peer": invite.winner} if invite.winner else {})
         self.tell_devices("invitationCancel", invite, devices, payload, self.over_until(invite, self.now))
 
     def cancel_at_end(self, invite: Invite, devices: list[Candidate]) -> None:
@@ -256,10 +272,14 @@ class Core:
         invite.answer = best.context if best.state == "DECLINED" else None
         self.end(invite, "DECLINED", code, why(best))
 
-    def check_caller(self, invite: Invite) -> None:
-        """A call whose inviter spoke (by entry id) before it went has only its grace left."""
+    def heard(self, _sender: str, _to: str, entry: Id) -> Id:
+        """The place of an invite in the order of its inviter's shard."""
+        return entry
+
+    def check_caller(self, invite: Invite, said: Id) -> None:
+        """A call whose inviter has `said` something last before it went has only its grace left."""
         lost = self.presence.lost_at(invite.sender, invite.caller)
-        if lost is not None and invite.latest < lost:
+        if lost is not None and said < lost:
             due = self.now + self.settings.caller_grace
             self.timers.setdefault(f"caller|{invite.sender}|{invite.caller}", due)
 
@@ -267,7 +287,7 @@ class Core:
         """The peer that spoke last of the call, or the peer id under which its device has come back since."""
         back = self.whoever_is(invite.sender, peer)
         invite.caller = back.peer if back is not None and back.at > invite.latest else peer
-        self.check_caller(invite)
+        self.check_caller(invite, invite.latest)
         if invite.request:
             self.refusals.pop(invite.ref, None)
             self.requests[invite.ref] = invite.caller, invite.deadline + self.kept()
@@ -283,7 +303,7 @@ class Core:
         lost = self.presence.lost_at(user, peer)
         moved = []
         for invite in self.pending() if not lost or lost < entry else ():
-            mine = invite.sender == user and not invite.is_leg and invite.latest < entry
+            mine = invite.sender == user and not invite.is_leg and invite.heard < entry
             if mine and invite.caller != peer and self.presence.marked_device(user, invite.caller) == device:
                 self.timers.pop(f"caller|{user}|{invite.caller}", None)
                 moved.append(invite)

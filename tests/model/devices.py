@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .core import Core
 from .presence import Change, End, Registration, other_session
 from .state import ONLINE, Candidate, Id, Invite, Payload
+from .trunks import Trunks
 
 
-class Devices(Core):
+class Devices(Trunks):
     """Sections 6.5 and 6.6."""
 
     def registered(self, registry: Payload, entry: Id) -> None:
@@ -21,6 +21,7 @@ class Devices(Core):
             expires=registry.get("expires"),
             trunk=registry.get("trunk", False),
             match=registry.get("match", "*"),
+            confirm=registry.get("confirm", False),
         )
         change, replaced = self.presence.register(registration, self.now)
         for each in replaced:
@@ -59,7 +60,7 @@ class Devices(Core):
     def inviter_here(self, invite: Invite, there: Registration) -> None:
         known = self.presence.last_device(invite.sender, invite.caller)
         is_gone = self.presence.lost_at(invite.sender, invite.caller) is not None
-        may_move = is_gone or invite.caller == there.peer or invite.latest < there.at
+        may_move = is_gone or invite.caller == there.peer or invite.heard < there.at
         if there.device is not None and known == there.device and may_move:
             self.timers.pop(f"caller|{there.user}|{invite.caller}", None)
             self.set_caller(invite, there.peer)
@@ -81,6 +82,7 @@ class Devices(Core):
             if each is mine or each.same_device(there.peer, there.device):
                 self.timers.pop(f"grace|{there.user}|{each.peer}", None)
                 invite.remove(each)
+                mine.silenced |= each.silenced and there.device is not None and each.device == there.device
         fresh = (
             mine.peer != there.peer
             or mine.state in {"AWAY", "GONE", "PUSHING", "PUSHED"}
@@ -90,7 +92,11 @@ class Devices(Core):
         mine.peer, mine.device = there.peer, there.device or mine.device
         mine.session = there.session
         invite.candidates[mine.peer] = mine
-        if fresh and mine.state not in {"DECLINED", "REJECTED"}:
+        if mine.followed and mine.state == "GONE":
+            if not mine.told:
+                mine.told = True
+                self.cancel(invite, [mine], 480, "unreachable")
+        elif fresh and mine.state not in {"DECLINED", "REJECTED"}:
             mine.state, mine.end_reason = "CALLED", None
             woken, mine.type = mine.type == "PUSH", "PSTN" if mine.type == "PSTN" else "PEER"
             if self.now < invite.deadline:
@@ -136,11 +142,11 @@ class Devices(Core):
         self.peer_lost(user, change.peer)
         for invite in self.pending():
             mine = invite.candidates.get(change.peer)
-            if mine and mine.user == user and mine.state in ONLINE:
+            if mine and mine.user == user and mine.state in ONLINE and not self.trunk_fails(invite, mine):
                 mine.state = "AWAY"
                 self.timers[f"grace|{user}|{change.peer}"] = self.now + self.settings.remove_after
             if (invite.sender, invite.caller) == (user, change.peer) and not invite.is_leg:
-                self.check_caller(invite)
+                self.check_caller(invite, invite.heard)
         if not self.settings.remove_after:
             self.grace_over(user, change.peer)
 
@@ -158,7 +164,7 @@ class Devices(Core):
         lost = self.presence.lost_at(user, peer) or (due - self.settings.caller_grace, 0, 0)
         for invite in self.pending():
             mine = (invite.sender, invite.caller) == (user, peer) and not invite.is_leg
-            if mine and invite.pending and invite.latest < lost:
+            if mine and invite.pending and invite.heard < lost:
                 self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
 
     def lapsed(self, user: str, peer: str, due: int) -> None:

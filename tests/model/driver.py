@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
 
 from invites.events.arguments import PushArguments
-from invites.events.decoding import decode_event_entry
+from invites.events.decoding import decode_event_entry, decode_relay_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import WORKERS_GROUP, Keys, Stream
@@ -36,6 +36,9 @@ class SippoServer:
         self.known: dict[str, LookupResult] = {}
 
     async def ask(self, callee: str, _inviter: str, *, may_be_group: bool) -> LookupResult:
+        return self.answer(callee, may_be_group=may_be_group)
+
+    def answer(self, callee: str, *, may_be_group: bool = False) -> LookupResult:
         found = self.known.get(callee, LookupResult())
         if self.look_up == "reachability":
             return LookupResult.decode(found.encode())
@@ -57,6 +60,9 @@ class SippoServer:
 class Driver:
     """One shard on one server. Use a server (or database) of its own: it looks at all keys."""
 
+    commits_together = True
+    """Whether events that are settled together are in one commit."""
+
     def __init__(self, client: Redis, settings: Settings, scripts: Scripts) -> None:
         self.client: Any = client  # redis-py leaves open whether it answers text or bytes
         self.keys = Keys()
@@ -66,33 +72,72 @@ class Driver:
         self.sippo = SippoServer(settings.look_up)
         self.resolver = Resolver(client, self.keys, other_shards, self.sippo)
         self.expiry: dict[str, int] = {}
-        self._read_up_to = "-"
+        self.has_relays = settings.parallel_sip and settings.look_up in {"push", "all", "reachability"}
+        self._caused: dict[str, str] = {}
+        self.read_up_to = "-"
 
     async def start(self) -> None:
         await self.client.flushdb()
         await self.client.xgroup_create(self.keys.events, WORKERS_GROUP, id="0", mkstream=True)
         await self.client.xgroup_create(self.keys.push, "push", id="0", mkstream=True)
+        await self.client.xgroup_create(self.keys.relay, "relay", id="0", mkstream=True)
 
     async def publish(self, kind: str, payload: Payload, entry_id: str) -> Operation:
         """Write the event with this id and deliver it to a worker, which has it pending from now on."""
-        raw = json.dumps(payload).encode()
-        await self.client.xadd(self.keys.events, {"type": kind, "payload": raw}, id=entry_id)
-        read = await cast(
-            "Awaitable[Any]", self.client.xreadgroup(WORKERS_GROUP, "w", {self.keys.events: ">"}, count=1)
-        )
-        ((_, ((delivered, fields),)),) = read.items() if isinstance(read, dict) else read
-        assert delivered.decode() == entry_id
-        return decode_event_entry(Entry(entry_id, fields), max_deliveries=5)
+        (operation,) = await self.publish_all([(kind, payload, entry_id)])
+        return operation
+
+    async def publish_all(
+        self, events: Sequence[tuple[str, Payload, str]], first: Sequence[tuple[Any, ...]] = ()
+    ) -> list[Operation]:
+        """The same for several, after these commands."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            for command in first:
+                pipe.execute_command(*command)
+            for kind, payload, entry_id in events:
+                fields = {"type": kind, "payload": json.dumps(payload).encode()}
+                pipe.xadd(self.keys.events, fields, id=entry_id)
+            pipe.xreadgroup(WORKERS_GROUP, "w", {self.keys.events: ">"})
+            *written, read = (await pipe.execute())[len(first) :]
+        ((_, delivered),) = read.items() if isinstance(read, dict) else read
+        assert [entry for entry, _ in delivered] == written
+        return [
+            decode_event_entry(Entry(entry.decode(), fields), max_deliveries=5) for entry, fields in delivered
+        ]
 
     async def settle(self, operations: Sequence[Operation]) -> tuple[list[Status], list[Operation]]:
-        """Commit once. What has to be looked up comes back completed (`NEEDS`), to be settled again."""
-        settled = await self.committer.commit(operations)
+        """Commit once. What has to be looked up comes back completed (`NEEDS`), to be settled again.
+
+        Work that an event leaves to a later commit is done before the next event.
+        """
+        outcomes = []
+        for batch in [[each] for each in operations] if self.has_relays else [operations]:
+            outcomes += (await self.committer.commit(batch)).outcomes
+            await self.carry(batch[-1].entry)
         completed = list(operations)
-        for index, outcome in enumerate(settled.outcomes):
+        for index, outcome in enumerate(outcomes):
             assert outcome.status in {Status.DONE, Status.STALE, Status.NEEDS}, outcome
             if outcome.status is Status.NEEDS:
                 completed[index] = await self.resolver.complete(operations[index], outcome)
-        return [outcome.status for outcome in settled.outcomes], completed
+        return [outcome.status for outcome in outcomes], completed
+
+    async def carry(self, cause: str) -> None:
+        """Do what a commit has left to do; what is told then counts as told for its `cause`."""
+        if not self.has_relays:
+            return
+        read = await cast("Awaitable[Any]", self.client.xreadgroup("relay", "w", {self.keys.relay: ">"}))
+        for _, entries in read.items() if isinstance(read, dict) else read:
+            for name, fields in entries:
+                entry = name.decode()
+                self._caused[f"relay{entry}"] = cause
+                operation = decode_relay_entry(Entry(entry, fields), max_deliveries=5)
+                mode = SettleMode(Stream.RELAY)
+                (outcome,) = (await self.committer.commit([operation], mode)).outcomes
+                if outcome.status is Status.NEEDS:
+                    operation = await self.resolver.complete(operation, outcome)
+                    (outcome,) = (await self.committer.commit([operation], mode)).outcomes
+                assert outcome.status is Status.DONE, outcome
+                await self.client.xdel(self.keys.relay, entry)
 
     async def jobs(self) -> list[tuple[str, Notification]]:
         """The push jobs since the last call, each with its entry."""
@@ -104,11 +149,13 @@ class Driver:
             [Operation(became, entry, PushArguments(ref, device))], SettleMode(Stream.PUSH)
         )
         assert settled.outcomes[0].status is Status.DONE, settled
+        await self.carry(f"push{entry}")
 
     async def fire(self) -> None:
         """Fire until nothing is due."""
-        for _ in range(MAX_TRIES):
-            fired = await self.committer.fire()
+        for _ in range(MAX_TRIES * (10 if self.has_relays else 1)):
+            fired = await self.committer.fire(limit=1 if self.has_relays else 100)
+            await self.carry("timers")
             if fired.next_due is None or fired.next_due > self.now:
                 return
         raise AssertionError("firing never ends")
@@ -116,18 +163,23 @@ class Driver:
     async def advance(self, now: int) -> None:
         """Set the clock, and let go what has expired by then."""
         self.now = now
-        for key in await self.client.keys("*"):
-            if 0 <= await self.client.pexpiretime(key) <= now:
-                await self.client.delete(key)
+        names = await self.client.keys("*")
+        async with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.pexpiretime(name)
+            expiries = await pipe.execute()
+        gone = [name for name, at in zip(names, expiries, strict=True) if 0 <= at <= now]
+        if gone:
+            await self.client.delete(*gone)
 
     async def notifications(self) -> list[tuple[str, Notification]]:
         """What was told since the last call, each with its id."""
-        found = await self.client.xrange(self.keys.notifications, min=self._read_up_to)
+        found = await self.client.xrange(self.keys.notifications, min=self.read_up_to)
         if found:
-            self._read_up_to = f"({found[-1][0].decode()}"
+            self.read_up_to = f"({found[-1][0].decode()}"
         return [
             (
-                fields[b"id"].decode(),
+                self._told_for(fields[b"id"].decode()),
                 Notification(
                     fields[b"type"].decode(),
                     tuple(json.loads(fields[b"peers"])),
@@ -137,6 +189,13 @@ class Driver:
             )
             for _, fields in found
         ]
+
+    def _told_for(self, name: str) -> str:
+        """The id of a notification as if its cause had told it itself."""
+        shard, _, rest = name.partition("-")
+        origin, _, number = rest.rpartition("-")
+        own = origin.replace("-", ".") + "." + number  # so that it has as many parts as any other
+        return f"{shard}-{self._caused[origin]}-{own}" if origin in self._caused else name
 
     async def contents(self) -> dict[str, Any]:
         """All keys but the streams: name without the shard's part -> content, by type.
@@ -172,37 +231,38 @@ async def jobs_of(client: Any, keys: Keys) -> list[tuple[str, Notification]]:
     return found
 
 
+CONTENTS = """
+local found, how = {}, {
+  hash = { 'HGETALL' }, set = { 'SMEMBERS' }, string = { 'GET' }, zset = { 'ZRANGE', 0, -1, 'WITHSCORES' },
+}
+for _, name in ipairs(redis.call('KEYS', '*')) do
+  local kind = redis.call('TYPE', name).ok
+  local command = how[kind]
+  if command then
+    local value = redis.call(command[1], name, unpack(command, 2))
+    found[#found + 1] = { name, kind, redis.call('PEXPIRETIME', name), value }
+  end
+end
+return found
+"""
+
+
 async def contents_of(client: Any) -> tuple[dict[str, Any], dict[str, int]]:
     """All keys but the streams with what they hold, and when each expires, in ms since 1970 (-1: never)."""
-    names = sorted(await client.keys("*"))
-    async with client.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.type(name)
-            pipe.pexpiretime(name)
-        facts = await pipe.execute()
-    kinds, expiries = facts[::2], facts[1::2]
-    reading = {b"hash": "hgetall", b"set": "smembers", b"string": "get"}
-    async with client.pipeline(transaction=False) as pipe:
-        read = []
-        for name, kind, expiry in zip(names, kinds, expiries, strict=True):
-            if kind == b"zset":
-                pipe.zrange(name, 0, -1, withscores=True)
-            elif kind in reading:
-                getattr(pipe, reading[kind])(name)
-            else:
-                continue
-            read.append((name.decode(), expiry))
-        values = await pipe.execute()
-    return {name: _text(value) for (name, _), value in zip(read, values, strict=True)}, dict(read)
+    values: dict[str, Any] = {}
+    expiry: dict[str, int] = {}
+    for raw, kind, expires_at, value in sorted(await client.eval(CONTENTS, 0)):
+        name = raw.decode()
+        expiry[name] = expires_at
+        if kind == b"hash":
+            values[name] = dict(_pairs(value))
+        elif kind == b"zset":
+            values[name] = [(member, float(score)) for member, score in _pairs(value)]
+        else:
+            values[name] = sorted(each.decode() for each in value) if kind == b"set" else value.decode()
+    return values, expiry
 
 
-def _text(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, dict):
-        return {_text(key): _text(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_text(item) for item in value]
-    if isinstance(value, set):
-        return sorted(_text(item) for item in value)
-    return value
+def _pairs(flat: list[bytes]) -> Iterator[tuple[str, str]]:
+    texts = [each.decode() for each in flat]
+    return zip(texts[::2], texts[1::2], strict=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from .core import Core, rank, why
+from .core import rank, why
 from .presence import Registration
 from .state import Candidate, Id, Invite, Leg
+from .trunks import Trunks
 
 LEG_SLACK = 2_000
 """ms by which a leg outlives its group's deadline."""
 
 
-class Groups(Core):
+class Groups(Trunks):
     """Section 6.9."""
 
     # -- who can be rung as a member
@@ -41,21 +42,21 @@ class Groups(Core):
             if device not in {each.device or each.peer for each in there}:
                 there.append(Candidate(device, user, user, "PUSH", "PUSHING", device))
 
-    def trunk_as(self, trunk: Registration, number: str) -> Candidate:
-        return Candidate(trunk.peer, trunk.user, number, "PSTN", "CALLED", trunk.device, trunk.session)
-
     def may_be_number(self, *, failed: bool) -> bool:
         """The Reachability service says itself who is a number, as long as it can be asked."""
         return self.settings.look_up != "reachability" or failed
 
-    def devices_of_member(self, call: Invite, user: str, leg: Leg) -> list[Candidate]:
+    def devices_of_member(self, call: Invite, invite: Invite, user: str, leg: Leg) -> list[Candidate]:
         found = leg.found
         devices = self.registered_of(user, call.caller)
         self.elsewhere(user, found.peers, devices, call.caller, call.latest)
         self.asleep(user, found.push, devices)
         if found.phone or (not devices and self.may_be_number(failed=found.failed)):
-            trunks = [each for each in self.presence.everybody() if each.trunk and each.peer == found.trunk]
-            devices += [self.trunk_as(each, user) for each in trunks]
+            for field in found.trunks.split():
+                owner, _, peer = field.partition("|")
+                invite.trunks.append((owner, peer))
+            trunk = self.next_trunk(invite.trunks, user, {each.key for each in devices})
+            devices += [trunk] if trunk else []
         return devices
 
     # -- a group call's life
@@ -95,6 +96,7 @@ class Groups(Core):
             caller=call.caller,
             entry=call.entry,
             latest=call.latest,
+            heard=call.heard,
             mediatypes=call.mediatypes,
             from_details=call.from_details,
             context=call.context,
@@ -112,11 +114,17 @@ class Groups(Core):
             leg.state, leg.end_reason, leg.reason = "OVER", 487, "cancelled"
             self.go_on(call)
             return
+        has_joined = self.has_joined(invite)
+        if not has_joined and self.wishes.refuse(user, call.sender, self.now):
+            leg.state, leg.end_reason, leg.reason = "OVER", 480, "unreachable"
+            self.go_on(call)
+            return
         leg.state = "OPEN"
         self.invites[invite.ref] = invite
-        if self.joined_meanwhile(invite):
+        if has_joined:
+            self.accept_as_joined(invite)
             return
-        devices = self.devices_of_member(call, user, leg)
+        devices = self.devices_of_member(call, invite, user, leg)
         if not devices:
             failed = leg.found.failed
             self.end(invite, "DECLINED", 500 if failed else 480, "internal" if failed else "unreachable")
@@ -186,9 +194,12 @@ class Groups(Core):
             leg = self.invites[f"{call.sender}|{call.invite_id}|{user}"]
             self.end(leg, "DECLINED_BY_TIMEOUT", 408, "timeout")
 
-    def joined_meanwhile(self, _leg: Invite) -> bool:
-        """The member has joined the room since the call began: see `joining.py`."""
+    def has_joined(self, _leg: Invite) -> bool:
+        """Whether the member has joined the room since the call began: see `joining.py`."""
         return False
+
+    def accept_as_joined(self, leg: Invite) -> None:
+        """Such a member has accepted."""
 
     def win_group(self, leg: Invite, peer: str | None, context: Any) -> None:
         """The first of all members' devices: the group call is decided before it is answered."""

@@ -81,7 +81,9 @@ class Invariants:
                         each for each in self.ringing if each[0][:2] == call and each[1] == payload["peer"]
                     }
                     self.ringing -= won
-                case "answer" if payload["request"] in {"accept", "decline"} and payload["code"] == 200:
+                case "answer" if (
+                    payload["request"] in {"accept", "decline", "silence"} and payload["code"] == 200
+                ):
                     self.ringing -= {(ref_of(payload), peer) for peer in each.peers}
                 case _:
                     pass

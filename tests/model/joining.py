@@ -92,8 +92,8 @@ class Joining(Calls):
         self.end(invite, "ACCEPTED", 200, "accepted")
         self.now_in_call(invite, None, "")
 
-    def joined_meanwhile(self, leg: Invite) -> bool:
-        is_in, peer = self.joined_before(leg)
-        if is_in:
-            self.accept_by_join(leg, peer)
-        return is_in
+    def has_joined(self, leg: Invite) -> bool:
+        return self.joined_before(leg)[0]
+
+    def accept_as_joined(self, leg: Invite) -> None:
+        self.accept_by_join(leg, self.joined_before(leg)[1])

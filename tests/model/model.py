@@ -11,6 +11,8 @@ from invites.lookup.result import LookupResult
 
 from .busy import Busy
 from .devices import Devices
+from .glare import Glare
+from .silence import Silence
 from .state import TOLERANCE, Id, Invite, Notification, Payload, Room, order
 
 PATIENCE = 6_000
@@ -19,7 +21,7 @@ BREAK = 2_000
 """ms; workers look more often than this while they run."""
 
 
-class Model(Busy, Devices):
+class Model(Busy, Glare, Silence, Devices):
     """All rules, one event or one moment at a time."""
 
     def apply(  # noqa: C901, PLR0912 - one branch for each type
@@ -38,6 +40,8 @@ class Model(Busy, Devices):
                 self.accept(payload)
             case "decline":
                 self.decline(payload, entry)
+            case "silence":
+                self.silence(payload)
             case "stopInvite":
                 self.stop(payload, entry)
             case "getInvitations":
@@ -52,6 +56,8 @@ class Model(Busy, Devices):
                 self.left(payload["roomId"], payload["userId"], entry)
             case "roomClosed":
                 self.room_closed(payload["roomId"], entry)
+            case "userState":
+                self.wishes.say(payload, entry)
             case "pushTaken" | "pushGone" | "pushUnsure" | "pushDropped":
                 self.pushed(kind, payload["ref"], payload["device"])
             case _:
@@ -81,7 +87,7 @@ class Model(Busy, Devices):
                 if now_ms < max(at, self.waiting_since) + PATIENCE:
                     break
             del self.timers[name]
-            self.entry = at, 0, 0
+            self.entry = (at, 0, 0)
             kind, _, rest = name.partition("|")
             if kind == "ring":
                 self.end(self.invites[rest], "DECLINED_BY_TIMEOUT", 408, "timeout")
@@ -237,6 +243,7 @@ class Model(Busy, Devices):
                     "state": each.state,
                     "endReason": each.end_reason,
                     "device": each.device,
+                    "silenced": each.silenced or None,
                 }
                 for key, each in invite.candidates.items()
             },

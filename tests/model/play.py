@@ -21,6 +21,10 @@ from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pus
 from .invariants import Invariants
 from .model import Model
 from .state import DAY, HOUR, Notification, Payload
+from .stops_ahead import stop_ahead
+
+LASTING = ("registry:", "room-m", "user-state:")
+"""Keys that no time ends."""
 
 
 def matches(match: str, number: str) -> bool:
@@ -34,12 +38,17 @@ class Play:
         self.history = history
         self.model = Model(history.settings, matches)
         self.driver = Driver(client, history.settings, scripts)
+        self.model.ask = self.ask
         self.invariants = Invariants()
         self.events: dict[str, tuple[str, Payload]] = {}
         self.held: list[Operation] = []
         self.jobs: list[tuple[str, Notification]] = []
         self.settled: list[Operation] = []
         self.last_ms = 0
+
+    def ask(self, callee: str) -> LookupResult:
+        """What sippo-server would say of a user at this moment."""
+        return self.driver.sippo.answer(callee)
 
     async def run(self) -> None:
         await self.driver.start()
@@ -89,9 +98,10 @@ class Play:
         for _ in range(20):
             batch = batch * 2 if doubled else batch
             statuses, completed = await self.driver.settle(batch)
+            published = [self.events[operation.entry] for operation in batch]
             expected: dict[str, list[Notification]] = {}
             unknown: dict[str, Operation] = {}
-            for old, status, new in zip(batch, statuses, completed, strict=True):
+            for at, (old, status, new) in enumerate(zip(batch, statuses, completed, strict=True)):
                 if old in self.held:
                     self.held.remove(old)
                 if status is Status.NEEDS:
@@ -99,7 +109,9 @@ class Play:
                     continue
                 assert status is (Status.STALE if old.entry in expected else Status.DONE), (old, status)
                 if status is Status.DONE:
-                    kind, payload = self.events[old.entry]
+                    kind, payload = published[at]
+                    if self.driver.commits_together:
+                        self.model.stop_ahead = stop_ahead(published[at], published[at + 1 :])
                     expected[old.entry] = self.model.apply(
                         kind, payload, old.entry, self.driver.now, found_for(old)
                     )
@@ -227,7 +239,7 @@ class Play:
         self.invariants.end()
         await self.driver.advance(self.model.order_until() + self.model.kept())
         await self.fire()
-        left = [name for name in await self.driver.contents() if not name.startswith(("registry:", "room-m"))]
+        left = [name for name in await self.driver.contents() if not name.startswith(LASTING)]
         assert set(left) <= {"trunks", "trunks-version", "layout"}, left
 
 
@@ -270,8 +282,9 @@ def arranged(contents: dict[str, Any]) -> dict[str, Any]:
         user: {peer: _picked(value, "device", "session") for peer, value in peers.items()}
         for user, peers in part("registry:").items()
     }
-    for peer, value in contents.get("trunks", {}).items():
-        registry.setdefault(json.loads(value)["user"], {})[peer] = _picked(value, "device", "session")
+    for field, value in contents.get("trunks", {}).items():
+        user, _, peer = field.partition("|")
+        registry.setdefault(user, {})[peer] = _picked(value, "device", "session")
     return {
         "invites": {ref: _invite(fields, candidates.get(ref, {})) for ref, fields in part("invite:").items()},
         "legs": {
@@ -307,7 +320,7 @@ def _invite(fields: dict[str, str], candidates: dict[str, str]) -> dict[str, Any
         "acceptedBy",
         "group",
     )
-    seen = ("address", "type", "state", "endReason", "device")
+    seen = ("address", "type", "state", "endReason", "device", "silenced")
     return {
         **{name: int(fields[name]) if fields.get(name) else None for name in numbers},
         **{name: fields.get(name) or None for name in plain},

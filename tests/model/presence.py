@@ -20,6 +20,7 @@ class Registration:
     expires: int | None = None
     trunk: bool = False
     match: str = "*"
+    confirm: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,11 @@ class Presence:
         return [line.registration for line in self.lines.values() if line.registration]
 
     def known(self, user: str) -> bool:
-        """Whether a device of this user is there, or is still remembered."""
-        return any(owner == user for owner, _ in self.lines)
+        """Whether a registration of this user is there, or is still remembered."""
+        return any(
+            owner == user and any(isinstance(each, Registration) for each in line.events)
+            for (owner, _), line in self.lines.items()
+        )
 
     def register(self, registration: Registration, now: int) -> tuple[Change, list[Change]]:
         """What changed for this peer, and for other peer ids of the same device, which it replaces."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from invites.lookup.result import LookupResult
 
-from .groups import Groups
 from .presence import Registration
+from .redial import Redial
 from .state import Candidate, Invite, Leg, Payload
+from .trunks import NOTHING
 
-NOTHING = LookupResult()
 
-
-class Reach(Groups):
+class Reach(Redial):
     """Section 7. `found` is what the look-up for the event at hand has found, None if there was none."""
 
     found: LookupResult | None = None
@@ -23,20 +24,13 @@ class Reach(Groups):
         assert self.found is not None, "committed without the look-up"
         return self.found
 
-    def trunk_for(self, invite: Invite) -> Candidate | None:
+    def trunk_for(self, invite: Invite, devices: Collection[Candidate]) -> Candidate | None:
+        """The trunk that rings beside these devices; the others are kept for later."""
         number = (self.found.phone if self.found else "") or invite.to
-        best = self.trunk_to(number, invite.caller)
-        return self.trunk_as(best, number) if best else None
+        invite.trunks = self.trunks_to(number, (invite.sender, invite.caller))
+        return self.next_trunk(invite.trunks, number, {each.key for each in devices})
 
-    def trunk_to(self, number: str, caller: str) -> Registration | None:
-        fitting = [
-            each
-            for each in self.presence.everybody()
-            if each.trunk and each.peer != caller and self.matches(each.match, number)
-        ]
-        return min(fitting, key=lambda each: (each.match == "*", each.peer), default=None)
-
-    def reach(self, invite: Invite, event: Payload) -> None:
+    def reach(self, invite: Invite, event: Payload) -> None:  # noqa: C901 - one branch for each end
         """Ring whoever there is, or end the invite at once."""
         asked = self.requests.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
         if invite.request_id is not None and asked:
@@ -50,10 +44,13 @@ class Reach(Groups):
             there = self.whoever_is(invite.to, asked[0]) or guest
             self.call_devices(invite, event, [self.device_candidate(there)])
             return
+        if self.wishes.refuse(invite.to, invite.sender, self.now):
+            self.end(invite, "DECLINED", 480, "unreachable")
+            return
         to_self = invite.to == invite.sender
         devices = [] if to_self else self.registered_of(invite.to, invite.caller)
         registered = bool(devices)
-        trunk = self.trunk_for(invite)
+        trunk = self.trunk_for(invite, ())
         parallel = self.settings.parallel_sip and trunk is not None and not invite.request
         asks = not parallel or (self.settings.look_up != "push" and not registered)
         found = self.looked_up(registered=registered) if asks else NOTHING
@@ -69,7 +66,10 @@ class Reach(Groups):
             self.elsewhere(invite.to, found.peers, devices, invite.caller, invite.entry)
             self.asleep(invite.to, found.push, devices)
         if trunk and (found.phone or (not devices and self.may_be_number(failed=found.failed))):
-            devices.append(trunk)
+            trunk = self.trunk_for(invite, devices)
+            devices += [trunk] if trunk else []
+        else:
+            invite.trunks = []
         if devices:
             self.call_devices(invite, event, devices)
         elif found.failed:

@@ -47,9 +47,9 @@ from .histories import (
 from .invariants import Invariants, Ref, ref_of
 from .state import HOUR, Notification, Payload
 
-ANSWERED = frozenset({"accept", "decline", "stopInvite", "getInvitations"})
+ANSWERED = frozenset({"accept", "decline", "silence", "stopInvite", "getInvitations"})
 """Who sends one of these hears one answer."""
-PERMANENT = ("registry:", "room-members:", "trunks", "layout", "taken:")
+PERMANENT = ("registry:", "room-members:", "user-state:", "trunks", "layout", "taken:")
 MOST_TURNS = 100
 """So often may what is due be fired at the end; then something goes on for ever."""
 
@@ -223,7 +223,9 @@ class Watch(Invariants):
         merged: Contents = {}
         registries: dict[str, dict[str, Any]] = {}
         for shard, contents in shards.items():
-            registries[f"trunks of {shard}"] = contents.get("trunks", {})
+            for field, raw in contents.get("trunks", {}).items():
+                user, _, peer = field.partition("|")
+                registries.setdefault(f"trunks of {user} in {shard}", {})[peer] = raw
             for name, value in contents.items():
                 if name.startswith(("invite:", "candidates:", "legs:")):
                     assert name not in merged, f"{name} is in two shards"

@@ -61,7 +61,11 @@ def said(context: Any) -> Payload:
 
 @dataclass
 class Candidate:
-    """One way of reaching the callee. `told`: heard of the end once more after it came back."""
+    """One way of reaching the callee. `told`: heard of the end once more after it came back.
+
+    `silenced`: no invitation reaches it any more. `followed`: a trunk that has failed, in whose place something else
+    rings. `confirm`: one whose accept must be confirmed.
+    """
 
     peer: str
     user: str
@@ -73,6 +77,9 @@ class Candidate:
     end_reason: int | None = None
     told: bool = False
     context: Any = None
+    silenced: bool = False
+    followed: bool = False
+    confirm: bool = False
 
     @property
     def key(self) -> str:
@@ -119,7 +126,10 @@ class Invite:
     `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone;
     `second`: its callee is in another call. The `group` of a group call is its `to`; that of a leg is not.
     `progressed`, `taken`: 180 was told, a push was taken.
-    `everybody`: each member may accept; `legs_end`: how the others ended once one had.
+    `heard`: the place of the latest invite in the order of the inviter's shard.
+    `everybody`: each member may accept; `legs_end`: how the others ended once one had. `device`: what the inviter
+    has named; `overtaken`: by a later call of the same device; `into`: merged into this call. `trunks`: users and
+    peers of those that may follow one that fails.
     """
 
     sender: str
@@ -130,6 +140,7 @@ class Invite:
     caller: str
     entry: Id
     latest: Id
+    heard: Id
     mediatypes: Any
     from_details: Any
     context: Any
@@ -156,7 +167,12 @@ class Invite:
     waiting: bool = False
     asked: bool = False
     second: bool = False
+    device: str | None = None
+    replaces: str | None = None
+    overtaken: bool = False
+    into: str | None = None
     leg: tuple[str, str] | None = None
+    trunks: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def ref(self) -> str:
@@ -233,6 +249,7 @@ class Invite:
             "state": self.state,
             "error": self.code,
             "whoAccepted": self.who,
+            **({"into": self.into} if self.into else {}),
             "startedAt": self.started_at,
             "endedAt": self.ended_at,
             "candidates": [
@@ -259,6 +276,7 @@ class Tombstone:
 
     code: int
     until: int
+    reason: str = "cancelled"
 
 
 @dataclass

@@ -46,8 +46,10 @@ def says(kind: str, name: str, sender: str = "alice", invite_id: str = "i1", **m
     return Publish(kind, {"peer": peer(name), "from": sender, "inviteId": invite_id, **more})
 
 
-def stops(name: str, invite_id: str = "i1", callee: str = "bob") -> Publish:
-    return Publish("stopInvite", {"peer": peer(name), "inviteId": invite_id, "callee": callee})
+def stops(name: str, invite_id: str = "i1", callee: str = "bob", *, later: bool = False) -> Publish:
+    return Publish(
+        "stopInvite", {"peer": peer(name), "inviteId": invite_id, "callee": callee}, settle=not later
+    )
 
 
 def room(kind: str, *, later: bool = False, **more: object) -> Publish:
@@ -318,6 +320,20 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
     "a room closes twice, the later one first": (
         PLAIN,
         (here("b1"), calls("a1"), room("roomClosed", later=True), room("roomClosed"), AT_LAST),
+    ),
+    "a call is stopped in the commit that it begins in": (
+        PLAIN,
+        (here("b1"), calls("a1", later=True), stops("a1", later=True), AT_LAST, says("accept", "b1")),
+    ),
+    "the callee accepts before the stop in the commit that the call begins in": (
+        PLAIN,
+        (
+            here("b1"),
+            calls("a1", later=True),
+            Publish("accept", {"peer": peer("b1"), "from": "alice", "inviteId": "i1"}, settle=False),
+            stops("a1", later=True),
+            AT_LAST,
+        ),
     ),
     "who left and came again had left": (
         PLAIN,

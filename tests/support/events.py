@@ -78,6 +78,12 @@ def decline(
     return _reply("decline", id_, user, from_, invite_id, more)
 
 
+def silence(
+    id_: str, user: str = "bob", *, from_: str = "alice", invite_id: str = "1", **more: Any
+) -> Published:
+    return _reply("silence", id_, user, from_, invite_id, more)
+
+
 def stop(
     by: Json | None = ALICE,
     *,
@@ -104,6 +110,10 @@ def left(user: str, room: str = "r") -> Published:
 
 def room_closed(room: str = "r") -> Published:
     return "roomClosed", {"roomId": room}
+
+
+def user_state(user: str = "bob", **more: Any) -> Published:
+    return "userState", {"userId": user, **more}
 
 
 async def bob_rings(shard: Shard, *devices: str, **more: Any) -> list[Notification]:

@@ -8,6 +8,7 @@ from invites.resharding.key_ownership import KINDS, kind_of
 PERMANENT = (
     "registry:",
     "room-members:",
+    "user-state:",
     "trunks",
     "trunks-version",
     "events",
@@ -19,8 +20,9 @@ PERMANENT = (
     "taken:",
     "layout",
     "origin",
+    "servers",
 )
-"""Prefixes of keys without a time to live: registrations, rooms, trunks, streams, timers."""
+"""Prefixes of keys without a time to live: registrations, rooms, trunks, streams, timers, what users want."""
 
 
 async def assert_nothing_leaks(client: Redis, keys: Keys) -> None:

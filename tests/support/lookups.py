@@ -47,7 +47,7 @@ def settings(address: str, basic: Json | None = None, **invites: Any) -> Json:
     basic = basic or {}
     wac = {"address": address, "username": "admin@quobis", "password": PASSWORD, **basic.get("wac", {})}
     limits = {"perPair": 0, "perCallee": 0}
-    return {"claimAfter": 300, "limits": limits, "basic": {**basic, "wac": wac}, **invites}
+    return {"claimAfter": 300, "limits": limits, "redial": "ring", "basic": {**basic, "wac": wac}, **invites}
 
 
 def configured(address: str, basic: Json | None = None, **invites: Any) -> Config:

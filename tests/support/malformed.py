@@ -29,35 +29,38 @@ VALID: Final[tuple[e.Published, ...]] = (
         mediatypes=["audio"],
         expires=5_000,
         requestId="q",
+        replaces="asker|0|bob",
         ringMode="all",
         transaction="t",
     ),
     e.invite(ASKING, returnOf="a|b|c"),
     e.said_by("d", e.request(ASKING, expires=5_000, transaction=1)),
     e.ringing("asking", "asker", to="bob"),
-    e.said_by("d", e.accept("asking", "asker", to="bob", transaction="t", context={"n": 1})),
+    e.said_by("d", e.accept("asking", "asker", to="bob", transaction="t", context={"n": 1}, confirmed=True)),
     e.decline("asking", "asker", to="bob", errorCode=486, transaction="t", context=[]),
+    e.silence("asking", "asker", to="bob", transaction="t"),
     e.stop(ASKING, from_="asker", errorCode=480, transaction="t"),
     e.invitations("asking", "asker"),
     e.registered("phone", device="d", session="s", expires=1_000),
-    e.trunk("gateway", r"\+49\d+"),
+    e.trunk("gateway", r"\+49\d+", confirm=True),
     e.unregistered("asking", "asker", session="s"),
     e.disconnected("asking", "asker", session="s"),
     e.joined("bob"),
     e.said_by("d", e.joined("asker", peer=ASKING)),
     e.left("bob"),
     e.room_closed(),
+    e.user_state(dnd=True, until=5_000, block=["alice"]),
 )
 
 _OPAQUE: Final = {"context", "mediatypes", "fromDetails"}
 _OPTIONAL: Final = {
-    "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "ringMode", "session", "device",
-    "type", "trunk", "match", "peer",
+    "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "replaces", "ringMode", "session",
+    "device", "type", "trunk", "match", "peer", "dnd", "until", "block", "confirm", "confirmed",
 } | _OPAQUE  # fmt: skip
 _MANDATORY: Final = {
     "invite": {"peer", "to"}, "inviteRequest": {"peer", "to"}, "ringing": {"peer", "from"}, "accept": {"peer", "from"},
-    "decline": {"peer", "from"}, "stopInvite": set(), "getInvitations": {"peer"}, "unregistered": {"peer"},
-    "disconnected": {"peer"},
+    "decline": {"peer", "from"}, "silence": {"peer", "from"}, "stopInvite": set(), "getInvitations": {"peer"},
+    "unregistered": {"peer"}, "disconnected": {"peer"},
 }  # fmt: skip
 """The events in which a field of `_OPTIONAL` is mandatory."""
 
@@ -69,6 +72,10 @@ _NO_IDS: Final = {
 }  # fmt: skip
 _NO_TEXTS: Final[dict[str, Any]] = {
     "number": 5, "fraction": 1.5, "true": True, "list": ["a"], "object": {"id": "a"},
+}  # fmt: skip
+_NO_REFS: Final = _NO_TEXTS | {
+    "empty": "", "one": "a", "two": "a|b", "four": "a|b|c|d", "an empty one": "a||c", "space": "a|b |c",
+    "too long": f"a|{'x' * 256}|c", "brace": "a|b|{c}", "line end": "a|b|c\n",
 }  # fmt: skip
 
 
@@ -118,7 +125,13 @@ def _is_id(name: str) -> bool:
         "peer",
         "registry",
         "returnOf",
+        "replaces",
         "ringMode",
+        "dnd",
+        "until",
+        "block",
+        "confirm",
+        "confirmed",
     }
 
 
@@ -135,15 +148,18 @@ def _wrong_values(name: str) -> dict[str, Any]:
         "transaction": {"true": True, "list": [], "object": {}, "fraction": 1.5, "too long": "x" * 256, "huge": 2**53},
         "type": _NO_TEXTS | {"empty": "", "too long": "x" * 256},
         "ringMode": _NO_TEXTS | {"empty": "", "another": "both", "case": "All"},
-        "trunk": {"text": "true", "number": 1, "list": []},
+        "until": whole | {"zero": 0, "negative": -1, "beyond 2^53": 2**53},
+        "block": {
+            "text": "alice", "number": 5, "object": {}, "true": True, "number in it": ["a", 5], "no id in it": ["a|b"],
+            "list in it": [["a"]], "null in it": [None], "too long": ["a"] * 1_001,
+        },
+        **{flag: {"text": "true", "number": 1, "list": []} for flag in ("trunk", "confirm", "confirmed", "dnd")},
         "match": _NO_TEXTS | {
             "empty": "", "too long": "x" * 1025, "open": "(", "open set": "[", "nothing to repeat": "+49",
             "look": "(?=a)", "back reference": r"(a)\1", "escape": "\\", "too many": "a{1001}",
         },
-        "returnOf": _NO_TEXTS | {
-            "empty": "", "one": "a", "two": "a|b", "four": "a|b|c|d", "an empty one": "a||c", "space": "a|b |c",
-            "too long": f"a|{'x' * 256}|c", "brace": "a|b|{c}", "line end": "a|b|c\n",
-        },
+        "returnOf": _NO_REFS,
+        "replaces": _NO_REFS,
     }[name]  # fmt: skip
 
 

@@ -55,11 +55,16 @@ class Proxy:
 
     async def down(self) -> None:
         """Cut all connections and refuse new ones."""
-        assert self._server is not None
-        self._server.close()
+        server, self._server = self._server, None
+        assert server is not None
+        # A connection that has just been accepted would leak if the server were closed before `_accept` has it.
+        for listener in server.sockets:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        server.close()
         self.cut()
         await asyncio.gather(*self._handlers, return_exceptions=True)
-        self._server = None
 
     async def up(self) -> None:
         """Accept connections, after `down` on the same port."""
@@ -76,11 +81,17 @@ class Proxy:
         if self._server is not None:
             await self.down()
 
+    def _is_down(self) -> bool:
+        return self._server is None
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._handlers.add(task)
         task.add_done_callback(self._handlers.discard)
+        if self._is_down():
+            writer.transport.abort()
+            return
         try:
             there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
@@ -89,6 +100,8 @@ class Proxy:
         both = {writer, there_writer}
         self._writers |= both
         try:
+            if self._is_down():
+                return
             await _Line(self, reader, writer, there_reader, there_writer).run()
         finally:
             self._writers -= both

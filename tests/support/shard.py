@@ -18,6 +18,7 @@ from invites.keys import WORKERS_GROUP, Keys, Stream
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.lookup.result import LookupResult
+from invites.notifications import decode_notification
 from invites.store.commit import Committer, Outcome, SettleMode, Status
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
@@ -122,10 +123,18 @@ class Shard:
         while read := await self.client.xreadgroup("relay", "test", {self.keys.relay: ">"}, count=1):
             for _, entries in read.items() if isinstance(read, dict) else read:
                 for entry, fields in entries:
-                    operation = decode_relay_entry(Entry(entry.decode(), fields), max_deliveries=5)
-                    settled = await self.committer.commit([operation], SettleMode(Stream.RELAY))
-                    assert settled.outcomes[0].status is Status.DONE, settled
+                    await self.settle_relayed(
+                        decode_relay_entry(Entry(entry.decode(), fields), max_deliveries=5)
+                    )
         return await self.told()
+
+    async def settle_relayed(self, operation: Operation) -> None:
+        """Settle an entry of the relay stream that is for this shard."""
+        (outcome,) = (await self.committer.commit([operation], SettleMode(Stream.RELAY))).outcomes
+        if outcome.status is Status.NEEDS:
+            operation = await self.resolver.complete(operation, outcome)
+            (outcome,) = (await self.committer.commit([operation], SettleMode(Stream.RELAY))).outcomes
+        assert outcome.status is Status.DONE, outcome
 
     async def told(self) -> list[Notification]:
         """Return the notifications since the last call."""
@@ -187,14 +196,11 @@ async def make_groups(client: Redis, keys: Keys) -> None:
 
 
 def notification_of(fields: Mapping[bytes, bytes]) -> Notification:
-    """Read an entry of the notifications stream."""
-    return Notification(
-        fields[b"id"].decode(),
-        fields[b"type"].decode(),
-        json.loads(fields[b"peers"]),
-        json.loads(fields[b"users"]),
-        json.loads(fields[b"payload"]),
-    )
+    """Read an entry of the notifications stream, and hold it to the contract: nothing is missing, wrong or unknown."""
+    decoded = decode_notification(fields)
+    payload = json.loads(fields[b"payload"])
+    assert json.loads(msgspec.json.encode(decoded.payload)) == payload, decoded.type
+    return Notification(decoded.id, decoded.type, list(decoded.peers), list(decoded.users), payload)
 
 
 def of_type(told: Sequence[Notification], kind: str) -> list[Notification]:

@@ -19,7 +19,7 @@ from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Command, ShardMap
-from invites.store.commit import Outcome, SettleMode, Status, TakeMode
+from invites.store.commit import Outcome, Status, TakeMode
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 from tests.support.shard import Notification, Shard, make_groups
@@ -57,6 +57,9 @@ class RoutedKeys(Keys):
 
     def pending(self, user: str) -> str:
         return self.home(user).pending(user)
+
+    def user_state(self, user: str) -> str:
+        return self.home(user).user_state(user)
 
     def parallel(self, user: str) -> str:
         return self.home(user).parallel(user)
@@ -211,8 +214,7 @@ class Shards(Shard):
     async def _carry(self, part: Shard, entry: Entry) -> None:
         operation = decode_relay_entry(entry, max_deliveries=5, keys=part.keys)
         if operation.shard is None:
-            (outcome,) = (await part.committer.commit([operation], SettleMode(Stream.RELAY))).outcomes
-            assert outcome.status is Status.DONE, outcome
+            await part.settle_relayed(operation)
             return
         target = self.parts[operation.shard]
         floor = (await part.client.xpending(part.keys.relay, Stream.RELAY.group))["min"].decode()

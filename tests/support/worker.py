@@ -33,9 +33,12 @@ NO_LIMITS: Final = Limits(devices_per_user=0, per_callee=0, per_caller=0, per_pa
 
 
 def configured(**invites: int) -> Config:
-    """Return a configuration with these settings of `invites`, a short `claim_after`, and no limits."""
+    """Return a configuration with these settings of `invites`, a short `claim_after`, and no limits.
+
+    Calls of one device to one callee ring beside each other.
+    """
     given = {"claim_after": 300, **invites}
-    return Config(invites=msgspec.structs.replace(Invites(limits=NO_LIMITS), **given))
+    return Config(invites=msgspec.structs.replace(Invites(limits=NO_LIMITS, redial="ring"), **given))
 
 
 @contextlib.asynccontextmanager

@@ -54,6 +54,7 @@ def test_each_says_what_belongs_there_and_what_stood_there_and_not_in_the_words_
 
 
 _ID = "a text of 1 to 255 characters without white space, control characters, {, } or |"
+_ID_LIST = _ID.replace("a text", "texts")
 _TRANSACTION = f"a text of at most 255 characters or a whole number up to {2**53 - 1} either way"
 
 
@@ -79,6 +80,10 @@ _TRANSACTION = f"a text of at most 255 characters or a whole number up to {2**53
          "registry.expires must be a whole number of milliseconds from 1 to 9007199254740991, not the number 1.5"),
         ("registered", f'{{"registry":{{"id":"a","user":"u","expires":1{"0" * 5000}}}}}',
          "registry.expires must be a whole number of milliseconds from 1 to 9007199254740991, not a huge number"),
+        ("userState", '{"userId":"u","block":["a",5]}',
+         f"block must be a list of at most 1000 {_ID_LIST}, not this list of 2"),
+        ("userState", '{"userId":"u","block":"a"}',
+         f'block must be a list of at most 1000 {_ID_LIST}, not the text "a"'),
         ("getInvitations", '{"peer":{"id":"a","user":"u"},"transaction":true}',
          f"transaction must be {_TRANSACTION}, not true"),
         ("roomClosed", "", "payload is empty"),

@@ -35,6 +35,8 @@ _VENDORS: dict[str, Any] = {
         "claimAfter": 2000,
         "notificationRetention": {"age": 60000, "bytes": 1000000},
         "deadRetention": {"age": 604800001, "bytes": 65536},
+        "redial": "ring",
+        "glare": "merge",
         "joinAccepts": False,
         "roomGrace": 4000,
         "whenBusy": "reject",
@@ -81,6 +83,7 @@ def test_defaults_are_those_of_the_contract() -> None:
             "basic": {
                 "removeAfter": 0,
                 "resolveGroups": False,
+                "resolveNestedGroups": False,
                 "resolvePush": False,
                 "legacyUserGroupResolution": True,
                 "wac": {
@@ -115,13 +118,20 @@ def test_defaults_are_those_of_the_contract() -> None:
             "claimAfter": 3000,
             "notificationRetention": {"age": 3600000, "bytes": None},
             "deadRetention": {"age": 2592000000, "bytes": 67108864},
+            "redial": "replace",
+            "glare": "off",
             "joinAccepts": True,
             "roomGrace": 0,
             "whenBusy": "ring",
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},
-    }
+        "gateway": {
+            "host": "127.0.0.1", "port": 8090, "secret": None, "jwks": None, "audience": None, "origins": [],
+            "heartbeat": 20000, "expires": 60000, "maxMessage": 65536, "messagesPerSecond": 20,
+            "maxConnections": 10000,
+        },
+    }  # fmt: skip
 
 
 def test_the_scripts_get_their_part() -> None:
@@ -140,6 +150,8 @@ def test_the_scripts_get_their_part() -> None:
         per_callee=0,
         per_caller=20,
         per_pair=3,
+        redial="ring",
+        glare="merge",
         join_accepts=False,
         room_grace=4000,
         when_busy="reject",
@@ -178,6 +190,7 @@ def test_the_flags_may_stand_in_basic_but_invites_wins(flag: str) -> None:
         ({"redis": {"uri": "x"}}, "redis.uri", "redis.url"),
         ({"redis": {"shard": 1}}, "redis.shard", "redis.shards"),
         ({"http": {"tokne": "x"}}, "http.tokne", "http.token"),
+        ({"gateway": {"secrets": "x"}}, "gateway.secrets", "gateway.secret"),
         ({"http": {"a\nb": "x"}}, r'http."a\nb"', "http."),
         ({"http": {"": "x"}}, 'http.""', "http."),
     ],
@@ -205,6 +218,8 @@ def test_unknown_keys_elsewhere_belong_to_other_services() -> None:
         ("invites", "maxGroupSize", [0, 100_001, "x"], "whole number from 1 to 100000"),
         ("invites", "maxDeliveries", [0, 1001, "x"], "whole number from 1 to 1000"),
         ("invites", "parallelSip", ["yes", 1, None], "true or false"),
+        ("invites", "redial", ["Replace", "", None, True], "replace or ring"),
+        ("invites", "glare", ["on", "", None, True], "off or merge"),
         ("invites", "basic", [[], 1, None, "x"], "an object"),
         ("redis", "prefix", ["", "a b", "{0}", "a|b", "a\n", 5, "x" * 101], "without white space"),
         ("redis", "shards", [0, -1, 1025, "1"], "whole number from 1 to 1024"),

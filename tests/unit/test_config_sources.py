@@ -251,7 +251,7 @@ def _refusal(folder: Path, text: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("digits", [401, 5000, 100_000])
+@pytest.mark.parametrize("digits", [309, 400, 401, 5000, 100_000])
 def test_a_number_of_any_length_is_refused_by_its_field(tmp_path: Path, digits: int) -> None:
     for sign in ("", "-"):
         sentence = _refusal(tmp_path, f'{{"invites": {{"ringTimeout": {sign}{"9" * digits}}}}}')

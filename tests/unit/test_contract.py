@@ -17,6 +17,7 @@ from invites.events import protocol
 from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
 from invites.logs.messages import TEMPLATES
 from invites.logs.setup import JsonLines
+from invites.notifications import PAYLOADS
 from tests.lua.test_notifications import KEYS
 from tests.unit.test_messages import CONTRACT_LINES
 from workers.cli.app import app
@@ -40,7 +41,7 @@ def _anchor(title: str) -> str:
 
 _ALL = sorted(
     path.relative_to(_ROOT).as_posix()
-    for folder in (".", "invites", "invites/contract", "lua", "workers", "tests", "deploy")
+    for folder in (".", "invites", "invites/contract", "lua", "workers", "tests", "deploy", "deploy/node")
     for path in (_ROOT / folder).glob("*.md")
 )
 
@@ -83,6 +84,31 @@ def test_each_event_is_there_with_its_fields() -> None:
         assert (mandatory, optional) == _fields(kind), kind
 
 
+def _payload_fields(kind: str) -> tuple[set[str], set[str]]:
+    """The fields of a notification's payload that are always present, and the others."""
+    found = msgspec.structs.fields(PAYLOADS[kind])
+    always = {one.encode_name for one in found if one.required}
+    return always, {one.encode_name for one in found} - always
+
+
+def test_each_notification_is_there_with_its_fields() -> None:
+    described = set()
+    for cells in _rows("notifications.md"):
+        for kind in re.findall(r"`(\w+)`", cells[0]):
+            if kind in PAYLOADS and len(cells) == 3 and kind != "INVITE_COMPLETED":
+                described.add(kind)
+                sometimes = set(re.findall(r"\[(\w+)", cells[2]))
+                always = set(re.findall(r"\w+", re.sub(r"\[[^\]]*\]", "", cells[2])))
+                assert (always, sometimes) == _payload_fields(kind), kind
+    assert described == set(PAYLOADS) - {"INVITE_COMPLETED"}
+    record = next(
+        json.loads(text)
+        for text in re.findall(r"```json\n(.+?)```", _PAGES["notifications.md"], re.DOTALL)
+        if "endedAt" in text
+    )
+    assert set(record) == _payload_fields("INVITE_COMPLETED")[0]
+
+
 def test_the_limits_are_there() -> None:
     text = _PAGES["publishing.md"] + _PAGES["PROTOCOL.md"]
     assert protocol.MAX_CONTEXT == 16 * 1024
@@ -114,7 +140,7 @@ def test_each_setting_is_there_with_its_default() -> None:
             for name in re.findall(r"`([\w.]+)`", cells[0]):
                 described[f"{section}.{name}"] = cells[1].strip("`")
     assert described.pop("invites.basic.wac.paths") == ""
-    shown = {None: "none", True: "true", False: "false"}
+    shown = {None: "none", True: "true", False: "false", (): "[]"}
     defaults = _settings(msgspec.to_builtins(Config(), enc_hook=str))
     assert described == {
         name: str(value) if isinstance(value, str) or type(value) is int else shown[value]

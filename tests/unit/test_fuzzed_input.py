@@ -1,7 +1,6 @@
 """Whatever is published: decoding never raises, no rule fails, and what is told stays JSON."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,53 +11,15 @@ from redis.asyncio import Redis
 from invites.events.dead_letter import dead_event
 from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry
-from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
+from invites.events.protocol import BadEvent, decode_event
 from invites.store.commit import Status
 from invites.store.settings import Settings
+from tests.support.generated import published
 from tests.support.leaks import assert_nothing_leaks
-from tests.support.malformed import VALID
 from tests.support.shard import Shard
 
 QUICK: Final = settings(deadline=None, database=None, derandomize=True, max_examples=300)
 SLOW: Final = settings(QUICK, max_examples=40)
-
-GOOD: Final = [(kind, json.dumps(payload).encode()) for kind, payload in VALID]
-kinds = st.sampled_from([kind.encode() for kind in EVENT_TYPES])
-
-
-@st.composite
-def damaged(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """Draw a valid event of which a piece was cut out, replaced, or put in."""
-    kind, payload = draw(st.sampled_from(GOOD))
-    start = draw(st.integers(0, len(payload)))
-    end = draw(st.integers(start, min(len(payload), start + 12)))
-    piece = draw(
-        st.binary(max_size=6) | st.text(max_size=3).map(lambda text: text.encode(errors="surrogatepass"))
-    )
-    return kind.encode(), payload[:start] + piece + payload[end:]
-
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=8,
-)
-NAMES: Final = (
-    "peer", "id", "user", "to", "from", "inviteId", "room", "callee", "registry", "userId", "roomId", "session",
-    "errorCode", "expires", "transaction", "context", "mediatypes", "requestId", "returnOf", "match", "trunk", "device",
-)  # fmt: skip
-objects = st.dictionaries(
-    st.sampled_from(NAMES),
-    values | st.fixed_dictionaries({"id": values, "user": values}) | st.sampled_from(["a", 486, True]),
-    max_size=9,
-)
-published = (
-    st.tuples(
-        kinds | st.binary(max_size=12), st.binary(max_size=60) | values.map(lambda v: json.dumps(v).encode())
-    )
-    | st.tuples(kinds, objects.map(lambda value: json.dumps(value).encode()))
-    | damaged()
-)
 
 
 @QUICK

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from redis import exceptions
 
+from invites.keys import Keys
 from invites.store.layout import LayoutError
 from workers.loops import Role, run_forever
 from workers.telemetry.metrics import Metrics
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class _Shard:
     """What a loop asks of its shard."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Keys | None = None) -> None:
+        self.keys = keys or Keys()
         self.ensured = 0
         self.refusals: list[Exception] = []
         metrics = Metrics()
@@ -61,3 +63,18 @@ async def test_no_error_ends_a_loop(
     warnings = [record.message for record in caplog.records if "again" not in record.message]
     assert len(warnings) == bool(logged), "an error that repeats is logged once"
     assert not logged or warnings[0].startswith(logged)
+
+
+def test_shards_that_work_do_not_end_the_outage_of_another(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = (_Shard(Keys(shard=number, shards=2)) for number in (0, 1))
+    second.worker = first.worker
+    own, other = (cast("Shard", shard) for shard in (first, second))
+    away, works = Role("settling relay", own, other), Role("settling relay", own)
+    away.waits(exceptions.ConnectionError("gone"))
+    works.works()
+    Role("settling relay", other).works()
+    assert [record.message for record in caplog.records] == [
+        "Redis cannot be used (settling relay of shard 0 for shard 1): ConnectionError: gone; waiting for it."
+    ]
+    away.works()
+    assert caplog.records[-1].message.startswith("Redis can be used again")

@@ -105,9 +105,14 @@ _RENDERED = {
         ("perPair", "alice", "bob"),
         "Limit perPair: the invite from alice to bob is refused",
     ),
+    "undisturbed": (("bob", "alice"), "User bob wants no invite of alice now: nothing rings"),
     "device_dropped": (
         ("devicesPerUser", "bob", "phone"),
         "Limit devicesPerUser: user bob loses the device phone",
+    ),
+    "not_replaced": (
+        ("alice|1|bob", "accepted"),
+        "Invite alice|1|bob is not replaced: accepted",
     ),
     "entry_ahead": (
         ("9999999999999-1", "1764252877000-1"),

@@ -79,6 +79,12 @@ def _stored(event: e.Published) -> Any:
             "decline",
             ("phone", "bob", "alice|1|bob", HEAD, "alice", "bob", 486, b""),
         ),
+        (e.silence("phone", transaction=7), "silence", ("phone", "bob", "alice|1|bob", HEAD, b"7")),
+        (
+            e.said_by("d", e.silence("phone")),
+            "silence",
+            ("phone", "bob", "alice|1|bob", HEAD, b"", "d"),
+        ),
         (e.stop(), "stopInvite", ("a", "alice", "alice", "1", "bob", HEAD, 487, b"")),
         (
             e.stop(None),
@@ -100,12 +106,36 @@ def _stored(event: e.Published) -> Any:
         (
             e.said_by("d", e.invite()),
             "invite",
-            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP, "", "d"),
+            (
+                "a",
+                "alice",
+                "bob",
+                "1",
+                HEAD,
+                "r",
+                b"",
+                b"",
+                b"",
+                "",
+                "",
+                b"",
+                "0",
+                *NOT_LOOKED_UP,
+                "",
+                "",
+                "",
+                "d",
+            ),
         ),
         (
             e.invite(ringMode="all"),
             "invite",
-            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP, "all"),
+            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP, "", "all"),
+        ),
+        (
+            e.invite(replaces="x|y|z"),
+            "invite",
+            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP, "x|y|z"),
         ),
         (e.said_by("d", e.unregistered("phone")), "disconnected", ("phone", "bob", "", "d")),
         (e.unregistered("phone"), "disconnected", ("phone", "bob", "")),
@@ -114,6 +144,9 @@ def _stored(event: e.Published) -> Any:
         (e.joined("bob", peer=peer("p", "bob", "d")), "joined", ("bob", "r", "p", "d")),
         (("left", {"userId": "bob", "roomId": "r"}), "left", ("bob", "r")),
         (e.room_closed(), "roomClosed", ("r",)),
+        (e.user_state(), "userState", ("bob", "0", "", "")),
+        (e.user_state(dnd=True, until=7, block=["a", "b", "a"]), "userState", ("bob", "1", 7, "a|b|")),
+        (e.user_state(until=7), "userState", ("bob", "0", "", "")),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) and isinstance(value[0], str) else None,
 )
@@ -143,6 +176,17 @@ def test_a_trunk_stores_its_match_and_others_do_not() -> None:
         "1",
     )
     assert "match" not in _stored(e.registered("phone", match="x"))
+    assert "confirm" not in stored
+    assert _stored(e.trunk("t", confirm=True))["confirm"] is True
+    assert "confirm" not in _stored(e.registered("phone", confirm=True))
+
+
+def test_few_accepts_are_confirmed_so_the_rule_gets_the_argument_only_then() -> None:
+    assert _operation(e.accept("phone")).arguments.flat()[4:] == (b"",)
+    assert _operation(e.accept("phone", context=1)).arguments.flat()[4:] == (b"", b"1")
+    assert _operation(e.accept("phone", confirmed=False)).arguments.flat()[4:] == (b"",)
+    confirmed = _operation(e.accept("phone", confirmed=True))
+    assert confirmed.arguments.flat()[4:] == (b"", b"", "", "1")
 
 
 def test_a_tag_of_a_trace_or_any_other_field_of_the_entry_is_ignored() -> None:

@@ -256,6 +256,20 @@ async def test_a_free_place_goes_to_the_newest_who_still_waits() -> None:
     assert took == [4, 3, 2]
 
 
+async def test_those_who_are_equally_new_go_in_turn() -> None:
+    places, took = Places(1), list[str]()
+
+    async def take(name: str) -> None:
+        async with places.place((2, 0)):
+            took.append(name)
+
+    async with places.place((1, 0)):
+        waiting = [asyncio.create_task(take(name)) for name in "abc"]
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert took == ["a", "b", "c"]
+
+
 async def test_a_place_that_comes_together_with_a_cancellation_is_passed_on() -> None:
     places = Places(1)
 

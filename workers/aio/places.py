@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
+import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,11 +13,13 @@ if TYPE_CHECKING:
 
 
 class Places:
-    """A semaphore whose free places go to the newest of those who wait. No two may be equally new."""
+    """A semaphore whose free places go to the newest of those who wait. Who is equally new goes in turn."""
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []
+        # An entry that comes again may meet its former turn, and two futures cannot be compared.
+        self._order = itertools.count()
 
     @contextlib.asynccontextmanager
     async def place(self, made: tuple[int, int]) -> AsyncIterator[None]:
@@ -32,7 +35,7 @@ class Places:
 
     async def _turn(self, made: tuple[int, int]) -> None:
         turn = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (-made[0], -made[1], turn))
+        heapq.heappush(self._waiting, (-made[0], -made[1], next(self._order), turn))
         try:
             await turn
         except asyncio.CancelledError:

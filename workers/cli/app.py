@@ -14,12 +14,15 @@ from invites.config import ConfigError
 from workers.cli import bench, dead, gateways
 from workers.cli.check.command import check
 from workers.cli.demo import demo
+from workers.cli.gateway import gateway
 from workers.cli.options import CommandError
 from workers.cli.output import say
 from workers.cli.publish import publish
 from workers.cli.reshard import reshard
 from workers.cli.run import run
+from workers.cli.schema import schema
 from workers.cli.show import show
+from workers.cli.size import size
 from workers.cli.status import status
 from workers.cli.tail import tail
 
@@ -35,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, demo, check, status, show, tail, publish, reshard):
+for command in (run, gateway, demo, check, status, show, tail, publish, schema, reshard, size):
     app.command()(command)
 app.add_typer(dead.app, name="dead")
 app.add_typer(gateways.app, name="gateways")

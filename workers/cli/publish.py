@@ -26,8 +26,8 @@ def publish(
 ) -> int:
     """Publish one event to the stream of its shard, and print the id of the entry.
 
-    Types: invite, inviteRequest, ringing, accept, decline, stopInvite, getInvitations, registered, unregistered,
-    disconnected, joined, left, roomClosed.
+    Types: invite, inviteRequest, ringing, accept, decline, silence, stopInvite, getInvitations, registered,
+    unregistered, disconnected, joined, left, roomClosed, userState.
 
     For example: invites publish registered '{"registry": {"id": "p1", "user": "bob"}}'
 

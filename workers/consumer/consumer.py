@@ -14,6 +14,9 @@ from workers.consumer.reclaimer import Reclaimer
 from workers.consumer.ticket import Item
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from workers.aio.tasks import Loop
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.source import Source
 
@@ -39,14 +42,20 @@ class StreamRole(Protocol):
 
 
 class StreamConsumer(Generic[Item]):
-    """Consumes a stream in its consumer group: reads, reclaims, keeps what is in flight; `role` settles it."""
+    """Consumes a stream in its consumer group: reads, reclaims, keeps what is in flight; `role` settles it.
 
-    def __init__(self, source: Source[Item], role: StreamRole, batch_size: BatchSize) -> None:
+    `intake` are more loops that put batches into the inbox, until the shard is stopping.
+    """
+
+    def __init__(
+        self, source: Source[Item], role: StreamRole, batch_size: BatchSize, intake: Iterable[Loop] = ()
+    ) -> None:
         self.source = source
         self._role = role
         self._reader = Reader(source, batch_size)
         self._reclaimer = Reclaimer(source)
         self._lease = Lease(source)
+        self._intake: tuple[Loop, ...] = (self._reader, self._reclaimer, *intake)
         self._input: list[asyncio.Task[None]] = []
         self._settling: list[asyncio.Task[None]] = []
         self._keeping: list[asyncio.Task[None]] = []
@@ -54,7 +63,7 @@ class StreamConsumer(Generic[Item]):
     def start(self) -> list[asyncio.Task[None]]:
         """Start the loops. No task ends before the shard is stopping, unless it is broken."""
         where = f"{self.source.name} of shard {self.source.shard.keys.shard}"
-        self._input = begin((self._reader, self._reclaimer), where)
+        self._input = begin(self._intake, where)
         self._settling = begin((self._role,), where)
         self._keeping = begin((self._lease,), where)
         return self._input + self._settling + self._keeping

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,9 @@ class Shard:
 
     `origin` identifies the data that it has worked with, "" before it has found any. `last_commit` is when it last
     committed entries of these streams (ms, the server's time).
+
+    `server` is the run id of the server that has the shard, as `find_server` has last seen it at `server_seen` (s,
+    monotonic). Settled entries of the relay stream from `relay_kept_from` on stay there; "" for none.
     """
 
     keys: Keys
@@ -38,6 +43,9 @@ class Shard:
     streams: list[Stream] = field(default_factory=list)
     origin: str = ""
     last_commit: int | None = None
+    server: str = ""
+    server_seen: float = -math.inf
+    relay_kept_from: str = ""
 
     @property
     def stopping(self) -> asyncio.Event:
@@ -53,6 +61,11 @@ class Shard:
         """Entries of the shard's streams were committed at `at` (ms, the server's time)."""
         self.last_commit = at
         self.worker.metrics.last_commit(self.keys.shard, at)
+
+    async def find_server(self) -> None:
+        """Look which server has the shard. Raises what redis-py raises."""
+        found = await self.commands.info("server")
+        self.server, self.server_seen = str(found["run_id"]), time.monotonic()
 
     async def ensure(self) -> None:
         """Ensure that the server has what this worker needs: the layout, its consumer groups. Looks first.

@@ -17,6 +17,7 @@ from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
 from invites.values.printable import escape_json
 from invites.values.ref import Ref
+from workers.http import quiet
 from workers.http.access import refusal
 from workers.http.connections import Connections, most_connections
 
@@ -93,6 +94,7 @@ class HttpServer:
             keepalive_timeout=_IDLE_S,
             max_line_size=_LONGEST_LINE,
             shutdown_timeout=_STOP_WITHIN_S,
+            logger=quiet.LOG,
         )
         await runner.setup()
         if runner.server is None:
@@ -133,6 +135,7 @@ class HttpServer:
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
                 web.get("/v1/users/{user}/invitations", self._invitations),
+                web.get("/v1/users/{user}/state", self._state),
                 web.get("/v1/invites/{from}/{inviteId}/{to}", self._invite),
             ]
         )
@@ -157,6 +160,13 @@ class HttpServer:
         async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
             ringing, more = await self._queries(user).pending(user)
         return _response(200, {"invitations": ringing, **({"more": True} if more else {})})
+
+    async def _state(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        _, _, _, user, _ = _segments(request)
+        async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
+            state = await self._queries(user).state(user)
+        return _response(200, state)
 
     async def _invite(self, request: web.Request) -> web.Response:
         self._authorize(request)

@@ -24,13 +24,20 @@ def start_worker(
     `configuration` is the content of config.json. The worker's HTTP server uses a free port unless it sets another one.
     `terminate` lets the worker drain; `output` is its log.
     """
-    directory = Path(tempfile.mkdtemp(prefix="invites-worker-"))
+    return start_command("run", url, {"http": {"port": 0}, **configuration}, log_level=log_level)
+
+
+def start_command(
+    name: str, url: str, configuration: Mapping[str, object], *, log_level: str
+) -> ChildProcess:
+    """Start a command that runs until it is stopped, in a child process, and return at once."""
+    directory = Path(tempfile.mkdtemp(prefix=f"invites-{name}-"))
     file = directory / "config.json"
-    file.write_bytes(msgspec.json.encode({"http": {"port": 0}, **configuration}))
-    # The worker runs in another directory, but with the same packages, installed or not.
+    file.write_bytes(msgspec.json.encode(configuration))
+    # The process runs in another directory, but with the same packages, installed or not.
     home = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH", ""))))
-    command = [sys.executable, "-m", "workers", "run", "--config", str(file), "--redis-url", url]
+    command = [sys.executable, "-m", "workers", name, "--config", str(file), "--redis-url", url]
     try:
         return ChildProcess(
             [*command, "--log-level", log_level],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from invites.queries.streams import read
 from invites.store.commit import SettleMode, Status, TakeMode
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _SETTLED: Final = frozenset({Status.DONE, Status.STALE, Status.LOST})
 _LOW_WATERMARK_S: Final = 1.0
+# A stream that keeps its entries may have lost the last ones in a fail-over, and give lower ids then: the new server's
+# clock may be behind. What is this much older than the first entry has left the stream in any case.
+_MARGIN_MS: Final = 30_000
 
 
 class Commit(Protocol):
@@ -56,7 +60,12 @@ class RelayedCommit:
         await self._raise_low_watermark()
         source, target = self._source, self._target
         seen = await target.other_shards.see_rooms(operations)
-        result = await target.committer.commit(seen, TakeMode(source.shard.keys.shard, self._low_watermark))
+        mode = TakeMode(source.shard.keys.shard, self._low_watermark)
+        while True:
+            server = target.server
+            result = await target.committer.commit(seen, mode)
+            if target.server == server:
+                break  # otherwise the former server may have answered, and the present one lacks it
         settled = [
             operation.entry
             for operation, outcome in zip(operations, result.outcomes, strict=True)
@@ -67,15 +76,20 @@ class RelayedCommit:
         return result
 
     async def _raise_low_watermark(self) -> None:
-        """Find the entry before which everything is settled: the first one that is pending.
+        """Find the entry before which none comes again. The target forgets what it took before that entry.
 
-        There is one, since the entries at hand are pending. The target forgets what it took before that entry.
+        That is the first one that is pending: there is one, since the entries at hand are. Where settled entries may
+        come again (see `workers.roles.carry_again`) it is before the first one in the stream.
         """
         now = time.monotonic()
         if now < self._raised_at + _LOW_WATERMARK_S:
             return
         source = self._source
-        summary = await source.shard.commands.xpending(source.key, source.group)
-        if summary["min"] is not None:
-            self._low_watermark = summary["min"].decode()
+        if source.shard.relay_kept_from:
+            for first in await read(source.shard.commands, source.key, count=1):
+                self._low_watermark = f"{max(0, first.at - _MARGIN_MS)}-0"
+        else:
+            summary = await source.shard.commands.xpending(source.key, source.group)
+            if summary["min"] is not None:
+                self._low_watermark = summary["min"].decode()
         self._raised_at = now

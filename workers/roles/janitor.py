@@ -78,7 +78,8 @@ class Janitor:
                 _log.info("Deleted the functions of another release of the workers, %s.", name)
 
     async def _trim(self, key: str) -> None:
-        self._metrics.trimmed(key, await self._shard.committer.trim(key))
+        kept_from = self._shard.relay_kept_from if key == self._shard.keys.relay else ""
+        self._metrics.trimmed(key, await self._shard.committer.trim(key, kept_from))
 
     async def _retire(self) -> None:
         shard = self._shard

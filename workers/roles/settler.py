@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from invites.lookup.resolver import Resolver
     from invites.store.commit import CommitResult, Outcome
     from workers.consumer.batch_size import BatchSize
+    from workers.consumer.shard import Shard
     from workers.consumer.source import Source
     from workers.consumer.ticket import Ticket
     from workers.roles.commits import Commit
@@ -58,12 +59,13 @@ class Settler:
         resolver: Resolver,
         reports: Reports,
         timers: Timers,
+        target: Shard | None = None,
     ) -> None:
         self._source = source
         self._shard = source.shard
         self._commit = commit
         self._commits = source.shard.worker.readiness.commits_of(source.key)
-        self._role = Role(f"settling {source.name}", source.shard)
+        self._role = Role(f"settling {source.name}", source.shard, target)
         self._batch_size = batch_size
         self._reports = reports
         self._timers = timers

@@ -29,35 +29,37 @@ class Outage:
         self._metrics = metrics
         self._readiness = readiness
         self._remind_s = remind_s
-        self._troubled: set[str] = set()
+        self._troubled: set[tuple[str, str]] = set()
         self._since = 0.0
         self._told = 0.0
 
-    def met(self, role: str, error: BaseException) -> None:
-        """The loop `role` got `error` and will retry."""
+    def met(self, role: str, error: BaseException, place: str = "") -> None:
+        """The loop `role` got `error` and will retry. `place` tells loops of one role apart, such as " of shard 3"."""
         self._metrics.redis_error(role)
         denied = isinstance(error, NoPermissionError)
         if denied and self._readiness is not None:
-            self._readiness.lost(role, str(error))
+            self._readiness.lost(role + place, str(error))
         now = time.monotonic()
         first = not self._troubled
-        self._troubled.add(role)
+        self._troubled.add((role, place))
         if first:
             self._since = self._told = now
             level = logging.ERROR if denied else logging.WARNING
-            _log.log(level, "Redis cannot be used (%s): %s; waiting for it.", role, _words(error))
+            _log.log(level, "Redis cannot be used (%s%s): %s; waiting for it.", role, place, _words(error))
         elif now - self._told >= self._remind_s:
             self._told = now
             away = now - self._since
-            _log.warning("Redis still cannot be used after %d s (%s): %s.", away, role, _words(error))
+            _log.warning(
+                "Redis still cannot be used after %d s (%s%s): %s.", away, role, place, _words(error)
+            )
 
-    def over(self, role: str) -> None:
+    def over(self, role: str, place: str = "") -> None:
         """The loop `role` works again."""
-        if role not in self._troubled:
+        if (role, place) not in self._troubled:
             return
-        self._troubled.discard(role)
+        self._troubled.discard((role, place))
         if self._readiness is not None:
-            self._readiness.regained(role)
+            self._readiness.regained(role + place)
         if not self._troubled:
             self._metrics.reconnected()
             _log.warning("Redis can be used again, after %.1f s.", time.monotonic() - self._since)

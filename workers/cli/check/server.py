@@ -17,6 +17,7 @@ from invites.queries.overview import backlog, consumers
 from invites.store.layout import LayoutError
 from invites.values.printable import escape
 from workers.cli.check.clocks import check_clocks
+from workers.cli.check.connections import check_connections
 from workers.cli.check.finding import Finding
 from workers.cli.check.gateways import check_gateways
 from workers.cli.check.permissions import FUNCTIONS, refused
@@ -99,6 +100,8 @@ async def _server(clients: Clients, config: Config) -> AsyncIterator[Finding]:
             yield check_replicas(infos[0])
         elif clients.kind != "cluster" and infos[0].get("cluster_enabled") == 1:
             yield IN_CLUSTER
+        if config.redis.shards > 1:
+            yield check_connections(config.redis.shards, infos)
     yield await check_clocks(clients, config)
 
 

@@ -46,17 +46,17 @@ def measure(
         target.make_groups()
         tell(f"registering the devices of {load.callees:,} users")
         baseline.register(load)
-        before = _used(target)
+        before = used_memory(target)
         tell(f"making {load.calls:,} pending invites")
         baseline.settle(load.invites())
-        added = _used(target) - before
+        added = used_memory(target) - before
         pending = target.command("ZCARD", target.keys.timers)
         if pending != load.calls:
             raise BenchError(f"{load.calls} invites should be pending, but {pending} are.")
         return Memory(load.calls, round(added / load.calls, 1)), _parts(target, load.calls)
 
 
-def _used(target: Target) -> int:
+def used_memory(target: Target) -> int:
     """Bytes that the server has allocated without its clients, once no table grows and the figure is steady.
 
     The server frees its clients' buffers once a second and counts them at another moment of the second.

@@ -1,0 +1,100 @@
+import { randomUUID } from "node:crypto";
+
+import { Answers } from "./answers.js";
+import { type Client, Connection } from "./connection.js";
+import { type Answer, EVENT_TYPES, type EventPayloads } from "./contract.js";
+import { type EventType, checkShards, routingKey, shardOf, streamOf } from "./routing.js";
+
+const WITHIN_MS = 10_000;
+const REPEAT_MS = 3_000;
+
+export interface PublisherOptions {
+  /** The workers' `redis.shards`. A smaller number works too, a little slower. */
+  shards?: number;
+  /** The workers' `redis.prefix`. */
+  prefix?: string;
+}
+
+export interface Within {
+  /** How long to try, in ms. */
+  withinMs?: number;
+}
+
+/** The events that get an `answer`. */
+export type AskType = "accept" | "decline" | "silence" | "stopInvite" | "getInvitations";
+const ASK_TYPES: ReadonlySet<string> = new Set(["accept", "decline", "silence", "stopInvite", "getInvitations"]);
+
+/** Writes events into the streams of the right shards, over connections of its own. */
+export class Publisher {
+  readonly #connection: Connection;
+  readonly #answers: Answers;
+  readonly #shards: number;
+  readonly #prefix: string;
+
+  constructor(redis: Client, { shards = 1, prefix = "invites" }: PublisherOptions = {}) {
+    this.#shards = checkShards(shards);
+    this.#prefix = prefix;
+    this.#connection = new Connection(redis);
+    const keys = Array.from({ length: shards }, (_, shard) => streamOf(prefix, shard, "notifications"));
+    this.#answers = new Answers(redis, keys);
+  }
+
+  /**
+   * Publish an event and return its entry id. While the server is away, or full, it is tried again.
+   *
+   * A reply that was lost can make two events of one; the contract's rules expect that. Rejects with a TypeError if the
+   * type is unknown or the routing key no text, with the server's error if it refuses the event, and with an Error after
+   * `withinMs` (10,000), when it is not known whether the event was published.
+   */
+  async publish<Type extends EventType>(
+    type: Type,
+    payload: EventPayloads[Type],
+    { withinMs = WITHIN_MS }: Within = {},
+  ): Promise<string> {
+    if (!EVENT_TYPES.has(type)) throw new TypeError(`${type} is no type of event.`);
+    const stream = streamOf(this.#prefix, shardOf(routingKey(type, payload), this.#shards), "events");
+    const text = JSON.stringify(payload);
+    const entry = await this.#connection.insist(
+      `the event ${type}`,
+      (redis) => redis.xadd(stream, "*", "type", type, "payload", text),
+      withinMs,
+    );
+    return String(entry);
+  }
+
+  /**
+   * Publish an event of a peer, and return the payload of its `answer`. The event is repeated every 3 s until then.
+   *
+   * Sets a unique `transaction` if there is none. Rejects with an Error if there is no answer after `withinMs` (10,000).
+   * The server's user must be allowed to read notifications. The first call opens connections that stay until `close`.
+   */
+  async ask<Type extends AskType>(
+    type: Type,
+    payload: EventPayloads[Type],
+    { withinMs = WITHIN_MS }: Within = {},
+  ): Promise<Answer> {
+    if (!ASK_TYPES.has(type)) throw new TypeError(`${type} gets no answer: publish it.`);
+    const peer = payload.peer?.id;
+    if (typeof peer !== "string") throw new TypeError(`${type} gets an answer only with a peer.`);
+    const deadline = performance.now() + withinMs;
+    const transaction = payload.transaction ?? randomUUID();
+    await this.#answers.open(withinMs);
+    const { answer, forget } = this.#answers.expect(peer, transaction);
+    try {
+      for (let left = deadline - performance.now(); left > 0; left = deadline - performance.now()) {
+        await this.publish(type, { ...payload, transaction }, { withinMs: left });
+        const found = await this.#connection.wait(Math.min(REPEAT_MS, deadline - performance.now()), answer);
+        if (found) return found;
+      }
+    } finally {
+      forget();
+    }
+    throw new Error(`The peer ${peer} got no answer to ${type} within ${withinMs} ms.`);
+  }
+
+  /** Give up what has not succeeded, and close the connections. */
+  close(): void {
+    this.#answers.close();
+    this.#connection.close();
+  }
+}

@@ -1,0 +1,143 @@
+"""Reads the notifications of all shards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import RedisError
+
+from invites.client.group import TEMPORARY, temporary_name
+from invites.client.reader import Consumer, Reader
+from invites.client.repeats import Repeats
+from invites.client.servers import by_client, keys_of_all
+from invites.connection.clients import BLOCK_MS, Clients
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from invites.notifications import Notification
+
+CLAIM_AFTER_MS: Final = 60_000
+"""When a consumer takes over what another one of its group has not acknowledged, unless said otherwise (ms)."""
+
+_MOST: Final = 1_000
+_END_S: Final = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class Notifications:
+    """The notifications of all shards, one after the other.
+
+        async with Notifications("redis://127.0.0.1:6379", shards=3) as notifications:
+            async for one in notifications:
+                deliver(one)
+                notifications.done(one)
+
+    Without `group` the reader has a temporary group of its own: it hears what is told while it lives. That suits a
+    gateway: devices are rung now or not at all. With `group` it hears everything, also what is told while it is not
+    there. That suits a service that keeps call records. Readers that share a group, each with its own `consumer`, get
+    each notification once among them. What one of them has not acknowledged after `claim_after_ms`, another one gets.
+
+    What is not `done` is delivered again. Repeats, and invitations whose time is over, are left out. A reader that has
+    1,000 notifications which are not done reads no more.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        group: str | None = None,
+        consumer: str = "reader",
+        shards: int = 1,
+        prefix: str = "invites",
+        claim_after_ms: int = CLAIM_AFTER_MS,
+    ) -> None:
+        """Read at `url`, as in `redis.url`; `shards` and `prefix` are those of the workers."""
+        if group is not None and group.startswith(TEMPORARY):
+            raise ValueError(f"a group whose name begins with {TEMPORARY} is removed when nobody reads it")
+        self._is_temporary = group is None
+        self._reads = Clients(url, "notifications", block_ms=BLOCK_MS)
+        self._commands = Clients(url, "notifications")
+        self._came: asyncio.Queue[Notification] = asyncio.Queue()
+        all_keys, repeats = keys_of_all(prefix, shards), Repeats()
+        servers = by_client(self._reads, all_keys)
+        as_who = Consumer(group or temporary_name(), consumer, claim_after_ms, max(1, _MOST // len(servers)))
+        self._readers = [
+            Reader(reads, self._commands.of(keys[0]), keys, as_who, repeats, self._came)
+            for reads, keys in servers
+        ]
+        self._reader_of = {keys.shard: reader for reader in self._readers for keys in reader.keys}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the last read of each server has worked."""
+        return all(reader.is_connected for reader in self._readers)
+
+    def age_ms(self, notification: Notification) -> int:
+        """How long ago the server has written it (ms), as far as its clock is known."""
+        return self._reader_of[notification.shard].age_ms(notification.at)
+
+    def done(self, notification: Notification) -> None:
+        """Acknowledge a notification: it will not be delivered again."""
+        self._reader_of[notification.shard].done(notification.entry, notification.shard)
+
+    async def start(self) -> None:
+        """Make the groups and begin to read. Waits for a server that is away. Raises redis exceptions."""
+        for reader in self._readers:
+            await reader.prepare()
+        self._tasks = [
+            asyncio.create_task(loop, name="reading notifications")
+            for reader in self._readers
+            for loop in (reader.read(), reader.acknowledge(), reader.keep())
+        ]
+
+    async def aclose(self) -> None:
+        """Acknowledge what is done, remove a temporary group, and close the connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
+                for reader in self._readers:
+                    try:
+                        await reader.finish(remove=self._is_temporary)
+                    except (RedisError, OSError) as error:
+                        _log.warning("The notifications that are done could not be acknowledged: %s", error)
+        await self._reads.aclose()
+        await self._commands.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Notification:
+        """The next notification. Raises what has ended the reading."""
+        if not self._came.empty():
+            return self._came.get_nowait()
+        if not self._tasks:
+            raise RuntimeError("the notifications are not being read: use `async with`, or `start`")
+        coming = asyncio.ensure_future(self._came.get())
+        try:
+            await asyncio.wait([coming, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                return coming.result()
+        finally:
+            coming.cancel()
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+        raise StopAsyncIteration
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,134 @@
+"""Publishes events to the right shard, and waits for answers."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from tenacity import stop_after_delay
+
+from invites.client.answers import Answers
+from invites.client.servers import keys_of_all, until_served
+from invites.connection.clients import BLOCK_MS, Clients
+from invites.events.protocol import (
+    EVENT_STRUCTS,
+    Accept,
+    Decline,
+    Event,
+    GetInvitations,
+    Silence,
+    StopInvite,
+    decode_event,
+)
+from invites.events.routing import routing_key
+from invites.keys import shard_of
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from invites.notifications import Answer
+
+Request = Accept | Decline | Silence | StopInvite | GetInvitations
+"""An event that is answered."""
+
+WITHIN_S: Final = 10.0
+"""How long a server that is away, or an answer, is waited for, unless said otherwise."""
+
+_AGAIN_S: Final = 3.0
+"""An event is published again when it has not been answered for so long."""
+
+_KINDS: Final = {struct: kind for kind, struct in EVENT_STRUCTS.items()}
+
+
+def opaque(value: object) -> msgspec.Raw:
+    """A value for `context`, `mediatypes` or `from_details`: any that JSON has."""
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+class Publisher:
+    """Publishes events. `url` is as in `redis.url`; `shards` and `prefix` are those of the workers.
+
+    One publisher is enough for a process. Any number of tasks may use it.
+    """
+
+    def __init__(self, url: str, *, shards: int = 1, prefix: str = "invites") -> None:
+        self._url = url
+        self._keys = keys_of_all(prefix, shards)
+        self._clients = Clients(url, "publisher")
+        self._answers: Answers | None = None
+        self._starting = asyncio.Lock()
+
+    async def publish(self, event: Event, *, within_s: float = WITHIN_S) -> str:
+        """Publish an event and return its entry id. Waits up to `within_s` for a server that is away.
+
+        An event whose reply was lost is published again, which workers take for a repeat. Raises BadEvent when a field
+        is wrong, and redis exceptions when the server does not take the event.
+        """
+        kind, payload = _encoded(event)
+        keys = self._keys[shard_of(routing_key(event), len(self._keys))]
+        client: Any = self._clients.of(keys)
+        fields = {"type": kind, "payload": payload}
+        entry: bytes = await until_served(
+            f"Publishing {kind}", lambda: client.xadd(keys.events, fields), stop_after_delay(within_s)
+        )
+        return entry.decode()
+
+    async def ask(self, request: Request, *, within_s: float = WITHIN_S) -> Answer:
+        """Publish an event and return its answer. Its user must be allowed to read notifications.
+
+        An event without `transaction` gets one. It is published again every 3 s until it is answered, which changes
+        nothing: a repeat gets the same answer. Raises TimeoutError when no answer comes within `within_s`, ValueError
+        for a stop without `peer`, BadEvent when a field is wrong, and redis exceptions.
+        """
+        peer = request.peer
+        if peer is None:
+            raise ValueError("a stopInvite without peer is not answered: publish it")
+        if request.transaction is None:
+            request = msgspec.structs.replace(request, transaction=uuid.uuid4().hex)
+        kind, _ = _encoded(request)
+        answers = await self._listening()
+        try:
+            async with asyncio.timeout(within_s):
+                with answers.expecting(kind, request.transaction, peer.id) as answer:
+                    while True:
+                        await self.publish(request, within_s=within_s)
+                        done, _ = await asyncio.wait([answer], timeout=_AGAIN_S)
+                        if done:
+                            return answer.result()
+        except TimeoutError:
+            raise TimeoutError(
+                f"{kind} of {peer.id} was not answered within {within_s:g} s; `invites status` says whether workers run"
+            ) from None
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._answers is not None:
+            await self._answers.aclose()
+        await self._clients.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _listening(self) -> Answers:
+        async with self._starting:
+            if self._answers is None:
+                answers = Answers(Clients(self._url, "answers", block_ms=BLOCK_MS), self._keys)
+                await answers.start()
+                self._answers = answers
+            return self._answers
+
+
+def _encoded(event: Event) -> tuple[str, bytes]:
+    """Type and payload. Raises BadEvent: what a program puts into a struct is not checked before."""
+    kind = _KINDS[type(event)]
+    payload = msgspec.json.encode(event)
+    decode_event(kind, payload)
+    return kind, payload

@@ -1,0 +1,37 @@
+-- The phone network has had an invite (parallelSip), and now the callee's own devices ring.
+-- exports: call_at_home
+-- include: call/indexes
+-- include: out/devices
+-- include: reach/resolve
+-- include: reach/user_states
+
+-- The callee's devices that are no candidates yet; none if the callee does not want the call.
+local function devices_of(invite, lookup_result)
+  local devices = {}
+  if invite.to == invite.from or user_states.refuses(invite.to, invite.from) then
+    return devices
+  end
+  for id, registered in pairs(registry_of(invite.to)) do
+    if not candidates_of(invite)[id] and id ~= invite.caller then
+      devices[#devices + 1] = peer_candidate(id, invite.to, registered)
+    end
+  end
+  local answer = looked_up({ found = lookup_result ~= '' and cjson.decode(lookup_result) or nil }, true)
+  add_connected_at_sippo(devices, invite.to, answer.peers, invite.caller, work.entry)
+  add_push_candidates(devices, invite.to, answer.push)
+  return devices
+end
+
+-- Rings the callee's devices. `lookup_result` is what the worker has looked up (see reach/resolve.lua), "" when it has not.
+function call_at_home(invite, lookup_result)
+  local rung = devices_of(invite, lookup_result)
+  change(invite, 'parallel', 'back')
+  later({ 'SREM', key('parallel', invite.to), invite.ref })
+  index_pending(invite.to, invite.ref)
+  if #rung > 0 then
+    for _, candidate in ipairs(rung) do
+      add_candidate(invite, candidate)
+    end
+    ring(invite, rung, false)
+  end
+end

@@ -1,0 +1,57 @@
+"""Generates input until there is enough of it, checking now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from tests.fuzz.inputs import several
+from tests.fuzz.play import Fuzzed, fuzzed
+from tests.fuzz.shapes import Input
+
+_EACH = 500
+"""So many inputs are given before all is looked at."""
+
+
+def play(url: str, count: int, chance: int, tell: Callable[[str], None]) -> Fuzzed:
+    """Give a worker on this server `count` inputs. Raises AssertionError with what is wrong."""
+    with asyncio.Runner() as runner:
+        opening = fuzzed(url)
+        target = runner.run(opening.__aenter__())
+        try:
+            _generate(runner, target, count, chance, tell)
+            runner.run(target.check_that_nothing_stays())
+        finally:
+            runner.run(opening.__aexit__(*sys.exc_info()))
+    return target
+
+
+def _generate(
+    runner: asyncio.Runner, target: Fuzzed, count: int, chance: int, tell: Callable[[str], None]
+) -> None:
+    looked_at = 0
+
+    @seed(chance)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(several())
+    def give(inputs: list[Input]) -> None:
+        nonlocal looked_at
+        given_so_far = sum(target.given.values())
+        if given_so_far >= count:
+            return
+        runner.run(target.take(inputs))
+        if given_so_far - looked_at >= _EACH:
+            looked_at = given_so_far
+            runner.run(target.check())
+            tell(f"{given_so_far} given, {target.letters} of them dead letters")
+
+    give()

@@ -1,0 +1,343 @@
+"""The client for publishers and gateways, on a real server, with workers in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from invites.client import (
+    Accept,
+    BadEvent,
+    Decline,
+    GetInvitations,
+    Invite,
+    Notification,
+    Notifications,
+    Peer,
+    Publisher,
+    Registered,
+    Registry,
+    RoomClosed,
+    StopInvite,
+    group,
+    opaque,
+)
+from invites.config import Config, Redis
+from invites.keys import Keys
+from invites.notifications import Invitation, InviteAccepted
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+from tests.support.worker import configured, running, worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KEYS = Keys()
+ALICE = Peer("a", "alice")
+PHONE = Peer("phone", "bob")
+CALL = Invite(peer=ALICE, to="bob", invite_id="1", room="r", context=opaque({"subject": "lunch"}))
+REGISTERED = Registered(registry=Registry(id="phone", user="bob"))
+ACCEPT = Accept(peer=PHONE, from_="alice", invite_id="1")
+
+
+async def heard(notifications: Notifications, kind: str) -> Notification:
+    """The next notification of a type; all until then are done."""
+    async with asyncio.timeout(15):
+        async for one in notifications:
+            notifications.done(one)
+            if one.type == kind:
+                return one
+    raise AssertionError(kind)
+
+
+async def told(client: Any, number: int, kind: str = "roomCleaned", **more: Any) -> None:
+    """Write a notification as a worker does."""
+    payload = {"roomId": f"r{number}", "invites": 0, **more}
+    await client.xadd(KEYS.notifications, _fields(f"0-{number}-1", kind, payload))
+
+
+def _fields(identity: str, kind: str, payload: dict[str, Any]) -> dict[Any, Any]:
+    return {"id": identity, "type": kind, "peers": "[]", "users": "[]", "payload": json.dumps(payload)}
+
+
+async def rooms(notifications: Notifications, count: int, *, done: bool = True) -> list[str]:
+    """The rooms of the next so many notifications."""
+    found: list[str] = []
+    async with asyncio.timeout(15):
+        while len(found) < count:
+            one = await anext(notifications)
+            found.append(json.loads(one.raw)["roomId"])
+            if done:
+                notifications.done(one)
+    return found
+
+
+async def pending(client: Any, name: str) -> int:
+    """How many notifications the group has not acknowledged."""
+    return int((await client.xpending(KEYS.notifications, name))["pending"])
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+async def test_a_call_from_the_invite_to_the_answer(valkey_url: str, shards: int) -> None:
+    config = Config(invites=configured().invites, redis=Redis(shards=shards))
+    async with (
+        running(config, valkey_url),
+        Publisher(valkey_url, shards=shards) as publisher,
+        Notifications(valkey_url, shards=shards) as notifications,
+    ):
+        await publisher.publish(REGISTERED)
+        await publisher.publish(CALL)
+        rung = await heard(notifications, "invitation")
+        assert isinstance(rung.payload, Invitation)
+        assert (rung.peers, rung.payload.ref, rung.payload.context) == (
+            ("phone",),
+            "alice|1|bob",
+            {"subject": "lunch"},
+        )
+        answer = await publisher.ask(ACCEPT)
+        assert (answer.code, answer.reason, answer.who_accepted) == (200, "accepted", "bob")
+        taken = await heard(notifications, "inviteAccepted")
+        assert isinstance(taken.payload, InviteAccepted)
+        assert (taken.peers, taken.payload.peer) == (("a",), "phone")
+
+
+async def test_each_question_gets_its_own_answer(valkey_url: str) -> None:
+    async with worker(valkey_url), Publisher(valkey_url) as publisher:
+        asked = [
+            publisher.ask(GetInvitations(peer=PHONE)),
+            publisher.ask(GetInvitations(peer=ALICE, transaction=7)),
+            publisher.ask(ACCEPT),
+            publisher.ask(StopInvite(invite_id="1", callee="bob", peer=ALICE, transaction=7)),
+        ]
+        answers = await asyncio.gather(*asked)
+    assert [(one.request, one.code) for one in answers] == [
+        ("getInvitations", 200),
+        ("getInvitations", 200),
+        ("accept", 404),
+        ("stopInvite", 200),
+    ]
+    assert answers[1].transaction == answers[3].transaction == 7
+
+
+@pytest.mark.leaks
+async def test_a_question_that_gets_no_answer_is_asked_again_and_says_so_in_the_end(
+    valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invites.client.publisher._AGAIN_S", 0.1)
+    async with Publisher(valkey_url) as publisher:
+        with pytest.raises(
+            TimeoutError, match=r"^accept of phone was not answered within 1 s; `invites status`"
+        ):
+            await publisher.ask(ACCEPT, within_s=1)
+    sent = [json.loads(fields[b"payload"]) for _, fields in await client.xrange(KEYS.events)]
+    assert len(sent) > 1
+    assert len({one["transaction"] for one in sent}) == 1
+
+
+async def test_what_is_wrong_is_refused_before_it_is_published(valkey_url: str, client: Any) -> None:
+    async with Publisher(valkey_url) as publisher:
+        with pytest.raises(BadEvent, match=r"^field roomId must be a text of 1 to 255 characters"):
+            await publisher.publish(RoomClosed(room_id="a b"))
+        with pytest.raises(BadEvent, match=r"^field context has 4098 bytes"):
+            await publisher.ask(Decline(peer=PHONE, from_="alice", invite_id="1", context=opaque("x" * 4096)))
+        with pytest.raises(ValueError, match="a stopInvite without peer is not answered"):
+            await publisher.ask(StopInvite(invite_id="1", callee="bob"))
+        with pytest.raises(ValueError, match="shards must be 1 or more, not 0"):
+            Publisher(valkey_url, shards=0)
+    assert not await client.exists(KEYS.events)
+
+
+async def test_what_was_not_done_comes_again_to_the_next_process_of_the_group(
+    valkey_url: str, client: Any
+) -> None:
+    async with Notifications(valkey_url, group="records") as notifications:
+        for number in range(3):
+            await told(client, number)
+        assert await rooms(notifications, 1) == ["r0"]
+        assert await rooms(notifications, 2, done=False) == ["r1", "r2"]
+    await told(client, 3)
+    async with Notifications(valkey_url, group="records") as notifications:
+        assert await rooms(notifications, 3) == ["r1", "r2", "r3"]
+        await wait_until(lambda: _is_done(client, "records"), "all are acknowledged")
+
+
+async def _is_done(client: Any, name: str) -> bool:
+    return await pending(client, name) == 0
+
+
+async def test_what_one_reader_of_a_group_leaves_another_one_gets(valkey_url: str, client: Any) -> None:
+    first = Notifications(valkey_url, group="records", consumer="first")
+    await first.start()
+    await told(client, 0)
+    assert await rooms(first, 1, done=False) == ["r0"]
+    await first.aclose()
+    second = Notifications(valkey_url, group="records", consumer="second", claim_after_ms=200)
+    async with second:
+        assert await rooms(second, 1) == ["r0"]
+
+
+async def test_a_temporary_group_goes_with_its_reader_and_one_that_was_left_goes_too(
+    valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await told(client, 0)
+    for name in ("temporary:gone", "temporary:starting", "kept"):
+        await client.xgroup_create(KEYS.notifications, name, "0")
+    for name in ("temporary:gone", "kept"):
+        await client.xgroup_createconsumer(KEYS.notifications, name, "reader")
+    monkeypatch.setattr(group, "_DEAD_MS", 20)
+    await asyncio.sleep(0.05)
+    caplog.set_level(logging.INFO)
+    async with Notifications(valkey_url) as notifications:
+        await told(client, 1)
+        assert await rooms(notifications, 1) == ["r1"], "it begins with what is told after it"
+        assert await _groups(client) > {"temporary:starting", "kept"}
+    assert await _groups(client) == {"temporary:starting", "kept"}
+    assert "Dropped temporary:gone, the group of a reader that is gone." in caplog.text
+    with pytest.raises(ValueError, match="begins with temporary:"):
+        Notifications(valkey_url, group="temporary:mine")
+
+
+async def _groups(client: Any) -> set[str]:
+    return {one["name"].decode() for one in await client.xinfo_groups(KEYS.notifications)}
+
+
+async def test_a_quiet_reader_does_not_look_as_if_it_were_gone(
+    redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis 7.0 counts a consumer as idle whose reads find nothing."""
+    monkeypatch.setattr("invites.client.reader._LONGEST_KEEP_S", 0.1)
+    monkeypatch.setattr(group, "_DEAD_MS", 1_000)
+    async with Notifications(redis_server, prefix="quiet") as quiet:
+        await asyncio.sleep(1.5)
+        async with Notifications(redis_server, prefix="quiet"):
+            keys = Keys("quiet")
+            client: Any = quiet._commands.of(keys)
+            assert len(await client.xinfo_groups(keys.notifications)) == 2
+
+
+async def test_repeats_stale_invitations_and_what_is_no_notification_are_left_out(
+    valkey_url: str, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = int(time.time() * 1000)
+    ringing = {
+        "inviteId": "1",
+        "from": "alice",
+        "to": "bob",
+        "mediatypes": None,
+        "fromDetails": None,
+        "context": None,
+        "inviteRequest": False,
+        "expiresIn": 1_000,
+        "resumed": False,
+    }
+    async with Notifications(valkey_url, group="records") as notifications:
+        await client.xadd(KEYS.notifications, _fields("0-1-1", "invitation", ringing), id=f"{now - 1_001}-0")
+        await told(client, 2)
+        await told(client, 2)
+        await client.xadd(KEYS.notifications, {"id": "0-3-1", "type": "roomCleaned"})
+        await told(client, 4, "roomPainted")
+        assert await rooms(notifications, 2) == ["r2", "r4"]
+        await wait_until(lambda: _is_done(client, "records"), "all are acknowledged")
+    assert "of shard 0 cannot be read: field peers is missing" in caplog.text
+
+
+async def test_after_a_loss_of_data_the_reader_goes_on(valkey_url: str, client: Any) -> None:
+    async with Notifications(valkey_url, group="records") as notifications:
+        await told(client, 0)
+        assert await rooms(notifications, 1) == ["r0"]
+        await client.flushall()
+        await told(client, 1)
+        assert await rooms(notifications, 1) == ["r1"]
+
+
+async def test_a_group_that_was_dropped_goes_on_where_it_was(valkey_url: str, client: Any) -> None:
+    async with Notifications(valkey_url, group="records") as notifications:
+        for number in range(3):
+            await told(client, number)
+        assert await rooms(notifications, 3) == ["r0", "r1", "r2"]
+        await client.xgroup_destroy(KEYS.notifications, "records")
+        await told(client, 3)
+        assert await rooms(notifications, 1) == ["r3"]
+
+
+async def test_a_reader_that_finishes_nothing_reads_no_more(valkey_url: str, client: Any) -> None:
+    async with Notifications(valkey_url, group="records") as notifications:
+        async with client.pipeline(transaction=False) as pipe:
+            for number in range(1_500):
+                fields = _fields(f"0-{number}-1", "roomCleaned", {"roomId": f"r{number}", "invites": 0})
+                pipe.xadd(KEYS.notifications, fields)
+            await pipe.execute()
+        first = [await anext(notifications) for _ in range(1_000)]
+        more = asyncio.create_task(rooms(notifications, 101, done=False))
+        await asyncio.sleep(0.3)
+        assert not more.done()
+        assert await pending(client, "records") <= 1_100
+        for one in first:
+            notifications.done(one)
+        assert len(await more) == 101
+
+
+@contextlib.asynccontextmanager
+async def _through_a_proxy(url: str) -> AsyncIterator[Proxy]:
+    async with Proxy(int(url.rpartition(":")[2].partition("/")[0])) as proxy:
+        yield proxy
+
+
+@pytest.mark.leaks
+async def test_connections_that_are_cut_lose_and_double_nothing(valkey_url: str, client: Any) -> None:
+    async with (
+        _through_a_proxy(valkey_url) as proxy,
+        Notifications(proxy.url, group="records") as notifications,
+        Publisher(proxy.url) as publisher,
+    ):
+        found: list[str] = []
+        for number in range(20):
+            await told(client, number)
+            if number % 5 == 0:
+                proxy.cut()
+            await publisher.publish(RoomClosed(room_id=f"r{number}"))
+            found += await rooms(notifications, 1)
+        assert found == [f"r{number}" for number in range(20)]
+        await wait_until(lambda: _is_done(client, "records"), "all are acknowledged")
+        published = [
+            json.loads(fields[b"payload"])["roomId"] for _, fields in await client.xrange(KEYS.events)
+        ]
+        assert list(dict.fromkeys(published)) == found
+
+
+async def test_a_lost_reply_of_a_read_loses_nothing(valkey_url: str, client: Any) -> None:
+    async with (
+        _through_a_proxy(valkey_url) as proxy,
+        Notifications(proxy.url, group="records") as notifications,
+    ):
+        proxy.lose_reply(b"XREADGROUP", b"r0")
+        await told(client, 0)
+        assert await rooms(notifications, 1) == ["r0"]
+        assert proxy.lost.is_set()
+
+
+@pytest.mark.leaks
+async def test_a_publisher_waits_for_a_server_that_is_away_but_not_for_ever(valkey_url: str) -> None:
+    async with _through_a_proxy(valkey_url) as proxy, Publisher(proxy.url) as publisher:
+        await proxy.down()
+        with pytest.raises(RedisConnectionError):
+            await publisher.publish(REGISTERED, within_s=0.2)
+        publishing = asyncio.create_task(publisher.publish(REGISTERED))
+        await asyncio.sleep(0.2)
+        assert not publishing.done()
+        await proxy.up()
+        await publishing
+
+
+async def test_a_reader_that_was_not_started_says_so(valkey_url: str) -> None:
+    notifications = Notifications(valkey_url)
+    with pytest.raises(RuntimeError, match="the notifications are not being read"):
+        await anext(notifications)
+    await notifications.aclose()

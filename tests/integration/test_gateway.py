@@ -1,0 +1,405 @@
+"""The WebSocket gateway: real devices, a real server, a worker in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import jwt
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from invites.config import Config, ConfigError, Redis
+from invites.config.sections import Gateway
+from invites.values.secret import Secret
+from tests.support.devices import SECRET, Device, token
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+from tests.support.worker import KEYS, configured, running
+from workers.gateway.login import Login, LoginError
+from workers.gateway.service import GatewayError, GatewayService
+from workers.lab.gateway_process import port_of, start_gateway
+from workers.lab.worker_process import start_worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+CALL = {"to": "bob", "inviteId": "1", "room": "r"}
+ANSWER = {"from": "alice", "inviteId": "1"}
+
+
+def configuration(shards: int = 1, **gateway: Any) -> Config:
+    settings = msgspec.structs.replace(Gateway(port=0, secret=Secret(SECRET)), **gateway)
+    basic = msgspec.structs.replace(configured().invites.basic, remove_after=5_000)
+    invites = msgspec.structs.replace(configured().invites, basic=basic)
+    return Config(invites=invites, redis=Redis(shards=shards), gateway=settings)
+
+
+@contextlib.asynccontextmanager
+async def gateway(url: str, config: Config) -> AsyncIterator[GatewayService]:
+    """A gateway in this process."""
+    service = GatewayService(config, url)
+    try:
+        await service.start()
+        yield service
+    finally:
+        await service.aclose()
+
+
+@contextlib.asynccontextmanager
+async def platform(url: str, shards: int = 1, **settings: Any) -> AsyncIterator[GatewayService]:
+    """A worker and a gateway."""
+    config = configuration(shards, **settings)
+    async with running(config, url), gateway(url, config) as service:
+        yield service
+
+
+async def registered(client: Any, user: str) -> dict[str, Any]:
+    """The registrations of a user, by peer."""
+    return {
+        peer.decode(): json.loads(raw) for peer, raw in (await client.hgetall(KEYS.registry(user))).items()
+    }
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+async def test_a_call_rings_all_devices_and_stops_all_but_the_first_that_accepts(
+    valkey_url: str, shards: int
+) -> None:
+    async with (
+        platform(valkey_url, shards) as service,
+        Device(service.port, "alice") as alice,
+        Device(service.port, "bob", device="dev-1") as phone,
+        Device(service.port, "bob") as tablet,
+    ):
+        await alice.send("invite", **CALL, peer={"id": tablet.peer, "user": "bob"}, transaction="t")
+        rung = await phone.hears("invitation")
+        assert (rung["from"], rung["to"], rung["resumed"]) == ("alice", "bob", False)
+        assert 0 < rung["expiresIn"] <= 60_000
+        await tablet.hears("invitation")
+        await phone.send("ringing", **ANSWER)
+        while (await alice.hears("inviteProgress"))["code"] != 180:
+            pass
+        await phone.send("accept", **ANSWER, transaction=1)
+        assert (await phone.hears("answer"))["code"] == 200
+        assert (await tablet.hears("invitationCancel"))["reason"] == "accepted_elsewhere"
+        taken = await alice.hears("inviteAccepted")
+        assert (taken["whoAccepted"], taken["peer"]) == ("bob", phone.peer)
+        assert len([one for one in phone.heard if one["type"] == "invitation"]) == 1
+
+
+async def test_a_device_that_comes_back_goes_on_as_the_same_peer(valkey_url: str, client: Any) -> None:
+    async with platform(valkey_url) as service, Device(service.port, "alice") as alice:
+        async with Device(service.port, "bob") as phone:
+            await wait_until(lambda: _is_registered(client, phone.peer), "the phone is registered")
+            await alice.send("invite", **CALL)
+            await phone.hears("invitation")
+        await wait_until(lambda: _is_gone(client), "the phone is gone")
+        async with Device(service.port, "bob", resume=phone.peer) as again:
+            assert again.peer == phone.peer
+            assert (await again.hears("invitation"))["resumed"] is True
+            await again.send("accept", **ANSWER)
+            assert (await again.hears("answer"))["code"] == 200
+        # Nobody else can take the peer, although others hear its id.
+        async with Device(service.port, "mallory", resume=phone.peer) as other:
+            assert other.peer != phone.peer
+
+
+async def _is_registered(client: Any, peer: str) -> bool:
+    return peer in await registered(client, "bob")
+
+
+async def _is_gone(client: Any) -> bool:
+    return not await registered(client, "bob")
+
+
+async def test_a_second_connection_of_a_peer_takes_the_place_of_the_first(
+    valkey_url: str, client: Any
+) -> None:
+    async with (
+        platform(valkey_url) as service,
+        Device(service.port, "bob") as first,
+        Device(service.port, "bob", resume=first.peer) as second,
+    ):
+        assert await first.ends() == (4409, "the device has connected again")
+        await second.send("getInvitations")
+        await second.hears("answer")
+        assert set(await registered(client, "bob")) == {second.peer}
+
+
+async def test_all_devices_of_a_user_in_a_room_hear_who_joins_it(valkey_url: str) -> None:
+    async with (
+        platform(valkey_url) as service,
+        Device(service.port, "alice") as laptop,
+        Device(service.port, "alice") as phone,
+        Device(service.port, "bob") as bob,
+    ):
+        await laptop.send("joined", roomId="r")
+        await laptop.send("getInvitations")
+        await laptop.hears("answer")
+        await bob.send("joined", roomId="r")
+        for device in (laptop, phone):
+            assert await device.hears("userJoined") == {"userId": "bob", "roomId": "r"}
+
+
+async def test_a_message_that_cannot_be_published_is_refused_and_the_device_stays(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invites.client.publisher.Publisher.publish.__kwdefaults__", {"within_s": 0.3})
+    async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy:
+        config = configuration()
+        async with (
+            running(config, valkey_url),
+            gateway(proxy.url, config) as service,
+            Device(service.port, "bob") as phone,
+        ):
+            await proxy.down()
+            await phone.send("getInvitations", transaction="t")
+            assert await phone.hears("error") == {
+                "message": "the service cannot be reached: send it again later",
+                "request": "getInvitations",
+                "transaction": "t",
+            }
+            await proxy.up()
+            await phone.send("getInvitations", transaction="u")
+            assert (await phone.hears("answer"))["transaction"] == "u"
+
+
+async def test_a_registration_is_renewed_and_ends_with_the_connection(valkey_url: str, client: Any) -> None:
+    async with platform(valkey_url, expires=300) as service:
+        async with Device(service.port, "bob", device="dev-1") as phone:
+            await wait_until(lambda: _is_registered(client, phone.peer), "the phone is registered")
+            await asyncio.sleep(0.5)
+            (found,) = (await registered(client, "bob")).values()
+            assert (found["device"], found["user"]) == ("dev-1", "bob")
+            await phone.send("logout")
+            assert (await phone.ends())[0] == 1000
+        await wait_until(lambda: _is_gone(client), "the phone has signed off")
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        ("{", 'a message is {"type": …, "payload": {…}}: Input data was truncated'),
+        (b"{}", "a message is text, not binary"),
+        ('{"type":"registered"}', "a device cannot send 'registered'; it can send accept, decline, getInv"),
+        ('{"type":"roomClosed","payload":{"roomId":"r"}}', "a device cannot send 'roomClosed'"),
+        ('{"type":"accept","payload":{"transaction":5}}', "field from is missing"),
+        ('{"type":"invite","payload":{"to":"a b"}}', "field to must be a text of 1 to 255 characters"),
+        (
+            '{"type":"invite","payload":' + '{"a":' * 2_000 + "1" + "}" * 2_001,
+            "the message is nested too deeply",
+        ),
+    ],
+)
+async def test_a_wrong_message_is_refused_with_a_sentence_and_the_device_stays(
+    valkey_url: str, sent: str | bytes, sentence: str
+) -> None:
+    async with platform(valkey_url) as service, Device(service.port, "bob") as phone:
+        await phone.send_raw(sent)
+        error = await phone.hears("error")
+        assert error["message"].startswith(sentence)
+        assert error.get("transaction") == (5 if "accept" in str(sent) and "5" in str(sent) else None)
+        await phone.send("getInvitations")
+        assert (await phone.hears("answer"))["code"] == 200
+
+
+async def test_a_device_speaks_only_for_itself(valkey_url: str, client: Any) -> None:
+    async with gateway(valkey_url, configuration()) as service, Device(service.port, "bob") as phone:
+        mallory = {"id": "x", "user": "mallory"}
+        await phone.send("accept", peer=mallory, **ANSWER)
+        await phone.send("stopInvite", peer=mallory, **{"from": "mallory"}, callee="eve", inviteId="1")
+        await phone.send("joined", userId="mallory", roomId="r")
+        await wait_until(lambda: _has_events(client, 4), "all is published")
+        published = [json.loads(fields[b"payload"]) for _, fields in await client.xrange(KEYS.events)]
+        assert "mallory" not in json.dumps(published)
+        await client.delete(KEYS.events)
+
+
+async def _has_events(client: Any, count: int) -> bool:
+    return int(await client.xlen(KEYS.events)) == count
+
+
+async def test_who_sends_too_much_is_disconnected(valkey_url: str) -> None:
+    async with platform(valkey_url, messages_per_second=5) as service, Device(service.port, "bob") as phone:
+        for _ in range(11):
+            await phone.send("getInvitations")
+        assert await phone.ends() == (4429, "the device sends too many messages")
+    async with platform(valkey_url, max_message=1_024) as service, Device(service.port, "bob") as phone:
+        await phone.send("invite", **CALL, context="x" * 1_100)
+        assert (await phone.ends())[0] == 1009
+
+
+@pytest.mark.leaks
+async def test_who_may_not_connect_hears_why(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.gateway.service._LOGIN_WITHIN_S", 0.2)
+    async with (
+        gateway(valkey_url, configuration(origins=("https://good.example",), max_connections=1)) as service,
+        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
+    ):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await http.ws_connect("/ws", headers={"Origin": "https://evil.example"})
+        assert refused.value.status == 403
+        login = json.dumps({"type": "login", "payload": {"token": "x"}})
+        for first, reason in (
+            (None, "no login came within 0.2 s"),
+            ("hello", 'a message is {"type": …, "payload": {…}}'),
+            ('{"type":"accept"}', "the first message must be a login with a token"),
+            (login, "the token is not valid here"),
+        ):
+            async with http.ws_connect("/ws", headers={"Origin": "https://good.example"}) as socket:
+                if first is not None:
+                    await socket.send_str(first)
+                closed = await socket.receive()
+                assert (socket.close_code, str(closed.extra)[: len(reason)]) == (4401, reason)
+        async with Device(service.port, "bob"):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect("/ws")
+            assert refused.value.status == 503
+        text = await (await http.get("/metrics")).text()
+        for what, count in (("origin", 1), ("login", 4), ("connections", 1)):
+            assert f'invites_gateway_refused_total{{what="{what}"}} {count}.0' in text
+        assert (await http.get("/healthz")).status == 200
+        await wait_until(lambda: _is_ready(http), "the gateway is ready")
+
+
+async def _is_ready(http: aiohttp.ClientSession) -> bool:
+    return (await http.get("/readyz")).status == 200
+
+
+async def test_a_login_ends_with_its_token(valkey_url: str) -> None:
+    async with platform(valkey_url) as service, Device(service.port, "bob", lasts_s=0.3) as phone:
+        assert await phone.ends() == (4401, "the token has expired")
+
+
+async def test_a_gateway_that_stops_sends_its_devices_to_another_one_and_they_ring_on(
+    valkey_url: str, client: Any
+) -> None:
+    config = configuration()
+    async with running(config, valkey_url), gateway(valkey_url, config) as second:
+        async with gateway(valkey_url, config) as first:
+            phone = Device(first.port, "bob", device="dev-1")
+            async with Device(second.port, "alice") as alice, phone:
+                await wait_until(lambda: _is_registered(client, phone.peer), "the phone is registered")
+                await alice.send("invite", **CALL)
+                await phone.hears("invitation")
+                (code, _), _ = await asyncio.gather(phone.ends(), first.aclose())
+                assert code == 1012
+                async with Device(second.port, "bob", device="dev-1", resume=phone.peer) as again:
+                    assert (await again.hears("invitation"))["resumed"] is True
+                    await again.send("accept", **ANSWER)
+                    assert (await alice.hears("inviteAccepted"))["peer"] == phone.peer
+        groups = await client.xinfo_groups(KEYS.notifications)
+        assert len(groups) == 1, "the stopped gateway has removed its group"
+
+
+async def test_devices_of_a_gateway_that_is_killed_ring_on_at_another_one(valkey_url: str) -> None:
+    with (
+        start_worker(valkey_url, {"invites": {"basic": {"removeAfter": 5_000}}}),
+        start_gateway(valkey_url, {"gateway": {"secret": SECRET}}) as first,
+        start_gateway(valkey_url, {"gateway": {"secret": SECRET}}) as second,
+    ):
+        await wait_until(lambda: None not in {port_of(first), port_of(second)}, "both gateways listen")
+        one, other = port_of(first) or 0, port_of(second) or 0
+        async with Device(one, "bob") as phone, Device(other, "alice") as alice:
+            await phone.send("getInvitations")
+            await phone.hears("answer")
+            await alice.send("invite", **CALL)
+            await phone.hears("invitation")
+            first.stop()
+            assert (await phone.ends())[0] == 1006
+            async with Device(other, "bob", resume=phone.peer) as again:
+                assert (await again.hears("invitation"))["resumed"] is True
+                await again.send("accept", **ANSWER)
+                assert (await again.hears("answer"))["code"] == 200
+                assert (await alice.hears("inviteAccepted"))["peer"] == phone.peer
+            assert [one["type"] for one in alice.heard].count("inviteAccepted") == 1
+        second.terminate()
+        await wait_until(lambda: not second.running(), "the other one has stopped")
+        assert "Traceback" not in second.output()
+
+
+async def test_after_a_loss_of_data_all_devices_are_registered_again(valkey_url: str, client: Any) -> None:
+    async with (
+        platform(valkey_url) as service,
+        Device(service.port, "bob") as phone,
+        Device(service.port, "alice") as alice,
+    ):
+        await wait_until(lambda: _is_registered(client, phone.peer), "the phone is registered")
+        await client.flushall()
+        await wait_until(lambda: _is_registered(client, phone.peer), "the phone is registered again")
+        await alice.send("invite", **CALL)
+        await phone.hears("invitation")
+
+
+async def test_a_port_that_is_taken_is_named(valkey_url: str) -> None:
+    async with gateway(valkey_url, configuration()) as service:
+        with pytest.raises(
+            GatewayError, match=r"cannot listen on 127\.0\.0\.1 port \d+: .* Set gateway\.host"
+        ):
+            async with gateway(valkey_url, configuration(port=service.port)):
+                pass
+
+
+# --- logins
+
+
+@pytest.mark.parametrize(
+    ("claims", "sentence"),
+    [
+        ({"lasts_s": -60}, "the token has expired"),
+        ({"exp": None}, "the token lacks the claim exp"),
+        ({"sub": "a b"}, "a claim of the token is wrong: "),
+        ({"device": "{0}"}, "a claim of the token is wrong: "),
+        ({"aud": "other"}, "the token is for another audience"),
+    ],
+)
+def test_a_token_that_is_wrong_is_refused(claims: dict[str, Any], sentence: str) -> None:
+    login = Login(Gateway(secret=Secret(SECRET), audience="invites"))
+    with pytest.raises(LoginError) as refused:
+        login.identify(token(**{"user": "bob", "aud": "invites", **claims}))
+    assert str(refused.value).startswith(sentence)
+
+
+def test_a_token_cannot_choose_its_algorithm(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [{**public, "kid": "k1", "alg": "ES256", "use": "sig"}]}))
+    login = Login(Gateway(jwks=str(file)))
+    claims = {"sub": "bob", "exp": time.time() + 60, "device": "dev-1"}
+    good = jwt.encode(claims, key, algorithm="ES256", headers={"kid": "k1"})
+    assert login.identify(good)[:2] == ("bob", "dev-1")
+    forged = [
+        jwt.encode(claims, "x" * 32, algorithm="HS256", headers={"kid": "k1"}),
+        jwt.encode(claims, ec.generate_private_key(ec.SECP256R1()), algorithm="ES256", headers={"kid": "k1"}),
+        jwt.encode(claims, "", algorithm="none", headers={"kid": "k1"}),
+        jwt.encode(claims, key, algorithm="ES256"),
+        good[:-4],
+        "x" * 10_000,
+    ]
+    for one in forged:
+        with pytest.raises(LoginError):
+            login.identify(one)
+    with pytest.raises(LoginError):
+        Login(Gateway(secret=Secret(SECRET))).identify(jwt.encode(claims, "", algorithm="none"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({}, "gateway.secret or gateway.jwks is missing"),
+        ({"secret": Secret("short")}, "gateway.secret must have 32 bytes or more"),
+        ({"secret": Secret(SECRET), "jwks": "x"}, "gateway.secret and gateway.jwks exclude each other."),
+        ({"jwks": "/nowhere/jwks.json"}, "gateway.jwks cannot be read: No such file or directory."),
+    ],
+)
+def test_keys_that_are_missing_or_unusable_are_named(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Login(Gateway(**settings))
+    assert str(refused.value).startswith(sentence)

@@ -1,0 +1,139 @@
+"""The sets of events whose orders are all played. A new set is one more function in `SETS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from invites.lookup.result import LookupResult, Member
+from invites.store.settings import Settings
+
+from .histories import Knows, Publish, Pushed, Step
+from .test_rules_found import asks, calls, gone, here, room, says, stops
+
+Event = Publish | Pushed
+
+
+@dataclass(frozen=True)
+class OrderedSet:
+    """First `given`, in this order; then the `events` in every order.
+
+    A `Pushed` is not published: it takes part in the settle orders, and does nothing while no push job waits.
+    """
+
+    settings: Settings
+    given: tuple[Step, ...]
+    events: tuple[Event, ...]
+
+
+BOBS_AND_CAROLS = (
+    Knows("team", LookupResult(known=True, members=[Member("bob"), Member("carol")])),
+    here("b1"),
+    here("c1"),
+)
+
+
+def direct_call() -> OrderedSet:
+    answers = (says("accept", "b1"), says("accept", "b3"), says("decline", "b1", errorCode=486))
+    return OrderedSet(Settings(), (here("b1"), here("b3")), (calls("a1"), *answers, stops("a1")))
+
+
+def devices_that_go_and_come() -> OrderedSet:
+    again = here("b2", session="s2")
+    events = (calls("a1"), says("ringing", "b1"), gone("b1"), again, says("accept", "b1"))
+    return OrderedSet(Settings(remove_after=5_000), (here("b1", session="s1"),), events)
+
+
+def caller_that_goes_and_comes() -> OrderedSet:
+    events = (calls("a1"), gone("a1"), here("a2"), calls("a1", context="news"), says("accept", "b1"))
+    return OrderedSet(Settings(), (here("b1"), here("a1")), events)
+
+
+def rooms() -> OrderedSet:
+    leaves, closes = room("left", userId="alice"), room("roomClosed")
+    events = (room("joined", userId="alice"), calls("a1"), leaves, closes, says("accept", "b1"))
+    return OrderedSet(Settings(), (here("b1"),), events)
+
+
+def request() -> OrderedSet:
+    invite = calls("b1", "alice", "i2", requestId="i1")
+    events = (asks("a1"), says("accept", "b1"), invite, says("decline", "b3"), stops("a1"))
+    return OrderedSet(Settings(), (here("a1"), here("b1")), events)
+
+
+def parallel_sip() -> OrderedSet:
+    back = calls("t1", invite_id="i2", returnOf="alice|i1|bob")
+    answers = (says("accept", "b1"), says("decline", "t1", to="bob", errorCode=486))
+    events = (calls("a1"), back, *answers, here("b3"))
+    return OrderedSet(Settings(parallel_sip=True), (here("t1"), here("b1")), events)
+
+
+def only_one_device() -> OrderedSet:
+    two = (calls("a1"), calls("c1", invite_id="i2"))
+    answers = (
+        says("accept", "b1"),
+        says("accept", "b3", "carol", "i2"),
+        says("decline", "b1", "carol", "i2", errorCode=480),
+    )
+    settings = Settings(only_one_device_with_invitations=True)
+    return OrderedSet(settings, (here("b1"), here("b3")), (*two, *answers))
+
+
+def group() -> OrderedSet:
+    answers = (says("accept", "b1"), says("accept", "c1", to="team"), says("decline", "b1", errorCode=486))
+    events = (calls("a1", "team"), *answers, stops("a1", callee="team"))
+    return OrderedSet(Settings(look_up="groups"), BOBS_AND_CAROLS, events)
+
+
+def group_in_sequence() -> OrderedSet:
+    answers = (says("decline", "b1"), says("accept", "c1"), says("decline", "c1", errorCode=480))
+    events = (calls("a1", "team", ringMode="sequential"), *answers, stops("a1", callee="bob"))
+    return OrderedSet(Settings(look_up="groups"), BOBS_AND_CAROLS, events)
+
+
+def group_in_which_all_may_accept() -> OrderedSet:
+    answers = (says("accept", "b1"), says("accept", "c1"), says("decline", "c1"))
+    events = (calls("a1", "team", ringMode="all"), *answers, stops("a1", callee="team"))
+    return OrderedSet(Settings(look_up="groups"), BOBS_AND_CAROLS, events)
+
+
+def group_and_only_one_device() -> OrderedSet:
+    events = (
+        calls("a1", "team"),
+        calls("a3", invite_id="i2"),
+        says("accept", "b1"),
+        says("accept", "b3", invite_id="i2"),
+        says("decline", "c1"),
+    )
+    settings = Settings(look_up="groups", only_one_device_with_invitations=True)
+    return OrderedSet(settings, (*BOBS_AND_CAROLS, here("b3")), events)
+
+
+def push() -> OrderedSet:
+    asleep = Knows("bob", LookupResult(known=True, push=("phone",)))
+    events = (calls("a1"), here("b1"), says("accept", "b1"), says("accept", "b3"), stops("a1"))
+    return OrderedSet(Settings(look_up="push"), (asleep, here("b3")), events)
+
+
+def push_that_is_taken_or_not() -> OrderedSet:
+    asleep = Knows("bob", LookupResult(known=True, push=("phone", "tablet")))
+    events = (calls("a1"), here("b1"), says("decline", "b1", errorCode=486), stops("a1"))
+    results = (Pushed(0, "pushTaken"), Pushed(0, "pushGone"))
+    return OrderedSet(Settings(look_up="push"), (asleep,), (*events, *results))
+
+
+SETS: tuple[Callable[[], OrderedSet], ...] = (
+    direct_call,
+    devices_that_go_and_come,
+    caller_that_goes_and_comes,
+    rooms,
+    request,
+    parallel_sip,
+    only_one_device,
+    group,
+    group_in_sequence,
+    group_in_which_all_may_accept,
+    group_and_only_one_device,
+    push,
+    push_that_is_taken_or_not,
+)

@@ -1,0 +1,37 @@
+"""What users want: for whom nothing rings, and from whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .state import Id, Payload
+
+
+@dataclass(frozen=True)
+class Wish:
+    """All that a user has said in one event. `until` (ms): then `dnd` is over."""
+
+    at: Id
+    dnd: bool
+    until: int | None
+    block: frozenset[str]
+
+
+@dataclass
+class Wishes:
+    """The last wish of each user, by entry id."""
+
+    last: dict[str, Wish] = field(default_factory=dict)
+
+    def say(self, event: Payload, entry: Id) -> None:
+        user = event["userId"]
+        if user not in self.last or self.last[user].at <= entry:
+            dnd, block = event.get("dnd", False), frozenset(event.get("block", ()))
+            self.last[user] = Wish(entry, dnd, event.get("until"), block)
+
+    def refuse(self, user: str, inviter: str, now: int) -> bool:
+        """Whether nothing that this inviter sends rings for the user."""
+        wish = self.last.get(user)
+        if wish is None:
+            return False
+        return inviter in wish.block or (wish.dnd and (wish.until is None or now < wish.until))

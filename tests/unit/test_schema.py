@@ -1,0 +1,224 @@
+"""The contract for machines says the same as the types, the pages and the examples."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema
+import msgspec
+import pytest
+
+from invites.config import ConfigError, parse
+from invites.events.protocol import EVENT_STRUCTS, EVENT_TYPES, BadEvent, decode_event
+from invites.notifications import PAYLOADS, BadNotification, decode_notification
+from invites.schema import SCHEMAS, text_of, typescript
+from invites.schema.examples import EVENTS, NOTIFICATIONS
+from invites.schema.json_schema import VERSION
+from tests.support.malformed import VALID, malformed
+
+_FILES: Final = Path(__file__).resolve().parents[2] / "deploy" / "schema"
+_PROTOCOL: Final = (Path(__file__).resolve().parents[2] / "invites" / "PROTOCOL.md").read_text("utf-8")
+
+# What a schema cannot say: bytes, depth, syntax of RE2. And what is wrong with the text, not with the JSON in it.
+_BEYOND: Final = (
+    "bytes; at most",
+    "levels deep",
+    "no regular expression",
+    "surrogate",
+    "byte order mark",
+    ", the userId, not",
+)
+
+
+@cache
+def _validator(name: str) -> Any:
+    schema = SCHEMAS[name]()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_files_are_not_stale(name: str) -> None:
+    assert (_FILES / f"{name}.json").read_text("utf-8") == text_of(name), "run make schema"
+
+
+def test_each_type_has_an_example() -> None:
+    assert tuple(EVENTS) == EVENT_TYPES
+    assert tuple(NOTIFICATIONS) == tuple(PAYLOADS)
+
+
+@pytest.mark.parametrize(("kind", "payload"), EVENTS.items())
+def test_an_example_of_an_event_is_one(kind: str, payload: dict[str, Any]) -> None:
+    decode_event(kind, json.dumps(payload).encode())
+    _validator("events").validate({"type": kind, "payload": payload})
+
+
+@pytest.mark.parametrize(("kind", "payload"), NOTIFICATIONS.items())
+def test_an_example_of_a_notification_is_one(kind: str, payload: dict[str, Any]) -> None:
+    fields = {
+        b"id": b"0-1-1",
+        b"type": kind.encode(),
+        b"peers": b"[]",
+        b"users": b"[]",
+        b"payload": json.dumps(payload).encode(),
+    }
+    assert json.loads(msgspec.json.encode(decode_notification(fields).payload)) == payload
+    _validator("notifications").validate(
+        {"type": kind, "id": "0-1-1", "peers": [], "users": [], "payload": payload}
+    )
+
+
+def test_the_types_of_the_node_client_are_not_stale() -> None:
+    source = _FILES.parent / "node" / "src"
+    assert (source / "contract.ts").read_text("utf-8") == typescript.text(), "run make schema"
+    routed = re.findall(r'case "(\w+)":', (source / "routing.ts").read_text("utf-8"))
+    assert sorted(routed) == sorted(EVENT_TYPES), "name its routing key in deploy/node/src/routing.ts"
+
+
+@pytest.mark.parametrize(
+    ("schema", "declared"),
+    [
+        (
+            {"enum": ["a", "b"], "description": "a /* or */ b"},
+            ["/** a /* or * / b */", 'export type T = "a" | "b";'],
+        ),
+        (
+            {"type": "object", "additionalProperties": {"type": "integer"}},
+            ["export type T = Record<string, number>;"],
+        ),
+        ({"type": "object"}, ["export type T = Record<string, unknown>;"]),
+        (
+            {"properties": {"a-b": {"const": 7}, "c": {"anyOf": [{"$ref": "#/$defs/X"}, {"type": "null"}]}}},
+            ["export interface T {", '  "a-b"?: 7;', "  c?: X | null;", "}"],
+        ),
+        (
+            {"properties": {"d": {"type": "array", "items": {}}}, "required": ["d"]},
+            ["export interface T {", "  d: readonly (unknown)[];", "}"],
+        ),
+    ],
+)
+def test_a_schema_as_a_type_of_typescript(schema: dict[str, Any], declared: list[str]) -> None:
+    assert list(typescript._declaration("T", schema)) == declared
+
+
+@pytest.mark.parametrize(("kind", "payload"), VALID)
+def test_the_schema_takes_what_workers_take(kind: str, payload: Any) -> None:
+    _validator("events").validate({"type": kind, "payload": payload})
+
+
+def test_the_schema_refuses_what_workers_refuse() -> None:
+    taken = []
+    for bad in malformed():
+        try:
+            kind, payload = bad.type.decode(), msgspec.json.decode(bad.payload)
+        except (ValueError, RecursionError):
+            continue
+        try:
+            decode_event(kind, bad.payload)
+        except BadEvent as error:
+            # Python's `$` also matches before a line end. That of ECMA 262, which JSON Schema means, does not.
+            if (
+                any(word in str(error) for word in _BEYOND)
+                or "line end" in bad.name
+                or " one of " in bad.name
+            ):
+                continue
+            if _validator("events").is_valid({"type": kind, "payload": payload}):
+                taken.append((bad.name, str(error)))
+    assert taken == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"$schema":"deploy/schema/config.json","sippo":{"port":1}}',
+        '{"redis":{"shards":3}}',
+        '{"invites":{"basic":{"parallelSip":true,"wac":{"address":"http://x"}}}}',
+    ],
+)
+def test_the_schema_takes_a_configuration_that_workers_take(text: str) -> None:
+    parse(json.loads(text))
+    _validator("config").validate(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"redis":{"shards":0}}', '{"invites":{"ringTimeout":"60s"}}', '{"http":[]}']
+)
+def test_the_schema_refuses_a_configuration_that_workers_refuse(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse(json.loads(text))
+    assert not _validator("config").is_valid(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({b"id": None}, "field id is missing"),
+        ({b"type": None}, "field type is missing"),
+        ({b"peers": b"{}"}, "field peers of roomCleaned: Expected `array`, got `object`"),
+        ({b"users": b"[1]"}, "field users of roomCleaned: Expected `str`, got `int` - at `$[0]`"),
+        ({b"payload": b"{}"}, "field payload of roomCleaned: Object missing required field `roomId`"),
+        ({b"payload": b"{"}, "field payload of roomCleaned: Input data was truncated"),
+        ({b"id": b"\xff"}, "field id of roomCleaned: 'utf-8' codec can't decode byte 0xff in position 0"),
+    ],
+)
+def test_an_entry_that_is_no_notification_is_refused_with_the_field(
+    changed: dict[bytes, bytes | None], sentence: str
+) -> None:
+    fields: dict[bytes, bytes | None] = {
+        b"id": b"0-1-1",
+        b"type": b"roomCleaned",
+        b"peers": b"[]",
+        b"users": b"[]",
+        b"payload": b'{"roomId":"r","invites":0}',
+    }
+    found = {name: value for name, value in (fields | changed).items() if value is not None}
+    with pytest.raises(BadNotification) as raised:
+        decode_notification(found)
+    assert str(raised.value).startswith(sentence)
+
+
+def test_a_reader_goes_on_when_the_contract_grows() -> None:
+    fields = {
+        b"id": b"0-1-1",
+        b"type": b"roomPainted",
+        b"peers": b'["p"]',
+        b"users": b"[]",
+        b"payload": b'{"x":1}',
+    }
+    later = decode_notification(fields, shard=2, entry="7-1")
+    assert (later.payload, later.raw, later.peers, later.at) == (None, b'{"x":1}', ("p",), 7)
+    more = fields | {
+        b"type": b"serverEmptied",
+        b"payload": b'{"shard":1,"colour":"red"}',
+        b"traceparent": b"00",
+    }
+    assert msgspec.to_builtins(decode_notification(more).payload) == {"shard": 1}
+
+
+def _references(found: Any) -> set[str]:
+    if isinstance(found, dict):
+        own = {found["$ref"]} if "$ref" in found else set()
+        return own.union(*map(_references, found.values()))
+    return set().union(*map(_references, found)) if isinstance(found, list) else set()
+
+
+def test_each_reference_of_the_asyncapi_document_leads_somewhere() -> None:
+    document = SCHEMAS["asyncapi"]()
+    for reference in _references(document):
+        place = document
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
+    messages = set(document["components"]["messages"])
+    assert messages == set(EVENT_STRUCTS) | set(PAYLOADS)
+    assert messages == {kind for channel in document["channels"].values() for kind in channel["messages"]}
+
+
+def test_the_contract_names_its_version() -> None:
+    assert f"the version {VERSION} of the contract" in _PROTOCOL
+    assert SCHEMAS["asyncapi"]()["info"]["version"] == VERSION

@@ -1,0 +1,181 @@
+"""One device that is connected: its messages in, its notifications out."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import WSMsgType
+from redis.exceptions import RedisError
+
+from invites.events.protocol import Disconnected, Peer, Registered, Registry, Unregistered
+from workers.gateway.allowance import Allowance
+from workers.gateway.messages import LOGOUT, BadMessage, Message, decode_message, event_of
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from invites.client import Publisher
+    from invites.config.sections import Gateway
+    from workers.gateway.login import Identity
+    from workers.gateway.metrics import GatewayMetrics
+
+_MOST_WAITING: Final = 256  # frames; who reads so slowly would ring late
+
+_log = logging.getLogger(__name__)
+
+
+class Close(enum.IntEnum):
+    """Why the gateway closes a connection (RFC 6455, 7.4; from 4000 on our own)."""
+
+    NORMAL = 1000
+    RESTART = 1012
+    LOGIN = 4401
+    REPLACED = 4409
+    TOO_SLOW = 4413
+    TOO_MANY = 4429
+
+
+class Connection:
+    """A device's connection, once it has logged in. `peer` is the peer that others know it as."""
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        identity: Identity,
+        peer: Peer,
+        publisher: Publisher,
+        gateway: Gateway,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self.peer = peer
+        self.session = secrets.token_hex(8)
+        self._socket = socket
+        self._identity = identity
+        self._publisher = publisher
+        self._metrics = metrics
+        self._renew_s = gateway.expires / 2000
+        self._allowance = Allowance(gateway.messages_per_second)
+        self._registration = Registered(
+            registry=Registry(
+                id=peer.id, user=peer.user, device=peer.device, session=self.session, expires=gateway.expires
+            )
+        )
+        self._waiting: asyncio.Queue[str | None] = asyncio.Queue()
+        self._ended: tuple[Close, str] | None = None
+        self._signed_off = False
+
+    def send(self, frame: str) -> None:
+        """Send a frame, after those that wait. A device that does not read is disconnected."""
+        if self._waiting.qsize() >= _MOST_WAITING:
+            self.close(Close.TOO_SLOW, "the device reads too slowly")
+        else:
+            self._waiting.put_nowait(frame)
+
+    def close(self, code: Close, reason: str) -> None:
+        """End the connection, once."""
+        if self._ended is None:
+            self._ended = (code, reason)
+            self._waiting.put_nowait(None)
+
+    async def run(self) -> None:
+        """Serve the device until its connection ends."""
+        loops = [
+            asyncio.create_task(loop, name=f"connection of {self.peer.id}")
+            for loop in (self._write(), self._read(), self._renew())
+        ]
+        try:
+            await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in loops:
+                task.cancel()
+            ended = await asyncio.gather(*loops, return_exceptions=True)
+        for one in ended:
+            if isinstance(one, Exception) and not isinstance(one, ConnectionError):
+                _log.error("The connection of %s has failed.", self.peer.id, exc_info=one)
+        code, reason = self._ended or (Close.NORMAL, "")
+        await self._socket.close(code=code, message=reason.encode())
+
+    async def register_again(self) -> None:
+        """Register once more: the server has lost what it knew."""
+        await self._register()
+
+    async def sign_off(self) -> None:
+        """Tell the workers that the device is gone, unless it goes on elsewhere or comes back in a moment."""
+        if self._ended is not None and self._ended[0] in {Close.REPLACED, Close.RESTART}:
+            return
+        gone = Unregistered if self._signed_off else Disconnected
+        try:
+            await self._publisher.publish(gone(peer=self.peer, session=self.session))
+        except (RedisError, OSError) as error:
+            _log.warning("The end of %s could not be published, it lapses: %s", self.peer.id, error)
+
+    async def _write(self) -> None:
+        while (frame := await self._waiting.get()) is not None:
+            await self._socket.send_str(frame)
+
+    async def _renew(self) -> None:
+        """Register, and renew the registration before it lapses. The login ends with its token."""
+        while True:
+            await self._register()
+            left_s = self._identity.expires_at - time.time()
+            await asyncio.sleep(max(0.0, min(self._renew_s, left_s)))
+            if left_s <= self._renew_s:
+                self.close(Close.LOGIN, "the token has expired")
+                await asyncio.sleep(self._renew_s)  # until the close has ended this
+
+    async def _read(self) -> None:
+        async for received in self._socket:
+            if not self._allowance.take():
+                self.close(Close.TOO_MANY, "the device sends too many messages")
+                return
+            if received.type is not WSMsgType.TEXT:
+                self._refuse(None, "a message is text, not binary")
+                continue
+            message = None
+            try:
+                message = decode_message(received.data)
+                if message.type == LOGOUT:
+                    self._signed_off = True
+                    self.close(Close.NORMAL, "logged out")
+                    return
+                event = event_of(message, self.peer)
+            except BadMessage as error:
+                self._refuse(message, str(error))
+                continue
+            self._metrics.received(message.type)
+            try:
+                await self._publisher.publish(event)
+            except (RedisError, OSError) as error:
+                _log.warning("An event of %s could not be published: %s", self.peer.id, error)
+                self._refuse(message, "the service cannot be reached: send it again later")
+
+    async def _register(self) -> None:
+        """Register the device, however long the server is away."""
+        while True:
+            try:
+                await self._publisher.publish(self._registration)
+            except (RedisError, OSError) as error:
+                _log.warning("The registration of %s could not be published: %s", self.peer.id, error)
+            else:
+                return
+
+    def _refuse(self, message: Message | None, sentence: str) -> None:
+        self._metrics.refused("message")
+        payload: dict[str, Any] = {"message": sentence}
+        if message is not None:
+            payload["request"] = message.type[:100]
+            if message.transaction is not None:
+                payload["transaction"] = message.transaction
+        self.send(frame("error", payload))
+
+
+def frame(kind: str, payload: object, identity: str | None = None) -> str:
+    """A message to a device: `type`, `payload` and, of a notification, `id`."""
+    named = {} if identity is None else {"id": identity}
+    return msgspec.json.encode({"type": kind, **named, "payload": payload}).decode()

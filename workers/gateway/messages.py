@@ -1,0 +1,67 @@
+"""What devices send, as events. The peer is always that of the connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from invites.events.protocol import BadEvent, Event, decode_event
+
+if TYPE_CHECKING:
+    from invites.events.protocol import Peer
+
+LOGIN: Final = "login"
+LOGOUT: Final = "logout"
+
+_BY_PEER: Final = frozenset(
+    {"invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations"}
+)
+_BY_USER: Final = frozenset({"joined", "left", "userState"})
+_TYPES: Final = (*sorted(_BY_PEER | _BY_USER), LOGOUT)
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of a device."""
+
+    type: str
+    payload: dict[str, Any] = {}
+
+    @property
+    def transaction(self) -> str | int | None:
+        """What the device knows the message by."""
+        found = self.payload.get("transaction")
+        return found if isinstance(found, (str, int)) else None
+
+
+class BadMessage(Exception):  # noqa: N818 - it is the message that is bad
+    """The device hears the text, which is one sentence."""
+
+
+_DECODER: Final = msgspec.json.Decoder(Message)
+
+
+def decode_message(text: str) -> Message:
+    """Decode a message. Raises BadMessage."""
+    try:
+        return _DECODER.decode(text)
+    except msgspec.DecodeError as error:
+        raise BadMessage(f'a message is {{"type": …, "payload": {{…}}}}: {error}') from None
+    except RecursionError:
+        raise BadMessage("the message is nested too deeply") from None
+
+
+def event_of(message: Message, peer: Peer) -> Event:
+    """The event of a message. Raises BadMessage."""
+    if message.type in _BY_PEER:
+        said = {"peer": msgspec.to_builtins(peer)}
+    elif message.type in _BY_USER:
+        said = {"userId": peer.user}
+    else:
+        raise BadMessage(f"a device cannot send {message.type[:100]!r}; it can send {', '.join(_TYPES)}")
+    if message.type == "stopInvite":
+        said["from"] = peer.user
+    try:
+        return decode_event(message.type, msgspec.json.encode({**message.payload, **said}))
+    except BadEvent as error:
+        raise BadMessage(str(error)) from None

@@ -1,0 +1,266 @@
+"""A gateway: HTTP server, connections, and the notifications for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import WSMsgType, web
+from prometheus_client.exposition import choose_encoder
+
+from invites.client import Notification, Notifications, Peer, Publisher
+from invites.notifications import Invitation, ServerEmptied
+from workers.gateway.connection import Close, Connection, frame
+from workers.gateway.connections import Connections
+from workers.gateway.login import Login, LoginError, is_peer_of, new_peer
+from workers.gateway.messages import LOGIN, BadMessage, decode_message
+from workers.gateway.metrics import GatewayMetrics
+
+if TYPE_CHECKING:
+    from invites.config import Config
+    from workers.gateway.login import Identity
+
+_LOGIN_WITHIN_S: Final = 5.0
+_CLOSE_WITHIN_S: Final = 2.0
+_END_WITHIN_S: Final = 5.0
+_AT_ONCE: Final = 50  # registrations after a loss of data
+_HEADERS: Final = {"Cache-Control": "no-store", "Server": "invites", "X-Content-Type-Options": "nosniff"}
+
+_log = logging.getLogger(__name__)
+
+
+class GatewayError(Exception):
+    """The gateway cannot start. The text says why and what to do."""
+
+
+class GatewayService:
+    """Serves `GET /ws`, `/healthz`, `/readyz` and `/metrics`. The owner must call `aclose`.
+
+    Raises ConfigError when the keys for logins are missing or unusable.
+    """
+
+    def __init__(self, config: Config, url: str) -> None:
+        self.config = config.gateway
+        self.metrics = GatewayMetrics()
+        self._login = Login(config.gateway)
+        redis = config.redis
+        self._publisher = Publisher(url, shards=redis.shards, prefix=redis.prefix)
+        self._notifications = Notifications(url, shards=redis.shards, prefix=redis.prefix)
+        self._connections = Connections()
+        self._serving: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+        self._runner: web.AppRunner | None = None
+        self._delivering: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, also when `gateway.port` is 0."""
+        if self._runner is None:
+            raise RuntimeError("the gateway has not been started")
+        return int(self._runner.addresses[0][1])
+
+    async def start(self) -> None:
+        """Begin to read notifications, then to listen. Raises GatewayError and redis exceptions."""
+        await self._notifications.start()
+        self._delivering = asyncio.create_task(self._deliver(), name="delivering notifications")
+        app = web.Application()
+        app.on_response_prepare.append(_set_headers)
+        app.add_routes(
+            [
+                web.get("/ws", self._connect),
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_WITHIN_S)
+        await self._runner.setup()
+        host, port = self.config.host, self.config.port
+        try:
+            await web.TCPSite(self._runner, host, port, backlog=1_024, reuse_address=True).start()
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise GatewayError(
+                f"The gateway cannot listen on {host} port {port}: {reason}. "
+                "Set gateway.host and gateway.port to an address of this machine and a free port (0: any)."
+            ) from error
+        _log.info("The gateway listens on %s port %d.", host, self.port)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Serve until `stopping` is set. Raises what has ended the reading of notifications."""
+        if self._delivering is None:
+            raise RuntimeError("the gateway has not been started")
+        waiting = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait([waiting, self._delivering], return_when=asyncio.FIRST_COMPLETED)
+            if self._delivering.done():
+                self._delivering.result()
+        finally:
+            waiting.cancel()
+
+    async def aclose(self) -> None:
+        """Close all connections so that devices come back to another gateway, and remove the groups."""
+        self._stopping = True
+        for connection in self._connections.all():
+            connection.close(Close.RESTART, "the gateway restarts: connect again")
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=_END_WITHIN_S)
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._delivering is not None:
+            self._delivering.cancel()
+            await asyncio.gather(self._delivering, return_exceptions=True)
+        await self._notifications.aclose()
+        await self._publisher.aclose()
+
+    # --- devices
+
+    async def _connect(self, request: web.Request) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if origin is not None and origin not in self.config.origins:
+            self.metrics.refused("origin")
+            return _answer(
+                403, error="forbidden", message="gateway.origins does not name the origin of this page"
+            )
+        if len(self._serving) >= self.config.max_connections or self._stopping:
+            self.metrics.refused("connections")
+            return _answer(503, error="too_many_connections", message="try another gateway, or again later")
+        serving = asyncio.create_task(self._serve(request), name="serving a device")
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+        return await serving
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(
+            heartbeat=self.config.heartbeat / 1000,
+            max_msg_size=self.config.max_message,
+            compress=False,
+            timeout=_CLOSE_WITHIN_S,
+        )
+        await socket.prepare(request)
+        try:
+            identity, resumed = await self._logged_in(socket)
+        except LoginError as error:
+            self.metrics.refused("login")
+            await socket.close(code=Close.LOGIN, message=str(error)[:120].encode())
+            return socket
+        peer = Peer(resumed or new_peer(identity.user), identity.user, identity.device)
+        connection = Connection(socket, identity, peer, self._publisher, self.config, self.metrics)
+        welcome = {"peer": peer.id, "user": peer.user, "device": peer.device, "expires": self.config.expires}
+        connection.send(frame("welcome", welcome))
+        former = self._connections.enter(connection)  # from now on it hears what its registration brings
+        self.metrics.connected(len(self._connections))
+        if former is not None:
+            former.close(Close.REPLACED, "the device has connected again")
+        try:
+            await connection.run()
+        finally:
+            self._connections.leave(connection)
+            self.metrics.connected(len(self._connections))
+            await asyncio.shield(connection.sign_off())
+        return socket
+
+    async def _logged_in(self, socket: web.WebSocketResponse) -> tuple[Identity, str | None]:
+        """Who the device is, and the peer that it goes on as. Raises LoginError."""
+        try:
+            received = await socket.receive(_LOGIN_WITHIN_S)
+        except TimeoutError:
+            raise LoginError(f"no login came within {_LOGIN_WITHIN_S:g} s") from None
+        if received.type is not WSMsgType.TEXT:
+            raise LoginError("the first message must be a login")
+        try:
+            message = decode_message(received.data)
+        except BadMessage as error:
+            raise LoginError(str(error)) from None
+        token, resume = message.payload.get("token"), message.payload.get("resume")
+        if message.type != LOGIN or not isinstance(token, str):
+            raise LoginError("the first message must be a login with a token")
+        identity = self._login.identify(token)
+        if not isinstance(resume, str) or not is_peer_of(identity.user, resume):
+            resume = None
+        return identity, resume
+
+    # --- notifications
+
+    async def _deliver(self) -> None:
+        async for one in self._notifications:
+            if isinstance(one.payload, ServerEmptied):
+                _log.warning("Shard %d has lost its data: registering all devices again.", one.payload.shard)
+                await self._register_again()
+            connections = self._connections.addressed_by(one)
+            if connections:
+                age_ms = self._notifications.age_ms(one)
+                message = _frame_of(one, age_ms)
+                for connection in connections:
+                    connection.send(message)
+                self.metrics.sent(one.type, len(connections), age_ms / 1000)
+            self._notifications.done(one)
+
+    async def _register_again(self) -> None:
+        connections = self._connections.all()
+        for start in range(0, len(connections), _AT_ONCE):
+            await asyncio.gather(*(one.register_again() for one in connections[start : start + _AT_ONCE]))
+
+    # --- operators
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return _answer(200, alive=True)
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self._stopping:
+            return _answer(503, ready=False, reason="the gateway is stopping")
+        if not self._notifications.is_connected:
+            return _answer(503, ready=False, reason="the notifications cannot be read")
+        return _answer(200, ready=True)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self.metrics.registry), headers={"Content-Type": kind})
+
+
+def _frame_of(notification: Notification, age_ms: int) -> str:
+    payload = notification.payload
+    if isinstance(payload, Invitation):
+        left = max(0, payload.expires_in - max(0, age_ms))
+        return frame(notification.type, msgspec.structs.replace(payload, expires_in=left), notification.id)
+    return frame(notification.type, msgspec.Raw(notification.raw), notification.id)
+
+
+async def _set_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+
+
+def _answer(status: int, **body: Any) -> web.Response:  # noqa: ANN401 - JSON
+    if status >= 400:  # noqa: PLR2004 - an error
+        body = {"code": status, **body}
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
+
+
+async def run(config: Config, url: str) -> int:
+    """Run a gateway until SIGTERM, SIGINT or SIGHUP; returns the exit status.
+
+    Raises GatewayError, ConfigError and redis exceptions.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stopping.set)
+    service = GatewayService(config, url)
+    starting = asyncio.create_task(service.start())
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await service.run(stopping)
+        return 0
+    finally:
+        for task in (starting, stopped):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        await service.aclose()

@@ -101,7 +101,7 @@ class Keys:
         return f"{self.base}user-state:{user}"
 
     def busy(self, user: str) -> str:
-        """Hash: the rooms that the user is in -> the user's peer there."""
+        """Hash: the rooms that the user is in -> the user's peer there, and more (see `lua/call/busy.lua`)."""
         return f"{self.base}busy:{user}"
 
     def pending(self, user: str) -> str:

@@ -39,7 +39,8 @@ class _OfInvite(_Payload, frozen=True, kw_only=True):
 class Invitation(_OfInvite, frozen=True, kw_only=True):
     """A device rings. `expires_in` is the time left in ms; `resumed`: the device may have the invitation already.
 
-    `replaces` is the ref of an invite that this one follows, `number` what a trunk dials.
+    `waiting`: the callee is in another call. `replaces` is the ref of an invite that this one follows, `number` what a
+    trunk dials.
     """
 
     group: str | None = None
@@ -50,6 +51,7 @@ class Invitation(_OfInvite, frozen=True, kw_only=True):
     invite_request: bool
     expires_in: int
     resumed: bool
+    waiting: bool = False
     request_id: str | None = None
     replaces: str | None = None
     number: str | None = None
@@ -65,12 +67,16 @@ class InvitationCancel(_OfInvite, frozen=True, kw_only=True):
 
 
 class InviteProgress(_OfInvite, frozen=True, kw_only=True):
-    """The inviter's call is under way: 100, 110 or 180. The counts are those of the moment."""
+    """The inviter's call is under way: 100, 110 or 180. The counts are those of the moment.
+
+    `waiting`: the callee is in another call.
+    """
 
     code: int
     candidates: int
     ringing: int
     pushed: int
+    waiting: bool = False
     transaction: str | int | None = None
 
 
@@ -171,6 +177,20 @@ class RoomCleaned(_Payload, frozen=True, kw_only=True):
     invites: int
 
 
+class UserBusy(_Payload, frozen=True, kw_only=True):
+    """A user is in a call. `room` is the first one."""
+
+    user_id: str
+    room: str
+
+
+class UserFree(_Payload, frozen=True, kw_only=True):
+    """A user is in no call any more. `room` was the last one."""
+
+    user_id: str
+    room: str
+
+
 class ServerEmptied(_Payload, frozen=True, kw_only=True):
     """A shard has lost its data: publish again what is known."""
 
@@ -188,6 +208,8 @@ Payload = (
     | UserJoined
     | UserLeft
     | RoomCleaned
+    | UserBusy
+    | UserFree
     | ServerEmptied
 )
 
@@ -202,6 +224,8 @@ PAYLOADS: Final[dict[str, type[Payload]]] = {
     "userJoined": UserJoined,
     "userLeft": UserLeft,
     "roomCleaned": RoomCleaned,
+    "userBusy": UserBusy,
+    "userFree": UserFree,
     "serverEmptied": ServerEmptied,
 }
 """Each type of notification and its payload."""

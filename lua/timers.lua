@@ -5,6 +5,7 @@
 -- include: call/glare
 -- include: call/kinds
 -- include: call/loss
+-- include: call/busy
 -- include: call/waking
 
 -- ring|<ref>: nobody has answered in time.
@@ -75,6 +76,18 @@ function pages.caller_gone(user, refs, peer, lost)
       emit(callee_of(ref), 'caller_is_gone', ref, order.latest(lost, call.entry))
     end
   end
+end
+
+-- left|<room>|<user>: an inviter that has left the room has not joined it again in time (roomGrace).
+function timers.left(rest, due)
+  local room, user = string.match(rest, '^([^|]+)|([^|]+)$')
+  internal.inviter_stays_away(room, user, due)
+end
+
+-- busy|<user>|<room>: is the user still in this call?
+function timers.busy(rest)
+  local user, room = string.match(rest, '^([^|]+)|([^|]+)$')
+  busy.check(user, room)
 end
 
 -- lapse|<user>|<peer>: a device has not repeated its registration in time. What rings it rings on.

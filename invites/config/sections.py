@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct, field
 
 from invites.keys import Keys
-from invites.store.settings import Glare, LookUp, Redial, Settings
+from invites.store.settings import Glare, LookUp, Redial, Settings, WhenBusy
 from invites.values.secret import Secret
 
 _WEEK: Final = 604_800_000  # ms; a longer time is a mistake in the unit
@@ -34,6 +34,7 @@ Bytes = Annotated[
 ]
 Port = Annotated[int, Meta(ge=0, le=65_535, description="a whole number from 0 to 65535")]
 Flag = Annotated[bool, Meta(description="true or false")]
+Busy = Annotated[WhenBusy, Meta(description="ring, waiting or reject")]
 Glaring = Annotated[Glare, Meta(description="off or merge")]
 Redialing = Annotated[Redial, Meta(description="replace or ring")]
 Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
@@ -166,6 +167,9 @@ class Invites(_Section, frozen=True):
     redial: Redialing = "replace"
     glare: Glaring = "off"
     push_after: Duration | None = None
+    join_accepts: Flag = True
+    room_grace: Duration = 0
+    when_busy: Busy = "ring"
 
 
 class Redis(_Section, frozen=True):
@@ -238,6 +242,9 @@ class Config(Struct, frozen=True):
             per_pair=invites.limits.per_pair,
             redial=invites.redial,
             glare=invites.glare,
+            join_accepts=invites.join_accepts,
+            room_grace=invites.room_grace,
+            when_busy=invites.when_busy,
         )
 
     def _look_up(self) -> LookUp:

@@ -53,9 +53,9 @@ class InviteArguments(SaidArguments, frozen=True):
     """`invite` and, with `invite_request`, `inviteRequest`.
 
     What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
-    `requester` is the peer that asked for the invite. What the worker looked up: `trunks_version` and the
-    `trunks` that lead to the callee, and `lookup_result`, a LookupResult in JSON. `stopped` is the code of a stop that
-    follows in its commit.
+    `member` is the callee's value among the room's members, `requester` is the peer that asked for the invite. What the
+    worker looked up: `trunks_version` and the `trunks` that lead to the callee, and `lookup_result`, a LookupResult in
+    JSON. `stopped` is the code of a stop that follows in its commit.
     """
 
     optional: ClassVar[int] = 4
@@ -75,6 +75,7 @@ class InviteArguments(SaidArguments, frozen=True):
     invite_request: str
     closed: Value = ""
     left: Value = ""
+    member: Value = ""
     requester: str = ""
     trunks_version: Value = ""
     trunks: str = ""
@@ -196,8 +197,17 @@ class DisconnectedArguments(SaidArguments, frozen=True):
     device: str
 
 
-class PresenceArguments(Arguments, frozen=True):
-    """`joined` and `left`."""
+class JoinedArguments(Arguments, frozen=True):
+    """`joined`. `peer` and `device` are "" where the event names none."""
+
+    user: str
+    room: str
+    peer: str
+    device: str
+
+
+class LeftArguments(Arguments, frozen=True):
+    """`left`."""
 
     user: str
     room: str
@@ -300,8 +310,8 @@ RULES: Final[dict[str, type[Arguments]]] = {
     "getInvitations": GetInvitationsArguments,
     "registered": RegisteredArguments,
     "disconnected": DisconnectedArguments,
-    "joined": PresenceArguments,
-    "left": PresenceArguments,
+    "joined": JoinedArguments,
+    "left": LeftArguments,
     "roomClosed": RoomClosedArguments,
     "userState": UserStateArguments,
     "pushTaken": PushArguments,

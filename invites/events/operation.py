@@ -13,7 +13,8 @@ from invites.events.arguments import (
     GetInvitationsArguments,
     InviteArguments,
     InviteReturnArguments,
-    PresenceArguments,
+    JoinedArguments,
+    LeftArguments,
     RegisteredArguments,
     RelayedEventArguments,
     RingingArguments,
@@ -114,9 +115,15 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
                 peer.id, peer.user, event.session or "", peer.device or ""
             )
         case protocol.Joined():
-            return "joined", PresenceArguments(event.user_id, event.room_id)
+            joining = event.peer
+            return "joined", JoinedArguments(
+                event.user_id,
+                event.room_id,
+                joining.id if joining else "",
+                (joining and joining.device) or "",
+            )
         case protocol.Left():
-            return "left", PresenceArguments(event.user_id, event.room_id)
+            return "left", LeftArguments(event.user_id, event.room_id)
         case protocol.RoomClosed():
             return "roomClosed", RoomClosedArguments(event.room_id)
         case protocol.UserState():

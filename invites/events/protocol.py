@@ -229,7 +229,9 @@ class _Presence(_Event, frozen=True, kw_only=True):
 
 
 class Joined(_Presence, frozen=True, kw_only=True):
-    """A user is in a room."""
+    """A user is in a room, as `peer` if it is named."""
+
+    peer: Peer | None = None
 
 
 class Left(_Presence, frozen=True, kw_only=True):
@@ -335,6 +337,10 @@ def decode_event(kind: str, payload: bytes) -> Event:
         check_context(event.context, MAX_REPLY_CONTEXT)
     elif isinstance(event, Registered) and event.registry.match != ANYTHING:
         check_match(event.registry.match)
+    elif isinstance(event, Joined) and event.peer is not None and event.peer.user != event.user_id:
+        raise BadEvent(
+            f"field peer.user must be {shown(event.user_id)}, the userId, not {shown(event.peer.user)}"
+        )
     return event
 
 

@@ -40,7 +40,9 @@ class OtherShards:
         self._client_of = client_of
 
     async def see_rooms(self, operations: Sequence[Operation]) -> Sequence[Operation]:
-        """The operations. Invites into rooms of other shards learn the entries of the room's close and of a leaving.
+        """The operations. Invites into rooms of other shards learn what the rule must know of the room.
+
+        That is the entries of its close and of the inviter's leaving, and the callee's value among its members.
 
         Nothing is known of a shard that does not answer within 200 ms. Never raises.
         """
@@ -102,11 +104,12 @@ class OtherShards:
 
     async def _see(self, shard: int, invites: dict[int, Invite], seen: list[Operation]) -> None:
         keys = self._keys.of(shard)
-        names = []
-        for event in invites.values():
-            names += [keys.closed(event.room), keys.left(event.room, event.peer.user)]
         client: Any = self._client_of(keys)  # redis-py leaves open whether it answers text or bytes
-        marks = await client.mget(names)
+        async with client.pipeline(transaction=False) as pipe:
+            for event in invites.values():
+                pipe.mget(keys.closed(event.room), keys.left(event.room, event.peer.user))
+                pipe.hget(keys.room_members(event.room), event.to)
+            found = await pipe.execute()
         for at, index in enumerate(invites):
-            closed, left = marks[2 * at : 2 * at + 2]
-            seen[index] = seen[index].having(closed=closed or b"", left=left or b"")
+            (closed, left), member = found[2 * at : 2 * at + 2]
+            seen[index] = seen[index].having(closed=closed or b"", left=left or b"", member=member or b"")

@@ -113,7 +113,10 @@ class InviteQueries:
         _, dnd, until, *blocked = (text(value) or "").split("|") + [""] * 3
         ends = int(until) if until.isdigit() else None
         is_undisturbed = dnd == "1" and (ends is None or seconds * 1000 < ends)
-        rooms = {text(room) or "": text(peer) or "" for room, peer in sorted((busy or {}).items())}
+        rooms = {
+            text(room) or "": (text(value) or "").partition("|")[0]
+            for room, value in sorted((busy or {}).items())
+        }
         return UserState(
             user, is_undisturbed, ends if is_undisturbed else None, [name for name in blocked if name], rooms
         )

@@ -43,6 +43,8 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "room-invites": _first,
     "closed": _first,
     "left": _first,
+    "came": _first,
+    "busy": _first,
     "todo-of": _first,
 }
 """Keys that belong to one name: kind -> the name in the rest of the key."""
@@ -89,6 +91,8 @@ TIMERS: Final[dict[str, Callable[[str], Name]]] = {
     "caller": _first,
     "grace": _first,
     "lapse": _first,
+    "left": _first,
+    "busy": _first,
 }
 """Timers: kind -> the name in the rest of the member. See `timers.py` for timers of trunks."""
 

@@ -23,7 +23,7 @@ EVENTS: Final[dict[str, dict[str, Any]]] = {
     "registered": {"registry": {**_PHONE, "session": "s-1", "expires": 600_000}},
     "unregistered": {"peer": _PHONE, "session": "s-1"},
     "disconnected": {"peer": _PHONE, "session": "s-1"},
-    "joined": {"userId": "bob", "roomId": "room-7"},
+    "joined": {"userId": "bob", "roomId": "room-7", "peer": _PHONE},
     "left": {"userId": "bob", "roomId": "room-7"},
     "roomClosed": {"roomId": "room-7"},
     "userState": {"userId": "bob", "dnd": True, "until": _AT + 3_600_000, "block": ["mallory"]},
@@ -77,5 +77,7 @@ NOTIFICATIONS: Final[dict[str, dict[str, Any]]] = {
     "userJoined": {"userId": "bob", "roomId": "room-7"},
     "userLeft": {"userId": "bob", "roomId": "room-7"},
     "roomCleaned": {"roomId": "room-7", "invites": 1},
+    "userBusy": {"userId": "bob", "room": "room-7"},
+    "userFree": {"userId": "bob", "room": "room-7"},
     "serverEmptied": {"shard": 0},
 }

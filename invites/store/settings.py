@@ -13,6 +13,9 @@ Redial = Literal["replace", "ring"]
 Glare = Literal["off", "merge"]
 """What becomes of two users who invite each other: two calls, or one."""
 
+WhenBusy = Literal["ring", "waiting", "reject"]
+"""What a new invite does to a callee who is in a call: it rings, rings and says so, or ends with 486."""
+
 
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms.
@@ -37,6 +40,9 @@ class Settings(msgspec.Struct, frozen=True):
     per_pair: int = 10
     redial: Redial = "replace"
     glare: Glare = "off"
+    join_accepts: bool = True
+    room_grace: int = 0
+    when_busy: WhenBusy = "ring"
 
     def flat(self) -> tuple[int | str, ...]:
         """The settings as the server's functions take them: a flag is 1 or 0."""

@@ -1,5 +1,6 @@
 -- The direct call: an invite to a user or a number. It rings devices.
 -- include: call/ending
+-- include: call/glare
 -- include: out/inviter
 
 kinds.direct.count = count_candidates
@@ -11,9 +12,8 @@ function kinds.direct.finish(invite, state, code, reason, winner, decliner)
   end
   stop_devices(invite, state, code, reason, winner, decliner)
   unlist(invite)
-  if winner and settings.glare == 'merge' and invite.room then
-    remember(key('met', invite.from .. '|' .. invite.to), invite.ref .. '|' .. work.entry, invite.live_until)
-    change(invite, 'room', invite.new_room or invite.room)
+  if state == 'ACCEPTED' then
+    glare.note_accepted(invite)
   end
   tell_outcome(invite)
   record(invite)

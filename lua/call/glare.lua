@@ -8,6 +8,7 @@
 --
 -- held         the number of the last question; nil while the invite is not held
 -- postponed    how it ends if it may ring: "state code reason"; stops: the stops to answer then (JSON, requests)
+-- joined       the peer and the device of the join that has answered it (JSON); it ends by that if it may ring
 -- unreachable  the same where nothing can ring; transaction: of the progress
 -- rival        the question of the earlier invite that waits for this one's answer (JSON)
 -- into         the ref of the invite that it has merged into; merged: the ref of the one that has merged into this one
@@ -18,6 +19,7 @@
 -- exports: glare
 -- include: core/emit
 -- include: core/refs
+-- include: call/joining
 -- include: call/redial
 -- include: call/requests
 -- include: call/waking
@@ -128,9 +130,13 @@ local function go(invite)
     state, code, reason = 'DECLINED_BY_TIMEOUT', 408, 'timeout'
   elseif not state and invite.unreachable and invite.kind.count(invite) == 0 then
     state, code, reason = string.match(invite.unreachable, '^(%S+) (%d+) (%S+)$')
-    warn('no_candidates', invite.to)
+    if reason ~= 'busy' then
+      warn('no_candidates', invite.to)
+    end
   end
-  if state then
+  if state == 'ACCEPTED' then
+    return joins.accept_postponed(invite)
+  elseif state then
     return finish(invite, state, tonumber(code), reason)
   end
   if invite.unreachable and invite.device then
@@ -219,6 +225,14 @@ function internal.glare_said(_, ref, number, verdict, other, room, peer, device)
   end
   if invite.held ~= NOW then
     release(invite)
+  end
+end
+
+-- The invite is accepted. Its callee may have sent one the other way meanwhile.
+function glare.note_accepted(invite)
+  if settings.glare == 'merge' and invite.room then
+    remember(key('met', invite.from .. '|' .. invite.to), invite.ref .. '|' .. work.entry, invite.live_until)
+    change(invite, 'room', invite.new_room or invite.room)
   end
 end
 

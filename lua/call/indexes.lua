@@ -165,11 +165,11 @@ function internal.call_ended(from, ref, made, said, refusal)
 end
 
 -- Returns the reason why an invite into a room is over, and the entry of that event: after the entry `made` the room
--- is closed or the inviter has left it.
+-- is closed or the inviter has left it, for longer than roomGrace.
 function room_over(closed, left, made)
   if order.later(closed, made) then
     return 'room_closed', closed
-  elseif order.later(left, made) then
+  elseif order.later(left, made) and (settings.room_grace == 0 or order.split(left) + settings.room_grace <= now) then
     return 'caller_gone', left
   end
 end

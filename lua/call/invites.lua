@@ -11,6 +11,7 @@
 -- moved      with several shards: the entry that moved the caller's device to another peer id
 -- device     the device that the caller has named; replaces: the ref of the invite that this one replaces
 -- answerContext  what the answer that has ended it tells the inviter (JSON)
+-- waiting    "1" when its callee was in another call as it began (see call/busy.lua)
 -- refusal    with several shards: what an invite hears that names this inviteRequest: "|code|reason"
 -- asksUntil  with several shards: until when an invite may name this inviteRequest (ms since 1970)
 --

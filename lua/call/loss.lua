@@ -5,6 +5,7 @@
 -- include: reach/away
 -- include: reach/holders
 -- include: reach/registry
+-- include: call/busy
 -- include: call/indexes
 -- include: call/pages
 -- include: call/ending
@@ -96,6 +97,7 @@ function lose(peer, user, old, mark, lost, how)
   if not taken then
     holders.release(peer, user, old)
   end
+  busy.lost(user, peer)
   if old and old.trunk then
     emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends), how)
   end

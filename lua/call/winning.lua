@@ -1,6 +1,8 @@
 -- A device wins: it has the call, and all others stop.
 -- exports: answer_late, claims_of, win
+-- include: call/busy
 -- include: call/enlist
+-- include: call/naming
 -- include: call/requests
 -- include: call/ending
 -- include: call/pages
@@ -19,11 +21,13 @@ local function claimants_of(invite)
   return found
 end
 
--- The user is busy. Its other invites stop on all devices except the accepting one.
-function pages.busy(user, refs, accepted, peer, device)
+-- The user is busy. Its other invites stop on all devices except the accepting one. Those into `room` wait for the join
+-- that has accepted this one.
+function pages.busy(user, refs, accepted, peer, device, room)
   for _, ref in ipairs(refs) do
     local invite = ref ~= accepted and load_invite(ref)
-    if invite and is_pending(invite) and invite.to == user and not is_hidden(invite) and not is_group(invite) then
+    if invite and is_pending(invite) and invite.to == user and not is_hidden(invite) and not is_group(invite)
+      and (room == '' or invite.room ~= room) then
       local rejected, claimants = {}, claimants_of(invite)
       for _, candidate in pairs(candidates_of(invite)) do
         if IN[candidate.state] and not claimants[candidate]
@@ -45,25 +49,42 @@ function pages.busy(user, refs, accepted, peer, device)
   end
 end
 
--- Answers an accept after the end. The winner's repeat gets 200.
+-- Answers an accept after the end. The winner's repeat gets 200, and so does the accept that a join without a peer has
+-- left open.
 function answer_late(invite, request, candidate)
-  if candidate and candidate.state == 'ACCEPTED' then
+  if request.type == 'joined' then
+    return
+  elseif (candidate and candidate.state == 'ACCEPTED') or naming.late(invite, request, candidate) then
     answer(request, head_of(invite), 200, 'accepted', invite.whoAccepted)
   else
     answer_over(request, invite)
   end
 end
 
+-- The user has joined the room, and nobody knows as which peer.
+local function win_unnamed(invite)
+  info('accepted', invite.inviteId, invite.room, invite.to)
+  change(invite, 'whoAccepted', invite.to)
+  invite.decided = true
+  finish(invite, 'ACCEPTED', 200, 'accepted')
+  busy.accepted(invite)
+end
+
 function win(invite, request, candidate)
+  if request.peer == naming.NOBODY then
+    return win_unnamed(invite)
+  end
   local winner = enlist(invite, candidate, request)
   if request.context or winner.context then
     winner.context = request.context
     note_context(invite, winner)
   end
   finish(invite, 'ACCEPTED', 200, 'accepted', winner)
+  busy.accepted(invite, request.type ~= 'joined' and request.user, request.peer)
   if settings.only_one_device_with_invitations and request.user == invite.to then
     info('rejecting', invite.to, '{"id":' .. json.quote(request.peer) .. ',"user":' .. json.quote(request.user) .. '}')
-    every('pending', invite.to, 'busy', invite.ref, winner.id, winner.device or '')
+    every('pending', invite.to, 'busy', invite.ref, winner.id, winner.device or '',
+      request.type == 'joined' and invite.room or '')
   end
 end
 

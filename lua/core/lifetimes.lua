@@ -25,6 +25,11 @@ function lifetimes.over(invite)
   return deadline > readable and deadline or readable
 end
 
+-- When the times of an invite that is over end.
+function lifetimes.ended(invite)
+  return math.max(tonumber(invite.expiresAt), tonumber(invite.endedAt) + kept())
+end
+
 -- How long a user's index of ended invites keeps each of them: as long as any invite can be over (ms).
 function lifetimes.ended_index()
   return math.max(settings.max_ring_timeout, kept())
@@ -53,7 +58,8 @@ end
 -- What orders delayed events: marks of peers and rooms, tombstones, news. The mark of a lost device also says which
 -- device may come back in its grace.
 function lifetimes.order()
-  return now + math.max(HOUR, settings.caller_grace + MINUTE, settings.remove_after + MINUTE)
+  return now + math.max(HOUR, settings.caller_grace + MINUTE, settings.remove_after + MINUTE,
+    settings.room_grace + MINUTE)
 end
 
 -- A copy of an index, of which pages remove what they have done.

@@ -4,16 +4,18 @@
 -- Arguments  room, mediatypes, from_details, context, expires, request_id ("" where none is given); invite_request ("1"
 --            or "0")
 --            from other shards: closed, left (the entry that closed the room, the entry by which the inviter has
---            left it, or ""), requester (the peer that has asked for this invite and until when; "" when the worker
---            has not asked, "|" when there is none)
+--            left it, or ""), member (the callee's value in the room, or ""), requester (the peer that has asked for
+--            this invite and until when; "" when the worker has not asked, "|" when there is none)
 --            from lookups: trunks_version, trunks (a list, see reach/trunks.lua), lookup_result (see reach/resolve.lua)
 --            replaces (a ref), ring_mode, stopped (the code of a stop that follows in this commit, before any answer
 --            of the callee), device (nil or "" where none is given)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
+-- include: call/busy
 -- include: call/callers
 -- include: call/ending
 -- include: call/glare
+-- include: call/joining
 -- include: call/limits
 -- include: call/redial
 -- include: call/trunk_failure
@@ -122,11 +124,28 @@ local function call_group(invite, asked, found)
   end
 end
 
--- Is nothing pending that limits count, or that the invite replaces? For most callers and callees one EXISTS answers
--- this, and what the notes are checked for.
-local function is_nothing_pending(asked)
+-- The callee is in the room, and has answered by joining it. Nothing rings.
+local function end_by_join(invite, join)
+  info('accepted', invite.inviteId, invite.room, invite.to)
+  change(invite, 'whoAccepted', invite.to)
+  if join.peer then
+    local candidate = peer_candidate(join.peer, invite.to, {
+      device = join.device or device_of(invite.to, join.peer),
+    })
+    add_candidate(invite, candidate)
+    set_state(invite, candidate, 'ACCEPTED', 200)
+    change(invite, 'acceptedBy', join.peer)
+  end
+  end_at_once(invite, 'ACCEPTED', 200, 'accepted')
+  glare.note_accepted(invite)
+  busy.accepted(invite)
+end
+
+-- Does this shard know nothing of the caller's and the callee's other calls, nor of the room? For most invites one EXISTS
+-- answers this, and what the notes are checked for.
+local function is_first(asked)
   return are_absent(key('pending', asked.to), key('calls', asked.user), key('candidates', asked.ref),
-    key('room-invites', asked.room)) and not settings.parallel_sip and not limits.has_redials()
+    key('room-invites', asked.room), key('room-members', asked.room))
 end
 
 -- The limit that the invite would break, or nil.
@@ -135,11 +154,31 @@ local function limit_of(asked, invite)
     or (is_here(asked.user) and limits.of_caller(asked.user, asked.peer, invite.others and json.strings(invite.others)))
 end
 
--- Ends the new invite, or rings it.
-local function begin(invite, asked, may_be_limited)
+-- Rings the devices; in another call of the callee only those that busy.choose leaves.
+local function call_devices_unless_busy(invite, asked, found, held)
+  if found.how ~= 'alone' and #found.candidates > 0 then
+    found.candidates = busy.choose(invite, found.candidates, found.how == 'out')
+    if #found.candidates == 0 then
+      if not held then
+        return end_at_once(invite, 'DECLINED', 486, 'busy')
+      end
+      -- No device that registers meanwhile may ring.
+      change(invite, 'alone', '1')
+      found.code, found.reason = 486, 'busy'
+    end
+  end
+  call_devices(invite, asked, found, held)
+end
+
+-- Ends the new invite, or rings it. With `may_have_joined` the callee may be in the room.
+local function begin(invite, asked, may_be_limited, may_have_joined)
   local state, code, reason = born_ended(asked, invite)
   if state then
     return end_at_once(invite, state, code, reason)
+  end
+  local join = may_have_joined and joins.answered_before(invite, asked.member)
+  if join then
+    return end_by_join(invite, join)
   end
   local limit = may_be_limited and limit_of(asked, invite)
   if limit then
@@ -156,7 +195,7 @@ local function begin(invite, asked, may_be_limited)
   if found.members then
     call_group(invite, asked, found)
   elseif #found.candidates > 0 or (held and not found.is_group) then
-    call_devices(invite, asked, found, held)
+    call_devices_unless_busy(invite, asked, found, held)
   else
     if found.is_group then
       set_group(invite, invite.to)
@@ -172,14 +211,15 @@ local function create(asked)
   local started = math.min(order.split(work.entry), now)
   local rings = math.min(tonumber(asked.expires) or settings.ring_timeout, settings.max_ring_timeout)
   local invite = new_invite(asked, int(started), int(started + rings), work.entry)
-  local crowded = not is_nothing_pending(asked)
+  local first = is_first(asked)
+  local crowded = not first or settings.parallel_sip or limits.has_redials()
   if asked.device then
     change(invite, 'device', asked.device)
   end
   if crowded or asked.replaces then
     redial.choose(invite, asked)
   end
-  begin(invite, asked, crowded)
+  begin(invite, asked, crowded, not (first and is_here(asked.room)))
   if invite.others then
     redial.replace_when_begun(invite)
   end
@@ -215,7 +255,7 @@ end
 
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
-  invite_request, closed, left, requester, trunks_version, trunks, lookup_result, replaces, ring_mode, stopped,
+  invite_request, closed, left, member, requester, trunks_version, trunks, lookup_result, replaces, ring_mode, stopped,
   device)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
@@ -223,7 +263,8 @@ function events.invite(
     expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, ring_mode = ring_mode ~= '' and ring_mode or nil,
     device = device ~= '' and device or nil, replaces = replaces ~= '' and replaces or nil,
     stopped = stopped ~= '' and stopped,
-    closed = closed ~= '' and closed, left = left ~= '' and left, requester = requester,
+    closed = closed ~= '' and closed, left = left ~= '' and left,
+    member = member ~= '' and member, requester = requester,
     trunks_version = trunks_version, trunks = trunks, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }
   local invite = load_invite(asked.ref)

@@ -1,6 +1,8 @@
 -- joined, left, roomClosed: the members of a room. Pending invites into a room end when it closes, or when their
--- inviter leaves it.
+-- inviter leaves it and is not back within roomGrace. The invites of a user who joins it are answered (see
+-- call/joining.lua).
 --
+-- Arguments  peer, device of a join ("" where none is named)
 -- Reads      the room's members, its marks, its pending invites, a page at a time
 -- Marks      closed:<room>, left:<room>|<user>: the entries of the last close and leave; they expire
 -- include: core/commit
@@ -8,17 +10,18 @@
 -- include: core/refs
 -- include: call/pages
 -- include: call/ending
+-- include: call/joining
 
--- The value of a member: the ms of its entry id, or the whole id if its sequence is not 0.
-local function since(entry)
-  return (string.gsub(entry, '%-0$', ''))
+-- The value of a member (see `joins.read_member`). Its entry is the ms of the entry id, or the whole id if its sequence is not 0.
+local function member_value(entry, peer, device)
+  return string.gsub(entry, '%-0$', '') .. (peer and '|' .. peer or '') .. (device and '|' .. device or '')
 end
 
-local function member_since(room, user)
+local function member_of(room, user)
   local members = key('room-members', room)
-  local since_when = redis.call('HGET', members, user)
+  local value = redis.call('HGET', members, user)
   trust(members)
-  return since_when
+  return value and joins.read_member(value) or nil
 end
 
 -- Tells the other members of the room, some 250 in a commit. After a fail-over the cursor of a scan may miss some
@@ -39,19 +42,33 @@ function internal.tell_members(room, user, kind, cursor)
   end
 end
 
-function events.joined(user, room)
+-- The inviter is back in time.
+local function undo_leaving(room, user)
+  later({ 'DEL', key('left', room .. '|' .. user) })
+  unschedule('left|' .. room .. '|' .. user)
+end
+
+function events.joined(user, room, peer, device)
   local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. user))
   if order.later(marks[1], work.entry) or order.later(marks[2], work.entry) then
     return
   end
-  local present = member_since(room, user)
-  if not present or order.later(work.entry, present) then
-    add('hash', { 'HSET', key('room-members', room), user, since(work.entry) })
+  local present = member_of(room, user)
+  local is_latest = not present or order.later(work.entry, present.entry)
+  if is_latest then
+    local named = peer ~= '' and { peer = peer, device = device ~= '' and device or nil } or present or {}
+    add('hash', { 'HSET', key('room-members', room), user, member_value(work.entry, named.peer, named.device) })
+  end
+  if marks[2] and settings.room_grace > 0 then
+    undo_leaving(room, user)
   end
   if not present then
     internal.tell_members(room, user, 'userJoined', '0')
   end
   info('joined', user, room)
+  if is_latest then
+    emit(user, 'user_joined', room, peer, device)
+  end
 end
 
 -- Ends the invite into the room if it is older than `entry`. Returns whether that is done, or is on its way.
@@ -102,13 +119,26 @@ function events.left(user, room)
     return
   end
   remember(key('left', room .. '|' .. user), work.entry, lifetimes.order())
-  local present = member_since(room, user)
-  if present and not order.later(present, work.entry) then
+  local present = member_of(room, user)
+  local is_back = present and order.later(present.entry, work.entry)
+  if present and not is_back then
     later({ 'HDEL', key('room-members', room), user })
     internal.tell_members(room, user, 'userLeft', '0')
   end
   info('left', user, room)
-  every_of(invites_of(room, user), room, 'inviter_left', work.entry)
+  emit(user, 'user_left', room)
+  if settings.room_grace == 0 then
+    every_of(invites_of(room, user), room, 'inviter_left', work.entry)
+  elseif not is_back then
+    local due = math.min(order.split(work.entry), now) + settings.room_grace
+    add('zset', { 'ZADD', TIMERS, 'NX', int(due), 'left|' .. room .. '|' .. user })
+  end
+end
+
+-- The inviter was not back within roomGrace. `due` is when that was over.
+function internal.inviter_stays_away(room, user, due)
+  local left = redis.call('GET', key('left', room .. '|' .. user)) or int(due - settings.room_grace) .. '-0'
+  every_of(invites_of(room, user), room, 'inviter_left', left)
 end
 
 -- `before` is the number of invites that earlier pages have ended.
@@ -129,8 +159,9 @@ function pages.members_gone(room, users, entry)
   local members = key('room-members', room)
   local since_when = #users > 0 and redis.call('HMGET', members, unpack(users)) or {}
   for i, user in ipairs(users) do
-    if since_when[i] and not order.later(since_when[i], entry) then
+    if since_when[i] and not order.later(joins.read_member(since_when[i]).entry, entry) then
       later({ 'HDEL', members, user })
+      emit(user, 'user_left', room)
     end
   end
 end

@@ -17,6 +17,7 @@
 -- include: core/emit
 -- include: core/refs
 -- include: call/direct
+-- include: call/naming
 -- include: call/redial
 
 -- How many legs one commit starts, ends or updates. 20 legs with three devices each take about 3 ms.
@@ -129,7 +130,7 @@ local function start_next(call)
       unschedule('step|' .. call.ref)
     end
     start_leg(call, leg)
-    if leg.state == 'OPEN' then
+    if leg.state == 'OPEN' or not is_pending(call) then
       break
     end
   end
@@ -144,6 +145,9 @@ local function start_page(call)
   local waiting = legs_in(call, WAITING)
   for i = 1, math.min(PAGE, #waiting) do
     start_leg(call, waiting[i])
+    if not is_pending(call) then
+      break -- this member has joined the room meanwhile
+    end
   end
   if is_pending(call) and #waiting > PAGE then
     proceed(call.to, 'legs_start', call.ref)
@@ -248,7 +252,9 @@ local function note_accept(call, leg)
   save_legs(call, { leg })
   if not call.whoAccepted then
     change(call, 'whoAccepted', leg.member)
-    change(call, 'acceptedBy', leg.peer)
+    if leg.peer then
+      change(call, 'acceptedBy', leg.peer)
+    end
     note_context(call, leg)
   end
   if call.inviteRequest == '1' then
@@ -347,7 +353,7 @@ end
 local function tell_leg(call, ref, member)
   local name, leg, group = with_callee(ref, member), call and leg_of(call, member), callee_of(ref)
   if leg and leg.endReason == 200 then
-    emit(member, 'leg_won', name, leg.peer, leg.device or '', leg.context or '', group)
+    emit(member, 'leg_won', name, leg.peer or naming.NOBODY, leg.device or '', leg.context or '', group)
   elseif leg and leg.reason then
     emit(member, 'leg_cancel', name, STATE_OF[leg.reason] or 'DECLINED', int(leg.endReason), leg.reason, '', '0-0', '',
       group)
@@ -406,12 +412,12 @@ function internal.leg_asks(_, ref, member, peer, device, context)
   if is_open and peer == '' then
     return
   elseif is_open then
-    leg.peer = peer
+    leg.peer = peer ~= naming.NOBODY and peer or nil
     leg.device = device ~= '' and device or nil
     leg.context = context ~= '' and context or nil
     if call.strategy == 'all' then
       note_accept(call, leg)
-      tell_outcome(call, nil, member, peer, leg.context)
+      tell_outcome(call, nil, member, leg.peer, leg.context)
     else
       kinds.group.finish(call, 'ACCEPTED', 200, 'accepted', leg)
     end
@@ -419,6 +425,19 @@ function internal.leg_asks(_, ref, member, peer, device, context)
   tell_leg(call, ref, member)
   if is_open and is_pending(call) then
     go_on(call)
+  end
+end
+
+-- The first accept of a member whose join has won without a peer (see call/naming.lua).
+function internal.leg_named(_, ref, member, peer)
+  local call = load_invite(ref)
+  local leg = call and leg_of(call, member)
+  if leg and leg.endReason == 200 and not leg.peer then
+    leg.peer = peer
+    save_legs(call, { leg })
+    if call.whoAccepted == member and not call.acceptedBy then
+      change(call, 'acceptedBy', peer)
+    end
   end
 end
 

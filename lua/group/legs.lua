@@ -15,9 +15,11 @@
 -- include: reach/push
 -- include: reach/user_states
 -- include: call/limits
+-- include: call/busy
 -- include: call/trunk_failure
 -- include: call/waking
 -- include: call/winning
+-- include: call/joining
 
 -- A leg's own deadline is a little later (ms), so that the group's comes first.
 local LEG_SLACK = 2000
@@ -69,7 +71,7 @@ local function is_undecided(leg, reason)
 end
 
 function kinds.leg.finish(leg, state, code, reason, winner, decliner)
-  if not winner and not leg.silent and is_undecided(leg, reason) then
+  if not winner and not leg.silent and not leg.decided and is_undecided(leg, reason) then
     return ask(leg)
   end
   if winner then
@@ -164,7 +166,10 @@ local function start_leg(
   if redis.call('EXISTS', key('stopped', ref), key('stopped', '|' .. invite_id .. '|' .. member)) > 0 then
     return emit(group, 'leg_ended', group_invite, member, '487', 'cancelled', '')
   end
-  if user_states.refuses(member, from) then
+  local join = joins.answered_before({
+    kind = kinds.leg, room = room ~= '' and room or nil, from = from, to = member, caller = caller,
+  })
+  if not join and user_states.refuses(member, from) then
     info('undisturbed', member, from)
     return emit(group, 'leg_ended', group_invite, member, '480', 'unreachable', '')
   end
@@ -183,12 +188,20 @@ local function start_leg(
     change(leg, 'replaces', replaces)
   end
   leg.live_until = lifetimes.pending(leg)
+  if join then
+    index_owners(leg, {})
+    return joins.accept(leg, join.peer, join.device)
+  end
   local found = cjson.decode(raw)
   local candidates, other_trunks = candidates_of_member(member, caller, found, entry)
   if #candidates == 0 then
     warn('no_candidates', member)
     finish(leg, 'DECLINED', found.failed and 500 or 480, found.failed and 'internal' or 'unreachable')
     return
+  end
+  candidates = busy.choose(leg, candidates)
+  if #candidates == 0 then
+    return finish(leg, 'DECLINED', 486, 'busy')
   end
   for _, candidate in ipairs(candidates) do
     add_candidate(leg, candidate)

@@ -53,6 +53,7 @@ function ring(invite, candidates, resumed)
     .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')
     .. ',"expiresIn":' .. int(math.max(0, tonumber(invite.expiresAt) - now))
     .. ',"resumed":' .. (resumed and 'true' or 'false')
+    .. (invite.waiting and ',"waiting":true' or '')
     .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '')
     .. (invite.replaces and ',"replaces":' .. json.quote(invite.replaces) or '') .. '}'
   tell_devices('invitation', invite, candidates, payload)
@@ -78,7 +79,7 @@ function cancel(invite, candidates, code, reason)
   end
   local payload = head_of(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'
     .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted)
-      .. ',"peer":' .. json.text(invite.acceptedBy) or '') .. '}'
+      .. (invite.acceptedBy and ',"peer":' .. json.quote(invite.acceptedBy) or '') or '') .. '}'
   tell_devices('invitationCancel', invite, candidates, payload)
 end
 

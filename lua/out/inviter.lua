@@ -1,5 +1,5 @@
 -- The notifications for the inviter, and the call record.
--- exports: tell_progress, end_with, tell_outcome, record
+-- exports: end_with, record, tell_outcome, tell_progress
 -- include: out/notify
 
 -- Tells the inviting peer, and the peer of a returning leg. `asking` ({peer, user}) is a peer that repeats the invite
@@ -21,6 +21,7 @@ function tell_progress(invite, transaction, asking)
   tell_inviter(invite, 'inviteProgress',
     ',"code":' .. int(code) .. ',"candidates":' .. int(inside) .. ',"ringing":' .. int(ringing)
       .. ',"pushed":' .. int(pushed)
+      .. (invite.waiting and ',"waiting":true' or '')
       .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking)
 end
 

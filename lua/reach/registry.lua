@@ -4,11 +4,13 @@
 -- trunks              registrations of trunks (see reach/trunks.lua)
 -- gone:<user>|<peer>  the mark of a peer whose registration is over (see `mark_of`); expires
 -- known:<user>        a registration of the user has ended; expires
+-- exports: add_connected_at_sippo, back_as, device_of, end_after, forget, gone, mark_of, may_be_number, note_end
+-- exports: note_known, other_session, peer_candidate, registration, registry_of, save_mark
 -- include: core/unit
 -- include: core/order
 -- include: reach/trunks
 
-local function registry_of(user)
+function registry_of(user)
   local name = key('registry', user)
   local flat = redis.call('HGETALL', name)
   trust(name)
@@ -19,7 +21,7 @@ local function registry_of(user)
   return registry
 end
 
-local function registration(user, peer)
+function registration(user, peer)
   local name = key('registry', user)
   local raw = redis.call('HGET', name, peer)
   trust(name)
@@ -29,30 +31,30 @@ local function registration(user, peer)
   return trunks.registration(user, peer)
 end
 
-local function peer_candidate(id, user, found)
+function peer_candidate(id, user, found)
   return {
     id = id, address = user, type = 'PEER', state = 'CALLED', device = found.device, session = found.session,
   }
 end
 
 -- May a callee without any device be a number? The Reachability service says so itself, if it has answered.
-local function may_be_number(found)
+function may_be_number(found)
   return settings.look_up ~= 'reachability' or found.failed
 end
 
-local function device_of(user, peer)
+function device_of(user, peer)
   local found = registration(user, peer)
   return found and found.device or nil
 end
 
-local function gone(user, peer)
+function gone(user, peer)
   local raw = redis.call('GET', key('gone', user .. '|' .. peer))
   return raw and cjson.decode(raw) or nil
 end
 
 -- Adds the peers that are connected at sippo-server and not registered here. Only their ids are known. `since` is the
 -- entry of the invite for which a worker has asked sippo-server.
-local function add_connected_at_sippo(candidates, user, peers, caller, since)
+function add_connected_at_sippo(candidates, user, peers, caller, since)
   local present = { [caller] = true }
   for _, candidate in ipairs(candidates) do
     present[candidate.id] = true
@@ -68,7 +70,7 @@ local function add_connected_at_sippo(candidates, user, peers, caller, since)
 end
 
 -- The new peer id of the device of a peer that is gone, or of `device`, and the entry of its registration.
-local function back_as(user, peer, device)
+function back_as(user, peer, device)
   local ended = not device and gone(user, peer)
   device = device or (ended and ended.device)
   if device then
@@ -83,7 +85,7 @@ local function back_as(user, peer, device)
 end
 
 -- Two sessions of a peer differ only if both are named.
-local function other_session(a, b)
+function other_session(a, b)
   return a ~= nil and b ~= nil and a ~= b
 end
 
@@ -93,53 +95,49 @@ end
 --   ends    session ("" for none) -> the entry of its last end
 --   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
 --   device  the device of the last registration, or that the peer has named in an event
-local function mark_of(user, peer)
+function mark_of(user, peer)
   return gone(user, peer) or { ends = {} }
 end
 
-local function save_mark(user, peer, mark)
+function save_mark(user, peer, mark)
   remember(key('gone', user .. '|' .. peer), cjson.encode(mark), lifetimes.order())
 end
 
 -- A guest has no registration, and is not known by its end.
-local function note_known(user)
+function note_known(user)
   remember(key('known', user), '1', lifetimes.order())
 end
 
-local note_end
+-- Without a limit a mark would grow with each session that ends. A registration that more ends than these have
+-- overtaken counts as over, whatever its session.
+local MOST_ENDS = 20
 
-do
-  -- Without a limit a mark would grow with each session that ends. A registration that more ends than these have
-  -- overtaken counts as over, whatever its session.
-  local MOST_ENDS = 20
-
-  local function drop_oldest_end(mark)
-    local count, oldest = 0, nil
-    for session, entry in pairs(mark.ends) do
-      count = count + 1
-      if not oldest or order.later(mark.ends[oldest], entry) then
-        oldest = session
-      end
-    end
-    if count > MOST_ENDS then
-      mark.since = order.latest(mark.since, mark.ends[oldest])
-      mark.ends[oldest] = nil
+local function drop_oldest_end(mark)
+  local count, oldest = 0, nil
+  for session, entry in pairs(mark.ends) do
+    count = count + 1
+    if not oldest or order.later(mark.ends[oldest], entry) then
+      oldest = session
     end
   end
+  if count > MOST_ENDS then
+    mark.since = order.latest(mark.since, mark.ends[oldest])
+    mark.ends[oldest] = nil
+  end
+end
 
-  function note_end(mark, session, entry)
-    local known = mark.ends[session or '']
-    if order.later(entry, known) then
-      mark.ends[session or ''] = entry
-      if not known then
-        drop_oldest_end(mark)
-      end
+function note_end(mark, session, entry)
+  local known = mark.ends[session or '']
+  if order.later(entry, known) then
+    mark.ends[session or ''] = entry
+    if not known then
+      drop_oldest_end(mark)
     end
   end
 end
 
 -- The last end of a registration: later than it, and of its session. nil when there is none.
-local function end_after(mark, entry, session)
+function end_after(mark, entry, session)
   local found
   for named, ended in pairs(mark.ends) do
     if order.later(ended, entry) and not other_session(named ~= '' and named or nil, session)
@@ -151,7 +149,7 @@ local function end_after(mark, entry, session)
 end
 
 -- Ends the peer's registration `old`, if it has one. The peer is gone since the entry `lost`.
-local function forget(user, peer, old, mark, lost)
+function forget(user, peer, old, mark, lost)
   if old then
     if not order.later(mark.since, old.at) then
       mark.since, mark.device = old.at, old.device

@@ -211,7 +211,7 @@ async def test_the_state_of_a_user(site: Site, client: Redis) -> None:
     seconds, _ = await client.time()
     for until, dnd in ((seconds + 60, True), (seconds - 60, False)):
         await client.set(KEYS.user_state("bob"), f"1-1|1|{until * 1000}|mallory|sip|")
-        await client.hset(KEYS.busy("bob"), mapping={"r2": "b2", "r1": "b1"})
+        await client.hset(KEYS.busy("bob"), mapping={"r2": "b2|1-1", "r1": "b1|1-1|9000"})
         answer = await site.get("/v1/users/bob/state")
         assert (answer.status, answer.json) == (
             200,

@@ -32,6 +32,8 @@ KEYS: Final = {
     "userJoined": {"userId", "roomId"},
     "userLeft": {"userId", "roomId"},
     "roomCleaned": {"roomId", "invites"},
+    "userBusy": {"userId", "room"},
+    "userFree": {"userId", "room"},
 }
 HISTORIES: Final[dict[str, tuple[list[e.Published], dict[str, set[str]]]]] = {
     "invite": ([e.registered("phone"), e.invite()], {"invitation": set(), "inviteProgress": set()}),
@@ -70,6 +72,10 @@ HISTORIES: Final[dict[str, tuple[list[e.Published], dict[str, set[str]]]]] = {
     "late": (
         [e.registered("phone"), e.invite(), e.accept("phone"), e.accept("x")],
         {"answer": {"whoAccepted"}},
+    ),
+    "busy": (
+        [e.joined("bob", peer=peer("phone", "bob")), e.left("bob")],
+        {"userBusy": set(), "userFree": set()},
     ),
     "joined": ([e.joined("alice"), e.joined("bob")], {"userJoined": set()}),
     "left": ([e.joined("alice"), e.joined("bob"), e.left("bob")], {"userLeft": set()}),

@@ -78,7 +78,8 @@ class Agreement:
             if room is None or ref in self.legs:
                 continue
             wanted[room].add(ref)
-            for mark in (closed.get(room), left.get(f"{room}|{each['from']}")):
+            grace = self.home(room), f"left|{room}|{each['from']}"
+            for mark in (closed.get(room), grace not in self.timers and left.get(f"{room}|{each['from']}")):
                 assert not mark or order(mark) < order(each["entry"]), f"{ref} rings, room over at {mark}"
         known = {room: {ref for ref, _ in refs} for room, refs in self.every("room-invites:").items()}
         assert known == wanted, f"rooms' shards know {known}, there are {dict(wanted)}"

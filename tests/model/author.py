@@ -12,7 +12,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from invites.lookup.result import LookupResult, Member
-from invites.store.settings import Settings
+from invites.store.settings import Settings, WhenBusy
 
 from .driver import START
 from .histories import Advance, AdvanceToDue, Fire, History, Knows, Publish, Pushed, Repeat, Settle, Step
@@ -68,6 +68,7 @@ ASLEEP = {"bob": ("phone", "watch", "b1"), "alice": ("desk",), "carol": ("c-phon
 MEMBERS = ("bob", "carol", "alice", "dave", "007", "bob", "team")
 ANSWER = ("bob", "bob", "bob", "carol", "carol", "carol", *MEMBERS)
 CALLEES = ("bob", "bob", "bob", "bob", "alice", "carol", "007", "sip", "nobody")
+WHEN_BUSY: tuple[WhenBusy, ...] = ("ring", "waiting", "reject")
 CROWDS = (("b1", "b3", "c1"), ("b1", "c1", "t1"), ("b4", "c1", "b3", "a1", "t2"))
 AHEAD = (2_000, 4_999, 5_001, 60_000, HOUR)
 PAUSES = (1, 500, 4_000, 11_000, 130_000, 310_000, HOUR + 1)
@@ -136,6 +137,9 @@ class Author:
 
     def publish(self, kind: str, payload: Payload) -> Publish:
         self.published += 1
+        if kind == "joined" and (chance := zlib.crc32(f"{self.published} {payload}".encode())) % 3:
+            names = OF[payload["userId"]]
+            payload = payload | {"peer": peer(names[chance % len(names)])}
         if "peer" in payload and zlib.crc32(f"{self.published} {kind} {payload}".encode()) % 5 < 2:
             payload = payload | {"peer": naming(kind, payload["peer"])}
         if kind == "invite" and payload["to"] == "team" and self.published % 3 == 0:
@@ -406,8 +410,14 @@ def history(random: Random) -> History:
     steps: list[Step] = [author.knows_of(user) for user in known]
     steps += [author.registration(name) for name in random.choice(CROWDS if to_group else BEGINNINGS)]
     steps += [author.step() for _ in range(LENGTH)]
+    chance = zlib.crc32(repr(steps).encode())
     settings = msgspec.structs.replace(
-        settings, redial=random.choice(("replace", "replace", "ring")), glare=random.choice(("merge", "off"))
+        settings,
+        redial=random.choice(("replace", "replace", "ring")),
+        glare=random.choice(("merge", "off")),
+        join_accepts=chance % 8 > 0,
+        room_grace=(0, 0, 5_000, 2 * HOUR)[chance // 8 % 4],
+        when_busy=WHEN_BUSY[chance // 32 % 3],
     )
     return History(settings, tuple(steps))
 

@@ -81,7 +81,8 @@ class Calls(Reach):
         if room and room.closed and invite.entry < room.closed[0]:
             return "DECLINED_BY_CREATOR", 487, "room_closed"
         left = room.left.get(invite.sender) if room else None
-        if left and invite.entry < left[0]:
+        grace = self.settings.room_grace
+        if left and invite.entry < left[0] and (not grace or left[0][0] + grace <= self.now):
             return "DECLINED_BY_CREATOR", 487, "caller_gone"
         if self.now >= invite.deadline:
             return "DECLINED_BY_TIMEOUT", 408, "timeout"
@@ -249,7 +250,7 @@ class Calls(Reach):
             mine = invite.find(peer, user, device)
             if mine and mine.state == "ACCEPTED":
                 self.answer(event, "accept", 200, "accepted", who=invite.who, to=invite.to)
-            else:
+            elif not self.named_late(invite, event):
                 self.answer_over(invite, event, "accept")
             return
         if self.standing(invite, event) == "REJECTED":
@@ -266,14 +267,23 @@ class Calls(Reach):
         mine.state, mine.end_reason = "ACCEPTED", 200
         invite.who, invite.winner = invite.to, peer
         self.end(invite, "ACCEPTED", 200, "accepted")
+        self.now_in_call(invite, user, peer)
         self.answer(event, "accept", 200, "accepted", who=invite.who, to=invite.to)
         if self.settings.only_one_device_with_invitations and user == invite.to:
             self.reject_elsewhere(peer, user, mine.device or device)
 
-    def reject_elsewhere(self, peer: str, user: str, device: str | None) -> None:
+    def named_late(self, _invite: Invite, _event: Payload) -> bool:
+        """The accept is that of a join that named nobody: see `joining.py`."""
+        return False
+
+    def reject_elsewhere(
+        self, peer: str, user: str, device: str | None, but_for_room: str | None = None
+    ) -> None:
         """A user who is in a call on one device is busy on all others."""
         for invite in self.pending():
             if invite.to != user or invite.waiting or invite.is_group:
+                continue
+            if but_for_room is not None and invite.room == but_for_room:
                 continue
             others = [each for each in invite.inside() if not each.same_device(peer, device)]
             devices = [one for each in others for one in each.to_stop]

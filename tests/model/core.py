@@ -51,11 +51,18 @@ class Settings(Protocol):
     def redial(self) -> str: ...
     @property
     def glare(self) -> str: ...
+    @property
+    def join_accepts(self) -> bool: ...
+    @property
+    def room_grace(self) -> int: ...
+    @property
+    def when_busy(self) -> str: ...
 
 
 def order_kept(settings: Settings) -> int:
     """For how long (ms) it is remembered what orders delayed events."""
-    return max(HOUR, max(settings.caller_grace, settings.remove_after) + MINUTE)
+    graces = settings.caller_grace, settings.remove_after, settings.room_grace
+    return max(HOUR, max(graces) + MINUTE)
 
 
 class Core:
@@ -65,6 +72,7 @@ class Core:
         self.settings = settings
         self.matches = matches
         self.now = 0
+        self.entry: Id = (0, 0, 0)
         self.invites: dict[str, Invite] = {}
         self.presence = Presence(order_kept(settings))
         self.wishes = Wishes()
@@ -78,7 +86,6 @@ class Core:
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
         self.met: dict[tuple[str, str], tuple[Invite, Id]] = {}
-        self.entry: Id = (0, 0, 0)
 
     def forget(self) -> None:
         """Drop what is kept no longer."""
@@ -173,6 +180,8 @@ class Core:
         }
         if invite.room is not None:
             payload["room"] = invite.room
+        if invite.second:
+            payload["waiting"] = True
         if invite.request_id is not None:
             payload["requestId"] = invite.request_id
         if invite.group is not None:
@@ -221,6 +230,7 @@ class Core:
             "candidates": len(states),
             "ringing": states.count("RINGING"),
             "pushed": pushed,
+            **({"waiting": True} if invite.second else {}),
         }
 
     def outcome(self, invite: Invite) -> tuple[str, Payload]:
@@ -237,7 +247,7 @@ class Core:
             return
         payload = {**invite.identity(), "code": code, "reason": reason}
         if reason == "accepted_elsewhere":
-            payload |= {"whoAccepted": invite.who, "peer": invite.winner}
+            payload |= {"whoAccepted": invite.who} | ({"peer": invite.winner} if invite.winner else {})
         self.tell_devices("invitationCancel", invite, devices, payload, self.over_until(invite, self.now))
 
     def cancel_at_end(self, invite: Invite, devices: list[Candidate]) -> None:
@@ -334,6 +344,16 @@ class Core:
                 self.requests[invite.ref] = peer, self.requests[invite.ref][1]
         if calls or moved:
             self.presence.say(user, peer, device, self.now)
+
+    def now_in_call(self, invite: Invite, user: str | None, peer: str) -> None:
+        """The invite is accepted, by `peer` of `user`: see `busy.py`."""
+
+    def peer_lost(self, user: str, peer: str) -> None:
+        """A peer is lost: see `busy.py`."""
+
+    def choose(self, _invite: Invite, devices: list[Candidate]) -> list[Candidate]:
+        """Those that ring a callee who may be in a call: see `busy.py`."""
+        return devices
 
     def whoever_is(self, user: str, peer: str) -> Registration | None:
         """The registration of this peer, or of the peer id that its device has now."""

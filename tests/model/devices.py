@@ -171,6 +171,7 @@ class Devices(Trunks):
         if there is None or there.trunk:
             return
         self.presence.end(user, peer, End(at), self.now)
+        self.peer_lost(user, peer)
         self.timers.pop(f"lapse|{user}|{peer}", None)
         for invite in self.pending():
             mine = invite.candidates.get(peer)
@@ -200,6 +201,7 @@ class Devices(Trunks):
         self.timers.pop(f"lapse|{user}|{change.peer}", None)
         if change.before and not change.before.trunk and self.settings.remove_after:
             self.away[user, change.peer] = self.now + self.settings.remove_after, change.before
+        self.peer_lost(user, change.peer)
         for invite in self.pending():
             mine = invite.candidates.get(change.peer)
             if mine and mine.user == user and mine.state in ONLINE and not self.trunk_fails(invite, mine):
@@ -233,6 +235,7 @@ class Devices(Trunks):
             return
         ms, sequence, _ = there.at
         self.presence.end(user, peer, End((ms, sequence, 1), None, (due, 0, 0)), self.now)
+        self.peer_lost(user, peer)
         for invite in self.pending():
             mine = invite.candidates.get(peer)
             if mine and mine.user == user and mine.state in ONLINE and not self.trunk_fails(invite, mine):

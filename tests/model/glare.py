@@ -54,6 +54,7 @@ class Glare(Calls):
         """The earlier call is accepted by the peer that has sent the later one."""
         self.win(first, peer, device)
         self.end(first, "ACCEPTED", 200, "accepted")
+        self.now_in_call(first, first.to, peer)
         if self.settings.only_one_device_with_invitations:
             winner = first.candidates[peer]
             self.reject_elsewhere(peer, first.to, winner.device)

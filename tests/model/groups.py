@@ -131,16 +131,24 @@ class Groups(Trunks):
             leg.state, leg.end_reason, leg.reason = "OVER", 487, "cancelled"
             self.go_on(call)
             return
-        if self.wishes.refuse(user, call.sender, self.now):
+        has_joined = self.has_joined(invite)
+        if not has_joined and self.wishes.refuse(user, call.sender, self.now):
             leg.state, leg.end_reason, leg.reason = "OVER", 480, "unreachable"
             self.go_on(call)
             return
         leg.state = "OPEN"
         self.invites[invite.ref] = invite
+        if has_joined:
+            self.accept_as_joined(invite)
+            return
         devices = self.devices_of_member(call, invite, user, leg)
         if not devices:
             failed = leg.found.failed
             self.end(invite, "DECLINED", 500 if failed else 480, "internal" if failed else "unreachable")
+            return
+        devices = self.choose(invite, devices)
+        if not devices:
+            self.end(invite, "DECLINED", 486, "busy")
             return
         invite.put(*devices)
         self.timers[f"ring|{invite.ref}"] = call.deadline + LEG_SLACK
@@ -204,7 +212,14 @@ class Groups(Trunks):
             leg = self.invites[f"{call.sender}|{call.invite_id}|{user}"]
             self.end(leg, "DECLINED_BY_TIMEOUT", 408, "timeout")
 
-    def win_group(self, leg: Invite, peer: str, context: Any) -> None:
+    def has_joined(self, _leg: Invite) -> bool:
+        """Whether the member has joined the room since the call began: see `joining.py`."""
+        return False
+
+    def accept_as_joined(self, leg: Invite) -> None:
+        """Such a member has accepted."""
+
+    def win_group(self, leg: Invite, peer: str | None, context: Any) -> None:
         """The first of all members' devices: the group call is decided before it is answered."""
         call = self.invites[leg.group_ref]
         mine = call.legs[leg.to]

@@ -23,6 +23,7 @@ class Invariants:
         self.lives: Counter[Ref] = Counter()
         self.records: Counter[Ref] = Counter()
         self.winners: Counter[Ref] = Counter()
+        self.unnamed = 0
         self.states: dict[str, str] = {}
         self.registries: dict[str, dict[str, Any]] = {}
         self.devices: dict[str, tuple[str, str]] = {}
@@ -69,7 +70,11 @@ class Invariants:
                     winners = [one for one in payload["candidates"] if one["endReason"] == 200]
                     most = len(payload["candidates"]) if payload["group"] else 1
                     is_accepted = payload["state"] == "ACCEPTED"
-                    assert is_accepted <= len(winners) <= is_accepted * most, payload
+                    assert len(winners) <= is_accepted * most, payload
+                    self.unnamed -= is_accepted - bool(winners)
+                    assert self.unnamed >= 0, payload
+                case "inviteAccepted" if payload["peer"] is None:
+                    self.unnamed += 1
                 case "inviteAccepted":
                     call = payload["from"], payload["inviteId"]
                     won = {
@@ -96,8 +101,10 @@ class Invariants:
                 self.lives[tuple(name.removeprefix("invite:").split("|"))] += 1  # type: ignore[index]
             assert before in {None, "PENDING", state}, f"{name} ended twice: {before}, {state}"
             won = [value for key, value in self._candidates(contents, name).items() if '"ACCEPTED"' in value]
-            wins = state == "ACCEPTED" and (
-                not call.get("group") or (leg and call["whoAccepted"] == call["to"])
+            wins = (
+                state == "ACCEPTED"
+                and "acceptedBy" in call
+                and (not call.get("group") or (leg and call["whoAccepted"] == call["to"]))
             )
             assert len(won) == wins, f"{name} has {len(won)} winners"
         self.states = states

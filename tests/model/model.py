@@ -9,6 +9,7 @@ from typing import Any
 
 from invites.lookup.result import LookupResult
 
+from .busy import Busy
 from .devices import Devices
 from .glare import Glare
 from .silence import Silence
@@ -20,7 +21,7 @@ BREAK = 2_000
 """ms; workers look more often than this while they run."""
 
 
-class Model(Glare, Silence, Devices):
+class Model(Busy, Glare, Silence, Devices):
     """All rules, one event or one moment at a time."""
 
     def apply(  # noqa: C901, PLR0912 - one branch for each type
@@ -50,7 +51,7 @@ class Model(Glare, Silence, Devices):
             case "unregistered" | "disconnected":
                 self.gone(payload, entry)
             case "joined":
-                self.joined(payload["roomId"], payload["userId"], entry)
+                self.joined(payload["roomId"], payload["userId"], entry, payload.get("peer"))
             case "left":
                 self.left(payload["roomId"], payload["userId"], entry)
             case "roomClosed":
@@ -67,7 +68,9 @@ class Model(Glare, Silence, Devices):
         """An id from the future counts as now."""
         return (self.now, *entry[1:]) if entry[0] > self.now + TOLERANCE else entry
 
-    def fire(self, now_ms: int, unsettled: Collection[int] = ()) -> list[Notification]:
+    def fire(  # noqa: C901 - one branch for each kind
+        self, now_ms: int, unsettled: Collection[int] = ()
+    ) -> list[Notification]:
         """Apply what is due, in the order of due times (then of names, as a sorted set gives them).
 
         A timer waits for the `unsettled` events that were published (ms) up to its time.
@@ -98,6 +101,10 @@ class Model(Glare, Silence, Devices):
             user, _, peer = rest.partition("|")
             if kind == "grace":
                 self.grace_over(user, peer)
+            elif kind == "busy":
+                self.check_call(user, peer)
+            elif kind == "left":
+                self.stays_away(user, peer, at)
             elif kind == "caller":
                 self.caller_over(user, peer, at)
             else:
@@ -112,22 +119,45 @@ class Model(Glare, Silence, Devices):
 
     # -- rooms
 
-    def joined(self, room_id: str, user: str, entry: Id) -> None:
+    def joined(self, room_id: str, user: str, entry: Id, peer: Payload | None) -> None:
         room = self.rooms.setdefault(room_id, Room())
         left = room.left.get(user)
         if (left and entry < left[0]) or (room.closed and entry < room.closed[0]):
             return
         if user not in room.members:
             self.tell_room(room, "userJoined", user, room_id)
+        is_latest = entry >= room.members.get(user, entry)
         room.members[user] = max(entry, room.members.get(user, entry))
+        if left and self.settings.room_grace:
+            del room.left[user]
+            self.timers.pop(f"left|{room_id}|{user}", None)
+        if is_latest:
+            self.is_in(room_id, user, peer)
 
     def left(self, room_id: str, user: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
         known = room.left.get(user)
+        if not (known and entry < known[0]) and not (room.closed and entry < room.closed[0]):
+            self.out_of_room(user, room_id, entry)
         room.left[user] = max(entry, known[0] if known else entry), self.order_until()
         if user in room.members and room.members[user] < entry:
             del room.members[user]
+            room.peers.pop(user, None)
             self.tell_room(room, "userLeft", user, room_id)
+        if self.settings.room_grace:
+            is_back = user in room.members or (known and entry < known[0])
+            if not is_back and not (room.closed and entry < room.closed[0]):
+                due = min(entry[0], self.now) + self.settings.room_grace
+                self.timers.setdefault(f"left|{room_id}|{user}", due)
+            return
+        self.inviter_left(room_id, user, entry)
+
+    def stays_away(self, room_id: str, user: str, due: int) -> None:
+        """The inviter was not back in time."""
+        known = self.rooms[room_id].left.get(user)
+        self.inviter_left(room_id, user, known[0] if known else (due - self.settings.room_grace, 0, 0))
+
+    def inviter_left(self, room_id: str, user: str, entry: Id) -> None:
         for invite in self.pending():
             mine = (invite.sender, invite.room) == (user, room_id) and not invite.is_leg
             if mine and invite.pending and invite.entry < entry:
@@ -140,8 +170,12 @@ class Model(Glare, Silence, Devices):
 
     def room_closed(self, room_id: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
+        for user, since in room.members.items():
+            if since <= entry and not (room.closed and entry < room.closed[0]):
+                self.out_of_room(user, room_id, entry)
         room.closed = max(entry, room.closed[0] if room.closed else entry), self.order_until()
         room.members = {user: since for user, since in room.members.items() if since > entry}
+        room.peers = {user: peer for user, peer in room.peers.items() if user in room.members}
         there = [each for each in self.pending() if each.room == room_id and not each.is_leg]
         ended = [each for each in there if each.entry < entry]
         for invite in ended:

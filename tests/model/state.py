@@ -152,8 +152,9 @@ class Leg:
 class Invite:
     """One call.
 
-    `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone. The
-    `group` of a group call is its `to`; that of a leg is not. `progressed`, `taken`: 180 was told, a push was taken.
+    `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone;
+    `second`: its callee is in another call. The `group` of a group call is its `to`; that of a leg is not.
+    `progressed`, `taken`: 180 was told, a push was taken.
     `heard`: the place of the latest invite in the order of the inviter's shard.
     `everybody`: each member may accept; `legs_end`: how the others ended once one had. `device`: what the inviter
     has named; `overtaken`: by a later call of the same device; `into`: merged into this call. `trunks`: users and
@@ -194,6 +195,7 @@ class Invite:
     parallel: bool = False
     waiting: bool = False
     asked: bool = False
+    second: bool = False
     device: str | None = None
     replaces: str | None = None
     overtaken: bool = False
@@ -308,8 +310,9 @@ class Tombstone:
 
 @dataclass
 class Room:
-    """`left` and `closed` remember entry ids (and when to forget them), whoever is in now."""
+    """`left` and `closed` remember entry ids (and when to forget them), whoever is in now (`peers`: as whom)."""
 
     members: dict[str, Id] = field(default_factory=dict)
+    peers: dict[str, Payload] = field(default_factory=dict)
     left: dict[str, tuple[Id, int]] = field(default_factory=dict)
     closed: tuple[Id, int] | None = None

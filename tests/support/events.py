@@ -100,8 +100,8 @@ def invitations(id_: str, user: str = "bob", transaction: str | int = "t") -> Pu
     return "getInvitations", {"peer": peer(id_, user), "transaction": transaction}
 
 
-def joined(user: str, room: str = "r") -> Published:
-    return "joined", {"userId": user, "roomId": room}
+def joined(user: str, room: str = "r", **more: Any) -> Published:
+    return "joined", {"userId": user, "roomId": room, **more}
 
 
 def left(user: str, room: str = "r") -> Published:

@@ -46,6 +46,7 @@ VALID: Final[tuple[e.Published, ...]] = (
     e.unregistered("asking", "asker", session="s"),
     e.disconnected("asking", "asker", session="s"),
     e.joined("bob"),
+    e.said_by("d", e.joined("asker", peer=ASKING)),
     e.left("bob"),
     e.room_closed(),
     e.user_state(dnd=True, until=5_000, block=["alice"]),
@@ -217,6 +218,8 @@ def _of_all() -> Iterator[Malformed]:
     for reply in (e.accept("asking", "asker"), e.decline("asking", "asker")):
         large = _dump(reply[1] | {"context": "x" * (4 * 1024 - 1)})
         yield Malformed("context too large", reply[0].encode(), large, "context", known=True)
+    other = _dump(e.joined("bob", peer=ASKING)[1])
+    yield Malformed("the peer of another user", b"joined", other, "peer.user", known=True)
     yield more("payload too large", b'"unknown":"' + b"x" * (64 * 1024) + b'"', "payload")
     deep = b"[" * 5_000 + b"]" * 5_000
     readable = sys.version_info >= (3, 13)  # the decoder reads as deeply as Python recurses

@@ -38,6 +38,9 @@ _VENDORS: dict[str, Any] = {
         "redial": "ring",
         "glare": "merge",
         "pushAfter": 3000,
+        "joinAccepts": False,
+        "roomGrace": 4000,
+        "whenBusy": "reject",
     },
     "redis": {"url": "redis://worker:redis-secret@valkey:6380/2", "prefix": "calls", "shards": 1},
     "http": {"host": "192.0.2.1", "port": 9090, "token": "http-secret"},
@@ -67,6 +70,8 @@ def test_every_key_has_its_place() -> None:
     assert (retention.age, retention.bytes) == (60000, 1000000)
     letters = found.invites.dead_retention
     assert (letters.age, letters.bytes) == (604800001, 65536)
+    assert (found.invites.join_accepts, found.invites.room_grace) == (False, 4000)
+    assert found.invites.when_busy == "reject"
     assert (found.redis.prefix, found.redis.shards) == ("calls", 1)
     assert found.redis.url == Secret("redis://worker:redis-secret@valkey:6380/2")
     assert (found.http.host, found.http.port, found.http.token) == ("192.0.2.1", 9090, Secret("http-secret"))
@@ -117,6 +122,9 @@ def test_defaults_are_those_of_the_contract() -> None:
             "redial": "replace",
             "glare": "off",
             "pushAfter": None,
+            "joinAccepts": True,
+            "roomGrace": 0,
+            "whenBusy": "ring",
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},
@@ -147,6 +155,9 @@ def test_the_scripts_get_their_part() -> None:
         per_pair=3,
         redial="ring",
         glare="merge",
+        join_accepts=False,
+        room_grace=4000,
+        when_busy="reject",
     )
 
 

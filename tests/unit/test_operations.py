@@ -11,8 +11,9 @@ from invites.events.operation import Operation
 from invites.events.protocol import EVENT_TYPES, Invite
 from tests.support import events as e
 from tests.support.malformed import VALID
+from tests.support.shard import peer
 
-NOT_LOOKED_UP = ("", "", "", "", "", b"")
+NOT_LOOKED_UP = ("", "", "", "", "", "", b"")
 """What workers find out about an invite: of its room, who asked for it, trunks, sippo-server."""
 HEAD = b'{"inviteId":"1","from":"alice","to":"bob"'
 
@@ -139,7 +140,8 @@ def _stored(event: e.Published) -> Any:
         (e.said_by("d", e.unregistered("phone")), "disconnected", ("phone", "bob", "", "d")),
         (e.unregistered("phone"), "disconnected", ("phone", "bob", "")),
         (e.disconnected("phone", session="s"), "disconnected", ("phone", "bob", "s")),
-        (e.joined("bob"), "joined", ("bob", "r")),
+        (e.joined("bob"), "joined", ("bob", "r", "", "")),
+        (e.joined("bob", peer=peer("p", "bob", "d")), "joined", ("bob", "r", "p", "d")),
         (("left", {"userId": "bob", "roomId": "r"}), "left", ("bob", "r")),
         (e.room_closed(), "roomClosed", ("r",)),
         (e.user_state(), "userState", ("bob", "0", "", "")),

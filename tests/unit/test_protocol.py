@@ -116,8 +116,8 @@ def test_null_is_as_good_as_absent(field: str) -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    assert _decode(e.joined("bob")) == decode_event(
-        "joined", b'{"userId":"bob","roomId":"r","new":{"deep":[1]},"peer":5}'
+    assert _decode(e.left("bob")) == decode_event(
+        "left", b'{"userId":"bob","roomId":"r","new":{"deep":[1]},"peer":5}'
     )
 
 

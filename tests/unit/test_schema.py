@@ -24,7 +24,14 @@ _FILES: Final = Path(__file__).resolve().parents[2] / "deploy" / "schema"
 _PROTOCOL: Final = (Path(__file__).resolve().parents[2] / "invites" / "PROTOCOL.md").read_text("utf-8")
 
 # What a schema cannot say: bytes, depth, syntax of RE2. And what is wrong with the text, not with the JSON in it.
-_BEYOND: Final = ("bytes; at most", "levels deep", "no regular expression", "surrogate", "byte order mark")
+_BEYOND: Final = (
+    "bytes; at most",
+    "levels deep",
+    "no regular expression",
+    "surrogate",
+    "byte order mark",
+    ", the userId, not",
+)
 
 
 @cache

@@ -72,12 +72,13 @@ export interface InviteRequest {
   transaction?: string | number | null;
 }
 
-/** A user is in a room. */
+/** A user is in a room, as `peer` if it is named. */
 export interface Joined {
   /** a text of 1 to 255 characters without white space, control characters, {, } or | */
   userId: string;
   /** a text of 1 to 255 characters without white space, control characters, {, } or | */
   roomId: string;
+  peer?: Peer | null;
 }
 
 /** A user is in a room no more. */
@@ -197,7 +198,7 @@ export interface CallRecordCandidate {
   context?: unknown;
 }
 
-/** A device rings. `expiresIn` is the time left in ms; `resumed`: the device may have the invitation already. `replaces` is the ref of an invite that this one follows, `number` what a trunk dials. */
+/** A device rings. `expiresIn` is the time left in ms; `resumed`: the device may have the invitation already. `waiting`: the callee is in another call. `replaces` is the ref of an invite that this one follows, `number` what a trunk dials. */
 export interface Invitation {
   inviteId: string;
   from: string;
@@ -210,6 +211,7 @@ export interface Invitation {
   inviteRequest: boolean;
   expiresIn: number;
   resumed: boolean;
+  waiting?: boolean;
   requestId?: string;
   replaces?: string;
   number?: string;
@@ -258,7 +260,7 @@ export interface InviteCompleted {
   into?: string;
 }
 
-/** The inviter's call is under way: 100, 110 or 180. The counts are those of the moment. */
+/** The inviter's call is under way: 100, 110 or 180. The counts are those of the moment. `waiting`: the callee is in another call. */
 export interface InviteProgress {
   inviteId: string;
   from: string;
@@ -267,6 +269,7 @@ export interface InviteProgress {
   candidates: number;
   ringing: number;
   pushed: number;
+  waiting?: boolean;
   transaction?: string | number;
 }
 
@@ -304,6 +307,18 @@ export interface RoomCleaned {
 /** A shard has lost its data: publish again what is known. */
 export interface ServerEmptied {
   shard: number;
+}
+
+/** A user is in a call. `room` is the first one. */
+export interface UserBusy {
+  userId: string;
+  room: string;
+}
+
+/** A user is in no call any more. `room` was the last one. */
+export interface UserFree {
+  userId: string;
+  room: string;
 }
 
 /** A user has joined a room. */
@@ -349,6 +364,8 @@ export interface NotificationPayloads {
   userJoined: UserJoined;
   userLeft: UserLeft;
   roomCleaned: RoomCleaned;
+  userBusy: UserBusy;
+  userFree: UserFree;
   serverEmptied: ServerEmptied;
 }
 

@@ -26,7 +26,7 @@ class Arguments(msgspec.Struct, frozen=True):
 
 
 class SaidArguments(Arguments, frozen=True):
-    """The arguments of an event that a peer sends. The last one is `device`, "" where the event names none.
+    """The arguments of an event that a peer sends. `device` is "" where the event names none.
 
     Few events have the last `optional` ones, so the rules get nil instead.
     """
@@ -113,7 +113,7 @@ class RingingArguments(SaidArguments, frozen=True):
 
 
 class AcceptArguments(SaidArguments, frozen=True):
-    """`accept`. `confirmed`, the last one, is "1" or ""."""
+    """`accept`. `confirmed` is "1" or ""."""
 
     optional: ClassVar[int] = 3
 

@@ -4,7 +4,7 @@ import pytest
 
 from invites.store.settings import Settings
 from tests.support import events as e
-from tests.support.shard import Json, MakeShard, Shard, of_type
+from tests.support.shard import Json, MakeShard, Shard, of_type, peer
 
 DAY = 86_400_000
 RETAIN = 300_000
@@ -66,7 +66,7 @@ async def test_a_time_out_fires_once(shard: Shard) -> None:
 async def test_many_time_outs_at_once_are_taken_in_pages(shard: Shard, limit: int) -> None:
     await shard.event(*e.registered("phone"))
     for number in range(7):
-        await shard.event(*e.invite(invite_id=str(number)))
+        await shard.event(*e.invite(peer(f"a{number}", "alice"), invite_id=str(number)))
     shard.now += e.RING
 
     counts: list[int] = []

@@ -240,8 +240,8 @@ def _parameters() -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     "event",
     [
-        e.invite(), e.request(), e.invite(returnOf="a|b|c"), e.ringing("p"), e.accept("p", confirmed=True),
-        e.decline("p"), e.stop(), e.stop(None),
+        e.invite(), e.request(), e.invite(returnOf="a|b|c"), e.ringing("p"), e.decline("p"),
+        e.accept("p", confirmed=True), e.stop(), e.stop(None),
         e.invitations("p"), e.registered("p"), e.unregistered("p"), e.disconnected("p"), e.joined("u"),
         e.left("u"), e.room_closed(),
         ("nonsense", {}),

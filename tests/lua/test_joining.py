@@ -1,7 +1,5 @@
 """A user who joins the room of invites that ring has answered them."""
 
-from typing import Any
-
 import pytest
 
 from invites.store.settings import Settings
@@ -21,8 +19,8 @@ def outcome_of(told: list[Notification]) -> tuple[str, str | None]:
     return accepted["whoAccepted"], accepted["peer"]
 
 
-def stopped(told: list[Notification]) -> dict[str, tuple[Any, ...]]:
-    """Peer -> code, reason, who and which peer, by the cancels."""
+def stopped(told: list[Notification]) -> dict[str, tuple[object, ...]]:
+    """Peer -> code, reason, who and which peer (None where the cancel has none), by the cancels."""
     return {
         name: tuple(each.payload.get(field) for field in ("code", "reason", "whoAccepted", "peer"))
         for each in of_type(told, "invitationCancel")

@@ -1,6 +1,7 @@
 """Joins and calls in progress beside what users want, and beside calls that may merge."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -8,7 +9,7 @@ from redis.asyncio import Redis
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups
-from tests.support.shard import Json, MakeShard, Notification, Shard, of_type, peer
+from tests.support.shard import MakeShard, Notification, Shard, of_type, peer
 from tests.support.shards import Apart
 
 PHONE = peer("phone", "bob")
@@ -45,7 +46,7 @@ async def test_a_call_merges_although_its_callee_is_busy(make_shard: MakeShard) 
 
 @pytest.mark.parametrize("peer_of_join", [{}, {"peer": PHONE}], ids=["unnamed", "named"])
 async def test_a_call_merges_into_one_that_a_join_has_accepted_meanwhile(
-    make_shard: MakeShard, peer_of_join: Json
+    make_shard: MakeShard, peer_of_join: dict[str, Any]
 ) -> None:
     shard = await make_shard(Settings(glare="merge"))
     await e.in_order(shard, *AT_HOME, e.invite())
@@ -75,15 +76,16 @@ async def apart(client: Redis, settings: Settings) -> Apart:
     return shard
 
 
-@pytest.mark.parametrize("named", [False, True])
-async def test_a_join_answers_a_held_call_once_it_may_ring(client: Redis, *, named: bool) -> None:
+@pytest.mark.parametrize("peer_of_join", [{}, {"peer": PHONE}], ids=["unnamed", "named"])
+async def test_a_join_answers_a_held_call_once_it_may_ring(
+    client: Redis, peer_of_join: dict[str, Any]
+) -> None:
     shard = await apart(client, Settings(glare="merge"))
-    named_peer: Json = {"peer": PHONE} if named else {}
     await shard.at_home(*e.invite())
-    await shard.at_home(*e.joined("bob", **named_peer))
+    await shard.at_home(*e.joined("bob", **peer_of_join))
     assert "inviteAccepted" not in e.types(await shard.carry("user_joined"))
     told = await shard.carry()
-    assert e.one(told, "inviteAccepted").payload["peer"] == ("phone" if named else None)
+    assert e.one(told, "inviteAccepted").payload["peer"] == peer_of_join.get("peer", {}).get("id")
     assert of_type(told, "invitation") == []
 
 

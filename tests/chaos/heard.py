@@ -24,6 +24,7 @@ class Call:
     ending: str
     winner: str = ""
     told: set[str] = field(default_factory=set)
+    late: list[str] = field(default_factory=list)
     history: CallHistory = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,6 +52,10 @@ class Heard:
         self.notifications += 1
         call = self.calls[payload["inviteId"]]
         call.told.add(kind)
+        if kind == "invitationCancel":
+            peers = self._not_late(call, peers)
+            if not peers:
+                return []
         call.history.hear(identity, kind, peers, msgspec.convert(payload, Told))
         return []
 
@@ -59,7 +64,18 @@ class Heard:
         faults = [
             f"{call.name}: {fault.words}" for call in self.calls.values() for fault in call.history.faults()
         ]
+        faults += [
+            f"{call.name}: the phone was told of the end {len(call.late)} times"
+            for call in self.calls.values()
+            if len(call.late) > 1
+        ]
         return faults + self._still_ringing(pushes)
+
+    def _not_late(self, call: Call, peers: list[str]) -> list[str]:
+        """Those that stop ringing. A pushed phone that registers after the end hears it too, once."""
+        late = [peer for peer in peers if peer.endswith("-peer") and peer not in call.history.rung]
+        call.late += late
+        return [peer for peer in peers if peer not in late]
 
     def _still_ringing(self, pushes: Sequence[PushJob]) -> list[str]:
         """Whoever was pushed and is not the phone that won must have been told to stop; the last word is the end."""

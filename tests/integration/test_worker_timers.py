@@ -132,7 +132,7 @@ async def _pass(client: Any, deadline: int) -> None:
 async def test_an_accept_in_time_counts_while_the_only_worker_is_stopped(
     streams: Streams, valkey_url: str, tmp_path: Path
 ) -> None:
-    async with process(valkey_url, tmp_path, {}) as only:
+    async with process(valkey_url, tmp_path, {"redial": "ring"}) as only:
         deadline = await _ring(streams, 1_500)
         only.send_signal(signal.SIGSTOP)
         await _accept_in_time(streams, deadline)
@@ -144,7 +144,7 @@ async def test_an_accept_in_time_counts_while_the_only_worker_is_stopped(
 async def test_an_accept_in_time_counts_when_the_worker_that_has_read_it_is_stopped(
     streams: Streams, valkey_url: str, tmp_path: Path
 ) -> None:
-    async with process(valkey_url, tmp_path, {}) as stopped:
+    async with process(valkey_url, tmp_path, {"redial": "ring"}) as stopped:
         deadline = await _ring(streams, 1_500)
         stopped.send_signal(signal.SIGSTOP)
         await _accept_in_time(streams, deadline)

@@ -37,7 +37,9 @@ class _Recorder:
 
 
 class Baseline:
-    """Sends prepared commits, with the function, keys and settings of the workers, and without their limits."""
+    """Sends prepared commits, with the function, keys and settings of the workers, and without their limits. Every call
+    rings, also those of one device to one callee.
+    """
 
     def __init__(self, target: Target, settings: Settings) -> None:
         scripts = Scripts()
@@ -50,6 +52,7 @@ class Baseline:
             per_callee=0,
             per_caller=0,
             per_pair=0,
+            redial="ring",
         )
         client = cast("Redis", self._recorder)
         self._committers = [

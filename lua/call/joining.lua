@@ -84,10 +84,10 @@ local function last_known(user, room)
   end
 end
 
--- Returns false when a later join or leaving is known.
+-- Returns false when this one, or a later join or leaving, is known.
 local function note_coming(user, room, value)
   local known = last_known(user, room)
-  if known and order.later(known.entry, work.entry) then
+  if known and not order.later(work.entry, known.entry) then
     return false
   end
   remember(key('came', user .. '|' .. room), value, lifetimes.order())

@@ -37,8 +37,9 @@ class _Recorder:
 
 
 class Baseline:
-    """Sends prepared commits, with the function, keys and settings of the workers, and without their limits. Every call
-    rings, also those of one device to one callee.
+    """Sends prepared commits, with the function, keys and settings of the workers, and without their limits.
+
+    Every call rings, also those of one device to one callee.
     """
 
     def __init__(self, target: Target, settings: Settings) -> None:

@@ -167,13 +167,17 @@ async def test_nothing_is_read_while_the_budget_is_used_up_unless_nothing_is_in_
     assert (busy.room, other.room) == (1, 3)
 
 
-async def test_an_entry_that_is_taken_on_twice_counts_once() -> None:
+async def test_an_entry_is_taken_on_once_at_a_time() -> None:
+    """A reader that recovers and a reclaimer may both find it."""
     budget = ByteBudget(1_000)
     source = _source(budget)
-    await take_on(source, [Entry("1-0", {b"x": b"x" * 99})], alone=False)
-    [ticket] = await take_on(source, [Entry("1-0", {b"x": b"x" * 299})], alone=False)
-    assert budget.room == 700
-    ticket.done()
+    entry = Entry("1-0", {b"x": b"x" * 99})
+    [ticket] = await take_on(source, [entry], alone=False)
+    assert await take_on(source, [entry], alone=True) == []
+    assert budget.room == 900
+    ticket.leave()
+    [again] = await take_on(source, [entry], alone=True)
+    again.done()
     assert budget.room == 1_000
 
 

@@ -22,7 +22,11 @@ _SLICE: Final = 8
 
 
 async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool) -> list[Ticket[Item]]:
-    """Begin work on entries: decode them, in their order. Other tasks run in between."""
+    """Begin work on entries: decode them, in their order. Other tasks run in between.
+
+    The reader, which recovers, and the reclaimer may find the same entries. The first of them has them.
+    """
+    entries = [entry for entry in entries if entry.id not in source.in_flight]
     sizes = {entry.id: entry.size for entry in entries}
     source.in_flight.begin(sizes, time.monotonic())
     source.read_size.read(max(sizes.values(), default=0))
@@ -41,13 +45,15 @@ async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool
 
 
 async def counted(source: Source[Item], entries: Sequence[Entry]) -> list[Entry]:
-    """The same entries, pending for this worker and in the order of the stream, with their true deliveries."""
+    """Those that are still pending for this worker, in the order of the stream, with their true deliveries."""
     if not entries:
         return []
     # Between the first and the last there may be others that this worker is at work on.
     most = len(entries) + len(source.in_flight)
     times = dict(await own_pending(source, entries[0].id, entries[-1].id, most))
-    return [msgspec.structs.replace(entry, deliveries=times.get(entry.id, 1)) for entry in entries]
+    return [
+        msgspec.structs.replace(entry, deliveries=times[entry.id]) for entry in entries if entry.id in times
+    ]
 
 
 async def own_pending(source: Source[Item], first: str, last: str, most: int) -> list[tuple[str, int]]:

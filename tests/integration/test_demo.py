@@ -36,6 +36,7 @@ _SCENES = (
     "Frank's phone sleeps, and a push wakes it",
     "Alice calls +34600123456 on the phone network",
     "Alice's app restarts in the middle, and she calls again",
+    "Bob joins the room by a link, and his phones stop",
     "Frank's phone loses its network, and a push reaches it",
     "Frank answers before his woken phone is registered",
     "A gateway to +34600123456 fails, and the next one rings",
@@ -90,7 +91,7 @@ def test_plays_all_scenes_and_leaves_nothing_behind(folder: Path) -> None:
     assert time.monotonic() - began < 20
     for title in _SCENES:
         assert title in out
-    assert len(re.findall(r"^  \w[\w ]+ .* \d+\.\d$", out, re.MULTILINE)) == 35  # rows that took a time
+    assert len(re.findall(r"^  \w[\w ]+ .* \d+\.\d$", out, re.MULTILINE)) == 37  # rows that took a time
     assert re.search(r"^  decline +▸ declines +\d+\.\d$", out, re.MULTILINE), "Alice hears nothing of it"
     assert re.search(r"^  push, ttl 5\d s +hears of it +▸ wakes it +wakes up$", out, re.MULTILINE)
     assert "call record: ACCEPTED 200 · Carol 200, Dave 603, Erin 487" in out

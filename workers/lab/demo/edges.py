@@ -45,6 +45,26 @@ async def redialled(cast: Cast, number: int) -> None:
     await again.ends("ACCEPTED", 200, cast.bobs)
 
 
+async def joined_by_link(cast: Cast, number: int) -> None:
+    """Bob opens the link to the room on his computer while his devices ring: that is an answer."""
+    desk = cast.desk
+    await cast.renderer.scene(number, "Bob joins the room by a link, and his phones stop")
+    call = Call(cast, number, desk.user)
+    await call.begins(cast.bobs)
+    taken = Hears(cast.alice, "inviteAccepted", Cell("talks", TALKS), {"code": 200, "peer": desk.peer})
+    elsewhere = {"code": 200, "reason": "accepted_elsewhere", "peer": desk.peer}
+    room = {"roomId": f"room-{number}"}
+    await call.happens(
+        "joined",
+        desk,
+        "joins",
+        {"userId": desk.user, "peer": desk.identity, **room},
+        (taken, *stops((cast.phone, cast.tablet), "elsewhere", **elsewhere)),
+    )
+    await call.ends("ACCEPTED", 200, cast.bobs)
+    await cast.gateway.publish("roomClosed", room)
+
+
 async def pushed_when_lost(cast: Cast, number: int) -> None:
     """A phone loses its network while it rings. A push reaches it, and it rings on."""
     alice, phone = cast.alice, cast.sleeper
@@ -105,4 +125,4 @@ async def next_gateway(cast: Cast, number: int) -> None:
     await cast.gateway.publish("unregistered", {"peer": other.identity})
 
 
-SCENES: tuple[Scene, ...] = (redialled, pushed_when_lost, answered_asleep, next_gateway)
+SCENES: tuple[Scene, ...] = (redialled, joined_by_link, pushed_when_lost, answered_asleep, next_gateway)

@@ -20,7 +20,7 @@ _LABEL_WIDTH = 15
 _MS_WIDTH = 6
 _COLUMN_WIDTH = 14
 _INDENT = "  "
-_PACE_S = 0.2  # slow enough to follow, fast enough for thirteen calls in some 16 s
+_PACE_S = 0.2  # slow enough to follow, fast enough for fourteen calls in some 17 s
 _PICTURE_FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 _ASCII = {"▸": ">", "·": "-", "─": "-", "✓": "ok", "✗": "failed:", "…": "..."}
 

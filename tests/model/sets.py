@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from invites.lookup.result import LookupResult, Member
 from invites.store.settings import Settings
 
+from .author import peer
 from .histories import Knows, Publish, Pushed, Step
 from .test_rules_found import asks, calls, gone, here, room, says, stops
 
@@ -122,6 +123,59 @@ def push_that_is_taken_or_not() -> OrderedSet:
     return OrderedSet(Settings(look_up="push"), (asleep,), (*events, *results))
 
 
+def redial() -> OrderedSet:
+    named = calls("a1", invite_id="i3", replaces="alice|i2|bob")
+    events = (calls("a1"), calls("a1", invite_id="i2"), named, says("accept", "b1"), stops("a1"))
+    return OrderedSet(Settings(), (here("b1"),), events)
+
+
+def glare() -> OrderedSet:
+    events = (
+        calls("a1"),
+        calls("b1", "alice", "i2"),
+        says("accept", "b3"),
+        says("decline", "a3", "bob", "i2", errorCode=603),
+        stops("a1"),
+    )
+    return OrderedSet(Settings(glare="merge"), (here("a1"), here("a3"), here("b1"), here("b3")), events)
+
+
+def joining() -> OrderedSet:
+    joins = room("joined", userId="bob", peer=peer("b1"))
+    events = (calls("a1"), joins, room("left", userId="bob"), says("accept", "b3"), stops("a1"))
+    return OrderedSet(Settings(room_grace=5_000, when_busy="reject"), (here("b1"), here("b3")), events)
+
+
+def silence() -> OrderedSet:
+    events = (calls("a1"), says("silence", "b1"), gone("b1"), here("b2"), says("accept", "b2"))
+    return OrderedSet(Settings(remove_after=5_000), (here("b1"), here("b3")), events)
+
+
+def user_state() -> OrderedSet:
+    quiet, loud = (
+        Publish("userState", {"userId": "bob", "dnd": True}),
+        Publish("userState", {"userId": "bob"}),
+    )
+    events = (quiet, loud, calls("a1"), here("b3"), says("accept", "b1"))
+    return OrderedSet(Settings(), (here("b1"),), events)
+
+
+def trunks_that_fail() -> OrderedSet:
+    answers = (
+        says("decline", "t1", to="007", errorCode=503),
+        says("accept", "t1", to="007"),
+        says("accept", "t4", to="007"),
+    )
+    events = (calls("a1", "007"), *answers, gone("t1"))
+    return OrderedSet(Settings(look_up="push"), (here("t1"), here("t4")), events)
+
+
+def phone_that_is_lost() -> OrderedSet:
+    listed = Knows("bob", LookupResult(known=True, push=("phone",)))
+    events = (calls("a1"), gone("b1"), here("b2"), says("decline", "b1", errorCode=480), says("accept", "b2"))
+    return OrderedSet(Settings(look_up="push", push_after=3_000), (listed, here("b1")), events)
+
+
 SETS: tuple[Callable[[], OrderedSet], ...] = (
     direct_call,
     devices_that_go_and_come,
@@ -136,4 +190,11 @@ SETS: tuple[Callable[[], OrderedSet], ...] = (
     group_and_only_one_device,
     push,
     push_that_is_taken_or_not,
+    redial,
+    glare,
+    joining,
+    silence,
+    user_state,
+    trunks_that_fail,
+    phone_that_is_lost,
 )

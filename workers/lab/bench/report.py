@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workers.lab.bench.comparison import Comparison
+from workers.lab.bench.gateway import GatewayLatency
 from workers.lab.bench.latency import Latency
 from workers.lab.bench.lookups import LookUps
 from workers.lab.bench.memory import Memory
@@ -68,6 +69,19 @@ def show_latency(result: Latency, *, as_json: bool) -> None:
         "accept to invitationCancel, p99": f"[bold]{result.accept_p99_ms:.2f} ms",
     }
     _show("Latency", rows, result, as_json=as_json)
+
+
+def show_gateway(result: GatewayLatency, *, as_json: bool) -> None:
+    """Print the result."""
+    rows = {
+        "connected": f"{result.devices:,} devices",
+        "offered": f"{result.rate:,.0f} calls/s",
+        "invite to invitation, p50": f"[bold]{result.invite_p50_ms:.2f} ms",
+        "invite to invitation, p99": f"[bold]{result.invite_p99_ms:.2f} ms",
+        "accept to invitationCancel, p50": f"[bold]{result.accept_p50_ms:.2f} ms",
+        "accept to invitationCancel, p99": f"[bold]{result.accept_p99_ms:.2f} ms",
+    }
+    _show("Gateway", rows, result, as_json=as_json)
 
 
 def show_lookups(result: LookUps, *, as_json: bool) -> None:

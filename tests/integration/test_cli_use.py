@@ -82,7 +82,7 @@ assert invoke(["run", "--redis-url", "redis://127.0.0.1:1/0"]) == 0
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("chek",), "Did you mean 'check'?"),
+        (("statu",), "Did you mean 'status'?"),
         (("status", "--jsn"), "--json"),
         (("status", "extra"), "unexpected extra argument"),
         (("status", "--log-level", "loud"), "'debug', 'info', 'warn', 'warning', 'error'"),

@@ -196,7 +196,10 @@ async def test_the_log_says_what_the_service_said(valkey_url: str, caplog: pytes
     order = [
         "Trying to get candidates for bob",
         f"Resource 'bob' is a user with candidates: {said}",
-        'got candidates [{"peer":"bob-phone","address":"bob","type":"PUSH","state":"PUSHING","device":"bob-phone"}]',
+        (
+            'got candidates [{"peer":"bob-phone","address":"bob","type":"PUSH","state":"PUSHING",'
+            '"device":"bob-phone","push":true,"unheard":true}]'
+        ),
     ]
     async with lookups.worker(valkey_url, lookups.REACHABILITY, known=known) as worker:
         await worker.call(e.invite())

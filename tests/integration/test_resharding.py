@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.support.shard import Notification
 
-SETTINGS = Settings(remove_after=20_000)
+SETTINGS = Settings(remove_after=20_000, redial="ring")
 USERS = [f"user-{number}" for number in range(24)]
 
 

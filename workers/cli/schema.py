@@ -9,6 +9,7 @@ import typer
 
 from invites.schema import SCHEMAS, text_of
 from workers.cli.options import Common, with_common
+from workers.cli.output import say
 
 
 class _Document(enum.StrEnum):
@@ -29,5 +30,6 @@ def schema(*, document: _Which, common: Common) -> int:  # noqa: ARG001 - every 
 
     The same documents are in `deploy/schema/`. Needs no server.
     """
-    typer.echo(text_of(document), nl=False)
+    for line in text_of(document).splitlines():
+        say(line)
     return 0

@@ -239,8 +239,8 @@ _NAMES: Final = msgspec.json.Decoder(tuple[str, ...])
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of a `notifications` stream.
 
-    `id` is the same when the notification is delivered again. `payload` is None for a `type` of a later contract; `raw`
-    is its JSON in any case. `shard` and `entry` say where it stands.
+    `id` is the same when the notification is delivered again. `payload` is None for a `type` of a later contract, and
+    for JSON with numbers beyond any float; `raw` is its JSON in any case. `shard` and `entry` say where it stands.
     """
 
     id: str
@@ -258,6 +258,17 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
         return order(self.entry)[0]
 
 
+def _decoded(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Payload | None:
+    """The payload. None when it holds a number that no float can hold: any JSON may stand in a context."""
+    try:
+        payload: Payload = decoder.decode(raw)
+    except msgspec.DecodeError as error:
+        if "Number out of range" not in str(error):
+            raise
+        return None
+    return payload
+
+
 def decode_notification(fields: Mapping[bytes, bytes], *, shard: int = 0, entry: str = "0-0") -> Notification:
     """Decode the fields of an entry. Raises BadNotification when a field is missing or wrong."""
     kind = fields.get(b"type", b"").decode(errors="replace")
@@ -273,7 +284,7 @@ def decode_notification(fields: Mapping[bytes, bytes], *, shard: int = 0, entry:
         name = "users"
         users = _NAMES.decode(fields[b"users"])
         name = "payload"
-        payload = decoder.decode(fields[b"payload"]) if decoder else None
+        payload = _decoded(decoder, fields[b"payload"]) if decoder else None
     except KeyError:
         raise BadNotification(f"field {name} is missing") from None
     except (UnicodeDecodeError, msgspec.DecodeError) as error:

@@ -33,6 +33,11 @@ class Answers:
         self._expected: dict[_Question, asyncio.Future[Answer]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether an error has ended the listening."""
+        return any(task.done() for task in self._tasks)
+
     async def start(self) -> None:
         """Begin to listen: what is answered from now on is heard. Raises redis exceptions."""
         for client, found in by_client(self._clients, self._keys):

@@ -35,9 +35,10 @@ def temporary_name() -> str:
 class Group:
     """The group on one shard. `last` is the last entry that was read, from which it is made again."""
 
-    def __init__(self, client: Any, keys: Keys, name: str) -> None:  # noqa: ANN401 - see Clients
+    def __init__(self, client: Any, keys: Keys, name: str, consumer: str) -> None:  # noqa: ANN401 - see Clients
         self.keys = keys
         self.name = name
+        self._consumer = consumer
         self.last = ""
         self._client = client
         self._stream = keys.notifications
@@ -50,6 +51,8 @@ class Group:
         """
         if not self.last:
             await self._create("$")
+            # Without a consumer nobody could tell from outside whether the group's process has died.
+            await self._client.xgroup_createconsumer(self._stream, self.name, self._consumer)
             self.last = await self._end()
         elif order(await self._end()) >= order(self.last):
             await self._create(self.last)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import RedisError
 
 from invites.client.group import TEMPORARY, temporary_name
-from invites.client.reader import Consumer, Reader
+from invites.client.reader import Arrivals, Consumer, Reader
 from invites.client.repeats import Repeats
 from invites.client.servers import by_client, keys_of_all
 from invites.connection.clients import BLOCK_MS, Clients
@@ -63,7 +62,7 @@ class Notifications:
         self._is_temporary = group is None
         self._reads = Clients(url, "notifications", block_ms=BLOCK_MS)
         self._commands = Clients(url, "notifications")
-        self._came: asyncio.Queue[Notification] = asyncio.Queue()
+        self._came = Arrivals()
         all_keys, repeats = keys_of_all(prefix, shards), Repeats()
         servers = by_client(self._reads, all_keys)
         as_who = Consumer(group or temporary_name(), consumer, claim_after_ms, max(1, _MOST // len(servers)))
@@ -102,39 +101,44 @@ class Notifications:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_END_S):
-                for reader in self._readers:
-                    try:
-                        await reader.finish(remove=self._is_temporary)
-                    except (RedisError, OSError) as error:
-                        _log.warning("The notifications that are done could not be acknowledged: %s", error)
+        await asyncio.gather(*map(self._finish, self._readers))
         await self._reads.aclose()
         await self._commands.aclose()
+
+    async def _finish(self, reader: Reader) -> None:
+        try:
+            async with asyncio.timeout(_END_S):
+                await reader.finish(remove=self._is_temporary)
+        except (RedisError, OSError, TimeoutError) as error:
+            _log.warning("The notifications that are done could not be acknowledged: %s", error)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Notification:
         """The next notification. Raises what has ended the reading."""
-        if not self._came.empty():
-            return self._came.get_nowait()
         if not self._tasks:
             raise RuntimeError("the notifications are not being read: use `async with`, or `start`")
-        coming = asyncio.ensure_future(self._came.get())
-        try:
-            await asyncio.wait([coming, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
-                return coming.result()
-        finally:
-            coming.cancel()
-        for task in self._tasks:
-            if task.done() and not task.cancelled():
-                task.result()
-        raise StopAsyncIteration
+        # Between the last wait and the return nothing can be cancelled, so no notification gets lost.
+        while not self._came:
+            coming = asyncio.ensure_future(self._came.wait())
+            try:
+                await asyncio.wait([coming, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                coming.cancel()
+            for task in self._tasks if not self._came else ():
+                if task.done():
+                    if not task.cancelled():
+                        task.result()
+                    raise StopAsyncIteration
+        return self._came.popleft()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(

@@ -37,6 +37,9 @@ Request = Accept | Decline | Silence | StopInvite | GetInvitations
 WITHIN_S: Final = 10.0
 """How long a server that is away, or an answer, is waited for, unless said otherwise."""
 
+_AT_ONCE: Final = 64
+"""Each event that is being published takes a connection, and a server has only so many."""
+
 _AGAIN_S: Final = 3.0
 """An event is published again when it has not been answered for so long."""
 
@@ -58,6 +61,7 @@ class Publisher:
         self._url = url
         self._keys = keys_of_all(prefix, shards)
         self._clients = Clients(url, "publisher")
+        self._turn = asyncio.Semaphore(_AT_ONCE)
         self._answers: Answers | None = None
         self._starting = asyncio.Lock()
 
@@ -71,9 +75,13 @@ class Publisher:
         keys = self._keys[shard_of(routing_key(event), len(self._keys))]
         client: Any = self._clients.of(keys)
         fields = {"type": kind, "payload": payload}
-        entry: bytes = await until_served(
-            f"Publishing {kind}", lambda: client.xadd(keys.events, fields), stop_after_delay(within_s)
-        )
+
+        async def add() -> bytes:
+            async with self._turn:
+                added: bytes = await client.xadd(keys.events, fields)
+            return added
+
+        entry = await until_served(f"Publishing {kind}", add, stop_after_delay(within_s))
         return entry.decode()
 
     async def ask(self, request: Request, *, within_s: float = WITHIN_S) -> Answer:
@@ -89,9 +97,9 @@ class Publisher:
         if request.transaction is None:
             request = msgspec.structs.replace(request, transaction=uuid.uuid4().hex)
         kind, _ = _encoded(request)
-        answers = await self._listening()
         try:
             async with asyncio.timeout(within_s):
+                answers = await self._listening()
                 with answers.expecting(kind, request.transaction, peer.id) as answer:
                     while True:
                         await self.publish(request, within_s=within_s)
@@ -119,9 +127,16 @@ class Publisher:
 
     async def _listening(self) -> Answers:
         async with self._starting:
+            if self._answers is not None and self._answers.has_ended:
+                await self._answers.aclose()
+                self._answers = None
             if self._answers is None:
                 answers = Answers(Clients(self._url, "answers", block_ms=BLOCK_MS), self._keys)
-                await answers.start()
+                try:
+                    await answers.start()
+                except BaseException:
+                    await answers.aclose()
+                    raise
                 self._answers = answers
             return self._answers
 

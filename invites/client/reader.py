@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from invites.client.group import Group, ServerClock
@@ -26,6 +27,25 @@ _LONGEST_KEEP_S: Final = 30.0
 _log = logging.getLogger(__name__)
 
 
+class Arrivals(deque["Notification"]):
+    """Notifications that have come and are not taken yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._news = asyncio.Event()
+
+    def put(self, notification: Notification) -> None:
+        """One has come."""
+        self.append(notification)
+        self._news.set()
+
+    async def wait(self) -> None:
+        """Wait until there is one."""
+        while not self:
+            self._news.clear()
+            await self._news.wait()
+
+
 class Consumer(NamedTuple):
     """As whom to read. At most `most` notifications are not done at a time."""
 
@@ -45,14 +65,16 @@ class Reader:
         keys: list[Keys],
         consumer: Consumer,
         repeats: Repeats,
-        came: asyncio.Queue[Notification],
+        came: Arrivals,
     ) -> None:
         """Put the notifications into `came`."""
         self.keys = keys
         self.is_connected = False
         self._reads = reads
         self._commands = commands
-        self._groups = {one.notifications.encode(): Group(commands, one, consumer.group) for one in keys}
+        self._groups = {
+            one.notifications.encode(): Group(commands, one, consumer.group, consumer.name) for one in keys
+        }
         self._group = consumer.group
         self._consumer = consumer.name
         self._claim_after_ms = consumer.claim_after_ms
@@ -164,7 +186,7 @@ class Reader:
             if notification is None:
                 self.done(entry.id, group.keys.shard)
             else:
-                self._came.put_nowait(notification)
+                self._came.put(notification)
 
     def _wanted(self, entry: Entry, shard: int) -> Notification | None:
         if not entry.fields:

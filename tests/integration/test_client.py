@@ -336,6 +336,49 @@ async def test_a_publisher_waits_for_a_server_that_is_away_but_not_for_ever(valk
         await publishing
 
 
+async def test_a_wait_that_is_given_up_loses_nothing(valkey_url: str, client: Any) -> None:
+    async with Notifications(valkey_url, group="records") as notifications:
+        for number in range(20):
+            waiting = asyncio.create_task(anext(notifications))
+            await told(client, number)
+            await asyncio.sleep(0.002 * (number % 5))
+            waiting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                notifications.done(await waiting)
+        await wait_until(lambda: _nothing_waits(client, notifications), "each has been taken")
+
+
+async def _nothing_waits(client: Any, notifications: Notifications) -> bool:
+    while notifications._came:
+        notifications.done(await anext(notifications))
+    return await pending(client, "records") == 0 and not await _lag(client)
+
+
+async def _lag(client: Any) -> int:
+    (group_,) = await client.xinfo_groups(KEYS.notifications)
+    return int(group_["lag"] or 0)
+
+
+async def test_a_number_beyond_any_float_leaves_the_notification_readable(
+    valkey_url: str, client: Any
+) -> None:
+    fields = _fields(
+        "0-1-1", "inviteRejected", {"inviteId": "i", "from": "a", "to": "b", "code": 603, "reason": "x"}
+    )
+    fields["payload"] = fields["payload"][:-1] + ',"context":1e999}'
+    async with Notifications(valkey_url) as notifications:
+        await client.xadd(KEYS.notifications, fields)
+        one = await anext(notifications)
+        assert (one.type, one.payload, one.raw) == ("inviteRejected", None, fields["payload"].encode())
+
+
+async def test_a_question_while_the_server_is_away_ends_in_time(valkey_url: str) -> None:
+    async with _through_a_proxy(valkey_url) as proxy, Publisher(proxy.url) as publisher:
+        await proxy.down()
+        with pytest.raises(TimeoutError, match=r"was not answered within 0\.5 s"):
+            await publisher.ask(ACCEPT, within_s=0.5)
+
+
 async def test_a_reader_that_was_not_started_says_so(valkey_url: str) -> None:
     notifications = Notifications(valkey_url)
     with pytest.raises(RuntimeError, match="the notifications are not being read"):

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from invites.client import Joined, Publisher
 from invites.config import Config, ConfigError, Redis
 from invites.config.sections import Gateway
 from invites.values.secret import Secret
@@ -137,12 +138,13 @@ async def test_all_devices_of_a_user_in_a_room_hear_who_joins_it(valkey_url: str
         platform(valkey_url) as service,
         Device(service.port, "alice") as laptop,
         Device(service.port, "alice") as phone,
-        Device(service.port, "bob") as bob,
     ):
-        await laptop.send("joined", roomId="r")
-        await laptop.send("getInvitations")
-        await laptop.hears("answer")
-        await bob.send("joined", roomId="r")
+        for device in (laptop, phone):
+            await device.send("getInvitations")
+            await device.hears("answer")
+        async with Publisher(valkey_url) as room_server:
+            await room_server.publish(Joined(user_id="alice", room_id="r"))
+            await room_server.publish(Joined(user_id="bob", room_id="r"))
         for device in (laptop, phone):
             assert await device.hears("userJoined") == {"userId": "bob", "roomId": "r"}
 
@@ -171,10 +173,10 @@ async def test_a_message_that_cannot_be_published_is_refused_and_the_device_stay
 
 
 async def test_a_registration_is_renewed_and_ends_with_the_connection(valkey_url: str, client: Any) -> None:
-    async with platform(valkey_url, expires=300) as service:
+    async with platform(valkey_url, expires=400) as service:
         async with Device(service.port, "bob", device="dev-1") as phone:
             await wait_until(lambda: _is_registered(client, phone.peer), "the phone is registered")
-            await asyncio.sleep(0.5)
+            await phone.listens(0.5)
             (found,) = (await registered(client, "bob")).values()
             assert (found["device"], found["user"]) == ("dev-1", "bob")
             await phone.send("logout")
@@ -188,6 +190,7 @@ async def test_a_registration_is_renewed_and_ends_with_the_connection(valkey_url
         ("{", 'a message is {"type": …, "payload": {…}}: Input data was truncated'),
         (b"{}", "a message is text, not binary"),
         ('{"type":"registered"}', "a device cannot send 'registered'; it can send accept, decline, getInv"),
+        ('{"type":"joined","payload":{"roomId":"r"}}', "a device cannot send 'joined'"),
         ('{"type":"roomClosed","payload":{"roomId":"r"}}', "a device cannot send 'roomClosed'"),
         ('{"type":"accept","payload":{"transaction":5}}', "field from is missing"),
         ('{"type":"invite","payload":{"to":"a b"}}', "field to must be a text of 1 to 255 characters"),
@@ -214,7 +217,7 @@ async def test_a_device_speaks_only_for_itself(valkey_url: str, client: Any) -> 
         mallory = {"id": "x", "user": "mallory"}
         await phone.send("accept", peer=mallory, **ANSWER)
         await phone.send("stopInvite", peer=mallory, **{"from": "mallory"}, callee="eve", inviteId="1")
-        await phone.send("joined", userId="mallory", roomId="r")
+        await phone.send("userState", userId="mallory", dnd=True)
         await wait_until(lambda: _has_events(client, 4), "all is published")
         published = [json.loads(fields[b"payload"]) for _, fields in await client.xrange(KEYS.events)]
         assert "mallory" not in json.dumps(published)
@@ -335,6 +338,22 @@ async def test_after_a_loss_of_data_all_devices_are_registered_again(valkey_url:
         await wait_until(lambda: _is_registered(client, phone.peer), "the phone is registered again")
         await alice.send("invite", **CALL)
         await phone.hears("invitation")
+
+
+async def test_a_device_that_does_not_reply_is_not_registered_again(valkey_url: str, client: Any) -> None:
+    """It may have gone on elsewhere: a half-open connection must not take its peer back."""
+    async with platform(valkey_url, expires=400) as service, Device(service.port, "bob") as phone:
+        await wait_until(lambda: _is_registered(client, phone.peer), "the phone is registered")
+        await wait_until(lambda: _is_gone(client), "its registration has lapsed")
+
+
+async def test_a_device_that_reads_nothing_holds_up_neither_its_end_nor_the_gateway(valkey_url: str) -> None:
+    async with platform(valkey_url, messages_per_second=10_000) as service:
+        phone = Device(service.port, "bob")
+        async with phone:
+            for _ in range(600):
+                await phone.send("accept", transaction="x" * 255)
+            await wait_until(lambda: len(service._connections) == 0, "it is disconnected")
 
 
 async def test_a_port_that_is_taken_is_named(valkey_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -55,6 +56,13 @@ class Device:
                         found: dict[str, Any] = self.heard[self._read - 1]["payload"]
                         return found
                 assert await self._receive(), f"closed with {self.close_code} before {kind}"
+
+    async def listens(self, seconds: float) -> None:
+        """Be there for so long: reply to pings, and hear what comes."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while await self._receive():
+                    pass
 
     async def ends(self) -> tuple[int | None, str]:
         """Wait until the gateway closes the connection: code and reason."""

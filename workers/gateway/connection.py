@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import logging
 import secrets
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from workers.gateway.metrics import GatewayMetrics
 
 _MOST_WAITING: Final = 256  # frames; who reads so slowly would ring late
+_FLUSH_S: Final = 1.0
+_CLOSE_S: Final = 2.0
+_AGAIN_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +72,9 @@ class Connection:
         )
         self._waiting: asyncio.Queue[str | None] = asyncio.Queue()
         self._ended: tuple[Close, str] | None = None
+        self._closing = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._again = asyncio.Event()
         self._signed_off = False
 
     def send(self, frame: str) -> None:
@@ -82,15 +89,21 @@ class Connection:
         if self._ended is None:
             self._ended = (code, reason)
             self._waiting.put_nowait(None)
+            self._closing.set()
 
     async def run(self) -> None:
         """Serve the device until its connection ends."""
-        loops = [
+        loops: list[asyncio.Task[Any]] = [
             asyncio.create_task(loop, name=f"connection of {self.peer.id}")
-            for loop in (self._write(), self._read(), self._renew())
+            for loop in (self._write(), self._read(), self._renew(), self._closing.wait())
         ]
         try:
             await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+            if self._closing.is_set():
+                await asyncio.wait(loops[:1], timeout=_FLUSH_S)  # what waits for the device still goes out
+        except asyncio.CancelledError:
+            self.close(Close.RESTART, "the gateway restarts: connect again")
+            raise
         finally:
             for task in loops:
                 task.cancel()
@@ -99,11 +112,14 @@ class Connection:
             if isinstance(one, Exception) and not isinstance(one, ConnectionError):
                 _log.error("The connection of %s has failed.", self.peer.id, exc_info=one)
         code, reason = self._ended or (Close.NORMAL, "")
-        await self._socket.close(code=code, message=reason.encode())
+        # A device that reads nothing would hold the close up.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._socket.close(code=code, message=reason.encode())
 
-    async def register_again(self) -> None:
-        """Register once more: the server has lost what it knew."""
-        await self._register()
+    def register_again(self) -> None:
+        """Register once more soon: the server has lost what it knew."""
+        self._again.set()
 
     async def sign_off(self) -> None:
         """Tell the workers that the device is gone, unless it goes on elsewhere or comes back in a moment."""
@@ -121,19 +137,41 @@ class Connection:
 
     async def _renew(self) -> None:
         """Register, and renew the registration before it lapses. The login ends with its token."""
+        await self._register()
         while True:
-            await self._register()
             left_s = self._identity.expires_at - time.time()
-            await asyncio.sleep(max(0.0, min(self._renew_s, left_s)))
-            if left_s <= self._renew_s:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, min(self._renew_s, left_s))):
+                    await self._again.wait()
+            if time.time() >= self._identity.expires_at:
                 self.close(Close.LOGIN, "the token has expired")
-                await asyncio.sleep(self._renew_s)  # until the close has ended this
+                return
+            if self._again.is_set() or await self._is_there():
+                self._again.clear()
+                await self._register()
+
+    async def _is_there(self) -> bool:
+        """Whether the device replies to a ping. One that has gone on elsewhere must not be registered here again."""
+        self._heard.clear()
+        await self._socket.ping()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._renew_s / 3):
+                await self._heard.wait()
+        return self._heard.is_set()
 
     async def _read(self) -> None:
         async for received in self._socket:
+            self._heard.set()
+            if received.type is WSMsgType.PONG:
+                continue
+            if received.type is WSMsgType.ERROR:
+                return
             if not self._allowance.take():
                 self.close(Close.TOO_MANY, "the device sends too many messages")
                 return
+            if received.type is WSMsgType.PING:
+                await self._socket.pong(received.data)
+                continue
             if received.type is not WSMsgType.TEXT:
                 self._refuse(None, "a message is text, not binary")
                 continue
@@ -162,6 +200,7 @@ class Connection:
                 await self._publisher.publish(self._registration)
             except (RedisError, OSError) as error:
                 _log.warning("The registration of %s could not be published: %s", self.peer.id, error)
+                await asyncio.sleep(_AGAIN_S)
             else:
                 return
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from invites.events.protocol import BadEvent, Event, decode_event
+from invites.events.protocol import MAX_ID, MAX_MS, BadEvent, Event, decode_event
 
 if TYPE_CHECKING:
     from invites.events.protocol import Peer
@@ -17,7 +17,7 @@ LOGOUT: Final = "logout"
 _BY_PEER: Final = frozenset(
     {"invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations"}
 )
-_BY_USER: Final = frozenset({"joined", "left", "userState"})
+_BY_USER: Final = frozenset({"userState"})
 _TYPES: Final = (*sorted(_BY_PEER | _BY_USER), LOGOUT)
 
 
@@ -31,7 +31,9 @@ class Message(msgspec.Struct, frozen=True):
     def transaction(self) -> str | int | None:
         """What the device knows the message by."""
         found = self.payload.get("transaction")
-        return found if isinstance(found, (str, int)) else None
+        is_one = isinstance(found, str) and len(found) <= MAX_ID
+        is_one |= type(found) is int and abs(found) <= MAX_MS
+        return found if is_one else None
 
 
 class BadMessage(Exception):  # noqa: N818 - it is the message that is bad

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _LOGIN_WITHIN_S: Final = 5.0
 _CLOSE_WITHIN_S: Final = 2.0
 _END_WITHIN_S: Final = 5.0
-_AT_ONCE: Final = 50  # registrations after a loss of data
 _HEADERS: Final = {"Cache-Control": "no-store", "Server": "invites", "X-Content-Type-Options": "nosniff"}
 
 _log = logging.getLogger(__name__)
@@ -140,13 +139,17 @@ class GatewayService:
             max_msg_size=self.config.max_message,
             compress=False,
             timeout=_CLOSE_WITHIN_S,
+            autoping=False,
         )
         await socket.prepare(request)
         try:
             identity, resumed = await self._logged_in(socket)
         except LoginError as error:
             self.metrics.refused("login")
-            await socket.close(code=Close.LOGIN, message=str(error)[:120].encode())
+            await _end(request, socket, Close.LOGIN, str(error)[:120])
+            return socket
+        if self._stopping:
+            await _end(request, socket, Close.RESTART, "the gateway restarts: connect again")
             return socket
         peer = Peer(resumed or new_peer(identity.user), identity.user, identity.device)
         connection = Connection(socket, identity, peer, self._publisher, self.config, self.metrics)
@@ -161,13 +164,16 @@ class GatewayService:
         finally:
             self._connections.leave(connection)
             self.metrics.connected(len(self._connections))
+            if request.transport is not None:
+                request.transport.abort()  # what a device does not read must not be kept
             await asyncio.shield(connection.sign_off())
         return socket
 
     async def _logged_in(self, socket: web.WebSocketResponse) -> tuple[Identity, str | None]:
         """Who the device is, and the peer that it goes on as. Raises LoginError."""
         try:
-            received = await socket.receive(_LOGIN_WITHIN_S)
+            async with asyncio.timeout(_LOGIN_WITHIN_S):
+                received = await socket.receive()
         except TimeoutError:
             raise LoginError(f"no login came within {_LOGIN_WITHIN_S:g} s") from None
         if received.type is not WSMsgType.TEXT:
@@ -190,7 +196,8 @@ class GatewayService:
         async for one in self._notifications:
             if isinstance(one.payload, ServerEmptied):
                 _log.warning("Shard %d has lost its data: registering all devices again.", one.payload.shard)
-                await self._register_again()
+                for connection in self._connections.all():
+                    connection.register_again()
             connections = self._connections.addressed_by(one)
             if connections:
                 age_ms = self._notifications.age_ms(one)
@@ -199,11 +206,6 @@ class GatewayService:
                     connection.send(message)
                 self.metrics.sent(one.type, len(connections), age_ms / 1000)
             self._notifications.done(one)
-
-    async def _register_again(self) -> None:
-        connections = self._connections.all()
-        for start in range(0, len(connections), _AT_ONCE):
-            await asyncio.gather(*(one.register_again() for one in connections[start : start + _AT_ONCE]))
 
     # --- operators
 
@@ -220,6 +222,15 @@ class GatewayService:
     async def _metrics(self, request: web.Request) -> web.Response:
         encode, kind = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self.metrics.registry), headers={"Content-Type": kind})
+
+
+async def _end(request: web.Request, socket: web.WebSocketResponse, code: Close, reason: str) -> None:
+    """Close a connection, also one whose device reads nothing."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_WITHIN_S):
+            await socket.close(code=code, message=reason.encode())
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _frame_of(notification: Notification, age_ms: int) -> str:

@@ -45,9 +45,10 @@ types: install ## Check types, strictly
 # What computes, and does not mind a busy machine, runs on all cores. What plays with processes and time runs after it.
 COMPUTING := tests/lua tests/model tests/unit tests/deploy tests/fuzz \
   $(wildcard tests/integration/test_cli_*.py tests/integration/test_reshard*.py tests/integration/test_sippo_*.py) \
-  $(patsubst %,tests/integration/test_%.py, check_servers client connections data_loss dead_letters dropping embedded gateway \
+  $(patsubst %,tests/integration/test_%.py, bench_gateway bench_memory bench_plots check_servers client \
+    connections data_loss dead_letters demo dropping embedded gateway \
     examples fake_sippo gateway_page gateways group_calls http invite_queries lookups_legacy lookups_parallel_sip \
-    lookups_reachability moves outages overview poison push relay renewal_of_connections retention tls_faults wheel \
+    lookups_reachability moves outages overview poison push relay renewal_of_connections retention size tls_faults wheel \
     worker_permissions worker_streams)
 
 pytest: install

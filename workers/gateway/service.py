@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 
 from invites.client import Notification, Notifications, Peer, Publisher
 from invites.notifications import Invitation, ServerEmptied
+from workers.aio.gc import freeze_gc
 from workers.gateway.connection import Close, Connection, frame
 from workers.gateway.connections import Connections
 from workers.gateway.login import Login, LoginError, is_peer_of, new_peer
@@ -267,6 +268,7 @@ async def run(config: Config, url: str) -> int:
         await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
+            freeze_gc()
             await service.run(stopping)
         return 0
     finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -122,6 +123,8 @@ class _Run:
         )
 
     async def _play(self, calls: int) -> None:
+        gc.collect()
+        gc.disable()  # a collection that visits all these connections would stop every one of them
         listening = [asyncio.create_task(self._hear(name, socket)) for name, socket in self._sockets.items()]
         offering = asyncio.create_task(self._offer(calls))
         try:
@@ -134,6 +137,7 @@ class _Run:
             for task in (offering, *listening):
                 task.cancel()
             await asyncio.gather(offering, *listening, return_exceptions=True)
+            gc.enable()
 
     async def _port(self) -> int:
         async with self._patience("The gateway does not listen"):

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    Info,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
+from prometheus_client import Counter, Gauge, Histogram
 
-from invites import __version__
-from invites.build import COMMIT
 from invites.notifications import PAYLOADS
+from workers.telemetry.registry import new_registry
 
 REFUSALS: Final = ("connections", "login", "message", "origin")
 """Why something of a device is refused."""
@@ -30,14 +19,7 @@ class GatewayMetrics:
     """All metrics of one gateway, in their own registry."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        Info("invites_gateway", "The gateway.", registry=self.registry).info(
-            {"version": __version__, "commit": COMMIT}
-        )
+        self.registry = new_registry("invites_gateway", "The gateway.")
         self._connections = Gauge(
             "invites_gateway_connections", "Devices that are connected.", registry=self.registry
         )

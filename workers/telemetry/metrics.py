@@ -6,25 +6,14 @@ import math
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    Info,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
-from invites import __version__
-from invites.build import COMMIT
 from invites.config.sections import Limits
 from invites.events.protocol import EVENT_TYPES
 from invites.keys import Stream
 from invites.values.printable import escape
+from workers.telemetry.registry import new_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,15 +36,7 @@ class Metrics:
     """All metrics of one worker, in their own registry. Times are in seconds, as is usual in Prometheus."""
 
     def __init__(self) -> None:
-        # The `_created` series would double what is scraped.
-        disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        Info("invites", "The worker.", registry=self.registry).info(
-            {"version": __version__, "commit": COMMIT}
-        )
+        self.registry = new_registry("invites", "The worker.")
         self._events = self._counter("events", "Settled events.", ("type", "outcome"))
         self._relayed = self._counter("relayed", "Settled entries of the relay streams.", ("outcome",))
         self._pushes = self._counter("pushes", "Settled push jobs.", ("type", "outcome"))

@@ -110,7 +110,7 @@ class _Run:
             names += [
                 f"callee-{number}|{device}" for number in range(self._callees) for device in range(_RINGING)
             ]
-            async with asyncio.TaskGroup() as connecting:
+            async with self._patience("Not all devices could register"), asyncio.TaskGroup() as connecting:
                 for name in names:
                     connecting.create_task(self._connect(http, turn, port, name))
             await self._play(calls)

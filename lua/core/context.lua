@@ -40,7 +40,7 @@ do
     'mode', 'base', 'shard', 'shards', 'clock', 'verbosity', 'remove_after', 'ring_timeout', 'max_ring_timeout',
     'caller_grace', 'retain_after', 'parallel_sip', 'only_one_device_with_invitations', 'ringing_step', 'max_group_size',
     'look_up', 'push_after', 'devices_per_user', 'per_callee', 'per_caller', 'per_pair', 'redial', 'glare',
-    'join_accepts', 'room_grace', 'when_busy',
+    'join_accepts', 'room_grace', 'when_busy', 'track_busy',
   }
 
   -- (The server provides `ipairs` only once the library is loaded.)
@@ -81,6 +81,7 @@ do
       join_accepts = ARGV[ARG.join_accepts] == '1',
       room_grace = tonumber(ARGV[ARG.room_grace]),
       when_busy = ARGV[ARG.when_busy],
+      track_busy = ARGV[ARG.track_busy] == '1',
     }
     now = tonumber(ARGV[ARG.clock])
     if not now then

@@ -51,6 +51,16 @@ async def test_with_the_defaults_an_accept_makes_nobody_busy(shard: Shard) -> No
     assert said(await shard.event(*e.accept("phone"))) == []
 
 
+async def test_with_track_busy_an_accept_makes_both_busy_and_both_still_ring(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(track_busy=True))
+    await e.bob_rings(shard, "phone", "tablet")
+    told = await shard.event(*e.accept("phone"))
+    assert sorted(said(told)) == [("userBusy", "alice", "r"), ("userBusy", "bob", "r")]
+    (rung,) = of_type(await shard.event(*e.invite(room="other", inviteId="2", peer=CAROL)), "invitation")
+    assert sorted(rung.peers) == ["phone", "tablet"]
+    assert "waiting" not in rung.payload
+
+
 @pytest.mark.one_shard
 async def test_the_key_has_room_and_peer(shard: Shard) -> None:
     await shard.event(*e.joined("bob", peer=PHONE))

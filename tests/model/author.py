@@ -418,6 +418,7 @@ def history(random: Random) -> History:
         join_accepts=chance % 8 > 0,
         room_grace=(0, 0, 5_000, 2 * HOUR)[chance // 8 % 4],
         when_busy=WHEN_BUSY[chance // 32 % 3],
+        track_busy=chance // 96 % 4 == 0,
     )
     return History(settings, tuple(steps))
 

@@ -76,9 +76,8 @@ class Busy(Joining):
 
     def now_in_call(self, invite: Invite, user: str | None, peer: str) -> None:
         settings = self.settings
-        if invite.room is None or (
-            settings.when_busy == "ring" and not settings.only_one_device_with_invitations
-        ):
+        asked_for = settings.track_busy or settings.when_busy != "ring"
+        if invite.room is None or not (asked_for or settings.only_one_device_with_invitations):
             return
         both = [(user, peer)] if user is not None and user == invite.to else []
         both.append((invite.sender, invite.caller))

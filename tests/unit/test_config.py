@@ -41,6 +41,7 @@ _VENDORS: dict[str, Any] = {
         "joinAccepts": False,
         "roomGrace": 4000,
         "whenBusy": "reject",
+        "trackBusy": True,
     },
     "redis": {"url": "redis://worker:redis-secret@valkey:6380/2", "prefix": "calls", "shards": 1},
     "http": {"host": "192.0.2.1", "port": 9090, "token": "http-secret"},
@@ -125,6 +126,7 @@ def test_defaults_are_those_of_the_contract() -> None:
             "joinAccepts": True,
             "roomGrace": 0,
             "whenBusy": "ring",
+            "trackBusy": False,
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},
@@ -158,6 +160,7 @@ def test_the_scripts_get_their_part() -> None:
         join_accepts=False,
         room_grace=4000,
         when_busy="reject",
+        track_busy=True,
     )
 
 

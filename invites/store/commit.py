@@ -37,10 +37,10 @@ _GROWING: Final = frozenset({"invite", "inviteReturn", "registered", "joined", "
 
 
 class Header(msgspec.Struct, frozen=True):
-    """The arguments that every call of the state machine begins with; the settings follow.
+    """The arguments that every call of the state machine begins with.
 
     `clock` is the time in ms since 1970, or "" for the server's own. `verbosity` 0 reports warnings, 1 what the log
-    level info needs, 2 what debug needs.
+    level info needs, 2 what debug needs. `settings` is JSON.
     """
 
     mode: str
@@ -49,6 +49,7 @@ class Header(msgspec.Struct, frozen=True):
     shards: int
     clock: int | str
     verbosity: int
+    settings: bytes
 
 
 class SettleMode(msgspec.Struct, frozen=True):
@@ -169,7 +170,7 @@ class Committer:
         self._keys = keys
         self._clock = clock
         self._verbosity = verbosity
-        self._settings: Final = settings.flat()
+        self._settings: Final = msgspec.json.encode(settings)
         # By stream: how many entries are kept while nobody reads it, and for how long they are of use (ms).
         self.trimmed_streams: Final[dict[str, tuple[str | int, str | int]]] = {
             keys.events: ("", ""),
@@ -272,10 +273,10 @@ class Committer:
         return await self._functions.drop_other_releases()
 
     def arguments(self, mode: str, *rest: bytes | str | int) -> tuple[bytes | str | int, ...]:
-        """The arguments of one call: header, settings, and the `rest`, which depends on the mode."""
+        """The arguments of one call: the header, and the `rest`, which depends on the mode."""
         keys, clock = self._keys, self._clock() if self._clock else ""
-        header = Header(mode, keys.base, keys.shard, keys.shards, clock, self._verbosity)
-        return (*msgspec.structs.astuple(header), *self._settings, *rest)
+        header = Header(mode, keys.base, keys.shard, keys.shards, clock, self._verbosity, self._settings)
+        return (*msgspec.structs.astuple(header), *rest)
 
     def _batch(
         self, mode: SettleMode | TakeMode, operations: Iterable[Operation]

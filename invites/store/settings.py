@@ -18,7 +18,7 @@ WhenBusy = Literal["ring", "waiting", "reject"]
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms.
+    """What the rules need of the configuration: `settings` in the Lua files. Times are in ms.
 
     `push_after` is -1 for never. A limit of 0 is switched off.
     """
@@ -44,9 +44,3 @@ class Settings(msgspec.Struct, frozen=True):
     room_grace: int = 0
     when_busy: WhenBusy = "ring"
     track_busy: bool = False
-
-    def flat(self) -> tuple[int | str, ...]:
-        """The settings as the server's functions take them: a flag is 1 or 0."""
-        return tuple(
-            int(value) if isinstance(value, bool) else value for value in msgspec.structs.astuple(self)
-        )

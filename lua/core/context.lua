@@ -26,22 +26,15 @@ do
   -- The streams and the timers: KEYS, in this order. `SCRIPT_KEYS` in invites/keys.py is the same list.
   local STREAMS = { 'events', 'notifications', 'timers', 'dead', 'push', 'relay' }
 
-  -- The header: the first of ARGV, in this order: `Header` of invites/store/commit.py, then `Settings` of
-  -- invites/store/settings.py. Times are in ms, switches are "1" or "0".
+  -- The header: the first of ARGV, in this order: `Header` of invites/store/commit.py. Times are in ms.
   --
   -- mode       "settle", "take", "fire" or "ask"
   -- base       the beginning of every key of the shard ("invites:{0}:")
   -- shard      the number of the shard; shards: how many there are
   -- clock      ms since 1970; "" for the server's time
   -- verbosity  0 reports warnings, 1 also info facts, 2 also debug facts
-  -- push_after after this time a push is sent to devices that have not said that they ring; -1 for never
-  -- look_up    what workers can ask sippo-server for: "" nothing, "push", "groups", "all" (both), "reachability"
-  local HEADER = {
-    'mode', 'base', 'shard', 'shards', 'clock', 'verbosity', 'remove_after', 'ring_timeout', 'max_ring_timeout',
-    'caller_grace', 'retain_after', 'parallel_sip', 'only_one_device_with_invitations', 'ringing_step', 'max_group_size',
-    'look_up', 'push_after', 'devices_per_user', 'per_callee', 'per_caller', 'per_pair', 'redial', 'glare',
-    'join_accepts', 'room_grace', 'when_busy', 'track_busy',
-  }
+  -- settings   a JSON object with the fields of `Settings` of invites/store/settings.py
+  local HEADER = { 'mode', 'base', 'shard', 'shards', 'clock', 'verbosity', 'settings' }
 
   -- (The server provides `ipairs` only once the library is loaded.)
   local function places(names)
@@ -52,6 +45,9 @@ do
     return at
   end
 
+  -- The text of `settings`. Both survive the call: workers send the same one each time.
+  local decoded
+
   local KEY = places(STREAMS)
   ARG, AFTER_HEADER = places(HEADER), #HEADER + 1
 
@@ -60,29 +56,10 @@ do
     DEAD, PUSH, RELAY = KEYS[KEY.dead], KEYS[KEY.push], KEYS[KEY.relay]
     GROUPS = { [EVENTS] = 'workers', [PUSH] = 'push', [RELAY] = 'relay' }
     base, shard, verbosity = ARGV[ARG.base], ARGV[ARG.shard], tonumber(ARGV[ARG.verbosity])
-    settings = {
-      remove_after = tonumber(ARGV[ARG.remove_after]),
-      ring_timeout = tonumber(ARGV[ARG.ring_timeout]),
-      max_ring_timeout = tonumber(ARGV[ARG.max_ring_timeout]),
-      caller_grace = tonumber(ARGV[ARG.caller_grace]),
-      retain_after = tonumber(ARGV[ARG.retain_after]),
-      parallel_sip = ARGV[ARG.parallel_sip] == '1',
-      only_one_device_with_invitations = ARGV[ARG.only_one_device_with_invitations] == '1',
-      ringing_step = tonumber(ARGV[ARG.ringing_step]),
-      max_group_size = tonumber(ARGV[ARG.max_group_size]),
-      look_up = ARGV[ARG.look_up],
-      push_after = tonumber(ARGV[ARG.push_after]),
-      devices_per_user = tonumber(ARGV[ARG.devices_per_user]),
-      per_callee = tonumber(ARGV[ARG.per_callee]),
-      per_caller = tonumber(ARGV[ARG.per_caller]),
-      per_pair = tonumber(ARGV[ARG.per_pair]),
-      redial = ARGV[ARG.redial],
-      glare = ARGV[ARG.glare],
-      join_accepts = ARGV[ARG.join_accepts] == '1',
-      room_grace = tonumber(ARGV[ARG.room_grace]),
-      when_busy = ARGV[ARG.when_busy],
-      track_busy = ARGV[ARG.track_busy] == '1',
-    }
+    if ARGV[ARG.settings] ~= decoded then
+      decoded = ARGV[ARG.settings]
+      settings = cjson.decode(decoded)
+    end
     now = tonumber(ARGV[ARG.clock])
     if not now then
       local time = redis.call('TIME')

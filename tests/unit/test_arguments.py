@@ -58,8 +58,14 @@ def test_the_arguments_of_a_rule_are_its_parameters_in_order(rule: str) -> None:
         assert names == parameters
 
 
-def test_the_header_and_the_settings_are_in_order() -> None:
-    assert _list("HEADER") == _names(Header) + _names(Settings)
+def test_the_header_is_in_order() -> None:
+    assert _list("HEADER") == _names(Header)
+
+
+def test_the_rules_use_all_settings_and_no_others() -> None:
+    texts = (path.read_text("utf-8") for path in _FOLDER.rglob("*.lua"))
+    used = {name for text in texts for name in re.findall(r"\bsettings\.(?!py\b)(\w+)", text)}
+    assert used == set(_names(Settings))
 
 
 def test_the_keys_are_in_order() -> None:

@@ -38,6 +38,9 @@ function index_owners(invite, candidates)
   end
 end
 
+-- One end in so many, by chance, removes what has been in `ended` for long.
+local CLEANED = 8
+
 -- Removes the invite from its callee's indexes. A device that comes back late finds it in `ended`.
 function unindex(invite)
   -- User -> may one of its devices still ring?
@@ -51,7 +54,9 @@ function unindex(invite)
     if late then
       local ended = key('ended', user)
       local kept = lifetimes.ended_index()
-      later({ 'ZREMRANGEBYSCORE', ended, '-inf', now - kept })
+      if now % CLEANED == 0 then
+        later({ 'ZREMRANGEBYSCORE', ended, '-inf', now - kept })
+      end
       add('zset', { 'ZADD', ended, now, invite.ref })
       expire(ended, now + kept)
     end

@@ -33,22 +33,27 @@ end
 -- What was replaced counts for so long (ms), or a redial in a loop would have no limit.
 local LATELY = 10000
 
--- Has anybody replaced an invite lately? Asked once in a call: hardly any invite has to count.
+-- The key that says that somebody has replaced an invite lately.
+function limits.redials()
+  return base .. 'redials'
+end
+
+-- Asked once in a call: hardly any invite has to count.
 local has_redials
 
 each_call(function()
   has_redials = nil
 end)
 
-function limits.has_redials()
+local function are_redials()
   if has_redials == nil then
-    has_redials = redis.call('EXISTS', base .. 'redials') == 1
+    has_redials = redis.call('EXISTS', limits.redials()) == 1
   end
   return has_redials
 end
 
 local function replaced_lately(from, to)
-  if settings.per_pair == 0 or not limits.has_redials() then
+  if settings.per_pair == 0 or not are_redials() then
     return 0
   end
   local name = key('replaced', from .. '|' .. to)
@@ -62,7 +67,7 @@ function limits.count_replaced(from, to, ref)
   later({ 'ZREMRANGEBYSCORE', name, '-inf', now - LATELY })
   add('zset', { 'ZADD', name, now, ref })
   expire(name, now + LATELY)
-  remember(base .. 'redials', '1', now + LATELY)
+  remember(limits.redials(), '1', now + LATELY)
   has_redials = true
 end
 

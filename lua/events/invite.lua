@@ -141,11 +141,11 @@ local function end_by_join(invite, join)
   busy.accepted(invite)
 end
 
--- Does this shard know nothing of the caller's and the callee's other calls, nor of the room? For most invites one EXISTS
--- answers this, and what the notes are checked for.
+-- Does this shard know nothing of the invite, of the caller's and the callee's other calls, nor of the room, and has
+-- nobody called again lately? For most invites one EXISTS answers this, and what the notes are checked for.
 local function is_first(asked)
-  return are_absent(key('pending', asked.to), key('calls', asked.user), key('candidates', asked.ref),
-    key('room-invites', asked.room), key('room-members', asked.room))
+  return are_absent(key('invite', asked.ref), key('candidates', asked.ref), key('pending', asked.to),
+    key('calls', asked.user), key('room-invites', asked.room), key('room-members', asked.room), limits.redials())
 end
 
 -- The limit that the invite would break, or nil.
@@ -207,12 +207,12 @@ local function begin(invite, asked, may_be_limited, may_have_joined)
   end
 end
 
-local function create(asked)
+-- `first`: see is_first.
+local function create(asked, first)
   local started = math.min(order.split(work.entry), now)
   local rings = math.min(tonumber(asked.expires) or settings.ring_timeout, settings.max_ring_timeout)
   local invite = new_invite(asked, int(started), int(started + rings), work.entry)
-  local first = is_first(asked)
-  local crowded = not first or settings.parallel_sip or limits.has_redials()
+  local crowded = not first or settings.parallel_sip
   if asked.device then
     change(invite, 'device', asked.device)
   end
@@ -267,9 +267,10 @@ function events.invite(
     member = member ~= '' and member, requester = requester,
     trunks_version = trunks_version, trunks = trunks, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
   }
-  local invite = load_invite(asked.ref)
+  local first = is_first(asked)
+  local invite = not first and load_invite(asked.ref)
   if not invite then
-    create(asked)
+    create(asked, first)
   elseif is_leg(invite) then
     refuse(asked)
   elseif is_pending(invite) then

@@ -190,3 +190,14 @@ async def test_limits_are_reported(client: Redis) -> None:
         ("invite_refused", "perCallee", "dave", "bob"),
         ("invite_refused", "perCaller", "alice", "frank"),
     ]
+
+
+@pytest.mark.one_shard
+async def test_a_user_who_is_called_all_day_keeps_few_ended_calls(shard: Shard) -> None:
+    await shard.event(*e.registered("phone"))
+    for number in range(60):
+        await _invite(shard, number)
+        await shard.event(*e.stop(invite_id=str(number)))
+        shard.now += 7_001
+    kept = await shard.client.zcard(shard.keys.base + "ended:bob")
+    assert 1 < kept <= Settings().retain_after // 7_001 + 9

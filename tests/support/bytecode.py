@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from lupa import lua51  # type: ignore[import-untyped]
+from lupa import lua51
 
 _HEADER: Final = (
     b"\x1bLuaQ\x00\x01\x04\x08\x04\x08\x00"  # 5.1, little-endian, sizes of int, size_t, instruction, number

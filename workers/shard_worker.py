@@ -58,7 +58,9 @@ class ShardWorker:
             keys=keys,
             worker=worker,
             commands=commands,
-            committer=Committer(commands, keys, settings, worker.scripts, verbosity=messages.verbosity()),
+            committer=Committer(
+                worker.clients.ordered(keys), keys, settings, worker.scripts, verbosity=messages.verbosity()
+            ),
             other_shards=OtherShards(keys, worker.clients.of),
         )
         self._reports = Reports(worker.metrics)

@@ -18,6 +18,7 @@ from redis.crc import key_slot
 
 from invites.connection.connections import REPLY_S, UnixConnection, asker, settings, transport
 from invites.connection.discovery import ClusterLocator, EndpointLocator, FixedLocator, SentinelLocator
+from invites.connection.ordered import OrderedClient
 from invites.connection.url import parse_redis_url, url_of_server
 from invites.values.secret import Secret
 
@@ -93,6 +94,7 @@ class Clients:
         self._max_connections = max_connections
         self.kind = parse_redis_url(Secret(url)).kind
         self._clients: dict[int, Redis] = {}
+        self._ordered: dict[Redis, OrderedClient] = {}
 
     def of(self, keys: Keys) -> Redis:
         """The client for a shard."""
@@ -107,8 +109,17 @@ class Clients:
             )
         return self._clients[shard]
 
+    def ordered(self, keys: Keys) -> OrderedClient:
+        """Executes commands in their order, for a shard and all others that share its client."""
+        client = self.of(keys)
+        if client not in self._ordered:
+            self._ordered[client] = OrderedClient(client)
+        return self._ordered[client]
+
     async def aclose(self) -> None:
         """Close all connections."""
+        for ordered in self._ordered.values():
+            await ordered.aclose()
         for client in self._clients.values():
             await client.aclose()
 

@@ -66,6 +66,11 @@ class _Cancellable(AbstractConnection):
             await self.disconnect(nowait=True)
             raise asyncio.CancelledError
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is connected, as far as the system knows."""
+        return self.is_connected and self._reader is not None and not self._reader.at_eof()
+
 
 class TcpConnection(_Packed, _Cancellable, Connection):
     """Connects to the address that its locator finds, and reconnects when the locator has been invalidated."""
@@ -74,6 +79,11 @@ class TcpConnection(_Packed, _Cancellable, Connection):
         super().__init__(**settings)
         self._locator = locator
         self._generation = -1
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is connected to the address that its locator has found last."""
+        return super().is_usable and self._generation == self._locator.generation
 
     async def connect_check_health(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's own
         """Connect, unless there is a connection of the locator's current generation."""

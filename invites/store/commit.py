@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
-from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 
 from invites import __version__
@@ -15,7 +14,7 @@ from invites.events.operation import Operation
 from invites.events.stops_ahead import with_stops_ahead
 from invites.keys import Keys, Stream
 from invites.store.announcement import KEPT_MS, WorkerState
-from invites.store.functions import Functions
+from invites.store.functions import Client, Functions
 from invites.store.layout import ANSWER, LayoutError
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
@@ -153,7 +152,7 @@ class Committer:
 
     def __init__(
         self,
-        client: Redis,
+        client: Client,
         keys: Keys,
         settings: Settings,
         scripts: Scripts,

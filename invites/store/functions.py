@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError, ResponseError
 
 from invites.store.scripts import LIBRARIES, Library, Script, Scripts
@@ -15,6 +14,13 @@ _THERE: Final = "already exists"
 _log = logging.getLogger(__name__)
 
 
+class Client(Protocol):
+    """Executes commands: a client of redis-py, or one that keeps their order (`invites.connection.ordered`)."""
+
+    async def execute_command(self, *command: Any) -> Any:  # noqa: ANN401 - any command and reply
+        """Execute one command. Raises redis exceptions."""
+
+
 class Functions:
     """Calls functions by name, and loads the library when the server does not have it.
 
@@ -22,7 +28,7 @@ class Functions:
     library is out of memory.
     """
 
-    def __init__(self, client: Redis, scripts: Scripts) -> None:
+    def __init__(self, client: Client, scripts: Scripts) -> None:
         """Prepare. Nothing is sent yet."""
         self._client = client
         self._library = scripts.library
@@ -53,12 +59,11 @@ class Functions:
         """
         if self._library is None:
             return []
-        client: Any = self._client  # typed, every reply of redis-py is a union of all its shapes
-        found = await client.execute_command("FUNCTION LIST", "LIBRARYNAME", f"{LIBRARIES}*")
+        found = await self._client.execute_command("FUNCTION LIST", "LIBRARYNAME", f"{LIBRARIES}*")
         names = [_field(library, b"library_name").decode() for library in found]
         others = [name for name in names if name != self._library.name]
         for name in others:
-            await client.execute_command("FUNCTION DELETE", name)
+            await self._client.execute_command("FUNCTION DELETE", name)
         return others
 
     async def _load(self, library: Library) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from workers.consumer.shard import Shard
 
 
-# One batch waits while another is committed. That keeps the server busy, and little has to be handed back.
+# One batch waits while others are committed. That keeps the server busy, and little has to be handed back.
 _WAITING_BATCHES = 1
 
 
@@ -83,10 +83,14 @@ class Source(Generic[Item]):
 
     @contextlib.asynccontextmanager
     async def next_batch(self) -> AsyncIterator[Batch[Item]]:
-        """Wait for a batch and see it settled. An error leaves its entries; the last batch of all is empty."""
+        """Wait for a batch and see it settled. An error leaves its entries; the last batch of all is empty.
+
+        A role may wait more than once at the same time.
+        """
         batch = await self.inbox.get()
         if batch is None:
             self.ended.set()
+            self.inbox.put_nowait(None)
             batch = Batch([])
         try:
             yield batch

@@ -26,8 +26,11 @@ _MARGIN_MS: Final = 30_000
 class Commit(Protocol):
     """Commits operations of one stream."""
 
+    async def prepare(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """The operations, with what the rooms of other shards say about their invites. Never raises."""
+
     async def commit(self, operations: Sequence[Operation]) -> CommitResult:
-        """Commit the operations. Raises what redis-py raises, and LayoutError; committing again is safe."""
+        """Commit what was prepared. Raises what redis-py raises, and LayoutError; committing again is safe."""
 
 
 class LocalCommit:
@@ -37,10 +40,13 @@ class LocalCommit:
         self._shard = source.shard
         self._mode = SettleMode(source.stream)
 
+    async def prepare(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """See the rooms that are in other shards than this one."""
+        return await self._shard.other_shards.see_rooms(operations)
+
     async def commit(self, operations: Sequence[Operation]) -> CommitResult:
-        """Commit the operations, with what the rooms of other shards say about their invites."""
-        seen = await self._shard.other_shards.see_rooms(operations)
-        return await self._shard.committer.commit(seen, self._mode)
+        """Commit the operations."""
+        return await self._shard.committer.commit(operations, self._mode)
 
 
 class RelayedCommit:
@@ -55,15 +61,18 @@ class RelayedCommit:
         self._low_watermark = "0-0"
         self._raised_at = 0.0
 
+    async def prepare(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """See the rooms that are in other shards than the target."""
+        return await self._target.other_shards.see_rooms(operations)
+
     async def commit(self, operations: Sequence[Operation]) -> CommitResult:
         """Commit the operations in the target. Raises too when the source's shard is away."""
         await self._raise_low_watermark()
         source, target = self._source, self._target
-        seen = await target.other_shards.see_rooms(operations)
         mode = TakeMode(source.shard.keys.shard, self._low_watermark)
         while True:
             server = target.server
-            result = await target.committer.commit(seen, mode)
+            result = await target.committer.commit(operations, mode)
             if target.server == server:
                 break  # otherwise the former server may have answered, and the present one lacks it
         settled = [

@@ -1,11 +1,11 @@
-"""Settles what has been read from one stream: one commit after the other."""
+"""Settles what has been read from one stream, in its order: the next commit is sent while the server works on one."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from invites.connection.errors import ErrorKind, classify, passes
@@ -32,8 +32,18 @@ if TYPE_CHECKING:
 # Counting and logging take 0.2 to 2 ms for a full batch. They wait this long after a commit's answer. The next commit
 # is under way then, and the server does not wait for them.
 _CONCLUDE_S: Final = 0.001
+# Commits of batches under way: the server has the next one when it has answered one.
+_AT_ONCE: Final = 2
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """A commit under way, in the order in which it was begun."""
+
+    failed: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(slots=True)
@@ -45,7 +55,7 @@ class _Answered:
 class Settler:
     """Commits what entries of one stream ask for; `run` takes the batches in the inbox, in their order.
 
-    While a batch is being committed the reader decodes the next one. Operations that need a look-up, or that a server
+    While batches are being committed the reader decodes the next one. Operations that need a look-up, or that a server
     out of memory refuses, are set aside and committed later; they do not hold up the others.
 
     Each commit is shielded: cancelling a caller does not cancel a call that the server may have executed.
@@ -73,12 +83,17 @@ class Settler:
         self._waiting: list[Ticket[Operation]] = []
         self._settling_waiting = asyncio.Lock()
         self._under_way: set[asyncio.Task[CommitResult]] = set()
+        self._beginning = asyncio.Lock()
+        self._turns: list[_Turn] = []
+        self._answered_at = 0.0
         self._answered: list[_Answered] = []
         self._concluding: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Settle until None is in the inbox, which must come last, and what was set aside is settled too."""
-        await run_forever(self._role, self._step, self._source.ended)
+        async with asyncio.TaskGroup() as loops:
+            for _ in range(_AT_ONCE):
+                loops.create_task(run_forever(self._role, self._step, self._source.ended))
         await self.drain()
 
     async def settle_batch(self, tickets: Sequence[Ticket[Operation]]) -> None:
@@ -137,13 +152,38 @@ class Settler:
         await self._set_aside.make_room()
 
     async def _until_answered(self, operations: Sequence[Operation]) -> CommitResult:
-        """Commit until there is an answer. Raises only what committing again would not mend."""
+        """Commit until there is an answer. Raises only what committing again would not mend.
+
+        Commits are sent in the order of the calls. While one fails, those after it wait.
+        """
+        turn = _Turn()
+        self._turns.append(turn)
+        try:
+            return await self._try(operations, turn)
+        finally:
+            self._turns.remove(turn)
+            turn.over.set()
+
+    async def _send(self, operations: Sequence[Operation], turn: _Turn) -> asyncio.Task[CommitResult]:
+        """Begin a commit once its turn has come: those that fail go before it, and once it has failed, all do."""
+        for other in self._turns[: self._turns.index(turn)]:
+            if other.failed or turn.failed:
+                await other.over.wait()
+        seen = await self._commit.prepare(operations)
+        call = asyncio.ensure_future(self._commit.commit(seen))
+        self._under_way.add(call)
+        call.add_done_callback(self._under_way.discard)
+        return call
+
+    async def _try(self, operations: Sequence[Operation], turn: _Turn) -> CommitResult:
         backoff = Backoff()
         while True:
+            if turn.failed:
+                call = await self._send(operations, turn)
+            else:
+                async with self._beginning:
+                    call = await self._send(operations, turn)
             started = time.perf_counter()
-            call = asyncio.ensure_future(self._commit.commit(operations))
-            self._under_way.add(call)
-            call.add_done_callback(self._under_way.discard)
             try:
                 result = await asyncio.shield(call)
             except Exception as error:
@@ -152,14 +192,17 @@ class Settler:
                     raise
                 # The server may have executed it: then the next answer says STALE.
                 self._role.waits(error)
+                turn.failed = True
                 await backoff.wait()
             else:
                 self._role.works()
                 self._shard.committed(result.now)
                 self._commits.answered()
-                seconds = time.perf_counter() - started
-                self._batch_size.committed(len(operations), seconds)
-                self._reports.metrics.committed(len(operations), seconds)
+                now = time.perf_counter()
+                # Until the one before was answered, the server did not work on this one.
+                self._batch_size.committed(len(operations), now - max(started, self._answered_at))
+                self._reports.metrics.committed(len(operations), now - started)
+                self._answered_at = now
                 return result
 
     def _conclude(self) -> None:

@@ -1,0 +1,153 @@
+"""Commands in their order over one connection, the next one sent before the answer of the first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+import pytest
+from redis.exceptions import ConnectionError as LostError
+from redis.exceptions import ResponseError
+
+from invites.connection.clients import connect
+from invites.connection.ordered import OrderedClient
+from tests.support.waiting import wait_until
+from workers.lab.embedded import EmbeddedValkey
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Held:
+    """A server that keeps what it is asked, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.connections = 0
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the greeting of a client and hold back the rest."""
+        self.connections += 1
+        self._writers.append(writer)
+        commands = hiredis.Reader()
+        while data := await reader.read(65536):
+            commands.feed(data)
+            while (command := commands.gets()) is not False:
+                if command[0] == b"CLIENT":
+                    writer.write(b"+OK\r\n")
+                else:
+                    self.asked.append(command[-1].decode())
+        writer.close()
+
+    def answer(self, *lines: str) -> None:
+        """Send replies over the last connection."""
+        self._writers[-1].write("".join(f"{line}\r\n" for line in lines).encode())
+
+    def drop(self) -> None:
+        """Cut the last connection."""
+        self._writers[-1].transport.abort()
+
+    async def was_asked(self, count: int) -> None:
+        await wait_until(lambda: len(self.asked) >= count, f"the server has {count} commands")
+
+
+@contextlib.asynccontextmanager
+async def _client(url: str) -> AsyncIterator[OrderedClient]:
+    async with connect(url, "ordered") as client:
+        ordered = OrderedClient(client)
+        try:
+            yield ordered
+        finally:
+            await ordered.aclose()
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[tuple[Held, OrderedClient]]:
+    """A server that answers by hand, and a client of it."""
+    held = Held()
+    async with await asyncio.start_server(held.serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with _client(f"redis://127.0.0.1:{port}/0") as ordered:
+            yield held, ordered
+        server.close()
+
+
+def _ask(client: OrderedClient, text: str) -> asyncio.Task[Any]:
+    return asyncio.create_task(client.execute_command("ECHO", text))
+
+
+async def test_the_server_has_the_next_commands_before_it_answers(held: tuple[Held, OrderedClient]) -> None:
+    server, client = held
+    asked = [_ask(client, name) for name in "abc"]
+    await server.was_asked(3)
+    assert (server.asked, server.connections) == (["a", "b", "c"], 1)
+    server.answer("+1", "+2", "+3")
+    assert await asyncio.gather(*asked) == [b"1", b"2", b"3"]
+
+
+async def test_an_error_is_that_of_its_command_alone(held: tuple[Held, OrderedClient]) -> None:
+    server, client = held
+    first, second = _ask(client, "a"), _ask(client, "b")
+    await server.was_asked(2)
+    server.answer("-ERR no", "+2")
+    with pytest.raises(ResponseError, match="no"):
+        await first
+    assert await second == b"2"
+
+
+async def test_who_is_cancelled_takes_nobodys_answer(held: tuple[Held, OrderedClient]) -> None:
+    server, client = held
+    first, second = _ask(client, "a"), _ask(client, "b")
+    await server.was_asked(2)
+    first.cancel()
+    server.answer("+1", "+2")
+    assert await second == b"2"
+    assert first.cancelled()
+
+
+async def test_a_lost_connection_fails_what_is_under_way_and_the_next_command_connects(
+    held: tuple[Held, OrderedClient],
+) -> None:
+    server, client = held
+    asked = [_ask(client, name) for name in "ab"]
+    await server.was_asked(2)
+    server.drop()
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(error) for error in found] == [LostError, LostError]
+    again = _ask(client, "c")
+    await server.was_asked(3)
+    server.answer("+3")
+    assert (await again, server.connections) == (b"3", 2)
+
+
+async def test_closing_fails_what_is_under_way(held: tuple[Held, OrderedClient]) -> None:
+    server, client = held
+    asked = _ask(client, "a")
+    await server.was_asked(1)
+    await client.aclose()
+    with pytest.raises(LostError, match="closed"):
+        await asked
+
+
+async def test_a_connection_that_the_server_has_ended_is_not_used() -> None:
+    with EmbeddedValkey() as server:
+        async with connect(server.url, "operator") as operator, _client(server.url) as ordered:
+            first = await ordered.execute_command("CLIENT ID")
+            await operator.execute_command("CLIENT KILL", "ID", first)
+
+            async def lost() -> bool:
+                return not ordered._line or not ordered._line.is_usable
+
+            await wait_until(lost, "the connection has ended")
+            assert await ordered.execute_command("CLIENT ID") > first
+
+
+async def test_many_callers_get_their_own_answers() -> None:
+    with EmbeddedValkey() as server:
+        async with _client(server.url) as ordered:
+            texts = [f"{number}" * (number % 200 + 1) for number in range(2_000)]
+            found = await asyncio.gather(*(ordered.execute_command("ECHO", text) for text in texts))
+            assert [reply.decode() for reply in found] == texts

@@ -124,9 +124,12 @@ def test_locks_hold_every_dependency_and_no_address() -> None:
     everything = tomllib.loads((installations.ROOT / "pyproject.toml").read_text())
     project, groups = everything["project"], everything["dependency-groups"]
     embedded = project["optional-dependencies"]["embedded"]
+    assert groups["dev"].pop(0) == {"include-group": "build"}
     wanted = {
         "requirements.lock": project["dependencies"],
-        "requirements-dev.lock": project["dependencies"] + embedded + groups["dev"],
+        "requirements-dev.lock": project["dependencies"] + embedded + groups["build"] + groups["dev"],
+        "requirements-build.lock": groups["build"],
+        "requirements-deploy.lock": groups["deploy"],
     }
     for name, dependencies in wanted.items():
         text = (installations.ROOT / name).read_text()

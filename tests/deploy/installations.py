@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from tests.support.servers import binaries
 from workers.cli.app import app
 from workers.lab.child_process import ChildProcess
@@ -31,6 +33,8 @@ class Installation(NamedTuple):
 
 def make_secrets(folder: Path, server: str, *options: str) -> Path:
     """Run deploy/make-secrets in a copy of the folder; returns the secrets' folder."""
+    if "--tls" in options and shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
     for name in ("make-secrets", "users.acl.template"):
         shutil.copy(DEPLOY / name, folder)
     subprocess.run([folder / "make-secrets", *options, server], check=True, capture_output=True)

@@ -17,12 +17,13 @@ CHAOS_ARGS ?=
 PYTEST = $(BIN)/python -m pytest
 LOCK_ARGS ?=
 UV := uv==0.13.9
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' invites/__init__.py)
 
 # What another project's shell may have left behind must not reach into this one's environment.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test lint types pytest coverage matrix chaos exhaustive format install schema node lock clean
+.PHONY: help demo picture test lint types pytest coverage matrix chaos exhaustive format install schema node image pin tools sbom lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,16 +104,36 @@ schema: install ## Write deploy/schema and the types in deploy/node anew
 node: ## Install what the tests of deploy/node need (Node 20 or newer with npm)
 	cd deploy/node && npm ci --ignore-scripts --no-audit --no-fund
 
+image: ## Build the image of workers and gateways, with its commit and version (needs Docker)
+	docker build --file deploy/Dockerfile --build-arg COMMIT="$$(git describe --always --dirty --exclude='*' --abbrev=12)" \
+	  --build-arg VERSION="$(VERSION)" --tag invites-worker:"$(VERSION)" --tag invites-worker .
+
+pin: ## Add the digests of the base images to deploy/Dockerfile and the compose file, or renew them (needs Docker)
+	deploy/pin-images deploy/Dockerfile deploy/compose.yaml
+
+tools: $(TOOLS)/deploy/.locked ## Install what checks the files of deploy/ and writes the SBOM (130 MB)
+
+$(TOOLS)/deploy/.locked: requirements-deploy.lock
+	python=$$(PYTHON="$(PYTHON)" sh .ci/find-python) && rm -rf $(@D) && "$$python" -m venv $(@D)
+	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --only-binary :all: --require-hashes --requirement $<
+	@cp $< $@
+
+sbom: tools ## Write sbom.json, the CycloneDX bill of materials of what an installation runs
+	$(TOOLS)/deploy/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+	  --output-reproducible --output-format JSON --output-file sbom.json
+
 lock: ## Lock the dependencies of pyproject.toml anew (newer versions: LOCK_ARGS=--upgrade)
 	python=$$(PYTHON="$(PYTHON)" sh .ci/find-python) && "$$python" -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check "$(UV)"
 	$(TOOLS)/bin/uv pip compile pyproject.toml --output-file requirements.lock $(LOCK_FLAGS)
 	$(TOOLS)/bin/uv pip compile pyproject.toml --output-file requirements-dev.lock $(LOCK_FLAGS) \
 	  --group dev --extra embedded --constraint requirements.lock
+	$(TOOLS)/bin/uv pip compile --group build --output-file requirements-build.lock $(LOCK_FLAGS) --constraint requirements-dev.lock
+	$(TOOLS)/bin/uv pip compile --group deploy --output-file requirements-deploy.lock $(LOCK_FLAGS)
 
 LOCK_FLAGS = --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes --annotation-style line \
   --custom-compile-command "make lock" $(LOCK_ARGS)
 
 clean: ## Remove all that was made here
-	rm -rf $(VENV) $(TOOLS) build dist deploy/node/dist deploy/node/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TOOLS) build dist sbom.json deploy/node/dist deploy/node/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find invites workers tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,6 +33,12 @@ def installation(
 
 
 @pytest.fixture(scope="session")
+def made_secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What deploy/make-secrets makes without arguments. Nobody changes it."""
+    return installations.make_secrets(tmp_path_factory.mktemp("secrets"), "valkey:6379")
+
+
+@pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Node project into which the package of deploy/node is installed; skips the test where Node is missing."""
     return programs.install(tmp_path_factory.mktemp("node"))

@@ -21,11 +21,16 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     secrets = installations.make_secrets(tmp_path, "valkey:6379")
     made = {file.name: file.read_text() for file in secrets.iterdir()}
     assert secrets.stat().st_mode & 0o077 == 0
-    assert len(set(made.values())) == len(made) == len(installations.USERS) + 2
+    assert len(set(made.values())) == len(made) == len(installations.USERS) + 4
     assert "REPLACE" not in made["users.acl"]
     again = subprocess.run([tmp_path / "make-secrets"], check=False, capture_output=True, text=True)
     assert (again.returncode, again.stdout) == (1, "")
     assert "is there already" in again.stderr
+    renewed = subprocess.run(
+        [tmp_path / "make-secrets", "--renew-tls"], check=False, capture_output=True, text=True
+    )
+    assert (renewed.returncode, renewed.stdout) == (1, "")
+    assert "only the CA can renew" in renewed.stderr
     assert {file.name: file.read_text() for file in secrets.iterdir()} == made
 
 
@@ -34,33 +39,34 @@ def compose() -> Any:
     return yaml.safe_load((installations.DEPLOY / "compose.yaml").read_text())
 
 
-def test_compose_file_names_what_exists(compose: Any, tmp_path: Path) -> None:
-    made = installations.make_secrets(tmp_path, "valkey:6379")
+def test_compose_file_names_what_exists(compose: Any, made_secrets: Path) -> None:
     for name, secret in compose["secrets"].items():
         assert secret == {"file": f"secrets/{name}"}
-        assert (made / name).is_file()
+        assert (made_secrets / name).is_file()
     for name, service in compose["services"].items():
         assert set(service.get("secrets", [])) <= set(compose["secrets"]), name
         for volume in service.get("volumes", []):
             source, target = volume.split(":")[:2]
-            assert source in compose["volumes"] or (installations.DEPLOY / source).is_file(), volume
+            assert source in compose["volumes"] or (installations.DEPLOY / source).exists(), volume
             assert target.startswith("/"), volume
         if "build" in service:
             context = installations.DEPLOY / service["build"]["context"]
             assert (context / service["build"]["dockerfile"]).is_file()
 
 
-def test_compose_file_gives_each_service_its_user(compose: Any, tmp_path: Path) -> None:
+def test_compose_file_gives_each_service_its_user(compose: Any, made_secrets: Path) -> None:
     """The configuration as the containers see it loads, with the secrets that the compose file hands over."""
-    made = installations.make_secrets(tmp_path, "valkey:6379")
-    for service in ("worker", "operator"):
+    for service in ("worker", "gateway", "operator"):
         environment: dict[str, str] = compose["services"][service]["environment"]
-        environ = {name: path.replace("/run/secrets", str(made)) for name, path in environment.items()}
+        environ = {
+            name: path.replace("/run/secrets", str(made_secrets)) for name, path in environment.items()
+        }
         loaded = config.load(installations.DEPLOY / "config.json", environ=environ)
         assert loaded.redis.url is not None
         assert loaded.redis.url.reveal().startswith(f"redis://{service}:")
         assert loaded.redis.url.reveal().endswith("@valkey:6379/0")
         assert (loaded.http.token is not None) == ("INVITES_HTTP_TOKEN_FILE" in environ)
+        assert (loaded.gateway.secret is not None) == ("INVITES_GATEWAY_SECRET_FILE" in environ)
 
 
 def test_compose_file_and_server_configuration_agree(compose: Any) -> None:
@@ -75,12 +81,15 @@ def test_compose_file_and_server_configuration_agree(compose: Any) -> None:
 
 
 def test_healthchecks_ask_the_configured_port(compose: Any) -> None:
-    port = json.loads((installations.DEPLOY / "config.json").read_text())["http"]["port"]
-    code = compose["services"]["worker"]["healthcheck"]["test"][-1]
-    compile(code, "healthcheck", "exec")
-    assert f":{port}/readyz" in code
-    assert f":{port}/healthz" in (installations.DEPLOY / "Dockerfile").read_text()
-    assert compose["services"]["worker"]["ports"] == [f"127.0.0.1:8081-8082:{port}"]
+    configured = json.loads((installations.DEPLOY / "config.json").read_text())
+    ports = {"worker": configured["http"]["port"], "gateway": configured["gateway"]["port"]}
+    for service, port in ports.items():
+        code = compose["services"][service]["healthcheck"]["test"][-1]
+        compile(code, "healthcheck", "exec")
+        assert f":{port}/readyz" in code
+    assert f":{ports['worker']}/healthz" in (installations.DEPLOY / "Dockerfile").read_text()
+    assert compose["services"]["worker"]["ports"] == [f"127.0.0.1:8081-8082:{ports['worker']}"]
+    assert compose["services"]["gateway"]["ports"] == [f"127.0.0.1:{ports['gateway']}:{ports['gateway']}"]
 
 
 def dockerfile_instructions() -> list[list[str]]:
@@ -115,9 +124,12 @@ def test_locks_hold_every_dependency_and_no_address() -> None:
     everything = tomllib.loads((installations.ROOT / "pyproject.toml").read_text())
     project, groups = everything["project"], everything["dependency-groups"]
     embedded = project["optional-dependencies"]["embedded"]
+    assert groups["dev"].pop(0) == {"include-group": "build"}
     wanted = {
         "requirements.lock": project["dependencies"],
-        "requirements-dev.lock": project["dependencies"] + embedded + groups["dev"],
+        "requirements-dev.lock": project["dependencies"] + embedded + groups["build"] + groups["dev"],
+        "requirements-build.lock": groups["build"],
+        "requirements-deploy.lock": groups["deploy"],
     }
     for name, dependencies in wanted.items():
         text = (installations.ROOT / name).read_text()

@@ -100,6 +100,7 @@ class StreamConsumer(Generic[Item]):
     async def aclose(self) -> None:
         """End the loops at once and close the connection of the reads. Others claim what was under way."""
         await self._cancel(lose_commits=True)
+        await self._reader.aclose()
         await self.source.reads.aclose()
 
     async def _finish(self) -> None:

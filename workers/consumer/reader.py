@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 from redis.exceptions import RedisError, ResponseError
 
 from invites.connection.clients import BLOCK_MS
+from invites.connection.ordered import OrderedClient
 from invites.events.entry import entries_of
 from workers.aio.backoff import pause
 from workers.consumer.entries import counted, take_on
@@ -45,6 +46,7 @@ class Reader(Generic[Item]):
         self._readiness = source.shard.worker.readiness
         self._readiness.expect(source.key)
         self._recovered = False
+        self._reads = OrderedClient(source.reads)  # costs a fifth less than redis-py's own way
         self._connection: int | None = None
 
     async def run(self) -> None:
@@ -56,6 +58,10 @@ class Reader(Generic[Item]):
         if self._connection is not None:
             with contextlib.suppress(RedisError, OSError):
                 await self._shard.commands.client_unblock(self._connection)
+
+    async def aclose(self) -> None:
+        """Give the connection back, after `run` has ended or was cancelled."""
+        await self._reads.aclose()
 
     async def _step(self) -> None:
         try:
@@ -81,7 +87,7 @@ class Reader(Generic[Item]):
         self._completed()
         self._connection = None
         with contextlib.suppress(ResponseError):  # a user may lack the right; a stop takes up to 2 s then
-            self._connection = await source.reads.client_id()
+            self._connection = await self._reads.execute_command("CLIENT ID")
 
     async def _read_own(self, after: str) -> list[Entry]:
         while not (room := self._source.room):
@@ -122,10 +128,9 @@ class Reader(Generic[Item]):
 
     async def _read(self, after: str, count: int, *, block: bool) -> list[Entry]:
         waiting: tuple[str | int, ...] = ("BLOCK", BLOCK_MS) if block else ()
-        # As bytes, the name of the command has no callback in redis-py, which would spend 2 us on an entry.
         source = self._source
-        reply: list[Any] | None = await source.reads.execute_command(
-            b"XREADGROUP",
+        reply: list[Any] | None = await self._reads.execute_command(
+            "XREADGROUP",
             "GROUP",
             source.group,
             self._shard.worker.consumer,

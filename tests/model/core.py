@@ -19,7 +19,12 @@ REFUSALS = {
     "declined": (403, "forbidden"),
 }
 """How a request ended, and what an invite hears that answers it all the same."""
-ELSEWHERE = {"accepted": "accepted_elsewhere", "declined": "declined_elsewhere", "busy": "busy_elsewhere"}
+ELSEWHERE = {
+    "accepted": "accepted_elsewhere",
+    "merged": "accepted_elsewhere",
+    "declined": "declined_elsewhere",
+    "busy": "busy_elsewhere",
+}
 
 
 class Settings(Protocol):

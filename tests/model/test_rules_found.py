@@ -345,6 +345,16 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             AT_LAST,
         ),
     ),
+    "a call that merges rang already, and its devices hear who has answered": (
+        Settings(glare="merge"),
+        (
+            here("a3"),
+            here("b1"),
+            calls("a1", later=True),
+            calls("b1", "alice", "i2"),
+            AT_LAST,
+        ),
+    ),
 }
 
 

@@ -31,6 +31,8 @@ _KEYS = [
     "calls_per_s",
     "events_per_s",
     "worker_cpu_s",
+    "worker_us_per_call",
+    "server_us_per_call",
     "ceiling_calls_per_s",
     "ceiling_ratio",
 ]
@@ -64,6 +66,16 @@ def test_spreads_the_calls_over_shards(commands: Commands) -> None:
     assert ended.status == 0, ended.err
     result = json.loads(ended.out)
     assert [result[name] for name in _KEYS[:4]] == [60, 3, 1, 3]
+
+
+def test_compares_numbers_of_shards(commands: Commands) -> None:
+    ended = commands.run(*_TINY, "--shards", "1,2", "--json")
+    assert ended.status == 0, ended.err
+    found = json.loads(ended.out)
+    assert [one["shards"] for one in found] == [1, 2]
+    assert all(one["server_us_per_call"] > 0 for one in found)
+    assert commands.run(*_TINY, "--shards", "1,x").status == 2
+    assert commands.run(*_TINY, "--shards", "0").status == 2
 
 
 def test_prints_a_table_for_people(commands: Commands) -> None:
@@ -170,12 +182,13 @@ def test_the_load_is_what_a_call_is_defined_as() -> None:
 
 def test_medians() -> None:
     rounds = [
-        Round(100, WorkerRun(seconds, cpu, 10), baseline_s=baseline)
+        Round(100, WorkerRun(seconds, cpu, 2 * cpu, 10), baseline_s=baseline)
         for seconds, cpu, baseline in ((2.0, 0.3, 1.0), (1.0, 0.1, 0.8), (9.0, 0.2, 7.0))
     ]
     result = summarize(Load(100, 3, 1), rounds)
     assert (result.seconds, result.calls_per_s, result.events_per_s) == (2.0, 50.0, 100.0)
     assert (result.worker_cpu_s, result.baseline_calls_per_s, result.baseline_ratio) == (0.2, 100.0, 0.5)
+    assert (result.worker_us_per_call, result.server_us_per_call) == (2000.0, 4000.0)
 
 
 def test_processor_time_of_a_process() -> None:

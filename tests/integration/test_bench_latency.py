@@ -23,7 +23,7 @@ from workers.lab.bench.target import BenchError, open_target
 from workers.lab.child_process import ChildProcess
 from workers.lab.worker_process import start_worker
 
-_KEYS = ["rate", "pending", "invite_p50_ms", "invite_p99_ms", "accept_p50_ms", "accept_p99_ms"]
+_KEYS = ["rate", "pending", "invite_p50_ms", "invite_p99_ms", "accept_p50_ms", "accept_p99_ms", "load"]
 _SHORT = ("bench", "latency", "--rate", "100", "--seconds", "0.3")
 
 
@@ -43,6 +43,17 @@ def test_prints_one_json_object(commands: Commands) -> None:
     assert 0 < result["invite_p50_ms"] <= result["invite_p99_ms"]
     assert 0 < result["accept_p50_ms"] <= result["accept_p99_ms"]
     assert ended.err.startswith("making 50 pending invites\noffering 100 calls/s for 1 s\n")
+
+
+@pytest.mark.usefixtures("slow_machine")
+def test_offers_a_share_of_the_throughput(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "_BACKLOG", 200)
+    ended = commands.run("bench", "latency", "--load", "0.05", "--seconds", "0.3", "--json")
+    assert ended.status == 0, ended.err
+    result = json.loads(ended.out)
+    throughput = float(ended.err.partition("the throughput is ")[2].partition(" ")[0].replace(",", ""))
+    assert result["load"] == 0.05
+    assert result["rate"] == pytest.approx(0.05 * throughput, abs=1)
 
 
 @pytest.mark.usefixtures("slow_machine")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -13,6 +13,8 @@ from workers.cli.options import CommandError, Common, Level, with_common
 
 if TYPE_CHECKING:
     from invites.config import Config
+
+MAX_SHARDS: Final = 1024
 
 app = typer.Typer(
     help="Measure this machine, with a temporary server unless --redis-url names one.", no_args_is_help=True
@@ -63,6 +65,13 @@ def _refuse_lookups(loaded: Config) -> None:
         )
 
 
+def _numbers_of_shards(text: str) -> list[int]:
+    numbers = [int(each) if each.isdecimal() else 0 for each in text.split(",")]
+    if not all(1 <= each <= MAX_SHARDS for each in numbers):
+        raise CommandError(f"--shards takes whole numbers from 1 to {MAX_SHARDS}, not {text!r}.", 2)
+    return numbers
+
+
 def _rules(common: Common) -> dict[str, Any]:
     """The section `invites` of the configuration file, for the workers of the benchmark."""
     from workers.lab.worker_process import configuration_in
@@ -78,11 +87,12 @@ def throughput(
     devices: Devices = 3,
     workers: Workers = 1,
     shards: Annotated[
-        int,
+        str,
         typer.Option(
-            min=1, max=1024, metavar="N", help="Shards, all on one server. The bare server always has one."
+            metavar="N[,N…]",
+            help="Shards, all on one server; several numbers are compared. The bare server always has one.",
         ),
-    ] = 1,
+    ] = "1",
     rounds: Rounds = 3,
     as_json: AsJson = False,
     common: Common,
@@ -96,20 +106,28 @@ def throughput(
     _refuse_lookups(common.config)
 
     from workers.lab.bench.load import Load
-    from workers.lab.bench.report import show_round, show_throughput
+    from workers.lab.bench.report import show_round, show_shards, show_throughput
     from workers.lab.bench.throughput import Plan, measure
 
-    plan = Plan(
-        Load(calls, devices, workers),
-        rounds,
-        common.redis_url,
-        _rules(common),
-        common.config.settings(),
-        shards,
-    )
     with _results():
-        result = measure(plan, show_round)
-    show_throughput(result, as_json=as_json)
+        results = [
+            measure(
+                Plan(
+                    Load(calls, devices, workers),
+                    rounds,
+                    common.redis_url,
+                    _rules(common),
+                    common.config.settings(),
+                    number,
+                ),
+                show_round,
+            )
+            for number in _numbers_of_shards(shards)
+        ]
+    if len(results) == 1:
+        show_throughput(results[0], as_json=as_json)
+    else:
+        show_shards(results, as_json=as_json)
 
 
 @app.command()
@@ -152,6 +170,16 @@ def memory(
 def latency(
     *,
     rate: Rate = 1000,
+    load: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=0.95,
+            metavar="SHARE",
+            help="Offer this share of the throughput, which is measured first. Replaces --rate.",
+            show_default=False,
+        ),
+    ] = None,
     seconds: Annotated[
         float, typer.Option(min=0.1, metavar="N", help="Duration, after one uncounted second.")
     ] = 10,
@@ -174,7 +202,8 @@ def latency(
     from workers.lab.bench.report import show_latency, tell
 
     plan = Plan(
-        rate, seconds, pending, devices, workers, common.redis_url, _rules(common), common.config.settings()
+        *(rate, seconds, pending, devices, workers, common.redis_url, _rules(common)),
+        *(common.config.settings(), load),
     )
     with _results():
         result = measure(plan, tell)

@@ -24,11 +24,13 @@ from workers.lab.bench.load import Load
 from workers.lab.bench.notification_reader import NotificationReader
 from workers.lab.bench.schedule import ANSWER_S, even
 from workers.lab.bench.target import BenchError, Target, open_target
+from workers.lab.bench.throughput import settle_backlog
 
 WARM_UP_S: Final = 1.0
 """Calls in this time are not counted."""
 
 _REACHED: Final = 0.98  # of the requested rate
+_BACKLOG: Final = 10_000  # calls that measure the throughput
 _TICK_S: Final = 0.001  # how often late devices are looked for
 _TIDY: Final = 64  # events between two looks at the replies
 _FIRST: Final = Load(1, 1, 1, name="first-")
@@ -37,6 +39,8 @@ _SWITCH_S: Final = 0.0005  # how long the reading thread may hold the interprete
 
 class Latency(msgspec.Struct, frozen=True):
     """The result: offered calls a second, other pending invites, and the latencies, ms.
+
+    `load` is what share of the throughput that is, if it was measured.
 
     A latency is the time from when an event is due until the blocking read returns its effect: `invite` to
     `invitation`, and `accept` to the other devices' `invitationCancel`.
@@ -48,6 +52,7 @@ class Latency(msgspec.Struct, frozen=True):
     invite_p99_ms: float
     accept_p50_ms: float
     accept_p99_ms: float
+    load: float | None = None
 
 
 class NotReachedError(BenchError):
@@ -65,6 +70,8 @@ class Plan(msgspec.Struct, frozen=True):
     url: str | None
     rules: dict[str, Any]
     settings: Settings
+    load: float | None = None
+    """The share of the throughput to offer in place of `rate`."""
 
 
 class Run(NamedTuple):
@@ -83,6 +90,8 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Latency:
     Raises `BenchError` when there is no valid result, for example when load generator or workers did not reach the
     rate.
     """
+    if plan.load:
+        plan = msgspec.structs.replace(plan, rate=_share_of_throughput(plan, plan.load, tell))
     with open_target(plan.url) as target:
         baseline = Baseline(target, plan.settings)
         target.make_groups(counted=False)
@@ -112,7 +121,16 @@ def measure_in(
         plan.rate,
         plan.pending,
         *(round(percentile(part, share) * 1e3, 3) for part in (invites, accepts) for share in (0.5, 0.99)),
+        load=plan.load,
     )
+
+
+def _share_of_throughput(plan: Plan, load: float, tell: Callable[[str], None]) -> float:
+    backlog = Load(_BACKLOG, plan.devices, plan.workers, name="backlog-")
+    run = settle_backlog(backlog, plan.url, plan.rules, plan.settings)
+    calls_per_s = backlog.calls / run.seconds
+    tell(f"the throughput is {calls_per_s:,.0f} calls/s")
+    return max(1.0, round(load * calls_per_s))
 
 
 def offer(target: Target, fleet: Fleet, load: Load, rate: float) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -41,11 +41,42 @@ def show_throughput(result: Throughput, *, as_json: bool) -> None:
         "time": f"{result.seconds:.2f} s",
         "calls": f"[bold]{result.calls_per_s:,.0f} /s",
         "events": f"{result.events_per_s:,.0f} /s",
-        "processor time of the workers": f"{result.worker_cpu_s:.2f} s",
+        "processor time of the workers": f"{result.worker_us_per_call:.0f} us a call",
+        "processor time of the server": f"{result.server_us_per_call:.0f} us a call",
         "bare server, prepared batches": f"{result.baseline_calls_per_s:,.0f} calls/s",
         "workers / bare server": f"[bold]{result.baseline_ratio:.3f}",
     }
     _show("Throughput", rows, result, as_json=as_json)
+
+
+def show_shards(results: Sequence[Throughput], *, as_json: bool) -> None:
+    """Print one row for each number of shards, with the processor time of a call against that of the first row."""
+    if as_json:
+        print(msgspec.json.encode(results).decode())  # noqa: T201 - this is what the command is for
+        return
+    table = Table(title="Throughput by shards", title_justify="left")
+    for heading in (
+        "shards",
+        "calls/s",
+        "worker, us a call",
+        "server, us a call",
+        "together, against the first",
+    ):
+        table.add_column(heading, justify="right")
+    first = _us(results[0])
+    for each in results:
+        table.add_row(
+            str(each.shards),
+            f"{each.calls_per_s:,.0f}",
+            f"{each.worker_us_per_call:.0f}",
+            f"{each.server_us_per_call:.0f}",
+            f"{_us(each) / first:.2f}",
+        )
+    Console().print(table)
+
+
+def _us(result: Throughput) -> float:
+    return result.worker_us_per_call + result.server_us_per_call
 
 
 def show_memory(result: Memory, parts: Mapping[str, float], *, as_json: bool) -> None:
@@ -61,7 +92,8 @@ def show_memory(result: Memory, parts: Mapping[str, float], *, as_json: bool) ->
 def show_latency(result: Latency, *, as_json: bool) -> None:
     """Print the result."""
     rows = {
-        "offered": f"{result.rate:,.0f} calls/s",
+        "offered": f"{result.rate:,.0f} calls/s"
+        + (f", {result.load:.0%} of the throughput" if result.load else ""),
         "pending meanwhile": f"{result.pending:,}",
         "invite to invitation, p50": f"[bold]{result.invite_p50_ms:.2f} ms",
         "invite to invitation, p99": f"[bold]{result.invite_p99_ms:.2f} ms",

@@ -161,6 +161,11 @@ class Target(Connection):
         calls = [served.get(f"cmdstat_{command}", "calls=0,") for command in ("fcall", "evalsha")]
         return sum(int(each.partition("calls=")[2].partition(",")[0]) for each in calls)
 
+    def cpu_s(self) -> float:
+        """The server's processor time so far, user and system, s."""
+        spent = self.info("cpu")
+        return float(spent["used_cpu_user"]) + float(spent["used_cpu_sys"])
+
     def info(self, section: str) -> dict[str, str]:
         """A section of the server's `INFO`."""
         lines: list[str] = self.command("INFO", section).decode().splitlines()

@@ -22,7 +22,7 @@ _WANTED: Final = "ACCEPTED 200"
 
 
 class Throughput(msgspec.Struct, frozen=True):
-    """The result: medians over the rounds, times in s."""
+    """The result: medians over the rounds, times in s. A call's processor time is in us, all shards together."""
 
     calls: int
     devices: int
@@ -32,6 +32,8 @@ class Throughput(msgspec.Struct, frozen=True):
     calls_per_s: float
     events_per_s: float
     worker_cpu_s: float
+    worker_us_per_call: float
+    server_us_per_call: float
     baseline_calls_per_s: float = msgspec.field(name="ceiling_calls_per_s")
     baseline_ratio: float = msgspec.field(name="ceiling_ratio")
 
@@ -41,6 +43,7 @@ class WorkerRun(msgspec.Struct, frozen=True):
 
     seconds: float
     cpu_s: float
+    server_cpu_s: float
     batch: int
     """Events in one commit, on average."""
 
@@ -109,12 +112,12 @@ def settle_backlog_in(target: Target, baseline: Baseline, load: Load, rules: dic
     settled_before, commits_before = target.progress().settled, target.commits()
     with open_fleet(target, load.workers, rules) as fleet:
         began = await_first_commit(target, fleet)
-        cpu_before = fleet.cpu_s()
+        cpu_before, server_before = fleet.cpu_s(), target.cpu_s()
         ended = _await_end(target, fleet, settled_before + load.events, began)
-        cpu_s = fleet.cpu_s() - cpu_before
+        cpu_s, server_cpu_s = fleet.cpu_s() - cpu_before, target.cpu_s() - server_before
         commits = target.commits() - commits_before
     _verify(target, load)
-    return WorkerRun(ended - began, cpu_s, max(1, round(load.events / commits)))
+    return WorkerRun(ended - began, cpu_s, server_cpu_s, max(1, round(load.events / commits)))
 
 
 def summarize(load: Load, rounds: list[Round], shards: int = 1) -> Throughput:
@@ -131,9 +134,15 @@ def summarize(load: Load, rounds: list[Round], shards: int = 1) -> Throughput:
         calls_per_s=round(calls_per_s, 1),
         events_per_s=round(calls_per_s * EVENTS_PER_CALL, 1),
         worker_cpu_s=round(statistics.median(each.worker.cpu_s for each in rounds), 2),
+        worker_us_per_call=_us_per_call(load, [each.worker.cpu_s for each in rounds]),
+        server_us_per_call=_us_per_call(load, [each.worker.server_cpu_s for each in rounds]),
         baseline_calls_per_s=round(baseline, 1),
         baseline_ratio=round(calls_per_s / baseline, 3),
     )
+
+
+def _us_per_call(load: Load, seconds: list[float]) -> float:
+    return round(statistics.median(seconds) / load.calls * 1e6, 1)
 
 
 def _run_baseline(plan: Plan, batch: int) -> float:

@@ -117,12 +117,10 @@ def measure_in(
     counted = range(int(WARM_UP_S * plan.rate), load.calls)
     invites = [run.invites[call] for call in counted]
     accepts = [run.accepts[call] for call in counted]
-    return Latency(
-        plan.rate,
-        plan.pending,
-        *(round(percentile(part, share) * 1e3, 3) for part in (invites, accepts) for share in (0.5, 0.99)),
-        load=plan.load,
+    invite_p50, invite_p99, accept_p50, accept_p99 = (
+        round(percentile(part, share) * 1e3, 3) for part in (invites, accepts) for share in (0.5, 0.99)
     )
+    return Latency(plan.rate, plan.pending, invite_p50, invite_p99, accept_p50, accept_p99, plan.load)
 
 
 def _share_of_throughput(plan: Plan, load: float, tell: Callable[[str], None]) -> float:

@@ -1,5 +1,6 @@
 # Everything a developer does here. Needs make and Python >= 3.11 with venv; all else goes into .venv.
 #   make demo                       a call, played in the terminal
+#   make page                       phones in a browser, to call with
 #   make test                       all checks
 #   make test PYTEST_ARGS="-k races -x"
 #   make test PYTHON=/opt/python3.13/bin/python3
@@ -23,7 +24,8 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' invites/__init__.py)
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test lint types pytest coverage matrix chaos exhaustive format install schema node image pin tools sbom lock clean
+.PHONY: help demo page browser screenshot picture test lint types pytest coverage matrix chaos exhaustive format install schema node image pin \
+  tools sbom lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +35,18 @@ demo: install ## Play calls in the terminal, on a server of its own (under 20 s)
 
 picture: install ## Play the same, and make a picture of it for the README
 	@$(BIN)/invites demo --svg workers/lab/demo/ladder.svg
+
+page: install ## Show phones on a page of this machine, http://127.0.0.1:8100/, until Ctrl-C
+	@$(BIN)/invites demo --page
+
+browser: install ## Install Debian's chromium and Playwright, and test the page with phones in them
+	@command -v chromium >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install --yes --no-install-recommends chromium
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --only-binary :all: \
+	  --require-hashes --requirement requirements-browser.lock
+	$(PYTEST) tests/browser
+
+screenshot: install ## Make the picture of the page for the README (after `make browser`)
+	@$(BIN)/python -m tests.browser.screenshot tests/browser/phones.png
 
 test: lint types pytest ## Check everything: style, types, tests
 
@@ -49,7 +63,7 @@ COMPUTING := tests/lua tests/model tests/unit tests/deploy tests/fuzz \
   $(patsubst %,tests/integration/test_%.py, bench_gateway bench_memory bench_plots check_servers client \
     connections data_loss dead_letters demo dropping embedded gateway \
     examples fake_sippo gateway_page gateways group_calls http invite_queries lookups_legacy lookups_parallel_sip \
-    lookups_reachability moves outages overview poison push relay renewal_of_connections retention size tls_faults wheel \
+    lookups_reachability moves outages overview page poison push relay renewal_of_connections retention size tls_faults wheel \
     worker_permissions worker_streams)
 
 pytest: install
@@ -130,6 +144,8 @@ lock: ## Lock the dependencies of pyproject.toml anew (newer versions: LOCK_ARGS
 	  --group dev --extra embedded --constraint requirements.lock
 	$(TOOLS)/bin/uv pip compile --group build --output-file requirements-build.lock $(LOCK_FLAGS) --constraint requirements-dev.lock
 	$(TOOLS)/bin/uv pip compile --group deploy --output-file requirements-deploy.lock $(LOCK_FLAGS)
+	$(TOOLS)/bin/uv pip compile --output-file requirements-browser.lock $(LOCK_FLAGS) \
+	  --group pyproject.toml:browser --constraint requirements-dev.lock
 
 LOCK_FLAGS = --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes --annotation-style line \
   --custom-compile-command "make lock" $(LOCK_ARGS)

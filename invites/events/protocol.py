@@ -12,6 +12,7 @@ import msgspec
 import re2
 from msgspec import Meta
 
+from invites.events.numbers import LARGEST, too_large
 from invites.events.validation import what_is_wrong
 from invites.values.printable import escape_invisible
 from invites.values.validation import shown
@@ -37,6 +38,7 @@ MAX_MS: Final = 2**53 - 1
 """The largest time in ms that a double, and so Lua, holds exactly."""
 
 _LONGEST_TYPE: Final = 100  # characters of a text that may be meant for a type
+_LONGEST_NUMBER: Final = 60  # characters of a number that is quoted
 _LONGEST_REASON: Final = 100  # characters of what is wrong with a regular expression, which may repeat it
 
 ANYTHING: Final = "*"
@@ -331,9 +333,11 @@ def decode_event(kind: str, payload: bytes) -> Event:
         event: Event = decoder.decode(payload)
     except (UnicodeDecodeError, msgspec.DecodeError):
         raise BadEvent(what_is_wrong(payload, decoder.type)) from None
-    if isinstance(event, (Invite, InviteRequest)) and event.context:
+    if isinstance(event, (Invite, InviteRequest)):
+        _check_numbers("mediatypes", event.mediatypes)
+        _check_numbers("fromDetails", event.from_details)
         check_context(event.context, MAX_CONTEXT)
-    elif isinstance(event, (Accept, Decline)) and event.context:
+    elif isinstance(event, (Accept, Decline)):
         check_context(event.context, MAX_REPLY_CONTEXT)
     elif isinstance(event, Registered) and event.registry.match != ANYTHING:
         check_match(event.registry.match)
@@ -368,10 +372,18 @@ def compact(raw: msgspec.Raw) -> bytes:
 
 
 def check_context(raw: msgspec.Raw, most: int) -> None:
-    """Raise BadEvent when a context has more than so many bytes in compact form."""
+    """Raise BadEvent for a context of more than so many bytes in compact form, or with a number beyond any double."""
     # As sent it is at least as long as in compact form: the usual case needs no second look.
     if len(bytes(raw)) > most and len(compact(raw)) > most:
         raise BadEvent(f"field context has {len(compact(raw))} bytes; at most {most} are allowed")
+    _check_numbers("context", raw)
+
+
+def _check_numbers(name: str, raw: msgspec.Raw) -> None:
+    number = too_large(bytes(raw)) if raw else None
+    if number is not None:
+        said = number if len(number) <= _LONGEST_NUMBER else f"of {len(number)} characters"
+        raise BadEvent(f"field {name} has the number {said}, which is beyond {LARGEST}, the largest double")
 
 
 def compile_match(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types

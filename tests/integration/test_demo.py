@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import re
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
 
-from tests.support.waiting import wait_until_sync
+from tests.support.demos import demo, nothing_is_left, using
 from workers.lab.child_process import ChildProcess
 from workers.lab.demo import play, runner
 from workers.lab.demo.devices import Device, MissingError, Notification
@@ -25,7 +22,6 @@ from workers.lab.demo.renderer import Cell, Renderer
 from workers.lab.embedded import EmbeddedError
 from workers.lab.fake_sippo import Directory
 
-_ROOT = Path(__file__).resolve().parents[2]
 _SCENES = (
     'Bob answers on his phone, the others hear "accepted elsewhere"',
     "Bob declines on his tablet",
@@ -43,49 +39,15 @@ _SCENES = (
 )
 
 
-@contextlib.contextmanager
-def _demo(folder: Path, *options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """The demo in a process of its own, with `folder` for its temporary files."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "workers", "demo", *options],
-        cwd=_ROOT,
-        env={**os.environ, "TMPDIR": str(folder), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Short enough for a unix socket."""
     return tmp_path_factory.mktemp("d")
 
 
-def _using(folder: Path) -> list[str]:
-    """The command lines of running processes that name the folder."""
-    running = []
-    if Path("/proc/self/cmdline").exists():  # a slim Linux has no ps, macOS has no /proc
-        for file in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                running.append(file.read_text(errors="replace"))
-    else:
-        running = subprocess.check_output(["ps", "-axww", "-o", "command="], text=True).splitlines()
-    return [line for line in running if str(folder) in line]
-
-
-def _nothing_is_left(folder: Path) -> None:
-    wait_until_sync(lambda: not _using(folder), "no process of the demo runs")
-    wait_until_sync(lambda: not list(folder.iterdir()), "no file of the demo is left")
-
-
 def test_plays_all_scenes_and_leaves_nothing_behind(folder: Path) -> None:
     began = time.monotonic()
-    with _demo(folder) as process:
+    with demo(folder) as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, ""), out
     assert time.monotonic() - began < 20
@@ -97,11 +59,11 @@ def test_plays_all_scenes_and_leaves_nothing_behind(folder: Path) -> None:
     assert "call record: ACCEPTED 200 · Carol 200, Dave 603, Erin 487" in out
     assert "Nobody rings any more, every event is settled." in out
     assert "\x1b" not in out, "it is no terminal"
-    _nothing_is_left(folder)
+    nothing_is_left(folder)
 
 
 def test_prints_to_whoever_knows_ascii_only(folder: Path) -> None:
-    with _demo(folder, PYTHONIOENCODING="ascii", COLUMNS="40") as process:
+    with demo(folder, PYTHONIOENCODING="ascii", COLUMNS="40") as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert out.isascii()
@@ -110,7 +72,7 @@ def test_prints_to_whoever_knows_ascii_only(folder: Path) -> None:
 
 def test_makes_a_picture_as_wide_as_the_ladder(folder: Path) -> None:
     picture = folder / "ladder.svg"
-    with _demo(folder, "--svg", str(picture), COLUMNS="40") as process:
+    with demo(folder, "--svg", str(picture), COLUMNS="40") as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, ""), out
     svg = picture.read_text("utf-8")
@@ -125,17 +87,17 @@ def test_makes_a_picture_as_wide_as_the_ladder(folder: Path) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stops_quietly_in_the_middle(folder: Path, end: signal.Signals) -> None:
-    with _demo(folder, PYTHONUNBUFFERED="1") as process:
+    with demo(folder, PYTHONUNBUFFERED="1") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         for line in process.stdout:
             if "Bob declines" in line:
                 break
-        assert _using(folder), "server and worker run"
+        assert using(folder), "server and worker run"
         process.send_signal(end)
         assert process.wait(10) != 0
         assert process.stderr.read() == ""
-    _nothing_is_left(folder)
+    nothing_is_left(folder)
 
 
 async def _play_with(

@@ -193,6 +193,10 @@ async def test_a_registration_is_renewed_and_ends_with_the_connection(valkey_url
         ('{"type":"joined","payload":{"roomId":"r"}}', "a device cannot send 'joined'"),
         ('{"type":"roomClosed","payload":{"roomId":"r"}}', "a device cannot send 'roomClosed'"),
         ('{"type":"accept","payload":{"transaction":5}}', "field from is missing"),
+        (
+            '{"type":"invite","payload":{"to":"b","inviteId":"1","room":"r","context":[1e999]}}',
+            "field context has the number 1e999",
+        ),
         ('{"type":"invite","payload":{"to":"a b"}}', "field to must be a text of 1 to 255 characters"),
         (
             '{"type":"invite","payload":' + '{"a":' * 2_000 + "1" + "}" * 2_001,

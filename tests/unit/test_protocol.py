@@ -125,6 +125,30 @@ def _with_context(raw: bytes) -> bytes:
     return b'{"peer":{"id":"a","user":"alice"},"to":"b","inviteId":"1","room":"r","context":' + raw + b"}"
 
 
+@pytest.mark.parametrize("number", [b"1e999", b"-1E+309", b"9" * 309, b"1" + b"0" * 220 + b"e99"])
+@pytest.mark.parametrize("field", ["mediatypes", "fromDetails", "context"])
+def test_a_number_beyond_any_double_is_refused_with_its_field(field: str, number: bytes) -> None:
+    payload = _with_context(b'{"deep":["e999",' + number + b"]}").replace(b"context", field.encode())
+    said = number.decode() if len(number) < 60 else f"of {len(number)} characters"
+    with pytest.raises(BadEvent) as refused:
+        decode_event("invite", payload)
+    assert str(refused.value) == (
+        f"field {field} has the number {said}, which is beyond 1.7976931348623157e308, the largest double"
+    )
+
+
+def test_the_context_of_an_answer_has_no_number_beyond_any_double() -> None:
+    kind, payload = e.accept("p")
+    raw = msgspec.json.encode(payload | {"context": 0}).replace(b'"context":0', b'"context":1e999')
+    with pytest.raises(BadEvent, match="field context has the number 1e999"):
+        decode_event(kind, raw)
+
+
+@pytest.mark.parametrize("raw", [b"1e308", b'"1e999"', b"1e-999", b"0.0000001e310", b"9" * 308, b"[0e999]"])
+def test_a_number_that_a_double_holds_is_no_fault(raw: bytes) -> None:
+    decode_event("invite", _with_context(raw))
+
+
 @pytest.mark.parametrize("kind", ["invite", "inviteRequest"])
 def test_a_context_may_have_16_kib_and_not_a_byte_more(kind: str) -> None:
     assert MAX_CONTEXT == 16_384
@@ -273,7 +297,7 @@ def test_of_two_fields_of_one_name_the_last_one_counts() -> None:
 @pytest.mark.parametrize(
     ("raw", "compact"),
     [
-        (b"null", b""), (b" 1 ", b"1"), (b"-0", b"-0"), (b"1e999", b"1e999"), (b"[ ]", b"[]"), (b"{ }", b"{}"),
+        (b"null", b""), (b" 1 ", b"1"), (b"-0", b"-0"), (b"1e308", b"1e308"), (b"[ ]", b"[]"), (b"{ }", b"{}"),
         (b'{"b":1, "a":[ ],"b":2}', b'{"b":1,"a":[],"b":2}'), (b'" \\u00e9\\/ "', b'" \\u00e9\\/ "'),
         (b"123456789012345678901234567890", b"123456789012345678901234567890"),
     ],

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from workers.gateway.metrics import GatewayMetrics
 
 _MOST_WAITING: Final = 256  # frames; who reads so slowly would ring late
+_MOST_WAITING_BYTES: Final = 1_048_576
 _FLUSH_S: Final = 1.0
 _CLOSE_S: Final = 2.0
 _AGAIN_S: Final = 1.0
@@ -70,18 +71,21 @@ class Connection:
                 id=peer.id, user=peer.user, device=peer.device, session=self.session, expires=gateway.expires
             )
         )
-        self._waiting: asyncio.Queue[str | None] = asyncio.Queue()
+        self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._waiting_bytes = 0
         self._ended: tuple[Close, str] | None = None
         self._closing = asyncio.Event()
         self._heard = asyncio.Event()
         self._again = asyncio.Event()
         self._signed_off = False
 
-    def send(self, frame: str) -> None:
+    def send(self, frame: bytes) -> None:
         """Send a frame, after those that wait. A device that does not read is disconnected."""
-        if self._waiting.qsize() >= _MOST_WAITING:
+        waiting_bytes = self._waiting_bytes + len(frame)
+        if self._waiting.qsize() >= _MOST_WAITING or waiting_bytes > _MOST_WAITING_BYTES:
             self.close(Close.TOO_SLOW, "the device reads too slowly")
         else:
+            self._waiting_bytes = waiting_bytes
             self._waiting.put_nowait(frame)
 
     def close(self, code: Close, reason: str) -> None:
@@ -133,7 +137,8 @@ class Connection:
 
     async def _write(self) -> None:
         while (frame := await self._waiting.get()) is not None:
-            await self._socket.send_str(frame)
+            self._waiting_bytes -= len(frame)
+            await self._socket.send_frame(frame, WSMsgType.TEXT)
 
     async def _renew(self) -> None:
         """Register, and renew the registration before it lapses. The login ends with its token."""
@@ -214,7 +219,7 @@ class Connection:
         self.send(frame("error", payload))
 
 
-def frame(kind: str, payload: object, identity: str | None = None) -> str:
+def frame(kind: str, payload: object, identity: str | None = None) -> bytes:
     """A message to a device: `type`, `payload` and, of a notification, `id`."""
     named = {} if identity is None else {"id": identity}
-    return msgspec.json.encode({"type": kind, **named, "payload": payload}).decode()
+    return msgspec.json.encode({"type": kind, **named, "payload": payload})

@@ -18,6 +18,7 @@ _BY_PEER: Final = frozenset(
     {"invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations"}
 )
 _BY_USER: Final = frozenset({"userState"})
+_NULL: Final = msgspec.Raw(b"null")
 _TYPES: Final = (*sorted(_BY_PEER | _BY_USER), LOGOUT)
 
 
@@ -25,12 +26,19 @@ class Message(msgspec.Struct, frozen=True):
     """One message of a device."""
 
     type: str
-    payload: dict[str, Any] = {}
+    payload: dict[str, msgspec.Raw] = {}
+
+    def value(self, name: str) -> Any:  # noqa: ANN401 - JSON
+        """A field of the payload; None also if Python cannot hold it."""
+        try:
+            return msgspec.json.decode(self.payload.get(name, _NULL))
+        except (msgspec.DecodeError, RecursionError):
+            return None
 
     @property
     def transaction(self) -> str | int | None:
         """What the device knows the message by."""
-        found = self.payload.get("transaction")
+        found = self.value("transaction")
         is_one = isinstance(found, str) and len(found) <= MAX_ID
         is_one |= type(found) is int and abs(found) <= MAX_MS
         return found if is_one else None
@@ -56,7 +64,7 @@ def decode_message(text: str) -> Message:
 def event_of(message: Message, peer: Peer) -> Event:
     """The event of a message. Raises BadMessage."""
     if message.type in _BY_PEER:
-        said = {"peer": msgspec.to_builtins(peer)}
+        said: dict[str, Any] = {"peer": peer}
     elif message.type in _BY_USER:
         said = {"userId": peer.user}
     else:

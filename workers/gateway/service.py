@@ -183,7 +183,7 @@ class GatewayService:
             message = decode_message(received.data)
         except BadMessage as error:
             raise LoginError(str(error)) from None
-        token, resume = message.payload.get("token"), message.payload.get("resume")
+        token, resume = message.value("token"), message.value("resume")
         if message.type != LOGIN or not isinstance(token, str):
             raise LoginError("the first message must be a login with a token")
         identity = self._login.identify(token)
@@ -234,7 +234,7 @@ async def _end(request: web.Request, socket: web.WebSocketResponse, code: Close,
         request.transport.abort()
 
 
-def _frame_of(notification: Notification, age_ms: int) -> str:
+def _frame_of(notification: Notification, age_ms: int) -> bytes:
     payload = notification.payload
     if isinstance(payload, Invitation):
         left = max(0, payload.expires_in - max(0, age_ms))

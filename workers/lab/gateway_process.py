@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 _LISTENS: Final = re.compile(r"The gateway listens on \S+ port (\d+)")
 
 
-def start_gateway(url: str, configuration: Mapping[str, object]) -> ChildProcess:
+def start_gateway(
+    url: str, configuration: Mapping[str, object], *, environment: Mapping[str, str] | None = None
+) -> ChildProcess:
     """Start `invites gateway` in a child process and return at once.
 
-    `configuration` is the content of config.json. The gateway uses a free port unless it sets another one.
+    `configuration` is the content of config.json. The gateway uses a free port unless it sets another one. The
+    `environment` is that of this process by default.
     """
     gateway = {"port": 0, **dict(configuration.get("gateway") or {})}  # type: ignore[call-overload] # a section
-    return start_command("gateway", url, {**configuration, "gateway": gateway}, log_level="info")
+    configuration = {**configuration, "gateway": gateway}
+    return start_command("gateway", url, configuration, log_level="info", environment=environment)
 
 
 def port_of(gateway: ChildProcess) -> int | None:

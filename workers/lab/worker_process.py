@@ -17,18 +17,28 @@ from workers.lab.child_process import ChildProcess
 
 
 def start_worker(
-    url: str, configuration: Mapping[str, object], *, log_level: str = "warning"
+    url: str,
+    configuration: Mapping[str, object],
+    *,
+    log_level: str = "warning",
+    environment: Mapping[str, str] | None = None,
 ) -> ChildProcess:
     """Start `invites run` in a child process and return at once.
 
     `configuration` is the content of config.json. The worker's HTTP server uses a free port unless it sets another one.
-    `terminate` lets the worker drain; `output` is its log.
+    The `environment` is that of this process by default. `terminate` lets the worker drain; `output` is its log.
     """
-    return start_command("run", url, {"http": {"port": 0}, **configuration}, log_level=log_level)
+    configuration = {"http": {"port": 0}, **configuration}
+    return start_command("run", url, configuration, log_level=log_level, environment=environment)
 
 
 def start_command(
-    name: str, url: str, configuration: Mapping[str, object], *, log_level: str
+    name: str,
+    url: str,
+    configuration: Mapping[str, object],
+    *,
+    log_level: str,
+    environment: Mapping[str, str] | None = None,
 ) -> ChildProcess:
     """Start a command that runs until it is stopped, in a child process, and return at once."""
     directory = Path(tempfile.mkdtemp(prefix=f"invites-{name}-"))
@@ -36,13 +46,14 @@ def start_command(
     file.write_bytes(msgspec.json.encode(configuration))
     # The process runs in another directory, but with the same packages, installed or not.
     home = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH", ""))))
+    environment = os.environ if environment is None else environment
+    path = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH", ""))))
     command = [sys.executable, "-m", "workers", name, "--config", str(file), "--redis-url", url]
     try:
         return ChildProcess(
             [*command, "--log-level", log_level],
             directory=directory,
-            environment={**os.environ, "PYTHONPATH": path},
+            environment={**environment, "PYTHONPATH": path},
         )
     except OSError:
         shutil.rmtree(directory, ignore_errors=True)

@@ -139,6 +139,12 @@ class FakeSippo:
             await self._pushed.wait_for(lambda: len(found()) >= nth)
             return found()[nth - 1]
 
+    async def pushed_after(self, count: int) -> list[ReceivedPush]:
+        """Wait until there are more than `count` pushes, and return the further ones."""
+        async with self._pushed:
+            await self._pushed.wait_for(lambda: len(self.pushes) > count)
+            return self.pushes[count:]
+
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_get("/fake-sippo", self._state)

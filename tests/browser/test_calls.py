@@ -1,0 +1,175 @@
+"""Calls between the devices of the page, over a real gateway, real workers and a real server."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.browser.phones import Phones
+
+BOBS = ("bob-browser", "bob-phone", "bob-desk")
+
+
+def test_three_devices_ring_and_the_first_to_answer_has_the_call(phones: Phones) -> None:
+    phones.call("anna-browser", "bob")
+    phones.are("ringing", *BOBS)
+    phones.are("calling", "anna-browser")
+    phones.are("idle", "anna-desk", "carol-browser", "dave-phone")
+    phones.press("bob-desk", "accept")
+    phones.are("talking", "bob-desk", "anna-browser")
+    phones.are("idle", "bob-browser", "bob-phone")
+    phones.hears("bob-browser", "Answered elsewhere")
+    assert re.search(
+        r"\+[\d,]+ ms\s+notification\s+inviteAccepted", phones.entry("notification", "inviteAccepted")
+    )
+    phones.press("anna-browser", "hangup")
+    phones.are("idle", "bob-desk", "anna-browser")
+
+
+def test_a_push_wakes_the_phone(phones: Phones) -> None:
+    phones.are("asleep", "bob-phone")
+    phones.call("carol-browser", "bob")
+    phones.are("ringing", "bob-phone")
+    assert "Bob's phone" in phones.entry("push", "invitation")
+    phones.press("bob-phone", "accept")
+    phones.are("talking", "bob-phone", "carol-browser")
+    phones.press("bob-phone", "hangup")
+    phones.are("idle", "bob-phone", "carol-browser")
+    phones.press("bob-phone", "sleep")
+    phones.are("asleep", "bob-phone")
+
+
+def test_a_call_to_the_group_rings_its_members(phones: Phones) -> None:
+    phones.call("anna-desk", "support")
+    phones.are("ringing", "carol-browser", "dave-phone")
+    phones.press("carol-browser", "decline")
+    phones.are("idle", "carol-browser")
+    phones.are("calling", "anna-desk")
+    phones.press("dave-phone", "accept")
+    phones.are("talking", "dave-phone", "anna-desk")
+    phones.press("dave-phone", "hangup")
+    phones.are("idle", "dave-phone", "anna-desk")
+
+
+def test_a_join_by_link_is_an_answer(phones: Phones) -> None:
+    phones.call("anna-browser", "bob")
+    phones.are("ringing", *BOBS)
+    phones.press("bob-browser", "join")
+    phones.are("talking", "bob-browser", "anna-browser")
+    phones.are("idle", "bob-phone", "bob-desk")
+    phones.has('[data-device="dave-phone"] .links button').click()
+    phones.are("talking", "dave-phone")
+    phones.press("bob-browser", "hangup")
+    phones.are("talking", "dave-phone", "anna-browser")
+    phones.press("anna-browser", "hangup")
+    phones.are("idle", "dave-phone", "anna-browser")
+
+
+def test_calls_go_on_when_a_worker_is_killed(phones: Phones) -> None:
+    phones.call("anna-browser", "carol")
+    phones.are("ringing", "carol-browser")
+    phones.page.get_by_role("button", name="Kill worker 1").click()
+    phones.has('.worker[data-runs="false"]')
+    phones.press("carol-browser", "accept")
+    phones.are("talking", "carol-browser", "anna-browser")
+    phones.call("bob-desk", "dave")
+    phones.are("ringing", "dave-phone")
+    phones.press("bob-desk", "hangup")
+    phones.hears("dave-phone", "Missed call")
+    phones.press("carol-browser", "hangup")
+    phones.has('.worker[data-runs="true"]', 2)
+    phones.entry("note", "workerStarted")
+
+
+def test_a_device_that_was_cut_off_rings_on(phones: Phones) -> None:
+    phones.call("anna-desk", "dave")
+    phones.are("ringing", "dave-phone")
+    phones.press("dave-phone", "cut")
+    phones.are("cut", "dave-phone")
+    phones.entry("event", "disconnected", "Dave's phone")
+    phones.press("dave-phone", "back")
+    phones.are("ringing", "dave-phone")
+    phones.entry("notification", "invitation", "resumed")
+    phones.press("dave-phone", "silence")
+    phones.are("silenced", "dave-phone")
+    phones.press("anna-desk", "hangup")
+    phones.hears("dave-phone", "Missed call")
+    phones.hears("anna-desk", "Cancelled")
+
+
+def test_a_redial_is_no_second_call(phones: Phones) -> None:
+    phones.call("anna-browser", "dave")
+    phones.are("ringing", "dave-phone")
+    phones.press("anna-browser", "redial")
+    phones.entry("notification", "inviteRejected", "487 replaced")
+    phones.are("ringing", "dave-phone")
+    phones.has('[data-device="dave-phone"] .face')
+    phones.press("dave-phone", "accept")
+    phones.are("talking", "dave-phone", "anna-browser")
+
+
+def test_a_guest_is_let_in(phones: Phones) -> None:
+    phones.call("guest-browser", "anna")
+    phones.are("ringing", "anna-browser", "anna-desk")
+    phones.press("anna-desk", "accept")
+    phones.are("talking", "anna-desk", "guest-browser")
+    phones.are("idle", "anna-browser")
+
+
+def test_a_telephone_is_called_over_the_phone_network(phones: Phones) -> None:
+    phones.call("dave-phone", "+34600123456")
+    phones.are("ringing", "telephone")
+    phones.press("telephone", "decline")
+    phones.hears("dave-phone", "Declined")
+    phones.call("dave-phone", "+34600123456")
+    phones.are("ringing", "telephone")
+    phones.press("telephone", "accept")
+    phones.are("talking", "telephone", "dave-phone")
+    phones.press("telephone", "hangup")
+    phones.are("idle", "telephone", "dave-phone")
+
+
+def test_a_second_browser_is_one_of_the_devices(phones: Phones) -> None:
+    own = phones.another("device?user=dave&device=phone")
+    own.load()
+    phones.are("elsewhere", "dave-phone")
+    phones.call("carol-browser", "dave")
+    own.are("ringing", "dave-phone")
+    own.press("dave-phone", "accept")
+    phones.are("talking", "carol-browser")
+    # It is loaded again in the middle of the call.
+    own.page.reload()
+    own.are("talking", "dave-phone")
+    own.press("dave-phone", "hangup")
+    phones.are("idle", "carol-browser")
+    phones.press("dave-phone", "back")
+    phones.are("idle", "dave-phone")
+    own.are("elsewhere", "dave-phone")
+    assert own.errors == []
+
+
+def test_a_page_that_is_loaded_again_goes_on_calling(phones: Phones) -> None:
+    phones.call("carol-browser", "dave")
+    phones.are("ringing", "dave-phone")
+    phones.page.reload()
+    phones.are("calling", "carol-browser")
+    phones.are("ringing", "dave-phone")
+    phones.press("dave-phone", "decline")
+    phones.hears("carol-browser", "Declined")
+
+
+def test_the_drawer_shows_the_keys_of_the_selected_call(phones: Phones) -> None:
+    phones.call("anna-browser", "carol")
+    phones.are("ringing", "carol-browser")
+    phones.page.get_by_role("button", name="Anna → Carol rings").click()
+    phones.page.get_by_role("button", name="Keys in Redis").click()
+    for kind in ("invite", "candidates", "pending:carol", "timers"):
+        phones.has(f'.key h3:has-text("invites:{{0}}:{kind}")')
+    assert "PENDING" in phones.has('.key:has-text(":invite:")').inner_text()
+    phones.page.keyboard.press("Escape")
+    phones.has(".drawer:visible", 0)
+    phones.press("carol-browser", "decline")
+    phones.page.get_by_role("button", name="Keys in Redis").click()
+    phones.has('.key:has-text(":invite:") td:text-is("DECLINED")')
+    phones.has('.key:has-text(":pending:")', 0)

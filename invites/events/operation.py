@@ -167,6 +167,7 @@ def _invite(
         invite_request=invite_request,
         replaces=(isinstance(event, protocol.Invite) and event.replaces) or "",
         ring_mode=(isinstance(event, protocol.Invite) and event.ring_mode) or "",
+        probe="1" if isinstance(event, protocol.Invite) and event.probe else "",
         device=event.peer.device or "",
     )
 

@@ -76,8 +76,10 @@ class Busy(Joining):
 
     def now_in_call(self, invite: Invite, user: str | None, peer: str) -> None:
         settings = self.settings
-        if invite.room is None or (
-            settings.when_busy == "ring" and not settings.only_one_device_with_invitations
+        if (
+            invite.room is None
+            or invite.probe
+            or (settings.when_busy == "ring" and not settings.only_one_device_with_invitations)
         ):
             return
         both = [(user, peer)] if user is not None and user == invite.to else []

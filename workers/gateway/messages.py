@@ -63,6 +63,8 @@ def event_of(message: Message, peer: Peer) -> Event:
         raise BadMessage(f"a device cannot send {message.type[:100]!r}; it can send {', '.join(_TYPES)}")
     if message.type == "stopInvite":
         said["from"] = peer.user
+    elif message.type == "invite":
+        said["probe"] = None  # what a person calls has a record
     try:
         return decode_event(message.type, msgspec.json.encode({**message.payload, **said}))
     except BadEvent as error:

@@ -198,8 +198,9 @@ local function resolve_answer(asked, peer)
 end
 
 -- A probe rings the devices that are registered: it leads to no trunk, no push, and no question for sippo-server.
+-- A probe that overtakes its own registrations is nothing to warn of.
 local function resolve_probe(asked)
-  return { candidates = peers_of(asked), code = 480, reason = 'unreachable' }
+  return { is_refused = true, candidates = peers_of(asked), code = 480, reason = 'unreachable' }
 end
 
 -- Returns candidates, with `how` ("out": the phone network first; "alone": nobody else, ever) and `other_trunks` (the

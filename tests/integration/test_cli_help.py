@@ -45,7 +45,7 @@ def _arguments(words: tuple[str, ...]) -> list[str]:
 def test_there_are_as_many_as_the_contract_names() -> None:
     assert {words[0] for words in ALL} == {
         "run", "gateway", "demo", "check", "status", "show", "tail", "publish", "schema", "dead", "gateways",
-        "reshard", "size", "bench",
+        "reshard", "size", "probe", "bench",
     }  # fmt: skip
     assert {words[1] for words in ALL if words[0] == "dead"} == {"list", "show", "retry", "drop"}
     assert {words[1] for words in ALL if words[0] == "gateways"} == {"list", "drop"}
@@ -70,7 +70,7 @@ def test_the_common_options_stand_together_with_the_defaults_of_the_command(word
     assert {one.opts[0]: one.default for one in options[first : first + 4]} == {
         "--config": None,
         "--redis-url": None,
-        "--log-level": "warn" if words[0] in {"demo", "bench"} else "info",
+        "--log-level": "warn" if words[0] in {"demo", "bench", "probe"} else "info",
         "--log-format": "text",
     }
 

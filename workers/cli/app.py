@@ -17,6 +17,7 @@ from workers.cli.demo import demo
 from workers.cli.gateway import gateway
 from workers.cli.options import CommandError
 from workers.cli.output import say
+from workers.cli.probe import probe
 from workers.cli.publish import publish
 from workers.cli.reshard import reshard
 from workers.cli.run import run
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, gateway, demo, check, status, show, tail, publish, schema, reshard, size):
+for command in (run, gateway, demo, check, status, show, tail, publish, schema, reshard, size, probe):
     app.command()(command)
 app.add_typer(dead.app, name="dead")
 app.add_typer(gateways.app, name="gateways")

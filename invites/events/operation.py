@@ -24,17 +24,21 @@ from invites.events.arguments import (
     UserStateArguments,
     Value,
 )
+from invites.events.entry import Entry
 from invites.events.protocol import Event
 from invites.values.ref import Ref
+from invites.values.traceparent import FIELD, traceparent_of
 
 _JSON: Final = msgspec.json.Encoder()
+_TRACEPARENT: Final = FIELD.encode()
 
 
 class Operation(msgspec.Struct, frozen=True):
     """One call of a rule in `lua/events`: the rule's name, the entry that asks for it, its arguments.
 
     `event` is the decoded event, for the log and for look-ups; None for an entry that is not an event. `shard` is set
-    for an entry of the relay stream that another shard takes.
+    for an entry of the relay stream that another shard takes. `trace` is the entry's traceparent, "" for none: what the
+    rule adds to streams carries it.
     """
 
     rule: str
@@ -42,6 +46,12 @@ class Operation(msgspec.Struct, frozen=True):
     arguments: Arguments
     event: Event | None = None
     shard: int | None = None
+    trace: str = ""
+
+    def of_trace(self, entry: Entry) -> Self:
+        """The same operation with the traceparent of its entry, if that has one."""
+        value = entry.fields.get(_TRACEPARENT)
+        return self if value is None else msgspec.structs.replace(self, trace=traceparent_of(value))
 
     @property
     def event_rule(self) -> str:

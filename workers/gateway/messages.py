@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from invites.events.protocol import MAX_ID, MAX_MS, BadEvent, Event, decode_event
+from invites.values.traceparent import traceparent_of
 
 if TYPE_CHECKING:
     from invites.events.protocol import Peer
@@ -26,6 +27,13 @@ class Message(msgspec.Struct, frozen=True):
 
     type: str
     payload: dict[str, Any] = {}
+    traceparent: Any = None
+
+    @property
+    def trace(self) -> str | None:
+        """The message's traceparent. A malformed one counts as none."""
+        found = self.traceparent
+        return (traceparent_of(found) or None) if isinstance(found, str) else None
 
     @property
     def transaction(self) -> str | int | None:

@@ -120,7 +120,7 @@ class Pushes:
         if verdict is not Verdict.WANTED:
             unsure = push.unsure and not cancels
             return verdict.name.lower(), "pushUnsure" if unsure else "pushDropped"
-        result = await self._sippo.push(push.job(left_ms), once=True)
+        result = await self._sippo.push(push.job(left_ms), once=True, traceparent=push.trace)
         if cancels:
             return result.value, "pushDropped"
         return result.value, "pushTaken" if result is PushResult.TAKEN else "pushGone"

@@ -59,6 +59,21 @@ class Operation(msgspec.Struct, frozen=True):
         arguments = self.arguments
         return arguments.rule if isinstance(arguments, RelayedEventArguments) else self.rule
 
+    @property
+    def ref(self) -> str:
+        """The ref of the invite that the operation is about; "" if it is about none, or about several."""
+        arguments = self.arguments
+        if isinstance(arguments, RelayedEventArguments):
+            arguments = arguments.arguments
+        match arguments:
+            case InviteArguments():
+                return f"{arguments.user}|{arguments.invite_id}|{arguments.to}"
+            case InviteReturnArguments():
+                return arguments.return_of
+            case StopInviteArguments() if arguments.from_:
+                return f"{arguments.from_}|{arguments.invite_id}|{arguments.callee}"
+        return getattr(arguments, "ref", "")
+
     def having(self, **fields: Value) -> Self:
         """The same operation with other values in some fields of its arguments."""
         return msgspec.structs.replace(self, arguments=self.arguments.having(**fields))

@@ -98,7 +98,8 @@ async def run(*_, **__):
 service.run = run
 assert invoke(["run", "--redis-url", "redis://127.0.0.1:1/0"]) == 0
 """
-    assert _loaded(script, "workers.http.server", "workers.lab") == {"workers.http.server"}
+    packages = "workers.http.server", "workers.lab", "opentelemetry.exporter"
+    assert _loaded(script, *packages) == {"workers.http.server"}
 
 
 @pytest.mark.parametrize(

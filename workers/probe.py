@@ -23,7 +23,7 @@ from invites.client import (
     StopInvite,
     Unregistered,
 )
-from invites.keys import shard_of
+from invites.keys import PROBE_GROUPS, shard_of
 from invites.notifications import Answer, Invitation, InvitationCancel, InviteRejected
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Probe:
         async with (
             Publisher(place.url, shards=place.shards, prefix=place.prefix) as publisher,
             Notifications(
-                place.url, shards=place.shards, prefix=place.prefix, only=place.shard
+                place.url, shards=place.shards, prefix=place.prefix, only=place.shard, temporary=PROBE_GROUPS
             ) as notifications,
         ):
             self._publish = publisher.publish

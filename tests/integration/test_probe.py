@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from invites.client.group import TEMPORARY
 from invites.config import Config, Invites, Redis
-from invites.keys import Keys, shard_of
+from invites.keys import PROBE_GROUPS, Keys, shard_of
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, running, worker
 from workers.cli.probe import line_of, status_of
@@ -77,7 +76,7 @@ async def test_each_shard_is_measured_and_nothing_is_left(
             assert b"invitation" in told
             assert b"INVITE_COMPLETED" not in told
             groups = await client.xinfo_groups(keys.notifications)
-            assert [one for one in groups if one["name"].startswith(TEMPORARY.encode())] == []
+            assert [one for one in groups if one["name"].startswith(PROBE_GROUPS.encode())] == []
 
 
 async def _none(client: Any, pattern: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,11 +72,10 @@ async def test_every_step_of_a_call_is_a_span_of_its_trace(
         await service.drain()
     found = exporter.get_finished_spans()
     assert {ids(span) for span in found} == {(TRACE, PARENT)}
-    names = [span.name for span in found]
-    # The invite is committed twice, around its look-up; each of two push jobs is read, decoded, sent and committed.
-    assert {name: names.count(name) for name in names} == {
-        "read": 3, "decode": 3, "look-up": 1, "commit": 4, "push": 2,
-    }  # fmt: skip
+    names = Counter(span.name for span in found)
+    # The invite is committed twice, around its look-up. Each of two push jobs is read, decoded, sent and committed.
+    assert names.pop("push") >= 2  # a busy machine may try again
+    assert names == {"read": 3, "decode": 3, "look-up": 1, "commit": 4}
     for span in found:
         assert span.start_time is not None
         assert span.end_time is not None

@@ -52,6 +52,7 @@ def group(ms: int) -> list[GatewayGroup]:
         ({"relay_backlog": waiting(10_001)}, [Level.CRITICAL]),
         ({"groups": group(60_000)}, []),
         ({"groups": group(60_001)}, [Level.WARNING]),
+        ({"groups": [replace(group(60_001)[0], name="temporary:probe:host:1:ab")]}, []),
         ({"memory": None}, []),
         ({"memory": Memory(91, 100)}, [Level.WARNING]),
         ({"memory": Memory(101, 100)}, [Level.CRITICAL]),

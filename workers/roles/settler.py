@@ -102,7 +102,7 @@ class Settler:
             return
         self._timers.heard(result.next_due, result.now)
         ended = time.time_ns()
-        self._answered.append(_Answered(tickets, result.outcomes, (ended - began) / 1e9))
+        self._answered.append(_Answered(tickets, result.outcomes, max(0, ended - began) / 1e9))
         if self._spans is not None:
             self._spans.committed(self._shard.keys.shard, tickets, result.outcomes, began, ended)
         if any(outcome.status is Status.NEEDS for outcome in result.outcomes):

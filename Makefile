@@ -63,8 +63,8 @@ COMPUTING := tests/lua tests/model tests/unit tests/deploy tests/fuzz \
   $(patsubst %,tests/integration/test_%.py, bench_gateway bench_memory bench_plots check_servers client \
     connections data_loss dead_letters demo dropping embedded gateway \
     examples fake_sippo gateway_page gateways group_calls http invite_queries lookups_legacy lookups_parallel_sip \
-    lookups_reachability moves outages overview page poison push relay renewal_of_connections retention size tls_faults wheel \
-    worker_permissions worker_streams)
+    lookups_reachability moves outages overview page poison probe push relay renewal_of_connections retention size spans tls_faults \
+    traces wheel worker_permissions worker_streams)
 
 pytest: install
 ifeq ($(PYTEST_ARGS),)

@@ -17,6 +17,9 @@ PUSH_GROUP: Final = "push"
 RELAY_GROUP: Final = "relay"
 """The consumer group of the workers on the relay stream."""
 
+PROBE_GROUPS: Final = "temporary:probe:"
+"""How the groups of probes on the notifications begin. They are there for a moment, and no gateway's."""
+
 
 class Stream(enum.Enum):
     """A stream that workers consume, by its name among the keys of a shard."""

@@ -12,6 +12,7 @@ import msgspec
 
 from invites.events.entry import order
 from invites.values.ref import Ref
+from invites.values.traceparent import traceparent_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,6 +242,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
 
     `id` is the same when the notification is delivered again. `payload` is None for a `type` of a later contract, and
     for JSON with numbers beyond any float; `raw` is its JSON in any case. `shard` and `entry` say where it stands.
+    `traceparent` is that of the event that has caused it, None without one.
     """
 
     id: str
@@ -251,6 +253,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
     shard: int
     entry: str
+    traceparent: str | None = None
 
     @property
     def at(self) -> int:
@@ -290,5 +293,13 @@ def decode_notification(fields: Mapping[bytes, bytes], *, shard: int = 0, entry:
     except (UnicodeDecodeError, msgspec.DecodeError) as error:
         raise BadNotification(f"field {name} of {kind or 'a notification'}: {error}") from None
     return Notification(
-        id=identity, type=kind, peers=peers, users=users, payload=payload, raw=raw, shard=shard, entry=entry
+        id=identity,
+        type=kind,
+        peers=peers,
+        users=users,
+        payload=payload,
+        raw=raw,
+        shard=shard,
+        entry=entry,
+        traceparent=traceparent_of(fields.get(b"traceparent")) or None,
     )

@@ -4,8 +4,8 @@
 -- KEYS     the streams and the timers of one shard (see core/context.lua); all other keys have names inside the same
 --          hash tag
 -- ARGV     the header (see core/context.lua), then for each mode
---          settle  the place of the entries' stream among KEYS; for each entry its rule, its id, the number of its
---                  arguments, its arguments
+--          settle  the place of the entries' stream among KEYS; for each entry its rule (and, after a space, its
+--                  traceparent, if it has one), its id, the number of its arguments, its arguments
 --          take    the shard that relays the entries; the low watermark of its relay stream: that shard has settled
 --                  every entry before it; then the entries as for settle
 --          fire    how many timers to apply at most; for how long (ms) a timer waits for events (see core/patience.lua)

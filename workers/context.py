@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from invites.config import Config
     from invites.connection.clients import Clients
     from invites.sippo import SippoServer
+    from workers.telemetry.spans import Spans
 
 
 def _now() -> int:
@@ -32,6 +33,7 @@ class WorkerContext:
 
     `consumer` is its name in the consumer groups, `since` when it was started (ms since 1970). `sippo` is None when the
     configuration does not say how to reach sippo-server. `stopping` is set when the worker takes nothing new.
+    `spans` is None unless traces are exported.
     `misplaced` is called with a RefusedError: the calls are spread over another number of shards.
     """
 
@@ -43,6 +45,7 @@ class WorkerContext:
     misplaced: Callable[[Exception], None]
     metrics: Metrics
     outage: Outage
+    spans: Spans | None = None
     budget: ByteBudget = field(default_factory=ByteBudget)
     memory: Memory = field(default_factory=Memory)
     readiness: Readiness = field(default_factory=Readiness)

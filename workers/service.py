@@ -15,6 +15,7 @@ from redis.exceptions import MovedError, NoPermissionError
 
 from invites.connection.clients import Clients
 from invites.connection.errors import ErrorKind, RefusedError, classify
+from invites.logs.setup import identify
 from invites.sippo import SippoServer
 from invites.store.commit import denied_sentence
 from invites.store.layout import LayoutError
@@ -27,12 +28,14 @@ from workers.telemetry.metrics import Metrics
 from workers.telemetry.outage import Outage
 from workers.telemetry.readiness import Readiness
 from workers.telemetry.sippo import SippoMetrics
+from workers.telemetry.spans import spans_of_environment
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.config import Config
     from invites.keys import Keys
+    from workers.telemetry.spans import Spans
 
 DRAIN_S: Final = 7.0
 """How long a stopping worker may finish what it has begun. Handing back takes another 3 s at most.
@@ -50,7 +53,9 @@ class Service:
     `drain` and `aclose` may come at any time, also while it starts. The owner must call `aclose`.
     """
 
-    def __init__(self, config: Config, url: str, *, consumer: str | None = None) -> None:
+    def __init__(
+        self, config: Config, url: str, *, consumer: str | None = None, spans: Spans | None = None
+    ) -> None:
         self.refusal = ""
         """Why the worker has stopped by itself, and what to do; "" as long as it has not."""
         self.moving = False
@@ -66,6 +71,7 @@ class Service:
             misplaced=self._misplaced,
             metrics=metrics,
             outage=Outage(metrics, readiness),
+            spans=spans,
             readiness=readiness,
         )
         self._opened = contextlib.AsyncExitStack()
@@ -218,7 +224,10 @@ async def run(config: Config, *, embedded: bool = False) -> int:
 async def _run(config: Config, url: str) -> int:
     from workers.http.server import HttpServer
 
-    service = Service(config, url)
+    consumer = _consumer_name()
+    identify(worker=consumer)
+    spans = spans_of_environment(consumer)
+    service = Service(config, url, consumer=consumer, spans=spans)
     hurry = asyncio.Event()
 
     def signalled() -> None:
@@ -247,6 +256,8 @@ async def _run(config: Config, url: str) -> int:
     finally:
         await service.aclose()
         await server.aclose()
+        if spans is not None:
+            await asyncio.to_thread(spans.close)
         for number in signals:
             loop.remove_signal_handler(number)
     return 1 if service.refusal else 0

@@ -26,10 +26,10 @@ _DEAD_MS: Final = 300_000
 """A temporary group none of whose consumers has asked for entries for longer belongs to a process that is gone (ms)."""
 
 
-def temporary_name() -> str:
+def temporary_name(beginning: str = TEMPORARY) -> str:
     """A name that no other process has."""
     host = re.sub(r"[^\w.-]", "", platform.node())
-    return f"{TEMPORARY}{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    return f"{beginning}{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 class Group:

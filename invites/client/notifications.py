@@ -55,8 +55,13 @@ class Notifications:
         shards: int = 1,
         prefix: str = "invites",
         claim_after_ms: int = CLAIM_AFTER_MS,
+        only: int | None = None,
+        temporary: str = TEMPORARY,
     ) -> None:
-        """Read at `url`, as in `redis.url`; `shards` and `prefix` are those of the workers."""
+        """Read at `url`, as in `redis.url`; `shards` and `prefix` are those of the workers.
+
+        `only` is the one shard to read; None for all. `temporary` is how the name of a temporary group begins.
+        """
         if group is not None and group.startswith(TEMPORARY):
             raise ValueError(f"a group whose name begins with {TEMPORARY} is removed when nobody reads it")
         self._is_temporary = group is None
@@ -64,8 +69,12 @@ class Notifications:
         self._commands = Clients(url, "notifications")
         self._came = Arrivals()
         all_keys, repeats = keys_of_all(prefix, shards), Repeats()
+        if only is not None:
+            all_keys = [all_keys[only]]
         servers = by_client(self._reads, all_keys)
-        as_who = Consumer(group or temporary_name(), consumer, claim_after_ms, max(1, _MOST // len(servers)))
+        as_who = Consumer(
+            group or temporary_name(temporary), consumer, claim_after_ms, max(1, _MOST // len(servers))
+        )
         self._readers = [
             Reader(reads, self._commands.of(keys[0]), keys, as_who, repeats, self._came)
             for reads, keys in servers

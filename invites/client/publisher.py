@@ -24,6 +24,7 @@ from invites.events.protocol import (
 )
 from invites.events.routing import routing_key
 from invites.keys import shard_of
+from invites.values.traceparent import FIELD
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -65,9 +66,12 @@ class Publisher:
         self._answers: Answers | None = None
         self._starting = asyncio.Lock()
 
-    async def publish(self, event: Event, *, within_s: float = WITHIN_S) -> str:
+    async def publish(
+        self, event: Event, *, within_s: float = WITHIN_S, traceparent: str | None = None
+    ) -> str:
         """Publish an event and return its entry id. Waits up to `within_s` for a server that is away.
 
+        `traceparent` (W3C trace context) goes on to the notifications that the event causes.
         An event whose reply was lost is published again, which workers take for a repeat. Raises BadEvent when a field
         is wrong, and redis exceptions when the server does not take the event.
         """
@@ -75,6 +79,8 @@ class Publisher:
         keys = self._keys[shard_of(routing_key(event), len(self._keys))]
         client: Any = self._clients.of(keys)
         fields = {"type": kind, "payload": payload}
+        if traceparent is not None:
+            fields[FIELD] = traceparent
 
         async def add() -> bytes:
             async with self._turn:
@@ -84,7 +90,9 @@ class Publisher:
         entry = await until_served(f"Publishing {kind}", add, stop_after_delay(within_s))
         return entry.decode()
 
-    async def ask(self, request: Request, *, within_s: float = WITHIN_S) -> Answer:
+    async def ask(
+        self, request: Request, *, within_s: float = WITHIN_S, traceparent: str | None = None
+    ) -> Answer:
         """Publish an event and return its answer. Its user must be allowed to read notifications.
 
         An event without `transaction` gets one. It is published again every 3 s until it is answered, which changes
@@ -102,7 +110,7 @@ class Publisher:
                 answers = await self._listening()
                 with answers.expecting(kind, request.transaction, peer.id) as answer:
                     while True:
-                        await self.publish(request, within_s=within_s)
+                        await self.publish(request, within_s=within_s, traceparent=traceparent)
                         done, _ = await asyncio.wait([answer], timeout=_AGAIN_S)
                         if done:
                             return answer.result()

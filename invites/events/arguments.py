@@ -55,10 +55,10 @@ class InviteArguments(SaidArguments, frozen=True):
     What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
     `member` is the callee's value among the room's members, `requester` is the peer that asked for the invite. What the
     worker looked up: `trunks_version` and the `trunks` that lead to the callee, and `lookup_result`, a LookupResult in
-    JSON. `stopped` is the code of a stop that follows in its commit.
+    JSON. `stopped` is the code of a stop that follows in its commit. `probe` is "1" or "".
     """
 
-    optional: ClassVar[int] = 4
+    optional: ClassVar[int] = 5
 
     peer: str
     user: str
@@ -83,6 +83,7 @@ class InviteArguments(SaidArguments, frozen=True):
     replaces: str = ""
     ring_mode: str = ""
     stopped: int | str = ""
+    probe: str = ""
     device: str = ""
 
 

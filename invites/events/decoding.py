@@ -28,6 +28,10 @@ def decode_event_entry(entry: Entry, *, max_deliveries: int, keys: Keys | None =
     An entry that cannot be processed becomes a dead letter, and its sender is answered 400. An event that belongs to
     another shard is sent there.
     """
+    return _event(entry, max_deliveries, keys).of_trace(entry)
+
+
+def _event(entry: Entry, max_deliveries: int, keys: Keys | None) -> Operation:
     sentence = unusable(entry, max_deliveries)
     if sentence:
         return dead_event(entry, sentence)
@@ -52,6 +56,10 @@ def decode_relay_entry(entry: Entry, *, max_deliveries: int, keys: Keys | None =
 
     The entry continues what an earlier commit began, or is meant for another shard: `shard` then says which.
     """
+    return _relay(entry, max_deliveries, keys).of_trace(entry)
+
+
+def _relay(entry: Entry, max_deliveries: int, keys: Keys | None) -> Operation:
     sentence = unusable(entry, max_deliveries)
     if sentence:
         return dead_internal(entry, "relay", sentence)

@@ -24,17 +24,21 @@ from invites.events.arguments import (
     UserStateArguments,
     Value,
 )
+from invites.events.entry import Entry
 from invites.events.protocol import Event
 from invites.values.ref import Ref
+from invites.values.traceparent import FIELD, traceparent_of
 
 _JSON: Final = msgspec.json.Encoder()
+_TRACEPARENT: Final = FIELD.encode()
 
 
 class Operation(msgspec.Struct, frozen=True):
     """One call of a rule in `lua/events`: the rule's name, the entry that asks for it, its arguments.
 
     `event` is the decoded event, for the log and for look-ups; None for an entry that is not an event. `shard` is set
-    for an entry of the relay stream that another shard takes.
+    for an entry of the relay stream that another shard takes. `trace` is the entry's traceparent, "" for none: what the
+    rule adds to streams carries it.
     """
 
     rule: str
@@ -42,12 +46,33 @@ class Operation(msgspec.Struct, frozen=True):
     arguments: Arguments
     event: Event | None = None
     shard: int | None = None
+    trace: str = ""
+
+    def of_trace(self, entry: Entry) -> Self:
+        """The same operation with the traceparent of its entry, if that has one."""
+        value = entry.fields.get(_TRACEPARENT)
+        return self if value is None else msgspec.structs.replace(self, trace=traceparent_of(value))
 
     @property
     def event_rule(self) -> str:
         """The rule of the event itself, also when the event came over the relay stream."""
         arguments = self.arguments
         return arguments.rule if isinstance(arguments, RelayedEventArguments) else self.rule
+
+    @property
+    def ref(self) -> str:
+        """The ref of the invite that the operation is about; "" if it is about none, or about several."""
+        arguments = self.arguments
+        if isinstance(arguments, RelayedEventArguments):
+            arguments = arguments.arguments
+        match arguments:
+            case InviteArguments():
+                return f"{arguments.user}|{arguments.invite_id}|{arguments.to}"
+            case InviteReturnArguments():
+                return arguments.return_of
+            case StopInviteArguments() if arguments.from_:
+                return f"{arguments.from_}|{arguments.invite_id}|{arguments.callee}"
+        return getattr(arguments, "ref", "")
 
     def having(self, **fields: Value) -> Self:
         """The same operation with other values in some fields of its arguments."""
@@ -167,6 +192,7 @@ def _invite(
         invite_request=invite_request,
         replaces=(isinstance(event, protocol.Invite) and event.replaces) or "",
         ring_mode=(isinstance(event, protocol.Invite) and event.ring_mode) or "",
+        probe="1" if isinstance(event, protocol.Invite) and event.probe else "",
         device=event.peer.device or "",
     )
 

@@ -124,7 +124,8 @@ class _Call(_Event, frozen=True, kw_only=True):
 class Invite(_Call, frozen=True, kw_only=True):
     """A user asks a callee into a room. `expires` is a ring time in ms; `ring_mode` is for groups.
 
-    `replaces` is the ref of an earlier invite of the user, which this one replaces.
+    `replaces` is the ref of an earlier invite of the user, which this one replaces. `probe`: it tests the service, and
+    is no call of a person.
     """
 
     room: Id
@@ -132,6 +133,7 @@ class Invite(_Call, frozen=True, kw_only=True):
     request_id: Id | None = None
     return_of: Ref | None = None
     replaces: Ref | None = None
+    probe: Flag | None = None
 
 
 class InviteRequest(_Call, frozen=True, kw_only=True):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from logging import DEBUG, INFO, WARNING
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from invites.events import protocol
 from invites.values.printable import escape, stringify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from invites.events.protocol import Event
     from invites.store.commit import Fact
@@ -170,8 +170,8 @@ def received(event: Event) -> Fact | None:
             return None
 
 
-def write(facts: Iterable[Fact]) -> None:
-    """Log facts. Facts below the log level are not rendered."""
+def write(facts: Iterable[Fact], about: Mapping[str, Any] | None = None) -> None:
+    """Log facts. Facts below the log level are not rendered. `about` are more fields of their JSON lines."""
     for fact in facts:
         message = _MESSAGES.get(fact[0])
         if message is None:
@@ -179,5 +179,5 @@ def write(facts: Iterable[Fact]) -> None:
         elif _log.isEnabledFor(message.level):
             # Creating the record here saves the logger's search of the stack for the caller.
             text, values = message.render(fact[1:]), fact[1:]
-            extra = {"fields": {"event": fact[0], **message.fields(values)}}
+            extra = {"fields": {"event": fact[0], **(about or {}), **message.fields(values)}}
             _log.handle(_log.makeRecord(_log.name, message.level, "", 0, text, (), None, extra=extra))

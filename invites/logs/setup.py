@@ -36,6 +36,7 @@ _NAMES: Final = {
     logging.ERROR: "error",
     logging.CRITICAL: "error",
 }
+_PROCESS: Final[dict[str, str]] = {}
 # Libraries whose "info" and "debug" records only help their authors.
 _TALKATIVE: Final = ("aiohttp", "asyncio", "redis")
 
@@ -58,6 +59,17 @@ def set_up(level: int = logging.INFO, kind: Format = "text", stream: TextIO | No
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # would print tracebacks between the lines
     sys.excepthook = _log_uncaught
+    _PROCESS.clear()
+
+
+def identify(**fields: str) -> None:
+    """Add fields to each JSON line of this process, such as the name of the worker."""
+    _PROCESS.update(fields)
+
+
+def is_json() -> bool:
+    """Whether the lines show the `fields` of records."""
+    return any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -112,6 +124,7 @@ class JsonLines(_Lines):
             "commit": COMMIT,
             "message": record.getMessage(),
             "logger": record.name,
+            **_PROCESS,
         }
         line = {**line, **getattr(record, "fields", {}), **line}
         traceback = self._traceback(record)

@@ -13,6 +13,7 @@ from invites.events.dead_letter import dead_internal, texts_of, unusable
 from invites.events.operation import Operation
 from invites.events.protocol import BadEvent
 from invites.sippo import PushJob
+from invites.values.traceparent import traceparent_of
 from invites.values.validation import problems
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class _Fields(Struct, frozen=True):
     deadline: _Time
     payload: _Text
     peer: str = ""
+    traceparent: str = ""
 
 
 UNSURE: Final = b"unsure"
@@ -47,7 +49,7 @@ class Push(Struct):
     """A push job of an entry. It is of use until `deadline` (ms since 1970, of the server).
 
     `unsure`: it may have been sent already, by somebody who has not heard what came of it. `peer`: the connection that
-    the device has beside the push; "" for none.
+    the device has beside the push; "" for none. `trace` is the traceparent of the event that has made it, "" for none.
     """
 
     entry: str
@@ -59,10 +61,11 @@ class Push(Struct):
     payload: dict[str, Raw]
     unsure: bool = False
     peer: str = ""
+    trace: str = ""
 
     def settled(self, rule: str) -> Operation:
         """The operation that says what became of it."""
-        return Operation(rule, self.entry, PushArguments(self.ref, self.device))
+        return Operation(rule, self.entry, PushArguments(self.ref, self.device), trace=self.trace)
 
     def job(self, left_ms: int) -> PushJob:
         """What is sent when so much time is left; the payload speaks of that time, too."""
@@ -123,6 +126,7 @@ def decode_push_entry(entry: Entry, *, max_deliveries: int) -> Push | Operation:
         # Whoever had it before, here or in the shard that it was moved from, may have sent it and not settled it.
         unsure=entry.deliveries > 1 or UNSURE in entry.fields,
         peer=fields.peer,
+        trace=traceparent_of(fields.traceparent),
     )
 
 

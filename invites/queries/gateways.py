@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from invites.connection.errors import ErrorKind, classify
+from invites.keys import PROBE_GROUPS
 from invites.queries.streams import after
 from invites.values.printable import escape
 
@@ -46,9 +47,14 @@ class GatewayGroup(Struct, rename="camel", frozen=True):
         return self.idle_ms is None or self.idle_ms > READ_LATELY_MS
 
     @property
+    def is_probe(self) -> bool:
+        """Whether it is the group of a probe, which may have been killed."""
+        return self.name.startswith(PROBE_GROUPS)
+
+    @property
     def is_late(self) -> bool:
-        """Whether a notification waits for too long."""
-        return self.oldest_ms > LATE_MS
+        """Whether a notification waits for too long. What a probe has left waits for nobody."""
+        return self.oldest_ms > LATE_MS and not self.is_probe
 
 
 async def gateway_groups(client: Redis, keys: Keys) -> list[GatewayGroup]:

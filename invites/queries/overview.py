@@ -9,6 +9,7 @@ from msgspec import Struct
 from redis.exceptions import NoPermissionError, ResponseError
 
 from invites.connection.errors import ErrorKind, classify
+from invites.events.entry import order
 from invites.keys import Stream
 from invites.queries.gateways import GatewayGroup, gateway_groups
 from invites.queries.memory import Memory, memory_of
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 ALIVE_MS: Final = 10_000
 """A worker that has been silent for longer counts as gone (ms). A worker announces itself once a second."""
 
-_SETTLED_MS: Final = 10_000  # even the entries of a dead worker are settled by then
 _SCAN_PAGE: Final = 1_000
 
 
@@ -58,6 +58,7 @@ class Overview(Struct, rename="camel", frozen=True):
     """The state of one shard. `backlog` is that of the events; `consumers` is None while their group is missing.
 
     `groups` are those of the gateways, on the notifications. `memory` is the server's, None if INFO is not allowed.
+    `newest_dead_letter_ms` is the age of the last dead letter, None without any.
     """
 
     shard: int
@@ -73,20 +74,7 @@ class Overview(Struct, rename="camel", frozen=True):
     consumers: list[Consumer] | None
     groups: list[GatewayGroup]
     memory: Memory | None
-
-    @property
-    def needs_attention(self) -> bool:
-        """Whether an operator must act.
-
-        No worker is there, events or notifications wait for too long, there are dead letters, or the server is full.
-        """
-        return (
-            not any(one.alive for one in self.consumers or ())
-            or max(self.backlog.oldest_ms, self.relay_backlog.oldest_ms) > _SETTLED_MS
-            or any(group.is_late for group in self.groups)
-            or self.dead_letters > 0
-            or (self.memory is not None and self.memory.is_full)
-        )
+    newest_dead_letter_ms: int | None = None
 
 
 async def overview(client: Redis, keys: Keys) -> Overview:
@@ -95,12 +83,14 @@ async def overview(client: Redis, keys: Keys) -> Overview:
     Counting the pending invites scans all timers, in pages of 1,000.
     """
     seconds, microseconds = await client.time()
+    now = seconds * 1000 + microseconds // 1000
     async with client.pipeline(transaction=False) as pipe:
         pipe.xlen(keys.events)
         pipe.xlen(keys.notifications)
         pipe.xlen(keys.dead)
-        pipe.zcount(keys.timers, "-inf", seconds * 1000 + microseconds // 1000)
-        events, notifications, dead, overdue = await pipe.execute()
+        pipe.zcount(keys.timers, "-inf", now)
+        pipe.xrevrange(keys.dead, count=1)
+        events, notifications, dead, overdue, newest = await pipe.execute()
     timers = await _timers(client, keys)
     return Overview(
         shard=keys.shard,
@@ -116,6 +106,7 @@ async def overview(client: Redis, keys: Keys) -> Overview:
         consumers=await consumers(client, keys),
         groups=await gateway_groups(client, keys),
         memory=await _memory(client),
+        newest_dead_letter_ms=max(0, now - order(newest[0][0].decode())[0]) if newest else None,
     )
 
 

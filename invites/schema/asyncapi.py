@@ -46,7 +46,7 @@ def document() -> dict[str, Any]:
         "components": {
             "messages": {
                 **_messages(EVENT_STRUCTS, EVENTS, traceparent=_TEXT),
-                **_messages(PAYLOADS, NOTIFICATIONS, id=_TEXT, peers=_NAMES, users=_NAMES),
+                **_messages(PAYLOADS, NOTIFICATIONS, id=_TEXT, peers=_NAMES, users=_NAMES, traceparent=_TEXT),
             },
             "schemas": {
                 **event_components("#/components/schemas/{name}"),

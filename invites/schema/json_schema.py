@@ -39,7 +39,12 @@ def events() -> Schema:
 def notifications() -> Schema:
     """An entry of a `notifications` stream. In the stream `peers`, `users` and `payload` are JSON in texts."""
     names = {"type": "array", "items": {"type": "string"}}
-    more: Schema = {"id": {"type": "string"}, "peers": names, "users": names}
+    more: Schema = {
+        "id": {"type": "string"},
+        "peers": names,
+        "users": names,
+        "traceparent": {"type": "string"},
+    }
     return {
         **_head("Notification"),
         "oneOf": [

@@ -110,16 +110,18 @@ class SippoServer:
         path = self._wac.paths.reachability
         return await self._look_up(ApiCall.REACHABILITY, path, "{resource}", resource, Reachability)
 
-    async def push(self, job: PushJob, *, once: bool = False) -> PushResult:
+    async def push(self, job: PushJob, *, once: bool = False, traceparent: str = "") -> PushResult:
         """Push to one device, with retries until `wac.deadline` or the end of the job's `ttl`.
 
-        `once` makes a single attempt, for callers with retries of their own.
+        `once` makes a single attempt, for callers with retries of their own. `traceparent` is the header, "" for none.
         """
         if job.ttl <= 0:
             raise NoAnswer(CallOutcome.TIMEOUT, ApiCall.PUSH, "its ttl is over")
         statuses = {202: PushResult.TAKEN, 404: PushResult.GONE, 410: PushResult.GONE}
         body = msgspec.json.encode(job)
-        request = Request(ApiCall.PUSH, self._wac.paths.push, statuses=statuses, body=body)
+        request = Request(
+            ApiCall.PUSH, self._wac.paths.push, statuses=statuses, body=body, traceparent=traceparent
+        )
         return await self._call(request, min(self._wac.deadline / 1000, job.ttl), once=once)
 
     async def _look_up(

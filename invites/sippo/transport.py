@@ -16,6 +16,7 @@ from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer, Watch
 from invites.sippo.reasons import reason_of
 from invites.sippo.timing import Timing
 from invites.values.secret import Secret
+from invites.values.traceparent import FIELD
 
 LARGEST: Final = 1024 * 1024
 """The largest reply that is accepted (bytes)."""
@@ -39,6 +40,7 @@ class Request(Generic[_Answer]):
     decode: Callable[[bytes], _Answer] | None = None
     statuses: Mapping[int, _Answer] = field(default_factory=dict)
     body: bytes | Secret | None = None
+    traceparent: str = ""
 
 
 class Transport:
@@ -95,7 +97,7 @@ class Transport:
                     "GET" if body is None else "POST",
                     URL(self._address + request.path, encoded=True),
                     data=body,
-                    headers=_headers(token, body),
+                    headers=_headers(token, body, request.traceparent),
                     allow_redirects=False,  # never send credentials and tokens to another server
                 ) as response,
             ):
@@ -132,10 +134,12 @@ class Transport:
         raise NoAnswer(reason, call, f"status {status}", retry_after)
 
 
-def _headers(token: Secret | None, body: bytes | None) -> dict[str, str]:
+def _headers(token: Secret | None, body: bytes | None, traceparent: str) -> dict[str, str]:
     headers = {} if body is None else {"Content-Type": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token.reveal()}"
+    if traceparent:
+        headers[FIELD] = traceparent
     return headers
 
 

@@ -300,11 +300,12 @@ def denied_sentence(commands: Sequence[str]) -> str:
 
 
 def flatten(operations: Iterable[Operation]) -> list[bytes | str | int]:
-    """Operations as the function takes them: rule, entry, number of arguments, arguments."""
+    """Operations as the function takes them: rule (and traceparent), entry, number of arguments, arguments."""
     flat: list[bytes | str | int] = []
     for operation in operations:
         arguments = operation.arguments.flat()
-        flat += (operation.rule, operation.entry, len(arguments))
+        rule = f"{operation.rule} {operation.trace}" if operation.trace else operation.rule
+        flat += (rule, operation.entry, len(arguments))
         flat += arguments
     return flat
 

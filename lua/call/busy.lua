@@ -133,7 +133,7 @@ end
 
 -- The invite is accepted, by `peer` of `user` (nil for a join: that has made the user busy).
 function busy.accepted(invite, user, peer)
-  if invite.room
+  if invite.room and not invite.probe
     and (settings.track_busy or settings.when_busy ~= 'ring' or settings.only_one_device_with_invitations) then
     if user == invite.to then
       internal.in_call(user, invite.room, peer)

@@ -10,6 +10,7 @@
 -- backPeer   the peer of the returning leg; backUser: its user
 -- moved      with several shards: the entry that moved the caller's device to another peer id
 -- device     the device that the caller has named; replaces: the ref of the invite that this one replaces
+-- probe      "1" for a call that tests the service: it rings registered devices alone, makes nobody busy, and has no record
 -- answerContext  what the answer that has ended it tells the inviter (JSON)
 -- waiting    "1" when its callee was in another call as it began (see call/busy.lua)
 -- refusal    with several shards: what an invite hears that names this inviteRequest: "|code|reason"

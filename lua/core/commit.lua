@@ -96,6 +96,12 @@ local function count_as_now(entry)
   warn('entry_ahead', entry, work.entry)
 end
 
+-- The rule and the traceparent of an event that has one: its handler is both, with a space between them.
+local function traced_rule(handler)
+  local name, trace = string.match(handler, '^(%a+) (%S+)$')
+  return name and events[name], trace
+end
+
 local function settle_one(token, from, origin, handler, entry, first, last)
   begin(origin, entry)
   -- As texts, ids with equally many digits of ms compare as they should. One with more digits is longer than `future`,
@@ -104,7 +110,10 @@ local function settle_one(token, from, origin, handler, entry, first, last)
     and not order.later(future, entry) then
     count_as_now(entry)
   end
-  local rule = events[handler]
+  local rule, trace = events[handler]
+  if not rule then
+    rule, trace = traced_rule(handler)
+  end
   if not rule then
     return { 3, 'unknown rule ' .. handler }
   end
@@ -119,7 +128,7 @@ local function settle_one(token, from, origin, handler, entry, first, last)
   if got ~= 1 then
     return got or { 4 }
   end
-  failure = write()
+  failure = write(trace)
   if failure then
     return { 5, message(failure) }
   end

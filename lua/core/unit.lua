@@ -115,8 +115,22 @@ local function write_each()
   end
 end
 
--- Writes the notes. When the ACL denies one, owes the rest and fails the call. Returns any other failure.
-function write()
+-- What an event adds to streams for others carries its trace. A dead letter keeps the event's own fields.
+local function trace_notes(trace)
+  for i = 1, noted do
+    local note = notes[i]
+    if note[1] == 'XADD' and note[2] ~= DEAD then
+      note[#note + 1], note[#note + 2] = 'traceparent', trace
+    end
+  end
+end
+
+-- Writes the notes, with the trace of their event (nil: none). When the ACL denies one, owes the rest and fails the
+-- call. Returns any other failure.
+function write(trace)
+  if trace then
+    trace_notes(trace)
+  end
   local done, failure = pcall(write_each)
   if done then
     return nil

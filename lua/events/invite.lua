@@ -8,7 +8,7 @@
 --            this invite and until when; "" when the worker has not asked, "|" when there is none)
 --            from lookups: trunks_version, trunks (a list, see reach/trunks.lua), lookup_result (see reach/resolve.lua)
 --            replaces (a ref), ring_mode, stopped (the code of a stop that follows in this commit, before any answer
---            of the callee), device (nil or "" where none is given)
+--            of the callee), probe ("1" for a call that tests the service), device (nil or "" where none is given)
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
 -- include: call/busy
@@ -216,6 +216,9 @@ local function create(asked, first)
   if asked.device then
     change(invite, 'device', asked.device)
   end
+  if asked.probe then
+    change(invite, 'probe', asked.probe)
+  end
   if crowded or asked.replaces then
     redial.choose(invite, asked)
   end
@@ -256,13 +259,13 @@ end
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
   invite_request, closed, left, member, requester, trunks_version, trunks, lookup_result, replaces, ring_mode, stopped,
-  device)
+  probe, device)
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
     head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
     expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, ring_mode = ring_mode ~= '' and ring_mode or nil,
     device = device ~= '' and device or nil, replaces = replaces ~= '' and replaces or nil,
-    stopped = stopped ~= '' and stopped,
+    stopped = stopped ~= '' and stopped, probe = probe ~= '' and probe or nil,
     closed = closed ~= '' and closed, left = left ~= '' and left,
     member = member ~= '' and member, requester = requester,
     trunks_version = trunks_version, trunks = trunks, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,

@@ -50,8 +50,11 @@ function tell_outcome(invite, asking, who, peer, context)
   end
 end
 
--- The call record: exactly one for each invite that is no leg.
+-- The call record: exactly one for each invite that is neither a leg nor a probe.
 function record(invite)
+  if invite.probe then
+    return
+  end
   notify('INVITE_COMPLETED', {}, {}, head_of(invite)
     .. ',"room":' .. json.text(invite.room)
     .. ',"group":' .. (invite.group and 'true' or 'false')

@@ -197,11 +197,20 @@ local function resolve_answer(asked, peer)
   return { candidates = { peer_candidate(peer, asked.to, found) }, how = 'alone' }
 end
 
+-- A probe rings the devices that are registered: it leads to no trunk, no push, and no question for sippo-server.
+-- A probe that overtakes its own registrations is nothing to warn of.
+local function resolve_probe(asked)
+  return { is_refused = true, candidates = peers_of(asked), code = 480, reason = 'unreachable' }
+end
+
 -- Returns candidates, with `how` ("out": the phone network first; "alone": nobody else, ever) and `other_trunks` (the
 -- list of those that lead to the number, too); or the members of a group and whether it is sequential; or no
 -- candidates, a code and a reason, and whether the callee wants it so. The peer that has asked for the invite wants it
 -- in any case.
 function resolve(asked)
+  if asked.probe then
+    return resolve_probe(asked)
+  end
   if asked.requestId ~= '' then
     local peer = requester_of(asked)
     if peer then

@@ -11,13 +11,11 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.servers import binaries
-from workers.cli.app import app
 from workers.lab.child_process import ChildProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-USERS = ("publisher", "gateway", "worker", "operator", "resharder", "admin", "exporter")
-COMMANDS = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
+USERS = ("publisher", "gateway", "worker", "operator", "resharder", "probe", "admin", "exporter")
 
 
 class Installation(NamedTuple):

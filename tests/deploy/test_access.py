@@ -122,6 +122,15 @@ ALLOWED = {
         "FUNCTION LOAD nothing",
         "FUNCTION DELETE nothing",
     ],
+    "probe": [
+        f"XADD {EVENTS} * type joined payload {{}}",
+        f"XGROUP CREATE {NOTIFICATIONS} temporary:x $ MKSTREAM",
+        f"XGROUP CREATECONSUMER {NOTIFICATIONS} temporary:x reader",
+        f"XREADGROUP GROUP temporary:x reader COUNT 10 STREAMS {NOTIFICATIONS} >",
+        f"XACK {NOTIFICATIONS} temporary:x 1-0",
+        f"XINFO STREAM {NOTIFICATIONS}",
+        f"XGROUP DESTROY {NOTIFICATIONS} temporary:x",
+    ],
     "admin": [
         "ACL LOG",
         "ACL USERS",
@@ -211,6 +220,15 @@ FORBIDDEN = {
         "DUMP someone-elses",
         "KEYS *",
         "INFO",
+    ],
+    "probe": [
+        "XADD invites:{junk}:events * type joined payload {}",
+        f"XADD {NOTIFICATIONS} * type invitation payload {{}}",
+        f"XREADGROUP GROUP workers me STREAMS {EVENTS} >",
+        f"XRANGE {NOTIFICATIONS} - +",
+        f"XTRIM {NOTIFICATIONS} MAXLEN 0",
+        f"HGETALL {INVITE}",
+        "EVAL 'return 1' 0",
     ],
     "worker": ["SCAN 0", "RANDOMKEY", "SCRIPT FLUSH", "PUBLISH channel message"],
     "admin": [

@@ -30,6 +30,7 @@ from invites.queries.invites import InviteQueries
 from invites.queries.overview import overview
 from tests.deploy import installations
 from tests.support.waiting import wait_until
+from workers.probe import Place, measure
 from workers.service import Service
 
 KEYS = Keys()
@@ -162,6 +163,13 @@ async def test_the_client_for_gateways_needs_no_other_right(
                 if one.type == "INVITE_COMPLETED":
                     break
         await asyncio.sleep(0.1)  # for a claim
+    assert await admin.acl_log() == []
+
+
+async def test_a_probe_needs_no_other_right(installation: installations.Installation, admin: Redis) -> None:
+    async with working(installation.url("worker")):
+        measured = await measure(Place(installation.url("probe"), "invites", 0, 1, "probed"), 15)
+    assert measured.error is None
     assert await admin.acl_log() == []
 
 

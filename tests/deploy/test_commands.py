@@ -45,6 +45,11 @@ _LIST: Final = {
         get set hget hgetall hset sadd smembers srem zadd zrange zrem zscan zscore
         xack xadd xdel xinfo|consumers xinfo|groups xpending xrange
     """,
+    "probe": """
+        ping client|setname time xadd
+        xreadgroup xack xautoclaim xinfo|consumers xinfo|groups xinfo|stream
+        xgroup|create xgroup|createconsumer xgroup|destroy
+    """,
     "admin": """
         ping client|setname client|id client|info client|kill client|list info time role dbsize
         acl|dryrun acl|getuser acl|load acl|log acl|users acl|whoami config|get config|resetstat config|set
@@ -115,6 +120,10 @@ STREAMS: Final[dict[str, list[tuple[str, ...]]]] = {
         ("XADD", "events", "*", "type", "joined"),
         ("XACK", "notifications", "gateway-1", "1-0"),
         ("XRANGE", "notifications", "-", "+"),
+    ],
+    "probe": [
+        ("XADD", "events", "*", "type", "joined"),
+        ("XACK", "notifications", "temporary:x", "1-0"),
     ],
 }
 

@@ -17,6 +17,7 @@ import yaml
 
 from invites import config
 from tests.deploy import installations, kustomize
+from workers.cli.app import COMMANDS
 from workers.gateway.service import _CLOSE_WITHIN_S, _END_WITHIN_S
 from workers.service import DRAIN_S
 from workers.telemetry.metrics import Metrics
@@ -154,7 +155,7 @@ def test_probes_ask_what_the_role_serves(role: str) -> None:
     }
     assert asked == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
     assert set(asked.values()) | {"/metrics"} <= served
-    assert container["args"][0] in installations.COMMANDS
+    assert container["args"][0] in COMMANDS
 
 
 def test_the_time_to_end_is_enough() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from invites import config
 from tests.deploy import installations
+from workers.cli.app import COMMANDS
 from workers.gateway.service import _CLOSE_WITHIN_S, _END_WITHIN_S
 from workers.service import DRAIN_S
 
@@ -31,7 +32,7 @@ def test_a_unit_hands_over_what_its_command_needs(role: str, made_secrets: Path)
     unit = _UNITS[role]
     program, command, *options = shlex.split(_values(unit, "ExecStart")[0])
     assert program == "/opt/invites/bin/invites"
-    assert command in installations.COMMANDS
+    assert command in COMMANDS
     assert options == ["--config", "/etc/invites/config.json"]
     loaded = dict(value.split(":") for value in _values(unit, "LoadCredential"))
     assert loaded == {name: f"/etc/invites/secrets/{name}" for name in loaded}

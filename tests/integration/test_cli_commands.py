@@ -6,6 +6,7 @@ import io
 import json
 import time
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 import redis
@@ -78,33 +79,59 @@ def test_status_shows_what_a_worker_announces(commands: Commands, database: redi
     assert line.endswith(f", last commit {committed}")
 
 
-def test_status_with_an_exit_code(commands: Commands, database: redis.Redis) -> None:
-    def ended() -> int:
+def test_status_for_monitoring(commands: Commands, database: redis.Redis) -> None:
+    def checked() -> tuple[int, str]:
         assert commands.on_server("status").status == 0
-        return commands.on_server("status", "--exit-code").status
+        ended = commands.on_server("status", "--exit-code")
+        assert ended.out.count("\n") == 1
+        return ended.status, ended.out.rstrip("\n")
 
-    assert ended() == 1, "no worker"
+    assert checked() == (2, "CRITICAL: shard 0: no worker is there")
     database.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)
     database.xgroup_create(KEYS.notifications, "gateway", "0", mkstream=True)
     database.xreadgroup(WORKERS_GROUP, "worker-1", {KEYS.events: ">"})
-    assert ended() == 0
+    assert checked() == (0, "OK: shards 1, workers 1, oldest event 0 ms")
     late = int(time.time() * 1000) - 90_000
     event(database, "roomClosed", {"roomId": "r1"}, at=late)
-    assert ended() == 1, "an old event"
-    database.xtrim(KEYS.events, maxlen=0, approximate=False)
+    status, line = checked()
+    assert (status, line[:-5]) == (2, "CRITICAL: shard 0: an event has waited for")
     database.xadd(KEYS.notifications, {"type": "x"}, id=f"{late}-*")
-    assert ended() == 1, "an old notification"
+    assert "; shard 0: a notification for gateway has waited for 9" in checked()[1]
+    database.xtrim(KEYS.events, maxlen=0, approximate=False)
+    assert checked()[0] == 1, "an old notification"
     database.xtrim(KEYS.notifications, maxlen=0, approximate=False)
     letter = bury(database)
-    assert ended() == 1, "a dead letter"
+    assert checked()[0] == 1
+    assert checked()[1].startswith("WARNING: shard 0: dead letters: 1, the last one ")
     database.xdel(KEYS.dead, letter)
-    assert ended() == 0
+    assert checked()[0] == 0
     database.config_set("maxmemory", 1)
     try:
-        assert ended() == 1, "a full server"
+        assert checked() == (2, "CRITICAL: shard 0: the server is full, new calls wait")
         assert "% of maxmemory: FULL, new calls wait" in commands.on_server("status").out
     finally:
         database.config_set("maxmemory", 0)
+
+
+def test_a_shard_that_cannot_be_reached_is_critical_and_hides_no_other(
+    commands: Commands, database: redis.Redis, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"redis": {"shards": 3}}', "utf-8")
+    database.set("invites:{1}:timers", "no sorted set")
+    ended = commands.on_server("status", "--exit-code", "--json", "--config", str(file))
+    found = json.loads(ended.out)
+    assert (ended.status, found["status"], [one["shard"] for one in found["shards"]]) == (2, 2, [0, 2])
+    assert [one["problem"] for one in found["problems"] if one["shard"] != 1] == ["no worker is there"] * 2
+    line = commands.on_server("status", "--exit-code", "--config", str(file)).out
+    assert "shard 0, 2: no worker is there" in line
+    assert "shard 1: Redis at " in line
+
+
+def test_a_server_that_is_away_is_critical(commands: Commands) -> None:
+    ended = commands.run("status", "--exit-code", "--redis-url", "redis://127.0.0.1:1")
+    assert ended.status == 2
+    assert ended.out.startswith("CRITICAL: shard 0: Redis at redis://127.0.0.1:1/0 does not answer (")
 
 
 def test_status_for_programs(commands: Commands, database: redis.Redis) -> None:

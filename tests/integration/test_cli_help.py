@@ -12,10 +12,12 @@ import typer.main
 from invites.events.protocol import EVENT_TYPES
 from tests.support.commands import Commands
 from workers.cli.app import app
+from workers.cli.lazy import LazyCommand
 
 
 def _commands(found: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, command in getattr(found, "commands", {}).items():
+    for name, named in getattr(found, "commands", {}).items():
+        command = named.load() if isinstance(named, LazyCommand) else named
         if hasattr(command, "commands"):
             yield from _commands(command, (*words, name))
         else:
@@ -33,6 +35,7 @@ VALUES = {
     "GROUP": "gateway",
     "N": "3",
     "DOCUMENT": "events",
+    "SHELL": "bash",
 }
 each = pytest.mark.parametrize("words", ALL, ids=" ".join)
 
@@ -45,7 +48,7 @@ def _arguments(words: tuple[str, ...]) -> list[str]:
 def test_there_are_as_many_as_the_contract_names() -> None:
     assert {words[0] for words in ALL} == {
         "run", "gateway", "demo", "check", "status", "show", "tail", "publish", "schema", "dead", "gateways",
-        "reshard", "size", "bench",
+        "reshard", "size", "probe", "completion", "bench",
     }  # fmt: skip
     assert {words[1] for words in ALL if words[0] == "dead"} == {"list", "show", "retry", "drop"}
     assert {words[1] for words in ALL if words[0] == "gateways"} == {"list", "drop"}
@@ -70,7 +73,7 @@ def test_the_common_options_stand_together_with_the_defaults_of_the_command(word
     assert {one.opts[0]: one.default for one in options[first : first + 4]} == {
         "--config": None,
         "--redis-url": None,
-        "--log-level": "warn" if words[0] in {"demo", "bench"} else "info",
+        "--log-level": "warn" if words[0] in {"demo", "bench", "probe"} else "info",
         "--log-format": "text",
     }
 

@@ -43,7 +43,7 @@ def test_help_names_every_command(commands: Commands) -> None:
     ended = commands.run("--help")
     assert ended.status == 0
     for name in ("run", "demo", "check", "status", "show", "tail", "publish", "dead", "bench"):
-        assert f"│ {name} " in ended.out
+        assert f"\n  {name} " in ended.out
     assert commands.run().status == 2
 
 
@@ -59,10 +59,32 @@ def _loaded(script: str, *packages: str) -> set[str]:
     return set(ended.stdout.splitlines()[-1].split()) & set(packages)
 
 
-def test_help_loads_nothing_that_only_running_needs() -> None:
-    script = "from workers.cli.app import invoke; invoke(['--help'])"
-    heavy = "redis", "aiohttp", "uvloop", "prometheus_client", "workers.lab"
-    assert _loaded(script, "workers.cli.app", *heavy) == {"workers.cli.app"}
+@pytest.mark.parametrize(
+    "script",
+    [
+        "invoke(['--help'])",
+        (
+            "os.environ |= {'_INVITES_COMPLETE': 'complete_bash', 'COMP_WORDS': 'invites st', 'COMP_CWORD': '1'}\n"
+            "with contextlib.suppress(SystemExit): invoke([])"
+        ),
+    ],
+    ids=["help", "completion"],
+)
+def test_help_and_completion_load_nothing_that_only_running_needs(script: str) -> None:
+    heavy = (
+        "redis",
+        "aiohttp",
+        "uvloop",
+        "prometheus_client",
+        "msgspec",
+        "rich",
+        "re2",
+        "jwt",
+        "tenacity",
+        "workers.lab",
+    )
+    setting = "import contextlib, os\nfrom workers.cli.app import invoke\n"
+    assert _loaded(setting + script, "workers.cli.app", *heavy) == {"workers.cli.app"}
 
 
 def test_a_production_worker_loads_nothing_of_the_lab() -> None:
@@ -76,7 +98,8 @@ async def run(*_, **__):
 service.run = run
 assert invoke(["run", "--redis-url", "redis://127.0.0.1:1/0"]) == 0
 """
-    assert _loaded(script, "workers.http.server", "workers.lab") == {"workers.http.server"}
+    packages = "workers.http.server", "workers.lab", "opentelemetry.exporter"
+    assert _loaded(script, *packages) == {"workers.http.server"}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP, Keys
 from invites.queries import streams
+from invites.queries.health import problems
 from invites.queries.overview import backlog, consumers, overview
 
 KEYS = Keys()
@@ -51,6 +52,7 @@ async def test_a_shard_that_nobody_has_used(client: Redis) -> None:
         "deadLetters": 0,
         "consumers": None,
         "groups": [],
+        "newestDeadLetterMs": None,
     }
 
 
@@ -123,13 +125,13 @@ async def test_a_worker_is_alive_while_it_announces_itself(
     announced = {"release": "0.2.0", "shards": 1, "since": 5, "lastCommit": 7, "at": 9}
     await client.hset(KEYS.worker("w1"), mapping=announced)  # type: ignore[arg-type] # numbers are fine
     monkeypatch.setattr("invites.queries.overview.ALIVE_MS", -1)  # however lately it has read
-    assert (await overview(client, KEYS)).needs_attention
+    assert [one.sentence for one in problems(await overview(client, KEYS))] == ["no worker is there"]
     announced["at"] = 10**15
     await client.hset(KEYS.worker("w1"), "at", str(announced["at"]))
     monkeypatch.setattr("invites.queries.overview.ALIVE_MS", 0)
     found = _json(await overview(client, KEYS))["consumers"]
     assert found == [{"name": "w1", "pending": 0, "idleMs": 0, "alive": True, "announced": announced}]
-    assert not (await overview(client, KEYS)).needs_attention
+    assert problems(await overview(client, KEYS)) == []
 
 
 @pytest.mark.leaks

@@ -147,6 +147,8 @@ class Author:
         if kind == "invite" and self.published % 4 == 1 and self.calls:
             other = self.calls[-1 - self.published % min(3, len(self.calls))]
             payload = payload | {"replaces": f"{other.sender}|{other.invite_id}|{other.to}"}
+        if kind == "invite" and self.published % 17 == 5:
+            payload = payload | {"probe": True}
         if kind in {"accept", "decline"} and self.published % 2:
             payload = payload | {"context": TEXTS[self.published % len(TEXTS)]}
         if kind == "accept" and payload["peer"]["user"] in {"sip", "tel"} and self.published % 3:

@@ -77,7 +77,8 @@ class Busy(Joining):
     def now_in_call(self, invite: Invite, user: str | None, peer: str) -> None:
         settings = self.settings
         asked_for = settings.track_busy or settings.when_busy != "ring"
-        if invite.room is None or not (asked_for or settings.only_one_device_with_invitations):
+        counts = (asked_for or settings.only_one_device_with_invitations) and not invite.probe
+        if invite.room is None or not counts:
             return
         both = [(user, peer)] if user is not None and user == invite.to else []
         both.append((invite.sender, invite.caller))

@@ -56,6 +56,7 @@ class Calls(Reach):
             request_id=event.get("requestId"),
             started_at=started,
             deadline=started + ring_time,
+            probe=event.get("probe", False),
         )
         self.invites[invite.ref] = invite
         invite.device = peer.get("device")

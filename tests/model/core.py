@@ -275,7 +275,8 @@ class Core:
         if not invite.is_leg:
             self.refuse_answers(invite)
             self.tell_inviter(invite, *self.outcome(invite))
-            self.tell("INVITE_COMPLETED", [], [], invite.record())
+            if not invite.probe:
+                self.tell("INVITE_COMPLETED", [], [], invite.record())
 
     def refuse_answers(self, request: Invite) -> None:
         """Nobody waits any more for the invite that this one asked for."""

@@ -21,6 +21,7 @@ class Invariants:
         self.ids: set[str] = set()
         self.ringing: set[tuple[Ref, str]] = set()
         self.lives: Counter[Ref] = Counter()
+        """Calls that must have a record: all but probes."""
         self.records: Counter[Ref] = Counter()
         self.winners: Counter[Ref] = Counter()
         self.unnamed = 0
@@ -97,7 +98,7 @@ class Invariants:
             before = self.states.get(name)
             call = contents[name]
             leg = call.get("group") not in {None, call["to"]}
-            if before is None and not leg:
+            if before is None and not leg and "probe" not in call:
                 self.lives[tuple(name.removeprefix("invite:").split("|"))] += 1  # type: ignore[index]
             assert before in {None, "PENDING", state}, f"{name} ended twice: {before}, {state}"
             won = [value for key, value in self._candidates(contents, name).items() if '"ACCEPTED"' in value]

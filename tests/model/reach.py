@@ -30,8 +30,11 @@ class Reach(Redial):
         invite.trunks = self.trunks_to(number, (invite.sender, invite.caller))
         return self.next_trunk(invite.trunks, number, {each.key for each in devices})
 
-    def reach(self, invite: Invite, event: Payload) -> None:  # noqa: C901 - one branch for each end
+    def reach(self, invite: Invite, event: Payload) -> None:  # noqa: C901, PLR0912 - one branch for each end
         """Ring whoever there is, or end the invite at once."""
+        if invite.probe:
+            self.reach_registered(invite, event)
+            return
         asked = self.requests.get(f"{invite.to}|{invite.request_id}|{invite.sender}")
         if invite.request_id is not None and asked:
             refusal = self.refusal_of(invite, asked[0])
@@ -79,6 +82,14 @@ class Reach(Redial):
             self.end(invite, "DECLINED", 480, "unreachable")
         else:
             self.end(invite, "DECLINED", 404, "not_found")
+
+    def reach_registered(self, invite: Invite, event: Payload) -> None:
+        """A probe rings the devices that are registered, and nobody is asked for others."""
+        devices = [] if invite.to == invite.sender else self.registered_of(invite.to, invite.caller)
+        if devices:
+            self.call_devices(invite, event, devices)
+        else:
+            self.end(invite, "DECLINED", 480, "unreachable")
 
     def refusal_of(self, invite: Invite, peer: str) -> tuple[int, str] | None:
         """Why the invite may not answer the request of this peer."""

@@ -199,6 +199,7 @@ class Invite:
     device: str | None = None
     replaces: str | None = None
     overtaken: bool = False
+    probe: bool = False
     into: str | None = None
     leg: tuple[str, str] | None = None
     trunks: list[tuple[str, str]] = field(default_factory=list)

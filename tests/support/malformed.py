@@ -31,6 +31,7 @@ VALID: Final[tuple[e.Published, ...]] = (
         requestId="q",
         replaces="asker|0|bob",
         ringMode="all",
+        probe=True,
         transaction="t",
     ),
     e.invite(ASKING, returnOf="a|b|c"),
@@ -56,6 +57,7 @@ _OPAQUE: Final = {"context", "mediatypes", "fromDetails"}
 _OPTIONAL: Final = {
     "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "replaces", "ringMode", "session",
     "device", "type", "trunk", "match", "peer", "dnd", "until", "block", "confirm", "confirmed",
+    "probe",
 } | _OPAQUE  # fmt: skip
 _MANDATORY: Final = {
     "invite": {"peer", "to"}, "inviteRequest": {"peer", "to"}, "ringing": {"peer", "from"}, "accept": {"peer", "from"},
@@ -132,6 +134,7 @@ def _is_id(name: str) -> bool:
         "block",
         "confirm",
         "confirmed",
+        "probe",
     }
 
 
@@ -153,7 +156,10 @@ def _wrong_values(name: str) -> dict[str, Any]:
             "text": "alice", "number": 5, "object": {}, "true": True, "number in it": ["a", 5], "no id in it": ["a|b"],
             "list in it": [["a"]], "null in it": [None], "too long": ["a"] * 1_001,
         },
-        **{flag: {"text": "true", "number": 1, "list": []} for flag in ("trunk", "confirm", "confirmed", "dnd")},
+        **{
+            flag: {"text": "true", "number": 1, "list": []}
+            for flag in ("trunk", "confirm", "confirmed", "dnd", "probe")
+        },
         "match": _NO_TEXTS | {
             "empty": "", "too long": "x" * 1025, "open": "(", "open set": "[", "nothing to repeat": "+49",
             "look": "(?=a)", "back reference": r"(a)\1", "escape": "\\", "too many": "a{1001}",

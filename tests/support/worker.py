@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from workers.telemetry.spans import Spans
+
 Json = dict[str, Any]
 
 KEYS = Keys()
@@ -42,9 +44,11 @@ def configured(**invites: int) -> Config:
 
 
 @contextlib.asynccontextmanager
-async def running(config: Config, url: str, *, consumer: str | None = None) -> AsyncIterator[Service]:
+async def running(
+    config: Config, url: str, *, consumer: str | None = None, spans: Spans | None = None
+) -> AsyncIterator[Service]:
     """Start a worker; at the end stop it. Only a test that drains it sees it finish its work."""
-    service = Service(config, url, consumer=consumer)
+    service = Service(config, url, consumer=consumer, spans=spans)
     try:
         await service.start()
         yield service

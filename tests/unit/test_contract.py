@@ -184,7 +184,7 @@ def test_each_command_is_there() -> None:
     top: Any = typer.main.get_command(app)
     for name, command in top.commands.items():
         assert f"`{name}" in rows
-        for inner in getattr(command, "commands", {}):
+        for inner in getattr(command.load(), "commands", {}):
             assert re.search(rf"`(?:{name} )?{inner}\b", rows), (name, inner)
 
 

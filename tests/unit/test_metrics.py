@@ -8,7 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from invites import __version__
 from invites.build import COMMIT
-from invites.keys import Stream
+from invites.client.group import temporary_name
+from invites.keys import PROBE_GROUPS, Stream
 from invites.queries.gateways import GatewayGroup
 from invites.queries.overview import Backlog
 from workers.telemetry.metrics import Metrics
@@ -92,6 +93,12 @@ def test_a_gauge_that_cannot_be_measured_is_no_number() -> None:
     assert math.isnan(_value(metrics, "oldest_unsettled_event_age_seconds", shard="0"))
     assert math.isnan(_value(metrics, "notifications_lag", shard="0", group="g"))
     assert _value(metrics, "backlog", shard="1") == 7
+
+
+def test_the_groups_of_probes_make_no_time_series() -> None:
+    metrics = Metrics()
+    metrics.groups(0, [GatewayGroup(temporary_name(PROBE_GROUPS), 5, 0, 0, None)])
+    assert b"notifications_lag{" not in metrics.exposition("")[0]
 
 
 def test_the_build_is_named() -> None:

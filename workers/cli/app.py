@@ -8,45 +8,48 @@ from typing import Annotated, Final
 
 import typer
 
-from invites import __version__
-from invites.build import COMMIT
-from invites.config import ConfigError
-from workers.cli import bench, dead, gateways
-from workers.cli.check.command import check
-from workers.cli.demo import demo
-from workers.cli.gateway import gateway
-from workers.cli.options import CommandError
-from workers.cli.output import say
-from workers.cli.publish import publish
-from workers.cli.reshard import reshard
-from workers.cli.run import run
-from workers.cli.schema import schema
-from workers.cli.show import show
-from workers.cli.size import size
-from workers.cli.status import status
-from workers.cli.tail import tail
+from workers.cli.lazy import lazy_group
 
 _INTERRUPTED: Final = 130  # the status that typer returns for Ctrl-C
 
+COMMANDS: Final = {
+    "run": ("workers.cli.run:run", "Run one worker."),
+    "gateway": ("workers.cli.gateway:gateway", "Run one WebSocket gateway."),
+    "demo": ("workers.cli.demo:demo", "Play calls in the terminal."),
+    "check": ("workers.cli.check.command:check", "Check what a worker needs."),
+    "status": ("workers.cli.status:status", "Show the state of each shard."),
+    "probe": ("workers.cli.probe:probe", "Call a device of its own, and measure."),
+    "show": ("workers.cli.show:show", "Show one invite."),
+    "tail": ("workers.cli.tail:tail", "Print notifications as they arrive."),
+    "publish": ("workers.cli.publish:publish", "Publish one event."),
+    "schema": ("workers.cli.schema:schema", "Print the contract for machines."),
+    "reshard": ("workers.cli.reshard:reshard", "Spread calls over more shards."),
+    "size": ("workers.cli.size:size", "Estimate the server's memory."),
+    "completion": ("workers.cli.completion:completion", "Print what a shell needs to complete commands."),
+    "dead": ("workers.cli.dead:app", "List, retry and drop dead letters."),
+    "gateways": ("workers.cli.gateways:app", "List and drop the groups of gateways."),
+    "bench": ("workers.cli.bench:app", "Measure this machine."),
+}
+"""Each command: where it is (see `LazyCommand`), and its line in the help."""
+
 app = typer.Typer(
+    cls=lazy_group(COMMANDS),
     help="Call invitations over Redis Streams: all devices ring, the first accept wins, the others stop.\n\n"
     "`invites demo` shows a call. `invites COMMAND --help` explains a command.",
     epilog="Exit status: 0 done, 1 failed, 2 wrong use. The server comes from --redis-url, else from the "
     "variable INVITES_REDIS_URL, else from redis.url in the configuration file.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",  # joins the lines of a paragraph
+    rich_markup_mode=None,  # importing rich takes longer than all else
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, gateway, demo, check, status, show, tail, publish, schema, reshard, size):
-    app.command()(command)
-app.add_typer(dead.app, name="dead")
-app.add_typer(gateways.app, name="gateways")
-app.add_typer(bench.app, name="bench")
 
 
 def _print_version(*, asked: bool) -> None:
     if asked:
+        from invites import __version__
+        from invites.build import COMMIT
+        from workers.cli.output import say
+
         say(f"invites {__version__} (commit {COMMIT})")
         raise typer.Exit
 
@@ -69,12 +72,12 @@ def invoke(arguments: list[str] | None = None) -> int:
 
     Returns the exit status: 0 done, 1 failed, 2 wrong use. An error is one sentence on stderr, never a traceback.
     """
+    if "_INVITES_COMPLETE" in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined] # the same
+
+        completion_init()
     try:
         result = app(arguments, prog_name="invites", standalone_mode=False)
-    except CommandError as error:
-        return _complain(str(error), error.status)
-    except ConfigError as error:
-        return _complain(str(error), 2)
     except typer.TyperException as error:
         return _complain(error.format_message().replace(": Value error, ", ": "), error.exit_code)
     except typer.Abort:
@@ -83,6 +86,10 @@ def invoke(arguments: list[str] | None = None) -> int:
         # The reader of the output has closed it. Python would report that again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        if isinstance(error, _of_the_operator()):
+            return _complain(str(error), getattr(error, "status", 2))
+        raise
     code = result if isinstance(result, int) else 0
     return 1 if code == _INTERRUPTED else code
 
@@ -92,7 +99,17 @@ def main() -> None:
     sys.exit(invoke())
 
 
+def _of_the_operator() -> tuple[type[Exception], ...]:
+    """Errors that an operator can fix."""
+    from invites.config import ConfigError
+    from workers.cli.options import CommandError
+
+    return CommandError, ConfigError
+
+
 def _complain(sentence: str, code: int) -> int:
     if sentence:  # empty when typer has printed the help
+        from workers.cli.output import say
+
         say(f"invites: {sentence}", err=True)
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _ExitCode = Annotated[
     bool,
-    typer.Option("--exit-code", metavar="", help="Exit with status 1 if a shard needs an operator."),
+    typer.Option("--exit-code", metavar="", help="Print one line: 0 fine, 1 warning, 2 critical."),
 ]
 
 
@@ -29,8 +30,13 @@ _ExitCode = Annotated[
 def status(*, common: Common, as_json: AsJson = False, exit_code: _ExitCode = False) -> int:
     """Show the state of each shard: backlog and its age, pending invites, timers, workers, gateways, memory.
 
-    With `--exit-code`, the exit status is 1 if no worker is connected, an event waits for more than 10 s or a
-    notification for more than a minute, there are dead letters, or the server is full.
+    With `--exit-code` it prints one line for monitoring instead, and the exit status is in the tradition of Nagios.
+
+    2, critical: a shard cannot be reached or has no worker, an event has waited for more than 10 s, or the server is
+    full.
+
+    1, warning: an event has waited for more than 5 s or a notification for more than a minute, a dead letter has come
+    within the last hour, or nine tenths of the memory are in use.
     """
 
     async def show(session: Session) -> int:
@@ -43,8 +49,12 @@ def status(*, common: Common, as_json: AsJson = False, exit_code: _ExitCode = Fa
             for one in found:
                 for line in _lines(one):
                     say(line)
-        return 1 if exit_code and any(one.needs_attention for one in found) else 0
+        return 0
 
+    if exit_code:
+        from workers.cli.health import check
+
+        return common.on_server(partial(check, as_json=as_json))
     return common.on_server(show)
 
 

@@ -31,15 +31,19 @@ async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool
     source.in_flight.begin(sizes, time.monotonic())
     source.read_size.read(max(sizes.values(), default=0))
     tickets: list[Ticket[Item]] = []
+    spans = source.shard.worker.spans
     for start in range(0, len(entries), _SLICE):
         for entry in entries[start : start + _SLICE]:
             ticket: Ticket[Item] = Ticket(entry.id, source.in_flight, alone=alone)
+            read = time.time_ns() if spans is not None else 0
             try:
                 ticket.item = source.decode(entry)
             except Exception as error:  # noqa: BLE001 - one entry must not take others with it
                 ticket.leave("The entry %s cannot be decoded.", entry.id, error=error)
             else:
                 tickets.append(ticket)
+                if spans is not None:
+                    spans.taken(source.shard.keys.shard, entry, ticket.item, read, time.time_ns())
         await asyncio.sleep(0)
     return tickets
 

@@ -51,10 +51,13 @@ class InFlight:
 
 
 class Decoded(Protocol):
-    """What an entry asks for; `entry` is its id."""
+    """What an entry asks for; `entry` is its id, `trace` its traceparent, "" for none."""
 
     @property
     def entry(self) -> str: ...  # noqa: D102
+
+    @property
+    def trace(self) -> str: ...  # noqa: D102
 
 
 Item = TypeVar("Item", bound=Decoded)

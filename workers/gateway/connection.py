@@ -193,7 +193,7 @@ class Connection:
                 continue
             self._metrics.received(message.type)
             try:
-                await self._publisher.publish(event)
+                await self._publisher.publish(event, traceparent=message.trace)
             except (RedisError, OSError) as error:
                 _log.warning("An event of %s could not be published: %s", self.peer.id, error)
                 self._refuse(message, "the service cannot be reached: send it again later")
@@ -219,7 +219,9 @@ class Connection:
         self.send(frame("error", payload))
 
 
-def frame(kind: str, payload: object, identity: str | None = None) -> bytes:
-    """A message to a device: `type`, `payload` and, of a notification, `id`."""
+def frame(kind: str, payload: object, identity: str | None = None, traceparent: str | None = None) -> bytes:
+    """A message to a device: `type`, `payload` and, of a notification, `id` and `traceparent`."""
     named = {} if identity is None else {"id": identity}
+    if traceparent is not None:
+        named["traceparent"] = traceparent
     return msgspec.json.encode({"type": kind, **named, "payload": payload})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from invites.events.protocol import MAX_ID, MAX_MS, BadEvent, Event, decode_event
+from invites.values.traceparent import traceparent_of
 
 if TYPE_CHECKING:
     from invites.events.protocol import Peer
@@ -27,6 +28,13 @@ class Message(msgspec.Struct, frozen=True):
 
     type: str
     payload: dict[str, msgspec.Raw] = {}
+    traceparent: Any = None
+
+    @property
+    def trace(self) -> str | None:
+        """The message's traceparent. A malformed one counts as none."""
+        found = self.traceparent
+        return (traceparent_of(found) or None) if isinstance(found, str) else None
 
     def value(self, name: str) -> Any:  # noqa: ANN401 - JSON
         """A field of the payload; None also if Python cannot hold it."""
@@ -71,6 +79,8 @@ def event_of(message: Message, peer: Peer) -> Event:
         raise BadMessage(f"a device cannot send {message.type[:100]!r}; it can send {', '.join(_TYPES)}")
     if message.type == "stopInvite":
         said["from"] = peer.user
+    elif message.type == "invite":
+        said["probe"] = None  # what a person calls has a record
     try:
         return decode_event(message.type, msgspec.json.encode({**message.payload, **said}))
     except BadEvent as error:

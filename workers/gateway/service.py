@@ -238,8 +238,10 @@ def _frame_of(notification: Notification, age_ms: int) -> bytes:
     payload = notification.payload
     if isinstance(payload, Invitation):
         left = max(0, payload.expires_in - max(0, age_ms))
-        return frame(notification.type, msgspec.structs.replace(payload, expires_in=left), notification.id)
-    return frame(notification.type, msgspec.Raw(notification.raw), notification.id)
+        shown: object = msgspec.structs.replace(payload, expires_in=left)
+    else:
+        shown = msgspec.Raw(notification.raw)
+    return frame(notification.type, shown, notification.id, notification.traceparent)
 
 
 async def _set_headers(_: web.Request, response: web.StreamResponse) -> None:

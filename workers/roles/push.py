@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from invites.connection.errors import passes
@@ -120,10 +121,25 @@ class Pushes:
         if verdict is not Verdict.WANTED:
             unsure = push.unsure and not cancels
             return verdict.name.lower(), "pushUnsure" if unsure else "pushDropped"
-        result = await self._sippo.push(push.job(left_ms), once=True)
+        result = await self._send(push, left_ms)
         if cancels:
             return result.value, "pushDropped"
         return result.value, "pushTaken" if result is PushResult.TAKEN else "pushGone"
+
+    async def _send(self, push: Push, left_ms: int) -> PushResult:
+        """Send the job once. Raises NoAnswer."""
+        spans, began, outcome = self._shard.worker.spans, time.time_ns(), "failed"
+        try:
+            result = await self._sippo.push(push.job(left_ms), once=True, traceparent=push.trace)
+            outcome = result.value
+        except NoAnswer as error:
+            outcome = error.reason.value
+            raise
+        else:
+            return result
+        finally:
+            if spans is not None:
+                spans.pushed(self._shard.keys.shard, push, outcome, began, time.time_ns())
 
 
 def _made(entry: str) -> tuple[int, int]:

@@ -41,6 +41,7 @@ class SetAside:
 
     def __init__(self, role: Role, stream: Stream, resolver: Resolver, resume: Resumes) -> None:
         self._memory, self._metrics = role.shard.worker.memory, role.shard.worker.metrics
+        self._spans = role.shard.worker.spans
         self._resolver = resolver
         self._role = role
         self._stream = stream
@@ -77,11 +78,15 @@ class SetAside:
             await self._keep_lost(ticket, outcome.detail)
             return
         else:
+            began = time.time_ns()
             try:
                 ticket.item = await self._complete(ticket.item, outcome)
             except Exception as error:  # noqa: BLE001 - one event must not take others with it
                 ticket.leave("The event %s needs a look-up that fails.", ticket.entry, error=error)
                 return
+            if self._spans is not None:
+                shard = self._role.shard.keys.shard
+                self._spans.looked_up(shard, ticket.item, outcome.detail, began, time.time_ns())
         await self._resume(ticket)
 
     async def _keep_lost(self, ticket: Ticket[Operation], failure: str) -> None:

@@ -50,6 +50,7 @@ class _Turn:
 class _Answered:
     tickets: Sequence[Ticket[Operation]]
     outcomes: Sequence[Outcome]
+    seconds: float
 
 
 class Settler:
@@ -78,6 +79,7 @@ class Settler:
         self._role = Role(f"settling {source.name}", source.shard, target)
         self._batch_size = batch_size
         self._reports = reports
+        self._spans = source.shard.worker.spans
         self._timers = timers
         self._set_aside = SetAside(self._role, source.stream, resolver, self._resume)
         self._waiting: list[Ticket[Operation]] = []
@@ -107,13 +109,17 @@ class Settler:
         """Commit entries together, and see to their outcomes. Never raises: what fails is left to the reclaimer."""
         if not tickets:
             return
+        began = time.time_ns()
         try:
             result = await self._until_answered([ticket.item for ticket in tickets])
         except Exception as error:  # noqa: BLE001 - a batch that cannot be sent must not stop the others
             await self._see_to_error(tickets, error)
             return
         self._timers.heard(result.next_due, result.now)
-        self._answered.append(_Answered(tickets, result.outcomes))
+        ended = time.time_ns()
+        self._answered.append(_Answered(tickets, result.outcomes, max(0, ended - began) / 1e9))
+        if self._spans is not None:
+            self._spans.committed(self._shard.keys.shard, tickets, result.outcomes, began, ended)
         if any(outcome.status is Status.NEEDS for outcome in result.outcomes):
             self._conclude()  # a caller waits for the look-up
         elif self._concluding is None:
@@ -248,7 +254,7 @@ class Settler:
             memory.took()
         if groupless:
             _log.error("%d entries are not settled: their consumer group was gone.", groupless)
-        self._reports.settled(self._source.stream, operations, batch.outcomes)
+        self._reports.settled(self._source.stream, operations, batch.outcomes, batch.seconds)
 
     async def _resume(self, ticket: Ticket[Operation]) -> None:
         if ticket.alone:

@@ -189,7 +189,7 @@ class Metrics:
         """Set the lag of all groups on the notifications of a shard. None: they cannot be measured.
 
         The first 20 by name have a label of their own. The others share the label "(others)", with the largest lag
-        among them, and so does a group with a very long name.
+        among them, and so does a group with a very long name. Probes have none: each would make a time series.
         """
         if found is None:
             for label in self._lagging.get(shard, ()):
@@ -197,6 +197,8 @@ class Metrics:
             return
         lags: dict[str, int] = {}
         for group in found:
+            if group.is_probe:
+                continue
             own = len(lags) < _MOST_GROUPS and len(group.name) <= _LONGEST_NAME
             label = escape(group.name) if own else _OTHERS
             lags[label] = max(group.lag, lags.get(label, 0))

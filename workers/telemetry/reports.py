@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from invites.events.arguments import DeadArguments
 from invites.keys import Stream
 from invites.logs import messages
+from invites.logs.setup import is_json
 from invites.store.commit import Status
+from invites.values.traceparent import trace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from invites.events.operation import Operation
     from invites.store.commit import Fact, FireResult, Outcome
@@ -38,22 +40,31 @@ class Reports:
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
         self._verbose = messages.verbosity() > 0
+        self._json = is_json()
 
-    def settled(self, stream: Stream, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
-        """Report a commit. Operations that must be settled again are only counted."""
+    def settled(
+        self,
+        stream: Stream,
+        operations: Sequence[Operation],
+        outcomes: Sequence[Outcome],
+        seconds: float = 0.0,
+    ) -> None:
+        """Report a commit that took `seconds`. Operations that must be settled again are only counted."""
         counts: Counter[tuple[str, str]] = Counter()
-        facts: list[Fact] = []
         for operation, outcome in zip(operations, outcomes, strict=True):
             status = outcome.status
             dead = operation.rule == _DEAD and status is Status.DONE
             counts[_type(operation), _DEAD if dead else status.value] += 1
             if status is not Status.DONE:
                 continue
+            facts: list[Fact] = []
             if self._verbose and operation.event is not None:
                 received = messages.received(operation.event)
                 if received is not None:
                     facts.append(received)
             facts += outcome.facts
+            if facts:
+                self._tell(facts, _about(operation, seconds) if self._json else None)
         for (kind, outcome_name), count in counts.items():
             if stream is Stream.EVENTS:
                 self.metrics.event(kind, outcome_name, count)
@@ -61,7 +72,6 @@ class Reports:
                 self.metrics.relayed(outcome_name, count)
             if outcome_name == _DEAD:
                 self.metrics.dead_letters(count)
-        self._tell(facts)
 
     def fired(self, fired: FireResult) -> None:
         """Report fired timers."""
@@ -71,10 +81,20 @@ class Reports:
             self.metrics.dead_letters(facts["timer_failed"])
             self._tell(fired.facts)
 
-    def _tell(self, facts: Sequence[Fact]) -> None:
+    def _tell(self, facts: Sequence[Fact], about: Mapping[str, Any] | None = None) -> None:
         for name, *values in facts:
             if name in _OF_LIMITS:
                 self.metrics.limited(values[0])
             elif name == "entry_ahead":
                 self.metrics.entry_ahead()
-        messages.write(facts)
+        messages.write(facts, about)
+
+
+def _about(operation: Operation, seconds: float) -> dict[str, Any]:
+    """What JSON lines say of the operation that they come from. `duration` is that of its commit, in ms."""
+    about: dict[str, Any] = {"entry": operation.entry, "duration": round(seconds * 1000, 1)}
+    if operation.ref:
+        about["ref"] = operation.ref
+    if operation.trace:
+        about["trace"] = trace_of(operation.trace)
+    return about

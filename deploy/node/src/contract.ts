@@ -38,7 +38,7 @@ export interface GetInvitations {
   transaction?: string | number | null;
 }
 
-/** A user asks a callee into a room. `expires` is a ring time in ms; `ringMode` is for groups. `replaces` is the ref of an earlier invite of the user, which this one replaces. */
+/** A user asks a callee into a room. `expires` is a ring time in ms; `ringMode` is for groups. `replaces` is the ref of an earlier invite of the user, which this one replaces. `probe`: it tests the service, and is no call of a person. */
 export interface Invite {
   peer: Peer;
   /** a text of 1 to 255 characters without white space, control characters, {, } or | */
@@ -56,6 +56,7 @@ export interface Invite {
   requestId?: string | null;
   returnOf?: string | null;
   replaces?: string | null;
+  probe?: boolean | null;
 }
 
 /** A user asks a callee for an invite into the callee's room. */

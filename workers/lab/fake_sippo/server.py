@@ -30,10 +30,11 @@ _ANY: Final = "*"
 
 
 class ReceivedPush(msgspec.Struct, frozen=True, rename="camel"):
-    """An accepted push, and when it arrived (ms since 1970)."""
+    """An accepted push, when it arrived (ms since 1970), and its header `traceparent`, None without one."""
 
     job: PushJob
     at: int
+    traceparent: str | None = None
 
 
 class _Credentials(msgspec.Struct):
@@ -216,7 +217,7 @@ class FakeSippo:
         if scheme != "Bearer" or self._tokens.get(token, 0.0) <= self._clock():
             return web.Response(status=401)
         if call is ApiCall.PUSH:
-            return await self._push(await request.read())
+            return await self._push(await request.read(), request.headers.get("traceparent"))
         look_up = {
             ApiCall.GROUPS: self.directory.group,
             ApiCall.PUSH_DEVICES: self.directory.push_devices,
@@ -236,7 +237,7 @@ class FakeSippo:
         self._tokens[token] = self._clock() + self.token_lifetime
         return _json({"token": token, "expiresIn": self.token_lifetime})
 
-    async def _push(self, body: bytes) -> web.Response:
+    async def _push(self, body: bytes, traceparent: str | None) -> web.Response:
         try:
             job = msgspec.json.decode(body, type=PushJob)
         except msgspec.DecodeError as error:
@@ -246,7 +247,7 @@ class FakeSippo:
         if not self.directory.has_device(job.user, job.device):
             return web.Response(status=404)
         async with self._pushed:
-            self.pushes.append(ReceivedPush(job, round(time.time() * 1000)))
+            self.pushes.append(ReceivedPush(job, round(time.time() * 1000), traceparent))
             self._pushed.notify_all()
         return web.Response(status=202)
 

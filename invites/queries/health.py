@@ -1,0 +1,70 @@
+"""What is wrong with a shard, for monitoring."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from invites.queries.overview import Backlog, Overview
+
+SLOW_MS: Final = 5_000
+"""A worker has died, or cannot keep up: its entries are taken over after `claimAfter`, 3 s, and up to a second."""
+STUCK_MS: Final = 10_000
+"""Even the entries of a dead worker are settled by then."""
+LATELY_MS: Final = 3_600_000
+"""A dead letter is news for an hour. Those before it may stay for 30 days."""
+
+
+class Level(enum.IntEnum):
+    """How bad it is; the exit status of a check in the tradition of Nagios."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+
+
+class Problem(Struct, frozen=True):
+    """One thing that is wrong. The sentence has neither a capital nor a full stop."""
+
+    level: Level
+    sentence: str
+
+
+def problems(shard: Overview) -> list[Problem]:
+    """What is wrong with the shard, the worst first."""
+    return sorted(_problems(shard), key=lambda one: -one.level)
+
+
+def _problems(shard: Overview) -> Iterator[Problem]:
+    if not any(one.alive for one in shard.consumers or ()):
+        yield Problem(Level.CRITICAL, "no worker is there")
+    yield from _of_backlog(shard.backlog, "event")
+    yield from _of_backlog(shard.relay_backlog, "entry of the relay stream")
+    if shard.memory is not None and shard.memory.is_full:
+        yield Problem(Level.CRITICAL, "the server is full, new calls wait")
+    elif shard.memory is not None and shard.memory.is_nearly_full:
+        yield Problem(Level.WARNING, "the server's memory is nearly full")
+    for group in shard.groups:
+        if group.is_late:
+            waits = f"a notification for {group.name} has waited for {_seconds(group.oldest_ms)}"
+            yield Problem(Level.WARNING, waits)
+    newest = shard.newest_dead_letter_ms
+    if newest is not None and newest <= LATELY_MS:
+        yield Problem(
+            Level.WARNING, f"dead letters: {shard.dead_letters}, the last one {_seconds(newest)} ago"
+        )
+
+
+def _of_backlog(backlog: Backlog, what: str) -> Iterator[Problem]:
+    if backlog.oldest_ms > SLOW_MS:
+        level = Level.CRITICAL if backlog.oldest_ms > STUCK_MS else Level.WARNING
+        yield Problem(level, f"an {what} has waited for {_seconds(backlog.oldest_ms)}")
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms / 1_000:.0f} s"

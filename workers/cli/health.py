@@ -1,0 +1,65 @@
+"""`invites status --exit-code`: one line and one status for monitoring."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from invites.queries.health import Level, Problem, problems
+from invites.queries.overview import Overview, overview
+from workers.cli.output import say, say_json
+from workers.cli.session import trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invites.keys import Keys
+    from workers.cli.session import Session
+
+_Found = tuple[int, Problem]
+
+
+async def check(session: Session, *, as_json: bool) -> int:
+    """Look at all shards side by side, so that one that is away hides no other. Returns the status."""
+    looked = await asyncio.gather(*(_look(session, keys) for keys in session.shards()))
+    there = [one for one in looked if isinstance(one, Overview)]
+    found: list[_Found] = []
+    for keys, one in zip(session.shards(), looked, strict=True):
+        of_shard = problems(one) if isinstance(one, Overview) else [one]
+        found += [(keys.shard, problem) for problem in of_shard]
+    level = max((problem.level for _, problem in found), default=Level.OK)
+    if as_json:
+        listed = [
+            {"shard": shard, "level": problem.level.name, "problem": problem.sentence}
+            for shard, problem in found
+        ]
+        say_json({"status": int(level), "problems": listed, "shards": there})
+    else:
+        say(f"{level.name}: {_sentences(found) or _fine(there)}")
+    return int(level)
+
+
+async def _look(session: Session, keys: Keys) -> Overview | Problem:
+    try:
+        return await overview(session.client(keys), keys)
+    except (RedisError, OSError) as error:
+        return Problem(Level.CRITICAL, trouble(session.address, error).rstrip("."))
+
+
+def _sentences(found: Sequence[_Found]) -> str:
+    """The worst first. What is wrong with several shards is said once."""
+    shards: dict[Problem, list[int]] = {}
+    for shard, problem in found:
+        shards.setdefault(problem, []).append(shard)
+    return "; ".join(
+        f"shard {', '.join(map(str, shards[problem]))}: {problem.sentence}"
+        for problem in sorted(shards, key=lambda one: -one.level)
+    )
+
+
+def _fine(there: Sequence[Overview]) -> str:
+    workers = {consumer.name for one in there for consumer in one.consumers or () if consumer.alive}
+    oldest = max(one.backlog.oldest_ms for one in there)
+    return f"shards {len(there)}, workers {len(workers)}, oldest event {oldest} ms"

@@ -52,6 +52,8 @@ end
 
 -- The call record: exactly one for each invite that is no leg.
 function record(invite)
+  measures.add((invite.group and 'group ' or invite.inviteRequest == '1' and 'request ' or 'direct ')
+    .. invite.state .. ' ' .. invite.reason .. ' ' .. invite.createdAt .. ' ' .. (invite.stopped or ''))
   notify('INVITE_COMPLETED', {}, {}, head_of(invite)
     .. ',"room":' .. json.text(invite.room)
     .. ',"group":' .. (invite.group and 'true' or 'false')

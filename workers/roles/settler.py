@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from invites.events.operation import Operation
     from invites.lookup.resolver import Resolver
-    from invites.store.commit import CommitResult, Outcome
+    from invites.store.commit import CommitResult
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.shard import Shard
     from workers.consumer.source import Source
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Answered:
     tickets: Sequence[Ticket[Operation]]
-    outcomes: Sequence[Outcome]
+    result: CommitResult
 
 
 class Settler:
@@ -98,7 +98,7 @@ class Settler:
             await self._see_to_error(tickets, error)
             return
         self._timers.heard(result.next_due, result.now)
-        self._answered.append(_Answered(tickets, result.outcomes))
+        self._answered.append(_Answered(tickets, result))
         if any(outcome.status is Status.NEEDS for outcome in result.outcomes):
             self._conclude()  # a caller waits for the look-up
         elif self._concluding is None:
@@ -179,7 +179,7 @@ class Settler:
     def _see_to(self, batch: _Answered) -> None:
         groupless = 0
         operations = [ticket.item for ticket in batch.tickets]
-        for ticket, outcome in zip(batch.tickets, batch.outcomes, strict=True):
+        for ticket, outcome in zip(batch.tickets, batch.result.outcomes, strict=True):
             match outcome.status:
                 case Status.DONE | Status.STALE:
                     ticket.done()
@@ -200,12 +200,12 @@ class Settler:
         memory = self._shard.worker.memory
         if memory.full and any(
             grows(operation) and outcome.status is Status.DONE
-            for operation, outcome in zip(operations, batch.outcomes, strict=True)
+            for operation, outcome in zip(operations, batch.result.outcomes, strict=True)
         ):
             memory.took()
         if groupless:
             _log.error("%d entries are not settled: their consumer group was gone.", groupless)
-        self._reports.settled(self._source.stream, operations, batch.outcomes)
+        self._reports.settled(self._source.stream, operations, batch.result)
 
     async def _resume(self, ticket: Ticket[Operation]) -> None:
         if ticket.alone:

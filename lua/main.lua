@@ -10,8 +10,8 @@
 --                  every entry before it; then the entries as for settle
 --          fire    how many timers to apply at most; for how long (ms) a timer waits for events (see core/patience.lua)
 --          ask     nothing
--- Returns  settle, take: {now, next due or "", outcome…} (see core/commit.lua)
---          fire: {now, when to fire again or "", number of timers, fact…}
+-- Returns  settle, take: {now, next due or "", measures, outcome…} (see core/commit.lua, core/unit.lua)
+--          fire: {now, when to fire again or "", measures, number of timers, fact…}
 --          ask: the commands that the ACL denies this user; nil when the server cannot say
 -- Errors   "DENIED " and commands, when the ACL denies them (see core/permissions.lua)
 --          "LAYOUT " and the value of the key `layout`, when it differs from the worker's number of shards; the call

@@ -38,6 +38,7 @@ class Role:
         if target is not None:
             self._place += f" for shard {target.keys.shard}"
         self._remind_at = 0.0
+        shard.worker.metrics.expect_errors(name)
 
     def works(self) -> None:
         """The server has done what the role asked."""

@@ -62,6 +62,7 @@ class Service:
         """Whether the calls are being moved to other shards. No worker can say where a call is then."""
         metrics, readiness = Metrics(), Readiness()
         metrics.ready_if(readiness.is_ready)
+        metrics.expect_errors(_ROLE)
         self._context = WorkerContext(
             config=config,
             url=url,

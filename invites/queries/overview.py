@@ -91,14 +91,14 @@ async def overview(client: Redis, keys: Keys) -> Overview:
         pipe.zcount(keys.timers, "-inf", now)
         pipe.xrevrange(keys.dead, count=1)
         events, notifications, dead, overdue, newest = await pipe.execute()
-    timers = await _timers(client, keys)
+    found = await timers(client, keys)
     return Overview(
         shard=keys.shard,
         backlog=await backlog(client, keys),
         relay_backlog=await backlog(client, keys, Stream.RELAY),
         push_backlog=await backlog(client, keys, Stream.PUSH),
-        pending_invites=timers["ring"],
-        timers=timers.total(),
+        pending_invites=found["ring"],
+        timers=found.total(),
         overdue_timers=overdue,
         events=events,
         notifications=notifications,
@@ -179,8 +179,11 @@ async def _memory(client: Redis) -> Memory | None:
         return None
 
 
-async def _timers(client: Redis, keys: Keys) -> Counter[str]:
-    """The number of timers by kind. Each pending invite has one timer of kind `ring`."""
+async def timers(client: Redis, keys: Keys) -> Counter[str]:
+    """The number of timers by kind. Each pending invite has one timer of kind `ring`.
+
+    Scans all timers, in pages of 1,000.
+    """
     kinds: Counter[str] = Counter()
     async for member, _ in client.zscan_iter(keys.timers, count=_SCAN_PAGE):
         kinds[member.partition(b"|")[0].decode(errors="replace")] += 1

@@ -16,6 +16,7 @@ from invites.keys import Keys, Stream
 from invites.store.announcement import KEPT_MS, WorkerState
 from invites.store.functions import Client, Functions
 from invites.store.layout import ANSWER, LayoutError
+from invites.store.measures import Measure, read_measures
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 
@@ -109,6 +110,7 @@ class CommitResult(msgspec.Struct):
     outcomes: list[Outcome]
     next_due: int | None
     now: int
+    measures: list[Measure]
 
 
 class FireResult(msgspec.Struct):
@@ -122,6 +124,7 @@ class FireResult(msgspec.Struct):
     facts: list[Fact]
     next_due: int | None
     now: int
+    measures: list[Measure]
 
 
 class Ensured(msgspec.Struct):
@@ -216,8 +219,11 @@ class Committer:
                 self._keys.script_keys,
                 self.arguments("fire", limit, patience),
             )
-        now, due, count, *facts = answer
-        return FireResult(int(count), [_fact(fact) for fact in facts], _due(due), int(now))
+        now, due, measures, count, *facts = answer
+        now = int(now)
+        return FireResult(
+            int(count), [_fact(fact) for fact in facts], _due(due), now, read_measures(measures.decode(), now)
+        )
 
     async def denied(self) -> list[str]:
         """The write commands that the ACL denies this user. None are known on a server that cannot be asked."""
@@ -316,8 +322,11 @@ def grows(operation: Operation) -> bool:
 
 
 def _result(answer: Sequence[Any]) -> CommitResult:
-    now, due, *outcomes = answer
-    return CommitResult([_outcome(one) for one in outcomes], _due(due), int(now))
+    now, due, measures, *outcomes = answer
+    now = int(now)
+    return CommitResult(
+        [_outcome(one) for one in outcomes], _due(due), now, read_measures(measures.decode(), now)
+    )
 
 
 def _due(value: bytes) -> int | None:

@@ -18,6 +18,7 @@
 --   also      the device has been pushed beside its connection: PUSHING, then PUSHED
 --   declined  the peer that has declined for its connection alone, while the device was connected
 --   silenced  the device hears no further invitation
+--   pushedAt  when sippo-server has taken the push (ms since 1970)
 -- include: core/unit
 -- include: core/json
 
@@ -97,6 +98,7 @@ local function candidate_json(candidate)
     rest = (candidate.push and ',"push":true' or '')
       .. (candidate.unheard and ',"unheard":true' or '')
       .. (candidate.also and ',"also":"' .. candidate.also .. '"' or '')
+      .. (candidate.pushedAt and ',"pushedAt":' .. int(candidate.pushedAt) or '')
       .. (candidate.declined and ',"declined":' .. json.quote(candidate.declined) or '')
       .. (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
       .. (candidate.told and ',"told":true' or '')

@@ -23,6 +23,9 @@ end
 function kinds.direct.progress(invite, what)
   if not invite[what] then
     change(invite, what, '1')
+    if what == 'ringing' then
+      measures.add('rang ' .. invite.createdAt .. (invite.pushed and ' push' or ' connection'))
+    end
     if what == 'ringing' or not invite.ringing then
       tell_progress(invite)
     end

@@ -34,6 +34,14 @@ local function stop_devices(invite, state, code, reason, winner, decliner)
   end
   unindex(invite)
   cancel(invite, told, cancel_words(invite))
+  if state == 'ACCEPTED' and #told > 0 and not invite.held then
+    -- The call record measures it, and a leg has none.
+    if is_leg(invite) then
+      measures.add('stopped ' .. work.entry)
+    else
+      invite.stopped = work.entry
+    end
+  end
 end
 
 -- The inviter hears what the answer that ends the invite says.

@@ -146,13 +146,13 @@ end
 
 -- Settles the entries in ARGV from `at` on. `prefix` separates the ids of their notifications from those of events.
 local function settle_each(token, from, prefix, at)
-  local result = { int(now), '' }
+  local result = { int(now), '', '' }
   while ARGV[at] do
     local entry, arguments = ARGV[at + 1], tonumber(ARGV[at + 2])
     result[#result + 1] = settle_one(token, from, prefix .. entry, ARGV[at], entry, at + 3, at + 2 + arguments)
     at = at + 3 + arguments
   end
-  result[2] = next_due()
+  result[2], result[3] = next_due(), measures.text()
   return result
 end
 
@@ -252,13 +252,13 @@ local AGAIN = 50
 function fire(limit, patience)
   local due = redis.call('ZRANGEBYSCORE', TIMERS, '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, limit)
   local before = due[1] and ready_before(tonumber(due[#due]), patience)
-  local result = { int(now), '', 0 }
+  local result = { int(now), '', '', 0 }
   for i = 1, #due, 2 do
     if tonumber(due[i + 1]) >= before then
-      result[2] = int(now + AGAIN)
+      result[2], result[3] = int(now + AGAIN), measures.text()
       return result
     end
-    result[3] = result[3] + 1
+    result[4] = result[4] + 1
     -- An earlier timer of this call may have removed or moved this one.
     if redis.call('ZSCORE', TIMERS, due[i]) == due[i + 1] then
       for _, fact in ipairs(fire_one(due[i], due[i + 1])) do
@@ -266,6 +266,6 @@ function fire(limit, patience)
       end
     end
   end
-  result[2] = next_due()
+  result[2], result[3] = next_due(), measures.text()
   return result
 end

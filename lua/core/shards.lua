@@ -2,7 +2,7 @@
 -- shards.
 -- include: core/context
 
-local own, shards, shard_of
+local own, shards, is_here
 
 each_call(function()
   own, shards = tonumber(shard), tonumber(ARGV[ARG.shards])
@@ -49,7 +49,7 @@ do
     return bits.bxor(crc, 0xffffffff) % 0x100000000
   end
 
-  function shard_of(name)
+  local function shard_of(name)
     if shards == 1 then
       return own
     end
@@ -58,8 +58,8 @@ do
     end
     return found[name]
   end
-end
 
-local function is_here(name)
-  return shards == 1 or shard_of(name) == own
+  function is_here(name)
+    return shards == 1 or shard_of(name) == own
+  end
 end

@@ -3,7 +3,7 @@
 -- The server does not roll a script back. So nothing may write before the token (the acknowledgement of the event),
 -- and nothing may fail after it. Rules read with redis.call and write with `later` and `add`, which only note the
 -- command. The commit checks the notes, takes the token, and then writes.
--- exports: work, begin, later, add, trust, are_absent, must_be, check, write
+-- exports: work, begin, later, add, trust, are_absent, must_be, check, write, measures
 -- exports: expire, remember, info, debug, warn, schedule, unschedule
 -- include: core/context
 -- include: core/lifetimes
@@ -18,8 +18,13 @@ local notes, noted
 -- The keys to check: notes add to them, and their type is unknown. `types` has the type that each must have.
 local names, types, unknown
 
+-- What calls took, for the workers' metrics (invites/store/measures.py). All events of a call share one list. `measured`
+-- is its length, `kept` that of the lines of units that are written.
+local lines, measured, kept = {}, 0, 0
+
 each_call(function()
   work, typed, notes, names, types = nil, {}, {}, {}, {}
+  measured, kept = 0, 0
 end)
 
 -- These commands may fail: a key of another type holds nothing that they could remove.
@@ -27,7 +32,7 @@ local TAKES_AWAY = { HDEL = true, SREM = true, ZREM = true, ZREMRANGEBYSCORE = t
 
 -- `origin` makes the ids of notifications unique. An event that is settled again has the same origin.
 function begin(origin, entry)
-  noted, unknown = 0, 0
+  noted, unknown, measured = 0, 0, kept
   work = {
     origin = origin,
     entry = entry,
@@ -133,6 +138,7 @@ function write(trace)
   end
   local done, failure = pcall(write_each)
   if done then
+    kept = measured
     return nil
   end
   local command, name = notes[at][1], notes[at][2]
@@ -167,6 +173,20 @@ end
 
 function warn(name, ...)
   work.facts[#work.facts + 1] = { name, ... }
+end
+
+measures = {}
+
+-- Notes a line: a name of invites/store/measures.py and its words. A point in time stands as it is stored (ms since
+-- 1970, or an entry id): the worker compares it with the time of the reply.
+function measures.add(line)
+  measured = measured + 1
+  lines[measured] = line
+end
+
+-- One text: each table in a reply costs the server as much as a write.
+function measures.text()
+  return table.concat(lines, '\n', 1, kept)
 end
 
 function schedule(member, at)

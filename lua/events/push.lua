@@ -26,6 +26,7 @@ end
 -- Marks the candidate as pushed, or stops a device whose ringing is over. Returns true when it is pushed.
 local function push_arrived(invite, candidate, device)
   if candidate.type == 'PUSH' and candidate.state == 'PUSHING' then
+    candidate.pushedAt = now
     set_state(invite, candidate, 'PUSHED')
     return true
   elseif candidate.also == 'PUSHING' and IN[candidate.state] then

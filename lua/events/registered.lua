@@ -220,7 +220,10 @@ local function come_back(invite, candidate, new)
   local again = not candidate.unheard
   candidate.unheard, candidate.declined = nil, nil
   if candidate.type == 'PUSH' then
-    candidate.type, candidate.push = 'PEER', true
+    if candidate.state == 'PUSHED' and candidate.pushedAt then
+      measures.add('woke ' .. int(candidate.pushedAt))
+    end
+    candidate.type, candidate.push, candidate.pushedAt = 'PEER', true, nil
   end
   set_state(invite, candidate, 'CALLED')
   if tonumber(invite.expiresAt) > now and not candidate.silenced then

@@ -251,6 +251,7 @@ local function note_accept(call, leg)
   leg.state, leg.endReason = 'OVER', 200
   save_legs(call, { leg })
   if not call.whoAccepted then
+    measures.add('answered ' .. call.createdAt)
     change(call, 'whoAccepted', leg.member)
     if leg.peer then
       change(call, 'acceptedBy', leg.peer)

@@ -55,6 +55,8 @@ function record(invite)
   if invite.probe then
     return
   end
+  measures.add((invite.group and 'group ' or invite.inviteRequest == '1' and 'request ' or 'direct ')
+    .. invite.state .. ' ' .. invite.reason .. ' ' .. invite.createdAt .. ' ' .. (invite.stopped or ''))
   notify('INVITE_COMPLETED', {}, {}, head_of(invite)
     .. ',"room":' .. json.text(invite.room)
     .. ',"group":' .. (invite.group and 'true' or 'false')

@@ -23,6 +23,8 @@ from workers.consumer.reader import Reader
 from workers.consumer.reclaimer import Reclaimer
 from workers.lab.embedded import EmbeddedValkey
 
+EVENTS_OF_SHARD_0 = {"shard": "0", "stream": "events"}
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -267,7 +269,7 @@ async def test_a_stream_that_cannot_be_trimmed_stops_neither_the_others_nor_the_
         await wait_until(push_trimmed, "the push stream is trimmed")
 
         def measured() -> bool:
-            return service.metrics.registry.get_sample_value("invites_backlog", {"shard": "0"}) is not None
+            return service.metrics.registry.get_sample_value("invites_backlog", EVENTS_OF_SHARD_0) is not None
 
         await wait_until(measured, "the backlog is measured")
         await streams.client.delete(KEYS.notifications)
@@ -481,7 +483,7 @@ async def test_backlog_and_age_are_exported_when_lag_is_nil(streams: Streams) ->
 
         def exported() -> bool:
             age = registry.get_sample_value("invites_oldest_unsettled_event_age_seconds", {"shard": "0"})
-            backlog = registry.get_sample_value("invites_backlog", {"shard": "0"})
+            backlog = registry.get_sample_value("invites_backlog", EVENTS_OF_SHARD_0)
             return backlog == 4 and (age or 0.0) > 0.5
 
         await wait_until(exported, "backlog and age are exported")

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from invites.logs.messages import TEMPLATES, render
-from invites.store.commit import Committer, Fact
+from invites.store.commit import Fact
 from invites.store.settings import Settings
 from tests.support import events as e
+from tests.support.measured import MeasuringCommitter
 from tests.support.shard import MakeShard, Shard, peer
 
 pytestmark = pytest.mark.one_shard
@@ -113,7 +114,7 @@ async def test_a_dead_letter_is_reported(shard: Shard) -> None:
 @pytest.mark.parametrize("verbosity", [0, 1, 2])
 async def test_no_more_is_reported_than_the_log_level_asks_for(shard: Shard, verbosity: int) -> None:
     """Levels are those of the templates: 10 debug, 20 info, 30 warn."""
-    shard.committer = Committer(
+    shard.committer = MeasuringCommitter(
         shard.client,
         shard.keys,
         shard.settings,

@@ -101,6 +101,7 @@ class DriverAtOnce(Driver):
     def __init__(self, client: Redis, settings: Settings, scripts: Scripts, shards: int) -> None:
         super().__init__(client, settings, scripts)
         self.shards = AtOnce(client, settings, scripts, shards)
+        self.committer = self.shards.committer
         self.sippo = self.shards.sippo
         self.told_by: dict[str, Told] = {}
         self._at: dict[str, Shard] = {}

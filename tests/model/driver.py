@@ -16,9 +16,10 @@ from invites.keys import WORKERS_GROUP, Keys, Stream
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.lookup.result import LookupResult, Member
-from invites.store.commit import Committer, SettleMode, Status
+from invites.store.commit import SettleMode, Status
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
+from tests.support.measured import MeasuringCommitter
 
 from .state import Notification, Payload
 
@@ -67,7 +68,7 @@ class Driver:
         self.client: Any = client  # redis-py leaves open whether it answers text or bytes
         self.keys = Keys()
         self.now = START
-        self.committer = Committer(client, self.keys, settings, scripts, clock=lambda: self.now)
+        self.committer = MeasuringCommitter(client, self.keys, settings, scripts, clock=lambda: self.now)
         other_shards = OtherShards(self.keys, lambda _: client)
         self.sippo = SippoServer(settings.look_up)
         self.resolver = Resolver(client, self.keys, other_shards, self.sippo)

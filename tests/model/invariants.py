@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from invites.store.measures import ENDS, Ended, Measure, Took
+
 from .state import Notification, Payload
 
 Ref = tuple[str, str, str]
@@ -23,6 +25,7 @@ class Invariants:
         self.lives: Counter[Ref] = Counter()
         """Calls that must have a record: all but probes."""
         self.records: Counter[Ref] = Counter()
+        self.ends: Counter[tuple[str, str]] = Counter()
         self.winners: Counter[Ref] = Counter()
         self.unnamed = 0
         self.states: dict[str, str] = {}
@@ -68,6 +71,10 @@ class Invariants:
                     self.ringing -= {(ref_of(payload), peer) for peer in each.peers}
                 case "INVITE_COMPLETED":
                     self.records[ref_of(payload)] += 1
+                    kind = (
+                        "group" if payload["group"] else "request" if payload["inviteRequest"] else "direct"
+                    )
+                    self.ends[kind, payload["state"]] += 1
                     winners = [one for one in payload["candidates"] if one["endReason"] == 200]
                     most = len(payload["candidates"]) if payload["group"] else 1
                     is_accepted = payload["state"] == "ACCEPTED"
@@ -114,6 +121,15 @@ class Invariants:
     def _candidates(contents: dict[str, Any], name: str) -> dict[str, str]:
         found: dict[str, str] = contents.get(name.replace("invite:", "candidates:", 1), {})
         return found
+
+    def compare_measures(self, measured: list[Measure]) -> None:
+        """Each record is measured once, with an end that the contract knows, and no time is negative."""
+        ended = [each for each in measured if isinstance(each, Ended)]
+        assert Counter((each.kind, each.state) for each in ended) == self.ends
+        assert {(each.state, each.reason) for each in ended} <= set(ENDS)
+        answers = Counter(each.what for each in measured if isinstance(each, Took))["answered"]
+        merged = sum(each.reason == "merged" for each in ended)
+        assert answers == sum(each.state == "ACCEPTED" for each in ended) - merged
 
     def end(self) -> None:
         """All is settled and every deadline has passed."""

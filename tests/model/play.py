@@ -56,6 +56,7 @@ class Play:
             await self.step(step)
             await self.compare_state()
         await self.finish()
+        self.invariants.compare_measures(self.driver.committer.measured)
 
     async def step(self, step: Step) -> None:
         match step:

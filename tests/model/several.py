@@ -364,6 +364,7 @@ class PlayApart:
             raise AssertionError("there is always something due")
         await self.check_that_all_is_settled()
         self.watch.end()
+        self.watch.compare_measures(self.driver.measured())
         settings = self.history.settings
         await self.driver.advance(self.driver.now + order_kept(settings) + max(settings.retain_after, HOUR))
         for shard, contents in (await self.driver.contents()).items():

@@ -19,9 +19,11 @@ from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.lookup.result import LookupResult
 from invites.notifications import decode_notification
-from invites.store.commit import Committer, Outcome, SettleMode, Status
+from invites.store.commit import Outcome, SettleMode, Status
+from invites.store.measures import Measure
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
+from tests.support.measured import MeasuringCommitter
 
 Json = dict[str, Any]
 
@@ -44,7 +46,9 @@ class Shard:
         self.keys = keys or Keys()
         self.settings = settings
         self.now = int(time.time() * 1000)
-        self.committer = Committer(client, self.keys, settings, scripts, verbosity=2, clock=lambda: self.now)
+        self.committer = MeasuringCommitter(
+            client, self.keys, settings, scripts, verbosity=2, clock=lambda: self.now
+        )
         self.found: dict[str, LookupResult] = {}
         self.other_shards = OtherShards(self.keys, lambda _: client)
         self.resolver = Resolver(client, self.keys, self.other_shards, self)
@@ -102,6 +106,12 @@ class Shard:
                 outcomes[index] = (await self.committer.commit([completed])).outcomes[0]
         self.outcomes = outcomes
         return outcomes
+
+    def measured(self) -> list[Measure]:
+        """Return what was measured since the last call."""
+        found = self.committer.measured[:]
+        self.committer.measured.clear()
+        return found
 
     async def event(self, kind: str, payload: Mapping[str, Any] | bytes) -> list[Notification]:
         """Publish and settle one event; return its notifications."""

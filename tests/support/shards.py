@@ -185,6 +185,7 @@ class Shards(Shard):
         part = Shard(self._client_of(keys), self.settings, self._scripts, keys)
         part.other_shards = OtherShards(keys, self._client_of)
         part.found = self.found
+        part.committer.measured = self.committer.measured
         part.resolver = Resolver(part.client, keys, part.other_shards, part)
         return part
 

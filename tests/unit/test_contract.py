@@ -18,6 +18,7 @@ from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
 from invites.logs.messages import TEMPLATES
 from invites.logs.setup import JsonLines
 from invites.notifications import PAYLOADS
+from invites.store.measures import ENDS
 from tests.lua.test_notifications import KEYS
 from tests.unit.test_messages import CONTRACT_LINES
 from workers.cli.app import app
@@ -177,6 +178,16 @@ def test_each_metric_is_there() -> None:
         if family.name.startswith("invites")
     }
     assert ours <= described, ours - described
+
+
+def test_each_end_is_measured() -> None:
+    ends = {
+        (cells[1].strip("`"), cells[3].strip("`"))
+        for cells in _rows("PROTOCOL.md")
+        if len(cells) == 4 and cells[1].startswith(("`ACCEPTED", "`DECLINED"))
+    }
+    assert ends == set(ENDS)
+    assert len(ENDS) == len(set(ENDS))
 
 
 def test_each_command_is_there() -> None:

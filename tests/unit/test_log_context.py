@@ -17,7 +17,7 @@ from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import Stream
 from invites.logs import setup as logs
-from invites.store.commit import Outcome, Status
+from invites.store.commit import CommitResult, Outcome, Status
 from tests.support import events as e
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.reports import Reports
@@ -47,6 +47,11 @@ def operation(event: e.Published, traceparent: bytes | None = None) -> Operation
     return decode_event_entry(Entry("5-1", fields), max_deliveries=5)
 
 
+def report(settled: Operation, outcome: Outcome, *, seconds: float = 0.0) -> None:
+    result = CommitResult([outcome], None, 5, [])
+    Reports(Metrics()).settled(Stream.EVENTS, [settled], result, seconds)
+
+
 def lines(out: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
@@ -54,9 +59,7 @@ def lines(out: io.StringIO) -> list[dict[str, Any]]:
 def test_a_line_says_which_event_it_comes_from(out: io.StringIO) -> None:
     logs.identify(worker="worker-1")
     outcome = Outcome(Status.DONE, facts=[("accepted", "1", "r", "bob")])
-    Reports(Metrics()).settled(
-        Stream.EVENTS, [operation(e.accept("phone"), TRACE.encode())], [outcome], seconds=0.0125
-    )
+    report(operation(e.accept("phone"), TRACE.encode()), outcome, seconds=0.0125)
     for line in lines(out):
         assert line["worker"] == "worker-1"
         assert (line["entry"], line["ref"], line["duration"]) == ("5-1", "alice|1|bob", 12.5)
@@ -66,7 +69,7 @@ def test_a_line_says_which_event_it_comes_from(out: io.StringIO) -> None:
 
 def test_what_does_not_apply_is_absent(out: io.StringIO) -> None:
     outcome = Outcome(Status.DONE, facts=[("left", "bob", "r")])
-    Reports(Metrics()).settled(Stream.EVENTS, [operation(e.left("bob"))], [outcome])
+    report(operation(e.left("bob")), outcome)
     (line,) = lines(out)
     assert line["entry"] == "5-1"
     assert {"worker", "ref", "trace"} & line.keys() == set()
@@ -75,7 +78,7 @@ def test_what_does_not_apply_is_absent(out: io.StringIO) -> None:
 def test_what_the_message_names_stays(out: io.StringIO) -> None:
     """A dead letter of another stream, say, names the entry that it was made of."""
     outcome = Outcome(Status.DONE, facts=[("dead_letter", "invite", "7-7", "field to is missing")])
-    Reports(Metrics()).settled(Stream.EVENTS, [operation(("invite", {}))], [outcome])
+    report(operation(("invite", {})), outcome)
     (line,) = lines(out)
     assert line["entry"] == "7-7"
 

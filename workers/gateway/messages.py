@@ -20,7 +20,8 @@ _BY_PEER: Final = frozenset(
 )
 _BY_USER: Final = frozenset({"userState"})
 _NULL: Final = msgspec.Raw(b"null")
-_TYPES: Final = (*sorted(_BY_PEER | _BY_USER), LOGOUT)
+EVENTS: Final = tuple(sorted(_BY_PEER | _BY_USER))
+"""The types of events that a device can send."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -76,7 +77,9 @@ def event_of(message: Message, peer: Peer) -> Event:
     elif message.type in _BY_USER:
         said = {"userId": peer.user}
     else:
-        raise BadMessage(f"a device cannot send {message.type[:100]!r}; it can send {', '.join(_TYPES)}")
+        raise BadMessage(
+            f"a device cannot send {message.type[:100]!r}; it can send {', '.join((*EVENTS, LOGOUT))}"
+        )
     if message.type == "stopInvite":
         said["from"] = peer.user
     elif message.type == "invite":

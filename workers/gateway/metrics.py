@@ -7,16 +7,18 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from invites.notifications import PAYLOADS
+from workers.gateway.messages import EVENTS
 from workers.telemetry.registry import new_registry
 
 REFUSALS: Final = ("connections", "login", "message", "origin")
 """Why something of a device is refused."""
 
+_UNKNOWN: Final = "unknown"  # a type that only later releases have
 _DELAYS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
 class GatewayMetrics:
-    """All metrics of one gateway, in their own registry."""
+    """All metrics of one gateway, in their own registry. A counter is there with all its labels from the start."""
 
     def __init__(self) -> None:
         self.registry = new_registry("invites_gateway", "The gateway.")
@@ -35,6 +37,10 @@ class GatewayMetrics:
         self._refused = Counter(
             "invites_gateway_refused", "What was refused to devices.", ("what",), registry=self.registry
         )
+        for type_ in EVENTS:
+            self._received.labels(type_)
+        for type_ in (*PAYLOADS, _UNKNOWN):
+            self._sent.labels(type_)
         for what in REFUSALS:
             self._refused.labels(what)
         self._delay = Histogram(
@@ -54,7 +60,7 @@ class GatewayMetrics:
 
     def sent(self, kind: str, devices: int, delay_s: float) -> None:
         """A notification went to so many devices."""
-        self._sent.labels(kind if kind in PAYLOADS else "unknown").inc(devices)
+        self._sent.labels(kind if kind in PAYLOADS else _UNKNOWN).inc(devices)
         self._delay.observe(max(0.0, delay_s))
 
     def refused(self, what: str) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import random
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from invites.connection.errors import passes
 from invites.keys import Stream
 from invites.queries.gateways import gateway_groups
-from invites.queries.overview import backlog
+from invites.queries.overview import backlog, timers
 from workers.aio.backoff import pause
 from workers.loops import Role, run_forever
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from workers.consumer.shard import Shard
 
 _TICK_S: Final = 1.0
+# Counting pending invites looks at all timers. It comes again after a hundred times as long as it took.
+_COUNT_S: Final = 5.0
+_SHARE: Final = 100
 
 
 class Meter:
@@ -29,6 +37,7 @@ class Meter:
         self._role = Role("measuring", shard)
         self._metrics = shard.worker.metrics
         self._readiness = shard.worker.readiness
+        self._count_at = 0.0
 
     async def run(self) -> None:
         """Measure until the shard is stopping."""
@@ -41,31 +50,56 @@ class Meter:
 
     async def _round(self) -> None:
         failed: Exception | None = None
-        for stream in (*Stream, None):
-            if failed is None or not passes(failed):  # a server that is away costs one time-out, not four
+        for measure, forget in self._gauges():
+            if failed is None or not passes(failed):  # a server that is away costs one time-out, not six
                 try:
-                    await self._measure(stream)
+                    await measure()
                 except Exception as error:  # noqa: BLE001 - the others are measured first
                     failed = error
                 else:
                     continue
-            self._forget(stream)
+            forget()
         if failed is not None:
             raise failed
 
-    async def _measure(self, stream: Stream | None) -> None:
-        """Measure a stream of the workers; None: the groups of the gateways."""
+    def _gauges(self) -> list[tuple[Callable[[], Awaitable[None]], Callable[[], None]]]:
+        """What measures each gauge, and what it becomes when it cannot be measured."""
+        shard, metrics = self._shard.keys.shard, self._metrics
+        streams = [
+            (partial(self._measure, stream), partial(metrics.backlog, shard, stream, None))
+            for stream in Stream
+        ]
+        return [
+            *streams,
+            (self._measure_groups, partial(metrics.groups, shard, None)),
+            (self._count_dead_letters, partial(metrics.dead_letters_kept, shard, math.nan)),
+            (self._count_pending, self._forget_pending),
+        ]
+
+    async def _measure(self, stream: Stream) -> None:
         commands, keys = self._shard.commands, self._shard.keys
-        if stream is None:
-            self._metrics.groups(keys.shard, await gateway_groups(commands, keys))
-            return
         behind = await backlog(commands, keys, stream)
         self._metrics.backlog(keys.shard, stream, behind)
         if not behind.entries:
             self._readiness.all_settled(stream.key(keys))
 
-    def _forget(self, stream: Stream | None) -> None:
-        if stream is None:
-            self._metrics.groups(self._shard.keys.shard, None)
-        else:
-            self._metrics.backlog(self._shard.keys.shard, stream, None)
+    async def _measure_groups(self) -> None:
+        keys = self._shard.keys
+        self._metrics.groups(keys.shard, await gateway_groups(self._shard.commands, keys))
+
+    async def _count_dead_letters(self) -> None:
+        keys = self._shard.keys
+        self._metrics.dead_letters_kept(keys.shard, await self._shard.commands.xlen(keys.dead))
+
+    async def _count_pending(self) -> None:
+        started = time.monotonic()
+        if started < self._count_at:
+            return
+        kinds = await timers(self._shard.commands, self._shard.keys)
+        ended = time.monotonic()
+        self._count_at = ended + max(_COUNT_S, _SHARE * (ended - started))
+        self._metrics.pending_invites(self._shard.keys.shard, kinds["ring"])
+
+    def _forget_pending(self) -> None:
+        self._count_at = 0.0
+        self._metrics.pending_invites(self._shard.keys.shard, math.nan)

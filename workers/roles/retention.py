@@ -80,7 +80,7 @@ class NotificationRetention:
 
 
 class DeadRetention:
-    """Keeps the dead letters within `invites.deadRetention`, and counts those that stay."""
+    """Keeps the dead letters within `invites.deadRetention`."""
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
@@ -93,7 +93,6 @@ class DeadRetention:
         allowed, metrics = shard.worker.config.invites.dead_retention, shard.worker.metrics
         dropped = await retain(shard.commands, shard.keys.dead, allowed.age, allowed.bytes)
         metrics.dead_letters_dropped(dropped.count)
-        metrics.dead_letters_kept(shard.keys.shard, await shard.commands.xlen(shard.keys.dead))
         self._dropped += dropped.count
         if self._dropped and time.monotonic() >= self._say_at:
             self._say_at = time.monotonic() + _SAY_S

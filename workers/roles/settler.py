@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from invites.events.operation import Operation
     from invites.lookup.resolver import Resolver
-    from invites.store.commit import CommitResult, Outcome
+    from invites.store.commit import CommitResult
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.shard import Shard
     from workers.consumer.source import Source
@@ -49,7 +49,7 @@ class _Turn:
 @dataclass(slots=True)
 class _Answered:
     tickets: Sequence[Ticket[Operation]]
-    outcomes: Sequence[Outcome]
+    result: CommitResult
     seconds: float
 
 
@@ -117,7 +117,7 @@ class Settler:
             return
         self._timers.heard(result.next_due, result.now)
         ended = time.time_ns()
-        self._answered.append(_Answered(tickets, result.outcomes, max(0, ended - began) / 1e9))
+        self._answered.append(_Answered(tickets, result, max(0, ended - began) / 1e9))
         if self._spans is not None:
             self._spans.committed(self._shard.keys.shard, tickets, result.outcomes, began, ended)
         if any(outcome.status is Status.NEEDS for outcome in result.outcomes):
@@ -228,7 +228,7 @@ class Settler:
     def _see_to(self, batch: _Answered) -> None:
         groupless = 0
         operations = [ticket.item for ticket in batch.tickets]
-        for ticket, outcome in zip(batch.tickets, batch.outcomes, strict=True):
+        for ticket, outcome in zip(batch.tickets, batch.result.outcomes, strict=True):
             match outcome.status:
                 case Status.DONE | Status.STALE:
                     ticket.done()
@@ -249,12 +249,12 @@ class Settler:
         memory = self._shard.worker.memory
         if memory.full and any(
             grows(operation) and outcome.status is Status.DONE
-            for operation, outcome in zip(operations, batch.outcomes, strict=True)
+            for operation, outcome in zip(operations, batch.result.outcomes, strict=True)
         ):
             memory.took()
         if groupless:
             _log.error("%d entries are not settled: their consumer group was gone.", groupless)
-        self._reports.settled(self._source.stream, operations, batch.outcomes, batch.seconds)
+        self._reports.settled(self._source.stream, operations, batch.result, batch.seconds)
 
     async def _resume(self, ticket: Ticket[Operation]) -> None:
         if ticket.alone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Final
 
@@ -12,11 +13,15 @@ from prometheus_client.exposition import choose_encoder
 from invites.config.sections import Limits
 from invites.events.protocol import EVENT_TYPES
 from invites.keys import Stream
+from invites.lookup.pushes import Verdict
+from invites.sippo import PushResult
+from invites.store.commit import Status
 from invites.values.printable import escape
+from workers.telemetry.calls import CallMetrics
 from workers.telemetry.registry import new_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from invites.queries.gateways import GatewayGroup
     from invites.queries.overview import Backlog
@@ -30,16 +35,37 @@ _MOST_GROUPS: Final = 20  # of a shard; a gateway chooses their names
 _LONGEST_NAME: Final = 100  # characters of a group's name in a label
 _OTHERS: Final = "(others)"
 _UNKNOWN: Final = "unknown"  # any other type, so that a publisher cannot create time series
+_DEAD: Final = "dead"
+_OUTCOMES: Final = tuple(status.value for status in Status)
+_PUSH_OUTCOMES: Final = (
+    *(result.value for result in PushResult),
+    Verdict.UNWANTED.name.lower(),
+    Verdict.EXPIRED.name.lower(),
+)
+_PUSHES: Final = ("invitation", "invitationCancel")
+_TRIMMED: Final = (*(stream.value for stream in Stream), "notifications")
 
 
 class Metrics:
-    """All metrics of one worker, in their own registry. Times are in seconds, as is usual in Prometheus."""
+    """All metrics of one worker, in their own registry. Times are in seconds, as is usual in Prometheus.
+
+    A counter is there with all its labels from the start, so that its first increase is seen.
+    """
 
     def __init__(self) -> None:
         self.registry = new_registry("invites", "The worker.")
-        self._events = self._counter("events", "Settled events.", ("type", "outcome"))
-        self._relayed = self._counter("relayed", "Settled entries of the relay streams.", ("outcome",))
-        self._pushes = self._counter("pushes", "Settled push jobs.", ("type", "outcome"))
+        self.calls = CallMetrics(self.registry)
+        self._events = self._counter(
+            "events",
+            "Settled events.",
+            {"type": (*EVENT_TYPES, _UNKNOWN), "outcome": (*_OUTCOMES, _DEAD)},
+        )
+        self._relayed = self._counter(
+            "relayed", "Settled entries of the relay streams.", {"outcome": (*_OUTCOMES, _DEAD)}
+        )
+        self._pushes = self._counter(
+            "pushes", "Settled push jobs.", {"type": _PUSHES, "outcome": _PUSH_OUTCOMES}
+        )
         self._commit_seconds = Histogram(
             "invites_commit_seconds",
             "Duration of a commit, from the call to its reply.",
@@ -59,16 +85,20 @@ class Metrics:
             "dead_letters_dropped", "Dead letters dropped because they were too old or took too much memory."
         )
         self._dead_letters_kept = self._gauge("dead_letters_kept", "Dead letters that are there.")
-        self._limits = self._counter("limits", "Invites and devices that a limit has refused.", ("which",))
-        for limit in msgspec.structs.fields(Limits):
-            self._limits.labels(limit.encode_name)
+        self._limits = self._counter(
+            "limits",
+            "Invites and devices that a limit has refused.",
+            {"which": [limit.encode_name for limit in msgspec.structs.fields(Limits)]},
+        )
         self._ahead = self._counter("entries_ahead", "Events whose entry id is ahead of the server's time.")
-        self._redis_errors = self._counter("redis_errors", "Redis errors.", ("role",))
+        self._redis_errors = self._counter("redis_errors", "Redis errors.", {"role": ()})
         self._reconnects = self._counter("redis_reconnects", "Recoveries from a Redis outage.")
         self._groups = self._counter(
-            "groups_recreated", "Consumer groups that were missing and were created again.", ("group",)
+            "groups_recreated",
+            "Consumer groups that were missing and were created again.",
+            {"group": [stream.group for stream in Stream]},
         )
-        self._trimmed = self._counter("trimmed", "Entries trimmed from the streams.", ("stream",))
+        self._trimmed = self._counter("trimmed", "Entries trimmed from the streams.", {"stream": _TRIMMED})
         self._dropped = self._counter(
             "notifications_dropped", "Notifications dropped before all groups had acknowledged them."
         )
@@ -86,11 +116,13 @@ class Metrics:
             buckets=_LOOK_UP_BUCKETS,
             registry=self.registry,
         )
-        self._backlogs = {
-            Stream.EVENTS: self._gauge("backlog", "Unsettled events."),
-            Stream.PUSH: self._gauge("push_backlog", "Unsettled push jobs."),
-            Stream.RELAY: self._gauge("relay_backlog", "Unsettled entries of the relay stream."),
-        }
+        self._backlogs = Gauge(
+            "invites_backlog",
+            "Unsettled entries of a stream.",
+            ("shard", "stream"),
+            registry=self.registry,
+        )
+        self._pending = self._gauge("pending_invites", "Invites that ring, legs of groups among them.")
         self._oldest = self._gauge(
             "oldest_unsettled_event_age_seconds", "Age of the oldest unsettled event; 0 if there is none."
         )
@@ -147,9 +179,13 @@ class Metrics:
         """`count` dead letters were dropped because they were too old or took too much memory."""
         self._dead_letters_dropped.inc(count)
 
-    def dead_letters_kept(self, shard: int, count: int) -> None:
-        """Set the number of dead letters of a shard."""
+    def dead_letters_kept(self, shard: int, count: float) -> None:
+        """Set the number of dead letters of a shard. NaN: it cannot be measured."""
         self._dead_letters_kept.labels(shard).set(count)
+
+    def pending_invites(self, shard: int, count: float) -> None:
+        """Set the number of pending invites of a shard. NaN: it cannot be measured."""
+        self._pending.labels(shard).set(count)
 
     def limited(self, which: str) -> None:
         """A limit of the configuration, by its name there, has refused an invite or a device."""
@@ -158,6 +194,10 @@ class Metrics:
     def entry_ahead(self) -> None:
         """An event's entry id is ahead of the server's time."""
         self._ahead.inc()
+
+    def expect_errors(self, role: str) -> None:
+        """There is a loop `role`, which may get errors from Redis."""
+        self._redis_errors.labels(role)
 
     def redis_error(self, role: str) -> None:
         """The loop `role` got an error from Redis."""
@@ -172,12 +212,12 @@ class Metrics:
         self._groups.labels(group).inc()
 
     def trimmed(self, stream: str, count: int) -> None:
-        """`count` entries of a stream were trimmed."""
-        self._trimmed.labels(stream).inc(count)
+        """`count` entries of a stream, by its key, were trimmed."""
+        self._trimmed.labels(stream.rpartition(":")[2]).inc(count)
 
     def backlog(self, shard: int, stream: Stream, behind: Backlog | None) -> None:
         """Set the backlog of one stream of a shard. None: it cannot be measured."""
-        self._backlogs[stream].labels(shard).set(math.nan if behind is None else behind.entries)
+        self._backlogs.labels(shard, stream.value).set(math.nan if behind is None else behind.entries)
         if stream is Stream.EVENTS:
             self._oldest.labels(shard).set(math.nan if behind is None else behind.oldest_ms / 1000)
 
@@ -217,8 +257,13 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
-    def _counter(self, name: str, text: str, labels: Iterable[str] = ()) -> Counter:
-        return Counter(f"invites_{name}", text, labels, registry=self.registry)
+    def _counter(self, name: str, text: str, labels: Mapping[str, Iterable[str]] | None = None) -> Counter:
+        """A counter, with each combination of its labels' values."""
+        counter = Counter(f"invites_{name}", text, labels or (), registry=self.registry)
+        if labels:
+            for values in itertools.product(*labels.values()):
+                counter.labels(*values)
+        return counter
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"invites_{name}", text, ("shard",), registry=self.registry)

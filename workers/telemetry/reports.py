@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from invites.events.arguments import DeadArguments
+from invites.events.arguments import DeadArguments, RelayedEventArguments
+from invites.events.entry import order
 from invites.keys import Stream
 from invites.logs import messages
 from invites.logs.setup import is_json
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from invites.events.operation import Operation
-    from invites.store.commit import Fact, FireResult, Outcome
+    from invites.store.commit import CommitResult, Fact, FireResult
     from workers.telemetry.metrics import Metrics
 
 
@@ -34,6 +35,14 @@ def _type(operation: Operation) -> str:
     return name[0].lower() + name[1:]
 
 
+def _published(operation: Operation) -> int | None:
+    """When an event was published that is applied here (ms since 1970); None for one that goes on to its shard."""
+    arguments = operation.arguments
+    if isinstance(arguments, RelayedEventArguments):
+        return order(arguments.entry)[0]
+    return None if operation.event is None else order(operation.entry)[0]
+
+
 class Reports:
     """Counts and logs results."""
 
@@ -46,25 +55,23 @@ class Reports:
         self,
         stream: Stream,
         operations: Sequence[Operation],
-        outcomes: Sequence[Outcome],
+        result: CommitResult,
         seconds: float = 0.0,
     ) -> None:
         """Report a commit that took `seconds`. Operations that must be settled again are only counted."""
         counts: Counter[tuple[str, str]] = Counter()
-        for operation, outcome in zip(operations, outcomes, strict=True):
+        for operation, outcome in zip(operations, result.outcomes, strict=True):
             status = outcome.status
             dead = operation.rule == _DEAD and status is Status.DONE
             counts[_type(operation), _DEAD if dead else status.value] += 1
             if status is not Status.DONE:
                 continue
-            facts: list[Fact] = []
-            if self._verbose and operation.event is not None:
-                received = messages.received(operation.event)
-                if received is not None:
-                    facts.append(received)
-            facts += outcome.facts
+            facts = [*self._received(operation), *outcome.facts]
             if facts:
                 self._tell(facts, _about(operation, seconds) if self._json else None)
+            published = _published(operation)
+            if published is not None:
+                self.metrics.calls.event_delayed(max(0, result.now - published) / 1000)
         for (kind, outcome_name), count in counts.items():
             if stream is Stream.EVENTS:
                 self.metrics.event(kind, outcome_name, count)
@@ -72,14 +79,23 @@ class Reports:
                 self.metrics.relayed(outcome_name, count)
             if outcome_name == _DEAD:
                 self.metrics.dead_letters(count)
+        self.metrics.calls.measured(result.measures)
 
     def fired(self, fired: FireResult) -> None:
         """Report fired timers."""
         if fired.count:
+            self.metrics.calls.measured(fired.measures)
             facts = Counter(fact[0] for fact in fired.facts)
             self.metrics.fired(fired.count - facts["timer_failed"] - facts["timer_failed_again"])
             self.metrics.dead_letters(facts["timer_failed"])
             self._tell(fired.facts)
+
+    def _received(self, operation: Operation) -> Sequence[Fact]:
+        if self._verbose and operation.event is not None:
+            received = messages.received(operation.event)
+            if received is not None:
+                return (received,)
+        return ()
 
     def _tell(self, facts: Sequence[Fact], about: Mapping[str, Any] | None = None) -> None:
         for name, *values in facts:

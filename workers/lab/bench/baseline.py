@@ -20,7 +20,7 @@ from workers.lab.bench.load import RING_MS, Event, Load
 from workers.lab.bench.target import BenchError, Target
 
 _DONE: Final = 1
-_HEAD: Final = 2  # a reply begins with the server's time and the next deadline
+_HEAD: Final = 3  # a reply begins with the server's time, the next deadline and the measures
 _PAGE: Final = 20_000
 _LARGE: Final = 500  # events in a commit when latency does not matter
 
@@ -33,7 +33,7 @@ class _Recorder:
 
     async def execute_command(self, *arguments: bytes | str | int) -> list[Any]:
         self.sent.append(pack(*arguments))
-        return [b"0", b""]
+        return [b"0", b"", b""]
 
 
 class Baseline:

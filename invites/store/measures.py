@@ -1,0 +1,81 @@
+"""What calls took and how they ended: what a commit tells beside its outcomes, for the metrics of the worker.
+
+Only the reply to the commit that has written an end or a ringing tells it, and no reply to a repeat. So each is counted
+once, or not at all if that reply is lost.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+KINDS: Final = ("direct", "group", "request")
+"""A call to a user or a number, a call to a group, an `inviteRequest` to a user."""
+
+ENDS: Final = (
+    ("ACCEPTED", "accepted"),
+    ("ACCEPTED", "merged"),
+    ("DECLINED", "declined"),
+    ("DECLINED", "busy"),
+    ("DECLINED", "not_found"),
+    ("DECLINED", "unreachable"),
+    ("DECLINED", "too_many"),
+    ("DECLINED", "cancelled"),
+    ("DECLINED", "forbidden"),
+    ("DECLINED", "internal"),
+    ("DECLINED_BY_CREATOR", "cancelled"),
+    ("DECLINED_BY_CREATOR", "caller_gone"),
+    ("DECLINED_BY_CREATOR", "room_closed"),
+    ("DECLINED_BY_CREATOR", "replaced"),
+    ("DECLINED_BY_TIMEOUT", "timeout"),
+)
+"""State and reason of every end of an invite, as in PROTOCOL.md."""
+
+REACHES: Final = ("connection", "push")
+"""How the first device that rang was reached: sippo-server had taken no push for the call by then, or had."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """A call has its record."""
+
+    kind: str
+    state: str
+    reason: str
+
+
+class Took(msgspec.Struct, frozen=True):
+    """A time in s, not negative.
+
+    `what` is `rang` (invite to the first ringing, with its `reach`), `answered` (invite to accept), `stopped` (entry of
+    the accept to the cancels of the other devices) or `woke` (push taken to the device's registration).
+    """
+
+    what: str
+    seconds: float
+    reach: str = ""
+
+
+Measure = Ended | Took
+
+
+def read_measures(text: str, now: int) -> list[Measure]:
+    """The lines that lua/core/unit.lua has joined, in a reply of the time `now` (ms since 1970)."""
+    return [measure for line in text.splitlines() for measure in _read(line.split(" "), now)]
+
+
+def _read(words: list[str], now: int) -> Iterator[Measure]:
+    if words[0] not in KINDS:
+        yield Took(words[0], _seconds(words[1], now), *words[2:])
+        return
+    kind, state, reason, began, stopped = words
+    yield Ended(kind, state, reason)
+    # A group has told its first accept, which may be long before its end.
+    if reason == "accepted" and kind != "group":
+        yield Took("answered", _seconds(began, now))
+    if stopped:
+        yield Took("stopped", _seconds(stopped, now))
+
+
+def _seconds(since: str, now: int) -> float:
+    """From a time (ms) or an entry id. One of another shard may be ahead."""
+    return max(0, now - int(since.partition("-")[0])) / 1000

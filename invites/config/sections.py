@@ -170,6 +170,7 @@ class Invites(_Section, frozen=True):
     join_accepts: Flag = True
     room_grace: Duration = 0
     when_busy: Busy = "ring"
+    story: Flag = True
 
 
 class Redis(_Section, frozen=True):
@@ -245,6 +246,7 @@ class Config(Struct, frozen=True):
             join_accepts=invites.join_accepts,
             room_grace=invites.room_grace,
             when_busy=invites.when_busy,
+            story=invites.story,
         )
 
     def _look_up(self) -> LookUp:

@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True):
     join_accepts: bool = True
     room_grace: int = 0
     when_busy: WhenBusy = "ring"
+    story: bool = True
 
     def flat(self) -> tuple[int | str, ...]:
         """The settings as the server's functions take them: a flag is 1 or 0."""

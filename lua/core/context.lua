@@ -4,16 +4,20 @@
 -- start of a call, with `each_call`, the variables that belong to one call.
 
 local KEYS, ARGV
-local beginnings = {}
+local each_call, begin_call
 
-local function each_call(begin)
-  beginnings[#beginnings + 1] = begin
-end
+do
+  local beginnings = {}
 
-local function begin_call(keys, arguments)
-  KEYS, ARGV = keys, arguments
-  for i = 1, #beginnings do
-    beginnings[i]()
+  function each_call(begin)
+    beginnings[#beginnings + 1] = begin
+  end
+
+  function begin_call(keys, arguments)
+    KEYS, ARGV = keys, arguments
+    for i = 1, #beginnings do
+      beginnings[i]()
+    end
   end
 end
 
@@ -40,7 +44,7 @@ do
     'mode', 'base', 'shard', 'shards', 'clock', 'verbosity', 'remove_after', 'ring_timeout', 'max_ring_timeout',
     'caller_grace', 'retain_after', 'parallel_sip', 'only_one_device_with_invitations', 'ringing_step', 'max_group_size',
     'look_up', 'push_after', 'devices_per_user', 'per_callee', 'per_caller', 'per_pair', 'redial', 'glare',
-    'join_accepts', 'room_grace', 'when_busy',
+    'join_accepts', 'room_grace', 'when_busy', 'story',
   }
 
   -- (The server provides `ipairs` only once the library is loaded.)
@@ -81,6 +85,7 @@ do
       join_accepts = ARGV[ARG.join_accepts] == '1',
       room_grace = tonumber(ARGV[ARG.room_grace]),
       when_busy = ARGV[ARG.when_busy],
+      story = ARGV[ARG.story] == '1',
     }
     now = tonumber(ARGV[ARG.clock])
     if not now then

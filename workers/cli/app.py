@@ -15,6 +15,7 @@ from workers.cli import bench, dead, gateways
 from workers.cli.check.command import check
 from workers.cli.demo import demo
 from workers.cli.gateway import gateway
+from workers.cli.list import list_
 from workers.cli.options import CommandError
 from workers.cli.output import say
 from workers.cli.publish import publish
@@ -25,6 +26,7 @@ from workers.cli.show import show
 from workers.cli.size import size
 from workers.cli.status import status
 from workers.cli.tail import tail
+from workers.cli.watch import with_seconds
 
 _INTERRUPTED: Final = 130  # the status that typer returns for Ctrl-C
 
@@ -40,6 +42,7 @@ app = typer.Typer(
 )
 for command in (run, gateway, demo, check, status, show, tail, publish, schema, reshard, size):
     app.command()(command)
+app.command("list")(list_)
 app.add_typer(dead.app, name="dead")
 app.add_typer(gateways.app, name="gateways")
 app.add_typer(bench.app, name="bench")
@@ -70,7 +73,8 @@ def invoke(arguments: list[str] | None = None) -> int:
     Returns the exit status: 0 done, 1 failed, 2 wrong use. An error is one sentence on stderr, never a traceback.
     """
     try:
-        result = app(arguments, prog_name="invites", standalone_mode=False)
+        words = sys.argv[1:] if arguments is None else arguments
+        result = app(with_seconds(words), prog_name="invites", standalone_mode=False)
     except CommandError as error:
         return _complain(str(error), error.status)
     except ConfigError as error:

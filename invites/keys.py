@@ -95,6 +95,10 @@ class Keys:
         """Hash: member -> JSON leg of a group call."""
         return f"{self.base}legs:{ref}"
 
+    def story(self, ref: str) -> str:
+        """List: what has happened to an invite (see `lua/core/story.lua`)."""
+        return f"{self.base}story:{ref}"
+
     def registry(self, user: str) -> str:
         """Hash: peer id -> JSON registration."""
         return f"{self.base}registry:{user}"

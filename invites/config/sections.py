@@ -171,6 +171,7 @@ class Invites(_Section, frozen=True):
     room_grace: Duration = 0
     when_busy: Busy = "ring"
     track_busy: Flag = False
+    story: Flag = True
 
 
 class Redis(_Section, frozen=True):
@@ -247,6 +248,7 @@ class Config(Struct, frozen=True):
             room_grace=invites.room_grace,
             when_busy=invites.when_busy,
             track_busy=invites.track_busy,
+            story=invites.story,
         )
 
     def _look_up(self) -> LookUp:

@@ -23,6 +23,11 @@ GONE: Final = 310
 """The mark of a guest's connection that has ended."""
 GONE_DEVICE: Final = 620
 """The same of a registered device, with the mark that its user is known."""
+STORY: Final = 280
+"""The story of a pending invite."""
+STORY_FINISHED: Final = 380
+"""That of an ended one; each `STORY_CANDIDATE` comes on top."""
+STORY_CANDIDATE: Final = 25
 LEFT: Final = 200
 """The mark that a user has left a room."""
 CLOSED: Final = 170
@@ -55,6 +60,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     ring_timeout: int
     caller_grace: int
     remove_after: int
+    story: bool = True
 
     @property
     def readable_s(self) -> float:
@@ -75,4 +81,9 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
             Part("ringing calls", pending, pending * (PENDING + self.per_user * CANDIDATE)),
             Part("ended calls", finished, finished * (FINISHED + self.per_user * FINISHED_CANDIDATE)),
             Part("calls whose order is kept", marks, marks * (GONE + 2 * LEFT + CLOSED)),
+            *([self._stories(pending, finished)] if self.story else []),
         ]
+
+    def _stories(self, pending: float, finished: float) -> Part:
+        ended = STORY_FINISHED + self.per_user * STORY_CANDIDATE
+        return Part("stories of calls", pending + finished, pending * STORY + finished * ended)

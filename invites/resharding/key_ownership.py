@@ -25,6 +25,7 @@ WHOLE: Final[dict[str, Callable[[str], Name]]] = {
     "invite": callee_of,
     "candidates": callee_of,
     "legs": callee_of,
+    "story": callee_of,
     "news": callee_of,
     "stopped": callee_of,
     "replaced": callee_of,

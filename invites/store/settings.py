@@ -44,3 +44,4 @@ class Settings(msgspec.Struct, frozen=True):
     room_grace: int = 0
     when_busy: WhenBusy = "ring"
     track_busy: bool = False
+    story: bool = True

@@ -51,6 +51,7 @@ local function admit(request, ref, head)
     answer(request, head, 404, 'not_found')
     return nil
   end
+  request.ref = invite.ref
   local candidate = candidate_of_request(invite, request)
   if is_hidden(invite) and (invite.held or not (candidate and candidate.type == 'PSTN')) then
     answer(request, head, 404, 'not_found')
@@ -67,7 +68,7 @@ end
 -- The sender of an event. `device` is the hardware that the event names, `context` what the answer tells the inviter
 -- (JSON); "" or nil for none.
 local function request_of(type, peer, user, transaction, device, context)
-  local request = { type = type, peer = peer, user = user, transaction = transaction }
+  local request = { type = type, peer = peer, user = user, transaction = transaction, ref = nil }
   if device and device ~= '' then
     request.device = device
   end
@@ -87,6 +88,7 @@ local function stop(invite, code)
 end
 
 local function answer_stop(request, invite)
+  request.ref = invite.ref
   if invite.held then
     local stops = invite.stops and cjson.decode(invite.stops) or {}
     stops[#stops + 1] = request

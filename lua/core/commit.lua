@@ -16,6 +16,7 @@
 -- include: core/unit
 -- include: core/order
 -- include: core/patience
+-- include: core/story
 -- include: call/invites
 
 events, timers = {}, {}
@@ -128,9 +129,13 @@ local function settle_one(token, from, origin, handler, entry, first, last)
   if got ~= 1 then
     return got or { 4 }
   end
-  failure = write(trace)
+  local replies
+  failure, replies = write(trace)
   if failure then
     return { 5, message(failure) }
+  end
+  if settings.story then
+    story.write(replies, handler, first)
   end
   if #work.facts == 0 then
     return 1
@@ -236,7 +241,11 @@ local function fire_one(member, score)
       later({ 'DEL', key('retry', member) })
       info('timer_recovered', member, failures)
     end
-    failure = write()
+    local replies
+    failure, replies = write()
+    if not failure and settings.story then
+      story.write(replies, member)
+    end
   end
   if failure then
     begin_timer(member, due)

@@ -4,16 +4,20 @@
 -- start of a call, with `each_call`, the variables that belong to one call.
 
 local KEYS, ARGV
-local beginnings = {}
+local each_call, begin_call
 
-local function each_call(begin)
-  beginnings[#beginnings + 1] = begin
-end
+do
+  local beginnings = {}
 
-local function begin_call(keys, arguments)
-  KEYS, ARGV = keys, arguments
-  for i = 1, #beginnings do
-    beginnings[i]()
+  function each_call(begin)
+    beginnings[#beginnings + 1] = begin
+  end
+
+  function begin_call(keys, arguments)
+    KEYS, ARGV = keys, arguments
+    for i = 1, #beginnings do
+      beginnings[i]()
+    end
   end
 end
 

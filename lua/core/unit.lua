@@ -15,6 +15,9 @@ local typed
 -- The notes: commands with their arguments. All events of a call share one list.
 local notes, noted
 
+-- What the server has answered to each note of this unit.
+local replies = {}
+
 -- The keys to check: notes add to them, and their type is unknown. `types` has the type that each must have.
 local names, types, unknown
 
@@ -49,7 +52,7 @@ function later(note)
   notes[noted] = note
 end
 
--- Notes a write that adds to a key of a type: { command, key, argument… }.
+-- Notes a write that adds to a key of a type: { command, key, argument… }. Returns its number among the notes.
 function add(type_name, note)
   local name = note[2]
   if not typed[name] and name ~= names[unknown] then
@@ -58,6 +61,7 @@ function add(type_name, note)
   end
   noted = noted + 1
   notes[noted] = note
+  return noted
 end
 
 -- A read has shown that the key has the right type.
@@ -115,7 +119,7 @@ local function write_each()
         error(answer, 0)
       end
     else
-      call(unpack(note))
+      replies[i] = call(unpack(note))
     end
   end
 end
@@ -131,7 +135,7 @@ local function trace_notes(trace)
 end
 
 -- Writes the notes, with the trace of their event (nil: none). When the ACL denies one, owes the rest and fails the
--- call. Returns any other failure.
+-- call. Returns any other failure, or nil and the answers to the notes by their numbers.
 function write(trace)
   if trace then
     trace_notes(trace)
@@ -139,7 +143,7 @@ function write(trace)
   local done, failure = pcall(write_each)
   if done then
     kept = measured
-    return nil
+    return nil, replies
   end
   local command, name = notes[at][1], notes[at][2]
   if is_denied(command, name) and owe(notes, at, noted) then

@@ -40,6 +40,7 @@ function events.decline(peer, user, ref, head, from, to, error_code, transaction
     return
   end
   local code = tonumber(error_code) or 603
+  work.code = int(code)
   local reason = code == 486 and 'busy' or 'declined'
   if not is_pending(invite) then
     if candidate and candidate.state == 'DECLINED' then

@@ -33,6 +33,7 @@ end
 
 function events.stopInvite(peer, user, from, invite_id, callee, head, error_code, transaction)
   local request = { type = 'stopInvite', peer = peer, user = user, transaction = transaction }
+  work.code = error_code
   if from == '' then
     stop_all(invite_id, callee, error_code)
     return

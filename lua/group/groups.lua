@@ -16,6 +16,7 @@
 --   push, peers, phone, failed: the result of the lookup (see reach/resolve.lua); trunk: its list of trunks
 -- include: core/emit
 -- include: core/refs
+-- include: core/story
 -- include: call/direct
 -- include: call/naming
 -- include: call/redial
@@ -96,6 +97,7 @@ local function save_legs(call, legs)
   for i, leg in ipairs(legs) do
     note[#note + 1] = leg.member
     note[#note + 1] = leg_json(leg)
+    story.tell_leg(call, leg)
     if #note > 1000 or i == #legs then
       add('hash', note)
       note = { 'HSET', name }

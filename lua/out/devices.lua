@@ -5,13 +5,13 @@
 -- include: out/notify
 
 -- A trunk has the invitation in an entry of its own, with the number to dial.
-local function invite_trunk(candidate, payload)
+local function invite_trunk(invite, candidate, payload)
   notify('invitation', { candidate.id }, { candidate.user },
-    string.sub(payload, 1, -2) .. ',"number":' .. json.quote(candidate.address) .. '}')
+    string.sub(payload, 1, -2) .. ',"number":' .. json.quote(candidate.address) .. '}', invite)
 end
 
 -- Tells all peers in one entry. Each push device has a job of its own.
-local function tell_devices(kind, invite, candidates, payload)
+local function tell_devices(kind, invite, candidates, payload, code)
   local peers, users, seen = {}, {}, {}
   for _, candidate in ipairs(candidates) do
     -- A silenced device knows the call and must not ring for it. One that is away rings when it is back.
@@ -20,7 +20,7 @@ local function tell_devices(kind, invite, candidates, payload)
     if told and candidate.type == 'PUSH' then
       push(kind, invite, candidate, payload)
     elseif told and candidate.type == 'PSTN' and kind == 'invitation' then
-      invite_trunk(candidate, payload)
+      invite_trunk(invite, candidate, payload)
     elseif told then
       peers[#peers + 1] = candidate.id
       local user = candidate.user or candidate.address
@@ -35,7 +35,7 @@ local function tell_devices(kind, invite, candidates, payload)
     end
   end
   if #peers > 0 then
-    notify(kind, peers, users, payload)
+    notify(kind, peers, users, payload, invite, code)
   end
 end
 
@@ -80,7 +80,7 @@ function cancel(invite, candidates, code, reason)
   local payload = head_of(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'
     .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted)
       .. (invite.acceptedBy and ',"peer":' .. json.quote(invite.acceptedBy) or '') or '') .. '}'
-  tell_devices('invitationCancel', invite, candidates, payload)
+  tell_devices('invitationCancel', invite, candidates, payload, code)
 end
 
 -- The code and reason for devices that have not won. A rejected candidate's user is busy, even if the invite is

@@ -4,7 +4,7 @@
 
 -- Tells the inviting peer, and the peer of a returning leg. `asking` ({peer, user}) is a peer that repeats the invite
 -- and hears the answer alone.
-local function tell_inviter(invite, kind, rest, asking)
+local function tell_inviter(invite, kind, rest, asking, code)
   local peers, users = { invite.caller }, { invite.from }
   if asking then
     peers, users = { asking.peer }, { asking.user }
@@ -12,7 +12,7 @@ local function tell_inviter(invite, kind, rest, asking)
     peers[2] = invite.backPeer ~= invite.caller and invite.backPeer or nil
     users[2] = invite.backUser ~= invite.from and invite.backUser or nil
   end
-  notify(kind, peers, users, head_of(invite) .. rest)
+  notify(kind, peers, users, head_of(invite) .. rest, invite, code)
 end
 
 function tell_progress(invite, transaction, asking)
@@ -22,7 +22,7 @@ function tell_progress(invite, transaction, asking)
     ',"code":' .. int(code) .. ',"candidates":' .. int(inside) .. ',"ringing":' .. int(ringing)
       .. ',"pushed":' .. int(pushed)
       .. (invite.waiting and ',"waiting":true' or '')
-      .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking)
+      .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking, int(code))
 end
 
 -- The end of an object, with what an answer tells the inviter.
@@ -43,10 +43,10 @@ function tell_outcome(invite, asking, who, peer, context)
     end
     tell_inviter(invite, 'inviteAccepted', ',"room":' .. json.text(invite.room)
       .. ',"code":200,"whoAccepted":' .. json.quote(who) .. ',"peer":' .. json.text(peer)
-      .. merged_into(invite) .. end_with(context), asking)
+      .. merged_into(invite) .. end_with(context), asking, '200')
   else
     tell_inviter(invite, 'inviteRejected', ',"code":' .. invite.code .. ',"reason":"' .. invite.reason .. '"'
-      .. end_with(invite.answerContext), asking)
+      .. end_with(invite.answerContext), asking, invite.code)
   end
 end
 
@@ -66,6 +66,6 @@ function record(invite)
     .. ',"whoAccepted":' .. json.text(invite.whoAccepted)
     .. (invite.into and ',"into":' .. json.quote(invite.into) or '')
     .. ',"startedAt":' .. invite.createdAt .. ',"endedAt":' .. invite.endedAt
-    .. ',"candidates":[' .. table.concat(invite.kind.results(invite), ',') .. ']}')
+    .. ',"candidates":[' .. table.concat(invite.kind.results(invite), ',') .. ']}', invite, invite.code)
   debug('completed')
 end

@@ -3,6 +3,7 @@
 -- The id of a push candidate is "|" and its device id. Its state is PUSHING until sippo-server has taken the push, then
 -- PUSHED.
 -- include: core/unit
+-- include: core/story
 -- include: call/candidates
 
 local function push(kind, invite, candidate, payload)
@@ -15,6 +16,9 @@ local function push(kind, invite, candidate, payload)
     note[#note + 1], note[#note + 2] = 'peer', candidate.peer
   end
   add('stream', note)
+  if settings.story then
+    story.tell(invite, kind == 'invitation' and 'push' or 'pushCancel', nil, json.strings({ candidate.device }))
+  end
 end
 
 local function push_candidate(user, device)

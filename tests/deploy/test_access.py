@@ -55,6 +55,10 @@ ALLOWED = {
         f"HGETALL {INVITE}",
         "GET invites:{0}:grace:p1",
         "SMEMBERS invites:{0}:pending:bob",
+        "SSCAN invites:{0}:pending:bob 0",
+        "HSCAN invites:{0}:calls:alice 0",
+        "LRANGE invites:{0}:story:alice|i1|bob 0 -1",
+        "SCAN 0 MATCH invites:{0}:invite:*",
         "ZRANGE invites:{0}:timers 0 -1 WITHSCORES",
         f"PTTL {INVITE}",
         f"TYPE {INVITE}",
@@ -89,6 +93,8 @@ ALLOWED = {
         "SET invites:{0}:layout 1>3",
     ],
     "worker": [
+        "RPUSH invites:{0}:story:alice|i1|bob step",
+        "LTRIM invites:{0}:story:alice|i1|bob -64 -1",
         f"XGROUP CREATE {EVENTS} other 0 MKSTREAM",
         f"XREADGROUP GROUP workers me COUNT 10 STREAMS {EVENTS} >",
         f"XAUTOCLAIM {EVENTS} workers me 3000 0 COUNT 100",
@@ -230,7 +236,7 @@ FORBIDDEN = {
         f"HGETALL {INVITE}",
         "EVAL 'return 1' 0",
     ],
-    "worker": ["SCAN 0", "RANDOMKEY", "SCRIPT FLUSH", "PUBLISH channel message"],
+    "worker": ["KEYS *", "RANDOMKEY", "SCRIPT FLUSH", "PUBLISH channel message"],
     "admin": [
         f"HGETALL {INVITE}",
         f"XRANGE {EVENTS} - +",

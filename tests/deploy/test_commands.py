@@ -27,7 +27,7 @@ _LIST: Final = {
     """,
     "worker": """
         ping client|setname client|id client|unblock info time multi exec cluster|info cluster|slots
-        copy del exists pexpireat type get mget set
+        copy del exists pexpireat scan type get mget set lrange ltrim rpush
         hdel hexists hget hgetall hlen hmget hrandfield hscan hset hvals sadd scard srandmember srem sscan
         zadd zrange zrangebyscore zrem zremrangebyscore zscan zscore
         xack xadd xautoclaim xclaim xgroup|create xgroup|delconsumer xinfo|consumers xinfo|groups xlen xpending xrange
@@ -36,7 +36,7 @@ _LIST: Final = {
     """,
     "operator": """
         ping client|setname info time watch unwatch multi exec cluster|info cluster|slots
-        exists memory|usage pttl ttl type get hget hgetall hlen scard sismember smembers
+        exists memory|usage pttl scan ttl type get hget hgetall hlen hscan lrange scard sismember smembers sscan
         zcard zcount zrange zscan zscore xinfo|consumers xinfo|groups xinfo|stream xlen xpending xrange xread xrevrange
         xadd xdel zadd xgroup|destroy
     """,

@@ -47,7 +47,7 @@ def _arguments(words: tuple[str, ...]) -> list[str]:
 
 def test_there_are_as_many_as_the_contract_names() -> None:
     assert {words[0] for words in ALL} == {
-        "run", "gateway", "demo", "check", "status", "show", "tail", "publish", "schema", "dead", "gateways",
+        "run", "gateway", "demo", "check", "status", "list", "show", "tail", "publish", "schema", "dead", "gateways",
         "reshard", "size", "probe", "completion", "bench",
     }  # fmt: skip
     assert {words[1] for words in ALL if words[0] == "dead"} == {"list", "show", "retry", "drop"}

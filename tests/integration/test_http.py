@@ -19,7 +19,7 @@ from yarl import URL
 
 from invites.config import Config, parse
 from invites.connection.clients import connect
-from invites.keys import Keys
+from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
 from tests.support.waiting import wait_until
 from workers.http import connections as http_connections
@@ -242,8 +242,90 @@ async def test_an_answer_cannot_steer_the_terminal_of_its_reader(site: Site, cli
 
 
 async def test_an_unknown_invite_is_404(site: Site) -> None:
-    answer = await site.get("/v1/invites/alice/i1/bob")
-    assert (answer.status, answer.json["error"]) == (404, "not_found")
+    for path in ("/v1/invites/alice/i1/bob", "/v1/invites/alice/i1/bob/story"):
+        answer = await site.get(path)
+        assert (answer.status, answer.json["error"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("shards", [1, 7])
+async def test_the_story_of_an_invite(site_for: Open, client: Redis, shards: int) -> None:
+    site = await site_for(parse({"http": {"port": 0, "token": _TOKEN}, "redis": {"shards": shards}}))
+    keys = Keys(shard=shard_of("bob", shards), shards=shards)
+    lines = ['5 invite - a1 6-1 1 invitation - ["b1"]', '105 accept - b1 7-0 0 inviteAccepted 200 ["a1"]']
+    await client.rpush(keys.story("alice|i1|bob"), *lines, "no step")
+    await client.hset(
+        keys.candidates("alice|i1|bob"), "b1", '{"address":"bob","type":"PEER","state":"ACCEPTED"}'
+    )
+    await client.hset(keys.invite("alice|i1|bob"), mapping={"state": "ACCEPTED", "code": "200"})
+    await client.xgroup_create(keys.notifications, "g1", "6-1", mkstream=True)
+    answer = await site.get("/v1/invites/alice/i1/bob/story")
+    assert answer.status == 200
+    story = answer.json
+    assert (story["ref"], story["invite"]["code"], story["cut"], story["groups"]) == (
+        "alice|i1|bob",
+        200,
+        False,
+        ["g1"],
+    )
+    assert story["steps"] == [
+        {
+            "at": 5, "after": None, "what": "invite", "who": "a1", "code": None, "first": "6-0", "last": "6-1",
+            "acknowledgedBy": ["g1"], "readBy": [], "unreadBy": [],
+            "told": [{"what": "invitation", "code": None, "who": ["b1"], "more": 0}],
+        },
+        {
+            "at": 105, "after": 100, "what": "accept", "who": "b1", "code": None, "first": "7-0", "last": "7-0",
+            "acknowledgedBy": [], "readBy": [], "unreadBy": ["g1"],
+            "told": [{"what": "inviteAccepted", "code": 200, "who": ["a1"], "more": 0}],
+        },
+    ]  # fmt: skip
+    [candidate] = story["candidates"]
+    assert (candidate["rung"], candidate["accepted"], candidate["ringing"]) == (5, 105, None)
+    await client.delete(keys.invite("alice|i1|bob"))
+    assert (await site.get("/v1/invites/alice/i1/bob/story")).json["invite"] is None
+    await client.delete(keys.story("alice|i1|bob"))
+    await client.set(keys.story("alice|i1|bob"), "x")
+    assert (await site.get("/v1/invites/alice/i1/bob/story")).status == 404
+
+
+async def test_a_list_of_invites_in_pages(site: Site, client: Redis) -> None:
+    for number in range(5):
+        await _ring(client, "alice", f"i{number}", "bob")
+        await client.zadd(KEYS.timers, {f"ring|alice|i{number}|bob": number})
+    page = (await site.get("/v1/invites?limit=2")).json
+    found = [row["ref"] for row in page["invites"]]
+    for _ in range(2):
+        page = (await site.get(f"/v1/invites?limit=2&cursor={page['cursor']}")).json
+        found += [row["ref"] for row in page["invites"]]
+    assert found == [f"alice|i{number}|bob" for number in range(5)]
+    assert (page["more"], page["cursor"]) == (False, None)
+    assert page["invites"][0].keys() == {
+        "ref", "inviteId", "from", "to", "kind", "group", "room", "state", "code", "reason", "whoAccepted",
+        "inviteRequest", "startedAt", "expiresAt", "endedAt",
+    }  # fmt: skip
+    await client.hset(KEYS.invite("alice|i3|bob"), mapping={"state": "ACCEPTED"})
+    ended = (await site.get("/v1/invites?state=accepted&user=bob")).json
+    assert [row["ref"] for row in ended["invites"]] == ["alice|i3|bob"]
+    assert (await site.get("/v1/invites?user=nobody%7C*")).json["invites"] == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "state=busy",
+        "since=soon",
+        "since=-1",
+        "limit=0",
+        "limit=201",
+        "limit=",
+        "cursor=x",
+        "usr=bob",
+        "since=" + "9" * 30,
+    ],
+)
+async def test_a_list_refuses_what_it_cannot_read(site: Site, query: str) -> None:
+    answer = await site.get(f"/v1/invites?{query}")
+    assert (answer.status, answer.json["error"]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize(
@@ -323,7 +405,14 @@ async def test_no_answer_may_be_stored_or_says_what_it_runs_on(site: Site) -> No
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/users/bob/invitations", "/v1/users/bob/state", "/v1/invites/alice/i1/bob"]
+    "path",
+    [
+        "/v1/users/bob/invitations",
+        "/v1/users/bob/state",
+        "/v1/invites",
+        "/v1/invites/alice/i1/bob",
+        "/v1/invites/alice/i1/bob/story",
+    ],
 )
 async def test_the_token_is_asked_for(site: Site, client: Redis, path: str) -> None:
     await _ring(client, "alice", "i1", "bob")

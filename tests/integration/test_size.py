@@ -50,8 +50,10 @@ def _closes(number: int) -> Iterator[Published]:
 def test_a_call_takes_what_is_said(devices: int) -> None:
     registered, pending, finished = calls(devices)
     assert registered == pytest.approx(sizes.USER + devices * sizes.DEVICE, rel=_WITHIN)
-    assert pending == pytest.approx(sizes.PENDING + devices * sizes.CANDIDATE, rel=_WITHIN)
-    assert finished == pytest.approx(sizes.FINISHED + devices * sizes.FINISHED_CANDIDATE, rel=_WITHIN)
+    assert pending == pytest.approx(sizes.PENDING + sizes.STORY + devices * sizes.CANDIDATE, rel=_WITHIN)
+    story = sizes.STORY_FINISHED + devices * sizes.STORY_CANDIDATE
+    ended = sizes.FINISHED + devices * sizes.FINISHED_CANDIDATE
+    assert finished == pytest.approx(ended + story, rel=_WITHIN)
 
 
 @pytest.mark.slow
@@ -71,6 +73,7 @@ def test_it_adds_up(commands: Commands) -> None:
         ("ringing calls", 150),
         ("ended calls", 3_000),
         ("calls whose order is kept", 36_000),
+        ("stories of calls", 3_150),
     ]
     assert found["bytes"] == sum(one["bytes"] for one in found["parts"])
     assert found["maxmemory"] == 2 * found["bytes"]
@@ -78,7 +81,9 @@ def test_it_adds_up(commands: Commands) -> None:
 
 def test_it_knows_the_settings(commands: Commands, tmp_path: Path) -> None:
     file = tmp_path / "config.json"
-    file.write_text(json.dumps({"invites": {"retainAfter": 3_600_000, "callerGrace": 7_200_000}}))
+    file.write_text(
+        json.dumps({"invites": {"retainAfter": 3_600_000, "callerGrace": 7_200_000, "story": False}})
+    )
     ended = commands.run("size", "--rate", "1", "--devices", "0", "--json", "--config", str(file))
     assert [one["count"] for one in json.loads(ended.out)["parts"]] == [0, 15, 3_600, 7_260]
 

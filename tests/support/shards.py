@@ -52,6 +52,9 @@ class RoutedKeys(Keys):
     def legs(self, ref: str) -> str:
         return self.home(ref.rpartition("|")[2]).legs(ref)
 
+    def story(self, ref: str) -> str:
+        return self.home(ref.rpartition("|")[2]).story(ref)
+
     def registry(self, user: str) -> str:
         return self.home(user).registry(user)
 

@@ -127,6 +127,7 @@ def test_defaults_are_those_of_the_contract() -> None:
             "roomGrace": 0,
             "whenBusy": "ring",
             "trackBusy": False,
+            "story": True,
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},

@@ -28,6 +28,7 @@ def test_each_key_that_python_names_is_known() -> None:
     named = {
         keys.invite("a|1|b"),
         keys.legs("a|1|b"),
+        keys.story("a|1|b"),
         keys.registry("a"),
         keys.pending("a"),
         keys.left("r", "a"),

@@ -14,8 +14,8 @@ from workers.cli.check.role import Role
 _LUA = Path(__file__).resolve().parents[2] / "lua"
 
 _GIVEN_BY_PYTHON = {
-    "CLIENT", "EVAL", "EVALSHA", "FCALL", "FUNCTION", "HMGET", "PING", "XADD", "XAUTOCLAIM", "XCLAIM", "XLEN", "XRANGE",
-    "XREADGROUP"
+    "CLIENT", "EVAL", "EVALSHA", "FCALL", "FUNCTION", "HMGET", "LRANGE", "PING", "SCAN", "XADD", "XAUTOCLAIM", "XCLAIM",
+    "XLEN", "XRANGE", "XREADGROUP"
 }  # fmt: skip
 
 

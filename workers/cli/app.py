@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "demo": ("workers.cli.demo:demo", "Play calls in the terminal."),
     "check": ("workers.cli.check.command:check", "Check what a worker needs."),
     "status": ("workers.cli.status:status", "Show the state of each shard."),
+    "list": ("workers.cli.list:list_", "List what rings now, and what has ended."),
     "probe": ("workers.cli.probe:probe", "Call a device of its own, and measure."),
     "show": ("workers.cli.show:show", "Show one invite."),
     "tail": ("workers.cli.tail:tail", "Print notifications as they arrive."),
@@ -77,7 +78,10 @@ def invoke(arguments: list[str] | None = None) -> int:
 
         completion_init()
     try:
-        result = app(arguments, prog_name="invites", standalone_mode=False)
+        from workers.cli.watch import with_seconds
+
+        words = sys.argv[1:] if arguments is None else arguments
+        result = app(with_seconds(words), prog_name="invites", standalone_mode=False)
     except typer.TyperException as error:
         return _complain(error.format_message().replace(": Value error, ", ": "), error.exit_code)
     except typer.Abort:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from invites.queries import streams
 from invites.values.ref import Ref
+from workers.cli.notifications import decoded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,6 +66,15 @@ async def notifications_of(client: Redis, stream: str, subject: Subject) -> Asyn
             and payload.get("to") in {subject.to, None}
         ):
             yield entry
+
+
+def as_object(entry: Entry) -> dict[str, Any]:
+    """One event for programs: `entry, type, payload`."""
+    return {
+        "entry": entry.id,
+        "type": entry.text(b"type"),
+        "payload": decoded(entry.fields.get(b"payload", b"null")),
+    }
 
 
 def _object(entry: Entry) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 import typer
 
@@ -14,6 +16,11 @@ def say(text: str, *, colour: str | None = None, head: str = "", err: bool = Fal
         typer.secho(escape(head), fg=colour, err=err, nl=False)
         colour = None
     typer.secho(escape(text), fg=colour, err=err)
+
+
+def begin_page() -> None:
+    """Begin a page that replaces the one before: clear a terminal, leave a line empty elsewhere."""
+    typer.echo("\x1b[2J\x1b[3J\x1b[H" if sys.stdout.isatty() else "", nl=not sys.stdout.isatty())
 
 
 def say_json(value: object) -> None:

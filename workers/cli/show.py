@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from invites.values.ref import Ref
-from workers.cli.options import CommandError, Common, with_common
-from workers.cli.output import say
+from workers.cli.options import AsJson, CommandError, Common, with_common
+from workers.cli.output import say, say_json
 
 if TYPE_CHECKING:
-    from invites.queries.invites import CandidateView, InviteView
+    from invites.queries.invites import InviteView
     from workers.cli.session import Session
 
 
@@ -23,12 +23,14 @@ def show(
         str, typer.Argument(metavar="REF", help="The invite, as 'from|inviteId|to'. Quote it for the shell.")
     ],
     common: Common,
+    as_json: AsJson = False,
 ) -> int:
-    """Show one invite with its candidates, and the events and notifications about it.
+    """Show one invite: its candidates, its story, and the events and notifications about it.
 
     A ref names the caller, the id that the caller's client chose, and the callee: 'alice|i1|bob'.
 
-    A worker trims settled events, and notifications that all gateways have read: the command shows the remaining ones.
+    The story is kept as long as the invite is readable. A worker trims settled events, and notifications that all
+    gateways have read: of them the command shows the remaining ones.
     """
     try:
         callee = Ref.parse(ref).callee
@@ -38,27 +40,41 @@ def show(
         ) from None
 
     async def print_it(session: Session) -> int:
-        from invites.queries.invites import InviteQueries
-        from workers.cli import history, notifications
+        from invites.queries.story import story_of
+        from workers.cli import history, notifications, timeline
 
         keys = session.shard_for(callee)
         client = session.client(keys)
-        invite = await InviteQueries(client, keys).invite(ref)
+        story = await story_of(client, keys, ref)
+        invite = None if story is None else story.invite
         subject = history.Subject.of(ref, invite)
-        events = [
-            f"  {notifications.time_of(entry.at)}  {entry.text(b'type'):16}{entry.text(b'payload')}"
-            async for entry in history.events_of(client, keys.events, subject)
-        ]
-        told = [
-            "  " + notifications.line(entry)
-            async for entry in history.notifications_of(client, keys.notifications, subject)
-        ]
-        if invite is None and not events and not told:
+        events = [entry async for entry in history.events_of(client, keys.events, subject)]
+        told = [entry async for entry in history.notifications_of(client, keys.notifications, subject)]
+        if story is None and not events and not told:
             raise CommandError(
                 f"There is no invite {ref}: it never arrived, or it ended longer ago than retainAfter."
             )
+        if as_json:
+            say_json(
+                {
+                    "story": story,
+                    "events": [history.as_object(entry) for entry in events],
+                    "notifications": [notifications.as_object(entry) for entry in told],
+                }
+            )
+            return 0
         lines = [f"{ref} is no longer stored."] if invite is None else _lines(ref, invite)
-        for title, found in (("events", events), ("notifications", told)):
+        lines += [] if story is None else timeline.lines(story)
+        for title, found in (
+            (
+                "events",
+                [
+                    f"  {notifications.time_of(one.at)}  {one.text(b'type'):16}{one.text(b'payload')}"
+                    for one in events
+                ],
+            ),
+            ("notifications", ["  " + notifications.line(entry) for entry in told]),
+        ):
             lines += [f"{title}:", *(found or ["  none left in the stream"])]
         for line in lines:
             say(line)
@@ -81,14 +97,7 @@ def _lines(ref: str, invite: InviteView) -> list[str]:
         "mediatypes": bytes(invite.mediatypes).decode(errors="replace"),
         "context": bytes(invite.context).decode(errors="replace"),
     }
-    lines = [ref, *(f"  {name:12}{value}" for name, value in facts.items() if value not in {None, "null"})]
-    return [*lines, "candidates:", *(map(_candidate, invite.candidates) if invite.candidates else ["  none"])]
-
-
-def _candidate(one: CandidateView) -> str:
-    ended = "" if one.end_reason is None else f" {one.end_reason}"
-    device = "" if one.device is None else f"  device {one.device}"
-    return f"  {one.peer}  {one.type} of {one.address}  {one.state}{ended}{device}"
+    return [ref, *(f"  {name:12}{value}" for name, value in facts.items() if value not in {None, "null"})]
 
 
 def _moment(ms: int | None) -> str | None:

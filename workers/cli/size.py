@@ -50,6 +50,7 @@ def size(
         ring_timeout=invites.ring_timeout,
         caller_grace=invites.caller_grace,
         remove_after=basic.remove_after,
+        story=invites.story,
     )
     parts = installation.parts()
     total = sum(part.bytes for part in parts)

@@ -9,6 +9,7 @@ import typer
 
 from workers.cli.options import AsJson, Common, with_common
 from workers.cli.output import say, say_json
+from workers.cli.watch import Watch, shown
 from workers.cli.words import duration, in_words, moment, waiting_for
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ _ExitCode = Annotated[
 
 
 @with_common()
-def status(*, common: Common, as_json: AsJson = False, exit_code: _ExitCode = False) -> int:
+def status(
+    *, watch: Watch = None, common: Common, as_json: AsJson = False, exit_code: _ExitCode = False
+) -> int:
     """Show the state of each shard: backlog and its age, pending invites, timers, workers, gateways, memory.
 
     With `--exit-code` it prints one line for monitoring instead, and the exit status is in the tradition of Nagios.
@@ -39,23 +42,28 @@ def status(*, common: Common, as_json: AsJson = False, exit_code: _ExitCode = Fa
     within the last hour, or nine tenths of the memory are in use.
     """
 
-    async def show(session: Session) -> int:
-        from invites.queries.overview import overview
+    async def run(session: Session) -> int:
+        async def read() -> list[Overview]:
+            from invites.queries.overview import overview
 
-        found = [await overview(session.client(keys), keys) for keys in session.shards()]
-        if as_json:
-            say_json({"shards": found})
-        else:
-            for one in found:
-                for line in _lines(one):
-                    say(line)
-        return 0
+            return [await overview(session.client(keys), keys) for keys in session.shards()]
+
+        def show(found: list[Overview]) -> int:
+            if as_json:
+                say_json({"shards": found})
+            else:
+                for one in found:
+                    for line in _lines(one):
+                        say(line)
+            return 0
+
+        return await shown(read, show, watch, as_json=as_json)
 
     if exit_code:
         from workers.cli.health import check
 
         return common.on_server(partial(check, as_json=as_json))
-    return common.on_server(show)
+    return common.on_server(run)
 
 
 def _lines(shard: Overview) -> list[str]:

@@ -15,10 +15,13 @@ from invites.connection.clients import Clients
 from invites.connection.errors import passes
 from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
+from invites.queries.lists import CursorError, InviteLists
+from invites.queries.story import story_of
 from invites.values.printable import escape_json
 from invites.values.ref import Ref
 from workers.http import quiet
 from workers.http.access import refusal
+from workers.http.asked import asked_for
 from workers.http.connections import Connections, most_connections
 
 if TYPE_CHECKING:
@@ -136,7 +139,9 @@ class HttpServer:
                 web.get("/metrics", self._metrics),
                 web.get("/v1/users/{user}/invitations", self._invitations),
                 web.get("/v1/users/{user}/state", self._state),
+                web.get("/v1/invites", self._list),
                 web.get("/v1/invites/{from}/{inviteId}/{to}", self._invite),
+                web.get("/v1/invites/{from}/{inviteId}/{to}/story", self._story),
             ]
         )
         return app
@@ -177,14 +182,42 @@ class HttpServer:
             raise web.HTTPNotFound(text="there is no such invite, or it ended more than retainAfter ago")
         return _response(200, invite)
 
+    async def _story(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        _, _, _, inviter, invite_id, to, _ = _segments(request)
+        keys = self._home(to)
+        async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
+            story = await story_of(self._clients.of(keys), keys, str(Ref(inviter, invite_id, to)))
+        if story is None:
+            raise web.HTTPNotFound(text="there is no such invite, or it ended more than retainAfter ago")
+        return _response(200, story)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        asked, limit, cursor = asked_for(request.query)
+        self._refuse_while_moving()
+        lists = InviteLists(self._config.shards(), self._clients.of)
+        async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
+            try:
+                page = await lists.page(asked, limit, cursor)
+            except CursorError as error:
+                raise web.HTTPBadRequest(text=str(error)) from None
+        return _response(200, page)
+
     def _queries(self, routing_key: str) -> InviteQueries:
+        keys = self._home(routing_key)
+        return InviteQueries(self._clients.of(keys), keys)
+
+    def _home(self, routing_key: str) -> Keys:
+        self._refuse_while_moving()
+        redis = self._config.redis
+        return Keys(redis.prefix, shard_of(routing_key, redis.shards), redis.shards)
+
+    def _refuse_while_moving(self) -> None:
         if self._served.moving:
             raise web.HTTPServiceUnavailable(
                 text="the calls are being moved to other shards, try again later"
             )
-        redis = self._config.redis
-        keys = Keys(redis.prefix, shard_of(routing_key, redis.shards), redis.shards)
-        return InviteQueries(self._clients.of(keys), keys)
 
     def _authorize(self, request: web.Request) -> None:
         token = self._config.http.token

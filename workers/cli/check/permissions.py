@@ -44,6 +44,10 @@ SREM {other} check
 SCARD {other}
 SRANDMEMBER {other} 1
 SSCAN {other} 0
+RPUSH {other} check
+LTRIM {other} -64 -1
+LRANGE {other} -64 -1
+SCAN 0
 ZADD {timers} 0 check
 ZREM {timers} check
 ZSCORE {timers} check
@@ -96,7 +100,12 @@ PING
 TIME
 GET {key}
 HGETALL {key}
+HSCAN {key} 0
+LRANGE {other} -64 -1
+SCAN 0
 SMEMBERS {other}
+SSCAN {other} 0
+ZRANGE {timers} 0 0
 ZCOUNT {timers} -inf +inf
 ZSCAN {timers} 0
 ZSCORE {timers} check

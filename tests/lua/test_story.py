@@ -1,0 +1,228 @@
+"""The story of a call: what it holds, how much of it stays, and for how long."""
+
+from typing import NamedTuple
+
+import pytest
+from redis.asyncio import Redis
+
+from invites.queries.story import Step, read_step
+from invites.store.settings import Settings
+from tests.support import events as e
+from tests.support import groups, push_jobs
+from tests.support.shard import MakeShard, Shard, peer
+
+
+class Line(NamedTuple):
+    """What a step is, its code and who it comes from; what it has told: what, code, to whom."""
+
+    what: str
+    code: int | None
+    who: str | None
+    told: tuple[tuple[str, int | None, tuple[str, ...]], ...]
+
+
+async def steps(shard: Shard, ref: str = e.REF) -> list[Step]:
+    """Read the story of an invite."""
+    lines = await shard.client.lrange(shard.keys.story(ref), 0, -1)
+    found = [read_step(line) for line in lines]
+    assert None not in found, lines
+    return [one for one in found if one is not None]
+
+
+async def story(shard: Shard, ref: str = e.REF) -> list[Line]:
+    """Read the story without times and entries; the order of names is left open."""
+    return [
+        Line(
+            one.what,
+            one.code,
+            one.who,
+            tuple((told.what, told.code, tuple(sorted(told.who))) for told in one.told),
+        )
+        for one in await steps(shard, ref)
+    ]
+
+
+async def test_a_call(shard: Shard) -> None:
+    await e.bob_rings(shard, "phone", "tablet")
+    await shard.event(*e.ringing("tablet"))
+    await shard.event(*e.accept("phone"))
+    assert await story(shard) == [
+        ("invite", None, "a", (("invitation", None, ("phone", "tablet")), ("inviteProgress", 100, ("a",)))),
+        ("ringing", None, "tablet", (("inviteProgress", 180, ("a",)),)),
+        (
+            "accept",
+            None,
+            "phone",
+            (
+                ("invitationCancel", 200, ("tablet",)),
+                ("inviteAccepted", 200, ("a",)),
+                ("INVITE_COMPLETED", 200, ()),
+                ("answer", 200, ("phone",)),
+            ),
+        ),
+    ]
+
+
+async def test_who_has_declined_and_what_comes_after_the_end(shard: Shard) -> None:
+    await e.bob_rings(shard, "phone", "tablet")
+    await shard.event(*e.decline("phone", errorCode=603))
+    await shard.event(*e.ringing("tablet"))
+    declined, late = (await story(shard))[-2:]
+    assert (declined.what, declined.code, declined.who) == ("decline", 603, "phone")
+    assert ("invitationCancel", 603, ("tablet",)) in declined.told
+    assert late == ("ringing", None, "tablet", (("answer", 410, ("tablet",)),))
+
+
+async def test_a_deadline_and_a_stop(shard: Shard) -> None:
+    await e.bob_rings(shard, "phone")
+    await shard.event(*e.invite(invite_id="2", to="carol"))
+    await e.patience_ends(shard)
+    await e.later(shard, e.RING)
+    assert (await story(shard))[-1][:3] == ("timer.ring", None, None)
+    await shard.event(*e.invite(invite_id="3"))
+    await shard.event(*e.stop(invite_id="3"))
+    stopped = (await story(shard, "alice|3|bob"))[-1]
+    assert stopped[:3] == ("stopInvite", 487, "a")
+    assert ("answer", 200, ("a",)) in stopped.told
+
+
+@pytest.mark.one_shard
+async def test_a_push(bob_called: Shard) -> None:
+    await push_jobs.taken(bob_called)
+    await bob_called.event(*e.registered("p1", device="phone"))
+    await bob_called.event(*e.accept("p1"))
+    pushed, taken, registered, accepted = await story(bob_called)
+    assert pushed.told == (("push", None, ("phone",)), ("inviteProgress", 100, ("a",)))
+    assert taken == ("pushTaken", None, "phone", (("inviteProgress", 110, ("a",)),))
+    assert registered == ("registered", None, "p1", (("invitation", None, ("p1",)),))
+    assert accepted[:3] == ("accept", None, "p1")
+
+
+async def test_a_group_names_its_legs(called: Shard) -> None:
+    """Each leg has a story of its own. That many devices ring is no step of the group."""
+    await called.event(*e.ringing("bob-desk", "bob", to="team"))
+    await called.event(*e.ringing("bob-phone", "bob", to="team"))
+    await called.event(*e.decline("carol-phone", "carol", to="team", errorCode=486))
+    await called.event(*e.accept("bob-phone", "bob", to="team"))
+    group = await story(called, groups.TEAM)
+    legs = [(code, who) for step in group for what, code, who in step.told if what == "legStarted"]
+    over = [(code, who) for step in group for what, code, who in step.told if what == "legOver"]
+    assert sorted(legs) == [(None, ("bob",)), (None, ("carol",)), (None, ("dave",))]
+    assert sorted(over) == [(200, ("bob",)), (480, ("dave",)), (486, ("carol",))]
+    assert ("inviteAccepted", 200, ("a",)) in group[-1].told
+    leg = await story(called, "alice|1|bob")
+    assert [step.told for step in leg if ("invitation", None, ("bob-desk", "bob-phone")) in step.told]
+    assert "accept" in {step.what.removeprefix("relay.") for step in leg} | {"accept"}
+    assert any(what == "invitationCancel" for step in leg for what, *_ in step.told)
+
+
+@pytest.mark.one_shard
+async def test_the_last_64_steps_stay(shard: Shard) -> None:
+    await e.bob_rings(shard, "phone")
+    for number in range(70):
+        await shard.event(*e.invite(context={"number": number}))
+    found = await steps(shard)
+    assert len(found) == 64
+    assert {step.what for step in found} == {"invite"}
+    ends = await shard.client.pexpiretime(shard.keys.story(e.REF))
+    assert ends == await shard.client.pexpiretime(shard.keys.invite(e.REF))
+
+
+@pytest.mark.one_shard
+async def test_many_names_are_cut(shard: Shard) -> None:
+    await e.bob_rings(shard, *(f"d{number:02}" for number in range(12)))
+    [step] = await steps(shard)
+    assert (len(step.told[0].who), step.told[0].more) == (10, 2)
+
+
+@pytest.mark.one_shard
+async def test_a_step_tells_of_several_invites(make_shard: MakeShard) -> None:
+    """Each has its own part, however many pieces there are."""
+    shard = await make_shard(Settings(only_one_device_with_invitations=True))
+    await e.bob_rings(shard, "phone", "tablet")
+    await shard.event(*e.invite(peer("c", "carol"), invite_id="2", room="s"))
+    await shard.event(*e.accept("phone"))
+    other = (await story(shard, "carol|2|bob"))[-1]
+    assert other == ("accept", None, "phone", (("invitationCancel", 486, ("tablet",)),))
+    assert [what for what, *_ in (await story(shard))[-1].told] == [
+        "invitationCancel", "inviteAccepted", "INVITE_COMPLETED", "answer",
+    ]  # fmt: skip
+    await shard.event(*e.disconnected("phone"))
+    assert (await story(shard, "carol|2|bob"))[-1][:3] == ("disconnected", None, "phone")
+
+
+@pytest.mark.one_shard
+async def test_more_than_five_things_in_one_step(make_shard: MakeShard) -> None:
+    shard = await make_shard(push_jobs.PUSH)
+    push_jobs.sleeps(shard, "bob", *(f"d{number}" for number in range(7)))
+    await shard.event(*e.invite())
+    [step] = await story(shard)
+    assert [told[2] for told in step.told] == [*((f"d{number}",) for number in range(7)), ("a",)]
+
+
+@pytest.mark.one_shard
+@pytest.mark.parametrize("retain_after", [0, 4 * 3_600_000])
+async def test_it_lives_as_long_as_the_invite(make_shard: MakeShard, retain_after: int) -> None:
+    shard = await make_shard(Settings(retain_after=retain_after))
+
+    async def assert_alike() -> None:
+        ends = await shard.client.pexpiretime(shard.keys.story(e.REF))
+        assert ends == await shard.client.pexpiretime(shard.keys.invite(e.REF)) > shard.now
+
+    await e.bob_rings(shard, "phone", "tablet")
+    await assert_alike()
+    await shard.event(*e.ringing("phone"))
+    await shard.client.delete(shard.keys.story(e.REF))
+    await shard.event(*e.ringing("tablet"))
+    await assert_alike()
+    await shard.event(*e.accept("phone"))
+    await assert_alike()
+    await shard.client.delete(shard.keys.story(e.REF))
+    await e.later(shard, 100)
+    await shard.event(*e.accept("tablet"))
+    await assert_alike()
+
+
+@pytest.mark.one_shard
+async def test_it_names_the_entries_of_its_notifications(shard: Shard) -> None:
+    await e.bob_rings(shard, "phone")
+    await shard.event(*e.accept("phone"))
+    entries = [entry.decode() for entry, _ in await shard.client.xrange(shard.keys.notifications)]
+    invite, accept = await steps(shard)
+    assert (invite.last, accept.last) == (entries[1], entries[-1])
+    # A server before Redis 7.2, and fakeredis, let time pass in a script.
+    assert invite.first in {entries[0], f"{entries[1].partition('-')[0]}-0"}
+    assert accept.first in {entries[2], f"{entries[-1].partition('-')[0]}-0"}
+
+
+async def test_without_stories(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(story=False))
+    await e.bob_rings(shard, "phone")
+    await shard.event(*e.accept("phone"))
+    assert await shard.client.exists(shard.keys.story(e.REF)) == 0
+
+
+@pytest.mark.one_shard
+async def test_a_call_does_not_wait_for_a_story_that_cannot_be_written(shard: Shard) -> None:
+    await shard.client.set(shard.keys.story(e.REF), "x", px=60_000)
+    await e.bob_rings(shard, "phone")
+    told = await shard.event(*e.accept("phone"))
+    assert e.recipients(told, "inviteAccepted") == {"a"}
+    assert await shard.client.get(shard.keys.story(e.REF)) == b"x"
+
+
+async def test_a_call_does_not_wait_for_a_right_that_is_missing(client: Redis, valkey_url: str) -> None:
+    """A worker of this release may have the server user of an earlier one."""
+    await client.execute_command(
+        "ACL", "SETUSER", "former", "on", "nopass", "~*", "+@all", "-rpush", "-ltrim"
+    )
+    try:
+        async with Redis.from_url(valkey_url.replace("redis://", "redis://former:x@")) as former:
+            shard = await Shard.make(former)
+            assert await shard.committer.denied() == []
+            await e.bob_rings(shard, "phone")
+            told = await shard.event(*e.accept("phone"))
+            assert e.recipients(told, "inviteAccepted") == {"a"}
+            assert await client.exists(shard.keys.story(e.REF)) == 0
+    finally:
+        await client.execute_command("ACL", "DELUSER", "former")

@@ -58,6 +58,16 @@ NOTIFICATIONS: Final[dict[str, dict[str, Any]]] = {
         "reason": "accepted",
         "whoAccepted": "bob",
     },
+    "callMissed": {
+        **_CALL,
+        "kind": "direct",
+        "room": "room-7",
+        "fromDetails": {"name": "Alice"},
+        "inviteRequest": False,
+        "code": 408,
+        "reason": "timeout",
+        "at": _AT + 60_000,
+    },
     "INVITE_COMPLETED": {
         **_CALL,
         "room": "room-7",

@@ -2,7 +2,7 @@
 -- shards.
 -- include: core/context
 
-local own, shards, shard_of
+local own, shards, is_here
 
 each_call(function()
   own, shards = tonumber(shard), tonumber(ARGV[ARG.shards])
@@ -49,17 +49,13 @@ do
     return bits.bxor(crc, 0xffffffff) % 0x100000000
   end
 
-  function shard_of(name)
+  function is_here(name)
     if shards == 1 then
-      return own
+      return true
     end
     if not found[name] then
       found[name] = crc32(name) % shards
     end
-    return found[name]
+    return found[name] == own
   end
-end
-
-local function is_here(name)
-  return shards == 1 or shard_of(name) == own
 end

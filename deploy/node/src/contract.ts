@@ -190,6 +190,21 @@ export interface Answer {
   more?: boolean;
 }
 
+/** A callee has missed a call, with or without a device. `kind` is direct or group; `at` in ms since 1970. */
+export interface CallMissed {
+  inviteId: string;
+  from: string;
+  to: string;
+  kind: string;
+  group?: string;
+  room?: string;
+  fromDetails: unknown;
+  inviteRequest: boolean;
+  code: number;
+  reason: string;
+  at: number;
+}
+
 /** A candidate of a finished call, or a member of the group that was called. */
 export interface CallRecordCandidate {
   address: string;
@@ -360,6 +375,7 @@ export interface NotificationPayloads {
   inviteAccepted: InviteAccepted;
   inviteRejected: InviteRejected;
   answer: Answer;
+  callMissed: CallMissed;
   INVITE_COMPLETED: InviteCompleted;
   userJoined: UserJoined;
   userLeft: UserLeft;

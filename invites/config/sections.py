@@ -19,6 +19,7 @@ Age = Annotated[int, Meta(ge=1, le=_YEAR, description=f"{_MS} 1 to {_YEAR} (a ye
 Interval = Annotated[int, Meta(ge=1, le=_WEEK, description=f"{_MS} 1 to {_WEEK} (a week)")]
 ClaimAge = Annotated[int, Meta(ge=100, le=_WEEK, description=f"{_MS} 100 to {_WEEK} (a week)")]
 Members = Annotated[int, Meta(ge=1, le=100_000, description="a whole number from 1 to 100000")]
+Calls = Annotated[int, Meta(ge=0, le=1_000, description="a whole number from 0 to 1000")]
 Limit = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
 Deliveries = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 Shards = Annotated[int, Meta(ge=1, le=1_024, description="a whole number from 1 to 1024")]
@@ -170,6 +171,8 @@ class Invites(_Section, frozen=True):
     join_accepts: Flag = True
     room_grace: Duration = 0
     when_busy: Busy = "ring"
+    keep_history: Calls = 0
+    keep_history_for: Age = 2_592_000_000
 
 
 class Redis(_Section, frozen=True):
@@ -245,6 +248,7 @@ class Config(Struct, frozen=True):
             join_accepts=invites.join_accepts,
             room_grace=invites.room_grace,
             when_busy=invites.when_busy,
+            history=f"{invites.keep_history} {invites.keep_history_for}" if invites.keep_history else "",
         )
 
     def _look_up(self) -> LookUp:

@@ -253,6 +253,13 @@ class UserState(_Event, frozen=True, kw_only=True):
     block: Blocked | None = None
 
 
+class CallsSeen(_Event, frozen=True, kw_only=True):
+    """A user has seen the missed calls that ended before the time `before` (ms since 1970); without it, all."""
+
+    user_id: Id
+    before: Milliseconds | None = None
+
+
 Event = (
     Invite
     | InviteRequest
@@ -269,6 +276,7 @@ Event = (
     | Left
     | RoomClosed
     | UserState
+    | CallsSeen
 )
 
 EventType = Literal[
@@ -287,6 +295,7 @@ EventType = Literal[
     "left",
     "roomClosed",
     "userState",
+    "callsSeen",
 ]
 
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
@@ -305,6 +314,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "left": msgspec.json.Decoder(Left),
     "roomClosed": msgspec.json.Decoder(RoomClosed),
     "userState": msgspec.json.Decoder(UserState),
+    "callsSeen": msgspec.json.Decoder(CallsSeen),
 }
 
 EVENT_TYPES: Final = tuple(_DECODERS)

@@ -27,6 +27,7 @@ EVENTS: Final[dict[str, dict[str, Any]]] = {
     "left": {"userId": "bob", "roomId": "room-7"},
     "roomClosed": {"roomId": "room-7"},
     "userState": {"userId": "bob", "dnd": True, "until": _AT + 3_600_000, "block": ["mallory"]},
+    "callsSeen": {"userId": "bob", "before": _AT},
 }
 
 NOTIFICATIONS: Final[dict[str, dict[str, Any]]] = {

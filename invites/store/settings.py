@@ -20,7 +20,8 @@ WhenBusy = Literal["ring", "waiting", "reject"]
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration, in the order of `lua/core/context.lua`. Times are in ms.
 
-    `push_after` is -1 for never. A limit of 0 is switched off.
+    `push_after` is -1 for never. A limit of 0 is switched off. `history` is how many calls of a user are kept, a space,
+    and for how long (one text, since each argument costs every commit some time); "" for none.
     """
 
     remove_after: int = 0
@@ -43,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True):
     join_accepts: bool = True
     room_grace: int = 0
     when_busy: WhenBusy = "ring"
+    history: str = ""
 
     def flat(self) -> tuple[int | str, ...]:
         """The settings as the server's functions take them: a flag is 1 or 0."""

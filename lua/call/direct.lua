@@ -2,7 +2,7 @@
 -- include: call/ending
 -- include: call/glare
 -- include: out/inviter
--- include: out/missed_call
+-- include: out/ended_call
 
 kinds.direct.count = count_candidates
 kinds.direct.update = ring_again
@@ -18,8 +18,8 @@ function kinds.direct.finish(invite, state, code, reason, winner, decliner)
   end
   tell_outcome(invite)
   record(invite)
-  if state ~= 'ACCEPTED' then
-    missed_call.note(invite)
+  if state ~= 'ACCEPTED' or ARGV[ARG.history] ~= '' then
+    ended_call.note(invite)
   end
 end
 

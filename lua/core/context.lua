@@ -35,12 +35,13 @@ do
   -- clock      ms since 1970; "" for the server's time
   -- verbosity  0 reports warnings, 1 also info facts, 2 also debug facts
   -- push_after after this time a push is sent to devices that have not said that they ring; -1 for never
+  -- history    how many ended calls of a user to keep, and for how long: "20 86400000"; "" for none. Few calls need it
   -- look_up    what workers can ask sippo-server for: "" nothing, "push", "groups", "all" (both), "reachability"
   local HEADER = {
     'mode', 'base', 'shard', 'shards', 'clock', 'verbosity', 'remove_after', 'ring_timeout', 'max_ring_timeout',
     'caller_grace', 'retain_after', 'parallel_sip', 'only_one_device_with_invitations', 'ringing_step', 'max_group_size',
     'look_up', 'push_after', 'devices_per_user', 'per_callee', 'per_caller', 'per_pair', 'redial', 'glare',
-    'join_accepts', 'room_grace', 'when_busy',
+    'join_accepts', 'room_grace', 'when_busy', 'history',
   }
 
   -- (The server provides `ipairs` only once the library is loaded.)

@@ -20,7 +20,7 @@
 -- include: call/naming
 -- include: call/redial
 -- include: call/pages
--- include: out/missed_call
+-- include: out/ended_call
 
 -- How many legs one commit starts, ends or updates. 20 legs with three devices each take about 3 ms.
 local PAGE = 20
@@ -265,38 +265,18 @@ local function note_accept(call, leg)
   info('accepted', call.inviteId, call.room or 'undefined', leg.member)
 end
 
--- How the leg has ended: code and reason, as the group knows them.
-function kinds.group.end_of(call, leg)
-  if leg.state == 'OVER' and (leg.reason or leg.endReason == 200) then
-    return int(leg.endReason), leg.reason
-  end
-  local _, code, reason = end_of_legs(call)
-  return code, reason
-end
-
--- Tells the members who were called and have not answered that they have missed the call, unless one has taken it for
--- all (see out/missed_call.lua).
-function kinds.group.tell_missed(call)
-  if call.state == 'ACCEPTED' and call.strategy ~= 'all' then
-    return
-  end
-  local members = {}
-  for _, leg in ipairs(legs_in(call, ANY)) do
-    if leg.state ~= 'WAITING' and missed_call.is_end(kinds.group.end_of(call, leg)) then
-      members[#members + 1] = leg.member
-    end
-  end
-  every_of(members, call.to, 'missed_by', call.ref)
-end
-
+-- Tells the members that they have missed the call, unless they have answered it (see out/ended_call.lua).
 function pages.missed_by(_, members, ref)
   local call = load_invite(ref)
   for _, member in ipairs(call and members or {}) do
     local leg = leg_of(call, member)
-    if leg then
-      local code, reason = kinds.group.end_of(call, leg)
+    local _, code, reason = end_of_legs(call)
+    if leg and (leg.reason or leg.endReason == 200) then
+      code, reason = int(leg.endReason), leg.reason
+    end
+    if leg and ended_call.is_missed(code, reason) then
       emit(member, 'call_missed', with_callee(ref, member), call.to, call.room or '', call.fromDetails or '',
-        call.inviteRequest, code, reason)
+        call.inviteRequest, code, reason, call.createdAt)
     end
   end
 end
@@ -322,7 +302,15 @@ function kinds.group.finish(call, state, code, reason, winner)
     tell_outcome(call)
   end
   record(call)
-  kinds.group.tell_missed(call)
+  ended_call.note(call)
+  if state ~= 'ACCEPTED' or call.strategy == 'all' then
+    -- One member has taken the call for all, or each is asked for itself.
+    local called = {}
+    for _, leg in ipairs(legs_in(call, ANY)) do
+      called[#called + 1] = leg.state ~= 'WAITING' and leg.member or nil
+    end
+    every_of(called, call.to, 'missed_by', call.ref)
+  end
   if not call.keeps_legs then
     cancel_page(call)
   end

@@ -23,14 +23,7 @@ function user_states.refuse(value, inviter)
     or string.find(blocked, '|' .. inviter .. '|', 1, true) ~= nil
 end
 
--- Has the user blocked the inviter?
-function user_states.blocks(user, inviter)
-  local value = redis.call('GET', key('user-state', user))
-  local _, _, _, blocked = user_states.read(value or '|||')
-  return string.find(blocked, '|' .. inviter .. '|', 1, true) ~= nil
-end
-
--- The same as `refuse` for a user of this shard whose state is not at hand.
+-- The same for a user of this shard whose state is not at hand.
 function user_states.refuses(user, inviter)
   return user_states.refuse(redis.call('GET', key('user-state', user)), inviter)
 end

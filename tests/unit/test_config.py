@@ -41,6 +41,8 @@ _VENDORS: dict[str, Any] = {
         "joinAccepts": False,
         "roomGrace": 4000,
         "whenBusy": "reject",
+        "keepHistory": 20,
+        "keepHistoryFor": 86400000,
     },
     "redis": {"url": "redis://worker:redis-secret@valkey:6380/2", "prefix": "calls", "shards": 1},
     "http": {"host": "192.0.2.1", "port": 9090, "token": "http-secret"},
@@ -72,6 +74,7 @@ def test_every_key_has_its_place() -> None:
     assert (letters.age, letters.bytes) == (604800001, 65536)
     assert (found.invites.join_accepts, found.invites.room_grace) == (False, 4000)
     assert found.invites.when_busy == "reject"
+    assert (found.invites.keep_history, found.invites.keep_history_for) == (20, 86400000)
     assert (found.redis.prefix, found.redis.shards) == ("calls", 1)
     assert found.redis.url == Secret("redis://worker:redis-secret@valkey:6380/2")
     assert (found.http.host, found.http.port, found.http.token) == ("192.0.2.1", 9090, Secret("http-secret"))
@@ -125,6 +128,8 @@ def test_defaults_are_those_of_the_contract() -> None:
             "joinAccepts": True,
             "roomGrace": 0,
             "whenBusy": "ring",
+            "keepHistory": 0,
+            "keepHistoryFor": 2592000000,
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},
@@ -158,6 +163,7 @@ def test_the_scripts_get_their_part() -> None:
         join_accepts=False,
         room_grace=4000,
         when_busy="reject",
+        history="20 86400000",
     )
 
 

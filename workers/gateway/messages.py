@@ -17,7 +17,7 @@ LOGOUT: Final = "logout"
 _BY_PEER: Final = frozenset(
     {"invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations"}
 )
-_BY_USER: Final = frozenset({"userState"})
+_BY_USER: Final = frozenset({"callsSeen", "userState"})
 _TYPES: Final = (*sorted(_BY_PEER | _BY_USER), LOGOUT)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import re
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ from aiohttp import web
 from invites.connection.clients import Clients
 from invites.connection.errors import passes
 from invites.keys import Keys, shard_of
+from invites.queries.history import calls_of
 from invites.queries.invites import InviteQueries
 from invites.values.printable import escape_json
 from invites.values.ref import Ref
@@ -136,6 +138,7 @@ class HttpServer:
                 web.get("/metrics", self._metrics),
                 web.get("/v1/users/{user}/invitations", self._invitations),
                 web.get("/v1/users/{user}/state", self._state),
+                web.get("/v1/users/{user}/calls", self._calls),
                 web.get("/v1/invites/{from}/{inviteId}/{to}", self._invite),
             ]
         )
@@ -168,6 +171,22 @@ class HttpServer:
             state = await self._queries(user).state(user)
         return _response(200, state)
 
+    async def _calls(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        _, _, _, user, _ = _segments(request)
+        missed, before = request.query.get("missed"), request.query.get("before")
+        if missed not in {None, "1"} or not re.fullmatch(
+            r"\d{1,15}", "0" if before is None else before, re.ASCII
+        ):
+            raise web.HTTPBadRequest(text="missed must be 1, and before a time in ms since 1970")
+        keys, age = self._keys(user), self._config.invites.keep_history_for
+        end = None if before is None else int(before)
+        async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
+            page = await calls_of(
+                self._clients.of(keys), keys, user, age=age, missed=missed is not None, before=end
+            )
+        return _response(200, page)
+
     async def _invite(self, request: web.Request) -> web.Response:
         self._authorize(request)
         _, _, _, inviter, invite_id, to = _segments(request)
@@ -178,13 +197,16 @@ class HttpServer:
         return _response(200, invite)
 
     def _queries(self, routing_key: str) -> InviteQueries:
+        keys = self._keys(routing_key)
+        return InviteQueries(self._clients.of(keys), keys)
+
+    def _keys(self, routing_key: str) -> Keys:
         if self._served.moving:
             raise web.HTTPServiceUnavailable(
                 text="the calls are being moved to other shards, try again later"
             )
         redis = self._config.redis
-        keys = Keys(redis.prefix, shard_of(routing_key, redis.shards), redis.shards)
-        return InviteQueries(self._clients.of(keys), keys)
+        return Keys(redis.prefix, shard_of(routing_key, redis.shards), redis.shards)
 
     def _authorize(self, request: web.Request) -> None:
         token = self._config.http.token

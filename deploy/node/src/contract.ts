@@ -13,6 +13,13 @@ export interface Accept {
   transaction?: string | number | null;
 }
 
+/** A user has seen the missed calls that ended before the time `before` (ms since 1970); without it, all. */
+export interface CallsSeen {
+  /** a text of 1 to 255 characters without white space, control characters, {, } or | */
+  userId: string;
+  before?: number | null;
+}
+
 /** A device refuses the call; 600 and above for the whole user. */
 export interface Decline {
   peer: Peer;
@@ -365,6 +372,7 @@ export interface EventPayloads {
   left: Left;
   roomClosed: RoomClosed;
   userState: UserState;
+  callsSeen: CallsSeen;
 }
 
 /** Each type of notification and its payload. */
@@ -385,4 +393,4 @@ export interface NotificationPayloads {
   serverEmptied: ServerEmptied;
 }
 
-export const EVENT_TYPES: ReadonlySet<string> = new Set(["invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations", "registered", "unregistered", "disconnected", "joined", "left", "roomClosed", "userState"]);
+export const EVENT_TYPES: ReadonlySet<string> = new Set(["invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations", "registered", "unregistered", "disconnected", "joined", "left", "roomClosed", "userState", "callsSeen"]);

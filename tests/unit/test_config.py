@@ -43,6 +43,8 @@ _VENDORS: dict[str, Any] = {
         "whenBusy": "reject",
         "keepHistory": 20,
         "keepHistoryFor": 86400000,
+        "logContext": False,
+        "keepPersonal": 7200000,
     },
     "redis": {"url": "redis://worker:redis-secret@valkey:6380/2", "prefix": "calls", "shards": 1},
     "http": {"host": "192.0.2.1", "port": 9090, "token": "http-secret"},
@@ -75,6 +77,8 @@ def test_every_key_has_its_place() -> None:
     assert (found.invites.join_accepts, found.invites.room_grace) == (False, 4000)
     assert found.invites.when_busy == "reject"
     assert (found.invites.keep_history, found.invites.keep_history_for) == (20, 86400000)
+    assert found.invites.log_context is False
+    assert (found.kept(1), found.kept(604800000), Config().kept(604800000)) == (1, 7200000, 604800000)
     assert (found.redis.prefix, found.redis.shards) == ("calls", 1)
     assert found.redis.url == Secret("redis://worker:redis-secret@valkey:6380/2")
     assert (found.http.host, found.http.port, found.http.token) == ("192.0.2.1", 9090, Secret("http-secret"))
@@ -130,6 +134,8 @@ def test_defaults_are_those_of_the_contract() -> None:
             "whenBusy": "ring",
             "keepHistory": 0,
             "keepHistoryFor": 2592000000,
+            "logContext": True,
+            "keepPersonal": None,
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},
@@ -163,7 +169,7 @@ def test_the_scripts_get_their_part() -> None:
         join_accepts=False,
         room_grace=4000,
         when_busy="reject",
-        history="20 86400000",
+        history="20 7200000",
     )
 
 

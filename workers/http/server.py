@@ -179,7 +179,7 @@ class HttpServer:
             r"\d{1,15}", "0" if before is None else before, re.ASCII
         ):
             raise web.HTTPBadRequest(text="missed must be 1, and before a time in ms since 1970")
-        keys, age = self._keys(user), self._config.invites.keep_history_for
+        keys, age = self._keys(user), self._config.kept(self._config.invites.keep_history_for)
         end = None if before is None else int(before)
         async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
             page = await calls_of(

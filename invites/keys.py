@@ -104,6 +104,10 @@ class Keys:
         """Hash: the rooms that the user is in -> the user's peer there, and more (see `lua/call/busy.lua`)."""
         return f"{self.base}busy:{user}"
 
+    def calls(self, user: str) -> str:
+        """Hash: refs of the calls that the user has made -> who hears of each (see `lua/call/indexes.lua`)."""
+        return f"{self.base}calls:{user}"
+
     def calls_ended(self, user: str) -> str:
         """Sorted set: refs of the user's calls by the time of their end (see `lua/events/calls_seen.lua`)."""
         return f"{self.base}calls-ended:{user}"

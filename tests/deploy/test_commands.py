@@ -45,6 +45,10 @@ _LIST: Final = {
         get set hget hgetall hset sadd smembers srem zadd zrange zrem zscan zscore
         xack xadd xdel xinfo|consumers xinfo|groups xpending xrange
     """,
+    "eraser": """
+        ping client|setname cluster|slots watch unwatch multi exec scan type unlink
+        get set hdel hget hgetall hscan smembers sscan srem zscan zrem xdel xinfo|groups xpending xrange
+    """,
     "admin": """
         ping client|setname client|id client|info client|kill client|list info time role dbsize
         acl|dryrun acl|getuser acl|load acl|log acl|users acl|whoami config|get config|resetstat config|set

@@ -33,6 +33,7 @@ VALUES = {
     "GROUP": "gateway",
     "N": "3",
     "DOCUMENT": "events",
+    "USER": "alice",
 }
 each = pytest.mark.parametrize("words", ALL, ids=" ".join)
 
@@ -45,7 +46,7 @@ def _arguments(words: tuple[str, ...]) -> list[str]:
 def test_there_are_as_many_as_the_contract_names() -> None:
     assert {words[0] for words in ALL} == {
         "run", "gateway", "demo", "check", "status", "show", "tail", "publish", "schema", "dead", "gateways",
-        "reshard", "size", "bench",
+        "reshard", "size", "bench", "erase",
     }  # fmt: skip
     assert {words[1] for words in ALL if words[0] == "dead"} == {"list", "show", "retry", "drop"}
     assert {words[1] for words in ALL if words[0] == "gateways"} == {"list", "drop"}

@@ -78,7 +78,7 @@ async def test_calls_leave_names_where_it_says_so(make_shard: MakeShard) -> None
     )
     shard = await make_shard(settings)
     groups.team(shard, "bob", "carol", "dave", push={"dave": ["d"]})
-    said = {"fromDetails": {"name": "DISPLAY"}, "context": "CONTEXT"}
+    said: dict[str, Any] = {"fromDetails": {"name": "DISPLAY"}, "context": "CONTEXT"}
     alice = peer("p1", "alice", "d1")
     found: dict[str, tuple[bool, bool]] = {}
     for event in (

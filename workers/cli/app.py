@@ -14,6 +14,7 @@ from invites.config import ConfigError
 from workers.cli import bench, dead, gateways
 from workers.cli.check.command import check
 from workers.cli.demo import demo
+from workers.cli.erase import erase
 from workers.cli.gateway import gateway
 from workers.cli.options import CommandError
 from workers.cli.output import say
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (run, gateway, demo, check, status, show, tail, publish, schema, reshard, size):
+for command in (run, gateway, demo, check, status, show, tail, publish, schema, reshard, size, erase):
     app.command()(command)
 app.add_typer(dead.app, name="dead")
 app.add_typer(gateways.app, name="gateways")

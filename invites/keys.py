@@ -111,6 +111,22 @@ class Keys:
         """Hash: the rooms that the user is in -> the user's peer there, and more (see `lua/call/busy.lua`)."""
         return f"{self.base}busy:{user}"
 
+    def calls(self, user: str) -> str:
+        """Hash: refs of the calls that the user has made -> who hears of each (see `lua/call/indexes.lua`)."""
+        return f"{self.base}calls:{user}"
+
+    def calls_ended(self, user: str) -> str:
+        """Sorted set: refs of the user's calls by the time of their end (see `lua/events/calls_seen.lua`)."""
+        return f"{self.base}calls-ended:{user}"
+
+    def calls_missed(self, user: str) -> str:
+        """Sorted set: those that the user has missed."""
+        return f"{self.base}calls-missed:{user}"
+
+    def history(self, user: str) -> str:
+        """Hash: ref -> JSON of an ended call; `seen` -> up to when the user has seen the missed ones (ms)."""
+        return f"{self.base}history:{user}"
+
     def pending(self, user: str) -> str:
         """Set: refs of the invites that ring the user now."""
         return f"{self.base}pending:{user}"

@@ -132,6 +132,19 @@ class Answer(_Payload, frozen=True, kw_only=True):
     more: bool = False
 
 
+class CallMissed(_OfInvite, frozen=True, kw_only=True):
+    """A callee has missed a call, with or without a device. `kind` is direct or group; `at` in ms since 1970."""
+
+    kind: str
+    group: str | None = None
+    room: str | None = None
+    from_details: Any
+    invite_request: bool
+    code: int
+    reason: str
+    at: int
+
+
 class CallRecordCandidate(_Payload, frozen=True, kw_only=True):
     """A candidate of a finished call, or a member of the group that was called."""
 
@@ -205,6 +218,7 @@ Payload = (
     | InviteAccepted
     | InviteRejected
     | Answer
+    | CallMissed
     | InviteCompleted
     | UserJoined
     | UserLeft
@@ -221,6 +235,7 @@ PAYLOADS: Final[dict[str, type[Payload]]] = {
     "inviteAccepted": InviteAccepted,
     "inviteRejected": InviteRejected,
     "answer": Answer,
+    "callMissed": CallMissed,
     "INVITE_COMPLETED": InviteCompleted,
     "userJoined": UserJoined,
     "userLeft": UserLeft,

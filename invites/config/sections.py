@@ -10,15 +10,20 @@ from invites.keys import Keys
 from invites.store.settings import Glare, LookUp, Redial, Settings, WhenBusy
 from invites.values.secret import Secret
 
+_HOUR: Final = 3_600_000  # ms; what waits for a worker or a gateway must not be gone before
 _WEEK: Final = 604_800_000  # ms; a longer time is a mistake in the unit
 _YEAR: Final = 31_536_000_000  # ms
 _MS: Final = "a whole number of milliseconds from"
 
 Duration = Annotated[int, Meta(ge=0, le=_WEEK, description=f"{_MS} 0 to {_WEEK} (a week)")]
 Age = Annotated[int, Meta(ge=1, le=_YEAR, description=f"{_MS} 1 to {_YEAR} (a year)")]
+Kept = Annotated[
+    int, Meta(ge=_HOUR, le=_YEAR, description=f"{_MS} {_HOUR} (an hour) to {_YEAR} (a year), or null")
+]
 Interval = Annotated[int, Meta(ge=1, le=_WEEK, description=f"{_MS} 1 to {_WEEK} (a week)")]
 ClaimAge = Annotated[int, Meta(ge=100, le=_WEEK, description=f"{_MS} 100 to {_WEEK} (a week)")]
 Members = Annotated[int, Meta(ge=1, le=100_000, description="a whole number from 1 to 100000")]
+Calls = Annotated[int, Meta(ge=0, le=1_000, description="a whole number from 0 to 1000")]
 Limit = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
 Deliveries = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 Shards = Annotated[int, Meta(ge=1, le=1_024, description="a whole number from 1 to 1024")]
@@ -172,6 +177,10 @@ class Invites(_Section, frozen=True):
     when_busy: Busy = "ring"
     track_busy: Flag = False
     story: Flag = True
+    keep_history: Calls = 0
+    keep_history_for: Age = 2_592_000_000
+    log_context: Flag = True
+    keep_personal: Kept | None = None
 
 
 class Redis(_Section, frozen=True):
@@ -249,7 +258,13 @@ class Config(Struct, frozen=True):
             when_busy=invites.when_busy,
             track_busy=invites.track_busy,
             story=invites.story,
+            keep_history=invites.keep_history,
+            keep_history_for=self.kept(invites.keep_history_for),
         )
+
+    def kept(self, age: int) -> int:
+        """How long (ms) what would be kept for `age` is kept: no longer than `invites.keepPersonal`."""
+        return min(age, self.invites.keep_personal or age)
 
     def _look_up(self) -> LookUp:
         basic = self.invites.basic

@@ -229,6 +229,13 @@ class UserStateArguments(Arguments, frozen=True):
     blocked: str
 
 
+class CallsSeenArguments(Arguments, frozen=True):
+    """`callsSeen`. `before` is in ms since 1970, "" for all until now."""
+
+    user: str
+    before: int | str
+
+
 class PushArguments(Arguments, frozen=True):
     """What became of a push job: `pushTaken`, `pushUnsure`, `pushGone`, `pushDropped`."""
 
@@ -315,6 +322,7 @@ RULES: Final[dict[str, type[Arguments]]] = {
     "left": LeftArguments,
     "roomClosed": RoomClosedArguments,
     "userState": UserStateArguments,
+    "callsSeen": CallsSeenArguments,
     "pushTaken": PushArguments,
     "pushUnsure": PushArguments,
     "pushGone": PushArguments,

@@ -8,6 +8,7 @@ from invites.events import protocol
 from invites.events.arguments import (
     AcceptArguments,
     Arguments,
+    CallsSeenArguments,
     DeclineArguments,
     DisconnectedArguments,
     GetInvitationsArguments,
@@ -153,6 +154,10 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             return "roomClosed", RoomClosedArguments(event.room_id)
         case protocol.UserState():
             return "userState", _user_state(event)
+        case protocol.CallsSeen():
+            return "callsSeen", CallsSeenArguments(
+                event.user_id, "" if event.before is None else event.before
+            )
 
 
 def _reply(

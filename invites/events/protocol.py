@@ -257,6 +257,13 @@ class UserState(_Event, frozen=True, kw_only=True):
     block: Blocked | None = None
 
 
+class CallsSeen(_Event, frozen=True, kw_only=True):
+    """A user has seen the missed calls that ended before the time `before` (ms since 1970); without it, all."""
+
+    user_id: Id
+    before: Milliseconds | None = None
+
+
 Event = (
     Invite
     | InviteRequest
@@ -273,6 +280,7 @@ Event = (
     | Left
     | RoomClosed
     | UserState
+    | CallsSeen
 )
 
 EventType = Literal[
@@ -291,6 +299,7 @@ EventType = Literal[
     "left",
     "roomClosed",
     "userState",
+    "callsSeen",
 ]
 
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
@@ -309,6 +318,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "left": msgspec.json.Decoder(Left),
     "roomClosed": msgspec.json.Decoder(RoomClosed),
     "userState": msgspec.json.Decoder(UserState),
+    "callsSeen": msgspec.json.Decoder(CallsSeen),
 }
 
 EVENT_TYPES: Final = tuple(_DECODERS)

@@ -23,7 +23,7 @@ def routing_key(event: Event) -> str:  # noqa: PLR0911 - one for each kind of ev
             return event.registry.user
         case protocol.Joined() | protocol.Left() | protocol.RoomClosed():
             return event.room_id
-        case protocol.UserState():
+        case protocol.UserState() | protocol.CallsSeen():
             return event.user_id
         case protocol.GetInvitations() | protocol.Unregistered() | protocol.Disconnected():
             return event.peer.user

@@ -8,6 +8,7 @@ from logging import DEBUG, INFO, WARNING
 from typing import TYPE_CHECKING, Any, Final
 
 from invites.events import protocol
+from invites.logs.personal import HIDDEN, is_shown, reason
 from invites.values.printable import escape, stringify
 
 if TYPE_CHECKING:
@@ -92,6 +93,25 @@ _OBJECTS: Final = frozenset(
         "registry",
     }
 )
+# What a line without persons shows as it came. `error` is shown in part.
+_OF_NOBODY: Final = frozenset(
+    {
+        "attempt",
+        "candidatesType",
+        "entry",
+        "errorCode",
+        "failures",
+        "inviteId",
+        "limit",
+        "maxGroupSize",
+        "members",
+        "now",
+        "peer.id",
+        "roomId",
+        "roomIdToClean",
+        "why",
+    }
+)
 _DECLINED: Final = 603  # the code of a decline without an errorCode
 _SLOT: Final = re.compile(r"\$\{([^}]+)\}")
 
@@ -99,7 +119,7 @@ _SLOT: Final = re.compile(r"\$\{([^}]+)\}")
 class _Message:
     """One template, parsed once."""
 
-    __slots__ = ("_joints", "_names", "_slots", "level")
+    __slots__ = ("_all", "_joints", "_names", "_slots", "level")
 
     def __init__(self, level: int, template: str, further: tuple[str, ...]) -> None:
         self.level = level
@@ -107,9 +127,14 @@ class _Message:
         self._joints = parts[0::2]
         self._slots = parts[1::2]
         # The fields of a JSON log line. Objects stand in the message alone.
+        self._all = [*self._slots, *further]
         self._names = [
             None if slot in _OBJECTS else slot.replace("peer.id", "peerId") for slot in self._slots
         ] + [*further]
+
+    def shown(self, values: Fact) -> Fact:
+        """The values, without what names a person if the log must not."""
+        return values if is_shown() else tuple(map(_without_persons, self._all, values))
 
     def render(self, values: Fact) -> str:
         text = self._joints[0]
@@ -120,6 +145,14 @@ class _Message:
 
     def fields(self, values: Fact) -> dict[str, str]:
         return {name: value for name, value in zip(self._names, values, strict=False) if name is not None}
+
+
+def _without_persons(slot: str, value: str) -> str:
+    if slot == "error":
+        return reason(value)
+    if slot == "type":  # a publisher may write anything there
+        return value if value in protocol.EVENT_TYPES else HIDDEN
+    return value if slot in _OF_NOBODY else HIDDEN
 
 
 def _shown(slot: str, value: str | None) -> str:
@@ -150,7 +183,8 @@ def render(fact: Fact) -> str:
 
     Objects are printed as JSON. A missing value, or an empty object, is printed as `undefined`.
     """
-    return _MESSAGES[fact[0]].render(fact[1:])
+    message = _MESSAGES[fact[0]]
+    return message.render(message.shown(fact[1:]))
 
 
 def received(event: Event) -> Fact | None:
@@ -178,6 +212,7 @@ def write(facts: Iterable[Fact], about: Mapping[str, Any] | None = None) -> None
             _log.error("A script reports %s, which has no message.", fact[0])
         elif _log.isEnabledFor(message.level):
             # Creating the record here saves the logger's search of the stack for the caller.
-            text, values = message.render(fact[1:]), fact[1:]
+            values = message.shown(fact[1:])
+            text = message.render(values)
             extra = {"fields": {"event": fact[0], **(about or {}), **message.fields(values)}}
             _log.handle(_log.makeRecord(_log.name, message.level, "", 0, text, (), None, extra=extra))

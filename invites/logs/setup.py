@@ -10,10 +10,12 @@ import json
 import logging
 import sys
 import time
+import traceback
 from typing import TYPE_CHECKING, Final, Literal
 
 from invites import SERVICE, __version__
 from invites.build import COMMIT
+from invites.logs.personal import is_shown
 from invites.values.printable import escape
 
 if TYPE_CHECKING:
@@ -94,8 +96,19 @@ class _Lines(logging.Formatter):
             self._until_second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._until_second}.{int(record.msecs):03d}Z"
 
+    def _message(self, record: logging.LogRecord) -> str:
+        """The text. An error may quote an event, so a log without persons has its type alone."""
+        if is_shown() or not isinstance(record.args, tuple):
+            return record.getMessage()
+        return str(record.msg) % tuple(
+            type(value).__name__ if isinstance(value, BaseException) else value for value in record.args
+        )
+
     def _traceback(self, record: logging.LogRecord) -> str:
         if record.exc_info and record.exc_info[0] is not None:
+            if not is_shown():
+                lines = traceback.format_tb(record.exc_info[2])
+                return "".join([*lines, record.exc_info[0].__name__])
             return self.formatException(record.exc_info)
         return record.exc_text or ""
 
@@ -106,9 +119,9 @@ class TextLines(_Lines):
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
         level = _NAMES.get(record.levelno, "info")
-        line = f"{self._time(record)} [{level}] {escape(record.getMessage())}"
-        traceback = self._traceback(record)
-        return "\n    | ".join([line, *map(escape, traceback.split("\n"))]) if traceback else line
+        line = f"{self._time(record)} [{level}] {escape(self._message(record))}"
+        lines = self._traceback(record)
+        return "\n    | ".join([line, *map(escape, lines.split("\n"))]) if lines else line
 
 
 class JsonLines(_Lines):
@@ -122,12 +135,12 @@ class JsonLines(_Lines):
             "service": SERVICE,
             "version": __version__,
             "commit": COMMIT,
-            "message": record.getMessage(),
+            "message": self._message(record),
             "logger": record.name,
             **_PROCESS,
         }
         line = {**line, **getattr(record, "fields", {}), **line}
-        traceback = self._traceback(record)
-        if traceback:
-            line["exception"] = traceback
+        lines = self._traceback(record)
+        if lines:
+            line["exception"] = lines
         return escape(json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str))

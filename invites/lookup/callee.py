@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from invites.logs import messages
+from invites.logs.personal import personal
 from invites.lookup.asking import some_at_once, tried
 from invites.lookup.nested_groups import NestedGroups
 from invites.lookup.result import LookupResult, Member, Resource
@@ -51,7 +52,9 @@ class CalleeLookup:
             return await self._call_members(group, callee, inviter)
         failures = [answer for answer in (group, devices) if isinstance(answer, NoAnswer)]
         if failures:
-            _log.warning("Who else can be reached as %s is not known: %s", callee, failures[0])
+            _log.warning(
+                "Who else can be reached as %s is not known: %s", personal(callee), personal(failures[0])
+            )
         known = not isinstance(devices, NoAnswer) and devices is not None
         return LookupResult(known=known, failed=bool(failures), push=_ids(devices))
 
@@ -71,8 +74,8 @@ class CalleeLookup:
                 "The push devices of %d of the %d members of %s are not known: %s",
                 len(failures),
                 len(called),
-                callee,
-                failures[0],
+                personal(callee),
+                personal(failures[0]),
             )
         return found
 
@@ -95,7 +98,7 @@ class CalleeLookup:
         if answer is None:
             return LookupResult()
         if isinstance(answer, NoAnswer):
-            _log.warning("Who else can be reached as %s is not known: %s", callee, answer)
+            _log.warning("Who else can be reached as %s is not known: %s", personal(callee), personal(answer))
             return LookupResult(failed=True)
         found = self._reachable(answer)
         if messages.verbosity() >= _DEBUG:

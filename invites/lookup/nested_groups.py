@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
+from invites.logs.personal import personal
 from invites.lookup.asking import some_at_once, tried
 from invites.lookup.result import Member
 from invites.sippo import Group, NoAnswer, SippoServer
@@ -38,8 +39,8 @@ class NestedGroups:
             _log.warning(
                 "Whether %d of the members of %s are groups is not known: %s",
                 len(found.failures),
-                name,
-                next(iter(found.failures.values())),
+                personal(name),
+                personal(next(iter(found.failures.values()))),
             )
         return [Member(user, failed=user in found.failures) for user in dict.fromkeys(found.flat())]
 
@@ -95,10 +96,19 @@ class _Found:
                 continue
             elif member in open_:
                 left_out.add(member)
-                _log.warning("Group %s is left out of group %s, which is within it.", member, within)
+                _log.warning(
+                    "Group %s is left out of group %s, which is within it.",
+                    personal(member),
+                    personal(within),
+                )
             elif level > LEVELS:
                 left_out.add(member)
-                _log.warning("Group %s is left out: in %s it is on level %d.", member, self.name, level)
+                _log.warning(
+                    "Group %s is left out: in %s it is on level %d.",
+                    personal(member),
+                    personal(self.name),
+                    level,
+                )
             elif member not in opened:
                 opened.add(member)
                 open_[member] = iter(dict.fromkeys(group.participants))

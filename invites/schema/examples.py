@@ -27,6 +27,7 @@ EVENTS: Final[dict[str, dict[str, Any]]] = {
     "left": {"userId": "bob", "roomId": "room-7"},
     "roomClosed": {"roomId": "room-7"},
     "userState": {"userId": "bob", "dnd": True, "until": _AT + 3_600_000, "block": ["mallory"]},
+    "callsSeen": {"userId": "bob", "before": _AT},
 }
 
 NOTIFICATIONS: Final[dict[str, dict[str, Any]]] = {
@@ -57,6 +58,16 @@ NOTIFICATIONS: Final[dict[str, dict[str, Any]]] = {
         "code": 200,
         "reason": "accepted",
         "whoAccepted": "bob",
+    },
+    "callMissed": {
+        **_CALL,
+        "kind": "direct",
+        "room": "room-7",
+        "fromDetails": {"name": "Alice"},
+        "inviteRequest": False,
+        "code": 408,
+        "reason": "timeout",
+        "at": _AT + 60_000,
     },
     "INVITE_COMPLETED": {
         **_CALL,

@@ -20,7 +20,7 @@ WhenBusy = Literal["ring", "waiting", "reject"]
 class Settings(msgspec.Struct, frozen=True):
     """What the rules need of the configuration: `settings` in the Lua files. Times are in ms.
 
-    `push_after` is -1 for never. A limit of 0 is switched off.
+    `push_after` is -1 for never. A limit of 0 is switched off. `keep_history` is how many calls of a user are kept.
     """
 
     remove_after: int = 0
@@ -45,3 +45,5 @@ class Settings(msgspec.Struct, frozen=True):
     when_busy: WhenBusy = "ring"
     track_busy: bool = False
     story: bool = True
+    keep_history: int = 0
+    keep_history_for: int = 2_592_000_000

@@ -2,6 +2,7 @@
 -- include: call/ending
 -- include: call/glare
 -- include: out/inviter
+-- include: out/ended_call
 
 kinds.direct.count = count_candidates
 kinds.direct.update = ring_again
@@ -17,6 +18,9 @@ function kinds.direct.finish(invite, state, code, reason, winner, decliner)
   end
   tell_outcome(invite)
   record(invite)
+  if state ~= 'ACCEPTED' or settings.keep_history > 0 then
+    ended_call.note(invite)
+  end
 end
 
 -- The inviter hears of the first device that rings, and of the first push before that.

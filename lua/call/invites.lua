@@ -58,34 +58,38 @@ local function change(invite, field, value)
   work.changed[invite.ref] = invite
 end
 
-local OPTIONAL = { 'room', 'mediatypes', 'fromDetails', 'context', 'requestId' }
+local new_invite
 
--- Returns a new pending invite. `asked` has the arguments of its event, `entry` is that event's.
-local function new_invite(asked, created_at, expires_at, entry)
-  local fresh = {
-    'HSET', key('invite', asked.ref), 'state', 'PENDING', 'from', asked.user, 'to', asked.to,
-    'inviteId', asked.invite_id, 'caller', asked.peer, 'inviteRequest', asked.invite_request, 'createdAt', created_at,
-    'expiresAt', expires_at, 'entry', entry,
-  }
-  local invite = {
-    ref = asked.ref, kind = kinds.direct, head = asked.head, candidates = {}, fresh = fresh, touched = {},
-    live_until = nil,
-    state = 'PENDING', from = asked.user, to = asked.to, inviteId = asked.invite_id, caller = asked.peer,
-    inviteRequest = asked.invite_request, createdAt = created_at, expiresAt = expires_at, entry = entry,
-    room = nil, mediatypes = nil, fromDetails = nil, context = nil, requestId = nil,
-  }
-  for i = 1, #OPTIONAL do
-    local field = OPTIONAL[i]
-    local value = asked[field]
-    if value ~= '' then
-      invite[field] = value
-      fresh[#fresh + 1] = field
-      fresh[#fresh + 1] = value
+do
+  local OPTIONAL = { 'room', 'mediatypes', 'fromDetails', 'context', 'requestId' }
+
+  -- Returns a new pending invite. `asked` has the arguments of its event, `entry` is that event's.
+  function new_invite(asked, created_at, expires_at, entry)
+    local fresh = {
+      'HSET', key('invite', asked.ref), 'state', 'PENDING', 'from', asked.user, 'to', asked.to,
+      'inviteId', asked.invite_id, 'caller', asked.peer, 'inviteRequest', asked.invite_request, 'createdAt', created_at,
+      'expiresAt', expires_at, 'entry', entry,
+    }
+    local invite = {
+      ref = asked.ref, kind = kinds.direct, head = asked.head, candidates = {}, fresh = fresh, touched = {},
+      live_until = nil,
+      state = 'PENDING', from = asked.user, to = asked.to, inviteId = asked.invite_id, caller = asked.peer,
+      inviteRequest = asked.invite_request, createdAt = created_at, expiresAt = expires_at, entry = entry,
+      room = nil, mediatypes = nil, fromDetails = nil, context = nil, requestId = nil,
+    }
+    for i = 1, #OPTIONAL do
+      local field = OPTIONAL[i]
+      local value = asked[field]
+      if value ~= '' then
+        invite[field] = value
+        fresh[#fresh + 1] = field
+        fresh[#fresh + 1] = value
+      end
     end
+    work.invites[asked.ref] = invite
+    work.changed[asked.ref] = invite
+    return invite
   end
-  work.invites[asked.ref] = invite
-  work.changed[asked.ref] = invite
-  return invite
 end
 
 -- Makes the invite a group call, or a leg of one.

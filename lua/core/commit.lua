@@ -97,10 +97,9 @@ local function count_as_now(entry)
   warn('entry_ahead', entry, work.entry)
 end
 
--- The rule and the traceparent of an event that has one: its handler is both, with a space between them.
-local function traced_rule(handler)
-  local name, trace = string.match(handler, '^(%a+) (%S+)$')
-  return name and events[name], trace
+-- The name of the rule and the traceparent of an event that has one: its handler is both, with a space between them.
+local function traced(handler)
+  return string.match(handler, '^(%a+) (%S+)$')
 end
 
 local function settle_one(token, from, origin, handler, entry, first, last)
@@ -111,10 +110,11 @@ local function settle_one(token, from, origin, handler, entry, first, last)
     and not order.later(future, entry) then
     count_as_now(entry)
   end
-  local rule, trace = events[handler]
-  if not rule then
-    rule, trace = traced_rule(handler)
+  local name, trace = handler
+  if not events[name] then
+    name, trace = traced(handler)
   end
+  local rule = events[name or '']
   if not rule then
     return { 3, 'unknown rule ' .. handler }
   end
@@ -135,7 +135,7 @@ local function settle_one(token, from, origin, handler, entry, first, last)
     return { 5, message(failure) }
   end
   if settings.story then
-    story.write(replies, handler, first)
+    story.write(replies, name, first)
   end
   if #work.facts == 0 then
     return 1

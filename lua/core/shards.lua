@@ -49,17 +49,13 @@ do
     return bits.bxor(crc, 0xffffffff) % 0x100000000
   end
 
-  local function shard_of(name)
+  function is_here(name)
     if shards == 1 then
-      return own
+      return true
     end
     if not found[name] then
       found[name] = crc32(name) % shards
     end
-    return found[name]
-  end
-
-  function is_here(name)
-    return shards == 1 or shard_of(name) == own
+    return found[name] == own
   end
 end

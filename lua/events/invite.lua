@@ -21,6 +21,7 @@
 -- include: call/trunk_failure
 -- include: call/waking
 -- include: out/inviter
+-- include: out/ended_call
 -- include: reach/resolve
 
 -- Returns state, code and reason of an invite that is over before it begins. The same read finds the callee's state.
@@ -51,6 +52,7 @@ local function end_at_once(invite, state, code, reason)
   later({ 'DEL', key('candidates', invite.ref) })
   tell_outcome(invite)
   record(invite)
+  ended_call.note(invite)
 end
 
 -- The device continues this call if it comes back under another peer id.

@@ -20,6 +20,8 @@
 -- include: call/direct
 -- include: call/naming
 -- include: call/redial
+-- include: call/pages
+-- include: out/ended_call
 
 -- How many legs one commit starts, ends or updates. 20 legs with three devices each take about 3 ms.
 local PAGE = 20
@@ -266,6 +268,22 @@ local function note_accept(call, leg)
   info('accepted', call.inviteId, call.room or 'undefined', leg.member)
 end
 
+-- Tells the members that they have missed the call, unless they have answered it (see out/ended_call.lua).
+function pages.missed_by(_, members, ref)
+  local call = load_invite(ref)
+  for _, member in ipairs(call and members or {}) do
+    local leg = leg_of(call, member)
+    local _, code, reason = end_of_legs(call)
+    if leg and (leg.reason or leg.endReason == 200) then
+      code, reason = int(leg.endReason), leg.reason
+    end
+    if leg and ended_call.is_missed(code, reason) then
+      emit(member, 'call_missed', with_callee(ref, member), call.to, call.room or '', call.fromDetails or '',
+        call.inviteRequest, code, reason, call.createdAt)
+    end
+  end
+end
+
 -- `winner` is the winning leg.
 function kinds.group.finish(call, state, code, reason, winner)
   local was_accepted = call.whoAccepted
@@ -287,6 +305,15 @@ function kinds.group.finish(call, state, code, reason, winner)
     tell_outcome(call)
   end
   record(call)
+  ended_call.note(call)
+  if state ~= 'ACCEPTED' or call.strategy == 'all' then
+    -- One member has taken the call for all, or each is asked for itself.
+    local called = {}
+    for _, leg in ipairs(legs_in(call, ANY)) do
+      called[#called + 1] = leg.state ~= 'WAITING' and leg.member or nil
+    end
+    every_of(called, call.to, 'missed_by', call.ref)
+  end
   if not call.keeps_legs then
     cancel_page(call)
   end

@@ -20,6 +20,7 @@
 -- include: call/waking
 -- include: call/winning
 -- include: call/joining
+-- include: out/ended_call
 
 -- A leg's own deadline is a little later (ms), so that the group's comes first.
 local LEG_SLACK = 2000
@@ -78,6 +79,7 @@ function kinds.leg.finish(leg, state, code, reason, winner, decliner)
     note_request(leg)
   end
   stop_devices(leg, state, code, reason, winner, decliner)
+  ended_call.note(leg)
   for _, request in ipairs(claims_of(leg)) do
     answer_late(leg, request, candidate_of_request(leg, request))
   end

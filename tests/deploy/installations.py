@@ -15,7 +15,7 @@ from workers.lab.child_process import ChildProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-USERS = ("publisher", "gateway", "worker", "operator", "resharder", "probe", "admin", "exporter")
+USERS = ("publisher", "gateway", "worker", "operator", "resharder", "eraser", "probe", "admin", "exporter")
 
 
 class Installation(NamedTuple):

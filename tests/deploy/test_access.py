@@ -92,6 +92,13 @@ ALLOWED = {
         f"XACK {PUSH} push 1-0",
         "SET invites:{0}:layout 1>3",
     ],
+    "eraser": [
+        "SCAN 0 MATCH invites:{0}:*",
+        f"UNLINK {INVITE}",
+        "ZREM invites:{0}:timers ring|alice|i1|bob",
+        f"XDEL {NOTIFICATIONS} 1-0",
+        f"XPENDING {NOTIFICATIONS} gateway-1",
+    ],
     "worker": [
         "RPUSH invites:{0}:story:alice|i1|bob step",
         "LTRIM invites:{0}:story:alice|i1|bob -64 -1",
@@ -235,6 +242,14 @@ FORBIDDEN = {
         f"XTRIM {NOTIFICATIONS} MAXLEN 0",
         f"HGETALL {INVITE}",
         "EVAL 'return 1' 0",
+    ],
+    "eraser": [
+        f"XADD {EVENTS} * type joined payload {{}}",
+        f"XREADGROUP GROUP workers me STREAMS {EVENTS} >",
+        f"XACK {EVENTS} workers 1-0",
+        "UNLINK someone-elses",
+        "EVAL 'return 1' 0",
+        "KEYS *",
     ],
     "worker": ["KEYS *", "RANDOMKEY", "SCRIPT FLUSH", "PUBLISH channel message"],
     "admin": [
@@ -388,3 +403,32 @@ def test_its_user_can_move_the_calls(
         ended = commands.on_server("reshard", shards)
         assert (ended.status, ended.err.count("does not allow")) == (0, 0), ended.err
     assert {filled.get(f"invites:{{{number}}}:layout") for number in range(7)} == {"7"}
+
+
+def test_its_user_can_erase_a_user(
+    installation: installations.Installation, filled: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole command with the rights of `eraser`, on some of everything that it erases."""
+    base, ref = "invites:{0}:", "bob|1|carol"
+    filled.hset(INVITE, "state", "DECLINED")
+    filled.hset(f"{base}registry:bob", "p", "{}")
+    filled.set(f"{base}user-state:carol", "1-0|0||bob|eve|")
+    filled.set(f"{base}grace:p", "bob", ex=60)
+    filled.hset(f"{base}history:carol", ref, "{}")
+    filled.zadd(f"{base}calls-ended:carol", {ref: 1})
+    filled.sadd(f"{base}pending:carol", ref)
+    filled.zadd(f"{base}timers", {f"ring|{ref}": 1, "grace|bob|p": 1, "grace|eve|p": 1})
+    filled.hset(f"{base}legs:x|1|team", "bob", "{}")
+    filled.xadd(NOTIFICATIONS, {"type": "callMissed", "users": '["bob"]'}, id="2-0")
+    filled.xadd(DEAD, {"type": "joined", "payload": '{"userId":"bob"}'}, id="2-0")
+    commands = Commands(capsys, installation.url("eraser"))
+    ended = commands.on_server("erase", "bob")
+    assert (ended.status, ended.err) == (1, "")  # the gateway has not read the notification
+    assert "stream notifications      1 left" in ended.out
+    filled.xreadgroup("gateway-1", "me", {NOTIFICATIONS: ">"})
+    filled.xack(NOTIFICATIONS, "gateway-1", "2-0")
+    assert commands.on_server("erase", "bob").status == 0
+    assert filled.zrange(f"{base}timers", 0, -1) == ["grace|eve|p"]
+    assert filled.get(f"{base}user-state:carol") == "1-0|0||eve|"
+    assert filled.exists(INVITE, f"{base}registry:bob", f"{base}pending:carol", f"{base}legs:x|1|team") == 0
+    assert (filled.xlen(NOTIFICATIONS), filled.xlen(DEAD)) == (1, 1)

@@ -50,6 +50,10 @@ _LIST: Final = {
         xreadgroup xack xautoclaim xinfo|consumers xinfo|groups xinfo|stream
         xgroup|create xgroup|createconsumer xgroup|destroy
     """,
+    "eraser": """
+        ping client|setname cluster|slots watch unwatch multi exec scan type unlink
+        get set hdel hget hgetall hscan lrange smembers sscan srem zscan zrem xdel xinfo|groups xpending xrange
+    """,
     "admin": """
         ping client|setname client|id client|info client|kill client|list info time role dbsize
         acl|dryrun acl|getuser acl|load acl|log acl|users acl|whoami config|get config|resetstat config|set

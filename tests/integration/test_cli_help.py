@@ -36,6 +36,7 @@ VALUES = {
     "N": "3",
     "DOCUMENT": "events",
     "SHELL": "bash",
+    "USER": "alice",
 }
 each = pytest.mark.parametrize("words", ALL, ids=" ".join)
 
@@ -48,7 +49,7 @@ def _arguments(words: tuple[str, ...]) -> list[str]:
 def test_there_are_as_many_as_the_contract_names() -> None:
     assert {words[0] for words in ALL} == {
         "run", "gateway", "demo", "check", "status", "list", "show", "tail", "publish", "schema", "dead", "gateways",
-        "reshard", "size", "probe", "completion", "bench",
+        "reshard", "size", "probe", "completion", "bench", "erase",
     }  # fmt: skip
     assert {words[1] for words in ALL if words[0] == "dead"} == {"list", "show", "retry", "drop"}
     assert {words[1] for words in ALL if words[0] == "gateways"} == {"list", "drop"}

@@ -190,7 +190,10 @@ async def test_a_registration_is_renewed_and_ends_with_the_connection(valkey_url
     [
         ("{", 'a message is {"type": …, "payload": {…}}: Input data was truncated'),
         (b"{}", "a message is text, not binary"),
-        ('{"type":"registered"}', "a device cannot send 'registered'; it can send accept, decline, getInv"),
+        (
+            '{"type":"registered"}',
+            "a device cannot send 'registered'; it can send accept, callsSeen, decline, getInv",
+        ),
         ('{"type":"joined","payload":{"roomId":"r"}}', "a device cannot send 'joined'"),
         ('{"type":"roomClosed","payload":{"roomId":"r"}}', "a device cannot send 'roomClosed'"),
         ('{"type":"accept","payload":{"transaction":5}}', "field from is missing"),

@@ -8,6 +8,7 @@ import logging
 import re
 import resource
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
@@ -409,6 +410,7 @@ async def test_no_answer_may_be_stored_or_says_what_it_runs_on(site: Site) -> No
     [
         "/v1/users/bob/invitations",
         "/v1/users/bob/state",
+        "/v1/users/bob/calls",
         "/v1/invites",
         "/v1/invites/alice/i1/bob",
         "/v1/invites/alice/i1/bob/story",
@@ -684,3 +686,26 @@ async def test_a_stopped_server_lets_go_of_its_port(site: Site, valkey_url: str)
     await again.start()
     assert again.port == port
     await again.aclose()
+
+
+async def test_the_history_of_a_user(site: Site, client: Redis) -> None:
+    ref, key = "alice|i/1|bob", KEYS.calls_missed("bob")
+    call = {
+        "inviteId": "i/1", "from": "alice", "to": "bob", "direction": "in", "fromDetails": None, "state": "DECLINED",
+        "inviteRequest": False, "code": 480, "reason": "unreachable", "startedAt": 1, "endedAt": 2,
+    }  # fmt: skip
+    now = int(time.time() * 1000)
+    for name in (KEYS.calls_ended("bob"), key):
+        await client.zadd(name, {ref: now})
+    await client.hset(KEYS.history("bob"), ref, json.dumps(call))
+    shown = call | {"group": None, "room": None, "whoAccepted": None, "missed": True, "seen": False}
+    for path in ("calls", "calls?missed=1", f"calls?before={now + 1}"):
+        answer = await site.get(f"/v1/users/bob/{path}")
+        assert (answer.status, answer.json) == (200, {"calls": [shown], "unseen": 1, "more": False})
+    assert (await site.get(f"/v1/users/bob/calls?before={now}")).json["calls"] == []
+    assert (await site.get("/v1/users/carol/calls")).json == {"calls": [], "unseen": 0, "more": False}
+
+
+@pytest.mark.parametrize("query", ["missed=0", "missed=", "before=x", "before=-1", "before=", "before=1e3"])
+async def test_a_question_about_the_history_that_makes_no_sense(site: Site, query: str) -> None:
+    assert (await site.get(f"/v1/users/bob/calls?{query}")).status == 400

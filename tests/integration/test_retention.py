@@ -105,3 +105,29 @@ async def test_the_oldest_dead_letters_go_when_all_take_too_much_memory(server: 
         )
     left = [entry for entry, _ in await client.xrange(KEYS.dead)]
     assert left == ids[-len(left) :]
+
+
+async def test_nothing_stays_longer_than_personal_data_may(
+    server: tuple[Any, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    client, url = server
+    seconds, _ = await client.time()
+    hour = 3_600_000
+    old = f"{seconds * 1000 - hour - 60_000}-0"
+    for key in (KEYS.dead, KEYS.notifications, KEYS.push):  # no worker of this configuration reads pushes
+        await client.xgroup_create(key, "behind", "0", mkstream=True)
+        await client.xadd(key, {"type": "x"}, id=old)
+        await client.xadd(key, {"type": "x"})
+    config = configured(keep_personal=hour)
+    longer = msgspec.structs.replace(config.invites.notification_retention, age=2 * hour)
+    invites = msgspec.structs.replace(config.invites, notification_retention=longer)
+    async with running(msgspec.structs.replace(config, invites=invites), url):
+        for key in (KEYS.dead, KEYS.notifications, KEYS.push):
+
+            async def is_dropped(key: str = key) -> bool:
+                return bool(await client.xlen(key) == 1)
+
+            await wait_until(is_dropped, f"what is old in {key} is dropped")
+        await wait_until(
+            lambda: any("invites.keepPersonal" in line.getMessage() for line in caplog.records), "it is said"
+        )

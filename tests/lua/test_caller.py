@@ -17,7 +17,7 @@ async def test_when_the_callers_device_stays_away_its_calls_end(shard: Shard) ->
     assert await e.later(shard, CALLER_GRACE - 1) == []
     told = await e.later(shard, 1)
 
-    assert e.types(told) == ["INVITE_COMPLETED", "invitationCancel", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "invitationCancel", "inviteRejected"]
     assert e.outcome(told, "invitationCancel") == e.outcome(told, "inviteRejected") == (487, "caller_gone")
     record = e.one(told, "INVITE_COMPLETED").payload
     assert (record["state"], record["error"]) == ("DECLINED_BY_CREATOR", 487)
@@ -138,7 +138,7 @@ async def test_when_the_inviter_leaves_the_room_its_calls_into_that_room_end_at_
     await e.in_order(beside, e.joined("alice"), e.invite(invite_id="2", room="other"))
     told = await beside.event(*e.left("alice"))
 
-    assert e.types(told) == ["INVITE_COMPLETED", "invitationCancel", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "invitationCancel", "inviteRejected"]
     assert e.one(told, "inviteRejected").payload["inviteId"] == "1"
     assert e.outcome(told, "invitationCancel") == e.outcome(told, "inviteRejected") == (487, "caller_gone")
     assert (await beside.invite("alice|2|bob"))["state"] == "PENDING"

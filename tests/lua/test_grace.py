@@ -28,7 +28,7 @@ async def test_without_grace_a_lost_device_is_out_at_once(
 async def test_without_grace_the_last_lost_device_ends_the_invite(shard: Shard) -> None:
     await e.bob_rings(shard, "phone")
     told = await shard.event(*e.disconnected("phone"))
-    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
     assert e.end_reasons(told) == {"phone": 480}
 

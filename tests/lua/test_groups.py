@@ -116,7 +116,7 @@ async def test_a_group_of_nobody_cannot_be_reached(home: Shard) -> None:
 async def test_a_group_of_which_nobody_is_there_ends_at_once(home: Shard) -> None:
     groups.team(home, "dave", "erin")
     told = await home.event(*e.invite(to="team"))
-    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "callMissed", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
     assert groups.record_of(told) == {"dave": 480, "erin": 480}
 
@@ -294,7 +294,7 @@ async def test_members_that_lose_all_their_devices_are_out(called: Shard) -> Non
         e.disconnected("bob-desk"),
         e.disconnected("carol-phone", "carol"),
     )
-    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", *["callMissed"] * 3, "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
 
 

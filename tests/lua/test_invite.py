@@ -72,7 +72,7 @@ async def test_a_known_user_without_devices_is_rejected_at_once_with_480(shard: 
     await e.in_order(shard, e.registered("phone"), e.disconnected("phone"))
     told = await shard.event(*e.invite())
 
-    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
 
 
@@ -161,7 +161,7 @@ async def test_an_invite_out_of_a_backlog_is_born_ended_and_rings_nobody(shard: 
     await shard.settle(operation)
     told = await shard.told()
 
-    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
     record = e.one(told, "INVITE_COMPLETED").payload
     assert (record["state"], record["error"], record["candidates"]) == ("DECLINED_BY_TIMEOUT", 408, [])

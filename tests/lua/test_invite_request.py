@@ -125,7 +125,7 @@ async def test_the_peer_that_asked_is_back_within_its_grace_and_is_rung_again(ma
 async def test_a_request_is_stopped_like_an_invite(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone"), e.request())
     told = await shard.event(*e.stop(e.ALICE))
-    assert e.types(told) == ["INVITE_COMPLETED", "answer", "invitationCancel", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "answer", "callMissed", "invitationCancel", "inviteRejected"]
 
 
 async def test_a_repeat_of_a_request_rings_nobody_twice(shard: Shard) -> None:

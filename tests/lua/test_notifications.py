@@ -16,6 +16,7 @@ KEYS: Final = {
     "inviteAccepted": ABOUT | {"room", "code", "whoAccepted", "peer"},
     "inviteRejected": ABOUT | {"code", "reason"},
     "answer": ABOUT | {"request", "code", "reason"},
+    "callMissed": ABOUT | {"kind", "fromDetails", "inviteRequest", "code", "reason", "at"},
     "INVITE_COMPLETED": ABOUT
     | {
         "room",
@@ -239,5 +240,5 @@ async def test_ids_of_what_timers_tell_are_unique_too(beside: Shard) -> None:
     await beside.event(*e.invite(invite_id="2"))
     told = await e.later(beside, e.RING)
     ids = {notification.id for notification in told}
-    assert len(ids) == len(told) == 6
+    assert len(ids) == len(told) == 8
     assert f"0-ring|alice|1|bob@{beside.now}-1" in ids

@@ -21,7 +21,7 @@ async def test_there_is_no_grace_for_it(make_shard: MakeShard) -> None:
     await e.bob_rings(shard, "p")
     told = await shard.event(*e.registered("p", "carol"))
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
-    assert e.types(told) == ["INVITE_COMPLETED", "invitationCancel", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "invitationCancel", "inviteRejected"]
 
 
 async def test_the_calls_of_the_first_user_end_at_once(shard: Shard) -> None:

@@ -107,7 +107,7 @@ async def test_a_device_that_is_gone_gets_no_cancel(bob_asleep: Shard) -> None:
 async def test_a_callee_with_push_devices_only_rings_until_the_time_out(bob_pushed: Shard) -> None:
     assert await e.later(bob_pushed, e.RING - 1) == []
     told = await e.later(bob_pushed, 1)
-    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
     assert e.end_reasons(told) == {"phone": 408}
     [job] = await push_jobs.jobs(bob_pushed)

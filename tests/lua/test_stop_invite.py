@@ -10,7 +10,7 @@ async def test_the_inviter_stops_its_call(shard: Shard) -> None:
     await e.bob_rings(shard, "phone", "tablet")
     told = await shard.event(*e.stop(transaction="t"))
 
-    assert e.types(told) == ["INVITE_COMPLETED", "answer", "invitationCancel", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "answer", "callMissed", "invitationCancel", "inviteRejected"]
     assert e.recipients(told, "invitationCancel") == {"phone", "tablet"}
     for kind in ("invitationCancel", "inviteRejected"):
         assert e.outcome(told, kind) == (487, "cancelled")
@@ -38,7 +38,7 @@ async def test_another_device_of_the_inviter_may_stop_it(shard: Shard) -> None:
 async def test_a_service_stops_it_and_nobody_is_answered(shard: Shard) -> None:
     await e.bob_rings(shard, "phone")
     told = await shard.event(*e.stop(None, from_="alice"))
-    assert e.types(told) == ["INVITE_COMPLETED", "invitationCancel", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "invitationCancel", "inviteRejected"]
 
 
 async def test_a_service_that_names_no_inviter_stops_every_pending_invite_of_that_id_to_the_callee(
@@ -126,7 +126,7 @@ async def test_a_stop_that_is_processed_before_its_invite_makes_it_born_ended(
     assert e.types(first) in ([], ["answer"])
     told = await shard.event(*e.invite())
 
-    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (487, "cancelled")
     record = e.one(told, "INVITE_COMPLETED").payload
     assert (record["state"], record["error"], record["candidates"]) == ("DECLINED_BY_CREATOR", 487, [])
@@ -136,7 +136,7 @@ async def test_a_stop_that_is_processed_before_its_invite_makes_it_born_ended(
 async def test_a_stop_that_overtakes_its_invite_makes_it_born_ended(shard: Shard) -> None:
     await shard.event(*e.registered("phone"))
     told = await e.arriving(shard, [e.invite(), e.stop()], [1, 0])
-    assert e.types(told) == ["INVITE_COMPLETED", "answer", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "answer", "callMissed", "inviteRejected"]
     assert e.outcome(told, "answer") == (200, "cancelled")
 
 

@@ -30,7 +30,7 @@ async def at_home(shard: Shard) -> Shard:
 
 async def test_no_phone_flashes(at_home: Shard) -> None:
     told = await _together(at_home, e.invite(), e.stop(errorCode=480, transaction="t"))
-    assert e.types(told) == ["INVITE_COMPLETED", "answer", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "answer", "callMissed", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (480, "cancelled")
     assert e.outcome(told, "answer") == (200, "cancelled")
     record = e.one(told, "INVITE_COMPLETED").payload
@@ -39,13 +39,13 @@ async def test_no_phone_flashes(at_home: Shard) -> None:
 
 async def test_no_phone_flashes_for_a_service_that_stops_whatever_rings(at_home: Shard) -> None:
     told = await _together(at_home, e.invite(), e.stop(None))
-    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (487, "cancelled")
 
 
 async def test_nor_for_a_request(at_home: Shard) -> None:
     told = await _together(at_home, e.request(), e.stop())
-    assert e.types(told) == ["INVITE_COMPLETED", "answer", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "answer", "callMissed", "inviteRejected"]
 
 
 async def test_an_accept_in_between_wins(at_home: Shard) -> None:
@@ -72,13 +72,14 @@ async def test_what_rings_already_rings_until_its_stop(at_home: Shard) -> None:
     await at_home.event(*e.invite())
     told = await _together(at_home, e.invite(context="new"), e.stop())
     assert e.types(told) == [
-        "INVITE_COMPLETED", "answer", "invitation", "invitationCancel", "inviteProgress", "inviteRejected",
+        "INVITE_COMPLETED", "answer", "callMissed", "invitation", "invitationCancel", "inviteProgress",
+        "inviteRejected",
     ]  # fmt: skip
 
 
 async def test_a_repeat_in_between_hears_the_end(at_home: Shard) -> None:
     told = await _together(at_home, e.invite(), e.invite(context="new"), e.stop())
-    assert e.types(told) == ["INVITE_COMPLETED", "answer", "inviteRejected", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "answer", "callMissed", "inviteRejected", "inviteRejected"]
 
 
 async def test_a_group_is_not_even_looked_up(make_shard: MakeShard) -> None:
@@ -86,5 +87,5 @@ async def test_a_group_is_not_even_looked_up(make_shard: MakeShard) -> None:
     groups.team(shard, "bob")
     await groups.at_home(shard, "bob-phone")
     told = await _together(shard, e.invite(to="team"), e.stop(callee="team"), to="team")
-    assert e.types(told) == ["INVITE_COMPLETED", "answer", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "answer", "callMissed", "inviteRejected"]
     assert await shard.client.exists(shard.keys.legs(groups.TEAM)) == 0

@@ -16,7 +16,7 @@ async def test_when_nobody_answers_in_time_it_ends_with_408(shard: Shard) -> Non
     assert await e.later(shard, e.RING - 1) == []
     told = await e.later(shard, 1)
 
-    assert e.types(told) == ["INVITE_COMPLETED", "invitationCancel", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "invitationCancel", "inviteRejected"]
     assert e.recipients(told, "invitationCancel") == {"phone", "tablet"}
     assert e.outcome(told, "invitationCancel") == e.outcome(told, "inviteRejected") == (408, "timeout")
     record = e.one(told, "INVITE_COMPLETED").payload

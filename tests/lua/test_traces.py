@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from invites.lookup.result import LookupResult
+from invites.queries.story import read_step
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support.shard import MakeShard, Shard
@@ -43,6 +44,13 @@ async def test_each_notification_carries_that_of_its_own_event(shard: Shard) -> 
         ("inviteProgress", ""),
         ("inviteProgress", ONE),
     ]
+
+
+async def test_a_story_names_the_event_without_its_trace(shard: Shard) -> None:
+    await settle(shard, (e.registered("phone"), ""), (e.invite(), ONE), (e.accept("phone"), TWO))
+    lines: list[bytes] = await shard.client.lrange(shard.keys.story(e.REF), 0, -1)
+    found = [read_step(line) for line in lines]
+    assert [step and (step.what, step.who) for step in found] == [("invite", "a"), ("accept", "phone")]
 
 
 async def test_what_a_timer_does_has_none(shard: Shard) -> None:

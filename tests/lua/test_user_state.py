@@ -29,7 +29,7 @@ async def at_home(shard: Shard) -> Shard:
 async def test_nothing_rings_for_a_user_who_wants_quiet(at_home: Shard) -> None:
     assert await at_home.event(*DND) == []
     told = await at_home.event(*e.invite())
-    assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "inviteRejected"]
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
     record = e.one(told, "INVITE_COMPLETED").payload
     assert (record["state"], record["error"], record["candidates"]) == ("DECLINED", 480, [])
@@ -144,7 +144,7 @@ async def test_a_leg_that_comes_back_meanwhile_ends_the_call(make_shard: MakeSha
     shard = await make_shard(Settings(parallel_sip=True))
     await e.in_order(shard, e.registered("phone"), e.trunk("gw"), e.invite(), DND)
     told = await shard.event(*e.invite(peer("gw", "sip"), invite_id="2", returnOf=e.REF))
-    assert e.types(told) == ["INVITE_COMPLETED", "invitationCancel", "inviteRejected"]
+    assert e.types(told) == ["INVITE_COMPLETED", "callMissed", "invitationCancel", "inviteRejected"]
     assert e.recipients(told, "inviteRejected") == {"a", "gw"}
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
     assert e.recipients(told, "invitationCancel") == {"gw"}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from .core import rank, why
+from .missed import has_declined, is_missed, missed
 from .presence import Registration
 from .state import Candidate, Id, Invite, Leg
 from .trunks import Trunks
@@ -160,6 +161,8 @@ class Groups(Trunks):
             self.end_group(invite, state, code, reason)
             return
         super().end(invite, state, code, reason)
+        if not invite.is_leg:
+            self.tell_missed(invite, invite.to, code, reason)
         call = self.invites.get(invite.group_ref) if invite.is_leg else None
         leg = call.legs.get(invite.to) if call else None
         if call and leg and call.pending and leg.state != "OVER":
@@ -181,12 +184,28 @@ class Groups(Trunks):
         if not was_accepted:
             self.tell_inviter(call, *self.outcome(call))
         self.tell("INVITE_COMPLETED", [], [], call.record())
+        for user, leg in call.legs.items():
+            if leg.state != "WAITING" and (call.state != "ACCEPTED" or call.everybody):
+                ended = (code, reason) if leg.state == "OPEN" else (leg.end_reason, leg.reason)
+                self.tell_missed(call, user, *ended)
         for user in self.members(call, "OPEN"):
             leg, invite = call.legs[user], self.invites[f"{call.sender}|{call.invite_id}|{user}"]
             leg.state, leg.end_reason = "OVER", 408 if code == 408 else 487
             if not was_accepted:
                 invite.who, invite.winner = call.who, call.winner
             self.end(invite, state, code, reason)
+
+    def tell_missed(self, call: Invite, user: str, code: int | None, reason: str | None) -> None:
+        """The user has not answered: neither a direct call nor, as a member, one to a group."""
+        own = self.invites.get(f"{call.sender}|{call.invite_id}|{user}")
+        wish = self.wishes.last.get(user)
+        if (
+            is_missed(code, reason)
+            and user != call.sender
+            and not (own and (own is call or own.group == call.group) and has_declined(own))
+            and not (wish and call.sender in wish.block)
+        ):
+            self.tell("callMissed", [], [user], missed(call, user, code, reason, self.now))
 
     def go_on(self, call: Invite) -> None:
         """A leg is over: the next one's turn, or the end."""

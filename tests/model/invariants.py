@@ -27,6 +27,8 @@ class Invariants:
         self.records: Counter[Ref] = Counter()
         self.ends: Counter[tuple[str, str]] = Counter()
         self.winners: Counter[Ref] = Counter()
+        self.missed: Counter[Ref] = Counter()
+        self.taken: Counter[Ref] = Counter()
         self.unnamed = 0
         self.states: dict[str, str] = {}
         self.registries: dict[str, dict[str, Any]] = {}
@@ -78,9 +80,13 @@ class Invariants:
                     winners = [one for one in payload["candidates"] if one["endReason"] == 200]
                     most = len(payload["candidates"]) if payload["group"] else 1
                     is_accepted = payload["state"] == "ACCEPTED"
+                    self.taken[ref_of(payload)] += is_accepted
                     assert len(winners) <= is_accepted * most, payload
                     self.unnamed -= is_accepted - bool(winners)
                     assert self.unnamed >= 0, payload
+                case "callMissed":
+                    assert (each.peers, each.users) == ((), (payload["to"],)), each
+                    self.missed[ref_of(payload)] += 1
                 case "inviteAccepted" if payload["peer"] is None:
                     self.unnamed += 1
                 case "inviteAccepted":
@@ -134,6 +140,11 @@ class Invariants:
     def end(self) -> None:
         """All is settled and every deadline has passed."""
         assert self.records == self.lives, f"records {self.records}, calls {self.lives}"
+        for (inviter, invite_id, to), count in self.missed.items():
+            # A member of a group has no record of its own, and may have been called by itself, too.
+            records = {ref: many for ref, many in self.records.items() if ref[:2] == (inviter, invite_id)}
+            most = records.pop((inviter, invite_id, to), 0) - self.taken[inviter, invite_id, to]
+            assert count <= most + sum(records.values()), f"{to} has missed {inviter}'s {invite_id} too often"
         assert not self.ringing, f"still ringing: {self.ringing}"
         pending = [name for name, state in self.states.items() if state == "PENDING"]
         assert not pending, pending

@@ -116,6 +116,10 @@ def user_state(user: str = "bob", **more: Any) -> Published:
     return "userState", {"userId": user, **more}
 
 
+def calls_seen(user: str = "bob", **more: Any) -> Published:
+    return "callsSeen", {"userId": user, **more}
+
+
 async def bob_rings(shard: Shard, *devices: str, **more: Any) -> list[Notification]:
     """Register Bob's devices and let Alice call; return the notifications of the call."""
     for device in devices:

@@ -51,13 +51,13 @@ VALID: Final[tuple[e.Published, ...]] = (
     e.left("bob"),
     e.room_closed(),
     e.user_state(dnd=True, until=5_000, block=["alice"]),
+    e.calls_seen(before=5_000),
 )
 
 _OPAQUE: Final = {"context", "mediatypes", "fromDetails"}
 _OPTIONAL: Final = {
     "to", "from", "errorCode", "transaction", "expires", "requestId", "returnOf", "replaces", "ringMode", "session",
-    "device", "type", "trunk", "match", "peer", "dnd", "until", "block", "confirm", "confirmed",
-    "probe",
+    "device", "type", "trunk", "match", "peer", "dnd", "until", "block", "confirm", "confirmed", "before", "probe",
 } | _OPAQUE  # fmt: skip
 _MANDATORY: Final = {
     "invite": {"peer", "to"}, "inviteRequest": {"peer", "to"}, "ringing": {"peer", "from"}, "accept": {"peer", "from"},
@@ -131,6 +131,7 @@ def _is_id(name: str) -> bool:
         "ringMode",
         "dnd",
         "until",
+        "before",
         "block",
         "confirm",
         "confirmed",
@@ -152,6 +153,7 @@ def _wrong_values(name: str) -> dict[str, Any]:
         "type": _NO_TEXTS | {"empty": "", "too long": "x" * 256},
         "ringMode": _NO_TEXTS | {"empty": "", "another": "both", "case": "All"},
         "until": whole | {"zero": 0, "negative": -1, "beyond 2^53": 2**53},
+        "before": whole | {"zero": 0, "negative": -1, "beyond 2^53": 2**53},
         "block": {
             "text": "alice", "number": 5, "object": {}, "true": True, "number in it": ["a", 5], "no id in it": ["a|b"],
             "list in it": [["a"]], "null in it": [None], "too long": ["a"] * 1_001,

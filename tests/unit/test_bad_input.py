@@ -84,6 +84,8 @@ _TRANSACTION = f"a text of at most 255 characters or a whole number up to {2**53
          f"block must be a list of at most 1000 {_ID_LIST}, not this list of 2"),
         ("userState", '{"userId":"u","block":"a"}',
          f'block must be a list of at most 1000 {_ID_LIST}, not the text "a"'),
+        ("callsSeen", '{"userId":"u","before":0}',
+         "before must be a whole number of milliseconds from 1 to 9007199254740991, not the number 0"),
         ("getInvitations", '{"peer":{"id":"a","user":"u"},"transaction":true}',
          f"transaction must be {_TRANSACTION}, not true"),
         ("roomClosed", "", "payload is empty"),

@@ -42,6 +42,10 @@ _VENDORS: dict[str, Any] = {
         "roomGrace": 4000,
         "whenBusy": "reject",
         "trackBusy": True,
+        "keepHistory": 20,
+        "keepHistoryFor": 86400000,
+        "logContext": False,
+        "keepPersonal": 7200000,
     },
     "redis": {"url": "redis://worker:redis-secret@valkey:6380/2", "prefix": "calls", "shards": 1},
     "http": {"host": "192.0.2.1", "port": 9090, "token": "http-secret"},
@@ -73,6 +77,9 @@ def test_every_key_has_its_place() -> None:
     assert (letters.age, letters.bytes) == (604800001, 65536)
     assert (found.invites.join_accepts, found.invites.room_grace) == (False, 4000)
     assert found.invites.when_busy == "reject"
+    assert (found.invites.keep_history, found.invites.keep_history_for) == (20, 86400000)
+    assert found.invites.log_context is False
+    assert (found.kept(1), found.kept(604800000), Config().kept(604800000)) == (1, 7200000, 604800000)
     assert (found.redis.prefix, found.redis.shards) == ("calls", 1)
     assert found.redis.url == Secret("redis://worker:redis-secret@valkey:6380/2")
     assert (found.http.host, found.http.port, found.http.token) == ("192.0.2.1", 9090, Secret("http-secret"))
@@ -128,6 +135,10 @@ def test_defaults_are_those_of_the_contract() -> None:
             "whenBusy": "ring",
             "trackBusy": False,
             "story": True,
+            "keepHistory": 0,
+            "keepHistoryFor": 2592000000,
+            "logContext": True,
+            "keepPersonal": None,
         },
         "redis": {"url": None, "prefix": "invites", "shards": 1},
         "http": {"host": "127.0.0.1", "port": 8080, "token": None},
@@ -162,6 +173,8 @@ def test_the_scripts_get_their_part() -> None:
         room_grace=4000,
         when_busy="reject",
         track_busy=True,
+        keep_history=20,
+        keep_history_for=7200000,
     )
 
 

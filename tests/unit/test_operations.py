@@ -172,6 +172,8 @@ def _stored(event: e.Published) -> Any:
         (e.user_state(), "userState", ("bob", "0", "", "")),
         (e.user_state(dnd=True, until=7, block=["a", "b", "a"]), "userState", ("bob", "1", 7, "a|b|")),
         (e.user_state(until=7), "userState", ("bob", "0", "", "")),
+        (e.calls_seen(), "callsSeen", ("bob", "")),
+        (e.calls_seen(before=7), "callsSeen", ("bob", 7)),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) and isinstance(value[0], str) else None,
 )

@@ -48,7 +48,7 @@ def _refused(event: e.Published) -> str:
 def test_the_types_are_those_of_the_contract() -> None:
     assert set(EVENT_TYPES) == {
         "invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations",
-        "registered", "unregistered", "disconnected", "joined", "left", "roomClosed", "userState",
+        "registered", "unregistered", "disconnected", "joined", "left", "roomClosed", "userState", "callsSeen",
     }  # fmt: skip
 
 

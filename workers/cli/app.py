@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "publish": ("workers.cli.publish:publish", "Publish one event."),
     "schema": ("workers.cli.schema:schema", "Print the contract for machines."),
     "reshard": ("workers.cli.reshard:reshard", "Spread calls over more shards."),
+    "erase": ("workers.cli.erase:erase", "Delete what the server holds about a user."),
     "size": ("workers.cli.size:size", "Estimate the server's memory."),
     "completion": ("workers.cli.completion:completion", "Print what a shell needs to complete commands."),
     "dead": ("workers.cli.dead:app", "List, retry and drop dead letters."),

@@ -13,6 +13,7 @@ import typer
 from msgspec import Struct
 
 from invites.config import Config, load
+from invites.logs import personal
 from invites.logs import setup as logs
 
 if TYPE_CHECKING:
@@ -118,7 +119,9 @@ def _set_up(
 ) -> Common:
     """Start logging and load the configuration. Raises ConfigError."""
     logs.set_up(logs.LEVELS[log_level], log_format.value)
-    return Common(load(config, redis_url=redis_url), config, redis_url)
+    loaded = load(config, redis_url=redis_url)
+    personal.show(shown=loaded.invites.log_context)
+    return Common(loaded, config, redis_url)
 
 
 def with_common(

@@ -27,7 +27,7 @@ def publish(
     """Publish one event to the stream of its shard, and print the id of the entry.
 
     Types: invite, inviteRequest, ringing, accept, decline, silence, stopInvite, getInvitations, registered,
-    unregistered, disconnected, joined, left, roomClosed, userState.
+    unregistered, disconnected, joined, left, roomClosed, userState, callsSeen.
 
     For example: invites publish registered '{"registry": {"id": "p1", "user": "bob"}}'
 

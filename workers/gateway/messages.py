@@ -18,7 +18,7 @@ LOGOUT: Final = "logout"
 _BY_PEER: Final = frozenset(
     {"invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations"}
 )
-_BY_USER: Final = frozenset({"userState"})
+_BY_USER: Final = frozenset({"callsSeen", "userState"})
 _NULL: Final = msgspec.Raw(b"null")
 EVENTS: Final = tuple(sorted(_BY_PEER | _BY_USER))
 """The types of events that a device can send."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import re
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ from aiohttp import web
 from invites.connection.clients import Clients
 from invites.connection.errors import passes
 from invites.keys import Keys, shard_of
+from invites.queries.history import calls_of
 from invites.queries.invites import InviteQueries
 from invites.queries.lists import CursorError, InviteLists
 from invites.queries.story import story_of
@@ -140,6 +142,7 @@ class HttpServer:
                 web.get("/v1/users/{user}/invitations", self._invitations),
                 web.get("/v1/users/{user}/state", self._state),
                 web.get("/v1/invites", self._list),
+                web.get("/v1/users/{user}/calls", self._calls),
                 web.get("/v1/invites/{from}/{inviteId}/{to}", self._invite),
                 web.get("/v1/invites/{from}/{inviteId}/{to}/story", self._story),
             ]
@@ -172,6 +175,22 @@ class HttpServer:
         async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
             state = await self._queries(user).state(user)
         return _response(200, state)
+
+    async def _calls(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        _, _, _, user, _ = _segments(request)
+        missed, before = request.query.get("missed"), request.query.get("before")
+        if missed not in {None, "1"} or not re.fullmatch(
+            r"\d{1,15}", "0" if before is None else before, re.ASCII
+        ):
+            raise web.HTTPBadRequest(text="missed must be 1, and before a time in ms since 1970")
+        keys, age = self._home(user), self._config.kept(self._config.invites.keep_history_for)
+        end = None if before is None else int(before)
+        async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
+            page = await calls_of(
+                self._clients.of(keys), keys, user, age=age, missed=missed is not None, before=end
+            )
+        return _response(200, page)
 
     async def _invite(self, request: web.Request) -> web.Response:
         self._authorize(request)

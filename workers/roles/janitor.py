@@ -13,7 +13,7 @@ from invites.keys import Stream
 from invites.queries.overview import consumers
 from workers.aio.backoff import pause
 from workers.loops import Role, run_forever
-from workers.roles.retention import DeadRetention, NotificationRetention
+from workers.roles.retention import DeadRetention, NotificationRetention, PersonalRetention
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,7 +45,7 @@ class Janitor:
         self._role = Role("keeping house", shard)
         self._batch_size = batch_size
         self._metrics = shard.worker.metrics
-        self._retentions = (NotificationRetention(shard), DeadRetention(shard))
+        self._retentions = (NotificationRetention(shard), DeadRetention(shard), PersonalRetention(shard))
         self._retire_at = time.monotonic() + _RETIRE_S * random.random()
         self._drop_at = time.monotonic() + _DROP_S * random.uniform(0.5, 1.0)
 

@@ -1,4 +1,7 @@
-"""Drops notifications that a group has left for too long and dead letters that nobody has handled, and says so."""
+"""Drops notifications that a group has left for too long and dead letters that nobody has handled, and says so.
+
+Drops whatever is older than `invites.keepPersonal`, too.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import NoPermissionError
 
+from invites.keys import Stream
 from invites.store.retention import retain
 
 if TYPE_CHECKING:
@@ -39,7 +43,7 @@ class NotificationRetention:
     async def apply(self) -> None:
         """Drop what is too old or too much. Raises redis exceptions."""
         shard = self._shard
-        age = shard.worker.config.invites.notification_retention.age
+        age = shard.worker.config.kept(shard.worker.config.invites.notification_retention.age)
         dropped = await retain(shard.commands, shard.keys.notifications, age, await self._limit())
         shard.worker.metrics.trimmed(shard.keys.notifications, dropped.count)
         if dropped.count and dropped.groups:
@@ -91,7 +95,8 @@ class DeadRetention:
         """Drop what is too old or too much. Raises redis exceptions."""
         shard = self._shard
         allowed, metrics = shard.worker.config.invites.dead_retention, shard.worker.metrics
-        dropped = await retain(shard.commands, shard.keys.dead, allowed.age, allowed.bytes)
+        age = shard.worker.config.kept(allowed.age)
+        dropped = await retain(shard.commands, shard.keys.dead, age, allowed.bytes)
         metrics.dead_letters_dropped(dropped.count)
         self._dropped += dropped.count
         if self._dropped and time.monotonic() >= self._say_at:
@@ -103,3 +108,31 @@ class DeadRetention:
                 shard.keys.shard,
             )
             self._dropped = 0
+
+
+class PersonalRetention:
+    """Drops what no worker has settled for longer than `invites.keepPersonal`, and says so.
+
+    What is settled is trimmed at once, or after a minute (see `Janitor`).
+    """
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+
+    async def apply(self) -> None:
+        """Drop what is too old. Raises redis exceptions."""
+        shard = self._shard
+        age = shard.worker.config.invites.keep_personal
+        if age is None:
+            return
+        for stream in Stream:
+            key = stream.key(shard.keys)
+            dropped = await retain(shard.commands, key, age, None)
+            shard.worker.metrics.trimmed(key, dropped.count)
+            if dropped.groups:
+                _log.error(
+                    "Dropped %s entries of %s, some of which no worker had settled: they were older than "
+                    "invites.keepPersonal allows.",
+                    dropped.count,
+                    key,
+                )

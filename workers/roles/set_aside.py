@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from invites.connection.errors import passes
+from invites.logs.personal import personal
 from invites.queries.dead_letters import keep_lost
 from invites.store.commit import Status
 from workers.aio.backoff import Backoff
@@ -96,7 +97,7 @@ class SetAside:
             "The entry %s (%s) is acknowledged without all its effects and becomes a dead letter: %s",
             ticket.entry,
             ticket.item.rule,
-            failure,
+            personal(failure),
         )
         while True:
             try:

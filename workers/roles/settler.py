@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from invites.connection.errors import ErrorKind, classify, passes
+from invites.logs.personal import personal
 from invites.store.commit import Status, grows
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end
@@ -239,7 +240,7 @@ class Settler:
                         "The entry %s (%s) has failed and will be tried again: %s",
                         ticket.entry,
                         ticket.item.rule,
-                        outcome.detail,
+                        personal(outcome.detail),
                     )
                 case Status.NO_GROUP:
                     groupless += 1

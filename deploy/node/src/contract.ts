@@ -13,6 +13,13 @@ export interface Accept {
   transaction?: string | number | null;
 }
 
+/** A user has seen the missed calls that ended before the time `before` (ms since 1970); without it, all. */
+export interface CallsSeen {
+  /** a text of 1 to 255 characters without white space, control characters, {, } or | */
+  userId: string;
+  before?: number | null;
+}
+
 /** A device refuses the call; 600 and above for the whole user. */
 export interface Decline {
   peer: Peer;
@@ -191,6 +198,21 @@ export interface Answer {
   more?: boolean;
 }
 
+/** A callee has missed a call, with or without a device. `kind` is direct or group; `at` in ms since 1970. */
+export interface CallMissed {
+  inviteId: string;
+  from: string;
+  to: string;
+  kind: string;
+  group?: string;
+  room?: string;
+  fromDetails: unknown;
+  inviteRequest: boolean;
+  code: number;
+  reason: string;
+  at: number;
+}
+
 /** A candidate of a finished call, or a member of the group that was called. */
 export interface CallRecordCandidate {
   address: string;
@@ -351,6 +373,7 @@ export interface EventPayloads {
   left: Left;
   roomClosed: RoomClosed;
   userState: UserState;
+  callsSeen: CallsSeen;
 }
 
 /** Each type of notification and its payload. */
@@ -361,6 +384,7 @@ export interface NotificationPayloads {
   inviteAccepted: InviteAccepted;
   inviteRejected: InviteRejected;
   answer: Answer;
+  callMissed: CallMissed;
   INVITE_COMPLETED: InviteCompleted;
   userJoined: UserJoined;
   userLeft: UserLeft;
@@ -370,4 +394,4 @@ export interface NotificationPayloads {
   serverEmptied: ServerEmptied;
 }
 
-export const EVENT_TYPES: ReadonlySet<string> = new Set(["invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations", "registered", "unregistered", "disconnected", "joined", "left", "roomClosed", "userState"]);
+export const EVENT_TYPES: ReadonlySet<string> = new Set(["invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations", "registered", "unregistered", "disconnected", "joined", "left", "roomClosed", "userState", "callsSeen"]);

@@ -53,6 +53,7 @@ function keyOf(type: EventType, payload: Fields): [string, unknown] {
     case "roomClosed":
       return ["roomId", payload.roomId];
     case "userState":
+    case "callsSeen":
       return ["userId", payload.userId];
     case "getInvitations":
     case "unregistered":

@@ -179,12 +179,14 @@ class Call:
             for each in hears
         ]
 
-    async def ends(self, state: str, error: int, devices: Sequence[Device]) -> None:
-        """Check the call record, and that no other notification of this call came."""
+    async def ends(self, state: str, error: int, devices: Sequence[Device], *, missed: bool = False) -> None:
+        """Check the call record, whether the call is `missed`, and that no other notification of it came."""
         cast = self._cast
         record = await cast.services.expect(
             "INVITE_COMPLETED", WITHIN_MS, inviteId=self._invite_id, state=state, error=error
         )
+        if missed:
+            await cast.services.expect("callMissed", WITHIN_MS, inviteId=self._invite_id, code=error)
         cast.states.append(state)
         for device in (cast.alice, *devices, cast.services):
             extra = [note.type for note in device.inbox if note.payload.get("inviteId") == self._invite_id]

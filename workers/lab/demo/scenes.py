@@ -58,7 +58,7 @@ async def cancelled(cast: Cast, number: int) -> None:
             *stops(cast.bobs, "missed call", code=487, reason="cancelled"),
         ),
     )
-    await call.ends("DECLINED_BY_CREATOR", 487, cast.bobs)
+    await call.ends("DECLINED_BY_CREATOR", 487, cast.bobs, missed=True)
 
 
 async def reconnected(cast: Cast, number: int) -> None:
@@ -90,7 +90,7 @@ async def timed_out(cast: Cast, number: int) -> None:
     late_ms = max(note.wall_ms for note in heard) - (call.sent.entry_ms + _RING_MS)
     cast.late_ms = late_ms
     await cast.renderer.row("ring time over", {h.device.name: h.cell for h in hears}, late_ms)
-    await call.ends("DECLINED_BY_TIMEOUT", 408, cast.bobs)
+    await call.ends("DECLINED_BY_TIMEOUT", 408, cast.bobs, missed=True)
 
 
 async def _begin(cast: Cast, number: int, **options: object) -> Call:

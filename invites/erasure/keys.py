@@ -1,0 +1,182 @@
+"""What becomes of each key of a shard: it goes, or the members that name the user go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import WatchError
+
+from invites.resharding.key_ownership import kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from redis.asyncio import Redis
+
+    from invites.erasure.person import Person
+    from invites.erasure.report import Tally
+    from invites.keys import Keys
+
+PAGE: Final = 500
+"""How many keys, members or entries one command looks at."""
+
+OF_USER: Final = frozenset(
+    {
+        "registry", "known", "user-state", "gone", "away", "calls", "missed", "busy", "came", "calls-ended",
+        "calls-missed", "history", "pending", "parallel", "ended", "todo", "todo-of",
+    }
+)  # fmt: skip
+"""Keys whose name begins with their user."""
+
+OF_REF: Final = frozenset(
+    {
+        "invite",
+        "candidates",
+        "legs",
+        "story",
+        "news",
+        "stopped",
+        "request",
+        "cleared",
+        "over",
+        "met",
+        "replaced",
+    }
+)
+"""Keys whose name is a ref, or the two users of calls."""
+
+OF_VALUE: Final = frozenset({"holder", "grace"})
+"""Keys of a peer. The value begins with its user."""
+
+LISTS: Final = frozenset(
+    {"room-members", "room-invites", "calls", "missed", "ended", "pending", "parallel", "history", "calls-ended",
+     "calls-missed", "todo", "todo-of"}
+)  # fmt: skip
+"""Keys whose members are users or refs."""
+
+CALLS: Final = frozenset({"invite", "candidates", "legs", "story"})
+"""The keys of one call. They go together: what names the user in a call of others is who has answered it."""
+
+_BLOCKED: Final = 3  # the first blocked user in a userState: entry|dnd|until|user|…|
+_TIMERS_OF_REFS: Final = frozenset({"ring", "step", "wake"})
+
+
+def timer_names(person: Person, member: str) -> bool:
+    """Whether a timer is one of the user's, or of a call of the user."""
+    kind, _, rest = member.partition("|")
+    if kind in _TIMERS_OF_REFS:
+        return person.is_in_ref(rest)
+    first, _, second = rest.partition("|")
+    return person.user == (second if kind == "left" else first)
+
+
+class KeyEraser:
+    """Erases the keys of one shard. With `dry_run` it only counts."""
+
+    def __init__(self, client: Redis, keys: Keys, person: Person, tally: Tally, *, dry_run: bool) -> None:
+        self._client: Any = client  # redis-py leaves text and bytes open
+        self._keys = keys
+        self._person = person
+        self._tally = tally
+        self._dry_run = dry_run
+
+    async def page(self, names: Sequence[str]) -> None:
+        """Erase in some keys, which are named without prefix and hash tag."""
+        for name in names:
+            kind, rest = kind_of(name)
+            if await self._is_of_user(kind, rest, name):
+                await self._delete(kind, name)
+            elif kind in CALLS:
+                await self._look_into_call(kind, rest, name)
+            elif kind == "user-state":
+                await self._unblock(name)
+            elif kind in LISTS:
+                is_value = kind == "history"
+                await self._remove(kind, name, self._person.is_in_ref, with_values=is_value)
+            elif kind == "timers":
+                await self._remove(kind, name, lambda member: timer_names(self._person, member))
+            elif kind == "retry" and timer_names(self._person, rest):
+                await self._delete(kind, name)
+
+    async def _is_of_user(self, kind: str, rest: str, name: str) -> bool:
+        user = self._person.user
+        if kind in OF_USER:
+            return rest.partition("|")[0] == user
+        if kind == "left":
+            return rest.rpartition("|")[2] == user
+        if kind in OF_REF:
+            return self._person.is_in_ref(rest)
+        if kind in OF_VALUE:
+            value = await self._client.get(self._keys.base + name)
+            return value is not None and value.decode(errors="replace").partition("|")[0] == user
+        return False
+
+    async def _delete(self, kind: str, name: str) -> None:
+        self._tally.deleted[kind] += 1
+        if not self._dry_run:
+            await self._client.unlink(self._keys.base + name)
+
+    async def _look_into_call(self, kind: str, ref: str, name: str) -> None:
+        """A call of others: of a group whose member the user is, say."""
+        if kind == "story":
+            texts = await self._client.lrange(self._keys.base + name, 0, -1)
+        else:
+            texts = [
+                text for pair in (await self._client.hgetall(self._keys.base + name)).items() for text in pair
+            ]
+        if any(map(self._person.is_in_value, texts)):
+            if await self._client.hget(self._keys.invite(ref), "state") == b"PENDING":
+                self._tally.left[kind] += 1
+            else:
+                await self._delete(kind, name)
+
+    async def _unblock(self, name: str) -> None:
+        """Another user blocks this one no more."""
+        key, user = self._keys.base + name, self._person.user
+        async with self._client.pipeline(transaction=True) as pipe:
+            await pipe.watch(key)
+            said = (await pipe.get(key) or b"").decode(errors="replace").split("|")
+            if user not in said[_BLOCKED:]:
+                return
+            rest = [*said[:_BLOCKED], *(other for other in said[_BLOCKED:] if other != user)]
+            pipe.multi()
+            pipe.set(key, "|".join(rest), keepttl=True)
+            try:
+                if not self._dry_run:
+                    await pipe.execute()
+            except WatchError:  # the user has just said something else
+                self._tally.left["user-state"] += 1
+            else:
+                self._tally.rewritten["user-state"] += 1
+
+    async def _remove(
+        self, kind: str, name: str, is_one: Callable[[str], bool], *, with_values: bool = False
+    ) -> None:
+        """Remove the members that name the user, or with `with_values` those whose values do."""
+        key = self._keys.base + name
+        type_ = (await self._client.type(key)).decode()
+        if type_ not in _SCANS:
+            return
+        gone = []
+        async for member, value in _members(self._client, type_, key):
+            if is_one(member.decode(errors="replace")) or (with_values and self._person.is_in_value(value)):
+                gone.append(member)
+        self._tally.deleted[f"{kind} (members)"] += len(gone)
+        for first in range(0, 0 if self._dry_run else len(gone), PAGE):
+            await self._client.execute_command(_SCANS[type_][1], key, *gone[first : first + PAGE])
+
+
+_SCANS: Final = {"hash": ("HSCAN", "HDEL"), "set": ("SSCAN", "SREM"), "zset": ("ZSCAN", "ZREM")}
+
+
+async def _members(client: Any, type_: str, key: str) -> AsyncIterator[tuple[bytes, bytes]]:  # noqa: ANN401
+    """The members, with the values of a hash."""
+    cursor = b"0"
+    while True:
+        # redis-py has no callback for a command name in bytes, so the reply stays raw.
+        cursor, flat = await client.execute_command(_SCANS[type_][0].encode(), key, cursor, b"COUNT", PAGE)
+        step = 1 if type_ == "set" else 2
+        for at in range(0, len(flat), step):
+            yield flat[at], flat[at + step - 1]
+        if cursor == b"0":
+            return

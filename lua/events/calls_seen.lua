@@ -1,0 +1,53 @@
+-- callsSeen: the user has seen the missed calls up to a time. Here is also what keeps the calls of users (keepHistory).
+--
+-- calls-ended:<user>   the user's calls, by the time of their end (ms): refs
+-- calls-missed:<user>  those that the user has missed
+-- history:<user>       ref -> the call, an object in JSON; "seen" -> up to when the user has seen the missed calls (ms)
+--
+-- They live in the user's shard. All expire keepHistoryFor after the user's last call.
+--
+-- Arguments  before (ms since 1970; "" for all until now)
+-- include: core/commit
+-- include: core/emit
+-- include: core/order
+
+local MOST_DROPPED = 100 -- in one step
+
+-- In the user's shard: a call of the user is over. The message may come again, and late: the later end of a ref counts.
+-- What is too old goes, and what is more than keepHistory with the call that comes.
+function internal.call_kept(user, ref, at, is_missed, call)
+  local most, age = settings.keep_history, settings.keep_history_for
+  local ended, missed, history = key('calls-ended', user), key('calls-missed', user), key('history', user)
+  must_be(ended, 'zset')
+  local known = redis.call('ZSCORE', ended, ref)
+  if most == 0 or (known and tonumber(known) > tonumber(at)) then
+    return
+  end
+  local old = redis.call('ZRANGEBYSCORE', ended, '-inf', now - age, 'LIMIT', 0, MOST_DROPPED)
+  if #old == 0 and not known then
+    old = redis.call('ZRANGE', ended, 0, -most)
+  end
+  if #old > 0 then
+    later({ 'ZREM', ended, unpack(old, 1, math.min(#old, MOST_DROPPED)) })
+    later({ 'ZREM', missed, unpack(old, 1, math.min(#old, MOST_DROPPED)) })
+    later({ 'HDEL', history, unpack(old, 1, math.min(#old, MOST_DROPPED)) })
+  end
+  add('zset', { 'ZADD', ended, at, ref })
+  expire(ended, now + age)
+  if is_missed == '1' then
+    add('zset', { 'ZADD', missed, at, ref })
+    expire(missed, now + age)
+  end
+  add('hash', { 'HSET', history, ref, call })
+  expire(history, now + age)
+end
+
+function events.callsSeen(user, before)
+  local name = key('history', user)
+  must_be(name, 'hash')
+  local known = redis.call('HGET', name, 'seen')
+  local until_when = math.min(order.split(work.entry), now, before ~= '' and before - 1 or math.huge)
+  if redis.call('EXISTS', name) == 1 and until_when > tonumber(known or 0) then
+    add('hash', { 'HSET', name, 'seen', int(until_when) })
+  end
+end

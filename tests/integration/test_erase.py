@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from invites.erasure import Erasure, ErasureError, Report
+from invites.erasure.keys import CALLS
 from invites.erasure.person import Person
 from invites.store.settings import Settings
 from tests.support import events as e

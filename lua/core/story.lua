@@ -5,7 +5,8 @@
 --
 -- step  an event (`accept`), a timer (`timer.ring`) or a message of another shard (`relay.leg_cancel`) that has changed the
 --       invite, or has told somebody of it; `who` is the peer, or the device, user or member that it names
--- last  the entry of the last notification of the step; before: how many entries before it the first one is
+-- last  the entry of the last notification of the step; before: how many entries before it its first one is, or that of
+--       another invite that the step has changed
 -- what  a notification, a push job, or what has become of a leg; `who` is a JSON list of ten names at most, and "+" and the
 --       number of the others
 --
@@ -17,70 +18,24 @@
 
 story = {}
 
-local MOST, MOST_NAMES, NONE = 64, 10, {}
-
--- What the unit has told of the invite at hand: five times what, code and who, or less, and empty texts. Strings are what
--- costs here, so all become one at the end. Most units tell of one invite. What they have told before of another one, or
--- in more pieces, is its `heard`.
-local p, used, at_hand, unit = {}, 0, nil, nil
-
-for i = 1, 15 do
-  p[i] = ''
-end
-
--- Words with their spaces. There are few.
-local opening, closing = {}, {}
-
-local function put_away()
-  at_hand.heard = (at_hand.heard or '') .. table.concat(p, '', 1, used)
-  for i = 1, used do
-    p[i] = ''
-  end
-  used = 0
-end
-
-local function take_up(invite)
-  if unit == work then
-    put_away()
-  else
-    for i = 1, used do
-      p[i] = ''
-    end
-    unit, used = work, 0
-  end
-  at_hand = invite
-  if not work.changed[invite.ref] then
-    work.unchanged = work.unchanged or {}
-    work.unchanged[invite.ref] = invite
-  end
-end
+local MOST, NONE = 64, {}
 
 -- Notes what is told of the invite. `who` is a JSON list, `note` the number of the note of a notification.
 function story.tell(invite, what, code, who, note)
-  code = code or '-'
-  if unit ~= work or at_hand ~= invite or used == 15 then
-    take_up(invite)
+  local heard = invite.heard
+  if not heard and not work.changed[invite.ref] then
+    work.unchanged = work.unchanged or {}
+    work.unchanged[invite.ref] = invite
   end
-  if not opening[what] then
-    opening[what] = ' ' .. what .. ' '
-  end
-  if not closing[code] then
-    closing[code] = code .. ' '
-  end
-  p[used + 1], p[used + 2], p[used + 3] = opening[what], closing[code], who
-  used = used + 3
-  if note then
-    invite.first_told = invite.first_told or work.told
-    invite.last_told, invite.last_note = work.told, note
-  end
+  invite.heard = (heard or '') .. ' ' .. what .. ' ' .. (code or '-') .. ' ' .. who
+  work.last_note = note or work.last_note
 end
 
--- The list of peers in a story; `list` is all of it as JSON.
-function story.names(peers, list)
-  if #peers <= MOST_NAMES then
-    return list
-  end
-  return json.strings({ unpack(peers, 1, MOST_NAMES) }) .. '+' .. int(#peers - MOST_NAMES)
+story.MOST_NAMES = 10
+
+-- More names than a story has.
+function story.some_names(peers)
+  return json.strings({ unpack(peers, 1, story.MOST_NAMES) }) .. '+' .. int(#peers - story.MOST_NAMES)
 end
 
 local LEGS = { OPEN = 'legStarted', OVER = 'legOver' }
@@ -146,17 +101,11 @@ end
 
 local function write_one(invite, what, who, replies)
   local last, before = '-', '-'
-  if invite.last_note then
-    last, before = replies[invite.last_note], int(invite.last_told - invite.first_told)
+  if invite.heard and work.last_note then
+    last, before = replies[work.last_note], int(work.told - 1)
   end
-  local code, heard = work.code or '-', invite.heard or ''
-  if unit == work and at_hand == invite then
-    append(invite, int(now) .. ' ' .. what .. ' ' .. code .. ' ' .. who .. ' ' .. last .. ' ' .. before .. heard
-      .. p[1] .. p[2] .. p[3] .. p[4] .. p[5] .. p[6] .. p[7] .. p[8] .. p[9] .. p[10] .. p[11] .. p[12] .. p[13] .. p[14]
-      .. p[15])
-  else
-    append(invite, int(now) .. ' ' .. what .. ' ' .. code .. ' ' .. who .. ' ' .. last .. ' ' .. before .. heard)
-  end
+  append(invite, int(now) .. ' ' .. what .. ' ' .. (work.code or '-') .. ' ' .. who .. ' ' .. last .. ' ' .. before
+    .. (invite.heard or ''))
 end
 
 -- Writes the stories, after the notes of the unit, which the server has answered with `replies`. `rule` and `place` are the
@@ -165,7 +114,7 @@ end
 function story.write(replies, rule, place)
   local what, who
   for _, invite in pairs(work.changed) do
-    if invite.group ~= invite.to or invite.heard or (unit == work and at_hand == invite) then
+    if invite.group ~= invite.to or invite.heard then
       if not what then
         what, who = step(rule, place)
       end

@@ -66,6 +66,6 @@ function record(invite)
     .. ',"whoAccepted":' .. json.text(invite.whoAccepted)
     .. (invite.into and ',"into":' .. json.quote(invite.into) or '')
     .. ',"startedAt":' .. invite.createdAt .. ',"endedAt":' .. invite.endedAt
-    .. ',"candidates":[' .. table.concat(invite.kind.results(invite), ',') .. ']}', invite, invite.code)
+    .. ',"candidates":[' .. table.concat(invite.kind.results(invite), ',') .. ']}')
   debug('completed')
 end

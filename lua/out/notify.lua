@@ -12,7 +12,7 @@ local function notify(kind, peers, users, payload, invite, code)
     'type', kind, 'peers', names, 'users', json.strings(users), 'payload', payload,
   })
   if invite and settings.story then
-    story.tell(invite, kind, code, story.names(peers, names), note)
+    story.tell(invite, kind, code, peers[story.MOST_NAMES + 1] and story.some_names(peers) or names, note)
   end
 end
 

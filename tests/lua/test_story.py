@@ -56,7 +56,6 @@ async def test_a_call(shard: Shard) -> None:
             (
                 ("invitationCancel", 200, ("tablet",)),
                 ("inviteAccepted", 200, ("a",)),
-                ("INVITE_COMPLETED", 200, ()),
                 ("answer", 200, ("phone",)),
             ),
         ),
@@ -145,7 +144,7 @@ async def test_a_step_tells_of_several_invites(make_shard: MakeShard) -> None:
     other = (await story(shard, "carol|2|bob"))[-1]
     assert other == ("accept", None, "phone", (("invitationCancel", 486, ("tablet",)),))
     assert [what for what, *_ in (await story(shard))[-1].told] == [
-        "invitationCancel", "inviteAccepted", "INVITE_COMPLETED", "answer",
+        "invitationCancel", "inviteAccepted", "answer",
     ]  # fmt: skip
     await shard.event(*e.disconnected("phone"))
     assert (await story(shard, "carol|2|bob"))[-1][:3] == ("disconnected", None, "phone")

@@ -7,12 +7,11 @@ another one overtakes. Here the server has the next command at hand while it exe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool, Redis
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
 class OrderedClient:
     """Executes the commands of all callers in the order of their calls, over one connection of the client's pool.
 
-    Whatever loses the connection fails all commands under way: the server may have executed them. Cancelling a caller
-    takes no command back. Answers are as the server gives them.
+    Whatever loses the connection fails all commands that were called until then: the server may have executed them. So
+    no command overtakes one that is lost. Cancelling a caller who waits for an answer takes no command back. Answers
+    are as the server gives them.
     """
 
     def __init__(self, client: Redis) -> None:
@@ -36,10 +36,13 @@ class OrderedClient:
 
     async def execute_command(self, *command: EncodableT) -> Any:  # noqa: ANN401 - any reply
         """Send one command and wait for its answer. Raises what redis-py raises."""
+        before = None if self._line is None or self._line.is_over else self._line
         async with self._sending:
             line = self._line
             if line is None or not line.is_usable:
                 line = await self._connect()
+            if before is not None and before.is_lost:
+                raise LostError("The connection was lost with the commands before this one.")
             answer = await line.send(command)
         return await answer
 
@@ -50,33 +53,41 @@ class OrderedClient:
             await line.aclose()
 
     async def _connect(self) -> _Line:
-        line, self._line = self._line, None
-        if line is not None:
-            await line.leave()
+        await self.aclose()
         self._line = _Line(self._pool, await self._pool.get_connection())
         return self._line
 
 
 class _Line:
-    """One connection, and those who wait for its answers."""
+    """One connection, and those who wait for its answers. `is_lost`: commands over it get no answer."""
 
     def __init__(self, pool: ConnectionPool, connection: TcpConnection | UnixConnection) -> None:
+        self.is_lost = False
         self._pool = pool
         self._connection = connection
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._reading: asyncio.Task[None] | None = None
-        self._is_left = False
-        self._is_lost = False
+        self._is_closed = False
 
     @property
     def is_usable(self) -> bool:
         """Whether a command may be sent over it."""
-        return not self._is_lost and self._connection.is_usable
+        return not self.is_lost and self._connection.is_usable
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is lost, and its callers have learned it."""
+        return self.is_lost and self._reading is None
 
     async def send(self, command: tuple[EncodableT, ...]) -> asyncio.Future[Any]:
         """Send a command; the caller waits for its answer."""
-        await self._connection.send_command(*command, check_health=False)
-        if self._is_lost:
+        try:
+            await self._connection.send_command(*command, check_health=False)
+        except Exception:
+            # Another task may have disconnected: then sending fails in any way.
+            if not (self.is_lost or self._is_closed):
+                raise
+        if self.is_lost or self._is_closed:
             raise LostError("The connection was lost while a command was sent.")
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append(answer)
@@ -84,21 +95,16 @@ class _Line:
             self._reading = asyncio.create_task(self._read(), name="answers of the server")
         return answer
 
-    async def leave(self) -> None:
-        """Send nothing more. What is under way is answered."""
-        self._is_left = True
-        if self._reading is None:
-            await self._give_back()
-
     async def aclose(self) -> None:
         """Fail what is under way, and give the connection back."""
-        self._is_left = True
-        if self._reading is None:
-            await self._give_back()
-        else:
+        self._is_closed = True
+        if self._waiting:
+            self._lose(LostError("The connection was closed."))
+        if self._reading is not None:
             self._reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reading
+            await asyncio.wait([self._reading])
+        await self._connection.disconnect(nowait=True)
+        await self._pool.release(self._connection)
 
     async def _read(self) -> None:
         """Read answers for as long as anybody waits."""
@@ -112,16 +118,14 @@ class _Line:
                     answer.set_result(reply)
                 else:
                     answer.set_exception(error)
-        except BaseException as error:
-            self._is_lost = True
-            self._fail(error)
-            await self._connection.disconnect(nowait=True)
-            if not isinstance(error, (RedisError, OSError)):
-                raise
+        except Exception as error:  # noqa: BLE001 - the callers raise it
+            self._lose(error)
+            # A caller learns it in the next round of the loop. What another has begun by then comes here in the one
+            # after that, and must not be sent.
+            for _ in range(2):
+                await asyncio.sleep(0)
         finally:
             self._reading = None
-            if self._is_left:
-                await self._give_back()
 
     async def _next_reply(self) -> tuple[Any, ResponseError | None]:
         try:
@@ -129,12 +133,9 @@ class _Line:
         except ResponseError as error:
             return None, error
 
-    def _fail(self, error: BaseException) -> None:
-        why = error if isinstance(error, Exception) else LostError("The connection was closed.")
+    def _lose(self, why: Exception) -> None:
+        self.is_lost = True
         while self._waiting:
             answer = self._waiting.popleft()
             if not answer.done():
                 answer.set_exception(why)
-
-    async def _give_back(self) -> None:
-        await self._pool.release(self._connection)

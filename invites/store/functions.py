@@ -1,5 +1,6 @@
 """Calls the functions of `lua/` on one server. Nothing else in the project sends FCALL or EVALSHA."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
@@ -32,10 +33,13 @@ class Functions:
         """Prepare. Nothing is sent yet."""
         self._client = client
         self._library = scripts.library
+        self._loading = asyncio.Lock()
 
     async def call(self, function: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
         """Call one function. Raises redis exceptions. A call that may have run is not sent again."""
         rest = (len(keys), *keys, *arguments)
+        async with self._loading:
+            pass  # the call that loads the library comes first
         if (library := self._library) is not None:
             try:
                 return await self._client.execute_command("FCALL", function.name, *rest)
@@ -44,8 +48,9 @@ class Functions:
             except ResponseError as error:
                 if _UNKNOWN not in str(error):
                     raise
-                if await self._load(library):
-                    return await self._client.execute_command("FCALL", function.name, *rest)
+                async with self._loading:
+                    if await self._load(library):
+                        return await self._client.execute_command("FCALL", function.name, *rest)
         try:
             return await self._client.execute_command("EVALSHA", function.sha, *rest)
         except NoScriptError:
@@ -81,6 +86,8 @@ class Functions:
         return True
 
     def _run_as_scripts(self, error: NoPermissionError) -> None:
+        if self._library is None:
+            return
         self._library = None
         _log.warning(
             "Commits run as scripts, which costs the server more time: %s. Allow the worker FCALL and FUNCTION LOAD, "

@@ -14,6 +14,8 @@ from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import ResponseError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis.asyncio import ConnectionPool, Redis
     from redis.typing import EncodableT
 
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
 class OrderedClient:
     """Executes the commands of all callers in the order of their calls, over one connection of the client's pool.
 
-    Whatever loses the connection fails all commands that were called until then: the server may have executed them. So
-    no command overtakes one that is lost. Cancelling a caller who waits for an answer takes no command back. Answers
-    are as the server gives them.
+    Whatever loses the connection, or fails to connect, fails all commands that were called until then: the server may
+    have executed them. So no command overtakes one that is lost. Cancelling a caller who waits for an answer takes no
+    command back. Answers are as the server gives them.
     """
 
     def __init__(self, client: Redis) -> None:
@@ -33,17 +35,23 @@ class OrderedClient:
         self._pool: ConnectionPool = client.connection_pool
         self._sending = asyncio.Lock()
         self._line: _Line | None = None
+        self._losses = 0
+        self._learned = 0
 
     async def execute_command(self, *command: EncodableT) -> Any:  # noqa: ANN401 - any reply
         """Send one command and wait for its answer. Raises what redis-py raises."""
-        before = None if self._line is None or self._line.is_over else self._line
+        learned = self._learned
         async with self._sending:
-            line = self._line
-            if line is None or not line.is_usable:
-                line = await self._connect()
-            if before is not None and before.is_lost:
+            if self._line is not None and not self._line.is_usable:
+                await self.aclose()
+            if self._losses > learned:
                 raise LostError("The connection was lost with the commands before this one.")
-            answer = await line.send(command)
+            try:
+                line = self._line or await self._connect()
+                answer = await line.send(command)
+            except Exception:
+                self._lost()
+                raise
         return await answer
 
     async def aclose(self) -> None:
@@ -53,31 +61,37 @@ class OrderedClient:
             await line.aclose()
 
     async def _connect(self) -> _Line:
-        await self.aclose()
-        self._line = _Line(self._pool, await self._pool.get_connection())
+        self._line = _Line(self._pool, await self._pool.get_connection(), self._lost)
         return self._line
+
+    def _lost(self) -> None:
+        """Fail what has been called so far, and what is called before the callers of lost commands have learned it."""
+        self._losses += 1
+        # They learn it in the next round of the loop. What others have begun by then is called in the one after that.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._learn)
+
+    def _learn(self) -> None:
+        self._learned += 1
 
 
 class _Line:
-    """One connection, and those who wait for its answers. `is_lost`: commands over it get no answer."""
+    """One connection, and those who wait for its answers. Calls `lost` when it has failed them."""
 
-    def __init__(self, pool: ConnectionPool, connection: TcpConnection | UnixConnection) -> None:
-        self.is_lost = False
+    def __init__(
+        self, pool: ConnectionPool, connection: TcpConnection | UnixConnection, lost: Callable[[], None]
+    ) -> None:
         self._pool = pool
         self._connection = connection
+        self._lost = lost
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._reading: asyncio.Task[None] | None = None
-        self._is_closed = False
+        self._is_over = False
 
     @property
     def is_usable(self) -> bool:
         """Whether a command may be sent over it."""
-        return not self.is_lost and self._connection.is_usable
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is lost, and its callers have learned it."""
-        return self.is_lost and self._reading is None
+        return not self._is_over and self._connection.is_usable
 
     async def send(self, command: tuple[EncodableT, ...]) -> asyncio.Future[Any]:
         """Send a command; the caller waits for its answer."""
@@ -85,9 +99,9 @@ class _Line:
             await self._connection.send_command(*command, check_health=False)
         except Exception:
             # Another task may have disconnected: then sending fails in any way.
-            if not (self.is_lost or self._is_closed):
+            if not self._is_over:
                 raise
-        if self.is_lost or self._is_closed:
+        if self._is_over:
             raise LostError("The connection was lost while a command was sent.")
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append(answer)
@@ -97,9 +111,7 @@ class _Line:
 
     async def aclose(self) -> None:
         """Fail what is under way, and give the connection back."""
-        self._is_closed = True
-        if self._waiting:
-            self._lose(LostError("The connection was closed."))
+        self._fail(LostError("The connection was closed."))
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
@@ -119,11 +131,7 @@ class _Line:
                 else:
                     answer.set_exception(error)
         except Exception as error:  # noqa: BLE001 - the callers raise it
-            self._lose(error)
-            # A caller learns it in the next round of the loop. What another has begun by then comes here in the one
-            # after that, and must not be sent.
-            for _ in range(2):
-                await asyncio.sleep(0)
+            self._fail(error)
         finally:
             self._reading = None
 
@@ -133,9 +141,12 @@ class _Line:
         except ResponseError as error:
             return None, error
 
-    def _lose(self, why: Exception) -> None:
-        self.is_lost = True
-        while self._waiting:
-            answer = self._waiting.popleft()
+    def _fail(self, why: Exception) -> None:
+        self._is_over = True
+        failed = list(self._waiting)
+        self._waiting.clear()
+        for answer in failed:
             if not answer.done():
                 answer.set_exception(why)
+        if failed:
+            self._lost()

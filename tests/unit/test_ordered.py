@@ -169,7 +169,7 @@ async def test_a_command_that_waits_to_be_sent_is_lost_with_those_before(
     async with client._sending:
         second = _ask(client, "b")
         server.drop()
-        await wait_until(lambda: line.is_lost, "the connection is lost")
+        await wait_until(lambda: not line.is_usable and not line._waiting, "the connection is lost")
     found = await asyncio.gather(first, second, return_exceptions=True)
     assert [type(error) for error in found] == [LostError, LostError]
     assert server.asked == ["a"]
@@ -188,6 +188,26 @@ async def test_a_command_that_is_called_as_others_learn_of_their_loss_is_lost_to
     found = await asyncio.gather(first, await called, return_exceptions=True)
     assert [type(error) for error in found] == [LostError, LostError]
     assert server.asked == ["a"]
+
+
+async def test_a_command_that_waits_for_a_connection_fails_with_it(
+    held: tuple[Held, OrderedClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = held
+    connect_once = client._pool.get_connection
+
+    async def refuse() -> None:
+        monkeypatch.setattr(client._pool, "get_connection", connect_once)
+        await asyncio.sleep(0)
+        raise LostError("for the test")
+
+    monkeypatch.setattr(client._pool, "get_connection", refuse)
+    found = await asyncio.gather(_ask(client, "a"), _ask(client, "b"), return_exceptions=True)
+    assert [type(error) for error in found] == [LostError, LostError]
+    again = _ask(client, "a")
+    await server.was_asked(1)
+    server.answer("+1")
+    assert await again == b"1"
 
 
 async def test_closing_fails_what_is_being_sent_and_nobody_else_gets_its_answer(

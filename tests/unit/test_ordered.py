@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hiredis
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import ResponseError
+from redis.exceptions import DataError, ResponseError
 
 from invites.connection.clients import connect
 from invites.connection.connections import TcpConnection
@@ -110,6 +110,34 @@ async def test_who_is_cancelled_takes_nobodys_answer(held: tuple[Held, OrderedCl
     assert first.cancelled()
 
 
+async def test_who_is_cancelled_while_a_command_is_sent_disturbs_nobody(
+    held: tuple[Held, OrderedClient],
+) -> None:
+    server, client = held
+    first = _ask(client, "a")
+    await server.was_asked(1)
+    second = _ask(client, "b" * 8_000_000)  # more than a socket takes at once
+    for _ in range(4):
+        await asyncio.sleep(0)
+    second.cancel()
+    third = _ask(client, "c")
+    await wait_until(lambda: server.asked[-1] == "c", "the third is there")
+    server.answer(*(f"+{text[:1]}" for text in server.asked))
+    assert list(await asyncio.gather(first, third)) == [b"a", b"c"]
+
+
+async def test_a_command_that_cannot_be_sent_fails_alone(held: tuple[Held, OrderedClient]) -> None:
+    server, client = held
+    first = _ask(client, "a")
+    refused: Any = asyncio.create_task(client.execute_command("ECHO", cast("Any", object())))
+    second = _ask(client, "b")
+    await server.was_asked(2)
+    server.answer("+1", "+2")
+    assert list(await asyncio.gather(first, second)) == [b"1", b"2"]
+    with pytest.raises(DataError):
+        await refused
+
+
 async def test_a_lost_connection_fails_what_is_under_way_and_the_next_command_connects(
     held: tuple[Held, OrderedClient],
 ) -> None:
@@ -159,19 +187,19 @@ async def test_no_command_overtakes_those_under_way_over_another_connection(
 
 
 async def test_a_command_that_waits_to_be_sent_is_lost_with_those_before(
-    held: tuple[Held, OrderedClient],
+    held: tuple[Held, OrderedClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, client = held
-    first = _ask(client, "a")
+    asked = [_ask(client, "a")]
     await server.was_asked(1)
-    line = client._line
-    assert line
-    async with client._sending:
-        second = _ask(client, "b")
-        server.drop()
-        await wait_until(lambda: not line.is_usable and not line._waiting, "the connection is lost")
-    found = await asyncio.gather(first, second, return_exceptions=True)
-    assert [type(error) for error in found] == [LostError, LostError]
+    assert client._line
+    stalled = asyncio.Event()
+    monkeypatch.setattr(client._line._connection, "send_packed_command", lambda *_, **__: stalled.wait())
+    asked += [_ask(client, name) for name in "bc"]
+    await asyncio.sleep(0)
+    server.drop()
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(error) for error in found] == [LostError] * 3
     assert server.asked == ["a"]
 
 

@@ -25,8 +25,8 @@ class Client(Protocol):
 class Functions:
     """Calls functions by name, and loads the library when the server does not have it.
 
-    Falls back to `EVALSHA` when the ACL forbids FCALL or FUNCTION LOAD (logged once), and while a server that lacks the
-    library is out of memory.
+    Falls back to `EVALSHA` when the ACL forbids FCALL or FUNCTION LOAD (logged once), while a server that lacks the
+    library is out of memory, and when the library is deleted as soon as it is loaded.
     """
 
     def __init__(self, client: Client, scripts: Scripts) -> None:
@@ -49,8 +49,19 @@ class Functions:
                 if _UNKNOWN not in str(error):
                     raise
                 async with self._loading:
-                    if await self._load(library):
-                        return await self._client.execute_command("FCALL", function.name, *rest)
+                    return await self._load_and_call(library, function, rest)
+        return await self._run_script(function, rest)
+
+    async def _load_and_call(self, library: Library, function: Script, rest: Sequence[Any]) -> Any:  # noqa: ANN401
+        if await self._load(library):
+            try:
+                return await self._client.execute_command("FCALL", function.name, *rest)
+            except ResponseError as error:
+                if _UNKNOWN not in str(error):  # otherwise it was deleted at once
+                    raise
+        return await self._run_script(function, rest)
+
+    async def _run_script(self, function: Script, rest: Sequence[Any]) -> Any:  # noqa: ANN401
         try:
             return await self._client.execute_command("EVALSHA", function.sha, *rest)
         except NoScriptError:

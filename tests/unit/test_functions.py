@@ -90,3 +90,9 @@ async def test_two_calls_under_way_that_may_not_run_functions_are_logged_once(
     assert sorted(await asyncio.gather(*calls)) == [b"first", b"second"]
     assert server.asked == ["FCALL", "FCALL", "EVALSHA", "EVALSHA"]
     assert len(caplog.records) == 1
+
+
+async def test_a_library_that_is_deleted_as_soon_as_it_is_loaded_is_done_without() -> None:
+    server = Server(NOT_THERE, b"loaded", NOT_THERE, b"done")
+    assert await _call(server) == b"done"
+    assert server.asked == ["FCALL", "FUNCTION LOAD", "FCALL", "EVALSHA"]

@@ -32,18 +32,26 @@ _CONNECT_S: Final = 2.0
 _READ_SIZE: Final = 256 * 1024  # bytes; a full batch of entries in one read
 
 
+def pack(*arguments: EncodableT) -> list[bytes]:
+    """A command as bytes. A name of two words may be one argument ("CONFIG GET"). Raises DataError.
+
+    Packs in C: 0.14 ms instead of 0.62 ms for the 1,500 arguments of a full commit.
+    """
+    name = arguments[0]
+    if isinstance(name, str) and " " in name:
+        arguments = (*name.split(), *arguments[1:])
+    try:
+        return [hiredis.pack_command(arguments)]  # type: ignore[arg-type] # the stub knows one argument
+    except TypeError as error:
+        raise exceptions.DataError(str(error)) from error
+
+
 class _Packed:
-    """Packs commands in C: 0.14 ms instead of 0.62 ms for the 1,500 arguments of a full commit."""
+    """Packs commands in C."""
 
     def pack_command(self, *arguments: EncodableT) -> list[bytes]:
-        """The command as bytes. A name of two words may be one argument ("CONFIG GET")."""
-        name = arguments[0]
-        if isinstance(name, str) and " " in name:
-            arguments = (*name.split(), *arguments[1:])
-        try:
-            return [hiredis.pack_command(arguments)]  # type: ignore[arg-type] # the stub knows one argument
-        except TypeError as error:
-            raise exceptions.DataError(str(error)) from error
+        """The command as bytes."""
+        return pack(*arguments)
 
 
 class _Cancellable(AbstractConnection):

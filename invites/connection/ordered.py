@@ -7,14 +7,17 @@ another one overtakes. Here the server has the next command at hand while it exe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
+
+from invites.connection.connections import pack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis.asyncio import ConnectionPool, Redis
     from redis.typing import EncodableT
 
@@ -24,81 +27,124 @@ if TYPE_CHECKING:
 class OrderedClient:
     """Executes the commands of all callers in the order of their calls, over one connection of the client's pool.
 
-    Whatever loses the connection fails all commands under way: the server may have executed them. Cancelling a caller
-    takes no command back. Answers are as the server gives them.
+    Whatever loses the connection, or fails to connect, fails all commands that were called until then: the server may
+    have executed them. So no command overtakes one that is lost. Cancelling a caller takes back no command that has
+    been sent. Answers are as the server gives them.
     """
 
     def __init__(self, client: Redis) -> None:
         """Prepare. It connects at its first command."""
         self._pool: ConnectionPool = client.connection_pool
-        self._sending = asyncio.Lock()
+        self._called: deque[tuple[list[bytes], asyncio.Future[Any]]] = deque()
+        self._sending: asyncio.Task[None] | None = None
         self._line: _Line | None = None
+        self._unlearned = 0
 
     async def execute_command(self, *command: EncodableT) -> Any:  # noqa: ANN401 - any reply
         """Send one command and wait for its answer. Raises what redis-py raises."""
-        async with self._sending:
-            line = self._line
-            if line is None or not line.is_usable:
-                line = await self._connect()
-            answer = await line.send(command)
+        packed = pack(*command)
+        if self._unlearned:
+            raise LostError("The connection was lost with the commands before this one.")
+        answer = asyncio.get_running_loop().create_future()
+        self._called.append((packed, answer))
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send(), name="commands to the server")
         return await answer
 
     async def aclose(self) -> None:
-        """Fail what is under way, and give the connection back."""
+        """Fail what has been called, and give the connection back."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.cancel()
+            await asyncio.wait([sending])
+        self._fail(LostError("The connection was closed."))
+        await self._leave()
+
+    async def _send(self) -> None:
+        """Send what has been called, in its order."""
+        try:
+            while self._called:
+                line = await self._connected()
+                if self._called:  # otherwise the former connection was lost with all of it
+                    command, answer = self._called[0]
+                    if not answer.done():
+                        await line.send(command, answer)
+                    self._called.popleft()
+        except Exception as error:  # noqa: BLE001 - the callers raise it
+            self._fail(error)
+        finally:
+            self._sending = None
+
+    async def _connected(self) -> _Line:
+        if self._line is not None and not self._line.is_usable:
+            await self._leave()
+        if self._line is None:
+            self._line = _Line(self._pool, await self._pool.get_connection(), self._fail)
+        return self._line
+
+    async def _leave(self) -> None:
         line, self._line = self._line, None
         if line is not None:
             await line.aclose()
 
-    async def _connect(self) -> _Line:
-        line, self._line = self._line, None
-        if line is not None:
-            await line.leave()
-        self._line = _Line(self._pool, await self._pool.get_connection())
-        return self._line
+    def _fail(self, why: Exception) -> None:
+        """Fail what has been called, and what is called before the callers have learned it."""
+        for _, answer in self._called:
+            if not answer.done():
+                answer.set_exception(why)
+        self._called.clear()
+        # They learn it in the next round of the loop. What others have begun by then is called in the one after that.
+        self._unlearned += 1
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._learn)
+
+    def _learn(self) -> None:
+        self._unlearned -= 1
 
 
 class _Line:
-    """One connection, and those who wait for its answers."""
+    """One connection, and those who wait for its answers. Calls `failed` when it has failed them."""
 
-    def __init__(self, pool: ConnectionPool, connection: TcpConnection | UnixConnection) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        connection: TcpConnection | UnixConnection,
+        failed: Callable[[Exception], None],
+    ) -> None:
         self._pool = pool
         self._connection = connection
+        self._failed = failed
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._reading: asyncio.Task[None] | None = None
-        self._is_left = False
-        self._is_lost = False
+        self._is_over = False
 
     @property
     def is_usable(self) -> bool:
         """Whether a command may be sent over it."""
-        return not self._is_lost and self._connection.is_usable
+        return not self._is_over and self._connection.is_usable
 
-    async def send(self, command: tuple[EncodableT, ...]) -> asyncio.Future[Any]:
-        """Send a command; the caller waits for its answer."""
-        await self._connection.send_command(*command, check_health=False)
-        if self._is_lost:
+    async def send(self, command: list[bytes], answer: asyncio.Future[Any]) -> None:
+        """Send a command, whose caller waits for the answer."""
+        try:
+            await self._connection.send_packed_command(command, check_health=False)
+        except Exception:
+            # Reading may have ended the connection: then sending fails in any way.
+            if not self._is_over:
+                raise
+        if self._is_over:
             raise LostError("The connection was lost while a command was sent.")
-        answer = asyncio.get_running_loop().create_future()
         self._waiting.append(answer)
         if self._reading is None:
             self._reading = asyncio.create_task(self._read(), name="answers of the server")
-        return answer
-
-    async def leave(self) -> None:
-        """Send nothing more. What is under way is answered."""
-        self._is_left = True
-        if self._reading is None:
-            await self._give_back()
 
     async def aclose(self) -> None:
         """Fail what is under way, and give the connection back."""
-        self._is_left = True
-        if self._reading is None:
-            await self._give_back()
-        else:
+        self._fail(LostError("The connection was closed."))
+        if self._reading is not None:
             self._reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reading
+            await asyncio.wait([self._reading])
+        await self._connection.disconnect(nowait=True)
+        await self._pool.release(self._connection)
 
     async def _read(self) -> None:
         """Read answers for as long as anybody waits."""
@@ -112,16 +158,10 @@ class _Line:
                     answer.set_result(reply)
                 else:
                     answer.set_exception(error)
-        except BaseException as error:
-            self._is_lost = True
+        except Exception as error:  # noqa: BLE001 - the callers raise it
             self._fail(error)
-            await self._connection.disconnect(nowait=True)
-            if not isinstance(error, (RedisError, OSError)):
-                raise
         finally:
             self._reading = None
-            if self._is_left:
-                await self._give_back()
 
     async def _next_reply(self) -> tuple[Any, ResponseError | None]:
         try:
@@ -129,12 +169,12 @@ class _Line:
         except ResponseError as error:
             return None, error
 
-    def _fail(self, error: BaseException) -> None:
-        why = error if isinstance(error, Exception) else LostError("The connection was closed.")
-        while self._waiting:
-            answer = self._waiting.popleft()
+    def _fail(self, why: Exception) -> None:
+        self._is_over = True
+        under_way = list(self._waiting)
+        self._waiting.clear()
+        for answer in under_way:
             if not answer.done():
                 answer.set_exception(why)
-
-    async def _give_back(self) -> None:
-        await self._pool.release(self._connection)
+        if under_way:
+            self._failed(why)

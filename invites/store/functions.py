@@ -1,5 +1,6 @@
 """Calls the functions of `lua/` on one server. Nothing else in the project sends FCALL or EVALSHA."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
@@ -24,18 +25,21 @@ class Client(Protocol):
 class Functions:
     """Calls functions by name, and loads the library when the server does not have it.
 
-    Falls back to `EVALSHA` when the ACL forbids FCALL or FUNCTION LOAD (logged once), and while a server that lacks the
-    library is out of memory.
+    Falls back to `EVALSHA` when the ACL forbids FCALL or FUNCTION LOAD (logged once), while a server that lacks the
+    library is out of memory, and when the library is deleted as soon as it is loaded.
     """
 
     def __init__(self, client: Client, scripts: Scripts) -> None:
         """Prepare. Nothing is sent yet."""
         self._client = client
         self._library = scripts.library
+        self._loading = asyncio.Lock()
 
     async def call(self, function: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
         """Call one function. Raises redis exceptions. A call that may have run is not sent again."""
         rest = (len(keys), *keys, *arguments)
+        async with self._loading:
+            pass  # the call that loads the library comes first
         if (library := self._library) is not None:
             try:
                 return await self._client.execute_command("FCALL", function.name, *rest)
@@ -44,8 +48,20 @@ class Functions:
             except ResponseError as error:
                 if _UNKNOWN not in str(error):
                     raise
-                if await self._load(library):
-                    return await self._client.execute_command("FCALL", function.name, *rest)
+                async with self._loading:
+                    return await self._load_and_call(library, function, rest)
+        return await self._run_script(function, rest)
+
+    async def _load_and_call(self, library: Library, function: Script, rest: Sequence[Any]) -> Any:  # noqa: ANN401
+        if await self._load(library):
+            try:
+                return await self._client.execute_command("FCALL", function.name, *rest)
+            except ResponseError as error:
+                if _UNKNOWN not in str(error):  # otherwise it was deleted at once
+                    raise
+        return await self._run_script(function, rest)
+
+    async def _run_script(self, function: Script, rest: Sequence[Any]) -> Any:  # noqa: ANN401
         try:
             return await self._client.execute_command("EVALSHA", function.sha, *rest)
         except NoScriptError:
@@ -81,6 +97,8 @@ class Functions:
         return True
 
     def _run_as_scripts(self, error: NoPermissionError) -> None:
+        if self._library is None:
+            return
         self._library = None
         _log.warning(
             "Commits run as scripts, which costs the server more time: %s. Allow the worker FCALL and FUNCTION LOAD, "

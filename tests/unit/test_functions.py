@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import asyncio
+from typing import Any
 
 import pytest
-from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from invites.store.functions import Functions
-from invites.store.scripts import Scripts
+from invites.store.scripts import Script, Scripts
+from tests.support.waiting import wait_until
 
 
 class Server:
@@ -17,11 +18,21 @@ class Server:
 
     def __init__(self, *replies: Any) -> None:
         self.asked: list[str] = []
+        self.held = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self._held = ""
         self._replies = list(replies)
+
+    def hold(self, name: str) -> None:
+        """Answer this command once `go_on` is set; `held` says that it is there."""
+        self._held = name
 
     async def execute_command(self, name: str, *_: Any) -> Any:
         self.asked.append(name)
         reply = self._replies.pop(0)
+        if name == self._held:
+            self.held.set()
+            await self.go_on.wait()
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -30,9 +41,14 @@ class Server:
 NOT_THERE = ResponseError("Function not found")
 
 
-async def _call(server: Server) -> Any:
+def _functions(server: Server) -> tuple[Functions, Script]:
     scripts = Scripts()
-    return await Functions(cast("Redis", server), scripts).call(scripts.trim, [], [])
+    return Functions(server, scripts), scripts.trim
+
+
+async def _call(server: Server) -> Any:
+    functions, trim = _functions(server)
+    return await functions.call(trim, [], [])
 
 
 async def test_a_library_that_another_worker_loads_first_is_used() -> None:
@@ -46,3 +62,37 @@ async def test_a_library_that_the_server_refuses_raises_its_answer() -> None:
     with pytest.raises(ResponseError, match="Error compiling"):
         await _call(server)
     assert server.asked == ["FCALL", "FUNCTION LOAD"]
+
+
+async def test_no_call_overtakes_the_one_that_loads_the_library() -> None:
+    server = Server(NOT_THERE, b"loaded", b"first", b"second")
+    functions, trim = _functions(server)
+    server.hold("FUNCTION LOAD")
+    first = asyncio.create_task(functions.call(trim, [], []))
+    await server.held.wait()
+    second = asyncio.create_task(functions.call(trim, [], []))
+    await asyncio.sleep(0)
+    server.go_on.set()
+    assert list(await asyncio.gather(first, second)) == [b"first", b"second"]
+    assert server.asked == ["FCALL", "FUNCTION LOAD", "FCALL", "FCALL"]
+
+
+async def test_two_calls_under_way_that_may_not_run_functions_are_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    denied = NoPermissionError("for the test")
+    server = Server(denied, denied, b"first", b"second")
+    functions, trim = _functions(server)
+    server.hold("FCALL")
+    calls = [asyncio.create_task(functions.call(trim, [], [])) for _ in range(2)]
+    await wait_until(lambda: len(server.asked) == 2, "both are under way")
+    server.go_on.set()
+    assert sorted(await asyncio.gather(*calls)) == [b"first", b"second"]
+    assert server.asked == ["FCALL", "FCALL", "EVALSHA", "EVALSHA"]
+    assert len(caplog.records) == 1
+
+
+async def test_a_library_that_is_deleted_as_soon_as_it_is_loaded_is_done_without() -> None:
+    server = Server(NOT_THERE, b"loaded", NOT_THERE, b"done")
+    assert await _call(server) == b"done"
+    assert server.asked == ["FCALL", "FUNCTION LOAD", "FCALL", "EVALSHA"]

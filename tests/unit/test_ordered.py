@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hiredis
 import pytest
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import ResponseError
+from redis.exceptions import DataError, ResponseError
 
 from invites.connection.clients import connect
+from invites.connection.connections import TcpConnection
 from invites.connection.ordered import OrderedClient
 from tests.support.waiting import wait_until
 from workers.lab.embedded import EmbeddedValkey
@@ -108,6 +110,34 @@ async def test_who_is_cancelled_takes_nobodys_answer(held: tuple[Held, OrderedCl
     assert first.cancelled()
 
 
+async def test_who_is_cancelled_while_a_command_is_sent_disturbs_nobody(
+    held: tuple[Held, OrderedClient],
+) -> None:
+    server, client = held
+    first = _ask(client, "a")
+    await server.was_asked(1)
+    second = _ask(client, "b" * 8_000_000)  # more than a socket takes at once
+    for _ in range(4):
+        await asyncio.sleep(0)
+    second.cancel()
+    third = _ask(client, "c")
+    await wait_until(lambda: server.asked[-1] == "c", "the third is there")
+    server.answer(*(f"+{text[:1]}" for text in server.asked))
+    assert list(await asyncio.gather(first, third)) == [b"a", b"c"]
+
+
+async def test_a_command_that_cannot_be_sent_fails_alone(held: tuple[Held, OrderedClient]) -> None:
+    server, client = held
+    first = _ask(client, "a")
+    refused: Any = asyncio.create_task(client.execute_command("ECHO", cast("Any", object())))
+    second = _ask(client, "b")
+    await server.was_asked(2)
+    server.answer("+1", "+2")
+    assert list(await asyncio.gather(first, second)) == [b"1", b"2"]
+    with pytest.raises(DataError):
+        await refused
+
+
 async def test_a_lost_connection_fails_what_is_under_way_and_the_next_command_connects(
     held: tuple[Held, OrderedClient],
 ) -> None:
@@ -121,6 +151,111 @@ async def test_a_lost_connection_fails_what_is_under_way_and_the_next_command_co
     await server.was_asked(3)
     server.answer("+3")
     assert (await again, server.connections) == (b"3", 2)
+
+
+async def test_a_connection_that_is_lost_while_a_command_is_sent_fails_it_as_lost(
+    held: tuple[Held, OrderedClient],
+) -> None:
+    server, client = held
+    first = _ask(client, "a")
+    await server.was_asked(1)
+    assert client._line
+    reader = client._line._connection._reader
+    assert reader
+    second = _ask(client, "b")
+    reader.set_exception(ConnectionResetError("for the test"))
+    found = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(error) for error in found] == [LostError, LostError]
+
+
+async def test_no_command_overtakes_those_under_way_over_another_connection(
+    held: tuple[Held, OrderedClient],
+) -> None:
+    server, client = held
+    first = _ask(client, "a")
+    await server.was_asked(1)
+    assert client._line
+    connection = client._line._connection
+    assert isinstance(connection, TcpConnection)
+    connection._locator.invalidate(connection._generation, LostError("for the test"), ("", 0))
+    found = await asyncio.gather(first, _ask(client, "b"), return_exceptions=True)
+    assert [type(error) for error in found] == [LostError, LostError]
+    again = _ask(client, "c")
+    await server.was_asked(2)
+    server.answer("+3")
+    assert (await again, server.asked, server.connections) == (b"3", ["a", "c"], 2)
+
+
+async def test_a_command_that_waits_to_be_sent_is_lost_with_those_before(
+    held: tuple[Held, OrderedClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = held
+    asked = [_ask(client, "a")]
+    await server.was_asked(1)
+    assert client._line
+    stalled = asyncio.Event()
+    monkeypatch.setattr(client._line._connection, "send_packed_command", lambda *_, **__: stalled.wait())
+    asked += [_ask(client, name) for name in "bc"]
+    await asyncio.sleep(0)
+    server.drop()
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(error) for error in found] == [LostError] * 3
+    assert server.asked == ["a"]
+
+
+async def test_a_command_that_is_called_as_others_learn_of_their_loss_is_lost_too(
+    held: tuple[Held, OrderedClient],
+) -> None:
+    server, client = held
+    first = _ask(client, "a")
+    await server.was_asked(1)
+    assert client._line
+    called = asyncio.get_running_loop().create_future()
+    client._line._waiting[0].add_done_callback(lambda _: called.set_result(_ask(client, "b")))
+    server.drop()
+    found = await asyncio.gather(first, await called, return_exceptions=True)
+    assert [type(error) for error in found] == [LostError, LostError]
+    assert server.asked == ["a"]
+
+
+async def test_a_command_that_waits_for_a_connection_fails_with_it(
+    held: tuple[Held, OrderedClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = held
+    connect_once = client._pool.get_connection
+
+    async def refuse() -> None:
+        monkeypatch.setattr(client._pool, "get_connection", connect_once)
+        await asyncio.sleep(0)
+        raise LostError("for the test")
+
+    monkeypatch.setattr(client._pool, "get_connection", refuse)
+    found = await asyncio.gather(_ask(client, "a"), _ask(client, "b"), return_exceptions=True)
+    assert [type(error) for error in found] == [LostError, LostError]
+    again = _ask(client, "a")
+    await server.was_asked(1)
+    server.answer("+1")
+    assert await again == b"1"
+
+
+async def test_closing_fails_what_is_being_sent_and_nobody_else_gets_its_answer(
+    held: tuple[Held, OrderedClient],
+) -> None:
+    server, client = held
+    first = _ask(client, "a")
+    await server.was_asked(1)
+    server.answer("+1")
+    await first
+    sending = _ask(client, "b" * 2_000_000)
+    await asyncio.sleep(0)
+    await client.aclose()
+    with pytest.raises(LostError):
+        await sending
+    next_user: Any = Redis(connection_pool=client._pool)
+    other = asyncio.create_task(next_user.echo("c"))
+    await wait_until(lambda: server.asked[-1] == "c", "the server is asked by the next user of the pool")
+    server.answer("+3")
+    assert await other == b"3"
 
 
 async def test_closing_fails_what_is_under_way(held: tuple[Held, OrderedClient]) -> None:

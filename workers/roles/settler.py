@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from workers.loops import Role, run_forever
 from workers.roles.set_aside import SetAside
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from invites.events.operation import Operation
     from invites.lookup.resolver import Resolver
@@ -41,9 +42,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Turn:
-    """A commit under way, in the order in which it was begun."""
+    """A batch in the order in which it was begun. Those after it wait until it is `over`, when it `holds` them."""
 
-    failed: bool = False
+    holds: bool
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -100,31 +101,17 @@ class Settler:
         await self.drain()
 
     async def settle_batch(self, tickets: Sequence[Ticket[Operation]]) -> None:
-        """Settle entries in one commit, except for those that go alone."""
-        await self.settle([ticket for ticket in tickets if not ticket.alone])
-        for ticket in tickets:
-            if ticket.alone:
-                await self.settle([ticket])
+        """Settle entries in one commit, except for those that go alone: batches after them wait for these."""
+        alone = [ticket for ticket in tickets if ticket.alone]
+        with self._turn(holds=bool(alone)) as turn:
+            await self._settle([ticket for ticket in tickets if not ticket.alone], turn)
+            for ticket in alone:
+                await self._settle([ticket], turn)
 
     async def settle(self, tickets: Sequence[Ticket[Operation]]) -> None:
         """Commit entries together, and see to their outcomes. Never raises: what fails is left to the reclaimer."""
-        if not tickets:
-            return
-        began = time.time_ns()
-        try:
-            result = await self._until_answered([ticket.item for ticket in tickets])
-        except Exception as error:  # noqa: BLE001 - a batch that cannot be sent must not stop the others
-            await self._see_to_error(tickets, error)
-            return
-        self._timers.heard(result.next_due, result.now)
-        ended = time.time_ns()
-        self._answered.append(_Answered(tickets, result, max(0, ended - began) / 1e9))
-        if self._spans is not None:
-            self._spans.committed(self._shard.keys.shard, tickets, result.outcomes, began, ended)
-        if any(outcome.status is Status.NEEDS for outcome in result.outcomes):
-            self._conclude()  # a caller waits for the look-up
-        elif self._concluding is None:
-            self._concluding = asyncio.get_running_loop().call_later(_CONCLUDE_S, self._conclude)
+        with self._turn() as turn:
+            await self._settle(tickets, turn)
 
     async def settle_soon(self, ticket: Ticket[Operation]) -> None:
         """Settle an entry together with those that come while another commit is under way."""
@@ -158,34 +145,44 @@ class Settler:
             await self.settle_batch(batch.tickets)
         await self._set_aside.make_room()
 
-    async def _until_answered(self, operations: Sequence[Operation]) -> CommitResult:
-        """Commit until there is an answer. Raises only what committing again would not mend.
-
-        Commits are sent in the order of the calls. While one fails, those after it wait.
-        """
-        turn = _Turn()
+    @contextlib.contextmanager
+    def _turn(self, *, holds: bool = False) -> Iterator[_Turn]:
+        """Take a place among the batches under way."""
+        turn = _Turn(holds)
         self._turns.append(turn)
         try:
-            return await self._try(operations, turn)
+            yield turn
         finally:
             self._turns.remove(turn)
             turn.over.set()
 
-    async def _send(self, operations: Sequence[Operation], turn: _Turn) -> asyncio.Task[CommitResult]:
-        """Begin a commit once its turn has come: those that fail go before it, and once it has failed, all do."""
-        for other in self._turns[: self._turns.index(turn)]:
-            if other.failed or turn.failed:
-                await other.over.wait()
-        seen = await self._commit.prepare(operations)
-        call = asyncio.ensure_future(self._commit.commit(seen))
-        self._under_way.add(call)
-        call.add_done_callback(self._under_way.discard)
-        return call
+    async def _settle(self, tickets: Sequence[Ticket[Operation]], turn: _Turn) -> None:
+        if not tickets:
+            return
+        began = time.time_ns()
+        try:
+            result = await self._until_answered([ticket.item for ticket in tickets], turn)
+        except Exception as error:  # noqa: BLE001 - a batch that cannot be sent must not stop the others
+            await self._see_to_error(tickets, error, turn)
+            return
+        self._timers.heard(result.next_due, result.now)
+        ended = time.time_ns()
+        self._answered.append(_Answered(tickets, result, max(0, ended - began) / 1e9))
+        if self._spans is not None:
+            self._spans.committed(self._shard.keys.shard, tickets, result.outcomes, began, ended)
+        if any(outcome.status is Status.NEEDS for outcome in result.outcomes):
+            self._conclude()  # a caller waits for the look-up
+        elif self._concluding is None:
+            self._concluding = asyncio.get_running_loop().call_later(_CONCLUDE_S, self._conclude)
 
-    async def _try(self, operations: Sequence[Operation], turn: _Turn) -> CommitResult:
+    async def _until_answered(self, operations: Sequence[Operation], turn: _Turn) -> CommitResult:
+        """Commit until there is an answer. Raises only what committing again would not mend.
+
+        Commits are sent in the order of their turns. While one fails, those after it wait.
+        """
         backoff = Backoff()
         while True:
-            if turn.failed:
+            if turn.holds:
                 call = await self._send(operations, turn)
             else:
                 async with self._beginning:
@@ -199,7 +196,6 @@ class Settler:
                     raise
                 # The server may have executed it: then the next answer says STALE.
                 self._role.waits(error)
-                turn.failed = True
                 await backoff.wait()
             else:
                 self._role.works()
@@ -211,6 +207,29 @@ class Settler:
                 self._reports.metrics.committed(len(operations), now - started)
                 self._answered_at = now
                 return result
+
+    async def _send(self, operations: Sequence[Operation], turn: _Turn) -> asyncio.Task[CommitResult]:
+        """Begin a commit once its turn has come."""
+        await self._wait_for(turn)
+        seen = await self._commit.prepare(operations)
+        await self._wait_for(turn)  # one before it may have failed meanwhile
+        call = asyncio.ensure_future(self._call(seen, turn))
+        self._under_way.add(call)
+        call.add_done_callback(self._under_way.discard)
+        return call
+
+    async def _wait_for(self, turn: _Turn) -> None:
+        """Wait for those before it that hold it, and when it holds others, for all."""
+        for other in self._turns[: self._turns.index(turn)]:
+            if other.holds or turn.holds:
+                await other.over.wait()
+
+    async def _call(self, operations: Sequence[Operation], turn: _Turn) -> CommitResult:
+        try:
+            return await self._commit.commit(operations)
+        except Exception:
+            turn.holds = True  # before anything else happens: nothing after it may be sent
+            raise
 
     def _conclude(self) -> None:
         """See to the outcomes of the commits that have been answered."""
@@ -263,7 +282,9 @@ class Settler:
         else:
             await self.settle_soon(ticket)
 
-    async def _see_to_error(self, tickets: Sequence[Ticket[Operation]], error: Exception) -> None:
+    async def _see_to_error(
+        self, tickets: Sequence[Ticket[Operation]], error: Exception, turn: _Turn
+    ) -> None:
         """Leave entries that no worker can commit now. Of a batch that was refused, commit each alone."""
         match kind := classify(error):
             case ErrorKind.REFUSED | ErrorKind.NO_GROUP:
@@ -271,15 +292,15 @@ class Settler:
                     ticket.leave()
                 await self._role.survive(error)
             case ErrorKind.BUG | ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
-                await self._isolate(tickets, error)
+                await self._isolate(tickets, error, turn)
             case _:
                 assert_never(kind)
 
-    async def _isolate(self, tickets: Sequence[Ticket[Operation]], error: Exception) -> None:
+    async def _isolate(self, tickets: Sequence[Ticket[Operation]], error: Exception, turn: _Turn) -> None:
         if len(tickets) == 1:
             tickets[0].leave("The entry %s is refused: %s", tickets[0].entry, error, error=error)
             return
         _log.warning("A batch of %d entries was refused, each is tried alone: %s", len(tickets), error)
         for ticket in tickets:
             ticket.alone = True
-            await self.settle([ticket])
+            await self._settle([ticket], turn)

@@ -201,6 +201,7 @@ class Groups(Trunks):
         wish = self.wishes.last.get(user)
         if (
             is_missed(code, reason)
+            and not call.probe
             and user != call.sender
             and not (own and (own is call or own.group == call.group) and has_declined(own))
             and not (wish and call.sender in wish.block)

@@ -79,10 +79,8 @@ def invoke(arguments: list[str] | None = None) -> int:
 
         completion_init()
     try:
-        from workers.cli.watch import with_seconds
-
         words = sys.argv[1:] if arguments is None else arguments
-        result = app(with_seconds(words), prog_name="invites", standalone_mode=False)
+        result = app(_completed(words), prog_name="invites", standalone_mode=False)
     except typer.TyperException as error:
         return _complain(error.format_message().replace(": Value error, ", ": "), error.exit_code)
     except typer.Abort:
@@ -102,6 +100,15 @@ def invoke(arguments: list[str] | None = None) -> int:
 def main() -> None:
     """Run the command in the arguments of the process and exit with its status."""
     sys.exit(invoke())
+
+
+def _completed(words: list[str]) -> list[str]:
+    """The arguments, with a number behind each `--watch`."""
+    if "--watch" not in words:
+        return words
+    from workers.cli.watch import with_seconds
+
+    return with_seconds(words)
 
 
 def _of_the_operator() -> tuple[type[Exception], ...]:

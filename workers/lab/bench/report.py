@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,13 @@ def show_round(number: int, done: Round) -> None:
     )
 
 
+def show_server_round(name: str, done: Round) -> None:
+    """Print one line for a round on one of several servers."""
+    tell(
+        f"{name}: {done.calls_per_s:,.0f} calls/s, {done.worker.server_cpu_s / done.calls * 1e6:.0f} us of the server"
+    )
+
+
 def show_throughput(result: Throughput, *, as_json: bool) -> None:
     """Print the result as one JSON object or as a table."""
     rows = {
@@ -49,24 +56,27 @@ def show_throughput(result: Throughput, *, as_json: bool) -> None:
     _show("Throughput", rows, result, as_json=as_json)
 
 
-def show_shards(results: Sequence[Throughput], *, as_json: bool) -> None:
-    """Print one row for each number of shards, with the processor time of a call against that of the first row."""
+def show_by(name: str, results: Mapping[str, Throughput], *, as_json: bool) -> None:
+    """Print one row for each result, with the processor time of a call against that of the first row.
+
+    `name` says what distinguishes them.
+    """
     if as_json:
         print(msgspec.json.encode(results).decode())  # noqa: T201 - this is what the command is for
         return
-    table = Table(title="Throughput by shards", title_justify="left")
+    table = Table(title=f"Throughput by {name}", title_justify="left")
     for heading in (
-        "shards",
+        name,
         "calls/s",
         "worker, us a call",
         "server, us a call",
         "together, against the first",
     ):
         table.add_column(heading, justify="right")
-    first = _us(results[0])
-    for each in results:
+    first = _us(next(iter(results.values())))
+    for key, each in results.items():
         table.add_row(
-            str(each.shards),
+            key,
             f"{each.calls_per_s:,.0f}",
             f"{each.worker_us_per_call:.0f}",
             f"{each.server_us_per_call:.0f}",

@@ -88,12 +88,16 @@ def measure(plan: Plan, report: Callable[[int, Round], None]) -> Throughput:
     Raises `BenchError` when there is no valid result.
     """
     done: list[Round] = []
-    load = plan.load
     for number in range(1, plan.rounds + 1):
-        worker = settle_backlog(load, plan.url, plan.rules, plan.settings, plan.shards)
-        done.append(Round(load.calls, worker, _run_baseline(plan, worker.batch)))
+        done.append(one_round(plan))
         report(number, done[-1])
-    return summarize(load, done, plan.shards)
+    return summarize(plan.load, done, plan.shards)
+
+
+def one_round(plan: Plan) -> Round:
+    """Workers, then the bare server. Raises `BenchError` when there is no valid result."""
+    worker = settle_backlog(plan.load, plan.url, plan.rules, plan.settings, plan.shards)
+    return Round(plan.load.calls, worker, _run_baseline(plan, worker.batch))
 
 
 def settle_backlog(

@@ -54,6 +54,8 @@ class Reclaimer(Generic[Item]):
         await pause(self._tick_s * random.uniform(0.7, 1.0), self._shard.stopping)
 
     async def _round(self) -> None:
+        if self._shard.is_settled(self._source.key):
+            return
         for _ in range(_PAGES):
             room = self._source.room
             if room == 0:

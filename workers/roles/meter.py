@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from invites.connection.errors import passes
 from invites.keys import Stream
-from invites.queries.gateways import gateway_groups
-from invites.queries.overview import backlog
+from invites.queries.gateways import gateway_groups, without_lag
+from invites.queries.overview import Backlog, backlog
 from workers.aio.backoff import pause
 from workers.loops import Role, run_forever
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from workers.consumer.shard import Shard
 
 _TICK_S: Final = 1.0
+_NOTHING: Final = Backlog(entries=0, unread=0, delivered=0, oldest_ms=0)
 
 
 class Meter:
     """Measures in a loop of its own, so that nothing that fails elsewhere leaves a gauge as it was.
 
-    A gauge that cannot be measured becomes NaN.
+    A gauge that cannot be measured becomes NaN. Of empty streams it asks nothing: the janitor has looked.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -55,11 +56,14 @@ class Meter:
 
     async def _measure(self, stream: Stream | None) -> None:
         """Measure a stream of the workers; None: the groups of the gateways."""
-        commands, keys = self._shard.commands, self._shard.keys
+        commands, keys, seen = self._shard.commands, self._shard.keys, self._shard.recent()
         if stream is None:
-            self._metrics.groups(keys.shard, await gateway_groups(commands, keys))
+            empty = seen is not None and keys.notifications in seen.empty
+            found = without_lag(seen.groups) if seen and empty else await gateway_groups(commands, keys)
+            self._metrics.groups(keys.shard, found)
             return
-        behind = await backlog(commands, keys, stream)
+        empty = seen is not None and stream.key(keys) in seen.empty
+        behind = _NOTHING if empty else await backlog(commands, keys, stream)
         self._metrics.backlog(keys.shard, stream, behind)
         if not behind.entries:
             self._readiness.all_settled(stream.key(keys))

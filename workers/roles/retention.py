@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import NoPermissionError
 
-from invites.store.retention import retain
+from invites.store.retention import Dropped, retain
 
 if TYPE_CHECKING:
     from workers.consumer.shard import Shard
@@ -38,9 +38,10 @@ class NotificationRetention:
 
     async def apply(self) -> None:
         """Drop what is too old or too much. Raises redis exceptions."""
-        shard = self._shard
+        shard, dropped = self._shard, Dropped(0)
         age = shard.worker.config.invites.notification_retention.age
-        dropped = await retain(shard.commands, shard.keys.notifications, age, await self._limit())
+        if not shard.is_empty(shard.keys.notifications):
+            dropped = await retain(shard.commands, shard.keys.notifications, age, await self._limit())
         shard.worker.metrics.trimmed(shard.keys.notifications, dropped.count)
         if dropped.count and dropped.groups:
             shard.worker.metrics.notifications_dropped(dropped.count)
@@ -91,9 +92,12 @@ class DeadRetention:
         """Drop what is too old or too much. Raises redis exceptions."""
         shard = self._shard
         allowed, metrics = shard.worker.config.invites.dead_retention, shard.worker.metrics
-        dropped = await retain(shard.commands, shard.keys.dead, allowed.age, allowed.bytes)
+        dropped, kept = Dropped(0), 0
+        if not shard.is_empty(shard.keys.dead):
+            dropped = await retain(shard.commands, shard.keys.dead, allowed.age, allowed.bytes)
+            kept = await shard.commands.xlen(shard.keys.dead)
         metrics.dead_letters_dropped(dropped.count)
-        metrics.dead_letters_kept(shard.keys.shard, await shard.commands.xlen(shard.keys.dead))
+        metrics.dead_letters_kept(shard.keys.shard, kept)
         self._dropped += dropped.count
         if self._dropped and time.monotonic() >= self._say_at:
             self._say_at = time.monotonic() + _SAY_S

@@ -1,15 +1,19 @@
-"""What a worker asks of the server while there is nothing to do."""
+"""A worker that has nothing to do: what it asks of the server, and that it finds what comes."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from invites.config import Config
+import msgspec
+import pytest
+
+from invites.config import Config, Invites
+from invites.keys import WORKERS_GROUP
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, running
 
 if TYPE_CHECKING:
-    import pytest
     from redis.asyncio import Redis
 
 ENSURE = {
@@ -25,6 +29,14 @@ ENSURE = {
     "time",
     "pexpireat",
 }
+PATIENT = Config(invites=msgspec.structs.replace(Invites(), claim_after=600_000))
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    for role in ("roles.janitor", "roles.meter", "consumer.reclaimer"):
+        monkeypatch.setattr(f"workers.{role}._TICK_S", 0.02)
+    monkeypatch.setattr("workers.roles.janitor._RETIRE_S", 3600.0)
 
 
 async def _asked(client: Redis) -> dict[str, int]:
@@ -33,32 +45,27 @@ async def _asked(client: Redis) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): one["calls"] for name, one in found.items()}
 
 
+async def _ensured_often(client: Redis) -> None:
+    async def often() -> bool:
+        return (await _asked(client)).get("hset", 0) >= 15
+
+    await client.config_resetstat()
+    await wait_until(often, "the worker has looked often")
+
+
 async def test_an_idle_worker_reads_and_ensures_and_asks_nothing_else(
-    streams: Streams, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    streams: Streams, valkey_url: str
 ) -> None:
-    monkeypatch.setattr("workers.roles.janitor._TICK_S", 0.02)
-    monkeypatch.setattr("workers.roles.janitor._RETIRE_S", 3600.0)
-    monkeypatch.setattr("workers.roles.meter._TICK_S", 0.02)
-
-    async def ensured_often() -> bool:
-        return (await _asked(streams.client)).get("hset", 0) >= 15
-
-    await streams.client.config_resetstat()
     async with running(Config(), valkey_url):
-        await wait_until(ensured_often, "the start is over")
-        await streams.client.config_resetstat()
-        await wait_until(ensured_often, "the worker has looked often")
+        await _ensured_often(streams.client)
+        await _ensured_often(streams.client)
         asked = await _asked(streams.client)
     assert asked.keys() - {"config|resetstat", "info", "xreadgroup"} <= ENSURE
     # Each call ensures, and so writes one announcement: timers that nobody has are not asked for.
     assert asked["fcall"] == asked["hset"]
 
 
-async def test_groups_on_empty_notifications_have_a_gauge(
-    streams: Streams, valkey_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("workers.roles.janitor._TICK_S", 0.02)
-    monkeypatch.setattr("workers.roles.meter._TICK_S", 0.02)
+async def test_groups_on_empty_notifications_have_a_gauge(streams: Streams, valkey_url: str) -> None:
     async with running(Config(), valkey_url) as service:
 
         def lag() -> float | None:
@@ -70,3 +77,33 @@ async def test_groups_on_empty_notifications_have_a_gauge(
         await wait_until(lambda: lag() == 0.0, "the group is measured")
         await streams.client.xgroup_destroy(KEYS.notifications, "g")
         await wait_until(lambda: lag() is None, "the gauge of the group is gone")
+
+
+async def test_an_idle_worker_claims_at_once_what_another_one_hands_back(
+    streams: Streams, valkey_url: str
+) -> None:
+    async with running(PATIENT, valkey_url):
+        await _ensured_often(streams.client)
+        async with streams.client.pipeline() as pipe:  # in one step: the worker waits for entries
+            entry = f"{int(time.time() * 1000)}-1"
+            pipe.xadd(
+                KEYS.events, {"type": "getInvitations", "payload": '{"peer":{"id":"p","user":"u"}}'}, id=entry
+            )
+            pipe.xreadgroup(WORKERS_GROUP, "other", {KEYS.events: ">"})
+            pipe.execute_command(
+                b"XCLAIM", KEYS.events, WORKERS_GROUP, "other", 0, entry, "IDLE", 600_000, "JUSTID"
+            )
+            await pipe.execute()
+        await streams.told(1)
+
+
+async def test_an_idle_worker_fires_what_another_one_has_scheduled(streams: Streams, valkey_url: str) -> None:
+    async with running(PATIENT, valkey_url):
+        await _ensured_often(streams.client)
+        seconds, _ = await streams.client.time()
+        await streams.client.zadd(KEYS.timers, {"ring|a|1|b": seconds * 1000 + 1_100})
+
+        async def fired() -> bool:
+            return not await streams.client.exists(KEYS.timers)
+
+        await wait_until(fired, "the timer has fired")

@@ -36,7 +36,8 @@ class Shard:
     `server` is the run id of the server that has the shard, as `find_server` has last seen it at `server_seen` (s,
     monotonic). Settled entries of the relay stream from `relay_kept_from` on stay there; "" for none.
 
-    `seen` is what there was to do at `seen_at` (s, monotonic), as `ensure` has found it.
+    `seen` is what there was to do at `seen_at` (s, monotonic), as `ensure` has found it. `unsettled` has an event for
+    each stream that this worker claims from, by its key: set while entries are pending there.
     """
 
     keys: Keys
@@ -52,6 +53,7 @@ class Shard:
     relay_kept_from: str = ""
     seen: Ensured | None = None
     seen_at: float = -math.inf
+    unsettled: dict[str, asyncio.Event] = field(default_factory=dict)
 
     @property
     def stopping(self) -> asyncio.Event:
@@ -78,17 +80,18 @@ class Shard:
         seen = self.recent()
         return seen is not None and stream in seen.empty
 
-    def is_settled(self, stream: str) -> bool:
-        """Whether no entry of a stream, by its key, can be pending for as long as the hand-over time.
+    def recent(self) -> Ensured | None:
+        """What there was to do a moment ago. None: ask the server."""
+        return self.seen if time.monotonic() < self.seen_at + FRESH_S else None
 
-        Except for entries that another worker has just handed back.
+    def nothing_to_claim_s(self, stream: str) -> float:
+        """For how long (s) no entry of a stream, by its key, can be claimed, unless a worker hands it back.
+
+        What was not pending a moment ago is not old enough before the hand-over time has passed since.
         """
-        seen = self.recent(self.claim_after_ms / 1000)
-        return seen is not None and stream in seen.settled
-
-    def recent(self, within_s: float = FRESH_S) -> Ensured | None:
-        """What there was to do at most `within_s` and `FRESH_S` ago. None: ask the server."""
-        return self.seen if time.monotonic() < self.seen_at + min(within_s, FRESH_S) else None
+        if self.seen is None or stream not in self.seen.settled:
+            return 0.0
+        return max(0.0, self.seen_at + self.claim_after_ms / 1000 - time.monotonic())
 
     async def ensure(self) -> Ensured:
         """Ensure that the server has what this worker needs: the layout, its consumer groups. Looks first.
@@ -101,6 +104,11 @@ class Shard:
         asked_at = time.monotonic()
         found = await self.committer.ensure(self.streams, worker, self.origin, secrets.token_hex(8))
         self.seen, self.seen_at = found, asked_at
+        for key, unsettled in self.unsettled.items():
+            if key in found.settled:
+                unsettled.clear()
+            else:
+                unsettled.set()
         made = [stream for stream in self.streams if stream.key(self.keys) in found.made]
         for stream in made if self.origin else ():
             self.worker.metrics.group_recreated(stream.group)

@@ -48,6 +48,8 @@ class Janitor:
         self._role = Role("keeping house", shard)
         self._batch_size = batch_size
         self._metrics = shard.worker.metrics
+        for key in shard.committer.trimmed_streams:
+            self._metrics.trimmed(key, 0)
         self._retentions = (NotificationRetention(shard), DeadRetention(shard))
         self._retire_at = time.monotonic() + _RETIRE_S * random.random()
         self._drop_at = time.monotonic() + _DROP_S * random.uniform(0.5, 1.0)
@@ -69,7 +71,8 @@ class Janitor:
             self._batch_size.pinged(time.perf_counter() - started)
         seen = await shard.ensure()
         self._timers.seen(seen.next_due, seen.now)
-        tasks: list[_Task] = [functools.partial(self._trim, key) for key in shard.committer.trimmed_streams]
+        full = (key for key in shard.committer.trimmed_streams if key not in seen.empty)
+        tasks: list[_Task] = [functools.partial(self._trim, key) for key in full]
         tasks += [retention.apply for retention in self._retentions]
         failed = [error for task in tasks if (error := await _attempt(task))]
         if failed:
@@ -83,9 +86,8 @@ class Janitor:
                 _log.info("Deleted the functions of another release of the workers, %s.", name)
 
     async def _trim(self, key: str) -> None:
-        shard = self._shard
-        kept_from = shard.relay_kept_from if key == shard.keys.relay else ""
-        self._metrics.trimmed(key, 0 if shard.is_empty(key) else await shard.committer.trim(key, kept_from))
+        kept_from = self._shard.relay_kept_from if key == self._shard.keys.relay else ""
+        self._metrics.trimmed(key, await self._shard.committer.trim(key, kept_from))
 
     async def _retire(self) -> None:
         shard = self._shard

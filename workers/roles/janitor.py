@@ -61,7 +61,7 @@ class Janitor:
     async def _step(self) -> None:
         await self._round()
         self._role.works()
-        await pause(_TICK_S * random.uniform(0.7, 1.0), self._shard.stopping)
+        await pause(_TICK_S * random.uniform(0.9, 1.0), self._shard.stopping)
 
     async def _round(self) -> None:
         shard = self._shard

@@ -12,6 +12,7 @@ from invites.config import Config, Invites
 from invites.keys import WORKERS_GROUP
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, running
+from workers.roles.janitor import Janitor
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -107,3 +108,26 @@ async def test_an_idle_worker_fires_what_another_one_has_scheduled(streams: Stre
             return not await streams.client.exists(KEYS.timers)
 
         await wait_until(fired, "the timer has fired")
+
+
+async def test_without_the_janitor_the_loops_ask_themselves(
+    streams: Streams, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stand_still(janitor: Any) -> None:
+        await janitor._shard.stopping.wait()
+
+    monkeypatch.setattr(Janitor, "run", stand_still)
+    monkeypatch.setattr("workers.consumer.shard.FRESH_S", 0.1)
+    monkeypatch.setattr("workers.roles.timers._LONGEST_S", 0.1)
+    async with running(Config(invites=msgspec.structs.replace(Invites(), claim_after=300)), valkey_url):
+        await streams.client.zadd(KEYS.timers, {"ring|a|1|b": 5})
+
+        async def fired() -> bool:
+            return not await streams.client.exists(KEYS.timers)
+
+        async def measured_and_claimed() -> bool:
+            return {"xautoclaim", "xrange"} <= (await _asked(streams.client)).keys()
+
+        await wait_until(fired, "the timer has fired")
+        await streams.client.config_resetstat()
+        await wait_until(measured_and_claimed, "claims and the meter have asked")

@@ -78,7 +78,7 @@ class ShardWorker:
         self._consumers: list[StreamConsumer[Any]] = [self._events(batch_size), self._relay()]
         if worker.sippo is not None:
             self._consumers.append(self._pushes(worker.sippo))
-        self._janitor = Janitor(self.shard, batch_size)
+        self._janitor = Janitor(self.shard, batch_size, self._timers)
         self._meter = Meter(self.shard)
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -12,6 +12,8 @@ from invites.queries.streams import after
 from invites.values.printable import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from redis.asyncio import Redis
 
     from invites.keys import Keys
@@ -93,6 +95,12 @@ async def gateway_groups(client: Redis, keys: Keys) -> list[GatewayGroup]:
             raise errors[0]
         found.append(_group(group, replies, length, now))
     return sorted(found, key=lambda one: one.name)
+
+
+def without_lag(names: Iterable[bytes]) -> list[GatewayGroup]:
+    """The groups with these names on empty notifications."""
+    texts = sorted(_text(name) for name in names)
+    return [GatewayGroup(name, lag=0, pending=0, oldest_ms=0, idle_ms=None) for name in texts]
 
 
 async def remove_group(client: Redis, keys: Keys, name: str) -> bool:

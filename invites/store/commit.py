@@ -131,11 +131,20 @@ class Ensured(msgspec.Struct):
     """The answer to ensuring a shard: the origin of its data, and the streams whose group was made.
 
     `emptied`: this call has notified services that older data are lost.
+
+    The rest is what there was to do at the time `now`. `next_due` is when the next timer is due (both ms since 1970,
+    None without timers). `empty` are streams without entries, of which none is pending; `settled` are streams whose
+    group has no pending entries. `groups` are those on the notifications.
     """
 
     origin: str
     emptied: bool
     made: list[str]
+    now: int
+    next_due: int | None
+    empty: frozenset[str]
+    settled: frozenset[str]
+    groups: list[bytes]
 
 
 _DONE: Final = Outcome(Status.DONE)
@@ -257,21 +266,35 @@ class Committer:
     ) -> Ensured:
         """Write the layout, make the groups of `streams` and the shard's origin, unless they exist. Announce `worker`.
 
+        Also says what there is to do in all streams.
+
         If this worker has known another origin ("" for none) the data are lost: services are notified, once. Works on
         a full server. Raises redis exceptions, and LayoutError when the calls are spread over another number of shards.
         """
         keys = self._keys
-        announcement = keys.worker(worker.name)
-        streams_keys = (stream.key(keys) for stream in streams)
-        names = (keys.layout, keys.origin, keys.notifications, announcement, *streams_keys)
+        all_streams = (*streams, *(stream for stream in Stream if stream not in streams))
+        names = (
+            *(keys.layout, keys.origin, keys.notifications, keys.worker(worker.name), keys.timers, keys.dead),
+            *(stream.key(keys) for stream in all_streams),
+        )
         arguments = (
             *(keys.shard, keys.shards, known_origin, new_origin, KEPT_MS),
-            *(worker.name, __version__, worker.since, worker.last_commit or ""),
-            *(stream.group for stream in streams),
+            *(worker.name, __version__, worker.since, worker.last_commit or "", len(streams)),
+            *(stream.group for stream in all_streams),
         )
         with self._errors():
-            origin, emptied, *made = await self._functions.call(self._scripts.ensure, names, arguments)
-        return Ensured(origin.decode(), bool(emptied), [stream.decode() for stream in made])
+            answer = await self._functions.call(self._scripts.ensure, names, arguments)
+        origin, emptied, now, due, made, empty, settled, groups = answer
+        return Ensured(
+            origin=origin.decode(),
+            emptied=bool(emptied),
+            made=[stream.decode() for stream in made],
+            now=int(now),
+            next_due=_due(due),
+            empty=frozenset(stream.decode() for stream in empty),
+            settled=frozenset(stream.decode() for stream in settled),
+            groups=groups,
+        )
 
     async def drop_other_releases(self) -> list[str]:
         """Delete what other releases have left on the server; return the names of these libraries."""
@@ -329,7 +352,7 @@ def _result(answer: Sequence[Any]) -> CommitResult:
     )
 
 
-def _due(value: bytes) -> int | None:
+def _due(value: bytes | int) -> int | None:
     due = float(value or "inf")
     return int(due) if math.isfinite(due) else None
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.one_shard
 
 ALL = list(Stream)
+FAR = 10**14  # ms since 1970
 
 
 async def _ensure(shard: Shard, known: str = "", new: str = "new") -> Ensured:
@@ -152,3 +153,52 @@ async def test_a_full_server_makes_it_too(valkey_server: str) -> None:
             await client.config_set("maxmemory", "0")
         assert await client.exists(shard.keys.worker("w1"))
         assert (found.emptied, len(found.made)) == (True, len(ALL))
+
+
+async def _todo(shard: Shard) -> tuple[set[str], set[str], int | None]:
+    """What a worker of the events alone learns: which streams have something to do, and when the next timer is due."""
+    found = await shard.committer.ensure([Stream.EVENTS], WorkerState("w1", since=5), "", "new")
+    every = {*shard.committer.trimmed_streams, shard.keys.dead}
+    return every - found.empty, {stream.key(shard.keys) for stream in ALL} - found.settled, found.next_due
+
+
+async def test_a_worker_learns_what_there_is_to_do(shard: Shard) -> None:
+    keys, client = shard.keys, shard.client
+    await _ensure(shard)
+    assert await _todo(shard) == (set(), set(), None)
+    await client.xadd(keys.push, {"type": "x"}, id="1-0")
+    await client.xadd(keys.dead, {"type": "x"})
+    await client.zadd(keys.timers, {"ring|b": FAR + 1, "ring|a": FAR})
+    assert await _todo(shard) == ({keys.push, keys.dead}, set(), FAR)
+    await client.xreadgroup("push", "w1", {keys.push: ">"})
+    await client.xdel(keys.push, "1-0")
+    assert await _todo(shard) == ({keys.push, keys.dead}, {keys.push}, FAR)
+    await client.xack(keys.push, "push", "1-0")
+    assert await _todo(shard) == ({keys.dead}, set(), FAR)
+
+
+@pytest.mark.parametrize("score", ["-inf", 5, 5.5])
+async def test_a_timer_that_is_late_is_due_now(shard: Shard, score: float) -> None:
+    await shard.client.zadd(shard.keys.timers, {"ring|a": score})
+    found = await _ensure(shard)
+    assert found.next_due == found.now
+
+
+async def test_a_worker_learns_which_groups_read_the_notifications(shard: Shard) -> None:
+    for name in ("g", "h"):
+        await shard.client.xgroup_create(shard.keys.notifications, name, "$", mkstream=True)
+    assert sorted((await _ensure(shard)).groups) == [b"g", b"h"]
+
+
+async def test_what_cannot_be_looked_at_counts_as_something_to_do(shard: Shard) -> None:
+    keys = shard.keys
+    wrong = {keys.push, keys.notifications, keys.dead, keys.timers}
+    await shard.client.delete(*wrong)
+    for key in wrong:
+        await shard.client.set(key, "x")
+    busy, unsettled, due = await _todo(shard)
+    assert busy == wrong - {keys.timers}
+    assert keys.push in unsettled
+    assert due is not None
+    assert due < FAR
+    await shard.client.delete(*wrong)

@@ -23,6 +23,11 @@ class BatchSize:
         self._event_s = _TARGET_S / first
         self._round_trip_s = 0.0
 
+    @property
+    def knows_network(self) -> bool:
+        """Whether `pinged` was called."""
+        return self._round_trip_s > 0
+
     def pinged(self, seconds: float) -> None:
         """A command that does nothing took `seconds`: that part of a commit's time is the network's.
 

@@ -104,6 +104,7 @@ class StreamConsumer(Generic[Item]):
         await self.source.reads.aclose()
 
     async def _finish(self) -> None:
+        self._reclaimer.wake()
         while any(not task.done() for task in self._input):
             await self._reader.unblock()
             await asyncio.wait(self._input, timeout=_UNBLOCK_S)

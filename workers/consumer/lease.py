@@ -50,6 +50,7 @@ class Lease(Generic[Item]):
         await self._renew()
         self._role.works()
         await asyncio.sleep(self._tick_s * random.uniform(0.7, 1.0))
+        await self._source.in_flight.wait_for_one()
 
     async def _renew(self) -> None:
         now = time.monotonic()

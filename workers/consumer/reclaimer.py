@@ -43,6 +43,11 @@ class Reclaimer(Generic[Item]):
         self._role = Role(f"claiming {source.name}", source.shard)
         self._cursor = _FIRST
         self._tick_s = min(_TICK_S, source.shard.claim_after_ms / 3000)
+        self._unsettled = source.shard.unsettled.setdefault(source.key, asyncio.Event())
+
+    def wake(self) -> None:
+        """Look at once whether the shard is stopping."""
+        self._unsettled.set()
 
     async def run(self) -> None:
         """Claim until the shard is stopping."""
@@ -52,6 +57,12 @@ class Reclaimer(Generic[Item]):
         await self._round()
         self._role.works()
         await pause(self._tick_s * random.uniform(0.7, 1.0), self._shard.stopping)
+        await self._wait_for_pending()
+
+    async def _wait_for_pending(self) -> None:
+        shard = self._shard
+        while not shard.stopping.is_set() and (left := shard.nothing_to_claim_s(self._source.key)):
+            await pause(left, self._unsettled)
 
     async def _round(self) -> None:
         for _ in range(_PAGES):

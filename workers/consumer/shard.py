@@ -8,7 +8,7 @@ import math
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from invites.store.announcement import WorkerState
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from invites.keys import Keys, Stream
     from invites.lookup.other_shards import OtherShards
-    from invites.store.commit import Committer
+    from invites.store.commit import Committer, Ensured
     from workers.context import WorkerContext
 
+FRESH_S: Final = 2.0
+"""For how long a worker goes by what it has seen in a shard. It looks once a second."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +35,9 @@ class Shard:
 
     `server` is the run id of the server that has the shard, as `find_server` has last seen it at `server_seen` (s,
     monotonic). Settled entries of the relay stream from `relay_kept_from` on stay there; "" for none.
+
+    `seen` is what there was to do at `seen_at` (s, monotonic), as `ensure` has found it. `unsettled` has an event for
+    each stream that this worker claims from, by its key: set while entries are pending there.
     """
 
     keys: Keys
@@ -46,6 +51,9 @@ class Shard:
     server: str = ""
     server_seen: float = -math.inf
     relay_kept_from: str = ""
+    seen: Ensured | None = None
+    seen_at: float = -math.inf
+    unsettled: dict[str, asyncio.Event] = field(default_factory=dict)
 
     @property
     def stopping(self) -> asyncio.Event:
@@ -67,15 +75,40 @@ class Shard:
         found = await self.commands.info("server")
         self.server, self.server_seen = str(found["run_id"]), time.monotonic()
 
-    async def ensure(self) -> None:
+    def is_empty(self, stream: str) -> bool:
+        """Whether a stream, by its key, had no entries a moment ago, and none was pending."""
+        seen = self.recent()
+        return seen is not None and stream in seen.empty
+
+    def recent(self) -> Ensured | None:
+        """What there was to do a moment ago. None: ask the server."""
+        return self.seen if time.monotonic() < self.seen_at + FRESH_S else None
+
+    def nothing_to_claim_s(self, stream: str) -> float:
+        """For how long (s) no entry of a stream, by its key, can be claimed, unless a worker hands it back.
+
+        What was not pending a moment ago is not old enough before the hand-over time has passed since.
+        """
+        if self.seen is None or stream not in self.seen.settled:
+            return 0.0
+        return max(0.0, self.seen_at + self.claim_after_ms / 1000 - time.monotonic())
+
+    async def ensure(self) -> Ensured:
         """Ensure that the server has what this worker needs: the layout, its consumer groups. Looks first.
 
-        Announces the worker.
+        Announces the worker, and learns what there is to do.
 
         Raises LayoutError, and what redis-py raises when the server is away.
         """
         worker = WorkerState(self.worker.consumer, self.worker.since, self.last_commit)
+        asked_at = time.monotonic()
         found = await self.committer.ensure(self.streams, worker, self.origin, secrets.token_hex(8))
+        self.seen, self.seen_at = found, asked_at
+        for key, unsettled in self.unsettled.items():
+            if key in found.settled:
+                unsettled.clear()
+            else:
+                unsettled.set()
         made = [stream for stream in self.streams if stream.key(self.keys) in found.made]
         for stream in made if self.origin else ():
             self.worker.metrics.group_recreated(stream.group)
@@ -92,3 +125,4 @@ class Shard:
                 self.keys.shard,
             )
         self.origin = found.origin
+        return found

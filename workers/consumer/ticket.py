@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -24,6 +25,7 @@ class InFlight:
         self._since: dict[str, float] = {}
         self._sizes: dict[str, int] = {}
         self._budget = budget
+        self._some = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._since)
@@ -37,11 +39,19 @@ class InFlight:
             self._budget.take(size - self._sizes.get(entry, 0))
         self._sizes.update(sizes)
         self._since.update(dict.fromkeys(sizes, now))
+        if sizes:
+            self._some.set()
+
+    async def wait_for_one(self) -> None:
+        """Wait until there is an entry."""
+        await self._some.wait()
 
     def end(self, entry: str) -> None:
         """Work on the entry has ended. Only its ticket says so."""
         self._since.pop(entry, None)
         self._budget.give_back(self._sizes.pop(entry, 0))
+        if not self._since:
+            self._some.clear()
 
     def renew(self, before: float, now: float) -> list[str]:
         """The entries begun or renewed `before`. They count as renewed `now`."""

@@ -83,7 +83,8 @@ class CarryAgain:
         if changed or len(seen) < len(self._others):  # a shard that is away may come back on another server
             self._settled.clear()
         if not changed:
-            await self._note_settled()
+            if not self._shard.is_empty(self._source.key):
+                await self._note_settled()
         elif await self._carry_again(changed):
             await self._shard.commands.hset(self._shard.keys.servers, mapping=changed)
             self._known.update(changed)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.shard import Shard
+    from workers.roles.timers import Timers
 
     _Task = Callable[[], Awaitable[None]]
 
@@ -35,13 +36,15 @@ _log = logging.getLogger(__name__)
 class Janitor:
     """Trims what is settled, drops what nobody reads, deletes what dead workers have left.
 
-    Ensures once a second what the worker needs on the server, which also announces it.
+    Ensures once a second what the worker needs on the server. That also announces it, and says what there is to do:
+    empty streams cost nothing else, here and in other loops.
 
     All workers do this, each at its own times: what one has done the next finds done.
     """
 
-    def __init__(self, shard: Shard, batch_size: BatchSize) -> None:
+    def __init__(self, shard: Shard, batch_size: BatchSize, timers: Timers) -> None:
         self._shard = shard
+        self._timers = timers
         self._role = Role("keeping house", shard)
         self._batch_size = batch_size
         self._metrics = shard.worker.metrics
@@ -56,15 +59,18 @@ class Janitor:
     async def _step(self) -> None:
         await self._round()
         self._role.works()
-        await pause(_TICK_S * random.uniform(0.8, 1.2), self._shard.stopping)
+        await pause(_TICK_S * random.uniform(0.9, 1.0), self._shard.stopping)
 
     async def _round(self) -> None:
         shard = self._shard
-        started = time.perf_counter()
-        await shard.commands.ping()
-        self._batch_size.pinged(time.perf_counter() - started)
-        await shard.ensure()
-        tasks: list[_Task] = [functools.partial(self._trim, key) for key in shard.committer.trimmed_streams]
+        if not (self._batch_size.knows_network and shard.is_empty(shard.keys.events)):
+            started = time.perf_counter()
+            await shard.commands.ping()
+            self._batch_size.pinged(time.perf_counter() - started)
+        seen = await shard.ensure()
+        self._timers.seen(seen.next_due, seen.now)
+        full = (key for key in shard.committer.trimmed_streams if key not in seen.empty)
+        tasks: list[_Task] = [functools.partial(self._trim, key) for key in full]
         tasks += [retention.apply for retention in self._retentions]
         failed = [error for task in tasks if (error := await _attempt(task))]
         if failed:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from invites.connection.errors import passes
 from invites.keys import Stream
-from invites.queries.gateways import gateway_groups
-from invites.queries.overview import backlog, timers
+from invites.queries.gateways import gateway_groups, without_lag
+from invites.queries.overview import Backlog, backlog, timers
 from workers.aio.backoff import pause
 from workers.loops import Role, run_forever
 
@@ -24,12 +24,13 @@ _TICK_S: Final = 1.0
 # Counting pending invites looks at all timers. It comes again after a hundred times as long as it took.
 _COUNT_S: Final = 5.0
 _SHARE: Final = 100
+_NOTHING: Final = Backlog(entries=0, unread=0, delivered=0, oldest_ms=0)
 
 
 class Meter:
     """Measures in a loop of its own, so that nothing that fails elsewhere leaves a gauge as it was.
 
-    A gauge that cannot be measured becomes NaN.
+    A gauge that cannot be measured becomes NaN. Of empty streams it asks nothing: the janitor has looked.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -78,18 +79,22 @@ class Meter:
 
     async def _measure(self, stream: Stream) -> None:
         commands, keys = self._shard.commands, self._shard.keys
-        behind = await backlog(commands, keys, stream)
+        empty = self._shard.is_empty(stream.key(keys))
+        behind = _NOTHING if empty else await backlog(commands, keys, stream)
         self._metrics.backlog(keys.shard, stream, behind)
         if not behind.entries:
             self._readiness.all_settled(stream.key(keys))
 
     async def _measure_groups(self) -> None:
-        keys = self._shard.keys
-        self._metrics.groups(keys.shard, await gateway_groups(self._shard.commands, keys))
+        commands, keys, seen = self._shard.commands, self._shard.keys, self._shard.recent()
+        empty = seen is not None and keys.notifications in seen.empty
+        found = without_lag(seen.groups) if seen and empty else await gateway_groups(commands, keys)
+        self._metrics.groups(keys.shard, found)
 
     async def _count_dead_letters(self) -> None:
         keys = self._shard.keys
-        self._metrics.dead_letters_kept(keys.shard, await self._shard.commands.xlen(keys.dead))
+        kept = 0 if self._shard.is_empty(keys.dead) else await self._shard.commands.xlen(keys.dead)
+        self._metrics.dead_letters_kept(keys.shard, kept)
 
     async def _count_pending(self) -> None:
         started = time.monotonic()

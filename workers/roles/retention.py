@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import NoPermissionError
 
 from invites.keys import Stream
-from invites.store.retention import retain
+from invites.store.retention import Dropped, retain
 
 if TYPE_CHECKING:
     from workers.consumer.shard import Shard
@@ -42,9 +42,10 @@ class NotificationRetention:
 
     async def apply(self) -> None:
         """Drop what is too old or too much. Raises redis exceptions."""
-        shard = self._shard
+        shard, dropped = self._shard, Dropped(0)
         age = shard.worker.config.kept(shard.worker.config.invites.notification_retention.age)
-        dropped = await retain(shard.commands, shard.keys.notifications, age, await self._limit())
+        if not shard.is_empty(shard.keys.notifications):
+            dropped = await retain(shard.commands, shard.keys.notifications, age, await self._limit())
         shard.worker.metrics.trimmed(shard.keys.notifications, dropped.count)
         if dropped.count and dropped.groups:
             shard.worker.metrics.notifications_dropped(dropped.count)
@@ -95,8 +96,9 @@ class DeadRetention:
         """Drop what is too old or too much. Raises redis exceptions."""
         shard = self._shard
         allowed, metrics = shard.worker.config.invites.dead_retention, shard.worker.metrics
-        age = shard.worker.config.kept(allowed.age)
-        dropped = await retain(shard.commands, shard.keys.dead, age, allowed.bytes)
+        age, dropped = shard.worker.config.kept(allowed.age), Dropped(0)
+        if not shard.is_empty(shard.keys.dead):
+            dropped = await retain(shard.commands, shard.keys.dead, age, allowed.bytes)
         metrics.dead_letters_dropped(dropped.count)
         self._dropped += dropped.count
         if self._dropped and time.monotonic() >= self._say_at:
@@ -127,6 +129,8 @@ class PersonalRetention:
             return
         for stream in Stream:
             key = stream.key(shard.keys)
+            if shard.is_empty(key):
+                continue
             dropped = await retain(shard.commands, key, age, None)
             shard.worker.metrics.trimmed(key, dropped.count)
             if dropped.groups:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from typing import TYPE_CHECKING, Final
 
 from workers.aio.backoff import pause
+from workers.consumer.shard import FRESH_S
 from workers.loops import Role, run_forever
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ def patience_ms(claim_after_ms: int) -> int:
 
 
 class Timers:
-    """Sleeps until the next deadline that this worker has heard of, and fires what is due."""
+    """Sleeps until the next deadline that this worker has heard of, and fires what is due.
+
+    It asks the server for what others have scheduled only while the janitor does not see it.
+    """
 
     def __init__(self, shard: Shard, reports: Reports) -> None:
         self._role = Role("firing timers", shard)
@@ -38,6 +43,7 @@ class Timers:
         self._reports = reports
         self._patience_ms = patience_ms(shard.claim_after_ms)
         self._due = 0.0
+        self._ask_at = 0.0
         self._looked_at = 0
         self._nearer = asyncio.Event()
 
@@ -52,6 +58,15 @@ class Timers:
         if due < self._due - _SPREAD_S[0]:
             self._due = due
             self._nearer.set()
+
+    def seen(self, next_due: int | None, now: int) -> None:
+        """At the server's time `now` the first of all timers was due at `next_due` (both in ms since 1970)."""
+        if next_due is not None and next_due <= now:
+            self._ask_at = 0.0
+            self._nearer.set()
+            return
+        self._ask_at = time.monotonic() + FRESH_S
+        self.heard(next_due, now)
 
     def wake(self) -> None:
         """Look again at once whether the shard is stopping."""
@@ -70,7 +85,7 @@ class Timers:
         while not self._shard.stopping.is_set():
             self._nearer.clear()
             fired = await self._shard.committer.fire(_PAGE, self._patience_ms)
-            self._due = time.monotonic() + _LONGEST_S
+            self._due, self._ask_at = math.inf, time.monotonic() + _LONGEST_S
             self._reports.fired(fired)
             if fired.count < _PAGE:
                 self.heard(fired.next_due, fired.now)
@@ -80,7 +95,7 @@ class Timers:
     async def _sleep(self) -> None:
         while not self._shard.stopping.is_set():
             self._nearer.clear()
-            left = self._due + random.uniform(*_SPREAD_S) - time.monotonic()
+            left = min(self._due, self._ask_at) + random.uniform(*_SPREAD_S) - time.monotonic()
             if left <= 0:
                 return
             await pause(left, self._nearer)

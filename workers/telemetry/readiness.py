@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from typing import Final
 
 _WITHIN_S: Final = 6.0  # three times as long as a read may wait for entries
@@ -41,7 +42,7 @@ class Readiness:
         self._within_s = within_s
         self._completed: dict[str, float] = {}
         self._troubles: dict[str, str] = {}
-        self._commits: list[Commits] = []
+        self._commits: defaultdict[str, list[Commits]] = defaultdict(list)
 
     def expect(self, stream: str) -> None:
         """The worker is going to read a stream."""
@@ -63,14 +64,13 @@ class Readiness:
     def commits_of(self, stream: str) -> Commits:
         """What a settler of the stream says of its commits."""
         commits = Commits(stream)
-        self._commits.append(commits)
+        self._commits[stream].append(commits)
         return commits
 
     def all_settled(self, stream: str) -> None:
         """The stream has no unsettled entry: other workers have settled those that this one could not commit."""
-        for commits in self._commits:
-            if commits.stream == stream:
-                commits.answered()
+        for commits in self._commits[stream]:
+            commits.answered()
 
     def is_ready(self) -> bool:
         """Whether the worker is ready now."""
@@ -82,7 +82,12 @@ class Readiness:
         if trouble or not self._completed:
             return False, trouble or _NOTHING_YET
         now = time.monotonic() if now is None else now
-        failing = [(one.failing_since, one) for one in self._commits if one.failing_since is not None]
+        failing = [
+            (one.failing_since, one)
+            for commits in self._commits.values()
+            for one in commits
+            if one.failing_since is not None
+        ]
         if failing:
             since, oldest = min(failing, key=lambda pair: pair[0])
             if now - since > self._within_s:

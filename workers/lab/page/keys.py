@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _MOST: Final = 5_000  # keys that are looked at
 _LONGEST: Final = 2_000  # characters of a value that are shown
-_COLLECTIONS: Final = {"hash": "HGETALL", "set": "SMEMBERS", "zset": "ZRANGE"}
+_COLLECTIONS: Final = {"hash": "HGETALL", "set": "SMEMBERS", "zset": "ZRANGE", "list": "LRANGE"}
 
 
 class CallKeys:
@@ -71,10 +71,12 @@ async def _values(client: Redis, name: str, kind: str) -> list[list[str]]:
     command = _COLLECTIONS.get(kind)
     if command is None:
         return []
-    more = ("0", "-1", "WITHSCORES") if kind == "zset" else ()
+    more = {"zset": ("0", "-1", "WITHSCORES"), "list": ("0", "-1")}.get(kind, ())
     reply: Any = await client.execute_command(command, name, *more)
     if kind == "set":
         return sorted([text(member) or ""] for member in reply)
+    if kind == "list":
+        return [[text(member) or ""] for member in reply]
     pairs = reply.items() if isinstance(reply, dict) else _pairs(reply)
     return [[text(name) or "", _shown(value)] for name, value in pairs]
 

@@ -13,8 +13,8 @@ function timers.ring(ref)
   local invite = load_invite(ref)
   if not invite then
     -- The invite has expired. Only its indexes are left.
-    later({ 'SREM', key('pending', refs.callee_of(ref)), ref })
-    emit(refs.inviter_of(ref), 'call_ended', ref, work.entry, work.entry)
+    later({ 'SREM', key('pending', callee_of(ref)), ref })
+    emit(inviter_of(ref), 'call_ended', ref, work.entry, work.entry)
   elseif is_pending(invite) and invite.held then
     glare.ask_again(invite)
   elseif is_pending(invite) then
@@ -73,7 +73,7 @@ function pages.caller_gone(user, refs, peer, lost)
   for ref, call in pairs(some_calls(user, refs)) do
     if call.peer == peer and order.later(lost, call.heard) then
       -- The callee's shard compares the end with what it knows by its own clock: the call, and a later repeat.
-      emit(refs.callee_of(ref), 'caller_is_gone', ref, order.latest(lost, call.entry))
+      emit(callee_of(ref), 'caller_is_gone', ref, order.latest(lost, call.entry))
     end
   end
 end

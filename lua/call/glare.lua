@@ -175,7 +175,7 @@ end
 
 -- In the inviter's shard: an invite that is held, made by the entry `made`, asks whether it may ring.
 function internal.glare_asks(from, ref, made, peer, device, room, number)
-  local to = refs.callee_of(ref)
+  local to = callee_of(ref)
   local function say(verdict, other)
     emit(to, 'glare_said', ref, number, verdict, other and other.ref or '', other and other.room or '',
       other and other.caller or '', other and other.device or '')

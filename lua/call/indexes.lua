@@ -118,7 +118,7 @@ end
 function move_call(from, ref, peer, call)
   write_call(from, ref, peer, call.entry, call.heard)
   later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
-  emit(refs.callee_of(ref), 'caller_moved', ref, peer, call.entry)
+  emit(callee_of(ref), 'caller_moved', ref, peer, call.entry)
 end
 
 -- `asks_until` is until when an invite may name this inviteRequest, or ""; `made` is the entry that made the invite;
@@ -131,7 +131,7 @@ function internal.call_started(from, ref, peer, asks_until, made, leaving)
     end
     local limit = not known and limits.of_caller(from, peer, leaving)
     if limit then
-      emit(refs.callee_of(ref), 'is_too_many', ref, limit)
+      emit(callee_of(ref), 'is_too_many', ref, limit)
     end
   end
   local heard = work.relayed and at_most_now(work.entry) or work.entry
@@ -185,7 +185,7 @@ function internal.room_entered(room, ref, created_at, from, made)
     local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. from))
     local reason, since = room_over(marks[1], marks[2], made)
     if reason then
-      return emit(refs.callee_of(ref), 'room_is_over', ref, reason, since)
+      return emit(callee_of(ref), 'room_is_over', ref, reason, since)
     elseif is_over(ref, made) then
       return
     end

@@ -74,9 +74,9 @@ end
 local function limit_in(name, from, to, leaving)
   must_be(name, 'set')
   local size = redis.call('SCARD', name)
-  if is_full(size, settings.per_pair, name, refs.glob(from) .. '|*|' .. refs.glob(to), replaced_lately(from, to)) then
+  if is_full(size, settings.per_pair, name, glob(from) .. '|*|' .. glob(to), replaced_lately(from, to)) then
     return 'perPair'
-  elseif is_full(size, settings.per_callee, name, '*|' .. refs.glob(to), -leaving) then
+  elseif is_full(size, settings.per_callee, name, '*|' .. glob(to), -leaving) then
     return 'perCallee'
   end
 end

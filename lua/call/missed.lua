@@ -31,7 +31,7 @@ function pages.missed(user, refs, peer, device)
       later({ 'HDEL', name, ref })
       -- A call that moves to the new peer tells it the outcome if it has ended.
       if not calls[ref] or old == peer then
-        emit(refs.callee_of(ref), 'outcome_missed', ref, old, peer, lost)
+        emit(callee_of(ref), 'outcome_missed', ref, old, peer, lost)
       end
     end
   end

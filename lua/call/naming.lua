@@ -25,7 +25,7 @@ function naming.late(invite, request, candidate)
   set_state(invite, winner, 'ACCEPTED', 200)
   change(invite, 'acceptedBy', winner.id)
   if is_leg(invite) then
-    emit(invite.group, 'leg_named', refs.with_callee(invite.ref, invite.group), invite.to, winner.id)
+    emit(invite.group, 'leg_named', with_callee(invite.ref, invite.group), invite.to, winner.id)
   end
   return true
 end

@@ -21,7 +21,7 @@ function redial.invites_in(index, from, to)
   local found, name, cursor = {}, key(index, to), '0'
   must_be(name, 'set')
   repeat
-    local some = redis.call('SSCAN', name, cursor, 'COUNT', 1000, 'MATCH', refs.glob(from) .. '|*|' .. refs.glob(to))
+    local some = redis.call('SSCAN', name, cursor, 'COUNT', 1000, 'MATCH', glob(from) .. '|*|' .. glob(to))
     cursor = some[1]
     for _, ref in ipairs(some[2]) do
       found[#found + 1] = load_invite(ref)
@@ -64,11 +64,11 @@ end
 -- Is the ref that the invite names an own one that may be pending? What is to another callee may be in another shard,
 -- which finds that out.
 local function may_replace(invite, ref)
-  if refs.inviter_of(ref) ~= invite.from or ref == invite.ref then
+  if inviter_of(ref) ~= invite.from or ref == invite.ref then
     warn('not_replaced', ref, 'forbidden')
     return false
   end
-  local other = refs.callee_of(ref) == invite.to and load_invite(ref)
+  local other = callee_of(ref) == invite.to and load_invite(ref)
   if other and (not is_pending(other) or is_leg(other)) then
     warn('not_replaced', ref, other.reason or 'forbidden')
     return false
@@ -126,7 +126,7 @@ function redial.replace(invite)
       invite.others = nil
     end
     for _, ref in ipairs(others) do
-      emit(refs.callee_of(ref), 'replaced', ref, invite.caller, invite.device)
+      emit(callee_of(ref), 'replaced', ref, invite.caller, invite.device)
     end
   end
 end
@@ -140,7 +140,7 @@ function redial.replace_when_begun(invite)
     return redial.replace(invite)
   end
   for _, ref in ipairs(invite.others) do
-    local other = refs.callee_of(ref) == invite.to and load_invite(ref)
+    local other = callee_of(ref) == invite.to and load_invite(ref)
     if other and is_pending(other) then
       other.keeps_legs = true
       end_replaced(other, invite.caller, invite.device)

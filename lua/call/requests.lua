@@ -21,7 +21,7 @@ end
 local function is_passed_on(rule, ref, user, ...)
   local invite = load_invite(ref)
   if invite and is_group(invite) and not is_here(user) then
-    emit(user, 'answered', rule, invite.to, refs.with_callee(ref, user), user, ...)
+    emit(user, 'answered', rule, invite.to, with_callee(ref, user), user, ...)
     return true
   end
   return false
@@ -38,7 +38,7 @@ local function admit(request, ref, head)
   local invite, group = load_invite(ref), work.named
   if invite and is_group(invite) then
     group = invite.to
-    invite = load_invite(refs.with_callee(ref, request.user))
+    invite = load_invite(with_callee(ref, request.user))
   end
   if group then
     -- The answer means the member's leg. A member who was left out has an invite with that ref, which is no leg; so

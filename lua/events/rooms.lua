@@ -73,13 +73,13 @@ end
 
 -- Ends the invite into the room if it is older than `entry`. Returns whether that is done, or is on its way.
 local function end_invite(room, ref, reason, entry)
-  if not is_here(refs.callee_of(ref)) then
+  if not is_here(callee_of(ref)) then
     -- The score is the entry that made the invite.
     local made = redis.call('ZSCORE', key('room-invites', room), ref)
     if not made or tonumber(made) >= order.number(entry) then
       return false
     end
-    emit(refs.callee_of(ref), 'room_is_over', ref, reason, entry)
+    emit(callee_of(ref), 'room_is_over', ref, reason, entry)
     internal.room_freed(room, ref, entry)
     return true
   end
@@ -103,7 +103,7 @@ end
 local function invites_of(room, user)
   local index, refs, cursor = key('room-invites', room), {}, '0'
   repeat
-    local found = redis.call('ZSCAN', index, cursor, 'COUNT', 10000, 'MATCH', refs.glob(user) .. '|*')
+    local found = redis.call('ZSCAN', index, cursor, 'COUNT', 10000, 'MATCH', glob(user) .. '|*')
     cursor = found[1]
     for i = 1, #found[2], 2 do
       refs[#refs + 1] = found[2][i]

@@ -14,7 +14,7 @@ end
 function pages.stopped(callee, refs, invite_id, code)
   local found = false
   for _, ref in ipairs(refs) do
-    local invite = refs.is_for(ref, invite_id, callee) and load_invite(ref)
+    local invite = is_for(ref, invite_id, callee) and load_invite(ref)
     if invite and is_pending(invite) then
       found = true
       stop(invite, tonumber(code))

@@ -221,8 +221,8 @@ local function cancel_page(call)
     local leg = open[i]
     leg.state, leg.endReason = 'OVER', code == '408' and 408 or 487
     ended[i] = leg
-    emit(leg.member, 'leg_cancel', refs.with_callee(call.ref, leg.member), state, code, reason, who, last_word(call),
-      winner, call.to)
+    emit(leg.member, 'leg_cancel', with_callee(call.ref, leg.member), state, code, reason, who, last_word(call), winner,
+      call.to)
   end
   save_legs(call, ended)
   if #open > PAGE then
@@ -263,7 +263,7 @@ local function note_accept(call, leg)
     note_context(call, leg)
   end
   if call.inviteRequest == '1' then
-    emit(call.from, 'request_taken', refs.with_callee(call.ref, leg.member), call.caller, asks_until(call))
+    emit(call.from, 'request_taken', with_callee(call.ref, leg.member), call.caller, asks_until(call))
   end
   info('accepted', call.inviteId, call.room or 'undefined', leg.member)
 end
@@ -278,7 +278,7 @@ function pages.missed_by(_, members, ref)
       code, reason = int(leg.endReason), leg.reason
     end
     if leg and ended_call.is_missed(code, reason) then
-      emit(member, 'call_missed', refs.with_callee(ref, member), call.to, call.room or '', call.fromDetails or '',
+      emit(member, 'call_missed', with_callee(ref, member), call.to, call.room or '', call.fromDetails or '',
         call.inviteRequest, code, reason, call.createdAt)
     end
   end
@@ -381,7 +381,7 @@ end
 -- Tells a leg how it has ended: as the group has decided, as it has ended itself (its shard may have lost that), or with
 -- its call, which may be forgotten.
 local function tell_leg(call, ref, member)
-  local name, leg, group = refs.with_callee(ref, member), call and leg_of(call, member), refs.callee_of(ref)
+  local name, leg, group = with_callee(ref, member), call and leg_of(call, member), callee_of(ref)
   if leg and leg.endReason == 200 then
     emit(member, 'leg_won', name, leg.peer or naming.NOBODY, leg.device or '', leg.context or '', group)
   elseif leg and leg.reason then
@@ -480,7 +480,7 @@ local function update_page(call, after)
         return proceed(call.to, 'legs_update', call.ref, int(leg.at - 1))
       end
       updated = updated + 1
-      emit(leg.member, 'leg_update', refs.with_callee(call.ref, leg.member), call.context or '',
+      emit(leg.member, 'leg_update', with_callee(call.ref, leg.member), call.context or '',
         call.mediatypes or '', call.fromDetails or '', call.to)
     end
   end
@@ -500,6 +500,6 @@ end
 -- Sequential: the turn of the ringing leg is over. The leg answers `leg_ended`, and that starts the next one.
 function kinds.group.step(call)
   for _, leg in ipairs(legs_in(call, OPEN)) do
-    emit(leg.member, 'leg_turn_over', refs.with_callee(call.ref, leg.member), call.ref, last_word(call))
+    emit(leg.member, 'leg_turn_over', with_callee(call.ref, leg.member), call.ref, last_word(call))
   end
 end

@@ -36,7 +36,7 @@ function kinds.leg.progress() end
 
 -- The ref of the group's invite.
 local function group_ref(leg)
-  return refs.with_callee(leg.ref, leg.group)
+  return with_callee(leg.ref, leg.group)
 end
 
 -- Messages name a leg by its ref and its group: another invite may have the ref, a direct one or a leg of another group.
@@ -48,7 +48,7 @@ end
 
 -- The leg's name among the marks that are left for a leg before it begins.
 local function mark_name(ref, group, member)
-  return refs.with_callee(ref, group or member) .. '|' .. member
+  return with_callee(ref, group or member) .. '|' .. member
 end
 
 -- Asks the group's shard what has become of the call, in the name of the first device that has accepted.
@@ -154,7 +154,7 @@ end
 local function start_leg(
   member, group_invite, group, from, invite_id, room, caller, invite_request, mediatypes, from_details, context,
   created_at, expires_at, entry, raw, replaces)
-  local ref = refs.with_callee(group_invite, member)
+  local ref = with_callee(group_invite, member)
   local name = mark_name(ref, group, member)
   if work.relayed and is_over(name, entry) then
     return
@@ -257,7 +257,7 @@ end
 
 -- Sequential: the leg's turn is over.
 function internal.leg_turn_over(member, ref, group_invite, made)
-  local group = refs.callee_of(group_invite)
+  local group = callee_of(group_invite)
   local leg = load_leg(ref, group)
   if not leg and work.relayed then
     tombstone(mark_name(ref, group, member), made)

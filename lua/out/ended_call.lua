@@ -71,7 +71,7 @@ end
 function internal.call_missed(member, ref, group, room, from_details, invite_request, code, reason, created_at)
   local leg = load_invite(ref)
   ended_call.note({
-    ref = ref, inviteId = string.match(ref, '|([^|]+)|'), from = refs.inviter_of(ref), to = member, group = group,
+    ref = ref, inviteId = string.match(ref, '|([^|]+)|'), from = inviter_of(ref), to = member, group = group,
     kind = kinds.leg, candidates = leg and leg.group == group and candidates_of(leg) or {},
     room = room ~= '' and room or nil, fromDetails = from_details, inviteRequest = invite_request,
     state = MISSED[code], code = code, reason = reason, createdAt = created_at, endedAt = int(now),

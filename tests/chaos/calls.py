@@ -79,7 +79,9 @@ class Calls:
         call = Call(number, user, plan, time.monotonic(), CallHistory(_devices(user), _ENDS[plan]))
         self.open[number] = call
         expires = _SHORT_MS if plan in _SHORT else _LONG_MS
-        return "invite", {**_caller(number), "to": call.user, "room": f"room-{number}", "expires": expires}
+        # One room for all calls of a user: who is busy in the only room that a call leads into is rung all the same.
+        room = f"room-of-{user}"
+        return "invite", {**_caller(number), "to": user, "room": room, "expires": expires}
 
     def hear(self, identity: str, kind: str, peers: list[str], payload: Json) -> list[Event]:
         """A notification has come; what devices and callers do then."""

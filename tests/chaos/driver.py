@@ -15,11 +15,14 @@ from tests.chaos.calls import Calls
 from tests.chaos.fleet import Fleet
 from tests.chaos.gateway import Post
 from tests.chaos.places import PLACES
+from tests.chaos.stories import Stories, rules
 from tests.support.waiting import wait_until
 from workers.aio.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from typing import Any
 
     from tests.chaos.calls import Event
     from tests.chaos.places import Place
@@ -92,6 +95,7 @@ class Driver:
         self._fleet = fleet
         self._post = post
         self._calls = Calls(seed)
+        self._stories = Stories(seed, rules(seed))
         self._random = random.Random(seed)
         self._outbox: list[Event] = []
         # Held while events are on their way: of those nobody could say whether a dying server has taken them.
@@ -104,36 +108,40 @@ class Driver:
     async def run(self, seconds: float, server_every_s: float, tell: Callable[[str], None]) -> Result:
         """Play for so many seconds; harm the servers so often (0: never); then wait for the rest, and check."""
         began, calls, post = time.monotonic(), self._calls, self._post
+        stories = self._stories
         await post.make_streams()
-        self._outbox += calls.registrations()
+        self._outbox += calls.registrations() + stories.registrations()
         await self._publish()
         await wait_until(post.settled, "the devices are registered")
         stop, faults = asyncio.Event(), []
-        listening = post.listen(calls.hear, self._outbox.extend)
+        listening = post.listen(self._hear, self._outbox.extend)
         loops = [asyncio.create_task(loop) for loop in (self._talk(stop), listening)]
         try:
             await self._harm_all(began + seconds, server_every_s, tell)
             stop.set()
-            await wait_until(lambda: not calls.open and not self._outbox, "all calls are over", _SETTLE_S)
-            await wait_until(post.over, "all is settled and heard", _SETTLE_S)
+            await self._finish()
+            self._outbox += stories.begin_last()
+            await self._finish()
         except AssertionError as error:
-            faults.append(str(error))
+            faults += [str(error), *(f"{name} is not over" for name in stories.open())]
         finally:
             await end(loops)
         faults += [repr(loop.exception()) for loop in loops if not loop.cancelled() and loop.exception()]
-        repeated = calls.repeated
+        repeated = calls.repeated + stories.repeated
         calls.begin_again()
+        stories.begin_again()
         try:
-            await post.listen_again(calls.hear)
+            await post.listen_again(self._hear)
+            faults += await post.leaks()
         except RedisError as error:
             faults.append(f"what was kept cannot be heard: {error!r}")
         took = time.monotonic() - began
         harm = {**self._fleet.harm, **self._harm}
-        faults += calls.check()
+        faults += calls.check() + stories.check()
         if self._memory > _MOST_MEMORY:
             faults.append(f"a worker took {self._memory} bytes")
         return Result(
-            calls.done,
+            calls.done + stories.done,
             post.sent,
             took,
             calls.slowest_s,
@@ -145,10 +153,23 @@ class Driver:
             self._longest_script_s,
         )
 
+    def _hear(self, identity: str, kind: str, peers: list[str], payload: dict[str, Any]) -> list[Event]:
+        events = self._stories.hear(identity, kind, peers, payload)
+        return self._calls.hear(identity, kind, peers, payload) if events is None else events
+
+    async def _finish(self) -> None:
+        """Wait for what has begun."""
+        calls, stories = self._calls, self._stories
+        await wait_until(
+            lambda: not (calls.open or stories.open() or self._outbox), "all calls are over", _SETTLE_S
+        )
+        await wait_until(self._post.over, "all is settled and heard", _SETTLE_S)
+
     async def _talk(self, stop: asyncio.Event) -> None:
         while True:
             if not stop.is_set():
                 self._outbox += [self._calls.begin() for _ in range(_OPEN - len(self._calls.open))]
+                self._outbox += self._stories.begin()
             await self._publish()
             await asyncio.sleep(_BREATH_S)
 
@@ -202,7 +223,7 @@ class Driver:
         if self._place.loses:
             # What was lost has happened again before anybody goes on: an accept of an invite that the new primary
             # has yet to see would be one of an unknown invite.
-            await wait_until(self._post.settled, f"the workers go on after a {kind}", _SETTLE_S)
+            await wait_until(self._post.decided, f"the workers go on after a {kind}", _SETTLE_S)
         self._away_s.append((served - began, time.monotonic() - began))
         self._harm[kind] = self._harm.get(kind, 0) + 1
         return kind
@@ -219,6 +240,6 @@ async def play(
     shards: int = 1,
 ) -> Result:
     """Run the chaos on servers (one of `PLACES`) and workers of its own."""
-    with PLACES[place]() as found, Fleet(found.url, workers, seed, shards=shards) as fleet:
+    with PLACES[place]() as found, Fleet(found.url, workers, seed, rules(seed), shards=shards) as fleet:
         async with Post(found.url, shards) as post:
             return await Driver(found, fleet, post, seed).run(seconds, server_every_s, tell)

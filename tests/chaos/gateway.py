@@ -19,6 +19,7 @@ from invites.events.routing import routing_key
 from invites.keys import Keys, Stream, shard_of
 from invites.queries.overview import backlog
 from tests.chaos.calls import Event, encode
+from tests.support.leaks import assert_nothing_leaks
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -104,6 +105,19 @@ class Post:
         except (RedisError, OSError):
             return False
 
+    async def decided(self) -> bool:
+        """Whether all is settled, and no invite waits for what another shard says of it."""
+        return await self.settled() and not any([await self._holds(keys) for keys in self._shards])
+
+    async def _holds(self, keys: Keys) -> bool:
+        try:
+            async with self._client(keys).pipeline(transaction=False) as pipe:
+                async for name in self._client(keys).scan_iter(f"{keys.base}invite:*", _PAGE):
+                    pipe.hexists(name, "held")
+                return any(await pipe.execute())
+        except (RedisError, OSError):
+            return True
+
     async def entries(self, source: Stream) -> int:
         """How many entries of a kind of stream are not settled."""
         return sum([(await backlog(self._client(keys), keys, source)).entries for keys in self._shards])
@@ -141,6 +155,16 @@ class Post:
     async def dead(self) -> int:
         """How many dead letters there are."""
         return sum([await self._client(keys).xlen(keys.dead) for keys in self._shards])
+
+    async def leaks(self) -> list[str]:
+        """Keys that stay for ever and events that nobody has settled, in words."""
+        faults = []
+        for keys in self._shards:
+            try:
+                await assert_nothing_leaks(self._client(keys), keys)
+            except AssertionError as error:
+                faults.append(str(error))
+        return faults
 
     def _client(self, keys: Keys) -> Any:
         # Typed, every reply is a union of all its shapes.

@@ -15,6 +15,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.gateway import Post
 from tests.chaos.places import PLACES
 from tests.chaos.reach import Reach
+from tests.chaos.stories import rules
 from tests.support.waiting import wait_until
 from workers.lab.child_process import ChildProcess
 
@@ -118,7 +119,7 @@ async def play_growing(
 ) -> tuple[Result, Growth]:
     """Play calls on servers (one of `PLACES`), on as many shards after each other; publishers count the first."""
     first, *more = numbers
-    with PLACES[place]() as found, Fleet(found.url, workers, seed, shards=first) as fleet:
+    with PLACES[place]() as found, Fleet(found.url, workers, seed, rules(seed), shards=first) as fleet:
         async with Post(found.url, more[-1], published_to=first) as post:
             growth = Growth(found.url, fleet)
             driver = GrowingDriver(found, fleet, post, seed, growth)

@@ -80,6 +80,13 @@ async def test_who_leaves_a_room_that_a_later_event_has_closed_is_free(talking: 
     assert sorted(said(told)) == [("userFree", "alice", "r"), ("userFree", "bob", "r")]
 
 
+async def test_who_has_left_before_the_accept_is_settled_is_not_busy(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(track_busy=True))
+    await e.bob_rings(shard, "phone")
+    told = await e.arriving(shard, [e.accept("phone"), e.left("bob")], (1, 0))
+    assert said(told) == [("userBusy", "alice", "r")]
+
+
 async def test_who_does_not_join_in_time_is_free(talking: Shard) -> None:
     await talking.event(*e.joined("bob"))
     assert said(await e.later(talking, 29_999)) == []

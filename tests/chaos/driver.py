@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from tests.chaos.calls import Calls
 from tests.chaos.fleet import Fleet
 from tests.chaos.gateway import Post
+from tests.chaos.nuisance import GROUP, Nuisance
 from tests.chaos.places import PLACES
 from tests.chaos.stories import Stories, rules
 from tests.support.waiting import wait_until
@@ -21,7 +22,6 @@ from workers.aio.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
     from typing import Any
 
     from tests.chaos.calls import Event
@@ -97,6 +97,8 @@ class Driver:
         self._calls = Calls(seed)
         self._stories = Stories(seed, rules(seed))
         self._random = random.Random(seed)
+        self._nuisance = Nuisance(post, seed)
+        self._faults: list[str] = []
         self._outbox: list[Event] = []
         # Held while events are on their way: of those nobody could say whether a dying server has taken them.
         self._publishing = asyncio.Lock()
@@ -110,10 +112,13 @@ class Driver:
         began, calls, post = time.monotonic(), self._calls, self._post
         stories = self._stories
         await post.make_streams()
+        await post.abandon(GROUP)
+        post.note_sent = calls.note_sent
+        self._place.at_worst = self._expect_unready
         self._outbox += calls.registrations() + stories.registrations()
         await self._publish()
         await wait_until(post.settled, "the devices are registered")
-        stop, faults = asyncio.Event(), []
+        stop, faults = asyncio.Event(), self._faults
         listening = post.listen(self._hear, self._outbox.extend)
         loops = [asyncio.create_task(loop) for loop in (self._talk(stop), listening)]
         try:
@@ -122,6 +127,7 @@ class Driver:
             await self._finish()
             self._outbox += stories.begin_last()
             await self._finish()
+            await wait_until(self._all_ready, "all workers are ready", _SETTLE_S)
         except AssertionError as error:
             faults += [str(error), *(f"{name} is not over" for name in stories.open())]
         finally:
@@ -132,7 +138,7 @@ class Driver:
         stories.begin_again()
         try:
             await post.listen_again(self._hear)
-            faults += await post.leaks()
+            faults += await post.leaks() + await self._nuisance.faults()
         except RedisError as error:
             faults.append(f"what was kept cannot be heard: {error!r}")
         took = time.monotonic() - began
@@ -170,6 +176,7 @@ class Driver:
             if not stop.is_set():
                 self._outbox += [self._calls.begin() for _ in range(_OPEN - len(self._calls.open))]
                 self._outbox += self._stories.begin()
+            self._outbox += self._calls.due()
             await self._publish()
             await asyncio.sleep(_BREATH_S)
 
@@ -188,6 +195,10 @@ class Driver:
         while time.monotonic() < until or (server_every_s and not self._away_s):
             await asyncio.sleep(self._random.uniform(0.5, 1.5))
             await asyncio.to_thread(self._fleet.thaw)
+            async with self._publishing:
+                await self._nuisance.disturb()
+                if ahead_s := await self._nuisance.step_clock():
+                    self._calls.excuse(ahead_s)
             if server_every_s and time.monotonic() >= server_at:
                 kind = await self._harm_servers()
                 server_at = time.monotonic() + server_every_s
@@ -200,9 +211,23 @@ class Driver:
             self._longest_script_s = max(self._longest_script_s, await self._post.longest_script_s())
         await asyncio.to_thread(self._fleet.thaw, all_=True)
 
+    async def _all_ready(self) -> bool:
+        return await asyncio.to_thread(self._fleet.all_ready)
+
+    def _expect_unready(self) -> None:
+        if ready := self._fleet.ready():
+            self._faults.append(f"{ready} workers say that they are ready, and can commit nothing")
+
     async def _harm_servers(self) -> str:
         if not self._place.loses:
-            return await self._harm_once()
+            if self._place.blinds:
+                # A worker that starts meanwhile would rightly end.
+                await wait_until(self._all_ready, "all workers are ready", _SETTLE_S)
+            harming = asyncio.create_task(self._harm_once())
+            if self._place.restarts:
+                await asyncio.to_thread(self._fleet.harm_one)
+            return await harming
+        self._calls.excuse()
         async with self._publishing:
             # The events are kept, what the workers make of them is lost.
             self._fleet.pause()
@@ -240,6 +265,9 @@ async def play(
     shards: int = 1,
 ) -> Result:
     """Run the chaos on servers (one of `PLACES`) and workers of its own."""
-    with PLACES[place]() as found, Fleet(found.url, workers, seed, rules(seed), shards=shards) as fleet:
+    with (
+        PLACES[place](shards, seed) as found,
+        Fleet(found.worker_urls, workers, seed, rules(seed), shards=shards) as fleet,
+    ):
         async with Post(found.url, shards) as post:
             return await Driver(found, fleet, post, seed).run(seconds, server_every_s, tell)

@@ -38,6 +38,8 @@ class Post:
 
     def __init__(self, url: str, shards: int, published_to: int = 0) -> None:
         self.sent = 0
+        self.note_sent: Callable[[Event, int], None] = lambda _event, _ms: None
+        """Is told when each event was published: the ms of its entry id."""
         self._published_to = published_to or shards
         self._clients = Clients(url, "chaos", block_ms=_LISTEN_MS)
         self._shards = [Keys(shard=number, shards=shards) for number in range(shards)]
@@ -72,11 +74,40 @@ class Post:
             reply = next(replies[place])
             if not isinstance(reply, Exception):
                 self.sent += 1
+                self.note_sent(event, order(reply.decode())[0])
             elif passes(reply):
                 refused.append(event)
             else:
                 raise reply
         return refused
+
+    async def add(self, fields: dict[bytes, bytes]) -> bool:
+        """Publish an entry as it is into any shard; returns whether the server has taken it."""
+        keys = self._shards[self.sent % len(self._shards)]
+        try:
+            await self._client(keys).xadd(keys.events, fields)
+        except RedisError as error:
+            if not passes(error):
+                raise
+            return False
+        return True
+
+    async def abandon(self, group: str) -> None:
+        """Make the group of a gateway that never reads."""
+        for keys in self._shards:
+            await self._client(keys).xgroup_create(keys.notifications, group, "0", mkstream=True)
+
+    async def step_back(self, ms: int) -> None:
+        """Let the streams' ids be ahead of the server's clock, as they are after that has stepped back."""
+        for keys in self._shards:
+            try:
+                seconds, micros = await self._client(keys).time()
+                ahead = f"{seconds * 1000 + micros // 1000 + ms}-*"
+                fields = {"type": "left", "payload": '{"userId":"nobody","roomId":"nowhere"}'}
+                await self._client(keys).xadd(keys.events, fields, id=ahead)
+            except RedisError as error:
+                if not passes(error) and "equal or smaller" not in str(error):
+                    raise
 
     async def listen(self, hear: Hear, say: Callable[[list[Event]], None]) -> None:
         """Hear notifications as they come, and `say` what they make people do, until cancelled."""

@@ -119,7 +119,10 @@ async def play_growing(
 ) -> tuple[Result, Growth]:
     """Play calls on servers (one of `PLACES`), on as many shards after each other; publishers count the first."""
     first, *more = numbers
-    with PLACES[place]() as found, Fleet(found.url, workers, seed, rules(seed), shards=first) as fleet:
+    with (
+        PLACES[place](more[-1], seed) as found,
+        Fleet(found.url, workers, seed, rules(seed), shards=first) as fleet,
+    ):
         async with Post(found.url, more[-1], published_to=first) as post:
             growth = Growth(found.url, fleet)
             driver = GrowingDriver(found, fleet, post, seed, growth)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from invites.keys import Keys
+from tests.chaos.troubled import Denied, Full, Network
 from tests.support.servers.cluster import Cluster
 from tests.support.servers.node import LASTING, Node, wait_for
 from tests.support.servers.replicated import Replicated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _EVENTS: Final = Keys().events
-_MARK: Final = Keys().base + "mark"
 _LOST_S: Final = 0.2  # so much of the primary's work does not reach the replica
 _PAUSE_S: Final = 0.3
 
@@ -31,18 +32,39 @@ class Place(Protocol):
     @property
     def url(self) -> str: ...
     @property
+    def worker_urls(self) -> Sequence[str]: ...
+    @property
     def loses(self) -> bool: ...
+    @property
+    def restarts(self) -> bool: ...
+    @property
+    def blinds(self) -> bool: ...
     def begin_to_lose(self) -> None: ...
     def harm(self) -> str: ...
     def repair(self) -> None: ...
 
 
-class _Single:
-    """A server that is killed and started again with all its data."""
+class _Harmed:
+    """What most places have in common."""
 
     loses = True
+    restarts = False
+    blinds = False
+    url: str
 
     def __init__(self) -> None:
+        self.at_worst: Callable[[], None] = lambda: None
+
+    @property
+    def worker_urls(self) -> Sequence[str]:
+        return [self.url]
+
+
+class _Single(_Harmed):
+    """A server that is killed and started again with all its data."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._node = Node(LASTING)
         self.url = self._node.url
 
@@ -63,31 +85,36 @@ class _Single:
             yield self
 
 
-class _WithReplicas:
-    """The primary dies, and its last commits with it: another server takes its place without them.
+class _WithReplicas(_Harmed):
+    """The primary of any shard dies, and its last commits with it: another server takes its place without them.
 
     With `hangs` it does not die, but says nothing any more, and all connections to it stay.
     """
 
-    loses = True
-
-    def __init__(self, servers: Replicated | Cluster, *, hangs: bool = False) -> None:
+    def __init__(self, servers: Replicated | Cluster, shards: int, seed: int, *, hangs: bool = False) -> None:
+        super().__init__()
         self._servers = servers
+        self._shards = [Keys(shard=number, shards=shards) for number in range(shards)]
+        self._random = random.Random(seed)
         self._hangs = hangs
+        self._keys = self._shards[0]
         self._pair: list[Node] = []
 
     @property
-    def url(self) -> str:
+    def url(self) -> str:  # type: ignore[override] # the servers have ports once they are started
         return self._servers.url
 
     def begin_to_lose(self) -> None:
         servers = self._servers
+        self._keys = self._random.choice(self._shards)
         if isinstance(servers, Replicated):
             primary, replica = servers.primary, servers.replica
         else:
-            primary = servers.owner(_EVENTS)
+            primary = servers.owner(self._keys.events)
             replica = servers.replica_of(primary)
-        wait_for(lambda: primary.replicated(_MARK), "the replica has all that was published")
+        wait_for(
+            lambda: primary.replicated(self._keys.base + "mark"), "the replica has all that was published"
+        )
         replica.freeze()
         # What has been sent to it already it would read from its socket later.
         primary.command("CLIENT", "KILL", "TYPE", "replica")
@@ -106,7 +133,7 @@ class _WithReplicas:
         if isinstance(self._servers, Replicated):
             self._servers.wait_until_served(primary)
         else:
-            self._servers.wait_until_served(_EVENTS, primary)
+            self._servers.wait_until_served(self._keys.events, primary)
         return "fail-over"
 
     def repair(self) -> None:
@@ -123,17 +150,18 @@ class _WithReplicas:
             yield self
 
 
-class _Moving:
+class _Moving(_Harmed):
     """The shard moves from node to node, while everybody goes on."""
 
     loses = False
 
     def __init__(self, *, atomically: bool) -> None:
+        super().__init__()
         self._servers = Cluster(replicas=False)
         self._atomically = atomically
 
     @property
-    def url(self) -> str:
+    def url(self) -> str:  # type: ignore[override] # the servers have ports once they are started
         return self._servers.url
 
     def begin_to_lose(self) -> None:
@@ -155,13 +183,17 @@ class _Moving:
             yield self
 
 
-PLACES: Final[dict[str, Callable[[], contextlib.AbstractContextManager[Place]]]] = {
-    "single": lambda: _Single().open(),
-    "sentinel": lambda: _WithReplicas(Replicated()).open(),
-    "sentinel-hanging": lambda: _WithReplicas(Replicated(), hangs=True).open(),
-    "cluster": lambda: _WithReplicas(Cluster()).open(),
-    "cluster-hanging": lambda: _WithReplicas(Cluster(), hangs=True).open(),
-    "moving": lambda: _Moving(atomically=False).open(),
-    "moving-atomically": lambda: _Moving(atomically=True).open(),
+PLACES: Final[dict[str, Callable[[int, int], contextlib.AbstractContextManager[Place]]]] = {
+    "single": lambda _shards, _seed: _Single().open(),
+    "full": lambda _shards, _seed: Full().open(),
+    "denied": lambda _shards, _seed: Denied().open(),
+    "network": lambda _shards, _seed: Network().open(),
+    "sentinel": lambda shards, seed: _WithReplicas(Replicated(), shards, seed).open(),
+    "sentinel-hanging": lambda shards, seed: _WithReplicas(Replicated(), shards, seed, hangs=True).open(),
+    "cluster": lambda shards, seed: _WithReplicas(Cluster(), shards, seed).open(),
+    "cluster-hanging": lambda shards, seed: _WithReplicas(Cluster(), shards, seed, hangs=True).open(),
+    "moving": lambda _shards, _seed: _Moving(atomically=False).open(),
+    "moving-atomically": lambda _shards, _seed: _Moving(atomically=True).open(),
 }
-"""A server that is killed and restarted; sentinels and a cluster whose primary dies or hangs; a shard that moves."""
+"""Servers that are killed, full, unreachable or fail over, and shards that move. Each takes the number of shards and a
+seed."""

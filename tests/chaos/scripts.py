@@ -22,9 +22,7 @@ def plain(story: Story) -> Script:
 def joins(story: Story) -> Script:
     """Bob joins the room by a link while he is rung, and another device of his accepts."""
     seat = story.seat
-    yield from story.wait(
-        [story.invite("a", seat.peer("alice"), seat.user("bob"), ACCEPTED)], "invitation a"
-    )
+    yield from story.wait([story.invite("a", seat.peer("alice"), seat.user("bob"), ACCEPTED)], "invitation a")
     join = story.joined("bob", "a", story.chance.choice((None, seat.peer("bob", 0))))
     accept = story.say("accept", "a", seat.peer("bob", 1))
     if story.chance.random() < 1 / 2:
@@ -134,9 +132,7 @@ def comes_back(story: Story) -> Script:
     """A device has another connection: after a loss, without one, or it accepts before it is registered."""
     seat, way = story.seat, story.chance.choice(("lost", "taken over", "accepts first"))
     former = seat.peer("bob", 0)
-    yield from story.wait(
-        [story.invite("a", seat.peer("alice"), seat.user("bob"), ACCEPTED)], "invitation a"
-    )
+    yield from story.wait([story.invite("a", seat.peer("alice"), seat.user("bob"), ACCEPTED)], "invitation a")
     back = seat.reconnect("bob", 0)
     accept = story.say("accept", "a", back)
     if way == "accepts first":

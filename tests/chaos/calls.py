@@ -166,7 +166,9 @@ class Calls:
         return faults + [
             f"call {call.number}: an accept came {call.early_ms()} ms before the deadline, and it timed out"
             for call in calls
-            if call.plan == "deadline" and call.early_ms() and [_TIMED_OUT] == [told.end for told in call.history.ended]
+            if call.plan == "deadline"
+            and call.early_ms()
+            and [told.end for told in call.history.ended] == [_TIMED_OUT]
         ]
 
     def _react(self, call: Call) -> list[Event]:

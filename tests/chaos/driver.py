@@ -15,6 +15,7 @@ from tests.chaos.calls import Calls
 from tests.chaos.fleet import Fleet
 from tests.chaos.gateway import Post
 from tests.chaos.nuisance import GROUP, Nuisance
+from tests.chaos.persistent import Persistent
 from tests.chaos.places import PLACES
 from tests.chaos.stories import Stories, rules
 from tests.support.waiting import wait_until
@@ -95,7 +96,8 @@ class Driver:
         self._fleet = fleet
         self._post = post
         self._calls = Calls(seed)
-        self._stories = Stories(seed, rules(seed))
+        self._stories: Stories | Persistent = Persistent(seed) if place.repeat else Stories(seed, rules(seed))
+        self._most_open = 0 if place.repeat else _OPEN
         self._random = random.Random(seed)
         self._nuisance = Nuisance(post, seed)
         self._faults: list[str] = []
@@ -138,7 +140,8 @@ class Driver:
         stories.begin_again()
         try:
             await post.listen_again(self._hear)
-            faults += await post.leaks() + await self._nuisance.faults()
+            faults += await post.leaks()
+            faults += [] if self._place.repeat else await self._nuisance.faults()
         except RedisError as error:
             faults.append(f"what was kept cannot be heard: {error!r}")
         took = time.monotonic() - began
@@ -174,9 +177,9 @@ class Driver:
     async def _talk(self, stop: asyncio.Event) -> None:
         while True:
             if not stop.is_set():
-                self._outbox += [self._calls.begin() for _ in range(_OPEN - len(self._calls.open))]
-                self._outbox += self._stories.begin()
-            self._outbox += self._calls.due()
+                self._outbox += [self._calls.begin() for _ in range(self._most_open - len(self._calls.open))]
+            self._stories.go_on = not stop.is_set()
+            self._outbox += self._stories.begin() + self._calls.due()
             await self._publish()
             await asyncio.sleep(_BREATH_S)
 
@@ -187,7 +190,11 @@ class Driver:
     async def _send(self) -> None:
         events = self._outbox[:]
         self._outbox.clear()
-        self._outbox += await self._post.send(events)
+        try:
+            self._outbox += await self._post.send(events)
+        except (RedisError, OSError):
+            if not self._place.repeat:
+                raise
 
     async def _harm_all(self, until: float, server_every_s: float, tell: Callable[[str], None]) -> None:
         server_at = time.monotonic() + server_every_s
@@ -226,7 +233,9 @@ class Driver:
             harming = asyncio.create_task(self._harm_once())
             if self._place.restarts:
                 await asyncio.to_thread(self._fleet.harm_one)
-            return await harming
+            kind = await harming
+            await asyncio.to_thread(self._place.repair)
+            return kind
         self._calls.excuse()
         async with self._publishing:
             # The events are kept, what the workers make of them is lost.

@@ -39,6 +39,8 @@ class Place(Protocol):
     def restarts(self) -> bool: ...
     @property
     def blinds(self) -> bool: ...
+    @property
+    def repeat(self) -> bool: ...
     def begin_to_lose(self) -> None: ...
     def harm(self) -> str: ...
     def repair(self) -> None: ...
@@ -50,6 +52,7 @@ class _Harmed:
     loses = True
     restarts = False
     blinds = False
+    repeat = False
     url: str
 
     def __init__(self) -> None:
@@ -137,7 +140,7 @@ class _WithReplicas(_Harmed):
         return "fail-over"
 
     def repair(self) -> None:
-        primary, _ = self._pair
+        primary = self._pair[0]
         if self._hangs:
             primary.thaw()
         else:
@@ -148,6 +151,25 @@ class _WithReplicas(_Harmed):
     def open(self) -> Iterator[Place]:
         with self._servers:
             yield self
+
+
+class _GoingOn(_WithReplicas):
+    """The primary of any shard dies while everybody goes on. What the replica has not got by then is lost."""
+
+    loses = False
+    repeat = True
+
+    def harm(self) -> str:
+        servers = self._servers
+        key = self._random.choice(self._shards).events
+        primary = servers.primary if isinstance(servers, Replicated) else servers.owner(key)
+        primary.kill()
+        self._pair = [primary]
+        if isinstance(servers, Replicated):
+            servers.wait_until_served(primary)
+        else:
+            servers.wait_until_served(key, primary)
+        return "fail-over"
 
 
 class _Moving(_Harmed):
@@ -192,6 +214,8 @@ PLACES: Final[dict[str, Callable[[int, int], contextlib.AbstractContextManager[P
     "sentinel-hanging": lambda shards, seed: _WithReplicas(Replicated(), shards, seed, hangs=True).open(),
     "cluster": lambda shards, seed: _WithReplicas(Cluster(), shards, seed).open(),
     "cluster-hanging": lambda shards, seed: _WithReplicas(Cluster(), shards, seed, hangs=True).open(),
+    "sentinel-going-on": lambda shards, seed: _GoingOn(Replicated(), shards, seed).open(),
+    "cluster-going-on": lambda shards, seed: _GoingOn(Cluster(), shards, seed).open(),
     "moving": lambda _shards, _seed: _Moving(atomically=False).open(),
     "moving-atomically": lambda _shards, _seed: _Moving(atomically=True).open(),
 }

@@ -11,6 +11,7 @@ from tests.chaos.scripts import SCRIPTS, plain, registrations
 from tests.chaos.story import Seat, Story
 
 _SEATS: Final = 4  # of each script
+_ALL: Final = 2**40  # bytes
 _NAME: Final = re.compile(r"([a-z]+-\d+)\.(\d+)([a-z])")
 
 
@@ -22,6 +23,7 @@ def rules(seed: int) -> Json:
         "glare": chance.choice(("merge", "merge", "off")),
         "whenBusy": chance.choice(("ring", "waiting", "reject")),
         "trackBusy": True,
+        "notificationRetention": {"bytes": _ALL},  # they are heard once more in the end
     }
 
 

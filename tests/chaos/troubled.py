@@ -33,6 +33,7 @@ class _Troubled:
     loses = False
     restarts = False
     blinds = False
+    repeat = False
 
     def __init__(self) -> None:
         self._node = Node(LASTING)
@@ -62,7 +63,7 @@ class Full(_Troubled):
 
     def harm(self) -> str:
         """Let it be full."""
-        self._node.command("CONFIG", "SET", "maxmemory", 1_000_000)
+        self._node.command("CONFIG", "SET", "maxmemory", self._node.command("INFO", "memory")["used_memory"])
         try:
             time.sleep(_SHORT_S)
         finally:

@@ -213,7 +213,7 @@ class Driver:
                 tell(f"{kind}: {served:.2f} s until served again, {settled:.2f} s until all was settled")
             else:
                 kind = await asyncio.to_thread(self._fleet.harm_one)
-                tell(f"{kind} a worker; {self._calls.done} calls done")
+                tell(f"{kind} a worker; {self._calls.done + self._stories.done} calls done")
             self._memory = max(self._memory, self._fleet.memory())
             self._longest_script_s = max(self._longest_script_s, await self._post.longest_script_s())
         await asyncio.to_thread(self._fleet.thaw, all_=True)

@@ -38,6 +38,7 @@ class Post:
 
     def __init__(self, url: str, shards: int, published_to: int = 0) -> None:
         self.sent = 0
+        self.shards = shards
         self.note_sent: Callable[[Event, int], None] = lambda _event, _ms: None
         """Is told when each event was published: the ms of its entry id."""
         self._published_to = published_to or shards

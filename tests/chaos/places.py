@@ -27,7 +27,13 @@ class Place(Protocol):
     `loses` says that nobody must publish while they are harmed: what a dying server has taken is then not known, or
     not kept. What is written between `begin_to_lose` and `harm` is lost where there are replicas. `harm` returns, with
     a word for what it did, when commands are served again, `repair` when it may be called once more.
+
+    `worker_urls` are the same servers as workers reach them, each worker by the next one. While a place is harmed that
+    `restarts`, a worker is replaced. Where people `repeat` themselves they go on while servers die, and some of what
+    they say is lost. A place that `blinds` all workers for long calls `at_worst` when none of them can be ready.
     """
+
+    at_worst: Callable[[], None]
 
     @property
     def url(self) -> str: ...

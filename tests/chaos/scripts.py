@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tests.chaos.calls import Event
+from tests.chaos.calls import Event, Json
 from tests.chaos.judge import BUSY, STOPPED, UNREACHABLE
 from tests.chaos.story import DEVICES, Script, Seat, Story
 from workers.lab.bench.call_history import ACCEPTED
@@ -39,7 +39,7 @@ def redials(story: Story) -> Script:
     alice, other = seat.peer("alice"), story.chance.choice(("bob", "bob", "carol"))
     first = story.invite("a", alice, seat.user("bob"), STOPPED, *((ACCEPTED,) if races else ()))
     yield from story.wait([first], "invitation a")
-    named = {"replaces": story.ref("a")} if other == "carol" or story.chance.random() < 1 / 2 else {}
+    named: Json = {"replaces": story.ref("a")} if other == "carol" or story.chance.random() < 1 / 2 else {}
     again = story.invite("b", alice, seat.user(other), ACCEPTED, **named)
     story.wrong.append(lambda: _gaps(story))
     yield from story.wait(

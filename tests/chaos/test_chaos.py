@@ -20,7 +20,7 @@ async def test_every_event_has_its_effect_once_while_servers_fail_over_and_shard
     place: str, shards: int
 ) -> None:
     result = await play(
-        place, seconds=4.0, workers=2, server_every_s=2.0, seed=7, tell=lambda _: None, shards=shards
+        place, seconds=2.0, workers=2, server_every_s=1.0, seed=7, tell=lambda _: None, shards=shards
     )
     assert result.faults == [], result.words()
     assert result.calls > 100, result.words()
@@ -31,20 +31,17 @@ async def test_every_event_has_its_effect_once_while_servers_fail_over_and_shard
 @pytest.mark.slow
 async def test_every_event_has_its_effect_once_while_workers_and_server_die() -> None:
     said: list[str] = []
-    result = await play("single", seconds=6.0, workers=2, server_every_s=3.0, seed=7, tell=said.append)
+    result = await play("single", seconds=4.0, workers=2, server_every_s=2.0, seed=7, tell=said.append)
     assert result.faults == [], result.words()
     assert result.calls > 500, result.words()
-    assert sum(result.harm.values()) >= 3, result.words()
+    assert sum(result.harm.values()) >= 2, result.words()
 
 
 @pytest.mark.chaos
 @pytest.mark.slow
-@pytest.mark.parametrize(("place", "shards"), [("full", 1), ("network", 2)])
-async def test_every_event_has_its_effect_once_while_a_server_is_full_or_hard_to_reach(
-    place: str, shards: int
-) -> None:
+async def test_every_event_has_its_effect_once_while_the_network_of_a_worker_is_cut() -> None:
     result = await play(
-        place, seconds=3.0, workers=2, server_every_s=1.0, seed=7, tell=lambda _: None, shards=shards
+        "network", seconds=1.0, workers=2, server_every_s=0.5, seed=7, tell=lambda _: None, shards=2
     )
     assert result.faults == [], result.words()
     assert result.away_s, result.words()

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import msgspec
 import pytest
 
 from invites.sippo import PushJob
 from tests.chaos.failing_reach import play_groups
-from tests.chaos.fleet import Fleet
-from tests.chaos.gateway import Post
 from tests.chaos.heard import Call, Heard
-from tests.chaos.reach import Reach, asking, directory
-from workers.lab.fake_sippo import FakeSippo
-
-
-@pytest.mark.chaos
-@pytest.mark.slow
-async def test_groups_and_phones_are_reached_once_while_workers_die_and_sippo_server_fails(
-    valkey_url: str,
-) -> None:
-    async with FakeSippo(directory()) as fake_sippo:
-        invites = asking(fake_sippo)
-        with Fleet(valkey_url, 2, 7, invites, ("kill", "kill", "stop")) as fleet:
-            async with Post(valkey_url, 1) as post:
-                reach = Reach(post, fake_sippo, fleet, seed=7)
-                await reach.play(rounds=3)
-        kinds = Counter(push.job.type for push in fake_sippo.pushes)
-    assert reach.faults == []
-    assert len(reach.heard.calls) >= 87
-    assert min(kinds["invitation"], kinds["invitationCancel"]) > 20
 
 
 @pytest.mark.chaos

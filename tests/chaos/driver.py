@@ -232,7 +232,7 @@ class Driver:
                 await wait_until(self._all_ready, "all workers are ready", _SETTLE_S)
             harming = asyncio.create_task(self._harm_once())
             if self._place.restarts:
-                await asyncio.to_thread(self._fleet.harm_one)
+                await asyncio.to_thread(self._fleet.harm_one, "kill")
             kind = await harming
             await asyncio.to_thread(self._place.repair)
             return kind

@@ -58,9 +58,9 @@ class Fleet:
         self._workers: list[ChildProcess] = []
         self._frozen: list[tuple[float, ChildProcess]] = []
 
-    def harm_one(self) -> str:
-        """Kill, freeze or stop a worker, or let all stand still for a while; says which."""
-        kind = self._random.choice(self._kinds)
+    def harm_one(self, kind: str = "") -> str:
+        """Kill, freeze or stop a worker, or let all stand still for a while, as is said or drawn; says which."""
+        kind = kind or self._random.choice(self._kinds)
         if kind == "stand still":
             self.harm[kind] += 1
             self.pause()

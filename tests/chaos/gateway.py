@@ -186,7 +186,12 @@ class Post:
 
     async def dead(self) -> int:
         """How many dead letters there are."""
-        return sum([await self._client(keys).xlen(keys.dead) for keys in self._shards])
+        return len(await self.dead_letters())
+
+    async def dead_letters(self) -> list[str]:
+        """What the dead letters say is wrong."""
+        found = [await self._client(keys).xrange(keys.dead) for keys in self._shards]
+        return [fields[b"error"].decode() for entries in found for _, fields in entries]
 
     async def leaks(self) -> list[str]:
         """Keys that stay for ever and events that nobody has settled, in words."""

@@ -44,8 +44,10 @@ class Nuisance:
 
     async def faults(self) -> list[str]:
         """What is wrong in the end, in words."""
-        dead = await self._post.dead()
-        return [] if dead == self.poisoned else [f"{self.poisoned} unusable entries, {dead} dead letters"]
+        dead = await self._post.dead_letters()
+        if len(dead) == self.poisoned:
+            return []
+        return [f"{self.poisoned} unusable entries, {len(dead)} dead letters: {sorted(dead)}"]
 
     async def _poison(self, kind: bytes, payload: bytes) -> None:
         if await self._post.add({b"type": kind, b"payload": payload}):

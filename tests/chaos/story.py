@@ -66,7 +66,7 @@ class Story:
         self._heard: set[str] = set()
         self._whenever: dict[str, Callable[[], list[Event]]] = {}
         self._callees: dict[str, tuple[str, str, str]] = {}
-        self._script: Script = iter(())  # type: ignore[assignment] # until it begins
+        self._script: Script | None = None
 
     # --- for scripts
 
@@ -145,7 +145,7 @@ class Story:
             if mark not in self._heard and mark in self._whenever:
                 published += self._whenever[mark]()
         self._heard.update(marks)
-        while events := [] if self.over else next(self._script, []):
+        while self._script is not None and not self.over and (events := next(self._script, [])):
             published += events
         return published
 

@@ -72,7 +72,7 @@ matrix: install ## Play a part of the tests on each Python and each server found
 
 # The rest of the ten minutes is for beginnings and ends.
 chaos: install ## Harm workers and servers of every kind while calls are played (10 min)
-	@$(BIN)/python -m tests.chaos --place all --seconds 470 $(CHAOS_ARGS)
+	@$(BIN)/python -m tests.chaos --place all --seconds 400 $(CHAOS_ARGS)
 
 exhaustive: install ## Play small sets of events in all orders, on the rules and on the model of them
 	@$(BIN)/python -m tests.model.exhaustive $(EXHAUSTIVE_ARGS)

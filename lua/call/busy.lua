@@ -114,20 +114,30 @@ function busy.lost(user, peer)
   end
 end
 
--- Has the user joined the room, as far as this shard knows? (See call/joining.lua.)
-local function has_joined(user, room)
+-- Whether the user is in the room, and whether it has left by a later event than this one, as far as this shard knows (see
+-- call/joining.lua).
+local function presence(user, room)
   if is_here(room) then
-    return redis.call('HEXISTS', key('room-members', room), user) == 1
+    if redis.call('HEXISTS', key('room-members', room), user) == 1 then
+      return true, false
+    end
+    return false, order.later(redis.call('GET', key('left', room .. '|' .. user)), work.entry)
   end
   local note = redis.call('GET', key('came', user .. '|' .. room))
-  return note and string.sub(note, -4) ~= '|out'
+  if note and string.sub(note, -4) == '|out' then
+    return false, order.later(string.match(note, '^[^|]+'), work.entry)
+  end
+  return note and true, false
 end
 
 -- In the user's shard: an invite into the room is accepted. A trunk's peer is in many calls.
 function internal.in_call(user, room, peer)
   local found = registration(user, peer)
   if not (found and found.trunk) and not rooms_of(user)[room] then
-    begin(user, room, peer, not has_joined(user, room) and now + JOIN_WITHIN or nil)
+    local is_in, has_left = presence(user, room)
+    if not has_left then
+      begin(user, room, peer, not is_in and now + JOIN_WITHIN or nil)
+    end
   end
 end
 

@@ -11,6 +11,7 @@
 -- joined       the peer and the device of the join that has answered it (JSON); it ends by that if it may ring
 -- unreachable  the same where nothing can ring; transaction: of the progress
 -- rival        the question of the earlier invite that waits for this one's answer (JSON)
+-- unrung       true in the step that decides, until the devices ring: none is told to stop; not stored
 -- into         the ref of the invite that it has merged into; merged: the ref of the one that has merged into this one
 --
 -- met:<from>|<to>  the last accepted invite, and the entry of its accept; expires
@@ -104,6 +105,7 @@ end
 
 local function let_go(invite)
   invite.held = nil
+  invite.unrung = true
   later({ 'HDEL', key('invite', invite.ref), 'held' })
 end
 
@@ -144,6 +146,7 @@ local function go(invite)
   end
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
   local devices = to_ring(invite)
+  invite.unrung = nil
   if #devices > 0 then
     ring(invite, devices, false)
     waking.expect_ringing(invite, devices)

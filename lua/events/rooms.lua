@@ -115,7 +115,11 @@ end
 
 function events.left(user, room)
   local marks = redis.call('MGET', key('closed', room), key('left', room .. '|' .. user))
-  if order.later(marks[1], work.entry) or order.later(marks[2], work.entry) then
+  if order.later(marks[2], work.entry) then
+    return
+  elseif order.later(marks[1], work.entry) then
+    -- Closing frees the members. This user may have accepted and not joined.
+    emit(user, 'user_left', room)
     return
   end
   remember(key('left', room .. '|' .. user), work.entry, lifetimes.order())

@@ -74,7 +74,7 @@ end
 
 -- Tells candidates to stop ringing.
 function cancel(invite, candidates, code, reason)
-  if #candidates == 0 or invite.held then
+  if #candidates == 0 or invite.held or invite.unrung then
     return
   end
   local payload = head_of(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'

@@ -6,9 +6,38 @@ import argparse
 import asyncio
 import sys
 import time
+from typing import Final
 
-from tests.chaos.driver import HEADINGS, play
+from tests.chaos.driver import HEADINGS, Result, play
+from tests.chaos.failing_reach import play_groups
 from tests.chaos.places import PLACES
+
+GROUPS: Final = "cluster-groups"
+_ROUND_S: Final = 8.0
+
+
+async def _play(place: str, asked: argparse.Namespace, seconds: float) -> Result:
+    def tell(words: str) -> None:
+        print(f"  {words}", flush=True)
+
+    if place == GROUPS:
+        rounds = max(1, int(seconds / _ROUND_S))
+        return await play_groups(
+            "cluster", rounds=rounds, harmed=rounds, workers=asked.workers, seed=asked.seed, tell=tell
+        )
+    return await play(
+        place,
+        seconds=seconds,
+        workers=asked.workers,
+        server_every_s=min(asked.server_every, seconds / 3),
+        seed=asked.seed,
+        shards=asked.shards or _shards(place),
+        tell=tell,
+    )
+
+
+def _shards(place: str) -> int:
+    return 3 if place.startswith("cluster") else 2 if place == "network" else 1
 
 
 def main() -> int:
@@ -16,11 +45,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument(
         "--place",
-        choices=[*PLACES, "all"],
+        choices=[*PLACES, GROUPS, "all"],
         default="single",
-        help="what is harmed: one server, the primary that sentinels watch, a primary of a cluster, or nothing, but "
-        "the shard moves from node to node of a cluster, by its keys or as one; or all of these, one after the "
-        "other, with one table at the end (default: %(default)s)",
+        help="where it is played and what is harmed (see tests/README.md), or all of these one after the other, with "
+        "one table at the end (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds",
@@ -29,7 +57,9 @@ def main() -> int:
         help="how long to harm them, all together (default: %(default)s)",
     )
     parser.add_argument("--workers", type=int, default=3, help="worker processes (default: %(default)s)")
-    parser.add_argument("--shards", type=int, default=1, help="shards (default: %(default)s)")
+    parser.add_argument(
+        "--shards", type=int, help="shards (default: 3 in a cluster, 2 behind a network, else 1)"
+    )
     parser.add_argument(
         "--server-every",
         type=float,
@@ -40,21 +70,11 @@ def main() -> int:
         "--seed", type=int, default=time.time_ns() % 1_000_000, help="to play the same plan again"
     )
     asked = parser.parse_args()
-    places = list(PLACES) if asked.place == "all" else [asked.place]
+    places = [*PLACES, GROUPS] if asked.place == "all" else [asked.place]
     results = {}
     for place in places:
         print(f"{place}, seed {asked.seed}", flush=True)
-        results[place] = asyncio.run(
-            play(
-                place,
-                seconds=asked.seconds / len(places),
-                workers=asked.workers,
-                server_every_s=asked.server_every,
-                seed=asked.seed,
-                shards=asked.shards,
-                tell=lambda words: print(f"  {words}", flush=True),
-            )
-        )
+        results[place] = asyncio.run(_play(place, asked, asked.seconds / len(places)))
         print(results[place].words())
         for fault in results[place].faults[:50]:
             print(f"  {fault}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import json
 import random
 import time
@@ -17,14 +19,16 @@ Event = tuple[str, Json]
 
 USERS: Final = 300
 DEVICES: Final = 3
+_MANY: Final = 60  # devices of one user
 _LONG_MS: Final = 100_000  # the server's death must not make a time-out of a call that is accepted
 _SHORT_MS: Final = 1_500
 _TIMED_OUT: Final = ("DECLINED_BY_TIMEOUT", 408)
-_PLANS: Final = {"accept": 45, "race": 20, "deadline": 5, "decline": 15, "stop": 10, "silence": 5}
+_BEFORE_S: Final = (0.05, 1.0)  # an accept that is just in time comes so long before the deadline
+_PLANS: Final = {"accept": 44, "race": 20, "deadline": 8, "decline": 14, "stop": 9, "silence": 5}
 _ENDS: Final = {
     "accept": {ACCEPTED},
     "race": {ACCEPTED},
-    # Its devices accept while the deadline passes: either may come first, for all who hear of it.
+    # Its devices accept shortly before the deadline; if they are late, it may have timed out, for all who hear of it.
     "deadline": {ACCEPTED, _TIMED_OUT},
     "decline": {("DECLINED", 486)},
     "stop": {("DECLINED_BY_CREATOR", 487)},
@@ -43,6 +47,18 @@ class Call:
     published: float
     history: CallHistory
     reacted: bool = False
+    invited_ms: int = 0
+    accepted_ms: int = 0
+    """When the invite and the first accept were published: the ms of the entry ids; 0: not yet."""
+    excused: bool = False
+
+    def early_ms(self) -> int:
+        """How long before the deadline the first accept was published; 0 if that cannot be said."""
+        return (
+            max(0, self.invited_ms + _SHORT_MS - self.accepted_ms)
+            if self.accepted_ms and not self.excused
+            else 0
+        )
 
     def complete(self) -> bool:
         """Whether all is there that will come. A short call that was taken up too late rings nobody."""
@@ -62,6 +78,9 @@ class Calls:
         self._random = random.Random(seed)
         self._next = 0
         self._over: dict[int, Call] = {}
+        self._excused_until = 0.0
+        self._serial = itertools.count()
+        self._later: list[tuple[float, int, Event]] = []
 
     def registrations(self) -> list[Event]:
         """All devices."""
@@ -77,21 +96,51 @@ class Calls:
         plan = self._random.choices(list(_PLANS), list(_PLANS.values()))[0]
         user = f"user-{number % USERS}"
         call = Call(number, user, plan, time.monotonic(), CallHistory(_devices(user), _ENDS[plan]))
+        call.excused = call.published < self._excused_until
         self.open[number] = call
         expires = _SHORT_MS if plan in _SHORT else _LONG_MS
-        return "invite", {**_caller(number), "to": call.user, "room": f"room-{number}", "expires": expires}
+        # One room for all calls of a user: who is busy in the only room that a call leads into is rung all the same.
+        room = f"room-of-{user}"
+        return "invite", {**_caller(number), "to": user, "room": room, "expires": expires}
+
+    def due(self) -> list[Event]:
+        """What is to be published by now, of what was to be published later."""
+        events = []
+        while self._later and self._later[0][0] <= time.monotonic():
+            events.append(heapq.heappop(self._later)[2])
+        return events
+
+    def note_sent(self, event: Event, ms: int) -> None:
+        """An event was published at this time, by the server's clock."""
+        kind, payload = event
+        call = self.open.get(_number(payload.get("inviteId", "")))
+        if call is not None and kind == "invite":
+            call.invited_ms = ms
+        elif call is not None and kind == "accept" and not call.accepted_ms:
+            call.accepted_ms = ms
+
+    def excuse(self, for_s: float = 0.0) -> None:
+        """Nobody can say what comes in time for the calls that are open, and for those of the next seconds."""
+        self._excused_until = time.monotonic() + for_s
+        for call in self.open.values():
+            call.excused = True
 
     def hear(self, identity: str, kind: str, peers: list[str], payload: Json) -> list[Event]:
         """A notification has come; what devices and callers do then."""
-        if "inviteId" not in payload:
+        number = _number(payload.get("inviteId") or "")
+        if number < 0:
             return []
-        number = int(payload["inviteId"].removeprefix("call-"))
         call = self.open.get(number) or self._over[number]
         reaction: list[Event] = []
         if kind == "invitation" and not call.reacted:
             call.reacted = True
             self.slowest_s = max(self.slowest_s, time.monotonic() - call.published)
             reaction = self._react(call)
+            if call.plan == "deadline":
+                at = time.monotonic() + payload["expiresIn"] / 1000 - self._random.uniform(*_BEFORE_S)
+                for event in reaction:
+                    heapq.heappush(self._later, (at, next(self._serial), event))
+                reaction = []
         if not call.history.hear(identity, kind, peers, msgspec.convert(payload, Told)):
             self.repeated += 1
         if number in self.open and call.complete():
@@ -109,10 +158,18 @@ class Calls:
 
     def check(self) -> list[str]:
         """All that is not as it must be, in words; to be asked when nothing is open any more."""
-        return [
+        calls = (*self.open.values(), *self._over.values())
+        faults = [
             f"call {call.number} ({call.plan}): {fault.words}"
-            for call in (*self.open.values(), *self._over.values())
+            for call in calls
             for fault in call.history.faults()
+        ]
+        return faults + [
+            f"call {call.number}: an accept came {call.early_ms()} ms before the deadline, and it timed out"
+            for call in calls
+            if call.plan == "deadline"
+            and call.early_ms()
+            and [told.end for told in call.history.ended] == [_TIMED_OUT]
         ]
 
     def _react(self, call: Call) -> list[Event]:
@@ -140,13 +197,18 @@ class Calls:
         return payload | ({"errorCode": 486} if kind == "decline" else {})
 
 
+def _number(invite_id: str) -> int:
+    number = invite_id.removeprefix("call-")
+    return int(number) if number != invite_id and number.isdecimal() else -1
+
+
 def encode(event: Event) -> dict[str, str]:
     """The fields of the entry."""
     return {"type": event[0], "payload": json.dumps(event[1])}
 
 
 def _devices(user: str) -> list[str]:
-    return [f"{user}-{device}" for device in range(DEVICES)]
+    return [f"{user}-{device}" for device in range(_MANY if user == "user-0" else DEVICES)]
 
 
 def _caller(number: int) -> Json:

@@ -14,12 +14,16 @@ from redis.exceptions import RedisError
 from tests.chaos.calls import Calls
 from tests.chaos.fleet import Fleet
 from tests.chaos.gateway import Post
+from tests.chaos.nuisance import GROUP, Nuisance
+from tests.chaos.persistent import Persistent
 from tests.chaos.places import PLACES
+from tests.chaos.stories import Stories, rules
 from tests.support.waiting import wait_until
 from workers.aio.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from tests.chaos.calls import Event
     from tests.chaos.places import Place
@@ -92,7 +96,11 @@ class Driver:
         self._fleet = fleet
         self._post = post
         self._calls = Calls(seed)
+        self._stories: Stories | Persistent = Persistent(seed) if place.repeat else Stories(seed, rules(seed))
+        self._most_open = 0 if place.repeat else _OPEN
         self._random = random.Random(seed)
+        self._nuisance = Nuisance(post, seed)
+        self._faults: list[str] = []
         self._outbox: list[Event] = []
         # Held while events are on their way: of those nobody could say whether a dying server has taken them.
         self._publishing = asyncio.Lock()
@@ -104,36 +112,45 @@ class Driver:
     async def run(self, seconds: float, server_every_s: float, tell: Callable[[str], None]) -> Result:
         """Play for so many seconds; harm the servers so often (0: never); then wait for the rest, and check."""
         began, calls, post = time.monotonic(), self._calls, self._post
+        stories = self._stories
         await post.make_streams()
-        self._outbox += calls.registrations()
+        await post.abandon(GROUP)
+        post.note_sent = calls.note_sent
+        self._place.at_worst = self._expect_unready
+        self._outbox += calls.registrations() + stories.registrations()
         await self._publish()
         await wait_until(post.settled, "the devices are registered")
-        stop, faults = asyncio.Event(), []
-        listening = post.listen(calls.hear, self._outbox.extend)
+        stop, faults = asyncio.Event(), self._faults
+        listening = post.listen(self._hear, self._outbox.extend)
         loops = [asyncio.create_task(loop) for loop in (self._talk(stop), listening)]
         try:
             await self._harm_all(began + seconds, server_every_s, tell)
             stop.set()
-            await wait_until(lambda: not calls.open and not self._outbox, "all calls are over", _SETTLE_S)
-            await wait_until(post.over, "all is settled and heard", _SETTLE_S)
+            await self._finish()
+            self._outbox += stories.begin_last()
+            await self._finish()
+            await wait_until(self._all_ready, "all workers are ready", _SETTLE_S)
         except AssertionError as error:
-            faults.append(str(error))
+            faults += [str(error), *(f"{name} is not over" for name in stories.open())]
         finally:
             await end(loops)
         faults += [repr(loop.exception()) for loop in loops if not loop.cancelled() and loop.exception()]
-        repeated = calls.repeated
+        repeated = calls.repeated + stories.repeated
         calls.begin_again()
+        stories.begin_again()
         try:
-            await post.listen_again(calls.hear)
+            await post.listen_again(self._hear)
+            faults += await post.leaks()
+            faults += [] if self._place.repeat else await self._nuisance.faults()
         except RedisError as error:
             faults.append(f"what was kept cannot be heard: {error!r}")
         took = time.monotonic() - began
         harm = {**self._fleet.harm, **self._harm}
-        faults += calls.check()
+        faults += calls.check() + stories.check()
         if self._memory > _MOST_MEMORY:
             faults.append(f"a worker took {self._memory} bytes")
         return Result(
-            calls.done,
+            calls.done + stories.done,
             post.sent,
             took,
             calls.slowest_s,
@@ -145,10 +162,24 @@ class Driver:
             self._longest_script_s,
         )
 
+    def _hear(self, identity: str, kind: str, peers: list[str], payload: dict[str, Any]) -> list[Event]:
+        events = self._stories.hear(identity, kind, peers, payload)
+        return self._calls.hear(identity, kind, peers, payload) if events is None else events
+
+    async def _finish(self) -> None:
+        """Wait for what has begun."""
+        calls, stories = self._calls, self._stories
+        await wait_until(
+            lambda: not (calls.open or stories.open() or self._outbox), "all calls are over", _SETTLE_S
+        )
+        await wait_until(self._post.over, "all is settled and heard", _SETTLE_S)
+
     async def _talk(self, stop: asyncio.Event) -> None:
         while True:
             if not stop.is_set():
-                self._outbox += [self._calls.begin() for _ in range(_OPEN - len(self._calls.open))]
+                self._outbox += [self._calls.begin() for _ in range(self._most_open - len(self._calls.open))]
+            self._stories.go_on = not stop.is_set()
+            self._outbox += self._stories.begin() + self._calls.due()
             await self._publish()
             await asyncio.sleep(_BREATH_S)
 
@@ -159,7 +190,11 @@ class Driver:
     async def _send(self) -> None:
         events = self._outbox[:]
         self._outbox.clear()
-        self._outbox += await self._post.send(events)
+        try:
+            self._outbox += await self._post.send(events)
+        except (RedisError, OSError):
+            if not self._place.repeat:
+                raise
 
     async def _harm_all(self, until: float, server_every_s: float, tell: Callable[[str], None]) -> None:
         server_at = time.monotonic() + server_every_s
@@ -167,6 +202,10 @@ class Driver:
         while time.monotonic() < until or (server_every_s and not self._away_s):
             await asyncio.sleep(self._random.uniform(0.5, 1.5))
             await asyncio.to_thread(self._fleet.thaw)
+            async with self._publishing:
+                await self._nuisance.disturb()
+                if ahead_s := await self._nuisance.step_clock():
+                    self._calls.excuse(ahead_s)
             if server_every_s and time.monotonic() >= server_at:
                 kind = await self._harm_servers()
                 server_at = time.monotonic() + server_every_s
@@ -174,14 +213,30 @@ class Driver:
                 tell(f"{kind}: {served:.2f} s until served again, {settled:.2f} s until all was settled")
             else:
                 kind = await asyncio.to_thread(self._fleet.harm_one)
-                tell(f"{kind} a worker; {self._calls.done} calls done")
+                tell(f"{kind} a worker; {self._calls.done + self._stories.done} calls done")
             self._memory = max(self._memory, self._fleet.memory())
             self._longest_script_s = max(self._longest_script_s, await self._post.longest_script_s())
         await asyncio.to_thread(self._fleet.thaw, all_=True)
 
+    async def _all_ready(self) -> bool:
+        return await asyncio.to_thread(self._fleet.all_ready)
+
+    def _expect_unready(self) -> None:
+        if ready := self._fleet.ready():
+            self._faults.append(f"{ready} workers say that they are ready, and can commit nothing")
+
     async def _harm_servers(self) -> str:
         if not self._place.loses:
-            return await self._harm_once()
+            if self._place.blinds:
+                # A worker that starts meanwhile would rightly end.
+                await wait_until(self._all_ready, "all workers are ready", _SETTLE_S)
+            harming = asyncio.create_task(self._harm_once())
+            if self._place.restarts:
+                await asyncio.to_thread(self._fleet.harm_one, "kill")
+            kind = await harming
+            await asyncio.to_thread(self._place.repair)
+            return kind
+        self._calls.excuse()
         async with self._publishing:
             # The events are kept, what the workers make of them is lost.
             self._fleet.pause()
@@ -202,7 +257,7 @@ class Driver:
         if self._place.loses:
             # What was lost has happened again before anybody goes on: an accept of an invite that the new primary
             # has yet to see would be one of an unknown invite.
-            await wait_until(self._post.settled, f"the workers go on after a {kind}", _SETTLE_S)
+            await wait_until(self._post.decided, f"the workers go on after a {kind}", _SETTLE_S)
         self._away_s.append((served - began, time.monotonic() - began))
         self._harm[kind] = self._harm.get(kind, 0) + 1
         return kind
@@ -219,6 +274,9 @@ async def play(
     shards: int = 1,
 ) -> Result:
     """Run the chaos on servers (one of `PLACES`) and workers of its own."""
-    with PLACES[place]() as found, Fleet(found.url, workers, seed, shards=shards) as fleet:
+    with (
+        PLACES[place](shards, seed) as found,
+        Fleet(found.worker_urls, workers, seed, rules(seed), shards=shards) as fleet,
+    ):
         async with Post(found.url, shards) as post:
             return await Driver(found, fleet, post, seed).run(seconds, server_every_s, tell)

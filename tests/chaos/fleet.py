@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import signal
 import time
+import urllib.error
+import urllib.request
 from typing import TYPE_CHECKING, Final, Self
 
 from tests.support.memory import memory_of
+from tests.support.servers.node import HOST, free_port
 from workers.lab.worker_process import start_worker
 
 if TYPE_CHECKING:
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from workers.lab.child_process import ChildProcess
 
 CLAIM_AFTER_MS: Final = 1_000
+_STILL_S: Final = 2.0  # longer than calls with a short deadline still have
+_ANSWER_S: Final = 2.0
 _FROZEN_S: Final = (
     2.0  # longer than the hand-over time: others have claimed what a frozen worker goes on with
 )
@@ -32,11 +38,11 @@ class Fleet:
 
     def __init__(
         self,
-        url: str,
+        urls: str | Sequence[str],
         count: int,
         seed: int,
         invites: Mapping[str, object] | None = None,
-        kinds: Sequence[str] = ("kill", "kill", "freeze", "stop"),
+        kinds: Sequence[str] = ("kill", "kill", "freeze", "stop", "stand still"),
         shards: int = 1,
     ) -> None:
         self.harm: dict[str, int] = dict.fromkeys(kinds, 0)
@@ -45,15 +51,22 @@ class Fleet:
             "redis": {"shards": shards},
         }
         self._kinds = kinds
-        self._url = url
+        self._urls = itertools.cycle([urls] if isinstance(urls, str) else urls)
+        self._ports: dict[int, int] = {}
         self._count = count
         self._random = random.Random(seed)
         self._workers: list[ChildProcess] = []
         self._frozen: list[tuple[float, ChildProcess]] = []
 
-    def harm_one(self) -> str:
-        """Kill, freeze or stop a worker; says which."""
-        kind = self._random.choice(self._kinds)
+    def harm_one(self, kind: str = "") -> str:
+        """Kill, freeze or stop a worker, or let all stand still for a while, as is said or drawn; says which."""
+        kind = kind or self._random.choice(self._kinds)
+        if kind == "stand still":
+            self.harm[kind] += 1
+            self.pause()
+            time.sleep(_STILL_S)
+            self.go_on()
+            return f"{kind} with"
         victim = self._workers.pop(self._random.randrange(len(self._workers)))
         assert victim.running(), f"a worker has ended by itself: {victim.output()}"
         self.harm[kind] += 1
@@ -89,6 +102,14 @@ class Fleet:
         """What the largest worker has in memory, bytes; 0 where there is no /proc."""
         return max(memory_of(worker.pid) for worker in self._workers)
 
+    def ready(self) -> int:
+        """How many workers say that they are ready."""
+        return sum(_is_ready(self._ports[worker.pid]) for worker in self._workers)
+
+    def all_ready(self) -> bool:
+        """Whether all do."""
+        return self.ready() == len(self._workers)
+
     def pause(self) -> None:
         """Freeze all workers."""
         for worker in self._workers:
@@ -111,4 +132,15 @@ class Fleet:
             worker.stop()
 
     def _start(self) -> ChildProcess:
-        return start_worker(self._url, self._configuration)
+        port = free_port()
+        worker = start_worker(next(self._urls), {**self._configuration, "http": {"port": port}})
+        self._ports[worker.pid] = port
+        return worker
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/readyz", timeout=_ANSWER_S) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

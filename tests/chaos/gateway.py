@@ -19,6 +19,7 @@ from invites.events.routing import routing_key
 from invites.keys import Keys, Stream, shard_of
 from invites.queries.overview import backlog
 from tests.chaos.calls import Event, encode
+from tests.support.leaks import assert_nothing_leaks
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,6 +38,9 @@ class Post:
 
     def __init__(self, url: str, shards: int, published_to: int = 0) -> None:
         self.sent = 0
+        self.shards = shards
+        self.note_sent: Callable[[Event, int], None] = lambda _event, _ms: None
+        """Is told when each event was published: the ms of its entry id."""
         self._published_to = published_to or shards
         self._clients = Clients(url, "chaos", block_ms=_LISTEN_MS)
         self._shards = [Keys(shard=number, shards=shards) for number in range(shards)]
@@ -71,11 +75,40 @@ class Post:
             reply = next(replies[place])
             if not isinstance(reply, Exception):
                 self.sent += 1
+                self.note_sent(event, order(reply.decode())[0])
             elif passes(reply):
                 refused.append(event)
             else:
                 raise reply
         return refused
+
+    async def add(self, fields: dict[bytes, bytes]) -> bool:
+        """Publish an entry as it is into any shard; returns whether the server has taken it."""
+        keys = self._shards[self.sent % len(self._shards)]
+        try:
+            await self._client(keys).xadd(keys.events, fields)
+        except RedisError as error:
+            if not passes(error):
+                raise
+            return False
+        return True
+
+    async def abandon(self, group: str) -> None:
+        """Make the group of a gateway that never reads."""
+        for keys in self._shards:
+            await self._client(keys).xgroup_create(keys.notifications, group, "0", mkstream=True)
+
+    async def step_back(self, ms: int) -> None:
+        """Let the streams' ids be ahead of the server's clock, as they are after that has stepped back."""
+        for keys in self._shards:
+            try:
+                seconds, micros = await self._client(keys).time()
+                ahead = f"{seconds * 1000 + micros // 1000 + ms}-*"
+                fields = {"type": "left", "payload": '{"userId":"nobody","roomId":"nowhere"}'}
+                await self._client(keys).xadd(keys.events, fields, id=ahead)
+            except RedisError as error:
+                if not passes(error) and "equal or smaller" not in str(error):
+                    raise
 
     async def listen(self, hear: Hear, say: Callable[[list[Event]], None]) -> None:
         """Hear notifications as they come, and `say` what they make people do, until cancelled."""
@@ -103,6 +136,19 @@ class Post:
             return not any([await self.entries(source) for source in Stream])
         except (RedisError, OSError):
             return False
+
+    async def decided(self) -> bool:
+        """Whether all is settled, and no invite waits for what another shard says of it."""
+        return await self.settled() and not any([await self._holds(keys) for keys in self._shards])
+
+    async def _holds(self, keys: Keys) -> bool:
+        try:
+            async with self._client(keys).pipeline(transaction=False) as pipe:
+                async for name in self._client(keys).scan_iter(f"{keys.base}invite:*", _PAGE):
+                    pipe.hexists(name, "held")
+                return any(await pipe.execute())
+        except (RedisError, OSError):
+            return True
 
     async def entries(self, source: Stream) -> int:
         """How many entries of a kind of stream are not settled."""
@@ -140,7 +186,22 @@ class Post:
 
     async def dead(self) -> int:
         """How many dead letters there are."""
-        return sum([await self._client(keys).xlen(keys.dead) for keys in self._shards])
+        return len(await self.dead_letters())
+
+    async def dead_letters(self) -> list[str]:
+        """What the dead letters say is wrong."""
+        found = [await self._client(keys).xrange(keys.dead) for keys in self._shards]
+        return [fields[b"error"].decode() for entries in found for _, fields in entries]
+
+    async def leaks(self) -> list[str]:
+        """Keys that stay for ever and events that nobody has settled, in words."""
+        faults = []
+        for keys in self._shards:
+            try:
+                await assert_nothing_leaks(self._client(keys), keys)
+            except AssertionError as error:
+                faults.append(str(error))
+        return faults
 
     def _client(self, keys: Keys) -> Any:
         # Typed, every reply is a union of all its shapes.

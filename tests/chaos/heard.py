@@ -47,6 +47,11 @@ class Heard:
         """Calls that are about to be made."""
         self.calls |= {call.invite_id: call for call in calls}
 
+    def begin_again(self) -> None:
+        """Forget what was heard, to hear what the servers have kept."""
+        for call in self.calls.values():
+            call.history, call.late = call.history.unheard(), []
+
     def hear(self, identity: str, kind: str, peers: list[str], payload: dict[str, Any]) -> list[Event]:
         """Take in a notification; nobody does anything because of it."""
         self.notifications += 1

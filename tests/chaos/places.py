@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from invites.keys import Keys
+from tests.chaos.troubled import Denied, Full, Network
 from tests.support.servers.cluster import Cluster
 from tests.support.servers.node import LASTING, Node, wait_for
 from tests.support.servers.replicated import Replicated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _EVENTS: Final = Keys().events
-_MARK: Final = Keys().base + "mark"
 _LOST_S: Final = 0.2  # so much of the primary's work does not reach the replica
 _PAUSE_S: Final = 0.3
 
@@ -26,23 +27,53 @@ class Place(Protocol):
     `loses` says that nobody must publish while they are harmed: what a dying server has taken is then not known, or
     not kept. What is written between `begin_to_lose` and `harm` is lost where there are replicas. `harm` returns, with
     a word for what it did, when commands are served again, `repair` when it may be called once more.
+
+    `worker_urls` are the same servers as workers reach them, each worker by the next one. While a place is harmed that
+    `restarts`, a worker is replaced. Where people `repeat` themselves they go on while servers die, and some of what
+    they say is lost. A place that `blinds` all workers for long calls `at_worst` when none of them can be ready.
     """
+
+    at_worst: Callable[[], None]
 
     @property
     def url(self) -> str: ...
     @property
+    def worker_urls(self) -> Sequence[str]: ...
+    @property
     def loses(self) -> bool: ...
+    @property
+    def restarts(self) -> bool: ...
+    @property
+    def blinds(self) -> bool: ...
+    @property
+    def repeat(self) -> bool: ...
     def begin_to_lose(self) -> None: ...
     def harm(self) -> str: ...
     def repair(self) -> None: ...
 
 
-class _Single:
-    """A server that is killed and started again with all its data."""
+class _Harmed:
+    """What most places have in common."""
 
     loses = True
+    restarts = False
+    blinds = False
+    repeat = False
+    url: str
 
     def __init__(self) -> None:
+        self.at_worst: Callable[[], None] = lambda: None
+
+    @property
+    def worker_urls(self) -> Sequence[str]:
+        return [self.url]
+
+
+class _Single(_Harmed):
+    """A server that is killed and started again with all its data."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._node = Node(LASTING)
         self.url = self._node.url
 
@@ -63,31 +94,36 @@ class _Single:
             yield self
 
 
-class _WithReplicas:
-    """The primary dies, and its last commits with it: another server takes its place without them.
+class _WithReplicas(_Harmed):
+    """The primary of any shard dies, and its last commits with it: another server takes its place without them.
 
     With `hangs` it does not die, but says nothing any more, and all connections to it stay.
     """
 
-    loses = True
-
-    def __init__(self, servers: Replicated | Cluster, *, hangs: bool = False) -> None:
+    def __init__(self, servers: Replicated | Cluster, shards: int, seed: int, *, hangs: bool = False) -> None:
+        super().__init__()
         self._servers = servers
+        self._shards = [Keys(shard=number, shards=shards) for number in range(shards)]
+        self._random = random.Random(seed)
         self._hangs = hangs
+        self._keys = self._shards[0]
         self._pair: list[Node] = []
 
     @property
-    def url(self) -> str:
+    def url(self) -> str:  # type: ignore[override] # the servers have ports once they are started
         return self._servers.url
 
     def begin_to_lose(self) -> None:
         servers = self._servers
+        self._keys = self._random.choice(self._shards)
         if isinstance(servers, Replicated):
             primary, replica = servers.primary, servers.replica
         else:
-            primary = servers.owner(_EVENTS)
+            primary = servers.owner(self._keys.events)
             replica = servers.replica_of(primary)
-        wait_for(lambda: primary.replicated(_MARK), "the replica has all that was published")
+        wait_for(
+            lambda: primary.replicated(self._keys.base + "mark"), "the replica has all that was published"
+        )
         replica.freeze()
         # What has been sent to it already it would read from its socket later.
         primary.command("CLIENT", "KILL", "TYPE", "replica")
@@ -106,11 +142,11 @@ class _WithReplicas:
         if isinstance(self._servers, Replicated):
             self._servers.wait_until_served(primary)
         else:
-            self._servers.wait_until_served(_EVENTS, primary)
+            self._servers.wait_until_served(self._keys.events, primary)
         return "fail-over"
 
     def repair(self) -> None:
-        primary, _ = self._pair
+        primary = self._pair[0]
         if self._hangs:
             primary.thaw()
         else:
@@ -123,17 +159,37 @@ class _WithReplicas:
             yield self
 
 
-class _Moving:
+class _GoingOn(_WithReplicas):
+    """The primary of any shard dies while everybody goes on. What the replica has not got by then is lost."""
+
+    loses = False
+    repeat = True
+
+    def harm(self) -> str:
+        servers = self._servers
+        key = self._random.choice(self._shards).events
+        primary = servers.primary if isinstance(servers, Replicated) else servers.owner(key)
+        primary.kill()
+        self._pair = [primary]
+        if isinstance(servers, Replicated):
+            servers.wait_until_served(primary)
+        else:
+            servers.wait_until_served(key, primary)
+        return "fail-over"
+
+
+class _Moving(_Harmed):
     """The shard moves from node to node, while everybody goes on."""
 
     loses = False
 
     def __init__(self, *, atomically: bool) -> None:
+        super().__init__()
         self._servers = Cluster(replicas=False)
         self._atomically = atomically
 
     @property
-    def url(self) -> str:
+    def url(self) -> str:  # type: ignore[override] # the servers have ports once they are started
         return self._servers.url
 
     def begin_to_lose(self) -> None:
@@ -155,13 +211,19 @@ class _Moving:
             yield self
 
 
-PLACES: Final[dict[str, Callable[[], contextlib.AbstractContextManager[Place]]]] = {
-    "single": lambda: _Single().open(),
-    "sentinel": lambda: _WithReplicas(Replicated()).open(),
-    "sentinel-hanging": lambda: _WithReplicas(Replicated(), hangs=True).open(),
-    "cluster": lambda: _WithReplicas(Cluster()).open(),
-    "cluster-hanging": lambda: _WithReplicas(Cluster(), hangs=True).open(),
-    "moving": lambda: _Moving(atomically=False).open(),
-    "moving-atomically": lambda: _Moving(atomically=True).open(),
+PLACES: Final[dict[str, Callable[[int, int], contextlib.AbstractContextManager[Place]]]] = {
+    "single": lambda _shards, _seed: _Single().open(),
+    "full": lambda _shards, _seed: Full().open(),
+    "denied": lambda _shards, _seed: Denied().open(),
+    "network": lambda _shards, _seed: Network().open(),
+    "sentinel": lambda shards, seed: _WithReplicas(Replicated(), shards, seed).open(),
+    "sentinel-hanging": lambda shards, seed: _WithReplicas(Replicated(), shards, seed, hangs=True).open(),
+    "cluster": lambda shards, seed: _WithReplicas(Cluster(), shards, seed).open(),
+    "cluster-hanging": lambda shards, seed: _WithReplicas(Cluster(), shards, seed, hangs=True).open(),
+    "sentinel-going-on": lambda shards, seed: _GoingOn(Replicated(), shards, seed).open(),
+    "cluster-going-on": lambda shards, seed: _GoingOn(Cluster(), shards, seed).open(),
+    "moving": lambda _shards, _seed: _Moving(atomically=False).open(),
+    "moving-atomically": lambda _shards, _seed: _Moving(atomically=True).open(),
 }
-"""A server that is killed and restarted; sentinels and a cluster whose primary dies or hangs; a shard that moves."""
+"""Servers that are killed, full, unreachable or fail over, and shards that move. Each takes the number of shards and a
+seed."""

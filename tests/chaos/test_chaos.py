@@ -13,13 +13,14 @@ from tests.chaos.driver import play
 @pytest.mark.chaos
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("place", "shards"), [("sentinel", 1), ("cluster", 3), ("moving", 1), ("moving-atomically", 3)]
+    ("place", "shards"),
+    [("sentinel", 1), ("cluster", 3), ("cluster-going-on", 3), ("moving", 1), ("moving-atomically", 3)],
 )
 async def test_every_event_has_its_effect_once_while_servers_fail_over_and_shards_move(
     place: str, shards: int
 ) -> None:
     result = await play(
-        place, seconds=4.0, workers=2, server_every_s=2.0, seed=7, tell=lambda _: None, shards=shards
+        place, seconds=2.0, workers=2, server_every_s=1.0, seed=7, tell=lambda _: None, shards=shards
     )
     assert result.faults == [], result.words()
     assert result.calls > 100, result.words()
@@ -30,10 +31,20 @@ async def test_every_event_has_its_effect_once_while_servers_fail_over_and_shard
 @pytest.mark.slow
 async def test_every_event_has_its_effect_once_while_workers_and_server_die() -> None:
     said: list[str] = []
-    result = await play("single", seconds=8.0, workers=2, server_every_s=4.0, seed=7, tell=said.append)
+    result = await play("single", seconds=4.0, workers=2, server_every_s=2.0, seed=7, tell=said.append)
     assert result.faults == [], result.words()
     assert result.calls > 500, result.words()
-    assert sum(result.harm.values()) >= 4, result.words()
+    assert sum(result.harm.values()) >= 2, result.words()
+
+
+@pytest.mark.chaos
+@pytest.mark.slow
+async def test_every_event_has_its_effect_once_while_the_network_of_a_worker_is_cut() -> None:
+    result = await play(
+        "network", seconds=1.0, workers=2, server_every_s=0.5, seed=7, tell=lambda _: None, shards=2
+    )
+    assert result.faults == [], result.words()
+    assert result.away_s, result.words()
 
 
 def played(plan: str) -> tuple[Calls, dict[str, Any]]:

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import msgspec
 import pytest
 
 from invites.sippo import PushJob
-from tests.chaos.fleet import Fleet
-from tests.chaos.gateway import Post
+from tests.chaos.failing_reach import play_groups
 from tests.chaos.heard import Call, Heard
-from tests.chaos.reach import Reach, asking, directory
-from workers.lab.fake_sippo import FakeSippo
 
 
 @pytest.mark.chaos
 @pytest.mark.slow
-@pytest.mark.parametrize("shards", [1, 3])
-async def test_groups_and_phones_are_reached_once_while_workers_die_and_sippo_server_fails(
-    valkey_url: str, shards: int
-) -> None:
-    async with FakeSippo(directory()) as fake_sippo:
-        invites = asking(fake_sippo)
-        with Fleet(valkey_url, 2, 7, invites, ("kill", "kill", "stop"), shards) as fleet:
-            async with Post(valkey_url, shards) as post:
-                reach = Reach(post, fake_sippo, fleet, seed=7)
-                await reach.play(rounds=3)
-        kinds = Counter(push.job.type for push in fake_sippo.pushes)
-    assert reach.faults == []
-    assert len(reach.heard.calls) >= 87
-    assert min(kinds["invitation"], kinds["invitationCancel"]) > 20
+async def test_groups_and_phones_are_reached_once_while_servers_fail_over() -> None:
+    result = await play_groups("cluster", rounds=2, harmed=3, workers=2, seed=7, tell=lambda _: None)
+    assert result.faults == [], result.words()
+    assert result.away_s, result.words()
 
 
 # --- that it would see what it looks for

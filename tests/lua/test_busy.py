@@ -75,6 +75,18 @@ async def test_a_closed_room_frees_its_members(shard: Shard) -> None:
     assert sorted(said(told)) == [("userFree", "bob", "r"), ("userFree", "carol", "r")]
 
 
+async def test_who_leaves_a_room_that_a_later_event_has_closed_is_free(talking: Shard) -> None:
+    told = await e.arriving(talking, [e.left("bob"), e.left("alice"), e.room_closed()], (2, 1, 0))
+    assert sorted(said(told)) == [("userFree", "alice", "r"), ("userFree", "bob", "r")]
+
+
+async def test_who_has_left_before_the_accept_is_settled_is_not_busy(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(track_busy=True))
+    await e.bob_rings(shard, "phone")
+    told = await e.arriving(shard, [e.accept("phone"), e.left("bob")], (1, 0))
+    assert said(told) == [("userBusy", "alice", "r")]
+
+
 async def test_who_does_not_join_in_time_is_free(talking: Shard) -> None:
     await talking.event(*e.joined("bob"))
     assert said(await e.later(talking, 29_999)) == []

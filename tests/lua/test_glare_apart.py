@@ -141,11 +141,14 @@ class Course:
         answers = [one for one in of_type(self.told, "answer") if one.payload["request"] != "ringing"]
         assert len(answers) == self.asked
         ringing: set[tuple[str, str]] = set()
+        rang: set[tuple[str, str]] = set()
         for one in self.told:
             heard = {(one.payload.get("inviteId", ""), device) for device in one.peers}
             if one.type == "invitation":
                 ringing |= heard
+                rang |= heard
             elif one.type == "invitationCancel":
+                assert heard <= rang, f"{heard - rang} was told to stop and never rang"
                 ringing -= heard
             elif one.type == "inviteAccepted":
                 ringing.discard((one.payload["inviteId"], one.payload["peer"]))

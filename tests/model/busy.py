@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .core import Settings, TrunkMatcher
 from .joining import Joining
-from .state import DAY, Candidate, Id, Invite, Payload
+from .state import DAY, Candidate, Id, Invite, Payload, Room
 
 JOIN_WITHIN = 30_000
 """ms between an accept and the join."""
@@ -85,8 +85,12 @@ class Busy(Joining):
         for who, name in both:
             there = self.presence.get(who, name)
             if not (there and there.trunk) and invite.room not in self.rooms_of(who):
-                joined = invite.room in self.rooms and who in self.rooms[invite.room].members
-                self.enter(who, invite.room, name, None if joined else self.now + JOIN_WITHIN)
+                room = self.rooms.get(invite.room) or Room()
+                left = room.left.get(who)
+                if who in room.members:
+                    self.enter(who, invite.room, name, None)
+                elif not (left and self.entry < left[0]):
+                    self.enter(who, invite.room, name, self.now + JOIN_WITHIN)
 
     def check_call(self, user: str, room: str) -> None:
         """The timer of a room."""

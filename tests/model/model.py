@@ -137,7 +137,7 @@ class Model(Busy, Glare, Silence, Devices):
     def left(self, room_id: str, user: str, entry: Id) -> None:
         room = self.rooms.setdefault(room_id, Room())
         known = room.left.get(user)
-        if not (known and entry < known[0]) and not (room.closed and entry < room.closed[0]):
+        if not (known and entry < known[0]):
             self.out_of_room(user, room_id, entry)
         room.left[user] = max(entry, known[0] if known else entry), self.order_until()
         if user in room.members and room.members[user] < entry:

@@ -1,0 +1,143 @@
+"""One server that all keep using while it is full, refuses the workers, or is hard to reach for them.
+
+Nothing is lost there, so publishers go on: what the server refuses for the moment they publish again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Final, Self
+
+from tests.support.proxy import Proxy
+from tests.support.servers.node import LASTING, Node
+
+_SHORT_S: Final = 1.5
+_LONG_S: Final = (
+    9.0  # longer than a worker may take to know that it is not ready, and than the patience of timers
+)
+_CUT_S: Final = (
+    2.5  # longer than the hand-over time: the other workers claim what the one without network has read
+)
+_DELAY_S: Final = 0.03
+_DENIED: Final = ("-fcall -evalsha", "-xreadgroup", "-xadd")
+
+
+class _Troubled:
+    """The server, and what all troubles have in common."""
+
+    loses = False
+    restarts = False
+    blinds = False
+    repeat = False
+
+    def __init__(self) -> None:
+        self._node = Node(LASTING)
+        self.url = self._node.url
+        self.worker_urls: Sequence[str] = [self.url]
+        self.at_worst: Callable[[], None] = lambda: None
+
+    def begin_to_lose(self) -> None:
+        pass
+
+    def harm(self) -> str:
+        raise NotImplementedError
+
+    def repair(self) -> None:
+        pass
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Self]:
+        with self._node:
+            yield self
+
+
+class Full(_Troubled):
+    """The server has no memory left for a while, and a worker is restarted meanwhile."""
+
+    restarts = True
+
+    def harm(self) -> str:
+        """Let it be full."""
+        self._node.command("CONFIG", "SET", "maxmemory", self._node.command("INFO", "memory")["used_memory"])
+        try:
+            time.sleep(_SHORT_S)
+        finally:
+            self._node.command("CONFIG", "SET", "maxmemory", 0)
+        return "full server"
+
+
+class Denied(_Troubled):
+    """The server user of the workers loses rights, and gets them back. The first time it takes long."""
+
+    blinds = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.worker_urls = [self.url.replace("redis://", "redis://worker:secret@")]
+        self._rights = itertools.cycle(_DENIED)
+        self.hold_s = _LONG_S
+
+    def harm(self) -> str:
+        """Take rights away."""
+        rights = next(self._rights)
+        self._node.command("ACL", "SETUSER", "worker", *rights.split())
+        try:
+            time.sleep(self.hold_s)
+            if self.hold_s == _LONG_S:
+                self.at_worst()
+        finally:
+            self._node.command("ACL", "SETUSER", "worker", "+@all")
+        self.hold_s = _SHORT_S
+        return f"ACL {rights}"
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Self]:
+        with self._node:
+            self._node.command("ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all")
+            yield self
+
+
+class Network(_Troubled):
+    """Every second worker is behind a network that is cut, or slow; the publishers are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._proxy = Proxy(self._node.port)
+        self._loop = asyncio.new_event_loop()
+        self._cuts = itertools.cycle((True, False))
+
+    def harm(self) -> str:
+        """Cut the network, or slow it down."""
+        if next(self._cuts):
+            self._run(self._proxy.down())
+            time.sleep(_CUT_S)
+            self._run(self._proxy.up())
+            return "cut network"
+        self._proxy.delay_s = self._proxy.request_delay_s = _DELAY_S
+        time.sleep(_CUT_S)
+        self._proxy.delay_s = self._proxy.request_delay_s = 0.0
+        return "slow network"
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Self]:
+        thread = threading.Thread(target=self._loop.run_forever)
+        with self._node:
+            self._proxy = Proxy(self._node.port)
+            thread.start()
+            try:
+                self._run(self._proxy.up())
+                self.worker_urls = [self._proxy.url, self.url]
+                yield self
+                self._run(self._proxy.down())
+            finally:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                thread.join()
+                self._loop.close()
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import OutOfMemoryError
 
 from invites.connection.errors import passes
 from invites.keys import Stream
@@ -74,6 +77,7 @@ class Meter:
             (self._measure_groups, partial(metrics.groups, shard, None)),
             (self._count_dead_letters, partial(metrics.dead_letters_kept, shard, math.nan)),
             (self._count_pending, self._forget_pending),
+            (self._write_minutes, _nothing),
         ]
 
     async def _measure(self, stream: Stream) -> None:
@@ -100,6 +104,18 @@ class Meter:
         self._count_at = ended + max(_COUNT_S, _SHARE * (ended - started))
         self._metrics.pending_invites(self._shard.keys.shard, kinds["ring"])
 
+    async def _write_minutes(self) -> None:
+        if self._shard.keys.shard:
+            return
+        with contextlib.suppress(OutOfMemoryError):
+            await self._metrics.calls.minutes.write(
+                self._shard.commands, self._shard.keys, self._shard.worker.consumer
+            )
+
     def _forget_pending(self) -> None:
         self._count_at = 0.0
         self._metrics.pending_invites(self._shard.keys.shard, math.nan)
+
+
+def _nothing() -> None:
+    """What was counted is written later."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote
 
@@ -227,10 +228,9 @@ class HttpServer:
         ready, reason = self._served.readiness.state()
         worker = {"name": self._served.consumer, "release": __version__, "ready": ready, "reason": reason}
         sippo = self._served.sippo
-        return _response(
-            200,
-            {"worker": worker, "sippo": None if sippo is None else {"failing": sippo.failing}, **found},
-        )
+        own = {"now": time.time_ns() // 1_000_000, "worker": worker}
+        asked = None if sippo is None else {"failing": sippo.failing}
+        return _response(200, {**own, "sippo": asked, **found})
 
     async def _minutes(self, request: web.Request) -> web.Response:
         self._authorize(request)

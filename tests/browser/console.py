@@ -67,7 +67,8 @@ class Site:
         key = self.keys.notifications
         with contextlib.suppress(redis.ResponseError):
             self.client.xgroup_create(key, group, "0", mkstream=True)
-        for _, entries in self.client.xreadgroup(group, "g", {key: ">"}, count=1_000) or ():  # type: ignore[union-attr,misc]
+        reply: Any = self.client.xreadgroup(group, "g", {key: ">"}, count=1_000)
+        for _, entries in reply or ():
             self.client.xack(key, group, *(entry for entry, _ in entries))
 
 

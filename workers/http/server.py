@@ -321,11 +321,11 @@ async def _as_json(
                 response.headers[name] = error.headers[name]
         return response
     except Exception as error:  # noqa: BLE001 - one request must not harm the worker
-        if isinstance(error, TimeoutError) or passes(error):
-            return _error(503, "redis_away", "Redis does not answer, try again later")
         if isinstance(error, NoPermissionError):
             lacks = "the worker's Redis user may not read this: `invites check` says what it lacks"
             return _error(503, "redis_forbids", lacks)
+        if isinstance(error, TimeoutError) or passes(error):
+            return _error(503, "redis_away", "Redis does not answer, try again later")
         _log.exception("An HTTP request failed.")
         return _error(500, "internal", "the request failed, see the log of the worker")
 

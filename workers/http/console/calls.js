@@ -11,6 +11,7 @@ const MOST_PAGES = 3;
 const PENDING_MS = 2_000;
 // What has ended is found by a look at all keys of the server.
 const ENDED_MS = 10_000;
+const HEADS = [["state-head", "State"], ["", "Call"], ["room", "Room"], ["number", "Began"]];
 
 export class Calls {
   #which = "pending";
@@ -44,6 +45,13 @@ export class Calls {
     return which === "pending" ? PENDING_MS : ENDED_MS;
   }
 
+  /** Focus a call, or the list if the call is not in it. */
+  focus(ref) {
+    const list = document.getElementById("calls-list");
+    const row = [...list.querySelectorAll("[data-key]")].find((one) => one.dataset.key === ref);
+    (row?.querySelector("a") ?? list).focus({ preventScroll: true });
+  }
+
   draw() {
     const nothing = this.#which === "pending" ? "Nothing rings now." : "No call has ended lately.";
     show(
@@ -55,7 +63,7 @@ export class Calls {
             h(
               "thead",
               {},
-              h("tr", {}, ["State", "Call", "Room", "Began", this.#which === "pending" ? "For" : "Took"].map((text) => h("th", { scope: "col" }, text))),
+              h("tr", {}, HEADS.concat([["number", this.#which === "pending" ? "For" : "Took"]]).map(([look, text]) => h("th", { scope: "col", class: look }, text))),
             ),
             h("tbody", {}, this.#rows.map((row) => this.#row(row))),
           )

@@ -2,6 +2,7 @@
 
 import { get, Refused, token } from "./api.js";
 import { Calls } from "./calls.js";
+import { chosen } from "./hash.js";
 import { showMinutes } from "./minutes.js";
 import { Poll } from "./poll.js";
 import { showState } from "./state.js";
@@ -22,8 +23,10 @@ async function overview(isLate) {
   const found = await get("overview");
   if (isLate()) return 0;
   ahead = found.now - Date.now();
+  const isUnlocked = !element("entry").hidden;
   element("entry").hidden = true;
   element("main").hidden = false;
+  if (isUnlocked) element("main").focus();
   element("forget").hidden = token.get() === null;
   element("asked").textContent = `${found.worker.name} · ${found.worker.release}`;
   showState(found);
@@ -126,7 +129,11 @@ element("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address names the call
   element("calls").focus();
 });
+let last = chosen();
 window.addEventListener("hashchange", () => {
+  if (chosen() !== null) story.focusNext();
+  else calls.focus(last);
+  last = chosen();
   storyPoll.now();
   calls.draw();
 });

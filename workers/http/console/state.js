@@ -10,9 +10,24 @@ const LOST_MS = 300_000;
 const PROBES = "temporary:probe:";
 const WORDS = { OK: "Fine", WARNING: "Warning", CRITICAL: "Critical" };
 
+let told = "";
+
 export function showState(found) {
+  tell(found.problems);
   show(document.getElementById("problems"), problems(found));
   show(document.getElementById("tiles"), tiles(found));
+}
+
+/** Say what is wrong to a screen reader, and in the title, when it is something else than before. */
+function tell(problems) {
+  const same = problems.map(({ shard, level, problem }) => `${shard} ${level} ${problem.replace(/\d+/g, "")}`).join();
+  if (same === told) return;
+  told = same;
+  const worst = problems[0] && WORDS[problems[0].level];
+  document.title = `${worst ? `${worst} · ` : ""}Console · invites`;
+  document.getElementById("announcer").textContent = problems.length
+    ? problems.map(({ shard, level, problem }) => `${WORDS[level]}: shard ${shard}, ${problem}.`).join(" ")
+    : "All is well.";
 }
 
 function problems({ problems, shards }) {

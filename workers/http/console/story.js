@@ -14,6 +14,12 @@ const WHAT = { taken: "push taken" };
 export class StoryPanel {
   #element = document.getElementById("story");
   #shown = null;
+  #wantsFocus = false;
+
+  /** The next story that is shown gets the focus. */
+  focusNext() {
+    this.#wantsFocus = true;
+  }
 
   /** Ask for the chosen call and show it; returns after how many ms to ask again. */
   async step(isLate) {
@@ -36,8 +42,10 @@ export class StoryPanel {
 
   #draw(ref, ...content) {
     show(this.#element, ...content);
-    if (ref !== null && ref !== this.#shown && this.#shown !== undefined) this.#element.scrollTop = 0;
+    if (ref !== this.#shown) this.#element.scrollTop = 0;
     this.#shown = ref;
+    if (this.#wantsFocus) this.#element.focus();
+    this.#wantsFocus = false;
   }
 }
 

@@ -6,6 +6,7 @@ own clock: nothing but a picture depends on it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
@@ -40,10 +41,10 @@ class Counts(Struct):
     answered: list[int] = msgspec.field(default_factory=lambda: [0] * (len(ANSWER_S) + 1))
 
     def add(self, other: Counts) -> None:
-        """Add what another worker has counted."""
+        """Add what another worker has counted. Raises ValueError if it has other classes of answers."""
+        self.answered = [sum(both) for both in zip(self.answered, other.answered, strict=True)]
         for reason, count in other.ended.items():
             self.ended[reason] = self.ended.get(reason, 0) + count
-        self.answered = [sum(both) for both in zip(self.answered, other.answered, strict=True)]
 
 
 class Minute(Counts, kw_only=True):
@@ -120,7 +121,10 @@ async def read_minutes(client: Redis, keys: Keys) -> list[Minute]:
     for number, workers in zip(numbers, found, strict=True):
         total = Minute(at=number * _MINUTE_MS, workers=len(workers))
         for value in workers.values():
-            total.add(msgspec.json.decode(value, type=Counts))
+            with contextlib.suppress(
+                msgspec.DecodeError, ValueError
+            ):  # another release counts in another way
+                total.add(msgspec.json.decode(value, type=Counts))
         if workers:
             minutes.append(total)
     return minutes

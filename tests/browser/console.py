@@ -133,8 +133,8 @@ def opened(running: Browser, address: str, **options: Any) -> Iterator[Console]:
         context.close()
 
 
-def play(found: Site) -> None:
-    """Calls of all kinds: some have ended, some ring, and one event has failed."""
+def play(found: Site, pause_s: float = 0.0) -> None:
+    """Calls of all kinds: some have ended, some ring, and one event has failed. A picture needs pauses in a story."""
     found.read_all("gateway-1")
     found.read_all("gateway-2")
     found.register("bob", "phone", "desk", "browser")
@@ -146,8 +146,8 @@ def play(found: Site) -> None:
     found.invite("anna", "bob", "call-2", "anna-and-bob")
     for device in ("desk", "phone"):
         found.answer("ringing", f"bob-{device}", "anna", "call-2")
-        time.sleep(0.15)  # a picture of a story needs some time between its steps
-    time.sleep(1.2)
+        time.sleep(pause_s)
+    time.sleep(6 * pause_s)
     found.answer("accept", "bob-phone", "anna", "call-2", to="bob")
     found.wait("anna", "call-2", "bob", "ACCEPTED")
     found.client.xadd(found.keys.events, {"type": "accept", "payload": '{"peer": {"id": "bob-phone"}}'})

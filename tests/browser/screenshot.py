@@ -37,17 +37,19 @@ def operators(running: Browser, file: str) -> None:
     """Play calls after an hour of a second worker, and take the picture of one call's story."""
     with console.site() as site:
         _an_hour_of_a_second_worker(site)
-        console.play(site)
+        console.play(site, pause_s=0.3)
         with console.opened(
-            running, site.console, color_scheme="light", viewport={"width": 1440, "height": 1230}
+            running, site.console, color_scheme="light", viewport={"width": 1440, "height": 1252}
         ) as page:
             page.load("#/call/anna/call-2/bob")
             page.unlock()
             page.has("#story h2", "anna → bob")
-            page.has("#calls-list tbody tr", "carol → bob")
+            page.page.get_by_label("Ended lately").check()
+            page.has("#calls-list tbody tr", "erin → dave")
             page.has("#minutes .of-answered[data-key]")
             page.has("#dead li")
             page.page.evaluate("document.activeElement.blur()")
+            page.page.mouse.move(0, 0)
             page.page.screenshot(path=file)
 
 

@@ -140,7 +140,7 @@ async def test_no_part_of_a_call_is_refused(installation: installations.Installa
         assert await letters.drop(letter.id)
         assert (await overview(operator, KEYS)).dead_letters == 0
         async with Clients(installation.url("worker"), "http") as clients:
-            shown = Installation([KEYS], clients)
+            shown = Installation([KEYS], clients, asyncio.Semaphore(1))
             assert [one.shard for one in (await shown.overview())["shards"]] == [0]
             assert await shown.dead_letters(1) == []
 

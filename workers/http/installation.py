@@ -29,12 +29,16 @@ _SHARE: Final = 20
 
 
 class Installation:
-    """Reads all shards. The methods raise redis exceptions, except where they say what is away."""
+    """Reads all shards. The methods raise redis exceptions, except where they say what is away.
 
-    def __init__(self, shards: Sequence[Keys], clients: Clients) -> None:
+    They wait for their `turn` at the connections of `clients`.
+    """
+
+    def __init__(self, shards: Sequence[Keys], clients: Clients, turn: asyncio.Semaphore) -> None:
         self._shards = shards
         self._clients = clients
-        self._turn = asyncio.Semaphore(_AT_ONCE if clients.kind == "cluster" else 1)
+        self._turn = turn
+        self._at_once = asyncio.Semaphore(_AT_ONCE if clients.kind == "cluster" else 1)
         self._reading = asyncio.Lock()
         self._found: dict[str, Any] = {}
         self._again_at = 0.0
@@ -47,7 +51,8 @@ class Installation:
         async with self._reading:
             began = time.monotonic()
             if began >= self._again_at:
-                self._found = await self._overview()
+                async with self._turn:  # whoever waits for this reading waits for no turn
+                    self._found = await self._overview()
                 ended = time.monotonic()
                 self._again_at = ended + min(_SELDOM_S, max(_OFTEN_S, _SHARE * (ended - began)))
             return self._found
@@ -56,16 +61,21 @@ class Installation:
         """The newest dead letters of all shards, each with its `shard`, the newest first."""
         found: list[tuple[tuple[int, ...], dict[str, Any]]] = []
         for keys in self._shards:
-            for letter in await DeadLetters(self._clients.of(keys), keys).newest(limit):
+            async with self._turn:
+                letters = await DeadLetters(self._clients.of(keys), keys).newest(limit)
+            for letter in letters:
                 place = tuple(map(int, letter.id.split("-")))
                 found.append((place, {"shard": keys.shard, **msgspec.to_builtins(letter)}))
-        found.sort(key=lambda one: one[0], reverse=True)
-        return [letter for _, letter in found[:limit]]
+            found.sort(key=lambda one: one[0], reverse=True)
+            del found[limit:]
+        return [letter for _, letter in found]
 
     async def minutes(self) -> dict[str, Any]:
         """How calls ended in the last hour, as the workers have counted it."""
         keys = self._shards[0]
-        return {"answerBounds": ANSWER_S, "minutes": await read_minutes(self._clients.of(keys), keys)}
+        async with self._turn:
+            minutes = await read_minutes(self._clients.of(keys), keys)
+        return {"answerBounds": ANSWER_S, "minutes": minutes}
 
     async def _overview(self) -> dict[str, Any]:
         at = time.time_ns() // 1_000_000
@@ -87,7 +97,7 @@ class Installation:
 
     async def _look(self, keys: Keys) -> Overview | Problem:
         try:
-            async with self._turn, asyncio.timeout(_SHARD_WITHIN_S):
+            async with self._at_once, asyncio.timeout(_SHARD_WITHIN_S):
                 return await overview(self._clients.of(keys), keys)
         except NoPermissionError:
             lacks = "the worker's Redis user may not read all of it: `invites check` says what it lacks"

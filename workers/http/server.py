@@ -85,7 +85,7 @@ class HttpServer:
         self._served = served
         self._clients = Clients(url, "http", max_connections=_QUERIES_AT_ONCE)
         self._turn = asyncio.Semaphore(_QUERIES_AT_ONCE)
-        self._installation = Installation(config.shards(), self._clients)
+        self._installation = Installation(config.shards(), self._clients, self._turn)
         self._console = console_files()
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
@@ -223,7 +223,7 @@ class HttpServer:
 
     async def _overview(self, request: web.Request) -> web.Response:
         self._authorize(request)
-        async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
             found = await self._installation.overview()
         ready, reason = self._served.readiness.state()
         worker = {"name": self._served.consumer, "release": __version__, "ready": ready, "reason": reason}
@@ -234,13 +234,13 @@ class HttpServer:
 
     async def _minutes(self, request: web.Request) -> web.Response:
         self._authorize(request)
-        async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
             return _response(200, await self._installation.minutes())
 
     async def _dead_letters(self, request: web.Request) -> web.Response:
         self._authorize(request)
         limit = limit_in(request.query)
-        async with asyncio.timeout(_ANSWER_WITHIN_S), self._turn:
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
             return _response(200, {"deadLetters": await self._installation.dead_letters(limit)})
 
     async def _page(self, _: web.Request) -> web.Response:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import RedisError
 
 from invites.connection.errors import passes
 from invites.keys import Stream
@@ -107,10 +106,12 @@ class Meter:
     async def _write_minutes(self) -> None:
         if self._shard.keys.shard:
             return
-        with contextlib.suppress(OutOfMemoryError):
-            await self._metrics.calls.minutes.write(
-                self._shard.commands, self._shard.keys, self._shard.worker.consumer
-            )
+        shard = self._shard
+        try:
+            await self._metrics.calls.minutes.write(shard.commands, shard.keys, shard.worker.consumer)
+        except RedisError as error:
+            if not passes(error):  # a server that takes no writes may still be measured
+                raise
 
     def _forget_pending(self) -> None:
         self._count_at = 0.0

@@ -119,11 +119,13 @@ function begin() {
 element("entry-form").addEventListener("submit", (event) => {
   event.preventDefault();
   token.keep(element("token").value.trim());
-  begin();
+  // No header can carry other characters.
+  if (/[^\x20-\x7e]/.test(token.get())) wantsToken();
+  else begin();
 });
 element("forget").addEventListener("click", () => {
   token.forget();
-  wantsToken();
+  location.reload(); // and what was shown is gone
 });
 element("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address names the call
@@ -137,5 +139,7 @@ window.addEventListener("hashchange", () => {
   storyPoll.now();
   calls.draw();
 });
-document.addEventListener("visibilitychange", () => document.hidden && says("Paused", "paused"));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden && element("entry").hidden) says("Paused", "paused");
+});
 begin();

@@ -13,8 +13,9 @@ const WORDS = { OK: "Fine", WARNING: "Warning", CRITICAL: "Critical" };
 let told = "";
 
 export function showState(found) {
-  tell(found.problems);
-  show(document.getElementById("problems"), problems(found));
+  const wrong = [...found.problems, ...ownProblems(found)];
+  tell(wrong);
+  show(document.getElementById("problems"), problems(wrong, found.shards));
   show(document.getElementById("tiles"), tiles(found));
 }
 
@@ -26,11 +27,21 @@ function tell(problems) {
   const worst = problems[0] && WORDS[problems[0].level];
   document.title = `${worst ? `${worst} · ` : ""}Console · invites`;
   document.getElementById("announcer").textContent = problems.length
-    ? problems.map(({ shard, level, problem }) => `${WORDS[level]}: shard ${shard}, ${problem}.`).join(" ")
+    ? problems.map(({ shard, level, problem }) => `${WORDS[level]}: ${placeOf([shard])}${problem}.`).join(" ")
     : "All is well.";
 }
 
-function problems({ problems, shards }) {
+/** What is wrong with the worker that was asked. */
+function ownProblems({ worker, sippo }) {
+  const found = [];
+  if (!worker.ready) found.push(`this worker is not ready: ${worker.reason}`);
+  if (sippo?.failing.length) found.push(`this worker does not ask sippo-server for now: ${sippo.failing.join(", ")}`);
+  return found.map((problem) => ({ shard: null, level: "WARNING", problem }));
+}
+
+const placeOf = (shards) => (shards[0] === null ? "" : `shard ${shards.join(", ")}: `);
+
+function problems(problems, shards) {
   if (!problems.length)
     return h("p", { class: "verdict", "data-level": "OK" }, h("strong", {}, "All is well"), ` on ${plural(shards.length, "shard")}.`);
   const same = new Map();
@@ -46,13 +57,14 @@ function problems({ problems, shards }) {
         "li",
         { class: "verdict", "data-level": level, "data-key": key },
         h("strong", {}, WORDS[level]),
-        ` shard ${shards.join(", ")}: ${problem}`,
+        ` ${placeOf(shards)}${problem}`,
       ),
     ),
   );
 }
 
 function tiles({ shards, sippo, worker }) {
+  if (!shards.length) return [tile("Shards", "away", "none can be read", "CRITICAL")];
   const sum = (count) => shards.reduce((total, shard) => total + count(shard), 0);
   const most = (measure) => Math.max(0, ...shards.map(measure));
   const oldest = most(({ backlog, relayBacklog }) => Math.max(backlog.oldestMs, relayBacklog.oldestMs));
@@ -96,7 +108,7 @@ function tiles({ shards, sippo, worker }) {
           "sippo-server",
           sippo.failing.length ? "away" : "up",
           sippo.failing.length ? `not asked: ${sippo.failing.join(", ")}` : "as this worker sees it",
-          sippo.failing.length ? "CRITICAL" : "OK",
+          sippo.failing.length ? "WARNING" : "OK",
         ),
   ];
 }

@@ -56,6 +56,7 @@ def test_what_rings_and_what_has_ended_is_listed(console: Console) -> None:
     console.page.get_by_label("Ended lately").check()
     console.has("#calls-list tbody tr", "Answeredanna → bob200 accepted")
     console.has("#calls-list tbody tr", "Declinederin → dave486 busy")
+    console.has("#calls-list tbody tr", "Not reachedfrank → nobody404 not found")
 
 
 def test_a_search_finds_a_user_a_room_and_a_ref(console: Console) -> None:

@@ -79,7 +79,7 @@ export class Calls {
     return h(
       "tr",
       { "data-key": row.ref, class: row.ref === chosen() ? "chosen" : null },
-      h("td", {}, h("span", { class: `state state-${lookOf(row.state)}` }, stateOf(row.state))),
+      h("td", {}, h("span", { class: `state state-${lookOf(row)}` }, stateOf(row))),
       h(
         "th",
         { scope: "row" },

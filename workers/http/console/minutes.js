@@ -109,7 +109,7 @@ function within(answered, share, bounds) {
 }
 
 function outcomes(hour) {
-  const most = Math.max(1, ...hour.map(({ kinds }) => Object.values(kinds).reduce((sum, one) => sum + one, 0)));
+  const most = Math.max(...hour.map(({ kinds }) => Object.values(kinds).reduce((sum, one) => sum + one, 0)));
   const bars = hour.map(({ at, kinds }, place) => {
     let top = HEIGHT;
     const parts = KINDS.filter(([kind]) => kinds[kind]).map(([kind, name]) => {
@@ -126,7 +126,7 @@ function outcomes(hour) {
       ...parts.map(([kind, , y, height]) => svg("rect", { class: `of-${kind}`, x: place * STEP + (STEP - BAR) / 2, y, width: BAR, height, rx: 1 })),
     );
   });
-  return chart(`Calls that ended in each of the last 60 minutes, ${most} at most`, bars, String(most));
+  return chart(`Calls that ended in each of the last 60 minutes, ${most} at most`, bars, most ? String(most) : "");
 }
 
 function answers(hour, bounds) {

@@ -66,7 +66,7 @@ function whole(story) {
       "header",
       { class: "panel-head" },
       h("h2", { id: "story-title" }, from, h("span", { class: "arrow" }, " → "), to),
-      h("span", { class: `state state-${lookOf(invite?.state)}` }, invite ? stateOf(invite.state) : "Over"),
+      h("span", { class: `state state-${invite ? lookOf(invite) : "dim"}` }, invite ? stateOf(invite) : "Over"),
       h("a", { href: "#/", class: "close", "aria-label": "Close this call" }, "×"),
     ),
     h("dl", { class: "facts" }, facts(invite, id, began)),

@@ -47,6 +47,10 @@ const STATES = {
 
 const LOOKS = { PENDING: "rings", ACCEPTED: "good", DECLINED: "bad", DECLINED_BY_CREATOR: "dim", DECLINED_BY_TIMEOUT: "dim" };
 
-export const stateOf = (state) => STATES[state] ?? state ?? "Unknown";
-export const lookOf = (state) => LOOKS[state] ?? "dim";
+const UNREACHED = new Set(["not_found", "unreachable"]);
+const isUnreached = ({ state, reason }) => state === "DECLINED" && UNREACHED.has(reason);
+
+/** How an invite is doing, or has ended. */
+export const stateOf = (invite) => (isUnreached(invite) ? "Not reached" : (STATES[invite.state] ?? invite.state ?? "Unknown"));
+export const lookOf = (invite) => (isUnreached(invite) ? "dim" : (LOOKS[invite.state] ?? "dim"));
 export const readable = (reason) => (reason ?? "").replaceAll("_", " ");

@@ -44,7 +44,7 @@ def operators(running: Browser, file: str) -> None:
             page.load("#/call/anna/call-2/bob")
             page.unlock()
             page.has("#story h2", "anna → bob")
-            page.page.get_by_label("Ended lately").check()
+            page.page.get_by_label("Ended recently").check()
             page.has("#calls-list tbody tr", "erin → dave")
             page.has("#minutes .of-answered[data-key]")
             page.has("#dead li")

@@ -53,7 +53,7 @@ def console(pages: ModuleType, browser: Browser, site: Site) -> Iterator[Console
 def test_what_rings_and_what_has_ended_is_listed(console: Console) -> None:
     console.has("#calls-list tbody tr", "anna → carol")
     console.has("#calls-list tbody tr", "carol → bob")
-    console.page.get_by_label("Ended lately").check()
+    console.page.get_by_label("Ended recently").check()
     console.has("#calls-list tbody tr", "Answeredanna → bob200 accepted")
     console.has("#calls-list tbody tr", "Declinederin → dave486 busy")
     console.has("#calls-list tbody tr", "Not reachedfrank → nobody404 not found")
@@ -75,7 +75,7 @@ def test_a_search_finds_a_user_a_room_and_a_ref(console: Console) -> None:
 
 
 def test_a_story_is_told_step_by_step(console: Console) -> None:
-    console.page.get_by_label("Ended lately").check()
+    console.page.get_by_label("Ended recently").check()
     console.page.get_by_role("link", name="anna → bob").click()
     story = console.has("#story", "Answered")
     console.has("#story:focus")
@@ -90,7 +90,7 @@ def test_a_story_is_told_step_by_step(console: Console) -> None:
     assert "invitationCancel 200 to bob-browser, bob-desk" in told[-1].replace("  ", " ")
     console.has("#story .candidates li", re.compile(r"^phone.*accepted 200", re.DOTALL))
     console.has("#story .readers li", "gateway-1 has read and acknowledged all")
-    console.has("#story .readers li", "gateway-2 has not read those of 3 steps")
+    console.has("#story .readers li", "gateway-2 has not read the notifications of 3 steps")
     console.page.reload()
     console.has("#story h2", "anna → bob")
     console.page.get_by_role("link", name="Close this call").press("Enter")
@@ -134,9 +134,9 @@ def test_a_wrong_token_is_refused_and_a_right_one_is_forgotten(
 ) -> None:
     with pages.opened(browser, site.console) as console:
         console.load()
-        console.has("#entry:visible", "wants its token")
+        console.has("#entry:visible", "requires a token")
         console.unlock("wrong")
-        console.has("#entry:visible", "refuses this token")
+        console.has("#entry:visible", "rejected this token")
         console.has("#token:focus")
         console.unlock()
         console.has("#live", "Live")
@@ -146,7 +146,7 @@ def test_a_wrong_token_is_refused_and_a_right_one_is_forgotten(
         console.page.get_by_role("button", name="Forget the token").click()
         console.has("#entry:visible")
         console.page.reload()
-        console.has("#entry:visible", "wants its token")
+        console.has("#entry:visible", "requires a token")
         assert console.errors == []
 
 
@@ -183,7 +183,7 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(console: Console) 
     console.has("#dead li")
     tree = console.page.locator("body").aria_snapshot()
     assert _NAMELESS.findall(tree) == []
-    assert 'radio "Ring now" [checked]' in tree
+    assert 'radio "Ringing" [checked]' in tree
     keyboard = console.page.keyboard
     console.page.reload()
     console.has("#calls-list tbody tr:visible", "anna → carol")

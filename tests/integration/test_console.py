@@ -16,7 +16,7 @@ from yarl import URL
 from invites.config import Config, parse
 from invites.keys import WORKERS_GROUP, Keys
 from invites.store.measures import Ended, Took
-from invites.store.minutes import ANSWER_S, Minutes, read_minutes
+from invites.store.minutes import ANSWER_S, SHOWN, Minutes, read_minutes
 from tests.support.waiting import wait_until
 from tests.support.worker import worker
 from workers.http import console
@@ -232,6 +232,32 @@ async def test_counts_that_cannot_be_written_are_written_later(client: Redis) ->
     await client.delete(key)
     await minutes.write(client, KEYS, "w1")
     assert [minute.ended for minute in await read_minutes(client, KEYS)] == [{"timeout": 1}]
+
+
+async def test_minutes_that_nobody_would_see_any_more_are_not_kept(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes, began = Minutes(), time.time_ns()
+    for passed in (0, SHOWN - 1, SHOWN):
+        monkeypatch.setattr(time, "time_ns", lambda passed=passed: began + passed * 60_000_000_000)
+        minutes.count([Ended("direct", "ACCEPTED", "accepted")])
+    await minutes.write(client, KEYS, "w1")
+    running = began // 60_000_000_000
+    assert [await client.exists(KEYS.minute(running + passed)) for passed in (0, SHOWN - 1, SHOWN)] == [
+        0,
+        1,
+        1,
+    ]
+
+
+@pytest.mark.parametrize("value", ["no JSON", '{"answered": [1, 2]}', '{"ended": 3}'])
+async def test_counts_of_another_form_are_left_out(client: Redis, value: str) -> None:
+    minutes = Minutes()
+    minutes.count([Ended("direct", "ACCEPTED", "merged")])
+    await minutes.write(client, KEYS, "w1")
+    await client.hset(KEYS.minute(int(time.time()) // 60), "w2", value)
+    await client.pexpire(KEYS.minute(int(time.time()) // 60), 60_000)
+    assert [minute.ended for minute in await read_minutes(client, KEYS)] == [{"merged": 1}]
 
 
 async def test_a_running_worker_counts_its_calls(client: Redis, valkey_url: str) -> None:

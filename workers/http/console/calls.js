@@ -53,7 +53,7 @@ export class Calls {
   }
 
   draw() {
-    const nothing = this.#which === "pending" ? "Nothing rings now." : "No call has ended lately.";
+    const nothing = this.#which === "pending" ? "Nothing is ringing." : "No call has ended recently.";
     show(
       document.getElementById("calls-list"),
       this.#rows.length

@@ -82,7 +82,7 @@ function ended(which, error, wait) {
     return;
   }
   const isAnswer = worst.error instanceof Refused;
-  const what = isAnswer ? `The worker says: ${worst.error.message}.` : "This worker does not answer. What is shown may be old.";
+  const what = isAnswer ? `The worker says: ${worst.error.message}.` : "This worker does not answer. This page may be out of date.";
   const text = `${what} Trying again in ${Math.round(worst.wait / 1_000)} s.`;
   if (element("trouble").textContent !== text) element("trouble").textContent = text;
   says(isAnswer ? "Refused" : "Away", "away");
@@ -94,8 +94,8 @@ function wantsToken() {
   const isWrong = token.get() !== null;
   token.forget();
   element("entry-why").textContent = isWrong
-    ? "The worker refuses this token. It is http.token of its configuration."
-    : "This worker wants its token: http.token of its configuration.";
+    ? "The worker rejected this token. Enter http.token from its configuration."
+    : "This worker requires a token: http.token in its configuration.";
   element("entry-why").classList.toggle("wrong", isWrong);
   element("entry").hidden = false;
   element("main").hidden = true;

@@ -77,11 +77,11 @@ function tiles({ shards, sippo, worker }) {
   const dead = sum((shard) => shard.deadLetters);
   const newest = Math.min(...shards.map((shard) => shard.newestDeadLetterMs ?? Infinity));
   return [
-    tile("Ring now", whole(sum((shard) => shard.pendingInvites)), "invites, legs of groups among them"),
+    tile("Ringing", whole(sum((shard) => shard.pendingInvites)), "invites, legs of groups among them"),
     tile(
       "Oldest event",
       waiting || oldest ? duration(oldest) : "none",
-      `${plural(waiting, "event waits", "events wait")}`,
+      `${plural(waiting, "event")} waiting`,
       oldest > 2 * SLOW_MS ? "CRITICAL" : oldest > SLOW_MS ? "WARNING" : "OK",
     ),
     tile(
@@ -93,7 +93,7 @@ function tiles({ shards, sippo, worker }) {
     tile(
       "Gateway groups",
       whole(new Set(groups.map((one) => one.name)).size),
-      groups.length ? `${whole(lag)} unacknowledged at most` : "nobody reads notifications",
+      groups.length ? `up to ${plural(lag, "notification")} waiting` : "nobody reads notifications",
       isLate ? "WARNING" : "OK",
     ),
     tile(

@@ -52,7 +52,7 @@ export class StoryPanel {
 function missing(ref) {
   return [
     h("h2", { id: "story-title" }, ref),
-    h("p", { class: "nothing" }, "There is no such invite, or it ended so long ago that it is not readable any more."),
+    h("p", { class: "nothing" }, "There is no such invite, or it ended too long ago to be readable."),
     h("p", { class: "back" }, h("a", { href: "#/" }, "Back to all calls")),
   ];
 }
@@ -75,7 +75,7 @@ function whole(story) {
     story.legs.length > 0 && h("h3", {}, "Members"),
     story.legs.length > 0 && h("ul", { class: "candidates" }, story.legs.map(leg)),
     h("h3", {}, "Story"),
-    story.cut && h("p", { class: "hint" }, "Only the last steps are kept."),
+    story.cut && h("p", { class: "hint" }, "Earlier steps may be missing: only the last 64 are kept."),
     story.steps.length
       ? h("ol", { class: "steps" }, story.steps.map((step, at) => stepOf(step, at, began)))
       : h("p", { class: "nothing" }, "No steps are kept (invites.story is false)."),
@@ -180,9 +180,9 @@ function readers({ groups, steps }) {
       const unread = steps.filter((step) => step.unreadBy.includes(name));
       const read = steps.filter((step) => step.readBy.includes(name));
       const [look, text] = unread.length
-        ? ["bad", `has not read those of ${plural(unread.length, "step")}: ${unread.map((step) => step.what).join(", ")}`]
+        ? ["bad", `has not read the notifications of ${plural(unread.length, "step")}: ${unread.map((step) => step.what).join(", ")}`]
         : read.length
-          ? ["rings", `has read all, and not acknowledged those of ${read.map((step) => step.what).join(", ")}`]
+          ? ["rings", `has read all, but not acknowledged those of ${read.map((step) => step.what).join(", ")}`]
           : ["good", "has read and acknowledged all"];
       return h("li", { "data-key": name }, h("span", { class: `dot dot-${look}` }), h("strong", {}, name), ` ${text}`);
     }),

@@ -45,7 +45,7 @@ function shardTable(shards) {
   const waits = ({ entries, oldestMs }) => (entries ? `${whole(entries)}, ${duration(oldestMs)}` : "–");
   const memory = (one) => (one ? bytes(one.usedBytes) + (one.maxBytes ? ` of ${bytes(one.maxBytes)}` : "") : "?");
   return table(
-    [["Shard"], ["Events", "number"], ["Relay", "number"], ["Pushes", "number"], ["Rings", "number"], ["Timers", "number"], ["Memory", "number"]],
+    [["Shard"], ["Events", "number"], ["Relay", "number"], ["Pushes", "number"], ["Ringing", "number"], ["Timers", "number"], ["Memory", "number"]],
     shards.map((one) => ({
       key: String(one.shard),
       level: one.backlog.oldestMs > 5_000 || one.relayBacklog.oldestMs > 5_000 ? "WARNING" : null,

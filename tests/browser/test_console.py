@@ -43,6 +43,7 @@ def console(pages: ModuleType, browser: Browser, site: Site) -> Iterator[Console
     with pages.opened(browser, site.console) as found:
         found.load()
         found.unlock()
+        found.has("#main:visible")
         found.has("#live", "Live")
         yield found
         own = site.console.removesuffix("console")
@@ -160,8 +161,12 @@ def test_a_worker_that_is_away_is_waited_for(pages: ModuleType, browser: Browser
         console.has("#live", "Away")
         console.has("#calls-list tbody tr", "anna → carol")
         console.page.unroute("**/v1/**")
+        console.page.route("**/v1/**", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+        console.has("#trouble:visible", "502")
+        console.page.unroute("**/v1/**")
         console.has("#live", "Live")
         console.has("#trouble:not(:visible)")
+        assert console.errors == []
 
 
 def test_texts_of_others_are_no_markup(pages: ModuleType, browser: Browser, site: Site) -> None:

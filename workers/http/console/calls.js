@@ -11,7 +11,12 @@ const MOST_PAGES = 3;
 const PENDING_MS = 2_000;
 // What has ended is found by a look at all keys of the server.
 const ENDED_MS = 10_000;
-const HEADS = [["state-head", "State"], ["", "Call"], ["room", "Room"], ["number", "Began"]];
+const HEADS = [
+  ["state-head", "State"],
+  ["", "Call"],
+  ["room", "Room"],
+  ["number", "Began"],
+];
 
 export class Calls {
   #which = "pending";
@@ -63,9 +68,19 @@ export class Calls {
             h(
               "thead",
               {},
-              h("tr", {}, HEADS.concat([["number", this.#which === "pending" ? "For" : "Took"]]).map(([look, text]) => h("th", { scope: "col", class: look }, text))),
+              h(
+                "tr",
+                {},
+                HEADS.concat([["number", this.#which === "pending" ? "For" : "Took"]]).map(([look, text]) =>
+                  h("th", { scope: "col", class: look }, text),
+                ),
+              ),
             ),
-            h("tbody", {}, this.#rows.map((row) => this.#row(row))),
+            h(
+              "tbody",
+              {},
+              this.#rows.map((row) => this.#row(row)),
+            ),
           )
         : h("p", { class: "nothing" }, this.#asks ? "No such call." : nothing),
     );
@@ -75,7 +90,10 @@ export class Calls {
 
   #row(row) {
     const until = row.endedAt ?? this.clockNow();
-    const more = [{ group: "to a group", leg: `in the call to ${row.group}` }[row.kind], row.inviteRequest && "asks to be let in"];
+    const more = [
+      { group: "to a group", leg: `in the call to ${row.group}` }[row.kind],
+      row.inviteRequest && "asks to be let in",
+    ];
     return h(
       "tr",
       { "data-key": row.ref, class: row.ref === chosen() ? "chosen" : null },
@@ -83,12 +101,26 @@ export class Calls {
       h(
         "th",
         { scope: "row" },
-        h("a", { href: linkTo(row.ref), "aria-current": row.ref === chosen() ? "true" : null }, row.from, h("span", { class: "arrow" }, " → "), row.to),
-        h("span", { class: "more" }, [row.code ? `${row.code} ${readable(row.reason)}` : "", ...more].filter(Boolean).join(", ")),
+        h(
+          "a",
+          { href: linkTo(row.ref), "aria-current": row.ref === chosen() ? "true" : null },
+          row.from,
+          h("span", { class: "arrow" }, " → "),
+          row.to,
+        ),
+        h(
+          "span",
+          { class: "more" },
+          [row.code ? `${row.code} ${readable(row.reason)}` : "", ...more].filter(Boolean).join(", "),
+        ),
       ),
       h("td", { class: "room" }, row.room ?? ""),
       h("td", { class: "number" }, clock(row.startedAt)),
-      h("td", { class: "number" }, row.startedAt === null ? "" : duration(Math.max(0, until - row.startedAt))),
+      h(
+        "td",
+        { class: "number" },
+        row.startedAt === null ? "" : duration(Math.max(0, until - row.startedAt)),
+      ),
     );
   }
 
@@ -102,7 +134,8 @@ export class Calls {
   }
 }
 
-const byStart = (one, other) => (other.startedAt ?? 0) - (one.startedAt ?? 0) || one.ref.localeCompare(other.ref);
+const byStart = (one, other) =>
+  (other.startedAt ?? 0) - (one.startedAt ?? 0) || one.ref.localeCompare(other.ref);
 const byEnd = (one, other) => (other.endedAt ?? 0) - (one.endedAt ?? 0) || one.ref.localeCompare(other.ref);
 
 function filter(text) {
@@ -125,6 +158,7 @@ async function list(state, asked, isLate) {
 
 function noteOf(count, more, asks, which) {
   const shown = Math.min(count, SHOWN);
-  if (!more && count <= SHOWN) return count ? `${whole(count)} ${count === 1 ? "call" : "calls"}${asks ? ` of “${asks}”` : ""}` : "";
+  if (!more && count <= SHOWN)
+    return count ? `${whole(count)} ${count === 1 ? "call" : "calls"}${asks ? ` of “${asks}”` : ""}` : "";
   return `${whole(shown)} of ${more ? "more than " : ""}${whole(count)} calls. Search for a user or a room to see the others${which === "ended" && more ? "; the newest may be among them" : ""}.`;
 }

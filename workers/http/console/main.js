@@ -1,6 +1,6 @@
 // The console: asks the worker every two seconds, and shows what it says.
 
-import { get, Refused, token } from "./api.js";
+import { Away, get, Refused, token } from "./api.js";
 import { Calls } from "./calls.js";
 import { chosen } from "./hash.js";
 import { showMinutes } from "./minutes.js";
@@ -73,6 +73,7 @@ function ended(which, error, wait) {
     wantsToken();
     return;
   }
+  if (error !== null && !(error instanceof Refused || error instanceof Away)) console.error(error);
   if (error === null) troubles.delete(which);
   else troubles.set(which, { error, wait });
   const [worst] = troubles.values();
@@ -81,11 +82,15 @@ function ended(which, error, wait) {
     says("Live", "live");
     return;
   }
-  const isAnswer = worst.error instanceof Refused;
-  const what = isAnswer ? `The worker says: ${worst.error.message}.` : "This worker does not answer. This page may be out of date.";
-  const text = `${what} Trying again in ${Math.round(worst.wait / 1_000)} s.`;
+  const text = `${sentenceOf(worst.error)} Trying again in ${Math.round(worst.wait / 1_000)} s.`;
   if (element("trouble").textContent !== text) element("trouble").textContent = text;
-  says(isAnswer ? "Refused" : "Away", "away");
+  says(worst.error instanceof Away ? "Away" : "Refused", "away");
+}
+
+function sentenceOf(error) {
+  if (error instanceof Away) return "This worker does not answer. This page may be out of date.";
+  if (error instanceof Refused) return `The worker says: ${error.message}.`;
+  return "This page has failed: reload it.";
 }
 
 function wantsToken() {

@@ -23,10 +23,16 @@ export function showMinutes({ minutes, answerBounds }, now) {
   const found = new Map(minutes.map((one) => [one.at, one]));
   const hour = Array.from({ length: SHOWN }, (_, at) => {
     const one = found.get(last - (SHOWN - 1 - at) * MINUTE_MS);
-    return { at: last - (SHOWN - 1 - at) * MINUTE_MS, kinds: kindsOf(one?.ended ?? {}), answered: one?.answered ?? [] };
+    return {
+      at: last - (SHOWN - 1 - at) * MINUTE_MS,
+      kinds: kindsOf(one?.ended ?? {}),
+      answered: one?.answered ?? [],
+    };
   });
   const total = kindsOf(sumOf(minutes.map((one) => one.ended)));
-  const answered = answerBounds.concat(Infinity).map((_, at) => minutes.reduce((sum, one) => sum + one.answered[at], 0));
+  const answered = answerBounds
+    .concat(Infinity)
+    .map((_, at) => minutes.reduce((sum, one) => sum + one.answered[at], 0));
   const all = Object.values(total).reduce((sum, one) => sum + one, 0);
   show(
     document.getElementById("minutes"),
@@ -50,7 +56,9 @@ export function showMinutes({ minutes, answerBounds }, now) {
           h(
             "ul",
             { class: "legend" },
-            KINDS.filter(([kind]) => total[kind]).map(([kind, name]) => h("li", { class: `of-${kind}`, "data-key": kind }, `${name} `, h("b", {}, whole(total[kind])))),
+            KINDS.filter(([kind]) => total[kind]).map(([kind, name]) =>
+              h("li", { class: `of-${kind}`, "data-key": kind }, `${name} `, h("b", {}, whole(total[kind]))),
+            ),
           ),
         ),
         outcomes(hour),
@@ -88,7 +96,8 @@ function kindsOf(ended) {
 
 function sumOf(counts) {
   const sum = {};
-  for (const one of counts) for (const [name, count] of Object.entries(one)) sum[name] = (sum[name] ?? 0) + count;
+  for (const one of counts)
+    for (const [name, count] of Object.entries(one)) sum[name] = (sum[name] ?? 0) + count;
   return sum;
 }
 
@@ -105,7 +114,11 @@ function classOf(answered, share) {
 
 function within(answered, share, bounds) {
   const found = classOf(answered, share);
-  return found === null ? "–" : found < bounds.length ? `within ${bounds[found]} s` : `over ${bounds.at(-1)} s`;
+  return found === null
+    ? "–"
+    : found < bounds.length
+      ? `within ${bounds[found]} s`
+      : `over ${bounds.at(-1)} s`;
 }
 
 function outcomes(hour) {
@@ -123,10 +136,23 @@ function outcomes(hour) {
       {},
       svg("title", {}, `${clock(at).slice(0, 5)}: ${words || "no calls"}`),
       svg("rect", { class: "ground", x: place * STEP, y: 0, width: STEP, height: HEIGHT }),
-      ...parts.map(([kind, , y, height]) => svg("rect", { class: `of-${kind}`, x: place * STEP + (STEP - BAR) / 2, y, width: BAR, height, rx: 1 })),
+      ...parts.map(([kind, , y, height]) =>
+        svg("rect", {
+          class: `of-${kind}`,
+          x: place * STEP + (STEP - BAR) / 2,
+          y,
+          width: BAR,
+          height,
+          rx: 1,
+        }),
+      ),
     );
   });
-  return chart(`Calls that ended in each of the last 60 minutes, ${most} at most`, bars, most ? String(most) : "");
+  return chart(
+    `Calls that ended in each of the last 60 minutes, ${most} at most`,
+    bars,
+    most ? String(most) : "",
+  );
 }
 
 function answers(hour, bounds) {
@@ -134,7 +160,10 @@ function answers(hour, bounds) {
   const y = (found) => HEIGHT - ((found + 1) / classes) * (HEIGHT - 4);
   const bars = hour.map(({ at, answered }, place) => {
     const [half, most] = [classOf(answered, 0.5), classOf(answered, 0.9)];
-    const words = half === null ? "no answers" : `half ${within(answered, 0.5, bounds)}, nine in ten ${within(answered, 0.9, bounds)}`;
+    const words =
+      half === null
+        ? "no answers"
+        : `half ${within(answered, 0.5, bounds)}, nine in ten ${within(answered, 0.9, bounds)}`;
     const x = place * STEP + (STEP - BAR) / 2;
     return svg(
       "g",
@@ -149,21 +178,38 @@ function answers(hour, bounds) {
           ]),
     );
   });
-  return chart("Time to an answer in each of the last 60 minutes, on a scale of classes", bars, `> ${bounds.at(-1)} s`);
+  return chart(
+    "Time to an answer in each of the last 60 minutes, on a scale of classes",
+    bars,
+    `> ${bounds.at(-1)} s`,
+  );
 }
 
 function chart(name, bars, top) {
   return h(
     "div",
     { class: "chart" },
-    svg("svg", { viewBox: `0 0 ${SHOWN * STEP} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": name }, ...bars),
+    svg(
+      "svg",
+      {
+        viewBox: `0 0 ${SHOWN * STEP} ${HEIGHT}`,
+        preserveAspectRatio: "none",
+        role: "img",
+        "aria-label": name,
+      },
+      ...bars,
+    ),
     h("span", { class: "top-of", "aria-hidden": "true" }, top),
   );
 }
 
 function axis(hour) {
   const at = [hour[0], hour[SHOWN / 2], hour[SHOWN - 1]];
-  return h("p", { class: "axis", "aria-hidden": "true" }, at.map((one) => h("span", {}, clock(one.at).slice(0, 5))));
+  return h(
+    "p",
+    { class: "axis", "aria-hidden": "true" },
+    at.map((one) => h("span", {}, clock(one.at).slice(0, 5))),
+  );
 }
 
 function svg(name, attributes, ...children) {

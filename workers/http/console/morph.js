@@ -8,7 +8,8 @@ export function show(old, ...fresh) {
   const wanted = document.createElement("div");
   wanted.append(...fresh.flat().filter((one) => one !== null && one !== undefined && one !== false));
   children(old, wanted);
-  if (focused && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+  if (focused && focused !== document.activeElement && focused.isConnected)
+    focused.focus({ preventScroll: true });
 }
 
 function children(old, wanted) {

@@ -21,7 +21,9 @@ export function showState(found) {
 
 /** Say what is wrong to a screen reader, and in the title, when it is something else than before. */
 function tell(problems) {
-  const same = problems.map(({ shard, level, problem }) => `${shard} ${level} ${problem.replace(/\d+/g, "")}`).join();
+  const same = problems
+    .map(({ shard, level, problem }) => `${shard} ${level} ${problem.replace(/\d+/g, "")}`)
+    .join();
   if (same === told) return;
   told = same;
   const worst = problems[0] && WORDS[problems[0].level];
@@ -35,7 +37,8 @@ function tell(problems) {
 function ownProblems({ worker, sippo }) {
   const found = [];
   if (!worker.ready) found.push(`this worker is not ready: ${worker.reason}`);
-  if (sippo?.failing.length) found.push(`this worker does not ask sippo-server for now: ${sippo.failing.join(", ")}`);
+  if (sippo?.failing.length)
+    found.push(`this worker does not ask sippo-server for now: ${sippo.failing.join(", ")}`);
   return found.map((problem) => ({ shard: null, level: "WARNING", problem }));
 }
 
@@ -43,7 +46,12 @@ const placeOf = (shards) => (shards[0] === null ? "" : `shard ${shards.join(", "
 
 function problems(problems, shards) {
   if (!problems.length)
-    return h("p", { class: "verdict", "data-level": "OK" }, h("strong", {}, "All is well"), ` on ${plural(shards.length, "shard")}.`);
+    return h(
+      "p",
+      { class: "verdict", "data-level": "OK" },
+      h("strong", {}, "All is well"),
+      ` on ${plural(shards.length, "shard")}.`,
+    );
   const same = new Map();
   for (const { shard, level, problem } of problems) {
     const key = `${level} ${problem}`;
@@ -119,7 +127,12 @@ function tile(name, value, more, level = "OK") {
     { class: "tile", "data-level": level, "data-key": name },
     h("span", { class: "tile-name" }, name),
     h("span", { class: "tile-value" }, value),
-    h("span", { class: "tile-more" }, level !== "OK" && h("span", { class: "unseen" }, `${WORDS[level]}: `), more),
+    h(
+      "span",
+      { class: "tile-more" },
+      level !== "OK" && h("span", { class: "unseen" }, `${WORDS[level]}: `),
+      more,
+    ),
   );
 }
 
@@ -128,7 +141,13 @@ export function workersOf(shards) {
   const found = new Map();
   for (const shard of shards)
     for (const one of shard.consumers ?? []) {
-      const before = found.get(one.name) ?? { name: one.name, alive: false, idleMs: Infinity, pending: 0, announced: null };
+      const before = found.get(one.name) ?? {
+        name: one.name,
+        alive: false,
+        idleMs: Infinity,
+        pending: 0,
+        announced: null,
+      };
       const [known, other] = [before.announced, one.announced];
       found.set(one.name, {
         name: one.name,

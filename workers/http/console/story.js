@@ -25,7 +25,11 @@ export class StoryPanel {
   async step(isLate) {
     const ref = chosen();
     if (ref === null) {
-      this.#draw(null, h("h2", { id: "story-title" }, "One call"), h("p", { class: "nothing" }, "Choose a call to see its story."));
+      this.#draw(
+        null,
+        h("h2", { id: "story-title" }, "One call"),
+        h("p", { class: "nothing" }, "Choose a call to see its story."),
+      );
       return RINGS_MS;
     }
     let story;
@@ -66,18 +70,31 @@ function whole(story) {
       "header",
       { class: "panel-head" },
       h("h2", { id: "story-title" }, from, h("span", { class: "arrow" }, " → "), to),
-      h("span", { class: `state state-${invite ? lookOf(invite) : "dim"}` }, invite ? stateOf(invite) : "Over"),
+      h(
+        "span",
+        { class: `state state-${invite ? lookOf(invite) : "dim"}` },
+        invite ? stateOf(invite) : "Over",
+      ),
       h("a", { href: "#/", class: "close", "aria-label": "Close this call" }, "×"),
     ),
     h("dl", { class: "facts" }, facts(invite, id, began)),
     story.candidates.length > 0 && h("h3", {}, "Candidates"),
-    story.candidates.length > 0 && h("ul", { class: "candidates" }, story.candidates.map((one) => candidate(one, began))),
+    story.candidates.length > 0 &&
+      h(
+        "ul",
+        { class: "candidates" },
+        story.candidates.map((one) => candidate(one, began)),
+      ),
     story.legs.length > 0 && h("h3", {}, "Members"),
     story.legs.length > 0 && h("ul", { class: "candidates" }, story.legs.map(leg)),
     h("h3", {}, "Story"),
     story.cut && h("p", { class: "hint" }, "Earlier steps may be missing: only the last 64 are kept."),
     story.steps.length
-      ? h("ol", { class: "steps" }, story.steps.map((step, at) => stepOf(step, at, began)))
+      ? h(
+          "ol",
+          { class: "steps" },
+          story.steps.map((step, at) => stepOf(step, at, began)),
+        )
       : h("p", { class: "nothing" }, "No steps are kept (invites.story is false)."),
     h("h3", {}, "Gateway groups"),
     readers(story),
@@ -90,16 +107,24 @@ function facts(invite, id, began) {
     ["Room", invite?.room],
     ["Group", invite?.group],
     ["Began", began === null ? null : moment(began)],
-    ["Result", invite?.code ? `${invite.code} ${readable(invite.reason)}${invite.whoAccepted ? ` by ${invite.whoAccepted}` : ""}` : null],
+    [
+      "Result",
+      invite?.code
+        ? `${invite.code} ${readable(invite.reason)}${invite.whoAccepted ? ` by ${invite.whoAccepted}` : ""}`
+        : null,
+    ],
     ["Took", invite?.endedAt && began !== null ? duration(invite.endedAt - began) : null],
   ];
-  return pairs.filter(([, value]) => value).map(([name, value]) => h("div", { "data-key": name }, h("dt", {}, name), h("dd", {}, value)));
+  return pairs
+    .filter(([, value]) => value)
+    .map(([name, value]) => h("div", { "data-key": name }, h("dt", {}, name), h("dd", {}, value)));
 }
 
 function candidate(one, began) {
   const since = (at) => (began === null ? clock(at, true) : `+${duration(Math.max(0, at - began))}`);
   const times = TIMES.filter((name) => one[name] !== null).map((name) => [WHAT[name] ?? name, one[name]]);
-  if (one.cancelled !== null) times.push([`cancelled${one.cancelCode ? ` ${one.cancelCode}` : ""}`, one.cancelled]);
+  if (one.cancelled !== null)
+    times.push([`cancelled${one.cancelCode ? ` ${one.cancelCode}` : ""}`, one.cancelled]);
   times.sort((a, b) => a[1] - b[1]);
   const kind = { PUSH: "push", PSTN: "telephone", PEER: "connection" }[one.type] ?? one.type ?? "?";
   return h(
@@ -109,15 +134,38 @@ function candidate(one, began) {
       "p",
       { class: "candidate-head" },
       h("strong", {}, one.device ?? one.peer),
-      h("span", { class: "hint" }, [kind, one.address, one.device === one.peer ? null : one.device && one.peer].filter(Boolean).join(" · ")),
-      h("span", { class: `state state-${candidateLook(one.state)}` }, readable((one.state ?? "unknown").toLowerCase()), one.endReason ? ` ${one.endReason}` : ""),
+      h(
+        "span",
+        { class: "hint" },
+        [kind, one.address, one.device === one.peer ? null : one.device && one.peer]
+          .filter(Boolean)
+          .join(" · "),
+      ),
+      h(
+        "span",
+        { class: `state state-${candidateLook(one.state)}` },
+        readable((one.state ?? "unknown").toLowerCase()),
+        one.endReason ? ` ${one.endReason}` : "",
+      ),
     ),
-    h("p", { class: "times" }, times.map(([name, at]) => h("span", { "data-key": name }, `${name} `, h("b", {}, since(at))))),
+    h(
+      "p",
+      { class: "times" },
+      times.map(([name, at]) => h("span", { "data-key": name }, `${name} `, h("b", {}, since(at)))),
+    ),
   );
 }
 
 const candidateLook = (state) =>
-  ({ ACCEPTED: "good", DECLINED: "bad", REJECTED: "bad", RINGING: "rings", CALLED: "rings", PUSHED: "rings", PUSHING: "rings" })[state] ?? "dim";
+  ({
+    ACCEPTED: "good",
+    DECLINED: "bad",
+    REJECTED: "bad",
+    RINGING: "rings",
+    CALLED: "rings",
+    PUSHED: "rings",
+    PUSHING: "rings",
+  })[state] ?? "dim";
 
 function leg(one) {
   const words = [one.endReason, readable(one.reason), one.peer && `by ${one.peer}`].filter(Boolean).join(" ");
@@ -129,7 +177,11 @@ function leg(one) {
       { class: "candidate-head" },
       h("a", { href: linkTo(one.ref) }, one.member),
       h("span", { class: "hint" }, words),
-      h("span", { class: `state state-${one.state === "OPEN" ? "rings" : "dim"}` }, (one.state ?? "unknown").toLowerCase()),
+      h(
+        "span",
+        { class: `state state-${one.state === "OPEN" ? "rings" : "dim"}` },
+        (one.state ?? "unknown").toLowerCase(),
+      ),
     ),
   );
 }
@@ -140,7 +192,11 @@ function stepOf(step, at, began) {
     "li",
     { class: `step step-${origin}`, "data-key": `${at} ${step.at}` },
     h("time", { datetime: new Date(step.at).toISOString(), title: moment(step.at) }, clock(step.at, true)),
-    h("span", { class: "after" }, step.after === null ? (began === null ? "" : "start") : `+${duration(step.after)}`),
+    h(
+      "span",
+      { class: "after" },
+      step.after === null ? (began === null ? "" : "start") : `+${duration(step.after)}`,
+    ),
     h(
       "div",
       { class: "happened" },
@@ -163,7 +219,12 @@ function stepOf(step, at, began) {
               h("span", { class: "unseen" }, "tells "),
               told.what,
               told.code && h("span", { class: "code" }, ` ${told.code}`),
-              h("span", { class: "to" }, told.who.length ? ` to ${told.who.join(", ")}` : "", told.more ? ` and ${told.more} more` : ""),
+              h(
+                "span",
+                { class: "to" },
+                told.who.length ? ` to ${told.who.join(", ")}` : "",
+                told.more ? ` and ${told.more} more` : "",
+              ),
             ),
           ),
         ),
@@ -172,7 +233,8 @@ function stepOf(step, at, began) {
 }
 
 function readers({ groups, steps }) {
-  if (!groups.length) return h("p", { class: "nothing" }, "No gateway has a group: nobody has read the notifications.");
+  if (!groups.length)
+    return h("p", { class: "nothing" }, "No gateway has a group: nobody has read the notifications.");
   return h(
     "ul",
     { class: "readers" },
@@ -180,11 +242,23 @@ function readers({ groups, steps }) {
       const unread = steps.filter((step) => step.unreadBy.includes(name));
       const read = steps.filter((step) => step.readBy.includes(name));
       const [look, text] = unread.length
-        ? ["bad", `has not read the notifications of ${plural(unread.length, "step")}: ${unread.map((step) => step.what).join(", ")}`]
+        ? [
+            "bad",
+            `has not read the notifications of ${plural(unread.length, "step")}: ${unread.map((step) => step.what).join(", ")}`,
+          ]
         : read.length
-          ? ["rings", `has read all, but not acknowledged those of ${read.map((step) => step.what).join(", ")}`]
+          ? [
+              "rings",
+              `has read all, but not acknowledged those of ${read.map((step) => step.what).join(", ")}`,
+            ]
           : ["good", "has read and acknowledged all"];
-      return h("li", { "data-key": name }, h("span", { class: `dot dot-${look}` }), h("strong", {}, name), ` ${text}`);
+      return h(
+        "li",
+        { "data-key": name },
+        h("span", { class: `dot dot-${look}` }),
+        h("strong", {}, name),
+        ` ${text}`,
+      );
     }),
   );
 }

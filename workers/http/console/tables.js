@@ -26,7 +26,15 @@ function table(heads, rows) {
   return h(
     "table",
     {},
-    h("thead", {}, h("tr", {}, heads.map(([text, look]) => h("th", { scope: "col", class: look }, text)))),
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        heads.map(([text, look]) => h("th", { scope: "col", class: look }, text)),
+      ),
+    ),
     h(
       "tbody",
       {},
@@ -34,7 +42,9 @@ function table(heads, rows) {
         h(
           "tr",
           { "data-key": key, "data-level": level },
-          cells.map((cell, at) => h(at ? "td" : "th", { scope: at ? null : "row", class: heads[at][1] }, cell)),
+          cells.map((cell, at) =>
+            h(at ? "td" : "th", { scope: at ? null : "row", class: heads[at][1] }, cell),
+          ),
         ),
       ),
     ),
@@ -43,9 +53,18 @@ function table(heads, rows) {
 
 function shardTable(shards) {
   const waits = ({ entries, oldestMs }) => (entries ? `${whole(entries)}, ${duration(oldestMs)}` : "–");
-  const memory = (one) => (one ? bytes(one.usedBytes) + (one.maxBytes ? ` of ${bytes(one.maxBytes)}` : "") : "?");
+  const memory = (one) =>
+    one ? bytes(one.usedBytes) + (one.maxBytes ? ` of ${bytes(one.maxBytes)}` : "") : "?";
   return table(
-    [["Shard"], ["Events", "number"], ["Relay", "number"], ["Pushes", "number"], ["Ringing", "number"], ["Timers", "number"], ["Memory", "number"]],
+    [
+      ["Shard"],
+      ["Events", "number"],
+      ["Relay", "number"],
+      ["Pushes", "number"],
+      ["Ringing", "number"],
+      ["Timers", "number"],
+      ["Memory", "number"],
+    ],
     shards.map((one) => ({
       key: String(one.shard),
       level: one.backlog.oldestMs > 5_000 || one.relayBacklog.oldestMs > 5_000 ? "WARNING" : null,
@@ -70,7 +89,13 @@ function workerTable(workers, own, now) {
       key: name,
       level: alive ? null : "WARNING",
       cells: [
-        h("span", { class: "name" }, name, name === own && h("span", { class: "badge" }, "this one"), !alive && h("span", { class: "badge bad" }, "gone")),
+        h(
+          "span",
+          { class: "name" },
+          name,
+          name === own && h("span", { class: "badge" }, "this one"),
+          !alive && h("span", { class: "badge bad" }, "gone"),
+        ),
         announced?.release ?? "before 0.2.0",
         announced ? moment(announced.since) : "?",
         announced?.lastCommit ? `${duration(Math.max(0, now - announced.lastCommit))} ago` : "none",
@@ -82,9 +107,17 @@ function workerTable(workers, own, now) {
 
 function groupTable(shards) {
   const rows = shards.flatMap(({ shard, groups }) => groups.map((one) => ({ shard, ...one })));
-  if (!rows.length) return h("p", { class: "nothing" }, "No gateway has a group yet: nobody reads notifications.");
+  if (!rows.length)
+    return h("p", { class: "nothing" }, "No gateway has a group yet: nobody reads notifications.");
   return table(
-    [["Group"], ["Shard", "number"], ["Unread", "number"], ["Not acknowledged", "number"], ["Oldest", "number"], ["Asked", "number"]],
+    [
+      ["Group"],
+      ["Shard", "number"],
+      ["Unread", "number"],
+      ["Not acknowledged", "number"],
+      ["Oldest", "number"],
+      ["Asked", "number"],
+    ],
     rows.map(({ name, shard, lag, pending, oldestMs, idleMs }) => ({
       key: `${shard} ${name}`,
       level: oldestMs > 60_000 ? "WARNING" : null,

@@ -14,7 +14,9 @@ export function clock(ms, withMs = false) {
 export function moment(ms) {
   const date = new Date(ms);
   const isToday = date.toDateString() === new Date().toDateString();
-  return isToday ? clock(ms) : `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${clock(ms)}`;
+  return isToday
+    ? clock(ms)
+    : `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${clock(ms)}`;
 }
 
 /** How long something has taken. */
@@ -27,7 +29,8 @@ export function duration(ms) {
 
 export const whole = (number) => number.toLocaleString("en");
 
-export const plural = (number, one, several = `${one}s`) => `${whole(number)} ${number === 1 ? one : several}`;
+export const plural = (number, one, several = `${one}s`) =>
+  `${whole(number)} ${number === 1 ? one : several}`;
 
 /** How full the memory is. */
 export function bytes(number) {
@@ -45,12 +48,19 @@ const STATES = {
   DECLINED_BY_TIMEOUT: "No answer",
 };
 
-const LOOKS = { PENDING: "rings", ACCEPTED: "good", DECLINED: "bad", DECLINED_BY_CREATOR: "dim", DECLINED_BY_TIMEOUT: "dim" };
+const LOOKS = {
+  PENDING: "rings",
+  ACCEPTED: "good",
+  DECLINED: "bad",
+  DECLINED_BY_CREATOR: "dim",
+  DECLINED_BY_TIMEOUT: "dim",
+};
 
 const UNREACHED = new Set(["not_found", "unreachable"]);
 const isUnreached = ({ state, reason }) => state === "DECLINED" && UNREACHED.has(reason);
 
 /** How an invite is doing, or has ended. */
-export const stateOf = (invite) => (isUnreached(invite) ? "Not reached" : (STATES[invite.state] ?? invite.state ?? "Unknown"));
+export const stateOf = (invite) =>
+  isUnreached(invite) ? "Not reached" : (STATES[invite.state] ?? invite.state ?? "Unknown");
 export const lookOf = (invite) => (isUnreached(invite) ? "dim" : (LOOKS[invite.state] ?? "dim"));
 export const readable = (reason) => (reason ?? "").replaceAll("_", " ");

@@ -39,14 +39,14 @@ picture: install ## Play the same, and make a picture of it for the README
 page: install ## Show phones on a page of this machine, http://127.0.0.1:8100/, until Ctrl-C
 	@$(BIN)/invites demo --page
 
-browser: install ## Install Debian's chromium and Playwright, and test the page with phones in them
+browser: install ## Install Debian's chromium and Playwright, and test the pages in them
 	@command -v chromium >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install --yes --no-install-recommends chromium
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --only-binary :all: \
 	  --require-hashes --requirement requirements-browser.lock
 	$(PYTEST) tests/browser
 
-screenshot: install ## Make the picture of the page for the README (after `make browser`)
-	@$(BIN)/python -m tests.browser.screenshot tests/browser/phones.png
+screenshot: install ## Make the pictures of the pages for the documentation (after `make browser`)
+	@$(BIN)/python -m tests.browser.screenshot tests/browser/phones.png tests/browser/console.png
 
 test: lint types pytest ## Check everything: style, types, tests
 
@@ -61,7 +61,7 @@ types: install ## Check types, strictly
 COMPUTING := tests/lua tests/model tests/unit tests/deploy tests/fuzz \
   $(wildcard tests/integration/test_cli_*.py tests/integration/test_reshard*.py tests/integration/test_sippo_*.py) \
   $(patsubst %,tests/integration/test_%.py, bench_gateway bench_memory bench_plots check_servers client \
-    connections data_loss dead_letters demo dropping embedded gateway \
+    connections console data_loss dead_letters demo dropping embedded gateway \
     examples fake_sippo gateway_page gateways group_calls http invite_queries lookups_legacy lookups_parallel_sip \
     lookups_reachability moves outages overview page poison probe push relay renewal_of_connections retention size spans tls_faults \
     traces wheel worker_permissions worker_streams)

@@ -163,6 +163,10 @@ class Keys:
         """Hash with a time to live: the announcement of a worker."""
         return f"{self.base}worker:{name}"
 
+    def minute(self, number: int) -> str:
+        """Hash with a time to live, in shard 0: worker -> JSON, its counts of a minute (since 1970)."""
+        return f"{self.base}minute:{number}"
+
     def grace(self, peer: str) -> str:
         """String with a time to live: exists during the grace period of a lost device."""
         return f"{self.base}grace:{peer}"

@@ -95,6 +95,10 @@ class DeadLetters:
             async for entry in streams.pages(self._client, self._keys.dead, last=newest[0].id):
                 yield dead_letter(entry)
 
+    async def newest(self, count: int) -> list[DeadLetter]:
+        """The newest `count` letters, the newest first."""
+        return [dead_letter(one) for one in await streams.newest(self._client, self._keys.dead, count)][::-1]
+
     async def get(self, letter: str) -> DeadLetter | None:
         """The letter with this id; None if there is none."""
         found = await streams.read(self._client, self._keys.dead, letter, letter)

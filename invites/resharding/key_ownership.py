@@ -80,12 +80,13 @@ STAYING: Final = frozenset(
         "servers",
         "resharding",
         "redials",
+        "minute",
     }
 )
 """Keys of the shard itself. The entries of `push` and the members of `timers` are moved one by one.
 
 `retry`, the failures of a timer, expires: a timer that moves takes its due time along. `waiting`, since when
-timers wait, expires too, and so does `redials`, which says that calls were made again.
+timers wait, expires too, and so do `redials`, which says that calls were made again, and `minute`, what was counted.
 """
 
 TIMERS: Final[dict[str, Callable[[str], Name]]] = {

@@ -91,6 +91,11 @@ class SippoServer:
         await login.close()
         await transport.close()
 
+    @property
+    def failing(self) -> list[str]:
+        """The calls that fail at once, because sippo-server has not answered them lately."""
+        return sorted(call.value for call, breaker in self._breakers.items() if breaker.open)
+
     async def group(self, group: str) -> Group | None:
         """The group with this id, or None when there is none. Both answers are cached for `wac.group_cache` ms."""
         with contextlib.suppress(KeyError):

@@ -24,12 +24,14 @@ from invites.client import (
     Registered,
     Registry,
 )
+from invites.connection.clients import Clients
 from invites.keys import Keys
 from invites.queries.dead_letters import DeadLetters
 from invites.queries.invites import InviteQueries
 from invites.queries.overview import overview
 from tests.deploy import installations
 from tests.support.waiting import wait_until
+from workers.http.installation import Installation
 from workers.probe import Place, measure
 from workers.service import Service
 
@@ -137,6 +139,15 @@ async def test_no_part_of_a_call_is_refused(installation: installations.Installa
         (letter,) = [letter async for letter in letters.all()]
         assert await letters.drop(letter.id)
         assert (await overview(operator, KEYS)).dead_letters == 0
+        async with Clients(installation.url("worker"), "http") as clients:
+            shown = Installation([KEYS], clients, asyncio.Semaphore(1))
+            assert [one.shard for one in (await shown.overview())["shards"]] == [0]
+            assert await shown.dead_letters(1) == []
+
+            async def counted() -> bool:
+                return bool((await shown.minutes())["minutes"])
+
+            await wait_until(counted, "the worker has written what it has counted")
         await wait_until(lambda: service.readiness.state() == (True, ""), "the worker is ready")
 
     refused = [(entry["username"], entry["object"]) for entry in await admin.acl_log()]

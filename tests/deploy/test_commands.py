@@ -29,9 +29,9 @@ _LIST: Final = {
         ping client|setname client|id client|unblock info time multi exec cluster|info cluster|slots
         copy del exists pexpireat scan type get mget set lrange ltrim rpush
         hdel hexists hget hgetall hlen hmget hrandfield hscan hset hvals sadd scard srandmember srem sscan
-        zadd zrange zrangebyscore zrem zremrangebyscore zscan zscore
+        zadd zcount zrange zrangebyscore zrem zremrangebyscore zscan zscore
         xack xadd xautoclaim xclaim xgroup|create xgroup|delconsumer xinfo|consumers xinfo|groups xlen xpending xrange
-        xreadgroup xtrim
+        xreadgroup xrevrange xtrim
         eval evalsha fcall function|delete function|list function|load
     """,
     "operator": """

@@ -22,6 +22,7 @@ from invites.config import Config, parse
 from invites.connection.clients import connect
 from invites.keys import Keys, shard_of
 from invites.queries.invites import InviteQueries
+from invites.sippo import SippoServer
 from tests.support.waiting import wait_until
 from workers.http import connections as http_connections
 from workers.http import server as http
@@ -42,6 +43,8 @@ class Worker:
         self.metrics = Metrics()
         self.readiness = Readiness()
         self.moving = False
+        self.consumer = "worker-1"
+        self.sippo: SippoServer | None = None
 
 
 class Answer:

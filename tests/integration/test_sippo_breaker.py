@@ -58,6 +58,7 @@ async def test_a_dead_server_costs_no_waiting(call: ApiCall, fault: Fault) -> No
             await sippo.fails(_asked(pair, call), CallOutcome.OPEN)
         assert (pair.fake_sippo.requests, time.pauses) == (requests, pauses)
         assert pair.watch.calls[call, "open"] == 500
+        assert pair.client.failing == [call.value]
 
 
 async def test_it_opens_after_so_many_failures_in_a_row() -> None:

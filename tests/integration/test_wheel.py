@@ -65,8 +65,9 @@ def test_wheel_holds_every_source_file(wheel: Path) -> None:
     }
     lua = {Path("invites") / path.relative_to(ROOT) for path in (ROOT / "lua").rglob("*.lua")}
     assert lua
-    static = {path.relative_to(ROOT) for path in (ROOT / "workers/lab/page/static").iterdir()}
-    assert static
+    pages = ("lab/page/static", "http/console", "http/look")
+    static = {path.relative_to(ROOT) for page in pages for path in (ROOT / "workers" / page).glob("*.*")}
+    assert {Path("workers") / page for page in pages} == {path.parent for path in static}
     rest = {"invites/py.typed", "workers/py.typed", "invites/_commit"}
     assert {path.as_posix() for path in python | lua | static} | rest <= held
     assert {Path(name).parts[0] for name in held} == {"invites", "workers"}

@@ -19,7 +19,7 @@ def test_each_kind_of_key_that_the_scripts_name_is_known() -> None:
     indirectly = set(re.findall(r"\bkey\((?!kind, id)([a-z]\w*)", _LUA))
     assert indirectly == {"index"}, "a kind that stands in a variable is not seen here"
     streams = {"events", "notifications", "push", "relay", "dead", "timers"}
-    assert named - {"never"} | streams | {"origin", "worker", "servers", "resharding"} == KINDS
+    assert named - {"never"} | streams | {"origin", "worker", "servers", "resharding", "minute"} == KINDS
 
 
 def test_each_key_that_python_names_is_known() -> None:

@@ -15,7 +15,7 @@ _LUA = Path(__file__).resolve().parents[2] / "lua"
 
 _GIVEN_BY_PYTHON = {
     "CLIENT", "EVAL", "EVALSHA", "FCALL", "FUNCTION", "HMGET", "LRANGE", "PING", "SCAN", "XADD", "XAUTOCLAIM", "XCLAIM",
-    "XLEN", "XRANGE", "XREADGROUP"
+    "XLEN", "XRANGE", "XREADGROUP", "XREVRANGE", "ZCOUNT"
 }  # fmt: skip
 
 

@@ -24,10 +24,15 @@ def asked_for(query: Mapping[str, str]) -> tuple[Filter, int, str | None]:
     if state not in STATES:
         raise web.HTTPBadRequest(text=f"state must be one of {', '.join(STATES)}")
     asked = Filter(query.get("user"), state, query.get("room"), _whole(query, "since"))
+    return asked, limit_in(query), query.get("cursor")
+
+
+def limit_in(query: Mapping[str, str]) -> int:
+    """The limit of a page. Raises HTTPBadRequest with a sentence."""
     limit = _whole(query, "limit")
     if limit is not None and not 1 <= limit <= MOST:
         raise web.HTTPBadRequest(text=f"limit must be a whole number from 1 to {MOST}")
-    return asked, MOST if limit is None else limit, query.get("cursor")
+    return MOST if limit is None else limit
 
 
 def _whole(query: Mapping[str, str], name: str) -> int | None:

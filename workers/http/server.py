@@ -6,12 +6,15 @@ import asyncio
 import functools
 import logging
 import re
+import time
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
+from redis.exceptions import NoPermissionError
 
+from invites import __version__
 from invites.connection.clients import Clients
 from invites.connection.errors import passes
 from invites.keys import Keys, shard_of
@@ -23,13 +26,16 @@ from invites.values.printable import escape_json
 from invites.values.ref import Ref
 from workers.http import quiet
 from workers.http.access import refusal
-from workers.http.asked import asked_for
+from workers.http.asked import asked_for, limit_in
 from workers.http.connections import Connections, most_connections
+from workers.http.console import HEADERS, console_files
+from workers.http.installation import Installation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from invites.config import Config
+    from invites.sippo import SippoServer
     from workers.telemetry.metrics import Metrics
     from workers.telemetry.readiness import Readiness
 
@@ -57,15 +63,19 @@ class Served(Protocol):
     """What the server needs of its worker."""
 
     @property
+    def consumer(self) -> str: ...  # noqa: D102
+    @property
     def metrics(self) -> Metrics: ...  # noqa: D102
     @property
     def readiness(self) -> Readiness: ...  # noqa: D102
     @property
     def moving(self) -> bool: ...  # noqa: D102 - whether a reshard is under way
+    @property
+    def sippo(self) -> SippoServer | None: ...  # noqa: D102 - None if it is not configured
 
 
 class HttpServer:
-    """Answers `GET /healthz`, `/readyz`, `/metrics`, `/v1/users/…` and `/v1/invites/…`.
+    """Answers `GET /healthz`, `/readyz`, `/metrics`, `/console` and what is below `/v1`.
 
     `/v1` requires `Authorization: Bearer <http.token>`. Without a configured token it only answers programs of this
     machine (see `workers.http.access`). Its connections to Redis at `url` are its own, and few: while Redis stands
@@ -77,6 +87,8 @@ class HttpServer:
         self._served = served
         self._clients = Clients(url, "http", max_connections=_QUERIES_AT_ONCE)
         self._turn = asyncio.Semaphore(_QUERIES_AT_ONCE)
+        self._installation = Installation(config.shards(), self._clients, self._turn)
+        self._console = console_files()
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         self._connections: Connections | None = None
@@ -139,6 +151,11 @@ class HttpServer:
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
+                web.get("/console", self._page),
+                web.get("/console/{name}", self._file),
+                web.get("/v1/overview", self._overview),
+                web.get("/v1/minutes", self._minutes),
+                web.get("/v1/dead-letters", self._dead_letters),
                 web.get("/v1/users/{user}/invitations", self._invitations),
                 web.get("/v1/users/{user}/state", self._state),
                 web.get("/v1/invites", self._list),
@@ -223,6 +240,41 @@ class HttpServer:
                 raise web.HTTPBadRequest(text=str(error)) from None
         return _response(200, page)
 
+    async def _overview(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            found = await self._installation.overview()
+        ready, reason = self._served.readiness.state()
+        worker = {"name": self._served.consumer, "release": __version__, "ready": ready, "reason": reason}
+        sippo = self._served.sippo
+        own = {"now": time.time_ns() // 1_000_000, "worker": worker}
+        asked = None if sippo is None else {"failing": sippo.failing}
+        return _response(200, {**own, "sippo": asked, **found})
+
+    async def _minutes(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            return _response(200, await self._installation.minutes())
+
+    async def _dead_letters(self, request: web.Request) -> web.Response:
+        self._authorize(request)
+        limit = limit_in(request.query)
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            return _response(200, {"deadLetters": await self._installation.dead_letters(limit)})
+
+    async def _page(self, _: web.Request) -> web.Response:
+        return self._file_named("index.html")
+
+    async def _file(self, request: web.Request) -> web.Response:
+        return self._file_named(request.match_info["name"])
+
+    def _file_named(self, name: str) -> web.Response:
+        file = self._console.answer(name)
+        if file is None:
+            raise web.HTTPNotFound
+        file.headers.update(HEADERS)
+        return file
+
     def _queries(self, routing_key: str) -> InviteQueries:
         keys = self._home(routing_key)
         return InviteQueries(self._clients.of(keys), keys)
@@ -288,6 +340,9 @@ async def _as_json(
                 response.headers[name] = error.headers[name]
         return response
     except Exception as error:  # noqa: BLE001 - one request must not harm the worker
+        if isinstance(error, NoPermissionError):
+            lacks = "the worker's Redis user may not read this: `invites check` says what it lacks"
+            return _error(503, "redis_forbids", lacks)
         if isinstance(error, TimeoutError) or passes(error):
             return _error(503, "redis_away", "Redis does not answer, try again later")
         _log.exception("An HTTP request failed.")

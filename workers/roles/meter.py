@@ -8,6 +8,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from redis.exceptions import RedisError
+
 from invites.connection.errors import passes
 from invites.keys import Stream
 from invites.queries.gateways import gateway_groups, without_lag
@@ -75,6 +77,7 @@ class Meter:
             (self._measure_groups, partial(metrics.groups, shard, None)),
             (self._count_dead_letters, partial(metrics.dead_letters_kept, shard, math.nan)),
             (self._count_pending, self._forget_pending),
+            (self._write_minutes, _nothing),
         ]
 
     async def _measure(self, stream: Stream) -> None:
@@ -105,6 +108,20 @@ class Meter:
         self._count_at = ended + max(_COUNT_S, _SHARE * (ended - started))
         self._metrics.pending_invites(self._shard.keys.shard, kinds["ring"])
 
+    async def _write_minutes(self) -> None:
+        if self._shard.keys.shard:
+            return
+        shard = self._shard
+        try:
+            await self._metrics.calls.minutes.write(shard.commands, shard.keys, shard.worker.consumer)
+        except RedisError as error:
+            if not passes(error):  # a server that takes no writes may still be measured
+                raise
+
     def _forget_pending(self) -> None:
         self._count_at = 0.0
         self._metrics.pending_invites(self._shard.keys.shard, math.nan)
+
+
+def _nothing() -> None:
+    """What was counted is written later."""

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from invites.store.measures import ENDS, KINDS, REACHES, Ended
+from invites.store.minutes import ANSWER_S, Minutes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from invites.store.measures import Measure
 
 # Each has a bucket that ends at one second, which the objectives need (see deploy/prometheus).
 _RING: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
-_ANSWER: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 120.0)
 _STOP: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
 _WAKE: Final = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
 _DELAY: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
@@ -25,6 +25,9 @@ class CallMetrics:
     """What commits measure. All times are by the clock of the shard's server."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.minutes = Minutes()
+        """The same for people, minute by minute."""
+
         def seconds(
             name: str, text: str, buckets: tuple[float, ...], labels: Iterable[str] = ()
         ) -> Histogram:
@@ -42,7 +45,7 @@ class CallMetrics:
         self._ring = seconds("ring", "From an invite to the first device that rings.", _RING, ("reach",))
         for reach in REACHES:
             self._ring.labels(reach)
-        self._answer = seconds("answer", "From an invite to its accept.", _ANSWER)
+        self._answer = seconds("answer", "From an invite to its accept.", ANSWER_S)
         self._stop = seconds("stop", "From an accept to the cancels of the other devices.", _STOP)
         self._wake = seconds("wake", "From a push that is taken to the device's registration.", _WAKE)
         self._delay = seconds("event_delay", "From an event's entry to its commit.", _DELAY)
@@ -51,8 +54,9 @@ class CallMetrics:
         """An event was committed so long after it was published."""
         self._delay.observe(seconds)
 
-    def measured(self, measures: Iterable[Measure]) -> None:
+    def measured(self, measures: Sequence[Measure]) -> None:
         """Count what a commit, or fired timers, have measured."""
+        self.minutes.count(measures)
         took = {"answered": self._answer, "stopped": self._stop, "woke": self._wake}
         for measure in measures:
             if isinstance(measure, Ended):

@@ -55,6 +55,8 @@ ZSCAN {timers} 0
 ZRANGE {timers} 0 0
 ZRANGEBYSCORE {timers} -inf +inf
 ZREMRANGEBYSCORE {timers} -inf -inf
+ZCOUNT {timers} -inf +inf
+XREVRANGE {dead} + - COUNT 1
 GET {key}
 MGET {key} {other}
 SET {key} check PX 1

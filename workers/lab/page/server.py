@@ -13,6 +13,8 @@ from aiohttp import web
 from invites.client import BadEvent, Peer
 from invites.events.protocol import Id
 from workers.gateway.login import is_peer_of
+from workers.http.console import LOOK
+from workers.http.static import StaticFiles
 from workers.lab.page.access import policy
 from workers.lab.page.network import Move
 from workers.lab.page.people import CAST, owner_of
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from workers.lab.page.rooms import Rooms
 
 _STATIC: Final = Path(__file__).parent / "static"
-_TYPES: Final = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _TOKEN_S: Final = 3_600
 _LARGEST_BODY: Final = 4_096
 _END_WITHIN_S: Final = 1.0
@@ -71,11 +72,7 @@ class PageServer:
         self._secret = secret
         self._call_keys = call_keys
         self._gateway_port = 0
-        self._files = {
-            file.name: (file.read_bytes(), _TYPES[file.suffix])
-            for file in _STATIC.iterdir()
-            if file.suffix in _TYPES
-        }
+        self._files = StaticFiles(_STATIC, LOOK)
         self._runner: web.AppRunner | None = None
 
     async def start(self, listening: socket.socket, gateway_port: int) -> None:
@@ -151,10 +148,7 @@ class PageServer:
         return self._answer_file(request.match_info["name"])
 
     def _answer_file(self, name: str) -> web.Response:
-        body, kind = self._files.get(name, (b"", ""))
-        if not kind:
-            return _refusal(404, "There is no such file.")
-        return web.Response(body=body, content_type=kind, charset="utf-8")
+        return self._files.answer(name) or _refusal(404, "There is no such file.")
 
     async def _cast(self, _: web.Request) -> web.Response:
         address = None if self._access.is_local else self._access.device_url

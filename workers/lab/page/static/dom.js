@@ -1,20 +1,10 @@
-// Makes elements without a string of HTML, so that no text of a peer can become markup.
+// What the page draws itself: lines and faces.
+
+import { h } from "./elements.js";
+
+export { h };
 
 const SVG = "http://www.w3.org/2000/svg";
-
-/** An element. An attribute that is a function listens to the event `on…`; one that is null or false is left out. */
-export function h(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes ?? {})) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(
-    ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
-  );
-  return element;
-}
 
 const HANDSET = "M3.5 14.5V13c4.5-5 12.5-5 17 0v1.5";
 const WAVES = "M3 9.5c5-5 13-5 18 0M6.5 13c3-3 8-3 11 0M10.5 16.5a2.2 2.2 0 0 1 3 0";

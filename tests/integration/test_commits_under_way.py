@@ -65,8 +65,11 @@ _COUNT = 5 * _BATCH
 async def _hold(streams: Streams, service: Service) -> Commits:
     """Publish some batches and hold back the answers of the first two; the others wait."""
     commits = Commits(service)
+    await streams.ask(0, 1)  # the read that waits may take more than a batch
+    await streams.told(1)
     commits.answer.clear()
-    await streams.ask(0, _COUNT)
+    commits.sent.clear()
+    await streams.ask(1, _COUNT - 1)
     inbox = settler_of(service)._source.inbox
     await wait_until(
         lambda: len(commits.sent) >= 2 and inbox.full(), "two commits are under way, and a batch waits"

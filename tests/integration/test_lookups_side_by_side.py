@@ -64,7 +64,12 @@ async def test_a_cancel_of_the_very_call_that_is_looked_up_wins(valkey_url: str)
         assert answer.payload["code"] == 200
         told = await worker.heard_of()
         assert lookups.rejected(told) == (487, "cancelled")
-        assert lookups.counted(told) == {"answer": 1, "inviteRejected": 1, "INVITE_COMPLETED": 1}
+        assert lookups.counted(told) == {
+            "answer": 1,
+            "inviteRejected": 1,
+            "callMissed": 1,
+            "INVITE_COMPLETED": 1,
+        }
         assert worker.asked == {"pushDevices": 1}
 
 

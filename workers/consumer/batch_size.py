@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 _TARGET_S: Final = 0.010
-_MOST: Final = 1024
+_MOST: Final = 64  # entries that one read takes: large ones may follow small ones
 _WEIGHT: Final = 0.2  # of the newest commit in the moving average
 
 
 class BatchSize:
-    """The size of a full batch, such that one commit keeps the server busy for about 10 ms.
+    """The size of a full batch, such that one commit keeps the server busy for 10 ms at most.
 
-    The server runs one script at a time, so larger batches cost everybody else latency. Smaller ones cost
-    throughput: 16 events a call were measured at 6,600 events/s, 256 at 10,200. This is only the cap: without a
-    backlog a batch is what has come in. The size begins at `first` and never falls below `fewest`.
+    The server runs one script at a time, so larger batches cost everybody else latency. A batch is what one read takes:
+    between two commits the server answers one read, so a batch of several reads makes it wait. This is only the cap:
+    without a backlog a batch is what has come in. The size begins at `first` and never falls below `fewest`.
     """
 
-    def __init__(self, fewest: int = 16, first: int = 128) -> None:
+    def __init__(self, fewest: int = 16, first: int = _MOST) -> None:
         self.value = first
         self._fewest = fewest
         self._event_s = _TARGET_S / first

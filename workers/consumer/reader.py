@@ -21,11 +21,8 @@ if TYPE_CHECKING:
     from invites.events.entry import Entry
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.source import Source
-    from workers.consumer.ticket import Ticket
 
 _OWN_PAGE: Final = 100
-# A read that meets large entries after small ones takes this many of them: the size of entries is known too late.
-_PAGE: Final = 32
 _FULL_S: Final = 0.1
 
 _log = logging.getLogger(__name__)
@@ -104,27 +101,11 @@ class Reader(Generic[Item]):
         if not self._source.room:
             await self._wait_for_room()
             return
-        tickets: list[Ticket[Item]] = []
-        try:
-            await self._fill(tickets)
-        except Exception:
-            for ticket in tickets:
-                ticket.leave()
-            raise
+        entries = await self._read(">", min(self._batch_size.value, self._source.room), block=True)
         self._completed()
-        if tickets:
+        if entries:
+            tickets = await take_on(self._source, entries, alone=False)
             await self._source.inbox.put(Batch(tickets))
-
-    async def _fill(self, tickets: list[Ticket[Item]]) -> None:
-        """Read a batch, page by page."""
-        size, block = self._batch_size.value, True
-        while (count := min(size - len(tickets), self._source.room, _PAGE)) > 0:
-            entries = await self._read(">", count, block=block)
-            tickets += await take_on(self._source, entries, alone=False)
-            # Large entries are committed a few at a time.
-            if len(entries) < count or self._source.room < _PAGE:
-                return
-            block = False
 
     async def _read(self, after: str, count: int, *, block: bool) -> list[Entry]:
         waiting: tuple[str | int, ...] = ("BLOCK", BLOCK_MS) if block else ()

@@ -62,13 +62,14 @@ class Commits:
 _COUNT = 5 * _BATCH
 
 
-async def _hold(streams: Streams, service: Service) -> Commits:
-    """Publish some batches and hold back the answers of the first two; the others wait."""
+async def _hold(streams: Streams, service: Service, *, refuses: bool = False) -> Commits:
+    """Publish some batches and hold back the answers of the first two; the others wait. The first may be refused."""
     commits = Commits(service)
     await streams.ask(0, 1)  # the read that waits may take more than a batch
     await streams.told(1)
     commits.answer.clear()
     commits.sent.clear()
+    commits.refuses_next = refuses
     await streams.ask(1, _COUNT - 1)
     inbox = settler_of(service)._source.inbox
     await wait_until(
@@ -144,12 +145,7 @@ async def test_no_later_batch_overtakes_the_entries_of_one_that_is_refused(
 ) -> None:
     async with worker(valkey_url) as service:
         await streams.told(0)
-        commits = Commits(service)
-        commits.refuses_next = True
-        commits.answer.clear()
-        await streams.ask(0, _COUNT)
-        inbox = settler_of(service)._source.inbox
-        await wait_until(lambda: len(commits.sent) >= 2 and inbox.full(), "a batch waits for two commits")
+        commits = await _hold(streams, service, refuses=True)
         commits.answer.set()
         await streams.assert_answered(_COUNT)
         later = commits.sent[commits.sent.index(commits.refused[0]) + 1 :]

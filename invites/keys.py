@@ -17,6 +17,9 @@ PUSH_GROUP: Final = "push"
 RELAY_GROUP: Final = "relay"
 """The consumer group of the workers on the relay stream."""
 
+CANDIDATE: Final = "@"
+"""How the fields of an invite begin that are its candidates. The candidate's id follows; the value is JSON."""
+
 PROBE_GROUPS: Final = "temporary:probe:"
 """How the groups of probes on the notifications begin. They are there for a moment, and no gateway's."""
 
@@ -86,10 +89,6 @@ class Keys:
     def invite(self, ref: str) -> str:
         """Hash: one invite. Its ref is `from|inviteId|to`."""
         return f"{self.base}invite:{ref}"
-
-    def candidates(self, ref: str) -> str:
-        """Hash: candidate id -> JSON."""
-        return f"{self.base}candidates:{ref}"
 
     def legs(self, ref: str) -> str:
         """Hash: member -> JSON leg of a group call."""

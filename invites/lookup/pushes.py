@@ -12,6 +12,7 @@ from invites.events.arguments import PushArguments
 from invites.events.dead_letter import dead_internal, texts_of, unusable
 from invites.events.operation import Operation
 from invites.events.protocol import BadEvent
+from invites.keys import CANDIDATE
 from invites.sippo import PushJob
 from invites.values.traceparent import traceparent_of
 from invites.values.validation import problems
@@ -137,9 +138,8 @@ async def is_still_wanted(client: Redis, keys: Keys, push: Push) -> tuple[Verdic
     """
     async with client.pipeline(transaction=False) as pipe:
         pipe.time()
-        pipe.hget(keys.invite(push.ref), "state")
-        pipe.hget(keys.candidates(push.ref), push.peer or f"|{push.device}")
-        (seconds, microseconds), state, candidate = await pipe.execute()
+        pipe.hmget(keys.invite(push.ref), "state", CANDIDATE + (push.peer or f"|{push.device}"))
+        (seconds, microseconds), (state, candidate) = await pipe.execute()
     left_ms = push.deadline - seconds * 1000 - microseconds // 1000
     if push.type == "invitation" and not (state == b"PENDING" and _is_pushing(candidate)):
         return Verdict.UNWANTED, left_ms

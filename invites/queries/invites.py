@@ -12,6 +12,8 @@ import msgspec
 from msgspec import Raw, Struct, field
 from redis.exceptions import ResponseError
 
+from invites.keys import CANDIDATE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from invites.events.protocol import Peer
     from invites.keys import Keys
 
+    _Values = Mapping[bytes, bytes]
+
 _NULL: Final = Raw(b"null")
+_CANDIDATE: Final = CANDIDATE.encode()
 MOST: Final = 200
 """How many invites a list has at most."""
 
@@ -82,6 +87,15 @@ class InviteQueries:
 
     async def pending(self, user: str) -> tuple[list[Invitation], bool]:
         """The invites that ring the user now, oldest first; and whether there are more of them than MOST."""
+        found, more = await self._pending(user)
+        return [_invitation(values) for values in found], more
+
+    async def open_to(self, peer: Peer) -> list[Invitation]:
+        """The same for the peer's user, without those that this device has turned away (see `_is_out`)."""
+        found, _ = await self._pending(peer.user)
+        return [_invitation(values) for values in found if not _is_out(peer, values)]
+
+    async def _pending(self, user: str) -> tuple[list[_Values], bool]:
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.srandmember(self._keys.pending(user), MOST + 1)
             (members,) = await _execute(pipe)
@@ -89,19 +103,12 @@ class InviteQueries:
         async with self._client.pipeline(transaction=False) as pipe:
             for ref in refs[:MOST]:
                 pipe.hgetall(self._keys.invite(ref))
-            found = [_invitation(values) for values in await _execute(pipe) if values]
-        ringing = [one for one in found if one.state == "PENDING"]
-        ringing.sort(key=lambda one: (one.started_at or 0, one.invite_id or ""))
-        return ringing, len(refs) > MOST
-
-    async def open_to(self, peer: Peer) -> list[Invitation]:
-        """The same for the peer's user, without those that this device has turned away (see `_is_out`)."""
-        found, _ = await self.pending(peer.user)
-        async with self._client.pipeline(transaction=False) as pipe:
-            for one in found:
-                pipe.hgetall(self._keys.candidates(f"{one.from_}|{one.invite_id}|{one.to}"))
             replies = await _execute(pipe)
-        return [one for one, known in zip(found, replies, strict=True) if not _is_out(peer, known or {})]
+        found = [values for values in replies if values and values.get(b"state") == b"PENDING"]
+        found.sort(
+            key=lambda values: (whole(values.get(b"createdAt")) or 0, text(values.get(b"inviteId")) or "")
+        )
+        return found, len(refs) > MOST
 
     async def state(self, user: str) -> UserState:
         """What the user wants and does now, by the server's time; `dnd` whose time is over does not count."""
@@ -125,9 +132,8 @@ class InviteQueries:
         """The invite with the ref `from|inviteId|to`, as long as it is readable; None if there is none."""
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.hgetall(self._keys.invite(ref))
-            pipe.hgetall(self._keys.candidates(ref))
-            values, candidates = await _execute(pipe)
-        return _invite(values, candidates or {}) if values else None
+            (values,) = await _execute(pipe)
+        return _invite(values) if values else None
 
 
 async def _execute(pipe: Pipeline) -> list[Any]:
@@ -172,7 +178,7 @@ def _json(value: bytes | None) -> Raw:
     return Raw(value)
 
 
-def _shared(values: Mapping[bytes, bytes]) -> dict[str, Any]:
+def _shared(values: _Values) -> dict[str, Any]:
     asks = values.get(b"inviteRequest")
     return {
         "invite_id": text(values.get(b"inviteId")),
@@ -189,11 +195,17 @@ def _shared(values: Mapping[bytes, bytes]) -> dict[str, Any]:
     }
 
 
-def _invitation(values: Mapping[bytes, bytes]) -> Invitation:
+def _invitation(values: _Values) -> Invitation:
     return Invitation(**_shared(values))
 
 
-def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) -> InviteView:
+def _candidates(values: _Values) -> dict[bytes, bytes]:
+    """The candidates of an invite by their id."""
+    return {name[len(_CANDIDATE) :]: value for name, value in values.items() if name.startswith(_CANDIDATE)}
+
+
+def _invite(values: _Values) -> InviteView:
+    candidates = _candidates(values)
     return InviteView(
         **_shared(values),
         code=whole(values.get(b"code")),
@@ -204,9 +216,9 @@ def _invite(values: Mapping[bytes, bytes], candidates: Mapping[bytes, bytes]) ->
     )
 
 
-def _is_out(peer: Peer, candidates: Mapping[bytes, bytes]) -> bool:
+def _is_out(peer: Peer, values: _Values) -> bool:
     """Whether the device has declined, silenced or was told busy, as in `lua/events/get_invitations.lua`."""
-    known = {name.decode(errors="replace"): _object(value) for name, value in candidates.items()}
+    known = {name.decode(errors="replace"): _object(value) for name, value in _candidates(values).items()}
     own = {name: one for name, one in known.items() if peer.user == one.get("user", one.get("address"))}
     names = [peer.id, f"|{peer.device or peer.id}"]
     names += [

@@ -1,4 +1,4 @@
--- Candidates: the ways to reach a callee, in candidates:<ref>, candidate id -> JSON.
+-- Candidates: the ways to reach a callee. Each is a field of its invite, "@" and the candidate's id -> JSON.
 --
 -- A candidate is in while its state is
 --   CALLED    its invitation is sent
@@ -21,6 +21,7 @@
 --   pushedAt  when sippo-server has taken the push (ms since 1970)
 -- include: core/unit
 -- include: core/json
+-- include: call/kinds
 
 local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHING = true, PUSHED = true }
 
@@ -38,25 +39,44 @@ local function name_of(candidate)
   return string.byte(id) == 124 and string.sub(id, 2) or id
 end
 
--- The candidates of an invite by id. Each event reads them once.
-local function candidates_of(invite)
-  if invite.candidates then
-    return invite.candidates
+local candidates_of, touch
+
+do
+  -- A release before 0.2.0 has kept the candidates in a hash of their own. They move.
+  local function move_candidates(invite, candidates)
+    local name = key('candidates', invite.ref)
+    local flat = redis.call('HGETALL', name)
+    for i = 1, #flat, 2 do
+      local candidate = cjson.decode(flat[i + 1])
+      candidate.id = flat[i]
+      candidates[candidate.id] = candidate
+      touch(invite, candidate)
+    end
+    if flat[1] then
+      later({ 'DEL', name })
+    end
   end
-  local name = key('candidates', invite.ref)
-  local flat = redis.call('HGETALL', name)
-  trust(name)
-  local candidates = {}
-  for i = 1, #flat, 2 do
-    local candidate = cjson.decode(flat[i + 1])
-    candidate.id = flat[i]
-    candidates[flat[i]] = candidate
+
+  -- The candidates of an invite by id. Each event decodes them once.
+  function candidates_of(invite)
+    if invite.candidates then
+      return invite.candidates
+    end
+    local candidates = {}
+    for id, stored in pairs(invite.stored) do
+      local candidate = cjson.decode(stored)
+      candidate.id = id
+      candidates[id] = candidate
+    end
+    if not next(candidates) and not is_group(invite) then
+      move_candidates(invite, candidates)
+    end
+    invite.candidates = candidates
+    return candidates
   end
-  invite.candidates = candidates
-  return candidates
 end
 
-local function touch(invite, candidate)
+function touch(invite, candidate)
   work.changed[invite.ref] = invite
   invite.touched[candidate.id] = candidate
 end
@@ -75,10 +95,7 @@ end
 local function remove_candidate(invite, candidate)
   invite.candidates[candidate.id] = nil
   invite.touched[candidate.id] = nil
-  later({ 'HDEL', key('candidates', invite.ref), candidate.id })
-  -- Removing the last field deletes the key with its time to live.
-  invite.live_until = invite.live_until or lifetimes.pending(invite)
-  work.changed[invite.ref] = invite
+  later({ 'HDEL', key('invite', invite.ref), '@' .. candidate.id })
 end
 
 -- The device of a candidate is there under another peer id.

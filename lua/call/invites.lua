@@ -1,4 +1,5 @@
--- Invites: invite:<ref>, a hash. A field without a value does not exist. Beside the fields of the contract it has
+-- Invites: invite:<ref>, a hash. A field without a value does not exist. Beside the fields of the contract and its
+-- candidates (see call/candidates.lua) it has
 --
 -- entry      the entry of the event that made it
 -- updated    the entry of its last repeat
@@ -38,12 +39,17 @@ local function load_invite(ref)
   end
   -- With all fields at once: a table that grows field by field is rebuilt four times.
   invite = {
-    ref = ref, kind = nil, fresh = { 'HSET', name }, touched = {}, head = nil, candidates = nil, live_until = nil,
+    ref = ref, kind = nil, fresh = { 'HSET', name }, touched = {}, stored = {}, head = nil, candidates = nil, live_until = nil,
     state = '', from = '', to = '', inviteId = '', caller = '', inviteRequest = '', createdAt = '', expiresAt = '',
     entry = '', room = nil, context = nil, code = nil, reason = nil, endedAt = nil, whoAccepted = nil, acceptedBy = nil,
   }
   for i = 1, #flat, 2 do
-    invite[flat[i]] = flat[i + 1]
+    local field = flat[i]
+    if string.byte(field) == 64 then -- "@"
+      invite.stored[string.sub(field, 2)] = flat[i + 1]
+    else
+      invite[field] = flat[i + 1]
+    end
   end
   invite.kind = kind_of(invite)
   work.invites[ref] = invite
@@ -138,30 +144,31 @@ local function report_changes()
   end
 end
 
--- Notes the writes of the changed invites and candidates. Runs after the rule.
-local function save_changes()
-  for ref, invite in pairs(work.changed) do
-    local candidates = key('candidates', ref)
-    if #invite.fresh > 2 then
-      add('hash', invite.fresh)
-    end
-    if next(invite.touched) then
-      local note = { 'HSET', candidates }
+local save_changes
+
+do
+  -- Lua passes some 8,000 values to a command at most.
+  local MOST_WORDS = 1000
+
+  -- Notes the writes of the changed invites and candidates. Runs after the rule.
+  function save_changes()
+    for _, invite in pairs(work.changed) do
+      local note = invite.fresh
+      local name, length = note[2], #note
       for id, candidate in pairs(invite.touched) do
-        note[#note + 1] = id
-        note[#note + 1] = candidate_json(candidate)
-        if #note >= 1000 then
+        if length >= MOST_WORDS then
           add('hash', note)
-          note = { 'HSET', candidates }
+          note, length = { 'HSET', name }, 2
         end
+        note[length + 1], note[length + 2] = '@' .. id, candidate_json(candidate)
+        length = length + 2
       end
-      if #note > 2 then
+      if length > 2 then
         add('hash', note)
       end
-    end
-    if invite.live_until then
-      expire(invite.fresh[2], invite.live_until)
-      expire(candidates, invite.live_until)
+      if invite.live_until then
+        expire(name, invite.live_until)
+      end
     end
   end
 end

@@ -16,7 +16,6 @@ function naming.late(invite, request, candidate)
     or request.user ~= invite.to then
     return false
   end
-  invite.live_until = invite.live_until or lifetimes.ended(invite)
   local winner = enlist(invite, candidate, request)
   if request.context or winner.context then
     winner.context = request.context

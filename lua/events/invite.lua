@@ -49,7 +49,6 @@ end
 -- Ends an invite that never rings. The inviter hears it, and it has a record.
 local function end_at_once(invite, state, code, reason)
   set_end(invite, state, code, reason)
-  later({ 'DEL', key('candidates', invite.ref) })
   tell_outcome(invite)
   record(invite)
   ended_call.note(invite)
@@ -146,8 +145,8 @@ end
 -- Does this shard know nothing of the invite, of the caller's and the callee's other calls, nor of the room, and has
 -- nobody called again lately? For most invites one EXISTS answers this, and what the notes are checked for.
 local function is_first(asked)
-  return are_absent(key('invite', asked.ref), key('candidates', asked.ref), key('pending', asked.to),
-    key('calls', asked.user), key('room-invites', asked.room), key('room-members', asked.room), limits.redials())
+  return are_absent(key('invite', asked.ref), key('pending', asked.to), key('calls', asked.user),
+    key('room-invites', asked.room), key('room-members', asked.room), limits.redials())
 end
 
 -- The limit that the invite would break, or nil.

@@ -164,7 +164,7 @@ def test_the_drawer_shows_the_keys_of_the_selected_call(phones: Phones) -> None:
     phones.are("ringing", "carol-browser")
     phones.page.get_by_role("button", name="Anna → Carol rings").click()
     phones.page.get_by_role("button", name="Keys in Redis").click()
-    for kind in ("invite", "candidates", "pending:carol", "timers"):
+    for kind in ("invite", "pending:carol", "timers"):
         phones.has(f'.key h3:has-text("invites:{{0}}:{kind}")')
     assert "PENDING" in phones.has('.key:has-text(":invite:")').inner_text()
     phones.page.keyboard.press("Escape")

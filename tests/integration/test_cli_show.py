@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from invites.keys import WORKERS_GROUP
+from invites.keys import CANDIDATE, WORKERS_GROUP
 from tests.support.commands import Commands
 from tests.support.seeds import ALICE, HEAD, KEYS, NOW, bury, event, invite, notify
 from workers import cli
@@ -25,7 +25,7 @@ def test_show_an_invite_and_all_that_touched_it(commands: Commands, database: re
         "endReason": 200,
         "device": "bobs-phone",
     }
-    database.hset(KEYS.candidates("alice|i1|bob"), "b1", json.dumps(candidate))
+    database.hset(KEYS.invite("alice|i1|bob"), f"{CANDIDATE}b1", json.dumps(candidate))
     about = {"from": "alice", "inviteId": "i1"}
     bob = {"id": "b1", "user": "bob"}
     for kind, payload, at in (

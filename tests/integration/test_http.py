@@ -20,7 +20,7 @@ from yarl import URL
 
 from invites.config import Config, parse
 from invites.connection.clients import connect
-from invites.keys import Keys, shard_of
+from invites.keys import CANDIDATE, Keys, shard_of
 from invites.queries.invites import InviteQueries
 from invites.sippo import SippoServer
 from tests.support.waiting import wait_until
@@ -116,9 +116,9 @@ async def _ring(client: Redis, inviter: str, invite_id: str, to: str) -> None:
         "to": to,
         "inviteId": invite_id,
         "inviteRequest": "0",
+        f"{CANDIDATE}b1": '{"address":"bob","type":"PEER","state":"CALLED"}',
     }
     await client.hset(KEYS.invite(ref), mapping=fields)
-    await client.hset(KEYS.candidates(ref), "b1", '{"address":"bob","type":"PEER","state":"CALLED"}')
     await client.sadd(KEYS.pending(to), ref)
 
 
@@ -257,10 +257,9 @@ async def test_the_story_of_an_invite(site_for: Open, client: Redis, shards: int
     keys = Keys(shard=shard_of("bob", shards), shards=shards)
     lines = ['5 invite - a1 6-1 1 invitation - ["b1"]', '105 accept - b1 7-0 0 inviteAccepted 200 ["a1"]']
     await client.rpush(keys.story("alice|i1|bob"), *lines, "no step")
-    await client.hset(
-        keys.candidates("alice|i1|bob"), "b1", '{"address":"bob","type":"PEER","state":"ACCEPTED"}'
-    )
-    await client.hset(keys.invite("alice|i1|bob"), mapping={"state": "ACCEPTED", "code": "200"})
+    candidate = '{"address":"bob","type":"PEER","state":"ACCEPTED"}'
+    fields: dict[Any, Any] = {"state": "ACCEPTED", "code": "200", f"{CANDIDATE}b1": candidate}
+    await client.hset(keys.invite("alice|i1|bob"), mapping=fields)
     await client.xgroup_create(keys.notifications, "g1", "6-1", mkstream=True)
     answer = await site.get("/v1/invites/alice/i1/bob/story")
     assert answer.status == 200

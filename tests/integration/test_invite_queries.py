@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from invites.events.protocol import Peer
-from invites.keys import Keys
+from invites.keys import CANDIDATE, Keys
 from invites.queries.invites import MOST, InviteQueries
 from invites.queries.overview import backlog
 
@@ -85,6 +85,12 @@ async def test_a_list_says_that_there_are_more(client: Redis) -> None:
     assert (len(found), more) == (MOST, False)
 
 
+async def _rings(client: Redis, candidates: Fields) -> None:
+    await client.hset(
+        KEYS.invite(_REF), mapping={f"{CANDIDATE}{name}": one for name, one in candidates.items()}
+    )
+
+
 def _device(state: str, user: str, **more: str) -> str:
     return json.dumps({"address": "110", "type": "PSTN", "state": state, "user": user, **more})
 
@@ -112,7 +118,7 @@ async def test_what_a_device_has_declined_is_left_out_for_it_alone(
 ) -> None:
     """The device of a push may have the same id as another user's peer."""
     await _ring(client, user="sip")
-    await client.hset(KEYS.candidates(_REF), mapping=candidates)
+    await _rings(client, candidates)
     assert len(await InviteQueries(client, KEYS).open_to(peer)) == shown
 
 
@@ -129,7 +135,7 @@ async def test_one_invite_with_its_candidates(client: Redis) -> None:
         "told": True,
     }
     lost = {"address": "bob", "type": "PEER", "state": "CANCELLED", "endReason": 487}
-    await client.hset(KEYS.candidates(_REF), mapping={"b2": json.dumps(lost), "b1": json.dumps(won)})
+    await _rings(client, {"b2": json.dumps(lost), "b1": json.dumps(won)})
     assert _json(await InviteQueries(client, KEYS).invite(_REF)) == {
         **_ITEM,
         "state": "ACCEPTED",
@@ -186,7 +192,7 @@ async def test_values_of_a_wrong_shape_are_null(client: Redis) -> None:
         "b3": '{"address":5,"endReason":"x","state":null}',
         "b4": b"\xff",
     }
-    await client.hset(KEYS.candidates(_REF), mapping=candidates)
+    await _rings(client, candidates)
     found = _json(await InviteQueries(client, KEYS).invite(_REF))
     assert [found[name] for name in ("startedAt", "expiresAt", "context", "mediatypes")] == [None] * 4
     assert found["room"] == "\ufffd"
@@ -205,7 +211,6 @@ async def test_keys_of_a_wrong_type_count_as_empty(client: Redis) -> None:
     assert await queries.invite(_REF) is None
     await client.delete(KEYS.invite(_REF))
     await client.hset(KEYS.invite(_REF), mapping=_FIELDS)
-    await client.set(KEYS.candidates(_REF), "x")
     found = await queries.invite(_REF)
     assert found is not None
     assert found.candidates == []

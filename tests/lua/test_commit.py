@@ -100,7 +100,6 @@ async def test_a_batch_of_many_is_settled_in_one_call(shard: Shard) -> None:
         ("pending:bob", e.invite()),
         ("room-invites:r", e.invite()),
         ("calls:alice", e.invite()),
-        ("candidates:alice|1|bob", e.invite()),
         ("invite:alice|1|bob", e.invite()),
         ("registry:bob", e.invite()),
         ("notifications", e.invite()),

@@ -4,17 +4,24 @@ import json
 
 import pytest
 
+from invites.keys import CANDIDATE
 from invites.queries.dead_letters import DeadLetters
 from tests.support import events as e
 from tests.support.shard import Shard
 
 RING = f"ring|{e.REF}"
+_PHONE = f"{CANDIDATE}phone"
 
 
 async def _break(shard: Shard, key: str) -> None:
     """Let rules meet a key of the wrong type."""
     await shard.client.delete(key)
     await shard.client.set(key, "x", px=e.RING * 100)
+
+
+async def _spoil(shard: Shard) -> None:
+    """Let rules meet a candidate that they cannot read."""
+    await shard.client.hset(shard.keys.invite(e.REF), _PHONE, "x")
 
 
 async def _next_try(shard: Shard, timer: str) -> int | None:
@@ -27,7 +34,7 @@ async def _next_try(shard: Shard, timer: str) -> int | None:
 async def failing(shard: Shard) -> Shard:
     """A shard in which the time-out of Alice's call to Bob has failed once."""
     await e.bob_rings(shard, "phone")
-    await _break(shard, shard.keys.candidates(e.REF))
+    await _spoil(shard)
     shard.now += e.RING
     await shard.fire()
     return shard
@@ -37,7 +44,7 @@ async def failing(shard: Shard) -> Shard:
 async def test_a_timer_that_fails_is_told_and_stays(beside: Shard) -> None:
     await e.bob_rings(beside, "phone")
     await beside.event(*e.invite(invite_id="2"))
-    await _break(beside, beside.keys.candidates(e.REF))
+    await _spoil(beside)
     beside.now += e.RING
     fired = await beside.committer.fire()
 
@@ -68,7 +75,7 @@ async def test_it_comes_back_ever_later_and_makes_one_dead_letter(failing: Shard
 
 @pytest.mark.one_shard
 async def test_once_the_cause_is_mended_it_is_applied_and_forgotten(failing: Shard) -> None:
-    await failing.client.delete(failing.keys.candidates(e.REF))
+    await failing.client.hdel(failing.keys.invite(e.REF), _PHONE)
     failing.now += 1_000
     fired = await failing.committer.fire()
     assert ("timer_recovered", RING, "1") in fired.facts
@@ -109,7 +116,7 @@ async def test_a_timer_that_was_set_again_begins_anew(failing: Shard) -> None:
 
 @pytest.mark.one_shard
 async def test_a_timer_that_is_no_longer_wanted_does_not_come_back(failing: Shard) -> None:
-    await failing.client.delete(failing.keys.candidates(e.REF))
+    await failing.client.hdel(failing.keys.invite(e.REF), _PHONE)
     assert e.outcome(await failing.event(*e.stop()), "answer")[0] == 200
     assert await _next_try(failing, RING) is None
     assert await e.later(failing, e.RING) == []

@@ -239,7 +239,6 @@ async def test_every_key_of_a_group_call_expires(called: Shard) -> None:
         f"invite:{groups.TEAM}",
         f"legs:{groups.TEAM}",
         f"invite:{BOBS}",
-        f"candidates:{BOBS}",
         f"invite:{CAROLS}",
     )
     for name in kinds:

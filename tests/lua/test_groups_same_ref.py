@@ -62,7 +62,7 @@ async def test_a_member_is_left_out_for_a_direct_call_that_another_shard_has_end
 async def test_a_member_rings_once_the_direct_call_is_forgotten(apart: Apart) -> None:
     await does(apart, calls("team", expires=120_000))
     await direct_call_ends(apart)
-    await apart.parts[3].client.delete(apart.keys.invite(DAVES), apart.keys.candidates(DAVES))
+    await apart.parts[3].client.delete(apart.keys.invite(DAVES))
     told = await does(apart, e.decline("bob-phone", from_="carol", errorCode=486))
     assert groups.rung(told) == ["dave-phone"]
 

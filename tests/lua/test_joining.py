@@ -101,11 +101,11 @@ async def test_nobody_but_the_callee_is_named(shard: Shard) -> None:
 
 async def test_naming_keeps_the_time_to_live(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone", device="d"), e.invite(), e.joined("bob"))
-    before = await shard.client.pexpiretime(shard.keys.candidates(e.REF))
+    before = await shard.client.pexpiretime(shard.keys.invite(e.REF))
     shard.now += 5_000
     await shard.event(*e.accept("other", to="bob"))
     await shard.event(*e.said_by("d", e.accept("new")))
-    assert await shard.client.pexpiretime(shard.keys.candidates(e.REF)) == before
+    assert await shard.client.pexpiretime(shard.keys.invite(e.REF)) == before
 
 
 async def test_two_invites_into_one_room_both_end_and_others_ring_on(shard: Shard) -> None:

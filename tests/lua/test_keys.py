@@ -21,7 +21,6 @@ async def test_the_names_and_types_are_those_of_the_contract(make_shard: MakeSha
     await e.in_order(shard, e.joined("alice"), e.disconnected("tablet"))
     kinds = {
         f"invite:{e.REF}": b"hash",
-        f"candidates:{e.REF}": b"hash",
         "registry:bob": b"hash",
         "pending:bob": b"set",
         "room-members:r": b"hash",

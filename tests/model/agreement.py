@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from invites.keys import shard_of
+from tests.support.candidates import candidates_in
 
 from .state import IN, order
 
@@ -21,7 +22,7 @@ class Agreement:
         self.shards = shards
         self.now = now
         self.invites: dict[str, Fields] = self.every("invite:")
-        self.candidates: dict[str, Fields] = self.every("candidates:")
+        self.candidates = {ref: candidates_in(fields) for ref, fields in self.invites.items()}
         self.pending = {ref: each for ref, each in self.invites.items() if each["state"] == "PENDING"}
         self.legs = {ref for ref, each in self.pending.items() if each.get("group") not in {None, each["to"]}}
         self.timers = {

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from invites.store.measures import ENDS, Ended, Measure, Took
+from tests.support.candidates import candidates_in
 
 from .state import Notification, Payload
 
@@ -103,7 +104,7 @@ class Invariants:
                     pass
 
     def state(self, contents: dict[str, Any], expiry: dict[str, int]) -> None:
-        kinds = ("invite:", "candidates:", "pending:", "room-invites:", "calls:", "ended:", "gone:", "legs:")
+        kinds = ("invite:", "pending:", "room-invites:", "calls:", "ended:", "gone:", "legs:")
         forever = [name for name, at in expiry.items() if at < 0 and name.startswith(kinds)]
         assert not forever, f"without a time to live: {forever}"
         states = {name: value["state"] for name, value in contents.items() if name.startswith("invite:")}
@@ -114,7 +115,7 @@ class Invariants:
             if before is None and not leg and "probe" not in call:
                 self.lives[tuple(name.removeprefix("invite:").split("|"))] += 1  # type: ignore[index]
             assert before in {None, "PENDING", state}, f"{name} ended twice: {before}, {state}"
-            won = [value for key, value in self._candidates(contents, name).items() if '"ACCEPTED"' in value]
+            won = [value for value in candidates_in(call).values() if '"ACCEPTED"' in value]
             wins = (
                 state == "ACCEPTED"
                 and "acceptedBy" in call
@@ -122,11 +123,6 @@ class Invariants:
             )
             assert len(won) == wins, f"{name} has {len(won)} winners"
         self.states = states
-
-    @staticmethod
-    def _candidates(contents: dict[str, Any], name: str) -> dict[str, str]:
-        found: dict[str, str] = contents.get(name.replace("invite:", "candidates:", 1), {})
-        return found
 
     def compare_measures(self, measured: list[Measure]) -> None:
         """Each record is measured once, with an end that the contract knows, and no time is negative."""

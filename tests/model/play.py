@@ -14,6 +14,7 @@ from invites.events.operation import Operation
 from invites.lookup.result import LookupResult
 from invites.store.commit import Status
 from invites.store.scripts import Scripts
+from tests.support.candidates import candidates_in
 
 from .core import order_kept
 from .driver import Driver
@@ -212,7 +213,7 @@ class Play:
             kept = invite.deadline + DAY
             if invite.ended_at is not None:
                 kept = self.model.over_until(invite, invite.ended_at)
-            names = ("invite", "candidates", "legs")
+            names = ("invite", "legs")
             found = {name: self.driver.expiry.get(f"{name}:{ref}", kept) for name in names}
             assert found == dict.fromkeys(found, kept), f"{ref} is kept until {found}, not {kept}"
         graces = {
@@ -278,7 +279,6 @@ def arranged(contents: dict[str, Any]) -> dict[str, Any]:
     def part(name: str) -> dict[str, Any]:
         return {key.removeprefix(name): value for key, value in contents.items() if key.startswith(name)}
 
-    candidates = part("candidates:")
     registry = {
         user: {peer: _picked(value, "device", "session") for peer, value in peers.items()}
         for user, peers in part("registry:").items()
@@ -287,7 +287,7 @@ def arranged(contents: dict[str, Any]) -> dict[str, Any]:
         user, _, peer = field.partition("|")
         registry.setdefault(user, {})[peer] = _picked(value, "device", "session")
     return {
-        "invites": {ref: _invite(fields, candidates.get(ref, {})) for ref, fields in part("invite:").items()},
+        "invites": {ref: _invite(fields) for ref, fields in part("invite:").items()},
         "legs": {
             ref: {user: _picked(raw, "state", "endReason", "peer") for user, raw in legs.items()}
             for ref, legs in part("legs:").items()
@@ -307,7 +307,7 @@ def _picked(raw: str, *names: str) -> dict[str, Any]:
     return {name: value.get(name) for name in names}
 
 
-def _invite(fields: dict[str, str], candidates: dict[str, str]) -> dict[str, Any]:
+def _invite(fields: dict[str, str]) -> dict[str, Any]:
     numbers = ("code", "createdAt", "expiresAt", "endedAt")
     plain = (
         "state",
@@ -327,5 +327,5 @@ def _invite(fields: dict[str, str], candidates: dict[str, str]) -> dict[str, Any
         **{name: fields.get(name) or None for name in plain},
         **{name: json.dumps(json.loads(fields.get(name) or "null")) for name in ("mediatypes", "context")},
         "inviteRequest": fields["inviteRequest"] == "1",
-        "candidates": {peer: _picked(raw, *seen) for peer, raw in candidates.items()},
+        "candidates": {peer: _picked(raw, *seen) for peer, raw in candidates_in(fields).items()},
     }

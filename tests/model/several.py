@@ -227,7 +227,7 @@ class Watch(Invariants):
                 user, _, peer = field.partition("|")
                 registries.setdefault(f"trunks of {user} in {shard}", {})[peer] = raw
             for name, value in contents.items():
-                if name.startswith(("invite:", "candidates:", "legs:")):
+                if name.startswith(("invite:", "legs:")):
                     assert name not in merged, f"{name} is in two shards"
                     merged[name] = value
                 elif name.startswith("registry:"):

@@ -23,6 +23,7 @@ from invites.store.commit import Outcome, SettleMode, Status
 from invites.store.measures import Measure
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
+from tests.support.candidates import candidates_in
 from tests.support.measured import MeasuringCommitter
 
 Json = dict[str, Any]
@@ -164,7 +165,7 @@ class Shard:
 
     async def candidates(self, ref: str) -> dict[str, Json]:
         """Read the candidates of an invite: peer, or device of a push -> what is known."""
-        found = await self.hash(self.keys.candidates(ref))
+        found = candidates_in(await self.invite(ref))
         return {name.removeprefix("|"): json.loads(raw) for name, raw in found.items()}
 
     async def dead(self) -> list[dict[str, str]]:

@@ -46,9 +46,6 @@ class RoutedKeys(Keys):
     def invite(self, ref: str) -> str:
         return self.home(ref.rpartition("|")[2]).invite(ref)
 
-    def candidates(self, ref: str) -> str:
-        return self.home(ref.rpartition("|")[2]).candidates(ref)
-
     def legs(self, ref: str) -> str:
         return self.home(ref.rpartition("|")[2]).legs(ref)
 

@@ -1,0 +1,42 @@
+"""Invites that a release before 0.2.0 has begun: their candidates are in a hash of their own."""
+
+import pytest
+
+from invites.keys import CANDIDATE
+from tests.support import events as e
+from tests.support.candidates import candidates_in
+from tests.support.shard import Shard
+
+pytestmark = pytest.mark.one_shard
+
+
+@pytest.fixture
+async def former(shard: Shard) -> Shard:
+    """A shard in which a former release rings Bob's devices."""
+    await e.bob_rings(shard, "phone", "tablet")
+    candidates = candidates_in(await shard.invite(e.REF))
+    await shard.client.hdel(shard.keys.invite(e.REF), *(CANDIDATE + name for name in candidates))
+    await shard.client.hset(_kept(shard), mapping=dict(candidates))
+    return shard
+
+
+def _kept(shard: Shard) -> str:
+    return f"{shard.keys.base}candidates:{e.REF}"
+
+
+async def test_they_move_into_the_invite(former: Shard) -> None:
+    await former.event(*e.ringing("phone"))
+    assert await e.states(former) == {"phone": "RINGING", "tablet": "CALLED"}
+    assert not await former.client.exists(_kept(former))
+
+
+async def test_an_accept_stops_the_other_devices(former: Shard) -> None:
+    told = await former.event(*e.accept("phone"))
+    assert e.one(told, "invitationCancel").peers == ["tablet"]
+    assert await e.states(former) == {"phone": "ACCEPTED", "tablet": "CANCELLED"}
+
+
+async def test_their_time_out_stops_all(former: Shard) -> None:
+    told = await e.later(former, e.RING)
+    assert sorted(e.one(told, "invitationCancel").peers) == ["phone", "tablet"]
+    assert not await former.client.exists(_kept(former))

@@ -13,9 +13,9 @@ import msgspec
 USER: Final = 206
 """A user with registrations; each `DEVICE` comes on top."""
 DEVICE: Final = 243
-PENDING: Final = 1_220
+PENDING: Final = 1_145
 """A pending invite; each `CANDIDATE` comes on top."""
-CANDIDATE: Final = 109
+CANDIDATE: Final = 115
 FINISHED: Final = 800
 """An ended invite while it is readable; each `FINISHED_CANDIDATE` comes on top."""
 FINISHED_CANDIDATE: Final = 155

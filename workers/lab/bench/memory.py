@@ -21,7 +21,7 @@ _QUIET_S: Final = 60.0
 _POLL_S: Final = 0.05
 _STEADY: Final = 4096  # bytes
 _STEADY_S: Final = 1.5
-_NOT_ADDED: Final = frozenset({"registry", "events", "notifications", "push", "relay", "dead"})
+_NOT_ADDED: Final = frozenset({"registry", "holder", "events", "notifications", "push", "relay", "dead"})
 
 
 class Memory(msgspec.Struct, frozen=True):

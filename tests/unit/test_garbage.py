@@ -1,4 +1,4 @@
-"""A worker that has started does not look through what it was made of again."""
+"""A process does not look again and again through what it was made of, or what lives long in it."""
 
 from __future__ import annotations
 
@@ -21,3 +21,37 @@ def test_what_is_there_is_collected_no_more() -> None:
     assert before > 10_000
     assert after < before / 100
     assert gc.get_freeze_count() < 1_000  # Python 3.12 moves some hundreds of its own there
+
+
+_LONG_LIVED = """
+import gc, weakref
+from workers.aio.gc import LongLived
+
+class Node: pass
+
+def cycle():
+    node = Node()
+    node.itself = node
+    return weakref.ref(node)
+
+objects, kept = LongLived(), [Node() for _ in range(20_000)]
+young = cycle()
+objects.leave_alone()
+print(young() is None, len(gc.get_objects()) < 1_000)
+held = Node()
+held.itself, old = held, weakref.ref(held)
+objects.leave_alone()
+del held
+gc.collect()
+print(old() is None)
+for left in range(3_000, 1_400, -1):
+    objects.ended(left)
+print(old() is None, len(gc.get_objects()) < 1_000)
+"""
+
+
+def test_connections_are_not_looked_through_until_as_many_have_ended() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", _LONG_LIVED], check=True, capture_output=True, text=True
+    ).stdout
+    assert said.split() == ["True", "True", "False", "True", "True"]

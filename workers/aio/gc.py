@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from typing import Final
 
 
 def freeze_gc() -> None:
@@ -12,3 +13,30 @@ def freeze_gc() -> None:
     to 45 ms, every few seconds under load; later objects are a tenth of that.
     """
     gc.freeze()
+
+
+_FEWEST_ENDS: Final = 1_000
+
+
+class LongLived:
+    """Keeps collections short in a process with many long-lived objects, such as connections.
+
+    A full collection visits them all: 2,000 WebSocket connections take 150 ms, every few seconds under load.
+    """
+
+    def __init__(self) -> None:
+        self._ends = 0
+
+    def leave_alone(self) -> None:
+        """Exclude what is there by now from collections. Takes a moment; call it every second or so."""
+        gc.collect(1)  # what is young and garbage would stay
+        gc.freeze()
+
+    def ended(self, left: int) -> None:
+        """One of them has ended, and so many are left. What only a collection frees goes once as many have ended."""
+        self._ends += 1
+        if self._ends >= max(_FEWEST_ENDS, left):
+            self._ends = 0
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()

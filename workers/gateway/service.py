@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 
 from invites.client import Notification, Notifications, Peer, Publisher
 from invites.notifications import Invitation, ServerEmptied
-from workers.aio.gc import freeze_gc
+from workers.aio.gc import LongLived
 from workers.gateway.connection import Close, Connection, frame
 from workers.gateway.connections import Connections
 from workers.gateway.login import Login, LoginError, is_peer_of, new_peer
@@ -52,6 +52,7 @@ class GatewayService:
         self._notifications = Notifications(url, shards=redis.shards, prefix=redis.prefix)
         self._connections = Connections()
         self._serving: set[asyncio.Task[Any]] = set()
+        self._objects = LongLived()
         self._stopping = False
         self._runner: web.AppRunner | None = None
         self._delivering: asyncio.Task[None] | None = None
@@ -96,7 +97,9 @@ class GatewayService:
             raise RuntimeError("the gateway has not been started")
         waiting = asyncio.create_task(stopping.wait())
         try:
-            await asyncio.wait([waiting, self._delivering], return_when=asyncio.FIRST_COMPLETED)
+            ends = {waiting, self._delivering}
+            while not (await asyncio.wait(ends, timeout=1.0, return_when=asyncio.FIRST_COMPLETED))[0]:
+                self._objects.leave_alone()
             if self._delivering.done():
                 self._delivering.result()
         finally:
@@ -165,6 +168,7 @@ class GatewayService:
         finally:
             self._connections.leave(connection)
             self.metrics.connected(len(self._connections))
+            self._objects.ended(len(self._connections))
             if request.transport is not None:
                 request.transport.abort()  # what a device does not read must not be kept
             await asyncio.shield(connection.sign_off())
@@ -270,7 +274,6 @@ async def run(config: Config, url: str) -> int:
         await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            freeze_gc()
             await service.run(stopping)
         return 0
     finally:

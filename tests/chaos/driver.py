@@ -6,19 +6,19 @@ import asyncio
 import random
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import RedisError
 
 from tests.chaos.calls import Calls
 from tests.chaos.fleet import Fleet
-from tests.chaos.gateway import Post
+from tests.chaos.gateway import Post, Script
 from tests.chaos.nuisance import GROUP, Nuisance
 from tests.chaos.persistent import Persistent
 from tests.chaos.places import PLACES
 from tests.chaos.stories import Stories, rules
-from tests.support.waiting import wait_until, wait_until_sync
+from tests.support.waiting import wait_until
 from workers.aio.tasks import end
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ _OPEN: Final = 400  # calls at once
 _BURST: Final = 600  # more of them, so that much is under way when a server is harmed
 _BREATH_S: Final = 0.005
 _SETTLE_S: Final = 60.0
-# A worker knows within 6 s that nothing is read or committed (workers/telemetry/readiness.py). The rest is for asking.
-_UNREADY_S: Final = 9.0
 _EXCUSED_S: Final = 10.0  # more than a clock steps, and the time for which people see the step
 _MOST_MEMORY: Final = 256 * 1024 * 1024
 
@@ -50,7 +48,7 @@ class Result:
 
     `harm` counts what was done to workers and servers. `away_s`: for each time that servers were harmed, how long it
     took until commands were served again, and until the workers had settled all that had waited. `memory` (bytes) is
-    that of the largest worker, `longest_script_s` by the servers' slow logs; both were looked at after each harm.
+    that of the largest worker, `longest_script` by the servers' slow logs; both were looked at after each harm.
     `unready_s` is the longest time until all workers said that they were not ready, when nothing could be committed.
     """
 
@@ -63,7 +61,7 @@ class Result:
     away_s: list[tuple[float, float]]
     faults: list[str]
     memory: int = 0
-    longest_script_s: float = 0.0
+    longest_script: Script = field(default_factory=Script)
     unready_s: float = 0.0
 
     def row(self) -> str:
@@ -75,8 +73,8 @@ class Result:
         )
         return (
             f"{self.calls:8}{self.events:9}{sum(self.harm.values()):6}{len(self.away_s):6}{served:9.2f}{settled:9.2f}"
-            f"{self.unready_s:9.2f}"
-            f"{self.slowest_s:9.1f}{self.memory / 2**20:8.0f}{self.longest_script_s * 1000:8.0f}{len(self.faults):8}"
+            f"{self.unready_s:9.2f}{self.slowest_s:9.1f}{self.memory / 2**20:8.0f}"
+            f"{self.longest_script.seconds * 1000:8.0f}{len(self.faults):8}"
         )
 
     def words(self) -> str:
@@ -87,11 +85,17 @@ class Result:
             served, settled = (statistics.median(times) for times in zip(*self.away_s, strict=True))
             away = f"Medians: {served:.2f} s until served again, {settled:.2f} s until all was settled. "
         unready = f"None was ready {self.unready_s:.2f} s after a loss, at most. " if self.unready_s else ""
+        script = self.longest_script
+        longest = (
+            f"The longest script took {script.seconds * 1000:.0f} ms: {script.words}. "
+            if script.words
+            else ""
+        )
         return (
             f"{self.calls} calls, {self.events} events in {self.seconds:.1f} s: {self.calls / self.seconds:.0f} "
             f"calls/s, {self.events / self.seconds:.0f} events/s. Workers and servers: {harm}. {away}{unready}The "
             f"longest wait for an invitation was {self.slowest_s:.1f} s. Lost and told again: {self.repeated} "
-            f"notifications. Faults: {len(self.faults)}."
+            f"notifications. {longest}Faults: {len(self.faults)}."
         )
 
 
@@ -114,8 +118,7 @@ class Driver:
         self._harm: dict[str, int] = {}
         self._away_s: list[tuple[float, float]] = []
         self._memory = 0
-        self._longest_script_s = 0.0
-        self._unready_s = 0.0
+        self._longest_script = Script()
 
     async def run(self, seconds: float, server_every_s: float, tell: Callable[[str], None]) -> Result:
         """Play for so many seconds; harm the servers so often (0: never); then wait for the rest, and check."""
@@ -124,7 +127,7 @@ class Driver:
         await post.make_streams()
         await post.abandon(GROUP)
         post.note_sent = calls.note_sent
-        self._place.at_worst = self._expect_unready
+        self._place.at_worst = self._fleet.expect_unready
         self._outbox += calls.registrations() + stories.registrations()
         await self._publish()
         await wait_until(post.settled, "the devices are registered")
@@ -154,7 +157,7 @@ class Driver:
             faults.append(f"what was kept cannot be heard: {error!r}")
         took = time.monotonic() - began
         harm = {**self._fleet.harm, **self._harm}
-        faults += calls.check() + stories.check()
+        faults += calls.check() + stories.check() + self._fleet.faults
         if self._memory > _MOST_MEMORY:
             faults.append(f"a worker took {self._memory} bytes")
         return Result(
@@ -167,8 +170,8 @@ class Driver:
             self._away_s,
             faults,
             self._memory,
-            self._longest_script_s,
-            self._unready_s,
+            self._longest_script,
+            self._fleet.unready_s,
         )
 
     def _hear(self, identity: str, kind: str, peers: list[str], payload: dict[str, Any]) -> list[Event]:
@@ -231,20 +234,11 @@ class Driver:
                 kind = await asyncio.to_thread(self._fleet.harm_one)
                 tell(f"{kind} a worker; {self._calls.done + self._stories.done} calls done")
             self._memory = max(self._memory, self._fleet.memory())
-            self._longest_script_s = max(self._longest_script_s, await self._post.longest_script_s())
+            self._longest_script = max(self._longest_script, await self._post.longest_script())
         await asyncio.to_thread(self._fleet.thaw, all_=True)
 
     async def _all_ready(self) -> bool:
         return await asyncio.to_thread(self._fleet.all_ready)
-
-    def _expect_unready(self) -> None:
-        began = time.monotonic()
-        try:
-            wait_until_sync(lambda: not self._fleet.ready(), "no worker is ready", _UNREADY_S)
-        except AssertionError:
-            ready = self._fleet.ready()
-            self._faults.append(f"{ready} workers say that they are ready, while a shard is away")
-        self._unready_s = max(self._unready_s, time.monotonic() - began)
 
     async def _harm_servers(self) -> str:
         if not self._place.loses:

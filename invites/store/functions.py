@@ -1,9 +1,11 @@
 """Calls the functions of `lua/` on one server. Nothing else in the project sends FCALL or EVALSHA."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
 from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError, ResponseError
 
@@ -22,24 +24,58 @@ class Client(Protocol):
         """Execute one command. Raises redis exceptions."""
 
 
+class _Loading:
+    """The calls over one connection that have found no library. They load it one after the other, in their order."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._count = 0
+        self._over = asyncio.Event()
+        self._over.set()
+
+    async def over(self) -> None:
+        """Wait until none of them is left: they come first."""
+        while self._count:
+            await self._over.wait()
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Load, and call again, in turn."""
+        self._count += 1
+        self._over.clear()
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._over.set()
+
+
+_LOADING: Final[WeakKeyDictionary[Client, _Loading]] = WeakKeyDictionary()
+"""Of each client: the shards that share one must not load for themselves alone."""
+
+
 class Functions:
     """Calls functions by name, and loads the library when the server does not have it.
 
     Falls back to `EVALSHA` when the ACL forbids FCALL or FUNCTION LOAD (logged once), while a server that lacks the
     library is out of memory, and when the library is deleted as soon as it is loaded.
+
+    Over a client that keeps their order, calls run in their order. Only when the library was gone, and another process
+    loads it between two calls under way, the second one overtakes.
     """
 
     def __init__(self, client: Client, scripts: Scripts) -> None:
         """Prepare. Nothing is sent yet."""
         self._client = client
         self._library = scripts.library
-        self._loading = asyncio.Lock()
+        self._loading = _LOADING.setdefault(client, _Loading())
 
     async def call(self, function: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
         """Call one function. Raises redis exceptions. A call that may have run is not sent again."""
         rest = (len(keys), *keys, *arguments)
-        async with self._loading:
-            pass  # the call that loads the library comes first
+        await self._loading.over()
         if (library := self._library) is not None:
             try:
                 return await self._client.execute_command("FCALL", function.name, *rest)
@@ -48,7 +84,7 @@ class Functions:
             except ResponseError as error:
                 if _UNKNOWN not in str(error):
                     raise
-                async with self._loading:
+                async with self._loading.turn():
                     return await self._load_and_call(library, function, rest)
         return await self._run_script(function, rest)
 

@@ -121,7 +121,7 @@ class Calls:
 
     def excuse(self, for_s: float = 0.0) -> None:
         """Nobody can say what comes in time for the calls that are open, and for those of the next seconds."""
-        self._excused_until = time.monotonic() + for_s
+        self._excused_until = max(self._excused_until, time.monotonic() + for_s)
         for call in self.open.values():
             call.excused = True
 

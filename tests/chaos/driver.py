@@ -6,14 +6,14 @@ import asyncio
 import random
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import RedisError
 
 from tests.chaos.calls import Calls
 from tests.chaos.fleet import Fleet
-from tests.chaos.gateway import Post
+from tests.chaos.gateway import Post, Script
 from tests.chaos.nuisance import GROUP, Nuisance
 from tests.chaos.persistent import Persistent
 from tests.chaos.places import PLACES
@@ -32,12 +32,13 @@ _OPEN: Final = 400  # calls at once
 _BURST: Final = 600  # more of them, so that much is under way when a server is harmed
 _BREATH_S: Final = 0.005
 _SETTLE_S: Final = 60.0
+_EXCUSED_S: Final = 10.0  # more than a clock steps, and the time for which people see the step
 _MOST_MEMORY: Final = 256 * 1024 * 1024
 
 
 HEADINGS: Final = (
-    "   calls   events  harm  away  served  settled  longest  memory  script  faults\n"
-    "                                         s        s   wait s     MiB      ms"
+    "   calls   events  harm  away  served  settled  unready  longest  memory  script  faults\n"
+    "                                         s        s        s   wait s     MiB      ms"
 )
 
 
@@ -47,7 +48,8 @@ class Result:
 
     `harm` counts what was done to workers and servers. `away_s`: for each time that servers were harmed, how long it
     took until commands were served again, and until the workers had settled all that had waited. `memory` (bytes) is
-    that of the largest worker, `longest_script_s` by the servers' slow logs; both were looked at after each harm.
+    that of the largest worker, `longest_script` by the servers' slow logs; both were looked at after each harm.
+    `unready_s` is the longest time until all workers said that they were not ready, when nothing could be committed.
     """
 
     calls: int
@@ -59,7 +61,8 @@ class Result:
     away_s: list[tuple[float, float]]
     faults: list[str]
     memory: int = 0
-    longest_script_s: float = 0.0
+    longest_script: Script = field(default_factory=Script)
+    unready_s: float = 0.0
 
     def row(self) -> str:
         """As a row of a table, below `HEADINGS`."""
@@ -70,7 +73,8 @@ class Result:
         )
         return (
             f"{self.calls:8}{self.events:9}{sum(self.harm.values()):6}{len(self.away_s):6}{served:9.2f}{settled:9.2f}"
-            f"{self.slowest_s:9.1f}{self.memory / 2**20:8.0f}{self.longest_script_s * 1000:8.0f}{len(self.faults):8}"
+            f"{self.unready_s:9.2f}{self.slowest_s:9.1f}{self.memory / 2**20:8.0f}"
+            f"{self.longest_script.seconds * 1000:8.0f}{len(self.faults):8}"
         )
 
     def words(self) -> str:
@@ -80,11 +84,18 @@ class Result:
         if self.away_s:
             served, settled = (statistics.median(times) for times in zip(*self.away_s, strict=True))
             away = f"Medians: {served:.2f} s until served again, {settled:.2f} s until all was settled. "
+        unready = f"None was ready {self.unready_s:.2f} s after a loss, at most. " if self.unready_s else ""
+        script = self.longest_script
+        longest = (
+            f"The longest script took {script.seconds * 1000:.0f} ms: {script.words}. "
+            if script.words
+            else ""
+        )
         return (
             f"{self.calls} calls, {self.events} events in {self.seconds:.1f} s: {self.calls / self.seconds:.0f} "
-            f"calls/s, {self.events / self.seconds:.0f} events/s. Workers and servers: {harm}. {away}The longest "
-            f"wait for an invitation was {self.slowest_s:.1f} s. Lost and told again: {self.repeated} notifications. "
-            f"Faults: {len(self.faults)}."
+            f"calls/s, {self.events / self.seconds:.0f} events/s. Workers and servers: {harm}. {away}{unready}The "
+            f"longest wait for an invitation was {self.slowest_s:.1f} s. Lost and told again: {self.repeated} "
+            f"notifications. {longest}Faults: {len(self.faults)}."
         )
 
 
@@ -107,7 +118,7 @@ class Driver:
         self._harm: dict[str, int] = {}
         self._away_s: list[tuple[float, float]] = []
         self._memory = 0
-        self._longest_script_s = 0.0
+        self._longest_script = Script()
 
     async def run(self, seconds: float, server_every_s: float, tell: Callable[[str], None]) -> Result:
         """Play for so many seconds; harm the servers so often (0: never); then wait for the rest, and check."""
@@ -116,7 +127,7 @@ class Driver:
         await post.make_streams()
         await post.abandon(GROUP)
         post.note_sent = calls.note_sent
-        self._place.at_worst = self._expect_unready
+        self._place.at_worst = self._fleet.expect_unready
         self._outbox += calls.registrations() + stories.registrations()
         await self._publish()
         await wait_until(post.settled, "the devices are registered")
@@ -146,7 +157,7 @@ class Driver:
             faults.append(f"what was kept cannot be heard: {error!r}")
         took = time.monotonic() - began
         harm = {**self._fleet.harm, **self._harm}
-        faults += calls.check() + stories.check()
+        faults += calls.check() + stories.check() + self._fleet.faults
         if self._memory > _MOST_MEMORY:
             faults.append(f"a worker took {self._memory} bytes")
         return Result(
@@ -159,12 +170,20 @@ class Driver:
             self._away_s,
             faults,
             self._memory,
-            self._longest_script_s,
+            self._longest_script,
+            self._fleet.unready_s,
         )
 
     def _hear(self, identity: str, kind: str, peers: list[str], payload: dict[str, Any]) -> list[Event]:
         events = self._stories.hear(identity, kind, peers, payload)
         return self._calls.hear(identity, kind, peers, payload) if events is None else events
+
+    async def _relearn(self) -> None:
+        """Nobody is free again of what a dead primary alone has told: its successor may not make them busy again."""
+        if isinstance(self._stories, Stories):
+            self._stories.forget_busy()
+            await self._post.listen_again(self._stories.hear_busy)
+            self._outbox += self._stories.go_on_all()
 
     async def _finish(self) -> None:
         """Wait for what has begun."""
@@ -215,21 +234,19 @@ class Driver:
                 kind = await asyncio.to_thread(self._fleet.harm_one)
                 tell(f"{kind} a worker; {self._calls.done + self._stories.done} calls done")
             self._memory = max(self._memory, self._fleet.memory())
-            self._longest_script_s = max(self._longest_script_s, await self._post.longest_script_s())
+            self._longest_script = max(self._longest_script, await self._post.longest_script())
         await asyncio.to_thread(self._fleet.thaw, all_=True)
 
     async def _all_ready(self) -> bool:
         return await asyncio.to_thread(self._fleet.all_ready)
-
-    def _expect_unready(self) -> None:
-        if ready := self._fleet.ready():
-            self._faults.append(f"{ready} workers say that they are ready, and can commit nothing")
 
     async def _harm_servers(self) -> str:
         if not self._place.loses:
             if self._place.blinds:
                 # A worker that starts meanwhile would rightly end.
                 await wait_until(self._all_ready, "all workers are ready", _SETTLE_S)
+            if self._place.steps:
+                self._calls.excuse(_EXCUSED_S)
             harming = asyncio.create_task(self._harm_once())
             if self._place.restarts:
                 await asyncio.to_thread(self._fleet.harm_one, "kill")
@@ -248,6 +265,7 @@ class Driver:
                 self._fleet.go_on()
             kind = await self._harm_once()
         await asyncio.to_thread(self._place.repair)
+        await wait_until(self._all_ready, f"all workers are ready after a {kind}", _SETTLE_S)
         return kind
 
     async def _harm_once(self) -> str:
@@ -258,6 +276,7 @@ class Driver:
             # What was lost has happened again before anybody goes on: an accept of an invite that the new primary
             # has yet to see would be one of an unknown invite.
             await wait_until(self._post.decided, f"the workers go on after a {kind}", _SETTLE_S)
+            await self._relearn()
         self._away_s.append((served - began, time.monotonic() - began))
         self._harm[kind] = self._harm.get(kind, 0) + 1
         return kind

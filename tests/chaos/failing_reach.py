@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.chaos.driver import Result
 from tests.chaos.fleet import Fleet
-from tests.chaos.gateway import Post
+from tests.chaos.gateway import Post, Script
 from tests.chaos.places import PLACES
 from tests.chaos.reach import Reach, asking, directory
 from tests.support.waiting import wait_until
@@ -32,9 +32,10 @@ class FailingReach(Reach):
         super().__init__(post, fake_sippo, fleet, seed)
         self.away_s: list[tuple[float, float]] = []
         self.memory = 0
-        self.longest_script_s = 0.0
+        self.longest_script = Script()
         self._place = place
         self._publishing = asyncio.Lock()
+        place.at_worst = fleet.expect_unready
 
     async def check_again(self) -> None:
         """Judge by what the servers have kept: what they have lost has happened again."""
@@ -58,7 +59,7 @@ class FailingReach(Reach):
             else:
                 await asyncio.to_thread(self._fleet.harm_one)
             self.memory = max(self.memory, self._fleet.memory())
-            self.longest_script_s = max(self.longest_script_s, await self._post.longest_script_s())
+            self.longest_script = max(self.longest_script, await self._post.longest_script())
         await asyncio.to_thread(self._fleet.thaw, all_=True)
 
     async def _harm_servers(self) -> None:
@@ -101,7 +102,8 @@ async def play_groups(
                     0,
                     harm,
                     reach.away_s,
-                    faults + reach.faults,
+                    faults + reach.faults + fleet.faults,
                     reach.memory,
-                    reach.longest_script_s,
+                    reach.longest_script,
+                    fleet.unready_s,
                 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from tests.support.memory import memory_of
 from tests.support.servers.node import HOST, free_port
+from tests.support.waiting import wait_until_sync
 from workers.lab.worker_process import start_worker
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 CLAIM_AFTER_MS: Final = 1_000
 _STILL_S: Final = 2.0  # longer than calls with a short deadline still have
 _ANSWER_S: Final = 2.0
+# A worker knows within 6 s that nothing is read or committed (workers/telemetry/readiness.py). The rest is for asking.
+_UNREADY_S: Final = 9.0
 _FROZEN_S: Final = (
     2.0  # longer than the hand-over time: others have claimed what a frozen worker goes on with
 )
@@ -33,7 +36,8 @@ _FROZEN_S: Final = (
 class Fleet:
     """So many workers; whoever goes is replaced at once.
 
-    `invites` adds to their configuration; what is done to them is drawn from `kinds`.
+    `invites` adds to their configuration; what is done to them is drawn from `kinds`. `unready_s` is the longest time
+    until none of them said that it was ready, `faults` what they have said although it was not so.
     """
 
     def __init__(
@@ -46,6 +50,8 @@ class Fleet:
         shards: int = 1,
     ) -> None:
         self.harm: dict[str, int] = dict.fromkeys(kinds, 0)
+        self.faults: list[str] = []
+        self.unready_s = 0.0
         self._configuration: dict[str, object] = {
             "invites": {"claimAfter": CLAIM_AFTER_MS, **(invites or {})},
             "redis": {"shards": shards},
@@ -109,6 +115,15 @@ class Fleet:
     def all_ready(self) -> bool:
         """Whether all do."""
         return self.ready() == len(self._workers)
+
+    def expect_unready(self) -> None:
+        """A shard is away. Wait until no worker says that it is ready."""
+        began = time.monotonic()
+        try:
+            wait_until_sync(lambda: not self.ready(), "no worker is ready", _UNREADY_S)
+        except AssertionError:
+            self.faults.append(f"{self.ready()} workers say that they are ready, while a shard is away")
+        self.unready_s = max(self.unready_s, time.monotonic() - began)
 
     def pause(self) -> None:
         """Freeze all workers."""

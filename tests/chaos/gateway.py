@@ -7,7 +7,7 @@ import json
 import operator
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -18,6 +18,7 @@ from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
 from invites.keys import Keys, Stream, shard_of
 from invites.queries.overview import backlog
+from invites.values.printable import escape
 from tests.chaos.calls import Event, encode
 from tests.support.leaks import assert_nothing_leaks
 
@@ -31,6 +32,14 @@ Hear = Callable[[str, str, list[str], dict[str, Any]], list[Event]]
 _PAGE: Final = 1_000
 _BREATH_S: Final = 0.005
 _LISTEN_MS: Final = 100
+_SHOWN: Final = 160
+
+
+class Script(NamedTuple):
+    """A call of a function: how long it took on the server, s, and the beginning of what it was to do."""
+
+    seconds: float = 0.0
+    words: str = ""
 
 
 class Post:
@@ -173,16 +182,19 @@ class Post:
     ) -> None:
         await self._clients.aclose()
 
-    async def longest_script_s(self) -> float:
-        """The longest call of a function in the slow logs of the shards' present servers; 0: none over 10 ms."""
-        longest = 0
+    async def longest_script(self) -> Script:
+        """The longest call of a function in the slow logs of the shards' present servers; of 0 s if none took 10 ms."""
+        longest = Script()
         for keys in self._shards:
             try:
                 slow = await self._client(keys).slowlog_get(_PAGE)
             except (RedisError, OSError):
                 continue
-            longest = max([longest, *(each["duration"] for each in slow if each["command"][:5] == b"FCALL")])
-        return longest / 1_000_000
+            calls = [each for each in slow if each["command"][:5] == b"FCALL"]
+            longest = max(
+                [longest, *(Script(each["duration"] / 1e6, _words(each["command"])) for each in calls)]
+            )
+        return longest
 
     async def dead(self) -> int:
         """How many dead letters there are."""
@@ -231,3 +243,12 @@ def _tell(hear: Hear, fields: dict[bytes, bytes]) -> list[Event]:
         json.loads(fields[b"peers"]),
         json.loads(fields[b"payload"]),
     )
+
+
+def _words(command: bytes) -> str:
+    """The mode and the first operation of a call, as far as the slow log has it."""
+    words = command.decode(errors="replace").split()
+    operations = " ".join(words).rpartition("more bytes) ")[
+        2
+    ]  # the settings are cut, and nothing else is so long
+    return escape(f"{words[3 + int(words[2])]} {operations}")[:_SHOWN]

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from invites.keys import Keys
-from tests.chaos.troubled import Denied, Full, Network
+from tests.chaos.troubled import Denied, Full, Network, Steps
+from tests.support.servers.clock import Clock
 from tests.support.servers.cluster import Cluster
 from tests.support.servers.node import LASTING, Node, wait_for
 from tests.support.servers.replicated import Replicated
@@ -30,7 +31,9 @@ class Place(Protocol):
 
     `worker_urls` are the same servers as workers reach them, each worker by the next one. While a place is harmed that
     `restarts`, a worker is replaced. Where people `repeat` themselves they go on while servers die, and some of what
-    they say is lost. A place that `blinds` all workers for long calls `at_worst` when none of them can be ready.
+    they say is lost. While nothing can be committed a place calls `at_worst`, which returns when no worker says that it
+    is ready; one that `blinds` them leaves servers and connections as they are. Where it `steps` a clock, deadlines
+    move.
     """
 
     at_worst: Callable[[], None]
@@ -47,6 +50,8 @@ class Place(Protocol):
     def blinds(self) -> bool: ...
     @property
     def repeat(self) -> bool: ...
+    @property
+    def steps(self) -> bool: ...
     def begin_to_lose(self) -> None: ...
     def harm(self) -> str: ...
     def repair(self) -> None: ...
@@ -59,6 +64,7 @@ class _Harmed:
     restarts = False
     blinds = False
     repeat = False
+    steps = False
     url: str
 
     def __init__(self) -> None:
@@ -70,7 +76,7 @@ class _Harmed:
 
 
 class _Single(_Harmed):
-    """A server that is killed and started again with all its data."""
+    """A server that is killed, and started again with all its data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,6 +88,7 @@ class _Single(_Harmed):
 
     def harm(self) -> str:
         self._node.kill()
+        self.at_worst()
         self._node.start()
         return "restart"
 
@@ -137,6 +144,9 @@ class _WithReplicas(_Harmed):
                 primary.freeze()
             else:
                 primary.kill()
+            # A replica of a cluster that hangs as long as its primary takes over, and gives way to it later.
+            if isinstance(self._servers, Replicated) or not self._hangs:
+                self.at_worst()
         finally:
             replica.thaw()
         if isinstance(self._servers, Replicated):
@@ -216,6 +226,7 @@ PLACES: Final[dict[str, Callable[[int, int], contextlib.AbstractContextManager[P
     "full": lambda _shards, _seed: Full().open(),
     "denied": lambda _shards, _seed: Denied().open(),
     "network": lambda _shards, _seed: Network().open(),
+    "clock": lambda _shards, _seed: Steps(Clock()).open(),
     "sentinel": lambda shards, seed: _WithReplicas(Replicated(), shards, seed).open(),
     "sentinel-hanging": lambda shards, seed: _WithReplicas(Replicated(), shards, seed, hangs=True).open(),
     "cluster": lambda shards, seed: _WithReplicas(Cluster(), shards, seed).open(),

@@ -71,23 +71,33 @@ class Stories:
         if found is None or found[1] not in self._seats:
             return None
         seat, letter = self._seats[found[1]], found[3]
-        if kind in ("userBusy", "userFree"):
-            seat.busy[payload["userId"]] = kind == "userBusy"
+        _note_busy(seat, kind, payload)
         story = self._told[found[1] + "." + found[2]]
         case = story.cases.get(letter)
         if case is not None and "inviteId" in payload and not case.hear(identity, kind, peers, payload):
             self.repeated += 1
         who = [str(payload.get("transaction"))] if kind == "answer" else peers
-        events = story.hear([f"{kind} {letter}", *(f"{kind} {letter} {one}" for one in who)])
-        if story.over and self._playing.get(seat.name) is story:
-            del self._playing[seat.name]
-            self.done += 1
-        return events
+        return self._go_on(story, [f"{kind} {letter}", *(f"{kind} {letter} {one}" for one in who)])
+
+    def forget_busy(self) -> None:
+        """Forget who is busy, to hear it again by `hear_busy`."""
+        for seat in self._seats.values():
+            seat.busy.clear()
+
+    def hear_busy(self, _identity: str, kind: str, _peers: list[str], payload: Json) -> list[Event]:
+        """Learn from a notification who is busy, and nothing else."""
+        found = _NAME.fullmatch(payload.get("room") or payload.get("roomId") or "-")
+        if found is not None and found[1] in self._seats:
+            _note_busy(self._seats[found[1]], kind, payload)
+        return []
+
+    def go_on_all(self) -> list[Event]:
+        """What people do who have waited for something that has been learned in another way."""
+        return [event for story in list(self._playing.values()) for event in self._go_on(story, [])]
 
     def begin_again(self) -> None:
         """Forget what was heard, to hear what the servers have kept; nobody does anything any more."""
-        for seat in self._seats.values():
-            seat.busy.clear()
+        self.forget_busy()
         for story in self._told.values():
             story.rest()
             for case in story.cases.values():
@@ -99,9 +109,21 @@ class Stories:
         busy = [user for seat in self._seats.values() for user, is_busy in seat.busy.items() if is_busy]
         return faults + [f"{user} is busy for ever" for user in busy]
 
+    def _go_on(self, story: Story, marks: list[str]) -> list[Event]:
+        events = story.hear(marks)
+        if story.over and self._playing.get(story.seat.name) is story:
+            del self._playing[story.seat.name]
+            self.done += 1
+        return events
+
     def _begin(self, name: str, script: Callable[[Story], Script]) -> list[Event]:
         seat = self._seats[name]
         number = len(self._told)
         story = Story(seat, number, self._settings, self._chance)
         self._told[f"{name}.{number}"] = self._playing[name] = story
         return story.begin(script)
+
+
+def _note_busy(seat: Seat, kind: str, payload: Json) -> None:
+    if kind in {"userBusy", "userFree"}:
+        seat.busy[payload["userId"]] = kind == "userBusy"

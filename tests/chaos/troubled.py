@@ -10,21 +10,28 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Final, Self
 
 from tests.support.proxy import Proxy
+from tests.support.servers.clock import Clock
 from tests.support.servers.node import LASTING, Node
 
 _SHORT_S: Final = 1.5
-_LONG_S: Final = (
-    9.0  # longer than a worker may take to know that it is not ready, and than the patience of timers
-)
 _CUT_S: Final = (
     2.5  # longer than the hand-over time: the other workers claim what the one without network has read
 )
 _DELAY_S: Final = 0.03
-_DENIED: Final = ("-fcall -evalsha", "-xreadgroup", "-xadd")
+# Ahead; then behind by more than the hand-over time, but by less than 5 s: up to there the order of ids holds.
+_STEPS_S: Final = (3.0, -4.0, 1.0)
+_USERS: Final = ("people", "worker")
+_DENIED: Final = (
+    ("worker", "-fcall -evalsha"),
+    ("people", "-xadd"),
+    ("worker", "-xreadgroup"),
+    ("people", "-xread"),
+    ("worker", "-xadd"),
+)
 
 
 class _Troubled:
@@ -34,9 +41,10 @@ class _Troubled:
     restarts = False
     blinds = False
     repeat = False
+    steps = False
 
-    def __init__(self) -> None:
-        self._node = Node(LASTING)
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._node = Node(LASTING, environment=environment)
         self.url = self._node.url
         self.worker_urls: Sequence[str] = [self.url]
         self.at_worst: Callable[[], None] = lambda: None
@@ -72,33 +80,63 @@ class Full(_Troubled):
 
 
 class Denied(_Troubled):
-    """The server user of the workers loses rights, and gets them back. The first time it takes long."""
+    """The server user of the workers, or that of publishers and gateways, loses rights, and gets them back.
+
+    The first time it concerns the workers, until they know it.
+    """
 
     blinds = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.worker_urls = [self.url.replace("redis://", "redis://worker:secret@")]
+        own = self.url
+        self.url, worker = (own.replace("redis://", f"redis://{user}:secret@") for user in _USERS)
+        self.worker_urls = [worker]
         self._rights = itertools.cycle(_DENIED)
-        self.hold_s = _LONG_S
+        self._is_first = True
 
     def harm(self) -> str:
         """Take rights away."""
-        rights = next(self._rights)
-        self._node.command("ACL", "SETUSER", "worker", *rights.split())
+        user, rights = next(self._rights)
+        self._node.command("ACL", "SETUSER", user, *rights.split())
         try:
-            time.sleep(self.hold_s)
-            if self.hold_s == _LONG_S:
+            if self._is_first:
                 self.at_worst()
+            else:
+                time.sleep(_SHORT_S)
         finally:
-            self._node.command("ACL", "SETUSER", "worker", "+@all")
-        self.hold_s = _SHORT_S
-        return f"ACL {rights}"
+            self._node.command("ACL", "SETUSER", user, "+@all")
+        self._is_first = False
+        return f"ACL {user} {rights}"
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Self]:
         with self._node:
-            self._node.command("ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all")
+            for user in _USERS:
+                self._node.command("ACL", "SETUSER", user, "on", ">secret", "~*", "&*", "+@all")
+            yield self
+
+
+class Steps(_Troubled):
+    """The clock of the server steps."""
+
+    steps = True
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock.environment)
+        self._clock = clock
+        self._steps_s = itertools.cycle(_STEPS_S)
+
+    def harm(self) -> str:
+        """Step, and wait for what follows from it."""
+        step_s = next(self._steps_s)
+        self._clock.step(step_s)
+        time.sleep(_SHORT_S)
+        return "clock ahead" if step_s > 0 else "clock back"
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Self]:
+        with self._clock, self._node:
             yield self
 
 

@@ -33,7 +33,7 @@ _TIMEOUT_S: Final = 60.0
 _RING_MS: Final = 1_000
 _IMPATIENT: Final = {"timeout": 300, "deadline": 300, "breakFor": 100}
 _MOST_GROWTH: Final = 64 * 1024 * 1024
-_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
+_STATUS: Final = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3}) ")  # in the version of the request
 
 
 _KNOWN: Final = messages(sources())

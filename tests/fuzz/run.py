@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from random import Random
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
@@ -14,6 +15,8 @@ from tests.fuzz.shapes import Input
 
 _EACH = 500
 """So many inputs are given before all is looked at."""
+_ROUND = 20
+"""So many times inputs are drawn at once: some thousand."""
 
 
 def play(url: str, count: int, chance: int, tell: Callable[[str], None]) -> Fuzzed:
@@ -32,17 +35,8 @@ def play(url: str, count: int, chance: int, tell: Callable[[str], None]) -> Fuzz
 def _generate(
     runner: asyncio.Runner, target: Fuzzed, count: int, chance: int, tell: Callable[[str], None]
 ) -> None:
-    looked_at = 0
+    random, looked_at = Random(chance), 0
 
-    @seed(chance)
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(several())
     def give(inputs: list[Input]) -> None:
         nonlocal looked_at
         given_so_far = sum(target.given.values())
@@ -54,4 +48,23 @@ def _generate(
             runner.run(target.check())
             tell(f"{given_so_far} given, {target.letters} of them dead letters")
 
-    give()
+    while sum(target.given.values()) < count:
+        _round(give, random.getrandbits(32))
+
+
+def _round(give: Callable[[list[Input]], None], chance: int) -> None:
+    """Draw some inputs and give them. hypothesis cannot be told to stop when there are enough."""
+
+    @seed(chance)
+    @settings(
+        max_examples=_ROUND,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(several())
+    def draw(inputs: list[Input]) -> None:
+        give(inputs)
+
+    draw()

@@ -12,7 +12,7 @@ INPUTS = 1_000
 
 @pytest.mark.slow
 def test_generated_input_stops_nothing_and_gets_lost_nowhere(valkey_url: str) -> None:
-    done = play(valkey_url, INPUTS, 7, lambda _: None)
+    done = play(valkey_url, INPUTS, 11, lambda _: None)
     assert sum(done.given.values()) >= INPUTS
     assert min(done.given[kind] for kind in ("events", "relay", "push", "replies", "requests")) > 0
     assert done.letters > 0

@@ -145,6 +145,20 @@ async def test_a_client_that_hangs_up_leaves_no_traceback(
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("path", [b"/healthz", b"/nowhere"])
+@pytest.mark.parametrize("expected", [b"100-continue", b"\xff", b"tea"])
+async def test_an_expectation_is_ignored(
+    site: Site, path: bytes, expected: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\nExpect: %s\r\n\r\n" % (path, expected))
+    status = b"200" if path == b"/healthz" else b"404"
+    assert (await reader.readline()).startswith(b"HTTP/1.1 " + status)
+    assert b"content-type: application/json" in (await reader.readuntil(b"\r\n\r\n")).lower()
+    writer.close()
+    assert caplog.records == []
+
+
 # Health
 
 

@@ -77,6 +77,56 @@ async def test_no_call_overtakes_the_one_that_loads_the_library() -> None:
     assert server.asked == ["FCALL", "FUNCTION LOAD", "FCALL", "FCALL"]
 
 
+class Line:
+    """A server that executes what it gets at once, and answers in the same order when it is told to."""
+
+    def __init__(self) -> None:
+        self.executed: list[str] = []
+        self._is_loaded = False
+        self._answers: list[tuple[asyncio.Future[Any], Any]] = []
+
+    async def execute_command(self, name: str, *rest: Any) -> Any:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers.append((answer, self._execute(name, *rest)))
+        return await answer
+
+    def answer(self) -> bool:
+        """Give the oldest answer that waits; False if there is none."""
+        if not self._answers:
+            return False
+        answer, reply = self._answers.pop(0)
+        if isinstance(reply, Exception):
+            answer.set_exception(reply)
+        else:
+            answer.set_result(reply)
+        return True
+
+    def _execute(self, name: str, *rest: Any) -> Any:
+        if name == "FUNCTION LOAD":
+            self._is_loaded = True
+        elif not self._is_loaded:
+            return NOT_THERE
+        else:
+            self.executed.append(rest[-1])
+        return b"done"
+
+
+async def test_no_call_overtakes_one_of_its_shard_while_another_shard_loads_the_library() -> None:
+    line, scripts = Line(), Scripts()
+    other, ours = Functions(line, scripts), Functions(line, scripts)
+    calls = [asyncio.create_task(other.call(scripts.trim, [], ["other"]))]
+    calls.append(asyncio.create_task(ours.call(scripts.trim, [], ["first"])))
+    await asyncio.sleep(0)
+    line.answer()  # the other one knows it, and loads
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    calls.append(asyncio.create_task(ours.call(scripts.trim, [], ["second"])))
+    while not all(call.done() for call in calls):
+        await asyncio.sleep(0)
+        line.answer()
+    assert line.executed.index("first") < line.executed.index("second")
+
+
 async def test_two_calls_under_way_that_may_not_run_functions_are_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

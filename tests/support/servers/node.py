@@ -40,7 +40,13 @@ also without fsync: that would be for the death of the machine."""
 class Node:
     """A server, or a sentinel, which needs a configuration file since it keeps there what it finds out."""
 
-    def __init__(self, options: Mapping[str, str] | None = None, *, sentinel: bool = False) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, str] | None = None,
+        *,
+        sentinel: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="invites-node-"))
         self.port = free_port()
         self.client: Any = redis.Redis(
@@ -52,6 +58,7 @@ class Node:
         )
         self._options = {"bind": HOST, "port": str(self.port), "dir": str(self.directory), **(options or {})}
         self._sentinel = sentinel
+        self._environment = environment
         self._process: ChildProcess | None = None
         self._frozen = False
 
@@ -76,7 +83,7 @@ class Node:
             command += [str(self.directory / _FILE), "--sentinel"]
         for name, value in {**self._options, "loglevel": "warning"}.items():
             command += [f"--{name}", value]
-        self._process = ChildProcess(command)
+        self._process = ChildProcess(command, environment=self._environment)
         wait_for(self.answers, "the server has loaded its data", _LOAD_S)
 
     def kill(self) -> None:

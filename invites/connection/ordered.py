@@ -7,6 +7,7 @@ another one overtakes. Here the server has the next command at hand while it exe
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class OrderedClient:
         self._connecting: asyncio.Task[None] | None = None
         self._line: _Line | None = None
         self._unlearned = 0
+        self._answered_at = 0.0
 
     async def execute_command(self, *command: EncodableT) -> Any:  # noqa: ANN401 - any reply
         """Send one command and wait for its answer. Raises what redis-py raises."""
@@ -55,6 +57,16 @@ class OrderedClient:
             if self._connecting is None:
                 self._connecting = asyncio.create_task(self._connect(), name="connecting to the server")
         return await answer
+
+    def took(self, since: float) -> float:
+        """How long (s) the server has worked for a command, called at `since` (`perf_counter`) and just answered.
+
+        Until it had answered the one before, it worked for others.
+        """
+        now = time.perf_counter()
+        took = now - max(since, self._answered_at)
+        self._answered_at = now
+        return took
 
     async def aclose(self) -> None:
         """Fail what has been called, and give the connection back."""

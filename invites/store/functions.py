@@ -38,8 +38,9 @@ class Functions:
     async def call(self, function: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
         """Call one function. Raises redis exceptions. A call that may have run is not sent again."""
         rest = (len(keys), *keys, *arguments)
-        async with self._loading:
-            pass  # the call that loads the library comes first
+        if self._loading.locked():
+            async with self._loading:
+                pass  # the call that loads the library comes first
         if (library := self._library) is not None:
             try:
                 return await self._client.execute_command("FCALL", function.name, *rest)

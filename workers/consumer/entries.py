@@ -33,6 +33,8 @@ async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool
     tickets: list[Ticket[Item]] = []
     spans = source.shard.worker.spans
     for start in range(0, len(entries), _SLICE):
+        if start:
+            await asyncio.sleep(0)
         for entry in entries[start : start + _SLICE]:
             ticket: Ticket[Item] = Ticket(entry.id, source.in_flight, alone=alone)
             read = time.time_ns() if spans is not None else 0
@@ -44,7 +46,6 @@ async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool
                 tickets.append(ticket)
                 if spans is not None:
                     spans.taken(source.shard.keys.shard, entry, ticket.item, read, time.time_ns())
-        await asyncio.sleep(0)
     return tickets
 
 

@@ -89,7 +89,6 @@ class Settler:
         self._under_way: set[asyncio.Task[CommitResult]] = set()
         self._beginning = asyncio.Lock()
         self._turns: list[_Turn] = []
-        self._answered_at = 0.0
         self._answered: list[_Answered] = []
         self._concluding: asyncio.TimerHandle | None = None
 
@@ -180,7 +179,7 @@ class Settler:
 
         Commits are sent in the order of their turns. While one fails, those after it wait.
         """
-        backoff = Backoff()
+        backoff: Backoff | None = None
         while True:
             if turn.holds:
                 call = await self._send(operations, turn)
@@ -196,16 +195,14 @@ class Settler:
                     raise
                 # The server may have executed it: then the next answer says STALE.
                 self._role.waits(error)
+                backoff = backoff or Backoff()
                 await backoff.wait()
             else:
                 self._role.works()
                 self._shard.committed(result.now)
                 self._commits.answered()
-                now = time.perf_counter()
-                # Until the one before was answered, the server did not work on this one.
-                self._batch_size.committed(len(operations), now - max(started, self._answered_at))
-                self._reports.metrics.committed(len(operations), now - started)
-                self._answered_at = now
+                self._batch_size.committed(len(operations), result.server_s)
+                self._reports.metrics.committed(len(operations), time.perf_counter() - started)
                 return result
 
     async def _send(self, operations: Sequence[Operation], turn: _Turn) -> asyncio.Task[CommitResult]:

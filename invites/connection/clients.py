@@ -95,6 +95,7 @@ class Clients:
         self.kind = parse_redis_url(Secret(url)).kind
         self._clients: dict[int, Redis] = {}
         self._ordered: dict[Redis, OrderedClient] = {}
+        self._reads: dict[Redis, OrderedClient] = {}
 
     def of(self, keys: Keys) -> Redis:
         """The client for a shard."""
@@ -111,17 +112,24 @@ class Clients:
 
     def ordered(self, keys: Keys) -> OrderedClient:
         """Executes commands in their order, for a shard and all others that share its client."""
-        client = self.of(keys)
-        if client not in self._ordered:
-            self._ordered[client] = OrderedClient(client)
-        return self._ordered[client]
+        return self._over(self._ordered, keys)
+
+    def reads(self, keys: Keys) -> OrderedClient:
+        """The same over another connection, for reads that shall not wait for commits under way."""
+        return self._over(self._reads, keys)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for ordered in self._ordered.values():
+        for ordered in (*self._ordered.values(), *self._reads.values()):
             await ordered.aclose()
         for client in self._clients.values():
             await client.aclose()
+
+    def _over(self, clients: dict[Redis, OrderedClient], keys: Keys) -> OrderedClient:
+        client = self.of(keys)
+        if client not in clients:
+            clients[client] = OrderedClient(client)
+        return clients[client]
 
     async def __aenter__(self) -> Self:
         return self

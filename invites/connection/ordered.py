@@ -7,11 +7,13 @@ another one overtakes. Here the server has the next command at hand while it exe
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import ResponseError
+from redis.exceptions import InvalidResponse, ResponseError
+from redis.exceptions import TimeoutError as LateError
 
 from invites.connection.connections import pack
 
@@ -35,10 +37,11 @@ class OrderedClient:
     def __init__(self, client: Redis) -> None:
         """Prepare. It connects at its first command."""
         self._pool: ConnectionPool = client.connection_pool
-        self._called: deque[tuple[list[bytes], asyncio.Future[Any]]] = deque()
-        self._sending: asyncio.Task[None] | None = None
+        self._called: deque[tuple[bytes, asyncio.Future[Any]]] = deque()
+        self._connecting: asyncio.Task[None] | None = None
         self._line: _Line | None = None
         self._unlearned = 0
+        self._answered_at = 0.0
 
     async def execute_command(self, *command: EncodableT) -> Any:  # noqa: ANN401 - any reply
         """Send one command and wait for its answer. Raises what redis-py raises."""
@@ -46,41 +49,49 @@ class OrderedClient:
         if self._unlearned:
             raise LostError("The connection was lost with the commands before this one.")
         answer = asyncio.get_running_loop().create_future()
-        self._called.append((packed, answer))
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send(), name="commands to the server")
+        line = self._line
+        if line is not None and line.is_usable and self._connecting is None:
+            line.send(packed, answer)
+        else:
+            self._called.append((packed, answer))
+            if self._connecting is None:
+                self._connecting = asyncio.create_task(self._connect(), name="connecting to the server")
         return await answer
+
+    def took(self, since: float) -> float:
+        """How long (s) the server has worked for a command, called at `since` (`perf_counter`) and just answered.
+
+        Until it had answered the one before, it worked for others.
+        """
+        now = time.perf_counter()
+        took = now - max(since, self._answered_at)
+        self._answered_at = now
+        return took
 
     async def aclose(self) -> None:
         """Fail what has been called, and give the connection back."""
-        sending, self._sending = self._sending, None
-        if sending is not None:
-            sending.cancel()
-            await asyncio.wait([sending])
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
+            await asyncio.wait([connecting])
         self._fail(LostError("The connection was closed."))
         await self._leave()
 
-    async def _send(self) -> None:
-        """Send what has been called, in its order."""
+    async def _connect(self) -> None:
+        """Connect anew, and send what has been called meanwhile, in its order."""
         try:
+            await self._leave()
+            if not self._called:  # the former connection was lost with all of it
+                return
+            self._line = line = _Line(self._pool, await self._pool.get_connection(), self._fail)
             while self._called:
-                line = await self._connected()
-                if self._called:  # otherwise the former connection was lost with all of it
-                    command, answer = self._called[0]
-                    if not answer.done():
-                        await line.send(command, answer)
-                    self._called.popleft()
+                command, answer = self._called.popleft()
+                if not answer.done():
+                    line.send(command, answer)
         except Exception as error:  # noqa: BLE001 - the callers raise it
             self._fail(error)
         finally:
-            self._sending = None
-
-    async def _connected(self) -> _Line:
-        if self._line is not None and not self._line.is_usable:
-            await self._leave()
-        if self._line is None:
-            self._line = _Line(self._pool, await self._pool.get_connection(), self._fail)
-        return self._line
+            self._connecting = None
 
     async def _leave(self) -> None:
         line, self._line = self._line, None
@@ -102,8 +113,12 @@ class OrderedClient:
         self._unlearned -= 1
 
 
-class _Line:
-    """One connection, and those who wait for its answers. Calls `failed` when it has failed them."""
+class _Line(asyncio.Protocol):
+    """One connection, and those who wait for its answers. Calls `failed` when it has failed them.
+
+    It takes the connection over from redis-py, so that a command leaves as it is called and an answer is passed on as
+    it arrives: neither waits for a task.
+    """
 
     def __init__(
         self,
@@ -115,62 +130,81 @@ class _Line:
         self._connection = connection
         self._failed = failed
         self._waiting: deque[asyncio.Future[Any]] = deque()
-        self._reading: asyncio.Task[None] | None = None
         self._is_over = False
+        self._loop = asyncio.get_running_loop()
+        self._answered_at = 0.0
+        self._watching: asyncio.TimerHandle | None = None
+        self._transport, self._replies = connection.hand_over(self)
 
     @property
     def is_usable(self) -> bool:
         """Whether a command may be sent over it."""
         return not self._is_over and self._connection.is_usable
 
-    async def send(self, command: list[bytes], answer: asyncio.Future[Any]) -> None:
+    def send(self, command: bytes, answer: asyncio.Future[Any]) -> None:
         """Send a command, whose caller waits for the answer."""
-        try:
-            await self._connection.send_packed_command(command, check_health=False)
-        except Exception:
-            # Reading may have ended the connection: then sending fails in any way.
-            if not self._is_over:
-                raise
-        if self._is_over:
-            raise LostError("The connection was lost while a command was sent.")
         self._waiting.append(answer)
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read(), name="answers of the server")
+        self._transport.write(command)
+        if len(self._waiting) == 1:
+            self._answered_at = self._loop.time()
+            if self._watching is None:
+                self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass answers on."""
+        self._replies.feed(data)
+        try:
+            while not self._is_over and (reply := self._replies.gets()) is not False:
+                self._pass_on(reply)
+        except InvalidResponse as error:
+            self._lose(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail what is under way."""
+        if not self._is_over:
+            self._lose(LostError(str(exc) if exc else "Connection closed by server."))
 
     async def aclose(self) -> None:
         """Fail what is under way, and give the connection back."""
-        self._fail(LostError("The connection was closed."))
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+        self._end(LostError("The connection was closed."))
         await self._connection.disconnect(nowait=True)
         await self._pool.release(self._connection)
 
-    async def _read(self) -> None:
-        """Read answers for as long as anybody waits."""
-        try:
-            while self._waiting:
-                reply, error = await self._next_reply()
-                answer = self._waiting.popleft()
-                if answer.done():  # its caller was cancelled
-                    continue
-                if error is None:
-                    answer.set_result(reply)
-                else:
-                    answer.set_exception(error)
-        except Exception as error:  # noqa: BLE001 - the callers raise it
-            self._fail(error)
-        finally:
-            self._reading = None
+    def _pass_on(self, reply: Any) -> None:  # noqa: ANN401 - any reply
+        if not self._waiting:
+            self._lose(InvalidResponse(f"The server answers what nobody has asked: {reply!r}"))
+            return
+        if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+            self._lose(reply)  # LOADING, for example
+            return
+        self._answered_at = self._loop.time()
+        answer = self._waiting.popleft()
+        if isinstance(reply, ResponseError):
+            self._connection.heard(reply)
+            if not answer.done():
+                answer.set_exception(reply)
+        elif not answer.done():  # otherwise its caller was cancelled
+            answer.set_result(reply)
 
-    async def _next_reply(self) -> tuple[Any, ResponseError | None]:
-        try:
-            return await self._connection.read_response(), None
-        except ResponseError as error:
-            return None, error
+    def _watch(self) -> None:
+        """Look again and again, while anybody waits, whether the next answer is late."""
+        self._watching = None
+        if self._waiting:
+            left = self._answered_at + self._connection.reply_s - self._loop.time()
+            if left > 0:
+                self._watching = self._loop.call_later(left, self._watch)
+            else:
+                self._lose(LateError("Timeout reading from the server"))
 
-    def _fail(self, why: Exception) -> None:
+    def _lose(self, why: Exception) -> None:
+        self._connection.heard(why)
+        self._end(why)
+
+    def _end(self, why: Exception) -> None:
         self._is_over = True
+        self._transport.abort()
+        if self._watching is not None:
+            self._watching.cancel()
         under_way = list(self._waiting)
         self._waiting.clear()
         for answer in under_way:

@@ -10,6 +10,8 @@ LARGEST: Final = "1.7976931348623157e308"
 
 # All that is too large has one of these. So have some texts, which the closer look lets pass.
 _SUSPICIOUS: Final = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{200}")
+_FEWEST: Final = 3  # digits of the shortest, 1e309
+_NO_DIGITS: Final = bytes(byte for byte in range(256) if byte not in b"0123456789")
 
 
 class _TooLargeError(Exception):
@@ -18,7 +20,7 @@ class _TooLargeError(Exception):
 
 def too_large(raw: bytes) -> str | None:
     """The first number in valid JSON that is beyond any double, as it stands there."""
-    if _SUSPICIOUS.search(raw):
+    if len(raw.translate(None, _NO_DIGITS)) >= _FEWEST and _SUSPICIOUS.search(raw):
         try:
             json.loads(raw, parse_float=_held, parse_int=_held)
         except _TooLargeError as error:

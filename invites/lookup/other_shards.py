@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from invites.events.operation import Operation
+    from invites.store.functions import Client
 
 NOBODY: Final = "|"
 """What `requester` returns when no peer has asked. No peer has this id."""
@@ -33,11 +35,20 @@ _PATIENCE_S: Final = 0.2  # a shard that is away must not hold up this one
 
 
 class OtherShards:
-    """Looks into the other shards for one shard; `client_of` gives the client for the keys of each."""
+    """Looks into the other shards for one shard; `client_of` gives the client for the keys of each.
 
-    def __init__(self, keys: Keys, client_of: Callable[[Keys], Redis]) -> None:
+    `reads_of` gives what executes the many small reads for the invites of a commit: the same client by default.
+    """
+
+    def __init__(
+        self,
+        keys: Keys,
+        client_of: Callable[[Keys], Redis],
+        reads_of: Callable[[Keys], Client] | None = None,
+    ) -> None:
         self._keys = keys
         self._client_of = client_of
+        self._reads_of = reads_of or client_of
 
     async def see_rooms(self, operations: Sequence[Operation]) -> Sequence[Operation]:
         """The operations. Invites into rooms of other shards learn what the rule must know of the room.
@@ -104,12 +115,11 @@ class OtherShards:
 
     async def _see(self, shard: int, invites: dict[int, Invite], seen: list[Operation]) -> None:
         keys = self._keys.of(shard)
-        client: Any = self._client_of(keys)  # redis-py leaves open whether it answers text or bytes
-        async with client.pipeline(transaction=False) as pipe:
-            for event in invites.values():
-                pipe.mget(keys.closed(event.room), keys.left(event.room, event.peer.user))
-                pipe.hget(keys.room_members(event.room), event.to)
-            found = await pipe.execute()
-        for at, index in enumerate(invites):
-            (closed, left), member = found[2 * at : 2 * at + 2]
+        ask, events = self._reads_of(keys).execute_command, invites.values()
+        names = [(keys.closed(event.room), keys.left(event.room, event.peer.user)) for event in events]
+        texts, *members = await asyncio.gather(
+            ask("MGET", *itertools.chain.from_iterable(names)),
+            *(ask("HGET", keys.room_members(event.room), event.to) for event in events),
+        )
+        for index, closed, left, member in zip(invites, texts[::2], texts[1::2], members, strict=True):
             seen[index] = seen[index].having(closed=closed or b"", left=left or b"", member=member or b"")

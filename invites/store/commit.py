@@ -105,12 +105,16 @@ class Outcome(msgspec.Struct):
 
 
 class CommitResult(msgspec.Struct):
-    """The answer to a commit: an outcome for each operation, the next deadline and the server's time in ms."""
+    """The answer to a commit: an outcome for each operation, the next deadline and the server's time in ms.
+
+    `server_s` is how long the server has worked for it (s), if the caller has measured that.
+    """
 
     outcomes: list[Outcome]
     next_due: int | None
     now: int
     measures: list[Measure]
+    server_s: float = 0.0
 
 
 class FireResult(msgspec.Struct):

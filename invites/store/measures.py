@@ -4,7 +4,6 @@ Only the reply to the commit that has written an end or a ringing tells it, and 
 once, or not at all if that reply is lost.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -60,20 +59,20 @@ Measure = Ended | Took
 
 def read_measures(text: str, now: int) -> list[Measure]:
     """The lines that lua/core/unit.lua has joined, in a reply of the time `now` (ms since 1970)."""
-    return [measure for line in text.splitlines() for measure in _read(line.split(" "), now)]
-
-
-def _read(words: list[str], now: int) -> Iterator[Measure]:
-    if words[0] not in KINDS:
-        yield Took(words[0], _seconds(words[1], now), *words[2:])
-        return
-    kind, state, reason, began, stopped = words
-    yield Ended(kind, state, reason)
-    # A group has told its first accept, which may be long before its end.
-    if reason == "accepted" and kind != "group":
-        yield Took("answered", _seconds(began, now))
-    if stopped:
-        yield Took("stopped", _seconds(stopped, now))
+    measures: list[Measure] = []
+    for line in text.splitlines():
+        what, *values = line.split(" ")
+        if what not in KINDS:
+            measures.append(Took(what, _seconds(values[0], now), *values[1:]))
+            continue
+        state, reason, began, stopped = values
+        measures.append(Ended(what, state, reason))
+        # A group has told its first accept, which may be long before its end.
+        if reason == "accepted" and what != "group":
+            measures.append(Took("answered", _seconds(began, now)))
+        if stopped:
+            measures.append(Took("stopped", _seconds(stopped, now)))
+    return measures
 
 
 def _seconds(since: str, now: int) -> float:

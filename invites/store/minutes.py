@@ -65,12 +65,15 @@ class Minutes:
 
     def count(self, measures: Iterable[Measure]) -> None:
         """Count what a commit, or fired timers, have measured."""
-        for measure in measures:
+        counted = [one for one in measures if isinstance(one, Ended) or one.what == "answered"]
+        if not counted:
+            return
+        counts = self._now()
+        for measure in counted:
             if isinstance(measure, Ended):
-                counts = self._now()
                 counts.ended[measure.reason] = counts.ended.get(measure.reason, 0) + 1
-            elif measure.what == "answered":
-                self._now().answered[bisect_left(ANSWER_S, measure.seconds)] += 1
+            else:
+                counts.answered[bisect_left(ANSWER_S, measure.seconds)] += 1
 
     async def write(self, client: Redis, keys: Keys, worker: str) -> None:
         """Write the minutes that have changed, as `worker`. What cannot be written is tried again by the next call.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from invites import __version__
@@ -23,12 +22,10 @@ from invites.queries.overview import Backlog
 from invites.store.commit import CommitResult, Outcome, Status
 from invites.store.measures import Ended, Took
 from workers.gateway.metrics import GatewayMetrics
+from workers.telemetry.distribution import Distribution
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.reports import Reports
 from workers.telemetry.sippo import SippoMetrics
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
 
 
 def _samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -229,3 +226,18 @@ def test_promtool_finds_nothing_to_criticize(registry: CollectorRegistry) -> Non
         [promtool, "check", "metrics"], input=generate_latest(registry), capture_output=True, check=False
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("label", ["", "reach"])
+def test_a_distribution_is_exposed_as_the_histogram_of_the_client_library(label: str) -> None:
+    disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
+    names = [label] if label else []
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    mine = Distribution("seconds", "How long.", (0.005, 1.0, 60.0), ours, label)
+    other = Histogram("seconds", "How long.", names, buckets=(0.005, 1.0, 60.0), registry=theirs)
+    for each in ("push", "connection") if label else ("",):
+        series, child = mine.of(each), other.labels(each) if label else other
+        for value in (0.0, 0.005, 0.0051, 1.0, 60.0, 61.5):
+            series.observe(value)
+            child.observe(value)
+    assert generate_latest(ours) == generate_latest(theirs)

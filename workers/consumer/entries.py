@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _SLICE: Final = 8
 
 
-async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool) -> list[Ticket[Item]]:
-    """Begin work on entries: decode them, in their order. Other tasks run in between.
+def begin(source: Source[Item], entries: Sequence[Entry]) -> list[Entry]:
+    """Begin work on entries: they are kept from other workers, and their bytes count. Returns those not in hand yet.
 
     The reader, which recovers, and the reclaimer may find the same entries. The first of them has them.
     """
@@ -30,12 +30,24 @@ async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool
     sizes = {entry.id: entry.size for entry in entries}
     source.in_flight.begin(sizes, time.monotonic())
     source.read_size.read(max(sizes.values(), default=0))
+    return entries
+
+
+async def decoded(
+    source: Source[Item], entries: Sequence[Entry], *, alone: bool, read: int = 0
+) -> list[Ticket[Item]]:
+    """Decode entries that were begun, in their order. Other tasks run in between.
+
+    `read` is when they were read (ns since 1970), for spans; 0: now.
+    """
     tickets: list[Ticket[Item]] = []
     spans = source.shard.worker.spans
     for start in range(0, len(entries), _SLICE):
+        if start:
+            await asyncio.sleep(0)
         for entry in entries[start : start + _SLICE]:
             ticket: Ticket[Item] = Ticket(entry.id, source.in_flight, alone=alone)
-            read = time.time_ns() if spans is not None else 0
+            began = time.time_ns() if spans is not None else 0
             try:
                 ticket.item = source.decode(entry)
             except Exception as error:  # noqa: BLE001 - one entry must not take others with it
@@ -43,9 +55,13 @@ async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool
             else:
                 tickets.append(ticket)
                 if spans is not None:
-                    spans.taken(source.shard.keys.shard, entry, ticket.item, read, time.time_ns())
-        await asyncio.sleep(0)
+                    spans.taken(source.shard.keys.shard, entry, ticket.item, read or began, time.time_ns())
     return tickets
+
+
+async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool) -> list[Ticket[Item]]:
+    """Begin work on entries, and decode them."""
+    return await decoded(source, begin(source, entries), alone=alone)
 
 
 async def counted(source: Source[Item], entries: Sequence[Entry]) -> list[Entry]:

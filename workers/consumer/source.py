@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic
 
 from workers.consumer.budget import ReadSize
+from workers.consumer.entries import decoded
 from workers.consumer.ticket import InFlight, Item, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from redis.asyncio import Redis
 
@@ -27,9 +28,14 @@ _WAITING_BATCHES = 1
 
 @dataclass(slots=True)
 class Batch(Generic[Item]):
-    """Entries to be committed together, except for those that go alone."""
+    """Entries to be committed together, except for those that go alone.
+
+    The reader begins `entries` and has read them at `read` (ns since 1970); whoever takes the batch decodes them.
+    """
 
     tickets: list[Ticket[Item]]
+    entries: Sequence[Entry] = ()
+    read: int = 0
 
 
 @dataclass(slots=True)
@@ -51,6 +57,7 @@ class Source(Generic[Item]):
     read_size: ReadSize = field(init=False)
     inbox: asyncio.Queue[Batch[Item] | None] = field(default_factory=lambda: asyncio.Queue(_WAITING_BATCHES))
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.in_flight = InFlight(self.shard.worker.budget)
@@ -85,13 +92,16 @@ class Source(Generic[Item]):
     async def next_batch(self) -> AsyncIterator[Batch[Item]]:
         """Wait for a batch and see it settled. An error leaves its entries; the last batch of all is empty.
 
-        A role may wait more than once at the same time.
+        A role may wait more than once at the same time: the batches come in their order.
         """
-        batch = await self.inbox.get()
-        if batch is None:
-            self.ended.set()
-            self.inbox.put_nowait(None)
-            batch = Batch([])
+        async with self._taking:
+            batch = await self.inbox.get()
+            if batch is None:
+                self.ended.set()
+                self.inbox.put_nowait(None)
+                batch = Batch([])
+            elif batch.entries:
+                batch.tickets += await decoded(self, batch.entries, alone=False, read=batch.read)
         try:
             yield batch
         except Exception:

@@ -46,7 +46,7 @@ class LocalCommit:
 
     async def commit(self, operations: Sequence[Operation]) -> CommitResult:
         """Commit the operations."""
-        return await self._shard.committer.commit(operations, self._mode)
+        return await self._shard.commit(operations, self._mode)
 
 
 class RelayedCommit:
@@ -72,7 +72,7 @@ class RelayedCommit:
         mode = TakeMode(source.shard.keys.shard, self._low_watermark)
         while True:
             server = target.server
-            result = await target.committer.commit(operations, mode)
+            result = await target.commit(operations, mode)
             if target.server == server:
                 break  # otherwise the former server may have answered, and the present one lacks it
         settled = [
@@ -81,7 +81,8 @@ class RelayedCommit:
             if outcome.status in _SETTLED
         ]
         if settled:
-            await source.shard.commands.xack(source.key, source.group, *settled)
+            ordered = source.shard.worker.clients.ordered(source.shard.keys)
+            await ordered.execute_command("XACK", source.key, source.group, *settled)
         return result
 
     async def _raise_low_watermark(self) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import Counter
 
 from invites.store.measures import ENDS, KINDS, REACHES, Ended
 from invites.store.minutes import ANSWER_S, Minutes
+from workers.telemetry.distribution import Distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+
+    from prometheus_client import CollectorRegistry
 
     from invites.store.measures import Measure
 
@@ -28,10 +32,8 @@ class CallMetrics:
         self.minutes = Minutes()
         """The same for people, minute by minute."""
 
-        def seconds(
-            name: str, text: str, buckets: tuple[float, ...], labels: Iterable[str] = ()
-        ) -> Histogram:
-            return Histogram(f"invites_{name}_seconds", text, labels, buckets=buckets, registry=registry)
+        def seconds(name: str, text: str, bounds: tuple[float, ...], label: str = "") -> Distribution:
+            return Distribution(f"invites_{name}_seconds", text, bounds, registry, label)
 
         self._ended = Counter(
             "invites_calls_ended",
@@ -42,13 +44,14 @@ class CallMetrics:
         for kind in KINDS:
             for end in ENDS:
                 self._ended.labels(kind, *end)
-        self._ring = seconds("ring", "From an invite to the first device that rings.", _RING, ("reach",))
-        for reach in REACHES:
-            self._ring.labels(reach)
-        self._answer = seconds("answer", "From an invite to its accept.", ANSWER_S)
-        self._stop = seconds("stop", "From an accept to the cancels of the other devices.", _STOP)
-        self._wake = seconds("wake", "From a push that is taken to the device's registration.", _WAKE)
-        self._delay = seconds("event_delay", "From an event's entry to its commit.", _DELAY)
+        ring = seconds("ring", "From an invite to the first device that rings.", _RING, "reach")
+        self._took = {
+            "answered": seconds("answer", "From an invite to its accept.", ANSWER_S).of(),
+            "stopped": seconds("stop", "From an accept to the cancels of the other devices.", _STOP).of(),
+            "woke": seconds("wake", "From a push that is taken to the device's registration.", _WAKE).of(),
+        }
+        self._rang = {reach: ring.of(reach) for reach in REACHES}
+        self._delay = seconds("event_delay", "From an event's entry to its commit.", _DELAY).of()
 
     def event_delayed(self, seconds: float) -> None:
         """An event was committed so long after it was published."""
@@ -57,11 +60,13 @@ class CallMetrics:
     def measured(self, measures: Sequence[Measure]) -> None:
         """Count what a commit, or fired timers, have measured."""
         self.minutes.count(measures)
-        took = {"answered": self._answer, "stopped": self._stop, "woke": self._wake}
+        ends: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         for measure in measures:
             if isinstance(measure, Ended):
-                self._ended.labels(measure.kind, measure.state, measure.reason).inc()
+                ends[measure.kind, measure.state, measure.reason] += 1
             elif measure.what == "rang":
-                self._ring.labels(measure.reach).observe(measure.seconds)
+                self._rang[measure.reach].observe(measure.seconds)
             else:
-                took[measure.what].observe(measure.seconds)
+                self._took[measure.what].observe(measure.seconds)
+        for end, count in ends.items():
+            self._ended.labels(*end).inc(count)

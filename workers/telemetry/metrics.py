@@ -18,6 +18,7 @@ from invites.sippo import PushResult
 from invites.store.commit import Status
 from invites.values.printable import escape
 from workers.telemetry.calls import CallMetrics
+from workers.telemetry.distribution import Distribution
 from workers.telemetry.registry import new_registry
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 # A commit of a full batch is meant to stay around 10 ms.
 _COMMIT_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
-_BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_BATCH_BUCKETS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 _LOOK_UP_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _TYPES: Final = frozenset(EVENT_TYPES)
 _MOST_GROUPS: Final = 20  # of a shard; a gateway chooses their names
@@ -66,18 +67,15 @@ class Metrics:
         self._pushes = self._counter(
             "pushes", "Settled push jobs.", {"type": _PUSHES, "outcome": _PUSH_OUTCOMES}
         )
-        self._commit_seconds = Histogram(
+        self._commit_seconds = Distribution(
             "invites_commit_seconds",
             "Duration of a commit, from the call to its reply.",
-            buckets=_COMMIT_BUCKETS,
-            registry=self.registry,
-        )
-        self._commit_events = Histogram(
-            "invites_commit_events",
-            "Events in one commit.",
-            buckets=_BATCH_BUCKETS,
-            registry=self.registry,
-        )
+            _COMMIT_BUCKETS,
+            self.registry,
+        ).of()
+        self._commit_events = Distribution(
+            "invites_commit_events", "Events in one commit.", _BATCH_BUCKETS, self.registry
+        ).of()
         self._timers = self._counter("timers_fired", "Timers that were due and applied.")
         self._claimed = self._counter("claimed", "Entries taken over from other workers.")
         self._dead_letters = self._counter("dead_letters", "Entries and timers that became dead letters.")

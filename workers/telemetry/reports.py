@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from invites.events.arguments import DeadArguments, RelayedEventArguments
 from invites.events.entry import order
+from invites.events.protocol import EVENT_STRUCTS
 from invites.keys import Stream
 from invites.logs import messages
 from invites.logs.setup import is_json
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 
 _DEAD: Final = "dead"
+_DONE: Final = Status.DONE.value  # looked up once: an enum's values are slow
+_TYPES: Final = {struct: kind for kind, struct in EVENT_STRUCTS.items()}
 _OF_LIMITS: Final = frozenset({"invite_refused", "device_dropped"})
 """Facts whose first value is the name of a limit."""
 
@@ -31,16 +34,16 @@ def _type(operation: Operation) -> str:
     if operation.event is None:
         arguments = operation.arguments
         return arguments.type if isinstance(arguments, DeadArguments) else operation.rule
-    name = type(operation.event).__name__
-    return name[0].lower() + name[1:]
+    return _TYPES[type(operation.event)]
 
 
 def _published(operation: Operation) -> int | None:
     """When an event was published that is applied here (ms since 1970); None for one that goes on to its shard."""
+    if operation.event is None:
+        return None
     arguments = operation.arguments
-    if isinstance(arguments, RelayedEventArguments):
-        return order(arguments.entry)[0]
-    return None if operation.event is None else order(operation.entry)[0]
+    entry = arguments.entry if isinstance(arguments, RelayedEventArguments) else operation.entry
+    return order(entry)[0]
 
 
 class Reports:
@@ -59,16 +62,16 @@ class Reports:
         seconds: float = 0.0,
     ) -> None:
         """Report a commit that took `seconds`. Operations that must be settled again are only counted."""
-        counts: Counter[tuple[str, str]] = Counter()
+        counts: defaultdict[tuple[str, str], int] = defaultdict(int)
         for operation, outcome in zip(operations, result.outcomes, strict=True):
-            status = outcome.status
-            dead = operation.rule == _DEAD and status is Status.DONE
-            counts[_type(operation), _DEAD if dead else status.value] += 1
-            if status is not Status.DONE:
+            if outcome.status is not Status.DONE:
+                counts[_type(operation), outcome.status.value] += 1
                 continue
-            facts = [*self._received(operation), *outcome.facts]
-            if facts:
-                self._tell(facts, _about(operation, seconds) if self._json else None)
+            counts[_type(operation), _DEAD if operation.rule == _DEAD else _DONE] += 1
+            if self._verbose or outcome.facts:
+                facts = [*self._received(operation), *outcome.facts]
+                if facts:
+                    self._tell(facts, _about(operation, seconds) if self._json else None)
             published = _published(operation)
             if published is not None:
                 self.metrics.calls.event_delayed(max(0, result.now - published) / 1000)

@@ -40,16 +40,16 @@ return function(keys, arguments)
 
   local mode = ARGV[ARG.mode]
   if mode == 'ask' then
-    return denied_writes()
+    return permissions.denied_writes()
   end
   if owed > 0 then
-    pay()
+    permissions.pay()
   end
-  ask()
+  permissions.ask()
   if mode == 'settle' then
-    return settle(tonumber(ARGV[AFTER_HEADER]), AFTER_HEADER + 1)
+    return settle(tonumber(ARGV[ARG.after]), ARG.after + 1)
   elseif mode == 'take' then
-    return take(ARGV[AFTER_HEADER], ARGV[AFTER_HEADER + 1], AFTER_HEADER + 2)
+    return take(ARGV[ARG.after], ARGV[ARG.after + 1], ARG.after + 2)
   end
-  return fire(tonumber(ARGV[AFTER_HEADER]), tonumber(ARGV[AFTER_HEADER + 1]))
+  return fire(tonumber(ARGV[ARG.after]), tonumber(ARGV[ARG.after + 1]))
 end

@@ -42,7 +42,7 @@ local function apply(rule, arguments, first, last)
   rule(unpack(arguments, first, last))
   report_changes()
   save_changes()
-  check()
+  unit.check()
 end
 
 -- Runs the rule and checks its notes. Returns true, or false and the failure.
@@ -65,7 +65,7 @@ end
 -- The token of an event: 1 when this worker gets it, 0 when another has it, nil when the consumer group does not
 -- exist.
 local function acknowledge(stream, entry)
-  if unless_denied(redis.pcall('XACK', stream, GROUPS[stream], entry), 'XACK', stream) == 1 then
+  if permissions.unless_denied(redis.pcall('XACK', stream, GROUPS[stream], entry), 'XACK', stream) == 1 then
     return 1
   end
   local group = redis.pcall('XPENDING', stream, GROUPS[stream])
@@ -76,7 +76,7 @@ end
 -- fraction of the score is the mark of the message (see events/relay.lua): another message with the id is not taken yet.
 local function note_taken(from, entry)
   local name, score = key('taken', from), order.split(entry) + (work.mark or 0) / 4096
-  local noted = unless_denied(redis.pcall('ZADD', name, 'NX', score, entry), 'ZADD', name)
+  local noted = permissions.unless_denied(redis.pcall('ZADD', name, 'NX', score, entry), 'ZADD', name)
   if noted == 0 then
     local found = tonumber(redis.call('ZSCORE', name, entry))
     if found ~= score and found % 1 > 0 then -- a former release has noted no mark
@@ -103,7 +103,7 @@ local function traced(handler)
 end
 
 local function settle_one(token, from, origin, handler, entry, first, last)
-  begin(origin, entry)
+  unit.begin(origin, entry)
   -- As texts, ids with equally many digits of ms compare as they should. One with more digits is longer than `future`,
   -- and has no hyphen (45) behind as many.
   if future and (entry > future or (#entry > #future + 2 and string.byte(entry, #future + 1) ~= 45))
@@ -130,7 +130,7 @@ local function settle_one(token, from, origin, handler, entry, first, last)
     return got or { 4 }
   end
   local replies
-  failure, replies = write(trace)
+  failure, replies = unit.write(trace)
   if failure then
     return { 5, message(failure) }
   end
@@ -174,9 +174,9 @@ function take(from, low_watermark, at)
   local known = redis.call('HGET', key('taken', 'floors'), from)
   if order.later(low_watermark, known) then
     local floors, name = key('taken', 'floors'), key('taken', from)
-    unless_denied(redis.pcall('HSET', floors, from, low_watermark), 'HSET', floors)
+    permissions.unless_denied(redis.pcall('HSET', floors, from, low_watermark), 'HSET', floors)
     local before = '(' .. int(order.split(low_watermark))
-    unless_denied(redis.pcall('ZREMRANGEBYSCORE', name, '-inf', before), 'ZREMRANGEBYSCORE', name)
+    permissions.unless_denied(redis.pcall('ZREMRANGEBYSCORE', name, '-inf', before), 'ZREMRANGEBYSCORE', name)
     known = low_watermark
   end
   local function token(_, entry)
@@ -228,7 +228,7 @@ local function apply_timer(member, due)
 end
 
 local function begin_timer(member, due)
-  begin(member .. '@' .. due, due .. '-0')
+  unit.begin(member .. '@' .. due, due .. '-0')
   unschedule(member)
 end
 
@@ -242,7 +242,7 @@ local function fire_one(member, score)
       info('timer_recovered', member, failures)
     end
     local replies
-    failure, replies = write()
+    failure, replies = unit.write()
     if not failure and settings.story then
       story.write(replies, member)
     end
@@ -250,7 +250,7 @@ local function fire_one(member, score)
   if failure then
     begin_timer(member, due)
     try_again(member, due, failures + 1, message(failure))
-    write()
+    unit.write()
   end
   return work.facts
 end

@@ -3,6 +3,13 @@
 -- The server creates these functions once and keeps them together with their variables. So each file resets at the
 -- start of a call, with `each_call`, the variables that belong to one call.
 
+-- A function of a library looks for a global in two tables, so those that rules use all the time are locals. (The server
+-- provides most of them only once the library is loaded: `begin_call` sets them.)
+local function globals()
+  return redis, string, tonumber, type, pairs, ipairs, unpack
+end
+local redis, string, tonumber, type, pairs, ipairs, unpack
+
 local KEYS, ARGV
 local each_call, begin_call
 
@@ -15,6 +22,7 @@ do
 
   function begin_call(keys, arguments)
     KEYS, ARGV = keys, arguments
+    redis, string, tonumber, type, pairs, ipairs, unpack = globals()
     for i = 1, #beginnings do
       beginnings[i]()
     end
@@ -24,7 +32,7 @@ end
 local EVENTS, NOTIFICATIONS, TIMERS, DEAD, PUSH, RELAY
 local GROUPS -- the consumer group that settles each stream
 local base, shard, verbosity, settings, now
-local ARG, AFTER_HEADER
+local ARG
 
 do
   -- The streams and the timers: KEYS, in this order. `SCRIPT_KEYS` in invites/keys.py is the same list.
@@ -53,7 +61,8 @@ do
   local decoded
 
   local KEY = places(STREAMS)
-  ARG, AFTER_HEADER = places(HEADER), #HEADER + 1
+  ARG = places(HEADER)
+  ARG.after = #HEADER + 1
 
   each_call(function()
     EVENTS, NOTIFICATIONS, TIMERS = KEYS[KEY.events], KEYS[KEY.notifications], KEYS[KEY.timers]

@@ -3,11 +3,13 @@
 -- The server does not roll a script back. So nothing may write before the token (the acknowledgement of the event),
 -- and nothing may fail after it. Rules read with redis.call and write with `later` and `add`, which only note the
 -- command. The commit checks the notes, takes the token, and then writes.
--- exports: work, begin, later, add, trust, are_absent, must_be, check, write, measures
+-- exports: work, unit, later, add, trust, must_be, measures
 -- exports: expire, remember, info, debug, warn, schedule, unschedule
 -- include: core/context
 -- include: core/lifetimes
 -- include: core/permissions
+
+unit = {}
 
 -- The keys that have the right type. Nobody else writes while the script runs.
 local typed
@@ -34,7 +36,7 @@ end)
 local TAKES_AWAY = { HDEL = true, SREM = true, ZREM = true, ZREMRANGEBYSCORE = true }
 
 -- `origin` makes the ids of notifications unique. An event that is settled again has the same origin.
-function begin(origin, entry)
+function unit.begin(origin, entry)
   noted, unknown, measured = 0, 0, kept
   work = {
     origin = origin,
@@ -71,7 +73,7 @@ function trust(name)
 end
 
 -- Does none of the keys exist? Then notes for them need no check.
-function are_absent(...)
+function unit.are_absent(...)
   if redis.call('EXISTS', ...) > 0 then
     return false
   end
@@ -94,7 +96,7 @@ end
 
 -- Raises an error when a noted write would meet a key of the wrong type. Most keys do not exist yet, so one EXISTS
 -- answers first for up to 1,000 of them: Lua passes some 8,000 values to a function at most.
-function check()
+function unit.check()
   for first = 1, unknown, 1000 do
     local last = math.min(first + 999, unknown)
     if last == first or redis.call('EXISTS', unpack(names, first, last)) > 0 then
@@ -115,7 +117,7 @@ local function write_each()
     at = i
     if TAKES_AWAY[note[1]] then
       local answer = attempt(unpack(note))
-      if type(answer) == 'table' and is_denied(note[1], note[2]) then
+      if type(answer) == 'table' and permissions.is_denied(note[1], note[2]) then
         error(answer, 0)
       end
     else
@@ -136,7 +138,7 @@ end
 
 -- Writes the notes, with the trace of their event (nil: none). When the ACL denies one, owes the rest and fails the
 -- call. Returns any other failure, or nil and the answers to the notes by their numbers.
-function write(trace)
+function unit.write(trace)
   if trace then
     trace_notes(trace)
   end
@@ -146,8 +148,8 @@ function write(trace)
     return nil, replies
   end
   local command, name = notes[at][1], notes[at][2]
-  if is_denied(command, name) and owe(notes, at, noted) then
-    refuse(command)
+  if permissions.is_denied(command, name) and permissions.owe(notes, at, noted) then
+    permissions.refuse(command)
   end
   return failure
 end

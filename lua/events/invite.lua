@@ -146,7 +146,7 @@ end
 -- Does this shard know nothing of the invite, of the caller's and the callee's other calls, nor of the room, and has
 -- nobody called again lately? For most invites one EXISTS answers this, and what the notes are checked for.
 local function is_first(asked)
-  return are_absent(key('invite', asked.ref), key('candidates', asked.ref), key('pending', asked.to),
+  return unit.are_absent(key('invite', asked.ref), key('candidates', asked.ref), key('pending', asked.to),
     key('calls', asked.user), key('room-invites', asked.room), key('room-members', asked.room), limits.redials())
 end
 

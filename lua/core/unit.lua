@@ -72,17 +72,6 @@ function trust(name)
   return name
 end
 
--- Does none of the keys exist? Then notes for them need no check.
-function unit.are_absent(...)
-  if redis.call('EXISTS', ...) > 0 then
-    return false
-  end
-  for i = 1, select('#', ...) do
-    typed[select(i, ...)] = true
-  end
-  return true
-end
-
 -- Raises an error when the key has another type.
 function must_be(name, expected)
   if not typed[name] then

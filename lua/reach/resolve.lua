@@ -217,7 +217,7 @@ function resolve(asked)
       return resolve_answer(asked, peer)
     end
   end
-  if user_states.refuse(asked.user_state, asked.user) then
+  if user_states.refuse(asked.marks and asked.marks[5], asked.user) then
     info('undisturbed', asked.to, asked.user)
     return { is_refused = true, candidates = {}, code = 480, reason = 'unreachable' }
   end

@@ -20,6 +20,9 @@ local notes, noted
 -- What the server has answered to each note of this unit.
 local replies = {}
 
+-- Keys that nearly always exist: asking for their types at once is cheaper than first asking whether they exist.
+local ALWAYS
+
 -- The keys to check: notes add to them, and their type is unknown. `types` has the type that each must have.
 local names, types, unknown
 
@@ -29,6 +32,7 @@ local lines, measured, kept = {}, 0, 0
 
 each_call(function()
   work, typed, notes, names, types = nil, {}, {}, {}, {}
+  ALWAYS = { [NOTIFICATIONS] = true, [TIMERS] = true }
   measured, kept = 0, 0
 end)
 
@@ -56,14 +60,17 @@ end
 
 -- Notes a write that adds to a key of a type: { command, key, argument… }. Returns its number among the notes.
 function add(type_name, note)
-  local name = note[2]
-  if not typed[name] and name ~= names[unknown] then
-    unknown = unknown + 1
-    names[unknown], types[unknown] = name, type_name
+  local name, number = note[2], noted + 1
+  if not typed[name] then
+    if ALWAYS[name] then
+      must_be(name, type_name)
+    elseif name ~= names[unknown] then
+      unknown = unknown + 1
+      names[unknown], types[unknown] = name, type_name
+    end
   end
-  noted = noted + 1
-  notes[noted] = note
-  return noted
+  noted, notes[number] = number, note
+  return number
 end
 
 -- A read has shown that the key has the right type.
@@ -100,11 +107,11 @@ end
 local at -- which note is being written
 
 local function write_each()
-  local call, attempt, unpack = redis.call, redis.pcall, unpack
+  local call, attempt, unpack, notes, takes_away, replies = redis.call, redis.pcall, unpack, notes, TAKES_AWAY, replies
   for i = 1, noted do
     local note = notes[i]
     at = i
-    if TAKES_AWAY[note[1]] then
+    if takes_away[note[1]] then
       local answer = attempt(unpack(note))
       if type(answer) == 'table' and permissions.is_denied(note[1], note[2]) then
         error(answer, 0)

@@ -54,9 +54,11 @@ local function prepare(rule, arguments, first, last)
   return false, message(failure)
 end
 
+local NONE = {}
+
 local function with_facts(...)
   local outcome = { ... }
-  for _, fact in ipairs(work.facts) do
+  for _, fact in ipairs(work.facts or NONE) do
     outcome[#outcome + 1] = fact
   end
   return outcome
@@ -110,11 +112,11 @@ local function settle_one(token, from, origin, handler, entry, first, last)
     and not order.later(future, entry) then
     count_as_now(entry)
   end
-  local name, trace = handler
-  if not events[name] then
+  local rule, name, trace = events[handler], handler, nil
+  if not rule then
     name, trace = traced(handler)
+    rule = events[name or '']
   end
-  local rule = events[name or '']
   if not rule then
     return { 3, 'unknown rule ' .. handler }
   end
@@ -137,7 +139,7 @@ local function settle_one(token, from, origin, handler, entry, first, last)
   if settings.story then
     story.write(replies, name, first)
   end
-  if #work.facts == 0 then
+  if not work.facts then
     return 1
   end
   return with_facts(1)
@@ -151,11 +153,13 @@ end
 
 -- Settles the entries in ARGV from `at` on. `prefix` separates the ids of their notifications from those of events.
 local function settle_each(token, from, prefix, at)
-  local result = { int(now), '', '' }
-  while ARGV[at] do
-    local entry, arguments = ARGV[at + 1], tonumber(ARGV[at + 2])
-    result[#result + 1] = settle_one(token, from, prefix .. entry, ARGV[at], entry, at + 3, at + 2 + arguments)
-    at = at + 3 + arguments
+  local result, count, handler = { int(now), '', '' }, 3, ARGV[at]
+  while handler do
+    local entry, last = ARGV[at + 1], at + 2 + ARGV[at + 2]
+    count = count + 1
+    result[count] = settle_one(token, from, prefix .. entry, handler, entry, at + 3, last)
+    at = last + 1
+    handler = ARGV[at]
   end
   result[2], result[3] = next_due(), measures.text()
   return result
@@ -252,7 +256,7 @@ local function fire_one(member, score)
     try_again(member, due, failures + 1, message(failure))
     unit.write()
   end
-  return work.facts
+  return work.facts or NONE
 end
 
 -- Timers that wait for an event are looked at again so much later (ms).

@@ -86,22 +86,21 @@ local function key(kind, id)
   return base .. kind .. ':' .. id
 end
 
--- Whole numbers as text. (Lua's own conversion has 14 digits, then an exponent.) A call uses the same few numbers
--- often.
+-- Whole numbers as text. (Lua's own conversion has 14 digits, then an exponent.) The same few are used often.
 local int
 
 do
-  local digits
-
-  each_call(function()
-    digits = {}
-  end)
+  local MOST = 1000
+  local digits, count = {}, 0
 
   function int(number)
     local text = digits[number]
     if not text then
+      if count == MOST then
+        digits, count = {}, 0
+      end
       text = string.format('%d', number)
-      digits[number] = text
+      digits[number], count = text, count + 1
     end
     return text
   end

@@ -7,21 +7,20 @@ json = {}
 
 -- `quoted[text]` is a string as JSON. The same few ids are used often, so each is quoted once, and costs no call of a
 -- function afterwards.
-local MOST, count = 1000, 1000
-local QUOTING = {
-  __index = function(known, text)
-    local result = cjson.encode(text)
-    if #result > #text + 2 then
-      result = string.gsub(result, '\\/', '/') -- no need to escape it
-    end
-    known[text], count = result, count + 1
-    return result
-  end,
-}
+local MOST, count = 1000, 0
+
+local function quote(known, text)
+  local result = cjson.encode(text)
+  if #result > #text + 2 then
+    result = string.gsub(result, '\\/', '/') -- no need to escape it
+  end
+  known[text], count = result, count + 1
+  return result
+end
 
 each_call(function()
-  if count >= MOST then
-    quoted, count = setmetatable({}, QUOTING), 0
+  if not quoted or count > MOST then
+    quoted, count = setmetatable({}, { __index = quote }), 0
   end
 end)
 

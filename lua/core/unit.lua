@@ -42,14 +42,7 @@ local TAKES_AWAY = { HDEL = true, SREM = true, ZREM = true, ZREMRANGEBYSCORE = t
 -- `origin` makes the ids of notifications unique. An event that is settled again has the same origin.
 function unit.begin(origin, entry)
   noted, unknown, measured = 0, 0, kept
-  work = {
-    origin = origin,
-    entry = entry,
-    told = 0,
-    facts = {},
-    invites = {},
-    changed = {},
-  }
+  work = { origin = origin, entry = entry, told = 0, facts = nil, invites = {}, changed = {} }
 end
 
 -- Notes a write that cannot fail, whatever the type of the key: it removes, or is SET, DEL or PEXPIREAT.
@@ -160,21 +153,26 @@ function remember(name, value, until_when)
   later({ 'SET', name, value, 'PXAT', until_when > now and until_when or now + 1 })
 end
 
+local function note_fact(fact)
+  work.facts = work.facts or {}
+  work.facts[#work.facts + 1] = fact
+end
+
 -- Facts for the worker's log: the name of a message and its values.
 function info(name, ...)
   if verbosity > 0 then
-    work.facts[#work.facts + 1] = { name, ... }
+    note_fact({ name, ... })
   end
 end
 
 function debug(name, ...)
   if verbosity > 1 then
-    work.facts[#work.facts + 1] = { name, ... }
+    note_fact({ name, ... })
   end
 end
 
 function warn(name, ...)
-  work.facts[#work.facts + 1] = { name, ... }
+  note_fact({ name, ... })
 end
 
 measures = {}

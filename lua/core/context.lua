@@ -6,9 +6,9 @@
 -- A function of a library looks for a global in two tables, so those that rules use all the time are locals. (The server
 -- provides most of them only once the library is loaded: `begin_call` sets them.)
 local function globals()
-  return redis, string, tonumber, type, pairs, ipairs, unpack
+  return redis, cjson, string, tonumber, type, pairs, ipairs, unpack
 end
-local redis, string, tonumber, type, pairs, ipairs, unpack
+local redis, cjson, string, tonumber, type, pairs, ipairs, unpack
 
 local KEYS, ARGV
 local each_call, begin_call
@@ -22,7 +22,7 @@ do
 
   function begin_call(keys, arguments)
     KEYS, ARGV = keys, arguments
-    redis, string, tonumber, type, pairs, ipairs, unpack = globals()
+    redis, cjson, string, tonumber, type, pairs, ipairs, unpack = globals()
     for i = 1, #beginnings do
       beginnings[i]()
     end

@@ -145,7 +145,8 @@ end
 
 -- `at` is in ms since 1970. A time in the past becomes the next millisecond.
 function expire(name, at)
-  later({ 'PEXPIREAT', name, at > now and at or now + 1 })
+  noted = noted + 1
+  notes[noted] = { 'PEXPIREAT', name, at > now and at or now + 1 }
 end
 
 -- Sets a key that expires.

@@ -120,8 +120,8 @@ local function call_devices(invite, asked, found, held)
     add('set', { 'SADD', key('parallel', invite.to), invite.ref })
     keep_index(key('parallel', invite.to))
   end
-  for _, candidate in ipairs(found.candidates) do
-    add_candidate(invite, candidate)
+  for i = 1, #found.candidates do
+    add_candidate(invite, found.candidates[i])
   end
   trunk_failure.prepare(invite, found.other_trunks)
   index_owners(invite, found.candidates)
@@ -230,7 +230,7 @@ end
 
 -- `first`: see is_first.
 local function create(asked, first)
-  local started = math.min(order.split(work.entry), now)
+  local started = math.min(order.time(work.entry), now)
   local rings = math.min(tonumber(asked.expires) or settings.ring_timeout, settings.max_ring_timeout)
   local invite = new_invite(asked, int(started), int(started + rings), work.entry)
   local crowded = not first or settings.parallel_sip

@@ -134,8 +134,12 @@ local function resolve_callee(asked)
     return resolve_group(asked, found)
   end
   if asked.to ~= asked.user then
-    add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
-    add_push_candidates(candidates, asked.to, found.push)
+    if found.peers then
+      add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
+    end
+    if found.push then
+      add_push_candidates(candidates, asked.to, found.push)
+    end
     away.add(candidates, asked.to, asked.peer)
   end
   local other_trunks

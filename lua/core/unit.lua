@@ -72,6 +72,14 @@ function trust(name)
   return name
 end
 
+-- The same of the first keys of a list.
+function unit.trust(list, count)
+  local typed = typed
+  for i = 1, count do
+    typed[list[i]] = true
+  end
+end
+
 -- Raises an error when the key has another type.
 function must_be(name, expected)
   if not typed[name] then

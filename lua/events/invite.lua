@@ -45,10 +45,11 @@ local function is_first(asked)
       count = count - (asked.marks[i] and 1 or 0)
     end
   end
-  for i = 1, count == 0 and STATE or 0 do
-    trust(names[i])
+  if count > 0 then
+    return false
   end
-  return count == 0
+  unit.trust(names, STATE)
+  return true
 end
 
 local NONE = {}

@@ -19,7 +19,7 @@ local HOLDS = 1000
 local asked_at = 0 -- ms since 1970; survives the call
 local OWED
 
-each_call(function()
+each_shard(function()
   OWED = base .. 'owed'
 end)
 

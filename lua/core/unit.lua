@@ -3,7 +3,7 @@
 -- The server does not roll a script back. So nothing may write before the token (the acknowledgement of the event),
 -- and nothing may fail after it. Rules read with redis.call and write with `later` and `add`, which only note the
 -- command. The commit checks the notes, takes the token, and then writes.
--- exports: work, unit, later, add, trust, must_be, measures
+-- exports: work, unit, later, add, trust, measures
 -- exports: expire, remember, info, debug, warn, schedule, unschedule
 -- include: core/context
 -- include: core/lifetimes
@@ -14,8 +14,9 @@ unit = {}
 -- The keys that have the right type. Nobody else writes while the script runs.
 local typed
 
--- The notes: commands with their arguments. All events of a call share one list.
-local notes, noted
+-- The notes: commands with their arguments. One list for all units, which keeps what it has grown to: `noted` is how many
+-- the present unit has.
+local notes, noted = {}, 0
 
 -- What the server has answered to each note of this unit.
 local replies = {}
@@ -24,15 +25,18 @@ local replies = {}
 local ALWAYS
 
 -- The keys to check: notes add to them, and their type is unknown. `types` has the type that each must have.
-local names, types, unknown
+local names, types, unknown = {}, {}, 0
 
 -- What calls took, for the workers' metrics (invites/store/measures.py). All events of a call share one list. `measured`
 -- is its length, `kept` that of the lines of units that are written.
 local lines, measured, kept = {}, 0, 0
 
-each_call(function()
-  work, typed, notes, names, types = nil, {}, {}, {}, {}
+each_shard(function()
   ALWAYS = { [NOTIFICATIONS] = true, [TIMERS] = true }
+end)
+
+each_call(function()
+  work, typed = nil, {}
   measured, kept = 0, 0
 end)
 
@@ -56,7 +60,7 @@ function add(type_name, note)
   local name, number = note[2], noted + 1
   if not typed[name] then
     if ALWAYS[name] then
-      must_be(name, type_name)
+      unit.must_be(name, type_name)
     elseif name ~= names[unknown] then
       unknown = unknown + 1
       names[unknown], types[unknown] = name, type_name
@@ -73,7 +77,7 @@ function trust(name)
 end
 
 -- The same of the first keys of a list.
-function unit.trust(list, count)
+function unit.trust_first(list, count)
   local typed = typed
   for i = 1, count do
     typed[list[i]] = true
@@ -81,7 +85,7 @@ function unit.trust(list, count)
 end
 
 -- Raises an error when the key has another type.
-function must_be(name, expected)
+function unit.must_be(name, expected)
   if not typed[name] then
     local found = redis.call('TYPE', name).ok
     if found ~= 'none' and found ~= expected then
@@ -98,7 +102,7 @@ function unit.check()
     local last = math.min(first + 999, unknown)
     if last == first or redis.call('EXISTS', unpack(names, first, last)) > 0 then
       for i = first, last do
-        must_be(names[i], types[i])
+        unit.must_be(names[i], types[i])
       end
     end
   end

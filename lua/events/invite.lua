@@ -48,7 +48,7 @@ local function is_first(asked)
   if count > 0 then
     return false
   end
-  unit.trust(names, STATE)
+  unit.trust_first(names, STATE)
   return true
 end
 

@@ -52,3 +52,14 @@ function json.strings(list)
   end
   return '[' .. table.concat(items, ',') .. ']'
 end
+
+-- The string that stands in a flat JSON object under a name, or nil. A worker has encoded the object, without spaces. A
+-- quote inside a string has a backslash before it, so nothing else looks like the name. (Decoding costs four times that.)
+function json.member(raw, name)
+  local _, before = string.find(raw, '"' .. name .. '":"', 1, true)
+  if not before then
+    return nil
+  end
+  local value = string.sub(raw, before + 1, string.find(raw, '"', before + 1, true) - 1)
+  return string.find(value, '\\', 1, true) and cjson.decode(raw)[name] or value
+end

@@ -41,14 +41,21 @@ end
 
 -- Returns the registered devices of the callee without the inviting peer, and whether the callee has registrations.
 local function peers_of(asked)
-  local peers, known = {}, false
-  for id, found in pairs(registry_of(asked.to)) do
-    known = true
-    if id ~= asked.peer and asked.to ~= asked.user then
-      peers[#peers + 1] = peer_candidate(id, asked.to, found)
+  local peers, count, user = {}, 0, asked.to
+  local name = key('registry', user)
+  local flat = redis.call('HGETALL', name)
+  trust(name)
+  for i = 1, user ~= asked.user and #flat or 0, 2 do
+    local id, raw = flat[i], flat[i + 1]
+    if id ~= asked.peer then
+      count = count + 1
+      peers[count] = {
+        id = id, address = user, type = 'PEER', state = 'CALLED', device = json.member(raw, 'device'),
+        session = json.member(raw, 'session'),
+      }
     end
   end
-  return peers, known
+  return peers, #flat > 0
 end
 
 -- Does the user exist, although none of its devices can ring?

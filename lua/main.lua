@@ -25,7 +25,7 @@
 -- include: timers
 
 return function(keys, arguments)
-  local mode, count, first = begin_call(keys, arguments)
+  local mode, first = begin_call(keys, arguments)
 
   -- While a slot migrates, XACK succeeds and a later write to a new key fails. Asking for a key that never exists
   -- makes the whole call fail here, before it writes anything.
@@ -34,7 +34,7 @@ return function(keys, arguments)
   -- The number of shards decides which shard a name belongs to. A worker configured with another number cannot
   -- commit, and no worker can while `invites reshard` moves keys. (The first worker that starts writes the key.)
   local layout = redis.call('GET', base .. 'layout')
-  if layout and layout ~= count then
+  if layout and tonumber(layout) ~= shards then
     return redis.error_reply('LAYOUT ' .. layout)
   end
 

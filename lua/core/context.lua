@@ -10,29 +10,38 @@ local function globals()
 end
 local redis, cjson, string, tonumber, type, pairs, ipairs, unpack
 
--- KEYS are the streams and the timers, in this order: `SCRIPT_KEYS` in invites/keys.py is the same list.
 local KEYS, ARGV
-local EVENTS, NOTIFICATIONS, TIMERS, DEAD, PUSH, RELAY
-local GROUPS -- the consumer group that settles each stream
-
--- ARGV begins with the header, in this order: `Header` of invites/store/commit.py. Times are in ms.
---
--- mode       "settle", "take", "fire" or "ask"
--- base       the beginning of every key of the shard ("invites:{0}:")
--- shard      the number of the shard
--- shards     how many there are
--- clock      ms since 1970; "" for the server's time
--- verbosity  0 reports warnings, 1 also info facts, 2 also debug facts
--- settings   a JSON object with the fields of `Settings` of invites/store/settings.py
-local base, shard, shards, verbosity, settings, now
-
 local each_call, each_shard, begin_call
 
-do
-  local of_call, of_shard = {}, {}
+local EVENTS, NOTIFICATIONS, TIMERS, DEAD, PUSH, RELAY
+local GROUPS -- the consumer group that settles each stream
+local base, shard, shards, verbosity, settings, now
 
-  -- The text of `settings`. Both survive the call: workers send the same one each time.
-  local decoded
+do
+  -- The streams and the timers: KEYS, in this order. `SCRIPT_KEYS` in invites/keys.py is the same list.
+  local STREAMS = { 'events', 'notifications', 'timers', 'dead', 'push', 'relay' }
+
+  -- The header: the first of ARGV, in this order: `Header` of invites/store/commit.py. Times are in ms.
+  --
+  -- mode       "settle", "take", "fire" or "ask"
+  -- base       the beginning of every key of the shard ("invites:{0}:")
+  -- shard      the number of the shard; shards: how many there are
+  -- clock      ms since 1970; "" for the server's time
+  -- verbosity  0 reports warnings, 1 also info facts, 2 also debug facts
+  -- settings   a JSON object with the fields of `Settings` of invites/store/settings.py
+  local HEADER = { 'mode', 'base', 'shard', 'shards', 'clock', 'verbosity', 'settings' }
+
+  -- (The server provides `ipairs` only once the library is loaded.)
+  local function places(names)
+    local at = {}
+    for i = 1, #names do
+      at[names[i]] = i
+    end
+    return at
+  end
+
+  local KEY, ARG = places(STREAMS), places(HEADER)
+  local of_call, of_shard = {}, {}
 
   function each_call(begin)
     of_call[#of_call + 1] = begin
@@ -45,37 +54,41 @@ do
 
   local function begin_shard(name, count)
     base, shards = name, count
-    EVENTS, NOTIFICATIONS, TIMERS, DEAD, PUSH, RELAY = unpack(KEYS)
+    EVENTS, NOTIFICATIONS, TIMERS = KEYS[KEY.events], KEYS[KEY.notifications], KEYS[KEY.timers]
+    DEAD, PUSH, RELAY = KEYS[KEY.dead], KEYS[KEY.push], KEYS[KEY.relay]
     GROUPS = { [EVENTS] = 'workers', [PUSH] = 'push', [RELAY] = 'relay' }
     for i = 1, #of_shard do
       of_shard[i]()
     end
   end
 
-  -- Returns the mode, the number of shards as the header has it, and the place of the first argument behind the header.
+  -- The text of `settings`. Both survive the call: workers send the same one each time.
+  local decoded
+
+  -- Returns the mode, and the place of the first argument behind the header.
   function begin_call(keys, arguments)
     if not redis then
       redis, cjson, string, tonumber, type, pairs, ipairs, unpack = globals()
     end
-    local mode, name, count, clock, text
     KEYS, ARGV = keys, arguments
-    mode, name, shard, count, clock, verbosity, text = unpack(arguments, 1, 7)
-    verbosity = tonumber(verbosity)
-    if text ~= decoded then
-      settings, decoded = cjson.decode(text), text
+    shard, verbosity = arguments[ARG.shard], tonumber(arguments[ARG.verbosity])
+    if arguments[ARG.settings] ~= decoded then
+      decoded = arguments[ARG.settings]
+      settings = cjson.decode(decoded)
     end
-    now = tonumber(clock)
+    now = tonumber(arguments[ARG.clock])
     if not now then
       local time = redis.call('TIME')
       now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
     end
-    if name ~= base or tonumber(count) ~= shards then
-      begin_shard(name, tonumber(count))
+    local name, count = arguments[ARG.base], tonumber(arguments[ARG.shards])
+    if name ~= base or count ~= shards then
+      begin_shard(name, count)
     end
     for i = 1, #of_call do
       of_call[i]()
     end
-    return mode, count, 8
+    return arguments[ARG.mode], #HEADER + 1
   end
 end
 

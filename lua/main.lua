@@ -25,7 +25,7 @@
 -- include: timers
 
 return function(keys, arguments)
-  begin_call(keys, arguments)
+  local mode, first = begin_call(keys, arguments)
 
   -- While a slot migrates, XACK succeeds and a later write to a new key fails. Asking for a key that never exists
   -- makes the whole call fail here, before it writes anything.
@@ -34,22 +34,21 @@ return function(keys, arguments)
   -- The number of shards decides which shard a name belongs to. A worker configured with another number cannot
   -- commit, and no worker can while `invites reshard` moves keys. (The first worker that starts writes the key.)
   local layout = redis.call('GET', base .. 'layout')
-  if layout and layout ~= ARGV[ARG.shards] then
+  if layout and tonumber(layout) ~= shards then
     return redis.error_reply('LAYOUT ' .. layout)
   end
 
-  local mode = ARGV[ARG.mode]
   if mode == 'ask' then
-    return denied_writes()
+    return permissions.denied_writes()
   end
   if owed > 0 then
-    pay()
+    permissions.pay()
   end
-  ask()
+  permissions.ask()
   if mode == 'settle' then
-    return settle(tonumber(ARGV[AFTER_HEADER]), AFTER_HEADER + 1)
+    return settle(tonumber(ARGV[first]), first + 1)
   elseif mode == 'take' then
-    return take(ARGV[AFTER_HEADER], ARGV[AFTER_HEADER + 1], AFTER_HEADER + 2)
+    return take(ARGV[first], ARGV[first + 1], first + 2)
   end
-  return fire(tonumber(ARGV[AFTER_HEADER]), tonumber(ARGV[AFTER_HEADER + 1]))
+  return fire(tonumber(ARGV[first]), tonumber(ARGV[first + 1]))
 end

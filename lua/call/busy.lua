@@ -44,7 +44,7 @@ local function timer_of(user, room)
 end
 
 local function tell(kind, user, room)
-  notify(kind, {}, {}, '{"userId":' .. json.quote(user) .. ',"room":' .. json.quote(room) .. '}')
+  notify(kind, '[]', '[]', '{"userId":' .. quoted[user] .. ',"room":' .. quoted[room] .. '}')
 end
 
 local function write(user, room, peer, entry, till)

@@ -13,6 +13,8 @@
 -- include: call/invites
 -- include: call/limits
 
+local NONE = {}
+
 -- An index outlives its last invite by a day, also when nothing cleans it.
 function keep_index(name)
   expire(name, lifetimes.index())
@@ -26,14 +28,20 @@ end
 
 -- Indexes the invite by its callee and by the users of the trunks among its candidates.
 function index_owners(invite, candidates)
-  local owners = {}
-  if not is_hidden(invite) then
-    owners[invite.to] = true
+  local callee, others = invite.to, nil
+  if is_hidden(invite) then
+    callee, others = nil, {}
+  else
+    index_pending(callee, invite.ref)
   end
-  for _, candidate in ipairs(candidates) do
-    owners[owner(candidate)] = true
+  for i = 1, #candidates do
+    local user = owner(candidates[i])
+    if user ~= callee then
+      others = others or {}
+      others[user] = true
+    end
   end
-  for user in pairs(owners) do
+  for user in pairs(others or NONE) do
     index_pending(user, invite.ref)
   end
 end
@@ -41,25 +49,34 @@ end
 -- One end in so many, by chance, removes what has been in `ended` for long.
 local CLEANED = 8
 
--- Removes the invite from its callee's indexes. A device that comes back late finds it in `ended`.
-function unindex(invite)
-  -- User -> may one of its devices still ring?
-  local owners = { [invite.to] = false }
-  for _, candidate in pairs(candidates_of(invite)) do
-    local user = owner(candidate)
-    owners[user] = owners[user] or LATE[candidate.state] or false
-  end
-  for user, late in pairs(owners) do
-    later({ 'SREM', key('pending', user), invite.ref })
-    if late then
-      local ended = key('ended', user)
-      local kept = lifetimes.ended_index()
-      if now % CLEANED == 0 then
-        later({ 'ZREMRANGEBYSCORE', ended, '-inf', now - kept })
-      end
-      add('zset', { 'ZADD', ended, now, invite.ref })
-      expire(ended, now + kept)
+-- May one of the user's devices still ring? A device that comes back late finds the invite in `ended`.
+local function unindex_owner(user, ref, late)
+  later({ 'SREM', key('pending', user), ref })
+  if late then
+    local ended, kept = key('ended', user), lifetimes.ended_index()
+    if now % CLEANED == 0 then
+      later({ 'ZREMRANGEBYSCORE', ended, '-inf', now - kept })
     end
+    add('zset', { 'ZADD', ended, now, ref })
+    expire(ended, now + kept)
+  end
+end
+
+-- Removes the invite from the indexes of its callee and of the users of trunks.
+function unindex(invite)
+  local callee, late, others = invite.to, false, nil
+  for _, candidate in pairs(candidates_of(invite)) do
+    local user, may_ring = candidate.user or candidate.address, LATE[candidate.state] or false
+    if user == callee then
+      late = late or may_ring
+    else
+      others = others or {}
+      others[user] = others[user] or may_ring
+    end
+  end
+  unindex_owner(callee, invite.ref, late)
+  for user, may_ring in pairs(others or NONE) do
+    unindex_owner(user, invite.ref, may_ring)
   end
   if invite.parallel then
     later({ 'SREM', key('parallel', invite.to), invite.ref })

@@ -39,7 +39,8 @@ local function load_invite(ref)
   end
   -- With all fields at once: a table that grows field by field is rebuilt four times.
   invite = {
-    ref = ref, kind = nil, fresh = { 'HSET', name }, touched = {}, stored = {}, head = nil, candidates = nil, live_until = nil,
+    ref = ref, kind = nil, fresh = { 'HSET', name, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, touched = {},
+    stored = {}, head = nil, candidates = nil, live_until = nil,
     state = '', from = '', to = '', inviteId = '', caller = '', inviteRequest = '', createdAt = '', expiresAt = '',
     entry = '', room = nil, context = nil, code = nil, reason = nil, endedAt = nil, whoAccepted = nil, acceptedBy = nil,
   }
@@ -57,10 +58,10 @@ local function load_invite(ref)
 end
 
 local function change(invite, field, value)
-  invite[field] = value
   local fresh = invite.fresh
-  fresh[#fresh + 1] = field
-  fresh[#fresh + 1] = value
+  local count = #fresh
+  fresh[count + 1], fresh[count + 2] = field, value
+  invite[field] = value
   work.changed[invite.ref] = invite
 end
 
@@ -74,7 +75,7 @@ do
     local fresh = {
       'HSET', key('invite', asked.ref), 'state', 'PENDING', 'from', asked.user, 'to', asked.to,
       'inviteId', asked.invite_id, 'caller', asked.peer, 'inviteRequest', asked.invite_request, 'createdAt', created_at,
-      'expiresAt', expires_at, 'entry', entry,
+      'expiresAt', expires_at, 'entry', entry, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, -- room for what follows
     }
     local invite = {
       ref = asked.ref, kind = kinds.direct, head = asked.head, candidates = {}, fresh = fresh, touched = {},
@@ -87,9 +88,9 @@ do
       local field = OPTIONAL[i]
       local value = asked[field]
       if value ~= '' then
+        local count = #fresh
+        fresh[count + 1], fresh[count + 2] = field, value
         invite[field] = value
-        fresh[#fresh + 1] = field
-        fresh[#fresh + 1] = value
       end
     end
     work.invites[asked.ref] = invite

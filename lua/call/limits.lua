@@ -57,7 +57,7 @@ local function replaced_lately(from, to)
     return 0
   end
   local name = key('replaced', from .. '|' .. to)
-  must_be(name, 'zset')
+  unit.must_be(name, 'zset')
   return #redis.call('ZRANGEBYSCORE', name, now - LATELY + 1, '+inf')
 end
 
@@ -72,7 +72,7 @@ function limits.count_replaced(from, to, ref)
 end
 
 local function limit_in(name, from, to, leaving)
-  must_be(name, 'set')
+  unit.must_be(name, 'set')
   local size = redis.call('SCARD', name)
   if is_full(size, settings.per_pair, name, glob(from) .. '|*|' .. glob(to), replaced_lately(from, to)) then
     return 'perPair'
@@ -97,7 +97,7 @@ end
 -- (JSON, or nil).
 function limits.of_caller(from, peer, leaving)
   local limit, calls = settings.per_caller, key('calls', from)
-  must_be(calls, 'hash')
+  unit.must_be(calls, 'hash')
   if limit == 0 or redis.call('HLEN', calls) < limit or limits.is_trunk(from, peer) then
     return nil
   end

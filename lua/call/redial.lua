@@ -19,7 +19,7 @@ redial.REPLACED = 'replaced'
 -- The invites from `from` to `to` in an index of `to`.
 function redial.invites_in(index, from, to)
   local found, name, cursor = {}, key(index, to), '0'
-  must_be(name, 'set')
+  unit.must_be(name, 'set')
   repeat
     local some = redis.call('SSCAN', name, cursor, 'COUNT', 1000, 'MATCH', glob(from) .. '|*|' .. glob(to))
     cursor = some[1]

@@ -42,7 +42,7 @@ local function apply(rule, arguments, first, last)
   rule(unpack(arguments, first, last))
   report_changes()
   save_changes()
-  check()
+  unit.check()
 end
 
 -- Runs the rule and checks its notes. Returns true, or false and the failure.
@@ -54,9 +54,11 @@ local function prepare(rule, arguments, first, last)
   return false, message(failure)
 end
 
+local NONE = {}
+
 local function with_facts(...)
   local outcome = { ... }
-  for _, fact in ipairs(work.facts) do
+  for _, fact in ipairs(work.facts or NONE) do
     outcome[#outcome + 1] = fact
   end
   return outcome
@@ -65,7 +67,7 @@ end
 -- The token of an event: 1 when this worker gets it, 0 when another has it, nil when the consumer group does not
 -- exist.
 local function acknowledge(stream, entry)
-  if unless_denied(redis.pcall('XACK', stream, GROUPS[stream], entry), 'XACK', stream) == 1 then
+  if permissions.unless_denied(redis.pcall('XACK', stream, GROUPS[stream], entry), 'XACK', stream) == 1 then
     return 1
   end
   local group = redis.pcall('XPENDING', stream, GROUPS[stream])
@@ -76,7 +78,7 @@ end
 -- fraction of the score is the mark of the message (see events/relay.lua): another message with the id is not taken yet.
 local function note_taken(from, entry)
   local name, score = key('taken', from), order.split(entry) + (work.mark or 0) / 4096
-  local noted = unless_denied(redis.pcall('ZADD', name, 'NX', score, entry), 'ZADD', name)
+  local noted = permissions.unless_denied(redis.pcall('ZADD', name, 'NX', score, entry), 'ZADD', name)
   if noted == 0 then
     local found = tonumber(redis.call('ZSCORE', name, entry))
     if found ~= score and found % 1 > 0 then -- a former release has noted no mark
@@ -103,18 +105,18 @@ local function traced(handler)
 end
 
 local function settle_one(token, from, origin, handler, entry, first, last)
-  begin(origin, entry)
+  unit.begin(origin, entry)
   -- As texts, ids with equally many digits of ms compare as they should. One with more digits is longer than `future`,
   -- and has no hyphen (45) behind as many.
   if future and (entry > future or (#entry > #future + 2 and string.byte(entry, #future + 1) ~= 45))
     and not order.later(future, entry) then
     count_as_now(entry)
   end
-  local name, trace = handler
-  if not events[name] then
+  local rule, name, trace = events[handler], handler, nil
+  if not rule then
     name, trace = traced(handler)
+    rule = events[name or '']
   end
-  local rule = events[name or '']
   if not rule then
     return { 3, 'unknown rule ' .. handler }
   end
@@ -130,14 +132,14 @@ local function settle_one(token, from, origin, handler, entry, first, last)
     return got or { 4 }
   end
   local replies
-  failure, replies = write(trace)
+  failure, replies = unit.write(trace)
   if failure then
     return { 5, message(failure) }
   end
   if settings.story then
     story.write(replies, name, first)
   end
-  if #work.facts == 0 then
+  if not work.facts then
     return 1
   end
   return with_facts(1)
@@ -151,11 +153,13 @@ end
 
 -- Settles the entries in ARGV from `at` on. `prefix` separates the ids of their notifications from those of events.
 local function settle_each(token, from, prefix, at)
-  local result = { int(now), '', '' }
-  while ARGV[at] do
-    local entry, arguments = ARGV[at + 1], tonumber(ARGV[at + 2])
-    result[#result + 1] = settle_one(token, from, prefix .. entry, ARGV[at], entry, at + 3, at + 2 + arguments)
-    at = at + 3 + arguments
+  local result, count, handler = { int(now), '', '' }, 3, ARGV[at]
+  while handler do
+    local entry, last = ARGV[at + 1], at + 2 + ARGV[at + 2]
+    count = count + 1
+    result[count] = settle_one(token, from, prefix .. entry, handler, entry, at + 3, last)
+    at = last + 1
+    handler = ARGV[at]
   end
   result[2], result[3] = next_due(), measures.text()
   return result
@@ -174,9 +178,9 @@ function take(from, low_watermark, at)
   local known = redis.call('HGET', key('taken', 'floors'), from)
   if order.later(low_watermark, known) then
     local floors, name = key('taken', 'floors'), key('taken', from)
-    unless_denied(redis.pcall('HSET', floors, from, low_watermark), 'HSET', floors)
+    permissions.unless_denied(redis.pcall('HSET', floors, from, low_watermark), 'HSET', floors)
     local before = '(' .. int(order.split(low_watermark))
-    unless_denied(redis.pcall('ZREMRANGEBYSCORE', name, '-inf', before), 'ZREMRANGEBYSCORE', name)
+    permissions.unless_denied(redis.pcall('ZREMRANGEBYSCORE', name, '-inf', before), 'ZREMRANGEBYSCORE', name)
     known = low_watermark
   end
   local function token(_, entry)
@@ -228,7 +232,7 @@ local function apply_timer(member, due)
 end
 
 local function begin_timer(member, due)
-  begin(member .. '@' .. due, due .. '-0')
+  unit.begin(member .. '@' .. due, due .. '-0')
   unschedule(member)
 end
 
@@ -242,7 +246,7 @@ local function fire_one(member, score)
       info('timer_recovered', member, failures)
     end
     local replies
-    failure, replies = write()
+    failure, replies = unit.write()
     if not failure and settings.story then
       story.write(replies, member)
     end
@@ -250,9 +254,9 @@ local function fire_one(member, score)
   if failure then
     begin_timer(member, due)
     try_again(member, due, failures + 1, message(failure))
-    write()
+    unit.write()
   end
-  return work.facts
+  return work.facts or NONE
 end
 
 -- Timers that wait for an event are looked at again so much later (ms).

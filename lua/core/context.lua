@@ -1,30 +1,21 @@
 -- The context of one call: keys, settings, the server's time.
 --
 -- The server creates these functions once and keeps them together with their variables. So each file resets at the
--- start of a call, with `each_call`, the variables that belong to one call.
+-- start of a call, with `each_call`, the variables that belong to one call, and with `each_shard` those of a shard.
+
+-- A function of a library looks for a global in two tables, so those that rules use all the time are locals. (The server
+-- provides most of them only once the library is loaded: `begin_call` sets them.)
+local function globals()
+  return redis, cjson, string, tonumber, type, pairs, ipairs, unpack
+end
+local redis, cjson, string, tonumber, type, pairs, ipairs, unpack
 
 local KEYS, ARGV
-local each_call, begin_call
-
-do
-  local beginnings = {}
-
-  function each_call(begin)
-    beginnings[#beginnings + 1] = begin
-  end
-
-  function begin_call(keys, arguments)
-    KEYS, ARGV = keys, arguments
-    for i = 1, #beginnings do
-      beginnings[i]()
-    end
-  end
-end
+local each_call, each_shard, begin_call
 
 local EVENTS, NOTIFICATIONS, TIMERS, DEAD, PUSH, RELAY
 local GROUPS -- the consumer group that settles each stream
-local base, shard, verbosity, settings, now
-local ARG, AFTER_HEADER
+local base, shard, shards, verbosity, settings, now
 
 do
   -- The streams and the timers: KEYS, in this order. `SCRIPT_KEYS` in invites/keys.py is the same list.
@@ -49,27 +40,56 @@ do
     return at
   end
 
-  -- The text of `settings`. Both survive the call: workers send the same one each time.
-  local decoded
+  local KEY, ARG = places(STREAMS), places(HEADER)
+  local of_call, of_shard = {}, {}
 
-  local KEY = places(STREAMS)
-  ARG, AFTER_HEADER = places(HEADER), #HEADER + 1
+  function each_call(begin)
+    of_call[#of_call + 1] = begin
+  end
 
-  each_call(function()
+  -- What follows from the shard alone is set when a call is for another shard than the last one.
+  function each_shard(begin)
+    of_shard[#of_shard + 1] = begin
+  end
+
+  local function begin_shard(name, count)
+    base, shards = name, count
     EVENTS, NOTIFICATIONS, TIMERS = KEYS[KEY.events], KEYS[KEY.notifications], KEYS[KEY.timers]
     DEAD, PUSH, RELAY = KEYS[KEY.dead], KEYS[KEY.push], KEYS[KEY.relay]
     GROUPS = { [EVENTS] = 'workers', [PUSH] = 'push', [RELAY] = 'relay' }
-    base, shard, verbosity = ARGV[ARG.base], ARGV[ARG.shard], tonumber(ARGV[ARG.verbosity])
-    if ARGV[ARG.settings] ~= decoded then
-      decoded = ARGV[ARG.settings]
+    for i = 1, #of_shard do
+      of_shard[i]()
+    end
+  end
+
+  -- The text of `settings`. Both survive the call: workers send the same one each time.
+  local decoded
+
+  -- Returns the mode, and the place of the first argument behind the header.
+  function begin_call(keys, arguments)
+    if not redis then
+      redis, cjson, string, tonumber, type, pairs, ipairs, unpack = globals()
+    end
+    KEYS, ARGV = keys, arguments
+    shard, verbosity = arguments[ARG.shard], tonumber(arguments[ARG.verbosity])
+    if arguments[ARG.settings] ~= decoded then
+      decoded = arguments[ARG.settings]
       settings = cjson.decode(decoded)
     end
-    now = tonumber(ARGV[ARG.clock])
+    now = tonumber(arguments[ARG.clock])
     if not now then
       local time = redis.call('TIME')
       now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
     end
-  end)
+    local name, count = arguments[ARG.base], tonumber(arguments[ARG.shards])
+    if name ~= base or count ~= shards then
+      begin_shard(name, count)
+    end
+    for i = 1, #of_call do
+      of_call[i]()
+    end
+    return arguments[ARG.mode], #HEADER + 1
+  end
 end
 
 -- Every key of the shard begins with `base`. Ids contain no "|", so joined ids are unambiguous.
@@ -77,22 +97,21 @@ local function key(kind, id)
   return base .. kind .. ':' .. id
 end
 
--- Whole numbers as text. (Lua's own conversion has 14 digits, then an exponent.) A call uses the same few numbers
--- often.
+-- Whole numbers as text. (Lua's own conversion has 14 digits, then an exponent.) The same few are used often.
 local int
 
 do
-  local digits
-
-  each_call(function()
-    digits = {}
-  end)
+  local MOST = 1000
+  local digits, count = {}, 0
 
   function int(number)
     local text = digits[number]
     if not text then
+      if count == MOST then
+        digits, count = {}, 0
+      end
       text = string.format('%d', number)
-      digits[number] = text
+      digits[number], count = text, count + 1
     end
     return text
   end

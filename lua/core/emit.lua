@@ -23,7 +23,7 @@ local function relay(kind, name, arguments, target)
 end
 
 local function emit(name, kind, ...)
-  if is_here(name) then
+  if shards == 1 or is_here(name) then
     internal[kind](name, ...)
   else
     relay(kind, name, { ... })

@@ -12,6 +12,11 @@ function order.split(entry)
   return tonumber(ms), tonumber(seq) or 0
 end
 
+-- When the entry was made (ms since 1970).
+function order.time(entry)
+  return tonumber(string.match(entry, '^%d+'))
+end
+
 -- An entry id as a score: ms, and the sequence after the decimal point as far as a double holds it.
 function order.number(entry)
   local ms, seq = order.split(entry)

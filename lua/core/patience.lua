@@ -37,9 +37,9 @@ function ready_before(last, patience)
   local name = base .. 'waiting'
   local found = redis.pcall('GET', name)
   local since = type(found) == 'string' and tonumber(found) or now
-  begin('', '0-0')
+  unit.begin('', '0-0')
   remember(name, int(since), now + BREAK)
-  write()
+  unit.write()
   local given_up = now - patience + 1
   return since < given_up and math.max(oldest, given_up) or oldest
 end

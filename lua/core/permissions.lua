@@ -5,8 +5,10 @@
 -- costs as much as a small command, so it holds for a second. When the ACL changes within that second, the rest of the
 -- notes is kept in the key `owed`. Every call fails until they are written, so nobody builds on half an event.
 -- (Redis 7.0 is the first that can be asked.)
--- exports: denied_writes, ask, is_denied, refuse, unless_denied, owe, pay
+-- exports: permissions
 -- include: core/context
+
+permissions = {}
 
 -- What rules note, and the tokens.
 local WRITES = {
@@ -17,22 +19,22 @@ local HOLDS = 1000
 local asked_at = 0 -- ms since 1970; survives the call
 local OWED
 
-each_call(function()
+each_shard(function()
   OWED = base .. 'owed'
 end)
 
-function is_denied(command, name)
+function permissions.is_denied(command, name)
   return redis.acl_check_cmd and not redis.acl_check_cmd(command, name)
 end
 
 -- All of them; nil when the server cannot say.
-function denied_writes()
+function permissions.denied_writes()
   if not redis.acl_check_cmd then
     return nil
   end
   local denied = {}
   for i = 1, #WRITES do
-    if is_denied(WRITES[i], EVENTS) then
+    if permissions.is_denied(WRITES[i], EVENTS) then
       denied[#denied + 1] = WRITES[i]
     end
   end
@@ -40,27 +42,27 @@ function denied_writes()
 end
 
 -- Fails the call.
-function refuse(commands)
+function permissions.refuse(commands)
   asked_at = 0
   error({ err = 'DENIED ' .. commands, refused = true }, 0)
 end
 
-function ask()
+function permissions.ask()
   if math.abs(now - asked_at) < HOLDS then
     return
   end
-  local denied = denied_writes()
+  local denied = permissions.denied_writes()
   if denied and #denied > 0 then
-    refuse(table.concat(denied, ','))
+    permissions.refuse(table.concat(denied, ','))
   end
   asked_at = now
 end
 
 -- The answer of a command that comes before any note is written. When the ACL has denied it, fails the call.
-function unless_denied(answer, command, name)
+function permissions.unless_denied(answer, command, name)
   if type(answer) == 'table' and answer.err then
-    if is_denied(command, name) then
-      refuse(command)
+    if permissions.is_denied(command, name) then
+      permissions.refuse(command)
     end
     error(answer, 0)
   end
@@ -68,7 +70,7 @@ function unless_denied(answer, command, name)
 end
 
 -- Keeps the notes from `first` to `last`, of which the first was denied. False when that is denied too.
-function owe(notes, first, last)
+function permissions.owe(notes, first, last)
   local rest = {}
   for i = first, last do
     local note = {}
@@ -78,14 +80,14 @@ function owe(notes, first, last)
     rest[#rest + 1] = note
   end
   rest = cjson.encode(rest)
-  return not is_denied('SET', OWED) and redis.call('SET', OWED, rest)
-    or not is_denied('HSET', OWED) and redis.call('HSET', OWED, 'notes', rest)
+  return not permissions.is_denied('SET', OWED) and redis.call('SET', OWED, rest)
+    or not permissions.is_denied('HSET', OWED) and redis.call('HSET', OWED, 'notes', rest)
 end
 
 -- Writes what is owed, once everything is allowed again.
-function pay()
+function permissions.pay()
   asked_at = 0
-  ask()
+  permissions.ask()
   local rest = redis.pcall('GET', OWED)
   if type(rest) == 'table' then
     rest = redis.call('HGET', OWED, 'notes')

@@ -2,11 +2,7 @@
 -- shards.
 -- include: core/context
 
-local own, shards, is_here
-
-each_call(function()
-  own, shards = tonumber(shard), tonumber(ARGV[ARG.shards])
-end)
+local own, is_here
 
 do
   -- fakeredis has no `bit`. Speed does not matter there.
@@ -35,8 +31,12 @@ do
   -- A call asks for the same few names often.
   local bits, found
 
+  each_shard(function()
+    own, bits = tonumber(shard), bit or BITS
+  end)
+
   each_call(function()
-    bits, found = bit or BITS, {}
+    found = shards > 1 and {} or nil
   end)
 
   local function crc32(text)

@@ -33,11 +33,6 @@ end
 
 story.MOST_NAMES = 10
 
--- More names than a story has.
-function story.some_names(peers)
-  return json.strings({ unpack(peers, 1, story.MOST_NAMES) }) .. '+' .. int(#peers - story.MOST_NAMES)
-end
-
 local LEGS = { OPEN = 'legStarted', OVER = 'legOver' }
 
 -- Notes what becomes of a leg of the group call.

@@ -3,30 +3,40 @@
 -- The server does not roll a script back. So nothing may write before the token (the acknowledgement of the event),
 -- and nothing may fail after it. Rules read with redis.call and write with `later` and `add`, which only note the
 -- command. The commit checks the notes, takes the token, and then writes.
--- exports: work, begin, later, add, trust, are_absent, must_be, check, write, measures
+-- exports: work, unit, later, add, trust, measures
 -- exports: expire, remember, info, debug, warn, schedule, unschedule
 -- include: core/context
 -- include: core/lifetimes
 -- include: core/permissions
 
+unit = {}
+
 -- The keys that have the right type. Nobody else writes while the script runs.
 local typed
 
--- The notes: commands with their arguments. All events of a call share one list.
-local notes, noted
+-- The notes: commands with their arguments. One list for all units, which keeps what it has grown to: `noted` is how many
+-- the present unit has.
+local notes, noted = {}, 0
 
 -- What the server has answered to each note of this unit.
 local replies = {}
 
+-- Keys that nearly always exist: asking for their types at once is cheaper than first asking whether they exist.
+local ALWAYS
+
 -- The keys to check: notes add to them, and their type is unknown. `types` has the type that each must have.
-local names, types, unknown
+local names, types, unknown = {}, {}, 0
 
 -- What calls took, for the workers' metrics (invites/store/measures.py). All events of a call share one list. `measured`
 -- is its length, `kept` that of the lines of units that are written.
 local lines, measured, kept = {}, 0, 0
 
+each_shard(function()
+  ALWAYS = { [NOTIFICATIONS] = true, [TIMERS] = true }
+end)
+
 each_call(function()
-  work, typed, notes, names, types = nil, {}, {}, {}, {}
+  work, typed = nil, {}
   measured, kept = 0, 0
 end)
 
@@ -34,16 +44,9 @@ end)
 local TAKES_AWAY = { HDEL = true, SREM = true, ZREM = true, ZREMRANGEBYSCORE = true }
 
 -- `origin` makes the ids of notifications unique. An event that is settled again has the same origin.
-function begin(origin, entry)
+function unit.begin(origin, entry)
   noted, unknown, measured = 0, 0, kept
-  work = {
-    origin = origin,
-    entry = entry,
-    told = 0,
-    facts = {},
-    invites = {},
-    changed = {},
-  }
+  work = { origin = origin, entry = entry, told = 0, facts = nil, invites = {}, changed = {} }
 end
 
 -- Notes a write that cannot fail, whatever the type of the key: it removes, or is SET, DEL or PEXPIREAT.
@@ -54,14 +57,17 @@ end
 
 -- Notes a write that adds to a key of a type: { command, key, argument… }. Returns its number among the notes.
 function add(type_name, note)
-  local name = note[2]
-  if not typed[name] and name ~= names[unknown] then
-    unknown = unknown + 1
-    names[unknown], types[unknown] = name, type_name
+  local name, number = note[2], noted + 1
+  if not typed[name] then
+    if ALWAYS[name] then
+      unit.must_be(name, type_name)
+    elseif name ~= names[unknown] then
+      unknown = unknown + 1
+      names[unknown], types[unknown] = name, type_name
+    end
   end
-  noted = noted + 1
-  notes[noted] = note
-  return noted
+  noted, notes[number] = number, note
+  return number
 end
 
 -- A read has shown that the key has the right type.
@@ -70,19 +76,16 @@ function trust(name)
   return name
 end
 
--- Does none of the keys exist? Then notes for them need no check.
-function are_absent(...)
-  if redis.call('EXISTS', ...) > 0 then
-    return false
+-- The same of the first keys of a list.
+function unit.trust_first(list, count)
+  local typed = typed
+  for i = 1, count do
+    typed[list[i]] = true
   end
-  for i = 1, select('#', ...) do
-    typed[select(i, ...)] = true
-  end
-  return true
 end
 
 -- Raises an error when the key has another type.
-function must_be(name, expected)
+function unit.must_be(name, expected)
   if not typed[name] then
     local found = redis.call('TYPE', name).ok
     if found ~= 'none' and found ~= expected then
@@ -94,12 +97,12 @@ end
 
 -- Raises an error when a noted write would meet a key of the wrong type. Most keys do not exist yet, so one EXISTS
 -- answers first for up to 1,000 of them: Lua passes some 8,000 values to a function at most.
-function check()
+function unit.check()
   for first = 1, unknown, 1000 do
     local last = math.min(first + 999, unknown)
     if last == first or redis.call('EXISTS', unpack(names, first, last)) > 0 then
       for i = first, last do
-        must_be(names[i], types[i])
+        unit.must_be(names[i], types[i])
       end
     end
   end
@@ -109,13 +112,13 @@ end
 local at -- which note is being written
 
 local function write_each()
-  local call, attempt, unpack = redis.call, redis.pcall, unpack
+  local call, attempt, unpack, notes, takes_away, replies = redis.call, redis.pcall, unpack, notes, TAKES_AWAY, replies
   for i = 1, noted do
     local note = notes[i]
     at = i
-    if TAKES_AWAY[note[1]] then
+    if takes_away[note[1]] then
       local answer = attempt(unpack(note))
-      if type(answer) == 'table' and is_denied(note[1], note[2]) then
+      if type(answer) == 'table' and permissions.is_denied(note[1], note[2]) then
         error(answer, 0)
       end
     else
@@ -136,7 +139,7 @@ end
 
 -- Writes the notes, with the trace of their event (nil: none). When the ACL denies one, owes the rest and fails the
 -- call. Returns any other failure, or nil and the answers to the notes by their numbers.
-function write(trace)
+function unit.write(trace)
   if trace then
     trace_notes(trace)
   end
@@ -146,15 +149,16 @@ function write(trace)
     return nil, replies
   end
   local command, name = notes[at][1], notes[at][2]
-  if is_denied(command, name) and owe(notes, at, noted) then
-    refuse(command)
+  if permissions.is_denied(command, name) and permissions.owe(notes, at, noted) then
+    permissions.refuse(command)
   end
   return failure
 end
 
 -- `at` is in ms since 1970. A time in the past becomes the next millisecond.
 function expire(name, at)
-  later({ 'PEXPIREAT', name, at > now and at or now + 1 })
+  noted = noted + 1
+  notes[noted] = { 'PEXPIREAT', name, at > now and at or now + 1 }
 end
 
 -- Sets a key that expires.
@@ -162,21 +166,26 @@ function remember(name, value, until_when)
   later({ 'SET', name, value, 'PXAT', until_when > now and until_when or now + 1 })
 end
 
+local function note_fact(fact)
+  work.facts = work.facts or {}
+  work.facts[#work.facts + 1] = fact
+end
+
 -- Facts for the worker's log: the name of a message and its values.
 function info(name, ...)
   if verbosity > 0 then
-    work.facts[#work.facts + 1] = { name, ... }
+    note_fact({ name, ... })
   end
 end
 
 function debug(name, ...)
   if verbosity > 1 then
-    work.facts[#work.facts + 1] = { name, ... }
+    note_fact({ name, ... })
   end
 end
 
 function warn(name, ...)
-  work.facts[#work.facts + 1] = { name, ... }
+  note_fact({ name, ... })
 end
 
 measures = {}

@@ -18,7 +18,7 @@ local MOST_DROPPED = 100 -- in one step
 function internal.call_kept(user, ref, at, is_missed, call)
   local most, age = settings.keep_history, settings.keep_history_for
   local ended, missed, history = key('calls-ended', user), key('calls-missed', user), key('history', user)
-  must_be(ended, 'zset')
+  unit.must_be(ended, 'zset')
   local known = redis.call('ZSCORE', ended, ref)
   if most == 0 or (known and tonumber(known) > tonumber(at)) then
     return
@@ -44,7 +44,7 @@ end
 
 function events.callsSeen(user, before)
   local name = key('history', user)
-  must_be(name, 'hash')
+  unit.must_be(name, 'hash')
   local known = redis.call('HGET', name, 'seen')
   local until_when = math.min(order.split(work.entry), now, before ~= '' and before - 1 or math.huge)
   if redis.call('EXISTS', name) == 1 and until_when > tonumber(known or 0) then

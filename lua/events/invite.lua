@@ -24,18 +24,45 @@
 -- include: out/ended_call
 -- include: reach/resolve
 
--- Returns state, code and reason of an invite that is over before it begins. The same read finds the callee's state.
+local STATE, MARKS = 6, 6
+
+-- Does this shard know nothing of the invite, of the caller's and the callee's other calls, nor of the room, and has
+-- nobody called again lately? For most invites one EXISTS answers this, and what the notes are checked for, and that
+-- there are no marks: `asked.marks` has their values.
+local function is_first(asked)
+  local names = {
+    key('invite', asked.ref), key('pending', asked.to), key('calls', asked.user),
+    key('room-invites', asked.room), key('room-members', asked.room), limits.redials(),
+    key('stopped', asked.ref), key('stopped', '|' .. asked.invite_id .. '|' .. asked.to), key('closed', asked.room),
+    key('left', asked.room .. '|' .. asked.user), key('user-state', asked.to), key('gone', asked.user .. '|' .. asked.peer),
+  }
+  local count = redis.call('EXISTS', unpack(names))
+  if count == 0 then
+    work.absent = names[STATE + MARKS]
+  else
+    asked.marks = redis.call('MGET', unpack(names, STATE + 1))
+    for i = 1, MARKS do
+      count = count - (asked.marks[i] and 1 or 0)
+    end
+  end
+  if count > 0 then
+    return false
+  end
+  unit.trust_first(names, STATE)
+  return true
+end
+
+local NONE = {}
+
+-- Returns state, code and reason of an invite that is over before it begins.
 local function born_ended(asked, invite)
-  local found = redis.call('MGET', key('stopped', asked.ref), key('stopped', '|' .. asked.invite_id .. '|' .. asked.to),
-    key('closed', asked.room), key('left', asked.room .. '|' .. asked.user), key('user-state', asked.to))
-  asked.user_state = found[5]
-  local closed, left = asked.closed, asked.left
-  if asked.room ~= '' and is_here(asked.room) then
-    closed, left = found[3], found[4]
+  local stopped, stopped_by_service, closed, left = unpack(asked.marks or NONE, 1, 4)
+  if asked.room == '' or not is_here(asked.room) then
+    closed, left = asked.closed, asked.left
   end
   local reason = room_over(closed, left, work.entry)
-  local stop = found[1] or found[2] or asked.stopped
-  if invite.overtaken or found[1] == redial.REPLACED then
+  local stop = stopped or stopped_by_service or asked.stopped
+  if invite.overtaken or stopped == redial.REPLACED then
     return 'DECLINED_BY_CREATOR', 487, 'replaced'
   elseif stop then
     return 'DECLINED_BY_CREATOR', tonumber(stop), 'cancelled'
@@ -93,8 +120,8 @@ local function call_devices(invite, asked, found, held)
     add('set', { 'SADD', key('parallel', invite.to), invite.ref })
     keep_index(key('parallel', invite.to))
   end
-  for _, candidate in ipairs(found.candidates) do
-    add_candidate(invite, candidate)
+  for i = 1, #found.candidates do
+    add_candidate(invite, found.candidates[i])
   end
   trunk_failure.prepare(invite, found.other_trunks)
   index_owners(invite, found.candidates)
@@ -140,13 +167,6 @@ local function end_by_join(invite, join)
   end_at_once(invite, 'ACCEPTED', 200, 'accepted')
   glare.note_accepted(invite)
   busy.accepted(invite)
-end
-
--- Does this shard know nothing of the invite, of the caller's and the callee's other calls, nor of the room, and has
--- nobody called again lately? For most invites one EXISTS answers this, and what the notes are checked for.
-local function is_first(asked)
-  return are_absent(key('invite', asked.ref), key('pending', asked.to), key('calls', asked.user),
-    key('room-invites', asked.room), key('room-members', asked.room), limits.redials())
 end
 
 -- The limit that the invite would break, or nil.
@@ -210,7 +230,7 @@ end
 
 -- `first`: see is_first.
 local function create(asked, first)
-  local started = math.min(order.split(work.entry), now)
+  local started = math.min(order.time(work.entry), now)
   local rings = math.min(tonumber(asked.expires) or settings.ring_timeout, settings.max_ring_timeout)
   local invite = new_invite(asked, int(started), int(started + rings), work.entry)
   local crowded = not first or settings.parallel_sip
@@ -231,7 +251,8 @@ end
 
 -- The ref is that of a member's leg in a group call.
 local function refuse(asked)
-  notify('inviteRejected', { asked.peer }, { asked.user }, asked.head .. ',"code":400,"reason":"invalid"}')
+  notify('inviteRejected', '[' .. quoted[asked.peer] .. ']', '[' .. quoted[asked.user] .. ']',
+    asked.head .. ',"code":400,"reason":"invalid"}')
 end
 
 -- The same ref again while the invite is pending.

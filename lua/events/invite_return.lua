@@ -10,7 +10,7 @@
 -- include: reach/user_states
 
 local function refuse(leg, code, reason)
-  notify('inviteRejected', { leg.peer }, { leg.user },
+  notify('inviteRejected', '[' .. quoted[leg.peer] .. ']', '[' .. quoted[leg.user] .. ']',
     leg.head .. ',"code":' .. code .. ',"reason":"' .. reason .. '"}')
 end
 

@@ -35,7 +35,7 @@ function internal.tell_members(room, user, kind, cursor)
     end
   end
   if #others > 0 then
-    notify(kind, {}, others, '{"userId":' .. json.quote(user) .. ',"roomId":' .. json.quote(room) .. '}')
+    notify(kind, '[]', json.strings(others), '{"userId":' .. quoted[user] .. ',"roomId":' .. quoted[room] .. '}')
   end
   if found[1] ~= '0' then
     proceed(room, 'tell_members', user, kind, found[1])
@@ -156,7 +156,7 @@ function pages.room_closed(room, refs, entry, before)
   if work.page == 'more' then
     return { entry, int(ended) }
   end
-  notify('roomCleaned', {}, {}, '{"roomId":' .. json.quote(room) .. ',"invites":' .. int(ended) .. '}')
+  notify('roomCleaned', '[]', '[]', '{"roomId":' .. quoted[room] .. ',"invites":' .. int(ended) .. '}')
 end
 
 function pages.members_gone(room, users, entry)

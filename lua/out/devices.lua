@@ -6,14 +6,16 @@
 
 -- A trunk has the invitation in an entry of its own, with the number to dial.
 local function invite_trunk(invite, candidate, payload)
-  notify('invitation', { candidate.id }, { candidate.user },
-    string.sub(payload, 1, -2) .. ',"number":' .. json.quote(candidate.address) .. '}', invite)
+  notify('invitation', '[' .. quoted[candidate.id] .. ']', '[' .. quoted[candidate.user] .. ']',
+    string.sub(payload, 1, -2) .. ',"number":' .. quoted[candidate.address] .. '}', invite)
 end
 
--- Tells all peers in one entry. Each push device has a job of its own.
+-- Tells all peers in one entry. Each push device has a job of its own. (Most invites ring few devices of one user: joining
+-- their names as texts is cheaper than a list.)
 local function tell_devices(kind, invite, candidates, payload, code)
-  local peers, users, seen = {}, {}, {}
-  for _, candidate in ipairs(candidates) do
+  local count, peers, some_peers, users, first, others = 0, nil, nil, nil, nil, nil
+  for i = 1, #candidates do
+    local candidate = candidates[i]
     -- A silenced device knows the call and must not ring for it. One that is away rings when it is back.
     local told = kind ~= 'invitation'
       or (not candidate.silenced and (candidate.state ~= 'AWAY' or candidate.type == 'PUSH'))
@@ -22,11 +24,18 @@ local function tell_devices(kind, invite, candidates, payload, code)
     elseif told and candidate.type == 'PSTN' and kind == 'invitation' then
       invite_trunk(invite, candidate, payload)
     elseif told then
-      peers[#peers + 1] = candidate.id
-      local user = candidate.user or candidate.address
-      if not seen[user] then
-        seen[user] = true
-        users[#users + 1] = user
+      local peer, user = quoted[candidate.id], candidate.user or candidate.address
+      count = count + 1
+      peers = peers and peers .. ',' .. peer or peer
+      if count == story.MOST_NAMES then
+        some_peers = peers
+      end
+      if not users then
+        users, first = quoted[user], user
+      elseif user ~= first and not (others and others[user]) then
+        others = others or {}
+        others[user] = true
+        users = users .. ',' .. quoted[user]
       end
     end
     if told and verbosity > 1 then
@@ -34,8 +43,9 @@ local function tell_devices(kind, invite, candidates, payload, code)
         invite.inviteId)
     end
   end
-  if #peers > 0 then
-    notify(kind, peers, users, payload, invite, code)
+  if peers then
+    notify(kind, '[' .. peers .. ']', '[' .. users .. ']', payload, invite, code,
+      count > story.MOST_NAMES and '[' .. some_peers .. ']+' .. int(count - story.MOST_NAMES) or nil)
   end
 end
 
@@ -45,8 +55,8 @@ function ring(invite, candidates, resumed)
     return
   end
   local payload = head_of(invite)
-    .. (invite.group and ',"group":' .. json.quote(invite.group) or '')
-    .. (invite.room and ',"room":' .. json.quote(invite.room) or '')
+    .. (invite.group and ',"group":' .. quoted[invite.group] or '')
+    .. (invite.room and ',"room":' .. quoted[invite.room] or '')
     .. ',"mediatypes":' .. json.opaque(invite.mediatypes)
     .. ',"fromDetails":' .. json.opaque(invite.fromDetails)
     .. ',"context":' .. json.opaque(invite.context)
@@ -54,8 +64,8 @@ function ring(invite, candidates, resumed)
     .. ',"expiresIn":' .. int(math.max(0, tonumber(invite.expiresAt) - now))
     .. ',"resumed":' .. (resumed and 'true' or 'false')
     .. (invite.waiting and ',"waiting":true' or '')
-    .. (invite.requestId and ',"requestId":' .. json.quote(invite.requestId) or '')
-    .. (invite.replaces and ',"replaces":' .. json.quote(invite.replaces) or '') .. '}'
+    .. (invite.requestId and ',"requestId":' .. quoted[invite.requestId] or '')
+    .. (invite.replaces and ',"replaces":' .. quoted[invite.replaces] or '') .. '}'
   tell_devices('invitation', invite, candidates, payload)
 end
 
@@ -78,8 +88,8 @@ function cancel(invite, candidates, code, reason)
     return
   end
   local payload = head_of(invite) .. ',"code":' .. code .. ',"reason":"' .. reason .. '"'
-    .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. json.quote(invite.whoAccepted)
-      .. (invite.acceptedBy and ',"peer":' .. json.quote(invite.acceptedBy) or '') or '') .. '}'
+    .. (reason == 'accepted_elsewhere' and ',"whoAccepted":' .. quoted[invite.whoAccepted]
+      .. (invite.acceptedBy and ',"peer":' .. quoted[invite.acceptedBy] or '') or '') .. '}'
   tell_devices('invitationCancel', invite, candidates, payload, code)
 end
 

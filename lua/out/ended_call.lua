@@ -44,18 +44,18 @@ function ended_call.note(call, is_missed)
   is_missed = is_callees and (is_missed or (not call.group and ended_call.is_missed(call.code, call.reason)))
     and not is_declined(call)
   local details = json.opaque(call.fromDetails)
-  local facts = (call.group and ',"group":' .. json.quote(call.group) or '')
-    .. (call.room and ',"room":' .. json.quote(call.room) or '')
+  local facts = (call.group and ',"group":' .. quoted[call.group] or '')
+    .. (call.room and ',"room":' .. quoted[call.room] or '')
     .. ',"inviteRequest":' .. (call.inviteRequest == '1' and 'true' or 'false')
     .. ',"code":' .. call.code .. ',"reason":"' .. call.reason .. '"'
   if is_missed then
-    notify('callMissed', {}, { call.to }, head_of(call) .. facts .. ',"fromDetails":' .. details
+    notify('callMissed', '[]', '[' .. quoted[call.to] .. ']', head_of(call) .. facts .. ',"fromDetails":' .. details
       .. ',"kind":"' .. (call.group and 'group' or 'direct') .. '","at":' .. int(now) .. '}')
   end
   if settings.keep_history > 0 then
     facts = head_of(call) .. facts .. ',"fromDetails":' .. (#details <= MOST_DETAILS and details or 'null')
       .. ',"state":"' .. call.state .. '"'
-      .. (call.whoAccepted and ',"whoAccepted":' .. json.quote(call.whoAccepted) or '')
+      .. (call.whoAccepted and ',"whoAccepted":' .. quoted[call.whoAccepted] or '')
       .. ',"startedAt":' .. call.createdAt .. ',"endedAt":' .. call.endedAt
     if not is_leg(call) then
       emit(call.from, 'call_kept', call.ref, call.endedAt, '0', facts .. ',"direction":"out"}')

@@ -5,14 +5,12 @@
 -- Tells the inviting peer, and the peer of a returning leg. `asking` ({peer, user}) is a peer that repeats the invite
 -- and hears the answer alone.
 local function tell_inviter(invite, kind, rest, asking, code)
-  local peers, users = { invite.caller }, { invite.from }
-  if asking then
-    peers, users = { asking.peer }, { asking.user }
-  elseif invite.backPeer then
-    peers[2] = invite.backPeer ~= invite.caller and invite.backPeer or nil
-    users[2] = invite.backUser ~= invite.from and invite.backUser or nil
+  local peers, users = quoted[asking and asking.peer or invite.caller], quoted[asking and asking.user or invite.from]
+  if invite.backPeer and not asking then
+    peers = invite.backPeer ~= invite.caller and peers .. ',' .. quoted[invite.backPeer] or peers
+    users = invite.backUser ~= invite.from and users .. ',' .. quoted[invite.backUser] or users
   end
-  notify(kind, peers, users, head_of(invite) .. rest, invite, code)
+  notify(kind, '[' .. peers .. ']', '[' .. users .. ']', head_of(invite) .. rest, invite, code)
 end
 
 function tell_progress(invite, transaction, asking)
@@ -32,7 +30,7 @@ end
 
 -- The reason and the ref of the invite that this one has merged into, if it has (see call/glare.lua).
 local function merged_into(invite)
-  return invite.into and ',"reason":"merged","into":' .. json.quote(invite.into) or ''
+  return invite.into and ',"reason":"merged","into":' .. quoted[invite.into] or ''
 end
 
 -- `who` is a member that has accepted, as `peer`, where others may accept, too.
@@ -42,7 +40,7 @@ function tell_outcome(invite, asking, who, peer, context)
       who, peer, context = invite.whoAccepted, invite.acceptedBy, invite.answerContext
     end
     tell_inviter(invite, 'inviteAccepted', ',"room":' .. json.text(invite.room)
-      .. ',"code":200,"whoAccepted":' .. json.quote(who) .. ',"peer":' .. json.text(peer)
+      .. ',"code":200,"whoAccepted":' .. quoted[who] .. ',"peer":' .. json.text(peer)
       .. merged_into(invite) .. end_with(context), asking, '200')
   else
     tell_inviter(invite, 'inviteRejected', ',"code":' .. invite.code .. ',"reason":"' .. invite.reason .. '"'
@@ -57,14 +55,14 @@ function record(invite)
   end
   measures.add((invite.group and 'group ' or invite.inviteRequest == '1' and 'request ' or 'direct ')
     .. invite.state .. ' ' .. invite.reason .. ' ' .. invite.createdAt .. ' ' .. (invite.stopped or ''))
-  notify('INVITE_COMPLETED', {}, {}, head_of(invite)
+  notify('INVITE_COMPLETED', '[]', '[]', head_of(invite)
     .. ',"room":' .. json.text(invite.room)
     .. ',"group":' .. (invite.group and 'true' or 'false')
     .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')
     .. ',"mediatypes":' .. json.opaque(invite.mediatypes)
     .. ',"state":"' .. invite.state .. '","error":' .. invite.code
     .. ',"whoAccepted":' .. json.text(invite.whoAccepted)
-    .. (invite.into and ',"into":' .. json.quote(invite.into) or '')
+    .. (invite.into and ',"into":' .. quoted[invite.into] or '')
     .. ',"startedAt":' .. invite.createdAt .. ',"endedAt":' .. invite.endedAt
     .. ',"candidates":[' .. table.concat(invite.kind.results(invite), ',') .. ']}')
   debug('completed')

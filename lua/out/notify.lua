@@ -3,25 +3,25 @@
 -- include: core/json
 -- include: core/story
 
--- `invite` is the one that it is about, `code` what its story says of it; nil for none.
-local function notify(kind, peers, users, payload, invite, code)
-  work.told = work.told + 1
-  local names = json.strings(peers)
+-- `peers` and `users` are lists in JSON. `invite` is the one that it is about, `code` what its story says of it; nil for
+-- none. `names` are the peers as the story has them, if there are too many for it.
+local function notify(kind, peers, users, payload, invite, code, names)
+  local told = work.told + 1
+  work.told = told
   local note = add('stream', { 'XADD', NOTIFICATIONS,
-    '*', 'id', shard .. '-' .. work.origin .. '-' .. int(work.told),
-    'type', kind, 'peers', names, 'users', json.strings(users), 'payload', payload,
+    '*', 'id', shard .. '-' .. work.origin .. '-' .. int(told), 'type', kind, 'peers', peers, 'users', users, 'payload', payload,
   })
   if invite and settings.story then
-    story.tell(invite, kind, code, peers[story.MOST_NAMES + 1] and story.some_names(peers) or names, note)
+    story.tell(invite, kind, code, names or peers, note)
   end
 end
 
 -- The beginning of each payload about an invite, an open JSON object. (Events bring it; timers make it here.)
 local function head_of(invite)
   if not invite.head then
-    invite.head = '{"inviteId":' .. json.quote(invite.inviteId)
-      .. ',"from":' .. json.quote(invite.from)
-      .. ',"to":' .. json.quote(invite.to)
+    invite.head = '{"inviteId":' .. quoted[invite.inviteId]
+      .. ',"from":' .. quoted[invite.from]
+      .. ',"to":' .. quoted[invite.to]
   end
   return invite.head
 end
@@ -33,10 +33,11 @@ local function answer(request, head, code, reason, who, invitations, more)
   if not request.peer or request.peer == '' then
     return
   end
-  notify('answer', { request.peer }, { request.user }, head .. ',"request":' .. json.any(request.type)
-    .. (request.transaction ~= '' and ',"transaction":' .. request.transaction or '')
-    .. ',"code":' .. int(code) .. ',"reason":' .. json.text(reason)
-    .. (who and ',"whoAccepted":' .. json.quote(who) or '')
-    .. (invitations and ',"invitations":[' .. table.concat(invitations, ',') .. ']' or '')
-    .. (more and ',"more":true' or '') .. '}', work.invites[request.ref or ''], int(code))
+  notify('answer', '[' .. quoted[request.peer] .. ']', '[' .. quoted[request.user] .. ']',
+    head .. ',"request":' .. quoted[request.type]
+      .. (request.transaction ~= '' and ',"transaction":' .. request.transaction or '')
+      .. ',"code":' .. int(code) .. ',"reason":' .. (reason and quoted[reason] or 'null')
+      .. (who and ',"whoAccepted":' .. quoted[who] or '')
+      .. (invitations and ',"invitations":[' .. table.concat(invitations, ',') .. ']' or '')
+      .. (more and ',"more":true' or '') .. '}', work.invites[request.ref or ''], int(code))
 end

@@ -48,7 +48,8 @@ function device_of(user, peer)
 end
 
 function gone(user, peer)
-  local raw = redis.call('GET', key('gone', user .. '|' .. peer))
+  local name = key('gone', user .. '|' .. peer)
+  local raw = name ~= work.absent and redis.call('GET', name)
   return raw and cjson.decode(raw) or nil
 end
 

@@ -41,14 +41,21 @@ end
 
 -- Returns the registered devices of the callee without the inviting peer, and whether the callee has registrations.
 local function peers_of(asked)
-  local peers, known = {}, false
-  for id, found in pairs(registry_of(asked.to)) do
-    known = true
-    if id ~= asked.peer and asked.to ~= asked.user then
-      peers[#peers + 1] = peer_candidate(id, asked.to, found)
+  local peers, count, user = {}, 0, asked.to
+  local name = key('registry', user)
+  local flat = redis.call('HGETALL', name)
+  trust(name)
+  for i = 1, user ~= asked.user and #flat or 0, 2 do
+    local id, raw = flat[i], flat[i + 1]
+    if id ~= asked.peer then
+      count = count + 1
+      peers[count] = {
+        id = id, address = user, type = 'PEER', state = 'CALLED', device = json.member(raw, 'device'),
+        session = json.member(raw, 'session'),
+      }
     end
   end
-  return peers, known
+  return peers, #flat > 0
 end
 
 -- Does the user exist, although none of its devices can ring?
@@ -134,8 +141,12 @@ local function resolve_callee(asked)
     return resolve_group(asked, found)
   end
   if asked.to ~= asked.user then
-    add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
-    add_push_candidates(candidates, asked.to, found.push)
+    if found.peers then
+      add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
+    end
+    if found.push then
+      add_push_candidates(candidates, asked.to, found.push)
+    end
     away.add(candidates, asked.to, asked.peer)
   end
   local other_trunks
@@ -217,7 +228,7 @@ function resolve(asked)
       return resolve_answer(asked, peer)
     end
   end
-  if user_states.refuse(asked.user_state, asked.user) then
+  if user_states.refuse(asked.marks and asked.marks[5], asked.user) then
     info('undisturbed', asked.to, asked.user)
     return { is_refused = true, candidates = {}, code = 480, reason = 'unreachable' }
   end

@@ -12,7 +12,7 @@
 
 trunks = {}
 
-each_call(function()
+each_shard(function()
   trunks.hash, trunks.version = base .. 'trunks', base .. 'trunks-version'
 end)
 

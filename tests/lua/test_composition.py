@@ -18,8 +18,8 @@ from tests.support.shard import Server
 
 ENTRIES: Final = ("main", "trim", "retire", "ensure")
 PROVIDED: Final = {
-    "bit", "cjson", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "select", "string", "table",
-    "tonumber", "tostring", "type", "unpack",
+    "bit", "cjson", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "select", "setmetatable",
+    "string", "table", "tonumber", "tostring", "type", "unpack",
 }  # fmt: skip
 """What a server gives to a script, as far as it is used."""
 

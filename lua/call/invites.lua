@@ -159,6 +159,9 @@ local function save_changes()
         add('hash', note)
       end
     end
+    if invite.kind.save then
+      invite.kind.save(invite)
+    end
     if invite.live_until then
       expire(invite.fresh[2], invite.live_until)
       expire(candidates, invite.live_until)

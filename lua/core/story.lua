@@ -38,7 +38,7 @@ function story.some_names(peers)
   return json.strings({ unpack(peers, 1, story.MOST_NAMES) }) .. '+' .. int(#peers - story.MOST_NAMES)
 end
 
-local LEGS = { OPEN = 'legStarted', OVER = 'legOver' }
+local LEGS = { RINGING = 'legStarted', CLAIMED = 'legOver', OVER = 'legOver' }
 
 -- Notes what becomes of a leg of the group call.
 function story.tell_leg(call, leg)

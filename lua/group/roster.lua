@@ -61,12 +61,17 @@ function roster.all(call)
     local name = key('legs', call.ref)
     local flat = redis.call('HGETALL', name)
     trust(name)
-    found.all = {}
+    local by_place = {}
     for i = 1, #flat, 2 do
-      -- (124 is "|".)
-      found.all[#found.all + 1] = string.byte(flat[i]) ~= 124 and read(call, flat[i], flat[i + 1]) or nil
+      local leg = string.byte(flat[i]) ~= 124 and read(call, flat[i], flat[i + 1]) -- (124 is "|".)
+      if leg then
+        by_place[leg.at] = leg
+      end
     end
-    table.sort(found.all, function(a, b) return a.at < b.at end)
+    found.all = {}
+    for at = 1, tonumber(call.members or 0) do -- (A call that ends at once has none.)
+      found.all[#found.all + 1] = by_place[at]
+    end
   end
   return found.all
 end
@@ -94,9 +99,12 @@ function roster.page(call, page)
     end
     return found
   end
-  -- All are one page, or a former release has made the call.
+  -- All are known or one page, or a former release has made the call.
   for _, leg in ipairs(roster.all(call)) do
-    found[#found + 1] = roster.page_of(leg.at) == page and leg or nil
+    if leg.at > page * PAGE then
+      break
+    end
+    found[#found + 1] = leg.at > (page - 1) * PAGE and leg or nil
   end
   return found
 end

@@ -1,5 +1,6 @@
 """Large groups: legs begin, hear news and end page by page, through the relay stream, so that no script runs long."""
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,6 +16,7 @@ from invites.store.commit import SettleMode, Status
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups
+from tests.support.relayed import hears
 from tests.support.servers.node import Node
 from tests.support.shard import MakeShard, Shard, of_type
 
@@ -203,6 +205,28 @@ async def test_a_group_as_large_as_may_be_is_called(make_shard: MakeShard) -> No
     assert groups.rung(told) == ["phone"]
     told = await shard.event(*e.accept("phone", members[-1]))
     assert len(e.one(told, "INVITE_COMPLETED").payload["candidates"]) == 2_000
+
+
+async def test_a_call_that_a_former_release_has_made_goes_on(large: Shard) -> None:
+    """It has no pages, another word for a leg that rings, and messages with fewer arguments."""
+    await large.event(*e.invite(to="team"))
+    await one_page(large)
+    key = large.keys.legs(groups.TEAM)
+    for name, raw in (await large.hash(key)).items():
+        leg = json.loads(raw) if "|" not in name else {}
+        if leg.get("state") == "RINGING":
+            await large.client.hset(key, name, json.dumps({"at": leg["at"], "state": "OPEN"}))
+        elif not leg:
+            await large.client.hdel(key, name)
+    await large.client.hdel(large.keys.invite(groups.TEAM), "called", "begun")
+
+    told = await hears(large, "leg_counts", "team", groups.TEAM, "m00", "0", "1", "0")
+    assert e.one(told, "inviteProgress").payload["code"] == 180
+    assert await hears(large, "leg_began", "team", groups.TEAM) == []
+    told = await hears(large, "legs_start", "team", groups.TEAM) + await large.relay()
+    assert groups.rung(told) == phones(MEMBERS[PAGE:])
+    told = await large.event(*e.accept("m30-phone", "m30")) + await large.relay()
+    assert groups.stopped(told) == phones(MEMBERS[:30] + MEMBERS[31:])
 
 
 # -- what pages read

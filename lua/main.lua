@@ -20,7 +20,9 @@
 -- include: core/commit
 -- include: call/direct
 -- include: group/groups
+-- include: group/from_legs
 -- include: group/legs
+-- include: group/from_group
 -- include: events/*
 -- include: timers
 

@@ -273,6 +273,8 @@ def _legs(ref: str, raw: Any) -> list[LegView]:  # noqa: ANN401 - a reply
     for member, value in sorted(dict(raw or {}).items()):
         known = _object(value)
         name = text(member) or ""
+        if name.startswith("|"):
+            continue  # the members of a page, see lua/group/roster.lua
         end = known.get("endReason")
         legs.append(
             LegView(

@@ -204,7 +204,7 @@ function busy.choose(invite, candidates, is_out)
     change(invite, 'waiting', '1')
   end
   if only then
-    change(invite, 'alone', '1')
+    change(invite, 'alone', 'in_call')
     return on_devices_in_calls(invite.to, candidates)
   end
   return candidates

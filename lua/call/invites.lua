@@ -4,7 +4,9 @@
 -- entry      the entry of the event that made it
 -- updated    the entry of its last repeat
 -- ringing    "1" once a device rings; pushed: "1" once sippo-server has taken a push
--- alone      "1" when only the peer that asked for this invite rings
+-- alone      who rings, where no device that registers later may: "requester", the peer that asked for this invite; "in_call", the
+--            devices of the callee that are in a call; "nobody", as the callee is busy and the invite is held ("1" in a former
+--            release)
 -- parallel   "out" while the phone network has it, "back" once it has returned or has failed, "failed" in between while
 --            the callee's devices are looked up
 -- trunks     those that may follow one that fails (see call/trunk_failure.lua)
@@ -166,6 +168,9 @@ do
       end
       if length > 2 then
         add('hash', note)
+      end
+      if invite.kind.save then
+        invite.kind.save(invite)
       end
       if invite.live_until then
         expire(name, invite.live_until)

@@ -15,7 +15,10 @@
 -- update(invite)          tells the devices new context or mediatypes (direct, group)
 -- results(invite)         returns the items of the call record (direct, group)
 -- report(invite)          the invite has changed in this commit (leg)
--- begin, step             see group/groups.lua (group)
+-- save(invite)            notes the writes of what it keeps beside its own fields (group)
+--
+-- Others are for the files of `group/` and timers.lua alone: those of a group are in group/groups.lua, those of a leg in
+-- group/legs.lua.
 
 local kinds = { direct = {}, group = {}, leg = {} }
 

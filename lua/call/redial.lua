@@ -100,16 +100,24 @@ local function end_replaced(invite, by, device)
   finish(invite, 'DECLINED_BY_CREATOR', 487, redial.REPLACED)
 end
 
+-- A replaced call to a group keeps its legs until the new call rings.
+local function cancel_legs(invite)
+  if is_group(invite) then
+    internal.legs_cancel(invite.to, invite.ref)
+  end
+end
+
 -- A later invite of the same user replaces this one, by the peer `by`. It may overtake this one.
-function internal.replaced(to, ref, by, device)
+function internal.replaced(_, ref, by, device)
   local invite = load_invite(ref)
   if not invite then
     remember(key('stopped', ref), redial.REPLACED, lifetimes.stopped())
     warn('not_replaced', ref, 'not_found')
   elseif is_pending(invite) and not is_leg(invite) then
     end_replaced(invite, by, device)
-  elseif is_group(invite) and invite.reason == redial.REPLACED then
-    internal.legs_cancel(to, ref)
+    cancel_legs(invite)
+  elseif is_group(invite) and (invite.legsReason or invite.reason) == redial.REPLACED then
+    cancel_legs(invite)
   else
     warn('not_replaced', ref, invite.reason or 'forbidden')
   end
@@ -142,7 +150,6 @@ function redial.replace_when_begun(invite)
   for _, ref in ipairs(invite.others) do
     local other = callee_of(ref) == invite.to and load_invite(ref)
     if other and is_pending(other) then
-      other.keeps_legs = true
       end_replaced(other, invite.caller, invite.device)
     end
   end

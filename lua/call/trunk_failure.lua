@@ -37,7 +37,7 @@ end
 -- out and must not ring again.
 function trunk_failure.follow(invite, candidate)
   -- (While an accept of a leg is being decided, nothing else needs to ring.)
-  if candidate.type ~= 'PSTN' or invite.parallel == 'back' or invite.claimed or tonumber(invite.expiresAt) <= now then
+  if candidate.type ~= 'PSTN' or invite.parallel == 'back' or invite.claims or tonumber(invite.expiresAt) <= now then
     return false
   end
   local following, rest = trunks.next(invite.trunks or '', candidate.address, candidates_of(invite))

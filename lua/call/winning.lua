@@ -9,7 +9,7 @@
 
 -- The accepts of a leg that the group's shard decides about (see group/legs.lua).
 function claims_of(invite)
-  return invite.claimed and cjson.decode(invite.claimed) or {}
+  return invite.claims and cjson.decode(invite.claims) or {}
 end
 
 -- The candidates that may have won already.
@@ -65,7 +65,6 @@ end
 local function win_unnamed(invite)
   info('accepted', invite.inviteId, invite.room, invite.to)
   change(invite, 'whoAccepted', invite.to)
-  invite.decided = true
   finish(invite, 'ACCEPTED', 200, 'accepted')
   busy.accepted(invite)
 end

@@ -33,7 +33,7 @@ end
 
 story.MOST_NAMES = 10
 
-local LEGS = { OPEN = 'legStarted', OVER = 'legOver' }
+local LEGS = { RINGING = 'legStarted', CLAIMED = 'legOver', OVER = 'legOver' }
 
 -- Notes what becomes of a leg of the group call.
 function story.tell_leg(call, leg)

@@ -114,7 +114,7 @@ local function call_devices(invite, asked, found, held)
     debug('got_candidates', '[' .. table.concat(list, ',') .. ']', invite.inviteId)
   end
   if found.how == 'alone' then
-    change(invite, 'alone', '1')
+    change(invite, 'alone', 'requester')
   elseif found.how == 'out' then
     change(invite, 'parallel', 'out')
     add('set', { 'SADD', key('parallel', invite.to), invite.ref })
@@ -184,7 +184,7 @@ local function call_devices_unless_busy(invite, asked, found, held)
         return end_at_once(invite, 'DECLINED', 486, 'busy')
       end
       -- No device that registers meanwhile may ring.
-      change(invite, 'alone', '1')
+      change(invite, 'alone', 'nobody')
       found.code, found.reason = 486, 'busy'
     end
   end

@@ -1,25 +1,21 @@
 -- The member's side of a group call. A leg is an invite of its own (`to` is the member, `group` the group). It rings
--- the member's devices and reports to the group's invite (see group/groups.lua), perhaps in another shard.
+-- the member's devices and reports to the group's invite (see group/groups.lua), perhaps in another shard. What the group
+-- says to it is in group/from_group.lua.
+--
+-- A leg is
+--   RINGING  while it is pending and without claims
+--   CLAIMED  while it is pending and the group's shard decides: a device has accepted, or the deadline has passed
+--   OVER
 --
 -- A leg also has the fields
---   counted  the numbers of devices that the group knows: in, ringing, pushed
---   claimed  the accepts that the group's shard decides about (JSON, a list of requests)
---   asked    "1" once the leg has asked the group's shard why its deadline has passed
+--   claims   of a CLAIMED leg: the accepts that the group's shard decides about (JSON, a list of requests)
+--   counted  the numbers of devices that the group knows: in, ringing, pushed; reports: how often it was told
 --
 -- A claim is a lease: until the group's shard has decided, the ring timer asks it again. So a message that a shard
--- loses in a fail-over does not leave a leg undecided. All messages may come twice and late.
+-- loses in a fail-over does not leave a leg undecided.
 -- include: core/emit
 -- include: core/refs
--- include: reach/registry
--- include: reach/away
--- include: reach/push
--- include: reach/user_states
--- include: call/limits
--- include: call/busy
--- include: call/trunk_failure
--- include: call/waking
 -- include: call/winning
--- include: call/joining
 -- include: out/ended_call
 
 -- A leg's own deadline is a little later (ms), so that the group's comes first.
@@ -39,16 +35,13 @@ local function group_ref(leg)
   return with_callee(leg.ref, leg.group)
 end
 
--- Messages name a leg by its ref and its group: another invite may have the ref, a direct one or a leg of another group.
--- Workers of an earlier release name no group.
-local function load_leg(ref, group)
-  local leg = load_invite(ref)
-  return leg and is_leg(leg) and (not group or leg.group == group) and leg or nil
+function kinds.leg.state_of(leg)
+  return not is_pending(leg) and 'OVER' or leg.claims and 'CLAIMED' or 'RINGING'
 end
 
--- The leg's name among the marks that are left for a leg before it begins.
-local function mark_name(ref, group, member)
-  return with_callee(ref, group or member) .. '|' .. member
+-- When the leg ends by itself (ms since 1970).
+function kinds.leg.deadline(leg)
+  return tonumber(leg.expiresAt) + LEG_SLACK
 end
 
 -- Asks the group's shard what has become of the call, in the name of the first device that has accepted.
@@ -58,23 +51,22 @@ local function ask(leg)
   emit(leg.group, 'leg_asks', group_ref(leg), leg.to, first.peer, first.device or '', first.context or '')
 end
 
--- Must the group's shard be asked before the leg ends?
-local function is_undecided(leg, reason)
-  if leg.claimed then
-    return true
-  elseif reason ~= 'timeout' or leg.asked or is_here(leg.group)
-    or now < tonumber(leg.expiresAt) + LEG_SLACK then
-    return false
+-- Claims the leg with these accepts, and lets the group decide.
+local function claim(leg, claims)
+  leg.claims = cjson.encode(claims)
+  ask(leg)
+  if is_pending(leg) then
+    change(leg, 'claims', leg.claims)
   end
-  -- The group has not ended the leg at its own deadline. Perhaps this leg has won, and this shard has lost that.
-  change(leg, 'asked', '1')
-  return true
 end
 
-function kinds.leg.finish(leg, state, code, reason, winner, decliner)
-  if not winner and not leg.silent and not leg.decided and is_undecided(leg, reason) then
-    return ask(leg)
-  end
+-- The group has not ended the leg at its own deadline. Perhaps this leg has won, and this shard has lost that.
+local function has_outlived_its_call(leg, reason)
+  return reason == 'timeout' and not is_here(leg.group) and now >= kinds.leg.deadline(leg)
+end
+
+-- The leg is over, and its group knows it.
+function kinds.leg.close(leg, state, code, reason, winner, decliner)
   if winner then
     note_request(leg)
   end
@@ -83,10 +75,20 @@ function kinds.leg.finish(leg, state, code, reason, winner, decliner)
   for _, request in ipairs(claims_of(leg)) do
     answer_late(leg, request, candidate_of_request(leg, request))
   end
-  if not leg.silent then
-    emit(leg.group, 'leg_ended', group_ref(leg), leg.to, int(code), reason, decliner and decliner.id or '',
-      leg.answerContext or '')
+end
+
+-- Ends the leg; as ACCEPTED when the group has decided so. While the group decides, nothing else ends a leg that a device has
+-- accepted.
+function kinds.leg.finish(leg, state, code, reason, winner, decliner)
+  local is_claimed = kinds.leg.state_of(leg) == 'CLAIMED'
+  if state ~= 'ACCEPTED' and is_claimed and #claims_of(leg) > 0 then
+    return ask(leg)
+  elseif not is_claimed and has_outlived_its_call(leg, reason) then
+    return claim(leg, {})
   end
+  kinds.leg.close(leg, state, code, reason, winner, decliner)
+  emit(leg.group, 'leg_ended', group_ref(leg), leg.to, int(code), reason, decliner and decliner.id or '',
+    leg.answerContext or '')
 end
 
 -- The group decides who wins, and the end of the leg answers the device.
@@ -94,193 +96,21 @@ function kinds.leg.accept(leg, request, candidate)
   local claims = claims_of(leg)
   request.device = request.device or (candidate and candidate.device)
   claims[#claims + 1] = request
-  leg.claimed = cjson.encode(claims)
-  ask(leg)
-  if is_pending(leg) then
-    change(leg, 'claimed', leg.claimed)
-  end
+  claim(leg, claims)
 end
 
--- Tells the group how the numbers of devices have changed.
+-- Tells the group how many devices there are. What the leg says of its end says that there are none.
 function kinds.leg.report(leg)
-  local inside, ringing, pushed = 0, 0, 0
-  if is_pending(leg) then
-    inside, ringing, pushed = count_candidates(leg)
+  if not is_pending(leg) then
+    return
   end
-  local counted = int(inside) .. ' ' .. int(ringing) .. ' ' .. int(pushed)
-  if not leg.silent and counted ~= (leg.counted or '0 0 0') then
-    local in_before, ringing_before, pushed_before = string.match(leg.counted or '0 0 0', '^(%d+) (%d+) (%d+)$')
+  local inside, ringing, pushed = count_candidates(leg)
+  local counted, known = int(inside) .. ' ' .. int(ringing) .. ' ' .. int(pushed), leg.counted or '0 0 0'
+  if counted ~= known then
+    local in_before, ringing_before, pushed_before = string.match(known, '^(%d+) (%d+) (%d+)$')
     change(leg, 'counted', counted)
+    change(leg, 'reports', int(tonumber(leg.reports or 0) + 1))
     emit(leg.group, 'leg_counts', group_ref(leg), leg.to, int(inside - in_before), int(ringing - ringing_before),
-      int(pushed - pushed_before))
+      int(pushed - pushed_before), leg.reports, int(inside), int(ringing), int(pushed))
   end
-end
-
-local function candidates_of_member(member, caller, found, since)
-  local candidates = {}
-  for id, registered in pairs(registry_of(member)) do
-    if id ~= caller then
-      candidates[#candidates + 1] = peer_candidate(id, member, registered)
-    end
-  end
-  add_connected_at_sippo(candidates, member, found.peers, caller, since)
-  add_push_candidates(candidates, member, found.push)
-  away.add(candidates, member, caller)
-  local other_trunks
-  if found.trunk and (found.phone or (#candidates == 0 and may_be_number(found))) then
-    local present = {}
-    for _, candidate in ipairs(candidates) do
-      present[candidate.id] = true
-    end
-    candidates[#candidates + 1], other_trunks = trunks.next(found.trunk, member, present)
-  end
-  return candidates, other_trunks
-end
-
--- Tells the devices new context or mediatypes, unless they know later ones.
-local function update_leg(leg, entry, context, mediatypes, from_details)
-  if not order.later(entry, last_word(leg)) then
-    return
-  end
-  change(leg, 'updated', entry)
-  for field, value in pairs({ context = context, mediatypes = mediatypes, fromDetails = from_details }) do
-    if value ~= '' then
-      change(leg, field, value)
-    end
-  end
-  ring_again(leg)
-end
-
-local function start_leg(
-  member, group_invite, group, from, invite_id, room, caller, invite_request, mediatypes, from_details, context,
-  created_at, expires_at, entry, raw, replaces)
-  local ref = with_callee(group_invite, member)
-  local name = mark_name(ref, group, member)
-  if work.relayed and is_over(name, entry) then
-    return
-  end
-  if load_invite(ref) then
-    return emit(group, 'leg_left_out', group_invite, member)
-  end
-  if tonumber(expires_at) <= now then
-    return emit(group, 'leg_ended', group_invite, member, '408', 'timeout', '')
-  end
-  if redis.call('EXISTS', key('stopped', ref), key('stopped', '|' .. invite_id .. '|' .. member)) > 0 then
-    return emit(group, 'leg_ended', group_invite, member, '487', 'cancelled', '')
-  end
-  local join = joins.answered_before({
-    kind = kinds.leg, room = room ~= '' and room or nil, from = from, to = member, caller = caller,
-  })
-  if not join and user_states.refuses(member, from) then
-    info('undisturbed', member, from)
-    return emit(group, 'leg_ended', group_invite, member, '480', 'unreachable', '')
-  end
-  local limit = limits.of_callee(from, member, 0)
-  if limit then
-    warn('invite_refused', limit, from, member)
-    return emit(group, 'leg_ended', group_invite, member, '403', 'too_many', '')
-  end
-  local leg = new_invite({
-    ref = ref, user = from, to = member, invite_id = invite_id, peer = caller, room = room,
-    invite_request = invite_request, mediatypes = mediatypes, fromDetails = from_details, context = context,
-    requestId = '',
-  }, created_at, expires_at, entry)
-  set_group(leg, group)
-  if replaces then
-    change(leg, 'replaces', replaces)
-  end
-  leg.live_until = lifetimes.pending(leg)
-  if join then
-    index_owners(leg, {})
-    return joins.accept(leg, join.peer, join.device)
-  end
-  local found = cjson.decode(raw)
-  local candidates, other_trunks = candidates_of_member(member, caller, found, entry)
-  if #candidates == 0 then
-    warn('no_candidates', member)
-    finish(leg, 'DECLINED', found.failed and 500 or 480, found.failed and 'internal' or 'unreachable')
-    return
-  end
-  candidates = busy.choose(leg, candidates)
-  if #candidates == 0 then
-    return finish(leg, 'DECLINED', 486, 'busy')
-  end
-  for _, candidate in ipairs(candidates) do
-    add_candidate(leg, candidate)
-  end
-  trunk_failure.prepare(leg, other_trunks)
-  index_owners(leg, candidates)
-  schedule('ring|' .. ref, tonumber(expires_at) + LEG_SLACK)
-  ring(leg, candidates, false)
-  waking.expect_ringing(leg, candidates)
-  local news = work.relayed and redis.call('GET', key('news', name))
-  if news then
-    update_leg(leg, unpack(cjson.decode(news)))
-  end
-end
-
--- Starts the leg.
-function internal.leg_start(member, group_invite, group, ...)
-  start_leg(member, group_invite, group, ...)
-  emit(group, 'leg_began', group_invite)
-end
-
-function internal.leg_update(member, ref, context, mediatypes, from_details, group)
-  local leg = load_leg(ref, group)
-  if not leg and work.relayed then
-    -- This has overtaken `leg_start`, which looks for the note.
-    local news = json.strings({ work.entry, context, mediatypes, from_details })
-    remember(key('news', mark_name(ref, group, member)), news, lifetimes.order())
-  elseif leg and is_pending(leg) then
-    update_leg(leg, work.entry, context, mediatypes, from_details)
-  end
-end
-
--- The group call is over. `made` is the entry that made it, `winner` the peer that has accepted. The winning leg hears
--- `leg_won` instead.
-function internal.leg_cancel(member, ref, state, code, reason, who, made, winner, group)
-  local leg = load_leg(ref, group)
-  if not leg and work.relayed then
-    tombstone(mark_name(ref, group, member), made)
-  end
-  if leg and is_pending(leg) and who ~= member then
-    if who ~= '' then
-      change(leg, 'whoAccepted', who)
-    end
-    if winner and winner ~= '' then
-      change(leg, 'acceptedBy', winner)
-    end
-    leg.silent = true
-    finish(leg, state, tonumber(code), reason)
-  end
-end
-
--- Sequential: the leg's turn is over.
-function internal.leg_turn_over(member, ref, group_invite, made)
-  local group = callee_of(group_invite)
-  local leg = load_leg(ref, group)
-  if not leg and work.relayed then
-    tombstone(mark_name(ref, group, member), made)
-    emit(group, 'leg_ended', group_invite, member, '408', 'timeout', '')
-  end
-  if leg and is_pending(leg) then
-    finish(leg, 'DECLINED_BY_TIMEOUT', 408, 'timeout')
-  end
-end
-
--- The group's invite has decided that this leg wins, by an accept of this device.
-function internal.leg_won(_, ref, peer, device, context, group)
-  local leg = load_leg(ref, group)
-  if not leg or not is_pending(leg) then
-    return
-  end
-  for _, request in ipairs(claims_of(leg)) do
-    if request.peer == peer then
-      return win(leg, request, candidate_of_request(leg, request))
-    end
-  end
-  -- This shard has lost the claim.
-  local candidate = candidates_of(leg)[peer]
-  local request = request_of('accept', peer, candidate and owner(candidate) or leg.to, '', device, context)
-  win(leg, request, candidate_of_request(leg, request))
 end

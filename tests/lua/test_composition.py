@@ -203,10 +203,10 @@ def test_each_kind_of_call_has_what_is_asked_of_it() -> None:
         (kind, name) for kind in ("direct", "group", "leg") for name in re.findall(r"\.kind\.(\w+)", text)
     }
     defined = set(re.findall(r"^(?:function )?kinds\.(\w+)\.(\w+)(?:\(| = )", text, re.MULTILINE))
-    # A device accepts a leg and never the group; a leg reports to its group, which has the record, and which the
-    # inviter repeats.
+    # A device accepts a leg and never the group; a leg reports to its group, which has the record, which the inviter
+    # repeats, and which keeps the states of its legs.
     absent = {("group", "accept"), ("direct", "report"), ("group", "report"), ("leg", "results")}
-    absent |= {("leg", "repeated"), ("leg", "update")}
+    absent |= {("leg", "repeated"), ("leg", "update"), ("direct", "save"), ("leg", "save")}
     assert asked - absent <= defined
     assert not absent & defined
     assert set(re.findall(r"\bkinds\.(\w+)\.(\w+)", text)) <= defined

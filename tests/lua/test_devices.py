@@ -352,7 +352,7 @@ async def test_a_woken_member_rings_and_declines(make_shard: MakeShard) -> None:
     assert e.one(told, "inviteProgress").payload["ringing"] == 1
     told = await shard.event(*said_by("phone", e.decline("p1", errorCode=486, to="team")))
     assert e.outcome(told, "answer") == (200, "busy")
-    assert await groups.legs(shard) == {"bob": "OVER", "carol": "OPEN"}
+    assert await groups.legs(shard) == {"bob": "OVER", "carol": "RINGING"}
 
 
 # -- guests

@@ -32,7 +32,7 @@ async def test_the_first_member_rings_alone(in_turn: Shard) -> None:
     assert e.types(told) == ["invitation", "inviteProgress"]
     assert groups.rung(told) == ["bob-phone"]
     assert e.one(told, "inviteProgress").payload["candidates"] == 1
-    assert await groups.legs(in_turn) == {"bob": "OPEN", "carol": "WAITING", "dave": "WAITING"}
+    assert await groups.legs(in_turn) == {"bob": "RINGING", "carol": "WAITING", "dave": "WAITING"}
 
 
 async def test_each_step_stops_the_one_before_and_rings_the_next(called_in_turn: Shard) -> None:

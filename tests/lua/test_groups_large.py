@@ -1,15 +1,23 @@
 """Large groups: legs begin, hear news and end page by page, through the relay stream, so that no script runs long."""
 
+import json
+from collections.abc import AsyncIterator
+
 import pytest
+from redis.asyncio import Redis
 
 from invites.events.decoding import decode_relay_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import Stream
+from invites.lookup.result import LookupResult, Member
+from invites.queries.story import story_of
 from invites.store.commit import SettleMode, Status
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups
+from tests.support.relayed import hears
+from tests.support.servers.node import Node
 from tests.support.shard import MakeShard, Shard, of_type
 
 pytestmark = pytest.mark.one_shard
@@ -47,7 +55,7 @@ async def test_each_member_rings_once_in_three_pages(large: Shard) -> None:
     told = await large.relay()
     assert groups.rung(told) == phones(MEMBERS[PAGE:])
     assert e.one(told, "inviteProgress").payload["candidates"] == SIZE
-    assert set((await groups.legs(large)).values()) == {"OPEN"}
+    assert set((await groups.legs(large)).values()) == {"RINGING"}
 
 
 async def test_the_pages_tell_of_the_invites_own_entry(large: Shard) -> None:
@@ -151,6 +159,14 @@ async def test_news_that_meets_pages_that_have_not_begun_is_in_their_invitations
     assert set(last.values()) == {"new"}
 
 
+async def test_a_story_has_each_member_once(large: Shard) -> None:
+    await large.event(*e.invite(to="team"))
+    found = await story_of(large.client, large.keys, groups.TEAM)
+    assert found is not None
+    assert [each.member for each in found.legs] == MEMBERS
+    assert [each.state for each in found.legs] == ["RINGING"] * PAGE + ["WAITING"] * (SIZE - PAGE)
+
+
 async def test_a_time_out_ends_all(large: Shard) -> None:
     await large.event(*e.invite(to="team"))
     await large.relay()
@@ -189,3 +205,64 @@ async def test_a_group_as_large_as_may_be_is_called(make_shard: MakeShard) -> No
     assert groups.rung(told) == ["phone"]
     told = await shard.event(*e.accept("phone", members[-1]))
     assert len(e.one(told, "INVITE_COMPLETED").payload["candidates"]) == 2_000
+
+
+async def test_a_call_that_a_former_release_has_made_goes_on(large: Shard) -> None:
+    """It has no pages, another word for a leg that rings, and messages with fewer arguments."""
+    await large.event(*e.invite(to="team"))
+    await one_page(large)
+    key = large.keys.legs(groups.TEAM)
+    for name, raw in (await large.hash(key)).items():
+        leg = json.loads(raw) if "|" not in name else {}
+        if leg.get("state") == "RINGING":
+            await large.client.hset(key, name, json.dumps({"at": leg["at"], "state": "OPEN"}))
+        elif not leg:
+            await large.client.hdel(key, name)
+    await large.client.hdel(large.keys.invite(groups.TEAM), "called", "begun")
+
+    told = await hears(large, "leg_counts", "team", groups.TEAM, "m00", "0", "1", "0")
+    assert e.one(told, "inviteProgress").payload["code"] == 180
+    assert await hears(large, "leg_began", "team", groups.TEAM) == []
+    told = await hears(large, "legs_start", "team", groups.TEAM) + await large.relay()
+    assert groups.rung(told) == phones(MEMBERS[PAGE:])
+    told = await large.event(*e.accept("m30-phone", "m30")) + await large.relay()
+    assert groups.stopped(told) == phones(MEMBERS[:30] + MEMBERS[31:])
+
+
+# -- what pages read
+
+
+@pytest.fixture
+async def huge() -> AsyncIterator[Shard]:
+    """A shard in which a group has 5,000 members, each with a phone. The server's slow log keeps all commands."""
+    with Node({"slowlog-log-slower-than": "0", "slowlog-max-len": "10000"}) as node:
+        async with Redis.from_url(node.url) as client:
+            shard = await Shard.make(client, Settings(look_up="all", max_group_size=5_000))
+            members = [Member(f"m{at:04}", peers=(f"m{at:04}-phone",)) for at in range(5_000)]
+            shard.found["team"] = LookupResult(known=True, members=members)
+            yield shard
+
+
+async def legs_read(shard: Shard) -> tuple[int, int]:
+    """Settle the next page; return how many devices hear of it, and how many fields of the legs it reads."""
+    page = await one_page(shard)
+    await shard.client.slowlog_reset()
+    await shard.committer.commit([page], SettleMode(Stream.RELAY))
+    commands = [each["command"].split(b" ") for each in await shard.client.slowlog_get(10_000)]
+    about = [each for each in commands if len(each) > 1 and each[1].endswith(b":legs:alice|1|team")]
+    reads = [each for each in about if each[0] in {b"HGET", b"HMGET", b"HGETALL", b"HVALS", b"HSCAN"}]
+    assert {each[0] for each in reads} <= {b"HGET", b"HMGET"}
+    return sum(len(each.peers) for each in await shard.told()), sum(len(each) - 2 for each in reads)
+
+
+async def test_a_page_reads_no_other_legs(huge: Shard) -> None:
+    await huge.event(*e.invite(to="team"))
+    for _ in range(2):
+        assert await legs_read(huge) == (PAGE, PAGE + 1)
+    await one_page(huge)  # the next ones would start
+    await huge.event(*e.invite(to="team", context="new"))
+    assert await legs_read(huge) == (PAGE, PAGE + 1)
+    await one_page(huge)  # the next ones would hear the news
+    await huge.event(*e.stop(callee="team"))
+    assert await legs_read(huge) == (0, 10)  # ten have missed the call
+    assert await legs_read(huge) == (PAGE, PAGE + 1)

@@ -1,18 +1,12 @@
 """Groups: answers that meet each other, and what relayed entries of two shards may do when they overtake each other."""
 
-import json
-from collections.abc import Sequence
 from itertools import permutations
 
 import pytest
 
-from invites.events.decoding import decode_relay_entry
-from invites.events.entry import Entry
-from invites.events.operation import Operation
-from invites.keys import Stream
-from invites.store.commit import Outcome, SettleMode, Status
 from tests.support import events as e
 from tests.support import groups
+from tests.support.relayed import hears
 from tests.support.shard import Json, MakeShard, Notification, Shard, of_type
 
 pytestmark = pytest.mark.one_shard
@@ -28,27 +22,6 @@ async def pair_called(make_shard: MakeShard) -> Shard:
     await groups.at_home(shard, "bob-phone", "bob-desk", "carol-phone")
     await shard.event(*e.invite(to="team"))
     return shard
-
-
-async def relayed_entry(shard: Shard, kind: str, name: str, *arguments: str, entry: str = "") -> Operation:
-    """Let another shard tell this one something, in the name of a first event (default: one of now)."""
-    fields = {
-        "kind": kind, "name": name, "entry": entry or shard.entry_id(), "arguments": json.dumps(arguments)
-    }  # fmt: skip
-    id_ = (await shard.client.xadd(shard.keys.relay, fields)).decode()
-    await shard.client.xreadgroup("relay", "test", {shard.keys.relay: ">"}, count=1)
-    raw = {name.encode(): value.encode() for name, value in fields.items()}
-    return decode_relay_entry(Entry(id_, raw), max_deliveries=5)
-
-
-async def hears(shard: Shard, kind: str, name: str, *arguments: str, entry: str = "") -> list[Notification]:
-    """The same, settled; return what was told."""
-    operation = await relayed_entry(shard, kind, name, *arguments, entry=entry)
-    outcomes: Sequence[Outcome] = (
-        await shard.committer.commit([operation], SettleMode(Stream.RELAY))
-    ).outcomes
-    assert [each.status for each in outcomes] == [Status.DONE], outcomes
-    return await shard.told()
 
 
 def answers(told: list[Notification]) -> dict[str, tuple[int, str]]:

@@ -254,7 +254,14 @@ async def test_a_group_is_called_again(home: Shard, sequential: bool) -> None:
     assert set(groups.rung(told)) == set(groups.stopped(told)) == rung
     assert _each_hears_the_new_call_first(told, rung)
     assert {one.payload["replaces"] for one in of_type(told, "invitation")} == {groups.TEAM}
-    assert "OPEN" not in (await groups.legs(home)).values()
+    assert "RINGING" not in (await groups.legs(home)).values()
+
+
+async def test_a_group_of_which_a_member_has_accepted_is_called_again(called: Shard) -> None:
+    await called.event(*e.invite(to="team", invite_id="2", ringMode="all"))
+    await called.event(*e.accept("carol-phone", "carol", invite_id="2"))
+    told = await called.event(*e.invite(to="team", invite_id="3"))
+    assert set(groups.stopped(told)) == {"bob-phone", "bob-desk"}
 
 
 async def test_a_large_group_rings_on_without_a_gap(make_shard: MakeShard) -> None:
@@ -285,4 +292,4 @@ async def test_a_group_call_gives_way_to_a_member_alone_and_back(called: Shard) 
 async def test_a_leg_is_no_call_of_its_own(called: Shard) -> None:
     told = await called.event(*e.invite(to="carol", invite_id="2", replaces=e.REF))
     assert not _is_replaced(told)
-    assert set((await groups.legs(called)).values()) == {"OPEN", "OVER"}
+    assert set((await groups.legs(called)).values()) == {"RINGING", "OVER"}

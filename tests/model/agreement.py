@@ -115,12 +115,14 @@ class Agreement:
 
     def check_group(self, ref: str, call: Fields) -> None:
         """A group's shard knows which legs ring, and what their devices do."""
-        states = {user: json.loads(raw)["state"] for user, raw in self.every("legs:").get(ref, {}).items()}
+        known = {user: raw for user, raw in self.every("legs:").get(ref, {}).items() if "|" not in user}
+        states = {user: json.loads(raw)["state"] for user, raw in known.items()}
         legs = {user: f"{ref.rpartition('|')[0]}|{user}" for user in states}
         rings = {user for user, leg in legs.items() if leg in self.legs}
-        opened = {user for user, state in states.items() if state == "OPEN"}
+        opened = {user for user, state in states.items() if state == "RINGING"}
         assert opened == rings, f"{ref} knows that {opened} ring, {rings} do"
-        assert int(call["open"]) == sum(state != "OVER" for state in states.values()), f"{call}, {states}"
+        undecided = sum(state in {"WAITING", "RINGING"} for state in states.values())
+        assert int(call["open"]) == undecided, f"{call}, {states}"
         inside = Counter(
             json.loads(raw)["state"] for user in rings for raw in self.candidates.get(legs[user], {}).values()
         )

@@ -285,7 +285,7 @@ class Core:
 
     def open_legs(self, call: Invite) -> list[str]:
         """The members whose devices ring for a group call."""
-        return [user for user, leg in call.legs.items() if leg.state == "OPEN"]
+        return [user for user, leg in call.legs.items() if leg.state == "RINGING"]
 
     def end_when_left_alone(self, invite: Invite) -> None:
         """Nobody may accept any more: the best response is the outcome (RFC 3261, 16.7)."""

@@ -93,7 +93,7 @@ class Groups(Trunks):
         if call.starting or self.now >= call.deadline:
             return
         call.starting = True
-        while call.pending and not call.of("OPEN") and (waiting := self.members(call, "WAITING")):
+        while call.pending and not call.of("RINGING") and (waiting := self.members(call, "WAITING")):
             self.timers.pop(f"step|{call.ref}", None)
             if waiting[1:]:
                 self.timers[f"step|{call.ref}"] = self.now + self.settings.ringing_step
@@ -137,7 +137,7 @@ class Groups(Trunks):
             leg.state, leg.end_reason, leg.reason = "OVER", 480, "unreachable"
             self.go_on(call)
             return
-        leg.state = "OPEN"
+        leg.state = "RINGING"
         self.invites[invite.ref] = invite
         if has_joined:
             self.accept_as_joined(invite)
@@ -186,9 +186,9 @@ class Groups(Trunks):
         self.tell("INVITE_COMPLETED", [], [], call.record())
         for user, leg in call.legs.items():
             if leg.state != "WAITING" and (call.state != "ACCEPTED" or call.everybody):
-                ended = (code, reason) if leg.state == "OPEN" else (leg.end_reason, leg.reason)
+                ended = (code, reason) if leg.state == "RINGING" else (leg.end_reason, leg.reason)
                 self.tell_missed(call, user, *ended)
-        for user in self.members(call, "OPEN"):
+        for user in self.members(call, "RINGING"):
             leg, invite = call.legs[user], self.invites[f"{call.sender}|{call.invite_id}|{user}"]
             leg.state, leg.end_reason = "OVER", 408 if code == 408 else 487
             if not was_accepted:
@@ -210,9 +210,9 @@ class Groups(Trunks):
 
     def go_on(self, call: Invite) -> None:
         """A leg is over: the next one's turn, or the end."""
-        if call.sequential and not call.of("OPEN"):
+        if call.sequential and not call.of("RINGING"):
             self.next_member(call)
-        if not call.pending or call.of("WAITING", "OPEN"):
+        if not call.pending or call.of("WAITING", "RINGING"):
             return
         if call.everybody and call.who is not None:
             self.end(call, "ACCEPTED", 200, "accepted")
@@ -228,7 +228,7 @@ class Groups(Trunks):
 
     def turn_over(self, call: Invite) -> None:
         """One after the other: the one that rings has had its time."""
-        for user in self.members(call, "OPEN"):
+        for user in self.members(call, "RINGING"):
             leg = self.invites[f"{call.sender}|{call.invite_id}|{user}"]
             self.end(leg, "DECLINED_BY_TIMEOUT", 408, "timeout")
 
@@ -261,7 +261,7 @@ class Groups(Trunks):
             self.requests[leg.ref] = call.caller, call.deadline + self.kept()
 
     def update_legs(self, call: Invite, entry: Id) -> None:
-        for user in self.members(call, "OPEN"):
+        for user in self.members(call, "RINGING"):
             leg = self.invites[f"{call.sender}|{call.invite_id}|{user}"]
             if entry > leg.latest:
                 leg.latest = entry

@@ -289,7 +289,11 @@ def arranged(contents: dict[str, Any]) -> dict[str, Any]:
     return {
         "invites": {ref: _invite(fields) for ref, fields in part("invite:").items()},
         "legs": {
-            ref: {user: _picked(raw, "state", "endReason", "peer") for user, raw in legs.items()}
+            ref: {
+                user: _picked(raw, "state", "endReason", "peer")
+                for user, raw in legs.items()
+                if "|" not in user
+            }
             for ref, legs in part("legs:").items()
         },
         "registry": registry,

@@ -124,7 +124,7 @@ class Candidate:
 
 @dataclass
 class Leg:
-    """A member of a group call, as the group's invite sees it: WAITING, OPEN or OVER; `found` by a look-up."""
+    """A member of a group call, as the group's invite sees it: WAITING, RINGING or OVER; `found` by a look-up."""
 
     found: Member
     state: str = "WAITING"

@@ -46,7 +46,7 @@ def stopped(told: Iterable[Notification]) -> list[str]:
 async def legs(shard: Shard, ref: str = TEAM) -> dict[str, str]:
     """Return member -> state of its leg, as the group sees it."""
     found = await shard.hash(shard.keys.legs(ref))
-    return {member: json.loads(raw)["state"] for member, raw in found.items()}
+    return {member: json.loads(raw)["state"] for member, raw in found.items() if not member.startswith("|")}
 
 
 def record_of(told: Sequence[Notification]) -> dict[str, int]:

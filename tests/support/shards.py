@@ -264,6 +264,16 @@ class Apart(Shards):
         await self._hear()
         return True
 
+    async def carry_first(self) -> Mapping[bytes, bytes]:
+        """Carry the oldest message; its fields, none when there is none."""
+        await self._read()
+        if not self.on_the_way:
+            return {}
+        part, entry = self.on_the_way.pop(0)
+        await self._carry(part, entry)
+        await self._hear()
+        return entry.fields
+
     async def carry(self, kind: str = "") -> list[Notification]:
         """Carry the messages of one kind (default: all), and what follows from them; return the notifications."""
         while True:

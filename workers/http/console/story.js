@@ -179,7 +179,7 @@ function leg(one) {
       h("span", { class: "hint" }, words),
       h(
         "span",
-        { class: `state state-${one.state === "OPEN" ? "rings" : "dim"}` },
+        { class: `state state-${one.state === "RINGING" ? "rings" : "dim"}` },
         (one.state ?? "unknown").toLowerCase(),
       ),
     ),

@@ -7,6 +7,7 @@
 -- include: call/loss
 -- include: call/busy
 -- include: call/waking
+-- include: reach/presence
 
 -- ring|<ref>: nobody has answered in time.
 function timers.ring(ref)
@@ -37,7 +38,7 @@ function timers.grace(rest)
 end
 
 function pages.grace_over(user, refs, peer)
-  if work.page and (registration(user, peer) or back_as(user, peer)) then
+  if work.page and (registry.find(user, peer) or presence.back_as(user, peer)) then
     return true
   end
   for _, ref in ipairs(refs) do
@@ -62,12 +63,12 @@ end
 -- caller|<user>|<peer>: a caller's device has not come back in time (callerGrace). Its calls end.
 function timers.caller(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
-  local ended = gone(user, peer)
+  local ended = presence.gone(user, peer)
   every('calls', user, 'caller_gone', peer, ended and ended.lost or int(due - settings.caller_grace) .. '-0')
 end
 
 function pages.caller_gone(user, refs, peer, lost)
-  if work.page and (registration(user, peer) or back_as(user, peer)) then
+  if work.page and (registry.find(user, peer) or presence.back_as(user, peer)) then
     return true
   end
   for ref, call in pairs(some_calls(user, refs)) do
@@ -93,9 +94,9 @@ end
 -- lapse|<user>|<peer>: a device has not repeated its registration in time. What rings it rings on.
 function timers.lapse(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
-  local old = registration(user, peer)
+  local old = registry.find(user, peer)
   if old and old.expires then
     -- This notes no end, so that a delayed repeat of the registration still counts.
-    lose(peer, user, old, mark_of(user, peer), int(due) .. '-0', 'lapsed')
+    lose(peer, user, old, presence.mark_of(user, peer), int(due) .. '-0', 'lapsed')
   end
 end

@@ -2,6 +2,7 @@
 -- another peer id, it keeps its calls as a registered caller does. The mark of a peer (see `mark_of`) has the device.
 -- exports: keep_calls
 -- include: core/emit
+-- include: reach/presence
 -- include: reach/registry
 -- include: call/indexes
 -- include: call/pages
@@ -19,12 +20,12 @@ function pages.kept(user, refs, peer, device, registered, own_call, ...)
   for _, id in ipairs({ ... }) do
     same[id] = true
   end
-  local is_lost_again = work.page and is_registered and not registration(user, peer)
+  local is_lost_again = work.page and is_registered and not registry.find(user, peer)
   for ref, call in pairs(some_calls(user, refs)) do
     local old = call.peer
     if same[old] == nil then
-      local mark = device ~= '' and gone(user, old)
-      same[old] = mark and mark.device == device and not registration(user, old) and mark or false
+      local mark = device ~= '' and presence.gone(user, old)
+      same[old] = mark and mark.device == device and not registry.find(user, old) and mark or false
     end
     if ref ~= own_call and same[old] and continues(same[old], call, is_registered) then
       local timer = 'caller|' .. user .. '|' .. old
@@ -53,7 +54,7 @@ end
 
 -- A peer of the device says something in its user's shard. `own_call` is the call that it makes or repeats.
 local function hear(user, peer, device, own_call)
-  local mark = mark_of(user, peer)
+  local mark = presence.mark_of(user, peer)
   local is_back = not order.later(mark.lost, work.entry)
   local found = is_back and keep_calls(user, peer, device, nil, own_call)
   if is_back then
@@ -61,7 +62,7 @@ local function hear(user, peer, device, own_call)
   end
   if found or own_call then
     mark.device = device
-    save_mark(user, peer, mark)
+    presence.save(user, peer, mark)
   end
 end
 
@@ -72,7 +73,7 @@ end
 -- A peer of the device has made or repeated the call.
 function internal.device_calls(user, ref, peer, device)
   hear(user, peer, device, ref)
-  local back, since = back_as(user, peer, device)
+  local back, since = presence.back_as(user, peer, device)
   if order.later(since, work.entry) then
     local known = call_of(user, ref)
     -- A `call_started` that is still on its way finds the mark.

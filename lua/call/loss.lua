@@ -4,6 +4,7 @@
 -- include: core/emit
 -- include: reach/away
 -- include: reach/holders
+-- include: reach/presence
 -- include: reach/registry
 -- include: call/busy
 -- include: call/indexes
@@ -19,8 +20,8 @@ local function is_still_gone(user, peer, lost)
   if not work.page then
     return true
   end
-  local ended = gone(user, peer)
-  return ended and ended.lost == lost and not registration(user, peer) and not back_as(user, peer)
+  local ended = presence.gone(user, peer)
+  return ended and ended.lost == lost and not registry.find(user, peer) and not presence.back_as(user, peer)
 end
 
 -- As a candidate the peer is gone at once, or away until the time `grace_ends`. `how` is "taken" when it has another
@@ -93,7 +94,7 @@ end
 function lose(peer, user, old, mark, lost, how)
   how = how or ''
   local taken = how == 'taken'
-  forget(user, peer, old, mark, lost)
+  presence.forget(user, peer, old, mark, lost)
   if not taken then
     holders.release(peer, user, old)
   end
@@ -116,12 +117,12 @@ end
 -- In every other shard: the trunk is gone since the entry `lost`, and its registrations up to the entry `since` are
 -- over. The same `ends` (JSON) as in the trunk's own shard decide about later registrations.
 function internal.trunk_ended(_, user, peer, lost, since, ends, how)
-  local old, mark = registration(user, peer), mark_of(user, peer)
+  local old, mark = registry.find(user, peer), presence.mark_of(user, peer)
   for session, ended in pairs(cjson.decode(ends)) do
-    note_end(mark, session, ended)
+    presence.note_end(mark, session, ended)
   end
   if old and order.later(old.at, since) then
-    save_mark(user, peer, mark)
+    presence.save(user, peer, mark)
     return
   end
   if not order.later(mark.since, since) then

@@ -7,6 +7,7 @@
 -- Why atomic a concurrent invite sees the registration, or the registration sees the invite
 -- include: core/commit
 -- include: reach/away
+-- include: reach/presence
 -- include: reach/registry
 -- include: call/callers
 -- include: call/indexes
@@ -19,7 +20,7 @@
 local function others_of_device(new)
   local others = {}
   if new.device then
-    for id, found in pairs(new.trunk and trunks.of(new.user) or registry_of(new.user)) do
+    for id, found in pairs(new.trunk and trunks.of(new.user) or registry.of(new.user)) do
       if id ~= new.peer and found.device == new.device then
         others[id] = found
       end
@@ -50,9 +51,9 @@ local function outdated(new, old, mark)
   end
   local taken = not new.trunk and holders.held_since(new.peer, new.user)
   if order.later(taken, work.entry) then
-    note_end(mark, nil, taken)
+    presence.note_end(mark, nil, taken)
   end
-  local ended = end_after(mark, work.entry, new.session)
+  local ended = presence.end_after(mark, work.entry, new.session)
   if not ended then
     return false
   end
@@ -62,8 +63,8 @@ local function outdated(new, old, mark)
     -- over.
     lose(new.peer, new.user, old, mark, ended)
   else
-    save_mark(new.user, new.peer, mark)
-    note_known(new.user)
+    presence.save(new.user, new.peer, mark)
+    presence.note_known(new.user)
   end
   for id, found in pairs(others_of_device(new)) do
     if order.later(found.at, work.entry) then
@@ -79,14 +80,14 @@ local function replace_same_device(new, own_mark)
   for id, found in pairs(others_of_device(new)) do
     if order.later(found.at, work.entry) then
       own_mark.since, own_mark.device, own_mark.lost = work.entry, new.device, found.at
-      note_end(own_mark, nil, found.at)
-      save_mark(new.user, new.peer, own_mark)
+      presence.note_end(own_mark, nil, found.at)
+      presence.save(new.user, new.peer, own_mark)
       hand_over_calls(new, id, found.at)
       return false
     end
-    local mark = mark_of(new.user, id)
-    note_end(mark, nil, work.entry)
-    forget(new.user, id, found, mark, work.entry)
+    local mark = presence.mark_of(new.user, id)
+    presence.note_end(mark, nil, work.entry)
+    presence.forget(new.user, id, found, mark, work.entry)
     holders.release(id, new.user, found)
     new.replaced[id] = found.at
   end
@@ -115,7 +116,7 @@ local function store(new, old, mark)
       ends[session] = order.later(ended, work.entry) and ended or nil
     end
     if next(ends) then
-      save_mark(new.user, new.peer, { ends = ends })
+      presence.save(new.user, new.peer, { ends = ends })
     else
       later({ 'DEL', key('gone', new.user .. '|' .. new.peer) })
     end
@@ -203,7 +204,7 @@ end
 local function come_back(invite, candidate, new)
   local live = LIVE[candidate.state]
   -- A loss that is in pages may not have reached this invite yet.
-  local is_same = candidate.id == new.peer and not other_session(candidate.session, new.session)
+  local is_same = candidate.id == new.peer and not presence.other_session(candidate.session, new.session)
     and not order.later(new.lost, invite.entry)
   local may_ring = not OUT_BY_CHOICE[candidate.state] or (has_declined_for_connection(candidate) and not is_same)
   take_over(invite, candidate, new)
@@ -259,14 +260,14 @@ local function make_room(new, replaced)
     return
   end
   local oldest, found
-  for id, each in pairs(registry_of(new.user)) do
+  for id, each in pairs(registry.of(new.user)) do
     if id ~= new.peer and not new.replaced[id] and (not found or order.later(found.at, each.at)) then
       oldest, found = id, each
     end
   end
   if found then
-    local mark = mark_of(new.user, oldest)
-    note_end(mark, nil, work.entry)
+    local mark = presence.mark_of(new.user, oldest)
+    presence.note_end(mark, nil, work.entry)
     warn('device_dropped', 'devicesPerUser', new.user, oldest)
     lose(oldest, new.user, found, mark, work.entry)
   end
@@ -275,9 +276,9 @@ end
 -- Is the registration the one that a page belongs to, perhaps renewed? The first page belongs to the commit that
 -- stores it.
 local function is_still_there(new)
-  local found = not work.page and new or registration(new.user, new.peer)
+  local found = not work.page and new or registry.find(new.user, new.peer)
   return found and (found.trunk or false) == new.trunk and found.device == new.device
-    and not other_session(found.session, new.session)
+    and not presence.other_session(found.session, new.session)
 end
 
 local function of_arguments(user, peer, raw, device, session, trunk, fresh, lost)
@@ -317,6 +318,10 @@ local function counted_as_now(registry)
   return string.sub(registry, 1, first - 1) .. '"at":"' .. work.entry .. '"' .. string.sub(registry, last + 1)
 end
 
+local function known_of(new)
+  return registry.find(new.user, new.peer), presence.mark_of(new.user, new.peer)
+end
+
 -- Returns the replaced peer ids, each with the entry of its registration.
 function events.registered(user, peer, registry, device, session, expires, trunk)
   if work.ahead then
@@ -326,7 +331,7 @@ function events.registered(user, peer, registry, device, session, expires, trunk
     user = user, peer = peer, raw = registry, trunk = trunk == '1', expires = tonumber(expires), replaced = {},
     device = device ~= '' and device or nil, session = session ~= '' and session or nil,
   }
-  local old, mark = registration(user, peer), mark_of(user, peer)
+  local old, mark = known_of(new)
   if outdated(new, old, mark) or not replace_same_device(new, mark) then
     return {}
   end
@@ -352,7 +357,7 @@ function events.registered(user, peer, registry, device, session, expires, trunk
   if not old then
     make_room(new, replaced)
   end
-  local fresh = not old or other_session(old.session, new.session)
+  local fresh = not old or presence.other_session(old.session, new.session)
   every('pending', user, 'came', peer, registry, device, session, trunk, fresh and '1' or '0', mark.lost or '')
   if fresh then
     every('ended', user, 'came_late', peer, registry, device, session, trunk, '1', '')

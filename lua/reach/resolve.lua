@@ -11,6 +11,7 @@
 -- exports: looked_up, resolve
 -- include: core/commit
 -- include: core/shards
+-- include: reach/presence
 -- include: reach/registry
 -- include: reach/away
 -- include: reach/push
@@ -42,10 +43,10 @@ end
 -- Returns the registered devices of the callee without the inviting peer, and whether the callee has registrations.
 local function peers_of(asked)
   local peers, known = {}, false
-  for id, found in pairs(registry_of(asked.to)) do
+  for id, found in pairs(registry.of(asked.to)) do
     known = true
     if id ~= asked.peer and asked.to ~= asked.user then
-      peers[#peers + 1] = peer_candidate(id, asked.to, found)
+      peers[#peers + 1] = registry.candidate(id, asked.to, found)
     end
   end
   return peers, known
@@ -134,12 +135,12 @@ local function resolve_callee(asked)
     return resolve_group(asked, found)
   end
   if asked.to ~= asked.user then
-    add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
+    presence.add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
     add_push_candidates(candidates, asked.to, found.push)
     away.add(candidates, asked.to, asked.peer)
   end
   local other_trunks
-  if found.phone or (#candidates == 0 and may_be_number(found)) then
+  if found.phone or (#candidates == 0 and trunks.may_be_number(found)) then
     candidates[#candidates + 1], other_trunks = trunk_for(asked, candidates)
   end
   if #candidates > 0 then
@@ -184,17 +185,17 @@ local function resolve_answer(asked, peer)
   if code then
     return { candidates = {}, code = tonumber(code), reason = reason }
   end
-  peer = back_as(asked.to, peer) or peer
-  local found = registration(asked.to, peer)
+  peer = presence.back_as(asked.to, peer) or peer
+  local found = registry.find(asked.to, peer)
   if not found then
-    local ended = gone(asked.to, peer) or {}
+    local ended = presence.gone(asked.to, peer) or {}
     if ended.lost and order.split(ended.lost) + settings.caller_grace <= now then
       return { candidates = {}, code = 480, reason = 'unreachable' }
     end
     -- A guest and a caller from the phone network are not registered. A guest's device may be known.
     found = { device = ended.device }
   end
-  return { candidates = { peer_candidate(peer, asked.to, found) }, how = 'alone' }
+  return { candidates = { registry.candidate(peer, asked.to, found) }, how = 'alone' }
 end
 
 -- A probe rings the devices that are registered: it leads to no trunk, no push, and no question for sippo-server.

@@ -74,3 +74,8 @@ function trunks.next(list, number, candidates)
     list = rest
   end
 end
+
+-- May a callee without any device be a number? The Reachability service says so itself, if it has answered.
+function trunks.may_be_number(found)
+  return settings.look_up ~= 'reachability' or found.failed
+end

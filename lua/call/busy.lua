@@ -92,7 +92,7 @@ function busy.joined(user, room, peer)
   else
     begin(user, room, named)
   end
-  local ended = presence.gone(user, named)
+  local ended = presence.left(user, named)
   if ended and order.later(ended.lost, work.entry) then
     give_grace(user, room)
   end
@@ -159,8 +159,8 @@ function busy.check(user, room)
   if not known then
     return
   end
-  local back = registry.find(user, known.peer) and known.peer or presence.back_as(user, known.peer)
-  local ended = not back and presence.gone(user, known.peer)
+  local back = presence.now(user, known.peer)
+  local ended = not back and presence.left(user, known.peer)
   local deadline = known.till or order.split(known.entry) + KEPT
   if deadline <= now or (ended and order.later(ended.lost, known.entry)) then
     free(user, room)
@@ -174,7 +174,7 @@ end
 local function on_devices_in_calls(user, candidates)
   local found, devices = {}, {}
   for _, known in pairs(rooms_of(user)) do
-    devices[known.peer] = registry.device(user, known.peer) or (presence.gone(user, known.peer) or {}).device or false
+    devices[known.peer] = registry.device(user, known.peer) or (presence.left(user, known.peer) or {}).device or false
   end
   for _, candidate in ipairs(candidates) do
     for peer, device in pairs(devices) do

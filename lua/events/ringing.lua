@@ -13,7 +13,7 @@ local OUT = { AWAY = true, GONE = true, DECLINED = true, REJECTED = true }
 local function is_later(candidate)
   local user = owner(candidate)
   local found = registry.find(user, candidate.id)
-  local ended = not found and presence.gone(user, candidate.id)
+  local ended = not found and presence.left(user, candidate.id)
   return order.later(found and found.at or ended and ended.lost, work.entry)
 end
 

@@ -185,10 +185,10 @@ local function resolve_answer(asked, peer)
   if code then
     return { candidates = {}, code = tonumber(code), reason = reason }
   end
-  peer = presence.back_as(asked.to, peer) or peer
+  peer = presence.now(asked.to, peer) or peer
   local found = registry.find(asked.to, peer)
   if not found then
-    local ended = presence.gone(asked.to, peer) or {}
+    local ended = presence.left(asked.to, peer) or {}
     if ended.lost and order.split(ended.lost) + settings.caller_grace <= now then
       return { candidates = {}, code = 480, reason = 'unreachable' }
     end

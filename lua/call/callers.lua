@@ -16,7 +16,7 @@ function pages.continued(user, refs, how, to, device, since, from, own_call)
     return false
   end
   -- Peer id -> the mark of another peer of the device that is gone; true for the peer itself, if it has registered.
-  local same, found = { [to] = how == 'registered' }, false
+  local same, moved, stays = { [to] = how == 'registered' }, {}, {}
   local is_lost_again = work.page and how ~= 'spoke' and not registry.find(user, to)
   for ref, call in pairs(some_calls(user, refs)) do
     local old = call.peer
@@ -24,23 +24,28 @@ function pages.continued(user, refs, how, to, device, since, from, own_call)
       local mark = device ~= '' and (from == '' or old == from) and presence.left(user, old)
       same[old] = mark and mark.device == device and not registry.find(user, old) and mark or false
     end
-    if ref ~= own_call and same[old]
-      and (old == to or (how == 'registered' and same[old].lost) or order.later(since, call.heard)) then
-      local timer = 'caller|' .. user .. '|' .. old
-      if is_lost_again then
-        add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), timer })
-      else
-        if how ~= 'overtaken' then
-          unschedule(timer)
-        end
-        if old ~= to then
-          found = true
+    if ref ~= own_call and same[old] then
+      if old == to or (how == 'registered' and same[old].lost) or order.later(since, call.heard) then
+        moved[old] = true
+        if old ~= to and not is_lost_again then
           move_call(user, ref, to, call)
         end
+      else
+        stays[old] = true
       end
     end
   end
-  return found and not work.page
+  for old in pairs(moved) do
+    local timer = 'caller|' .. user .. '|' .. old
+    if is_lost_again then
+      add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), timer })
+    elseif how == 'registered' or (how == 'spoke' and not work.page and not stays[old]) then
+      -- (A timer that finds no call does nothing.)
+      unschedule(timer)
+    end
+  end
+  moved[to] = nil
+  return next(moved) ~= nil and not work.page
 end
 
 -- The device is there as `to`, since that entry. `how`, `from` and `own_call` are those of the page. Returns whether

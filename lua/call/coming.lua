@@ -55,6 +55,21 @@ end
 
 local OUT_BY_CHOICE = { DECLINED = true, REJECTED = true }
 
+-- Was the device connected at the end, and its connection seen to end later?
+local function has_heard(invite, candidate, new)
+  if candidate.state ~= 'CANCELLED' or candidate.missed or candidate.type == 'PUSH' then
+    return false
+  end
+  local lost = new.lost
+  if candidate.id ~= new.peer then
+    local left = presence.left(new.user, candidate.id)
+    lost = left and not left.unseen and left.lost
+  end
+  -- Another shard's clock says when a trunk was lost.
+  local tolerance = new.trunk and shards > 1 and order.TOLERANCE or 0
+  return lost and order.split(lost) - tolerance > tonumber(invite.endedAt)
+end
+
 -- A device that comes back after its ringing has ended hears why, once.
 local function tell_end(invite, new)
   local candidate = candidate_of_device(invite, new.user, new.peer, new.device)
@@ -65,7 +80,9 @@ local function tell_end(invite, new)
   if candidate and not candidate.told and LATE[candidate.state] and may_have_heard(candidate) then
     candidate.told = true
     touch(invite, candidate)
-    cancel(invite, { connection(candidate, new.peer) }, cancel_words(invite, candidate))
+    if not has_heard(invite, candidate, new) then
+      cancel(invite, { connection(candidate, new.peer) }, cancel_words(invite, candidate))
+    end
   end
 end
 
@@ -165,7 +182,7 @@ function pages.came(user, refs, ...)
   return see_to(true, join_invite, refs, user, ...)
 end
 
--- The device hears that its ringing is over.
+-- The device hears that its ringing is over. The last argument is the loss, if that was seen.
 function pages.came_late(user, refs, ...)
   return see_to(false, tell_end, refs, user, ...)
 end
@@ -173,10 +190,11 @@ end
 -- `came` is a peer that is there (see reach/presence.lua).
 function come(came)
   local user, peer, new, lost = came.user, came.peer, came.registration, came.lost or ''
+  local seen = not came.how and lost or ''
   local device, session = new.device or '', new.session or ''
   local trunk, fresh = new.trunk and '1' or '0', came.fresh and '1' or '0'
   every('pending', user, 'came', peer, new.raw, device, session, trunk, fresh, lost)
   if came.fresh then
-    every('ended', user, 'came_late', peer, new.raw, device, session, trunk, fresh, lost)
+    every('ended', user, 'came_late', peer, new.raw, device, session, trunk, fresh, seen)
   end
 end

@@ -30,5 +30,6 @@ end
 
 -- In every other shard than the trunk's. `ends` is JSON.
 function internal.trunk_ended(_, user, peer, lost, since, ends, how)
-  presence_changed(presence.trunk_ended(user, peer, lost, since, cjson.decode(ends), how or ''))
+  local unseen = how == 'lapsed' and how or nil
+  presence_changed(presence.trunk_ended(user, peer, lost, since, cjson.decode(ends), how or '', unseen))
 end

@@ -6,6 +6,7 @@
 --   since   registrations up to this entry are over
 --   ends    session ("" for none) -> the entry of its last end
 --   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
+--   unseen  why no event has said that its connection ended by then: "lapsed", or "replaced" by the device; else nil
 --   device  the device of the last registration, or that the peer has named in an event
 -- known:<user>             a registration of the user has ended; expires
 --
@@ -14,7 +15,7 @@
 --   went      a peer that is gone, with `lost`, the entry since which it is gone, and `how`: "lapsed" (its connection
 --             may be there), "taken" (another user has the peer id), or ""
 --   came      a peer that is there, with its `registration`, `fresh` (it is another connection than before), and `lost`
---             if it had gone before. It has the calls of its device from now on. A renewal has neither
+--             and `how` (`unseen`) of its mark. It has the calls of its device from now on. A renewal has neither
 --   moved     the calls that a device has made before go on: its `user`, its `device`, the peer id `to` that it has
 --             `since` that entry; only those of the peer `from`, if that is given
 --   replaced  the peer ids that the registration has replaced, each with the entry of its registration
@@ -149,8 +150,8 @@ local function end_after(mark, entry, session)
   return found
 end
 
--- Ends the registration of the peer, if it has one. The peer is gone since the entry `lost`.
-local function forget(one, lost)
+-- Ends the registration of the peer, if it has one. The peer is gone since the entry `lost`. `unseen` as in a mark.
+local function forget(one, lost, unseen)
   local old, mark = one.registration, one.mark
   if old then
     if not order.later(mark.since, old.at) then
@@ -163,6 +164,9 @@ local function forget(one, lost)
     end
   end
   mark.lost = lost
+  if unseen or mark.unseen then
+    mark.unseen = unseen
+  end
   save(one)
   if mark.since then
     note_known(one.user)
@@ -170,10 +174,10 @@ local function forget(one, lost)
 end
 
 -- The same, with what others must know. Returns the peer.
-local function leave(one, lost, how)
+local function leave(one, lost, how, unseen)
   local user, peer, old, mark = one.user, one.peer, one.registration, one.mark
   one.lost, one.how = lost, how
-  forget(one, lost)
+  forget(one, lost, unseen)
   if how ~= 'taken' then
     holders.release(peer, user, old)
   end
@@ -220,14 +224,17 @@ local function overtake(new, one, over, later_one)
   local mark, change = one.mark, {}
   mark.since, mark.device = work.entry, new.device
   if not over then
-    over = later_one.registration.at
-    note_end(mark, nil, over)
-    mark.lost = over
+    note_end(mark, nil, later_one.registration.at)
   end
+  local lost = end_after(mark, work.entry)
+  local unseen = not over and lost == later_one.registration.at and 'replaced' or nil
   if one.registration then
     -- The present registration is an earlier one. This event has replaced it.
-    change.went = leave(one, over, '')
+    change.went = leave(one, lost, '', unseen)
   else
+    if order.later(lost, mark.lost) then
+      mark.lost, mark.unseen = lost, unseen
+    end
     save(one)
     note_known(new.user)
   end
@@ -245,7 +252,7 @@ local function replace(others)
   for _, other in ipairs(others) do
     local old = other.registration
     note_end(other.mark, nil, work.entry)
-    forget(other, work.entry)
+    forget(other, work.entry, 'replaced')
     holders.release(other.peer, other.user, old)
     replaced[other.peer] = old.at
   end
@@ -334,7 +341,8 @@ function presence.registered(new)
     return overtake(new, one, over, later_one)
   end
   local renewed = is_same_device(new, old) and old.session == new.session
-  one.fresh, one.lost = not old or presence.other_session(old.session, new.session), mark.lost
+  one.fresh = not old or presence.other_session(old.session, new.session)
+  one.lost, one.how = mark.lost, mark.unseen
   local replaced = replace(others)
   store(new, one)
   if not renewed and not new.trunk then
@@ -368,7 +376,7 @@ end
 function presence.lapsed(user, peer, due)
   local one = peer_of(user, peer)
   if one.registration and one.registration.expires then
-    return { went = leave(one, int(due) .. '-0', 'lapsed') }
+    return { went = leave(one, int(due) .. '-0', 'lapsed', 'lapsed') }
   end
 end
 
@@ -386,9 +394,9 @@ function presence.taken(user, peer, since)
   return { went = leave(one, since, 'taken') }
 end
 
--- The trunk's own shard says: it is gone since the entry `lost`, and its registrations up to the entry `since` are over.
--- The same `ends` as there decide about later registrations.
-function presence.trunk_ended(user, peer, lost, since, ends, how)
+-- The trunk's own shard says: it is gone since the entry `lost`, and its registrations up to the entry `since` are
+-- over. The same `ends` as there decide about later registrations. `unseen` as in a mark.
+function presence.trunk_ended(user, peer, lost, since, ends, how, unseen)
   local one = peer_of(user, peer)
   local mark = one.mark
   for session, ended in pairs(ends) do
@@ -399,7 +407,10 @@ function presence.trunk_ended(user, peer, lost, since, ends, how)
     return nil
   end
   mark.since = order.latest(mark.since, since)
-  return { went = leave(one, order.latest(mark.lost, lost), how) }
+  if order.later(mark.lost, lost) then
+    lost, unseen = mark.lost, mark.unseen
+  end
+  return { went = leave(one, lost, how, unseen) }
 end
 
 -- The peer, perhaps a guest, says that it is of this device.

@@ -269,6 +269,7 @@ class Core:
         devices = []
         for each in invite.inside():
             devices += each.to_stop
+            each.missed = each.state == "AWAY"
             each.state = "CANCELLED"
             each.end_reason = 408 if code == 408 else 487
         self.cancel_at_end(invite, devices)

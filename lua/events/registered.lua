@@ -34,8 +34,8 @@ function internal.trunk_registered(_, user, peer, registry, device, session, exp
   local change, replaced = register(user, peer, registry, device, session, expires, true), { ... }
   for i = 1, #replaced, 2 do
     if not (change and change.replaced and change.replaced[replaced[i]]) then
-      presence_changed(presence.trunk_ended(user, replaced[i], work.entry, replaced[i + 1], { [''] = work.entry }, '',
-        'replaced'))
+      presence_changed(presence.trunk_ended(user, replaced[i], work.entry, replaced[i + 1],
+        { ['|' .. device] = work.entry }, '', 'replaced'))
     end
   end
 end

@@ -4,7 +4,8 @@
 -- registry:<user>, trunks  the registrations (see reach/registry.lua)
 -- gone:<user>|<peer>       the mark of a peer; expires. JSON:
 --   since   registrations up to this entry are over
---   ends    session ("" for none) -> the entry of its last end
+--   ends    session ("" for none) -> the entry of its last end; "|" and a device -> the entry since which that device has
+--           another peer id
 --   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
 --   unseen  why no event has said that its connection ended by then: "lapsed", or "replaced" by the device; else nil
 --   device  the device of the last registration, or that the peer has named in an event
@@ -128,22 +129,28 @@ local function drop_oldest_end(mark)
   end
 end
 
-local function note_end(mark, session, entry)
-  local known = mark.ends[session or '']
+-- `whose` is a session, or "|" and a device; nil when the end is that of any registration.
+local function note_end(mark, whose, entry)
+  local known = mark.ends[whose or '']
   if order.later(entry, known) then
-    mark.ends[session or ''] = entry
+    mark.ends[whose or ''] = entry
     if not known then
       drop_oldest_end(mark)
     end
   end
 end
 
--- The last end of a registration: later than it, and of its session. nil when there is none.
-local function end_after(mark, entry, session)
+-- The last end of a registration: later than it, and of its session or device. nil when there is none.
+local function end_after(mark, entry, session, device)
   local found
-  for named, ended in pairs(mark.ends) do
-    if order.later(ended, entry) and not presence.other_session(named ~= '' and named or nil, session)
-      and order.later(ended, found) then
+  for whose, ended in pairs(mark.ends) do
+    local is_its
+    if string.byte(whose) == 124 then
+      is_its = string.sub(whose, 2) == device
+    else
+      is_its = not presence.other_session(whose ~= '' and whose or nil, session)
+    end
+    if is_its and order.later(ended, entry) and order.later(ended, found) then
       found = ended
     end
   end
@@ -196,7 +203,7 @@ local function end_of(new, mark)
   if order.later(taken, work.entry) then
     note_end(mark, nil, taken)
   end
-  return end_after(mark, work.entry, new.session)
+  return end_after(mark, work.entry, new.session, new.device)
 end
 
 local function is_same_device(new, old)
@@ -224,9 +231,9 @@ local function overtake(new, one, over, later_one)
   local mark, change = one.mark, {}
   mark.since, mark.device = work.entry, new.device
   if not over then
-    note_end(mark, nil, later_one.registration.at)
+    note_end(mark, '|' .. new.device, later_one.registration.at)
   end
-  local lost = end_after(mark, work.entry)
+  local lost = end_after(mark, work.entry, nil, new.device)
   local unseen = not over and lost == later_one.registration.at and 'replaced' or nil
   if one.registration then
     -- The present registration is an earlier one. This event has replaced it.
@@ -251,7 +258,7 @@ local function replace(others)
   local replaced = others == NONE and NONE or {}
   for _, other in ipairs(others) do
     local old = other.registration
-    note_end(other.mark, nil, work.entry)
+    note_end(other.mark, '|' .. old.device, work.entry)
     forget(other, work.entry, 'replaced')
     holders.release(other.peer, other.user, old)
     replaced[other.peer] = old.at

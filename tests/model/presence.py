@@ -28,13 +28,15 @@ class Registration:
 class End:
     """A peer's end; with a session it ends that connection only. `since` is when it was really lost.
 
-    `seen`: an event has said so of the connection.
+    `seen`: an event has said so of the connection. `device`: this device has another peer id since; another device may
+    have registered as this peer.
     """
 
     at: Id
     session: str | None = None
     since: Id | None = None
     seen: bool = True
+    device: str | None = None
 
 
 @dataclass
@@ -49,10 +51,12 @@ class Line:
 
     def add(self, event: Registration | End, kept_until: int) -> None:
         self.events = sorted([*self.events, event], key=lambda each: each.at)
-        self.registration, self.ended = None, None
+        self.registration, self.ended, device = None, None, None
         for each in self.events:
             if isinstance(each, Registration):
-                self.registration, self.ended = each, None
+                self.registration, self.ended, device = each, None, each.device
+            elif each.device is not None and each.device != device:
+                continue
             elif self.registration is None or not other_session(self.registration, each.session):
                 since = each.since or each.at
                 if self.ended is None or since > self.ended:
@@ -165,11 +169,11 @@ class Presence:
         change = self._add(user, peer, registration, now)
         for rival in rivals:
             if rival.at > registration.at:
-                end = self._add(user, peer, End(rival.at, seen=False), now)
+                end = self._add(user, peer, End(rival.at, seen=False, device=device), now)
                 change = Change(peer, change.before, end.after)
         if change.after is not registration:
             return change, []
-        over = End(registration.at, seen=False)
+        over = End(registration.at, seen=False, device=device)
         replaced = [self._add(user, rival.peer, over, now) for rival in rivals]
         return change, [each for each in replaced if each.before and not each.after]
 

@@ -2,9 +2,10 @@
 -- time.
 -- include: core/commit
 -- include: core/refs
+-- include: reach/presence
 -- include: call/glare
 -- include: call/kinds
--- include: call/loss
+-- include: call/presence_changed
 -- include: call/busy
 -- include: call/waking
 
@@ -37,7 +38,7 @@ function timers.grace(rest)
 end
 
 function pages.grace_over(user, refs, peer)
-  if work.page and (registration(user, peer) or back_as(user, peer)) then
+  if work.page and presence.now(user, peer) then
     return true
   end
   for _, ref in ipairs(refs) do
@@ -62,12 +63,12 @@ end
 -- caller|<user>|<peer>: a caller's device has not come back in time (callerGrace). Its calls end.
 function timers.caller(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
-  local ended = gone(user, peer)
+  local ended = presence.left(user, peer)
   every('calls', user, 'caller_gone', peer, ended and ended.lost or int(due - settings.caller_grace) .. '-0')
 end
 
 function pages.caller_gone(user, refs, peer, lost)
-  if work.page and (registration(user, peer) or back_as(user, peer)) then
+  if work.page and presence.now(user, peer) then
     return true
   end
   for ref, call in pairs(some_calls(user, refs)) do
@@ -93,9 +94,5 @@ end
 -- lapse|<user>|<peer>: a device has not repeated its registration in time. What rings it rings on.
 function timers.lapse(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
-  local old = registration(user, peer)
-  if old and old.expires then
-    -- This notes no end, so that a delayed repeat of the registration still counts.
-    lose(peer, user, old, mark_of(user, peer), int(due) .. '-0', 'lapsed')
-  end
+  presence_changed(presence.lapsed(user, peer, due))
 end

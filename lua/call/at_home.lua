@@ -4,6 +4,7 @@
 -- include: call/waking
 -- include: out/devices
 -- include: reach/away
+-- include: reach/presence
 -- include: reach/resolve
 -- include: reach/user_states
 
@@ -13,13 +14,13 @@ local function devices_of(invite, lookup_result)
   if invite.to == invite.from or user_states.refuses(invite.to, invite.from) then
     return devices
   end
-  for id, registered in pairs(registry_of(invite.to)) do
+  for id, registered in pairs(registry.of(invite.to)) do
     if not candidates_of(invite)[id] and id ~= invite.caller then
-      devices[#devices + 1] = peer_candidate(id, invite.to, registered)
+      devices[#devices + 1] = registry.candidate(id, invite.to, registered)
     end
   end
   local answer = looked_up({ found = lookup_result ~= '' and cjson.decode(lookup_result) or nil }, true)
-  add_connected_at_sippo(devices, invite.to, answer.peers, invite.caller, work.entry)
+  presence.add_connected_at_sippo(devices, invite.to, answer.peers, invite.caller, work.entry)
   add_push_candidates(devices, invite.to, answer.push)
   away.add(devices, invite.to, invite.caller)
   return devices

@@ -5,6 +5,7 @@
 --              to, until the join (ms). Each has a timer: 30 s after an accept, a day after a join
 -- exports: busy
 -- include: core/emit
+-- include: reach/presence
 -- include: reach/registry
 -- include: out/notify
 -- include: call/invites
@@ -91,7 +92,7 @@ function busy.joined(user, room, peer)
   else
     begin(user, room, named)
   end
-  local ended = gone(user, named)
+  local ended = presence.left(user, named)
   if ended and order.later(ended.lost, work.entry) then
     give_grace(user, room)
   end
@@ -116,7 +117,7 @@ end
 
 -- Whether the user is in the room, and whether it has left by a later event than this one, as far as this shard knows (see
 -- call/joining.lua).
-local function presence(user, room)
+local function membership(user, room)
   if is_here(room) then
     if redis.call('HEXISTS', key('room-members', room), user) == 1 then
       return true, false
@@ -132,9 +133,9 @@ end
 
 -- In the user's shard: an invite into the room is accepted. A trunk's peer is in many calls.
 function internal.in_call(user, room, peer)
-  local found = registration(user, peer)
+  local found = registry.find(user, peer)
   if not (found and found.trunk) and not rooms_of(user)[room] then
-    local is_in, has_left = presence(user, room)
+    local is_in, has_left = membership(user, room)
     if not has_left then
       begin(user, room, peer, not is_in and now + JOIN_WITHIN or nil)
     end
@@ -158,8 +159,8 @@ function busy.check(user, room)
   if not known then
     return
   end
-  local back = registration(user, known.peer) and known.peer or back_as(user, known.peer)
-  local ended = not back and gone(user, known.peer)
+  local back = presence.now(user, known.peer)
+  local ended = not back and presence.left(user, known.peer)
   local deadline = known.till or order.split(known.entry) + KEPT
   if deadline <= now or (ended and order.later(ended.lost, known.entry)) then
     free(user, room)
@@ -173,7 +174,7 @@ end
 local function on_devices_in_calls(user, candidates)
   local found, devices = {}, {}
   for _, known in pairs(rooms_of(user)) do
-    devices[known.peer] = device_of(user, known.peer) or (gone(user, known.peer) or {}).device or false
+    devices[known.peer] = registry.device(user, known.peer) or (presence.left(user, known.peer) or {}).device or false
   end
   for _, candidate in ipairs(candidates) do
     for peer, device in pairs(devices) do

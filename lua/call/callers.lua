@@ -1,67 +1,69 @@
--- The devices of callers. A caller that is not registered (a guest) names its device in its events: coming back under
--- another peer id, it keeps its calls as a registered caller does. The mark of a peer (see `mark_of`) has the device.
--- exports: keep_calls
+-- The devices of callers. A device that is there under another peer id keeps the calls that it has made before. A
+-- caller that is not registered (a guest) names its device in its events.
+-- exports: continue_calls
 -- include: core/emit
+-- include: reach/presence
 -- include: reach/registry
 -- include: call/indexes
+-- include: call/missed
 -- include: call/pages
 
--- May the device, which is there as another peer now, continue the call that `mark`'s peer has made?
-local function continues(mark, call, is_registered)
-  return mark == true or (is_registered and mark.lost) or order.later(work.entry, call.heard)
-end
-
--- Moves a page of the user's calls to `peer`. `registered` is "1" when the peer has registered.
-function pages.kept(user, refs, peer, device, registered, own_call, ...)
-  local is_registered = registered == '1'
-  -- Peer id -> true, or the mark of a peer of the device; false for other devices, and for peers that are registered.
-  local same, found = { [peer] = is_registered }, false
-  for _, id in ipairs({ ... }) do
-    same[id] = true
+-- Moves those of a page of the user's calls to the peer `to` that other peers of the device have made (see `moved` in
+-- reach/presence.lua). `how`: the peer has "registered", it "spoke", or it has "overtaken" a registration of `from`.
+-- `own_call` is the one that the peer makes or repeats in this event.
+function pages.continued(user, refs, how, to, device, since, from, own_call)
+  if #refs == 0 then
+    return false
   end
-  local is_lost_again = work.page and is_registered and not registration(user, peer)
+  -- Peer id -> the mark of another peer of the device that is gone; true for the peer itself, if it has registered.
+  local same, moved, stays = { [to] = how == 'registered' }, {}, {}
+  local is_lost_again = work.page and how ~= 'spoke' and not registry.find(user, to)
   for ref, call in pairs(some_calls(user, refs)) do
     local old = call.peer
     if same[old] == nil then
-      local mark = device ~= '' and gone(user, old)
-      same[old] = mark and mark.device == device and not registration(user, old) and mark or false
+      local mark = device ~= '' and (from == '' or old == from) and presence.left(user, old)
+      same[old] = mark and mark.device == device and not registry.find(user, old) and mark or false
     end
-    if ref ~= own_call and same[old] and continues(same[old], call, is_registered) then
-      local timer = 'caller|' .. user .. '|' .. old
-      if is_lost_again then
-        add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), timer })
-      else
-        unschedule(timer)
-        if old ~= peer then
-          found = true
-          move_call(user, ref, peer, call)
+    if ref ~= own_call and same[old] then
+      if old == to or (how == 'registered' and same[old].lost) or order.later(since, call.heard) then
+        moved[old] = true
+        if old ~= to and not is_lost_again then
+          move_call(user, ref, to, call)
         end
+      else
+        stays[old] = true
       end
     end
   end
-  return found and not work.page
+  for old in pairs(moved) do
+    local timer = 'caller|' .. user .. '|' .. old
+    if is_lost_again then
+      add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), timer })
+    elseif how == 'registered' or (how == 'spoke' and not work.page and not stays[old]) then
+      -- (A timer that finds no call does nothing.)
+      unschedule(timer)
+    end
+  end
+  moved[to] = nil
+  return next(moved) ~= nil and not work.page
 end
 
--- The device is there as `peer`, which hears of its calls from now on. `replaced` lists the other peer ids whose
--- registrations have ended with it; nil when the peer has not registered. `own_call` is the call that it makes or
--- repeats in this event. Returns whether it continues any, or may in further pages.
-function keep_calls(user, peer, device, replaced, own_call)
-  local found = every('calls', user, 'kept', peer, device or '', replaced and '1' or '0', own_call or '',
-    unpack(replaced or {}))
+-- The device is there as `to`, since that entry. `how`, `from` and `own_call` are those of the page. Returns whether
+-- any call goes on there, or may in further pages.
+function continue_calls(how, user, device, to, since, from, own_call)
+  local found = every('calls', user, 'continued', how, to, device or '', since, from or '', own_call or '')
+  if how ~= 'overtaken' then
+    every('missed', user, 'missed', to, device or '')
+  end
   return found ~= false
 end
 
 -- A peer of the device says something in its user's shard. `own_call` is the call that it makes or repeats.
 local function hear(user, peer, device, own_call)
-  local mark = mark_of(user, peer)
-  local is_back = not order.later(mark.lost, work.entry)
-  local found = is_back and keep_calls(user, peer, device, nil, own_call)
-  if is_back then
-    every('missed', user, 'missed', peer, device)
-  end
+  local change = presence.spoke(user, peer, device)
+  local found = change and continue_calls('spoke', user, device, change.moved.to, change.moved.since, nil, own_call)
   if found or own_call then
-    mark.device = device
-    save_mark(user, peer, mark)
+    presence.note_device(user, peer, device)
   end
 end
 
@@ -72,8 +74,8 @@ end
 -- A peer of the device has made or repeated the call.
 function internal.device_calls(user, ref, peer, device)
   hear(user, peer, device, ref)
-  local back, since = back_as(user, peer, device)
-  if order.later(since, work.entry) then
+  local back, since = presence.now(user, peer, device)
+  if back ~= peer and order.later(since, work.entry) then
     local known = call_of(user, ref)
     -- A `call_started` that is still on its way finds the mark.
     if not work.relayed or (known and not order.later(known.entry, work.entry)) then

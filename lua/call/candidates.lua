@@ -18,6 +18,7 @@
 --   also      the device has been pushed beside its connection: PUSHING, then PUSHED
 --   declined  the peer that has declined for its connection alone, while the device was connected
 --   silenced  the device hears no further invitation
+--   missed    the device was away at the end
 --   pushedAt  when sippo-server has taken the push (ms since 1970)
 -- include: core/unit
 -- include: core/json
@@ -111,7 +112,7 @@ local function candidate_json(candidate)
   -- Few have any of these.
   local rest = '}'
   if candidate.user or candidate.told or candidate.context or candidate.push or candidate.unheard or candidate.silenced
-    or candidate.followed or candidate.confirm then
+    or candidate.followed or candidate.confirm or candidate.missed then
     rest = (candidate.push and ',"push":true' or '')
       .. (candidate.unheard and ',"unheard":true' or '')
       .. (candidate.also and ',"also":"' .. candidate.also .. '"' or '')
@@ -121,6 +122,7 @@ local function candidate_json(candidate)
       .. (candidate.told and ',"told":true' or '')
       .. (candidate.silenced and ',"silenced":true' or '')
       .. (candidate.followed and ',"followed":true' or '')
+      .. (candidate.missed and ',"missed":true' or '')
       .. (candidate.confirm and ',"confirm":true' or '')
       .. (candidate.context and ',"context":' .. json.quote(candidate.context) or '') .. '}'
   end

@@ -29,6 +29,9 @@ local function stop_devices(invite, state, code, reason, winner, decliner)
       if candidate.also == 'PUSHED' then
         told[#told + 1] = as_pushed(candidate)
       end
+      if candidate.state == 'AWAY' then
+        candidate.missed = true
+      end
       set_state(invite, candidate, 'CANCELLED', code == 408 and 408 or 487)
     end
   end

@@ -34,8 +34,8 @@ end
 -- Returns the peer's candidate. A device of the callee that is no candidate becomes one.
 function enlist(invite, candidate, request)
   if not candidate then
-    candidate = peer_candidate(request.peer, request.user, {
-      device = request.device or device_of(request.user, request.peer),
+    candidate = registry.candidate(request.peer, request.user, {
+      device = request.device or registry.device(request.user, request.peer),
     })
     add_candidate(invite, candidate)
     return candidate

@@ -9,7 +9,7 @@
 -- exports: keep_index, index_pending, index_owners, unindex, unlist, call_of, some_calls, move_call, room_over
 -- include: core/emit
 -- include: core/refs
--- include: reach/registry
+-- include: reach/presence
 -- include: call/invites
 -- include: call/limits
 
@@ -157,10 +157,10 @@ function internal.call_started(from, ref, peer, asks_until, made, leaving)
   if asks_until ~= '' and tonumber(asks_until) > now then
     remember(key('request', ref), peer, tonumber(asks_until))
   end
-  local ended = gone(from, peer)
+  local ended = presence.left(from, peer)
   if ended then
-    local back, since = back_as(from, peer)
-    if order.later(since, work.entry) then
+    local back, since = presence.now(from, peer)
+    if back ~= peer and order.later(since, work.entry) then
       move_call(from, ref, back, { entry = work.entry, heard = heard })
     elseif order.later(ended.lost, work.entry) then
       add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer })

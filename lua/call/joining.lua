@@ -135,7 +135,7 @@ function joins.answered_before(invite, looked_up)
     join = nil
   end
   if join and not is_inviter(invite, join.peer) and (order.later(join.entry, made)
-    or (join.peer and not is_leg(invite) and registration(invite.to, join.peer))) then
+    or (join.peer and not is_leg(invite) and registry.find(invite.to, join.peer))) then
     return join
   end
 end

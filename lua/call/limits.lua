@@ -89,7 +89,7 @@ end
 
 -- Does the peer call for many?
 function limits.is_trunk(user, peer)
-  local found = registration(user, peer)
+  local found = registry.find(user, peer)
   return found and found.trunk
 end
 

@@ -1,10 +1,7 @@
 -- A peer is lost. It stays a candidate for removeAfter, and a caller for callerGrace. A trunk that another one follows is
 -- out at once.
 -- exports: lose
--- include: core/emit
--- include: reach/away
--- include: reach/holders
--- include: reach/registry
+-- include: reach/presence
 -- include: call/busy
 -- include: call/indexes
 -- include: call/pages
@@ -19,14 +16,16 @@ local function is_still_gone(user, peer, lost)
   if not work.page then
     return true
   end
-  local ended = gone(user, peer)
-  return ended and ended.lost == lost and not registration(user, peer) and not back_as(user, peer)
+  local ended = presence.left(user, peer)
+  return ended and ended.lost == lost and not presence.now(user, peer)
 end
 
 -- As a candidate the peer is gone at once, or away until the time `grace_ends`. `how` is "taken" when it has another
 -- user: it hears that this one's ringing is over.
 function pages.lost(user, refs, peer, lost, grace_ends, how)
-  if not is_still_gone(user, peer, lost) then
+  if #refs == 0 then
+    return
+  elseif not is_still_gone(user, peer, lost) then
     return true
   end
   local found, away = {}, false
@@ -59,7 +58,9 @@ end
 
 -- The calls that the peer has made before end at the time `grace_ends`, unless its device comes back in time.
 function pages.caller_lost(user, refs, peer, lost, grace_ends)
-  if not is_still_gone(user, peer, lost) then
+  if #refs == 0 then
+    return
+  elseif not is_still_gone(user, peer, lost) then
     return true
   end
   local found = false
@@ -88,44 +89,15 @@ function pages.lapsed(user, refs, peer)
   end
 end
 
--- `how` is "taken" when the peer id has another user from now on: then there is no grace. It is "lapsed" when the
--- registration alone has ended.
-function lose(peer, user, old, mark, lost, how)
-  how = how or ''
+-- `went` is a peer that is gone (see reach/presence.lua). One that is taken by another user has no grace.
+function lose(went)
+  local user, peer, lost, how = went.user, went.peer, went.lost, went.how
   local taken = how == 'taken'
-  forget(user, peer, old, mark, lost)
-  if not taken then
-    holders.release(peer, user, old)
-  end
   busy.lost(user, peer)
-  if old and old.trunk then
-    emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends), how)
-  end
   if how == 'lapsed' then
-    -- Its connection may well be there.
     every('pending', user, 'lapsed', peer)
   else
-    if not taken then
-      away.note(user, peer, old)
-    end
     every('pending', user, 'lost', peer, lost, int(taken and now or now + settings.remove_after), how)
   end
   every('calls', user, 'caller_lost', peer, lost, int(taken and now or now + settings.caller_grace))
-end
-
--- In every other shard: the trunk is gone since the entry `lost`, and its registrations up to the entry `since` are
--- over. The same `ends` (JSON) as in the trunk's own shard decide about later registrations.
-function internal.trunk_ended(_, user, peer, lost, since, ends, how)
-  local old, mark = registration(user, peer), mark_of(user, peer)
-  for session, ended in pairs(cjson.decode(ends)) do
-    note_end(mark, session, ended)
-  end
-  if old and order.later(old.at, since) then
-    save_mark(user, peer, mark)
-    return
-  end
-  if not order.later(mark.since, since) then
-    mark.since = since
-  end
-  lose(peer, user, old, mark, order.later(mark.lost, lost) and mark.lost or lost, how)
 end

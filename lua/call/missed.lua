@@ -4,7 +4,7 @@
 --                the loss; expires
 -- include: core/emit
 -- include: core/refs
--- include: reach/registry
+-- include: reach/presence
 -- include: call/indexes
 -- include: call/pages
 -- include: out/inviter
@@ -24,7 +24,7 @@ function pages.missed(user, refs, peer, device)
   for i, ref in ipairs(refs) do
     local old, lost = string.match(values[i] or '', '^([^|]+)|([^|]+)$')
     if old and same[old] == nil then
-      local mark = device ~= '' and gone(user, old)
+      local mark = device ~= '' and presence.left(user, old)
       same[old] = mark and mark.device == device or false
     end
     if old and same[old] then

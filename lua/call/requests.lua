@@ -13,7 +13,7 @@ local function candidate_of_request(invite, request)
   if candidate and owner(candidate) == request.user then
     return candidate
   end
-  local device = request.device or device_of(request.user, request.peer)
+  local device = request.device or registry.device(request.user, request.peer)
   return candidate_of_device(invite, request.user, request.peer, device)
 end
 

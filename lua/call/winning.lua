@@ -38,6 +38,7 @@ function pages.busy(user, refs, accepted, peer, device, room)
           if candidate.also == 'PUSHED' then
             rejected[#rejected + 1] = as_pushed(candidate)
           end
+          candidate.told = candidate.told or candidate.state == 'CALLED' or candidate.state == 'RINGING' or nil
           set_state(invite, candidate, 'REJECTED', 486)
         end
       end

@@ -4,22 +4,8 @@
 -- Arguments  session ("" where none is given); device (nil where none is given)
 -- Reads      the peer's registration and end, its user's pending invites and own calls
 -- include: core/commit
--- include: call/loss
+-- include: call/presence_changed
 
 function events.disconnected(peer, user, session, device)
-  session = session ~= '' and session or nil
-  local old, mark = registration(user, peer), mark_of(user, peer)
-  if order.later(old and old.at or mark.since, work.entry) then
-    return
-  end
-  note_end(mark, session, work.entry)
-  if device then
-    mark.device = device
-  end
-  if (old and other_session(old.session, session)) or (not old and order.later(mark.lost, work.entry)) then
-    -- The registration that this ends may still be on its way.
-    save_mark(user, peer, mark)
-    return
-  end
-  lose(peer, user, old, mark, end_after(mark, work.entry) or work.entry)
+  presence_changed(presence.ended(user, peer, session ~= '' and session or nil, device))
 end

@@ -157,8 +157,8 @@ local function end_by_join(invite, join)
   info('accepted', invite.inviteId, invite.room, invite.to)
   change(invite, 'whoAccepted', invite.to)
   if join.peer then
-    local candidate = peer_candidate(join.peer, invite.to, {
-      device = join.device or device_of(invite.to, join.peer),
+    local candidate = registry.candidate(join.peer, invite.to, {
+      device = join.device or registry.device(invite.to, join.peer),
     })
     add_candidate(invite, candidate)
     set_state(invite, candidate, 'ACCEPTED', 200)

@@ -4,6 +4,7 @@
 -- Reads      the invite and its candidates; with a device its registration
 -- include: call/enlist
 -- include: call/requests
+-- include: reach/presence
 
 -- The states of a peer that was lost, or has said no. What it says now has come late.
 local OUT = { AWAY = true, GONE = true, DECLINED = true, REJECTED = true }
@@ -11,8 +12,8 @@ local OUT = { AWAY = true, GONE = true, DECLINED = true, REJECTED = true }
 -- The candidate is a later connection of the device: it has registered, or was lost, after this event.
 local function is_later(candidate)
   local user = owner(candidate)
-  local found = registration(user, candidate.id)
-  local ended = not found and gone(user, candidate.id)
+  local found = registry.find(user, candidate.id)
+  local ended = not found and presence.left(user, candidate.id)
   return order.later(found and found.at or ended and ended.lost, work.entry)
 end
 

@@ -16,6 +16,7 @@
 -- over:<mark>  the same for an end (see `tombstone`). A mark is the ref with the group as the callee, "|" and the member
 -- include: core/emit
 -- include: core/refs
+-- include: reach/presence
 -- include: reach/registry
 -- include: reach/away
 -- include: reach/push
@@ -34,16 +35,16 @@ end
 
 local function candidates_of_member(member, caller, found, since)
   local candidates = {}
-  for id, registered in pairs(registry_of(member)) do
+  for id, registered in pairs(registry.of(member)) do
     if id ~= caller then
-      candidates[#candidates + 1] = peer_candidate(id, member, registered)
+      candidates[#candidates + 1] = registry.candidate(id, member, registered)
     end
   end
-  add_connected_at_sippo(candidates, member, found.peers, caller, since)
+  presence.add_connected_at_sippo(candidates, member, found.peers, caller, since)
   add_push_candidates(candidates, member, found.push)
   away.add(candidates, member, caller)
   local other_trunks
-  if found.trunk and (found.phone or (#candidates == 0 and may_be_number(found))) then
+  if found.trunk and (found.phone or (#candidates == 0 and trunks.may_be_number(found))) then
     local present = {}
     for _, candidate in ipairs(candidates) do
       present[candidate.id] = true

@@ -53,7 +53,7 @@ function away.add(candidates, user, caller)
   for _, one in ipairs(found) do
     if not present[one.peer] and not present[one.device or one.peer] then
       present[one.device or one.peer] = true
-      local candidate = peer_candidate(one.peer, user, one)
+      local candidate = registry.candidate(one.peer, user, one)
       candidate.state, candidate.unheard = 'AWAY', true
       candidates[#candidates + 1] = candidate
       remember(key('grace', one.peer), user, one['until'])

@@ -22,7 +22,7 @@ function holders.held_since(peer, user)
     return nil
   end
   -- A repeat of a registration claims nothing.
-  local found = is_here(holder) and registration(holder, peer)
+  local found = is_here(holder) and registry.find(holder, peer)
   return order.latest(since, found and found.at)
 end
 

@@ -1,27 +1,34 @@
--- Registrations.
+-- Registrations: which peers of a user are connected.
 --
--- registry:<user>     peer id -> JSON
--- trunks              registrations of trunks (see reach/trunks.lua)
--- gone:<user>|<peer>  the mark of a peer whose registration is over (see `mark_of`); expires
--- known:<user>        a registration of the user has ended; expires
--- exports: add_connected_at_sippo, back_as, device_of, end_after, forget, gone, mark_of, may_be_number, note_end
--- exports: note_known, other_session, peer_candidate, registration, registry_of, save_mark
+-- A rule sees what it has changed: `work.peers` has the peers that the event is about, user|peer -> what is known of
+-- each (see reach/presence.lua).
+--
+-- registry:<user>  peer id -> JSON
+-- trunks           registrations of trunks (see reach/trunks.lua)
+-- exports: registry
 -- include: core/unit
--- include: core/order
 -- include: reach/trunks
 
-function registry_of(user)
+registry = {}
+
+-- The user's registrations by peer id, without trunks. (These do not show what the rule has changed.)
+function registry.of(user)
   local name = key('registry', user)
   local flat = redis.call('HGETALL', name)
   trust(name)
-  local registry = {}
+  local found = {}
   for i = 1, #flat, 2 do
-    registry[flat[i]] = cjson.decode(flat[i + 1])
+    found[flat[i]] = cjson.decode(flat[i + 1])
   end
-  return registry
+  return found
 end
 
-function registration(user, peer)
+-- The registration of the user's peer, also as a trunk; nil when it has none.
+function registry.find(user, peer)
+  local known = work.peers and work.peers[user .. '|' .. peer]
+  if known then
+    return known.registration
+  end
   local name = key('registry', user)
   local raw = redis.call('HGET', name, peer)
   trust(name)
@@ -31,145 +38,36 @@ function registration(user, peer)
   return trunks.registration(user, peer)
 end
 
-function peer_candidate(id, user, found)
-  return {
-    id = id, address = user, type = 'PEER', state = 'CALLED', device = found.device, session = found.session,
-  }
-end
-
--- May a callee without any device be a number? The Reachability service says so itself, if it has answered.
-function may_be_number(found)
-  return settings.look_up ~= 'reachability' or found.failed
-end
-
-function device_of(user, peer)
-  local found = registration(user, peer)
+function registry.device(user, peer)
+  local found = registry.find(user, peer)
   return found and found.device or nil
 end
 
-function gone(user, peer)
-  local name = key('gone', user .. '|' .. peer)
-  local raw = name ~= work.absent and redis.call('GET', name)
-  return raw and cjson.decode(raw) or nil
-end
-
--- Adds the peers that are connected at sippo-server and not registered here. Only their ids are known. `since` is the
--- entry of the invite for which a worker has asked sippo-server.
-function add_connected_at_sippo(candidates, user, peers, caller, since)
-  local present = { [caller] = true }
-  for _, candidate in ipairs(candidates) do
-    present[candidate.id] = true
-  end
-  for _, id in ipairs(peers or {}) do
-    -- A peer that has gone after that entry would never be removed.
-    local ended = not present[id] and gone(user, id)
-    if not present[id] and not (ended and order.later(ended.lost, since)) then
-      present[id] = true
-      candidates[#candidates + 1] = peer_candidate(id, user, {})
+-- Stores the registration `new`, whose text is `raw`, in the place of `old` (nil: the peer has none).
+function registry.store(new, old)
+  if new.trunk then
+    trunks.store(new, old)
+    if old and not old.trunk then
+      later({ 'HDEL', key('registry', new.user), new.peer })
+    end
+  else
+    add('hash', { 'HSET', key('registry', new.user), new.peer, new.raw })
+    if old and old.trunk then
+      trunks.remove(new.user, new.peer, old)
     end
   end
 end
 
--- The new peer id of the device of a peer that is gone, or of `device`, and the entry of its registration.
-function back_as(user, peer, device)
-  local ended = not device and gone(user, peer)
-  device = device or (ended and ended.device)
-  if device then
-    for _, place in ipairs({ registry_of(user), trunks.of(user) }) do
-      for id, found in pairs(place) do
-        if id ~= peer and found.device == device then
-          return id, found.at
-        end
-      end
-    end
+function registry.remove(user, peer, old)
+  if old.trunk then
+    trunks.remove(user, peer, old)
+  else
+    later({ 'HDEL', key('registry', user), peer })
   end
 end
 
--- Two sessions of a peer differ only if both are named.
-function other_session(a, b)
-  return a ~= nil and b ~= nil and a ~= b
-end
-
--- The mark of a peer. Its events count in the order of their entries, whatever the order of their arrival. So the
--- mark keeps the last registration and the later ends.
---   since   registrations up to this entry are over
---   ends    session ("" for none) -> the entry of its last end
---   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
---   device  the device of the last registration, or that the peer has named in an event
-function mark_of(user, peer)
-  return gone(user, peer) or { ends = {} }
-end
-
-function save_mark(user, peer, mark)
-  remember(key('gone', user .. '|' .. peer), cjson.encode(mark), lifetimes.order())
-end
-
--- A guest has no registration, and is not known by its end.
-function note_known(user)
-  remember(key('known', user), '1', lifetimes.order())
-end
-
--- Without a limit a mark would grow with each session that ends. A registration that more ends than these have
--- overtaken counts as over, whatever its session.
-local MOST_ENDS = 20
-
-local function drop_oldest_end(mark)
-  local count, oldest = 0, nil
-  for session, entry in pairs(mark.ends) do
-    count = count + 1
-    if not oldest or order.later(mark.ends[oldest], entry) then
-      oldest = session
-    end
-  end
-  if count > MOST_ENDS then
-    mark.since = order.latest(mark.since, mark.ends[oldest])
-    mark.ends[oldest] = nil
-  end
-end
-
-function note_end(mark, session, entry)
-  local known = mark.ends[session or '']
-  if order.later(entry, known) then
-    mark.ends[session or ''] = entry
-    if not known then
-      drop_oldest_end(mark)
-    end
-  end
-end
-
--- The last end of a registration: later than it, and of its session. nil when there is none.
-function end_after(mark, entry, session)
-  local found
-  for named, ended in pairs(mark.ends) do
-    if order.later(ended, entry) and not other_session(named ~= '' and named or nil, session)
-      and order.later(ended, found) then
-      found = ended
-    end
-  end
-  return found
-end
-
--- Ends the peer's registration `old`, if it has one. The peer is gone since the entry `lost`.
-function forget(user, peer, old, mark, lost)
-  if old then
-    if not order.later(mark.since, old.at) then
-      mark.since, mark.device = old.at, old.device
-    end
-    if old.trunk then
-      trunks.remove(user, peer, old)
-      -- The loss of this trunk may call another one, or another leg, in the same commit.
-      work.lost_trunk = user .. '|' .. peer
-      later({ 'SET', trunks.version, work.origin })
-    else
-      later({ 'HDEL', key('registry', user), peer })
-    end
-    if old.expires then
-      unschedule('lapse|' .. user .. '|' .. peer)
-    end
-  end
-  mark.lost = lost
-  save_mark(user, peer, mark)
-  if mark.since then
-    note_known(user)
-  end
+function registry.candidate(id, user, found)
+  return {
+    id = id, address = user, type = 'PEER', state = 'CALLED', device = found.device, session = found.session,
+  }
 end

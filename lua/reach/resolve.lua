@@ -11,6 +11,7 @@
 -- exports: looked_up, resolve
 -- include: core/commit
 -- include: core/shards
+-- include: reach/presence
 -- include: reach/registry
 -- include: reach/away
 -- include: reach/push
@@ -142,7 +143,7 @@ local function resolve_callee(asked)
   end
   if asked.to ~= asked.user then
     if found.peers then
-      add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
+      presence.add_connected_at_sippo(candidates, asked.to, found.peers, asked.peer, work.entry)
     end
     if found.push then
       add_push_candidates(candidates, asked.to, found.push)
@@ -150,7 +151,7 @@ local function resolve_callee(asked)
     away.add(candidates, asked.to, asked.peer)
   end
   local other_trunks
-  if found.phone or (#candidates == 0 and may_be_number(found)) then
+  if found.phone or (#candidates == 0 and trunks.may_be_number(found)) then
     candidates[#candidates + 1], other_trunks = trunk_for(asked, candidates)
   end
   if #candidates > 0 then
@@ -195,17 +196,17 @@ local function resolve_answer(asked, peer)
   if code then
     return { candidates = {}, code = tonumber(code), reason = reason }
   end
-  peer = back_as(asked.to, peer) or peer
-  local found = registration(asked.to, peer)
+  peer = presence.now(asked.to, peer) or peer
+  local found = registry.find(asked.to, peer)
   if not found then
-    local ended = gone(asked.to, peer) or {}
+    local ended = presence.left(asked.to, peer) or {}
     if ended.lost and order.split(ended.lost) + settings.caller_grace <= now then
       return { candidates = {}, code = 480, reason = 'unreachable' }
     end
     -- A guest and a caller from the phone network are not registered. A guest's device may be known.
     found = { device = ended.device }
   end
-  return { candidates = { peer_candidate(peer, asked.to, found) }, how = 'alone' }
+  return { candidates = { registry.candidate(peer, asked.to, found) }, how = 'alone' }
 end
 
 -- A probe rings the devices that are registered: it leads to no trunk, no push, and no question for sippo-server.

@@ -49,13 +49,21 @@ function trunks.registration(user, peer)
   return found
 end
 
+local function note_change()
+  later({ 'SET', trunks.version, work.origin })
+end
+
 -- `old` is the peer's present registration, or nil.
 function trunks.store(new, old)
   add('hash', { 'HSET', trunks.hash, old and old.former and new.peer or new.user .. '|' .. new.peer, new.raw })
+  note_change()
 end
 
 function trunks.remove(user, peer, old)
   later({ 'HDEL', trunks.hash, user .. '|' .. peer, old.former and peer or nil })
+  note_change()
+  -- Another one may be called for it, also for another leg, in the same commit.
+  work.lost_trunk = user .. '|' .. peer
 end
 
 -- The first trunk of the list that is there, and whose peer id no candidate has: the way to the number. Also returns the
@@ -73,4 +81,9 @@ function trunks.next(list, number, candidates)
     end
     list = rest
   end
+end
+
+-- May a callee without any device be a number? The Reachability service says so itself, if it has answered.
+function trunks.may_be_number(found)
+  return settings.look_up ~= 'reachability' or found.failed
 end

@@ -421,6 +421,18 @@ async def test_a_guest_that_calls_later_than_another_peer_of_its_device_keeps_th
     assert e.recipients(told, "inviteAccepted") == {"g1"}
 
 
+async def test_what_a_guest_has_said_before_takes_no_time_from_a_later_call_of_another_peer(
+    shard: Shard,
+) -> None:
+    """`g1` calls twice and is lost; in between its device has spoken as `g2`, which is settled last."""
+    await e.in_order(shard, e.registered("phone"), e.registered("carols", "carol"), e.invite(GUEST))
+    second = e.invite(GUEST, to="carol", invite_id="2")
+    await e.arriving(shard, [ASKS, second, e.disconnected("g1", "alice")], [1, 2, 0])
+    told = await e.later(shard, 10_000)
+    assert {each.payload["inviteId"] for each in of_type(told, "inviteRejected")} == {"2"}
+    assert e.recipients(await shard.event(*e.accept("phone")), "inviteAccepted") == {"g2"}
+
+
 async def test_the_request_of_a_guest_rings_the_peer_that_it_has_now(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone"), e.request(GUEST), e.disconnected("g1", "alice"), ASKS)
     await shard.event(*e.accept("phone"))

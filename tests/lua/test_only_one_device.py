@@ -103,6 +103,13 @@ async def test_a_rejected_device_is_not_rung_again(one_device: Shard) -> None:
     assert await e.states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "REJECTED"}
 
 
+async def test_a_device_that_was_told_that_its_user_is_busy_does_not_hear_it_twice(one_device: Shard) -> None:
+    assert e.types(await one_device.event(*e.accept("phone"))).count("invitationCancel") == 2
+    one_device.now += 1
+    back = e.registered("tablet", session="new")
+    assert await e.in_order(one_device, e.disconnected("tablet"), back) == []
+
+
 async def test_a_device_that_was_away_then_hears_once_that_its_user_is_busy(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(only_one_device_with_invitations=True, remove_after=10_000))
     await e.bob_rings(shard, "phone", "tablet")

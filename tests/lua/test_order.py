@@ -81,6 +81,32 @@ async def test_of_two_peer_ids_of_one_device_the_later_one_stays(
     assert await _registry(shard) == {"p2"}
 
 
+@pytest.mark.parametrize("order", ORDERS_OF_THREE)
+async def test_a_peer_that_another_one_of_its_new_device_has_replaced_is_gone(
+    shard: Shard, order: tuple[int, ...]
+) -> None:
+    events = [
+        e.registered("p1", device="tablet"),
+        e.registered("p1", device="phone"),
+        e.registered("p2", device="phone"),
+    ]
+    await e.arriving(shard, events, order)
+    assert await _registry(shard) == {"p2"}
+
+
+@pytest.mark.parametrize("order", ORDERS_OF_THREE)
+async def test_a_peer_that_is_another_device_by_then_is_not_replaced(
+    shard: Shard, order: tuple[int, ...]
+) -> None:
+    events = [
+        e.registered("p1", device="phone"),
+        e.registered("p1", device="tablet"),
+        e.registered("p2", device="phone"),
+    ]
+    await e.arriving(shard, events, order)
+    assert await _registry(shard) == {"p1", "p2"}
+
+
 @pytest.mark.parametrize("order", ORDERS_OF_TWO)
 async def test_a_device_that_registers_beside_an_invite_is_rung_once(
     shard: Shard, order: tuple[int, ...]

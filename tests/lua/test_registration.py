@@ -185,6 +185,44 @@ async def test_it_gets_its_cancel_with_a_new_session_although_nobody_saw_it_go(s
     }
 
 
+@pytest.mark.parametrize("back", ["phone", "other"])
+@pytest.mark.parametrize("sessions", [{}, {"session": "s1"}], ids=["no session", "a session"])
+async def test_a_device_that_was_connected_at_the_end_does_not_hear_it_twice(
+    shard: Shard, back: str, sessions: dict[str, str]
+) -> None:
+    await e.in_order(shard, e.registered("phone", device="d", **sessions), e.registered("tablet"), e.invite())
+    assert e.recipients(await shard.event(*e.accept("tablet")), "invitationCancel") == {"phone"}
+    shard.now += 1
+    await shard.event(*e.disconnected("phone", **sessions))
+    assert await shard.event(*e.registered(back, device="d", session="s2")) == []
+
+
+async def test_a_device_that_is_reported_gone_again_after_the_end_hears_it(make_shard: MakeShard) -> None:
+    shard = await make_shard(e.GRACE)
+    await e.bob_rings(shard, "phone", "tablet")
+    await e.in_order(shard, e.disconnected("phone"), e.accept("tablet"))
+    shard.now += 1
+    await shard.event(*e.unregistered("phone"))
+    assert e.recipients(await shard.event(*e.registered("phone")), "invitationCancel") == {"phone"}
+
+
+async def test_a_device_whose_loss_before_the_end_is_settled_late_hears_the_end(shard: Shard) -> None:
+    await e.bob_rings(shard, "phone", "tablet")
+    lost = await shard.publish(*e.disconnected("phone"))
+    shard.now += 1
+    assert e.recipients(await shard.event(*e.accept("tablet")), "invitationCancel") == {"phone"}
+    await shard.settle(lost)
+    assert e.recipients(await shard.event(*e.registered("phone")), "invitationCancel") == {"phone"}
+
+
+async def test_a_device_whose_registration_has_lapsed_since_the_end_hears_it_again(shard: Shard) -> None:
+    """Nobody has seen its connection end: it may have been dead."""
+    await e.in_order(shard, e.registered("phone", expires=10_000), e.registered("tablet"), e.invite())
+    await shard.event(*e.accept("tablet"))
+    await e.later(shard, 10_000)
+    assert e.recipients(await shard.event(*e.registered("phone")), "invitationCancel") == {"phone"}
+
+
 @pytest.mark.parametrize("own", [e.accept("phone"), e.decline("phone")], ids=["accepted", "declined"])
 async def test_a_device_that_ended_the_call_itself_gets_no_cancel(shard: Shard, own: e.Published) -> None:
     await e.bob_rings(shard, "phone", "tablet")

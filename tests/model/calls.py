@@ -6,7 +6,7 @@ from invites.lookup.result import LookupResult
 
 from .core import reason_of
 from .reach import Reach
-from .state import IN, Candidate, Id, Invite, Payload, Tombstone
+from .state import IN, ONLINE, Candidate, Id, Invite, Payload, Tombstone
 from .trunks import NOTHING, is_failure
 
 
@@ -289,6 +289,7 @@ class Calls(Reach):
             others = [each for each in invite.inside() if not each.same_device(peer, device)]
             devices = [one for each in others for one in each.to_stop]
             for each in others:
+                each.told |= each.state in ONLINE
                 each.state, each.end_reason = "REJECTED", 486
             self.cancel(invite, devices, 486, "busy_elsewhere")
             if not invite.inside():

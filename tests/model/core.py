@@ -269,6 +269,7 @@ class Core:
         devices = []
         for each in invite.inside():
             devices += each.to_stop
+            each.missed = each.state == "AWAY"
             each.state = "CANCELLED"
             each.end_reason = 408 if code == 408 else 487
         self.cancel_at_end(invite, devices)
@@ -340,13 +341,17 @@ class Core:
         lost = self.presence.lost_at(user, peer)
         if not lost or lost < entry:
             self.hear_missed(user, peer, device)
-        moved = []
-        for invite in self.pending() if not lost or lost < entry else ():
-            mine = invite.sender == user and not invite.is_leg and invite.heard < entry
-            if mine and invite.caller != peer and self.presence.marked_device(user, invite.caller) == device:
-                self.timers.pop(f"caller|{user}|{invite.caller}", None)
-                moved.append(invite)
+        mine = [
+            invite
+            for invite in (self.pending() if not lost or lost < entry else ())
+            if invite.sender == user and not invite.is_leg and invite.caller != peer
+            if self.presence.marked_device(user, invite.caller) == device
+        ]
+        moved = [invite for invite in mine if invite.heard < entry]
+        stays = {invite.caller for invite in mine if invite.heard > entry}
         for invite in moved:
+            if invite.caller not in stays:
+                self.timers.pop(f"caller|{user}|{invite.caller}", None)
             invite.caller = peer
             if invite.ref in self.requests:
                 self.requests[invite.ref] = peer, self.requests[invite.ref][1]

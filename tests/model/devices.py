@@ -72,7 +72,7 @@ class Devices(Trunks):
                 self.callee_here(invite, there, change.lost)
         if change.fresh:
             for invite in self.invites.values():
-                self.cancel_again(invite, there)
+                self.cancel_again(invite, there, change.seen)
 
     def inviter_here(self, invite: Invite, there: Registration) -> None:
         known = self.presence.last_device(invite.sender, invite.caller)
@@ -132,8 +132,11 @@ class Devices(Trunks):
                     replaced.append(replace(each))
         self.cancel(invite, replaced, 480, "taken_over")
 
-    def cancel_again(self, invite: Invite, there: Registration) -> None:
-        """A device that was away when its ringing ended must not go on, once it is back."""
+    def cancel_again(self, invite: Invite, there: Registration, lost: Id | None) -> None:
+        """A device that was away when its ringing ended must not go on, once it is back.
+
+        `lost`: since when this peer had been gone, if it was seen to go. Who goes after the end has heard that.
+        """
         mine = invite.find(there.peer, there.user, there.device)
         if mine is None or mine.told:
             return
@@ -145,6 +148,11 @@ class Devices(Trunks):
         if winner and there.device is not None and there.device == winner.device:
             return
         mine.told = True
+        if mine.peer != there.peer:
+            lost = self.presence.seen_to_end(there.user, mine.peer)
+        was_connected = mine.state == "CANCELLED" and not mine.missed and mine.type != "PUSH"
+        if was_connected and lost is not None and invite.ended_at is not None and lost[0] > invite.ended_at:
+            return
         again = [Candidate(there.peer, mine.user, mine.address, "PEER", mine.state)]
         if mine.state == "REJECTED":
             self.cancel(invite, again, 486, "busy_elsewhere")
@@ -234,7 +242,7 @@ class Devices(Trunks):
         if there is None:
             return
         ms, sequence, _ = there.at
-        self.presence.end(user, peer, End((ms, sequence, 1), None, (due, 0, 0)), self.now)
+        self.presence.end(user, peer, End((ms, sequence, 1), None, (due, 0, 0), seen=False), self.now)
         self.peer_lost(user, peer)
         for invite in self.pending():
             mine = invite.candidates.get(peer)

@@ -26,11 +26,17 @@ class Registration:
 
 @dataclass(frozen=True)
 class End:
-    """A peer's end; with a session it ends that connection only. `since` is when it was really lost."""
+    """A peer's end; with a session it ends that connection only. `since` is when it was really lost.
+
+    `seen`: an event has said so of the connection. `device`: this device has another peer id since; another device may
+    have registered as this peer.
+    """
 
     at: Id
     session: str | None = None
     since: Id | None = None
+    seen: bool = True
+    device: str | None = None
 
 
 @dataclass
@@ -40,16 +46,22 @@ class Line:
     events: list[Registration | End] = field(default_factory=list)
     registration: Registration | None = None
     ended: Id | None = None
+    seen: bool = True
     forget_at: int | None = None
 
     def add(self, event: Registration | End, kept_until: int) -> None:
         self.events = sorted([*self.events, event], key=lambda each: each.at)
-        self.registration, self.ended = None, None
+        self.registration, self.ended, device = None, None, None
         for each in self.events:
             if isinstance(each, Registration):
-                self.registration, self.ended = each, None
+                self.registration, self.ended, device = each, None, each.device
+            elif each.device is not None and each.device != device:
+                continue
             elif self.registration is None or not other_session(self.registration, each.session):
-                self.registration, self.ended = None, max(self.ended or each.at, each.since or each.at)
+                since = each.since or each.at
+                if self.ended is None or since > self.ended:
+                    self.ended, self.seen = since, each.seen
+                self.registration = None
         self.forget_at = None if self.registration else kept_until
 
 
@@ -60,12 +72,13 @@ def other_session(registration: Registration | Candidate, session: str | None) -
 
 @dataclass(frozen=True)
 class Change:
-    """What one event did to one peer. `lost`: since when it had been gone."""
+    """What one event did to one peer. `lost`: since when it had been gone; `seen`: if that was seen."""
 
     peer: str
     before: Registration | None
     after: Registration | None
     lost: Id | None = None
+    seen: Id | None = None
 
     @property
     def fresh(self) -> bool:
@@ -106,6 +119,11 @@ class Presence:
         """The id of the end that this peer's line ends with."""
         line = self.lines.get((user, peer))
         return line.ended if line else None
+
+    def seen_to_end(self, user: str, peer: str) -> Id | None:
+        """The same, if the connection was seen to end."""
+        line = self.lines.get((user, peer))
+        return line.ended if line and line.seen else None
 
     def device(self, user: str, peer: str) -> str | None:
         registration = self.get(user, peer)
@@ -151,11 +169,12 @@ class Presence:
         change = self._add(user, peer, registration, now)
         for rival in rivals:
             if rival.at > registration.at:
-                end = self._add(user, peer, End(rival.at), now)
+                end = self._add(user, peer, End(rival.at, seen=False, device=device), now)
                 change = Change(peer, change.before, end.after)
         if change.after is not registration:
             return change, []
-        replaced = [self._add(user, rival.peer, End(registration.at), now) for rival in rivals]
+        over = End(registration.at, seen=False, device=device)
+        replaced = [self._add(user, rival.peer, over, now) for rival in rivals]
         return change, [each for each in replaced if each.before and not each.after]
 
     def end(self, user: str, peer: str, end: End, now: int) -> Change:
@@ -163,8 +182,8 @@ class Presence:
 
     def _add(self, user: str, peer: str, event: Registration | End, now: int) -> Change:
         line = self.lines.setdefault((user, peer), Line())
-        before, lost = line.registration, line.ended
+        before, lost, seen = line.registration, line.ended, self.seen_to_end(user, peer)
         line.add(event, now + self.kept)
         if before and not line.registration:
             self.holders.release(peer, user, now)
-        return Change(peer, before, line.registration, lost)
+        return Change(peer, before, line.registration, lost, seen)

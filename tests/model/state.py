@@ -67,6 +67,7 @@ class Candidate:
     rings. `confirm`: one whose accept must be confirmed.
     `push`: sippo-server has listed the device for push. `unheard`: it has had no invitation over a connection. `also`:
     it was pushed beside its connection: PUSHING, then PUSHED. `declined`: the peer that did so for itself alone.
+    `missed`: it was away at the end.
     """
 
     peer: str
@@ -86,6 +87,7 @@ class Candidate:
     unheard: bool = False
     also: str = ""
     declined: str = ""
+    missed: bool = False
 
     def sleeps(self, state: str) -> None:
         """Nothing is known of a connection of this device."""

@@ -1,0 +1,438 @@
+-- Presence: as which peers the devices of a user are connected. What is said of a peer counts in the order of the
+-- entries, whatever the order of their arrival.
+--
+-- registry:<user>, trunks  the registrations (see reach/registry.lua)
+-- gone:<user>|<peer>       the mark of a peer; expires. JSON:
+--   since   registrations up to this entry are over
+--   ends    session ("" for none) -> the entry of its last end; "|" and a device -> the entry since which that device has
+--           another peer id
+--   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
+--   unseen  why no event has said that its connection ended by then: "lapsed", or "replaced" by the device; else nil
+--   device  the device of the last registration, or that the peer has named in an event
+-- known:<user>             a registration of the user has ended; expires
+--
+-- Of the registrations of a device the latest one stays. An event about a peer makes one difference, nil when a later
+-- event has overtaken it. call/presence_changed.lua applies it to invites and calls. It has
+--   went      a peer that is gone, with `lost`, the entry since which it is gone, and `how`: "lapsed" (its connection
+--             may be there), "taken" (another user has the peer id), or ""
+--   came      a peer that is there, with its `registration`, `fresh` (it is another connection than before), and `lost`
+--             and `how` (`unseen`) of its mark. It has the calls of its device from now on. A renewal has neither
+--   moved     the calls that a device has made before go on: its `user`, its `device`, the peer id `to` that it has
+--             `since` that entry; only those of the peer `from`, if that is given
+--   replaced  the peer ids that the registration has replaced, each with the entry of its registration
+-- exports: presence
+-- include: core/emit
+-- include: core/order
+-- include: core/unit
+-- include: reach/away
+-- include: reach/holders
+-- include: reach/registry
+-- include: reach/trunks
+
+presence = {}
+
+-- Two sessions of a peer differ only if both are named.
+function presence.other_session(a, b)
+  return a ~= nil and b ~= nil and a ~= b
+end
+
+-- The mark of the peer: of one that is gone, `lost` and `device` are known. Nil when there is none.
+function presence.left(user, peer)
+  local name, peers = user .. '|' .. peer, work.peers
+  if peers and peers[name] then
+    return peers[name].mark
+  end
+  name = key('gone', name)
+  local raw = name ~= work.absent and redis.call('GET', name)
+  return raw and cjson.decode(raw) or nil
+end
+
+local function save(one)
+  remember(key('gone', one.name), cjson.encode(one.mark), lifetimes.order())
+end
+
+-- A guest has no registration, and is not known by its end.
+local function note_known(user)
+  remember(key('known', user), '1', lifetimes.order())
+end
+
+-- What is known of a peer: its registration (nil when it has none) and its mark. `found` is its registration, if that
+-- has been read.
+local function peer_of(user, peer, found)
+  local name, peers = user .. '|' .. peer, work.peers
+  local one = peers and peers[name]
+  if not one then
+    one = {
+      name = name, user = user, peer = peer, registration = found or registry.find(user, peer),
+      mark = presence.left(user, peer) or { ends = {} }, lost = nil, how = nil, fresh = nil,
+    }
+    if peers then
+      peers[name] = one
+    else
+      work.peers = { [name] = one }
+    end
+  end
+  return one
+end
+
+-- The peer id as which the device of the peer is connected, and the entry of its registration; nil when it is not.
+-- `device` is what the peer says of itself.
+function presence.now(user, peer, device)
+  local own = registry.find(user, peer)
+  if own then
+    return peer, own.at
+  end
+  local mark = not device and presence.left(user, peer)
+  device = device or (mark and mark.device)
+  if device then
+    for _, place in ipairs({ registry.of(user), trunks.of(user) }) do
+      for id, found in pairs(place) do
+        if id ~= peer and found.device == device then
+          return id, found.at
+        end
+      end
+    end
+  end
+end
+
+-- Adds the peers that are connected at sippo-server and not registered here. Only their ids are known. `since` is the
+-- entry of the invite for which a worker has asked sippo-server.
+function presence.add_connected_at_sippo(candidates, user, peers, caller, since)
+  local present = { [caller] = true }
+  for _, candidate in ipairs(candidates) do
+    present[candidate.id] = true
+  end
+  for _, id in ipairs(peers or {}) do
+    -- A peer that has gone after that entry would never be removed.
+    local ended = not present[id] and presence.left(user, id)
+    if not present[id] and not (ended and order.later(ended.lost, since)) then
+      present[id] = true
+      candidates[#candidates + 1] = registry.candidate(id, user, {})
+    end
+  end
+end
+
+-- Without a limit a mark would grow with each session that ends. A registration that more ends than these have
+-- overtaken counts as over, whatever its session.
+local MOST_ENDS = 20
+
+local function drop_oldest_end(mark)
+  local count, oldest = 0, nil
+  for session, entry in pairs(mark.ends) do
+    count = count + 1
+    if not oldest or order.later(mark.ends[oldest], entry) then
+      oldest = session
+    end
+  end
+  if count > MOST_ENDS then
+    mark.since = order.latest(mark.since, mark.ends[oldest])
+    mark.ends[oldest] = nil
+  end
+end
+
+-- `whose` is a session, or "|" and a device; nil when the end is that of any registration.
+local function note_end(mark, whose, entry)
+  local known = mark.ends[whose or '']
+  if order.later(entry, known) then
+    mark.ends[whose or ''] = entry
+    if not known then
+      drop_oldest_end(mark)
+    end
+  end
+end
+
+-- The last end of a registration: later than it, and of its session or device. nil when there is none.
+local function end_after(mark, entry, session, device)
+  local found
+  for whose, ended in pairs(mark.ends) do
+    local is_its
+    if string.byte(whose) == 124 then
+      is_its = string.sub(whose, 2) == device
+    else
+      is_its = not presence.other_session(whose ~= '' and whose or nil, session)
+    end
+    if is_its and order.later(ended, entry) and order.later(ended, found) then
+      found = ended
+    end
+  end
+  return found
+end
+
+-- Ends the registration of the peer, if it has one. The peer is gone since the entry `lost`. `unseen` as in a mark.
+local function forget(one, lost, unseen)
+  local old, mark = one.registration, one.mark
+  if old then
+    if not order.later(mark.since, old.at) then
+      mark.since, mark.device = old.at, old.device
+    end
+    registry.remove(one.user, one.peer, old)
+    one.registration = nil
+    if old.expires then
+      unschedule('lapse|' .. one.name)
+    end
+  end
+  mark.lost = lost
+  if unseen or mark.unseen then
+    mark.unseen = unseen
+  end
+  save(one)
+  if mark.since then
+    note_known(one.user)
+  end
+end
+
+-- The same, with what others must know. Returns the peer.
+local function leave(one, lost, how, unseen)
+  local user, peer, old, mark = one.user, one.peer, one.registration, one.mark
+  one.lost, one.how = lost, how
+  forget(one, lost, unseen)
+  if how ~= 'taken' then
+    holders.release(peer, user, old)
+  end
+  if old and old.trunk then
+    emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends), how)
+  end
+  if how == '' then
+    away.note(user, peer, old)
+  end
+  return one
+end
+
+-- The entry that has ended the new registration before it came: a later end, or another user has the peer id since.
+local function end_of(new, mark)
+  local taken = not new.trunk and holders.held_since(new.peer, new.user)
+  if order.later(taken, work.entry) then
+    note_end(mark, nil, taken)
+  end
+  return end_after(mark, work.entry, new.session, new.device)
+end
+
+local function is_same_device(new, old)
+  return old and (old.trunk or false) == new.trunk and old.device == new.device
+end
+
+local NONE = {}
+
+-- The other peers that the device is registered as. (It has one registration: none if that is `old`.)
+local function others_of_device(new, old)
+  local others = NONE
+  if new.device and not is_same_device(new, old) then
+    for id, found in pairs(new.trunk and trunks.of(new.user) or registry.of(new.user)) do
+      if id ~= new.peer and found.device == new.device then
+        others = others == NONE and {} or others
+        others[#others + 1] = peer_of(new.user, id, found)
+      end
+    end
+  end
+  return others
+end
+
+-- The registration of the peer is over since the entry `over`, or its device has `later_one` by now.
+local function overtake(new, one, over, later_one)
+  local mark, change = one.mark, {}
+  mark.since, mark.device = work.entry, new.device
+  if not over then
+    note_end(mark, '|' .. new.device, later_one.registration.at)
+  end
+  local lost = end_after(mark, work.entry, nil, new.device)
+  local unseen = not over and lost == later_one.registration.at and 'replaced' or nil
+  if one.registration then
+    -- The present registration is an earlier one. This event has replaced it.
+    change.went = leave(one, lost, '', unseen)
+  else
+    if order.later(lost, mark.lost) then
+      mark.lost, mark.unseen = lost, unseen
+    end
+    save(one)
+    note_known(new.user)
+  end
+  if later_one then
+    change.moved = {
+      user = new.user, device = new.device, from = new.peer, to = later_one.peer, since = later_one.registration.at,
+    }
+  end
+  return change
+end
+
+-- The device has the new registration alone. Returns the replaced peer ids, each with the entry of its registration.
+local function replace(others)
+  local replaced = others == NONE and NONE or {}
+  for _, other in ipairs(others) do
+    local old = other.registration
+    note_end(other.mark, '|' .. old.device, work.entry)
+    forget(other, work.entry, 'replaced')
+    holders.release(other.peer, other.user, old)
+    replaced[other.peer] = old.at
+  end
+  return replaced
+end
+
+local function store(new, one)
+  local old, mark, name = one.registration, one.mark, one.name
+  away.forget(one.user, one.peer)
+  registry.store(new, old)
+  one.registration = new
+  if next(mark.ends) or mark.lost then
+    one.mark = { ends = {} }
+    for session, ended in pairs(mark.ends) do
+      one.mark.ends[session] = order.later(ended, work.entry) and ended or nil
+    end
+    if next(one.mark.ends) then
+      save(one)
+    else
+      later({ 'DEL', key('gone', name) })
+    end
+    later({ 'DEL', key('grace', one.peer) })
+    unschedule('grace|' .. name)
+    unschedule('caller|' .. name)
+  end
+  if new.expires then
+    schedule('lapse|' .. name, math.min(order.split(work.entry), now) + new.expires)
+  elseif old and old.expires then
+    unschedule('lapse|' .. name)
+  end
+end
+
+local function tell_other_shards(new, old, replaced)
+  if new.trunk then
+    local list = {}
+    for id, at in pairs(replaced) do
+      list[#list + 1], list[#list + 2] = id, at
+    end
+    emit_everywhere(new.user, 'trunk_registered', new.user, new.peer, new.raw, new.device or '', new.session or '',
+      new.expires and int(new.expires) or '', unpack(list))
+  elseif old and old.trunk then
+    emit_everywhere(new.user, 'trunk_ended', new.user, new.peer, work.entry, old.at, '{}')
+  end
+end
+
+-- A user with too many devices loses the one that has not renewed its registration for the longest time. Returns it.
+local function make_room(new, replaced)
+  local limit = settings.devices_per_user
+  if new.trunk or limit == 0 then
+    return nil
+  end
+  local count = redis.call('HLEN', key('registry', new.user))
+  for _ in pairs(replaced) do
+    count = count - 1
+  end
+  if count < limit then
+    return nil
+  end
+  local oldest, found
+  for id, each in pairs(registry.of(new.user)) do
+    if id ~= new.peer and not replaced[id] and (not found or order.later(found.at, each.at)) then
+      oldest, found = id, each
+    end
+  end
+  if found then
+    local one = peer_of(new.user, oldest, found)
+    note_end(one.mark, nil, work.entry)
+    warn('device_dropped', 'devicesPerUser', new.user, oldest)
+    return leave(one, work.entry, '')
+  end
+end
+
+-- `new` is a registration of this event: user, peer, `at`, device, session, expires, trunk, and its text (`raw`).
+function presence.registered(new)
+  local one = peer_of(new.user, new.peer)
+  local old, mark = one.registration, one.mark
+  local last = old and old.at or mark.since
+  if order.later(last, new.at) or (not old and last == new.at) then
+    return nil
+  end
+  local over, others, later_one = end_of(new, mark), others_of_device(new, old), nil
+  for _, other in ipairs(others) do
+    later_one = order.later(other.registration.at, new.at) and other or later_one
+  end
+  if over or later_one then
+    return overtake(new, one, over, later_one)
+  end
+  local renewed = is_same_device(new, old) and old.session == new.session
+  one.fresh = not old or presence.other_session(old.session, new.session)
+  one.lost, one.how = mark.lost, mark.unseen
+  local replaced = replace(others)
+  store(new, one)
+  if not renewed and not new.trunk then
+    holders.claim(new.peer, new.user, new.at)
+  end
+  tell_other_shards(new, old, replaced)
+  return {
+    replaced = replaced, came = not renewed and one or nil, went = not old and make_room(new, replaced) or nil,
+  }
+end
+
+-- The connection of the peer has ended, or the one with this `session`.
+function presence.ended(user, peer, session, device)
+  local one = peer_of(user, peer)
+  local old, mark = one.registration, one.mark
+  if order.later(old and old.at or mark.since, work.entry) then
+    return nil
+  end
+  note_end(mark, session, work.entry)
+  mark.device = device or mark.device
+  if (old and presence.other_session(old.session, session))
+    or (not old and order.later(mark.lost, work.entry)) then
+    -- The registration that this ends may still be on its way.
+    save(one)
+    return nil
+  end
+  return { went = leave(one, end_after(mark, work.entry) or work.entry, '') }
+end
+
+-- The registration has not been renewed by the time `due`. This notes no end: a delayed renewal still counts.
+function presence.lapsed(user, peer, due)
+  local one = peer_of(user, peer)
+  if one.registration and one.registration.expires then
+    return { went = leave(one, int(due) .. '-0', 'lapsed', 'lapsed') }
+  end
+end
+
+-- Another user has registered the peer id by the entry `since` (see reach/holders.lua).
+function presence.taken(user, peer, since)
+  local one = peer_of(user, peer)
+  local old = one.registration
+  if not old or old.trunk then
+    return nil
+  elseif order.later(old.at, since) then
+    holders.claim(peer, user, old.at)
+    return nil
+  end
+  note_end(one.mark, nil, since)
+  return { went = leave(one, since, 'taken') }
+end
+
+-- The trunk's own shard says: it is gone since the entry `lost`, and its registrations up to the entry `since` are
+-- over. The same `ends` as there decide about later registrations. `unseen` as in a mark.
+function presence.trunk_ended(user, peer, lost, since, ends, how, unseen)
+  local one = peer_of(user, peer)
+  local mark = one.mark
+  for session, ended in pairs(ends) do
+    note_end(mark, session, ended)
+  end
+  if one.registration and order.later(one.registration.at, since) then
+    save(one)
+    return nil
+  end
+  mark.since = order.latest(mark.since, since)
+  if order.later(mark.lost, lost) then
+    lost, unseen = mark.lost, mark.unseen
+  end
+  return { went = leave(one, lost, how, unseen) }
+end
+
+-- The peer, perhaps a guest, says that it is of this device.
+function presence.spoke(user, peer, device)
+  local mark = presence.left(user, peer)
+  if mark and order.later(mark.lost, work.entry) then
+    return nil
+  end
+  return { moved = { user = user, device = device, to = peer, since = work.entry } }
+end
+
+-- Remembers the device of a peer that has spoken.
+function presence.note_device(user, peer, device)
+  local one = peer_of(user, peer)
+  one.mark.device = device
+  save(one)
+end

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 # One batch waits while others are committed. That keeps the server busy, and little has to be handed back.
 _WAITING_BATCHES = 1
-_HALF = 32  # entries
+_HALF = 32  # entries; a read takes 64 at most
 
 
 @dataclass(slots=True)
 class Batch(Generic[Item]):
     """Entries to be committed together, except for those that go alone.
 
-    The reader begins `entries` and has read them at `read` (ns since 1970); whoever takes the batch decodes them.
+    The reader has begun `entries` and read them at `read` (ns since 1970); `next_batch` decodes them.
     """
 
     tickets: list[Ticket[Item]]

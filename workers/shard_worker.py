@@ -61,7 +61,7 @@ class ShardWorker:
             committer=Committer(
                 worker.clients.ordered(keys), keys, settings, worker.scripts, verbosity=messages.verbosity()
             ),
-            other_shards=OtherShards(keys, worker.clients.of, worker.clients.reads),
+            other_shards=OtherShards(keys, worker.clients.of, lambda keys: worker.clients.reads(keys).call),
         )
         self._reports = Reports(worker.metrics)
         lookup = (

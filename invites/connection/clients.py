@@ -115,7 +115,7 @@ class Clients:
         return self._over(self._ordered, keys)
 
     def reads(self, keys: Keys) -> OrderedClient:
-        """The same over another connection, for reads that shall not wait for commits under way."""
+        """The same over another connection, for reads that must not wait for commits under way."""
         return self._over(self._reads, keys)
 
     async def aclose(self) -> None:

@@ -45,18 +45,22 @@ class OrderedClient:
 
     async def execute_command(self, *command: EncodableT) -> Any:  # noqa: ANN401 - any reply
         """Send one command and wait for its answer. Raises what redis-py raises."""
+        return await self.call(*command)
+
+    def call(self, *command: EncodableT) -> asyncio.Future[Any]:
+        """Send one command. The future has its answer, or what redis-py raises."""
         packed = pack(*command)
-        if self._unlearned:
-            raise LostError("The connection was lost with the commands before this one.")
         answer = asyncio.get_running_loop().create_future()
         line = self._line
-        if line is not None and line.is_usable and self._connecting is None:
+        if self._unlearned:
+            answer.set_exception(LostError("The connection was lost with the commands before this one."))
+        elif line is not None and line.is_usable and self._connecting is None:
             line.send(packed, answer)
         else:
             self._called.append((packed, answer))
             if self._connecting is None:
                 self._connecting = asyncio.create_task(self._connect(), name="connecting to the server")
-        return await answer
+        return answer
 
     def took(self, since: float) -> float:
         """How long (s) the server has worked for a command, called at `since` (`perf_counter`) and just answered.

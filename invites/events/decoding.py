@@ -65,8 +65,7 @@ def _relay(entry: Entry, max_deliveries: int, keys: Keys | None) -> Operation:
         return dead_internal(entry, "relay", sentence)
     try:
         texts = texts_of(entry)
-        operation = _relayed(entry.id, texts)
-        return msgspec.structs.replace(operation, shard=_target(texts, keys))
+        return _relayed(entry.id, texts, keys)
     except KeyError as missing:
         return dead_internal(entry, "relay", f"field {missing.args[0]} is missing")
     except BadEvent as error:
@@ -77,16 +76,19 @@ def _relay(entry: Entry, max_deliveries: int, keys: Keys | None) -> Operation:
         return dead_internal(entry, "relay", "field shard is no number")
 
 
-def _relayed(entry: str, texts: Mapping[str, str]) -> Operation:
+def _relayed(entry: str, texts: Mapping[str, str], keys: Keys | None) -> Operation:
     kind, name, first = texts["kind"], texts["name"], texts["entry"]
     if not _ENTRY_ID.fullmatch(first):
         raise BadEvent("field entry is no entry id")
     if kind != _EVENT:
         arguments = tuple(_STRINGS.decode(texts["arguments"]))
-        return Operation("relay", entry, RelayArguments(kind, name, first, arguments))
+        return Operation(
+            "relay", entry, RelayArguments(kind, name, first, arguments), shard=_target(texts, keys)
+        )
     event = protocol.decode_event(texts["type"], texts["payload"].encode())
     own = operation_of(first, event)
-    return Operation("relayedEvent", entry, RelayedEventArguments(first, own.rule, own.arguments), event)
+    relayed = RelayedEventArguments(first, own.rule, own.arguments)
+    return Operation("relayedEvent", entry, relayed, event, shard=_target(texts, keys))
 
 
 def _target(texts: Mapping[str, str], keys: Keys | None) -> int | None:

@@ -21,12 +21,11 @@ from invites.queries.invites import InviteQueries
 from invites.values.ref import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from redis.asyncio import Redis
 
     from invites.events.operation import Operation
-    from invites.store.functions import Client
 
 NOBODY: Final = "|"
 """What `requester` returns when no peer has asked. No peer has this id."""
@@ -37,18 +36,19 @@ _PATIENCE_S: Final = 0.2  # a shard that is away must not hold up this one
 class OtherShards:
     """Looks into the other shards for one shard; `client_of` gives the client for the keys of each.
 
-    `reads_of` gives what executes the many small reads for the invites of a commit: the same client by default.
+    `reads_of` gives what executes one of many small reads, those for the invites of a commit: by default the client's
+    own `execute_command`.
     """
 
     def __init__(
         self,
         keys: Keys,
         client_of: Callable[[Keys], Redis],
-        reads_of: Callable[[Keys], Client] | None = None,
+        reads_of: Callable[[Keys], Callable[..., Awaitable[Any]]] | None = None,
     ) -> None:
         self._keys = keys
         self._client_of = client_of
-        self._reads_of = reads_of or client_of
+        self._reads_of = reads_of or (lambda keys: client_of(keys).execute_command)
 
     async def see_rooms(self, operations: Sequence[Operation]) -> Sequence[Operation]:
         """The operations. Invites into rooms of other shards learn what the rule must know of the room.
@@ -115,7 +115,7 @@ class OtherShards:
 
     async def _see(self, shard: int, invites: dict[int, Invite], seen: list[Operation]) -> None:
         keys = self._keys.of(shard)
-        ask, events = self._reads_of(keys).execute_command, invites.values()
+        ask, events = self._reads_of(keys), invites.values()
         names = [(keys.closed(event.room), keys.left(event.room, event.peer.user)) for event in events]
         texts, *members = await asyncio.gather(
             ask("MGET", *itertools.chain.from_iterable(names)),

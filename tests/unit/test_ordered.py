@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import hiredis
@@ -99,6 +100,16 @@ async def test_an_error_is_that_of_its_command_alone(held: tuple[Held, OrderedCl
     with pytest.raises(ResponseError, match="no"):
         await first
     assert await second == b"2"
+
+
+async def test_what_the_server_did_for_others_before_does_not_count_as_time_of_a_command(
+    held: tuple[Held, OrderedClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = held
+    clock = iter([12.0, 15.0, 21.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    called_at = [10.0, 11.0, 20.0]
+    assert [client.took(at) for at in called_at] == [2.0, 3.0, 1.0]
 
 
 async def test_who_is_cancelled_takes_nobodys_answer(held: tuple[Held, OrderedClient]) -> None:

@@ -69,6 +69,7 @@ def test_the_shard_is_that_of_the_name_unless_the_entry_says_which(
         ({name: value for name, value in EVENT.items() if name != b"payload"}, "field payload is missing"),
         (PAGE | {b"arguments": b'["a"'}, "field arguments is no list of texts in JSON"),
         (PAGE | {b"arguments": b'["a",5]'}, "field arguments is no list of texts in JSON"),
+        ({b"unknown": b"1"}, "field kind is missing"),
         (PAGE | {b"shard": b"two"}, "field shard is no number"),
         (PAGE | {b"entry": b"now"}, "field entry is no entry id"),
         (EVENT | {b"payload": b'{"peer":5}'}, "field peer "),

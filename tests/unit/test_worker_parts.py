@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from redis import exceptions
 
 from invites.connection.errors import ErrorKind, RefusedError, classify, passes
-from invites.events.entry import Entry, entries_of
+from invites.events.entry import Entry, entries_of, order
 from invites.keys import Stream
 from invites.store.layout import LayoutError
 from tests.support.waiting import wait_until
@@ -20,8 +21,8 @@ from workers.aio.places import Places
 from workers.aio.tasks import end
 from workers.consumer.batch_size import BatchSize
 from workers.consumer.budget import ByteBudget
-from workers.consumer.entries import take_on
-from workers.consumer.source import Source
+from workers.consumer.entries import begin, take_on
+from workers.consumer.source import Batch, Source
 from workers.consumer.ticket import InFlight
 from workers.roles.timers import patience_ms
 from workers.telemetry.metrics import Metrics
@@ -179,6 +180,42 @@ async def test_an_entry_is_taken_on_once_at_a_time() -> None:
     [again] = await take_on(source, [entry], alone=True)
     again.done()
     assert budget.room == 1_000
+
+
+async def test_a_full_batch_is_halved_only_while_too_few_are_taken() -> None:
+    source = _source(ByteBudget())
+    sizes: list[int] = []
+    taken: list[str] = []
+    async with contextlib.AsyncExitStack() as stack:
+        for page in range(3):
+            entries = [Entry(f"{page + 1}-{number}", {b"x": b"x"}) for number in range(64)]
+            await source.inbox.put(Batch([], begin(source, entries)))
+            while len(taken) < 64 * (page + 1):
+                batch = await stack.enter_async_context(source.next_batch(2))
+                sizes.append(len(batch.tickets))
+                taken += [ticket.entry for ticket in batch.tickets]
+    assert sizes == [32, 32, 64, 64]
+    assert taken == sorted(taken, key=order)
+    entries = [Entry(f"9-{number}", {b"x": b"x"}) for number in range(64)]
+    await source.inbox.put(Batch([], begin(source, entries)))
+    async with source.next_batch() as batch:
+        assert len(batch.tickets) == len(entries)
+
+
+async def test_batches_are_handed_out_in_their_order_whoever_has_the_larger_one() -> None:
+    source = _source(ByteBudget())
+    handed_out: list[str] = []
+
+    async def take() -> None:
+        async with source.next_batch() as batch:
+            handed_out.append(batch.tickets[0].entry)
+
+    roles = [asyncio.create_task(take()) for _ in range(2)]
+    for first, count in ((1, 60), (2, 1)):
+        entries = [Entry(f"{first}-{number}", {b"x": b"x"}) for number in range(count)]
+        await source.inbox.put(Batch([], begin(source, entries)))
+    await asyncio.gather(*roles)
+    assert handed_out == ["1-0", "2-0"]
 
 
 # --- tasks

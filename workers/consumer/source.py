@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 # One batch waits while others are committed. That keeps the server busy, and little has to be handed back.
 _WAITING_BATCHES = 1
+_HALF = 32  # entries; a read takes 64 at most
 
 
 @dataclass(slots=True)
 class Batch(Generic[Item]):
     """Entries to be committed together, except for those that go alone.
 
-    The reader begins `entries` and has read them at `read` (ns since 1970); whoever takes the batch decodes them.
+    The reader has begun `entries` and read them at `read` (ns since 1970); `next_batch` decodes them.
     """
 
     tickets: list[Ticket[Item]]
@@ -58,6 +59,8 @@ class Source(Generic[Item]):
     inbox: asyncio.Queue[Batch[Item] | None] = field(default_factory=lambda: asyncio.Queue(_WAITING_BATCHES))
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _rest: Batch[Item] | None = None
+    _taken: int = 0
 
     def __post_init__(self) -> None:
         self.in_flight = InFlight(self.shard.worker.budget)
@@ -89,22 +92,31 @@ class Source(Generic[Item]):
         return max(0, min(self.most - in_flight, self.read_size.value or int(in_flight == 0)))
 
     @contextlib.asynccontextmanager
-    async def next_batch(self) -> AsyncIterator[Batch[Item]]:
+    async def next_batch(self, at_once: int = 0) -> AsyncIterator[Batch[Item]]:
         """Wait for a batch and see it settled. An error leaves its entries; the last batch of all is empty.
 
-        A role may wait more than once at the same time: the batches come in their order.
+        A role may wait more than once at the same time: the batches come in their order. While it has fewer than
+        `at_once` of them, a full one is halved: the server begins sooner, and it answers a read after each half, so
+        the reader gets ahead.
         """
         async with self._taking:
-            batch = await self.inbox.get()
+            rest, self._rest = self._rest, None
+            batch = rest or await self.inbox.get()
             if batch is None:
                 self.ended.set()
                 self.inbox.put_nowait(None)
                 batch = Batch([])
             elif batch.entries:
+                if self._taken < at_once and len(batch.entries) > _HALF:
+                    self._rest = Batch([], batch.entries[_HALF:], batch.read)
+                    batch.entries = batch.entries[:_HALF]
                 batch.tickets += await decoded(self, batch.entries, alone=False, read=batch.read)
+        self._taken += 1
         try:
             yield batch
         except Exception:
             for ticket in batch.tickets:
                 ticket.leave()
             raise
+        finally:
+            self._taken -= 1

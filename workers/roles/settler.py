@@ -142,7 +142,7 @@ class Settler:
         await self._set_aside.aclose()
 
     async def _step(self) -> None:
-        async with self._source.next_batch() as batch, self._places:
+        async with self._source.next_batch(_AT_ONCE) as batch, self._places:
             await self.settle_batch(batch.tickets)
         await self._set_aside.make_room()
 

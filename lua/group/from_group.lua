@@ -10,7 +10,7 @@
 --   leg_won         -                                    OVER, has won    OVER, has won    -
 --
 -- A message names a leg by its ref and its group: another invite may have the ref, a direct one, a leg of another group or one of
--- an earlier call. The member is then left out of the group call. (Workers of a former release name no group.)
+-- an earlier call. `leg_start` then answers `leg_left_out`. (Workers of a former release name no group.)
 --
 -- news:<mark>  an update that has overtaken its `leg_start`: entry, context, mediatypes, fromDetails (JSON, a list); expires
 -- over:<mark>  the same for an end (see `tombstone`). A mark is the ref with the group as the callee, "|" and the member

@@ -42,9 +42,9 @@ local function call_all(call, page)
   change(call, 'called', int(roster.last_of(call, page)))
 end
 
-local function turn_page(call, page)
+local function turn_page(call)
   if is_pending(call) and tonumber(call.called) < tonumber(call.members) then
-    proceed(call.to, 'legs_start', call.ref, int(page + 1))
+    proceed(call.to, 'legs_start', call.ref, call.called)
   end
 end
 
@@ -62,7 +62,7 @@ local function start_next(call, page)
     end
   end
   call_all(call, page)
-  turn_page(call, page)
+  turn_page(call)
 end
 
 -- All at once: starts the legs of a page.
@@ -73,7 +73,7 @@ local function start_page(call, page)
       start_leg(call, leg)
     end
   end
-  turn_page(call, page)
+  turn_page(call)
 end
 
 -- Makes the legs of a new group call and starts them.
@@ -87,15 +87,16 @@ function kinds.group.begin(call, members, strategy)
   start(call, 1)
 end
 
--- Starts legs of the page. The message may come twice; a former release names no page.
-function internal.legs_start(_, ref, page)
+-- Starts legs of the next page: those up to the place `after` are done. The message may come twice; a former release names no
+-- place.
+function internal.legs_start(_, ref, after)
   local call = load_invite(ref)
   if not call or not is_pending(call) or is_too_late(call) then
     return
   end
   local called = roster.called(call)
   local next_page = roster.page_of(called + 1)
-  if called >= tonumber(call.members) or (page and tonumber(page) ~= next_page) then
+  if called >= tonumber(call.members) or (after and tonumber(after) ~= called) then
     return
   elseif call.strategy ~= 'sequential' then
     start_page(call, next_page)
@@ -134,41 +135,38 @@ local function cancel_page(call, page)
   end
 end
 
--- The first and the last page with legs that may ring.
-local function pages_called(call)
-  local last = roster.page_of(roster.called(call))
-  return call.strategy == 'sequential' and last or 1, last
+-- The page of the first leg behind the place `after` (nil: of the first one that may ring); nil when there is none.
+local function page_after(call, after)
+  local called = roster.called(call)
+  after = tonumber(after) or (call.strategy == 'sequential' and called - 1 or 0)
+  return after < called and roster.page_of(after + 1) or nil
 end
 
--- Ends the legs of an ended call from this page on (nil: of all).
-function internal.legs_cancel(_, ref, page)
+-- Ends the legs of an ended call, a page in each commit: those up to the place `after` are done.
+function internal.legs_cancel(_, ref, after)
   local call = load_invite(ref)
-  if call and call.members and not is_pending(call) then
-    local first, last = pages_called(call)
-    page = tonumber(page) or first
-    if page > 0 then
-      cancel_page(call, page)
-    end
-    if page < last then
-      proceed(call.to, 'legs_cancel', ref, int(page + 1))
+  local page = call and call.members and not is_pending(call) and page_after(call, after)
+  if page then
+    cancel_page(call, page)
+    if page_after(call, roster.last_of(call, page)) then
+      proceed(call.to, 'legs_cancel', ref, int(roster.last_of(call, page)))
     end
   end
 end
 
--- Tells the legs of a page new context or mediatypes.
-function internal.legs_update(_, ref, page)
+-- Tells the legs new context or mediatypes, in the same way.
+function internal.legs_update(_, ref, after)
   local call = load_invite(ref)
-  if call and is_pending(call) then
-    local first, last = pages_called(call)
-    page = tonumber(page) or first
-    for _, leg in ipairs(page > 0 and roster.page(call, page) or {}) do
+  local page = call and is_pending(call) and page_after(call, after)
+  if page then
+    for _, leg in ipairs(roster.page(call, page)) do
       if leg.state == 'RINGING' then
         emit(leg.member, 'leg_update', with_callee(ref, leg.member), call.context or '', call.mediatypes or '',
           call.fromDetails or '', call.to)
       end
     end
-    if page < last then
-      proceed(call.to, 'legs_update', ref, int(page + 1))
+    if page_after(call, roster.last_of(call, page)) then
+      proceed(call.to, 'legs_update', ref, int(roster.last_of(call, page)))
     end
   end
 end

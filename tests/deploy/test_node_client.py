@@ -357,6 +357,21 @@ async def test_a_server_that_is_away_is_waited_for(project: Path) -> None:
         assert [json.loads(fields["payload"]).get("roomId") for _, fields in events] == [None, "waits"]
 
 
+async def test_a_full_server_is_read_by_a_group_that_is_there(
+    project: Path, client: Redis, valkey_url: str
+) -> None:
+    await client.xgroup_create(KEYS.notifications, "gateway-1", mkstream=True)
+    await _write(client, "1", "roomCleaned", {"roomId": "r1", "invites": 0})
+    await client.config_set("maxmemory", 1)
+    try:
+        async with programs.running(project, {"url": valkey_url, **GATEWAY}) as gateway:
+            assert (await gateway.tells("heard"))["id"] == "1"
+            await gateway.close()
+    finally:
+        await client.config_set("maxmemory", 0)
+    assert await none_pending(client)
+
+
 async def test_what_is_wrong_is_refused_at_once(publisher: Program, client: Redis) -> None:
     await client.set(KEYS.events, "no stream")
     for command, kind, says in (

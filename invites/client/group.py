@@ -49,12 +49,13 @@ class Group:
         The first time it begins at the end of the stream. If it was removed while this process read, it goes on where
         it was. If the stream ends before that, the server has lost its data, and everything in it is news.
         """
+        end = await self._end()
         if not self.last:
-            await self._create("$")
-            # Without a consumer nobody could tell from outside whether the group's process has died.
-            await self._client.xgroup_createconsumer(self._stream, self.name, self._consumer)
-            self.last = await self._end()
-        elif order(await self._end()) >= order(self.last):
+            if await self._create("$"):
+                # Without a consumer nobody could tell from outside whether the group's process has died.
+                await self._client.xgroup_createconsumer(self._stream, self.name, self._consumer)
+            self.last = end
+        elif order(end) >= order(self.last):
             await self._create(self.last)
         else:
             await self._create("0")
@@ -77,12 +78,28 @@ class Group:
                     dead.append(name)
         return dead
 
-    async def _create(self, start: str) -> None:
+    async def _create(self, start: str) -> bool:
+        """Make the group if it is missing, and say whether it was.
+
+        Looks first: a server that is out of memory refuses the command also when the group is there.
+        """
+        if await self._is_there():
+            return False
         try:
             await self._client.xgroup_create(self._stream, self.name, start, mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
+        return True
+
+    async def _is_there(self) -> bool:
+        try:
+            groups = await self._client.xinfo_groups(self._stream)
+        except ResponseError as error:
+            if classify(error) is ErrorKind.NO_GROUP:
+                return False
+            raise
+        return any(one["name"] == self.name.encode() for one in groups)
 
     async def _end(self) -> str:
         try:

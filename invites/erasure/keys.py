@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import WatchError
+from redis.exceptions import OutOfMemoryError, WatchError
 
 from invites.resharding.key_ownership import kind_of
 
@@ -144,7 +144,7 @@ class KeyEraser:
             try:
                 if not self._dry_run:
                     await pipe.execute()
-            except WatchError:  # the user has just said something else
+            except (WatchError, OutOfMemoryError):  # the user has just said something else; SET needs memory
                 self._tally.left["user-state"] += 1
             else:
                 self._tally.rewritten["user-state"] += 1

@@ -3,6 +3,7 @@
 import contextlib
 import enum
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
@@ -157,6 +158,8 @@ _FULL: Final = Outcome(Status.FULL)
 _WORDS: Final = {1: Status.DONE, 2: Status.NEEDS, 3: Status.FAILED, 4: Status.NO_GROUP, 5: Status.LOST}
 _WITH_DETAIL: Final = frozenset({Status.NEEDS, Status.FAILED, Status.LOST})
 _DENIED: Final = "DENIED "  # the error of lua/core/permissions.lua; commands follow, separated by commas
+# The server's own error of a function that asks nothing beforehand.
+_DENIED_INSIDE: Final = re.compile(r"ACL failure in script: .* run the '([^']+)' command")
 
 
 class Committer:
@@ -254,16 +257,22 @@ class Committer:
         """
         keep, useful = self.trimmed_streams[stream]
         trimmed = 0
-        while went := int(
-            await self._functions.call(self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful, kept_from))
-        ):
-            trimmed += went
+        with self._errors():
+            while went := int(
+                await self._functions.call(
+                    self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful, kept_from)
+                )
+            ):
+                trimmed += went
         return trimmed
 
     async def retire_consumer(self, name: str, silent_ms: int, stream: Stream = Stream.EVENTS) -> bool:
         """Delete a consumer of a stream that owes nothing, and whose worker was silent for `silent_ms`."""
         keys = (stream.key(self._keys), self._keys.worker(name))
-        return bool(await self._functions.call(self._scripts.retire, keys, (stream.group, name, silent_ms)))
+        with self._errors():
+            return bool(
+                await self._functions.call(self._scripts.retire, keys, (stream.group, name, silent_ms))
+            )
 
     async def ensure(
         self, streams: Sequence[Stream], worker: WorkerState, known_origin: str, new_origin: str
@@ -324,6 +333,8 @@ class Committer:
                 raise LayoutError(str(error).removeprefix(ANSWER), self._keys.shards) from None
             if str(error).startswith(_DENIED):
                 raise NoPermissionError(denied_sentence(str(error).split()[1].split(","))) from None
+            if found := _DENIED_INSIDE.match(str(error)):
+                raise NoPermissionError(denied_sentence([found[1].upper()])) from None
             raise
 
 

@@ -238,7 +238,7 @@ async def test_replies_that_are_lost_lose_and_double_nothing(
     assert port is not None
     async with Proxy(port) as proxy, programs.running(project, {"url": proxy.url, **GATEWAY}) as gateway:
         for number in range(4):
-            for command, containing in ((b"xreadgroup", b"roomCleaned"), (b"xack", b":1")):
+            for command, containing in ((b"xreadgroup", b"roomCleaned"), (b"xack", b":")):
                 room = f"r{number}-{command.decode()}"
                 proxy.lose_reply(command, containing)
                 await _write(client, room, "roomCleaned", {"roomId": room, "invites": 0})
@@ -355,6 +355,21 @@ async def test_a_server_that_is_away_is_waited_for(project: Path) -> None:
             await program.close()
         events = server.command("XRANGE", KEYS.events, "-", "+")
         assert [json.loads(fields["payload"]).get("roomId") for _, fields in events] == [None, "waits"]
+
+
+async def test_a_full_server_is_read_by_a_group_that_is_there(
+    project: Path, client: Redis, valkey_url: str
+) -> None:
+    await client.xgroup_create(KEYS.notifications, "gateway-1", mkstream=True)
+    await _write(client, "1", "roomCleaned", {"roomId": "r1", "invites": 0})
+    await client.config_set("maxmemory", 1)
+    try:
+        async with programs.running(project, {"url": valkey_url, **GATEWAY}) as gateway:
+            assert (await gateway.tells("heard"))["id"] == "1"
+            await gateway.close()
+    finally:
+        await client.config_set("maxmemory", 0)
+    assert await none_pending(client)
 
 
 async def test_what_is_wrong_is_refused_at_once(publisher: Program, client: Redis) -> None:

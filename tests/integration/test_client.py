@@ -267,6 +267,31 @@ async def test_a_group_that_was_dropped_goes_on_where_it_was(valkey_url: str, cl
         assert await rooms(notifications, 1) == ["r3"]
 
 
+async def test_on_a_full_server_a_reader_connects_again_and_a_group_that_is_there_is_read(
+    valkey_url: str, client: Any
+) -> None:
+    try:
+        async with Notifications(valkey_url, group="records") as records, Notifications(valkey_url) as own:
+            await told(client, 0)
+            assert await rooms(records, 1) == await rooms(own, 1) == ["r0"]
+            await client.config_set("maxmemory", 1)
+            await client.client_kill_filter(_type="normal", skipme=True)
+            await _told_when_full(client, 1)
+            assert await rooms(records, 1) == await rooms(own, 1) == ["r1"]
+        async with Notifications(valkey_url, group="records") as records:
+            await _told_when_full(client, 2)
+            assert await rooms(records, 1) == ["r2"]
+    finally:
+        await client.config_set("maxmemory", 0)
+
+
+async def _told_when_full(client: Any, number: int) -> None:
+    """Write a notification as a worker's function does on a server that is out of memory."""
+    fields = _fields(f"0-{number}-1", "roomCleaned", {"roomId": f"r{number}", "invites": 0})
+    script = "#!lua flags=allow-oom\nreturn redis.call('XADD', KEYS[1], '*', unpack(ARGV))"
+    await client.eval(script, 1, KEYS.notifications, *(text for pair in fields.items() for text in pair))
+
+
 async def test_a_reader_that_finishes_nothing_reads_no_more(valkey_url: str, client: Any) -> None:
     async with Notifications(valkey_url, group="records") as notifications:
         async with client.pipeline(transaction=False) as pipe:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from invites.erasure import Erasure, ErasureError, Report
 from invites.erasure.keys import CALLS
@@ -133,6 +135,39 @@ async def test_a_trunk_refuses_it(client: Redis) -> None:
     await shard.event(*e.trunk("gw"))
     with pytest.raises(ErasureError, match="sip has a trunk: publish `unregistered`"):
         await _erasure(shard, "sip").run()
+
+
+async def test_on_a_full_server_what_can_only_be_rewritten_is_left(client: Any) -> None:
+    shard = await _calls(client, 1)
+    await client.config_set("maxmemory", 1)
+    try:
+        report = await _erasure(shard).run()
+    finally:
+        await client.config_set("maxmemory", 0)
+    assert _of(report)["user-state"] == (1, 0, 1)
+    assert await _names(client, "bob") == [shard.routed.user_state("carol")]
+    assert _of(await _erasure(shard).run()) == {"user-state": (0, 1, 0)}
+
+
+async def test_an_erasure_that_is_cut_off_is_completed_by_the_next_one(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = await _calls(client, 1)
+    execute, writes, cuts = client.execute_command, 0, 0
+
+    async def execute_until_cut(*command: Any, **options: Any) -> Any:
+        nonlocal writes
+        writes -= command[0] in {"UNLINK", "HDEL", "SREM", "ZREM", "XDEL"}
+        if writes < 0:
+            raise RedisConnectionError("for the test")
+        return await execute(*command, **options)
+
+    while await _names(client, "bob"):
+        writes = cuts = cuts + 1
+        with monkeypatch.context() as patched, contextlib.suppress(RedisConnectionError):
+            patched.setattr(client, "execute_command", execute_until_cut)
+            await _erasure(shard).run()
+    assert cuts > 2
 
 
 async def test_what_a_group_has_not_settled_is_left(client: Any) -> None:

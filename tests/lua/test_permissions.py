@@ -1,6 +1,7 @@
 """A user that may no longer write: nothing is lost, and all effects come once the right is back."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from invites.events.operation import Operation
+from invites.keys import Stream
+from invites.store.announcement import WorkerState
 from invites.store.commit import Outcome, Status
 from tests.support import events as e
 from tests.support.shard import Json, Server, Shard
@@ -159,3 +162,26 @@ async def test_an_event_that_cannot_even_be_owed_is_told(limited: Limited) -> No
     [outcome] = (await shard.committer.commit([operation])).outcomes
     assert outcome.status is Status.LOST
     assert "hset" in outcome.detail.lower()
+
+
+def _beside_commits(shard: Shard) -> dict[str, Callable[[], Awaitable[object]]]:
+    """What a worker asks of a shard besides commits, by a command that it needs."""
+    committer, keys = shard.committer, shard.keys
+    state = WorkerState("worker", 0, None)
+    return {
+        "PEXPIREAT": lambda: committer.ensure([Stream.EVENTS], state, "", "origin"),
+        "XTRIM": lambda: committer.trim(keys.events),
+        "XGROUP|DELCONSUMER": lambda: committer.retire_consumer("gone", 0),
+    }
+
+
+@pytest.mark.parametrize("command", ["PEXPIREAT", "XTRIM", "XGROUP|DELCONSUMER"])
+async def test_what_is_denied_beside_commits_is_no_bug(limited: Limited, command: str) -> None:
+    shard = limited.shard
+    await shard.event(*e.registered("phone"))
+    await limited.admin.xgroup_createconsumer(shard.keys.events, "workers", "gone")
+    await limited.take(command)
+    with pytest.raises(NoPermissionError, match=rf"denies the Redis user {re.escape(command)}:"):
+        await _beside_commits(shard)[command]()
+    await limited.give_back()
+    await _beside_commits(shard)[command]()

@@ -50,7 +50,8 @@ def erase(
             say("Nothing names this user.")
         elif report.left:
             say(
-                "What is left is in use: a group has not settled it, or a call of others runs. Try again later."
+                "What is left is in use: a group has not settled it, a call of others runs, or the server is full. Try "
+                "again later."
             )
         return 1 if report.left else 0
 

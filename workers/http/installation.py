@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SHARD_WITHIN_S: Final = 1.0
 _AT_ONCE: Final = 8  # shards of a cluster, each with connections of its own
+_PLACE_S: Final = 0.2  # a shard that takes longer hangs, and is waited for beside the others
 # An overview scans all timers. It is shared by all who ask, and comes again after twenty times as long as it took.
 _OFTEN_S: Final = 1.0
 _SELDOM_S: Final = 10.0
@@ -38,7 +39,9 @@ class Installation:
         self._shards = shards
         self._clients = clients
         self._turn = turn
-        self._at_once = asyncio.Semaphore(_AT_ONCE if clients.kind == "cluster" else 1)
+        is_cluster = clients.kind == "cluster"
+        self._at_once = asyncio.Semaphore(_AT_ONCE if is_cluster else 1)
+        self._place_s = _PLACE_S if is_cluster else _SHARD_WITHIN_S
         self._reading = asyncio.Lock()
         self._found: dict[str, Any] = {}
         self._again_at = 0.0
@@ -96,11 +99,22 @@ class Installation:
         }
 
     async def _look(self, keys: Keys) -> Overview | Problem:
+        began = asyncio.Event()
+        looking = asyncio.create_task(self._overview_of(keys, began))
         try:
-            async with self._at_once, asyncio.timeout(_SHARD_WITHIN_S):
-                return await overview(self._clients.of(keys), keys)
+            async with self._at_once:
+                began.set()
+                await asyncio.wait([looking], timeout=self._place_s)
+            return await looking
         except NoPermissionError:
             lacks = "the worker's Redis user may not read all of it: `invites check` says what it lacks"
             return Problem(Level.WARNING, lacks)
         except (RedisError, OSError, TimeoutError):
             return Problem(Level.CRITICAL, "its server does not answer")
+        finally:
+            looking.cancel()
+
+    async def _overview_of(self, keys: Keys, began: asyncio.Event) -> Overview:
+        await began.wait()
+        async with asyncio.timeout(_SHARD_WITHIN_S):
+            return await overview(self._clients.of(keys), keys)

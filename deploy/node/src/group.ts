@@ -35,8 +35,7 @@ export class Group {
   async open(stream: Stream): Promise<void> {
     if (this.#temporary) await this.#destroyDead(stream);
     await this.#create(stream, "$");
-    const groups = await this.#infos("GROUPS", stream);
-    const own = groups.find(({ name }) => name === this.name);
+    const own = await this.#own(stream);
     if (own) stream.position = String(own["last-delivered-id"]);
   }
 
@@ -55,7 +54,9 @@ export class Group {
     if (this.#temporary) await this.#connection.run((redis) => redis.xgroup("DESTROY", stream.key, this.name));
   }
 
+  /** Looks first: a server that is out of memory refuses the command also when the group is there. */
   async #create(stream: Stream, position: string): Promise<void> {
+    if (await this.#own(stream)) return;
     const { key } = stream;
     try {
       await this.#insist((redis) => redis.xgroup("CREATE", key, this.name, position, "MKSTREAM"));
@@ -87,6 +88,10 @@ export class Group {
     } else if (consumers.every(({ idle }) => Number(idle) > DEAD_AFTER_MS)) {
       await this.#insist((redis) => redis.xgroup("DESTROY", key, group));
     }
+  }
+
+  async #own(stream: Stream): Promise<Record<string, unknown> | undefined> {
+    return (await this.#infos("GROUPS", stream)).find(({ name }) => name === this.name);
   }
 
   async #infos(what: "GROUPS" | "CONSUMERS", stream: Stream, ...more: string[]): Promise<Record<string, unknown>[]> {

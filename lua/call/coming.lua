@@ -2,6 +2,7 @@
 -- hears that its ringing is over.
 -- exports: come
 -- include: core/commit
+-- include: reach/marks
 -- include: reach/presence
 -- include: reach/registry
 -- include: call/ending
@@ -98,7 +99,7 @@ end
 local function come_back(invite, candidate, new)
   local live = LIVE[candidate.state]
   -- A loss that is in pages may not have reached this invite yet.
-  local is_same = candidate.id == new.peer and not presence.other_session(candidate.session, new.session)
+  local is_same = candidate.id == new.peer and not marks.other_session(candidate.session, new.session)
     and not order.later(new.lost, invite.entry)
   local may_ring = not OUT_BY_CHOICE[candidate.state] or (has_declined_for_connection(candidate) and not is_same)
   take_over(invite, candidate, new)
@@ -149,7 +150,7 @@ end
 local function is_still_there(new)
   local found = registry.find(new.user, new.peer)
   return found and (found.trunk or false) == new.trunk and found.device == new.device
-    and not presence.other_session(found.session, new.session)
+    and not marks.other_session(found.session, new.session)
 end
 
 local function of_arguments(user, peer, raw, device, session, trunk, fresh, lost)

@@ -4,8 +4,8 @@
 -- registry:<user>, trunks  the registrations (see reach/registry.lua)
 -- gone:<user>|<peer>       the mark of a peer; expires. JSON:
 --   since   registrations up to this entry are over
---   ends    session ("" for none) -> the entry of its last end; "|" and a device -> the entry since which that device has
---           another peer id
+--   ends    session ("" for none) -> the entry of its last end; "|" and a device -> the entry since which that device
+--           has another peer id
 --   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
 --   unseen  why no event has said that its connection ended by then: "lapsed", or "replaced" by the device; else nil
 --   device  the device of the last registration, or that the peer has named in an event
@@ -26,15 +26,11 @@
 -- include: core/unit
 -- include: reach/away
 -- include: reach/holders
+-- include: reach/marks
 -- include: reach/registry
 -- include: reach/trunks
 
 presence = {}
-
--- Two sessions of a peer differ only if both are named.
-function presence.other_session(a, b)
-  return a ~= nil and b ~= nil and a ~= b
-end
 
 -- The mark of the peer: of one that is gone, `lost` and `device` are known. Nil when there is none.
 function presence.left(user, peer)
@@ -112,52 +108,6 @@ function presence.add_connected_at_sippo(candidates, user, peers, caller, since)
   end
 end
 
--- Without a limit a mark would grow with each session that ends. A registration that more ends than these have
--- overtaken counts as over, whatever its session.
-local MOST_ENDS = 20
-
-local function drop_oldest_end(mark)
-  local count, oldest = 0, nil
-  for session, entry in pairs(mark.ends) do
-    count = count + 1
-    if not oldest or order.later(mark.ends[oldest], entry) then
-      oldest = session
-    end
-  end
-  if count > MOST_ENDS then
-    mark.since = order.latest(mark.since, mark.ends[oldest])
-    mark.ends[oldest] = nil
-  end
-end
-
--- `whose` is a session, or "|" and a device; nil when the end is that of any registration.
-local function note_end(mark, whose, entry)
-  local known = mark.ends[whose or '']
-  if order.later(entry, known) then
-    mark.ends[whose or ''] = entry
-    if not known then
-      drop_oldest_end(mark)
-    end
-  end
-end
-
--- The last end of a registration: later than it, and of its session or device. nil when there is none.
-local function end_after(mark, entry, session, device)
-  local found
-  for whose, ended in pairs(mark.ends) do
-    local is_its
-    if string.byte(whose) == 124 then
-      is_its = string.sub(whose, 2) == device
-    else
-      is_its = not presence.other_session(whose ~= '' and whose or nil, session)
-    end
-    if is_its and order.later(ended, entry) and order.later(ended, found) then
-      found = ended
-    end
-  end
-  return found
-end
-
 -- Ends the registration of the peer, if it has one. The peer is gone since the entry `lost`. `unseen` as in a mark.
 local function forget(one, lost, unseen)
   local old, mark = one.registration, one.mark
@@ -202,9 +152,9 @@ end
 local function end_of(new, mark)
   local taken = not new.trunk and holders.held_since(new.peer, new.user)
   if order.later(taken, work.entry) then
-    note_end(mark, nil, taken)
+    marks.note_end(mark, nil, taken)
   end
-  return end_after(mark, work.entry, new.session, new.device)
+  return marks.end_after(mark, work.entry, new.session, new.device)
 end
 
 local function is_same_device(new, old)
@@ -232,9 +182,9 @@ local function overtake(new, one, over, later_one)
   local mark, change = one.mark, {}
   mark.since, mark.device = work.entry, new.device
   if not over then
-    note_end(mark, '|' .. new.device, later_one.registration.at)
+    marks.note_end(mark, '|' .. new.device, later_one.registration.at)
   end
-  local lost = end_after(mark, work.entry, nil, new.device)
+  local lost = marks.end_after(mark, work.entry, nil, new.device)
   local unseen = not over and lost == later_one.registration.at and 'replaced' or nil
   if one.registration then
     -- The present registration is an earlier one. This event has replaced it.
@@ -259,7 +209,7 @@ local function replace(others)
   local replaced = others == NONE and NONE or {}
   for _, other in ipairs(others) do
     local old = other.registration
-    note_end(other.mark, '|' .. old.device, work.entry)
+    marks.note_end(other.mark, '|' .. old.device, work.entry)
     forget(other, work.entry, 'replaced')
     holders.release(other.peer, other.user, old)
     replaced[other.peer] = old.at
@@ -327,7 +277,7 @@ local function make_room(new, replaced)
   end
   if found then
     local one = peer_of(new.user, oldest, found)
-    note_end(one.mark, nil, work.entry)
+    marks.note_end(one.mark, nil, work.entry)
     warn('device_dropped', 'devicesPerUser', new.user, oldest)
     return leave(one, work.entry, '')
   end
@@ -349,7 +299,7 @@ function presence.registered(new)
     return overtake(new, one, over, later_one)
   end
   local renewed = is_same_device(new, old) and old.session == new.session
-  one.fresh = not old or presence.other_session(old.session, new.session)
+  one.fresh = not old or marks.other_session(old.session, new.session)
   one.lost, one.how = mark.lost, mark.unseen
   local replaced = replace(others)
   store(new, one)
@@ -369,15 +319,15 @@ function presence.ended(user, peer, session, device)
   if order.later(old and old.at or mark.since, work.entry) then
     return nil
   end
-  note_end(mark, session, work.entry)
+  marks.note_end(mark, session, work.entry)
   mark.device = device or mark.device
-  if (old and presence.other_session(old.session, session))
+  if (old and marks.other_session(old.session, session))
     or (not old and order.later(mark.lost, work.entry)) then
     -- The registration that this ends may still be on its way.
     save(one)
     return nil
   end
-  return { went = leave(one, end_after(mark, work.entry) or work.entry, '') }
+  return { went = leave(one, marks.end_after(mark, work.entry) or work.entry, '') }
 end
 
 -- The registration has not been renewed by the time `due`. This notes no end: a delayed renewal still counts.
@@ -398,7 +348,7 @@ function presence.taken(user, peer, since)
     holders.claim(peer, user, old.at)
     return nil
   end
-  note_end(one.mark, nil, since)
+  marks.note_end(one.mark, nil, since)
   return { went = leave(one, since, 'taken') }
 end
 
@@ -408,7 +358,7 @@ function presence.trunk_ended(user, peer, lost, since, ends, how, unseen)
   local one = peer_of(user, peer)
   local mark = one.mark
   for session, ended in pairs(ends) do
-    note_end(mark, session, ended)
+    marks.note_end(mark, session, ended)
   end
   if one.registration and order.later(one.registration.at, since) then
     save(one)

@@ -19,6 +19,7 @@
 --   declined  the peer that has declined for its connection alone, while the device was connected
 --   silenced  the device hears no further invitation
 --   missed    the device was away at the end
+--   toldAt    when the device, connected, was told that its user is busy with another call (ms since 1970)
 --   pushedAt  when sippo-server has taken the push (ms since 1970)
 -- include: core/unit
 -- include: core/json
@@ -112,7 +113,7 @@ local function candidate_json(candidate)
   -- Few have any of these.
   local rest = '}'
   if candidate.user or candidate.told or candidate.context or candidate.push or candidate.unheard or candidate.silenced
-    or candidate.followed or candidate.confirm or candidate.missed then
+    or candidate.followed or candidate.confirm or candidate.missed or candidate.toldAt then
     rest = (candidate.push and ',"push":true' or '')
       .. (candidate.unheard and ',"unheard":true' or '')
       .. (candidate.also and ',"also":"' .. candidate.also .. '"' or '')
@@ -120,6 +121,7 @@ local function candidate_json(candidate)
       .. (candidate.declined and ',"declined":' .. json.quote(candidate.declined) or '')
       .. (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
       .. (candidate.told and ',"told":true' or '')
+      .. (candidate.toldAt and ',"toldAt":' .. int(candidate.toldAt) or '')
       .. (candidate.silenced and ',"silenced":true' or '')
       .. (candidate.followed and ',"followed":true' or '')
       .. (candidate.missed and ',"missed":true' or '')

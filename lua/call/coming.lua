@@ -56,9 +56,17 @@ end
 
 local OUT_BY_CHOICE = { DECLINED = true, REJECTED = true }
 
--- Was the device connected at the end, and its connection seen to end later?
+-- How long it may take until somebody notices that a connection has died (ms).
+local NOTICED = 60000
+
+-- Has the device heard that its ringing is over? It was connected then, and its connection was seen to end so much later
+-- that it had not died before.
 local function has_heard(invite, candidate, new)
-  if candidate.state ~= 'CANCELLED' or candidate.missed or candidate.type == 'PUSH' then
+  local since = candidate.toldAt
+  if candidate.state == 'CANCELLED' and not candidate.missed and candidate.type ~= 'PUSH' then
+    since = tonumber(invite.endedAt)
+  end
+  if not since then
     return false
   end
   local lost = new.lost
@@ -68,7 +76,7 @@ local function has_heard(invite, candidate, new)
   end
   -- Another shard's clock says when a trunk was lost.
   local tolerance = new.trunk and shards > 1 and order.TOLERANCE or 0
-  return lost and order.split(lost) - tolerance > tonumber(invite.endedAt)
+  return lost and order.split(lost) - tolerance - NOTICED > since
 end
 
 -- A device that comes back after its ringing has ended hears why, once.

@@ -38,7 +38,7 @@ function pages.busy(user, refs, accepted, peer, device, room)
           if candidate.also == 'PUSHED' then
             rejected[#rejected + 1] = as_pushed(candidate)
           end
-          candidate.told = candidate.told or candidate.state == 'CALLED' or candidate.state == 'RINGING' or nil
+          candidate.toldAt = (candidate.state == 'CALLED' or candidate.state == 'RINGING') and now or nil
           set_state(invite, candidate, 'REJECTED', 486)
         end
       end

@@ -105,7 +105,7 @@ async def test_a_rejected_device_is_not_rung_again(one_device: Shard) -> None:
 
 async def test_a_device_that_was_told_that_its_user_is_busy_does_not_hear_it_twice(one_device: Shard) -> None:
     assert e.types(await one_device.event(*e.accept("phone"))).count("invitationCancel") == 2
-    one_device.now += 1
+    one_device.now += e.NOTICED + 1
     back = e.registered("tablet", session="new")
     assert await e.in_order(one_device, e.disconnected("tablet"), back) == []
 

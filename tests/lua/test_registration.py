@@ -192,9 +192,18 @@ async def test_a_device_that_was_connected_at_the_end_does_not_hear_it_twice(
 ) -> None:
     await e.in_order(shard, e.registered("phone", device="d", **sessions), e.registered("tablet"), e.invite())
     assert e.recipients(await shard.event(*e.accept("tablet")), "invitationCancel") == {"phone"}
-    shard.now += 1
+    await e.later(shard, e.NOTICED + 1)
     await shard.event(*e.disconnected("phone", **sessions))
     assert await shard.event(*e.registered(back, device="d", session="s2")) == []
+
+
+async def test_a_device_that_may_have_been_dead_at_the_end_hears_it_again(shard: Shard) -> None:
+    """A gateway notices a dead connection some time after the cancel has gone into it."""
+    await e.bob_rings(shard, "phone", "tablet")
+    await shard.event(*e.accept("tablet"))
+    await e.later(shard, e.NOTICED)
+    await shard.event(*e.disconnected("phone"))
+    assert e.recipients(await shard.event(*e.registered("phone")), "invitationCancel") == {"phone"}
 
 
 async def test_a_device_that_is_reported_gone_again_after_the_end_hears_it(make_shard: MakeShard) -> None:

@@ -289,7 +289,7 @@ class Calls(Reach):
             others = [each for each in invite.inside() if not each.same_device(peer, device)]
             devices = [one for each in others for one in each.to_stop]
             for each in others:
-                each.told |= each.state in ONLINE
+                each.told_at = self.now if each.state in ONLINE else None
                 each.state, each.end_reason = "REJECTED", 486
             self.cancel(invite, devices, 486, "busy_elsewhere")
             if not invite.inside():

@@ -8,6 +8,9 @@ from .presence import Change, End, Registration, other_session
 from .state import ONLINE, Candidate, Id, Invite, Payload
 from .trunks import Trunks
 
+NOTICED = 60_000
+"""A dead connection is noticed within this time (ms)."""
+
 
 class Devices(Trunks):
     """Sections 6.5 and 6.6."""
@@ -135,7 +138,7 @@ class Devices(Trunks):
     def cancel_again(self, invite: Invite, there: Registration, lost: Id | None) -> None:
         """A device that was away when its ringing ended must not go on, once it is back.
 
-        `lost`: since when this peer had been gone, if it was seen to go. Who goes after the end has heard that.
+        `lost`: since when this peer had been gone, if it was seen to go. Who goes long after the end has heard that.
         """
         mine = invite.find(there.peer, there.user, there.device)
         if mine is None or mine.told:
@@ -150,8 +153,10 @@ class Devices(Trunks):
         mine.told = True
         if mine.peer != there.peer:
             lost = self.presence.seen_to_end(there.user, mine.peer)
-        was_connected = mine.state == "CANCELLED" and not mine.missed and mine.type != "PUSH"
-        if was_connected and lost is not None and invite.ended_at is not None and lost[0] > invite.ended_at:
+        since = mine.told_at
+        if mine.state == "CANCELLED" and not mine.missed and mine.type != "PUSH":
+            since = invite.ended_at
+        if since is not None and lost is not None and lost[0] > since + NOTICED:
             return
         again = [Candidate(there.peer, mine.user, mine.address, "PEER", mine.state)]
         if mine.state == "REJECTED":

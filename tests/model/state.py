@@ -67,7 +67,7 @@ class Candidate:
     rings. `confirm`: one whose accept must be confirmed.
     `push`: sippo-server has listed the device for push. `unheard`: it has had no invitation over a connection. `also`:
     it was pushed beside its connection: PUSHING, then PUSHED. `declined`: the peer that did so for itself alone.
-    `missed`: it was away at the end.
+    `missed`: it was away at the end. `told_at`: when it, connected, was told that its user is busy.
     """
 
     peer: str
@@ -88,6 +88,7 @@ class Candidate:
     also: str = ""
     declined: str = ""
     missed: bool = False
+    told_at: int | None = None
 
     def sleeps(self, state: str) -> None:
         """Nothing is known of a connection of this device."""

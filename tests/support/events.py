@@ -17,6 +17,9 @@ REF = "alice|1|bob"
 RING = 60_000
 """ms; how long an invite rings without `expires`."""
 
+NOTICED = 60_000
+"""ms; how long it may take until somebody notices that a connection has died."""
+
 PATIENCE = 6_000
 """ms; how long a timer waits for an event that was published before it was due."""
 

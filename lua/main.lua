@@ -46,9 +46,9 @@ return function(keys, arguments)
   end
   permissions.ask()
   if mode == 'settle' then
-    return settle(tonumber(ARGV[first]), first + 1)
+    return commit.settle(tonumber(ARGV[first]), first + 1)
   elseif mode == 'take' then
-    return take(ARGV[first], ARGV[first + 1], first + 2)
+    return commit.take(ARGV[first], ARGV[first + 1], first + 2)
   end
-  return fire(tonumber(ARGV[first]), tonumber(ARGV[first + 1]))
+  return commit.fire(tonumber(ARGV[first]), tonumber(ARGV[first + 1]))
 end

@@ -109,7 +109,7 @@ local function candidate_json(candidate)
   end
   return '{"address":' .. quoted[candidate.address]
     .. ',"type":"' .. candidate.type .. '","state":"' .. candidate.state .. '"'
-    .. (candidate.endReason and ',"endReason":' .. int(candidate.endReason) or '')
+    .. (candidate.endReason and ',"endReason":' .. digits[candidate.endReason] or '')
     .. (candidate.device and ',"device":' .. quoted[candidate.device] or '')
     .. (candidate.session and ',"session":' .. quoted[candidate.session] or '')
     .. rest

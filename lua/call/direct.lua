@@ -51,7 +51,7 @@ function kinds.direct.results(invite)
   for id, candidate in pairs(candidates_of(invite)) do
     results[#results + 1] = '{"address":' .. quoted[candidate.address]
       .. ',"peer":' .. quoted[candidate.type == 'PUSH' and name_of(candidate) or id]
-      .. ',"endReason":' .. int(candidate.endReason)
+      .. ',"endReason":' .. digits[candidate.endReason]
       .. end_with(candidate.context)
   end
   return results

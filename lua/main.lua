@@ -34,7 +34,7 @@ return function(keys, arguments)
   -- The number of shards decides which shard a name belongs to. A worker configured with another number cannot
   -- commit, and no worker can while `invites reshard` moves keys. (The first worker that starts writes the key.)
   local layout = redis.call('GET', base .. 'layout')
-  if layout and tonumber(layout) ~= shards then
+  if layout and layout ~= digits[shards] then
     return redis.error_reply('LAYOUT ' .. layout)
   end
 

@@ -36,7 +36,7 @@ return function(keys, arguments)
   -- The number of shards decides which shard a name belongs to. A worker configured with another number cannot
   -- commit, and no worker can while `invites reshard` moves keys. (The first worker that starts writes the key.)
   local layout = redis.call('GET', base .. 'layout')
-  if layout and tonumber(layout) ~= shards then
+  if layout and layout ~= digits[shards] then
     return redis.error_reply('LAYOUT ' .. layout)
   end
 
@@ -48,9 +48,9 @@ return function(keys, arguments)
   end
   permissions.ask()
   if mode == 'settle' then
-    return settle(tonumber(ARGV[first]), first + 1)
+    return commit.settle(tonumber(ARGV[first]), first + 1)
   elseif mode == 'take' then
-    return take(ARGV[first], ARGV[first + 1], first + 2)
+    return commit.take(ARGV[first], ARGV[first + 1], first + 2)
   end
-  return fire(tonumber(ARGV[first]), tonumber(ARGV[first + 1]))
+  return commit.fire(tonumber(ARGV[first]), tonumber(ARGV[first + 1]))
 end

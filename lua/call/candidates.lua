@@ -118,21 +118,21 @@ local function candidate_json(candidate)
       .. (candidate.unheard and ',"unheard":true' or '')
       .. (candidate.also and ',"also":"' .. candidate.also .. '"' or '')
       .. (candidate.pushedAt and ',"pushedAt":' .. int(candidate.pushedAt) or '')
-      .. (candidate.declined and ',"declined":' .. json.quote(candidate.declined) or '')
-      .. (candidate.user and ',"user":' .. json.quote(candidate.user) or '')
+      .. (candidate.declined and ',"declined":' .. quoted[candidate.declined] or '')
+      .. (candidate.user and ',"user":' .. quoted[candidate.user] or '')
       .. (candidate.told and ',"told":true' or '')
       .. (candidate.toldAt and ',"toldAt":' .. int(candidate.toldAt) or '')
       .. (candidate.silenced and ',"silenced":true' or '')
       .. (candidate.followed and ',"followed":true' or '')
       .. (candidate.missed and ',"missed":true' or '')
       .. (candidate.confirm and ',"confirm":true' or '')
-      .. (candidate.context and ',"context":' .. json.quote(candidate.context) or '') .. '}'
+      .. (candidate.context and ',"context":' .. quoted[candidate.context] or '') .. '}'
   end
-  return '{"address":' .. json.quote(candidate.address)
+  return '{"address":' .. quoted[candidate.address]
     .. ',"type":"' .. candidate.type .. '","state":"' .. candidate.state .. '"'
-    .. (candidate.endReason and ',"endReason":' .. int(candidate.endReason) or '')
-    .. (candidate.device and ',"device":' .. json.quote(candidate.device) or '')
-    .. (candidate.session and ',"session":' .. json.quote(candidate.session) or '')
+    .. (candidate.endReason and ',"endReason":' .. digits[candidate.endReason] or '')
+    .. (candidate.device and ',"device":' .. quoted[candidate.device] or '')
+    .. (candidate.session and ',"session":' .. quoted[candidate.session] or '')
     .. rest
 end
 

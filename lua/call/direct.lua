@@ -49,9 +49,9 @@ end
 function kinds.direct.results(invite)
   local results = {}
   for id, candidate in pairs(candidates_of(invite)) do
-    results[#results + 1] = '{"address":' .. json.quote(candidate.address)
-      .. ',"peer":' .. json.quote(candidate.type == 'PUSH' and name_of(candidate) or id)
-      .. ',"endReason":' .. int(candidate.endReason)
+    results[#results + 1] = '{"address":' .. quoted[candidate.address]
+      .. ',"peer":' .. quoted[candidate.type == 'PUSH' and name_of(candidate) or id]
+      .. ',"endReason":' .. digits[candidate.endReason]
       .. end_with(candidate.context)
   end
   return results

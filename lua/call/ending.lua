@@ -4,9 +4,9 @@
 
 local function set_end(invite, state, code, reason)
   change(invite, 'state', state)
-  change(invite, 'code', int(code))
+  change(invite, 'code', digits[code])
   change(invite, 'reason', reason)
-  change(invite, 'endedAt', int(now))
+  change(invite, 'endedAt', digits[now])
   invite.live_until = lifetimes.over(invite)
 end
 

@@ -12,14 +12,14 @@
 --   {5, error}       settled, but a write has failed: some effects are missing
 -- The call fails with "DENIED " and commands when the ACL denies this user writes (see core/permissions.lua).
 -- A fact is a list: the name of a log message and its values.
--- exports: events, timers, need, settle, take, fire
+-- exports: events, timers, need, commit
 -- include: core/unit
 -- include: core/order
 -- include: core/patience
 -- include: core/story
 -- include: call/invites
 
-events, timers = {}, {}
+events, timers, commit = {}, {}, {}
 
 -- Ends a rule that needs something that only a worker can look up.
 function need(what)
@@ -165,7 +165,7 @@ local function settle_each(token, from, prefix, at)
   return result
 end
 
-function settle(source, at)
+function commit.settle(source, at)
   local stream = KEYS[source]
   future = stream == EVENTS and int(now + order.TOLERANCE + 1) or nil
   return settle_each(acknowledge, stream, stream == EVENTS and '' or string.match(stream, '%l+$'), at)
@@ -173,7 +173,7 @@ end
 
 -- The shard `from` has settled every entry of its relay stream before `low_watermark`. Such an entry comes again only
 -- from a worker that has held it for long, and is refused.
-function take(from, low_watermark, at)
+function commit.take(from, low_watermark, at)
   future = nil
   local known = redis.call('HGET', key('taken', 'floors'), from)
   if order.later(low_watermark, known) then
@@ -262,7 +262,7 @@ end
 -- Timers that wait for an event are looked at again so much later (ms).
 local AGAIN = 50
 
-function fire(limit, patience)
+function commit.fire(limit, patience)
   local due = redis.call('ZRANGEBYSCORE', TIMERS, '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, limit)
   local before = due[1] and ready_before(tonumber(due[#due]), patience)
   local result = { int(now), '', '', 0 }

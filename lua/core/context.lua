@@ -97,22 +97,26 @@ local function key(kind, id)
   return base .. kind .. ':' .. id
 end
 
--- Whole numbers as text. (Lua's own conversion has 14 digits, then an exponent.) The same few are used often.
-local int
+-- `digits[number]` is a whole number as text. (Lua's own conversion has 14 digits, then an exponent.) The same few are used
+-- often, and cost no call of a function then.
+local digits, int
 
 do
-  local MOST = 1000
-  local digits, count = {}, 0
+  local MOST, count = 1000, 0
+
+  local function write(known, number)
+    local text = string.format('%d', number)
+    known[number], count = text, count + 1
+    return text
+  end
+
+  each_call(function()
+    if not digits or count > MOST then
+      digits, count = setmetatable({}, { __index = write }), 0
+    end
+  end)
 
   function int(number)
-    local text = digits[number]
-    if not text then
-      if count == MOST then
-        digits, count = {}, 0
-      end
-      text = string.format('%d', number)
-      digits[number], count = text, count + 1
-    end
-    return text
+    return digits[number]
   end
 end

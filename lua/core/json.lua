@@ -54,7 +54,8 @@ function json.strings(list)
 end
 
 -- The string that stands in a flat JSON object under a name, or nil. A worker has encoded the object, without spaces. A
--- quote inside a string has a backslash before it, so nothing else looks like the name. (Decoding costs four times that.)
+-- quote inside a string has a backslash before it, so nothing else looks like the name. (Decoding costs three times as
+-- much.)
 function json.member(raw, name)
   local _, before = string.find(raw, '"' .. name .. '":"', 1, true)
   if not before then

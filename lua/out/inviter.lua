@@ -17,10 +17,10 @@ function tell_progress(invite, transaction, asking)
   local inside, ringing, pushed = invite.kind.count(invite)
   local code = ringing > 0 and 180 or pushed > 0 and 110 or 100
   tell_inviter(invite, 'inviteProgress',
-    ',"code":' .. int(code) .. ',"candidates":' .. int(inside) .. ',"ringing":' .. int(ringing)
-      .. ',"pushed":' .. int(pushed)
+    ',"code":' .. digits[code] .. ',"candidates":' .. digits[inside] .. ',"ringing":' .. digits[ringing]
+      .. ',"pushed":' .. digits[pushed]
       .. (invite.waiting and ',"waiting":true' or '')
-      .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking, int(code))
+      .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking, digits[code])
 end
 
 -- The end of an object, with what an answer tells the inviter.

@@ -9,7 +9,7 @@ local function notify(kind, peers, users, payload, invite, code, names)
   local told = work.told + 1
   work.told = told
   local note = add('stream', { 'XADD', NOTIFICATIONS,
-    '*', 'id', shard .. '-' .. work.origin .. '-' .. int(told), 'type', kind, 'peers', peers, 'users', users, 'payload', payload,
+    '*', 'id', shard .. '-' .. work.origin .. '-' .. digits[told], 'type', kind, 'peers', peers, 'users', users, 'payload', payload,
   })
   if invite and settings.story then
     story.tell(invite, kind, code, names or peers, note)
@@ -36,8 +36,8 @@ local function answer(request, head, code, reason, who, invitations, more)
   notify('answer', '[' .. quoted[request.peer] .. ']', '[' .. quoted[request.user] .. ']',
     head .. ',"request":' .. quoted[request.type]
       .. (request.transaction ~= '' and ',"transaction":' .. request.transaction or '')
-      .. ',"code":' .. int(code) .. ',"reason":' .. (reason and quoted[reason] or 'null')
+      .. ',"code":' .. digits[code] .. ',"reason":' .. (reason and quoted[reason] or 'null')
       .. (who and ',"whoAccepted":' .. quoted[who] or '')
       .. (invitations and ',"invitations":[' .. table.concat(invitations, ',') .. ']' or '')
-      .. (more and ',"more":true' or '') .. '}', work.invites[request.ref or ''], int(code))
+      .. (more and ',"more":true' or '') .. '}', work.invites[request.ref or ''], digits[code])
 end

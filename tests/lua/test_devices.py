@@ -462,3 +462,16 @@ async def test_a_woken_phone_declines_for_its_user(bob_asleep: Shard) -> None:
     told = await bob_asleep.event(*said_by("phone", e.decline("p1")))
     assert e.outcome(told, "inviteRejected") == (603, "declined")
     assert push_jobs.briefly(await push_jobs.jobs(bob_asleep)) == [(STOP, "watch")]
+
+
+# -- names that JSON has to escape
+
+
+@one_shard
+@pytest.mark.parametrize("name", ['a"b', 'back\\slash"', "a/b", '","device":"other', "ends\\", "Büro/12"])
+async def test_a_device_and_a_session_may_have_any_name(shard: Shard, name: str) -> None:
+    await e.in_order(shard, e.registered("p/1", session=name, device=f"{name}!"), e.registered("p2"))
+    told = await shard.event(*e.invite())
+    assert sorted(e.one(told, "invitation").peers) == ["p/1", "p2"]
+    found = (await shard.candidates(e.REF))["p/1"]
+    assert (found["session"], found["device"]) == (name, f"{name}!")

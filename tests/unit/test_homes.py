@@ -14,7 +14,7 @@ _LUA = "\n".join(sources().values())
 
 
 def test_each_kind_of_key_that_the_scripts_name_is_known() -> None:
-    named = set(re.findall(r"\bkey\('([a-z-]+)'", _LUA)) | set(re.findall(r"base \.\. '([a-z-]+)'", _LUA))
+    named = set(re.findall(r"\bkey\('([a-z-]+)'", _LUA)) | set(re.findall(r"base \.\. '([a-z-]+)[:']", _LUA))
     named |= set(re.findall(r"\bplace = '([a-z-]+)'", _LUA))
     indirectly = set(re.findall(r"\bkey\((?!kind, id)([a-z]\w*)", _LUA))
     assert indirectly == {"index"}, "a kind that stands in a variable is not seen here"

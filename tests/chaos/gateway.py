@@ -163,6 +163,13 @@ class Post:
         """How many entries of a kind of stream are not settled."""
         return sum([(await backlog(self._client(keys), keys, source)).entries for keys in self._shards])
 
+    async def has_no_events(self) -> bool:
+        """Whether all events are settled, as far as the servers say."""
+        try:
+            return not await self.entries(Stream.EVENTS)
+        except (RedisError, OSError):
+            return False
+
     async def over(self) -> bool:
         """Whether all is settled, and all notifications are heard."""
         # A relayed entry may be settled before the look at the shard that it went to, and make another one.

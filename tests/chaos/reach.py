@@ -7,7 +7,6 @@ import itertools
 import random
 from typing import TYPE_CHECKING, Any, Final
 
-from invites.keys import Stream
 from invites.sippo.answers import PushDevice
 from tests.chaos.heard import Call, Heard
 from tests.support import events as calling
@@ -119,7 +118,7 @@ class Reach:
             await self._publish([("unregistered", {"peer": peer(call.winner, call.to)})])
 
     async def _phones_sleep(self) -> bool:
-        return not await self._post.entries(Stream.EVENTS)
+        return await self._post.has_no_events()
 
     def _ending(self, call: Call) -> list[Event]:
         if call.ending == "stop":

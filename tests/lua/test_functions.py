@@ -76,6 +76,30 @@ async def test_a_wrong_call_leaves_nothing_to_the_next_one(bare: Redis, wrong: S
     assert e.one(await e.bob_rings(shard, "phone"), "invitation").peers == ["phone"]
 
 
+async def _lua_memory(client: Redis) -> int:
+    found: Any = await client.info("memory")
+    return int(found["used_memory_vm_functions"])
+
+
+async def test_long_texts_of_a_call_do_not_stay_in_the_server(client: Redis) -> None:
+    shard = await Shard.make(client)
+    await shard.event(*e.registered("phone"))
+    before = await _lua_memory(client)
+    for first in range(0, 200, 40):
+        events = [
+            await shard.publish(*event)
+            for number in map(str, range(first, first + 40))
+            for event in (
+                e.invite(invite_id=number),
+                e.accept("phone", invite_id=number, context=number + "x" * 4_000),
+            )
+        ]
+        await shard.settle(*events)
+    for _ in range(200):  # the server collects garbage as it is called
+        await shard.committer.fire()
+    assert await _lua_memory(client) < before + 1_000_000
+
+
 async def test_workers_that_bring_it_at_once_agree(bare: Redis) -> None:
     callers = [Functions(bare, SCRIPTS) for _ in range(10)]
     keys = ["events"]

@@ -53,13 +53,14 @@ do
   end
 
   local function begin_shard(name, count)
-    base, shards = name, count
+    base, shards = name, nil -- a call that fails in here leaves nothing to the next one
     EVENTS, NOTIFICATIONS, TIMERS = KEYS[KEY.events], KEYS[KEY.notifications], KEYS[KEY.timers]
     DEAD, PUSH, RELAY = KEYS[KEY.dead], KEYS[KEY.push], KEYS[KEY.relay]
     GROUPS = { [EVENTS] = 'workers', [PUSH] = 'push', [RELAY] = 'relay' }
     for i = 1, #of_shard do
       of_shard[i]()
     end
+    shards = count
   end
 
   -- The text of `settings`. Both survive the call: workers send the same one each time.
@@ -73,8 +74,8 @@ do
     KEYS, ARGV = keys, arguments
     shard, verbosity = arguments[ARG.shard], tonumber(arguments[ARG.verbosity])
     if arguments[ARG.settings] ~= decoded then
+      settings = cjson.decode(arguments[ARG.settings])
       decoded = arguments[ARG.settings]
-      settings = cjson.decode(decoded)
     end
     now = tonumber(arguments[ARG.clock])
     if not now then

@@ -6,21 +6,21 @@
 json = {}
 
 -- `quoted[text]` is a string as JSON. The same few ids are used often, so each is quoted once, and costs no call of a
--- function afterwards.
-local MOST, count = 1000, 0
+-- function afterwards. What a call has quoted stays for the next ones, unless it is much.
+local MOST, size = 16000, 0 -- bytes
 
 local function quote(known, text)
   local result = cjson.encode(text)
   if #result > #text + 2 then
     result = string.gsub(result, '\\/', '/') -- no need to escape it
   end
-  known[text], count = result, count + 1
+  known[text], size = result, size + #result
   return result
 end
 
 each_call(function()
-  if not quoted or count > MOST then
-    quoted, count = setmetatable({}, { __index = quote }), 0
+  if not quoted or size > MOST then
+    quoted, size = setmetatable({}, { __index = quote }), 0
   end
 end)
 

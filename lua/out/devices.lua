@@ -11,9 +11,9 @@ local function invite_trunk(invite, candidate, payload)
 end
 
 -- Tells all peers in one entry. Each push device has a job of its own. (Most invites ring few devices of one user: joining
--- their names as texts is cheaper than a list.)
+-- their names as texts is cheaper than a list. Of many it is far dearer: each step copies all that is joined.)
 local function tell_devices(kind, invite, candidates, payload, code)
-  local count, peers, some_peers, users, first, others = 0, nil, nil, nil, nil, nil
+  local count, peers, more, users, first, others = 0, nil, nil, nil, nil, nil
   for i = 1, #candidates do
     local candidate = candidates[i]
     -- A silenced device knows the call and must not ring for it. One that is away rings when it is back.
@@ -25,10 +25,11 @@ local function tell_devices(kind, invite, candidates, payload, code)
       invite_trunk(invite, candidate, payload)
     elseif told then
       local peer, user = quoted[candidate.id], candidate.user or candidate.address
-      count = count + 1
-      peers = peers and peers .. ',' .. peer or peer
-      if count == story.MOST_NAMES then
-        some_peers = peers
+      if count < story.MOST_NAMES then
+        count, peers = count + 1, peers and peers .. ',' .. peer or peer
+      else
+        more = more or {}
+        more[#more + 1] = peer
       end
       if not users then
         users, first = quoted[user], user
@@ -43,9 +44,11 @@ local function tell_devices(kind, invite, candidates, payload, code)
         invite.inviteId)
     end
   end
-  if peers then
-    notify(kind, '[' .. peers .. ']', '[' .. users .. ']', payload, invite, code,
-      count > story.MOST_NAMES and '[' .. some_peers .. ']+' .. int(count - story.MOST_NAMES) or nil)
+  if more then
+    local names = '[' .. peers .. ']+' .. int(#more)
+    notify(kind, '[' .. peers .. ',' .. table.concat(more, ',') .. ']', '[' .. users .. ']', payload, invite, code, names)
+  elseif peers then
+    notify(kind, '[' .. peers .. ']', '[' .. users .. ']', payload, invite, code)
   end
 end
 

@@ -22,6 +22,7 @@ from tests.support.devices import SECRET, Device, token
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, configured, running
+from workers.aio.gc import LongLived
 from workers.gateway.login import Login, LoginError
 from workers.gateway.service import GatewayError, GatewayService
 from workers.lab.gateway_process import port_of, start_gateway
@@ -277,6 +278,23 @@ async def test_who_may_not_connect_hears_why(valkey_url: str, monkeypatch: pytes
             assert f'invites_gateway_refused_total{{what="{what}"}} {count}.0' in text
         assert (await http.get("/healthz")).status == 200
         await wait_until(lambda: _is_ready(http), "the gateway is ready")
+
+
+async def test_a_device_that_is_refused_counts_for_the_next_collection(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: asyncio.Queue[int] = asyncio.Queue()
+    monkeypatch.setattr(LongLived, "ended", lambda _, left: ended.put_nowait(left))
+    async with (
+        gateway(valkey_url, configuration()) as service,
+        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
+    ):
+        for _ in range(2):
+            async with http.ws_connect("/ws") as socket:
+                await socket.send_str("hello")
+                await socket.receive()
+                async with asyncio.timeout(15):
+                    assert await ended.get() == 0
 
 
 async def _is_ready(http: aiohttp.ClientSession) -> bool:

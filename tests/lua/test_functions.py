@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 from redis.asyncio import ConnectionPool, Redis
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from invites.keys import Keys
 from invites.store.commit import Committer
@@ -57,6 +57,47 @@ async def test_the_first_call_brings_the_library_and_the_next_ones_do_not(bare: 
     assert await _libraries(bare) == [OURS]
     assert await _calls(bare, "function|load") == 1
     assert await _calls(bare, "evalsha") == await _calls(bare, "eval") == 0
+
+
+WRONG = {
+    "no keys": (0, "ask", Keys().base, "0", "1", "", "0", "{}"),
+    "settings that are no JSON": (6, *Keys().script_keys, "ask", Keys().base, "0", "1", "", "0", "{"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+async def test_a_wrong_call_leaves_nothing_to_the_next_one(bare: Redis, wrong: Sequence[str | int]) -> None:
+    assert SCRIPTS.library
+    await bare.function_load(SCRIPTS.library.text)
+    for _ in range(2):
+        with pytest.raises(ResponseError):
+            await bare.execute_command("FCALL", SCRIPTS.refused_when_full.name, *wrong)
+    shard = await Shard.make(bare)
+    assert e.one(await e.bob_rings(shard, "phone"), "invitation").peers == ["phone"]
+
+
+async def _lua_memory(client: Redis) -> int:
+    found: Any = await client.info("memory")
+    return int(found["used_memory_vm_functions"])
+
+
+async def test_long_texts_of_a_call_do_not_stay_in_the_server(client: Redis) -> None:
+    shard = await Shard.make(client)
+    await shard.event(*e.registered("phone"))
+    before = await _lua_memory(client)
+    for first in range(0, 200, 40):
+        events = [
+            await shard.publish(*event)
+            for number in map(str, range(first, first + 40))
+            for event in (
+                e.invite(invite_id=number),
+                e.accept("phone", invite_id=number, context=number + "x" * 4_000),
+            )
+        ]
+        await shard.settle(*events)
+    for _ in range(200):  # the server collects garbage as it is called
+        await shard.committer.fire()
+    assert await _lua_memory(client) < before + 1_000_000
 
 
 async def test_workers_that_bring_it_at_once_agree(bare: Redis) -> None:

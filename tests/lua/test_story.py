@@ -62,6 +62,15 @@ async def test_a_call(shard: Shard) -> None:
     ]
 
 
+@pytest.mark.parametrize(("devices", "others"), [(10, 0), (11, 1), (13, 3)])
+async def test_it_names_ten_devices_and_counts_the_others(shard: Shard, devices: int, others: int) -> None:
+    told = await e.bob_rings(shard, *(f"phone-{number}" for number in range(devices)))
+    rung = e.one(told, "invitation").peers
+    [step] = await steps(shard)
+    assert len(set(rung)) == devices
+    assert (step.told[0].who, step.told[0].more) == (rung[:10], others)
+
+
 async def test_who_has_declined_and_what_comes_after_the_end(shard: Shard) -> None:
     await e.bob_rings(shard, "phone", "tablet")
     await shard.event(*e.decline("phone", errorCode=603))

@@ -134,8 +134,13 @@ class GatewayService:
             return _answer(503, error="too_many_connections", message="try another gateway, or again later")
         serving = asyncio.create_task(self._serve(request), name="serving a device")
         self._serving.add(serving)
-        serving.add_done_callback(self._serving.discard)
+        serving.add_done_callback(self._served)
         return await serving
+
+    def _served(self, serving: asyncio.Task[Any]) -> None:
+        """Also a device that was refused leaves what only a collection frees."""
+        self._serving.discard(serving)
+        self._objects.ended(len(self._serving))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(
@@ -168,7 +173,6 @@ class GatewayService:
         finally:
             self._connections.leave(connection)
             self.metrics.connected(len(self._connections))
-            self._objects.ended(len(self._connections))
             if request.transport is not None:
                 request.transport.abort()  # what a device does not read must not be kept
             await asyncio.shield(connection.sign_off())

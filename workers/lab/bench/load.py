@@ -97,7 +97,8 @@ class Load(msgspec.Struct, frozen=True):
         return f"{self.name}callee-{call % self.callees}"
 
     def _caller(self, call: int) -> str:
-        return f"{self.name}caller-{call % self.callees}"
+        # Nobody calls the same user again: that would replace the call before, if it is still pending.
+        return f"{self.name}caller-{(call + call // self.callees) % self.callees}"
 
     def _peer(self, call: int, device: int) -> str:
         return f"{self._callee(call)}-{device}"

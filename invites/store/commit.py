@@ -160,6 +160,7 @@ _WITH_DETAIL: Final = frozenset({Status.NEEDS, Status.FAILED, Status.LOST})
 _DENIED: Final = "DENIED "  # the error of lua/core/permissions.lua; commands follow, separated by commas
 # The server's own error of a function that asks nothing beforehand.
 _DENIED_INSIDE: Final = re.compile(r"ACL failure in script: .* run the '([^']+)' command")
+_DENIED_UNNAMED: Final = "The user executing the script can't "  # of Redis 7.0
 
 
 class Committer:
@@ -335,6 +336,8 @@ class Committer:
                 raise NoPermissionError(denied_sentence(str(error).split()[1].split(","))) from None
             if found := _DENIED_INSIDE.match(str(error)):
                 raise NoPermissionError(denied_sentence([found[1].upper()])) from None
+            if _DENIED_UNNAMED in str(error):
+                raise NoPermissionError(denied_sentence(["a command of a function"])) from None
             raise
 
 

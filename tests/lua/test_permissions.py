@@ -161,7 +161,9 @@ async def test_an_event_that_cannot_even_be_owed_is_told(limited: Limited) -> No
     await limited.take("SET", "HSET")
     [outcome] = (await shard.committer.commit([operation])).outcomes
     assert outcome.status is Status.LOST
-    assert "hset" in outcome.detail.lower()
+    assert re.search(
+        "hset|the user executing the script can't", outcome.detail.lower()
+    )  # Redis 7.0 names none
 
 
 def _beside_commits(shard: Shard) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -181,7 +183,8 @@ async def test_what_is_denied_beside_commits_is_no_bug(limited: Limited, command
     await shard.event(*e.registered("phone"))
     await limited.admin.xgroup_createconsumer(shard.keys.events, "workers", "gone")
     await limited.take(command)
-    with pytest.raises(NoPermissionError, match=rf"denies the Redis user {re.escape(command)}:"):
+    named = rf"denies the Redis user ({re.escape(command)}|a command of a function):"  # Redis 7.0 names none
+    with pytest.raises(NoPermissionError, match=named):
         await _beside_commits(shard)[command]()
     await limited.give_back()
     await _beside_commits(shard)[command]()

@@ -59,7 +59,7 @@ ONE_SHARD = ("fakeredis", "valkey", "redis")
 ON_CLUSTER = "cluster-7-shards"
 SEVEN_SHARDS = ("valkey-7-shards", ON_CLUSTER)
 GROWING = ("valkey-growing",)
-SAMPLED = {"fakeredis": 8, "redis": 4, "valkey-7-shards": 4, "valkey-growing": 16} | (
+SAMPLED = {"fakeredis": 16, "redis": 8, "valkey-7-shards": 8, "valkey-growing": 16} | (
     {ON_CLUSTER: 4} if binaries.NAMED else {}
 )
 """What takes long and shows little that the others do not: one in so many tests plays."""

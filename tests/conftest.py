@@ -1,5 +1,6 @@
 """Servers for the tests: fakeredis for the fast inner loop, a real Valkey and a real Redis."""
 
+import contextlib
 import os
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -9,10 +10,12 @@ import pytest
 from redis.asyncio import Redis
 
 from invites.connection.clients import Clients
+from invites.keys import Keys
 from invites.store.settings import Settings
 from tests.support.leaks import assert_nothing_leaks
 from tests.support.servers import binaries
 from tests.support.servers.cluster import Cluster
+from tests.support.servers.node import Node
 from tests.support.shard import MakeShard, Server, Shard
 from tests.support.shards import Growing, Shards
 from workers.lab.embedded import EmbeddedValkey
@@ -34,9 +37,15 @@ def redis_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def three_nodes() -> Iterator[Cluster]:
-    """A cluster of three primaries that lives as long as the tests."""
-    with Cluster(replicas=False) as cluster:
+    """A cluster of three primaries that lives as long as the tests, and keeps nothing on disk."""
+    with Cluster(replicas=False, lasting=False) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def owners(three_nodes: Cluster) -> list[Node]:
+    """Which node of the cluster has which of seven shards."""
+    return [three_nodes.owner(Keys(shard=number, shards=7).base) for number in range(7)]
 
 
 @pytest.fixture
@@ -114,11 +123,14 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
             yield Server(lambda _: fake, flags=False)
         return
     if request.param == ON_CLUSTER:
-        cluster: Cluster = request.getfixturevalue("three_nodes")
-        for node in cluster.nodes:
-            node.command("FLUSHALL")
-        async with Clients(cluster.url, "tests") as clients:
-            yield Server(clients.of, flags=True, shards=7)
+        owners: list[Node] = request.getfixturevalue("owners")
+        async with contextlib.AsyncExitStack() as stack:
+            clients = {
+                node: await stack.enter_async_context(Redis.from_url(node.url)) for node in set(owners)
+            }
+            for each in clients.values():
+                await each.flushall()
+            yield Server(lambda keys: clients[owners[keys.shard]], flags=True, shards=7)
         return
     url: str = request.getfixturevalue("redis_server" if request.param == "redis" else "valkey_server")
     async with Redis.from_url(url) as found:

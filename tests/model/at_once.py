@@ -57,7 +57,7 @@ class AtOnce(Shards):
         for _ in range(MAX_TRIES):
             (ready,) = await part.other_shards.see_rooms([await self._see_who_is_there(part, operation)])
             (outcome,) = (await part.committer.commit([ready], SettleMode(source))).outcomes
-            await self._hear()
+            await self._hear(part)
             await self._carry_all()
             if outcome.status is not Status.NEEDS:
                 return outcome, operation
@@ -70,7 +70,7 @@ class AtOnce(Shards):
         """Fire the timer of the shard that is due first. It waits for no event: the others would not."""
         self._sync()
         await part.committer.fire(limit=1, patience=0)
-        await self._hear()
+        await self._hear(part)
         await self._carry_all()
 
     @staticmethod
@@ -108,8 +108,7 @@ class DriverAtOnce(Driver):
 
     async def start(self) -> None:
         await self.client.flushdb()
-        for part in self.shards.parts:
-            await make_groups(self.client, part.keys)
+        await make_groups(self.client, *self.shards.all_keys)
 
     async def publish(self, kind: str, payload: Payload, entry_id: str) -> Operation:
         raw = msgspec.json.encode(payload)

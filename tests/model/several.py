@@ -86,9 +86,8 @@ class Apart(Shards):
 
     async def start(self) -> None:
         await self.server.flushall()
-        for part in self.parts:
-            await make_groups(part.client, part.keys)
-            await part.client.set(part.keys.layout, str(len(self.parts)))
+        await make_groups(self.server, *self.all_keys)
+        await self._ask_all(lambda pipe, part: pipe.set(part.keys.layout, str(len(self.parts))))
 
     async def deliver(self, kind: str, payload: Payload, entry: str) -> Operation:
         """Publish an event and have it pending with a worker."""
@@ -114,8 +113,7 @@ class Apart(Shards):
     async def carry(self, pick: int) -> Operation | None:
         """Carry one of the messages that are on their way, twice; None when there is none."""
         self._sync()
-        for part in self.parts:
-            self.on_the_way += await self._relayed_by(part)
+        self.on_the_way += await self._relayed()
         if not self.on_the_way:
             return None
         part, entry = self.on_the_way.pop(pick % len(self.on_the_way))

@@ -1,5 +1,7 @@
 """Finds leaks: keys that never expire, and events that nobody has settled."""
 
+from typing import Final
+
 from redis.asyncio import Redis
 
 from invites.keys import WORKERS_GROUP, Keys
@@ -25,16 +27,26 @@ PERMANENT = (
 )
 """Prefixes of keys without a time to live: registrations, rooms, trunks, streams, timers, what users want."""
 
+_PAGE: Final = 10_000  # keys that a server looks at in one command
+
 
 async def assert_nothing_leaks(client: Redis, keys: Keys) -> None:
     """Fail if a key never expires, a reshard does not know its kind, or an event is still pending."""
-    async for raw in client.scan_iter(match=keys.base.replace("[", r"\[") + "*"):
+    mortal = []
+    async for raw in client.scan_iter(match=keys.base.replace("[", r"\[") + "*", count=_PAGE):
         key = raw.decode(errors="replace")
         kind, _ = kind_of(key.removeprefix(keys.base))
         assert kind in KINDS, f"{key} is of a kind that invites/resharding/key_ownership.py does not know"
         if not key.removeprefix(keys.base).startswith(PERMANENT):
-            # Workers may still run: a key that is gone by now (-2) is none that stays.
-            assert await client.pttl(raw) != -1, f"{key} has no time to live"
-    if await client.exists(keys.events):
+            mortal.append(raw)
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.exists(keys.events)
+        for raw in mortal:
+            pipe.pttl(raw)
+        exists, *left = await pipe.execute()
+    # Workers may still run: a key that is gone by now (-2) is none that stays.
+    forever = [raw.decode(errors="replace") for raw, ms in zip(mortal, left, strict=True) if ms == -1]
+    assert not forever, f"{', '.join(forever)} has no time to live"
+    if exists:
         pending = await client.xpending(keys.events, WORKERS_GROUP)
         assert pending["pending"] == 0, f"{pending['pending']} events are still pending"

@@ -1,6 +1,6 @@
 """Runs the rules of one shard without a worker, on a clock that only the test advances."""
 
-import contextlib
+import functools
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from invites.events.decoding import decode_event_entry, decode_relay_entry
 from invites.events.entry import Entry
@@ -60,7 +59,7 @@ class Shard:
     @classmethod
     async def make(cls, client: Redis, settings: Settings | None = None, *, flags: bool = True) -> Self:
         """Make the shard and its consumer group."""
-        shard = cls(client, settings or Settings(), Scripts(flags=flags))
+        shard = cls(client, settings or Settings(), composed(flags=flags))
         await make_groups(client, shard.keys)
         return shard
 
@@ -149,7 +148,14 @@ class Shard:
 
     async def told(self) -> list[Notification]:
         """Return the notifications since the last call."""
-        entries = await self.client.xrange(self.keys.notifications, self._seen)
+        return self.heard(await self.ask_told(self.client))
+
+    def ask_told(self, client: Any) -> Any:
+        """Send the command whose reply `heard` reads, by this client or pipeline."""
+        return client.xrange(self.keys.notifications, self._seen)
+
+    def heard(self, entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Notification]:
+        """Read notifications, which are then told."""
         if entries:
             self._seen = "(" + entries[-1][0].decode()
         return [notification_of(fields) for _, fields in entries]
@@ -199,11 +205,21 @@ class Server:
         return self.client_of(Keys())
 
 
-async def make_groups(client: Redis, keys: Keys) -> None:
-    """Create the consumer groups of all streams that workers read, unless they exist."""
-    for source in Stream:
-        with contextlib.suppress(ResponseError):
-            await client.xgroup_create(source.key(keys), source.group, "0", mkstream=True)
+@functools.cache
+def composed(*, flags: bool = True) -> Scripts:
+    """The functions, composed once: nearly each test calls them."""
+    return Scripts(flags=flags)
+
+
+async def make_groups(client: Redis, *of: Keys) -> None:
+    """Create the consumer groups of all streams that workers read in these shards, unless they exist."""
+    async with client.pipeline(transaction=False) as pipe:
+        for keys in of:
+            for source in Stream:
+                pipe.xgroup_create(source.key(keys), source.group, "0", mkstream=True)
+        for reply in await pipe.execute(raise_on_error=False):
+            if isinstance(reply, Exception) and not str(reply).startswith("BUSYGROUP"):
+                raise reply
 
 
 def notification_of(fields: Mapping[bytes, bytes]) -> Notification:

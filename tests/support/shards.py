@@ -22,7 +22,7 @@ from invites.resharding.shard_map import Command, ShardMap
 from invites.store.commit import Outcome, Status, TakeMode
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
-from tests.support.shard import Notification, Shard, make_groups
+from tests.support.shard import Notification, Shard, composed, make_groups
 
 ClientOf = Callable[[Keys], Redis]
 
@@ -109,10 +109,10 @@ class Shards(Shard):
     @classmethod
     async def make_several(cls, client_of: ClientOf, settings: Settings | None, shards: int) -> Self:
         """Make the shards and their consumer groups, as far as they are not there."""
-        made = cls(client_of, settings or Settings(), Scripts(), shards)
-        for part in made.parts:
-            await make_groups(part.client, part.keys)
-            await part.client.set(part.keys.layout, str(shards), nx=True)
+        made = cls(client_of, settings or Settings(), composed(), shards)
+        for client, parts in made._by_client().items():
+            await make_groups(client, *(part.keys for part in parts))
+        await made._ask_all(lambda pipe, part: pipe.set(part.keys.layout, str(shards), nx=True))
         return made
 
     async def publish_somewhere(self, kind: str, payload: Mapping[str, Any]) -> tuple[str, int]:
@@ -156,7 +156,7 @@ class Shards(Shard):
         for operation in operations:
             part = self._published[operation.entry]
             outcomes += await part.settle(operation)
-            await self._hear()
+            await self._hear(part)
             await self._carry_all()
         self.outcomes = outcomes
         return outcomes
@@ -167,13 +167,13 @@ class Shards(Shard):
         for part in self.parts:
             while (await part.committer.fire()).count:
                 pass
-            await self._hear()
+            await self._hear(part)
             await self._carry_all()
         return await self.told()
 
     async def told(self) -> list[Notification]:
         """Return the notifications since the last call, in the order in which they came about."""
-        await self._hear()
+        await self._hear_all()
         told, self._told = self._told, []
         return told
 
@@ -193,29 +193,53 @@ class Shards(Shard):
         for part in self.parts:
             part.now = self.now
 
-    async def _hear(self) -> None:
+    def _by_client(self) -> dict[Any, list[Shard]]:
+        found: dict[Any, list[Shard]] = {}
         for part in self.parts:
-            self._told += await part.told()
+            found.setdefault(part.client, []).append(part)
+        return found
+
+    async def _ask_all(self, ask: Callable[[Any, Shard], object]) -> list[tuple[Shard, Any]]:
+        """What each shard replies to one command, which `ask` sends. Each server is asked once for all its shards."""
+        replies: dict[int, Any] = {}
+        for client, parts in self._by_client().items():
+            async with client.pipeline(transaction=False) as pipe:
+                for part in parts:
+                    ask(pipe, part)
+                replies |= zip((part.keys.shard for part in parts), await pipe.execute(), strict=True)
+        return [(part, replies[part.keys.shard]) for part in self.parts]
+
+    async def _hear(self, part: Shard) -> None:
+        """Hear what the shard has told by a commit: no other has told anything then."""
+        self._told += await part.told()
+
+    async def _hear_all(self) -> None:
+        for part, entries in await self._ask_all(lambda pipe, part: part.ask_told(pipe)):
+            self._told += part.heard(entries)
 
     async def _carry_all(self) -> None:
         """Carry what shards have for each other, in any order, until there is nothing more."""
-        while carried := [entry for part in self.parts for entry in await self._relayed_by(part)]:
+        while carried := await self._relayed():
             self._chance.shuffle(carried)
             for part, entry in carried:
                 await self._carry(part, entry)
-                await self._hear()
 
-    async def _relayed_by(self, part: Shard) -> list[tuple[Shard, Entry]]:
-        reply = await cast(
-            "Awaitable[Any]", part.client.xreadgroup(Stream.RELAY.group, "test", {part.keys.relay: ">"})
-        )
-        entries = reply.values() if isinstance(reply, dict) else (found for _, found in reply)
-        return [(part, Entry(name.decode(), fields)) for found in entries for name, fields in found]
+    async def _relayed(self) -> list[tuple[Shard, Entry]]:
+        """What shards have for each other and was not read before."""
+        found = []
+        for part, reply in await self._ask_all(
+            lambda pipe, part: pipe.xreadgroup(Stream.RELAY.group, "test", {part.keys.relay: ">"})
+        ):
+            lists = reply.values() if isinstance(reply, dict) else (entries for _, entries in reply)
+            found += [(part, Entry(name.decode(), fields)) for entries in lists for name, fields in entries]
+        return found
 
     async def _carry(self, part: Shard, entry: Entry) -> None:
+        """Settle a message where it belongs, and hear what that shard tells."""
         operation = decode_relay_entry(entry, max_deliveries=5, keys=part.keys)
         if operation.shard is None:
             await part.settle_relayed(operation)
+            await self._hear(part)
             return
         target = self.parts[operation.shard]
         floor = (await part.client.xpending(part.keys.relay, Stream.RELAY.group))["min"].decode()
@@ -223,6 +247,7 @@ class Shards(Shard):
             outcome = await self._take(target, part.keys.shard, floor, operation)
             assert outcome.status is expected, outcome
         await part.client.xack(part.keys.relay, Stream.RELAY.group, entry.id)
+        await self._hear(target)
 
     async def _take(self, target: Shard, source: int, floor: str, operation: Operation) -> Outcome:
         for _ in range(5):
@@ -261,7 +286,6 @@ class Apart(Shards):
         if not self.on_the_way:
             return False
         await self._carry(*self.on_the_way.pop(chance.randrange(len(self.on_the_way))))
-        await self._hear()
         return True
 
     async def carry_first(self) -> Mapping[bytes, bytes]:
@@ -271,7 +295,6 @@ class Apart(Shards):
             return {}
         part, entry = self.on_the_way.pop(0)
         await self._carry(part, entry)
-        await self._hear()
         return entry.fields
 
     async def carry(self, kind: str = "") -> list[Notification]:
@@ -284,7 +307,6 @@ class Apart(Shards):
             for each in wanted:
                 self.on_the_way.remove(each)
                 await self._carry(*each)
-                await self._hear()
 
     async def copy_of(self, part: Shard) -> dict[bytes, tuple[bytes, int]]:
         """What a replica of the shard knows by now."""
@@ -293,7 +315,7 @@ class Apart(Shards):
 
     async def fail_over(self, part: Shard, copy: Mapping[bytes, tuple[bytes, int]]) -> None:
         """Let the shard forget what has come after the copy, once its notifications are read."""
-        await self._hear()
+        await self._hear(part)
         async for name in part.client.scan_iter(match=f"{part.keys.base}*"):
             await part.client.delete(name)
         for name, (value, ms) in copy.items():
@@ -306,12 +328,11 @@ class Apart(Shards):
 
     async def _read(self) -> None:
         self._sync()
-        for part in self.parts:
-            for each in await self._relayed_by(part):
-                # A shard that has failed over delivers again what it has forgotten to have delivered.
-                if (part.keys.shard, each[1].id) not in self.known:
-                    self.known.add((part.keys.shard, each[1].id))
-                    self.on_the_way.append(each)
+        for part, entry in await self._relayed():
+            # A shard that has failed over delivers again what it has forgotten to have delivered.
+            if (part.keys.shard, entry.id) not in self.known:
+                self.known.add((part.keys.shard, entry.id))
+                self.on_the_way.append((part, entry))
 
 
 class Failing(ShardMap):
@@ -363,7 +384,7 @@ class Growing(Shards):
 
     async def _grow(self) -> None:
         if self._chance.random() < 1 / 2 and (shards := next(self._numbers, 0)):
-            await self._hear()
+            await self._hear_all()
             old = self.parts
             shard_map = ShardMap(self.keys.prefix, len(old), shards, self._mover.of)
             await move_all(shard_map, lambda _what, _more: None)

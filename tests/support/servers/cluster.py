@@ -19,7 +19,7 @@ _SLOTS: Final = 16_384
 _NODE_TIMEOUT_MS: Final = 1_500  # less, and a machine under load has nodes taken for dead
 _PAGE: Final = 50  # keys
 _OPTIONS: Final = {
-    **LASTING,
+    "save": "",
     "cluster-enabled": "yes",
     "cluster-node-timeout": str(_NODE_TIMEOUT_MS),
     "cluster-replica-validity-factor": "0",
@@ -31,16 +31,17 @@ _OPTIONS: Final = {
 class Cluster:
     """Six nodes, or three without `replicas`. `url` names two of them; clients find the others.
 
-    With `tls` the nodes send clients to TLS, each to a front of its own.
+    With `tls` the nodes send clients to TLS, each to a front of its own. Without `lasting` what a node has is gone when
+    it dies.
     """
 
-    def __init__(self, *, replicas: bool = True, tls: bool = False) -> None:
+    def __init__(self, *, replicas: bool = True, tls: bool = False, lasting: bool = True) -> None:
         count = 2 * _PRIMARIES if replicas else _PRIMARIES
         self.fronts = [TlsFront() for _ in range(count)] if tls else []
         self.nodes = []
         for number in range(count):
             bus = str(free_port())
-            options = {**_OPTIONS, "cluster-port": bus}
+            options = {**_OPTIONS, **(LASTING if lasting else {}), "cluster-port": bus}
             if tls:
                 announced = {"port": str(self.fronts[number].port), "bus-port": bus}
                 options |= {f"cluster-announce-{name}": port for name, port in announced.items()}

@@ -57,7 +57,8 @@ lint: install ## Check style and formatting
 types: install ## Check types, strictly
 	$(BIN)/python -m mypy
 
-# What computes, and does not mind a busy machine, runs on all cores. What plays with processes and time runs after it.
+# What computes, and does not mind a busy machine, runs on all cores. What plays with processes and time runs after it,
+# and mostly waits: so one process plays chaos, and others the rest meanwhile (ONE_AFTER_THE_OTHER in tests/conftest.py).
 COMPUTING := tests/lua tests/model tests/unit tests/deploy tests/fuzz \
   $(wildcard tests/integration/test_cli_*.py tests/integration/test_reshard*.py tests/integration/test_sippo_*.py) \
   $(patsubst %,tests/integration/test_%.py, bench_gateway bench_memory bench_plots call_metrics check_servers client \
@@ -69,7 +70,7 @@ COMPUTING := tests/lua tests/model tests/unit tests/deploy tests/fuzz \
 pytest: install
 ifeq ($(PYTEST_ARGS),)
 	$(PYTEST) --numprocesses auto $(COMPUTING)
-	$(PYTEST) $(COMPUTING:%=--ignore=%)
+	$(PYTEST) --numprocesses 3 --dist loadgroup $(COMPUTING:%=--ignore=%)
 else
 	$(PYTEST) $(PYTEST_ARGS)
 endif
@@ -97,13 +98,14 @@ format: install ## Format the code and mend what can be mended automatically
 
 install: $(VENV)/.installed ## Make .venv with the locked packages and the command `invites`
 
-# The environment is made anew when the content of the lock has changed, not merely its date.
+# The environment is made anew when the content of the lock has changed, not merely its date. Python compiles what is
+# imported: most of the packages' 4,000 files never are.
 $(VENV)/.locked: requirements-dev.lock
 	@if cmp -s $< $@; then touch $@; else \
 	  python=$$(PYTHON="$(PYTHON)" sh .ci/find-python) && rm -rf $(VENV) && \
 	  echo "Installing the locked packages into $(VENV) ($$python)" && \
 	  "$$python" -m venv $(VENV) && \
-	  $(BIN)/python -m pip install -qq --disable-pip-version-check --only-binary :all: \
+	  $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile --only-binary :all: \
 	    --require-hashes --requirement $< && \
 	  cp $< $@; \
 	fi

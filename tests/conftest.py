@@ -73,6 +73,9 @@ SAMPLED = {"fakeredis": 16, "redis": 8, "valkey-7-shards": 8, "valkey-growing": 
 )
 """What takes long and shows little that the others do not: one in so many tests plays."""
 
+ONE_AFTER_THE_OTHER = {"browser", "chaos"}
+"""Folders whose tests take the machine for themselves, or share a program that takes long to start."""
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what makes shards on each kind of server.
@@ -86,8 +89,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", ONE_SHARD + (SEVEN_SHARDS + GROWING) * several, indirect=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks for groups after that
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the environment does not ask for.
+    """Leave out what the environment does not ask for, and keep together what must not run beside itself.
 
     Of the rules on some kinds of server play some tests (`SAMPLED`), the same ones; INVITES_SERVERS=all plays all.
     With INVITES_SERVER they play on that server, alone and as a cluster.
@@ -95,6 +99,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = {item for item in items if _is_elsewhere(item) or _is_sampled(item)}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        folder = item.path.relative_to(config.rootpath / "tests").parts[0]
+        if folder in ONE_AFTER_THE_OTHER:
+            item.add_marker(pytest.mark.xdist_group(folder))
 
 
 def _is_elsewhere(item: pytest.Item) -> bool:

@@ -20,8 +20,9 @@ LOCK_ARGS ?=
 UV := uv==0.13.9
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' invites/__init__.py)
 
-# What another project's shell may have left behind must not reach into this one's environment.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# What another project's shell may have left behind must not reach into this one's environment. With the last of these,
+# each of the many processes of the tests would compile all that it imports.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo page browser screenshot picture test lint types pytest coverage matrix chaos exhaustive format install schema node image pin \
@@ -98,14 +99,13 @@ format: install ## Format the code and mend what can be mended automatically
 
 install: $(VENV)/.installed ## Make .venv with the locked packages and the command `invites`
 
-# The environment is made anew when the content of the lock has changed, not merely its date. Python compiles what is
-# imported: most of the packages' 4,000 files never are.
+# The environment is made anew when the content of the lock has changed, not merely its date.
 $(VENV)/.locked: requirements-dev.lock
 	@if cmp -s $< $@; then touch $@; else \
 	  python=$$(PYTHON="$(PYTHON)" sh .ci/find-python) && rm -rf $(VENV) && \
 	  echo "Installing the locked packages into $(VENV) ($$python)" && \
 	  "$$python" -m venv $(VENV) && \
-	  $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile --only-binary :all: \
+	  $(BIN)/python -m pip install -qq --disable-pip-version-check --only-binary :all: \
 	    --require-hashes --requirement $< && \
 	  cp $< $@; \
 	fi

@@ -26,6 +26,7 @@ from invites.events.arguments import (
     Value,
 )
 from invites.events.entry import Entry
+from invites.events.fields import compact
 from invites.events.protocol import Event
 from invites.values.ref import Ref
 from invites.values.traceparent import FIELD, traceparent_of
@@ -116,7 +117,7 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             return "accept", AcceptArguments(
                 *_reply(event),
                 transaction,
-                protocol.compact(event.context),
+                compact(event.context),
                 event.peer.device or "",
                 "1" if event.confirmed else "",
             )
@@ -172,7 +173,7 @@ def _decline(event: protocol.Decline) -> DeclineArguments:
     code = "" if event.error_code is None else event.error_code
     callee = event.to or event.peer.user
     transaction = transaction_of(event.transaction)
-    context = protocol.compact(event.context)
+    context = compact(event.context)
     return DeclineArguments(
         *_reply(event), event.from_, callee, code, transaction, context, event.peer.device or ""
     )
@@ -188,9 +189,9 @@ def _invite(
         invite_id=event.invite_id,
         head=head_of(event.invite_id, event.peer.user, event.to),
         room=room,
-        mediatypes=protocol.compact(event.mediatypes),
-        from_details=protocol.compact(event.from_details),
-        context=protocol.compact(event.context),
+        mediatypes=compact(event.mediatypes),
+        from_details=compact(event.from_details),
+        context=compact(event.context),
         expires="" if event.expires is None else event.expires,
         request_id=request_id,
         transaction=transaction_of(event.transaction),

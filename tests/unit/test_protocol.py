@@ -6,13 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from invites.events import protocol
+from invites.events import fields
+from invites.events.fields import MAX_CONTEXT, BadEvent
 from invites.events.protocol import (
     EVENT_TYPES,
-    MAX_CONTEXT,
     MAX_PAYLOAD,
     Accept,
-    BadEvent,
     Decline,
     Disconnected,
     Event,
@@ -111,7 +110,7 @@ def test_null_is_as_good_as_absent(field: str) -> None:
     event, absent = _decode(("invite", e.invite()[1] | {field: None})), _decode(e.invite())
     assert isinstance(event, Invite)
     assert isinstance(absent, Invite)
-    assert protocol.compact(event.context) == protocol.compact(absent.context) == b""
+    assert fields.compact(event.context) == fields.compact(absent.context) == b""
     assert (event.request_id, event.return_of, event.expires, event.transaction) == (None, None, None, None)
 
 
@@ -177,7 +176,7 @@ def test_white_space_between_the_tokens_of_a_context_does_not_count() -> None:
     spaced = b"[ 1 ,\n" + b" " * MAX_CONTEXT + b'"a b" ]'
     event = decode_event("invite", _with_context(spaced))
     assert isinstance(event, Invite)
-    assert protocol.compact(event.context) == b'[1,"a b"]'
+    assert fields.compact(event.context) == b'[1,"a b"]'
 
 
 def test_a_payload_may_have_64_kib_and_not_a_byte_more() -> None:
@@ -305,4 +304,4 @@ def test_of_two_fields_of_one_name_the_last_one_counts() -> None:
 def test_opaque_values_are_not_touched_but_for_white_space(raw: bytes, compact: bytes) -> None:
     event = decode_event("invite", _with_context(raw))
     assert isinstance(event, Invite)
-    assert protocol.compact(event.context) == compact
+    assert fields.compact(event.context) == compact

@@ -1,5 +1,6 @@
 """What the fields of events may hold: their types, with the limits of each, and checks that no type expresses."""
 
+import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -30,20 +31,31 @@ _LONGEST_REASON: Final = 100  # characters of what is wrong with a regular expre
 ANYTHING: Final = "*"
 """The `match` of a trunk that leads everywhere."""
 
+_FOREIGN: Final = r"\s{}|\x00-\x1f\x7f-\x9f"
+FOREIGN: Final = re.compile(f"[{_FOREIGN}]")
+"""What no id has."""
+
+_ID: Final = rf"^[^{_FOREIGN}]+\Z"
+
 # Each description goes on after "field … must be".
-Id = Annotated[
+_ID_WORDS: Final = f"a text of 1 to {MAX_ID} characters without white space, control characters, {{, }} or |"
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID, pattern=_ID, description=_ID_WORDS)]
+EventId = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=MAX_ID,
-        pattern=r"^[^\s{}|\x00-\x1f\x7f-\x9f]+\Z",
-        description=f"a text of 1 to {MAX_ID} characters without white space, control characters, {{, }} or |",
+        description=_ID_WORDS,
+        extra_json_schema={"pattern": _ID},
+        extra={"foreign": FOREIGN},
     ),
 ]
+"""An Id that an `EventDecoder` decodes, which looks for foreign characters."""
+
 Ref = Annotated[
     str,
     Meta(
-        pattern=r"^[^\s{}|\x00-\x1f\x7f-\x9f]{1,255}(\|[^\s{}|\x00-\x1f\x7f-\x9f]{1,255}){2}\Z",
+        pattern=rf"^[^{_FOREIGN}]{{1,{MAX_ID}}}(\|[^{_FOREIGN}]{{1,{MAX_ID}}}){{2}}\Z",
         description="the ref of an invite, from|inviteId|to",
     ),
 ]

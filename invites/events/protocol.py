@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from invites.events.decoder import EventDecoder
 from invites.events.fields import (
     ANYTHING,
     MAX_CONTEXT,
@@ -17,8 +18,8 @@ from invites.events.fields import (
     BadEvent,
     Blocked,
     ErrorCode,
+    EventId,
     Flag,
-    Id,
     Match,
     Milliseconds,
     PeerType,
@@ -44,9 +45,9 @@ _LONGEST_TYPE: Final = 100  # characters of a text that may be meant for a type
 class Peer(msgspec.Struct, frozen=True, omit_defaults=True):
     """One connected device session of a user. `device` is the hardware, as in a registration."""
 
-    id: Id
-    user: Id
-    device: Id | None = None
+    id: EventId
+    user: EventId
+    device: EventId | None = None
 
 
 class _Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True):
@@ -55,8 +56,8 @@ class _Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True, omit_def
 
 class _Call(_Event, frozen=True, kw_only=True):
     peer: Peer
-    to: Id
-    invite_id: Id
+    to: EventId
+    invite_id: EventId
     mediatypes: msgspec.Raw = msgspec.Raw(b"")
     from_details: msgspec.Raw = msgspec.Raw(b"")
     context: msgspec.Raw = msgspec.Raw(b"")
@@ -71,9 +72,9 @@ class Invite(_Call, frozen=True, kw_only=True):
     is no call of a person.
     """
 
-    room: Id
+    room: EventId
     ring_mode: RingMode | None = None
-    request_id: Id | None = None
+    request_id: EventId | None = None
     return_of: Ref | None = None
     replaces: Ref | None = None
     probe: Flag | None = None
@@ -85,9 +86,9 @@ class InviteRequest(_Call, frozen=True, kw_only=True):
 
 class _Reply(_Event, frozen=True, kw_only=True):
     peer: Peer
-    from_: Id = msgspec.field(name="from")
-    invite_id: Id
-    to: Id | None = None
+    from_: EventId = msgspec.field(name="from")
+    invite_id: EventId
+    to: EventId | None = None
 
 
 class Ringing(_Reply, frozen=True, kw_only=True):
@@ -119,9 +120,9 @@ class Silence(_Reply, frozen=True, kw_only=True):
 class StopInvite(_Event, frozen=True, kw_only=True):
     """The inviter, or a service (no peer), takes the invite back."""
 
-    invite_id: Id
-    callee: Id
-    from_: Id | None = msgspec.field(name="from", default=None)
+    invite_id: EventId
+    callee: EventId
+    from_: EventId | None = msgspec.field(name="from", default=None)
     peer: Peer | None = None
     error_code: ErrorCode = 487
     transaction: Transaction | None = None
@@ -140,11 +141,11 @@ class Registry(_Event, frozen=True, kw_only=True):
     `confirm`, of a trunk: a call is won only by an accept that is confirmed.
     """
 
-    id: Id
-    user: Id
+    id: EventId
+    user: EventId
     type: PeerType = "WEB"
-    device: Id | None = None
-    session: Id | None = None
+    device: EventId | None = None
+    session: EventId | None = None
     expires: Milliseconds | None = None
     trunk: Flag = False
     match: Match = ANYTHING
@@ -159,7 +160,7 @@ class Registered(_Event, frozen=True, kw_only=True):
 
 class _Ended(_Event, frozen=True, kw_only=True):
     peer: Peer
-    session: Id | None = None
+    session: EventId | None = None
 
 
 class Unregistered(_Ended, frozen=True, kw_only=True):
@@ -171,8 +172,8 @@ class Disconnected(_Ended, frozen=True, kw_only=True):
 
 
 class _Presence(_Event, frozen=True, kw_only=True):
-    user_id: Id
-    room_id: Id
+    user_id: EventId
+    room_id: EventId
 
 
 class Joined(_Presence, frozen=True, kw_only=True):
@@ -188,13 +189,13 @@ class Left(_Presence, frozen=True, kw_only=True):
 class RoomClosed(_Event, frozen=True, kw_only=True):
     """A room is over."""
 
-    room_id: Id
+    room_id: EventId
 
 
 class UserState(_Event, frozen=True, kw_only=True):
     """What a user wants, the whole of it. `until`: the time (ms since 1970) at which `dnd` is over."""
 
-    user_id: Id
+    user_id: EventId
     dnd: Flag | None = None
     until: Milliseconds | None = None
     block: Blocked | None = None
@@ -203,7 +204,7 @@ class UserState(_Event, frozen=True, kw_only=True):
 class CallsSeen(_Event, frozen=True, kw_only=True):
     """A user has seen the missed calls that ended before the time `before` (ms since 1970); without it, all."""
 
-    user_id: Id
+    user_id: EventId
     before: Milliseconds | None = None
 
 
@@ -245,23 +246,23 @@ EventType = Literal[
     "callsSeen",
 ]
 
-_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    "invite": msgspec.json.Decoder(Invite),
-    "inviteRequest": msgspec.json.Decoder(InviteRequest),
-    "ringing": msgspec.json.Decoder(Ringing),
-    "accept": msgspec.json.Decoder(Accept),
-    "decline": msgspec.json.Decoder(Decline),
-    "silence": msgspec.json.Decoder(Silence),
-    "stopInvite": msgspec.json.Decoder(StopInvite),
-    "getInvitations": msgspec.json.Decoder(GetInvitations),
-    "registered": msgspec.json.Decoder(Registered),
-    "unregistered": msgspec.json.Decoder(Unregistered),
-    "disconnected": msgspec.json.Decoder(Disconnected),
-    "joined": msgspec.json.Decoder(Joined),
-    "left": msgspec.json.Decoder(Left),
-    "roomClosed": msgspec.json.Decoder(RoomClosed),
-    "userState": msgspec.json.Decoder(UserState),
-    "callsSeen": msgspec.json.Decoder(CallsSeen),
+_DECODERS: Final[dict[str, EventDecoder[Any]]] = {
+    "invite": EventDecoder(Invite),
+    "inviteRequest": EventDecoder(InviteRequest),
+    "ringing": EventDecoder(Ringing),
+    "accept": EventDecoder(Accept),
+    "decline": EventDecoder(Decline),
+    "silence": EventDecoder(Silence),
+    "stopInvite": EventDecoder(StopInvite),
+    "getInvitations": EventDecoder(GetInvitations),
+    "registered": EventDecoder(Registered),
+    "unregistered": EventDecoder(Unregistered),
+    "disconnected": EventDecoder(Disconnected),
+    "joined": EventDecoder(Joined),
+    "left": EventDecoder(Left),
+    "roomClosed": EventDecoder(RoomClosed),
+    "userState": EventDecoder(UserState),
+    "callsSeen": EventDecoder(CallsSeen),
 }
 
 EVENT_TYPES: Final = tuple(_DECODERS)

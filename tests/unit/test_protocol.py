@@ -1,14 +1,17 @@
 """Decoding: each event with all its fields, their defaults, and the limits on their very border."""
 
+import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
 from invites.events import fields
-from invites.events.fields import MAX_CONTEXT, BadEvent
+from invites.events.fields import MAX_CONTEXT, BadEvent, EventId, Id
 from invites.events.protocol import (
+    EVENT_STRUCTS,
     EVENT_TYPES,
     MAX_PAYLOAD,
     Accept,
@@ -28,6 +31,8 @@ from invites.events.protocol import (
     Unregistered,
     decode_event,
 )
+from invites.schema.examples import EVENTS
+from invites.values import validation
 from tests.support import events as e
 
 PEER = Peer("a", "alice")
@@ -219,6 +224,37 @@ def test_an_id_has_no_white_space_no_control_characters_and_no_signs_of_the_keys
     for id_ in (bad, f"a{bad}", f"{bad}a", f"a{bad}a"):
         sentence = _refused(e.joined(id_))
         assert sentence.startswith("field userId must be a text of 1 to 255 characters without white space, ")
+
+
+def test_of_an_id_that_does_not_count_the_characters_are_not_checked() -> None:
+    event = decode_event("roomClosed", b'{"roomId":"a b","roomId":"r"}')
+    assert isinstance(event, RoomClosed)
+    assert event.room_id == "r"
+
+
+def _ids(kind: type[msgspec.Struct], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The places of all ids of a payload."""
+    for name, annotation in validation.fields(kind).items():
+        if section := validation.section_of(annotation):
+            yield from _ids(section, (*path, name))
+        elif validation.metadata(annotation) in (validation.metadata(Id), validation.metadata(EventId)):
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("kind", EVENT_TYPES)
+def test_each_id_of_an_event_is_looked_at(kind: str) -> None:
+    places = list(_ids(EVENT_STRUCTS[kind]))
+    assert places
+    for *path, name in places:
+        payload = copy.deepcopy(EVENTS[kind])
+        section = payload
+        for part in path:
+            section = section.setdefault(part, {"id": "p", "user": "bob"})
+        for bad in ("a b", "{", "a\u2028"):
+            section[name] = bad
+            assert _refused((kind, payload)).startswith(
+                f"field {'.'.join((*path, name))} must be a text of 1 to "
+            )
 
 
 @pytest.mark.parametrize(("code", "good"), [(399, False), (400, True), (699, True), (700, False)])

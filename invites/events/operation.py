@@ -87,9 +87,15 @@ def operation_of(entry: str, event: Event) -> Operation:
     return Operation(rule, entry, arguments, event)
 
 
+class _Head(msgspec.Struct):
+    invite_id: str | None = msgspec.field(name="inviteId")
+    from_: str | None = msgspec.field(name="from")
+    to: str | None
+
+
 def head_of(invite_id: str | None, inviter: str | None, callee: str | None) -> bytes:
     """How every payload about an invite begins, an open JSON object. This spares the rules the quoting."""
-    return _JSON.encode({"inviteId": invite_id, "from": inviter, "to": callee})[:-1]
+    return _JSON.encode(_Head(invite_id, inviter, callee))[:-1]
 
 
 def transaction_of(value: str | int | None) -> bytes:
@@ -182,6 +188,7 @@ def _decline(event: protocol.Decline) -> DeclineArguments:
 def _invite(
     event: protocol.Invite | protocol.InviteRequest, room: str, request_id: str, *, invite_request: str
 ) -> InviteArguments:
+    invite = event if isinstance(event, protocol.Invite) else None
     return InviteArguments(
         peer=event.peer.id,
         user=event.peer.user,
@@ -196,9 +203,9 @@ def _invite(
         request_id=request_id,
         transaction=transaction_of(event.transaction),
         invite_request=invite_request,
-        replaces=(isinstance(event, protocol.Invite) and event.replaces) or "",
-        ring_mode=(isinstance(event, protocol.Invite) and event.ring_mode) or "",
-        probe="1" if isinstance(event, protocol.Invite) and event.probe else "",
+        replaces=(invite and invite.replaces) or "",
+        ring_mode=(invite and invite.ring_mode) or "",
+        probe="1" if invite and invite.probe else "",
         device=event.peer.device or "",
     )
 

@@ -6,9 +6,9 @@ contract/gateways.md shows how to use both.
 
 from invites.client.notifications import Notifications
 from invites.client.publisher import Publisher, opaque
+from invites.events.fields import BadEvent
 from invites.events.protocol import (
     Accept,
-    BadEvent,
     Decline,
     Disconnected,
     Event,

@@ -74,7 +74,7 @@ class _Connection(AbstractConnection):
         Returns what to write to, and what finds the replies in what arrives. Errors among these are redis exceptions.
         Raises ConnectionError.
         """
-        if self._writer is None:
+        if self._writer is None or self._reader is None or self._reader.at_eof():
             raise exceptions.ConnectionError("The connection was lost as it was made.")
         transport = self._writer.transport
         transport.set_protocol(protocol)
@@ -98,9 +98,9 @@ class _Connection(AbstractConnection):
             raise asyncio.CancelledError
 
     @property
-    def is_usable(self) -> bool:
-        """Whether it is connected, as far as the system knows."""
-        return self.is_connected and self._reader is not None and not self._reader.at_eof()
+    def is_current(self) -> bool:
+        """Whether it leads where a new connection would."""
+        return True
 
 
 class TcpConnection(_Packed, _Connection, Connection):
@@ -112,9 +112,9 @@ class TcpConnection(_Packed, _Connection, Connection):
         self._generation = -1
 
     @property
-    def is_usable(self) -> bool:
-        """Whether it is connected to the address that its locator has found last."""
-        return super().is_usable and self._generation == self._locator.generation
+    def is_current(self) -> bool:
+        """Whether it was made to the address that its locator has found last."""
+        return self._generation == self._locator.generation
 
     async def connect_check_health(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's own
         """Connect, unless there is a connection of the locator's current generation."""

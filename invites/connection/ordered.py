@@ -143,7 +143,7 @@ class _Line(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Whether a command may be sent over it."""
-        return not self._is_over and self._connection.is_usable
+        return not self._is_over and self._connection.is_current
 
     def send(self, command: bytes, answer: asyncio.Future[Any]) -> None:
         """Send a command, whose caller waits for the answer."""

@@ -6,9 +6,9 @@ import msgspec
 
 from invites.events.arguments import DeadArguments
 from invites.events.entry import Entry
+from invites.events.fields import MAX_ID, BadEvent, Id, Transaction
 from invites.events.kept_fields import KEPT, kept_fields
 from invites.events.operation import Operation, head_of, transaction_of
-from invites.events.protocol import MAX_ID, BadEvent, Id, Transaction
 
 
 class _Peer(msgspec.Struct):

@@ -10,8 +10,8 @@ from invites.events import protocol
 from invites.events.arguments import MisroutedArguments, RelayArguments, RelayedEventArguments
 from invites.events.dead_letter import dead_event, dead_internal, texts_of, unusable
 from invites.events.entry import Entry
+from invites.events.fields import BadEvent
 from invites.events.operation import Operation, operation_of
-from invites.events.protocol import BadEvent
 from invites.events.routing import routing_key
 from invites.keys import Keys, shard_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ class Entry(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         """The bytes of its fields, names included."""
-        return sum(map(len, self.fields)) + sum(map(len, self.fields.values()))
+        return sum(map(len, chain.from_iterable(self.fields.items())))
 
     def text(self, name: bytes) -> str:
         """A field as text; "" when it is missing."""
@@ -39,7 +40,7 @@ def entries_of(reply: Sequence[Any] | None) -> list[Entry]:
     The server replies nil in place of the fields of an entry that was trimmed while it was pending.
     """
     return [
-        Entry(entry.decode(), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
+        Entry(entry.decode(), dict(zip(pairs := iter(flat), pairs, strict=True)) if flat else {})
         for entry, flat in reply or ()
     ]
 

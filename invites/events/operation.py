@@ -26,6 +26,7 @@ from invites.events.arguments import (
     Value,
 )
 from invites.events.entry import Entry
+from invites.events.fields import compact
 from invites.events.protocol import Event
 from invites.values.ref import Ref
 from invites.values.traceparent import FIELD, traceparent_of
@@ -86,9 +87,15 @@ def operation_of(entry: str, event: Event) -> Operation:
     return Operation(rule, entry, arguments, event)
 
 
+class _Head(msgspec.Struct):
+    invite_id: str | None = msgspec.field(name="inviteId")
+    from_: str | None = msgspec.field(name="from")
+    to: str | None
+
+
 def head_of(invite_id: str | None, inviter: str | None, callee: str | None) -> bytes:
     """How every payload about an invite begins, an open JSON object. This spares the rules the quoting."""
-    return _JSON.encode({"inviteId": invite_id, "from": inviter, "to": callee})[:-1]
+    return _JSON.encode(_Head(invite_id, inviter, callee))[:-1]
 
 
 def transaction_of(value: str | int | None) -> bytes:
@@ -116,7 +123,7 @@ def _call(event: Event, entry: str) -> tuple[str, Arguments]:  # noqa: C901, PLR
             return "accept", AcceptArguments(
                 *_reply(event),
                 transaction,
-                protocol.compact(event.context),
+                compact(event.context),
                 event.peer.device or "",
                 "1" if event.confirmed else "",
             )
@@ -172,7 +179,7 @@ def _decline(event: protocol.Decline) -> DeclineArguments:
     code = "" if event.error_code is None else event.error_code
     callee = event.to or event.peer.user
     transaction = transaction_of(event.transaction)
-    context = protocol.compact(event.context)
+    context = compact(event.context)
     return DeclineArguments(
         *_reply(event), event.from_, callee, code, transaction, context, event.peer.device or ""
     )
@@ -181,6 +188,7 @@ def _decline(event: protocol.Decline) -> DeclineArguments:
 def _invite(
     event: protocol.Invite | protocol.InviteRequest, room: str, request_id: str, *, invite_request: str
 ) -> InviteArguments:
+    invite = event if isinstance(event, protocol.Invite) else None
     return InviteArguments(
         peer=event.peer.id,
         user=event.peer.user,
@@ -188,16 +196,16 @@ def _invite(
         invite_id=event.invite_id,
         head=head_of(event.invite_id, event.peer.user, event.to),
         room=room,
-        mediatypes=protocol.compact(event.mediatypes),
-        from_details=protocol.compact(event.from_details),
-        context=protocol.compact(event.context),
+        mediatypes=compact(event.mediatypes),
+        from_details=compact(event.from_details),
+        context=compact(event.context),
         expires="" if event.expires is None else event.expires,
         request_id=request_id,
         transaction=transaction_of(event.transaction),
         invite_request=invite_request,
-        replaces=(isinstance(event, protocol.Invite) and event.replaces) or "",
-        ring_mode=(isinstance(event, protocol.Invite) and event.ring_mode) or "",
-        probe="1" if isinstance(event, protocol.Invite) and event.probe else "",
+        replaces=(invite and invite.replaces) or "",
+        ring_mode=(invite and invite.ring_mode) or "",
+        probe="1" if invite and invite.probe else "",
         device=event.peer.device or "",
     )
 

@@ -6,104 +6,48 @@ ignored; a wrong one makes the whole event invalid, with a sentence that names t
 
 import difflib
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
-import re2
-from msgspec import Meta
 
-from invites.events.numbers import LARGEST, too_large
+from invites.events.decoder import EventDecoder
+from invites.events.fields import (
+    ANYTHING,
+    MAX_CONTEXT,
+    MAX_REPLY_CONTEXT,
+    BadEvent,
+    Blocked,
+    ErrorCode,
+    EventId,
+    Flag,
+    Match,
+    Milliseconds,
+    PeerType,
+    Ref,
+    RingMode,
+    Transaction,
+    check_context,
+    check_match,
+    check_numbers,
+)
 from invites.events.validation import what_is_wrong
-from invites.values.printable import escape_invisible
 from invites.values.validation import shown
 
 MAX_PAYLOAD: Final = 64 * 1024
 """The most that a payload may have, in bytes."""
 
-MAX_CONTEXT: Final = 16 * 1024
-"""The most that a context may have, in bytes of compact JSON."""
-
-MAX_REPLY_CONTEXT: Final = 4 * 1024
-"""The same of an accept or a decline."""
-
-MAX_BLOCKED: Final = 1_000
-"""The most users that a user may block."""
-
 MAX_DEPTH: Final = 128
 """How deeply the objects and lists of a payload may be nested."""
 
-MAX_ID: Final = 255
-MAX_MATCH: Final = 1024
-MAX_MS: Final = 2**53 - 1
-"""The largest time in ms that a double, and so Lua, holds exactly."""
-
 _LONGEST_TYPE: Final = 100  # characters of a text that may be meant for a type
-_LONGEST_NUMBER: Final = 60  # characters of a number that is quoted
-_LONGEST_REASON: Final = 100  # characters of what is wrong with a regular expression, which may repeat it
-
-ANYTHING: Final = "*"
-"""The `match` of a trunk that leads everywhere."""
-
-# Each description goes on after "field … must be".
-Id = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=MAX_ID,
-        pattern=r"^[^\s{}|\x00-\x1f\x7f-\x9f]+\Z",
-        description=f"a text of 1 to {MAX_ID} characters without white space, control characters, {{, }} or |",
-    ),
-]
-Ref = Annotated[
-    str,
-    Meta(
-        pattern=r"^[^\s{}|\x00-\x1f\x7f-\x9f]{1,255}(\|[^\s{}|\x00-\x1f\x7f-\x9f]{1,255}){2}\Z",
-        description="the ref of an invite, from|inviteId|to",
-    ),
-]
-ErrorCode = Annotated[int, Meta(ge=400, le=699, description="a whole number from 400 to 699")]
-Milliseconds = Annotated[
-    int, Meta(ge=1, le=MAX_MS, description=f"a whole number of milliseconds from 1 to {MAX_MS}")
-]
-Transaction = Annotated[
-    Annotated[str, Meta(max_length=MAX_ID)] | Annotated[int, Meta(ge=-MAX_MS, le=MAX_MS)],
-    Meta(description=f"a text of at most {MAX_ID} characters or a whole number up to {MAX_MS} either way"),
-]
-PeerType = Annotated[
-    str, Meta(min_length=1, max_length=MAX_ID, description=f"a text of 1 to {MAX_ID} characters")
-]
-Flag = Annotated[bool, Meta(description="true or false")]
-RingMode = Annotated[
-    Literal["simultaneous", "sequential", "all"], Meta(description="simultaneous, sequential or all")
-]
-Blocked = Annotated[
-    tuple[Id, ...],
-    Meta(
-        max_length=MAX_BLOCKED,
-        description=f"a list of at most {MAX_BLOCKED} texts of 1 to {MAX_ID} characters without white space, "
-        "control characters, {, } or |",
-    ),
-]
-Match = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=MAX_MATCH,
-        description=f"* or a regular expression (RE2 syntax) of 1 to {MAX_MATCH} characters",
-    ),
-]
-
-
-class BadEvent(Exception):  # noqa: N818 - it is the event that is bad
-    """An event that cannot be processed; the message is one sentence that names the field."""
 
 
 class Peer(msgspec.Struct, frozen=True, omit_defaults=True):
     """One connected device session of a user. `device` is the hardware, as in a registration."""
 
-    id: Id
-    user: Id
-    device: Id | None = None
+    id: EventId
+    user: EventId
+    device: EventId | None = None
 
 
 class _Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True):
@@ -112,8 +56,8 @@ class _Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True, omit_def
 
 class _Call(_Event, frozen=True, kw_only=True):
     peer: Peer
-    to: Id
-    invite_id: Id
+    to: EventId
+    invite_id: EventId
     mediatypes: msgspec.Raw = msgspec.Raw(b"")
     from_details: msgspec.Raw = msgspec.Raw(b"")
     context: msgspec.Raw = msgspec.Raw(b"")
@@ -128,9 +72,9 @@ class Invite(_Call, frozen=True, kw_only=True):
     is no call of a person.
     """
 
-    room: Id
+    room: EventId
     ring_mode: RingMode | None = None
-    request_id: Id | None = None
+    request_id: EventId | None = None
     return_of: Ref | None = None
     replaces: Ref | None = None
     probe: Flag | None = None
@@ -142,9 +86,9 @@ class InviteRequest(_Call, frozen=True, kw_only=True):
 
 class _Reply(_Event, frozen=True, kw_only=True):
     peer: Peer
-    from_: Id = msgspec.field(name="from")
-    invite_id: Id
-    to: Id | None = None
+    from_: EventId = msgspec.field(name="from")
+    invite_id: EventId
+    to: EventId | None = None
 
 
 class Ringing(_Reply, frozen=True, kw_only=True):
@@ -176,9 +120,9 @@ class Silence(_Reply, frozen=True, kw_only=True):
 class StopInvite(_Event, frozen=True, kw_only=True):
     """The inviter, or a service (no peer), takes the invite back."""
 
-    invite_id: Id
-    callee: Id
-    from_: Id | None = msgspec.field(name="from", default=None)
+    invite_id: EventId
+    callee: EventId
+    from_: EventId | None = msgspec.field(name="from", default=None)
     peer: Peer | None = None
     error_code: ErrorCode = 487
     transaction: Transaction | None = None
@@ -197,11 +141,11 @@ class Registry(_Event, frozen=True, kw_only=True):
     `confirm`, of a trunk: a call is won only by an accept that is confirmed.
     """
 
-    id: Id
-    user: Id
+    id: EventId
+    user: EventId
     type: PeerType = "WEB"
-    device: Id | None = None
-    session: Id | None = None
+    device: EventId | None = None
+    session: EventId | None = None
     expires: Milliseconds | None = None
     trunk: Flag = False
     match: Match = ANYTHING
@@ -216,7 +160,7 @@ class Registered(_Event, frozen=True, kw_only=True):
 
 class _Ended(_Event, frozen=True, kw_only=True):
     peer: Peer
-    session: Id | None = None
+    session: EventId | None = None
 
 
 class Unregistered(_Ended, frozen=True, kw_only=True):
@@ -228,8 +172,8 @@ class Disconnected(_Ended, frozen=True, kw_only=True):
 
 
 class _Presence(_Event, frozen=True, kw_only=True):
-    user_id: Id
-    room_id: Id
+    user_id: EventId
+    room_id: EventId
 
 
 class Joined(_Presence, frozen=True, kw_only=True):
@@ -245,13 +189,13 @@ class Left(_Presence, frozen=True, kw_only=True):
 class RoomClosed(_Event, frozen=True, kw_only=True):
     """A room is over."""
 
-    room_id: Id
+    room_id: EventId
 
 
 class UserState(_Event, frozen=True, kw_only=True):
     """What a user wants, the whole of it. `until`: the time (ms since 1970) at which `dnd` is over."""
 
-    user_id: Id
+    user_id: EventId
     dnd: Flag | None = None
     until: Milliseconds | None = None
     block: Blocked | None = None
@@ -260,7 +204,7 @@ class UserState(_Event, frozen=True, kw_only=True):
 class CallsSeen(_Event, frozen=True, kw_only=True):
     """A user has seen the missed calls that ended before the time `before` (ms since 1970); without it, all."""
 
-    user_id: Id
+    user_id: EventId
     before: Milliseconds | None = None
 
 
@@ -302,23 +246,23 @@ EventType = Literal[
     "callsSeen",
 ]
 
-_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    "invite": msgspec.json.Decoder(Invite),
-    "inviteRequest": msgspec.json.Decoder(InviteRequest),
-    "ringing": msgspec.json.Decoder(Ringing),
-    "accept": msgspec.json.Decoder(Accept),
-    "decline": msgspec.json.Decoder(Decline),
-    "silence": msgspec.json.Decoder(Silence),
-    "stopInvite": msgspec.json.Decoder(StopInvite),
-    "getInvitations": msgspec.json.Decoder(GetInvitations),
-    "registered": msgspec.json.Decoder(Registered),
-    "unregistered": msgspec.json.Decoder(Unregistered),
-    "disconnected": msgspec.json.Decoder(Disconnected),
-    "joined": msgspec.json.Decoder(Joined),
-    "left": msgspec.json.Decoder(Left),
-    "roomClosed": msgspec.json.Decoder(RoomClosed),
-    "userState": msgspec.json.Decoder(UserState),
-    "callsSeen": msgspec.json.Decoder(CallsSeen),
+_DECODERS: Final[dict[str, EventDecoder[Any]]] = {
+    "invite": EventDecoder(Invite),
+    "inviteRequest": EventDecoder(InviteRequest),
+    "ringing": EventDecoder(Ringing),
+    "accept": EventDecoder(Accept),
+    "decline": EventDecoder(Decline),
+    "silence": EventDecoder(Silence),
+    "stopInvite": EventDecoder(StopInvite),
+    "getInvitations": EventDecoder(GetInvitations),
+    "registered": EventDecoder(Registered),
+    "unregistered": EventDecoder(Unregistered),
+    "disconnected": EventDecoder(Disconnected),
+    "joined": EventDecoder(Joined),
+    "left": EventDecoder(Left),
+    "roomClosed": EventDecoder(RoomClosed),
+    "userState": EventDecoder(UserState),
+    "callsSeen": EventDecoder(CallsSeen),
 }
 
 EVENT_TYPES: Final = tuple(_DECODERS)
@@ -346,8 +290,8 @@ def decode_event(kind: str, payload: bytes) -> Event:
     except (UnicodeDecodeError, msgspec.DecodeError):
         raise BadEvent(what_is_wrong(payload, decoder.type)) from None
     if isinstance(event, (Invite, InviteRequest)):
-        _check_numbers("mediatypes", event.mediatypes)
-        _check_numbers("fromDetails", event.from_details)
+        check_numbers("mediatypes", event.mediatypes)
+        check_numbers("fromDetails", event.from_details)
         check_context(event.context, MAX_CONTEXT)
     elif isinstance(event, (Accept, Decline)):
         check_context(event.context, MAX_REPLY_CONTEXT)
@@ -373,56 +317,6 @@ def _depth(payload: bytes) -> int:
         depth += 1 if bracket in b"[{" else -1
         deepest = max(deepest, depth)
     return deepest
-
-
-def compact(raw: msgspec.Raw) -> bytes:
-    """Return opaque JSON without white space between its tokens; `b""` when the field was absent or null."""
-    if not raw:
-        return b""
-    text = msgspec.json.format(bytes(raw), indent=-1)
-    return b"" if text == b"null" else text
-
-
-def check_context(raw: msgspec.Raw, most: int) -> None:
-    """Raise BadEvent for a context of more than so many bytes in compact form, or with a number beyond any double."""
-    # As sent it is at least as long as in compact form: the usual case needs no second look.
-    if len(bytes(raw)) > most and len(compact(raw)) > most:
-        raise BadEvent(f"field context has {len(compact(raw))} bytes; at most {most} are allowed")
-    _check_numbers("context", raw)
-
-
-def _check_numbers(name: str, raw: msgspec.Raw) -> None:
-    number = too_large(bytes(raw)) if raw else None
-    if number is not None:
-        said = number if len(number) <= _LONGEST_NUMBER else f"of {len(number)} characters"
-        raise BadEvent(f"field {name} has the number {said}, which is beyond {LARGEST}, the largest double")
-
-
-def compile_match(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types
-    """The expression of a trunk's `match`. Raises re2.error, also when it would be large in use.
-
-    RE2 takes linear time, but linear in the product of both: `(a?a?a?…){1000}` compiled to the 8 MiB that are usual
-    takes over a second to match an id, and longer if it captures. In 64 KiB the worst that was found takes 7 ms.
-    """
-    options = re2.Options()
-    options.log_errors = False
-    options.never_capture = True
-    options.max_mem = 65_536
-    return re2.compile(pattern, options)
-
-
-def check_match(pattern: str) -> None:
-    """Raise BadEvent when a trunk's `match` is no regular expression (RE2 syntax)."""
-    try:
-        compile_match(pattern)
-    except re2.error as error:
-        reason = error.args[0] if error.args else "syntax"
-        if isinstance(reason, bytes):
-            reason = reason.decode(errors="replace")
-        raise BadEvent(
-            f"field registry.match is {shown(pattern)}, which is no regular expression (RE2 syntax): "
-            f"{escape_invisible(reason)[:_LONGEST_REASON]}"
-        ) from None
 
 
 def _unknown(kind: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import re2
 
-from invites.events.protocol import ANYTHING, compile_match
+from invites.events.fields import ANYTHING, compile_match
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

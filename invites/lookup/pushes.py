@@ -10,8 +10,8 @@ from msgspec import Meta, Raw, Struct
 
 from invites.events.arguments import PushArguments
 from invites.events.dead_letter import dead_internal, texts_of, unusable
+from invites.events.fields import BadEvent
 from invites.events.operation import Operation
-from invites.events.protocol import BadEvent
 from invites.keys import CANDIDATE
 from invites.sippo import PushJob
 from invites.values.traceparent import traceparent_of

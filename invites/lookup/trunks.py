@@ -8,7 +8,8 @@ import msgspec
 from redis.asyncio import Redis
 
 from invites.events.entry import order
-from invites.events.protocol import ANYTHING, Peer
+from invites.events.fields import ANYTHING
+from invites.events.protocol import Peer
 from invites.keys import Keys
 from invites.lookup.matching import fitting
 

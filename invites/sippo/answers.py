@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from invites.events.protocol import Id
+from invites.events.fields import Id
 from invites.sippo.calls import ApiCall, CallOutcome, NoAnswer
 from invites.values.printable import escape
 

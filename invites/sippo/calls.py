@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from invites.events.protocol import Id
+from invites.events.fields import Id
 
 
 class ApiCall(enum.StrEnum):

@@ -43,7 +43,8 @@ def problems(values: Mapping[str, Any], kind: type[Struct], path: str = "") -> I
     """The problems with the fields of a struct, each a sentence without its full stop.
 
     A sentence names the field by its path, what it must be and what it is. It never shows the value of a Secret, and
-    no long values. A field of type Raw takes any value.
+    no long values. A field of type Raw takes any value. A Meta may have, as its extra `foreign`, an expression for what
+    no value has.
     """
     for entry in msgspec.structs.fields(kind):
         place = path + entry.encode_name
@@ -67,6 +68,12 @@ def section_of(kind: object) -> type[Struct] | None:
     """The struct that a field with this annotation holds, or None."""
     parts = (kind, *get_args(kind))
     return next((part for part in parts if isinstance(part, type) and issubclass(part, Struct)), None)
+
+
+def metadata(kind: object) -> tuple[Any, ...]:
+    """What the annotation of a field says of its values; () if it has nothing to say."""
+    annotated = _annotated(kind)
+    return () if annotated is None else annotated.__metadata__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -154,11 +161,12 @@ def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - annotations have 
         msgspec.convert(value, kind, dec_hook=_to_secret)
     except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for a lone surrogate
         return False
-    return True
+    foreign = [meta.extra["foreign"] for meta in metadata(kind) if meta.extra]
+    return not (isinstance(value, str) and any(one.search(value) for one in foreign))
 
 
 def _annotated(kind: object) -> Any:  # noqa: ANN401 - as above
-    return next(part for part in (kind, *get_args(kind)) if get_origin(part) is Annotated)
+    return next((part for part in (kind, *get_args(kind)) if get_origin(part) is Annotated), None)
 
 
 def _plain_kinds(kind: object) -> tuple[Any, ...]:
@@ -170,7 +178,7 @@ def _expected(kind: object) -> str:
     """What a field must be, in words."""
     if section_of(kind) is not None:
         return "an object"
-    words: str = next(meta.description for meta in _annotated(kind).__metadata__)
+    words: str = next(meta.description for meta in metadata(kind))
     return words
 
 

@@ -13,8 +13,9 @@ import pytest
 import typer.main
 
 from invites.config import Config
-from invites.events import protocol
-from invites.events.protocol import EVENT_TYPES, BadEvent, decode_event
+from invites.events import fields, protocol
+from invites.events.fields import BadEvent
+from invites.events.protocol import EVENT_TYPES, decode_event
 from invites.logs.messages import TEMPLATES
 from invites.logs.setup import JsonLines
 from invites.notifications import PAYLOADS
@@ -112,15 +113,15 @@ def test_each_notification_is_there_with_its_fields() -> None:
 
 def test_the_limits_are_there() -> None:
     text = _PAGES["publishing.md"] + _PAGES["PROTOCOL.md"]
-    assert protocol.MAX_CONTEXT == 16 * 1024
+    assert fields.MAX_CONTEXT == 16 * 1024
     assert "`context` has at most 16 KiB" in text
-    assert protocol.MAX_REPLY_CONTEXT == 4 * 1024
+    assert fields.MAX_REPLY_CONTEXT == 4 * 1024
     assert "has at most 4 KiB" in text
     assert protocol.MAX_PAYLOAD == 64 * 1024
     assert "The whole payload has at most 64 KiB" in text
     assert f"nested at most {protocol.MAX_DEPTH} levels deep" in text
-    assert f"a text of 1 to {protocol.MAX_ID} characters" in text
-    assert f"of at most {protocol.MAX_MATCH:,} characters" in text
+    assert f"a text of 1 to {fields.MAX_ID} characters" in text
+    assert f"of at most {fields.MAX_MATCH:,} characters" in text
 
 
 def _settings(values: dict[str, Any], path: str = "") -> dict[str, Any]:

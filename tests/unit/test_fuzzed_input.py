@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 from invites.events.dead_letter import dead_event
 from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry
-from invites.events.protocol import BadEvent, decode_event
+from invites.events.fields import BadEvent
+from invites.events.protocol import decode_event
 from invites.store.commit import Status
 from invites.store.settings import Settings
 from tests.support.generated import published

@@ -37,14 +37,20 @@ class Held:
         self.connections += 1
         self._writers.append(writer)
         commands = hiredis.Reader()
-        while data := await reader.read(65536):
-            commands.feed(data)
-            while (command := commands.gets()) is not False:
-                if command[0] == b"CLIENT":
-                    writer.write(b"+OK\r\n")
-                else:
-                    self.asked.append(command[-1].decode())
+        with contextlib.suppress(ConnectionError):  # the client aborts what it loses
+            while data := await reader.read(65536):
+                commands.feed(data)
+                while (command := commands.gets()) is not False:
+                    if command[0] == b"CLIENT":
+                        writer.write(b"+OK\r\n")
+                    else:
+                        self.asked.append(command[-1].decode())
         writer.close()
+
+    def close(self) -> None:
+        """Cut all connections."""
+        for writer in self._writers:
+            writer.transport.abort()
 
     def answer(self, *lines: str) -> None:
         """Send replies over the last connection."""
@@ -76,6 +82,7 @@ async def held() -> AsyncIterator[tuple[Held, OrderedClient]]:
         port = server.sockets[0].getsockname()[1]
         async with _client(f"redis://127.0.0.1:{port}/0") as ordered:
             yield held, ordered
+        held.close()
         server.close()
 
 
@@ -196,18 +203,22 @@ async def test_no_command_overtakes_those_under_way_over_another_connection(
     assert (await again, server.asked, server.connections) == (b"3", ["a", "c"], 2)
 
 
-async def test_an_answer_that_is_late_loses_the_connection(held: tuple[Held, OrderedClient]) -> None:
+async def test_an_answer_that_is_late_loses_the_connection(
+    held: tuple[Held, OrderedClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
     server, client = held
     first = _ask(client, "a")
     await server.was_asked(1)
     assert client._line
-    client._line._connection.socket_timeout = 0.01
+    connection = client._line._connection
+    monkeypatch.setattr(connection, "socket_timeout", 0.01)
     server.answer("+1")
     assert await first == b"1"
     client._line._watch()  # not only once the time-out of before is over
     asked = [_ask(client, name) for name in "bc"]
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(error) for error in found] == [LateError, LateError]
+    monkeypatch.undo()  # the pool connects it again
     again = _ask(client, "d")
     await wait_until(lambda: server.asked[-1] == "d", "another connection is made")
     server.answer("+4")

@@ -1,18 +1,20 @@
 """Decoding: each event with all its fields, their defaults, and the limits on their very border."""
 
+import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from invites.events import protocol
+from invites.events import fields
+from invites.events.fields import MAX_CONTEXT, BadEvent, EventId, Id
 from invites.events.protocol import (
+    EVENT_STRUCTS,
     EVENT_TYPES,
-    MAX_CONTEXT,
     MAX_PAYLOAD,
     Accept,
-    BadEvent,
     Decline,
     Disconnected,
     Event,
@@ -29,6 +31,8 @@ from invites.events.protocol import (
     Unregistered,
     decode_event,
 )
+from invites.schema.examples import EVENTS
+from invites.values import validation
 from tests.support import events as e
 
 PEER = Peer("a", "alice")
@@ -111,7 +115,7 @@ def test_null_is_as_good_as_absent(field: str) -> None:
     event, absent = _decode(("invite", e.invite()[1] | {field: None})), _decode(e.invite())
     assert isinstance(event, Invite)
     assert isinstance(absent, Invite)
-    assert protocol.compact(event.context) == protocol.compact(absent.context) == b""
+    assert fields.compact(event.context) == fields.compact(absent.context) == b""
     assert (event.request_id, event.return_of, event.expires, event.transaction) == (None, None, None, None)
 
 
@@ -177,7 +181,7 @@ def test_white_space_between_the_tokens_of_a_context_does_not_count() -> None:
     spaced = b"[ 1 ,\n" + b" " * MAX_CONTEXT + b'"a b" ]'
     event = decode_event("invite", _with_context(spaced))
     assert isinstance(event, Invite)
-    assert protocol.compact(event.context) == b'[1,"a b"]'
+    assert fields.compact(event.context) == b'[1,"a b"]'
 
 
 def test_a_payload_may_have_64_kib_and_not_a_byte_more() -> None:
@@ -220,6 +224,37 @@ def test_an_id_has_no_white_space_no_control_characters_and_no_signs_of_the_keys
     for id_ in (bad, f"a{bad}", f"{bad}a", f"a{bad}a"):
         sentence = _refused(e.joined(id_))
         assert sentence.startswith("field userId must be a text of 1 to 255 characters without white space, ")
+
+
+def test_of_an_id_that_does_not_count_the_characters_are_not_checked() -> None:
+    event = decode_event("roomClosed", b'{"roomId":"a b","roomId":"r"}')
+    assert isinstance(event, RoomClosed)
+    assert event.room_id == "r"
+
+
+def _ids(kind: type[msgspec.Struct], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The places of all ids of a payload."""
+    for name, annotation in validation.fields(kind).items():
+        if section := validation.section_of(annotation):
+            yield from _ids(section, (*path, name))
+        elif validation.metadata(annotation) in (validation.metadata(Id), validation.metadata(EventId)):
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("kind", EVENT_TYPES)
+def test_each_id_of_an_event_is_looked_at(kind: str) -> None:
+    places = list(_ids(EVENT_STRUCTS[kind]))
+    assert places
+    for *path, name in places:
+        payload = copy.deepcopy(EVENTS[kind])
+        section = payload
+        for part in path:
+            section = section.setdefault(part, {"id": "p", "user": "bob"})
+        for bad in ("a b", "{", "a\u2028"):
+            section[name] = bad
+            assert _refused((kind, payload)).startswith(
+                f"field {'.'.join((*path, name))} must be a text of 1 to "
+            )
 
 
 @pytest.mark.parametrize(("code", "good"), [(399, False), (400, True), (699, True), (700, False)])
@@ -305,4 +340,4 @@ def test_of_two_fields_of_one_name_the_last_one_counts() -> None:
 def test_opaque_values_are_not_touched_but_for_white_space(raw: bytes, compact: bytes) -> None:
     event = decode_event("invite", _with_context(raw))
     assert isinstance(event, Invite)
-    assert protocol.compact(event.context) == compact
+    assert fields.compact(event.context) == compact

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from invites.config import ConfigError, parse
-from invites.events.protocol import EVENT_STRUCTS, EVENT_TYPES, BadEvent, decode_event
+from invites.events.fields import BadEvent
+from invites.events.protocol import EVENT_STRUCTS, EVENT_TYPES, decode_event
 from invites.notifications import PAYLOADS, BadNotification, decode_notification
 from invites.schema import SCHEMAS, text_of, typescript
 from invites.schema.examples import EVENTS, NOTIFICATIONS

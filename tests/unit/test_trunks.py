@@ -8,7 +8,8 @@ import threading
 import msgspec
 import pytest
 
-from invites.events.protocol import ANYTHING, BadEvent, Peer, check_match
+from invites.events.fields import ANYTHING, BadEvent, check_match
+from invites.events.protocol import Peer
 from invites.lookup.matching import fits, fitting
 from invites.lookup.result import LookupResult, Member
 from invites.lookup.trunks import Listed, Trunk, in_order

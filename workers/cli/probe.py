@@ -66,7 +66,7 @@ def probe(
         )
     numbers = range(redis.shards) if shards == "all" else [int(shards)]
 
-    from invites.events.protocol import BadEvent
+    from invites.events.fields import BadEvent
     from workers.probe import Place, measure
 
     at_once = asyncio.Semaphore(_AT_ONCE)

@@ -33,7 +33,8 @@ def publish(
 
     The command checks the event first. It refuses an event that no worker could process, and says why.
     """
-    from invites.events.protocol import BadEvent, decode_event
+    from invites.events.fields import BadEvent
+    from invites.events.protocol import decode_event
     from invites.events.routing import routing_key
 
     raw = sys.stdin.buffer.read() if payload == "-" else payload.encode("utf-8", "surrogateescape")

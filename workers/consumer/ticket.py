@@ -35,8 +35,8 @@ class InFlight:
 
     def begin(self, sizes: Mapping[str, int], now: float) -> None:
         """Work on these entries begins `now`: id -> bytes."""
-        for entry, size in sizes.items():
-            self._budget.take(size - self._sizes.get(entry, 0))
+        again = sum(self._sizes[entry] for entry in self._sizes.keys() & sizes.keys())
+        self._budget.take(sum(sizes.values()) - again)
         self._sizes.update(sizes)
         self._since.update(dict.fromkeys(sizes, now))
         if sizes:

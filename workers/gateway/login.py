@@ -12,7 +12,7 @@ import jwt
 import msgspec
 
 from invites.config import ConfigError
-from invites.events.protocol import Id
+from invites.events.fields import Id
 
 if TYPE_CHECKING:
     from invites.config.sections import Gateway

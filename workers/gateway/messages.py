@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from invites.events.protocol import MAX_ID, MAX_MS, BadEvent, Event, decode_event
+from invites.events.fields import MAX_ID, MAX_MS, BadEvent
+from invites.events.protocol import Event, decode_event
 from invites.values.traceparent import traceparent_of
 
 if TYPE_CHECKING:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self, assert_never
 
 from invites.connection.errors import ErrorKind, classify, passes
 from invites.logs.personal import personal
@@ -18,7 +17,7 @@ from workers.loops import Role, run_forever
 from workers.roles.set_aside import SetAside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from invites.events.operation import Operation
     from invites.lookup.resolver import Resolver
@@ -41,12 +40,23 @@ _AT_ONCE: Final = 2
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
 class _Turn:
     """A batch in the order in which it was begun. Those after it wait until it is `over`, when it `holds` them."""
 
-    holds: bool
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    __slots__ = ("_turns", "holds", "over")
+
+    def __init__(self, turns: list[_Turn], *, holds: bool = False) -> None:
+        self._turns = turns
+        self.holds = holds
+        self.over = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        self._turns.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._turns.remove(self)
+        self.over.set()
 
 
 @dataclass(slots=True)
@@ -104,14 +114,14 @@ class Settler:
     async def settle_batch(self, tickets: Sequence[Ticket[Operation]]) -> None:
         """Settle entries in one commit, except for those that go alone: batches after them wait for these."""
         alone = [ticket for ticket in tickets if ticket.alone]
-        with self._turn(holds=bool(alone)) as turn:
+        with _Turn(self._turns, holds=bool(alone)) as turn:
             await self._settle([ticket for ticket in tickets if not ticket.alone], turn)
             for ticket in alone:
                 await self._settle([ticket], turn)
 
     async def settle(self, tickets: Sequence[Ticket[Operation]]) -> None:
         """Commit entries together, and see to their outcomes. Never raises: what fails is left to the reclaimer."""
-        with self._turn() as turn:
+        with _Turn(self._turns) as turn:
             await self._settle(tickets, turn)
 
     async def settle_soon(self, ticket: Ticket[Operation]) -> None:
@@ -145,17 +155,6 @@ class Settler:
         async with self._source.next_batch(_AT_ONCE) as batch, self._places:
             await self.settle_batch(batch.tickets)
         await self._set_aside.make_room()
-
-    @contextlib.contextmanager
-    def _turn(self, *, holds: bool = False) -> Iterator[_Turn]:
-        """Take a place among the batches under way."""
-        turn = _Turn(holds)
-        self._turns.append(turn)
-        try:
-            yield turn
-        finally:
-            self._turns.remove(turn)
-            turn.over.set()
 
     async def _settle(self, tickets: Sequence[Ticket[Operation]], turn: _Turn) -> None:
         if not tickets:

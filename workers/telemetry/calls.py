@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
@@ -35,15 +36,16 @@ class CallMetrics:
         def seconds(name: str, text: str, bounds: tuple[float, ...], label: str = "") -> Distribution:
             return Distribution(f"invites_{name}_seconds", text, bounds, registry, label)
 
-        self._ended = Counter(
+        ended = Counter(
             "invites_calls_ended",
             "Calls that have ended, legs of groups not among them.",
             ("kind", "state", "reason"),
             registry=registry,
         )
+        self._ended_as = functools.cache(ended.labels)  # `labels` takes a lock each time
         for kind in KINDS:
             for end in ENDS:
-                self._ended.labels(kind, *end)
+                self._ended_as(kind, *end)
         ring = seconds("ring", "From an invite to the first device that rings.", _RING, "reach")
         self._took = {
             "answered": seconds("answer", "From an invite to its accept.", ANSWER_S).of(),
@@ -69,4 +71,4 @@ class CallMetrics:
             else:
                 self._took[measure.what].observe(measure.seconds)
         for end, count in ends.items():
-            self._ended.labels(*end).inc(count)
+            self._ended_as(*end).inc(count)

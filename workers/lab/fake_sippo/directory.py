@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from invites.events.protocol import Id
+from invites.events.fields import Id
 from invites.sippo.answers import PushDevice, Reachability, Strategy
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from invites.client import Accept, Decline, Registered, Ringing
-from invites.events.protocol import Id
+from invites.events.fields import Id
 from workers.lab.page.people import NETWORK, trunk
 
 if TYPE_CHECKING:

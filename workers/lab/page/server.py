@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from invites.client import BadEvent, Peer
-from invites.events.protocol import Id
+from invites.events.fields import Id
 from workers.gateway.login import is_peer_of
 from workers.http.console import LOOK
 from workers.http.static import StaticFiles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
@@ -26,6 +27,9 @@ async def check(session: Session, *, as_json: bool) -> int:
     looked = await asyncio.gather(*(_look(session, keys) for keys in session.shards()))
     there = [one for one in looked if isinstance(one, Overview)]
     found: list[_Found] = []
+    with contextlib.suppress(RedisError, OSError):  # a shard that is away is said below
+        if wrong := await session.wrong_shards():
+            found.append((0, Problem(Level.CRITICAL, wrong.rstrip("."))))
     for keys, one in zip(session.shards(), looked, strict=True):
         of_shard = problems(one) if isinstance(one, Overview) else [one]
         found += [(keys.shard, problem) for problem in of_shard]

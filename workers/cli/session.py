@@ -52,23 +52,47 @@ class Session(Struct, frozen=True):
         """The keys of all shards."""
         return self.config.shards()
 
+    async def wrong_shards(self) -> str | None:
+        """Why the command would see a part of the calls only, in a sentence; None if it sees all, or may not look.
+
+        During a reshard both numbers are right. Raises redis-py's errors.
+        """
+        from invites.store import layout
+
+        first, shards = self.shard(0), self.config.redis.shards
+        client: Any = self.client(first)
+        try:
+            found = await client.get(first.layout)
+        except NoPermissionError:
+            return None
+        text = str(shards) if found is None else found.decode(errors="replace")
+        known = layout.read(text)
+        if known is not None and shards in {known.shards, known.target}:
+            return None
+        return f"{layout.LayoutError(text, shards)} Give the workers' configuration with --config."
+
 
 def run(
     common: Common,
     command: Callable[[Session], Coroutine[Any, Any, int]],
     *,
     block_ms: int = 0,
+    any_shards: bool = False,
 ) -> int:
     """Run a command that needs the server and return its exit status, 1 after Ctrl-C.
 
-    Raises CommandError for an error that the operator can fix.
+    `any_shards`: the command can do with another number of shards than the server's. Raises CommandError for an error
+    that the operator can fix.
     """
     url = common.url()
     address = address_of(url)
 
     async def session() -> int:
         async with Clients(url.reveal(), "cli", block_ms=block_ms) as clients:
-            return await command(Session(common.config, clients, address))
+            opened = Session(common.config, clients, address)
+            if not any_shards and (wrong := await opened.wrong_shards()):
+                raise CommandError(wrong)
+            return await command(opened)
 
     try:
         return asyncio.run(session())

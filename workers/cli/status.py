@@ -62,7 +62,7 @@ def status(
     if exit_code:
         from workers.cli.health import check
 
-        return common.on_server(partial(check, as_json=as_json))
+        return common.on_server(partial(check, as_json=as_json), any_shards=True)
     return common.on_server(run)
 
 

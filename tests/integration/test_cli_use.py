@@ -297,3 +297,34 @@ def test_during_a_reshard_commands_read_and_erase_nothing(commands: Commands, da
     ended = commands.on_server("erase", "bob")
     assert (ended.status, ended.out) == (1, "")
     assert "are being moved from 1 shard to 3" in _one_sentence(ended.err)
+
+
+def test_arguments_are_utf8(commands: Commands) -> None:
+    for words in (("show", "zo\udceb"), ("list", "--user", "zo\udceb"), ("erase", "zo\udceb")):
+        ended = commands.on_server(*words)
+        assert (ended.status, ended.out) == (2, ""), words
+        assert _one_sentence(ended.err) == "invites: The argument zo\\udceb is not UTF-8."
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux alone has a device that is always full")
+@pytest.mark.parametrize("words", [("--help",), ("size",), ("status",)])
+def test_a_full_disk_is_one_sentence(valkey_url: str, words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "workers", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=_ROOT,
+            env={"INVITES_REDIS_URL": valkey_url},
+        )
+    assert ended.returncode == 1
+    assert _one_sentence(ended.stderr) == "invites: The output cannot be written: No space left on device."
+
+
+def test_wrong_use_is_one_line(commands: Commands) -> None:
+    assert _one_sentence(commands.run("completion").err).endswith("Choose from: bash, zsh, fish")
+    ended = commands.on_server("status", "--watch", "--exit-code")
+    assert (ended.status, ended.out) == (2, "")
+    assert _one_sentence(ended.err) == "invites: --exit-code looks once: leave out --watch."

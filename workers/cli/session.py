@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import errno
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from redis.asyncio import Redis
@@ -27,6 +28,9 @@ from workers.cli.tls import tls_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+_OF_THE_OUTPUT: Final = (errno.EPIPE, errno.ENOSPC)
+"""Our own output is closed, or its disk full: redis-py wraps the errors of its connections."""
 
 
 class Session(Struct, frozen=True):
@@ -98,9 +102,9 @@ def run(
         return asyncio.run(session())
     except KeyboardInterrupt:
         return 1
-    except BrokenPipeError:
-        raise  # our own output is closed; redis-py wraps the errors of its connections
     except (RedisError, OSError) as error:
+        if getattr(error, "errno", None) in _OF_THE_OUTPUT:
+            raise
         fault = (
             "" if isinstance(error, ResponseError | AuthenticationError) else tls_fault(parse_redis_url(url))
         )

@@ -146,6 +146,25 @@ def test_a_replica_fails(commands: Commands, settings: redis.Redis) -> None:
     ended = commands.on_server("check")
     assert ended.status == 1
     assert "read only replica" in _lines(ended)["permissions"][1]
+    said = "The server is a replica: name its primary in redis.url, or its sentinels or cluster."
+    assert _lines(ended)["role"] == ("FAIL", said)
+
+
+def test_what_a_server_cannot_do_is_said_with_the_way_out(commands: Commands, settings: redis.Redis) -> None:
+    publish = ("publish", "roomClosed", '{"roomId":"r1"}')
+    settings.config_set("maxmemory", "1")
+    assert (
+        "is full (command not allowed when used memory > 'maxmemory'): raise maxmemory"
+        in commands.on_server(*publish).err
+    )
+    settings.config_set("maxmemory", "0")
+    settings.replicaof("127.0.0.1", "1")
+    assert "is a replica, which takes no events: name its primary" in commands.on_server(*publish).err
+    settings.replicaof("NO", "ONE")
+    url = commands.url.replace("redis://", "redis+cluster://").removesuffix("/0")
+    ended = commands.run(*publish, "--redis-url", url)
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert "is no cluster: use `redis://` in redis.url" in ended.err
 
 
 def test_persistence_is_seen(commands: Commands, settings: redis.Redis) -> None:

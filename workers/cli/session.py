@@ -13,6 +13,8 @@ from redis.exceptions import (
     AuthenticationError,
     MovedError,
     NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
     TryAgainError,
@@ -29,6 +31,8 @@ from workers.cli.tls import tls_fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+NAME_THE_PRIMARY: Final = "name its primary in redis.url, or its sentinels or cluster"
+_NO_CLUSTER: Final = "cluster support disabled"  # what the server answers
 _OF_THE_OUTPUT: Final = (errno.EPIPE, errno.ENOSPC)
 """Our own output is closed, or its disk full: redis-py wraps the errors of its connections."""
 
@@ -113,18 +117,22 @@ def run(
 
 def trouble(address: str, error: Exception) -> str:
     """One sentence about an error of the server, with a remedy."""
-    said = escape(str(error)) or type(error).__name__
-    if isinstance(error, AuthenticationError):
-        return f"Redis at {address} refuses the credentials ({said}): check user and password in redis.url."
-    if isinstance(error, NoPermissionError):
-        return f"Redis at {address} does not allow the command ({said}): extend the ACL of this user."
-    if isinstance(error, MovedError):
-        return (
-            f"Redis at {address} no longer owns the shard ({said}): try again. For a cluster, use "
-            "`redis+cluster://` in `redis.url`."
-        )
-    if isinstance(error, AskError | TryAgainError):
-        return f"Redis at {address} is moving the shard to another node ({said}): try again in a moment."
-    if isinstance(error, ResponseError):
-        return f"Redis at {address} returns an error: {said}."
+    said = escape(str(error)).rstrip(". ") or type(error).__name__
+    if _NO_CLUSTER in said:
+        return f"Redis at {address} is no cluster: use `redis://` in redis.url."
+    for kind, sentence in _TROUBLES.items():
+        if isinstance(error, kind):
+            return f"Redis at {address} {sentence.format(said=said)}."
     return f"Redis at {address} does not answer ({said}): check that it runs and that redis.url is right."
+
+
+_TROUBLES: Final[dict[type[Exception] | tuple[type[Exception], ...], str]] = {
+    AuthenticationError: "refuses the credentials ({said}): check user and password in redis.url",
+    NoPermissionError: "does not allow the command ({said}): extend the ACL of this user",
+    MovedError: "no longer owns the shard ({said}): try again. For a cluster, use `redis+cluster://` in `redis.url`",
+    (AskError, TryAgainError): "is moving the shard to another node ({said}): try again in a moment",
+    OutOfMemoryError: "is full ({said}): raise maxmemory, or find out what uses it",
+    ReadOnlyError: f"is a replica, which takes no events: {NAME_THE_PRIMARY}",
+    ResponseError: "returns an error: {said}",
+}
+"""What is said of errors, the special ones first: subclasses before ResponseError, MovedError before AskError."""

@@ -167,6 +167,15 @@ def test_what_a_server_cannot_do_is_said_with_the_way_out(commands: Commands, se
     assert "is no cluster: use `redis://` in redis.url" in ended.err
 
 
+def test_a_gateway_says_why_its_server_cannot_be_used(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVITES_GATEWAY_SECRET", "x" * 32)
+    ended = commands.run("gateway", "--redis-url", f"{commands.url.removesuffix('/0')}/99")
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert "returns an error: DB index is out of range." in ended.err
+
+
 def test_persistence_is_seen(commands: Commands, settings: redis.Redis) -> None:
     settings.config_set("appendonly", "yes")
     assert _lines(commands.on_server("check"))["persistence"] == ("ok", "Append-only file.")

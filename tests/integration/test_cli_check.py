@@ -15,6 +15,7 @@ import redis
 from invites.keys import WORKERS_GROUP, Keys
 from tests.support.commands import Commands, Ended
 from workers.cli.check.server import _version
+from workers.cli.session import trouble
 
 KEYS = Keys()
 
@@ -165,6 +166,18 @@ def test_what_a_server_cannot_do_is_said_with_the_way_out(commands: Commands, se
     ended = commands.run(*publish, "--redis-url", url)
     assert (ended.status, ended.err.count("\n")) == (1, 1)
     assert "is no cluster: use `redis://` in redis.url" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (redis.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"), "make room"),
+        (redis.ConnectionError("max number of clients reached"), "raise maxclients"),
+        (redis.BusyLoadingError("Redis is loading the dataset in memory"), "is still loading its data"),
+    ],
+)
+def test_what_a_server_answers_for_a_while_is_said_with_the_way_out(error: Exception, said: str) -> None:
+    assert said in trouble("redis://h", error)
 
 
 def test_a_gateway_says_why_its_server_cannot_be_used(

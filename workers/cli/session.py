@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import (
     AskError,
     AuthenticationError,
+    BusyLoadingError,
     MovedError,
     NoPermissionError,
     OutOfMemoryError,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 NAME_THE_PRIMARY: Final = "name its primary in redis.url, or its sentinels or cluster"
-_NO_CLUSTER: Final = "cluster support disabled"  # what the server answers
 _OF_THE_OUTPUT: Final = (errno.EPIPE, errno.ENOSPC)
 """Our own output is closed, or its disk full: redis-py wraps the errors of its connections."""
 
@@ -118,15 +118,24 @@ def run(
 def trouble(address: str, error: Exception) -> str:
     """One sentence about an error of the server, with a remedy."""
     said = escape(str(error)).rstrip(". ") or type(error).__name__
-    if _NO_CLUSTER in said:
-        return f"Redis at {address} is no cluster: use `redis://` in redis.url."
+    for answer, sentence in _ANSWERS.items():
+        if answer in said:
+            return f"Redis at {address} {sentence.format(said=said)}."
     for kind, sentence in _TROUBLES.items():
         if isinstance(error, kind):
             return f"Redis at {address} {sentence.format(said=said)}."
     return f"Redis at {address} does not answer ({said}): check that it runs and that redis.url is right."
 
 
+_ANSWERS: Final = {
+    "cluster support disabled": "is no cluster: use `redis://` in redis.url",
+    "max number of clients": "has too many clients ({said}): raise maxclients, or find out who connects",
+    "MISCONF ": "cannot write to its disk ({said}): make room there, and it goes on by itself",
+}
+"""What is said of errors that redis-py has no type for, by a part of the server's answer."""
+
 _TROUBLES: Final[dict[type[Exception] | tuple[type[Exception], ...], str]] = {
+    BusyLoadingError: "is still loading its data: try again in a moment",
     AuthenticationError: "refuses the credentials ({said}): check user and password in redis.url",
     NoPermissionError: "does not allow the command ({said}): extend the ACL of this user",
     MovedError: "no longer owns the shard ({said}): try again. For a cluster, use `redis+cluster://` in `redis.url`",

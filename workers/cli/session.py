@@ -137,7 +137,7 @@ _ANSWERS: Final = {
 _TROUBLES: Final[dict[type[Exception] | tuple[type[Exception], ...], str]] = {
     BusyLoadingError: "is still loading its data: try again in a moment",
     AuthenticationError: "refuses the credentials ({said}): check user and password in redis.url",
-    NoPermissionError: "does not allow the command ({said}): extend the ACL of this user",
+    NoPermissionError: "does not allow the command ({said}): use the user for it, or extend the ACL of this one",
     MovedError: "no longer owns the shard ({said}): try again. For a cluster, use `redis+cluster://` in `redis.url`",
     (AskError, TryAgainError): "is moving the shard to another node ({said}): try again in a moment",
     OutOfMemoryError: "is full ({said}): raise maxmemory, or find out what uses it",

@@ -107,7 +107,7 @@ class Probe:
     def __init__(self, place: Place) -> None:
         self.ring_ms: float | None = None
         self.stop_ms: float | None = None
-        self.awaits = "no connection to the server"
+        self.awaits = "the notifications could not be read"
         self._place = place
         self._callee = place.draw(place.user)
         self._caller = Peer(id=place.draw("probe"), user=place.draw(place.user))

@@ -11,7 +11,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Final, assert_never
 
-from redis.exceptions import MovedError, NoPermissionError
+from redis.exceptions import MovedError, NoPermissionError, RedisError
 
 from invites.connection.clients import Clients
 from invites.connection.errors import ErrorKind, RefusedError, classify
@@ -183,6 +183,9 @@ class Service:
             case ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
                 self.readiness.trouble = str(error)
                 self._context.outage.met(_ROLE, error)
+            case ErrorKind.BUG if isinstance(error, RedisError):
+                said = str(error).rstrip(". ")
+                raise RefusedError(f"Redis cannot be used: {said}: see `invites check`.") from error
             case ErrorKind.NO_GROUP | ErrorKind.REFUSED | ErrorKind.BUG:
                 raise error
             case _:

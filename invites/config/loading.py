@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 _MOST_DIGITS: Final = 400  # beyond 309 digits, a float is infinite
 LIFTED: Final = ("parallelSip", "onlyOneDeviceWithInvitations")
 """Flags of `invites` that may stand in `basic` as well: the vendor's page does not say where they belong."""
+
+_log = logging.getLogger(__name__)
 
 
 def load(
@@ -70,7 +75,8 @@ def _lift_flags(invites: object) -> object:
 
 def _from_file(file: Path) -> Config:
     try:
-        raw = json.loads(file.read_text("utf-8-sig"), parse_int=_whole)
+        text = file.read_text("utf-8-sig")
+        raw = json.loads(text, parse_int=_whole, object_pairs_hook=partial(_object, file))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError(f"The configuration {file} cannot be read: {reason}.") from None
@@ -86,6 +92,16 @@ def _from_file(file: Path) -> Config:
         raise ConfigError(f"{file}: {error}") from None
     warn_of_access(file, config)
     return config
+
+
+def _object(file: Path, pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object. JSON lets a key come twice, and what the first one held is not there."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for name, times in Counter(name for name, _ in pairs).items():
+            if times > 1:
+                _log.warning("%s has the key %s twice in an object: the last one counts.", file, name)
+    return found
 
 
 def _whole(digits: str) -> int | float:

@@ -57,6 +57,17 @@ LISTS: Final = frozenset(
 CALLS: Final = frozenset({"invite", "candidates", "legs", "story"})
 """The keys of one call. They go together: what names the user in a call of others is who has answered it."""
 
+_OF_NOBODY: Final = frozenset(
+    {
+        b"state", b"code", b"reason", b"inviteRequest", b"probe", b"alone", b"parallel", b"waiting", b"held",
+        b"counted", b"refusal", b"unreachable", b"postponed",
+    }
+)  # fmt: skip
+"""Fields of a call that hold words and numbers of the rules. A user's id may be one of them, such as 200."""
+
+# Words of a step: ms, what, code, who, last, before; then what, code, who of each that was told.
+_WHO: Final = slice(3, 4)
+_TOLD: Final = slice(8, None, 3)
 _BLOCKED: Final = 3  # the first blocked user in a userState: entry|dnd|until|user|…|
 _TIMERS_OF_REFS: Final = frozenset({"ring", "step", "wake"})
 
@@ -118,12 +129,14 @@ class KeyEraser:
 
     async def _look_into_call(self, kind: str, ref: str, name: str) -> None:
         """A call of others: of a group whose member the user is, say."""
+        key = self._keys.base + name
         if kind == "story":
-            texts = await self._client.lrange(self._keys.base + name, 0, -1)
+            steps = [step.split(b" ") for step in await self._client.lrange(key, 0, -1)]
+            texts = [who for words in steps for who in (*words[_WHO], *words[_TOLD])]
         else:
-            texts = [
-                text for pair in (await self._client.hgetall(self._keys.base + name)).items() for text in pair
-            ]
+            fields = await self._client.hgetall(key)
+            members = fields if kind == "legs" else ()
+            texts = [*members, *(value for field, value in fields.items() if field not in _OF_NOBODY)]
         if any(map(self._person.is_in_value, texts)):
             if await self._client.hget(self._keys.invite(ref), "state") == b"PENDING":
                 self._tally.left[kind] += 1

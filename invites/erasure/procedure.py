@@ -9,6 +9,7 @@ from invites.erasure.person import Person
 from invites.erasure.report import Report, Tally
 from invites.erasure.streams import erase_entries
 from invites.resharding.shard_map import ShardMap
+from invites.store.layout import LayoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,8 +56,13 @@ class Erasure:
 
     async def _check(self) -> None:
         user, running = self._person.user, []
+        first, count = self._shards[0], len(self._shards)
+        client: Any = self._client_of(first)
+        layout = await client.get(first.layout)
+        if layout is not None and layout != str(count).encode():
+            raise ErasureError(str(LayoutError(layout.decode(errors="replace"), count)))
         for keys in self._shards:
-            client: Any = self._client_of(keys)
+            client = self._client_of(keys)
             fields = await client.hgetall(keys.trunks)
             if any(name.partition(b"|")[0] == user.encode() for name in fields):
                 raise ErasureError(f"{user} has a trunk: publish `unregistered` for it, and try again.")

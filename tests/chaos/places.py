@@ -131,6 +131,7 @@ class _WithReplicas(_Harmed):
         wait_for(
             lambda: primary.replicated(self._keys.base + "mark"), "the replica has all that was published"
         )
+        self._hold_back(replica, hold=True)
         replica.freeze()
         # What has been sent to it already it would read from its socket later.
         primary.command("CLIENT", "KILL", "TYPE", "replica")
@@ -144,16 +145,23 @@ class _WithReplicas(_Harmed):
                 primary.freeze()
             else:
                 primary.kill()
-            # A replica of a cluster that hangs as long as its primary takes over, and gives way to it later.
-            if isinstance(self._servers, Replicated) or not self._hangs:
+            if isinstance(self._servers, Replicated):
                 self.at_worst()
         finally:
             replica.thaw()
+        if isinstance(self._servers, Cluster):
+            self.at_worst()
+            self._hold_back(replica, hold=False)
         if isinstance(self._servers, Replicated):
             self._servers.wait_until_served(primary)
         else:
             self._servers.wait_until_served(self._keys.events, primary)
         return "fail-over"
+
+    def _hold_back(self, replica: Node, *, hold: bool) -> None:
+        """Keep a replica of a cluster from taking over. One that hangs as long as its primary gives way to it later."""
+        if isinstance(self._servers, Cluster):
+            replica.command("CONFIG", "SET", "cluster-replica-no-failover", "yes" if hold else "no")
 
     def repair(self) -> None:
         primary = self._pair[0]
@@ -178,8 +186,17 @@ class _GoingOn(_WithReplicas):
     def harm(self) -> str:
         servers = self._servers
         key = self._random.choice(self._shards).events
-        primary = servers.primary if isinstance(servers, Replicated) else servers.owner(key)
+        if isinstance(servers, Replicated):
+            primary, replica = servers.primary, servers.replica
+        else:
+            primary = servers.owner(key)
+            replica = servers.replica_of(primary)
         primary.kill()
+        replica.freeze()
+        try:
+            self.at_worst()
+        finally:
+            replica.thaw()
         self._pair = [primary]
         if isinstance(servers, Replicated):
             servers.wait_until_served(primary)

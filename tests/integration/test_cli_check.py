@@ -15,6 +15,7 @@ import redis
 from invites.keys import WORKERS_GROUP, Keys
 from tests.support.commands import Commands, Ended
 from workers.cli.check.server import _version
+from workers.cli.session import trouble
 
 KEYS = Keys()
 
@@ -146,6 +147,46 @@ def test_a_replica_fails(commands: Commands, settings: redis.Redis) -> None:
     ended = commands.on_server("check")
     assert ended.status == 1
     assert "read only replica" in _lines(ended)["permissions"][1]
+    said = "The server is a replica: name its primary in redis.url, or its sentinels or cluster."
+    assert _lines(ended)["role"] == ("FAIL", said)
+
+
+def test_what_a_server_cannot_do_is_said_with_the_way_out(commands: Commands, settings: redis.Redis) -> None:
+    publish = ("publish", "roomClosed", '{"roomId":"r1"}')
+    settings.config_set("maxmemory", "1")
+    assert (
+        "is full (command not allowed when used memory > 'maxmemory'): raise maxmemory"
+        in commands.on_server(*publish).err
+    )
+    settings.config_set("maxmemory", "0")
+    settings.replicaof("127.0.0.1", "1")
+    assert "is a replica, which takes no events: name its primary" in commands.on_server(*publish).err
+    settings.replicaof("NO", "ONE")
+    url = commands.url.replace("redis://", "redis+cluster://").removesuffix("/0")
+    ended = commands.run(*publish, "--redis-url", url)
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert "is no cluster: use `redis://` in redis.url" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (redis.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"), "make room"),
+        (redis.ConnectionError("max number of clients reached"), "raise maxclients"),
+        (redis.BusyLoadingError("Redis is loading the dataset in memory"), "is still loading its data"),
+    ],
+)
+def test_what_a_server_answers_for_a_while_is_said_with_the_way_out(error: Exception, said: str) -> None:
+    assert said in trouble("redis://h", error)
+
+
+def test_a_gateway_says_why_its_server_cannot_be_used(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVITES_GATEWAY_SECRET", "x" * 32)
+    ended = commands.run("gateway", "--redis-url", f"{commands.url.removesuffix('/0')}/99")
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert "returns an error: DB index is out of range." in ended.err
 
 
 def test_persistence_is_seen(commands: Commands, settings: redis.Redis) -> None:

@@ -14,6 +14,7 @@ import redis
 from invites import __version__
 from invites.build import COMMIT
 from tests.support.commands import Commands
+from tests.support.seeds import KEYS
 
 _COMMANDS = (
     ("check",),
@@ -260,3 +261,70 @@ def test_started_as_a_process_it_ends_quickly(commands: Commands) -> None:
     )
     assert json.loads(ended.stdout)["shards"][0]["deadLetters"] == 0
     assert time.monotonic() - began < 10
+
+
+_SEE_ALL = (
+    ("status",),
+    ("list",),
+    ("show", "a|b|c"),
+    ("tail",),
+    ("gateways", "list"),
+    ("gateways", "drop", "g"),
+    ("dead", "list"),
+    ("dead", "drop", "--all"),
+    ("erase", "bob"),
+)
+
+
+@pytest.mark.leaks  # the layout is written by hand
+def test_no_command_takes_a_part_of_the_shards_for_all(commands: Commands, database: redis.Redis) -> None:
+    database.set(KEYS.layout, "3")
+    said = "The calls in Redis are in 3 shards, but redis.shards is 1: set redis.shards to 3"
+    for words in _SEE_ALL:
+        ended = commands.on_server(*words)
+        assert (ended.status, ended.out) == (1, ""), words
+        assert _one_sentence(ended.err).startswith(f"invites: {said}"), words
+    ended = commands.on_server("status", "--exit-code")
+    assert ended.status == 2
+    assert ended.out.startswith(f"CRITICAL: shard 0: {said}")
+    assert commands.on_server("publish", "roomClosed", '{"roomId":"r1"}').status == 0
+
+
+@pytest.mark.leaks
+def test_during_a_reshard_commands_read_and_erase_nothing(commands: Commands, database: redis.Redis) -> None:
+    database.set(KEYS.layout, "1>3")
+    assert commands.on_server("status").status == 0
+    ended = commands.on_server("erase", "bob")
+    assert (ended.status, ended.out) == (1, "")
+    assert "are being moved from 1 shard to 3" in _one_sentence(ended.err)
+
+
+def test_arguments_are_utf8(commands: Commands) -> None:
+    for words in (("show", "zo\udceb"), ("list", "--user", "zo\udceb"), ("erase", "zo\udceb")):
+        ended = commands.on_server(*words)
+        assert (ended.status, ended.out) == (2, ""), words
+        assert _one_sentence(ended.err) == "invites: The argument zo\\udceb is not UTF-8."
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux alone has a device that is always full")
+@pytest.mark.parametrize("words", [("--help",), ("status",)])
+def test_a_full_disk_is_one_sentence(valkey_url: str, words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "workers", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=_ROOT,
+            env={"INVITES_REDIS_URL": valkey_url},
+        )
+    assert ended.returncode == 1
+    assert _one_sentence(ended.stderr) == "invites: The output cannot be written: No space left on device."
+
+
+def test_wrong_use_is_one_line(commands: Commands) -> None:
+    assert _one_sentence(commands.run("completion").err).endswith("Choose from: bash, zsh, fish")
+    ended = commands.on_server("status", "--watch", "--exit-code")
+    assert (ended.status, ended.out) == (2, "")
+    assert _one_sentence(ended.err) == "invites: --exit-code looks once: leave out --watch."

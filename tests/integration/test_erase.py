@@ -199,6 +199,19 @@ async def test_the_command(client: Redis, valkey_server: str, capsys: pytest.Cap
     assert (await run()).out == "Nothing names this user.\n"
 
 
+@pytest.mark.parametrize("user", ["0", "200", "room", "inviteProgress"])
+async def test_words_of_the_contract_name_nobody(client: Redis, user: str) -> None:
+    shard = await _calls(client, 1)
+    assert (await _erasure(shard, user).run(dry_run=True)).lines == []
+
+
+@pytest.mark.parametrize("user", ["", "a b", "alice|1|bob"])
+def test_what_is_no_id_is_refused(commands: Commands, user: str) -> None:
+    ended = commands.on_server("erase", user)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("invites: USER must be a text of 1 to 255 characters without white space")
+
+
 @pytest.mark.parametrize(
     ("raw", "is_named"),
     [

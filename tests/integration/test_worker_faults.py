@@ -436,6 +436,15 @@ async def test_a_server_that_evicts_is_refused(valkey_url: str) -> None:
             await client.config_set("maxmemory-policy", "noeviction")
 
 
+async def test_a_server_that_cannot_be_used_as_configured_is_refused_in_a_sentence(valkey_url: str) -> None:
+    service = Service(configured(), f"{valkey_url.removesuffix('/0')}/99")
+    try:
+        with pytest.raises(RefusedError, match=r"^Redis cannot be used: DB index is out of range: see"):
+            await service.start()
+    finally:
+        await service.aclose()
+
+
 async def test_a_server_that_would_evict_is_warned_of(
     valkey_url: str, client: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -296,3 +296,12 @@ def test_a_key_in_the_wrong_section_is_told_where_it_belongs(content: object, ho
         parse(content)
     with pytest.raises(ConfigError, match=r"redis\.password is not a known key"):
         parse({"redis": {"password": "x"}})
+
+
+def test_a_key_that_is_there_twice_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"redis": {"prefix": "a"}, "invites": {"story": false}, "redis": {"shards": 3}}')
+    found = load(file, environ={}).redis
+    assert (found.prefix, found.shards) == ("invites", 3)
+    (record,) = caplog.records
+    assert record.getMessage() == f"{file} has the key redis twice in an object: the last one counts."

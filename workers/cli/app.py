@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated, Final
@@ -79,19 +80,22 @@ def invoke(arguments: list[str] | None = None) -> int:
 
         completion_init()
     try:
-        words = sys.argv[1:] if arguments is None else arguments
+        words = _decoded(sys.argv[1:] if arguments is None else arguments)
         result = app(_completed(words), prog_name="invites", standalone_mode=False)
     except typer.TyperException as error:
-        return _complain(error.format_message().replace(": Value error, ", ": "), error.exit_code)
+        said = " ".join(error.format_message().split())
+        return _complain(said.replace(": Value error, ", ": "), error.exit_code)
     except typer.Abort:
         return 1
     except BrokenPipeError:
-        # The reader of the output has closed it. Python would report that again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_output()  # its reader has closed it
         return 1
     except Exception as error:
         if isinstance(error, _of_the_operator()):
             return _complain(str(error), getattr(error, "status", 2))
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _abandon_output()
+            return _complain(f"The output cannot be written: {error.strerror}.", 1)
         raise
     code = result if isinstance(result, int) else 0
     return 1 if code == _INTERRUPTED else code
@@ -100,6 +104,21 @@ def invoke(arguments: list[str] | None = None) -> int:
 def main() -> None:
     """Run the command in the arguments of the process and exit with its status."""
     sys.exit(invoke())
+
+
+def _abandon_output() -> None:
+    """Let Python not report once more, when it exits, that the output cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _decoded(words: list[str]) -> list[str]:
+    """The arguments. Raises CommandError if one is not UTF-8, which no id and no file of the contract is."""
+    for word in words:
+        if not word.isascii() and any("\udc80" <= letter <= "\udcff" for letter in word):
+            from workers.cli.options import CommandError
+
+            raise CommandError(f"The argument {word} is not UTF-8.", 2)
+    return words
 
 
 def _completed(words: list[str]) -> list[str]:

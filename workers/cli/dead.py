@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -21,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+_ID: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 _Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the dead letter, as `dead list` prints it.")]
 _AnyId = Annotated[
     str | None, typer.Argument(metavar="ID", help="Id of the dead letter, as `dead list` prints it.")
@@ -109,8 +111,7 @@ def drop(*, letter: _AnyId = None, every: _All = False, common: Common) -> int:
 
 
 def _checked(letter: str) -> str:
-    time, dash, number = letter.partition("-")
-    if not (dash and time.isdecimal() and number.isdecimal()):
+    if not _ID.fullmatch(letter):
         raise CommandError(f"{letter} is not the id of a dead letter: take one from `invites dead list`.", 2)
     return letter
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct, field
 
+from invites.events.protocol import Id
+from invites.values.validation import problems
 from workers.cli.options import AsJson, CommandError, Common, with_common
 from workers.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from invites.erasure import Line
     from workers.cli.session import Session
+
+
+class _Argument(Struct):
+    """What the command takes. Another text is the id of nobody; an empty one would be found everywhere."""
+
+    user: Id = field(name="USER")
 
 
 @with_common()
@@ -33,6 +42,8 @@ def erase(
     Its Redis user needs other permissions than a worker's. Call records that services have kept, backups and logs are
     not touched.
     """
+    for problem in problems({"USER": user}, _Argument):
+        raise CommandError(f"{problem}.", 2)
 
     async def work(session: Session) -> int:
         from invites.erasure import Erasure, ErasureError

@@ -15,10 +15,15 @@ def gateway(*, common: Common) -> int:
     url = common.url()
 
     import uvloop
+    from redis.exceptions import RedisError
 
+    from invites.connection.url import address_of
+    from workers.cli.session import trouble
     from workers.gateway import service
 
     try:
         return uvloop.run(service.run(common.config, url.reveal()))
     except service.GatewayError as error:
         raise CommandError(str(error)) from None
+    except RedisError as error:
+        raise CommandError(trouble(address_of(url), error)) from None

@@ -23,9 +23,12 @@ _Found = tuple[int, Problem]
 
 async def check(session: Session, *, as_json: bool) -> int:
     """Look at all shards side by side, so that one that is away hides no other. Returns the status."""
-    looked = await asyncio.gather(*(_look(session, keys) for keys in session.shards()))
+    looking = asyncio.gather(*(_look(session, keys) for keys in session.shards()))
+    wrong, looked = await asyncio.gather(_wrong_shards(session), looking)
     there = [one for one in looked if isinstance(one, Overview)]
     found: list[_Found] = []
+    if wrong:
+        found.append((0, Problem(Level.CRITICAL, wrong.rstrip("."))))
     for keys, one in zip(session.shards(), looked, strict=True):
         of_shard = problems(one) if isinstance(one, Overview) else [one]
         found += [(keys.shard, problem) for problem in of_shard]
@@ -39,6 +42,13 @@ async def check(session: Session, *, as_json: bool) -> int:
     else:
         say(f"{level.name}: {_sentences(found) or _fine(there)}")
     return int(level)
+
+
+async def _wrong_shards(session: Session) -> str | None:
+    try:
+        return await session.wrong_shards()
+    except (RedisError, OSError):
+        return None  # `_look` says it
 
 
 async def _look(session: Session, keys: Keys) -> Overview | Problem:

@@ -81,11 +81,17 @@ class Common(Struct, frozen=True):
             raise CommandError(MISSING_URL, 2)
         return self.config.redis.url
 
-    def on_server(self, command: Callable[[Session], Coroutine[Any, Any, int]], *, block_ms: int = 0) -> int:
+    def on_server(
+        self,
+        command: Callable[[Session], Coroutine[Any, Any, int]],
+        *,
+        block_ms: int = 0,
+        any_shards: bool = False,
+    ) -> int:
         """Run a command that needs the server: see `session.run`."""
         from workers.cli.session import run
 
-        return run(self, command, block_ms=block_ms)
+        return run(self, command, block_ms=block_ms, any_shards=any_shards)
 
 
 def _set_up(

@@ -49,4 +49,4 @@ def publish(
         say(entry if isinstance(entry, str) else entry.decode())
         return 0
 
-    return common.on_server(put)
+    return common.on_server(put, any_shards=True)

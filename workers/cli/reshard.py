@@ -51,7 +51,7 @@ def reshard(
             say(_words(summary, dry_run=dry_run))
         return 0
 
-    return common.on_server(move)
+    return common.on_server(move, any_shards=True)
 
 
 def _words(summary: Summary, *, dry_run: bool) -> str:

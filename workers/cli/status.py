@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.options import AsJson, Common, with_common
+from workers.cli.options import AsJson, CommandError, Common, with_common
 from workers.cli.output import say, say_json
 from workers.cli.watch import Watch, shown
 from workers.cli.words import duration, in_words, moment, waiting_for
@@ -41,6 +41,8 @@ def status(
     1, warning: an event has waited for more than 5 s or a notification for more than a minute, a dead letter has come
     within the last hour, or nine tenths of the memory are in use.
     """
+    if exit_code and watch is not None:
+        raise CommandError("--exit-code looks once: leave out --watch.", 2)
 
     async def run(session: Session) -> int:
         async def read() -> list[Overview]:
@@ -62,7 +64,7 @@ def status(
     if exit_code:
         from workers.cli.health import check
 
-        return common.on_server(partial(check, as_json=as_json))
+        return common.on_server(partial(check, as_json=as_json), any_shards=True)
     return common.on_server(run)
 
 

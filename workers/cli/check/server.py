@@ -23,7 +23,7 @@ from workers.cli.check.gateways import check_gateways
 from workers.cli.check.permissions import FUNCTIONS, refused
 from workers.cli.check.role import Role
 from workers.cli.check.topology import IN_CLUSTER, check_cluster, check_replicas, check_sentinels
-from workers.cli.session import trouble
+from workers.cli.session import NAME_THE_PRIMARY, trouble
 from workers.cli.tls import tls_fault, unverified
 from workers.cli.words import in_words
 
@@ -100,6 +100,8 @@ async def _server(clients: Clients, config: Config) -> AsyncIterator[Finding]:
             yield check_replicas(infos[0])
         elif clients.kind != "cluster" and infos[0].get("cluster_enabled") == 1:
             yield IN_CLUSTER
+        elif infos[0].get("role") != "master":
+            yield Finding("FAIL", "role", f"The server is a replica: {NAME_THE_PRIMARY}.")
         if config.redis.shards > 1:
             yield check_connections(config.redis.shards, infos)
     yield await check_clocks(clients, config)
@@ -205,7 +207,7 @@ def _verdict(forbidden: Sequence[str], complaints: Sequence[str], keys: Keys, ro
         return Finding("FAIL", "permissions", f"Not allowed: {names}. {advice}.")
     a_role = f"{'an' if role is Role.OPERATOR else 'a'} {role}'s"
     if complaints:
-        said = escape("; ".join(complaints))
+        said = escape("; ".join(complaints)).rstrip(". ")
         return Finding("FAIL", "permissions", f"The server refuses {a_role} commands: {said}.")
     return Finding("ok", "permissions", f"All of {a_role} commands on {keys.base}* are allowed.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -280,6 +281,68 @@ async def test_who_may_not_connect_hears_why(valkey_url: str, monkeypatch: pytes
         await wait_until(lambda: _is_ready(http), "the gateway is ready")
 
 
+_UPGRADE = b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nno header\r\n\r\n", b"400"),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (_UPGRADE + "Sec-WebSocket-Key: é\r\n\r\n".encode(), b"400"),
+        (
+            _UPGRADE
+            + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: a-token\r\n\r\n",
+            b"101",
+        ),
+    ],
+)
+async def test_a_stranger_writes_nothing_into_the_log(
+    valkey_url: str, caplog: pytest.LogCaptureFixture, sent: bytes, status: bytes
+) -> None:
+    async with gateway(valkey_url, configuration()) as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(sent)
+        assert (await reader.readline()).split()[1] == status
+        writer.transport.abort()
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+async def test_connections_that_ask_nothing_keep_no_device_out(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.gateway.service._BESIDES", 1)
+    async with platform(valkey_url, max_connections=2) as service:
+        silent = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(3)]
+        async with Device(service.port, "bob"), Device(service.port, "alice"):
+            for reader, _ in silent[:2]:
+                assert await reader.read() == b""
+        for _, writer in silent:
+            writer.transport.abort()
+
+
+async def test_a_device_may_ping_before_it_logs_in(valkey_url: str) -> None:
+    async with (
+        gateway(valkey_url, configuration()) as service,
+        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
+        http.ws_connect("/ws", autoping=False) as socket,
+    ):
+        await socket.ping(b"1")
+        assert (await socket.receive()).type is aiohttp.WSMsgType.PONG
+        await socket.pong()
+        await socket.send_json({"type": "login", "payload": {"token": token("bob")}})
+        assert (await socket.receive_json())["type"] == "welcome"
+
+
+async def test_pongs_that_nobody_has_asked_for_are_limited(valkey_url: str) -> None:
+    async with platform(valkey_url) as service, Device(service.port, "bob") as phone:
+        assert phone.socket is not None
+        for _ in range(101):
+            await phone.socket.pong()
+        assert await phone.ends() == (4429, "the device sends too many messages")
+
+
 async def test_a_device_that_is_refused_counts_for_the_next_collection(
     valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,8 +364,9 @@ async def _is_ready(http: aiohttp.ClientSession) -> bool:
     return (await http.get("/readyz")).status == 200
 
 
-async def test_a_login_ends_with_its_token(valkey_url: str) -> None:
-    async with platform(valkey_url) as service, Device(service.port, "bob", lasts_s=0.3) as phone:
+async def test_a_login_ends_with_its_token(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.gateway.login._LEEWAY_S", 1.0)
+    async with platform(valkey_url) as service, Device(service.port, "bob", lasts_s=0) as phone:
         assert await phone.ends() == (4401, "the token has expired")
 
 
@@ -401,6 +465,7 @@ async def test_a_port_that_is_taken_is_named(valkey_url: str) -> None:
         ({"exp": None}, "the token lacks the claim exp"),
         ({"sub": "a b"}, "a claim of the token is wrong: "),
         ({"device": "{0}"}, "a claim of the token is wrong: "),
+        ({"device": "\ud800"}, "the token is not valid here"),
         ({"aud": "other"}, "the token is for another audience"),
     ],
 )
@@ -409,6 +474,11 @@ def test_a_token_that_is_wrong_is_refused(claims: dict[str, Any], sentence: str)
     with pytest.raises(LoginError) as refused:
         login.identify(token(**{"user": "bob", "aud": "invites", **claims}))
     assert str(refused.value).startswith(sentence)
+
+
+def test_a_token_that_clocks_still_allow_lasts_as_long_as_they_do() -> None:
+    login = Login(Gateway(secret=Secret(SECRET)))
+    assert login.identify(token("bob", lasts_s=-1)).expires_at > time.time()
 
 
 def test_a_token_cannot_choose_its_algorithm(tmp_path: Path) -> None:

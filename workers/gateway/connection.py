@@ -31,6 +31,7 @@ _MOST_WAITING_BYTES: Final = 1_048_576
 _FLUSH_S: Final = 1.0
 _CLOSE_S: Final = 2.0
 _AGAIN_S: Final = 1.0
+_PONGS: Final = 50  # a second; the gateway asks for far fewer
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Connection:
         self._metrics = metrics
         self._renew_s = gateway.expires / 2000
         self._allowance = Allowance(gateway.messages_per_second)
+        self._pongs = Allowance(_PONGS)
         self._registration = Registered(
             registry=Registry(
                 id=peer.id, user=peer.user, device=peer.device, session=self.session, expires=gateway.expires
@@ -167,13 +169,14 @@ class Connection:
     async def _read(self) -> None:
         async for received in self._socket:
             self._heard.set()
-            if received.type is WSMsgType.PONG:
-                continue
             if received.type is WSMsgType.ERROR:
                 return
-            if not self._allowance.take():
+            is_pong = received.type is WSMsgType.PONG
+            if not (self._pongs if is_pong else self._allowance).take():
                 self.close(Close.TOO_MANY, "the device sends too many messages")
                 return
+            if is_pong:
+                continue
             if received.type is WSMsgType.PING:
                 await self._socket.pong(received.data)
                 continue

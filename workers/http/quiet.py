@@ -17,3 +17,5 @@ class _NotTheClient(logging.Filter):
 LOG: Final = logging.getLogger("aiohttp.server.invites")
 """For aiohttp's server. A client that sends no valid HTTP, or hangs up, cannot fill the log with tracebacks."""
 LOG.addFilter(_NotTheClient())
+# It quotes the sub-protocols that a client offers, and clients offer tokens.
+logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)

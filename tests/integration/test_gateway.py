@@ -437,6 +437,24 @@ async def test_a_device_that_does_not_reply_is_not_registered_again(valkey_url: 
         await wait_until(lambda: _is_gone(client), "its registration has lapsed")
 
 
+async def test_a_device_that_replies_late_is_registered_again_without_another_ping(
+    valkey_url: str, client: Any
+) -> None:
+    async with (
+        gateway(valkey_url, configuration(expires=400)) as service,
+        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
+        http.ws_connect("/ws", autoping=False) as socket,
+    ):
+        await socket.send_json({"type": "login", "payload": {"token": token("bob")}})
+        assert (await socket.receive_json())["type"] == "welcome"
+        assert (await socket.receive()).type is aiohttp.WSMsgType.PING
+        await asyncio.sleep(0.1)  # it is late
+        await socket.pong()
+        assert (await socket.receive()).type is aiohttp.WSMsgType.PING
+        assert await client.xlen(KEYS.events) == 2
+    await client.delete(KEYS.events)
+
+
 async def test_a_device_that_reads_nothing_holds_up_neither_its_end_nor_the_gateway(valkey_url: str) -> None:
     async with platform(valkey_url, messages_per_second=10_000) as service:
         phone = Device(service.port, "bob")

@@ -153,18 +153,16 @@ class Connection:
             if time.time() >= self._identity.expires_at:
                 self.close(Close.LOGIN, "the token has expired")
                 return
-            if self._again.is_set() or await self._is_there():
-                self._again.clear()
-                await self._register()
+            if not self._again.is_set():
+                await self._until_heard()
+            self._again.clear()
+            await self._register()
 
-    async def _is_there(self) -> bool:
-        """Whether the device replies to a ping. One that has gone on elsewhere must not be registered here again."""
+    async def _until_heard(self) -> None:
+        """Wait until the device replies to a ping. One that has gone on elsewhere must not be registered here again."""
         self._heard.clear()
         await self._socket.ping()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._renew_s / 3):
-                await self._heard.wait()
-        return self._heard.is_set()
+        await self._heard.wait()
 
     async def _read(self) -> None:
         async for received in self._socket:

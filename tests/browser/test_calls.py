@@ -98,6 +98,25 @@ def test_a_device_that_was_cut_off_rings_on(phones: Phones) -> None:
     phones.hears("anna-desk", "Cancelled")
 
 
+_LOSE_THE_ACCEPT = """() => {
+    const { send } = WebSocket.prototype;
+    WebSocket.prototype.send = function (data) {
+        if (!data.includes('"accept"')) return send.call(this, data);
+        WebSocket.prototype.send = send;
+        this.close();
+    };
+}"""
+
+
+def test_a_connection_that_is_lost_with_the_accept_loses_no_call(phones: Phones) -> None:
+    phones.call("anna-desk", "dave")
+    phones.are("ringing", "dave-phone")
+    phones.page.evaluate(_LOSE_THE_ACCEPT)
+    phones.press("dave-phone", "accept")
+    phones.entry("notification", "invitation", "resumed")
+    phones.are("talking", "dave-phone", "anna-desk")
+
+
 def test_a_redial_is_no_second_call(phones: Phones) -> None:
     phones.call("anna-browser", "dave")
     phones.are("ringing", "dave-phone")

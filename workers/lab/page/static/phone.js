@@ -97,6 +97,7 @@ export class Phone extends EventTarget {
     const call = {
       direction: "in",
       state: "answering",
+      ref,
       from: one.from,
       room: one.room,
       since: Date.now(),

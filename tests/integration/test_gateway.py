@@ -289,6 +289,10 @@ _UPGRADE = b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: webs
     [
         (b"GET / HTTP/1.1\r\nno header\r\n\r\n", b"400"),
         (b"GET /healthz HTTP/1.1\r\n\r\n", b"400"),
+        (
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain",
+            b"200",
+        ),
         (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
         (_UPGRADE + "Sec-WebSocket-Key: é\r\n\r\n".encode(), b"400"),
         (
@@ -305,6 +309,8 @@ async def test_a_stranger_writes_nothing_into_the_log(
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         writer.write(sent)
         assert (await reader.readline()).split()[1] == status
+        writer.write_eof()
+        await reader.read()
         writer.transport.abort()
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 
 class _NotTheClient(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         fault = record.exc_info[1] if record.exc_info else None
-        return not isinstance(fault, (HttpProcessingError, ConnectionError))
+        return not isinstance(fault, (HttpProcessingError, web.RequestPayloadError, ConnectionError))
 
 
 LOG: Final = logging.getLogger("aiohttp.server.invites")

@@ -328,6 +328,17 @@ async def test_connections_that_ask_nothing_keep_no_device_out(
             writer.transport.abort()
 
 
+async def test_a_connection_that_sends_no_end_of_a_message_is_cut_off(valkey_url: str) -> None:
+    async with gateway(valkey_url, configuration(messages_per_second=1, max_message=1_024)) as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(_UPGRADE + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\x01\x80mask" + 40_000 * b"\x00\x80mask")
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.transport.abort()
+
+
 async def test_a_device_may_ping_before_it_logs_in(valkey_url: str) -> None:
     async with (
         gateway(valkey_url, configuration()) as service,

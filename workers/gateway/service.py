@@ -21,6 +21,7 @@ from workers.gateway.connection import Close, Connection, frame
 from workers.gateway.connections import Connections
 from workers.gateway.login import Login, LoginError, is_peer_of, new_peer
 from workers.gateway.messages import LOGIN, BadMessage, decode_message
+from workers.gateway.metered import Metered, bytes_per_second
 from workers.gateway.metrics import GatewayMetrics
 from workers.http import quiet
 from workers.http.connections import Connections as HttpConnections
@@ -95,7 +96,8 @@ class GatewayService:
         await runner.setup()
         if runner.server is None:
             raise AssertionError("setup makes a server")
-        door = functools.partial(connections.door, runner.server)
+        server, rate = runner.server, bytes_per_second(self.config)
+        door = functools.partial(connections.door, lambda: Metered(server(), rate))
         host, port = self.config.host, self.config.port
         try:
             self._listener = await asyncio.get_running_loop().create_server(

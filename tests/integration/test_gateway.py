@@ -540,6 +540,16 @@ def test_a_token_cannot_choose_its_algorithm(tmp_path: Path) -> None:
         Login(Gateway(secret=Secret(SECRET))).identify(jwt.encode(claims, "", algorithm="none"))
 
 
+def test_a_key_for_encryption_signs_no_token(tmp_path: Path) -> None:
+    public = json.loads(
+        jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
+    )
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [{**public, "kid": "k1", "use": "enc"}]}))
+    with pytest.raises(ConfigError, match=r"gateway\.jwks has no public key for signatures"):
+        Login(Gateway(jwks=str(file)))
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

@@ -118,7 +118,11 @@ def _keys_in(file: Path) -> dict[str | None, jwt.PyJWK]:
         raise ConfigError(f"gateway.jwks cannot be read: {error.strerror}.") from None
     except (jwt.PyJWTError, ValueError, AttributeError, TypeError):
         raise ConfigError("gateway.jwks is no JSON Web Key Set (RFC 7517) with a usable key.") from None
-    found = {key.key_id: key for key in keys if key.algorithm_name in _ASYMMETRIC}
+    found = {
+        key.key_id: key
+        for key in keys
+        if key.algorithm_name in _ASYMMETRIC and key.public_key_use != "enc"  # RFC 7517, 4.2
+    }
     if not found:
         raise ConfigError("gateway.jwks has no public key for signatures.")
     return found

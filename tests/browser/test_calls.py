@@ -117,6 +117,29 @@ def test_a_connection_that_is_lost_with_the_accept_loses_no_call(phones: Phones)
     phones.are("talking", "dave-phone", "anna-desk")
 
 
+_LOSE_THE_OUTCOME = """() => {
+    const { parse } = JSON;
+    JSON.parse = (text) => {
+        if (!text.startsWith('{"type":"inviteRejected"')) return parse(text);
+        JSON.parse = parse;
+        document.body.dataset.lost = "true";
+        return { type: "lost" };
+    };
+}"""
+
+
+def test_a_caller_that_is_back_asks_for_an_outcome_that_was_lost(phones: Phones) -> None:
+    phones.call("anna-desk", "dave")
+    phones.are("ringing", "dave-phone")
+    phones.page.evaluate(_LOSE_THE_OUTCOME)
+    phones.press("dave-phone", "decline")
+    phones.has("body[data-lost]")
+    phones.are("calling", "anna-desk")
+    phones.press("anna-desk", "cut")
+    phones.press("anna-desk", "back")
+    phones.hears("anna-desk", "Declined")
+
+
 def test_a_redial_is_no_second_call(phones: Phones) -> None:
     phones.call("anna-browser", "dave")
     phones.are("ringing", "dave-phone")

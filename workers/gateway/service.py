@@ -66,6 +66,7 @@ class GatewayService:
         self._stopping = False
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
+        self._http = HttpConnections(_most_connections(config.gateway.max_connections))
         self._delivering: asyncio.Task[None] | None = None
 
     @property
@@ -79,7 +80,7 @@ class GatewayService:
         """Begin to read notifications, then to listen. Raises GatewayError and redis exceptions."""
         await self._notifications.start()
         self._delivering = asyncio.create_task(self._deliver(), name="delivering notifications")
-        connections = HttpConnections(_most_connections(self.config.max_connections))
+        connections = self._http
         app = web.Application(middlewares=[connections.watch])
         app.on_response_prepare.append(_set_headers)
         app.add_routes(
@@ -136,6 +137,7 @@ class GatewayService:
             self._listener.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        self._http.close()
         if self._delivering is not None:
             self._delivering.cancel()
             await asyncio.gather(self._delivering, return_exceptions=True)

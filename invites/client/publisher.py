@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from tenacity import stop_after_delay
 
 from invites.client.answers import Answers
@@ -81,10 +82,18 @@ class Publisher:
         fields = {"type": kind, "payload": payload}
         if traceparent is not None:
             fields[FIELD] = traceparent
+        until = asyncio.get_running_loop().time() + within_s
 
         async def add() -> bytes:
-            async with self._turn:
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._turn.acquire()
+            except TimeoutError:
+                raise RedisTimeoutError(f"{kind} has waited {within_s:g} s behind other events") from None
+            try:
                 added: bytes = await client.xadd(keys.events, fields)
+            finally:
+                self._turn.release()
             return added
 
         entry = await until_served(f"Publishing {kind}", add, stop_after_delay(within_s))

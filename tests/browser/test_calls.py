@@ -98,6 +98,48 @@ def test_a_device_that_was_cut_off_rings_on(phones: Phones) -> None:
     phones.hears("anna-desk", "Cancelled")
 
 
+_LOSE_THE_ACCEPT = """() => {
+    const { send } = WebSocket.prototype;
+    WebSocket.prototype.send = function (data) {
+        if (!data.includes('"accept"')) return send.call(this, data);
+        WebSocket.prototype.send = send;
+        this.close();
+    };
+}"""
+
+
+def test_a_connection_that_is_lost_with_the_accept_loses_no_call(phones: Phones) -> None:
+    phones.call("anna-desk", "dave")
+    phones.are("ringing", "dave-phone")
+    phones.page.evaluate(_LOSE_THE_ACCEPT)
+    phones.press("dave-phone", "accept")
+    phones.entry("notification", "invitation", "resumed")
+    phones.are("talking", "dave-phone", "anna-desk")
+
+
+_LOSE_THE_OUTCOME = """() => {
+    const { parse } = JSON;
+    JSON.parse = (text) => {
+        if (!text.startsWith('{"type":"inviteRejected"')) return parse(text);
+        JSON.parse = parse;
+        document.body.dataset.lost = "true";
+        return { type: "lost" };
+    };
+}"""
+
+
+def test_a_caller_that_is_back_asks_for_an_outcome_that_was_lost(phones: Phones) -> None:
+    phones.call("anna-desk", "dave")
+    phones.are("ringing", "dave-phone")
+    phones.page.evaluate(_LOSE_THE_OUTCOME)
+    phones.press("dave-phone", "decline")
+    phones.has("body[data-lost]")
+    phones.are("calling", "anna-desk")
+    phones.press("anna-desk", "cut")
+    phones.press("anna-desk", "back")
+    phones.hears("anna-desk", "Declined")
+
+
 def test_a_redial_is_no_second_call(phones: Phones) -> None:
     phones.call("anna-browser", "dave")
     phones.are("ringing", "dave-phone")

@@ -183,6 +183,35 @@ def test_texts_of_others_are_no_markup(pages: ModuleType, browser: Browser, site
         assert console.errors == []
 
 
+_LEFTS = """one => {
+    const range = document.createRange();
+    const texts = document.createTreeWalker(one, NodeFilter.SHOW_TEXT);
+    const lefts = [];
+    while (texts.nextNode()) {
+        range.selectNodeContents(texts.currentNode);
+        lefts.push(range.getBoundingClientRect().left);
+    }
+    return lefts;
+}"""
+
+
+def test_names_from_right_to_left_turn_no_call_around(
+    pages: ModuleType, browser: Browser, site: Site
+) -> None:
+    site.register("דנה", "phone")
+    site.invite("אבי", "דנה", "call-6", "r")
+    with pages.opened(browser, site.console) as console:
+        console.load()
+        console.unlock()
+        row = console.page.get_by_role("link", name="אבי → דנה")
+        row.click()
+        for shown in (row, console.has("#story h2", "אבי → דנה"), console.has(".step p", "invite by אבי")):
+            lefts = shown.evaluate(_LEFTS)
+            assert len(lefts) > 2
+            assert lefts == sorted(lefts)
+        assert console.errors == []
+
+
 def test_every_control_has_a_name_and_the_keyboard_reaches_it(console: Console) -> None:
     console.has("#calls-list tbody tr", "anna → carol")
     console.has("#dead li")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from invites.client import (
     Accept,
@@ -359,6 +360,22 @@ async def test_a_publisher_waits_for_a_server_that_is_away_but_not_for_ever(valk
         assert not publishing.done()
         await proxy.up()
         await publishing
+
+
+async def test_behind_others_a_publisher_waits_no_longer_for_a_server_that_hangs(
+    valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invites.client.publisher._AT_ONCE", 1)
+    async with _through_a_proxy(valkey_url) as proxy, Publisher(proxy.url) as publisher:
+        proxy.delay_s = 60
+        first = asyncio.create_task(publisher.publish(REGISTERED))
+        await wait_until(publisher._turn.locked, "the first one is under way")
+        async with asyncio.timeout(3):  # of 5 s after which the first one would be tried again
+            with pytest.raises(RedisTimeoutError, match=r"registered has waited 0\.1 s behind other events"):
+                await publisher.publish(REGISTERED, within_s=0.1)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+    await client.delete(Keys().events)
 
 
 async def test_a_wait_that_is_given_up_loses_nothing(valkey_url: str, client: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -280,6 +281,85 @@ async def test_who_may_not_connect_hears_why(valkey_url: str, monkeypatch: pytes
         await wait_until(lambda: _is_ready(http), "the gateway is ready")
 
 
+_UPGRADE = b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nno header\r\n\r\n", b"400"),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", b"400"),
+        (
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain",
+            b"200",
+        ),
+        (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (_UPGRADE + "Sec-WebSocket-Key: é\r\n\r\n".encode(), b"400"),
+        (
+            _UPGRADE
+            + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: a-token\r\n\r\n",
+            b"101",
+        ),
+    ],
+)
+async def test_a_stranger_writes_nothing_into_the_log(
+    valkey_url: str, caplog: pytest.LogCaptureFixture, sent: bytes, status: bytes
+) -> None:
+    async with gateway(valkey_url, configuration()) as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(sent)
+        assert (await reader.readline()).split()[1] == status
+        writer.write_eof()
+        await reader.read()
+        writer.transport.abort()
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+async def test_connections_that_ask_nothing_keep_no_device_out(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.gateway.service._BESIDES", 1)
+    async with platform(valkey_url, max_connections=2) as service:
+        silent = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(3)]
+        async with Device(service.port, "bob"), Device(service.port, "alice"):
+            for reader, _ in silent[:2]:
+                assert await reader.read() == b""
+        for _, writer in silent:
+            writer.transport.abort()
+
+
+async def test_a_connection_that_sends_no_end_of_a_message_is_cut_off(valkey_url: str) -> None:
+    async with gateway(valkey_url, configuration(messages_per_second=1, max_message=1_024)) as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(_UPGRADE + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\x01\x80mask" + 40_000 * b"\x00\x80mask")
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.transport.abort()
+
+
+async def test_a_device_may_ping_before_it_logs_in(valkey_url: str) -> None:
+    async with (
+        gateway(valkey_url, configuration()) as service,
+        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
+        http.ws_connect("/ws", autoping=False) as socket,
+    ):
+        await socket.ping(b"1")
+        assert (await socket.receive()).type is aiohttp.WSMsgType.PONG
+        await socket.pong()
+        await socket.send_json({"type": "login", "payload": {"token": token("bob")}})
+        assert (await socket.receive_json())["type"] == "welcome"
+
+
+async def test_pongs_that_nobody_has_asked_for_are_limited(valkey_url: str) -> None:
+    async with platform(valkey_url) as service, Device(service.port, "bob") as phone:
+        assert phone.socket is not None
+        for _ in range(101):
+            await phone.socket.pong()
+        assert await phone.ends() == (4429, "the device sends too many messages")
+
+
 async def test_a_device_that_is_refused_counts_for_the_next_collection(
     valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,8 +381,9 @@ async def _is_ready(http: aiohttp.ClientSession) -> bool:
     return (await http.get("/readyz")).status == 200
 
 
-async def test_a_login_ends_with_its_token(valkey_url: str) -> None:
-    async with platform(valkey_url) as service, Device(service.port, "bob", lasts_s=0.3) as phone:
+async def test_a_login_ends_with_its_token(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.gateway.login._LEEWAY_S", 1.0)
+    async with platform(valkey_url) as service, Device(service.port, "bob", lasts_s=0) as phone:
         assert await phone.ends() == (4401, "the token has expired")
 
 
@@ -373,6 +454,24 @@ async def test_a_device_that_does_not_reply_is_not_registered_again(valkey_url: 
         await wait_until(lambda: _is_gone(client), "its registration has lapsed")
 
 
+async def test_a_device_that_replies_late_is_registered_again_without_another_ping(
+    valkey_url: str, client: Any
+) -> None:
+    async with (
+        gateway(valkey_url, configuration(expires=400)) as service,
+        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
+        http.ws_connect("/ws", autoping=False) as socket,
+    ):
+        await socket.send_json({"type": "login", "payload": {"token": token("bob")}})
+        assert (await socket.receive_json())["type"] == "welcome"
+        assert (await socket.receive()).type is aiohttp.WSMsgType.PING
+        await asyncio.sleep(0.1)  # it is late
+        await socket.pong()
+        assert (await socket.receive()).type is aiohttp.WSMsgType.PING
+        assert await client.xlen(KEYS.events) == 2
+    await client.delete(KEYS.events)
+
+
 async def test_a_device_that_reads_nothing_holds_up_neither_its_end_nor_the_gateway(valkey_url: str) -> None:
     async with platform(valkey_url, messages_per_second=10_000) as service:
         phone = Device(service.port, "bob")
@@ -401,6 +500,7 @@ async def test_a_port_that_is_taken_is_named(valkey_url: str) -> None:
         ({"exp": None}, "the token lacks the claim exp"),
         ({"sub": "a b"}, "a claim of the token is wrong: "),
         ({"device": "{0}"}, "a claim of the token is wrong: "),
+        ({"device": "\ud800"}, "the token is not valid here"),
         ({"aud": "other"}, "the token is for another audience"),
     ],
 )
@@ -409,6 +509,11 @@ def test_a_token_that_is_wrong_is_refused(claims: dict[str, Any], sentence: str)
     with pytest.raises(LoginError) as refused:
         login.identify(token(**{"user": "bob", "aud": "invites", **claims}))
     assert str(refused.value).startswith(sentence)
+
+
+def test_a_token_that_clocks_still_allow_lasts_as_long_as_they_do() -> None:
+    login = Login(Gateway(secret=Secret(SECRET)))
+    assert login.identify(token("bob", lasts_s=-1)).expires_at > time.time()
 
 
 def test_a_token_cannot_choose_its_algorithm(tmp_path: Path) -> None:
@@ -433,6 +538,16 @@ def test_a_token_cannot_choose_its_algorithm(tmp_path: Path) -> None:
             login.identify(one)
     with pytest.raises(LoginError):
         Login(Gateway(secret=Secret(SECRET))).identify(jwt.encode(claims, "", algorithm="none"))
+
+
+def test_a_key_for_encryption_signs_no_token(tmp_path: Path) -> None:
+    public = json.loads(
+        jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
+    )
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [{**public, "kid": "k1", "use": "enc"}]}))
+    with pytest.raises(ConfigError, match=r"gateway\.jwks has no public key for signatures"):
+        Login(Gateway(jwks=str(file)))
 
 
 @pytest.mark.parametrize(

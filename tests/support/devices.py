@@ -24,7 +24,10 @@ def token(user: str, *, lasts_s: float = 600.0, **claims: Any) -> str:
 
 
 class Device:
-    """Connects as a user; leaving the block cuts the connection. `heard` is what has come, in order."""
+    """Connects as a user; leaving the block cuts the connection. `heard` is what has come, in order.
+
+    `socket` is there inside the block.
+    """
 
     def __init__(self, port: int, user: str, *, resume: str | None = None, **claims: Any) -> None:
         self.heard: list[dict[str, Any]] = []
@@ -33,18 +36,18 @@ class Device:
         self._url = f"http://127.0.0.1:{port}/ws"
         self._login = {"token": token(user, **claims)} | ({} if resume is None else {"resume": resume})
         self._session: aiohttp.ClientSession | None = None
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self.socket: aiohttp.ClientWebSocketResponse | None = None
         self._read = 0
 
     async def send(self, kind: str, **payload: Any) -> None:
         """Send a message."""
-        assert self._socket is not None
-        await self._socket.send_str(json.dumps({"type": kind, "payload": payload}))
+        assert self.socket is not None
+        await self.socket.send_str(json.dumps({"type": kind, "payload": payload}))
 
     async def send_raw(self, data: str | bytes) -> None:
         """Send a frame as it is."""
-        assert self._socket is not None
-        await (self._socket.send_bytes(data) if isinstance(data, bytes) else self._socket.send_str(data))
+        assert self.socket is not None
+        await (self.socket.send_bytes(data) if isinstance(data, bytes) else self.socket.send_str(data))
 
     async def hears(self, kind: str) -> dict[str, Any]:
         """The payload of the next message of a type; what comes before it is in `heard`."""
@@ -72,18 +75,18 @@ class Device:
         return self.close_code, self.reason
 
     async def _receive(self) -> bool:
-        assert self._socket is not None
-        received = await self._socket.receive()
+        assert self.socket is not None
+        received = await self.socket.receive()
         if received.type is aiohttp.WSMsgType.TEXT:
             self.heard.append(json.loads(received.data))
             return True
-        self.close_code, self.reason = self._socket.close_code, str(received.extra or "")
+        self.close_code, self.reason = self.socket.close_code, str(received.extra or "")
         return False
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
         try:
-            self._socket = await self._session.ws_connect(self._url)
+            self.socket = await self._session.ws_connect(self._url)
             await self.send("login", **self._login)
             self.peer = (await self.hears("welcome"))["peer"]
         except BaseException:
@@ -95,6 +98,6 @@ class Device:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._session is not None
-        assert self._socket is not None
-        await self._socket.close()
+        assert self.socket is not None
+        await self.socket.close()
         await self._session.close()

@@ -1,4 +1,4 @@
-"""How many messages a connection may send."""
+"""How much a connection may send."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import time
 
 
 class Allowance:
-    """A token bucket: `rate` messages a second, and twice as many at once."""
+    """A token bucket: `rate` a second, and twice as many at once."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._left = float(2 * rate)
         self._since = time.monotonic()
 
-    def take(self) -> bool:
-        """Whether another message may come now."""
+    def take(self, count: int = 1) -> bool:
+        """Whether so many more may come now."""
         now = time.monotonic()
         self._left = min(2.0 * self._rate, self._left + (now - self._since) * self._rate)
         self._since = now
-        if self._left < 1:
+        if self._left < count:
             return False
-        self._left -= 1
+        self._left -= count
         return True

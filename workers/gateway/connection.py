@@ -31,6 +31,7 @@ _MOST_WAITING_BYTES: Final = 1_048_576
 _FLUSH_S: Final = 1.0
 _CLOSE_S: Final = 2.0
 _AGAIN_S: Final = 1.0
+_PONGS: Final = 50  # a second; the gateway asks for far fewer
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Connection:
         self._metrics = metrics
         self._renew_s = gateway.expires / 2000
         self._allowance = Allowance(gateway.messages_per_second)
+        self._pongs = Allowance(_PONGS)
         self._registration = Registered(
             registry=Registry(
                 id=peer.id, user=peer.user, device=peer.device, session=self.session, expires=gateway.expires
@@ -151,29 +153,28 @@ class Connection:
             if time.time() >= self._identity.expires_at:
                 self.close(Close.LOGIN, "the token has expired")
                 return
-            if self._again.is_set() or await self._is_there():
-                self._again.clear()
-                await self._register()
+            if not self._again.is_set():
+                await self._until_heard()
+            self._again.clear()
+            await self._register()
 
-    async def _is_there(self) -> bool:
-        """Whether the device replies to a ping. One that has gone on elsewhere must not be registered here again."""
+    async def _until_heard(self) -> None:
+        """Wait until the device replies to a ping. One that has gone on elsewhere must not be registered here again."""
         self._heard.clear()
         await self._socket.ping()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._renew_s / 3):
-                await self._heard.wait()
-        return self._heard.is_set()
+        await self._heard.wait()
 
     async def _read(self) -> None:
         async for received in self._socket:
             self._heard.set()
-            if received.type is WSMsgType.PONG:
-                continue
             if received.type is WSMsgType.ERROR:
                 return
-            if not self._allowance.take():
+            is_pong = received.type is WSMsgType.PONG
+            if not (self._pongs if is_pong else self._allowance).take():
                 self.close(Close.TOO_MANY, "the device sends too many messages")
                 return
+            if is_pong:
+                continue
             if received.type is WSMsgType.PING:
                 await self._socket.pong(received.data)
                 continue

@@ -40,7 +40,7 @@ class LoginError(Exception):
 
 
 class Identity(NamedTuple):
-    """A user, the device that the token names, and when the token expires (s since 1970)."""
+    """A user, the device that the token names, and when the login ends (s since 1970)."""
 
     user: str
     device: str | None
@@ -87,6 +87,7 @@ class Login:
                 options={"require": ["sub", "exp"], "verify_aud": self._audience is not None},
             )
             found = msgspec.convert(claims, _Claims)
+            msgspec.json.encode(found)  # half of a pair of surrogates is no text
         except jwt.ExpiredSignatureError:
             raise LoginError("the token has expired") from None
         except jwt.MissingRequiredClaimError as error:
@@ -97,7 +98,7 @@ class Login:
             raise LoginError(f"a claim of the token is wrong: {error}") from None
         except (jwt.PyJWTError, ValueError):
             raise LoginError("the token is not valid here") from None
-        return Identity(found.sub, found.device, found.exp)
+        return Identity(found.sub, found.device, found.exp + _LEEWAY_S)
 
     def _key_of(self, token: str) -> tuple[Any, list[str]]:
         """The key and the algorithms for it. The token chooses among the keys, never the algorithm of a key."""
@@ -117,7 +118,11 @@ def _keys_in(file: Path) -> dict[str | None, jwt.PyJWK]:
         raise ConfigError(f"gateway.jwks cannot be read: {error.strerror}.") from None
     except (jwt.PyJWTError, ValueError, AttributeError, TypeError):
         raise ConfigError("gateway.jwks is no JSON Web Key Set (RFC 7517) with a usable key.") from None
-    found = {key.key_id: key for key in keys if key.algorithm_name in _ASYMMETRIC}
+    found = {
+        key.key_id: key
+        for key in keys
+        if key.algorithm_name in _ASYMMETRIC and key.public_key_use != "enc"  # RFC 7517, 4.2
+    }
     if not found:
         raise ConfigError("gateway.jwks has no public key for signatures.")
     return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+import resource
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,15 +21,23 @@ from workers.gateway.connection import Close, Connection, frame
 from workers.gateway.connections import Connections
 from workers.gateway.login import Login, LoginError, is_peer_of, new_peer
 from workers.gateway.messages import LOGIN, BadMessage, decode_message
+from workers.gateway.metered import Metered, bytes_per_second
 from workers.gateway.metrics import GatewayMetrics
+from workers.http import quiet
+from workers.http.connections import Connections as HttpConnections
 
 if TYPE_CHECKING:
+    from aiohttp import WSMessage
+
     from invites.config import Config
     from workers.gateway.login import Identity
 
 _LOGIN_WITHIN_S: Final = 5.0
 _CLOSE_WITHIN_S: Final = 2.0
 _END_WITHIN_S: Final = 5.0
+_BESIDES: Final = 64  # connections that are no devices: they have not asked yet, or ask for metrics
+_KEPT_FILES: Final = 128  # for Redis and the log
+_MOST_BEFORE_LOGIN: Final = 16  # pings and pongs
 _HEADERS: Final = {"Cache-Control": "no-store", "Server": "invites", "X-Content-Type-Options": "nosniff"}
 
 _log = logging.getLogger(__name__)
@@ -55,20 +65,23 @@ class GatewayService:
         self._objects = LongLived()
         self._stopping = False
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._http = HttpConnections(_most_connections(config.gateway.max_connections))
         self._delivering: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
         """The port that it listens on, also when `gateway.port` is 0."""
-        if self._runner is None:
+        if self._listener is None:
             raise RuntimeError("the gateway has not been started")
-        return int(self._runner.addresses[0][1])
+        return int(self._listener.sockets[0].getsockname()[1])
 
     async def start(self) -> None:
         """Begin to read notifications, then to listen. Raises GatewayError and redis exceptions."""
         await self._notifications.start()
         self._delivering = asyncio.create_task(self._deliver(), name="delivering notifications")
-        app = web.Application()
+        connections = self._http
+        app = web.Application(middlewares=[connections.watch])
         app.on_response_prepare.append(_set_headers)
         app.add_routes(
             [
@@ -78,11 +91,19 @@ class GatewayService:
                 web.get("/metrics", self._metrics),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_WITHIN_S)
-        await self._runner.setup()
+        runner = self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=_END_WITHIN_S, logger=quiet.LOG
+        )
+        await runner.setup()
+        if runner.server is None:
+            raise AssertionError("setup makes a server")
+        server, rate = runner.server, bytes_per_second(self.config)
+        door = functools.partial(connections.door, lambda: Metered(server(), rate))
         host, port = self.config.host, self.config.port
         try:
-            await web.TCPSite(self._runner, host, port, backlog=1_024, reuse_address=True).start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                door, host, port, backlog=1_024, reuse_address=True
+            )
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise GatewayError(
@@ -112,8 +133,11 @@ class GatewayService:
             connection.close(Close.RESTART, "the gateway restarts: connect again")
         if self._serving:
             await asyncio.wait(self._serving, timeout=_END_WITHIN_S)
+        if self._listener is not None:
+            self._listener.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        self._http.close()
         if self._delivering is not None:
             self._delivering.cancel()
             await asyncio.gather(self._delivering, return_exceptions=True)
@@ -150,7 +174,10 @@ class GatewayService:
             timeout=_CLOSE_WITHIN_S,
             autoping=False,
         )
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ValueError:
+            return _answer(400, error="bad_request", message="the header Sec-WebSocket-Key is wrong")
         try:
             identity, resumed = await self._logged_in(socket)
         except LoginError as error:
@@ -182,7 +209,7 @@ class GatewayService:
         """Who the device is, and the peer that it goes on as. Raises LoginError."""
         try:
             async with asyncio.timeout(_LOGIN_WITHIN_S):
-                received = await socket.receive()
+                received = await _first_message(socket)
         except TimeoutError:
             raise LoginError(f"no login came within {_LOGIN_WITHIN_S:g} s") from None
         if received.type is not WSMsgType.TEXT:
@@ -231,6 +258,25 @@ class GatewayService:
     async def _metrics(self, request: web.Request) -> web.Response:
         encode, kind = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self.metrics.registry), headers={"Content-Type": kind})
+
+
+def _most_connections(devices: int) -> int:
+    """How many connections there may be, for so many devices: fewer if the process may not open so many files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = devices + _BESIDES
+    return most if soft == resource.RLIM_INFINITY else min(most, max(_BESIDES, soft - _KEPT_FILES))
+
+
+async def _first_message(socket: web.WebSocketResponse) -> WSMessage:
+    """The first message that is no ping or pong, unless there are too many of these."""
+    received = await socket.receive()
+    for _ in range(_MOST_BEFORE_LOGIN):
+        if received.type is WSMsgType.PING:
+            await socket.pong(received.data)
+        elif received.type is not WSMsgType.PONG:
+            break
+        received = await socket.receive()
+    return received
 
 
 async def _end(request: web.Request, socket: web.WebSocketResponse, code: Close, reason: str) -> None:

@@ -1,7 +1,7 @@
 // The list of calls: what rings, or what has ended lately, with search.
 
 import { get } from "./api.js";
-import { h } from "./elements.js";
+import { h, isolated } from "./elements.js";
 import { chosen, linkTo, partsOf } from "./hash.js";
 import { show } from "./morph.js";
 import { clock, duration, lookOf, readable, stateOf, whole } from "./words.js";
@@ -104,9 +104,9 @@ export class Calls {
         h(
           "a",
           { href: linkTo(row.ref), "aria-current": row.ref === chosen() ? "true" : null },
-          row.from,
+          isolated(row.from),
           h("span", { class: "arrow" }, " → "),
-          row.to,
+          isolated(row.to),
         ),
         h(
           "span",

@@ -1,7 +1,7 @@
 // One call: what it is, what has become of each candidate, and what has happened, step by step.
 
 import { get, Refused } from "./api.js";
-import { h } from "./elements.js";
+import { h, isolated } from "./elements.js";
 import { chosen, linkTo, pathOf } from "./hash.js";
 import { show } from "./morph.js";
 import { clock, duration, lookOf, moment, plural, readable, stateOf } from "./words.js";
@@ -69,7 +69,7 @@ function whole(story) {
     h(
       "header",
       { class: "panel-head" },
-      h("h2", { id: "story-title" }, from, h("span", { class: "arrow" }, " → "), to),
+      h("h2", { id: "story-title" }, isolated(from), h("span", { class: "arrow" }, " → "), isolated(to)),
       h(
         "span",
         { class: `state state-${invite ? lookOf(invite) : "dim"}` },
@@ -205,7 +205,7 @@ function stepOf(step, at, began) {
         {},
         h("strong", {}, what),
         origin !== "event" && h("span", { class: "badge" }, origin === "timer" ? "timer" : "other shard"),
-        step.who && h("span", { class: "by" }, ` by ${step.who}`),
+        step.who && h("span", { class: "by" }, " by ", isolated(step.who)),
         step.code && h("span", { class: "code" }, ` ${step.code}`),
       ),
       step.told.length > 0 &&
@@ -222,7 +222,7 @@ function stepOf(step, at, began) {
               h(
                 "span",
                 { class: "to" },
-                told.who.length ? ` to ${told.who.join(", ")}` : "",
+                told.who.flatMap((one, at) => [at ? ", " : " to ", isolated(one)]),
                 told.more ? ` and ${told.more} more` : "",
               ),
             ),

@@ -97,6 +97,7 @@ export class Phone extends EventTarget {
     const call = {
       direction: "in",
       state: "answering",
+      ref,
       from: one.from,
       room: one.room,
       since: Date.now(),
@@ -277,21 +278,31 @@ export class Phone extends EventTarget {
       this.call = null;
       this.note = "";
     }
-    if (this.link.state === "on" && !this.call) this.#restore();
+    if (this.link.state === "on") {
+      if (!this.call) this.#restore();
+      else if (this.call.repeat && this.call.state !== "talking") this.call.repeat();
+    }
     this.#change();
   }
 
   // --- steps
 
-  /** Send an invite or a request, and again until something is heard of it. */
+  /**
+   * Send an invite or a request, and again until something is heard of it. A device that is back sends it once more: the
+   * outcome may have been told while it was away.
+   */
   #place(call, type, payload) {
     this.call = call;
     this.note = "";
     const attempt = () => {
       if (this.call !== call) return;
+      clearTimeout(call.timer);
+      // What is forgotten would be a new call.
+      if (Date.now() - call.since > LONGEST_MS) return this.#end(whyRejected("timeout"));
       this.link.send(type, payload);
       call.timer = setTimeout(attempt, AGAIN_MS);
     };
+    call.repeat = attempt;
     attempt();
     this.#change();
   }

@@ -11,14 +11,16 @@ function presence_changed(change)
   if not change then
     return
   end
-  if change.went then
-    lose(change.went)
-  end
   local came, moved = change.came, change.moved
   if came then
     come(came)
     continue_calls('registered', came.user, came.registration.device, came.peer, came.registration.at)
-  elseif moved then
+  end
+  -- (A device that makes room for another one must not end a call that this one takes.)
+  if change.went then
+    lose(change.went)
+  end
+  if moved then
     continue_calls('overtaken', moved.user, moved.device, moved.to, moved.since, moved.from)
   end
 end

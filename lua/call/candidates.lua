@@ -151,12 +151,13 @@ local function owner(candidate)
   return candidate.user or candidate.address
 end
 
--- Two peers are the same device if their device ids are equal; without device ids, if their peer ids are.
+-- Two peers are the same device if their device ids are equal; without device ids, if their peer ids are. The id of a
+-- device that a push can wake stands for both.
 local function same_device(candidate, peer, device)
   if candidate.device and device then
     return candidate.device == device
   end
-  return candidate.id == peer
+  return name_of(candidate) == peer
 end
 
 -- The candidate of the user's peer, or of its device under another peer id.

@@ -341,8 +341,10 @@ end
 -- The registration has not been renewed by the time `due`. This notes no end: a delayed renewal still counts.
 function presence.lapsed(user, peer, due)
   local one = peer_of(user, peer)
-  if one.registration and one.registration.expires then
-    return { went = leave(one, int(due) .. '-0', 'lapsed', 'lapsed') }
+  local old, lost = one.registration, int(due) .. '-0'
+  if old and old.expires then
+    local ended = marks.end_after(one.mark, lost, nil, old.device)
+    return { went = leave(one, ended or lost, 'lapsed', not ended and 'lapsed' or nil) }
   end
 end
 

@@ -2,6 +2,7 @@
 -- exports: presence_changed
 -- include: core/emit
 -- include: reach/presence
+-- include: call/busy
 -- include: call/callers
 -- include: call/coming
 -- include: call/loss
@@ -13,6 +14,9 @@ function presence_changed(change)
   end
   local came, moved = change.came, change.moved
   if came then
+    if came.registration.device then
+      busy.moved(came.user, came.peer, came.registration.device)
+    end
     come(came)
     continue_calls('registered', came.user, came.registration.device, came.peer, came.registration.at)
   end
@@ -21,6 +25,7 @@ function presence_changed(change)
     lose(change.went)
   end
   if moved then
+    busy.moved(moved.user, moved.to, moved.device)
     continue_calls('overtaken', moved.user, moved.device, moved.to, moved.since, moved.from)
   end
 end

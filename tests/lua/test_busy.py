@@ -112,6 +112,21 @@ async def test_a_lost_peer_has_the_callers_grace(shard: Shard) -> None:
     assert said(await e.later(shard, 1)) == [("userFree", "bob", "r")]
 
 
+async def test_the_device_under_another_peer_id_is_in_the_call(shard: Shard) -> None:
+    grace = Settings().caller_grace
+    await e.in_order(
+        shard,
+        e.registered("phone", device="D"),
+        e.joined("bob", peer=peer("phone", "bob")),
+        e.registered("phone-2", device="D"),
+        e.disconnected("phone-2"),
+    )
+    assert e.types(await e.later(shard, grace - 1)) == []
+    await e.in_order(shard, e.registered("phone-3", device="D"), e.disconnected("phone-3"))
+    assert e.types(await e.later(shard, grace - 1)) == []
+    assert e.types(await e.later(shard, 1)) == ["userFree"]
+
+
 async def test_an_invite_to_somebody_in_a_call_ends_with_486(talking: Shard) -> None:
     told = await talking.event(*e.invite(CAROL, room="other"))
     assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]

@@ -366,6 +366,9 @@ class Core:
     def peer_lost(self, user: str, peer: str) -> None:
         """A peer is lost: see `busy.py`."""
 
+    def device_moved(self, user: str, peer: str, device: str | None) -> None:
+        """The device is there as this peer: see `busy.py`."""
+
     def choose(self, _invite: Invite, devices: list[Candidate]) -> list[Candidate]:
         """Those that ring a callee who may be in a call: see `busy.py`."""
         return devices

@@ -61,6 +61,7 @@ class Devices(Trunks):
         since = self.whoever_is(registration.user, registration.peer)
         if since is None or since.at < registration.at:
             return
+        self.device_moved(since.user, since.peer, since.device)
         for invite in self.pending():
             mine = (invite.sender, invite.caller) == (registration.user, registration.peer)
             if mine and not invite.is_leg:
@@ -106,6 +107,7 @@ class Devices(Trunks):
         if change.renewed:
             return
         self.hear_missed(there.user, there.peer, there.device)
+        self.device_moved(there.user, there.peer, there.device)
         for invite in self.pending():
             if invite.sender == there.user and not invite.is_leg:
                 self.inviter_here(invite, there)

@@ -60,7 +60,7 @@ local function may_be_met(other, request)
     return false
   end
   local candidate = candidate_of_request(other, request)
-  return not candidate or candidate.state ~= 'REJECTED'
+  return not candidate or not is_rejected(candidate)
 end
 
 -- The earliest pending invite from `from` to `to` that the request's peer may accept.

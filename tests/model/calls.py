@@ -315,6 +315,7 @@ class Calls(Reach):
         known = invite.find(*self.hardware(event))
         was_in = known is not None and known.state in IN
         mine = self.candidate(invite, event)
+        mine.rejected = mine.rejected or mine.state == "REJECTED"
         mine.state, mine.end_reason, mine.context = "DECLINED", code, event.get("context")
         if mine.left_connection and mine.push:
             invite.remove(mine)
@@ -385,6 +386,8 @@ class Calls(Reach):
         """The state of this device in the call; REJECTED: its user is busy with another call elsewhere."""
         mine = invite.find(*self.hardware(event))
         peer = event["peer"]["id"]
+        if mine and mine.rejected:
+            return "REJECTED"
         if mine and mine.left_connection:
             return "DECLINED" if mine.peer == peer else ""
         if mine and mine.declined == peer:

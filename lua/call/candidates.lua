@@ -159,6 +159,12 @@ local function owner(candidate)
   return candidate.user or candidate.address
 end
 
+-- Has another user a candidate with this peer id? A trunk may have the peer id of a user's device (see reach/holders.lua).
+local function is_of_other_user(invite, user, peer)
+  local found = candidates_of(invite)[peer]
+  return found ~= nil and owner(found) ~= user
+end
+
 -- Two peers are the same device if their device ids are equal; without device ids, if their peer ids are. The id of a
 -- device that a push can wake stands for both.
 local function same_device(candidate, peer, device)

@@ -31,6 +31,9 @@ end
 -- Ends the invite as the user's accept would; `peer` and `device` are nil where the join names none. A leg asks its
 -- group.
 function joins.accept(invite, peer, device)
+  if peer and is_of_other_user(invite, invite.to, peer) then
+    peer, device = nil, nil
+  end
   if invite.held then
     -- Another shard decides first (see call/glare.lua).
     if not invite.postponed then

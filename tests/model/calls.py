@@ -169,7 +169,8 @@ class Calls(Reach):
         if mine is None and invite.waiting:
             self.answer(event, request, 404, "not_found")
             return None
-        if (user, peer) == (invite.sender, invite.caller) or (mine is None and user != invite.to):
+        is_stranger = (mine is None and user != invite.to) or invite.is_of_other_user(user, peer)
+        if (user, peer) == (invite.sender, invite.caller) or is_stranger:
             self.answer(event, request, 403, "forbidden", to=invite.to)
             return None
         return invite

@@ -127,6 +127,8 @@ class Devices(Trunks):
 
     def callee_here(self, invite: Invite, there: Registration, lost: Id | None) -> None:
         mine = invite.find(there.peer, there.user, there.device)
+        if invite.is_of_other_user(there.user, there.peer):
+            return
         if mine is None:
             other = there.user != invite.to or invite.to == invite.sender or there.peer == invite.caller
             if other or there.trunk or invite.waiting or invite.asked or self.now >= invite.deadline:

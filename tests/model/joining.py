@@ -27,6 +27,8 @@ class Joining(Calls):
         return invite.sender == invite.to and (peer is None or peer["id"] == invite.caller)
 
     def accept_by_join(self, invite: Invite, peer: Payload | None) -> None:
+        if peer and invite.is_of_other_user(invite.to, peer["id"]):
+            peer = None
         invite.waiting = False
         if invite.is_leg:
             self.win_group(invite, peer["id"] if peer else None, None)

@@ -256,6 +256,11 @@ class Invite:
         exact.sort(key=lambda each: each.type == "PUSH")
         return next(iter(exact + [each for each in mine if each.same_device(peer, device)]), None)
 
+    def is_of_other_user(self, user: str, peer: str) -> bool:
+        """Whether another user has a candidate with this peer id: a trunk may."""
+        found = self.candidates.get(peer)
+        return found is not None and found.user != user
+
     def identity(self) -> Payload:
         return {"inviteId": self.invite_id, "from": self.sender, "to": self.to}
 

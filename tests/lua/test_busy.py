@@ -204,3 +204,34 @@ async def test_two_calls_that_one_join_accepts_make_their_inviter_busy_once(make
     await e.in_order(shard, e.registered("phone"), e.invite(), e.invite(invite_id="2"))
     told = await shard.event(*e.joined("bob", peer=PHONE))
     assert sorted(said(told)) == [("userBusy", "alice", "r"), ("userBusy", "bob", "r")]
+
+
+RETURN = ("invite", {"peer": peer("gw", "sip"), "to": "bob", "inviteId": "2", "room": "r", "returnOf": e.REF})
+
+
+async def test_when_the_phone_network_returns_a_call_only_the_device_in_a_call_rings(
+    make_shard: MakeShard,
+) -> None:
+    shard = await make_shard(Settings(parallel_sip=True, only_one_device_with_invitations=True))
+    await e.in_order(shard, e.trunk("gw"), e.registered("phone"), e.registered("tablet"), e.invite())
+    await shard.event(*e.joined("bob", "other", peer=peer("phone", "bob")))
+    assert e.recipients(await shard.event(*RETURN), "invitation") == {"phone"}
+    assert e.types(await shard.event(*e.registered("watch"))) == []
+
+
+async def test_a_call_returns_to_a_user_who_is_busy_by_then(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(parallel_sip=True, when_busy="reject"))
+    await e.in_order(shard, e.trunk("gw"), e.registered("phone"), e.invite())
+    await shard.event(*e.joined("bob", "other", peer=peer("phone", "bob")))
+    told = await shard.event(*RETURN)
+    assert not of_type(told, "invitation")
+    assert e.outcome(told, "inviteRejected") == (486, "busy")
+    assert e.recipients(told, "inviteRejected") == {"a", "gw"}
+
+
+async def test_a_user_who_is_busy_when_the_last_trunk_fails(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(parallel_sip=True, when_busy="reject"))
+    await e.in_order(shard, e.trunk("gw"), e.registered("phone"), e.invite())
+    await shard.event(*e.joined("bob", "other", peer=peer("phone", "bob")))
+    told = await shard.event(*e.decline("gw", "sip", to="bob", errorCode=503))
+    assert e.outcome(told, "inviteRejected") == (486, "busy")

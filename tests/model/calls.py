@@ -119,16 +119,15 @@ class Calls(Reach):
         if not invite.parallel or not has_it or event["to"] != invite.to:
             self.tell_peer(event, "inviteRejected", {**identity, "code": 403, "reason": "forbidden"})
             return
+        invite.leg = event["peer"]["id"], event["peer"]["user"]
         if invite.waiting and self.wishes.refuse(invite.to, invite.sender, self.now):
-            invite.leg = event["peer"]["id"], event["peer"]["user"]
             self.end(invite, "DECLINED", 480, "unreachable")
-            return
-        if invite.waiting:
+        elif invite.waiting:
             self.entry = entry
             to_self = invite.to == invite.sender
             self.ring_at_home(invite, NOTHING if to_self else self.looked_up(registered=True))
-        invite.leg = event["peer"]["id"], event["peer"]["user"]
-        self.tell_progress(invite, event)
+        if invite.pending:
+            self.tell_progress(invite, event)
 
     def ring_at_home(self, invite: Invite, found: LookupResult) -> None:
         invite.waiting = False
@@ -139,10 +138,13 @@ class Calls(Reach):
             self.elsewhere(invite.to, found.peers, devices, invite.caller, self.entry)
             self.asleep(invite.to, found.push, devices)
             self.lost_lately(invite.to, invite.caller, devices)
-        invite.put(*devices)
-        if devices:
-            self.ring(invite, devices, resumed=False)
-            self.expect_ringing(invite, devices)
+        rung = self.choose(invite, devices)
+        invite.put(*rung)
+        if rung:
+            self.ring(invite, rung, resumed=False)
+            self.expect_ringing(invite, rung)
+        elif devices:
+            self.end(invite, "DECLINED", 486, "busy")
 
     # -- what devices say
 

@@ -64,7 +64,7 @@ class Devices(Trunks):
         self.device_moved(since.user, since.peer, since.device)
         for invite in self.pending():
             mine = (invite.sender, invite.caller) == (registration.user, registration.peer)
-            if mine and not invite.is_leg:
+            if mine and not invite.is_leg and invite.heard < since.at:
                 self.set_caller(invite, invite.caller)
 
     def beyond_limit(self, there: Registration, change: Change) -> Registration | None:

@@ -185,6 +185,17 @@ async def test_a_device_that_makes_room_has_its_grace_as_a_caller(make_shard: Ma
     assert e.outcome(told, "inviteRejected") == (487, "caller_gone")
 
 
+@pytest.mark.one_shard
+async def test_a_call_that_ends_by_the_registration_that_drops_its_caller_waits_for_nobody(
+    make_shard: MakeShard,
+) -> None:
+    shard = await make_shard(Settings(devices_per_user=1))
+    await e.in_order(shard, e.registered("phone"), e.registered("c", "carol"), e.invite(by=CAROL))
+    told = await shard.event(*e.registered("phone", "carol"))
+    assert e.outcome(told, "inviteRejected") == (480, "unreachable")
+    assert await shard.client.zscore(shard.keys.timers, "caller|carol|c") is None
+
+
 async def test_the_devices_that_were_renewed_last_stay_in_any_order(make_shard: MakeShard) -> None:
     shard = await make_shard(Settings(devices_per_user=2))
     for number, order in enumerate(permutations(("phone", "tablet", "watch"))):

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from invites.lookup.result import LookupResult, Member
+from invites.lookup.result import LookupResult
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 
@@ -344,16 +344,6 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             room("left", userId="alice"),
             room("joined", userId="alice"),
             AT_LAST,
-        ),
-    ),
-    "a call ends by the registration that drops the device of its caller": (
-        Settings(look_up="groups", devices_per_user=1),
-        (
-            Knows("team", LookupResult(known=True, members=[Member("bob")])),
-            here("b1"),
-            here("c1"),
-            calls("c1", "team"),
-            Publish("registered", {"registry": {"id": "b1", "user": "carol", "device": "phone"}}),
         ),
     ),
     "a stranger's session ends while a lapse is overdue": (

@@ -1,5 +1,7 @@
 -- The phone network has had an invite (parallelSip), and now the callee's own devices ring.
 -- exports: call_at_home
+-- include: call/busy
+-- include: call/ending
 -- include: call/indexes
 -- include: call/waking
 -- include: out/devices
@@ -26,9 +28,10 @@ local function devices_of(invite, lookup_result)
   return devices
 end
 
--- Rings the callee's devices. `lookup_result` is what the worker has looked up (see reach/resolve.lua), "" when it has not.
+-- Rings the callee's devices; in another call of the callee only those that busy.choose leaves. `lookup_result` is what the worker has looked up (see reach/resolve.lua), "" when it has not.
 function call_at_home(invite, lookup_result)
-  local rung = devices_of(invite, lookup_result)
+  local devices = devices_of(invite, lookup_result)
+  local rung = busy.choose(invite, devices)
   change(invite, 'parallel', 'back')
   later({ 'SREM', key('parallel', invite.to), invite.ref })
   index_pending(invite.to, invite.ref)
@@ -38,5 +41,7 @@ function call_at_home(invite, lookup_result)
     end
     ring(invite, rung, false)
     waking.expect_ringing(invite, rung)
+  elseif #devices > 0 then
+    finish(invite, 'DECLINED', 486, 'busy')
   end
 end

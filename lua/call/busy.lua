@@ -76,6 +76,11 @@ local function free(user, room)
   end
 end
 
+-- When the room ends by itself.
+local function deadline_of(known)
+  return known.till or order.split(known.entry) + KEPT
+end
+
 -- A peer that is lost may come back within callerGrace.
 local function give_grace(user, room)
   add('zset', { 'ZADD', TIMERS, 'LT', int(now + settings.caller_grace), timer_of(user, room) })
@@ -103,6 +108,26 @@ function busy.left(user, room)
   local known = rooms_of(user)[room]
   if known and not order.later(known.entry, work.entry) then
     free(user, room)
+  end
+end
+
+-- The user is in the room as `peer`, until the time of the room is over.
+local function keep(user, room, peer, known)
+  write(user, room, peer, known.entry, known.till)
+  schedule(timer_of(user, room), int(deadline_of(known)))
+end
+
+-- The device that is in a room as `peer`, if it is known.
+local function device_in(user, peer)
+  return registry.device(user, peer) or (presence.left(user, peer) or {}).device or nil
+end
+
+-- The device is there as `peer` from now on, also in its calls.
+function busy.moved(user, peer, device)
+  for room, known in pairs(rooms_of(user)) do
+    if known.peer ~= peer and device_in(user, known.peer) == device then
+      keep(user, room, peer, known)
+    end
   end
 end
 
@@ -161,12 +186,10 @@ function busy.check(user, room)
   end
   local back = presence.now(user, known.peer)
   local ended = not back and presence.left(user, known.peer)
-  local deadline = known.till or order.split(known.entry) + KEPT
-  if deadline <= now or (ended and order.later(ended.lost, known.entry)) then
+  if deadline_of(known) <= now or (ended and order.later(ended.lost, known.entry)) then
     free(user, room)
   else
-    write(user, room, back or known.peer, known.entry, known.till)
-    schedule(timer_of(user, room), int(deadline))
+    keep(user, room, back or known.peer, known)
   end
 end
 
@@ -174,7 +197,7 @@ end
 local function on_devices_in_calls(user, candidates)
   local found, devices = {}, {}
   for _, known in pairs(rooms_of(user)) do
-    devices[known.peer] = registry.device(user, known.peer) or (presence.left(user, known.peer) or {}).device or false
+    devices[known.peer] = device_in(user, known.peer) or false
   end
   for _, candidate in ipairs(candidates) do
     for peer, device in pairs(devices) do

@@ -16,6 +16,7 @@
 --   push      sippo-server has listed the device for push
 --   unheard   the device has not had the invitation over a connection
 --   also      the device has been pushed beside its connection: PUSHING, then PUSHED
+--   rejected  the device has declined after it was REJECTED
 --   declined  the peer that has declined for its connection alone, while the device was connected
 --   silenced  the device hears no further invitation
 --   missed    the device was away at the end
@@ -113,7 +114,7 @@ local function candidate_json(candidate)
   -- Few have any of these.
   local rest = '}'
   if candidate.user or candidate.told or candidate.context or candidate.push or candidate.unheard or candidate.silenced
-    or candidate.followed or candidate.confirm or candidate.missed or candidate.toldAt then
+    or candidate.followed or candidate.confirm or candidate.missed or candidate.toldAt or candidate.rejected then
     rest = (candidate.push and ',"push":true' or '')
       .. (candidate.unheard and ',"unheard":true' or '')
       .. (candidate.also and ',"also":"' .. candidate.also .. '"' or '')
@@ -122,6 +123,7 @@ local function candidate_json(candidate)
       .. (candidate.user and ',"user":' .. quoted[candidate.user] or '')
       .. (candidate.told and ',"told":true' or '')
       .. (candidate.toldAt and ',"toldAt":' .. int(candidate.toldAt) or '')
+      .. (candidate.rejected and ',"rejected":true' or '')
       .. (candidate.silenced and ',"silenced":true' or '')
       .. (candidate.followed and ',"followed":true' or '')
       .. (candidate.missed and ',"missed":true' or '')
@@ -136,9 +138,15 @@ local function candidate_json(candidate)
     .. rest
 end
 
+-- Was the device told that its user is busy with another call?
+local function is_rejected(candidate)
+  return candidate.state == 'REJECTED' or candidate.rejected
+end
+
 -- Has the device declined for its connection alone? Another connection of it may ring.
 local function has_declined_for_connection(candidate)
   return candidate.state == 'DECLINED' and (candidate.endReason == 480 or candidate.endReason == 503)
+    and not candidate.rejected
 end
 
 -- For the log: with the peer, or the device of a push. Two devices of a user may differ in nothing else.
@@ -151,12 +159,19 @@ local function owner(candidate)
   return candidate.user or candidate.address
 end
 
--- Two peers are the same device if their device ids are equal; without device ids, if their peer ids are.
+-- Has another user a candidate with this peer id? A trunk may have the peer id of a user's device (see reach/holders.lua).
+local function is_of_other_user(invite, user, peer)
+  local found = candidates_of(invite)[peer]
+  return found ~= nil and owner(found) ~= user
+end
+
+-- Two peers are the same device if their device ids are equal; without device ids, if their peer ids are. The id of a
+-- device that a push can wake stands for both.
 local function same_device(candidate, peer, device)
   if candidate.device and device then
     return candidate.device == device
   end
-  return candidate.id == peer
+  return name_of(candidate) == peer
 end
 
 -- The candidate of the user's peer, or of its device under another peer id.

@@ -140,6 +140,9 @@ end
 
 local function join_invite(invite, new)
   debug('update_candidates', invitation_json(invite), new.raw)
+  if is_of_other_user(invite, new.user, new.peer) then
+    return
+  end
   local candidate = candidate_of_device(invite, new.user, new.peer, new.device)
   if candidate and candidate.declined == new.peer and not new.lost and not new.session then
     -- This registration has come later than the answer of its own connection.

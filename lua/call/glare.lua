@@ -33,9 +33,9 @@ glare = {}
 local LEASE = 5000 -- ms; see group/legs.lua
 local NOW = '0' -- the number of a question that is answered in the same step
 
--- May the invite meet another one? Requests and their answers, and calls by trunks, cannot.
+-- May the invite meet another one? Requests and their answers, probes, and calls by trunks, cannot.
 function glare.is_possible(invite)
-  return invite.room and not invite.requestId and invite.from ~= invite.to
+  return invite.room and not invite.requestId and not invite.probe and invite.from ~= invite.to
     and not limits.is_trunk(invite.from, invite.caller)
 end
 
@@ -56,11 +56,12 @@ end
 
 local function may_be_met(other, request)
   if not is_pending(other) or other.kind ~= kinds.direct or other.inviteRequest == '1' or other.requestId
-    or other.parallel == 'out' or limits.is_trunk(other.from, other.caller) then
+    or other.parallel == 'out' or other.probe or limits.is_trunk(other.from, other.caller)
+    or is_of_other_user(other, request.user, request.peer) then
     return false
   end
   local candidate = candidate_of_request(other, request)
-  return not candidate or candidate.state ~= 'REJECTED'
+  return not candidate or not is_rejected(candidate)
 end
 
 -- The earliest pending invite from `from` to `to` that the request's peer may accept.

@@ -116,12 +116,13 @@ function call_of(user, ref)
   return value and read_call(value)
 end
 
--- Those of the refs that are calls of the user.
+-- Those of the refs that are calls of the user. (The index does not show those that have ended in this event.)
 function some_calls(user, refs)
   local values = #refs > 0 and redis.call('HMGET', key('calls', user), unpack(refs)) or {}
   local calls = {}
   for i, ref in ipairs(refs) do
-    calls[ref] = values[i] and read_call(values[i]) or nil
+    local invite = work.invites[ref]
+    calls[ref] = values[i] and (not invite or is_pending(invite)) and read_call(values[i]) or nil
   end
   return calls
 end

@@ -7,6 +7,7 @@
 --                     the join has been told looks here
 -- exports: joins
 -- include: core/emit
+-- include: reach/presence
 -- include: call/busy
 -- include: call/pages
 -- include: call/winning
@@ -31,6 +32,9 @@ end
 -- Ends the invite as the user's accept would; `peer` and `device` are nil where the join names none. A leg asks its
 -- group.
 function joins.accept(invite, peer, device)
+  if peer and is_of_other_user(invite, invite.to, peer) then
+    peer, device = nil, nil
+  end
   if invite.held then
     -- Another shard decides first (see call/glare.lua).
     if not invite.postponed then
@@ -115,7 +119,7 @@ function internal.user_left(user, room)
 end
 
 -- The join by which the callee has answered an invite or a leg that begins now, or nil. It is later than the invite (than
--- the event that starts the leg); or it names a peer that is registered (a membership without one may be stale). Members
+-- the event that starts the leg); or it names a peer whose device is registered (a membership without one may be stale). Members
 -- of a group who were in the room before are not called at all. `looked_up` is the callee's value in a room of another shard, nil if there is none.
 function joins.answered_before(invite, looked_up)
   if not settings.join_accepts or not invite.room then
@@ -135,7 +139,7 @@ function joins.answered_before(invite, looked_up)
     join = nil
   end
   if join and not is_inviter(invite, join.peer) and (order.later(join.entry, made)
-    or (join.peer and not is_leg(invite) and registry.find(invite.to, join.peer))) then
+    or (join.peer and not is_leg(invite) and presence.now(invite.to, join.peer, join.device))) then
     return join
   end
 end

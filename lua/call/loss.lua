@@ -20,8 +20,8 @@ local function is_still_gone(user, peer, lost)
   return ended and ended.lost == lost and not presence.now(user, peer)
 end
 
--- As a candidate the peer is gone at once, or away until the time `grace_ends`. `how` is "taken" when it has another
--- user: it hears that this one's ringing is over.
+-- As a candidate the peer is gone at once, or away until the time `grace_ends`. With a `how` its connection may well be
+-- there: it hears that its ringing is over.
 function pages.lost(user, refs, peer, lost, grace_ends, how)
   if #refs == 0 then
     return
@@ -40,7 +40,7 @@ function pages.lost(user, refs, peer, lost, grace_ends, how)
         set_state(invite, candidate, 'AWAY')
         away = true
       elseif not followed then
-        if how == 'taken' then
+        if how ~= '' then
           cancel(invite, { candidate }, '480', 'unreachable')
         end
         waking.lose(invite, candidate)
@@ -89,7 +89,8 @@ function pages.lapsed(user, refs, peer)
   end
 end
 
--- `went` is a peer that is gone (see reach/presence.lua). One that is taken by another user has no grace.
+-- `went` is a peer that is gone (see reach/presence.lua). One that is taken by another user has no grace, one that is
+-- dropped has it as a caller alone.
 function lose(went)
   local user, peer, lost, how = went.user, went.peer, went.lost, went.how
   local taken = how == 'taken'
@@ -97,7 +98,7 @@ function lose(went)
   if how == 'lapsed' then
     every('pending', user, 'lapsed', peer)
   else
-    every('pending', user, 'lost', peer, lost, int(taken and now or now + settings.remove_after), how)
+    every('pending', user, 'lost', peer, lost, int(how ~= '' and now or now + settings.remove_after), how)
   end
   every('calls', user, 'caller_lost', peer, lost, int(taken and now or now + settings.caller_grace))
 end

@@ -2,6 +2,7 @@
 -- exports: presence_changed
 -- include: core/emit
 -- include: reach/presence
+-- include: call/busy
 -- include: call/callers
 -- include: call/coming
 -- include: call/loss
@@ -11,14 +12,20 @@ function presence_changed(change)
   if not change then
     return
   end
+  local came, moved = change.came, change.moved
+  if came then
+    if came.registration.device then
+      busy.moved(came.user, came.peer, came.registration.device)
+    end
+    come(came)
+    continue_calls('registered', came.user, came.registration.device, came.peer, came.registration.at)
+  end
+  -- (A device that makes room for another one must not end a call that this one takes.)
   if change.went then
     lose(change.went)
   end
-  local came, moved = change.came, change.moved
-  if came then
-    come(came)
-    continue_calls('registered', came.user, came.registration.device, came.peer, came.registration.at)
-  elseif moved then
+  if moved then
+    busy.moved(moved.user, moved.to, moved.device)
     continue_calls('overtaken', moved.user, moved.device, moved.to, moved.since, moved.from)
   end
 end

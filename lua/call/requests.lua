@@ -58,7 +58,8 @@ local function admit(request, ref, head)
     return nil
   end
   local inviter = request.peer == invite.caller and request.user == invite.from
-  if inviter or (not candidate and request.user ~= invite.to) then
+  if inviter or (not candidate and request.user ~= invite.to)
+    or is_of_other_user(invite, request.user, request.peer) then
     answer(request, head, 403, 'forbidden')
     return nil
   end

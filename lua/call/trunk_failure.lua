@@ -64,6 +64,8 @@ function internal.trunks_have_failed(_, ref, lookup_result)
   local invite = load_invite(ref)
   if invite and is_pending(invite) and invite.parallel == 'failed' and tonumber(invite.expiresAt) > now then
     call_at_home(invite, lookup_result or '')
-    finish_if_deserted(invite)
+    if is_pending(invite) then
+      finish_if_deserted(invite)
+    end
   end
 end

@@ -17,8 +17,7 @@ function events.accept(peer, user, ref, head, transaction, context, device, conf
     return
   elseif not is_pending(invite) then
     answer_late(invite, request, candidate)
-  elseif candidate and candidate.state == 'REJECTED' then
-    -- The device was told that its user is busy with another call.
+  elseif candidate and is_rejected(candidate) then
     answer(request, head_of(invite), 410, 'busy_elsewhere')
   elseif candidate and candidate.confirm and confirmed ~= '1' then
     answer(request, head_of(invite), 202, 'confirm')

@@ -13,6 +13,20 @@
 
 local MOST_DROPPED = 100 -- in one step
 
+-- The oldest calls, so that the new one is one of `most`. Several may end in one step.
+local function make_room(ended, user, ref, most)
+  work.kept = work.kept or {}
+  local new = work.kept[user] or {}
+  work.kept[user] = new
+  new[#new + 1] = ref
+  local left = most - #new
+  local old = redis.call('ZRANGE', ended, 0, left > 0 and -left - 1 or -1)
+  if left < 0 then
+    old[#old + 1] = new[-left]
+  end
+  return old
+end
+
 -- In the user's shard: a call of the user is over. The message may come again, and late: the later end of a ref counts.
 -- What is too old goes, and what is more than keepHistory with the call that comes.
 function internal.call_kept(user, ref, at, is_missed, call)
@@ -24,8 +38,9 @@ function internal.call_kept(user, ref, at, is_missed, call)
     return
   end
   local old = redis.call('ZRANGEBYSCORE', ended, '-inf', now - age, 'LIMIT', 0, MOST_DROPPED)
-  if #old == 0 and not known then
-    old = redis.call('ZRANGE', ended, 0, -most)
+  if not known then
+    local many = make_room(ended, user, ref, most)
+    old = #many > #old and many or old
   end
   if #old > 0 then
     later({ 'ZREM', ended, unpack(old, 1, math.min(#old, MOST_DROPPED)) })

@@ -52,7 +52,7 @@ function events.decline(peer, user, ref, head, from, to, error_code, transaction
   end
   local was_in = candidate and IN[candidate.state]
   candidate = enlist(invite, candidate, request)
-  candidate.context = request.context
+  candidate.context, candidate.rejected = request.context, is_rejected(candidate)
   set_state(invite, candidate, 'DECLINED', code)
   if candidate.push and has_declined_for_connection(candidate) then
     -- The device may ring under another connection, so the call waits for it.

@@ -39,6 +39,9 @@ function events.inviteReturn(peer, user, head, return_of, to, transaction, looku
       return finish(invite, 'DECLINED', 480, 'unreachable')
     end
     call_at_home(invite, lookup_result)
+    if not is_pending(invite) then
+      return
+    end
   end
   tell_progress(invite, transaction, leg)
 end

@@ -256,31 +256,31 @@ local function tell_other_shards(new, old, replaced)
   end
 end
 
--- A user with too many devices loses the one that has not renewed its registration for the longest time. Returns it.
-local function make_room(new, replaced)
+-- The registration that is one too many with the new one: that of the device that has not renewed it for the longest time,
+-- perhaps the new one itself. Returns its peer id, and the latest registration of the others; nil when there is room.
+local function beyond_limit(new, old, others)
   local limit = settings.devices_per_user
-  if new.trunk or limit == 0 then
+  if new.trunk or limit == 0 or (old and not old.trunk) or others ~= NONE
+    or redis.call('HLEN', key('registry', new.user)) < limit then
     return nil
   end
-  local count = redis.call('HLEN', key('registry', new.user))
-  for _ in pairs(replaced) do
-    count = count - 1
-  end
-  if count < limit then
-    return nil
-  end
-  local oldest, found
+  local oldest, at, latest
   for id, each in pairs(registry.of(new.user)) do
-    if id ~= new.peer and not replaced[id] and (not found or order.later(found.at, each.at)) then
-      oldest, found = id, each
+    if not at or order.later(at, each.at) or (at == each.at and id < oldest) then
+      oldest, at = id, each.at
     end
+    latest = order.latest(each.at, latest)
   end
-  if found then
-    local one = peer_of(new.user, oldest, found)
-    marks.note_end(one.mark, nil, work.entry)
-    warn('device_dropped', 'devicesPerUser', new.user, oldest)
-    return leave(one, work.entry, '')
-  end
+  oldest = order.later(at, new.at) and new.peer or oldest
+  warn('device_dropped', 'devicesPerUser', new.user, oldest)
+  return oldest, latest
+end
+
+-- Ends the registration of the device that has made room for another one. Returns the peer.
+local function make_room(user, peer)
+  local one = peer_of(user, peer)
+  marks.note_end(one.mark, nil, work.entry)
+  return leave(one, work.entry, 'dropped')
 end
 
 -- `new` is a registration of this event: user, peer, `at`, device, session, expires, trunk, and its text (`raw`).
@@ -295,6 +295,14 @@ function presence.registered(new)
   for _, other in ipairs(others) do
     later_one = order.later(other.registration.at, new.at) and other or later_one
   end
+  local dropped, latest
+  if not over and not later_one then
+    dropped, latest = beyond_limit(new, old, others)
+    if dropped == new.peer then
+      marks.note_end(mark, nil, latest)
+      over = latest
+    end
+  end
   if over or later_one then
     return overtake(new, one, over, later_one)
   end
@@ -308,7 +316,7 @@ function presence.registered(new)
   end
   tell_other_shards(new, old, replaced)
   return {
-    replaced = replaced, came = not renewed and one or nil, went = not old and make_room(new, replaced) or nil,
+    replaced = replaced, came = not renewed and one or nil, went = dropped and make_room(new.user, dropped) or nil,
   }
 end
 
@@ -333,8 +341,10 @@ end
 -- The registration has not been renewed by the time `due`. This notes no end: a delayed renewal still counts.
 function presence.lapsed(user, peer, due)
   local one = peer_of(user, peer)
-  if one.registration and one.registration.expires then
-    return { went = leave(one, int(due) .. '-0', 'lapsed', 'lapsed') }
+  local old, lost = one.registration, int(due) .. '-0'
+  if old and old.expires then
+    local ended = marks.end_after(one.mark, lost, nil, old.device)
+    return { went = leave(one, ended or lost, 'lapsed', not ended and 'lapsed' or nil) }
   end
 end
 

@@ -112,6 +112,21 @@ async def test_a_lost_peer_has_the_callers_grace(shard: Shard) -> None:
     assert said(await e.later(shard, 1)) == [("userFree", "bob", "r")]
 
 
+async def test_the_device_under_another_peer_id_is_in_the_call(shard: Shard) -> None:
+    grace = Settings().caller_grace
+    await e.in_order(
+        shard,
+        e.registered("phone", device="D"),
+        e.joined("bob", peer=peer("phone", "bob")),
+        e.registered("phone-2", device="D"),
+        e.disconnected("phone-2"),
+    )
+    assert e.types(await e.later(shard, grace - 1)) == []
+    await e.in_order(shard, e.registered("phone-3", device="D"), e.disconnected("phone-3"))
+    assert e.types(await e.later(shard, grace - 1)) == []
+    assert e.types(await e.later(shard, 1)) == ["userFree"]
+
+
 async def test_an_invite_to_somebody_in_a_call_ends_with_486(talking: Shard) -> None:
     told = await talking.event(*e.invite(CAROL, room="other"))
     assert e.types(told) == ["INVITE_COMPLETED", "inviteRejected"]
@@ -189,3 +204,34 @@ async def test_two_calls_that_one_join_accepts_make_their_inviter_busy_once(make
     await e.in_order(shard, e.registered("phone"), e.invite(), e.invite(invite_id="2"))
     told = await shard.event(*e.joined("bob", peer=PHONE))
     assert sorted(said(told)) == [("userBusy", "alice", "r"), ("userBusy", "bob", "r")]
+
+
+RETURN = ("invite", {"peer": peer("gw", "sip"), "to": "bob", "inviteId": "2", "room": "r", "returnOf": e.REF})
+
+
+async def test_when_the_phone_network_returns_a_call_only_the_device_in_a_call_rings(
+    make_shard: MakeShard,
+) -> None:
+    shard = await make_shard(Settings(parallel_sip=True, only_one_device_with_invitations=True))
+    await e.in_order(shard, e.trunk("gw"), e.registered("phone"), e.registered("tablet"), e.invite())
+    await shard.event(*e.joined("bob", "other", peer=peer("phone", "bob")))
+    assert e.recipients(await shard.event(*RETURN), "invitation") == {"phone"}
+    assert e.types(await shard.event(*e.registered("watch"))) == []
+
+
+async def test_a_call_returns_to_a_user_who_is_busy_by_then(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(parallel_sip=True, when_busy="reject"))
+    await e.in_order(shard, e.trunk("gw"), e.registered("phone"), e.invite())
+    await shard.event(*e.joined("bob", "other", peer=peer("phone", "bob")))
+    told = await shard.event(*RETURN)
+    assert not of_type(told, "invitation")
+    assert e.outcome(told, "inviteRejected") == (486, "busy")
+    assert e.recipients(told, "inviteRejected") == {"a", "gw"}
+
+
+async def test_a_user_who_is_busy_when_the_last_trunk_fails(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(parallel_sip=True, when_busy="reject"))
+    await e.in_order(shard, e.trunk("gw"), e.registered("phone"), e.invite())
+    await shard.event(*e.joined("bob", "other", peer=peer("phone", "bob")))
+    told = await shard.event(*e.decline("gw", "sip", to="bob", errorCode=503))
+    assert e.outcome(told, "inviteRejected") == (486, "busy")

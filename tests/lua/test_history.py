@@ -52,6 +52,17 @@ async def test_nothing_is_kept_by_default(shard: Shard) -> None:
     assert await _page(shard, "bob") == CallPage([], 0, more=False)
 
 
+@pytest.mark.parametrize("most", [1, 3])
+async def test_no_more_are_kept_when_a_step_ends_several(make_shard: MakeShard, most: int) -> None:
+    shard = await make_shard(Settings(keep_history=most, keep_history_for=DAY, redial="ring"))
+    await shard.event(*e.registered("phone"))
+    for first in (0, 4):
+        await e.in_order(shard, *(e.invite(invite_id=str(first + number)) for number in range(4)))
+        shard.now += 1_000
+        await shard.event(*e.room_closed())
+        assert [len(await _calls(shard, user)) for user in ("alice", "bob")] == [most, most]
+
+
 async def test_missed_calls_count_until_they_are_seen(kept: Shard) -> None:
     await e.in_order(kept, *GONE, e.invite())
     kept.now += 10

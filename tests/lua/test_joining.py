@@ -207,6 +207,17 @@ async def test_a_member_whose_peer_is_registered_is_not_rung(shard: Shard) -> No
     assert outcome_of(await shard.event(*e.invite())) == ("bob", "phone")
 
 
+@pytest.mark.parametrize("named", [None, "D"])
+async def test_a_member_whose_device_has_another_peer_id_by_now_is_not_rung(
+    shard: Shard, named: str | None
+) -> None:
+    join = e.joined("bob", peer=peer("phone", "bob", named))
+    await e.in_order(shard, e.registered("phone", device="D"), join, e.registered("phone-2", device="D"))
+    told = await shard.event(*e.invite())
+    assert not of_type(told, "invitation")
+    assert e.one(told, "inviteAccepted").payload["peer"] == "phone"
+
+
 async def test_a_repeat_of_the_join_without_a_peer_leaves_the_peer(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone"), e.joined("bob", peer=PHONE), e.joined("bob"))
     assert outcome_of(await shard.event(*e.invite())) == ("bob", "phone")

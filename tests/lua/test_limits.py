@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
@@ -163,6 +164,51 @@ async def test_a_device_under_a_new_peer_id_is_no_further_device(narrow: Shard) 
         "phone",
         "tablet-2",
     }
+
+
+async def test_a_device_that_makes_room_stops_ringing_and_the_new_one_rings(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(devices_per_user=1, remove_after=5_000))
+    await e.bob_rings(shard, "phone")
+    told = await shard.event(*e.registered("tablet"))
+    assert e.recipients(told, "invitation") == {"tablet"}
+    assert e.recipients(told, "invitationCancel") == {"phone"}
+    assert e.outcome(told, "invitationCancel") == (480, "unreachable")
+    assert await e.states(shard) == {"phone": "GONE", "tablet": "CALLED"}
+
+
+async def test_a_device_that_makes_room_has_its_grace_as_a_caller(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(devices_per_user=1))
+    await e.in_order(shard, e.registered("c", "carol"), e.registered("phone"))
+    await shard.event(*e.invite(by=peer("phone", "bob"), to="carol"))
+    assert e.types(await shard.event(*e.registered("tablet"))) == []
+    told = await e.later(shard, Settings().caller_grace)
+    assert e.outcome(told, "inviteRejected") == (487, "caller_gone")
+
+
+@pytest.mark.one_shard
+async def test_a_call_that_ends_by_the_registration_that_drops_its_caller_waits_for_nobody(
+    make_shard: MakeShard,
+) -> None:
+    shard = await make_shard(Settings(devices_per_user=1))
+    await e.in_order(shard, e.registered("phone"), e.registered("c", "carol"), e.invite(by=CAROL))
+    told = await shard.event(*e.registered("phone", "carol"))
+    assert e.outcome(told, "inviteRejected") == (480, "unreachable")
+    assert await shard.client.zscore(shard.keys.timers, "caller|carol|c") is None
+
+
+async def test_the_devices_that_were_renewed_last_stay_in_any_order(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(devices_per_user=2))
+    for number, order in enumerate(permutations(("phone", "tablet", "watch"))):
+        user = f"u{number}"
+        names = [f"{user}-{name}" for name in ("phone", "tablet", "watch")]
+        settled = [("phone", "tablet", "watch").index(name) for name in order]
+        await e.arriving(shard, [e.registered(name, user) for name in names], settled)
+        assert e.recipients(await shard.event(*e.invite(to=user)), "invitation") == set(names[1:]), order
+
+
+async def test_a_trunk_that_becomes_a_device_counts(narrow: Shard) -> None:
+    await e.in_order(narrow, e.registered("tablet"), e.trunk("watch", user="bob"), e.registered("watch"))
+    assert e.recipients(await narrow.event(*e.invite()), "invitation") == {"tablet", "watch"}
 
 
 async def test_limits_are_reported(client: Redis) -> None:

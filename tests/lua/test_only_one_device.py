@@ -174,3 +174,23 @@ async def test_calls_over_a_trunk_of_the_user_are_calls_of_others(make_shard: Ma
 async def test_what_a_device_said_before_is_not_taken_back(one_device: Shard) -> None:
     await e.in_order(one_device, e.decline("tablet", from_="carol", errorCode=480), e.accept("phone"))
     assert await e.states(one_device, CAROLS) == {"phone": "CALLED", "tablet": "DECLINED"}
+
+
+@pytest.mark.parametrize("code", [480, 486])
+async def test_what_a_device_declines_after_it_was_told_it_cannot_accept(
+    one_device: Shard, code: int
+) -> None:
+    await e.in_order(one_device, e.accept("phone"), e.decline("tablet", from_="carol", errorCode=code))
+    told = await one_device.event(*e.accept("tablet", from_="carol"))
+    assert e.types(told) == ["answer"]
+    assert e.outcome(told, "answer") == (410, "busy_elsewhere")
+
+
+async def test_a_new_connection_does_not_ring_for_what_the_device_has_declined_then(
+    make_shard: MakeShard,
+) -> None:
+    shard = await make_shard(Settings(only_one_device_with_invitations=True))
+    await e.in_order(shard, e.registered("phone"), e.registered("tablet", device="T"))
+    await e.in_order(shard, e.invite(), e.invite(by=CAROL), e.accept("phone"))
+    await shard.event(*e.decline("tablet", from_="carol", errorCode=480))
+    assert not of_type(await shard.event(*e.registered("tablet-2", device="T")), "invitation")

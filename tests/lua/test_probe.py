@@ -4,7 +4,7 @@ import pytest
 
 from invites.store.settings import Settings
 from tests.support import events as e
-from tests.support.shard import MakeShard, Shard, of_type
+from tests.support.shard import MakeShard, Shard, of_type, peer
 
 
 async def kinds(shard: Shard, event: e.Published) -> list[str]:
@@ -71,3 +71,12 @@ async def test_it_makes_nobody_busy(make_shard: MakeShard, settings: Settings) -
     await shard.event(*e.registered("phone"))
     await shard.event(*e.invite(probe=True))
     assert "userBusy" not in await kinds(shard, e.accept("phone"))
+
+
+async def test_it_meets_no_call_of_its_callee(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(glare="merge"))
+    await e.in_order(shard, e.registered("a", "alice"), e.registered("phone"), e.invite())
+    told = await shard.event(*e.invite(by=peer("phone", "bob"), to="alice", invite_id="2", probe=True))
+    assert e.recipients(told, "invitation") == {"a"}
+    told = await shard.event(*e.invite(by=peer("tablet", "bob"), to="alice", invite_id="3"))
+    assert {each.payload["from"] for each in of_type(told, "inviteAccepted")} == {"alice", "bob"}

@@ -1,5 +1,7 @@
 """Trunks: numbers that nobody has registered for lead to the phone network."""
 
+from collections.abc import Callable
+
 import pytest
 
 from invites.store.commit import Status
@@ -211,3 +213,24 @@ async def test_a_peer_of_somebody_else_that_has_the_trunks_id_leaves_it_alone(
 ) -> None:
     await e.in_order(shard, e.trunk("t"), event)
     assert e.recipients(await shard.event(*e.invite(to=NUMBER)), "invitation") == {"t"}
+
+
+@pytest.mark.parametrize("event", [e.accept, e.decline, e.silence, e.ringing])
+async def test_a_device_of_the_callee_with_the_peer_id_of_a_trunk_does_not_speak_for_it(
+    shard: Shard, event: Callable[..., e.Published]
+) -> None:
+    await e.in_order(shard, e.trunk("gw"), e.invite(to="007"))
+    told = await shard.event(*event("gw", "007"))
+    assert e.outcome(told, "answer") == (403, "forbidden")
+    assert e.types(await shard.event(*e.registered("gw", "007"))) == []
+    told = await shard.event(*e.accept("gw", "sip", to="007"))
+    assert e.one(told, "inviteAccepted").payload["whoAccepted"] == "007"
+
+
+async def test_a_join_as_a_peer_with_the_id_of_a_trunk_stops_the_trunk(shard: Shard) -> None:
+    await e.in_order(shard, e.trunk("gw"), e.invite(to="007"))
+    told = await shard.event(*e.joined("007", peer=peer("gw", "007")))
+    assert (e.one(told, "inviteAccepted").payload["peer"], e.recipients(told, "invitationCancel")) == (
+        None,
+        {"gw"},
+    )

@@ -421,6 +421,7 @@ def history(random: Random) -> History:
         room_grace=(0, 0, 5_000, 2 * HOUR)[chance // 8 % 4],
         when_busy=WHEN_BUSY[chance // 32 % 3],
         track_busy=chance // 96 % 4 == 0,
+        devices_per_user=(100, 100, 2, 1)[chance // 384 % 4],
     )
     return History(settings, tuple(steps))
 

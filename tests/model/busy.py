@@ -74,6 +74,12 @@ class Busy(Joining):
             if call.peer == peer:
                 self.give_grace(user, room)
 
+    def device_moved(self, user: str, peer: str, device: str | None) -> None:
+        for room, call in self.rooms_of(user).items():
+            if device and call.peer != peer and self.presence.last_device(user, call.peer) == device:
+                call.peer = peer
+                self.timers[f"busy|{user}|{room}"] = call.till or call.entry[0] + DAY
+
     def now_in_call(self, invite: Invite, user: str | None, peer: str) -> None:
         settings = self.settings
         asked_for = settings.track_busy or settings.when_busy != "ring"

@@ -119,16 +119,15 @@ class Calls(Reach):
         if not invite.parallel or not has_it or event["to"] != invite.to:
             self.tell_peer(event, "inviteRejected", {**identity, "code": 403, "reason": "forbidden"})
             return
+        invite.leg = event["peer"]["id"], event["peer"]["user"]
         if invite.waiting and self.wishes.refuse(invite.to, invite.sender, self.now):
-            invite.leg = event["peer"]["id"], event["peer"]["user"]
             self.end(invite, "DECLINED", 480, "unreachable")
-            return
-        if invite.waiting:
+        elif invite.waiting:
             self.entry = entry
             to_self = invite.to == invite.sender
             self.ring_at_home(invite, NOTHING if to_self else self.looked_up(registered=True))
-        invite.leg = event["peer"]["id"], event["peer"]["user"]
-        self.tell_progress(invite, event)
+        if invite.pending:
+            self.tell_progress(invite, event)
 
     def ring_at_home(self, invite: Invite, found: LookupResult) -> None:
         invite.waiting = False
@@ -139,10 +138,13 @@ class Calls(Reach):
             self.elsewhere(invite.to, found.peers, devices, invite.caller, self.entry)
             self.asleep(invite.to, found.push, devices)
             self.lost_lately(invite.to, invite.caller, devices)
-        invite.put(*devices)
-        if devices:
-            self.ring(invite, devices, resumed=False)
-            self.expect_ringing(invite, devices)
+        rung = self.choose(invite, devices)
+        invite.put(*rung)
+        if rung:
+            self.ring(invite, rung, resumed=False)
+            self.expect_ringing(invite, rung)
+        elif devices:
+            self.end(invite, "DECLINED", 486, "busy")
 
     # -- what devices say
 
@@ -169,7 +171,8 @@ class Calls(Reach):
         if mine is None and invite.waiting:
             self.answer(event, request, 404, "not_found")
             return None
-        if (user, peer) == (invite.sender, invite.caller) or (mine is None and user != invite.to):
+        is_stranger = (mine is None and user != invite.to) or invite.is_of_other_user(user, peer)
+        if (user, peer) == (invite.sender, invite.caller) or is_stranger:
             self.answer(event, request, 403, "forbidden", to=invite.to)
             return None
         return invite
@@ -315,6 +318,7 @@ class Calls(Reach):
         known = invite.find(*self.hardware(event))
         was_in = known is not None and known.state in IN
         mine = self.candidate(invite, event)
+        mine.rejected = mine.rejected or mine.state == "REJECTED"
         mine.state, mine.end_reason, mine.context = "DECLINED", code, event.get("context")
         if mine.left_connection and mine.push:
             invite.remove(mine)
@@ -385,6 +389,8 @@ class Calls(Reach):
         """The state of this device in the call; REJECTED: its user is busy with another call elsewhere."""
         mine = invite.find(*self.hardware(event))
         peer = event["peer"]["id"]
+        if mine and mine.rejected:
+            return "REJECTED"
         if mine and mine.left_connection:
             return "DECLINED" if mine.peer == peer else ""
         if mine and mine.declined == peer:

@@ -64,6 +64,8 @@ class Settings(Protocol):
     def when_busy(self) -> str: ...
     @property
     def track_busy(self) -> bool: ...
+    @property
+    def devices_per_user(self) -> int: ...
 
 
 def order_kept(settings: Settings) -> int:
@@ -363,6 +365,9 @@ class Core:
 
     def peer_lost(self, user: str, peer: str) -> None:
         """A peer is lost: see `busy.py`."""
+
+    def device_moved(self, user: str, peer: str, device: str | None) -> None:
+        """The device is there as this peer: see `busy.py`."""
 
     def choose(self, _invite: Invite, devices: list[Candidate]) -> list[Candidate]:
         """Those that ring a callee who may be in a call: see `busy.py`."""

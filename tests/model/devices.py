@@ -12,46 +12,85 @@ NOTICED = 60_000
 """A dead connection is noticed within this time (ms)."""
 
 
+def registration_of(registry: Payload, entry: Id) -> Registration:
+    """What the event says."""
+    return Registration(
+        at=entry,
+        peer=registry["id"],
+        user=registry["user"],
+        type=registry.get("type", "WEB"),
+        device=registry.get("device"),
+        session=registry.get("session"),
+        expires=registry.get("expires"),
+        trunk=registry.get("trunk", False),
+        match=registry.get("match", "*"),
+        confirm=registry.get("confirm", False),
+    )
+
+
 class Devices(Trunks):
     """Sections 6.5 and 6.6."""
 
     def registered(self, registry: Payload, entry: Id) -> None:
-        registration = Registration(
-            at=entry,
-            peer=registry["id"],
-            user=registry["user"],
-            type=registry.get("type", "WEB"),
-            device=registry.get("device"),
-            session=registry.get("session"),
-            expires=registry.get("expires"),
-            trunk=registry.get("trunk", False),
-            match=registry.get("match", "*"),
-            confirm=registry.get("confirm", False),
-        )
+        registration = registration_of(registry, entry)
         held = self.other_holder(registration)
         if held and held[1] > entry:
             self.presence.end(registration.user, registration.peer, End(held[1]), self.now)
         change, replaced = self.presence.register(registration, self.now)
         for each in replaced:
             self.drop_timers(registration.user, each.peer)
+        dropped = None if replaced else self.beyond_limit(registration, change)
+        if dropped is registration:
+            change = replace(self.crowd_out(registration), before=change.before)
         if change.after is registration:
             if not registration.trunk:
                 self.presence.holders.claim(registration.peer, registration.user, entry)
             if held:
                 self.taken(held[0], registration.peer, entry)
             self.here(registration, change)
+            if dropped:
+                self.gone_for_room(dropped, entry)
             return
         if change.before:
             # Overtaken by the end of the very session that it begins, which had been taken for a stranger's.
             self.went(registration.user, change)
+        self.overtaken(registration)
+
+    def overtaken(self, registration: Registration) -> None:
+        """Its device has been there under another peer id since: the calls that the peer has made are that one's."""
         since = self.whoever_is(registration.user, registration.peer)
         if since is None or since.at < registration.at:
             return
+        self.device_moved(since.user, since.peer, since.device)
         for invite in self.pending():
-            # Its device has been there under another peer id since.
             mine = (invite.sender, invite.caller) == (registration.user, registration.peer)
-            if mine and not invite.is_leg:
+            if mine and not invite.is_leg and invite.heard < since.at:
                 self.set_caller(invite, invite.caller)
+
+    def beyond_limit(self, there: Registration, change: Change) -> Registration | None:
+        """Which one is too many: that of the device that has not renewed it for the longest time."""
+        limit, before = self.settings.devices_per_user, change.before
+        is_new = change.after is there and not there.trunk and (before is None or before.trunk)
+        others = [each for each in self.presence.of(there.user) if not each.trunk and each.peer != there.peer]
+        if not is_new or not limit or len(others) < limit:
+            return None
+        oldest = min(others, key=lambda each: (each.at, each.peer))
+        return there if there.at < oldest.at else oldest
+
+    def crowd_out(self, there: Registration) -> Change:
+        """The registration comes so late that others have taken its place."""
+        latest = max(
+            each.at for each in self.presence.of(there.user) if each.peer != there.peer and not each.trunk
+        )
+        return self.presence.end(there.user, there.peer, End(latest), self.now)
+
+    def gone_for_room(self, there: Registration, entry: Id) -> None:
+        """The device has made room for another one. What rings there stops, and it has no grace but as a caller."""
+        self.presence.end(there.user, there.peer, End(entry), self.now)
+        self.cut_off(there.user, there.peer)
+        for invite in self.pending():
+            if (invite.sender, invite.caller) == (there.user, there.peer) and not invite.is_leg:
+                self.check_caller(invite, invite.heard)
 
     def other_holder(self, registration: Registration) -> tuple[str, Id] | None:
         """Another user that has the peer id, and since when. Trunks of two users may have one."""
@@ -68,6 +107,7 @@ class Devices(Trunks):
         if change.renewed:
             return
         self.hear_missed(there.user, there.peer, there.device)
+        self.device_moved(there.user, there.peer, there.device)
         for invite in self.pending():
             if invite.sender == there.user and not invite.is_leg:
                 self.inviter_here(invite, there)
@@ -87,6 +127,8 @@ class Devices(Trunks):
 
     def callee_here(self, invite: Invite, there: Registration, lost: Id | None) -> None:
         mine = invite.find(there.peer, there.user, there.device)
+        if invite.is_of_other_user(there.user, there.peer):
+            return
         if mine is None:
             other = there.user != invite.to or invite.to == invite.sender or there.peer == invite.caller
             if other or there.trunk or invite.waiting or invite.asked or self.now >= invite.deadline:
@@ -184,6 +226,15 @@ class Devices(Trunks):
         if there is None or there.trunk:
             return
         self.presence.end(user, peer, End(at), self.now)
+        self.cut_off(user, peer)
+        for invite in self.pending():
+            is_caller = (invite.sender, invite.caller) == (user, peer) and not invite.is_leg
+            if invite.pending and is_caller and invite.latest < at:
+                self.timers.setdefault(f"caller|{user}|{peer}", self.now)
+                self.missed[invite.ref] = user, peer, at
+
+    def cut_off(self, user: str, peer: str) -> None:
+        """The registration is over, though the connection may be there: what rings there stops."""
         self.peer_lost(user, peer)
         self.timers.pop(f"lapse|{user}|{peer}", None)
         for invite in self.pending():
@@ -191,10 +242,6 @@ class Devices(Trunks):
             if mine and mine.user == user and mine.state in ONLINE:
                 self.cancel(invite, [mine], 480, "unreachable")
                 self.out_of_reach(invite, mine)
-            is_caller = (invite.sender, invite.caller) == (user, peer) and not invite.is_leg
-            if invite.pending and is_caller and invite.latest < at:
-                self.timers.setdefault(f"caller|{user}|{peer}", self.now)
-                self.missed[invite.ref] = user, peer, at
 
     def out_of_reach(self, invite: Invite, mine: Candidate) -> None:
         """The device is lost: a push wakes it, or it is out."""

@@ -22,7 +22,8 @@ class Glare(Calls):
 
     def can_meet(self, invite: Invite) -> bool:
         there = self.presence.get(invite.sender, invite.caller)
-        is_call = invite.room is not None and not invite.request_id and invite.sender != invite.to
+        is_call = invite.room is not None and not invite.request_id and not invite.probe
+        is_call = is_call and invite.sender != invite.to
         return is_call and invite.group is None and not invite.waiting and not (there and there.trunk)
 
     def meets(self, invite: Invite, event: Payload) -> bool:
@@ -35,6 +36,7 @@ class Glare(Calls):
             if (each.sender, each.to) == (invite.to, invite.sender)
             and self.can_meet(each)
             and self.standing(each, event) != "REJECTED"
+            and not each.is_of_other_user(invite.sender, invite.caller)
         ]
         if others:
             other = min(others, key=lambda each: (each.entry, each.ref))

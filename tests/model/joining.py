@@ -27,6 +27,8 @@ class Joining(Calls):
         return invite.sender == invite.to and (peer is None or peer["id"] == invite.caller)
 
     def accept_by_join(self, invite: Invite, peer: Payload | None) -> None:
+        if peer and invite.is_of_other_user(invite.to, peer["id"]):
+            peer = None
         invite.waiting = False
         if invite.is_leg:
             self.win_group(invite, peer["id"] if peer else None, None)
@@ -72,8 +74,15 @@ class Joining(Calls):
         if self.is_inviter(invite, peer):
             return False, None
         began = self.entry if invite.is_leg else invite.entry
-        is_there = peer is not None and self.presence.get(invite.to, peer["id"]) is not None
+        is_there = peer is not None and self.is_there(invite.to, peer)
         return since > began or (is_there and not invite.is_leg), peer
+
+    def is_there(self, user: str, peer: Payload) -> bool:
+        """Whether the device of a join is registered, under any peer id."""
+        device = peer.get("device")
+        same = device and any(each.device == device for each in self.presence.of(user))
+        there = self.presence.get(user, peer["id"]) if device else self.whoever_is(user, peer["id"])
+        return bool(same or there)
 
     def reach(self, invite: Invite, event: Payload) -> None:
         is_in, peer = self.joined_before(invite)

@@ -176,6 +176,11 @@ def phone_that_is_lost() -> OrderedSet:
     return OrderedSet(Settings(look_up="push", push_after=3_000), (listed, here("b1")), events)
 
 
+def too_many_devices() -> OrderedSet:
+    events = (calls("a1"), here("b3"), here("b1"), here("b4"), says("accept", "b4"))
+    return OrderedSet(Settings(devices_per_user=2), (here("b1"),), events)
+
+
 SETS: tuple[Callable[[], OrderedSet], ...] = (
     direct_call,
     devices_that_go_and_come,
@@ -197,4 +202,5 @@ SETS: tuple[Callable[[], OrderedSet], ...] = (
     user_state,
     trunks_that_fail,
     phone_that_is_lost,
+    too_many_devices,
 )

@@ -67,7 +67,8 @@ class Candidate:
     rings. `confirm`: one whose accept must be confirmed.
     `push`: sippo-server has listed the device for push. `unheard`: it has had no invitation over a connection. `also`:
     it was pushed beside its connection: PUSHING, then PUSHED. `declined`: the peer that did so for itself alone.
-    `missed`: it was away at the end. `told_at`: when it, connected, was told that its user is busy.
+    `missed`: it was away at the end. `told_at`: when it, connected, was told that its user is busy. `rejected`: it has
+    declined after that.
     """
 
     peer: str
@@ -89,6 +90,7 @@ class Candidate:
     declined: str = ""
     missed: bool = False
     told_at: int | None = None
+    rejected: bool = False
 
     def sleeps(self, state: str) -> None:
         """Nothing is known of a connection of this device."""
@@ -111,7 +113,7 @@ class Candidate:
     @property
     def left_connection(self) -> bool:
         """Has declined for its connection alone."""
-        return self.state == "DECLINED" and self.end_reason in {480, 503}
+        return self.state == "DECLINED" and self.end_reason in {480, 503} and not self.rejected
 
     @property
     def key(self) -> str:
@@ -253,6 +255,11 @@ class Invite:
         exact = [each for each in mine if each.peer == peer and each.same_device(peer, device)]
         exact.sort(key=lambda each: each.type == "PUSH")
         return next(iter(exact + [each for each in mine if each.same_device(peer, device)]), None)
+
+    def is_of_other_user(self, user: str, peer: str) -> bool:
+        """Whether another user has a candidate with this peer id: a trunk may."""
+        found = self.candidates.get(peer)
+        return found is not None and found.user != user
 
     def identity(self) -> Payload:
         return {"inviteId": self.invite_id, "from": self.sender, "to": self.to}

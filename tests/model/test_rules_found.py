@@ -7,11 +7,12 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
+from invites.lookup.result import LookupResult
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 
 from .author import DEVICES, TRUNKS, peer
-from .histories import Advance, Fire, History, Publish, Settle, Step
+from .histories import Advance, Fire, History, Knows, Publish, Settle, Step
 from .play import Play
 from .state import HOUR
 
@@ -343,6 +344,25 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             room("left", userId="alice"),
             room("joined", userId="alice"),
             AT_LAST,
+        ),
+    ),
+    "a stranger's session ends while a lapse is overdue": (
+        Settings(when_busy="reject"),
+        (
+            here("b3", session="s1", expires=5_000),
+            calls("a1"),
+            Advance(11_000),
+            says("accept", "b3"),
+            Publish("unregistered", {"peer": peer("b3"), "session": "s2"}),
+        ),
+    ),
+    "who is in a call as a peer without a device is on the push device of that id": (
+        Settings(only_one_device_with_invitations=True, look_up="push"),
+        (
+            Knows("bob", LookupResult(known=True, push=("b1", "watch"))),
+            calls("a1"),
+            says("accept", "b1"),
+            calls("c1", invite_id="i2", room="r2"),
         ),
     ),
     "a call that merges rang already, and its devices hear who has answered": (

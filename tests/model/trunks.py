@@ -74,7 +74,8 @@ class Trunks(Core):
         else:
             asks = self.settings.look_up not in {"", "groups"}
             self.ring_at_home(invite, self.ask(invite.to) if asks else NOTHING)
-            self.end_when_left_alone(invite)
+            if invite.pending:
+                self.end_when_left_alone(invite)
         return True
 
     def ring_at_home(self, invite: Invite, found: LookupResult) -> None:

@@ -220,5 +220,5 @@ def test_each_reference_of_the_asyncapi_document_leads_somewhere() -> None:
 
 
 def test_the_contract_names_its_version() -> None:
-    assert f"the version {VERSION} of the contract" in _PROTOCOL
+    assert f"This is version {VERSION} of the contract" in _PROTOCOL
     assert SCHEMAS["asyncapi"]()["info"]["version"] == VERSION

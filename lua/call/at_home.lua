@@ -1,4 +1,4 @@
--- The phone network has had an invite (parallelSip), and now the callee's own devices ring.
+-- The phone network had an invite (parallelSip), and now the callee's own devices ring.
 -- exports: call_at_home
 -- include: call/indexes
 -- include: call/waking
@@ -26,7 +26,7 @@ local function devices_of(invite, lookup_result)
   return devices
 end
 
--- Rings the callee's devices. `lookup_result` is what the worker has looked up (see reach/resolve.lua), "" when it has not.
+-- Rings the callee's devices. `lookup_result` is what the worker has looked up (see reach/resolve.lua), "" for nothing.
 function call_at_home(invite, lookup_result)
   local rung = devices_of(invite, lookup_result)
   change(invite, 'parallel', 'back')

@@ -21,7 +21,7 @@ local function is_still_gone(user, peer, lost)
 end
 
 -- As a candidate the peer is gone at once, or away until the time `grace_ends`. `how` is "taken" when it has another
--- user: it hears that this one's ringing is over.
+-- user: it learns that this one's ringing is over.
 function pages.lost(user, refs, peer, lost, grace_ends, how)
   if #refs == 0 then
     return
@@ -75,8 +75,8 @@ function pages.caller_lost(user, refs, peer, lost, grace_ends)
   end
 end
 
--- The registration of the peer has lapsed. Its connection may well be there, so it rings on. A trunk is followed by the
--- next one: this is how a gateway ends that has died.
+-- The registration of the peer has lapsed. Its connection may still exist, so it keeps ringing. The next trunk follows
+-- a trunk: this is how a dead gateway is passed over.
 function pages.lapsed(user, refs, peer)
   for _, ref in ipairs(refs) do
     local invite = load_invite(ref)
@@ -89,7 +89,7 @@ function pages.lapsed(user, refs, peer)
   end
 end
 
--- `went` is a peer that is gone (see reach/presence.lua). One that is taken by another user has no grace.
+-- `went` is a peer that is gone (see reach/presence.lua). A peer id that another user has taken has no grace.
 function lose(went)
   local user, peer, lost, how = went.user, went.peer, went.lost, went.how
   local taken = how == 'taken'

@@ -10,7 +10,7 @@ from invites.keys import Keys
 from invites.store.settings import Glare, LookUp, Redial, Settings, WhenBusy
 from invites.values.secret import Secret
 
-_HOUR: Final = 3_600_000  # ms; what waits for a worker or a gateway must not be gone before
+_HOUR: Final = 3_600_000  # ms; entries that wait for a worker or a gateway must not expire before
 _WEEK: Final = 604_800_000  # ms; a longer time is a mistake in the unit
 _YEAR: Final = 31_536_000_000  # ms
 _MS: Final = "a whole number of milliseconds from"
@@ -263,7 +263,7 @@ class Config(Struct, frozen=True):
         )
 
     def kept(self, age: int) -> int:
-        """How long (ms) what would be kept for `age` is kept: no longer than `invites.keepPersonal`."""
+        """The time to keep data whose own limit is `age` (ms): at most `invites.keepPersonal`."""
         return min(age, self.invites.keep_personal or age)
 
     def _look_up(self) -> LookUp:

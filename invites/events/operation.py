@@ -56,7 +56,7 @@ class Operation(msgspec.Struct, frozen=True):
 
     @property
     def event_rule(self) -> str:
-        """The rule of the event itself, also when the event came over the relay stream."""
+        """The rule of the event itself, even if the event came over the relay stream."""
         arguments = self.arguments
         return arguments.rule if isinstance(arguments, RelayedEventArguments) else self.rule
 
@@ -87,7 +87,7 @@ def operation_of(entry: str, event: Event) -> Operation:
 
 
 def head_of(invite_id: str | None, inviter: str | None, callee: str | None) -> bytes:
-    """How every payload about an invite begins, an open JSON object. This spares the rules the quoting."""
+    """The beginning of every payload about an invite, an open JSON object. This saves the rules the quoting."""
     return _JSON.encode({"inviteId": invite_id, "from": inviter, "to": callee})[:-1]
 
 

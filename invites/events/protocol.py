@@ -24,7 +24,7 @@ MAX_CONTEXT: Final = 16 * 1024
 """The most that a context may have, in bytes of compact JSON."""
 
 MAX_REPLY_CONTEXT: Final = 4 * 1024
-"""The same of an accept or a decline."""
+"""The same for an accept or a decline."""
 
 MAX_BLOCKED: Final = 1_000
 """The most users that a user may block."""
@@ -37,14 +37,14 @@ MAX_MATCH: Final = 1024
 MAX_MS: Final = 2**53 - 1
 """The largest time in ms that a double, and so Lua, holds exactly."""
 
-_LONGEST_TYPE: Final = 100  # characters of a text that may be meant for a type
+_LONGEST_TYPE: Final = 100  # characters of a text that may be a mistyped type
 _LONGEST_NUMBER: Final = 60  # characters of a number that is quoted
 _LONGEST_REASON: Final = 100  # characters of what is wrong with a regular expression, which may repeat it
 
 ANYTHING: Final = "*"
 """The `match` of a trunk that leads everywhere."""
 
-# Each description goes on after "field … must be".
+# Each description follows "field … must be".
 Id = Annotated[
     str,
     Meta(
@@ -124,8 +124,8 @@ class _Call(_Event, frozen=True, kw_only=True):
 class Invite(_Call, frozen=True, kw_only=True):
     """A user asks a callee into a room. `expires` is a ring time in ms; `ring_mode` is for groups.
 
-    `replaces` is the ref of an earlier invite of the user, which this one replaces. `probe`: it tests the service, and
-    is no call of a person.
+    `replaces` is the ref of an earlier invite of the user, which this one replaces. `probe`: the call tests the
+    service.
     """
 
     room: Id
@@ -194,7 +194,7 @@ class GetInvitations(_Event, frozen=True, kw_only=True):
 class Registry(_Event, frozen=True, kw_only=True):
     """Where a user can be reached. `expires` in ms: it lapses unless it is repeated in time.
 
-    `confirm`, of a trunk: a call is won only by an accept that is confirmed.
+    `confirm`, of a trunk: its accept wins only once it is confirmed.
     """
 
     id: Id
@@ -209,7 +209,7 @@ class Registry(_Event, frozen=True, kw_only=True):
 
 
 class Registered(_Event, frozen=True, kw_only=True):
-    """A peer is there."""
+    """A peer is reachable."""
 
     registry: Registry
 
@@ -239,7 +239,7 @@ class Joined(_Presence, frozen=True, kw_only=True):
 
 
 class Left(_Presence, frozen=True, kw_only=True):
-    """A user is in a room no more."""
+    """A user has left a room."""
 
 
 class RoomClosed(_Event, frozen=True, kw_only=True):
@@ -249,7 +249,7 @@ class RoomClosed(_Event, frozen=True, kw_only=True):
 
 
 class UserState(_Event, frozen=True, kw_only=True):
-    """What a user wants, the whole of it. `until`: the time (ms since 1970) at which `dnd` is over."""
+    """All of a user's wishes. `until`: the time (ms since 1970) at which `dnd` is over."""
 
     user_id: Id
     dnd: Flag | None = None
@@ -384,7 +384,7 @@ def compact(raw: msgspec.Raw) -> bytes:
 
 
 def check_context(raw: msgspec.Raw, most: int) -> None:
-    """Raise BadEvent for a context of more than so many bytes in compact form, or with a number beyond any double."""
+    """Raise BadEvent for a context that is too large in compact form, or has a number beyond any double."""
     # As sent it is at least as long as in compact form: the usual case needs no second look.
     if len(bytes(raw)) > most and len(compact(raw)) > most:
         raise BadEvent(f"field context has {len(compact(raw))} bytes; at most {most} are allowed")
@@ -399,7 +399,7 @@ def _check_numbers(name: str, raw: msgspec.Raw) -> None:
 
 
 def compile_match(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types
-    """The expression of a trunk's `match`. Raises re2.error, also when it would be large in use.
+    """The expression of a trunk's `match`. Raises re2.error, also if it would take too much memory.
 
     RE2 takes linear time, but linear in the product of both: `(a?a?a?…){1000}` compiled to the 8 MiB that are usual
     takes over a second to match an id, and longer if it captures. In 64 KiB the worst that was found takes 7 ms.
@@ -426,7 +426,7 @@ def check_match(pattern: str) -> None:
 
 
 def _unknown(kind: str) -> str:
-    # A long text is like no type, and comparing 2 MiB takes more than half a second.
+    # A long text resembles no type, and comparing 2 MiB takes more than half a second.
     near = difflib.get_close_matches(kind[:_LONGEST_TYPE], EVENT_TYPES, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(EVENT_TYPES)}"
     return (

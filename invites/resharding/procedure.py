@@ -145,7 +145,7 @@ class Resharding:
         return layout
 
     async def _stop_commits(self, shard_map: ShardMap, *, begun: bool) -> None:
-        await self._working(shard_map)  # a user that may not ask this must stop nobody
+        await self._working(shard_map)  # a user that may not ask this must not stop the reshard
         moving = str(Layout(shard_map.before, shard_map.after))
         for keys in shard_map.all:
             await shard_map.client(keys.shard).set(keys.layout, moving)

@@ -14,7 +14,7 @@
 -- Of the registrations of a device the latest one stays. An event about a peer makes one difference, nil when a later
 -- event has overtaken it. call/presence_changed.lua applies it to invites and calls. It has
 --   went      a peer that is gone, with `lost`, the entry since which it is gone, and `how`: "lapsed" (its connection
---   may still exist), "taken" (another user has the peer id), or ""
+--             may still exist), "taken" (another user has the peer id), or ""
 --   came      a peer that is there, with its `registration`, `fresh` (it is another connection than before), and `lost`
 --             and `how` (`unseen`) of its mark. It has the calls of its device from now on. A renewal has neither
 --   moved     the calls that a device has made before continue: its `user`, its `device`, the peer id `to` that it has

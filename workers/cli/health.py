@@ -22,7 +22,7 @@ _Found = tuple[int, Problem]
 
 
 async def check(session: Session, *, as_json: bool) -> int:
-    """Look at all shards side by side, so that one that is away hides no other. Returns the status."""
+    """Look at all shards in parallel, so that an unreachable one hides no other. Returns the status."""
     looked = await asyncio.gather(*(_look(session, keys) for keys in session.shards()))
     there = [one for one in looked if isinstance(one, Overview)]
     found: list[_Found] = []
@@ -49,7 +49,7 @@ async def _look(session: Session, keys: Keys) -> Overview | Problem:
 
 
 def _sentences(found: Sequence[_Found]) -> str:
-    """The worst first. What is wrong with several shards is said once."""
+    """The worst first. A problem of several shards is named once."""
     shards: dict[Problem, list[int]] = {}
     for shard, problem in found:
         shards.setdefault(problem, []).append(shard)

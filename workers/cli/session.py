@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Session(Struct, frozen=True):
-    """What a command works with."""
+    """The connection and configuration of a command."""
 
     config: Config
     clients: Clients

@@ -1,4 +1,4 @@
-"""Settles what has been read from one stream, in its order: the next commit is sent while the server works on one."""
+"""Settles the entries read from one stream, in order: it sends the next commit while the server works on one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Answered:
 
 
 class Settler:
-    """Commits what entries of one stream ask for; `run` takes the batches in the inbox, in their order.
+    """Commits the operations of one stream's entries; `run` takes the batches in the inbox, in order.
 
     While batches are being committed the reader decodes the next one. Operations that need a look-up, or that a server
     out of memory refuses, are set aside and committed later; they do not hold up the others.
@@ -95,7 +95,7 @@ class Settler:
         self._concluding: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Settle until None is in the inbox, which must come last, and what was set aside is settled too."""
+        """Settle until None is in the inbox, which must come last, and set-aside operations are settled too."""
         async with asyncio.TaskGroup() as loops:
             for _ in range(_AT_ONCE + 1):
                 loops.create_task(run_forever(self._role, self._step, self._source.ended))
@@ -110,7 +110,7 @@ class Settler:
                 await self._settle([ticket], turn)
 
     async def settle(self, tickets: Sequence[Ticket[Operation]]) -> None:
-        """Commit entries together, and see to their outcomes. Never raises: what fails is left to the reclaimer."""
+        """Commit entries together, and handle their outcomes. Never raises: the reclaimer takes failed entries."""
         with self._turn() as turn:
             await self._settle(tickets, turn)
 
@@ -125,14 +125,14 @@ class Settler:
                 del batch[:size]
 
     async def drain(self) -> None:
-        """See to all outcomes, and settle what was set aside."""
+        """Handle all outcomes, and settle the operations that were set aside."""
         self._conclude()
         while self._set_aside:
             await self._set_aside.wait_for_one()
             self._conclude()
 
     async def aclose(self, *, lose_commits: bool = True) -> None:
-        """Drop what was set aside. Waits for commits under way, unless their answers may be lost."""
+        """Drop the operations that were set aside. Waits for commits under way, unless their answers may be lost."""
         await self._set_aside.aclose()
         if lose_commits:
             await end(self._under_way)
@@ -177,7 +177,7 @@ class Settler:
             self._concluding = asyncio.get_running_loop().call_later(_CONCLUDE_S, self._conclude)
 
     async def _until_answered(self, operations: Sequence[Operation], turn: _Turn) -> CommitResult:
-        """Commit until there is an answer. Raises only what committing again would not mend.
+        """Commit until there is an answer. Raises only errors that committing again would not cure.
 
         Commits are sent in the order of their turns. While one fails, those after it wait.
         """
@@ -218,7 +218,7 @@ class Settler:
         return call
 
     async def _wait_for(self, turn: _Turn) -> None:
-        """Wait for those before it that hold it, and when it holds others, for all."""
+        """Wait for the batches before it that hold it or, if it holds others, for all of them."""
         for other in self._turns[: self._turns.index(turn)]:
             if other.holds or turn.holds:
                 await other.over.wait()
@@ -231,7 +231,7 @@ class Settler:
             raise
 
     def _conclude(self) -> None:
-        """See to the outcomes of the commits that have been answered."""
+        """Handle the outcomes of answered commits."""
         if self._concluding is not None:
             self._concluding.cancel()
             self._concluding = None

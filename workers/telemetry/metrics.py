@@ -50,7 +50,7 @@ _TRIMMED: Final = (*(stream.value for stream in Stream), "notifications")
 class Metrics:
     """All metrics of one worker, in their own registry. Times are in seconds, as is usual in Prometheus.
 
-    A counter is there with all its labels from the start, so that its first increase is seen.
+    A counter exists with all its labels from the start, so that Prometheus sees its first increase.
     """
 
     def __init__(self) -> None:

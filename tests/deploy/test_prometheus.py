@@ -1,4 +1,4 @@
-"""What deploy/ has for Prometheus and Grafana names metrics that exist, and leads to the runbook."""
+"""The files of deploy/ for Prometheus and Grafana name metrics that exist, and lead to the runbook."""
 
 from __future__ import annotations
 

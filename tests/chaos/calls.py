@@ -149,9 +149,10 @@ class Calls:
         return reaction
 
     def begin_again(self) -> None:
-        """Forget what was heard, to hear what the server has kept.
+        """Forget all notifications, to read those that the server has kept.
 
-        What a primary had said just before it died may be lost, and its successor says it again: that is no fault.
+        A primary's last notifications before it died may be lost, and its successor writes them again: that is no
+        fault.
         """
         for call in (*self.open.values(), *self._over.values()):
             call.history = call.history.unheard()

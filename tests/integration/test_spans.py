@@ -104,7 +104,7 @@ async def test_events_without_a_trace_or_not_sampled_make_no_spans(
 
 
 class Collector:
-    """Receives what is exported; answers once `answers` is set."""
+    """Receives the exported spans; answers once `answers` is set."""
 
     def __init__(self) -> None:
         self.body = b""

@@ -277,7 +277,7 @@ async def _has_dead(streams: Streams) -> bool:
 async def test_a_batch_that_cannot_be_sent_is_tried_one_by_one(
     streams: Streams, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error that is neither the server's absence nor an event's own: one operation spoils the packing."""
+    """An error that is neither an outage nor an event's own: one operation breaks the packing."""
     await streams.make_group()
     await streams.ask(0, 5)
     (poisoned,) = await streams.ask(10, 1)
@@ -299,7 +299,7 @@ async def test_a_batch_that_cannot_be_sent_is_tried_one_by_one(
 async def test_an_entry_that_cannot_be_decoded_takes_no_others_with_it(
     streams: Streams, valkey_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Decoding never raises; should it do so all the same, the entry comes back like one that failed."""
+    """Decoding never raises; if it did, the entry would come back like one that failed."""
     await streams.make_group()
     await streams.ask(0, 5)
     (poisoned,) = await streams.ask(10, 1)

@@ -1,4 +1,4 @@
-"""The server loses its data under running workers: they continue, other shard counts stay out, services are notified."""
+"""The server loses its data under running workers: they continue, other shard counts stay out, services know."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def token(user: str, *, lasts_s: float = 600.0, **claims: Any) -> str:
 
 
 class Device:
-    """Connects as a user; leaving the block cuts the connection. `heard` is what has come, in order."""
+    """Connects as a user; leaving the block cuts the connection. `heard` has the messages so far, in order."""
 
     def __init__(self, port: int, user: str, *, resume: str | None = None, **claims: Any) -> None:
         self.heard: list[dict[str, Any]] = []
@@ -58,7 +58,7 @@ class Device:
                 assert await self._receive(), f"closed with {self.close_code} before {kind}"
 
     async def listens(self, seconds: float) -> None:
-        """Be there for so long: reply to pings, and hear what comes."""
+        """Stay for this long: reply to pings, and receive messages."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while await self._receive():

@@ -1,4 +1,4 @@
-"""Holds back the look-ups of a worker until the test lets them go on."""
+"""Holds back the look-ups of a worker until the test releases them."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ PERMANENT = (
     "origin",
     "servers",
 )
-"""Prefixes of keys without a time to live: registrations, rooms, trunks, streams, timers, what users want."""
+"""Prefixes of keys without a time to live: registrations, rooms, trunks, streams, timers, users' wishes."""
 
 
 async def assert_nothing_leaks(client: Redis, keys: Keys) -> None:
@@ -33,7 +33,7 @@ async def assert_nothing_leaks(client: Redis, keys: Keys) -> None:
         kind, _ = kind_of(key.removeprefix(keys.base))
         assert kind in KINDS, f"{key} is of a kind that invites/resharding/key_ownership.py does not know"
         if not key.removeprefix(keys.base).startswith(PERMANENT):
-            # Workers may still run: a key that is gone by now (-2) is none that stays.
+            # Workers may still run: a key that is already gone (-2) does not stay.
             assert await client.pttl(raw) != -1, f"{key} has no time to live"
     if await client.exists(keys.events):
         pending = await client.xpending(keys.events, WORKERS_GROUP)

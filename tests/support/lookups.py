@@ -1,4 +1,4 @@
-"""Runs a worker that looks up callees at a fake sippo-server, and reads what becomes of its calls."""
+"""Runs a worker that looks up callees at a fake sippo-server, and reads the results of its calls."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class Shard:
         return outcomes
 
     def measured(self) -> list[Measure]:
-        """Return what was measured since the last call."""
+        """Return the measures since the last call."""
         found = self.committer.measured[:]
         self.committer.measured.clear()
         return found
@@ -120,7 +120,7 @@ class Shard:
         return await self.told()
 
     async def ask(self, callee: str, _inviter: str, **_more: bool) -> LookupResult:
-        """Stand for look-ups at sippo-server: nothing is known of anybody who is not in `found`."""
+        """Replaces look-ups at sippo-server: callees that are not in `found` are unknown."""
         return self.found.get(callee, LookupResult())
 
     async def fire(self) -> list[Notification]:
@@ -184,7 +184,7 @@ MakeShard = Callable[..., Awaitable[Shard]]
 class Server:
     """A server, or several, that were emptied, with a client for each shard.
 
-    `flags` says whether they know the line `#!lua`, `shards` how many are to be on them, `grows` that more are to come.
+    `flags` says whether they know the line `#!lua`, `shards` how many run on them, `grows` whether more will be added.
     """
 
     client_of: Callable[[Keys], Redis]
@@ -207,7 +207,7 @@ async def make_groups(client: Redis, keys: Keys) -> None:
 
 
 def notification_of(fields: Mapping[bytes, bytes]) -> Notification:
-    """Read an entry of the notifications stream, and hold it to the contract: nothing is missing, wrong or unknown."""
+    """Read an entry of the notifications stream, and check it: nothing is missing, wrong or unknown."""
     decoded = decode_notification(fields)
     payload = json.loads(fields[b"payload"])
     assert json.loads(msgspec.json.encode(decoded.payload)) == payload, decoded.type

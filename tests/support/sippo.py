@@ -45,7 +45,7 @@ def job(device: str = "alice-phone", *, ttl: int = 30, user: str = "alice") -> P
 
 @dataclass
 class RecordingWatch:
-    """A Watch that records what it is told."""
+    """A Watch that records its calls."""
 
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -23,7 +23,7 @@ from tests.support.malformed import VALID, malformed
 _FILES: Final = Path(__file__).resolve().parents[2] / "deploy" / "schema"
 _PROTOCOL: Final = (Path(__file__).resolve().parents[2] / "invites" / "PROTOCOL.md").read_text("utf-8")
 
-# What a schema cannot say: bytes, depth, syntax of RE2. And what is wrong with the text, not with the JSON in it.
+# A schema cannot express bytes, depth or the syntax of RE2, nor faults of the text outside the JSON.
 _BEYOND: Final = (
     "bytes; at most",
     "levels deep",

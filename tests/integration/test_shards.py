@@ -1,4 +1,4 @@
-"""Workers over several shards: calls go through all of them, and each effect happens once, whoever carries it."""
+"""Workers over several shards: calls go through all of them, and each effect happens once, whichever worker does it."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ export function refusal(error: unknown): string | undefined {
   return name === "ReplyError" ? message.split(" ", 1)[0] : undefined;
 }
 
-/** How long to wait (ms) after so many failures. */
+/** How long to wait (ms) after this many failures. */
 export function backOff(failures: number): number {
   return Math.min(25 * 2 ** Math.min(failures, 10), LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2);
 }

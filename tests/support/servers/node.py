@@ -33,8 +33,8 @@ _LOAD_S: Final = 60.0  # after a long run the file is large
 _FILE: Final = "sentinel.conf"
 
 LASTING: Final = {"appendonly": "yes", "appendfsync": "no", "save": ""}
-"""The server writes the append-only file before it replies, so every answered write survives SIGKILL, even without fsync.
-That is for the death of the machine."""
+"""The server writes the append-only file before it replies, so every answered write survives SIGKILL. Fsync would only
+help if the machine died."""
 
 
 class Node:

@@ -1,4 +1,4 @@
-// How one device looks. It is drawn anew when something changes, and keeps the focus of the keyboard.
+// Draws one device. It is redrawn when something changes, and keeps the keyboard focus.
 
 import { avatar, h, icon } from "./dom.js";
 import { duration } from "./words.js";

@@ -73,7 +73,7 @@ class Role:
         now = time.monotonic()
         if now >= self._remind_at:
             self._remind_at = now + _REMIND_S
-            _log.error("A round of %s has failed; the loop goes on.", self.name, exc_info=error)
+            _log.error("A round of %s has failed; the loop continues.", self.name, exc_info=error)
 
 
 async def run_forever(role: Role, step: Step, until: asyncio.Event | None = None) -> None:

@@ -52,9 +52,7 @@ class CalleeLookup:
             return await self._call_members(group, callee, inviter)
         failures = [answer for answer in (group, devices) if isinstance(answer, NoAnswer)]
         if failures:
-            _log.warning(
-                "Who else can be reached as %s is not known: %s", personal(callee), personal(failures[0])
-            )
+            _log.warning("Other ways to reach %s are not known: %s", personal(callee), personal(failures[0]))
         known = not isinstance(devices, NoAnswer) and devices is not None
         return LookupResult(known=known, failed=bool(failures), push=_ids(devices))
 
@@ -98,7 +96,7 @@ class CalleeLookup:
         if answer is None:
             return LookupResult()
         if isinstance(answer, NoAnswer):
-            _log.warning("Who else can be reached as %s is not known: %s", personal(callee), personal(answer))
+            _log.warning("Other ways to reach %s are not known: %s", personal(callee), personal(answer))
             return LookupResult(failed=True)
         found = self._reachable(answer)
         if messages.verbosity() >= _DEBUG:

@@ -58,7 +58,7 @@ async def test_live_peers_ring_all_the_same(
         assert lookups.rung(told) == {"tablet"}
         assert await worker.candidates() == {"tablet": "PEER bob"}
     warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
-    (said,) = [one for one in warnings if one.startswith("Who else can be reached as bob is not known: ")]
+    (said,) = [one for one in warnings if one.startswith("Other ways to reach bob are not known: ")]
     assert "sippo-server call" in said
 
 

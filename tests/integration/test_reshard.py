@@ -77,7 +77,7 @@ async def test_a_shard_with_half_an_event_is_not_moved(command_client: Any) -> N
     for shard in range(2):
         await command_client.set(Keys(shard=shard).layout, 2)
     await command_client.set(Keys(shard=1).owed, "[]")
-    with pytest.raises(ReshardingError, match="give the worker its rights back"):
+    with pytest.raises(ReshardingError, match="give the worker its permissions back"):
         await work(command_client, 3, []).move()
     assert await layouts(command_client, 3) == [b"2", b"2", None]
     await command_client.delete(Keys(shard=1).owed)

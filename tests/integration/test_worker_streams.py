@@ -120,7 +120,7 @@ async def test_the_group_is_made_again_after_a_flush(
             "invites_groups_recreated_total", {"group": WORKERS_GROUP}
         )
     assert recreated == 1
-    assert "has been made again" in caplog.text
+    assert "has been created again" in caplog.text
 
 
 async def test_what_was_published_while_the_group_was_gone_is_processed(streams: Streams) -> None:

@@ -41,7 +41,7 @@ class _Shard:
         (exceptions.TryAgainError("moving"), "Redis cannot be used (a role): TryAgainError: moving", 0, 0),
         (exceptions.ResponseError("NOGROUP none"), "", 2, 0),
         (LayoutError("3", 1), "", 0, 2),
-        (RuntimeError("a bug"), "A round of a role has failed; the loop goes on.", 0, 0),
+        (RuntimeError("a bug"), "A round of a role has failed; the loop continues.", 0, 0),
     ],
     ids=["away", "full", "moved", "no group", "refused", "bug"],
 )

@@ -126,7 +126,7 @@ class Shard:
         for stream in made if self.origin else ():
             self.worker.metrics.group_recreated(stream.group)
             _log.error(
-                "The consumer group %s of %s was gone and has been made again: the server was flushed, or "
+                "The consumer group %s of %s was missing and has been created again: the server was flushed, or "
                 "came back without its data, or with older data.",
                 stream.group,
                 stream.key(self.keys),

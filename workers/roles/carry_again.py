@@ -92,7 +92,9 @@ class CarryAgain:
     def _do_without(self, error: NoPermissionError) -> None:
         if self._shard.relay_kept_from:
             self._shard.relay_kept_from = ""
-            _log.warning("What a fail-over takes from another shard will not be carried again: %s", error)
+            _log.warning(
+                "Messages that another shard loses in a fail-over will not be carried again: %s", error
+            )
 
     async def _carry_again(self, targets: Container[int | None]) -> bool:
         """Make the entries for these shards pending for this worker again, settled or not, and hand them on.

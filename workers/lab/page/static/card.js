@@ -42,7 +42,7 @@ export class Card {
     const { element, phone } = this;
     const { look } = phone;
     const rooms = this.#openRooms();
-    // A press must not meet another button because something far away has changed.
+    // A press must not hit another button because something far away has changed.
     const drawn = JSON.stringify([
       look,
       phone.note,
@@ -62,7 +62,8 @@ export class Card {
     );
     this.#tick();
     if (focused !== null) {
-      // A button that is gone gives the focus to none: who is about to press a key must not hit what has just come.
+      // When a button disappears, nothing gets the focus: a key press must not hit a button that has just
+      // appeared.
       const again = focused && element.querySelector(`[data-does="${CSS.escape(focused)}"]`);
       (again || element.querySelector(".screen")).focus();
     }

@@ -126,7 +126,7 @@ class Resolver:
 
 
 def _found(arguments: Arguments) -> bytes:
-    """What an earlier look-up has found for an invite."""
+    """What an earlier lookup has found for an invite."""
     if isinstance(arguments, RelayedEventArguments):
         arguments = arguments.arguments
     return arguments.lookup_result if isinstance(arguments, InviteArguments) else b""

@@ -1,4 +1,4 @@
-"""The result of a look-up, as the scripts take it: JSON, read by `lua/reach/resolve.lua`.
+"""The result of a lookup, as the scripts take it: JSON, read by `lua/reach/resolve.lua`.
 
 Fields that have their defaults are left out.
 """

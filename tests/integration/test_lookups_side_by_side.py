@@ -1,4 +1,4 @@
-"""A look-up holds up nothing else, is kept from other workers, and survives the death of a worker."""
+"""A lookup holds up nothing else, is kept from other workers, and survives the death of a worker."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _PATIENT: Final = _ONCE | {"timeout": 20_000, "deadline": 20_000}
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a look-up wait for its probe, however busy the machine is."""
+    """Let a lookup wait for its probe, however busy the machine is."""
     monkeypatch.setattr(client, "_PROBE_PATIENCE_S", 20.0)
 
 

@@ -73,7 +73,7 @@ async def test_every_step_of_a_call_is_a_span_of_its_trace(
     found = exporter.get_finished_spans()
     assert {ids(span) for span in found} == {(TRACE, PARENT)}
     names = Counter(span.name for span in found)
-    # The invite is committed twice, around its look-up. Each of two push jobs is read, decoded, sent and committed.
+    # The invite is committed twice, around its lookup. Each of two push jobs is read, decoded, sent and committed.
     assert names.pop("push") >= 2  # a busy machine may try again
     assert names == {"read": 3, "decode": 3, "look-up": 1, "commit": 4}
     for span in found:

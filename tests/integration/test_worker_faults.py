@@ -1,4 +1,4 @@
-"""Servers that refuse, are full, slow or busy; events that fail; look-ups that take long."""
+"""Servers that refuse, are full, slow or busy; events that fail; lookups that take long."""
 
 from __future__ import annotations
 
@@ -335,7 +335,7 @@ async def test_outcomes_that_cannot_be_reported_stop_nothing(
         await streams.assert_answered(20)
 
 
-# --- look-ups
+# --- lookups
 
 
 @pytest.mark.parametrize("error", [RedisConnectionError("it is away"), RuntimeError("not this one")])
@@ -362,7 +362,7 @@ async def test_a_look_up_that_fails_is_made_again(
         await streams.heard("invitation")
         await streams.told(0)
     assert len(await streams.payloads("invitation")) == 1
-    assert (f"The event {entry} needs a look-up that fails" in caplog.text) == isinstance(error, RuntimeError)
+    assert (f"The event {entry} needs a lookup that fails" in caplog.text) == isinstance(error, RuntimeError)
 
 
 async def test_a_long_look_up_holds_up_nobody_and_is_kept_from_others(

@@ -52,7 +52,7 @@ class AtOnce(Shards):
     async def commit(
         self, part: Shard, operation: Operation, source: Stream = Stream.EVENTS
     ) -> tuple[Outcome, Operation]:
-        """Settle an operation. Other shards' data are looked up at once, other look-ups come back completed."""
+        """Settle an operation. Other shards' data are looked up at once, other lookups come back completed."""
         self._sync()
         for _ in range(MAX_TRIES):
             (ready,) = await part.other_shards.see_rooms([await self._see_who_is_there(part, operation)])
@@ -75,7 +75,7 @@ class AtOnce(Shards):
 
     @staticmethod
     async def _see_who_is_there(part: Shard, operation: Operation) -> Operation:
-        """What an earlier look-up found, with who is in the room by now."""
+        """What an earlier lookup found, with who is in the room by now."""
         event, answer = operation.event, operation.arguments
         if (
             not isinstance(event, Invite)

@@ -26,11 +26,11 @@ from .state import Notification, Payload
 START = 4_000_000_000_000
 """ms; far in the future, so that the server's own clock never expires keys that the driver's clock keeps."""
 MAX_TRIES = 20
-"""How often an operation may need a look-up again because the trunks changed; more is a fault."""
+"""How often an operation may need a lookup again because the trunks changed; more is a fault."""
 
 
 class SippoServer:
-    """Stands for look-ups: answers in the mode at hand what is `known`."""
+    """Stands for lookups: answers in the mode at hand what is `known`."""
 
     def __init__(self, look_up: str) -> None:
         self.look_up = look_up
@@ -107,7 +107,7 @@ class Driver:
         ]
 
     async def settle(self, operations: Sequence[Operation]) -> tuple[list[Status], list[Operation]]:
-        """Commit once. Operations that need a look-up come back completed (`NEEDS`), to be settled again.
+        """Commit once. Operations that need a lookup come back completed (`NEEDS`), to be settled again.
 
         Work that an event leaves to a later commit is done before the next event.
         """

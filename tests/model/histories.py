@@ -27,7 +27,7 @@ class Publish:
 class Settle:
     """Workers commit what they hold, in this order (indexes modulo what is held), in one batch.
 
-    `look_up_only`: operations that need a look-up get it now and are committed later, with perhaps outdated data.
+    `look_up_only`: operations that need a lookup get it now and are committed later, with perhaps outdated data.
     `doubled`: two workers hold all of it (one has claimed it from the other) and both commit.
     """
 

@@ -27,7 +27,7 @@ class Model(Busy, Glare, Silence, Devices):
     def apply(  # noqa: C901, PLR0912 - one branch for each type
         self, kind: str, payload: Payload, entry_id: str, now_ms: int, found: LookupResult | None = None
     ) -> list[Notification]:
-        """Commit one event with the result of its look-up; returns all notifications."""
+        """Commit one event with the result of its lookup; returns all notifications."""
         self.now, self.out, self.found = now_ms, [], found
         self.forget()
         entry = self.entry = self.not_ahead(order(entry_id))

@@ -22,7 +22,7 @@ from .state import Notification, Payload
 
 Order = tuple[int, ...]
 LOOKED_UP = frozenset({"invite", "inviteRequest"})
-"""An event that may need a look-up is settled alone: later ones must wait for it."""
+"""An event that may need a lookup is settled alone: later ones must wait for it."""
 
 
 def all_orders(events: Sequence[Publish | Pushed]) -> Iterator[tuple[Order, Order]]:
@@ -118,7 +118,7 @@ class PlayOrders(Play):
     async def _settle(self, batch: list[Operation]) -> None:
         await self.settle(batch)
         done = [operation.entry for operation in self.settled[-len(batch) :]]
-        assert done == [operation.entry for operation in batch], "something has waited for a look-up"
+        assert done == [operation.entry for operation in batch], "something has waited for a lookup"
 
     async def compare_told(self, expected: dict[str, list[Notification]]) -> None:
         """Wait until all is settled: reading the notifications after each commit takes half of the time."""

@@ -96,7 +96,7 @@ class Play:
     async def settle(
         self, batch: list[Operation], *, look_up_only: bool = False, doubled: bool = False
     ) -> None:
-        """Commit a batch; operations that need a look-up are committed after it, or stay held with the result."""
+        """Commit a batch; operations that need a lookup are committed after it, or stay held with the result."""
         for _ in range(20):
             batch = batch * 2 if doubled else batch
             statuses, completed = await self.driver.settle(batch)
@@ -246,7 +246,7 @@ class Play:
 
 
 def found_for(operation: Operation) -> LookupResult | None:
-    """What a look-up has found for an invite."""
+    """What a lookup has found for an invite."""
     arguments = operation.arguments
     if isinstance(arguments, InviteArguments | InviteReturnArguments) and arguments.lookup_result:
         return LookupResult.decode(arguments.lookup_result)

@@ -13,7 +13,7 @@ from .trunks import NOTHING
 
 
 class Reach(Redial):
-    """Section 7. `found` is what the look-up for the event at hand has found, None if there was none."""
+    """Section 7. `found` is what the lookup for the event at hand has found, None if there was none."""
 
     found: LookupResult | None = None
 
@@ -21,7 +21,7 @@ class Reach(Redial):
         """Only a group is not asked for while somebody of that name is registered."""
         if self.settings.look_up == "" or (self.settings.look_up == "groups" and registered):
             return NOTHING
-        assert self.found is not None, "committed without the look-up"
+        assert self.found is not None, "committed without the lookup"
         return self.found
 
     def trunk_for(self, invite: Invite, devices: Collection[Candidate]) -> Candidate | None:
@@ -84,7 +84,7 @@ class Reach(Redial):
             self.end(invite, "DECLINED", 404, "not_found")
 
     def reach_registered(self, invite: Invite, event: Payload) -> None:
-        """A probe rings the registered devices, without a look-up."""
+        """A probe rings the registered devices, without a lookup."""
         devices = [] if invite.to == invite.sender else self.registered_of(invite.to, invite.caller)
         if devices:
             self.call_devices(invite, event, devices)

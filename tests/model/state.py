@@ -127,7 +127,7 @@ class Candidate:
 
 @dataclass
 class Leg:
-    """A member of a group call, as the group's invite sees it: WAITING, RINGING or OVER; `found` by a look-up."""
+    """A member of a group call, as the group's invite sees it: WAITING, RINGING or OVER; `found` by a lookup."""
 
     found: Member
     state: str = "WAITING"

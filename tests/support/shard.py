@@ -97,7 +97,7 @@ class Shard:
         return decode_event_entry(Entry(entry, fields), max_deliveries=5, keys=self.keys)
 
     async def settle(self, *operations: Operation) -> list[Outcome]:
-        """Settle operations in one batch; settle those that need a look-up again with its result."""
+        """Settle operations in one batch; settle those that need a lookup again with its result."""
         operations = tuple(await self.other_shards.see_rooms(operations))
         outcomes = (await self.committer.commit(operations)).outcomes
         for index, operation in enumerate(operations):
@@ -120,7 +120,7 @@ class Shard:
         return await self.told()
 
     async def ask(self, callee: str, _inviter: str, **_more: bool) -> LookupResult:
-        """Replaces look-ups at sippo-server: callees that are not in `found` are unknown."""
+        """Replaces lookups at sippo-server: callees that are not in `found` are unknown."""
         return self.found.get(callee, LookupResult())
 
     async def fire(self) -> list[Notification]:

@@ -231,7 +231,7 @@ class Shards(Shard):
             if outcome.status is not Status.NEEDS:
                 return outcome
             operation = await target.resolver.complete(ready, outcome)
-        raise AssertionError("it needs one look-up after the other")
+        raise AssertionError("it needs one lookup after the other")
 
 
 class Apart(Shards):

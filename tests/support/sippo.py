@@ -95,7 +95,7 @@ class Pair:
     watch: RecordingWatch
 
     def look_up(self, call: ApiCall, name: str = "alice") -> Awaitable[Any]:
-        """Start a look-up of one kind."""
+        """Start a lookup of one kind."""
         lookups = {
             ApiCall.GROUPS: self.client.group,
             ApiCall.PUSH_DEVICES: self.client.push_devices,

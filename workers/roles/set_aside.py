@@ -1,4 +1,4 @@
-"""Operations that a commit has not completed: they wait for a look-up or for memory, or become dead letters."""
+"""Operations that a commit has not completed: they wait for a lookup or for memory, or become dead letters."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class SetAside:
             try:
                 ticket.item = await self._complete(ticket.item, outcome)
             except Exception as error:  # noqa: BLE001 - one event must not take others with it
-                ticket.leave("The event %s needs a look-up that fails.", ticket.entry, error=error)
+                ticket.leave("The event %s needs a lookup that fails.", ticket.entry, error=error)
                 return
             if self._spans is not None:
                 shard = self._role.shard.keys.shard

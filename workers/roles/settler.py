@@ -59,7 +59,7 @@ class _Answered:
 class Settler:
     """Commits the operations of one stream's entries; `run` takes the batches in the inbox, in order.
 
-    While batches are being committed the reader decodes the next one. Operations that need a look-up, or that a server
+    While batches are being committed the reader decodes the next one. Operations that need a lookup, or that a server
     out of memory refuses, are set aside and committed later; they do not hold up the others.
 
     Each commit is shielded: cancelling a caller does not cancel a call that the server may have executed.
@@ -172,7 +172,7 @@ class Settler:
         if self._spans is not None:
             self._spans.committed(self._shard.keys.shard, tickets, result.outcomes, began, ended)
         if any(outcome.status is Status.NEEDS for outcome in result.outcomes):
-            self._conclude()  # a caller waits for the look-up
+            self._conclude()  # a caller waits for the lookup
         elif self._concluding is None:
             self._concluding = asyncio.get_running_loop().call_later(_CONCLUDE_S, self._conclude)
 

@@ -109,7 +109,7 @@ class Metrics:
         self._lagging: dict[int, set[str]] = {}
         self._lookups = Histogram(
             "invites_look_up_seconds",
-            "Duration of a look-up.",
+            "Duration of a lookup.",
             ("kind", "outcome"),
             buckets=_LOOK_UP_BUCKETS,
             registry=self.registry,
@@ -247,7 +247,7 @@ class Metrics:
             self._lags.labels(shard, label).set(lag)
 
     def looked_up(self, kind: str, outcome: str, seconds: float) -> None:
-        """A look-up had this outcome after `seconds`."""
+        """A lookup had this outcome after `seconds`."""
         self._lookups.labels(kind, outcome).observe(seconds)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:

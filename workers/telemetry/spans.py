@@ -56,7 +56,7 @@ class Spans:
             self._add("decode", item.trace, read, decoded, about)
 
     def looked_up(self, shard: int, operation: Operation, need: str, began: int, ended: int) -> None:
-        """A look-up for the event has ended."""
+        """A lookup for the event has ended."""
         if operation.trace:
             about = _about(shard, operation) | {"invites.need": need}
             self._add("look-up", operation.trace, began, ended, about)

@@ -33,7 +33,7 @@ async def redialled(cast: Cast, number: int) -> None:
     await first.begins(cast.bobs)
     progress = Hears(cast.alice, "inviteProgress", Cell("calls again", RINGS, acts=True), {"code": 100})
     rings_on = (
-        Hears(one, "invitation", Cell("rings on", RINGS), {"replaces": first.ref}) for one in cast.bobs
+        Hears(one, "invitation", Cell("keeps ringing", RINGS), {"replaces": first.ref}) for one in cast.bobs
     )
     await again.happens("invite", cast.alice, "calls again", again.invitation(), (progress, *rings_on))
     await first.heard(
@@ -83,7 +83,7 @@ async def pushed_when_lost(cast: Cast, number: int) -> None:
     await call.heard([Hears(alice, "inviteProgress", Cell(""), {"code": 110})], WITHIN_MS)
     phone.peer, phone.session = f"{phone.peer}-again", f"{phone.session}-again"
     cast.gateway.attach(phone)
-    resumed = Hears(phone, "invitation", Cell("rings on", RINGS, acts=True), {"resumed": True})
+    resumed = Hears(phone, "invitation", Cell("keeps ringing", RINGS, acts=True), {"resumed": True})
     await call.happens("registered", phone, "is back", {"registry": registration(phone)}, (resumed,))
     await call.accepted(phone)
     await call.ends("ACCEPTED", 200, [phone])

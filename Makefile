@@ -28,7 +28,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .PHONY: help demo page browser screenshot picture test lint types pytest coverage matrix chaos exhaustive format install schema node image pin \
   tools sbom lock clean
 
-help: ## Say what can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## Play calls in the terminal, on a server of its own (under 20 s)
@@ -93,13 +93,13 @@ chaos: install ## Harm workers and servers of every kind while calls are played 
 exhaustive: install ## Play small sets of events in all orders, on the rules and on the model of them
 	@$(BIN)/python -m tests.model.exhaustive $(EXHAUSTIVE_ARGS)
 
-format: install ## Format the code and mend what can be mended automatically
+format: install ## Format the code and apply automatic fixes
 	$(BIN)/python -m ruff check --fix
 	$(BIN)/python -m ruff format
 
 install: $(VENV)/.installed ## Make .venv with the locked packages and the command `invites`
 
-# The environment is made anew when the content of the lock has changed, not merely its date.
+# The environment is rebuilt when the content of the lock has changed, not merely its date.
 $(VENV)/.locked: requirements-dev.lock
 	@if cmp -s $< $@; then touch $@; else \
 	  python=$$(PYTHON="$(PYTHON)" sh .ci/find-python) && rm -rf $(VENV) && \
@@ -114,7 +114,7 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-schema: install ## Write deploy/schema and the types in deploy/node anew
+schema: install ## Regenerate deploy/schema and the types in deploy/node
 	@for name in events notifications config asyncapi; do $(BIN)/invites schema $$name > deploy/schema/$$name.json; done
 	@$(BIN)/python -m invites.schema.typescript > deploy/node/src/contract.ts
 
@@ -139,7 +139,7 @@ sbom: tools ## Write sbom.json, the CycloneDX bill of materials of what an insta
 	$(TOOLS)/deploy/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
 	  --output-reproducible --output-format JSON --output-file sbom.json
 
-lock: ## Lock the dependencies of pyproject.toml anew (newer versions: LOCK_ARGS=--upgrade)
+lock: ## Renew the locks of the dependencies in pyproject.toml (newer versions: LOCK_ARGS=--upgrade)
 	python=$$(PYTHON="$(PYTHON)" sh .ci/find-python) && "$$python" -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check "$(UV)"
 	$(TOOLS)/bin/uv pip compile pyproject.toml --output-file requirements.lock $(LOCK_FLAGS)

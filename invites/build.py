@@ -1,4 +1,4 @@
-"""The commit that this was built from. `invites --version`, `invites_info` and the JSON log lines name it."""
+"""The commit of this build. `invites --version`, `invites_info` and the JSON log lines name it."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ def _commit() -> str:
 
 
 COMMIT: Final = _commit()
-"""With `-dirty` at its end if files had changed since. "unknown" in a checkout: only a build writes it down."""
+"""Ends in `-dirty` if files had changed since. "unknown" in a checkout: only a build records it."""

@@ -18,10 +18,10 @@ RELAY_GROUP: Final = "relay"
 """The consumer group of the workers on the relay stream."""
 
 CANDIDATE: Final = "@"
-"""How the fields of an invite begin that are its candidates. The candidate's id follows; the value is JSON."""
+"""The beginning of an invite's fields that are its candidates. The candidate's id follows; the value is JSON."""
 
 PROBE_GROUPS: Final = "temporary:probe:"
-"""How the groups of probes on the notifications begin. They are there for a moment, and no gateway's."""
+"""The beginning of the names of probes' groups on the notifications, which live for a moment."""
 
 
 class Stream(enum.Enum):
@@ -103,7 +103,7 @@ class Keys:
         return f"{self.base}registry:{user}"
 
     def user_state(self, user: str) -> str:
-        """String: what the user wants (see `lua/reach/user_states.lua`)."""
+        """String: the user's wishes (see `lua/reach/user_states.lua`)."""
         return f"{self.base}user-state:{user}"
 
     def busy(self, user: str) -> str:
@@ -111,7 +111,7 @@ class Keys:
         return f"{self.base}busy:{user}"
 
     def calls(self, user: str) -> str:
-        """Hash: refs of the calls that the user has made -> who hears of each (see `lua/call/indexes.lua`)."""
+        """Hash: refs of the user's own calls -> the peer that is notified of each (see `lua/call/indexes.lua`)."""
         return f"{self.base}calls:{user}"
 
     def calls_ended(self, user: str) -> str:

@@ -1,7 +1,6 @@
 """The notifications of the wire contract, as types: what an entry of a `notifications` stream holds.
 
-Unknown fields are ignored, so a reader goes on working when the contract grows. A field that is absent where it does
-not apply is None.
+Unknown fields are ignored, so a reader keeps working when the contract grows. A field that is absent is None.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class BadNotification(Exception):  # noqa: N818 - it is the notification that is bad
-    """An entry that is no notification of this contract; the message is one sentence that names the field."""
+    """An entry that is not a notification of this contract; the message is one sentence that names the field."""
 
 
 class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -59,7 +58,7 @@ class Invitation(_OfInvite, frozen=True, kw_only=True):
 
 
 class InvitationCancel(_OfInvite, frozen=True, kw_only=True):
-    """A device stops ringing. `peer` is the connection that has accepted."""
+    """A device stops ringing. `peer` is the connection that accepted."""
 
     code: int
     reason: str
@@ -68,7 +67,7 @@ class InvitationCancel(_OfInvite, frozen=True, kw_only=True):
 
 
 class InviteProgress(_OfInvite, frozen=True, kw_only=True):
-    """The inviter's call is under way: 100, 110 or 180. The counts are those of the moment.
+    """The inviter's call is in progress: 100, 110 or 180. The counts are current.
 
     `waiting`: the callee is in another call.
     """
@@ -118,7 +117,7 @@ class OpenInvitation(_Payload, frozen=True, kw_only=True):
 
 
 class Answer(_Payload, frozen=True, kw_only=True):
-    """What a peer's event, of the type `request`, has led to. The ids are None where the event named none."""
+    """The answer to a peer's event of the type `request`. The ids are None if the event named none."""
 
     invite_id: str | None
     from_: str | None = msgspec.field(name="from")
@@ -185,7 +184,7 @@ class UserLeft(_Payload, frozen=True, kw_only=True):
 
 
 class RoomCleaned(_Payload, frozen=True, kw_only=True):
-    """A room was closed, which has ended so many `invites`."""
+    """A room was closed. This ended `invites` pending invites."""
 
     room_id: str
     invites: int
@@ -199,7 +198,7 @@ class UserBusy(_Payload, frozen=True, kw_only=True):
 
 
 class UserFree(_Payload, frozen=True, kw_only=True):
-    """A user is in no call any more. `room` was the last one."""
+    """A user is no longer in any call. `room` was the last one."""
 
     user_id: str
     room: str
@@ -256,8 +255,8 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of a `notifications` stream.
 
     `id` is the same when the notification is delivered again. `payload` is None for a `type` of a later contract, and
-    for JSON with numbers beyond any float; `raw` is its JSON in any case. `shard` and `entry` say where it stands.
-    `traceparent` is that of the event that has caused it, None without one.
+    for JSON with numbers beyond any float; `raw` is its JSON in any case. `shard` and `entry` say where it is stored.
+    `traceparent` is that of the event that caused it, None without one.
     """
 
     id: str
@@ -272,7 +271,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def at(self) -> int:
-        """When the server has written it (ms since 1970)."""
+        """When the server wrote it (ms since 1970)."""
         return order(self.entry)[0]
 
 

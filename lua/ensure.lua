@@ -1,12 +1,12 @@
--- Ensures what the workers of a shard need on the server: its layout, their consumer groups, and the key `origin`. It
--- looks first, and writes only what is missing. Then it announces the worker that calls, and says what there is to do:
--- of an idle shard a worker asks nothing else.
+-- Ensures that the server has what the workers of a shard need: its layout, their consumer groups, and the key
+-- `origin`. It looks first, and writes only what is missing. Then it announces the calling worker, and says what there
+-- is to do: a worker asks an idle shard nothing else.
 --
--- An announcement is a hash of one worker that says when it was last there. The idle time of its consumers does not:
+-- An announcement is a hash of one worker that says when it last called. The idle time of its consumers does not:
 -- Redis before 7.2 does not count reads without entries, and a worker with enough in hand does not read.
 --
--- `origin` has an id that the data of the shard got when they began. The id is lost with the data. A worker that
--- knows another id has outlived data; services hear it once (`serverEmptied`), however many workers have.
+-- `origin` has an id that the data of the shard got when they began. The id is lost with the data. A worker that knows
+-- another id has outlived the data; services are notified once (`serverEmptied`), by however many workers.
 --
 -- KEYS     1 layout, 2 origin, 3 notifications, 4 the announcement, 5 timers, 6 dead, then the streams of the workers
 -- ARGV     1 the number of the shard, 2 the number of shards, 3 the origin that the worker knows, or ""
@@ -22,7 +22,7 @@
 
 local FIRST = 7 -- of the streams, among KEYS
 
--- `ask` is redis.call or redis.pcall: what this worker does not need must not keep it from what it needs.
+-- `ask` is redis.call or redis.pcall: an error in what this worker does not need must not keep it from what it needs.
 local function groups_of(stream, ask)
   return redis.call('EXISTS', stream) == 1 and ask('XINFO', 'GROUPS', stream) or {}
 end

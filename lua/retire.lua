@@ -1,4 +1,5 @@
--- Deletes a consumer that has no pending entries, once its worker has neither read nor announced itself for long.
+-- Deletes a consumer that has no pending entries, once its worker has neither read nor announced itself for a long
+-- time.
 --
 -- KEYS     1 the stream, 2 the worker's announcement
 -- ARGV     1 the group, 2 the consumer, 3 how long its worker must have been silent (ms)

@@ -91,7 +91,7 @@ function timers.busy(rest)
   busy.check(user, room)
 end
 
--- lapse|<user>|<peer>: a device has not repeated its registration in time. What rings it rings on.
+-- lapse|<user>|<peer>: a device has not repeated its registration in time. Invites that ring it keep ringing.
 function timers.lapse(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
   presence_changed(presence.lapsed(user, peer, due))

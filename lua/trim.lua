@@ -1,11 +1,11 @@
--- Trims a stream. An entry goes once every group of the stream has acknowledged it. A stream without groups keeps its
--- youngest entries.
+-- Trims a stream. An entry is removed once every group of the stream has acknowledged it. A stream without groups keeps
+-- its newest entries.
 --
 -- KEYS     1 the stream
 -- ARGV     1 how many entries to keep while no group reads the stream ("" keeps all)
 --          2 how many entries to trim at most
---          3 how long an entry is useful (ms, "" for ever); an older one goes even if a group has not acknowledged it
---          4 the entry from which on entries stay although they are acknowledged ("" for none)
+--          3 how long an entry is useful (ms, "" forever); an older one is removed even unacknowledged
+--          4 the entry from which entries stay although they are acknowledged ("" for none)
 -- Returns  the number of trimmed entries
 -- Why atomic a group that is created meanwhile must not miss entries
 -- include: core/fields

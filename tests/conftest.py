@@ -71,16 +71,16 @@ GROWING = ("valkey-growing",)
 SAMPLED = {"fakeredis": 16, "redis": 8, "valkey-7-shards": 8, "valkey-growing": 16} | (
     {ON_CLUSTER: 4} if binaries.NAMED else {}
 )
-"""What takes long and shows little that the others do not: one in so many tests plays."""
+"""Slow servers that show little that the others do not: one test in this many runs."""
 
 ONE_AFTER_THE_OTHER = {"browser", "chaos"}
 """Folders whose tests take the machine for themselves, or share a program that takes long to start."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what makes shards on each kind of server.
+    """Run tests that make shards on each kind of server.
 
-    Unless it is about one shard alone, it has to go the same way with several, and while there become more of them.
+    Unless a test is about one shard alone, it must give the same results with several, and while shards are added.
     """
     if "server" in metafunc.fixturenames:
         several = "make_shard" in metafunc.fixturenames and not metafunc.definition.get_closest_marker(
@@ -93,8 +93,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what the environment does not ask for, and keep together what must not run beside itself.
 
-    Of the rules on some kinds of server play some tests (`SAMPLED`), the same ones; INVITES_SERVERS=all plays all.
-    With INVITES_SERVER they play on that server, alone and as a cluster.
+    On some kinds of server (`SAMPLED`) a fixed part of the rules' tests runs; INVITES_SERVERS=all runs all. With
+    INVITES_SERVER they run on that server, alone and as a cluster.
     """
     left_out = {item for item in items if _is_elsewhere(item) or _is_sampled(item)}
     config.hook.pytest_deselected(items=list(left_out))
@@ -149,7 +149,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def make_shard(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[MakeShard]:
-    """Make what each kind of server has; afterwards nothing may be left that cannot end by itself."""
+    """Make the shards of each kind of server; afterwards nothing may be left that cannot expire."""
     made: list[Shard] = []
 
     async def make(settings: Settings | None = None) -> Shard:
@@ -173,5 +173,5 @@ async def make_shard(server: Server, request: pytest.FixtureRequest) -> AsyncIte
 
 @pytest.fixture
 async def shard(make_shard: MakeShard) -> Shard:
-    """One shard with the settings of an installation that changed nothing."""
+    """One shard with the default settings."""
     return await make_shard()

@@ -1,4 +1,4 @@
-"""What a worker costs that has nothing to do, by its number of shards (Linux).
+"""The cost of a worker that has nothing to do, by its number of shards (Linux).
 
     python -m tests.idle --shards 1 16 64
 
@@ -43,7 +43,7 @@ def measure(shards: int, seconds: float) -> tuple[int, float, float]:
             )
 
         wait_for(all_there, "the worker has announced itself in the first and the last shard", _START_S)
-        time.sleep(seconds)  # what a start costs is over
+        time.sleep(seconds)  # the start is over
         before = (_seconds(worker.pid), _server_seconds(client))
         time.sleep(seconds)
         after = (_seconds(worker.pid), _server_seconds(client))

@@ -1,6 +1,6 @@
 """How many instructions the server executes for a complete call: much the same each time, on the busiest machine.
 
-Once in commits of 128 events, as under load, and once in commits of one, as of a worker that is idle.
+Once in commits of 128 events, as under load, and once in commits of one, as by an idle worker.
 
     python -m tests.instructions
 
@@ -37,7 +37,7 @@ _TOTAL: Final = re.compile(r"([\d,]+) .*PROGRAM TOTALS")
 
 
 def instructions(batch: int) -> int:
-    """Instructions for one complete call with three devices, in commits of so many events."""
+    """Instructions for one complete call with three devices, in commits of `batch` events."""
     with tempfile.TemporaryDirectory() as folder:
         url, counts = f"redis://127.0.0.1:{(port := free_port())}/0", Path(folder, "counts")
         count = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={counts}"]

@@ -5,8 +5,8 @@
 Runs the library outside the server, in Lua 5.1 with a hook on every instruction, against a real server. Prints for
 each function the instructions of the Lua machine, the bytes that it allocates, and its `redis.call`s, without those of
 the functions that it calls. Commands and garbage take most of a server's time, so calls and bytes say more than
-instructions. A call is that of `invites bench throughput`. What it costs a server, `python -m tests.instructions`
-counts.
+instructions. A call is that of `invites bench throughput`. `python -m tests.instructions` counts what it costs a
+server.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ return steps, bytes
 
 
 class Profile:
-    """Runs the library's functions in place of a server, and counts."""
+    """Runs the library's functions instead of a server, and counts."""
 
     def __init__(self, client: Any) -> None:
         self._client = client

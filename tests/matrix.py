@@ -32,7 +32,7 @@ _COMPUTING: Final = (
     "tests/lua",
     "tests/model",
     "tests/unit",
-    # What shards make of each other is the same on each server, and takes as long as all the rest.
+    # Tests of several shards give the same on each server, and take as long as all the rest.
     "--ignore=tests/lua/test_groups_apart.py",
     "--ignore=tests/model/test_several.py",
 )
@@ -59,7 +59,7 @@ _PLAYING: Final = (
         )
     ),
 )
-"""What runs beside others, and what plays with processes and time and runs alone, as in `make pytest`."""
+"""The tests that run in parallel, and those with processes and time that run alone, as in `make pytest`."""
 
 _COUNT: Final = re.compile(r"(\d+) (passed|failed|error|skipped)")
 

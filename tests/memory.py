@@ -37,7 +37,7 @@ _MIB: Final = 1024 * 1024
 async def highest_memory(
     client: Any, url: str, place: str, events: int, size: int, small: int = _SMALL
 ) -> int:
-    """The most that a worker process takes (bytes) until it has settled `events` events of `size` bytes."""
+    """The most memory that a worker process takes (bytes) until it has settled `events` events of `size` bytes."""
     if place == "behind":
         await _publish(client, (_question(number) for number in range(small)))
     if place != "live":

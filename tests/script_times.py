@@ -1,4 +1,4 @@
-"""How long the server runs each rule when everybody has as much as the limits allow, by its slow log.
+"""How long the server runs each rule at all limits, by its slow log.
 
     python -m tests.script_times
 
@@ -38,7 +38,7 @@ OPTIONS: Final = {"slowlog-log-slower-than": "-1", "slowlog-max-len": "100000"}
 
 
 class Step(NamedTuple):
-    """What was done; of its commits, the longest time (ms) and the largest number of commands."""
+    """A step; of its commits, the longest time (ms) and the largest number of commands."""
 
     name: str
     ms: float
@@ -59,7 +59,7 @@ class _Measured:
         await self.shard.fire()
 
     async def measure(self, name: str, event: Published | None = None) -> Step:
-        """Settle an event alone, or fire what is due, with all pages."""
+        """Settle an event alone, or fire due timers, with all pages."""
         operation = event and await self.shard.publish(*event)
         await self.shard.client.slowlog_reset()
         await self.shard.client.config_set("slowlog-log-slower-than", 0)
@@ -75,7 +75,7 @@ class _Measured:
 
 
 async def steps(client: Redis, trunk_calls: int, members: int) -> AsyncIterator[Step]:
-    """Prepare a server and take each step on it: with so many calls of a trunk, and so many members of a room."""
+    """Prepare a server and take each step on it, with this many calls of a trunk and members of a room."""
     shard = await Shard.make(client, _SETTINGS)
     measured = _Measured(shard)
     devices = [e.registered(f"bob-{number}", device=f"device-{number}") for number in range(100)]

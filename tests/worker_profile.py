@@ -4,9 +4,8 @@
 
 A worker settles the backlog of `invites bench throughput` in this process. A timer of the processor time that it takes
 interrupts it (every 4 ms on most systems), and notes which functions it is in. So the shares are those of a worker that
-nothing slows down, but some 20,000 calls are needed for them to settle. `own` is without the functions that a function
-calls. What is called from uvloop and from C alone belongs to the Python function around it: `Runner.run` has the system
-calls.
+nothing slows down, but they need some 20,000 calls to become stable. `own` excludes the functions that a function
+calls. Calls inside uvloop and C count for the Python function around them: `Runner.run` has the system calls.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class Profile:
 
 
 async def _settle(target: Target, config: Config, events: int, profile: Profile) -> float:
-    """The processor time (s) that a worker takes to settle so many events."""
+    """The processor time (s) that a worker takes to settle the events."""
     service = Service(config, target.url)
     try:
         await service.start()

@@ -1,4 +1,4 @@
-"""`python -m workers` is the command `invites`, also where nothing is installed."""
+"""`python -m workers` is the command `invites`, even if nothing is installed."""
 
 from workers.cli.app import main
 

@@ -1,4 +1,4 @@
-"""What all shards of one worker share."""
+"""The shared state of all shards of one worker."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ def _now() -> int:
 class WorkerContext:
     """One worker, for the parts of its shards.
 
-    `consumer` is its name in the consumer groups, `since` when it was started (ms since 1970). `sippo` is None when the
-    configuration does not say how to reach sippo-server. `stopping` is set when the worker takes nothing new.
-    `spans` is None unless traces are exported.
-    `misplaced` is called with a RefusedError: the calls are spread over another number of shards.
+    `consumer` is its name in the consumer groups, `since` when it was started (ms since 1970). `sippo` is None without
+    a configured sippo-server. `stopping` is set when the worker takes nothing new. `spans` is None unless traces are
+    exported. `misplaced` is called with a RefusedError: the calls are spread over another number of shards.
     """
 
     config: Config

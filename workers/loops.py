@@ -1,4 +1,4 @@
-"""The loop of every role: it survives each error, and says once what keeps it from working."""
+"""The loop of every role: it survives each error, and logs once what keeps it from working."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _log = logging.getLogger(__name__)
 
 
 class Step(Protocol):
-    """One round of a loop. What it raises ends the round and not the loop."""
+    """One round of a loop. An exception ends the round, not the loop."""
 
     async def __call__(self) -> None: ...  # noqa: D102
 
 
 class Role:
-    """A loop of one shard, by the name that logs and metrics have for it.
+    """A loop of one shard, with its name in logs and metrics.
 
-    `target` is the shard that it works in, if that is another one. Where there are several, logs name both.
+    `target` is the shard that it works in, if that is another one. With several shards, logs name both.
     """
 
     def __init__(self, name: str, shard: Shard, target: Shard | None = None) -> None:
@@ -41,15 +41,15 @@ class Role:
         shard.worker.metrics.expect_errors(name)
 
     def works(self) -> None:
-        """The server has done what the role asked."""
+        """The server has executed the role's command."""
         self.shard.worker.outage.over(self.name, self._place)
 
     def waits(self, error: BaseException) -> None:
-        """The server cannot do it for now; the role tries again."""
+        """The server cannot execute it now; the role tries again."""
         self.shard.worker.outage.met(self.name, error, self._place)
 
     async def survive(self, error: Exception) -> None:
-        """See to what ended a round, so that the next one may work."""
+        """Handle the error that ended a round, so that the next one may work."""
         match kind := classify(error):
             case ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
                 self.waits(error)
@@ -73,11 +73,11 @@ class Role:
         now = time.monotonic()
         if now >= self._remind_at:
             self._remind_at = now + _REMIND_S
-            _log.error("A round of %s has failed; the loop goes on.", self.name, exc_info=error)
+            _log.error("A round of %s has failed; the loop continues.", self.name, exc_info=error)
 
 
 async def run_forever(role: Role, step: Step, until: asyncio.Event | None = None) -> None:
-    """Repeat a step until the event is set (None: until cancelled). After an error it waits a little."""
+    """Repeat a step until the event is set (None: until cancelled). After an error it backs off."""
     backoff = Backoff()
     while until is None or not until.is_set():
         try:

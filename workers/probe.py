@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     _Told = AsyncIterator[tuple[Payload, tuple[str, ...]]]
 
 _LEFT_MS: Final = 60_000
-"""When what a killed probe has left is over: its registrations and its call (ms)."""
+"""When the registrations and the call of a killed probe end (ms)."""
 _END_S: Final = 2.0
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
@@ -49,7 +49,7 @@ class ProbeError(Exception):
 
 
 class Measured(Struct, rename="camel", frozen=True):
-    """What a probe of one shard has found. Times in ms; None for what could not be measured, with the `error`.
+    """The result of probing one shard. Times in ms; None for one that could not be measured, with the `error`.
 
     `ring_ms` is the time from the publishing of an invite to the reading of its invitation, `stop_ms` that from an
     accept to the cancel for the other device.
@@ -66,7 +66,7 @@ class Measured(Struct, rename="camel", frozen=True):
 
 
 class Place(Struct, frozen=True):
-    """Where to call: one shard of an installation. `user` is how the ids of the probe's users begin."""
+    """Where to call: one shard of an installation. `user` is the prefix of the ids of the probe's users."""
 
     url: str
     prefix: str
@@ -98,9 +98,9 @@ async def measure(place: Place, within_s: float) -> Measured:
 
 
 class Probe:
-    """One call. `awaits` says what has not come yet.
+    """One call. `awaits` names what has not come yet.
 
-    All names are drawn, so probes do not disturb each other: the caller, the callee, the room and the devices are its
+    All names are random, so probes do not disturb each other: the caller, the callee, the room and the devices are its
     own. They lie in the probe's shard, so no other shard takes part in the call.
     """
 
@@ -149,7 +149,7 @@ class Probe:
                 return
 
     async def _ring(self, told: _Told) -> str:
-        """Invite until both devices ring. An invite that overtakes both registrations finds nobody."""
+        """Invite until both devices ring. An invite that overtakes both registrations rings nobody."""
         pause_s = _FIRST_PAUSE_S
         while not await self._invite(told, call := secrets.token_hex(6)):
             await asyncio.sleep(pause_s)
@@ -201,7 +201,7 @@ class Probe:
                 raise ProbeError(f"the accept was answered {payload.code} {payload.reason}")
 
     async def _leave(self) -> None:
-        """Stop the call if it rings, and unregister the devices. What fails here expires by itself."""
+        """Stop the call if it rings, and unregister the devices. Whatever cannot be removed expires by itself."""
         try:
             async with asyncio.timeout(_END_S):
                 if self._rings is not None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from workers.telemetry.spans import Spans
 
 DRAIN_S: Final = 7.0
-"""How long a stopping worker may finish what it has begun. Handing back takes another 3 s at most.
+"""How long a stopping worker may finish its work. Handing back takes another 3 s at most.
 
 Together that is the 10 s after which the first supervisors kill."""
 
@@ -57,7 +57,7 @@ class Service:
         self, config: Config, url: str, *, consumer: str | None = None, spans: Spans | None = None
     ) -> None:
         self.refusal = ""
-        """Why the worker has stopped by itself, and what to do; "" as long as it has not."""
+        """Why the worker stopped by itself, and what to do; "" if it has not."""
         self.moving = False
         """Whether the calls are being moved to other shards. No worker can say where a call is then."""
         metrics, readiness = Metrics(), Readiness()
@@ -93,7 +93,7 @@ class Service:
 
     @property
     def metrics(self) -> Metrics:
-        """What the worker counts and measures."""
+        """The worker's metrics."""
         return self._context.metrics
 
     @property
@@ -103,7 +103,7 @@ class Service:
 
     @property
     def sippo(self) -> SippoServer | None:
-        """The client for all shards; None when the configuration does not say how to reach sippo-server."""
+        """The client for all shards; None without a configured sippo-server."""
         return self._context.sippo
 
     def commands(self, keys: Keys) -> Redis:
@@ -111,7 +111,7 @@ class Service:
         return self._context.clients.of(keys)
 
     async def start(self) -> None:
-        """Start all loops. Waits for a server that is away, as long as it takes or until `stopping` is set.
+        """Start all loops. Waits for an unreachable server, as long as it takes or until `stopping` is set.
 
         Raises RefusedError when the server may evict keys (an evicted invite is a call that never ends), when its ACL
         denies commands that write, when the calls are spread over another number of shards, and when the server belongs
@@ -152,7 +152,7 @@ class Service:
         await asyncio.gather(*(shard.drain(within_s) for shard in self._shards))
 
     async def aclose(self) -> None:
-        """End all loops and close all connections. What was under way is left to others, who claim it."""
+        """End all loops and close all connections. Other workers claim the entries in flight."""
         self.stopping.set()
         for shard in self._shards:
             await shard.aclose()
@@ -171,7 +171,7 @@ class Service:
             await shard.shard.ensure()
 
     def _wait_after(self, error: Exception) -> None:
-        """Say what the start waits for. Raises the error when it waits for nothing."""
+        """Log what the start waits for. Raises an error that waiting does not cure."""
         match kind := classify(error):
             case ErrorKind.REFUSED if isinstance(error, LayoutError) and error.comes:
                 self._wait_for_move(error)

@@ -83,7 +83,7 @@ class ShardWorker:
         self._tasks: list[asyncio.Task[None]] = []
 
     def meet(self, others: Iterable[ShardWorker]) -> None:
-        """Set the workers of the other shards: what this shard has for them is carried there."""
+        """Set the workers of the other shards: this shard's messages for them are carried there."""
         others = tuple(others)
         if self._carry_again:
             self._carry_again.watch(other.shard for other in others)
@@ -91,22 +91,22 @@ class ShardWorker:
         self._relay_role.lead_to({other.shard.keys.shard: other.settles_relayed(source) for other in others})
 
     def settles_relayed(self, source: Source[Operation]) -> Settler:
-        """Settles in this shard what the relay stream of another one has for it."""
+        """Settles in this shard the messages from another shard's relay stream."""
         return self._make_settler(source, BatchSize(), RelayedCommit(source, self.shard), self.shard)
 
     def start(self) -> list[asyncio.Task[None]]:
-        """Start the loops. No task ends before the shard is stopping, unless it is broken."""
+        """Start the loops. No task ends before the shard is stopping, unless it has a bug."""
         self._tasks = begin((self._timers, self._janitor, self._meter), f"shard {self.shard.keys.shard}")
         return self._tasks + [task for consumer in self._consumers for task in consumer.start()]
 
     async def drain(self, within_s: float) -> None:
-        """With `stopping` set: finish what was begun within the time, then hand back what is left."""
+        """With `stopping` set: finish the work in hand within the time, then hand back the rest."""
         self._timers.wake()
         draining = [consumer.drain(within_s) for consumer in self._consumers]
         await asyncio.gather(*draining, self._finish_loops(within_s))
 
     async def aclose(self) -> None:
-        """End all loops at once and close the connections of the reads. Others claim what was under way."""
+        """End all loops at once and close the connections of the reads. Other workers claim the entries in flight."""
         await self._end_loops()
         for consumer in self._consumers:
             await consumer.aclose()

@@ -1,4 +1,4 @@
-"""Hears the answers to the events of this process."""
+"""Receives the answers to the events of this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Question = tuple[str, str | int | None, str]
 
 
 class Answers:
-    """Reads the notifications of all shards, from `start` on, and hands answers to those who expect them."""
+    """Reads the notifications of all shards, from `start` on, and hands answers to the tasks that expect them."""
 
     def __init__(self, clients: Clients, all_keys: list[Keys]) -> None:
         self._clients = clients
@@ -39,7 +39,7 @@ class Answers:
         return any(task.done() for task in self._tasks)
 
     async def start(self) -> None:
-        """Begin to listen: what is answered from now on is heard. Raises redis exceptions."""
+        """Begin to listen: no later answer is missed. Raises redis exceptions."""
         for client, found in by_client(self._clients, self._keys):
             after = {keys.notifications.encode(): await _last(client, keys) for keys in found}
             self._tasks.append(asyncio.create_task(self._listen(client, after), name="reading answers"))
@@ -48,7 +48,7 @@ class Answers:
     def expecting(
         self, request: str, transaction: str | int | None, peer: str
     ) -> Iterator[asyncio.Future[Answer]]:
-        """The answer to a peer's event, once it has come. Raises ValueError when the same one is expected already."""
+        """The answer to a peer's event, once it has come. Raises ValueError if the same one is already expected."""
         question = (request, transaction, peer)
         if question in self._expected:
             raise ValueError(f"the answer to {request} of {peer} with transaction {transaction} is awaited")
@@ -59,7 +59,7 @@ class Answers:
             del self._expected[question]
 
     async def aclose(self) -> None:
-        """Listen no more, and close the connections."""
+        """Stop listening, and close the connections."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -89,7 +89,7 @@ class Answers:
 
 
 async def _last(client: Any, keys: Keys) -> bytes:  # noqa: ANN401 - see Clients
-    """The last entry of the notifications, from which on a reader misses nothing."""
+    """The last entry of the notifications: a reader that begins there misses nothing."""
     last = (b"XREVRANGE", keys.notifications, b"+", b"-", b"COUNT", 1)
     reply: Any = await until_served("Reading answers", partial(client.execute_command, *last))
     return bytes(reply[0][0]) if reply else b"0-0"

@@ -1,4 +1,4 @@
-"""The consumer group of a reader on the notifications of one shard: made, made again, and removed."""
+"""The consumer group of a reader on the notifications of one shard: created, recreated, and removed."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from invites.keys import Keys
 
 TEMPORARY: Final = "temporary:"
-"""How the name of a group begins that lives as long as its process."""
+"""The beginning of the name of a group that lives as long as its process."""
 
 _DEAD_MS: Final = 300_000
 """A temporary group none of whose consumers has asked for entries for longer belongs to a process that is gone (ms)."""
 
 
 def temporary_name(beginning: str = TEMPORARY) -> str:
-    """A name that no other process has."""
+    """A name that no other process uses."""
     host = re.sub(r"[^\w.-]", "", platform.node())
     return f"{beginning}{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 class Group:
-    """The group on one shard. `last` is the last entry that was read, from which it is made again."""
+    """The group on one shard. `last` is the last entry that was read, at which it is created again."""
 
     def __init__(self, client: Any, keys: Keys, name: str, consumer: str) -> None:  # noqa: ANN401 - see Clients
         self.keys = keys
@@ -44,10 +44,10 @@ class Group:
         self._stream = keys.notifications
 
     async def ensure(self) -> None:
-        """Make the group unless it is there. Raises redis exceptions.
+        """Create the group unless it exists. Raises redis exceptions.
 
-        The first time it begins at the end of the stream. If it was removed while this process read, it goes on where
-        it was. If the stream ends before that, the server has lost its data, and everything in it is news.
+        The first time it begins at the end of the stream. If it was removed while this process read, reading continues
+        where it was. If the stream ends before that, the server has lost its data, and everything in it is new.
         """
         end = await self._end()
         if not self.last:
@@ -72,16 +72,16 @@ class Group:
             name = group["name"].decode(errors="replace")
             if name.startswith(TEMPORARY) and name != self.name:
                 consumers = await self._client.xinfo_consumers(self._stream, group["name"])
-                # Without a consumer it may be that of a process that is just starting.
+                # A group without a consumer may belong to a process that is just starting.
                 if consumers and min(one["idle"] for one in consumers) > _DEAD_MS:
                     await self._client.xgroup_destroy(self._stream, group["name"])
                     dead.append(name)
         return dead
 
     async def _create(self, start: str) -> bool:
-        """Make the group if it is missing, and say whether it was.
+        """Create the group if it is missing, and say whether it was.
 
-        Looks first: a server that is out of memory refuses the command also when the group is there.
+        Looks first: a server that is out of memory refuses the command even if the group exists.
         """
         if await self._is_there():
             return False
@@ -112,7 +112,7 @@ class Group:
 
 
 class ServerClock:
-    """How far the server's clock is ahead of the local one. 0 where the user may not ask for the time."""
+    """How far the server's clock is ahead of the local one. 0 if the user may not ask for the time."""
 
     def __init__(self, client: Any) -> None:  # noqa: ANN401 - see Clients
         self._client = client

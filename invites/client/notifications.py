@@ -37,13 +37,14 @@ class Notifications:
                 deliver(one)
                 notifications.done(one)
 
-    Without `group` the reader has a temporary group of its own: it hears what is told while it lives. That suits a
-    gateway: devices are rung now or not at all. With `group` it hears everything, also what is told while it is not
-    there. That suits a service that keeps call records. Readers that share a group, each with its own `consumer`, get
-    each notification once among them. What one of them has not acknowledged after `claim_after_ms`, another one gets.
+    Without `group` the reader has a temporary group of its own: it receives the notifications that are written while it
+    lives. That suits a gateway: devices ring now or not at all. With `group` it receives every notification, even those
+    written while it was not running. That suits a service that keeps call records. Readers that share a group, each
+    with its own `consumer`, get each notification once among them. If one of them has not acknowledged a notification
+    after `claim_after_ms`, another one gets it.
 
-    What is not `done` is delivered again. Repeats, and invitations whose time is over, are left out. A reader that has
-    1,000 notifications which are not done reads no more.
+    Notifications that are not `done` are delivered again. Repeats, and invitations whose time is over, are dropped. A
+    reader with 1,000 notifications that are not done stops reading until some are.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Notifications:
     ) -> None:
         """Read at `url`, as in `redis.url`; `shards` and `prefix` are those of the workers.
 
-        `only` is the one shard to read; None for all. `temporary` is how the name of a temporary group begins.
+        `only` is the one shard to read; None for all. `temporary` is the beginning of a temporary group's name.
         """
         if group is not None and group.startswith(TEMPORARY):
             raise ValueError(f"a group whose name begins with {TEMPORARY} is removed when nobody reads it")
@@ -84,11 +85,11 @@ class Notifications:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the last read of each server has worked."""
+        """Whether the last read of each server succeeded."""
         return all(reader.is_connected for reader in self._readers)
 
     def age_ms(self, notification: Notification) -> int:
-        """How long ago the server has written it (ms), as far as its clock is known."""
+        """How long ago the server wrote it (ms), as far as its clock is known."""
         return self._reader_of[notification.shard].age_ms(notification.at)
 
     def done(self, notification: Notification) -> None:
@@ -96,7 +97,7 @@ class Notifications:
         self._reader_of[notification.shard].done(notification.entry, notification.shard)
 
     async def start(self) -> None:
-        """Make the groups and begin to read. Waits for a server that is away. Raises redis exceptions."""
+        """Create the groups and begin to read. Waits for an unreachable server. Raises redis exceptions."""
         for reader in self._readers:
             await reader.prepare()
         self._tasks = [
@@ -125,7 +126,7 @@ class Notifications:
         return self
 
     async def __anext__(self) -> Notification:
-        """The next notification. Raises what has ended the reading."""
+        """The next notification. Raises the error that ended the reading."""
         if not self._tasks:
             raise RuntimeError("the notifications are not being read: use `async with`, or `start`")
         # Between the last wait and the return nothing can be cancelled, so no notification gets lost.

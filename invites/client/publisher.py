@@ -37,19 +37,19 @@ Request = Accept | Decline | Silence | StopInvite | GetInvitations
 """An event that is answered."""
 
 WITHIN_S: Final = 10.0
-"""How long a server that is away, or an answer, is waited for, unless said otherwise."""
+"""How long to wait for an unreachable server, or for an answer, by default (s)."""
 
 _AT_ONCE: Final = 64
-"""Each event that is being published takes a connection, and a server has only so many."""
+"""Each event in flight takes a connection, and a server's connections are limited."""
 
 _AGAIN_S: Final = 3.0
-"""An event is published again when it has not been answered for so long."""
+"""How long to wait for an answer before the event is published again."""
 
 _KINDS: Final = {struct: kind for kind, struct in EVENT_STRUCTS.items()}
 
 
 def opaque(value: object) -> msgspec.Raw:
-    """A value for `context`, `mediatypes` or `from_details`: any that JSON has."""
+    """A value for `context`, `mediatypes` or `from_details`: any JSON."""
     return msgspec.Raw(msgspec.json.encode(value))
 
 
@@ -70,9 +70,9 @@ class Publisher:
     async def publish(
         self, event: Event, *, within_s: float = WITHIN_S, traceparent: str | None = None
     ) -> str:
-        """Publish an event and return its entry id. Waits up to `within_s` for a server that is away.
+        """Publish an event and return its entry id. Waits up to `within_s` for an unreachable server.
 
-        `traceparent` (W3C trace context) goes on to the notifications that the event causes.
+        `traceparent` (W3C trace context) is passed on to the notifications that the event causes.
         An event whose reply was lost is published again, which workers take for a repeat. Raises BadEvent when a field
         is wrong, and redis exceptions when the server does not take the event.
         """

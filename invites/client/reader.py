@@ -28,14 +28,14 @@ _log = logging.getLogger(__name__)
 
 
 class Arrivals(deque["Notification"]):
-    """Notifications that have come and are not taken yet."""
+    """Notifications that have arrived and are not taken yet."""
 
     def __init__(self) -> None:
         super().__init__()
         self._news = asyncio.Event()
 
     def put(self, notification: Notification) -> None:
-        """One has come."""
+        """One has arrived."""
         self.append(notification)
         self._news.set()
 
@@ -47,7 +47,7 @@ class Arrivals(deque["Notification"]):
 
 
 class Consumer(NamedTuple):
-    """As whom to read. At most `most` notifications are not done at a time."""
+    """The consumer to read as. At most `most` notifications are not done at a time."""
 
     group: str
     name: str
@@ -56,7 +56,7 @@ class Consumer(NamedTuple):
 
 
 class Reader:
-    """Three loops for the shards of one connection: read, acknowledge, and keep what only time brings."""
+    """Three loops for the shards of one connection: read, acknowledge, and do periodic work."""
 
     def __init__(
         self,
@@ -89,16 +89,16 @@ class Reader:
         self._is_prepared = False
 
     async def prepare(self) -> None:
-        """Make the groups, and drop those of processes that are gone. Raises redis exceptions."""
+        """Create the groups, and drop those of processes that are gone. Raises redis exceptions."""
         await until_served("Reading notifications", self._prepare)
 
     async def read(self) -> None:
-        """Read until cancelled. Raises what no waiting helps against."""
+        """Read until cancelled. Raises errors that waiting does not cure."""
         while True:
             await until_served("Reading notifications", self._read)
 
     async def acknowledge(self) -> None:
-        """Acknowledge what is done until cancelled."""
+        """Acknowledge done notifications until cancelled."""
         while True:
             await self._news.wait()
             await asyncio.sleep(_GATHER_S)
@@ -106,7 +106,7 @@ class Reader:
             await until_served("Acknowledging notifications", self._acknowledge)
 
     async def keep(self) -> None:
-        """Take over what other consumers of the group have left, until cancelled.
+        """Take over the entries that other consumers of the group have left, until cancelled.
 
         Redis before 7.2 counts a consumer as idle when its reads find nothing, but not when it claims.
         """
@@ -124,7 +124,7 @@ class Reader:
         self._news.set()
 
     async def finish(self, *, remove: bool) -> None:
-        """Acknowledge what is done; `remove` the groups. Raises redis exceptions."""
+        """Acknowledge done notifications; `remove` the groups. Raises redis exceptions."""
         if not remove:
             await self._acknowledge()
             return
@@ -152,7 +152,7 @@ class Reader:
             raise
 
     async def _read_pending(self, stream: bytes) -> None:
-        """What is pending for this consumer: from a process before this one, or from a lost reply."""
+        """The entries pending for this consumer: from an earlier process, or from a lost reply."""
         after: bytes | None = b"0"
         while after:
             after = (await self._read_streams(after={stream: after})).get(stream)

@@ -1,4 +1,4 @@
-"""What was delivered lately."""
+"""Recently delivered notifications."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _MOST: Final = 10_000
 class Repeats:
     """The last 10,000 notifications by identity and type.
 
-    After a fail-over that has lost a commit, another notification may have the identity of one that was delivered.
+    After a fail-over that lost a commit, another notification may have the id of a delivered one.
     """
 
     def __init__(self) -> None:
         self._delivered: dict[tuple[str, str], None] = {}
 
     def is_one(self, identity: str, kind: str) -> bool:
-        """Whether it was delivered before. From now on it was."""
+        """Whether it was delivered before. Remembers it."""
         known = (identity, kind) in self._delivered
         if not known:
             self._delivered[identity, kind] = None

@@ -1,4 +1,4 @@
-"""The shards as a client sees them: those that one connection reaches, and trying again while their server is away."""
+"""The shards as a client sees them: those that one connection reaches, with retries."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def by_client(clients: Clients, all_keys: list[Keys]) -> list[tuple[Redis, list[
 async def until_served(
     doing: str, call: Callable[[], Awaitable[_Reply]], stop: StopBaseT = stop_never
 ) -> _Reply:
-    """The reply to `call`. It is tried again with back-off while the server is away, or without the consumer group.
+    """The reply to `call`. It is retried with back-off while the server is unreachable or lacks the consumer group.
 
     `doing` completes "… is waiting for the server", which is logged once. Other errors are raised, and the last one
     when `stop` says so.

@@ -1,4 +1,4 @@
-"""Who else may change or read a configuration file with a password, by the modes of POSIX."""
+"""Checks by POSIX modes whether others may change or read a configuration file with a password."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def warn_of_access(file: Path, config: Config) -> None:
-    """Log it if others can change, or can read, a file that holds a password. `config` is what the file says."""
+    """Log it if others can change, or can read, a file that holds a password. `config` is the content of the file."""
     held = ", ".join(_passwords(config))
     if not held or os.name != "posix":
         return

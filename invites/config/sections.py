@@ -10,7 +10,7 @@ from invites.keys import Keys
 from invites.store.settings import Glare, LookUp, Redial, Settings, WhenBusy
 from invites.values.secret import Secret
 
-_HOUR: Final = 3_600_000  # ms; what waits for a worker or a gateway must not be gone before
+_HOUR: Final = 3_600_000  # ms; entries that wait for a worker or a gateway must not expire before
 _WEEK: Final = 604_800_000  # ms; a longer time is a mistake in the unit
 _YEAR: Final = 31_536_000_000  # ms
 _MS: Final = "a whole number of milliseconds from"
@@ -27,7 +27,7 @@ Calls = Annotated[int, Meta(ge=0, le=1_000, description="a whole number from 0 t
 Limit = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
 Deliveries = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 Shards = Annotated[int, Meta(ge=1, le=1_024, description="a whole number from 1 to 1024")]
-# A caller waits for look-ups, so more than a minute is a mistake.
+# A caller waits for lookups, so more than a minute is a mistake.
 Wait = Annotated[int, Meta(ge=1, le=60_000, description=f"{_MS} 1 to 60000 (a minute)")]
 Requests = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
 Failures = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
@@ -94,7 +94,7 @@ class Paths(_Section, frozen=True):
 class Wac(_Section, frozen=True):
     """The sippo-server API and the worker's account there. Times are in ms.
 
-    `timeout` limits one request, `deadline` one call with all its retries. At most `max_concurrent` look-ups and as
+    `timeout` limits one request, `deadline` one call with all its retries. At most `max_concurrent` lookups and as
     many pushes run at the same time. A group is cached for `group_cache` (0: never). After `break_after` consecutive
     failures calls fail at once; after `break_for` one call is tried again.
     """
@@ -263,7 +263,7 @@ class Config(Struct, frozen=True):
         )
 
     def kept(self, age: int) -> int:
-        """How long (ms) what would be kept for `age` is kept: no longer than `invites.keepPersonal`."""
+        """The time to keep data whose own limit is `age` (ms): at most `invites.keepPersonal`."""
         return min(age, self.invites.keep_personal or age)
 
     def _look_up(self) -> LookUp:
@@ -283,7 +283,7 @@ class Config(Struct, frozen=True):
         return [f"invites.basic.{name}" for name, on in asked.items() if on]
 
     def missing_for_lookups(self) -> list[str]:
-        """The paths of the fields that look-ups need and that are missing; empty without look-ups."""
+        """The paths of the fields that lookups need and that are missing; empty without lookups."""
         wac = self.invites.basic.wac
         needed = {"address": wac.address, "username": wac.username, "password": wac.password}
         if not self.lookups():

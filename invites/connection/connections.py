@@ -59,8 +59,8 @@ class _Connection(AbstractConnection):
     """What connections of every kind have in common.
 
     A task that is cancelled just as its command has been sent ends. On Python 3.11 `asyncio.wait_for`, which redis-py
-    sends with, swallows such a cancellation (gh-86296, fixed in 3.12): a deadline would not be kept, and a task that is
-    stopped would go on.
+    sends with, swallows such a cancellation (gh-86296, fixed in 3.12): a deadline would be missed, and a stopped task
+    would continue.
     """
 
     @property
@@ -69,10 +69,10 @@ class _Connection(AbstractConnection):
         return self.socket_timeout or REPLY_S
 
     def hand_over(self, protocol: asyncio.Protocol) -> tuple[asyncio.WriteTransport, hiredis.Reader]:
-        """Let `protocol` have what arrives from now on. After that redis-py only closes the connection.
+        """From now on `protocol` gets the data that arrives. After that redis-py only closes the connection.
 
-        Returns what to write to, and what finds the replies in what arrives. Errors among these are redis exceptions.
-        Raises ConnectionError.
+        Returns the transport to write to, and a parser for the replies. Errors among these are redis exceptions. Raises
+        ConnectionError.
         """
         if self._writer is None or self._reader is None or self._reader.at_eof():
             raise exceptions.ConnectionError("The connection was lost as it was made.")

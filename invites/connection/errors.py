@@ -1,4 +1,4 @@
-"""What an error says about the server: one classification for all who ask it something."""
+"""What an error says about the server: one classification for all callers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Sends commands over one connection in their order, without waiting for the answers of those before.
 
-A client of redis-py waits for the answer before it sends the next command over a connection, and what it sends over
-another one overtakes. Here the server has the next command at hand while it executes one.
+A client of redis-py waits for the answer before it sends the next command over a connection, and a command over another
+connection may overtake. Here the server already has the next command while it executes one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 class OrderedClient:
     """Executes the commands of all callers in the order of their calls, over one connection of the client's pool.
 
-    Whatever loses the connection, or fails to connect, fails all commands that were called until then: the server may
-    have executed them. So no command overtakes one that is lost. Cancelling a caller takes back no command that has
-    been sent. Answers are as the server gives them.
+    A lost connection, or a failure to connect, fails all commands that were called until then: the server may
+    have executed them. So no command overtakes one that is lost. Cancelling a caller does not take back a command that
+    has been sent. Answers are raw.
     """
 
     def __init__(self, client: Redis) -> None:
@@ -65,7 +65,7 @@ class OrderedClient:
     def took(self, since: float) -> float:
         """How long (s) the server has worked for a command, called at `since` (`perf_counter`) and just answered.
 
-        Until it had answered the one before, it worked for others.
+        Until it had answered the command before, it worked for others.
         """
         now = time.perf_counter()
         took = now - max(since, self._answered_at)
@@ -73,7 +73,7 @@ class OrderedClient:
         return took
 
     async def aclose(self) -> None:
-        """Fail what has been called, and give the connection back."""
+        """Fail all called commands, and give the connection back."""
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             connecting.cancel()
@@ -82,7 +82,7 @@ class OrderedClient:
         await self._leave()
 
     async def _connect(self) -> None:
-        """Connect anew, and send what has been called meanwhile, in its order."""
+        """Reconnect, and send the commands that were called meanwhile, in order."""
         try:
             await self._leave()
             if not self._called:  # the former connection was lost with all of it
@@ -103,12 +103,12 @@ class OrderedClient:
             await line.aclose()
 
     def _fail(self, why: Exception) -> None:
-        """Fail what has been called, and what is called before the callers have learned it."""
+        """Fail the commands that have been called, and those that are called before the callers know."""
         for _, answer in self._called:
             if not answer.done():
                 answer.set_exception(why)
         self._called.clear()
-        # They learn it in the next round of the loop. What others have begun by then is called in the one after that.
+        # They know in the next round of the loop. Work that others have begun by then calls in the round after that.
         self._unlearned += 1
         loop = asyncio.get_running_loop()
         loop.call_soon(loop.call_soon, self._learn)
@@ -118,7 +118,7 @@ class OrderedClient:
 
 
 class _Line(asyncio.Protocol):
-    """One connection, and those who wait for its answers. Calls `failed` when it has failed them.
+    """One connection, and the callers that wait for its answers. Calls `failed` after it has failed them.
 
     It takes the connection over from redis-py, so that a command leaves as it is called and an answer is passed on as
     it arrives: neither waits for a task.
@@ -146,7 +146,7 @@ class _Line(asyncio.Protocol):
         return not self._is_over and self._connection.is_current
 
     def send(self, command: bytes, answer: asyncio.Future[Any]) -> None:
-        """Send a command, whose caller waits for the answer."""
+        """Send a command whose caller waits for the answer."""
         self._waiting.append(answer)
         self._transport.write(command)
         if len(self._waiting) == 1:
@@ -191,7 +191,7 @@ class _Line(asyncio.Protocol):
             answer.set_result(reply)
 
     def _watch(self) -> None:
-        """Look again and again, while anybody waits, whether the next answer is late."""
+        """While anybody waits, check periodically whether the next answer is late."""
         self._watching = None
         if self._waiting:
             left = self._answered_at + self._connection.reply_s - self._loop.time()

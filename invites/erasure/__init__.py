@@ -1,4 +1,4 @@
-"""Erases what the server holds about a user (`invites erase`): keys, what other keys say of it, entries of streams."""
+"""Erases the data of a user (`invites erase`): keys, mentions in other keys, entries of streams."""
 
 from invites.erasure.procedure import Erasure, ErasureError
 from invites.erasure.report import Line, Report

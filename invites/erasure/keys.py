@@ -1,4 +1,4 @@
-"""What becomes of each key of a shard: it goes, or the members that name the user go."""
+"""What to do with each key of a shard: delete it, or the members that name the user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from invites.keys import Keys
 
 PAGE: Final = 500
-"""How many keys, members or entries one command looks at."""
+"""The number of keys, members or entries that one command looks at."""
 
 OF_USER: Final = frozenset(
     {
@@ -55,7 +55,7 @@ LISTS: Final = frozenset(
 """Keys whose members are users or refs."""
 
 CALLS: Final = frozenset({"invite", "candidates", "legs", "story"})
-"""The keys of one call. They go together: what names the user in a call of others is who has answered it."""
+"""The keys of one call. They are deleted together: a call of others names the user only as the one who answered it."""
 
 _OF_NOBODY: Final = frozenset(
     {
@@ -144,7 +144,7 @@ class KeyEraser:
                 await self._delete(kind, name)
 
     async def _unblock(self, name: str) -> None:
-        """Another user blocks this one no more."""
+        """Another user no longer blocks this one."""
         key, user = self._keys.base + name, self._person.user
         async with self._client.pipeline(transaction=True) as pipe:
             await pipe.watch(key)

@@ -9,7 +9,7 @@ import msgspec
 
 _LEG_MARK: Final = 4  # parts of from|inviteId|group|member
 _OPENS: Final = frozenset("{[")
-_END: Final = r'[\s{}|"\\,:()\[\]]'  # what an id cannot have, and what may stand beside one in a text
+_END: Final = r'[\s{}|"\\,:()\[\]]'  # no id has these; they may stand beside one in a text
 
 
 class Person:

@@ -29,8 +29,8 @@ class ErasureError(Exception):
 class Erasure:
     """Erases a user from `shards`, the keys of all shards. `client_of` gives the client for a shard.
 
-    May be interrupted and repeated at any point. Others go on working: what they write about the user meanwhile, a
-    second erasure finds.
+    May be interrupted and repeated at any point. Others keep working: a second erasure finds what they write about the
+    user meanwhile.
     """
 
     def __init__(self, shards: Sequence[Keys], client_of: Callable[[Keys], Redis], user: str) -> None:
@@ -39,7 +39,7 @@ class Erasure:
         self._person = Person(user)
 
     async def run(self, *, dry_run: bool = False) -> Report:
-        """Erase, or with `dry_run` count what would go. Raises ErasureError, and redis exceptions."""
+        """Erase, or with `dry_run` count. Raises ErasureError, and redis exceptions."""
         await self._check()
         tally, prefix, count = Tally(), self._shards[0].prefix, len(self._shards)
         shard_map = ShardMap(prefix, count, count, self._client_of)

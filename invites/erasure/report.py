@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Line(Struct, frozen=True):
-    """What became of one kind of key, or of the entries of one stream. `left`: what cannot be erased yet."""
+    """The result for one kind of key, or for the entries of one stream. `left` cannot be erased yet."""
 
     what: str
     deleted: int = 0
@@ -25,12 +25,12 @@ class Report(Struct, frozen=True):
 
     @property
     def left(self) -> int:
-        """How much names the user still."""
+        """How many things still name the user."""
         return sum(line.left for line in self.lines)
 
 
 class Tally:
-    """Counts while the erasure goes on."""
+    """Counts during the erasure."""
 
     def __init__(self) -> None:
         self.deleted: Counter[str] = Counter()

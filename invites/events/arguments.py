@@ -28,7 +28,7 @@ class Arguments(msgspec.Struct, frozen=True):
 class SaidArguments(Arguments, frozen=True):
     """The arguments of an event that a peer sends. `device` is "" where the event names none.
 
-    Few events have the last `optional` ones, so the rules get nil instead.
+    Few events have the last `optional` ones; the rules get nil for them.
     """
 
     optional: ClassVar[int] = 1
@@ -52,7 +52,7 @@ class LongerArguments(SaidArguments, frozen=True):
 class InviteArguments(SaidArguments, frozen=True):
     """`invite` and, with `invite_request`, `inviteRequest`.
 
-    What other shards know: `closed` and `left` are the entries of the room's close and of the inviter's leaving it,
+    What other shards know: `closed` and `left` are the entries that closed the room and by which the inviter left it,
     `member` is the callee's value among the room's members, `requester` is the peer that asked for the invite. What the
     worker looked up: `trunks_version` and the `trunks` that lead to the callee, and `lookup_result`, a LookupResult in
     JSON. `stopped` is the code of a stop that follows in its commit. `probe` is "1" or "".
@@ -237,7 +237,7 @@ class CallsSeenArguments(Arguments, frozen=True):
 
 
 class PushArguments(Arguments, frozen=True):
-    """What became of a push job: `pushTaken`, `pushUnsure`, `pushGone`, `pushDropped`."""
+    """The result of a push job: `pushTaken`, `pushUnsure`, `pushGone`, `pushDropped`."""
 
     ref: str
     device: str
@@ -274,7 +274,7 @@ class MisroutedArguments(Arguments, frozen=True):
 
 
 class RelayArguments(Arguments, frozen=True):
-    """`relay`: `kind` decides what the other `arguments` are; `entry` is that of the event that began it."""
+    """`relay`: `kind` decides what the other `arguments` are; `entry` is that of the event that caused it."""
 
     kind: str
     name: str

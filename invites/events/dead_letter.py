@@ -1,4 +1,4 @@
-"""Entries that cannot be processed, as the operations that make dead letters of them."""
+"""Makes operations that turn entries which cannot be processed into dead letters."""
 
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ def texts_of(entry: Entry) -> dict[str, str]:
 
 
 def dead_event(entry: Entry, sentence: str) -> Operation:
-    """The operation that makes a dead letter of an event; `sentence` says why. Its sender is answered 400."""
+    """The operation that makes a dead letter of an event; `sentence` says why. Its sender gets the answer 400."""
     payload = entry.fields.get(b"payload", b"")
     # A type that is not UTF-8 can be kept, but not answered in JSON.
     kind = entry.fields.get(b"type", b"")[:KEPT].decode(errors="replace")

@@ -1,4 +1,4 @@
-"""From a stream entry to the call of a rule. Nothing here raises for what an entry holds."""
+"""From a stream entry to the call of a rule. No content of an entry makes anything here raise."""
 
 import re
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ _ENTRY_ID: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 def decode_event_entry(entry: Entry, *, max_deliveries: int, keys: Keys | None = None) -> Operation:
     """Decode an entry of the events stream of the shard `keys` (None: the only one).
 
-    An entry that cannot be processed becomes a dead letter, and its sender is answered 400. An event that belongs to
-    another shard is sent there.
+    An entry that cannot be processed becomes a dead letter, and its sender gets the answer 400. An event that belongs
+    to another shard is sent there.
     """
     return _event(entry, max_deliveries, keys).of_trace(entry)
 

@@ -37,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True):
 def entries_of(reply: Sequence[Any] | None) -> list[Entry]:
     """The entries in a raw reply `[[id, [field, value, …]], …]` (XRANGE, XREADGROUP, XAUTOCLAIM).
 
-    The server replies nil in place of the fields of an entry that was trimmed while it was pending.
+    The server replies nil instead of the fields of an entry that was trimmed while it was pending.
     """
     return [
         Entry(entry.decode(), dict(zip(pairs := iter(flat), pairs, strict=True)) if flat else {})

@@ -21,11 +21,11 @@ _MORE: Final = b"more"
 
 
 def kept_fields(fields: Mapping[bytes, bytes], stream: str = "") -> tuple[bytes, ...]:
-    """The fields of an entry as a letter keeps them, a name and a value in turn.
+    """The fields of an entry as a letter keeps them, names and values alternating.
 
     An event (`stream` is "") keeps the names `type` and `payload`. Every other field, and each one of the stream
-    `stream`, is `field:<name>`. A field that is cut has a second one, `cut:<name>`, with its length and SHA-256. What
-    goes beyond 64 fields or 64 KiB is left out, and `more` has its length and SHA-256.
+    `stream`, is `field:<name>`. A field that is cut has a second one, `cut:<name>`, with its length and SHA-256. Fields
+    beyond 64, or beyond 64 KiB, are left out, and `more` has its length and SHA-256.
     """
     own = () if stream else _OWN
     flat: list[bytes] = [b"type", stream.encode()] if stream else []
@@ -60,7 +60,7 @@ def others(letter: Mapping[bytes, bytes]) -> dict[str, str]:
 
 
 def cuts(letter: Mapping[bytes, bytes]) -> dict[str, str]:
-    """The fields that a letter has cut: name -> what they were, as a text."""
+    """The fields that a letter has cut: name -> their length and SHA-256, as text."""
     more = {"(more)": letter[_MORE].decode(errors="replace")} if _MORE in letter else {}
     return _texts(letter, _CUT) | more
 

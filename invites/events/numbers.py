@@ -8,7 +8,7 @@ from typing import Final
 LARGEST: Final = "1.7976931348623157e308"
 """The largest double."""
 
-# All that is too large has one of these. So have some texts, which the closer look lets pass.
+# Every number that is too large has one of these. So do some texts, which the closer look accepts.
 _SUSPICIOUS: Final = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{200}")
 _FEWEST: Final = 3  # digits of the shortest, 1e309
 _NO_DIGITS: Final = bytes(byte for byte in range(256) if byte not in b"0123456789")

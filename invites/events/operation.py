@@ -38,7 +38,7 @@ _TRACEPARENT: Final = FIELD.encode()
 class Operation(msgspec.Struct, frozen=True):
     """One call of a rule in `lua/events`: the rule's name, the entry that asks for it, its arguments.
 
-    `event` is the decoded event, for the log and for look-ups; None for an entry that is not an event. `shard` is set
+    `event` is the decoded event, for the log and for lookups; None for an entry that is not an event. `shard` is set
     for an entry of the relay stream that another shard takes. `trace` is the entry's traceparent, "" for none: what the
     rule adds to streams carries it.
     """
@@ -57,7 +57,7 @@ class Operation(msgspec.Struct, frozen=True):
 
     @property
     def event_rule(self) -> str:
-        """The rule of the event itself, also when the event came over the relay stream."""
+        """The rule of the event itself, even if the event came over the relay stream."""
         arguments = self.arguments
         return arguments.rule if isinstance(arguments, RelayedEventArguments) else self.rule
 

@@ -68,8 +68,8 @@ class _Call(_Event, frozen=True, kw_only=True):
 class Invite(_Call, frozen=True, kw_only=True):
     """A user asks a callee into a room. `expires` is a ring time in ms; `ring_mode` is for groups.
 
-    `replaces` is the ref of an earlier invite of the user, which this one replaces. `probe`: it tests the service, and
-    is no call of a person.
+    `replaces` is the ref of an earlier invite of the user, which this one replaces. `probe`: the call tests the
+    service.
     """
 
     room: EventId
@@ -138,7 +138,7 @@ class GetInvitations(_Event, frozen=True, kw_only=True):
 class Registry(_Event, frozen=True, kw_only=True):
     """Where a user can be reached. `expires` in ms: it lapses unless it is repeated in time.
 
-    `confirm`, of a trunk: a call is won only by an accept that is confirmed.
+    `confirm`, of a trunk: its accept wins only once it is confirmed.
     """
 
     id: EventId
@@ -153,7 +153,7 @@ class Registry(_Event, frozen=True, kw_only=True):
 
 
 class Registered(_Event, frozen=True, kw_only=True):
-    """A peer is there."""
+    """A peer is reachable."""
 
     registry: Registry
 
@@ -183,7 +183,7 @@ class Joined(_Presence, frozen=True, kw_only=True):
 
 
 class Left(_Presence, frozen=True, kw_only=True):
-    """A user is in a room no more."""
+    """A user has left a room."""
 
 
 class RoomClosed(_Event, frozen=True, kw_only=True):
@@ -193,7 +193,7 @@ class RoomClosed(_Event, frozen=True, kw_only=True):
 
 
 class UserState(_Event, frozen=True, kw_only=True):
-    """What a user wants, the whole of it. `until`: the time (ms since 1970) at which `dnd` is over."""
+    """All of a user's wishes. `until`: the time (ms since 1970) at which `dnd` is over."""
 
     user_id: EventId
     dnd: Flag | None = None
@@ -320,7 +320,7 @@ def _depth(payload: bytes) -> int:
 
 
 def _unknown(kind: str) -> str:
-    # A long text is like no type, and comparing 2 MiB takes more than half a second.
+    # A long text resembles no type, and comparing 2 MiB takes more than half a second.
     near = difflib.get_close_matches(kind[:_LONGEST_TYPE], EVENT_TYPES, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(EVENT_TYPES)}"
     return (

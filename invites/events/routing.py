@@ -1,4 +1,4 @@
-"""Which shard an event belongs to: that of the name it is about, whoever publishes it where."""
+"""The shard that an event belongs to: that of the name it is about, wherever it is published."""
 
 from invites.events import protocol
 from invites.events.protocol import Event
@@ -8,7 +8,7 @@ from invites.values.ref import Ref
 def routing_key(event: Event) -> str:  # noqa: PLR0911 - one for each kind of event
     """The id that decides the shard of an event.
 
-    A phone leg that came back belongs to the invite that it is part of, whomever it was sent to.
+    A returned phone leg belongs to the invite that it is part of, whatever its own `to` is.
     """
     match event:
         case protocol.Invite(return_of=str(ref)):

@@ -1,7 +1,7 @@
 """Invites whose stop follows in the same commit end as they begin, so that no phone flashes.
 
-Nothing comes between two events of a commit but the events that stand between them there. So an answer of the callee
-that would have come before the stop is among these, and then the invite rings as usual.
+Only the events between two events of a commit can come between them. So an answer of the callee before the stop is
+among these, and then the invite rings as usual.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def with_stops_ahead(operations: Sequence[Operation]) -> Sequence[Operation]:
 
 
 def _note(stops: _Stops, event: StopInvite) -> None:
-    """Note a stop, unless it is of a peer that may not stop the invite."""
+    """Note a stop, unless its peer may not stop the invite."""
     inviter = event.from_ or (event.peer.user if event.peer else None)
     if event.peer is None or event.peer.user == inviter:
         stops[event.callee, inviter] = event

@@ -1,6 +1,6 @@
 """Why a payload cannot be decoded: one sentence that names the field, what belongs there, and what stands there.
 
-Only what has been refused comes here, so that saying it well costs what is good nothing.
+Only refused payloads come here, so a good sentence costs valid ones nothing.
 """
 
 import json

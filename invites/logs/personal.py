@@ -1,4 +1,4 @@
-"""What log lines say of persons: all of it, or nothing (`invites.logContext: false`)."""
+"""Whether log lines name persons (`invites.logContext`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OF_A_FIELD: Final = re.compile(r"field [\w.]+ ")
 
 
 class _Lines:
-    """What the lines of this process show."""
+    """The setting of this process."""
 
     shown = True
 

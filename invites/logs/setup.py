@@ -82,7 +82,7 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: Tr
 
 
 class _Lines(logging.Formatter):
-    """What both formats share: the time in UTC with ms, and tracebacks."""
+    """The common part of both formats: the time in UTC with ms, and tracebacks."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Asks sippo-server for many things at once, without an exception for each that cannot be had."""
+"""Asks sippo-server many questions at once, without raising for those that fail."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -8,7 +8,8 @@ from invites.sippo import NoAnswer
 
 _T = TypeVar("_T")
 
-# Requests for one group; each takes some 0.3 ms of the worker's time, and all that end together hold up other events.
+# Requests for one group; each takes some 0.3 ms of the worker's time, and requests that end together hold up other
+# events.
 _AT_ONCE: Final = 32
 
 

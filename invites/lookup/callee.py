@@ -1,7 +1,7 @@
 """Asks sippo-server who can be reached as a callee.
 
 In the legacy mode for a group and for push devices, as the configuration says; otherwise the Reachability service, in
-one request. What cannot be had is said in the log, once for each callee, and in the answer.
+one request. Failures are in the log, once for each callee, and in the answer.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ class CalleeLookup:
         self._reachability = settings.look_up == "reachability"
 
     async def ask(self, callee: str, inviter: str, *, may_be_group: bool) -> LookupResult:
-        """What sippo-server knows of a callee. Never raises: what cannot be had has `failed`.
+        """What sippo-server knows of a callee. Never raises: the answer of a failed request has `failed`.
 
-        `inviter` is a user, whose own devices are not asked for. The legacy mode asks for a group of this name only
-        where it `may_be_group`.
+        `inviter` is a user, whose own devices are not asked for. The legacy mode asks for a group of this name only if
+        it `may_be_group`.
         """
         if self._reachability:
             return await self._reach(callee)
@@ -52,9 +52,7 @@ class CalleeLookup:
             return await self._call_members(group, callee, inviter)
         failures = [answer for answer in (group, devices) if isinstance(answer, NoAnswer)]
         if failures:
-            _log.warning(
-                "Who else can be reached as %s is not known: %s", personal(callee), personal(failures[0])
-            )
+            _log.warning("Other ways to reach %s are not known: %s", personal(callee), personal(failures[0]))
         known = not isinstance(devices, NoAnswer) and devices is not None
         return LookupResult(known=known, failed=bool(failures), push=_ids(devices))
 
@@ -80,7 +78,7 @@ class CalleeLookup:
         return found
 
     async def _ask_for_devices(self, members: Sequence[Member]) -> list[NoAnswer]:
-        """Ask for the push devices of members, a limited number at once; returns what was wrong."""
+        """Ask for the push devices of members, a limited number at once; returns the failures."""
         failures = []
 
         async def ask(member: Member) -> None:
@@ -98,7 +96,7 @@ class CalleeLookup:
         if answer is None:
             return LookupResult()
         if isinstance(answer, NoAnswer):
-            _log.warning("Who else can be reached as %s is not known: %s", personal(callee), personal(answer))
+            _log.warning("Other ways to reach %s are not known: %s", personal(callee), personal(answer))
             return LookupResult(failed=True)
         found = self._reachable(answer)
         if messages.verbosity() >= _DEBUG:
@@ -123,14 +121,14 @@ class CalleeLookup:
         return LookupResult(known=True, push=_of_type("PUSH", own), peers=_of_type("PEER", own), phone=phone)
 
     def _group_of(self, members: list[Member], *, sequential: bool) -> LookupResult:
-        """A group of these; a script need not read 10,000 members to find that they are too many."""
+        """A group of these; a script need not read 10,000 members to see that there are too many."""
         if len(members) > self._most:
             return LookupResult(known=True, members=[], size=len(members))
         return LookupResult(known=True, members=members, sequential=sequential)
 
 
 def _of_type(kind: str, candidates: Iterable[Candidate]) -> tuple[str, ...]:
-    """The ids of the candidates of one type. A PEER without one says that the user is registered, no more."""
+    """The ids of the candidates of one type. A PEER without one only says that the user is registered."""
     ids = (candidate.id for candidate in candidates if candidate.type == kind and candidate.id is not None)
     return tuple(dict.fromkeys(ids))
 
@@ -146,4 +144,4 @@ def _ids(devices: list[PushDevice] | NoAnswer | None) -> tuple[str, ...]:
 
 
 async def _nothing() -> None:
-    """What comes of not asking."""
+    """The result without a request."""

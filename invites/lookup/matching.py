@@ -1,4 +1,4 @@
-"""Which of many regular expressions fit a number. Matching runs in a thread, so that slow ones hold up no event loop.
+"""Finds the regular expressions that fit a number. Matching runs in a thread, so that slow ones hold up no event loop.
 
 The slowest expression that is allowed takes some 20 ms for one number, and hundreds of trunks may have one each. RE2
 releases the interpreter while it matches.
@@ -42,7 +42,7 @@ async def fitting(expressions: Sequence[str], number: str, most: int = 1) -> lis
 
 
 def fits(expression: str, number: str) -> bool:
-    """Say whether the whole number fits. An expression that is none fits nothing."""
+    """Say whether the whole number fits. An invalid expression fits nothing."""
     if expression == ANYTHING:
         return True
     compiled = _compiled(expression)
@@ -59,4 +59,4 @@ def _compiled(expression: str) -> Any:  # noqa: ANN401 - re2 has no types
     try:
         return compile_match(expression)
     except re2.error:
-        return None  # whatever stands in the registry, one trunk must not fail the calls of all others
+        return None  # whatever the registry holds, one trunk must not fail the calls of all others

@@ -1,7 +1,7 @@
 """What other shards know about an invite: the state of its room, and the peer that asked for it.
 
-None of it decides. A room may close after it was looked at; its own shard then ends the invite. Looking first spares
-devices a ring that stops at once.
+This decides nothing. A room may close after the look; its own shard then ends the invite. Looking first spares devices
+a ring that stops at once.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from invites.events.operation import Operation
 
 NOBODY: Final = "|"
-"""What `requester` returns when no peer has asked. No peer has this id."""
+"""Returned by `requester` when no peer has asked. No peer has this id."""
 
-_PATIENCE_S: Final = 0.2  # a shard that is away must not hold up this one
+_PATIENCE_S: Final = 0.2  # an unreachable shard must not hold up this one
 
 
 class OtherShards:
@@ -51,9 +51,10 @@ class OtherShards:
         self._reads_of = reads_of or (lambda keys: client_of(keys).execute_command)
 
     async def see_rooms(self, operations: Sequence[Operation]) -> Sequence[Operation]:
-        """The operations. Invites into rooms of other shards learn what the rule must know of the room.
+        """The operations. Invites into rooms of other shards get what the rule must know of the room.
 
-        That is the entries of its close and of the inviter's leaving, and the callee's value among its members.
+        That is the entries by which it was closed and by which the inviter left it, and the callee's value among its
+        members.
 
         Nothing is known of a shard that does not answer within 200 ms. Never raises.
         """

@@ -1,4 +1,4 @@
-"""Push jobs: what stands in the push stream, whether it is still wanted, how it goes out."""
+"""Push jobs: decoded from the push stream, checked whether still wanted, and turned into requests."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ UNSURE: Final = b"unsure"
 
 
 class Push(Struct):
-    """A push job of an entry. It is of use until `deadline` (ms since 1970, of the server).
+    """A push job of an entry. It is useful until `deadline` (ms since 1970, of the server).
 
-    `unsure`: it may have been sent already, by somebody who has not heard what came of it. `peer`: the connection that
-    the device has beside the push; "" for none. `trace` is the traceparent of the event that has made it, "" for none.
+    `unsure`: it may have been sent already, by a worker that did not learn the result. `peer`: the connection that
+    the device has beside the push; "" for none. `trace` is the traceparent of the event that made it, "" for none.
     """
 
     entry: str
@@ -65,11 +65,11 @@ class Push(Struct):
     trace: str = ""
 
     def settled(self, rule: str) -> Operation:
-        """The operation that says what became of it."""
+        """The operation that settles the job with its result."""
         return Operation(rule, self.entry, PushArguments(self.ref, self.device), trace=self.trace)
 
     def job(self, left_ms: int) -> PushJob:
-        """What is sent when so much time is left; the payload speaks of that time, too."""
+        """The request with `left_ms` to go, which the payload also states."""
         payload = self.payload
         if "expiresIn" in payload:
             payload = {**payload, "expiresIn": Raw(str(left_ms).encode())}
@@ -83,7 +83,7 @@ class Verdict(enum.Enum):
 
     WANTED = enum.auto()
     UNWANTED = enum.auto()
-    """The call is over, or the device is there by now, or known to be gone."""
+    """The call is over, or the device has connected, or is known to be gone."""
     EXPIRED = enum.auto()
     """Less than a second is left, and a ttl has whole seconds."""
 
@@ -100,7 +100,7 @@ _CANDIDATE: Final = msgspec.json.Decoder(_Candidate)
 
 
 def decode_push_entry(entry: Entry, *, max_deliveries: int) -> Push | Operation:
-    """Decode an entry of the push stream. Never raises: what cannot be sent becomes a dead letter."""
+    """Decode an entry of the push stream. Never raises: a job that cannot be sent becomes a dead letter."""
     sentence = unusable(entry, max_deliveries)
     if sentence:
         return dead_internal(entry, "push", sentence)
@@ -124,7 +124,7 @@ def decode_push_entry(entry: Entry, *, max_deliveries: int) -> Push | Operation:
         fields.device,
         int(fields.deadline),
         payload,
-        # Whoever had it before, here or in the shard that it was moved from, may have sent it and not settled it.
+        # A worker that had it before, here or in the shard that it was moved from, may have sent it and not settled it.
         unsure=entry.deliveries > 1 or UNSURE in entry.fields,
         peer=fields.peer,
         trace=traceparent_of(fields.traceparent),

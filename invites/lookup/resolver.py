@@ -1,4 +1,4 @@
-"""Completes operations with what a rule cannot look up: sippo-server's answers, trunks that match, other shards.
+"""Completes operations with data that a rule cannot look up: sippo-server's answers, trunks that match, other shards.
 
 A rule says what it needs (`Status.NEEDS`). The operation is completed here and committed again. A choice of trunks
 carries their version, so that the rule refuses a choice among outdated trunks and asks again.
@@ -42,9 +42,9 @@ class Lookup(Protocol):
 
 
 class Resolver:
-    """Completes operations of one shard by what its scripts cannot look up.
+    """Completes operations of one shard with data that its scripts cannot look up.
 
-    `lookup` is None where sippo-server is never asked.
+    `lookup` is None if sippo-server is never asked.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Resolver:
         self._asking: dict[tuple[str, Ref], asyncio.Future[LookupResult]] = {}
 
     async def complete(self, operation: Operation, outcome: Outcome) -> Operation:
-        """The operation with what its outcome says it needs.
+        """The operation with the data that its outcome asks for.
 
         Raises ValueError for an unknown need, and redis exceptions.
         """
@@ -85,7 +85,7 @@ class Resolver:
         return await self._with_trunks(operation, event, found)
 
     async def _ask(self, need: str, ref: Ref) -> LookupResult:
-        """Ask sippo-server about the callee of an invite, once, though repeats of it come meanwhile."""
+        """Ask sippo-server about the callee of an invite, once, even if repeats come meanwhile."""
         if need not in {USER, ANYBODY} or self._lookup is None:
             raise ValueError(f"an invite needs {need}, which nobody can look up")
         asked = self._asking.get((need, ref))
@@ -112,7 +112,7 @@ class Resolver:
     ) -> Operation:
         """The operation with the trunks for the callee, or for its number, and with those for each member.
 
-        The trunks are those that were last read. Their version goes along: the rule refuses an outdated choice.
+        The trunks are those that were last read. Their version is passed along: the rule refuses an outdated choice.
         """
         known, inviter = self._trunks.known, event.peer
         number = (found and found.phone) or event.to
@@ -126,7 +126,7 @@ class Resolver:
 
 
 def _found(arguments: Arguments) -> bytes:
-    """What an earlier look-up has found for an invite."""
+    """What an earlier lookup has found for an invite."""
     if isinstance(arguments, RelayedEventArguments):
         arguments = arguments.arguments
     return arguments.lookup_result if isinstance(arguments, InviteArguments) else b""

@@ -1,4 +1,4 @@
-"""What a look-up has found, as the scripts take it: JSON, read by `lua/reach/resolve.lua`.
+"""The result of a lookup, as the scripts take it: JSON, read by `lua/reach/resolve.lua`.
 
 Fields that have their defaults are left out.
 """
@@ -13,8 +13,8 @@ Ids = tuple[str, ...]
 class Member(msgspec.Struct, omit_defaults=True):
     """A member of a group: `push` devices, `peers` that are connected elsewhere, and the `trunks` that lead to it.
 
-    A `phone` is called over a trunk in any case, others only when nothing else was found; `failed` says that it is
-    not known what else there is; `present` that the member is in the room already, which another shard knows.
+    A `phone` is always called over a trunk, others only if nothing else was found; `failed`: other devices are unknown;
+    `present`: the member is already in the room, as another shard knows.
     """
 
     user: str
@@ -27,7 +27,7 @@ class Member(msgspec.Struct, omit_defaults=True):
 
 
 class Resource(msgspec.Struct):
-    """What the Reachability service said, for the log: `candidates` are JSON."""
+    """The answer of the Reachability service, for the log: `candidates` are JSON."""
 
     type: str
     candidates: str
@@ -37,8 +37,8 @@ class LookupResult(msgspec.Struct, omit_defaults=True):
     """What is `known` of a callee, or that it `failed` to be asked for.
 
     A user has `push` devices, `peers` that are connected elsewhere, and a `phone` (its number); a group has `members`
-    (none are an empty list), which are called one after the other if it is `sequential`. Of one that is too large there
-    is the `size` alone.
+    (none are an empty list), which are called one after the other if it is `sequential`. A group that is too large has
+    only its `size`.
     """
 
     known: bool = False

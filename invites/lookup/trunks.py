@@ -16,7 +16,7 @@ from invites.lookup.matching import fitting
 _AT_ONCE: Final = 8  # reads; each needs a connection
 
 MOST: Final = 10
-"""So many trunks to one number are known to a call: each pending call keeps those that it has not tried."""
+"""The most trunks to one number that a call knows: each pending call keeps those that it has not tried."""
 
 
 class Trunk(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class Trunk(msgspec.Struct, frozen=True):
 
     @property
     def leads_everywhere(self) -> bool:
-        """Whether it is only asked when no other leads to the number."""
+        """Whether it is used only if no other leads to the number."""
         return self.match == ANYTHING
 
 
@@ -67,7 +67,7 @@ class Trunks:
         """As they were when they were last read. The script refuses a choice that was made among outdated ones."""
 
     async def read(self) -> None:
-        """Make those known that are there now. Raises redis exceptions."""
+        """Read the current trunks. Raises redis exceptions."""
         async with self._reading:
             version = await self._client.get(self._keys.trunks_version) or b""
             if version == self.known.version:

@@ -55,7 +55,7 @@ class GatewayGroup(Struct, rename="camel", frozen=True):
 
     @property
     def is_late(self) -> bool:
-        """Whether a notification waits for too long. What a probe has left waits for nobody."""
+        """Whether a notification has waited too long. Those left for a probe's group do not count."""
         return self.oldest_ms > LATE_MS and not self.is_probe
 
 

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from invites.queries.overview import Backlog, Overview
 
 SLOW_MS: Final = 5_000
-"""A worker has died, or cannot keep up: its entries are taken over after `claimAfter`, 3 s, and up to a second."""
+"""A worker has died, or cannot keep up: its entries are taken over after `claimAfter`, 3 s, plus up to a second."""
 STUCK_MS: Final = 10_000
-"""Even the entries of a dead worker are settled by then."""
+"""By then even the entries of a dead worker are settled."""
 LATELY_MS: Final = 3_600_000
 """A dead letter is news for an hour. Those before it may stay for 30 days."""
 
 
 class Level(enum.IntEnum):
-    """How bad it is; the exit status of a check in the tradition of Nagios."""
+    """The severity, which is also the exit status of a Nagios check."""
 
     OK = 0
     WARNING = 1

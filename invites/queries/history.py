@@ -84,7 +84,7 @@ async def calls_of(
 
 
 def _page(found: Sequence[tuple[bytes, float]]) -> Sequence[tuple[bytes, float]]:
-    """The first ones. `before` names a ms, so calls of one ms are never on two pages."""
+    """The first ones. `before` is a ms, so calls of one ms are never on two pages."""
     size = min(PAGE, len(found))
     while size < len(found) and found[size][1] == found[size - 1][1]:
         size += 1

@@ -69,7 +69,7 @@ class InviteView(Invitation, kw_only=True):
 
 
 class UserState(Struct):
-    """What a user wants and does now. `until` is in ms since 1970; `busy` has the user's peer in each room."""
+    """The current wishes and calls of a user. `until` is in ms since 1970; `busy` has the user's peer in each room."""
 
     user: str
     dnd: bool
@@ -111,7 +111,7 @@ class InviteQueries:
         return found, len(refs) > MOST
 
     async def state(self, user: str) -> UserState:
-        """What the user wants and does now, by the server's time; `dnd` whose time is over does not count."""
+        """The current wishes and calls of the user, by the server's time; a `dnd` whose time is over does not count."""
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.get(self._keys.user_state(user))
             pipe.hgetall(self._keys.busy(user))

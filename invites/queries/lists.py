@@ -1,7 +1,7 @@
-"""Lists invites page by page: what rings now, and what has ended and is still readable.
+"""Lists invites page by page: pending invites, and ended ones that are still readable.
 
-No list costs the calls anything. What rings is found by the timers of the invites, or by the indexes that the rules
-keep of a user and of a room. What has ended is found by a SCAN of the invites' keys.
+No list costs the calls anything. Pending invites are found by their timers, or by the rules' indexes of a user and of a
+room. Ended ones are found by a SCAN of the invites' keys.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PENDING: Final = "PENDING"
 ENDED: Final = ("ACCEPTED", "DECLINED", "DECLINED_BY_CREATOR", "DECLINED_BY_TIMEOUT")
 STATES: Final = (PENDING, *ENDED, "ENDED", "ALL")
-"""What may be asked for: a state, all that have ended, or both."""
+"""The states to choose from: one state, all ended invites, or all invites."""
 
 MOST: Final = 200
 """How many invites a page has at most."""
@@ -47,7 +47,7 @@ class CursorError(ValueError):
 
 
 class Filter(Struct, frozen=True):
-    """Which invites are asked for.
+    """The filter of a list.
 
     `user`: those that the user has made or that ring the user, also as a member of a group. `state` is one of STATES.
     `since`: those that began then or later (ms since 1970).
@@ -242,7 +242,7 @@ class InviteLists:
         try:
             parsed = Ref.parse(ref)
         except ValueError:
-            return False  # another timer, or a key that nobody of us has made
+            return False  # another timer, or a foreign key
         indexed = asked.state == PENDING and asked.room is None
         return asked.user is None or indexed or asked.user in {parsed.inviter, parsed.callee}
 

@@ -30,6 +30,6 @@ class Memory(Struct, rename="camel", frozen=True):
 
 
 def memory_of(info: Mapping[str, Any]) -> Memory:
-    """The memory in a reply to INFO. What the server does not count towards its limit is left out."""
+    """The memory in a reply to INFO. It omits memory that the server does not count towards its limit."""
     used = info.get("used_memory", 0) - info.get("mem_not_counted_for_evict", 0)
     return Memory(max(0, used), info.get("maxmemory", 0))

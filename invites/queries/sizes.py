@@ -1,4 +1,4 @@
-"""How much memory of the server an installation needs, from what each thing takes.
+"""Estimates the server's memory that an installation needs, from the size of each thing.
 
 The figures are bytes, measured on Valkey 9 with ids of 10 to 40 characters; `tests/integration/test_size.py` measures
 them again. They include keys, tables and times to live; small things vary by a third with how full the tables are.
@@ -73,7 +73,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
         return max(_HOUR, self.caller_grace / 1000 + _MINUTE, self.remove_after / 1000 + _MINUTE)
 
     def parts(self) -> list[Part]:
-        """What takes memory all the time, without the streams."""
+        """The lines of the estimate, without the streams."""
         users, pending = self.devices / self.per_user, self.rate * self.ring_s
         finished, marks = self.rate * self.readable_s, self.rate * self.marks_s
         return [

@@ -1,4 +1,4 @@
-"""Reads the story of one invite: its steps, what has become of each candidate, and who has read its notifications."""
+"""Reads the story of one invite: its steps, its candidates, and the groups that have read its notifications."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MOST_STEPS: Final = 64
 """How many steps a story has at most, as in `lua/core/story.lua`."""
 
 _HEAD: Final = 6  # words of a step: ms, what, code, who, last, before
-_TOLD: Final = 3  # words of what it has told: what, code, who
+_TOLD: Final = 3  # words of a notification: what, code, who
 
 
 class Told(Struct, frozen=True):
-    """What a step has told: a notification, a push job, or what has become of legs of a group.
+    """A part of a step: a notification, a push job, or the change of a group's legs.
 
     `who` are the peers (devices, members), ten at most, and `more` is the number of the others.
     """
@@ -37,7 +37,7 @@ class Told(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
-    """What has happened to the invite: `what` is an event, `timer.…`, or `relay.…` for a message of another shard.
+    """A step of the invite: `what` is an event, `timer.…`, or `relay.…` for a message of another shard.
 
     `at` is in ms since 1970, by the server's clock. `first` and `last` are the entries of its notifications.
     """
@@ -64,7 +64,7 @@ class StepView(Step, frozen=True, rename="camel", kw_only=True):
 
 
 class CandidateStory(CandidateView, kw_only=True):
-    """A candidate and when each thing has happened to it (ms since 1970), None if it has not, or is forgotten.
+    """A candidate, and when each thing happened to it (ms since 1970), None if it did not, or is forgotten.
 
     `rung`: the first invitation was written; `pushed`: the first push job; `taken`: sippo-server has taken the push.
     `cancelled` is the last end of its ringing that it was told, with `cancel_code`.

@@ -145,7 +145,7 @@ class Resharding:
         return layout
 
     async def _stop_commits(self, shard_map: ShardMap, *, begun: bool) -> None:
-        await self._working(shard_map)  # a user that may not ask this must stop nobody
+        await self._working(shard_map)  # a user that may not ask this must not stop the reshard
         moving = str(Layout(shard_map.before, shard_map.after))
         for keys in shard_map.all:
             await shard_map.client(keys.shard).set(keys.layout, moving)
@@ -169,8 +169,8 @@ class Resharding:
             if await shard_map.client(keys.shard).exists(keys.owed):
                 await self._take_back(shard_map)
                 raise ReshardingError(
-                    f"The key {keys.owed} holds writes that the ACL denied a worker: give the worker its rights back, "
-                    "start it with the current number in redis.shards, and try again."
+                    f"The key {keys.owed} holds writes that the ACL denied a worker: give the worker its permissions "
+                    "back, start it with the current number in redis.shards, and try again."
                 )
 
     async def _take_back(self, shard_map: ShardMap) -> None:

@@ -1,4 +1,4 @@
-"""Prepares the relay streams, which hold what a shard still has to tell others.
+"""Prepares the relay streams, which hold a shard's messages for others.
 
 Their entries stay where they are: workers compute the target shard from the name and the new number of shards. Two
 things need care. An entry that its target has taken would be taken again by a shard that does not know that, whether

@@ -1,4 +1,4 @@
-"""The contract as an AsyncAPI 3 document: the streams, what goes in, and what comes out."""
+"""The contract as an AsyncAPI 3 document: the streams, the events, and the notifications."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def notifications() -> Schema:
 
 
 def config() -> Schema:
-    """`config.json`. Other sections than ours are the vendor's, and anything may stand in them."""
+    """`config.json`. Unknown sections are the vendor's, and may hold anything."""
     (top,), components = msgspec.json.schema_components(
         [Config], schema_hook=lambda _: {"type": "string"}, ref_template="#/$defs/{name}"
     )
@@ -119,7 +119,7 @@ def _never_null(component: Schema) -> None:
 
 
 def _portable(schema: Any) -> Any:  # noqa: ANN401 - JSON
-    """The same in words that other languages know: patterns as in ECMA 262, names of fields as on the wire."""
+    """The same for other languages: patterns as in ECMA 262, names of fields as on the wire."""
     if isinstance(schema, dict):
         return {
             name: _PORTABLE.get(name, str)(value) if isinstance(value, str) else _portable(value)

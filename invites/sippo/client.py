@@ -31,7 +31,7 @@ _DEAD: Final = frozenset({CallOutcome.TIMEOUT, CallOutcome.LOST, CallOutcome.ERR
 _ALIVE: Final = frozenset({CallOutcome.REFUSED, CallOutcome.NONSENSE})
 _LOOKUPS: Final = (ApiCall.GROUPS, ApiCall.PUSH_DEVICES, ApiCall.REACHABILITY)
 
-# How long a look-up waits when it is the probe. Devices must ring within 50 ms while sippo-server is down. The probe
+# How long a lookup waits when it is the probe. Devices must ring within 50 ms while sippo-server is down. The probe
 # itself continues in the background.
 _PROBE_PATIENCE_S: Final = 0.03
 
@@ -47,8 +47,8 @@ class SippoServer:
     """The client of the sippo-server API; `async with` opens and closes it.
 
     All methods raise NoAnswer when there is no valid reply, after `wac.deadline` ms at the latest. Calls may be
-    concurrent: at most `wac.max_concurrent` look-ups and as many pushes are sent at the same time. Each kind of call
-    has its own circuit breaker, so that look-ups continue while pushes fail.
+    concurrent: at most `wac.max_concurrent` lookups and as many pushes are sent at the same time. Each kind of call
+    has its own circuit breaker, so that lookups continue while pushes fail.
 
     Raises ValueError when `wac` lacks address, username or password.
     """
@@ -190,7 +190,7 @@ class SippoServer:
         return await attempts(self._attempt, request, budget, breaker)
 
     async def _probe(self, request: Request[_Answer], budget: Budget, breaker: Breaker) -> _Answer:
-        """Test whether sippo-server is up again. A look-up waits only briefly for the result."""
+        """Test whether sippo-server is up again. A lookup waits only briefly for the result."""
 
         async def probe() -> _Answer:
             try:

@@ -11,7 +11,7 @@ from invites.values.printable import escape
 
 
 def reason_of(error: Exception) -> str:
-    """The reason without what aiohttp puts around it ("ssl:default" stands there with plain HTTP too)."""
+    """The reason without aiohttp's wrapping ("ssl:default" stands there with plain HTTP too)."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {escape(cause.verify_message)}"

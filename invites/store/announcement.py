@@ -1,4 +1,4 @@
-"""What a worker says of itself in each shard, once a second."""
+"""The announcement of a worker in each shard, once a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 KEPT_MS: Final = 86_400_000
 """How long the server keeps the last announcement of a worker (ms).
 
-It is longer than any consumer of a dead worker stays. So a consumer without an announcement is that of an older
+This is longer than any consumer of a dead worker stays. So a consumer without an announcement belongs to an older
 release.
 """
 

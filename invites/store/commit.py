@@ -22,10 +22,10 @@ from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 
 Fact = tuple[str, ...]
-"""The name of a log message, and what fills it in."""
+"""The name of a log message, and its values."""
 
 KEEP_NOTIFICATIONS: Final = 1_000_000
-"""How many of the youngest notifications are kept while no group reads them."""
+"""How many of the newest notifications are kept while no group reads them."""
 
 TRIM_PAGE: Final = 10_000
 """How many entries one call trims at most."""
@@ -80,13 +80,13 @@ class TakeMode(msgspec.Struct, frozen=True):
 
 
 class Status(enum.Enum):
-    """What became of one operation."""
+    """The outcome of one operation."""
 
     DONE = "done"
     STALE = "stale"
     """Another worker has settled the entry."""
     NEEDS = "needs"
-    """Nothing was touched: something must be looked up first; `detail` says what."""
+    """Nothing was touched: the worker must look something up first; `detail` says what."""
     FAILED = "failed"
     """Nothing was touched: the rule failed; `detail` says why. The entry stays pending."""
     NO_GROUP = "no group"
@@ -98,7 +98,7 @@ class Status(enum.Enum):
 
 
 class Outcome(msgspec.Struct):
-    """What became of one operation, and what there is to log of it."""
+    """The outcome of one operation, and its facts for the log."""
 
     status: Status
     detail: str = ""
@@ -121,7 +121,7 @@ class CommitResult(msgspec.Struct):
 class FireResult(msgspec.Struct):
     """The answer to firing: how many timers were applied, when to fire again and the server's time in ms.
 
-    That is the next deadline, or soon when a timer waits for an event. The facts tell the timers that failed: these
+    That is the next deadline, or soon when a timer waits for an event. The facts name the timers that failed: these
     come back.
     """
 
@@ -133,13 +133,13 @@ class FireResult(msgspec.Struct):
 
 
 class Ensured(msgspec.Struct):
-    """The answer to ensuring a shard: the origin of its data, and the streams whose group was made.
+    """The answer to ensuring a shard: the origin of its data, and the streams whose group was created.
 
     `emptied`: this call has notified services that older data are lost.
 
-    The rest is what there was to do at the time `now`. `next_due` is when the next timer is due (both ms since 1970,
-    None without timers). `empty` are streams without entries, of which none is pending; `settled` are streams whose
-    group has no pending entries. `groups` are those on the notifications.
+    The other fields say what there was to do at the time `now`. `next_due` is when the next timer is due (both ms since
+    1970, None without timers). `empty` are streams without entries, of which none is pending; `settled` are streams
+    whose group has no pending entries. `groups` are those on the notifications.
     """
 
     origin: str
@@ -158,7 +158,7 @@ _FULL: Final = Outcome(Status.FULL)
 _WORDS: Final = {1: Status.DONE, 2: Status.NEEDS, 3: Status.FAILED, 4: Status.NO_GROUP, 5: Status.LOST}
 _WITH_DETAIL: Final = frozenset({Status.NEEDS, Status.FAILED, Status.LOST})
 _DENIED: Final = "DENIED "  # the error of lua/core/permissions.lua; commands follow, separated by commas
-# The server's own error of a function that asks nothing beforehand.
+# The server's own error in a function that does not ask beforehand.
 _DENIED_INSIDE: Final = re.compile(r"ACL failure in script: .* run the '([^']+)' command")
 _DENIED_UNNAMED: Final = "The user executing the script can't "  # of Redis 7.0
 
@@ -180,7 +180,7 @@ class Committer:
         verbosity: int = 1,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        """Prepare what all calls have in common.
+        """Prepare the common part of all calls.
 
         `verbosity` is that of the Header. `clock` (ms since 1970) replaces the server's time, for tests.
         """
@@ -190,7 +190,7 @@ class Committer:
         self._clock = clock
         self._verbosity = verbosity
         self._settings: Final = msgspec.json.encode(settings)
-        # By stream: how many entries are kept while nobody reads it, and for how long they are of use (ms).
+        # By stream: how many entries are kept while nobody reads it, and for how long they are useful (ms).
         self.trimmed_streams: Final[dict[str, tuple[str | int, str | int]]] = {
             keys.events: ("", ""),
             keys.notifications: (KEEP_NOTIFICATIONS, ""),
@@ -251,10 +251,10 @@ class Committer:
         return [command.decode() for command in answer or ()]
 
     async def trim(self, stream: str, kept_from: str = "") -> int:
-        """Trim one of `trimmed_streams` by what its groups have settled. Returns how many entries went.
+        """Remove the entries of one of `trimmed_streams` that its groups have settled. Returns how many.
 
         Entries from `kept_from` on stay (an entry id; "" for none).
-        Push jobs also go an hour after their time is over: a worker that asks nothing of sippo-server leaves them.
+        Push jobs are also removed an hour after their time is over: a worker without sippo-server leaves them.
         """
         keep, useful = self.trimmed_streams[stream]
         trimmed = 0
@@ -268,7 +268,7 @@ class Committer:
         return trimmed
 
     async def retire_consumer(self, name: str, silent_ms: int, stream: Stream = Stream.EVENTS) -> bool:
-        """Delete a consumer of a stream that owes nothing, and whose worker was silent for `silent_ms`."""
+        """Delete a consumer without pending entries, whose worker was silent for `silent_ms`."""
         keys = (stream.key(self._keys), self._keys.worker(name))
         with self._errors():
             return bool(
@@ -278,11 +278,11 @@ class Committer:
     async def ensure(
         self, streams: Sequence[Stream], worker: WorkerState, known_origin: str, new_origin: str
     ) -> Ensured:
-        """Write the layout, make the groups of `streams` and the shard's origin, unless they exist. Announce `worker`.
+        """Write the layout, create the groups of `streams` and the origin, unless they exist. Announce `worker`.
 
         Also says what there is to do in all streams.
 
-        If this worker has known another origin ("" for none) the data are lost: services are notified, once. Works on
+        If this worker knows another origin ("" for none) the data are lost: services are notified, once. Works on
         a full server. Raises redis exceptions, and LayoutError when the calls are spread over another number of shards.
         """
         keys = self._keys
@@ -311,7 +311,7 @@ class Committer:
         )
 
     async def drop_other_releases(self) -> list[str]:
-        """Delete what other releases have left on the server; return the names of these libraries."""
+        """Delete the libraries of other releases on the server; return their names."""
         return await self._functions.drop_other_releases()
 
     def arguments(self, mode: str, *rest: bytes | str | int) -> tuple[bytes | str | int, ...]:
@@ -376,7 +376,7 @@ def _due(value: bytes | int) -> int | None:
 
 
 def _fact(parts: Sequence[bytes | int]) -> Fact:
-    # The member of a timer that nobody knows may be any bytes.
+    # The member of an unknown timer may be any bytes.
     return tuple(part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in parts)
 
 

@@ -25,7 +25,7 @@ class Client(Protocol):
 
 
 class _Loading:
-    """The calls over one connection that have found no library. They load it one after the other, in their order."""
+    """The calls over one connection that have found no library. They load it one after the other, in order."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
@@ -53,7 +53,7 @@ class _Loading:
 
 
 _LOADING: Final[WeakKeyDictionary[Client, _Loading]] = WeakKeyDictionary()
-"""Of each client: the shards that share one must not load for themselves alone."""
+"""One for each client, because the shards that share it load the library once."""
 
 
 class Functions:

@@ -1,6 +1,6 @@
-"""What calls took and how they ended: what a commit tells beside its outcomes, for the metrics of the worker.
+"""How long calls took and how they ended: reported by a commit beside its outcomes, for the worker's metrics.
 
-Only the reply to the commit that has written an end or a ringing tells it, and no reply to a repeat. So each is counted
+Only the reply to the commit that wrote an end or a ringing reports it, never the reply to a repeat. So each is counted
 once, or not at all if that reply is lost.
 """
 
@@ -67,7 +67,7 @@ def read_measures(text: str, now: int) -> list[Measure]:
             continue
         state, reason, began, stopped = values
         measures.append(Ended(what, state, reason))
-        # A group has told its first accept, which may be long before its end.
+        # A group has already reported its first accept, which may be long before its end.
         if reason == "accepted" and what != "group":
             measures.append(Took("answered", _seconds(began, now)))
         if stopped:

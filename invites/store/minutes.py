@@ -1,7 +1,7 @@
 """How calls ended, minute by minute, as workers count it: for people who look at an installation without Prometheus.
 
-A worker writes its own counts into shard 0, at most once a second, beside all commits. A minute is the worker's, by its
-own clock: nothing but a picture depends on it.
+A worker writes its own counts into shard 0, at most once a second, apart from all commits. A minute is by the worker's
+own clock: only a picture depends on it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Minute(Counts, kw_only=True):
 
 
 class Minutes:
-    """What one worker counts."""
+    """The counts of one worker."""
 
     def __init__(self) -> None:
         self._counts: dict[
@@ -64,7 +64,7 @@ class Minutes:
         self._changed: set[int] = set()
 
     def count(self, measures: Iterable[Measure]) -> None:
-        """Count what a commit, or fired timers, have measured."""
+        """Count the measures of a commit, or of fired timers."""
         counted = [one for one in measures if isinstance(one, Ended) or one.what == "answered"]
         if not counted:
             return
@@ -76,7 +76,7 @@ class Minutes:
                 counts.answered[bisect_left(ANSWER_S, measure.seconds)] += 1
 
     async def write(self, client: Redis, keys: Keys, worker: str) -> None:
-        """Write the minutes that have changed, as `worker`. What cannot be written is tried again by the next call.
+        """Write the minutes that have changed, as `worker`. The next call retries counts that could not be written.
 
         Raises redis exceptions.
         """
@@ -105,7 +105,7 @@ class Minutes:
         self._changed.add(minute)
         if minute not in self._counts:
             for old in [one for one in self._counts if one <= minute - SHOWN]:
-                del self._counts[old]  # the server was away for so long
+                del self._counts[old]  # the server was unreachable for that long
                 self._changed.discard(old)
             self._counts[minute] = Counts()
         return self._counts[minute]

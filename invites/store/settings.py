@@ -1,20 +1,20 @@
-"""What the rules need of the configuration."""
+"""The part of the configuration that the rules need."""
 
 from typing import Literal
 
 import msgspec
 
 LookUp = Literal["", "push", "groups", "all", "reachability"]
-"""What can be asked of sippo-server: nothing, push devices, groups, both of them, or its Reachability service."""
+"""The requests to sippo-server: none, push devices, groups, both, or its Reachability service."""
 
 Redial = Literal["replace", "ring"]
-"""What another invite of the same device to the same callee does: it replaces the pending one, or rings beside it."""
+"""What another invite of the same device to the same callee does: replace the pending one, or ring beside it."""
 
 Glare = Literal["off", "merge"]
-"""What becomes of two users who invite each other: two calls, or one."""
+"""The result when two users invite each other: two calls, or one."""
 
 WhenBusy = Literal["ring", "waiting", "reject"]
-"""What a new invite does to a callee who is in a call: it rings, rings and says so, or ends with 486."""
+"""The effect of a new invite to a callee who is in a call: it rings, rings and says so, or ends with 486."""
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
--- The phone network has had an invite (parallelSip), and now the callee's own devices ring.
+-- The phone network had an invite (parallelSip), and now the callee's own devices ring.
 -- exports: call_at_home
 -- include: call/busy
 -- include: call/ending

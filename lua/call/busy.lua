@@ -1,4 +1,4 @@
--- Who is in a call. A join that names its peer makes the user busy. An accept does so for both sides, where a setting
+-- Who is in a call. A join that names its peer makes the user busy. An accept does so for both sides if a setting
 -- depends on it.
 --
 -- busy:<user>  room -> peer|entry for a room that the user has joined, peer|entry|until for one that an accept leads
@@ -56,7 +56,7 @@ local function write(user, room, peer, entry, till)
   schedule(timer_of(user, room), int(till or now + KEPT))
 end
 
--- A user in very many rooms is busy without the last ones.
+-- The last rooms of a user in very many do not count.
 local function begin(user, room, peer, till)
   local rooms = count(rooms_of(user))
   if rooms < MOST_ROOMS then
@@ -140,8 +140,8 @@ function busy.lost(user, peer)
   end
 end
 
--- Whether the user is in the room, and whether it has left by a later event than this one, as far as this shard knows (see
--- call/joining.lua).
+-- Whether the user is in the room, and whether it has left by a later event than this one, as far as this shard knows
+-- (see call/joining.lua).
 local function membership(user, room)
   if is_here(room) then
     if redis.call('HEXISTS', key('room-members', room), user) == 1 then
@@ -210,8 +210,8 @@ local function on_devices_in_calls(user, candidates)
   return found
 end
 
--- What a new invite or leg does to a callee who is in a call in another room. Returns the candidates to ring; none: it
--- ends with 486. The phone network (`is_out`) has the call alone.
+-- The effect of a new invite or leg on a callee who is in a call in another room. Returns the candidates to ring; none:
+-- it ends with 486. If `is_out`, only the phone network has the call.
 function busy.choose(invite, candidates, is_out)
   local only = settings.only_one_device_with_invitations and not is_out
   local is_busy = false

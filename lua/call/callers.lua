@@ -1,5 +1,5 @@
--- The devices of callers. A device that is there under another peer id keeps the calls that it has made before. A
--- caller that is not registered (a guest) names its device in its events.
+-- The devices of callers. A device that comes back under another peer id keeps the calls that it made before. A caller
+-- that is not registered (a guest) names its device in its events.
 -- exports: continue_calls
 -- include: core/emit
 -- include: reach/presence
@@ -8,8 +8,8 @@
 -- include: call/missed
 -- include: call/pages
 
--- Moves those of a page of the user's calls to the peer `to` that other peers of the device have made (see `moved` in
--- reach/presence.lua). `how`: the peer has "registered", it "spoke", or it has "overtaken" a registration of `from`.
+-- From a page of the user's calls, moves those that other peers of the device have made to the peer `to` (see `moved`
+-- in reach/presence.lua). `how`: the peer has "registered", it "spoke", or it has "overtaken" a registration of `from`.
 -- `own_call` is the one that the peer makes or repeats in this event.
 function pages.continued(user, refs, how, to, device, since, from, own_call)
   if #refs == 0 then
@@ -48,8 +48,8 @@ function pages.continued(user, refs, how, to, device, since, from, own_call)
   return next(moved) ~= nil and not work.page
 end
 
--- The device is there as `to`, since that entry. `how`, `from` and `own_call` are those of the page. Returns whether
--- any call goes on there, or may in further pages.
+-- The device is connected as `to`, since that entry. `how`, `from` and `own_call` are those of the page. Returns
+-- whether any call continues there, or may in further pages.
 function continue_calls(how, user, device, to, since, from, own_call)
   local found = every('calls', user, 'continued', how, to, device or '', since, from or '', own_call or '')
   if how ~= 'overtaken' then
@@ -58,7 +58,7 @@ function continue_calls(how, user, device, to, since, from, own_call)
   return found ~= false
 end
 
--- A peer of the device says something in its user's shard. `own_call` is the call that it makes or repeats.
+-- A peer of the device sends an event in its user's shard. `own_call` is the call that it makes or repeats.
 local function hear(user, peer, device, own_call)
   local change = presence.spoke(user, peer, device)
   local found = change and continue_calls('spoke', user, device, change.moved.to, change.moved.since, nil, own_call)

@@ -31,7 +31,7 @@ local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHING = true, PUSHED 
 -- The device may still ring although its candidate is out.
 local LATE = { CANCELLED = true, GONE = true, REJECTED = true }
 
--- The id of a push candidate. A device id may be the peer id of another device; with "|" it is no peer id.
+-- The id of a push candidate. A device id may equal another device's peer id; with "|" it cannot.
 local function push_id(device)
   return '|' .. device
 end
@@ -45,7 +45,7 @@ end
 local candidates_of, touch
 
 do
-  -- A release before 0.2.0 has kept the candidates in a hash of their own. They move.
+  -- A release before 0.2.0 kept the candidates in a hash of their own. This moves them.
   local function move_candidates(invite, candidates)
     local name = key('candidates', invite.ref)
     local flat = redis.call('HGETALL', name)
@@ -101,7 +101,7 @@ local function remove_candidate(invite, candidate)
   later({ 'HDEL', key('invite', invite.ref), '@' .. candidate.id })
 end
 
--- The device of a candidate is there under another peer id.
+-- The device of a candidate is connected under another peer id.
 local function rename_candidate(invite, candidate, peer)
   if candidate.id ~= peer then
     remove_candidate(invite, candidate)
@@ -149,7 +149,7 @@ local function has_declined_for_connection(candidate)
     and not candidate.rejected
 end
 
--- For the log: with the peer, or the device of a push. Two devices of a user may differ in nothing else.
+-- For the log: with the peer, or the device of a push. Nothing else may tell two devices of a user apart.
 local function candidate_for_log(candidate)
   return '{"peer":' .. json.quote(name_of(candidate)) .. ',' .. string.sub(candidate_json(candidate), 2)
 end
@@ -212,7 +212,7 @@ end
 local best_response
 
 do
-  -- The reasons for codes that no device has sent: those of a group's legs, and of lookups.
+  -- The reasons for codes that no device sent: from a group's legs, and from lookups.
   local FOUND_OUT = { [403] = 'too_many', [408] = 'timeout', [487] = 'cancelled', [500] = 'internal' }
 
   -- The code and reason of an invite that nobody can accept any more (RFC 3261, 16.7). A 6xx wins, then the lowest

@@ -1,5 +1,5 @@
--- A device has come: it rings for each pending invite with the remaining time. One that comes back rings again, or
--- hears that its ringing is over.
+-- A device has come: it rings for each pending invite with the remaining time. A device that comes back rings again, or
+-- learns that its ringing is over.
 -- exports: come
 -- include: core/commit
 -- include: reach/marks
@@ -10,7 +10,7 @@
 -- include: call/pages
 -- include: out/devices
 
--- The candidate's device, to be told over the connection `peer`.
+-- The candidate's device, to be notified over the connection `peer`.
 local function connection(candidate, peer)
   return {
     id = peer, address = candidate.address, type = candidate.type ~= 'PUSH' and candidate.type or 'PEER',
@@ -20,7 +20,7 @@ end
 
 local LIVE = { CALLED = true, RINGING = true }
 
--- The device has this peer id alone from now on. A connection that it replaces stops ringing.
+-- From now on the device has only this peer id. A connection that it replaces stops ringing.
 local function take_over(invite, candidate, new)
   local function end_grace(peer)
     later({ 'DEL', key('grace', peer) })
@@ -59,8 +59,8 @@ local OUT_BY_CHOICE = { DECLINED = true, REJECTED = true }
 -- How long it may take until somebody notices that a connection has died (ms).
 local NOTICED = 60000
 
--- Has the device heard that its ringing is over? It was connected then, and its connection was seen to end so much later
--- that it had not died before.
+-- Does the device know that its ringing is over? It was connected then, and an event reported the end of its connection
+-- so much later that the connection had not died before.
 local function has_heard(invite, candidate, new)
   local since = candidate.toldAt
   if candidate.state == 'CANCELLED' and not candidate.missed and candidate.type ~= 'PUSH' then
@@ -79,7 +79,7 @@ local function has_heard(invite, candidate, new)
   return lost and order.split(lost) - tolerance - NOTICED > since
 end
 
--- A device that comes back after its ringing has ended hears why, once.
+-- A device that comes back after its ringing has ended learns why, once.
 local function tell_end(invite, new)
   local candidate = candidate_of_device(invite, new.user, new.peer, new.device)
   local winner = candidates_of(invite)[invite.acceptedBy]
@@ -95,7 +95,7 @@ local function tell_end(invite, new)
   end
 end
 
--- Another trunk rings for this one by now, and its gateway must stop.
+-- Another trunk now rings instead of this one, whose gateway must stop.
 local function tell_followed(invite, candidate)
   if not candidate.told then
     candidate.told = true
@@ -106,7 +106,7 @@ end
 
 local function come_back(invite, candidate, new)
   local live = LIVE[candidate.state]
-  -- A loss that is in pages may not have reached this invite yet.
+  -- A loss that is processed in pages may not have reached this invite yet.
   local is_same = candidate.id == new.peer and not marks.other_session(candidate.session, new.session)
     and not order.later(new.lost, invite.entry)
   local may_ring = not OUT_BY_CHOICE[candidate.state] or (has_declined_for_connection(candidate) and not is_same)
@@ -145,7 +145,7 @@ local function join_invite(invite, new)
   end
   local candidate = candidate_of_device(invite, new.user, new.peer, new.device)
   if candidate and candidate.declined == new.peer and not new.lost and not new.session then
-    -- This registration has come later than the answer of its own connection.
+    -- This registration came later than the answer of its own connection.
     return
   elseif candidate then
     come_back(invite, candidate, new)
@@ -171,8 +171,8 @@ local function of_arguments(user, peer, raw, device, session, trunk, fresh, lost
   }
 end
 
--- Lets the device see to those invites of a page that are pending, or that are not. Returns true when the device is not
--- there any more.
+-- Applies the device's coming to those invites of a page that are pending, or to those that are not. Returns true when
+-- the device is no longer connected.
 local function see_to(pending, act, refs, ...)
   if #refs == 0 then
     return
@@ -194,12 +194,12 @@ function pages.came(user, refs, ...)
   return see_to(true, join_invite, refs, user, ...)
 end
 
--- The device hears that its ringing is over. The last argument is the loss, if that was seen.
+-- Tells the device that its ringing is over. The last argument is the loss, if an event reported it.
 function pages.came_late(user, refs, ...)
   return see_to(false, tell_end, refs, user, ...)
 end
 
--- `came` is a peer that is there (see reach/presence.lua).
+-- `came` is a connected peer (see reach/presence.lua).
 function come(came)
   local user, peer, new, lost = came.user, came.peer, came.registration, came.lost or ''
   local seen = not came.how and lost or ''

@@ -23,7 +23,7 @@ function kinds.direct.finish(invite, state, code, reason, winner, decliner)
   end
 end
 
--- The inviter hears of the first device that rings, and of the first push before that.
+-- Tells the inviter of the first device that rings, and of the first push before that.
 function kinds.direct.progress(invite, what)
   if not invite[what] then
     change(invite, what, '1')
@@ -36,11 +36,11 @@ function kinds.direct.progress(invite, what)
   end
 end
 
--- The inviter hears of the call at `peer` from now on.
+-- From now on the inviter is notified of the call at `peer`.
 function kinds.direct.repeated(invite, peer)
   change(invite, 'caller', peer)
   if invite.moved then
-    -- The inviter's shard answers `call_started` with `caller_moved` if the device is under another peer id by now.
+    -- The inviter's shard answers `call_started` with `caller_moved` if the device has another peer id by now.
     change(invite, 'moved', work.entry)
   end
   emit(invite.from, 'call_started', invite.ref, peer, asks_until(invite), invite.entry)
@@ -74,7 +74,7 @@ function internal.caller_moved(_, ref, peer, said)
       change(invite, 'moved', work.entry)
     end
   elseif work.relayed and tonumber(invite.endedAt) >= order.split(work.entry) - order.TOLERANCE then
-    -- Only the old peer has heard the outcome. Hearing it twice is better than never.
+    -- Only the old peer has received the outcome. Twice is better than never.
     tell_outcome(invite, { peer = peer, user = invite.from })
   end
 end

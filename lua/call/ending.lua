@@ -21,8 +21,8 @@ local function stop_devices(invite, state, code, reason, winner, decliner)
   local told = {}
   for _, candidate in pairs(candidates_of(invite)) do
     if candidate ~= winner and candidate ~= decliner and IN[candidate.state] then
-      -- While a candidate is PUSHING, its push worker sees the end of the invite and sends nothing. The device may ring
-      -- by its lost connection all the same.
+      -- While a candidate is PUSHING, its push worker sees the end of the invite and sends nothing. Still, the device
+      -- may ring over its lost connection.
       if not candidate.unheard or (candidate.state ~= 'PUSHING' and candidate.state ~= 'AWAY') then
         told[#told + 1] = candidate
       end
@@ -47,7 +47,7 @@ local function stop_devices(invite, state, code, reason, winner, decliner)
   end
 end
 
--- The inviter hears what the answer that ends the invite says.
+-- The inviter gets the context of the answer that ends the invite.
 local function note_context(invite, candidate)
   if candidate.context then
     change(invite, 'answerContext', candidate.context)
@@ -93,13 +93,13 @@ do
     end_unless_later(ref, reason, work.relayed and order.with_tolerance(since) or since, made_by)
   end
 
-  -- A caller that has repeated the invite later is there.
+  -- The caller has repeated the invite later, so it is connected.
   function internal.caller_is_gone(_, ref, since)
     end_unless_later(ref, 'caller_gone', since, last_word)
   end
 end
 
--- The caller's shard, which hears of the invite late, knows that its caller has too many.
+-- The caller's shard, which learns of the invite late, knows that its caller has too many.
 function internal.is_too_many(_, ref, limit)
   local invite = load_invite(ref)
   if invite and is_pending(invite) then

@@ -1,12 +1,12 @@
--- A device answers an invite: the peer that speaks becomes its candidate.
+-- A device answers an invite: the answering peer becomes its candidate.
 -- exports: enlist
 -- include: reach/registry
 -- include: call/requests
 
--- The device has no connection that is known.
+-- No connection of the device is known.
 local UNCONNECTED = { AWAY = true, GONE = true, PUSHING = true, PUSHED = true }
 
--- The device speaks as another peer than its candidate's, or its candidate is a push.
+-- The device answers as another peer than its candidate's, or its candidate is a push.
 local function connect(invite, candidate, peer)
   rename_candidate(invite, candidate, peer)
   candidate.session, candidate.unheard, candidate.also = nil, nil, nil
@@ -19,7 +19,7 @@ local function connect(invite, candidate, peer)
   touch(invite, candidate)
 end
 
--- The candidate's device was not known. The device's other candidate is the same.
+-- The candidate's device was unknown. The device's other candidate is the same device.
 local function name_device(invite, candidate, device)
   for _, other in pairs(candidates_of(invite)) do
     if other ~= candidate and other.device == device and owner(other) == owner(candidate) then

@@ -1,10 +1,11 @@
 -- Glare: while A's call to B rings, B invites A. With `glare: merge` the later invite merges into the earlier one: that
--- one is accepted by the peer that has sent the later one. Later is the later entry id; of equal ones the greater ref.
+-- one is accepted by the peer that sent the later one. Later means a later entry id, or an equal one and a greater ref.
 --
--- An invite lives in its callee's shard, so the two may live apart. Then each asks its inviter's shard, which has the
--- other one, before it rings. While it is held nothing else ends it and nobody can accept it, so the shard that is asked
--- decides about both in one step, and the held invite obeys. If both are held, the home of the earlier one decides.
--- Questions are numbered and asked again (a fail-over can lose one); "go" counts only for the last one.
+-- An invite lives in its callee's shard, so the two may be in different shards. Then each asks its inviter's shard,
+-- which has the other one, before it rings. While it is held nothing else ends it and nobody can accept it, so the
+-- shard that is asked decides about both in one step, and the held invite obeys. If both are held, the home of the
+-- earlier one decides. Questions are numbered and asked again (a fail-over can lose one); "go" counts only for the last
+-- one.
 --
 -- held         the number of the last question; nil while the invite is not held
 -- postponed    how it ends if it may ring: "state code reason"; stops: the stops to answer then (JSON, requests)
@@ -39,7 +40,7 @@ function glare.is_possible(invite)
     and not limits.is_trunk(invite.from, invite.caller)
 end
 
--- Byte by byte. The operator would compare as the server's locale says, and two servers may differ.
+-- Byte by byte. The operator compares by the server's locale, and two servers may differ.
 local function is_greater(ref, other)
   for i = 1, #ref do
     local a, b = string.byte(ref, i), string.byte(other, i)
@@ -155,7 +156,7 @@ local function go(invite)
   tell_progress(invite, invite.transaction)
 end
 
--- The invite is decided: does what has waited for that, the question of another invite first.
+-- The invite is decided: does everything that waited for this, the question of another invite first.
 local function release(invite)
   let_go(invite)
   if invite.rival then
@@ -201,7 +202,7 @@ function internal.glare_asks(from, ref, made, peer, device, room, number)
       release(other)
     end
   elseif other and other.held then
-    -- Its own question is on its way to the home of this one, which decides, unless it has said "go" before.
+    -- Its own question is on its way to the home of this one, which decides, unless it has already said "go".
     change(other, 'rival', json.strings({ from, ref, made, peer, device, room, number }))
   elseif other then
     say('taken', other)
@@ -248,7 +249,7 @@ function glare.merges_now(invite)
   return not is_pending(invite)
 end
 
--- Holds the new invite, which rings when its inviter's shard has answered. `found` is what would ring.
+-- Holds the new invite, which rings when its inviter's shard has answered. `found` has the candidates that would ring.
 function glare.hold(invite, asked, found)
   change(invite, 'held', '1')
   if #found.candidates == 0 then

@@ -15,7 +15,7 @@
 
 local NONE = {}
 
--- An index outlives its last invite by a day, also when nothing cleans it.
+-- An index outlives its last invite by a day, even if nothing cleans it.
 function keep_index(name)
   expire(name, lifetimes.index())
 end
@@ -46,7 +46,7 @@ function index_owners(invite, candidates)
   end
 end
 
--- One end in so many, by chance, removes what has been in `ended` for long.
+-- One end in this many, by chance, removes old refs from `ended`.
 local CLEANED = 8
 
 -- May one of the user's devices still ring? A device that comes back late finds the invite in `ended`.
@@ -84,7 +84,7 @@ function unindex(invite)
   unschedule('ring|' .. invite.ref)
 end
 
--- What an invite hears that answers a request which has ended for one of these reasons.
+-- For a request that ended for one of these reasons: the end of an invite that answers it.
 local REFUSALS = { caller_gone = '|480|unreachable', cancelled = '|410|cancelled', replaced = '|410|cancelled', declined = '|403|forbidden' }
 
 -- Removes the invite from its inviter's calls and from its room.
@@ -99,8 +99,9 @@ function unlist(invite)
   end
 end
 
--- `peer` hears of the call. `entry` is that of the inviter's last invite with its ref. The clock of the callee's shard
--- has made it, and `heard` is its place in the order of this shard: the present time, if the entry was ahead of it.
+-- `peer` is notified of the call. `entry` is that of the inviter's last invite with its ref. The clock of the callee's
+-- shard has made it, and `heard` is its place in the order of this shard: the present time, if the entry was ahead of
+-- it.
 local function read_call(value)
   local peer, entry, heard = string.match(value, '^([^|]+)|([^|]+)|?(.*)$')
   return { peer = peer, entry = entry, heard = heard ~= '' and heard or entry }
@@ -132,7 +133,7 @@ local function at_most_now(entry)
   return order.split(entry) > now and int(now) .. '-0' or entry
 end
 
--- The caller's device is back under another peer id. That peer hears of the call from now on.
+-- The caller's device is back under another peer id. From now on that peer is notified of the call.
 function move_call(from, ref, peer, call)
   write_call(from, ref, peer, call.entry, call.heard)
   later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })

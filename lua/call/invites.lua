@@ -14,9 +14,9 @@
 -- moved      with several shards: the entry that moved the caller's device to another peer id
 -- device     the device that the caller has named; replaces: the ref of the invite that this one replaces
 -- probe      "1" for a call that tests the service: it rings registered devices alone, makes nobody busy, and has no record
--- answerContext  what the answer that has ended it tells the inviter (JSON)
+-- answerContext  the context of the answer that ended it, for the inviter (JSON)
 -- waiting    "1" when its callee was in another call as it began (see call/busy.lua)
--- refusal    with several shards: what an invite hears that names this inviteRequest: "|code|reason"
+-- refusal    with several shards: the end of an invite that names this inviteRequest: "|code|reason"
 -- asksUntil  with several shards: until when an invite may name this inviteRequest (ms since 1970)
 --
 -- and further fields of group calls (see group/groups.lua, group/legs.lua) and of glare (see call/glare.lua).
@@ -121,14 +121,14 @@ local function asks_until(invite)
   return invite.inviteRequest == '1' and int(lifetimes.request(invite)) or ''
 end
 
--- An invite may name this inviteRequest from now on, perhaps before the requester's shard has heard of it.
+-- An invite may name this inviteRequest from now on, perhaps before the requester's shard knows of it.
 local function note_request(invite)
   if invite.inviteRequest == '1' and not is_here(invite.from) then
     change(invite, 'asksUntil', asks_until(invite))
   end
 end
 
--- The callee has not heard of the invite: the phone network has it, or it is held (see call/glare.lua).
+-- The callee does not know the invite: the phone network has it, or it is held (see call/glare.lua).
 local function is_hidden(invite)
   return invite.parallel == 'out' or invite.parallel == 'failed' or invite.held ~= nil
 end

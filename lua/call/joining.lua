@@ -54,7 +54,7 @@ function joins.accept(invite, peer, device)
   end
 end
 
--- In a call to oneself the inviting peer answers nothing, and nobody knows which peer a join without one means.
+-- In a call to oneself the inviting peer answers nothing, and a join without a peer may mean any of the user's.
 local function is_inviter(invite, peer)
   return invite.to == invite.from and (not peer or peer == invite.caller)
 end
@@ -88,7 +88,7 @@ local function last_known(user, room)
   end
 end
 
--- Returns false when this one, or a later join or leaving, is known.
+-- Returns false when this join, or a later join or leave, is known.
 local function note_coming(user, room, value)
   local known = last_known(user, room)
   if known and not order.later(work.entry, known.entry) then

@@ -4,8 +4,8 @@
 -- perCallee       pending invites to a user; perPair: those of one inviter, and what it has replaced lately
 -- perCaller       pending invites of a user; a trunk calls for many, and has no such limit
 --
--- An index tells by its size alone that no limit is near. Only then the refs are counted: the index of a trunk's user
--- has invites to others as well.
+-- The size of an index shows that no limit is near. Only if one is near are the refs counted, since the index of a
+-- trunk's user also has invites to others.
 --
 -- replaced:<from>|<to>  what the inviter has replaced lately, by the time (ms) of its end; expires
 -- redials               "1" while there is any of these keys
@@ -30,7 +30,7 @@ local function is_full(size, limit, name, pattern, more)
   return limit > 0 and size + more >= limit and count_refs(name, pattern) + more >= limit
 end
 
--- What was replaced counts for so long (ms), or a redial in a loop would have no limit.
+-- How long (ms) replaced invites count; otherwise a redial in a loop would have no limit.
 local LATELY = 10000
 
 -- The key that says that somebody has replaced an invite lately.
@@ -38,7 +38,7 @@ function limits.redials()
   return base .. 'redials'
 end
 
--- Asked once in a call: hardly any invite has to count.
+-- Asked once in each call, since hardly any invite needs a count.
 local has_redials
 
 each_call(function()

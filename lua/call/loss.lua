@@ -75,8 +75,8 @@ function pages.caller_lost(user, refs, peer, lost, grace_ends)
   end
 end
 
--- The registration of the peer has lapsed. Its connection may well be there, so it rings on. A trunk is followed by the
--- next one: this is how a gateway ends that has died.
+-- The registration of the peer has lapsed. Its connection may still exist, so it keeps ringing. The next trunk follows
+-- a trunk: this is how a dead gateway is passed over.
 function pages.lapsed(user, refs, peer)
   for _, ref in ipairs(refs) do
     local invite = load_invite(ref)

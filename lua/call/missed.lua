@@ -1,4 +1,4 @@
--- The outcomes that a caller may have missed: its device was away when the call ended. It hears them once it is back.
+-- The outcomes that a caller may have missed: its device was away when the call ended. It gets them once it is back.
 --
 -- missed:<user>  the calls that the user had pending when the device that had made them was lost: ref -> peer|entry of
 --                the loss; expires
@@ -16,7 +16,7 @@ function internal.note_missed(user, ref, peer, lost)
   expire(name, lifetimes.missed())
 end
 
--- The device is back as `peer`. What has not ended by then it will hear.
+-- The device is back as `peer`. It will be notified of calls that have not ended by then.
 function pages.missed(user, refs, peer, device)
   local name = key('missed', user)
   local values = #refs > 0 and redis.call('HMGET', name, unpack(refs)) or {}
@@ -37,7 +37,7 @@ function pages.missed(user, refs, peer, device)
   end
 end
 
--- In the callee's shard: tells the outcome again, unless the device has heard it before it was lost.
+-- In the callee's shard: sends the outcome again, unless the device received it before it was lost.
 function internal.outcome_missed(_, ref, old, peer, lost)
   local invite = load_invite(ref)
   if not invite or is_pending(invite) or invite.caller ~= old then

@@ -1,5 +1,5 @@
--- The join of a user that names no peer ends an invite without a winner (see call/joining.lua). The first accept of the
--- callee that comes afterwards is named as the winner. The inviter and the record have heard the end at the join.
+-- The join of a user that names no peer ends an invite without a winner (see call/joining.lua). The callee's first
+-- accept after that is named as the winner. The inviter and the record got the end at the join.
 -- exports: naming
 -- include: core/emit
 -- include: call/enlist

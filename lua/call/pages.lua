@@ -1,4 +1,4 @@
--- Work on every member of an index: at once when they are few, else one page in each commit.
+-- Work on every member of an index: at once if they are few, otherwise one page in each commit.
 --
 -- An index may hold thousands of refs, and a script that reads all of them blocks the server. So the first commit
 -- copies a large index, and relays to this shard work on pages of the copy. The pages do not see what joins the index
@@ -6,7 +6,7 @@
 --
 -- pages.kind(name, members, argument…) does the work of one page of the index of `name`. Its arguments are strings. It
 -- returns true when the other pages need not be done, or the list of their arguments when these have changed.
--- `work.page` is nil when this is the commit that begins the work. Later, when the world may have changed, it is "more"
+-- `work.page` is nil when this is the commit that begins the work. Later, when the state may have changed, it is "more"
 -- or "last".
 --
 -- todo:<name>|<kind>|<origin>     the copy of an index of invites in this shard

@@ -61,8 +61,8 @@ local function add_redials(invite, asked)
   return last and last.ref
 end
 
--- Is the ref that the invite names an own one that may be pending? What is to another callee may be in another shard,
--- which finds that out.
+-- Does the invite name a ref of its own user that may be pending? An invite to another callee may be in another shard,
+-- which finds out.
 local function may_replace(invite, ref)
   if inviter_of(ref) ~= invite.from or ref == invite.ref then
     warn('not_replaced', ref, 'forbidden')
@@ -78,7 +78,7 @@ local function may_replace(invite, ref)
   return true
 end
 
--- Notes what the new invite replaces. Its devices hear of the one that it names, or of the last one.
+-- Notes the invites that the new one replaces. Its devices learn of the one that it names, or of the last one.
 function redial.choose(invite, asked)
   invite.others, invite.leaving = {}, 0
   local named = asked.replaces and may_replace(invite, asked.replaces) and asked.replaces
@@ -93,7 +93,7 @@ end
 
 local function end_replaced(invite, by, device)
   if is_of_device(invite, by, device) then
-    -- The device hears the end as the peer that it is by now.
+    -- The device gets the end under its current peer id.
     change(invite, 'caller', by)
   end
   limits.count_replaced(invite.from, invite.to, invite.ref)

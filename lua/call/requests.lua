@@ -7,7 +7,7 @@
 -- include: call/ending
 
 -- The candidate of the peer, or of its device under another peer id.
--- The event's word for the device counts more than the registration's.
+-- The device that the event names overrides the registration's.
 local function candidate_of_request(invite, request)
   local candidate = candidates_of(invite)[request.peer]
   if candidate and owner(candidate) == request.user then
@@ -66,8 +66,8 @@ local function admit(request, ref, head)
   return invite, candidate
 end
 
--- The sender of an event. `device` is the hardware that the event names, `context` what the answer tells the inviter
--- (JSON); "" or nil for none.
+-- The sender of an event. `device` is the hardware that the event names, `context` is for the inviter (JSON); "" or nil
+-- for none.
 local function request_of(type, peer, user, transaction, device, context)
   local request = { type = type, peer = peer, user = user, transaction = transaction, ref = nil }
   if device and device ~= '' then

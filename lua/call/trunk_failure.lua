@@ -1,5 +1,5 @@
--- A trunk fails: it answers that it cannot connect the call, or is lost. The next one rings that led to the number when
--- the call began. With parallelSip the callee's own devices ring when none is left, unless the call has come back.
+-- A trunk fails: it answers that it cannot connect the call, or is lost. The next trunk rings that led to the number
+-- when the call began. With parallelSip the callee's own devices ring when none is left, unless the call has come back.
 -- The invite's field `trunks` is the list of those that have not been tried (see reach/trunks.lua).
 -- exports: trunk_failure
 -- include: core/emit
@@ -18,7 +18,7 @@ function trunk_failure.prepare(invite, list)
   end
 end
 
--- Says the code that the trunk cannot connect the call? Another code is the answer of the phone.
+-- Does the code say that the trunk cannot connect the call? Any other code is the phone's answer.
 function trunk_failure.is_told_by(code)
   return code == 408 or code == 480 or (code >= 500 and code < 600)
 end
@@ -33,7 +33,7 @@ local function ring_at_home(invite)
   end
 end
 
--- A candidate that was in has declined, or is lost. Returns true when something rings in the place of a trunk, which is
+-- A candidate that was in has declined, or is lost. Returns true when something else rings instead of a trunk, which is
 -- out and must not ring again.
 function trunk_failure.follow(invite, candidate)
   -- (While an accept of a leg is being decided, nothing else needs to ring.)

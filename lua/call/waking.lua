@@ -35,7 +35,7 @@ function waking.push_as_well(invite, candidate)
   end
 end
 
--- After pushAfter those that have not said that they ring are pushed as well.
+-- After pushAfter, devices that have not sent `ringing` are pushed as well.
 function waking.expect_ringing(invite, candidates)
   local at = now + settings.push_after
   if settings.push_after < 0 or at >= tonumber(invite.expiresAt) then

@@ -62,7 +62,7 @@ function answer_late(invite, request, candidate)
   end
 end
 
--- The user has joined the room, and nobody knows as which peer.
+-- The user has joined the room, as an unknown peer.
 local function win_unnamed(invite)
   info('accepted', invite.inviteId, invite.room, invite.to)
   change(invite, 'whoAccepted', invite.to)

@@ -1,7 +1,7 @@
 -- The commit: one call settles a batch of events, each in its own unit of work.
 --
 -- The acknowledgement is the token. Only one worker's XACK returns 1, and the same script writes the effects. So an
--- event has its effects exactly once, also when workers crash, claim it twice, or the server fails over.
+-- event has its effects exactly once, even if workers crash or claim it twice, or the server fails over.
 --
 -- The outcome of an event is one of
 --   1, {1, fact…}    done
@@ -21,7 +21,7 @@
 
 events, timers, commit = {}, {}, {}
 
--- Ends a rule that needs something that only a worker can look up.
+-- Ends a rule that needs a value that only a worker can look up.
 function need(what)
   error({ need = what }, 0)
 end
@@ -81,7 +81,7 @@ local function note_taken(from, entry)
   local noted = permissions.unless_denied(redis.pcall('ZADD', name, 'NX', score, entry), 'ZADD', name)
   if noted == 0 then
     local found = tonumber(redis.call('ZSCORE', name, entry))
-    if found ~= score and found % 1 > 0 then -- a former release has noted no mark
+    if found ~= score and found % 1 > 0 then -- an older release noted no mark
       redis.call('ZADD', name, score, entry)
       return 1
     end
@@ -107,7 +107,7 @@ end
 local function settle_one(token, from, origin, handler, entry, first, last)
   unit.begin(origin, entry)
   -- As texts, ids with equally many digits of ms compare as they should. One with more digits is longer than `future`,
-  -- and has no hyphen (45) behind as many.
+  -- and has no hyphen (45) after that many.
   if future and (entry > future or (#entry > #future + 2 and string.byte(entry, #future + 1) ~= 45))
     and not order.later(future, entry) then
     count_as_now(entry)
@@ -145,7 +145,7 @@ local function settle_one(token, from, origin, handler, entry, first, last)
   return with_facts(1)
 end
 
--- The commit is done, so this must not fail when the timers cannot be read.
+-- The commit is done, so this must not fail if the timers cannot be read.
 local function next_due()
   local first = redis.pcall('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')
   return first[2] or ''
@@ -172,7 +172,7 @@ function commit.settle(source, at)
 end
 
 -- The shard `from` has settled every entry of its relay stream before `low_watermark`. Such an entry comes again only
--- from a worker that has held it for long, and is refused.
+-- from a worker that has held it for a long time, and is refused.
 function commit.take(from, low_watermark, at)
   future = nil
   local known = redis.call('HGET', key('taken', 'floors'), from)
@@ -200,7 +200,7 @@ local function history(member, score)
   return 0, score
 end
 
--- The timer comes back, with back-off: a call whose time-out fails must still end once the cause is mended.
+-- The timer comes back, with back-off: a call whose time-out fails must still end once the cause is fixed.
 local function try_again(member, due, failures, failure)
   local at = int(now + math.min(FIRST_RETRY * 2 ^ (failures - 1), LAST_RETRY))
   schedule(member, at)
@@ -259,7 +259,7 @@ local function fire_one(member, score)
   return work.facts or NONE
 end
 
--- Timers that wait for an event are looked at again so much later (ms).
+-- How long until timers that wait for an event are looked at again (ms).
 local AGAIN = 50
 
 function commit.fire(limit, patience)

@@ -1,7 +1,7 @@
 -- The context of one call: keys, settings, the server's time.
 --
--- The server creates these functions once and keeps them together with their variables. So each file resets at the
--- start of a call, with `each_call`, the variables that belong to one call, and with `each_shard` those of a shard.
+-- The server creates these functions once and keeps them together with their variables. So at the start of a call each
+-- file resets the variables of one call with `each_call`, and those of a shard with `each_shard`.
 
 -- A function of a library looks for a global in two tables, so those that rules use all the time are locals. (The server
 -- provides most of them only once the library is loaded: `begin_call` sets them.)
@@ -47,13 +47,13 @@ do
     of_call[#of_call + 1] = begin
   end
 
-  -- What follows from the shard alone is set when a call is for another shard than the last one.
+  -- Values that depend on the shard alone are set when a call is for another shard than the last one.
   function each_shard(begin)
     of_shard[#of_shard + 1] = begin
   end
 
   local function begin_shard(name, count)
-    base, shards = name, nil -- a call that fails in here leaves nothing to the next one
+    base, shards = name, nil -- a call that fails in here leaves nothing for the next one
     EVENTS, NOTIFICATIONS, TIMERS = KEYS[KEY.events], KEYS[KEY.notifications], KEYS[KEY.timers]
     DEAD, PUSH, RELAY = KEYS[KEY.dead], KEYS[KEY.push], KEYS[KEY.relay]
     GROUPS = { [EVENTS] = 'workers', [PUSH] = 'push', [RELAY] = 'relay' }

@@ -4,7 +4,7 @@
 -- takes it once. All arguments are strings.
 --
 -- A relayed message can overtake an earlier one. So its handler (`work.relayed`) compares `work.entry`, the entry of
--- the event that began it all, with the state that it finds.
+-- the event that caused it, with the current state.
 -- include: core/unit
 -- include: core/json
 -- include: core/order

@@ -6,7 +6,7 @@
 json = {}
 
 -- `quoted[text]` is a string as JSON. The same few ids are used often, so each is quoted once, and costs no call of a
--- function afterwards. What a call has quoted stays for the next ones, unless it is much.
+-- function afterwards. The quoted strings of a call stay for the next calls, unless they are many.
 local MOST, size = 16000, 0 -- bytes
 
 local function quote(known, text)

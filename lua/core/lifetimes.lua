@@ -6,8 +6,8 @@ lifetimes = {}
 
 local MINUTE, HOUR, DAY = 60000, 3600000, 86400000
 
--- How long what is over is kept. `retainAfter` is what people want to read. Work that the end leaves needs a minute:
--- pages of a group's cancel, messages of other shards, repeats by devices that have not heard it.
+-- How long ended invites are kept. `retainAfter` is for people who read them. Work that the end leaves needs a minute:
+-- pages of a group's cancel, messages of other shards, repeats by devices that have not received it.
 local function kept()
   local retained = settings.retain_after
   return retained > MINUTE and retained or MINUTE
@@ -18,8 +18,8 @@ function lifetimes.pending(invite)
   return tonumber(invite.expiresAt) + DAY
 end
 
--- The same once the invite is over, and a push that tells its end. A device that has not heard the end rings until the
--- deadline.
+-- The same once the invite is over, and a push that tells its end. A device that has not received the end rings until
+-- the deadline.
 function lifetimes.over(invite)
   local deadline, readable = tonumber(invite.expiresAt), now + kept()
   return deadline > readable and deadline or readable
@@ -35,7 +35,7 @@ function lifetimes.ended_index()
   return math.max(settings.max_ring_timeout, kept())
 end
 
--- An index of pending invites, also when nothing cleans it.
+-- An index of pending invites, even if nothing cleans it.
 function lifetimes.index()
   return now + settings.max_ring_timeout + DAY
 end
@@ -50,19 +50,19 @@ function lifetimes.stopped()
   return now + settings.max_ring_timeout + kept()
 end
 
--- A call whose outcome its caller may miss: until it is not readable any more.
+-- A call whose outcome its caller may miss: until it is no longer readable.
 function lifetimes.missed()
   return now + settings.max_ring_timeout + kept()
 end
 
--- What orders delayed events: marks of peers and rooms, tombstones, news. The mark of a lost device also says which
+-- Keys that order delayed events: marks of peers and rooms, tombstones, news. The mark of a lost device also says which
 -- device may come back in its grace.
 function lifetimes.order()
   return now + math.max(HOUR, settings.caller_grace + MINUTE, settings.remove_after + MINUTE,
     settings.room_grace + MINUTE)
 end
 
--- A copy of an index, of which pages remove what they have done.
+-- A copy of an index; each page removes the members that it has done.
 function lifetimes.copy()
   return now + DAY
 end

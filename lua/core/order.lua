@@ -23,7 +23,7 @@ function order.number(entry)
   return ms + math.min(seq, 1023) / 1024
 end
 
--- Is the number `a` larger than `b`, both as decimal text? A double does not hold the 64 bits of an id's part.
+-- Is the number `a` larger than `b`, both as decimal text? A double cannot hold the 64 bits of each part of an id.
 function order.larger(a, b)
   return #a > #b or (#a == #b and a > b)
 end

@@ -1,17 +1,17 @@
 -- A timer that is due waits for the events that were published up to that time, for a bounded time.
 --
--- An accept that came in time must win although the worker that has read it stands still, or no worker has read it
--- yet. The consumer group knows both, whatever a worker knows. Events in other shards' streams are not waited for.
+-- An accept that came in time must win even if the worker that has read it is frozen, or no worker has read it yet. The
+-- consumer group knows both cases. Events in other shards' streams are not waited for.
 -- exports: ready_before
 -- include: core/unit
 -- include: core/fields
 -- include: core/order
 
--- While a timer waits, some worker looks every second or sooner. After a longer break (ms) no worker was there.
+-- While a timer waits, some worker looks every second or sooner. After a longer break (ms) no worker was running.
 local BREAK = 2000
 
 -- The time (ms) of the oldest event that no worker has settled: unread, or pending with any worker. Nil when there is
--- none. A group that is gone is made again where nothing has been read.
+-- none. A missing group is created again if nothing has been read.
 local function oldest_unsettled()
   local pending = redis.pcall('XPENDING', EVENTS, GROUPS[EVENTS], '-', '+', 1)[1]
   local from = '-'
@@ -28,7 +28,7 @@ end
 -- Timers that are due before the returned time fire, the others wait. `last` is when the last of the due timers is due.
 --
 -- A timer waits for `patience` ms at most. They count from its time, and after a time without workers from the moment
--- at which one of them is back. The key `waiting` has the time since which timers wait without a break.
+-- at which one is back. The key `waiting` has the time since which timers wait without a break.
 function ready_before(last, patience)
   local oldest = oldest_unsettled()
   if not oldest or oldest > last then

@@ -1,4 +1,5 @@
--- Whether the server's ACL lets this user write, and what happens when it stops to in the middle of an event.
+-- Whether the server's ACL lets this user write, and what happens when the ACL stops allowing it in the middle of an
+-- event.
 --
 -- The server asks the ACL for each command of a script as the script runs it. A command that it denies after the token
 -- would leave an event half written. So the commit asks before its first token for all commands that write. The answer

@@ -1,7 +1,7 @@
--- A call's story: what has happened to an invite, in story:<ref>, a list of texts of which the last 64 stay. The commit of
+-- A call's story: what happened to an invite, in story:<ref>, a list of texts of which the last 64 stay. The commit of
 -- an event appends one text for each invite, in the same step:
 --
---   ms step code who last before, then for all that the step has told: what code who
+--   ms step code who last before, then for each notification of the step: what code who
 --
 -- step  an event (`accept`), a timer (`timer.ring`) or a message of another shard (`relay.leg_cancel`) that has changed the
 --       invite, or has told somebody of it; `who` is the peer, or the device, user or member that it names
@@ -10,8 +10,8 @@
 -- what  a notification, a push job, or what has become of a leg; `who` is a JSON list of ten names at most, and "+" and the
 --       number of the others
 --
--- A space separates them, "-" stands for what is missing. The story decides nothing, so no call waits for one that cannot
--- be written. It lives as long as its invite.
+-- A space separates them, "-" stands for what is missing. No rule depends on the story, so no call waits for one that
+-- cannot be written. It lives as long as its invite.
 -- exports: story
 -- include: core/unit
 -- include: core/json
@@ -20,7 +20,7 @@ story = {}
 
 local MOST, NONE = 64, {}
 
--- Notes what is told of the invite. `who` is a JSON list, `note` the number of the note of a notification.
+-- Notes a notification about the invite. `who` is a JSON list, `note` the number of the note of a notification.
 function story.tell(invite, what, code, who, note)
   local heard = invite.heard
   if not heard and not work.changed[invite.ref] then
@@ -42,7 +42,7 @@ function story.tell_leg(call, leg)
   end
 end
 
--- Where an event names who it comes from, counted from its first argument; 0 for all others.
+-- The argument of an event that names its sender, counted from the first; 0 for all others.
 local WHO = { registered = 1, joined = 2, pushTaken = 1, pushUnsure = 1, pushGone = 1, pushDropped = 1 }
 
 -- The same of messages.
@@ -57,7 +57,7 @@ local function named(who)
   return who and who ~= '' and who or '-'
 end
 
--- What the unit settles, and who that comes from.
+-- What the unit settles, and its sender.
 local function step(rule, place)
   if not place then
     local kind, rest = string.match(rule, '^(%l+)|(.+)$')

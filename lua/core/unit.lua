@@ -11,14 +11,14 @@
 
 unit = {}
 
--- The keys that have the right type. Nobody else writes while the script runs.
+-- The keys whose type is known to be right. Nobody else writes while the script runs.
 local typed
 
--- The notes: commands with their arguments. One list for all units, which keeps what it has grown to: `noted` is how many
--- the present unit has.
+-- The notes: commands with their arguments. One list for all units, which never shrinks: `noted` is how many the
+-- current unit has.
 local notes, noted = {}, 0
 
--- What the server has answered to each note of this unit.
+-- The server's answer to each note of this unit.
 local replies = {}
 
 -- Keys that nearly always exist: asking for their types at once is cheaper than first asking whether they exist.
@@ -76,7 +76,7 @@ function trust(name)
   return name
 end
 
--- The same of the first keys of a list.
+-- The same for the first keys of a list.
 function unit.trust_first(list, count)
   local typed = typed
   for i = 1, count do
@@ -127,7 +127,7 @@ local function write_each()
   end
 end
 
--- What an event adds to streams for others carries its trace. A dead letter keeps the event's own fields.
+-- The entries that an event adds to streams for others carry its trace. A dead letter keeps the event's own fields.
 local function trace_notes(trace)
   for i = 1, noted do
     local note = notes[i]

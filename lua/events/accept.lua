@@ -1,4 +1,4 @@
--- accept: the first device wins, all others stop, the inviter hears it, and the record is written, all in one step.
+-- accept: the first device wins, all others stop, the inviter is notified, and the record is written, all in one step.
 --
 -- A trunk that registers with `confirm` may have reached a mailbox: its accept wins only once it is confirmed.
 --

@@ -1,4 +1,4 @@
--- callsSeen: the user has seen the missed calls up to a time. Here is also what keeps the calls of users (keepHistory).
+-- callsSeen: the user has seen the missed calls up to a time. This file also keeps the calls of users (keepHistory).
 --
 -- calls-ended:<user>   the user's calls, by the time of their end (ms): refs
 -- calls-missed:<user>  those that the user has missed
@@ -28,7 +28,7 @@ local function make_room(ended, user, ref, most)
 end
 
 -- In the user's shard: a call of the user is over. The message may come again, and late: the later end of a ref counts.
--- What is too old goes, and what is more than keepHistory with the call that comes.
+-- Removes calls that are too old, and those beyond keepHistory with the new call.
 function internal.call_kept(user, ref, at, is_missed, call)
   local most, age = settings.keep_history, settings.keep_history_for
   local ended, missed, history = key('calls-ended', user), key('calls-missed', user), key('history', user)

@@ -17,7 +17,7 @@ local function decline_by_inviter(invite, request, error_code)
   answer_stop(request, invite)
 end
 
--- The call is that of another trunk of the same user.
+-- The call belongs to another trunk of the same user.
 local function rings_as_trunk(invite, request)
   local candidate = candidate_of_request(invite, request)
   return candidate and candidate.type == 'PSTN'

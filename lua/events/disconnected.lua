@@ -1,4 +1,4 @@
--- unregistered, disconnected: a peer is gone, unless a later event has registered it or it is there with another
+-- unregistered, disconnected: a peer is gone, unless a later event has registered it or it is connected with another
 -- session.
 --
 -- Arguments  session ("" where none is given); device (nil where none is given)

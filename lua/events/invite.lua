@@ -74,7 +74,7 @@ local function born_ended(asked, invite)
   end
 end
 
--- Ends an invite that never rings. The inviter hears it, and it has a record.
+-- Ends an invite that never rings. The inviter is notified, and it has a record.
 local function end_at_once(invite, state, code, reason)
   set_end(invite, state, code, reason)
   tell_outcome(invite)
@@ -89,8 +89,8 @@ local function note_device(invite, asked)
   end
 end
 
--- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room. While it is held,
--- nothing may be there to ring.
+-- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room. While it is held, it
+-- may have nothing to ring.
 local function enter(invite, asked, rings_nothing)
   invite.live_until = lifetimes.pending(invite)
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))

@@ -1,5 +1,6 @@
 -- invite with returnOf: the phone network routes a parallel call back. Now the user's devices ring, inside the first
--- invite. The returning leg has no record of its own; its peer hears the same as the first invite's inviter.
+-- invite. The returning leg has no record of its own; its peer gets the same notifications as the first invite's
+-- inviter.
 --
 -- Arguments  return_of (the first invite's ref); to (the callee that the return names); lookup_result (see
 --            reach/resolve.lua); device (nil where none is given)
@@ -14,7 +15,8 @@ local function refuse(leg, code, reason)
     leg.head .. ',"code":' .. code .. ',"reason":"' .. reason .. '"}')
 end
 
--- Only the trunk that has the phone leg may return it, and only to the same callee. One that has failed has it no more.
+-- Only the trunk that has the phone leg may return it, and only to the same callee. A trunk that failed no longer has
+-- it.
 local function may_return(invite, request, to)
   local holder = candidate_of_request(invite, request)
   return invite.parallel and invite.to == to and holder and holder.type == 'PSTN' and not holder.followed

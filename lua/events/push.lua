@@ -1,9 +1,9 @@
 -- The results of a push job.
 --
--- pushTaken    sippo-server has taken the push. The inviter hears 110. If the call is over, the device must stop.
+-- pushTaken    sippo-server has taken the push. The inviter gets 110. If the call is over, the device must stop.
 -- pushUnsure   sippo-server has not confirmed the push and may have taken it. If the call is over, or ends later, the
---              device must stop. The inviter hears nothing.
--- pushGone     the device does not exist any more. It is no candidate.
+--              device must stop. The inviter gets nothing.
+-- pushGone     the device no longer exists. It is no candidate.
 -- pushDropped  the push worker has sent nothing (the call or the job's time was over), or the job was a cancel.
 -- include: core/commit
 -- include: call/ending

@@ -1,5 +1,5 @@
 -- registered: a device of a user, or a trunk, can be reached. It rings for each pending invite with the remaining
--- time. A device that comes back rings again, or hears that its ringing is over.
+-- time. A device that comes back rings again, or learns that its ringing is over.
 --
 -- Arguments  registry (the stored registration, JSON); device, session ("" where none is given); expires (ms or "");
 --            trunk ("1" or "0")

@@ -1,13 +1,12 @@
 -- Entries of a relay stream: messages of other shards, and the next pages of this shard's work (see core/emit.lua).
 --
--- relay         applies a message; `entry` is the entry of the event that began it all
+-- relay         applies a message; `entry` is the entry of the event that caused it
 -- misrouted     an event is in the wrong stream: sends it to the shard of `name`
 -- relayedEvent  applies such an event in its shard, as if it had come with its first `entry`
 -- include: core/commit
 -- include: core/emit
 
--- Tells messages with the same entry id apart, 1 to 4095: a shard whose server has failed over may give an id a second
--- time.
+-- Tells messages with the same entry id apart, 1 to 4095: a shard whose server has failed over may give an id again.
 local function mark(kind, name, entry)
   local ms, seq = order.split(entry)
   return (ms + 31 * seq + 7 * #kind + #name) % 4095 + 1

@@ -1,4 +1,4 @@
--- ringing: a device says that it rings. At the first one the inviter hears 180.
+-- ringing: a device says that it rings. At the first one the inviter gets 180.
 --
 -- Arguments  device (nil where none is given)
 -- Reads      the invite and its candidates; with a device its registration
@@ -6,7 +6,7 @@
 -- include: call/requests
 -- include: reach/presence
 
--- The states of a peer that was lost, or has said no. What it says now has come late.
+-- The states of a peer that was lost, or has declined. Its `ringing` is late.
 local OUT = { AWAY = true, GONE = true, DECLINED = true, REJECTED = true }
 
 -- The candidate is a later connection of the device: it has registered, or was lost, after this event.
@@ -17,7 +17,7 @@ local function is_later(candidate)
   return order.later(found and found.at or ended and ended.lost, work.entry)
 end
 
--- The candidate of a later connection than the one that speaks, if the device has one.
+-- The candidate of a later connection than the sender's, if the device has one.
 local function later_connection(invite, request)
   for id, candidate in pairs(candidates_of(invite)) do
     if candidate.device == request.device and owner(candidate) == request.user and id ~= request.peer
@@ -36,7 +36,7 @@ function events.ringing(peer, user, ref, head, device)
   if not invite then
     return
   elseif not is_pending(invite) then
-    -- The device has not heard the end and must stop.
+    -- The device has not received the end and must stop.
     answer_over(request, invite)
     return
   elseif candidate and (candidate.declined == peer

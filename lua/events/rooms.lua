@@ -71,7 +71,7 @@ function events.joined(user, room, peer, device)
   end
 end
 
--- Ends the invite into the room if it is older than `entry`. Returns whether that is done, or is on its way.
+-- Ends the invite into the room if it is older than `entry`. Returns whether it has ended, or its end is on its way.
 local function end_invite(room, ref, reason, entry)
   if not is_here(callee_of(ref)) then
     -- The score is the entry that made the invite.

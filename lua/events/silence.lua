@@ -1,4 +1,4 @@
--- silence: a device stops by itself and stays a candidate. Nobody else is told; no further invitation reaches it.
+-- silence: a device stops by itself and stays a candidate. Nobody else is notified; no further invitation reaches it.
 --
 -- Arguments  device (nil where none is given)
 -- Reads      the invite and its candidates

@@ -1,4 +1,4 @@
--- userState: what a user wants, all of it. Invites that begin later heed it.
+-- userState: all of a user's wishes. Invites that begin later heed them.
 --
 -- Arguments  dnd ("1" or "0"); until_when (ms since 1970, "" without an end); blocked (users, each followed by "|")
 -- Reads      the user's last state

@@ -1,5 +1,5 @@
--- What a group says to a leg. What that does depends on the message and on the state of the leg, so a message may come twice and
--- late.
+-- A group's messages to a leg. Their effect depends only on the message and on the state of the leg, so a message may
+-- come twice or late.
 --
 --                   no such leg                          RINGING          CLAIMED          OVER
 --   leg_start       begins it                            -                -                -
@@ -10,7 +10,7 @@
 --   leg_won         -                                    OVER, has won    OVER, has won    -
 --
 -- A message names a leg by its ref and its group: another invite may have the ref, a direct one, a leg of another group or one of
--- an earlier call. `leg_start` then answers `leg_left_out`. (Workers of a former release name no group.)
+-- an earlier call. `leg_start` then answers `leg_left_out`. (Workers of an older release name no group.)
 --
 -- news:<mark>  an update that has overtaken its `leg_start`: entry, context, mediatypes, fromDetails (JSON, a list); expires
 -- over:<mark>  the same for an end (see `tombstone`). A mark is the ref with the group as the callee, "|" and the member
@@ -163,7 +163,7 @@ local function update(leg, _, ...)
   update_leg(leg, work.entry, ...)
 end
 
--- The winning leg hears `leg_won` instead.
+-- The winning leg gets `leg_won` instead.
 local function cancel_leg(leg, name, _, state, code, reason, who, winner)
   if who == name.member then
     return

@@ -1,5 +1,5 @@
--- What a leg says to its group. What that does depends on the message and on the state that the group's shard has for the leg, so
--- a message may come twice and late.
+-- A leg's messages to its group. Their effect depends only on the message and on the state that the group's shard has
+-- for the leg, so a message may come twice or late.
 --
 --                 WAITING, RINGING                     CLAIMED               OVER
 --   leg_counts    counts the devices                   -                     tells the end, if there are new devices
@@ -8,8 +8,8 @@
 --   leg_left_out  leaves it out, goes on               -                     -
 --   leg_named     -                                    names the peer        names the peer, if it has won
 --
--- To tell the end is to say `leg_won` or `leg_cancel`. A call that is over, or forgotten, has no legs but CLAIMED and OVER ones.
--- With its first word a leg has begun.
+-- "Tells the end" means `leg_won` or `leg_cancel`. A call that is over, or forgotten, has only CLAIMED and OVER legs. A
+-- leg has begun with its first message.
 -- include: core/emit
 -- include: core/refs
 -- include: call/direct
@@ -45,8 +45,8 @@ local function is_out(call, leg)
   group.leg_is_out(call, leg)
 end
 
--- The numbers of the leg's devices have changed by the first three, and are the last three. A former release tells the change
--- alone.
+-- The numbers of the leg's devices have changed by the first three, and are the last three. An older release sends only
+-- the change.
 local function count(call, leg, _, _, devices, ringing, pushed, report, inside, ringing_inside, pushed_inside)
   if not report then
     local a, b, c = string.match(leg.counted, ' (%d+) (%d+) (%d+)$')
@@ -201,6 +201,6 @@ function internal.leg_named(_, ref, member, peer)
   hear('leg_named', ref, member, peer)
 end
 
--- A former release says so for each leg.
+-- An older release sends this for each leg.
 function internal.leg_began()
 end

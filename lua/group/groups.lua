@@ -87,8 +87,8 @@ function kinds.group.begin(call, members, strategy)
   start(call, 1)
 end
 
--- Starts legs of the next page: those up to the place `after` are done. The message may come twice; a former release names no
--- place.
+-- Starts legs of the next page: those up to the place `after` are done. The message may come twice; an older release
+-- names no place.
 function internal.legs_start(_, ref, after)
   local call = load_invite(ref)
   if not call or not is_pending(call) or is_too_late(call) then
@@ -242,7 +242,7 @@ function kinds.group.finish(call, state, code, reason, winner)
   record(call)
   ended_call.note(call)
   if state ~= 'ACCEPTED' or call.strategy == 'all' then
-    -- One member has taken the call for all, or each is asked for itself.
+    -- One member has taken the call for all, or each is called for itself.
     local called = {}
     for _, leg in ipairs(roster.all(call)) do
       called[#called + 1] = leg.state ~= 'WAITING' and leg.member or nil
@@ -280,7 +280,7 @@ local function finish_if_all_over(call)
   finish(call, kinds.group.STATE_OF[reason] or 'DECLINED', code, reason)
 end
 
--- A leg of a pending call neither waits nor rings any more.
+-- A leg of a pending call no longer waits or rings.
 function kinds.group.leg_is_out(call, leg)
   change(call, 'open', int(tonumber(call.open) - 1))
   local called = roster.called(call)

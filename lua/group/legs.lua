@@ -65,7 +65,7 @@ local function has_outlived_its_call(leg, reason)
   return reason == 'timeout' and not is_here(leg.group) and now >= kinds.leg.deadline(leg)
 end
 
--- The leg is over, and its group knows it.
+-- The leg is over, and its group knows.
 function kinds.leg.close(leg, state, code, reason, winner, decliner)
   if winner then
     note_request(leg)
@@ -99,7 +99,7 @@ function kinds.leg.accept(leg, request, candidate)
   claim(leg, claims)
 end
 
--- Tells the group how many devices there are. What the leg says of its end says that there are none.
+-- Tells the group the counts of the leg's devices. The message of the leg's end implies that it has none left.
 function kinds.leg.report(leg)
   if not is_pending(leg) then
     return

@@ -12,8 +12,8 @@
 --              Absent until the shard has said anything
 --   push, peers, phone, failed: the result of the lookup (see reach/resolve.lua); trunk: its list of trunks
 --
--- A call with more members than a page also has "|1", "|2", … -> the members of a page, in their order (JSON, a list). So a
--- page is read alone. The writes of a unit are one HSET.
+-- A call with more members than a page also has "|1", "|2", … -> the members of a page, in their order (JSON, a list).
+-- So a commit reads one page alone. The writes of a unit are one HSET.
 -- include: call/direct
 -- include: call/kinds
 -- include: core/story
@@ -37,7 +37,7 @@ local function read(call, member, raw)
     local leg = raw and cjson.decode(raw)
     if leg then
       leg.member = member
-      leg.state = leg.state == 'OPEN' and 'RINGING' or leg.state -- a former release's word
+      leg.state = leg.state == 'OPEN' and 'RINGING' or leg.state -- the word of an older release
     end
     legs[member] = leg or false
   end
@@ -99,7 +99,7 @@ function roster.page(call, page)
     end
     return found
   end
-  -- All are known or one page, or a former release has made the call.
+  -- All are known or one page, or an older release made the call.
   for _, leg in ipairs(roster.all(call)) do
     if leg.at > page * PAGE then
       break
@@ -111,7 +111,7 @@ end
 
 -- How many members have had their turn, in their order.
 function roster.called(call)
-  if not call.called then -- a former release has made the call
+  if not call.called then -- an older release made the call
     local last = 0
     for _, leg in ipairs(roster.all(call)) do
       last = leg.state ~= 'WAITING' and leg.at or last

@@ -14,7 +14,7 @@ ended_call = {}
 local MISSED = { ['408'] = 'DECLINED_BY_TIMEOUT', ['480'] = 'DECLINED', ['487'] = 'DECLINED_BY_CREATOR' }
 local MOST_DETAILS = 1024 -- bytes of a name that the history keeps; any JSON may stand there
 
--- Is a call that ends like this missed by who has not answered it?
+-- Does a callee who has not answered miss a call that ends like this?
 function ended_call.is_missed(code, reason)
   return MISSED[code] and reason ~= 'replaced'
 end
@@ -31,7 +31,7 @@ local function is_declined(invite)
 end
 
 -- A call is over: a direct one, one to a group, or the leg of a member. `is_missed` when the group says so. The callee
--- learns nothing of an inviter that it blocks by then.
+-- learns nothing of an inviter whom it blocks at that time.
 function ended_call.note(call, is_missed)
   if call.probe then
     return

@@ -2,8 +2,8 @@
 -- exports: end_with, record, tell_outcome, tell_progress
 -- include: out/notify
 
--- Tells the inviting peer, and the peer of a returning leg. `asking` ({peer, user}) is a peer that repeats the invite
--- and hears the answer alone.
+-- Tells the inviting peer, and the peer of a returning leg. `asking` ({peer, user}) is a peer that repeats the invite;
+-- only it gets the answer.
 local function tell_inviter(invite, kind, rest, asking, code)
   local peers, users = quoted[asking and asking.peer or invite.caller], quoted[asking and asking.user or invite.from]
   if invite.backPeer and not asking then
@@ -23,7 +23,7 @@ function tell_progress(invite, transaction, asking)
       .. (transaction and transaction ~= '' and ',"transaction":' .. transaction or '') .. '}', asking, digits[code])
 end
 
--- The end of an object, with what an answer tells the inviter.
+-- The end of an object, with the context of an answer for the inviter.
 function end_with(context)
   return context and ',"context":' .. context .. '}' or '}'
 end

@@ -1,5 +1,5 @@
 -- A peer id belongs to one user at a time. The shard of the peer id knows to whom, since users may be in any shard. (A
--- trunk's is left alone: whoever could register its peer id could take its calls away.)
+-- trunk's peer id is exempt: a user who could register it could take its calls away.)
 --
 -- holder:<peer>  user|entry of the latest registration of the peer id; expires after that has ended
 -- exports: holders
@@ -44,7 +44,7 @@ function internal.peer_claimed(peer, user, at, over)
   end
 end
 
--- Another user that has the peer id loses it (see `internal.peer_taken`).
+-- Another user who has the peer id loses it (see `internal.peer_taken`).
 function holders.claim(peer, user, at)
   emit(peer, 'peer_claimed', user, at, '')
 end

@@ -1,4 +1,4 @@
--- Presence: as which peers the devices of a user are connected. What is said of a peer counts in the order of the
+-- Presence: as which peers the devices of a user are connected. Events about a peer count in the order of their
 -- entries, whatever the order of their arrival.
 --
 -- registry:<user>, trunks  the registrations (see reach/registry.lua)
@@ -14,10 +14,10 @@
 -- Of the registrations of a device the latest one stays. An event about a peer makes one difference, nil when a later
 -- event has overtaken it. call/presence_changed.lua applies it to invites and calls. It has
 --   went      a peer that is gone, with `lost`, the entry since which it is gone, and `how`: "lapsed" (its connection
---             may be there), "taken" (another user has the peer id), or ""
+--             may still exist), "taken" (another user has the peer id), or ""
 --   came      a peer that is there, with its `registration`, `fresh` (it is another connection than before), and `lost`
 --             and `how` (`unseen`) of its mark. It has the calls of its device from now on. A renewal has neither
---   moved     the calls that a device has made before go on: its `user`, its `device`, the peer id `to` that it has
+--   moved     the calls that a device has made before continue: its `user`, its `device`, the peer id `to` that it has
 --             `since` that entry; only those of the peer `from`, if that is given
 --   replaced  the peer ids that the registration has replaced, each with the entry of its registration
 -- exports: presence
@@ -72,7 +72,7 @@ local function peer_of(user, peer, found)
 end
 
 -- The peer id as which the device of the peer is connected, and the entry of its registration; nil when it is not.
--- `device` is what the peer says of itself.
+-- `device` is the one that the peer names.
 function presence.now(user, peer, device)
   local own = registry.find(user, peer)
   if own then
@@ -131,7 +131,7 @@ local function forget(one, lost, unseen)
   end
 end
 
--- The same, with what others must know. Returns the peer.
+-- The same, and tells others what they must know. Returns the peer.
 local function leave(one, lost, how, unseen)
   local user, peer, old, mark = one.user, one.peer, one.registration, one.mark
   one.lost, one.how = lost, how
@@ -204,7 +204,7 @@ local function overtake(new, one, over, later_one)
   return change
 end
 
--- The device has the new registration alone. Returns the replaced peer ids, each with the entry of its registration.
+-- The device has only the new registration. Returns the replaced peer ids, each with the entry of its registration.
 local function replace(others)
   local replaced = others == NONE and NONE or {}
   for _, other in ipairs(others) do
@@ -381,7 +381,7 @@ function presence.trunk_ended(user, peer, lost, since, ends, how, unseen)
   return { went = leave(one, lost, how, unseen) }
 end
 
--- The peer, perhaps a guest, says that it is of this device.
+-- The peer, perhaps a guest, names this device.
 function presence.spoke(user, peer, device)
   local mark = presence.left(user, peer)
   if mark and order.later(mark.lost, work.entry) then
@@ -390,7 +390,7 @@ function presence.spoke(user, peer, device)
   return { moved = { user = user, device = device, to = peer, since = work.entry } }
 end
 
--- Remembers the device of a peer that has spoken.
+-- Remembers the device of a peer that has sent an event.
 function presence.note_device(user, peer, device)
   local one = peer_of(user, peer)
   one.mark.device = device

@@ -2,7 +2,7 @@
 --
 -- A worker's lookup at sippo-server comes as JSON (invites/lookup/result.py)
 --   known       the callee exists
---   failed      sippo-server could not be asked
+--   failed      sippo-server gave no answer
 --   push        device ids that a push can wake
 --   peers       peers that are connected at sippo-server
 --   phone       a number that leads to the callee
@@ -209,8 +209,8 @@ local function resolve_answer(asked, peer)
   return { candidates = { registry.candidate(peer, asked.to, found) }, how = 'alone' }
 end
 
--- A probe rings the devices that are registered: it leads to no trunk, no push, and no question for sippo-server.
--- A probe that overtakes its own registrations is nothing to warn of.
+-- A probe rings the devices that are registered: no trunk, no push, and no request to sippo-server.
+-- A probe that overtakes its own registrations needs no warning.
 local function resolve_probe(asked)
   return { is_refused = true, candidates = peers_of(asked), code = 480, reason = 'unreachable' }
 end

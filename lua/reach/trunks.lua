@@ -3,7 +3,7 @@
 -- trunks          user|peer -> JSON, for the trunks of all users. A field that a release before 0.2.0 has written has
 --                 the peer id alone. It keeps its name until the registration ends, so that workers of both releases
 --                 use one registration.
--- trunks-version  the entry or timer that has changed them last
+-- trunks-version  the entry or timer that last changed them
 --
 -- A list of trunks is a text of fields of `trunks`, with spaces between them: the first choice comes first.
 -- exports: trunks

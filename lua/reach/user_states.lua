@@ -1,4 +1,4 @@
--- What users want: user-state:<user>, "entry|dnd|until|" and the users that it blocks, each followed by "|".
+-- The wishes of users: user-state:<user>, "entry|dnd|until|" and the users that it blocks, each followed by "|".
 --
 -- entry  that of the event that has said it
 -- dnd    "1" or "0"

@@ -118,7 +118,7 @@ class Console:
         return found
 
     def _said(self, message: Any) -> None:
-        # Chromium reports each answer that is no 2xx.
+        # Chromium reports each answer other than 2xx.
         if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
             self.errors.append(message.text)
 
@@ -134,7 +134,7 @@ def opened(running: Browser, address: str, **options: Any) -> Iterator[Console]:
 
 
 def play(found: Site, pause_s: float = 0.0) -> None:
-    """Calls of all kinds: some have ended, some ring, and one event has failed. A picture needs pauses in a story."""
+    """Calls of all kinds: some have ended, some ring, and one event has failed. A picture needs pauses."""
     found.read_all("gateway-1")
     found.read_all("gateway-2")
     found.register("bob", "phone", "desk", "browser")

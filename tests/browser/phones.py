@@ -62,7 +62,7 @@ def browser() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def opened(running: Browser, address: str, **options: Any) -> Iterator[Phones]:
-    """The page in a browser of its own: what one has stored, the other one does not see."""
+    """The page in a browser of its own, which does not see what others have stored."""
     context = running.new_context(viewport={"width": 1440, "height": 900}, **options)
     try:
         phones = Phones(context.new_page(), address)
@@ -93,7 +93,7 @@ class Phones:
         return Phones(self.page.context.new_page(), self.address + path)
 
     def has(self, selector: str, count: int = 1) -> Locator:
-        """Wait until there are so many of these."""
+        """Wait until there are `count` of these."""
         found = self.page.locator(selector)
         expect(found).to_have_count(count)
         return found

@@ -1,4 +1,4 @@
-"""The page for people who use a keyboard, a screen reader, a small screen, or want nothing to move."""
+"""The page for people who use a keyboard, a screen reader or a small screen, or want no motion."""
 
 from __future__ import annotations
 

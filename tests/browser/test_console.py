@@ -1,4 +1,4 @@
-"""The console of a worker: what an operator sees and does, with eyes, a keyboard and a screen reader."""
+"""The console of a worker as an operator uses it: by sight, with a keyboard and with a screen reader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMELESS = re.compile(
 
 @pytest.fixture(scope="module")
 def pages(real: ModuleType) -> ModuleType:
-    """The module that needs Playwright, once it is known to be there."""
+    """The module that needs Playwright, once Playwright is known to be installed."""
     assert real is not None
     from tests.browser import console  # noqa: PLC0415 - see above
 

@@ -43,7 +43,7 @@ def _shards(place: str) -> int:
 
 
 def main() -> int:
-    """Play, tell, and say what was wrong."""
+    """Play, report, and print the faults."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument(
         "--place",

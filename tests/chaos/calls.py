@@ -1,4 +1,4 @@
-"""The calls: what devices and callers do, what must come of it, and what has come of it."""
+"""The calls: the actions of devices and callers, the expected effects, and the observed ones."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Event = tuple[str, Json]
 USERS: Final = 300
 DEVICES: Final = 3
 _MANY: Final = 60  # devices of one user
-_LONG_MS: Final = 100_000  # the server's death must not make a time-out of a call that is accepted
+_LONG_MS: Final = 100_000  # the server's death must not let an accepted call time out
 _SHORT_MS: Final = 1_500
 _TIMED_OUT: Final = ("DECLINED_BY_TIMEOUT", 408)
-_BEFORE_S: Final = (0.05, 1.0)  # an accept that is just in time comes so long before the deadline
+_BEFORE_S: Final = (0.05, 1.0)  # how long before the deadline an accept is just in time
 _PLANS: Final = {"accept": 44, "race": 20, "deadline": 8, "decline": 14, "stop": 9, "silence": 5}
 _ENDS: Final = {
     "accept": {ACCEPTED},
     "race": {ACCEPTED},
-    # Its devices accept shortly before the deadline; if they are late, it may have timed out, for all who hear of it.
+    # Its devices accept shortly before the deadline; if they are late, it may have timed out, for everybody concerned.
     "deadline": {ACCEPTED, _TIMED_OUT},
     "decline": {("DECLINED", 486)},
     "stop": {("DECLINED_BY_CREATOR", 487)},
@@ -39,7 +39,7 @@ _SHORT: Final = frozenset({"deadline", "silence"})
 
 @dataclass(slots=True)
 class Call:
-    """One call, as planned and as it went."""
+    """One call, as planned and as played."""
 
     number: int
     user: str
@@ -53,7 +53,7 @@ class Call:
     excused: bool = False
 
     def early_ms(self) -> int:
-        """How long before the deadline the first accept was published; 0 if that cannot be said."""
+        """How long before the deadline the first accept was published; 0 if unknown."""
         return (
             max(0, self.invited_ms + _SHORT_MS - self.accepted_ms)
             if self.accepted_ms and not self.excused
@@ -61,7 +61,7 @@ class Call:
         )
 
     def complete(self) -> bool:
-        """Whether all is there that will come. A short call that was taken up too late rings nobody."""
+        """Whether nothing more will come. A short call that was taken up too late rings nobody."""
         history = self.history
         return bool(history.ended and (history.rung or self.plan in _SHORT)) and history.answered()
 
@@ -73,7 +73,7 @@ class Calls:
         self.open: dict[int, Call] = {}
         self.events = 0
         self.done = 0
-        self.repeated = 0  # notifications that were heard more than once
+        self.repeated = 0  # notifications that came more than once
         self.slowest_s = 0.0  # from an invite's XADD to its invitation
         self._random = random.Random(seed)
         self._next = 0
@@ -99,12 +99,12 @@ class Calls:
         call.excused = call.published < self._excused_until
         self.open[number] = call
         expires = _SHORT_MS if plan in _SHORT else _LONG_MS
-        # One room for all calls of a user: who is busy in the only room that a call leads into is rung all the same.
+        # One room for all calls of a user: a user who is busy only in the room that a call leads into still rings.
         room = f"room-of-{user}"
         return "invite", {**_caller(number), "to": user, "room": room, "expires": expires}
 
     def due(self) -> list[Event]:
-        """What is to be published by now, of what was to be published later."""
+        """The scheduled events that are due now."""
         events = []
         while self._later and self._later[0][0] <= time.monotonic():
             events.append(heapq.heappop(self._later)[2])
@@ -120,13 +120,13 @@ class Calls:
             call.accepted_ms = ms
 
     def excuse(self, for_s: float = 0.0) -> None:
-        """Nobody can say what comes in time for the calls that are open, and for those of the next seconds."""
+        """For the open calls, and those of the next seconds, it is unknown which events are in time."""
         self._excused_until = max(self._excused_until, time.monotonic() + for_s)
         for call in self.open.values():
             call.excused = True
 
     def hear(self, identity: str, kind: str, peers: list[str], payload: Json) -> list[Event]:
-        """A notification has come; what devices and callers do then."""
+        """Take in a notification; returns the reactions of devices and callers."""
         number = _number(payload.get("inviteId") or "")
         if number < 0:
             return []
@@ -149,15 +149,16 @@ class Calls:
         return reaction
 
     def begin_again(self) -> None:
-        """Forget what was heard, to hear what the server has kept.
+        """Forget all notifications, to read those that the server has kept.
 
-        What a primary had said just before it died may be lost, and its successor says it again: that is no fault.
+        A primary's last notifications before it died may be lost, and its successor writes them again: that is no
+        fault.
         """
         for call in (*self.open.values(), *self._over.values()):
             call.history = call.history.unheard()
 
     def check(self) -> list[str]:
-        """All that is not as it must be, in words; to be asked when nothing is open any more."""
+        """All faults, in words. Call this when nothing is open any more."""
         calls = (*self.open.values(), *self._over.values())
         faults = [
             f"call {call.number} ({call.plan}): {fault.words}"

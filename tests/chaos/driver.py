@@ -1,4 +1,4 @@
-"""Plays calls while workers and servers are harmed, and compares what came of them with what had to come."""
+"""Plays calls while workers and servers are harmed, and compares their effects with the expected ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.chaos.places import Place
 
 _OPEN: Final = 400  # calls at once
-_BURST: Final = 600  # more of them, so that much is under way when a server is harmed
+_BURST: Final = 600  # more of them, so that many are in progress when a server is harmed
 _BREATH_S: Final = 0.005
 _SETTLE_S: Final = 60.0
 _EXCUSED_S: Final = 10.0  # more than a clock steps, and the time for which people see the step
@@ -44,10 +44,10 @@ HEADINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run has shown. `faults` is empty when every event had its effect once.
+    """The result of a run. `faults` is empty if every event had its effect once.
 
     `harm` counts what was done to workers and servers. `away_s`: for each time that servers were harmed, how long it
-    took until commands were served again, and until the workers had settled all that had waited. `memory` (bytes) is
+    took until commands were served again, and until the workers had settled the backlog. `memory` (bytes) is
     that of the largest worker, `longest_script` by the servers' slow logs; both were looked at after each harm.
     `unready_s` is the longest time until all workers said that they were not ready, when nothing could be committed.
     """
@@ -113,7 +113,7 @@ class Driver:
         self._nuisance = Nuisance(post, seed)
         self._faults: list[str] = []
         self._outbox: list[Event] = []
-        # Held while events are on their way: of those nobody could say whether a dying server has taken them.
+        # Held while events are in flight: it would be unknown whether a dying server has taken them.
         self._publishing = asyncio.Lock()
         self._harm: dict[str, int] = {}
         self._away_s: list[tuple[float, float]] = []
@@ -121,7 +121,7 @@ class Driver:
         self._longest_script = Script()
 
     async def run(self, seconds: float, server_every_s: float, tell: Callable[[str], None]) -> Result:
-        """Play for so many seconds; harm the servers so often (0: never); then wait for the rest, and check."""
+        """Play for `seconds`, harm the servers every `server_every_s` (0: never), then wait for the rest, and check."""
         began, calls, post = time.monotonic(), self._calls, self._post
         stories = self._stories
         await post.make_streams()
@@ -179,14 +179,14 @@ class Driver:
         return self._calls.hear(identity, kind, peers, payload) if events is None else events
 
     async def _relearn(self) -> None:
-        """Nobody is free again of what a dead primary alone has told: its successor may not make them busy again."""
+        """Nobody who is busy only by a dead primary's word becomes free: its successor may not make them busy again."""
         if isinstance(self._stories, Stories):
             self._stories.forget_busy()
             await self._post.listen_again(self._stories.hear_busy)
             self._outbox += self._stories.go_on_all()
 
     async def _finish(self) -> None:
-        """Wait for what has begun."""
+        """Wait until everything that has begun is over."""
         calls, stories = self._calls, self._stories
         await wait_until(
             lambda: not (calls.open or stories.open() or self._outbox), "all calls are over", _SETTLE_S
@@ -255,7 +255,7 @@ class Driver:
             return kind
         self._calls.excuse()
         async with self._publishing:
-            # The events are kept, what the workers make of them is lost.
+            # The events are kept, and the workers' commits are lost.
             self._fleet.pause()
             try:
                 self._outbox += [self._calls.begin() for _ in range(_BURST)]
@@ -273,8 +273,8 @@ class Driver:
         kind = await asyncio.to_thread(self._place.harm)
         served = time.monotonic()
         if self._place.loses:
-            # What was lost has happened again before anybody goes on: an accept of an invite that the new primary
-            # has yet to see would be one of an unknown invite.
+            # The lost commits happen again before anybody continues: an accept of an invite that the new primary has
+            # yet to see would be one of an unknown invite.
             await wait_until(self._post.decided, f"the workers go on after a {kind}", _SETTLE_S)
             await self._relearn()
         self._away_s.append((served - began, time.monotonic() - began))

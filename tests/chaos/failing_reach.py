@@ -26,7 +26,7 @@ _KINDS: Final = ("kill", "kill", "stop")
 
 
 class FailingReach(Reach):
-    """As Reach, and each time that enough workers were harmed, so are the servers. Nobody publishes meanwhile."""
+    """Like Reach, but after enough harm to workers the servers are harmed too. Nobody publishes meanwhile."""
 
     def __init__(self, post: Post, fake_sippo: FakeSippo, fleet: Fleet, seed: int, place: Place) -> None:
         super().__init__(post, fake_sippo, fleet, seed)
@@ -38,7 +38,7 @@ class FailingReach(Reach):
         place.at_worst = fleet.expect_unready
 
     async def check_again(self) -> None:
-        """Judge by what the servers have kept: what they have lost has happened again."""
+        """Judge by the data that the servers have kept: lost effects have happened again."""
         self.heard.begin_again()
         await self._post.listen_again(self.heard.hear)
         self.faults = self.heard.check([push.job for push in self._fake_sippo.pushes])
@@ -76,7 +76,7 @@ class FailingReach(Reach):
 async def play_groups(
     place: str, *, rounds: int, harmed: int, workers: int, seed: int, tell: Callable[[str], None]
 ) -> Result:
-    """Play so many rounds on servers (one of `PLACES`), and until so many workers are `harmed`."""
+    """Play at least `rounds` rounds on servers (one of `PLACES`), until enough workers are `harmed`."""
     began = time.monotonic()
     async with FakeSippo(directory()) as fake_sippo:
         with (

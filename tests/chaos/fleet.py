@@ -28,16 +28,14 @@ _STILL_S: Final = 2.0  # longer than calls with a short deadline still have
 _ANSWER_S: Final = 2.0
 # A worker knows within 6 s that nothing is read or committed (workers/telemetry/readiness.py). The rest is for asking.
 _UNREADY_S: Final = 9.0
-_FROZEN_S: Final = (
-    2.0  # longer than the hand-over time: others have claimed what a frozen worker goes on with
-)
+_FROZEN_S: Final = 2.0  # longer than the hand-over time: others have claimed its entries
 
 
 class Fleet:
-    """So many workers; whoever goes is replaced at once.
+    """Workers, each of which is replaced as soon as it ends.
 
-    `invites` adds to their configuration; what is done to them is drawn from `kinds`. `unready_s` is the longest time
-    until none of them said that it was ready, `faults` what they have said although it was not so.
+    `invites` adds to their configuration; the harm is drawn from `kinds`. `unready_s` is the longest time until
+    none of them reported that it was ready, `faults` are their wrong reports.
     """
 
     def __init__(
@@ -65,7 +63,7 @@ class Fleet:
         self._frozen: list[tuple[float, ChildProcess]] = []
 
     def harm_one(self, kind: str = "") -> str:
-        """Kill, freeze or stop a worker, or let all stand still for a while, as is said or drawn; says which."""
+        """Kill, freeze or stop a worker, or freeze all for a while, as given or drawn; returns which."""
         kind = kind or self._random.choice(self._kinds)
         if kind == "stand still":
             self.harm[kind] += 1
@@ -88,7 +86,7 @@ class Fleet:
         return kind
 
     def thaw(self, *, all_: bool = False) -> None:
-        """Let go on who has been frozen for long enough, and then end in order."""
+        """Thaw the workers that have been frozen for long enough, and stop them in order."""
         now = time.monotonic()
         for until, worker in self._frozen[:]:
             if all_ or until <= now:
@@ -99,7 +97,7 @@ class Fleet:
                     worker.terminate()
 
     def replace(self, shards: int) -> list[ChildProcess]:
-        """Start as many workers that count so many shards; returns the ones that there were, which go on."""
+        """Start as many workers, configured with this number of shards; returns the former ones, which keep running."""
         self._configuration["redis"] = {"shards": shards}
         former, self._workers = self._workers, [self._start() for _ in self._workers]
         return former
@@ -117,7 +115,7 @@ class Fleet:
         return self.ready() == len(self._workers)
 
     def expect_unready(self) -> None:
-        """A shard is away. Wait until no worker says that it is ready."""
+        """A shard is unreachable. Wait until no worker reports that it is ready."""
         began = time.monotonic()
         try:
             wait_until_sync(lambda: not self.ready(), "no worker is ready", _UNREADY_S)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 Hear = Callable[[str, str, list[str], dict[str, Any]], list[Event]]
-"""Takes identity, type, recipients and payload of a notification; returns what people do then."""
+"""Takes identity, type, recipients and payload of a notification; returns people's reactions."""
 
 _PAGE: Final = 1_000
 _BREATH_S: Final = 0.005
@@ -36,14 +36,14 @@ _SHOWN: Final = 160
 
 
 class Script(NamedTuple):
-    """A call of a function: how long it took on the server, s, and the beginning of what it was to do."""
+    """A call of a function: how long it took on the server, s, and the beginning of its arguments."""
 
     seconds: float = 0.0
     words: str = ""
 
 
 class Post:
-    """What publishers and gateways do. Gateways hear all `shards`; publishers count `published_to`, all if not said."""
+    """The publishers and gateways. Gateways read all `shards`; publishers use `published_to` shards, by default all."""
 
     def __init__(self, url: str, shards: int, published_to: int = 0) -> None:
         self.sent = 0
@@ -58,8 +58,8 @@ class Post:
     async def make_streams(self) -> None:
         """Make all keys that a script names beforehand.
 
-        While a shard moves by its keys a script with a named key that does not exist is refused at once. The trap is
-        one whose named keys are all there.
+        While a shard moves by its keys a script with a named key that does not exist is refused at once. The trap is a
+        script whose named keys all exist.
         """
         for keys in self._shards:
             client = self._client(keys)
@@ -67,7 +67,7 @@ class Post:
                 await client.xdel(stream, await client.xadd(stream, {"type": "none"}))
 
     async def send(self, events: list[Event]) -> list[Event]:
-        """Publish events; those that are refused for the moment (a shard on the move) are returned."""
+        """Publish events; those that are refused for now (a shard on the move) are returned."""
         by_shard: defaultdict[int, list[dict[str, str]]] = defaultdict(list)
         refused: list[Event] = []
         places = [self._shard_of(event) for event in events]
@@ -92,7 +92,7 @@ class Post:
         return refused
 
     async def add(self, fields: dict[bytes, bytes]) -> bool:
-        """Publish an entry as it is into any shard; returns whether the server has taken it."""
+        """Publish a raw entry to any shard; returns whether the server has taken it."""
         keys = self._shards[self.sent % len(self._shards)]
         try:
             await self._client(keys).xadd(keys.events, fields)
@@ -120,15 +120,15 @@ class Post:
                     raise
 
     async def listen(self, hear: Hear, say: Callable[[list[Event]], None]) -> None:
-        """Hear notifications as they come, and `say` what they make people do, until cancelled."""
+        """Read notifications as they come, and `say` people's reactions to them, until cancelled."""
         async with asyncio.TaskGroup() as listening:
             for keys in self._shards:
                 listening.create_task(self._listen(keys, hear, say))
 
     async def listen_again(self, hear: Hear) -> None:
-        """Hear all that the servers have kept, from the beginning, in the order in which it was told.
+        """Read all notifications that the servers have kept, from the beginning, in order.
 
-        A call that was moved has told in two shards.
+        A moved call has notifications in two shards.
         """
         told: list[tuple[tuple[int, int], dict[bytes, bytes]]] = []
         for keys in self._shards:
@@ -140,14 +140,14 @@ class Post:
             _tell(hear, fields)
 
     async def settled(self) -> bool:
-        """Whether the workers have settled all events, push jobs, and all that one shard has to tell another."""
+        """Whether the workers have settled all events, push jobs, and messages between shards."""
         try:
             return not any([await self.entries(source) for source in Stream])
         except (RedisError, OSError):
             return False
 
     async def decided(self) -> bool:
-        """Whether all is settled, and no invite waits for what another shard says of it."""
+        """Whether all is settled, and no invite waits for another shard's answer."""
         return await self.settled() and not any([await self._holds(keys) for keys in self._shards])
 
     async def _holds(self, keys: Keys) -> bool:
@@ -171,7 +171,7 @@ class Post:
             return False
 
     async def over(self) -> bool:
-        """Whether all is settled, and all notifications are heard."""
+        """Whether all is settled, and all notifications are read."""
         # A relayed entry may be settled before the look at the shard that it went to, and make another one.
         if not (await self.settled() and await self.settled()):
             return False
@@ -208,12 +208,12 @@ class Post:
         return len(await self.dead_letters())
 
     async def dead_letters(self) -> list[str]:
-        """What the dead letters say is wrong."""
+        """The errors of the dead letters."""
         found = [await self._client(keys).xrange(keys.dead) for keys in self._shards]
         return [fields[b"error"].decode() for entries in found for _, fields in entries]
 
     async def leaks(self) -> list[str]:
-        """Keys that stay for ever and events that nobody has settled, in words."""
+        """Keys that never expire and events that nobody has settled, in words."""
         faults = []
         for keys in self._shards:
             try:
@@ -257,5 +257,5 @@ def _words(command: bytes) -> str:
     words = command.decode(errors="replace").split()
     operations = " ".join(words).rpartition("more bytes) ")[
         2
-    ]  # the settings are cut, and nothing else is so long
+    ]  # the settings are cut, and nothing else is that long
     return escape(f"{words[3 + int(words[2])]} {operations}")[:_SHOWN]

@@ -1,4 +1,4 @@
-"""More shards while calls are played: workers stop by themselves, the command is killed half-way, and calls go on."""
+"""Adds shards while calls are played: workers stop by themselves, the command is killed half-way, calls continue."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CALLS: Final = 300  # between one growth and the next
 
 
 class Growth:
-    """Makes shards more, as an operator would."""
+    """Adds shards as an operator would."""
 
     def __init__(self, url: str, fleet: Fleet) -> None:
         self.faults: list[str] = []
@@ -42,7 +42,7 @@ class Growth:
         self._fleet = fleet
 
     async def to(self, shards: int) -> None:
-        """Grow to so many; the command is killed once, as soon as it has moved something."""
+        """Grow to this number of shards; the command is killed once, as soon as it has moved something."""
         first = self._command(shards)
         await wait_until(lambda: "can no longer commit" in first.output(), "no worker can commit", _WITHIN_S)
         former = self._fleet.replace(shards)
@@ -75,7 +75,7 @@ class Growth:
 
 
 class GrowingDriver(Driver):
-    """Plays calls, and in place of harm there become more shards."""
+    """Plays calls, and adds shards instead of doing harm."""
 
     def __init__(self, place: Place, fleet: Fleet, post: Post, seed: int, growth: Growth) -> None:
         super().__init__(place, fleet, post, seed)
@@ -97,7 +97,7 @@ class GrowingDriver(Driver):
 
 
 class GrowingReach(Reach):
-    """Plays calls to groups and phones, and in place of harm to workers there become more shards."""
+    """Plays calls to groups and phones, and adds shards instead of harming workers."""
 
     def __init__(self, post: Post, fake_sippo: FakeSippo, fleet: Fleet, seed: int, growth: Growth) -> None:
         super().__init__(post, fake_sippo, fleet, seed)
@@ -120,7 +120,7 @@ class GrowingReach(Reach):
 async def play_growing(
     place: str, numbers: Sequence[int], *, workers: int, seed: int, tell: Callable[[str], None]
 ) -> tuple[Result, Growth]:
-    """Play calls on servers (one of `PLACES`), on as many shards after each other; publishers count the first."""
+    """Play calls on servers (one of `PLACES`), on these numbers of shards in turn; publishers keep using the first."""
     first, *more = numbers
     with (
         PLACES[place](more[-1], seed) as found,

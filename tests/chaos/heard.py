@@ -1,4 +1,4 @@
-"""What was told of calls to groups and to phones, and what must hold of it."""
+"""Checks the notifications of calls to groups and to phones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ENDS = {"accept": ACCEPTED, "stop": ("DECLINED_BY_CREATOR", 487)}
 
 @dataclass
 class Call:
-    """One call: how it is to end, and what was told of it."""
+    """One call: its expected end, and its notifications."""
 
     invite_id: str
     to: str
@@ -37,7 +37,7 @@ class Call:
 
 
 class Heard:
-    """All that was told, by call."""
+    """All notifications, by call."""
 
     def __init__(self) -> None:
         self.calls: dict[str, Call] = {}
@@ -48,12 +48,12 @@ class Heard:
         self.calls |= {call.invite_id: call for call in calls}
 
     def begin_again(self) -> None:
-        """Forget what was heard, to hear what the servers have kept."""
+        """Forget all notifications, to read those that the servers have kept."""
         for call in self.calls.values():
             call.history, call.late = call.history.unheard(), []
 
     def hear(self, identity: str, kind: str, peers: list[str], payload: dict[str, Any]) -> list[Event]:
-        """Take in a notification; nobody does anything because of it."""
+        """Take in a notification; nobody reacts to it."""
         self.notifications += 1
         call = self.calls[payload["inviteId"]]
         call.told.add(kind)
@@ -65,7 +65,7 @@ class Heard:
         return []
 
     def check(self, pushes: Sequence[PushJob]) -> list[str]:
-        """What is wrong, in the end, with what was told and with the pushes that were taken."""
+        """The faults, at the end, of the notifications and of the accepted pushes."""
         faults = [
             f"{call.name}: {fault.words}" for call in self.calls.values() for fault in call.history.faults()
         ]
@@ -77,13 +77,13 @@ class Heard:
         return faults + self._still_ringing(pushes)
 
     def _not_late(self, call: Call, peers: list[str]) -> list[str]:
-        """Those that stop ringing. A pushed phone that registers after the end hears it too, once."""
+        """Those that stop ringing. A pushed phone that registers after the end is told, too, once."""
         late = [peer for peer in peers if peer.endswith("-peer") and peer not in call.history.rung]
         call.late += late
         return [peer for peer in peers if peer not in late]
 
     def _still_ringing(self, pushes: Sequence[PushJob]) -> list[str]:
-        """Whoever was pushed and is not the phone that won must have been told to stop; the last word is the end."""
+        """Every pushed phone except the winner must have been told to stop; the last push is the end."""
         last = {(job.collapse_id, job.device): job.type for job in pushes}
         winners = {
             f"alice|{call.invite_id}|{call.to}"

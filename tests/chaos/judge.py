@@ -1,4 +1,4 @@
-"""What was told of one call of a story, and what must hold of it in the end."""
+"""Checks the notifications of one call of a story."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _order: Final = itertools.count()
 
 
 def hardware_of(peer: str) -> str:
-    """What is behind a peer: in a story `device#1` and `device#2` are connections of one device."""
+    """The device of a peer: in a story `device#1` and `device#2` are connections of one device."""
     return peer.partition("#")[0]
 
 
 class Case:
-    """One call. `ends` are the permitted ends; with `told_again` the inviter may hear it after each loss, too."""
+    """One call. `ends` are the permitted ends; with `told_again` the inviter may be told again after each loss."""
 
     def __init__(self, name: str, ends: Collection[End], *, told_again: bool = False) -> None:
         self.name = name
@@ -35,7 +35,7 @@ class Case:
         self.forget()
 
     def forget(self) -> None:
-        """Be as before the first notification, to hear them all again."""
+        """Reset to the state before the first notification, to take them all in again."""
         self.records: list[Json] = []
         self.outcomes: list[Json] = []
         self.rang: dict[str, int] = {}
@@ -75,7 +75,7 @@ class Case:
         return self._identities[identity] == 1
 
     def complete(self) -> bool:
-        """Whether the call is over, everybody has heard it, and each request is answered."""
+        """Whether the call is over, everybody has been told, and each request is answered."""
         return bool(self.records and self.outcomes and all(self._answers.values()))
 
     def ended(self, *ends: End) -> bool:
@@ -83,7 +83,7 @@ class Case:
         return any((record["state"], record["error"]) in ends for record in self.records)
 
     def faults(self) -> Iterator[str]:
-        """All that is wrong, in words."""
+        """All faults, in words."""
         for fault in itertools.chain(self._of_end(), self._of_answers(), self._of_devices()):
             yield f"{self.name}: {fault}"
 

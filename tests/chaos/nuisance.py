@@ -1,4 +1,4 @@
-"""What others do to the same streams: unusable and large entries, a gateway that never reads, a clock that steps."""
+"""Disturbs the same streams: unusable and large entries, a gateway that never reads, a clock that steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHANCE: Final = 1 / 3
 
 
 class Nuisance:
-    """Does a little of all that whenever it is asked to. `poisoned` counts the entries that must be dead letters."""
+    """Does a little of each when called. `poisoned` counts the entries that must become dead letters."""
 
     def __init__(self, post: Post, seed: int) -> None:
         self.poisoned = 0
@@ -35,7 +35,7 @@ class Nuisance:
     async def step_clock(self) -> float:
         """Now and then, step a clock back; returns for how long (s) entry ids are ahead.
 
-        Of several shards each would have a clock of its own then, and nobody could say which event was earlier.
+        With several shards each would then have a clock of its own, and the order of events would be unknown.
         """
         if self._post.shards == 1 and self._random.random() < _CHANCE:
             await self._post.step_back(_STEP_MS)
@@ -43,7 +43,7 @@ class Nuisance:
         return 0.0
 
     async def faults(self) -> list[str]:
-        """What is wrong in the end, in words."""
+        """The faults at the end, in words."""
         dead = await self._post.dead_letters()
         if len(dead) == self.poisoned:
             return []

@@ -1,7 +1,7 @@
-"""People who go on while servers fail over. What the replica has not got is lost, so they repeat themselves.
+"""People who continue while servers fail over, and repeat themselves, because the replica lacks some events.
 
-A caller repeats its invite until it hears the outcome, a device its accept until it is answered, as clients do. So each
-call must end once, with one winner, and ring nowhere, whatever the servers have lost.
+A caller repeats its invite until it gets the outcome, a device its accept until it gets an answer, as clients do.
+So each call must end once, with one winner, and ring nowhere, whatever the servers have lost.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PATIENCE_S: Final = 1.5
 
 @dataclass
 class _Call:
-    """One call; `due` is when somebody repeats what has had no effect."""
+    """One call; `due` is when somebody repeats an event that has had no effect."""
 
     number: int
     user: int
@@ -42,7 +42,7 @@ class Persistent:
 
     def __init__(self, seed: int) -> None:
         self.done = 0
-        self.repeated = 0  # nobody counts what is said again, since everybody does that
+        self.repeated = 0  # repeats are not counted, since everybody repeats
         self.go_on = True
         self._random = random.Random(seed)
         self._calls: dict[int, _Call] = {}
@@ -58,7 +58,7 @@ class Persistent:
         ]
 
     def begin(self) -> list[Event]:
-        """A call to each user that has none, and what is repeated by now."""
+        """A call to each user that has none, and the repeats that are due."""
         now, events = time.monotonic(), []
         for user in range(_PEOPLE) if self.go_on else ():
             if user not in self._open:
@@ -71,7 +71,7 @@ class Persistent:
         return events
 
     def begin_last(self) -> list[Event]:
-        """There is nothing more."""
+        """Begin no more calls."""
         return []
 
     def open(self) -> list[str]:
@@ -79,7 +79,7 @@ class Persistent:
         return [f"firm call {call.number}" for call in self._open.values()]
 
     def hear(self, identity: str, kind: str, peers: list[str], payload: Json) -> list[Event] | None:
-        """Take in a notification; returns what people do then, None if it is about none of these calls."""
+        """Take in a notification; returns people's reactions, None if it is about none of these calls."""
         invite_id = payload.get("inviteId") or ""
         if not invite_id.startswith("firm-"):
             return None
@@ -115,10 +115,10 @@ class Persistent:
             call.records, call.last, call.winners, call.outcomes = [], {}, set(), set()
 
     def check(self) -> list[str]:
-        """All that is not as it must be, in words."""
+        """All faults, in words."""
         faults = [f"notification {each} came twice" for each, count in self._identities.items() if count > 1]
         for call in self._calls.values():
-            # What an end leaves may be lost as a whole: then the caller has heard the outcome all the same.
+            # Everything that an end leaves may be lost together: the caller has still received the outcome.
             ringing = [device for device, kind in call.last.items() if kind == "invitation"]
             if len(call.records) > 1:
                 faults.append(f"firm call {call.number}: there are {len(call.records)} records")

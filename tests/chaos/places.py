@@ -1,4 +1,4 @@
-"""Where the calls are played, and what happens there to the servers."""
+"""The places where calls are played, and the harm to their servers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _EVENTS: Final = Keys().events
-_LOST_S: Final = 0.2  # so much of the primary's work does not reach the replica
+_LOST_S: Final = 0.2  # the last part of the primary's work, which does not reach the replica
 _PAUSE_S: Final = 0.3
 
 
@@ -58,7 +58,7 @@ class Place(Protocol):
 
 
 class _Harmed:
-    """What most places have in common."""
+    """The common part of most places."""
 
     loses = True
     restarts = False
@@ -104,7 +104,7 @@ class _Single(_Harmed):
 class _WithReplicas(_Harmed):
     """The primary of any shard dies, and its last commits with it: another server takes its place without them.
 
-    With `hangs` it does not die, but says nothing any more, and all connections to it stay.
+    With `hangs` it does not die, but stops answering, and all connections to it stay.
     """
 
     def __init__(self, servers: Replicated | Cluster, shards: int, seed: int, *, hangs: bool = False) -> None:
@@ -133,7 +133,7 @@ class _WithReplicas(_Harmed):
         )
         self._hold_back(replica, hold=True)
         replica.freeze()
-        # What has been sent to it already it would read from its socket later.
+        # Otherwise it would later read from its socket what has already been sent.
         primary.command("CLIENT", "KILL", "TYPE", "replica")
         self._pair = [primary, replica]
 
@@ -178,7 +178,7 @@ class _WithReplicas(_Harmed):
 
 
 class _GoingOn(_WithReplicas):
-    """The primary of any shard dies while everybody goes on. What the replica has not got by then is lost."""
+    """The primary of any shard dies while everybody continues. Writes that the replica lacks are lost."""
 
     loses = False
     repeat = True
@@ -206,7 +206,7 @@ class _GoingOn(_WithReplicas):
 
 
 class _Moving(_Harmed):
-    """The shard moves from node to node, while everybody goes on."""
+    """The shard moves from node to node while everybody continues."""
 
     loses = False
 

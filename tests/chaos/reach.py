@@ -39,7 +39,7 @@ def directory() -> Directory:
 
 
 def asking(fake_sippo: FakeSippo) -> dict[str, Any]:
-    """`invites` of workers that ask this sippo-server for groups and phones, and give up on no entry."""
+    """`invites` of workers that ask this sippo-server for groups and phones, and never give up on an entry."""
     wac = {**fake_sippo.wac, "timeout": 500, "breakFor": 300}
     return {"basic": {"resolveGroups": True, "resolvePush": True, "wac": wac}, "maxDeliveries": 100}
 
@@ -53,7 +53,7 @@ def _desk(user: str) -> str:
 
 
 class Reach:
-    """Plays rounds of calls; afterwards `faults` says what was wrong with them."""
+    """Plays rounds of calls; afterwards `faults` has their faults."""
 
     def __init__(self, post: Post, fake_sippo: FakeSippo, fleet: Fleet, seed: int) -> None:
         self.heard = Heard()
@@ -65,7 +65,7 @@ class Reach:
         self._healing = asyncio.Event()
 
     async def play(self, rounds: int, harmed: int = 4) -> None:
-        """So many rounds, and until so many workers are `harmed`; then wait for the rest, and check."""
+        """Play `rounds` rounds, and more until enough workers are `harmed`; then wait for the rest, and check."""
         desks = [_desk(f"g{group}-{member}") for group in range(_GROUPS) for member in range(_MEMBERS)]
         await self._publish([calling.registered(desk, desk.removesuffix("-desk")) for desk in desks])
         await wait_until(self._post.settled, "the devices are registered", _WITHIN_S)
@@ -78,7 +78,7 @@ class Reach:
                 await self._round(number)
                 for task in harming:
                     if task.done():
-                        task.result()  # it should not have ended, so it raises what has ended it
+                        task.result()  # it should not have ended, so it raises its error
             self._healing.set()
             await asyncio.gather(*harming)
             self._fake_sippo.heal()
@@ -141,7 +141,7 @@ class Reach:
 
     async def _harm_workers(self) -> None:
         while not self._healing.is_set():
-            # Whoever is killed before it has done anything shows nothing, and a slow machine would never get on.
+            # Killing a worker before it has done anything shows nothing, and on a slow machine none would get further.
             before = self.heard.notifications
             await asyncio.sleep(self._random.uniform(0.5, 1.5))
             if self.heard.notifications > before:

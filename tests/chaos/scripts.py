@@ -49,7 +49,7 @@ def redials(story: Story) -> Script:
 
 
 def glare(story: Story) -> Script:
-    """Alice and Bob call each other: with `merge` one call comes of it, without it both ring."""
+    """Alice and Bob call each other: with `merge` they become one call, without it both ring."""
     seat, merges = story.seat, story.rules["glare"] == "merge"
     alice, bob = seat.peer("alice"), seat.peer("bob")
     ends = (ACCEPTED,) if merges else (ACCEPTED, STOPPED)
@@ -66,13 +66,13 @@ def glare(story: Story) -> Script:
 
 
 def wants_quiet(story: Story) -> Script:
-    """Bob wants no calls, or none of Alice's, and then wants them again. What rings all the same is stopped."""
+    """Bob wants no calls, or none of Alice's, and then wants them again. A call that still rings is stopped."""
     seat, bob = story.seat, story.seat.user("bob")
     alice = seat.peer("alice")
     quiet = story.chance.choice(({"dnd": True}, {"block": [alice["user"]]}))
     story.whenever("invitation a", lambda: [story.stop("a", alice)])
     story.whenever("invitation b", lambda: [story.say("accept", "b", seat.peer("bob", 0))])
-    # A worker that is overtaken settles the state after the call.
+    # An overtaken worker settles the state after the call.
     first = story.invite("a", alice, bob, UNREACHABLE, STOPPED)
     yield from story.wait([("userState", {"userId": bob, **quiet}), first], "INVITE_COMPLETED a")
     yield [("userState", {"userId": bob}), story.invite("b", alice, bob, UNREACHABLE, ACCEPTED)]
@@ -183,7 +183,7 @@ def _gateway(seat: Seat, number: int) -> Event:
 
 
 def gaps(story: Story) -> Iterator[str]:
-    """Devices that ring for both calls must hear of the second one before the end of the first one."""
+    """Devices that ring for both calls must be told of the second one before the end of the first one."""
     if "b" not in story.cases:
         return
     first, second = story.cases["a"], story.cases["b"]
@@ -200,7 +200,7 @@ def _not_merged(story: Story) -> Iterator[str]:
 
 
 def _unlike_busy(story: Story) -> Iterator[str]:
-    """A call to a user who is busy must do what the setting says."""
+    """A call to a busy user must do what the setting says."""
     case = story.cases.get("a")
     when, told = story.rules["whenBusy"], case.invitations if case else []
     if when == "reject" and told:

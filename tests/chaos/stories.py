@@ -1,4 +1,4 @@
-"""Plays the stories side by side, and hears for all of them."""
+"""Plays the stories in parallel, and reads for all of them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _NAME: Final = re.compile(r"([a-z]+-\d+)\.(\d+)([a-z])")
 
 
 def rules(seed: int) -> Json:
-    """`invites` of the workers' configuration: settings that change what comes of a story, drawn by the seed."""
+    """`invites` of the workers' configuration: settings that change the outcome of a story, drawn by the seed."""
     chance = random.Random(seed)
     return {
         "basic": {"removeAfter": 3_000},
         "glare": chance.choice(("merge", "merge", "off")),
         "whenBusy": chance.choice(("ring", "waiting", "reject")),
         "trackBusy": True,
-        "limits": {"perPair": 1_000},  # who redials all the time has too many by default
-        "notificationRetention": {"bytes": _ALL},  # they are heard once more in the end
+        "limits": {"perPair": 1_000},  # constant redialling would exceed the default
+        "notificationRetention": {"bytes": _ALL},  # they are read again at the end
     }
 
 
@@ -56,15 +56,15 @@ class Stories:
         return events
 
     def begin_last(self) -> list[Event]:
-        """Once all is over: a last call to each Bob, who must be as reachable as ever."""
+        """Once all is over: a last call to each Bob, who must be as reachable as before."""
         return [event for name in self._seats for event in self._begin(name, plain)]
 
     def open(self) -> list[str]:
-        """The stories in which something is still to come."""
+        """The stories that are not over."""
         return [name for name, story in self._told.items() if story.unfinished()]
 
     def hear(self, identity: str, kind: str, peers: list[str], payload: Json) -> list[Event] | None:
-        """Take in a notification; returns what people do then, None if it is about no story."""
+        """Take in a notification; returns people's reactions, None if it is about no story."""
         found = _NAME.fullmatch(
             payload.get("inviteId") or payload.get("room") or payload.get("roomId") or "-"
         )
@@ -80,7 +80,7 @@ class Stories:
         return self._go_on(story, [f"{kind} {letter}", *(f"{kind} {letter} {one}" for one in who)])
 
     def forget_busy(self) -> None:
-        """Forget who is busy, to hear it again by `hear_busy`."""
+        """Forget who is busy, to learn it again by `hear_busy`."""
         for seat in self._seats.values():
             seat.busy.clear()
 
@@ -92,11 +92,11 @@ class Stories:
         return []
 
     def go_on_all(self) -> list[Event]:
-        """What people do who have waited for something that has been learned in another way."""
+        """The reactions of people who waited for something that has been learned in another way."""
         return [event for story in list(self._playing.values()) for event in self._go_on(story, [])]
 
     def begin_again(self) -> None:
-        """Forget what was heard, to hear what the servers have kept; nobody does anything any more."""
+        """Forget all notifications, to read those that the servers have kept; nobody reacts any more."""
         self.forget_busy()
         for story in self._told.values():
             story.rest()
@@ -104,7 +104,7 @@ class Stories:
                 case.forget()
 
     def check(self) -> list[str]:
-        """All that is not as it must be, in words."""
+        """All faults, in words."""
         faults = [fault for story in self._told.values() for fault in story.faults()]
         busy = [user for seat in self._seats.values() for user, is_busy in seat.busy.items() if is_busy]
         return faults + [f"{user} is busy for ever" for user in busy]

@@ -1,4 +1,4 @@
-"""A story: what a few people of their own do after each other, each step caused by what they hear."""
+"""A story: the steps of a few people of its own, each caused by a notification."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.chaos.judge import BUSY, Case
 from workers.lab.bench.call_history import End
 
 Script = Generator[list[Event], None, None]
-"""Yields what is published next, and goes on with each notification about its story."""
+"""Yields the next events, and continues with each notification about its story."""
 
 DEVICES: Final = (0, 1)
-_RING_MS: Final = 100_000  # the death of a server must not make a time-out of a call that is to be accepted
+_RING_MS: Final = 100_000  # the death of a server must not let a call time out that is to be accepted
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Seat:
     name: str
     connections: dict[str, int] = field(default_factory=dict)
     busy: dict[str, bool] = field(default_factory=dict)
-    """Of each user, by id, what services have heard last."""
+    """The last notification to services about each user, by id."""
 
     def user(self, name: str) -> str:
         """The id of a user."""
@@ -61,7 +61,7 @@ class Story:
         self.cases: dict[str, Case] = {}
         self.over = False
         self.wrong: list[Callable[[], Iterable[str]]] = []
-        """What is to be asked in the end, beyond what holds of each call."""
+        """Checks for the end, beyond those of each call."""
         self._prefix = f"{seat.name}.{number}"
         self._heard: set[str] = set()
         self._whenever: dict[str, Callable[[], list[Event]]] = {}
@@ -116,7 +116,7 @@ class Story:
     def wait(self, events: list[Event], *marks: str) -> Script:
         """Publish, then wait until all of these are heard: `<type> <letter of the call or room> [<peer>]`.
 
-        A call that is over keeps nobody waiting for anything else.
+        Once a call is over, nobody waits for anything else of it.
         """
         yield events
         while not all(self._heard_or_over(mark) for mark in marks):
@@ -128,7 +128,7 @@ class Story:
         return f"answer {letter} {event[1]['transaction']}"
 
     def whenever(self, mark: str, events: Callable[[], list[Event]]) -> None:
-        """Publish something as soon as this is heard, wherever the story stands by then."""
+        """Publish something as soon as this is read, wherever the story is by then."""
         self._whenever[mark] = events
 
     # --- for the one that plays them
@@ -139,7 +139,7 @@ class Story:
         return next(self._script)
 
     def hear(self, marks: list[str]) -> list[Event]:
-        """Something was heard, which is known by these marks; returns what is published because of it."""
+        """A notification with these marks was read; returns the events that it causes."""
         published = []
         for mark in marks:
             if mark not in self._heard and mark in self._whenever:
@@ -150,16 +150,16 @@ class Story:
         return published
 
     def rest(self) -> None:
-        """Do nothing any more."""
+        """Stop reacting."""
         self.over = True
         self._whenever.clear()
 
     def unfinished(self) -> bool:
-        """Whether something is still to come."""
+        """Whether the story is not over."""
         return not (self.over and all(case.complete() for case in self.cases.values()))
 
     def faults(self) -> Iterator[str]:
-        """All that is wrong, in words."""
+        """All faults, in words."""
         for case in self.cases.values():
             yield from case.faults()
         for ask in self.wrong:
@@ -169,7 +169,7 @@ class Story:
         yield from script(self)
         while not all(case.complete() for case in self.cases.values()):
             yield []
-        # Whoever has accepted and never joined is busy for 30 s, unless it leaves.
+        # A user who accepted and never joined is busy for 30 s, unless it leaves.
         leave: list[Event] = [
             ("left", {"userId": user, "roomId": self.room(letter)})
             for letter, (inviter, callee, _) in self._callees.items()

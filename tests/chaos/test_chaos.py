@@ -1,4 +1,4 @@
-"""A short run of the chaos, and that it would see what it looks for."""
+"""A short run of the chaos, and proof that it finds the faults that it looks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""There become more shards under load: nothing is lost, nothing is done twice."""
+"""Shards are added under load: nothing is lost, nothing is done twice."""
 
 from __future__ import annotations
 

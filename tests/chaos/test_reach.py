@@ -22,7 +22,7 @@ async def test_groups_and_phones_are_reached_once_while_servers_fail_over() -> N
 
 
 def played(*more: tuple[str, ...], without: str = "") -> tuple[Heard, Call]:
-    """A call to a group of two that went as it should, but for what is told more and what is left out."""
+    """A correct call to a group of two, with some notifications added and some left out."""
     call = Call("0-group0", "group0", "accept", winner="a")
     heard = Heard()
     heard.begin([call])

@@ -1,4 +1,4 @@
-"""That the judges of stories, deadlines and persistent people would see what they look for."""
+"""The judges of stories, deadlines and persistent people find the faults that they look for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECORD = {"state": "ACCEPTED", "error": 200, "candidates": [{"peer": "b#1", "end
 
 
 def played(*more: tuple[str, list[str], dict[str, Any]], without: str = "") -> list[str]:
-    """What is wrong with a call that `b` accepts, but for what is told more and what is left out."""
+    """The faults of a call that `b` accepts, with some notifications added and some left out."""
     case = Case("call", {ACCEPTED})
     transaction = case.ask("accept", "b#1", (200,))
     good: list[tuple[str, list[str], dict[str, Any]]] = [

@@ -1,6 +1,6 @@
-"""One server that all keep using while it is full, refuses the workers, or is hard to reach for them.
+"""One server that everybody keeps using while it is full, refuses the workers, or is hard for them to reach.
 
-Nothing is lost there, so publishers go on: what the server refuses for the moment they publish again.
+Nothing is lost there, so publishers continue, and publish refused events again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.servers.node import LASTING, Node
 
 _SHORT_S: Final = 1.5
 _CUT_S: Final = (
-    2.5  # longer than the hand-over time: the other workers claim what the one without network has read
+    2.5  # longer than the hand-over time: the other workers claim the entries of the one without network
 )
 _DELAY_S: Final = 0.03
 # Ahead; then behind by more than the hand-over time, but by less than 5 s: up to there the order of ids holds.
@@ -35,7 +35,7 @@ _DENIED: Final = (
 
 
 class _Troubled:
-    """The server, and what all troubles have in common."""
+    """The server, and the common part of all troubles."""
 
     loses = False
     restarts = False
@@ -80,9 +80,9 @@ class Full(_Troubled):
 
 
 class Denied(_Troubled):
-    """The server user of the workers, or that of publishers and gateways, loses rights, and gets them back.
+    """The server user of the workers, or that of publishers and gateways, loses permissions, and gets them back.
 
-    The first time it concerns the workers, until they know it.
+    The first time it is the workers' user, until they know it.
     """
 
     blinds = True
@@ -96,7 +96,7 @@ class Denied(_Troubled):
         self._is_first = True
 
     def harm(self) -> str:
-        """Take rights away."""
+        """Take permissions away."""
         user, rights = next(self._rights)
         self._node.command("ACL", "SETUSER", user, *rights.split())
         try:
@@ -128,7 +128,7 @@ class Steps(_Troubled):
         self._steps_s = itertools.cycle(_STEPS_S)
 
     def harm(self) -> str:
-        """Step, and wait for what follows from it."""
+        """Step, and wait for the consequences."""
         step_s = next(self._steps_s)
         self._clock.step(step_s)
         time.sleep(_SHORT_S)

@@ -34,7 +34,7 @@ def installation(
 
 @pytest.fixture(scope="session")
 def made_secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What deploy/make-secrets makes without arguments. Nobody changes it."""
+    """The output of deploy/make-secrets without arguments. Nobody changes it."""
     return installations.make_secrets(tmp_path_factory.mktemp("secrets"), "valkey:6379")
 
 

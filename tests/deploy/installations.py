@@ -1,4 +1,4 @@
-"""What the tests of deploy/ share: its secrets, made in a copy, and a server that runs with its files."""
+"""The shared parts of the tests of deploy/: its secrets, made in a copy, and a server that runs with its files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_secrets(folder: Path, server: str, *options: str) -> Path:
 
 
 def rules(template: str, user: str) -> list[str]:
-    """What a user in one of the templates may do, as ACL SETUSER takes it."""
+    """The permissions of a user in one of the templates, as ACL SETUSER takes them."""
     lines = (DEPLOY / template).read_text().splitlines()
     return next(line.split()[4:] for line in lines if line.startswith(f"user {user} "))
 

@@ -1,4 +1,4 @@
-"""Renders the kustomizations of deploy/kubernetes, with as much of Kustomize as they use, and checks the result."""
+"""Renders the kustomizations of deploy/kubernetes, with the parts of Kustomize that they use, and checks the result."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def containers(resource: Resource) -> list[Resource]:
 
 
 def faults(resources: list[Resource], secrets: dict[str, set[str]]) -> list[str]:
-    """Where a resource names something that is not there. `secrets` has the files of those made by hand."""
+    """Where a resource names something that does not exist. `secrets` has the files of those made by hand."""
     deployments = [one for one in resources if one["kind"] == "Deployment"]
     checks = (
         *(_faults_of_pods(one, resources, secrets) for one in deployments),

@@ -1,4 +1,4 @@
-"""What each user of the server in deploy/ may do, and that it may do nothing else: on real servers."""
+"""Each user of the server in deploy/ can do its work and nothing else: on real servers."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ FORBIDDEN = {
     "exporter": [f"HGETALL {INVITE}", "SCAN 0", "EVAL 'return 1' 0", "ACL LOAD", "ACL LOG", "SLOWLOG RESET"],
 }
 
-# Nobody of them may do these.
+# None of them may do these.
 NEVER = [
     "FLUSHALL",
     "FLUSHDB",
@@ -283,7 +283,7 @@ NEVER = [
 ]
 
 
-# Nor may these be done by anybody but `admin` (and CLIENT LIST by `exporter`).
+# Only `admin` may do these (and `exporter` CLIENT LIST).
 ADMINISTRATION = [
     "ACL LOAD",
     "CLIENT KILL ID 1",
@@ -363,7 +363,7 @@ def test_nobody_gets_in_without_a_name(installation: installations.Installation)
 
 
 def test_server_keeps_calls(filled: redis.Redis) -> None:
-    """Memory is never won by deleting state, and what was answered survives the end of the server."""
+    """Memory is never gained by deleting state, and answered writes survive the end of the server."""
     wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"}
     assert {name: filled.config_get(name)[name] for name in wanted} == wanted
 
@@ -372,7 +372,7 @@ def test_server_keeps_calls(filled: redis.Redis) -> None:
 def test_server_refuses_users_without_passwords(
     kind: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
 ) -> None:
-    """The template's placeholders are no passwords, so nobody can put it to use unchanged."""
+    """The template's placeholders are no passwords, so nobody can use it unchanged."""
     template = installations.DEPLOY / "users.acl.template"
     with installations.start_server(kind, unused_tcp_port_factory(), template, tmp_path) as server:
         assert server.wait(10_000) == 1
@@ -382,7 +382,7 @@ def test_server_refuses_users_without_passwords(
 def test_its_user_can_move_the_calls(
     installation: installations.Installation, filled: redis.Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The whole command with the rights of `resharder`, on some of everything that it moves."""
+    """The whole command with the permissions of `resharder`, on some of everything that it moves."""
     filled.set("invites:{0}:layout", "1")
     for user in (f"user-{number}" for number in range(9)):
         ref = f"alice|1|{user}"
@@ -408,7 +408,7 @@ def test_its_user_can_move_the_calls(
 def test_its_user_can_erase_a_user(
     installation: installations.Installation, filled: redis.Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The whole command with the rights of `eraser`, on some of everything that it erases."""
+    """The whole command with the permissions of `eraser`, on some of everything that it erases."""
     base, ref = "invites:{0}:", "bob|1|carol"
     filled.hset(INVITE, "state", "DECLINED")
     filled.hset(f"{base}registry:bob", "p", "{}")

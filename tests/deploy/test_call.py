@@ -63,7 +63,7 @@ async def working(url: str) -> AsyncIterator[Service]:
 
 
 class Gateway:
-    """Publishes what devices say, and reads what they are to hear, with a group of its own."""
+    """Publishes devices' events, and reads their notifications, with a group of its own."""
 
     def __init__(self, client: Redis) -> None:
         self.client = client
@@ -89,7 +89,7 @@ class Gateway:
 
 
 async def test_no_part_of_a_call_is_refused(installation: installations.Installation, admin: Redis) -> None:
-    """Were a command refused to anybody, the server's log would name it."""
+    """If the server refused anybody a command, its log would name it."""
     async with (
         working(installation.url("worker")) as service,
         Redis.from_url(installation.url("gateway"), protocol=2, driver_info=None) as client,

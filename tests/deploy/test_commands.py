@@ -1,7 +1,7 @@
 """Each user of the server in deploy/ against every command that the server has, compared with an explicit list.
 
-ACL DRYRUN says what the server would answer, and nothing runs. A command that a later server brings along is refused
-to everybody, so a difference is always a change of `users.acl.template`.
+ACL DRYRUN says what the server would answer, and nothing runs. A command that a later server adds is refused to
+everybody, so a difference is always a change of `users.acl.template`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def root(installation: installations.Installation) -> Iterator[redis.Redis]:
 
 
 def commands_of(root: Any) -> dict[str, int]:
-    """Every command of the server, subcommands for themselves -> how many words it takes at least."""
+    """Every command of the server, subcommands separately -> the fewest words that it takes."""
     return {
         name: abs(arity) for row in root.execute_command("COMMAND") for name, arity, *_ in (row[9] or [row])
     }

@@ -55,7 +55,7 @@ def test_compose_file_names_what_exists(compose: Any, made_secrets: Path) -> Non
 
 
 def test_compose_file_gives_each_service_its_user(compose: Any, made_secrets: Path) -> None:
-    """The configuration as the containers see it loads, with the secrets that the compose file hands over."""
+    """The configuration loads as the containers see it, with the secrets of the compose file."""
     for service in ("worker", "gateway", "operator"):
         environment: dict[str, str] = compose["services"][service]["environment"]
         environ = {

@@ -1,4 +1,4 @@
-"""The manifests of deploy/kubernetes: what they name exists, and pods have no more rights than they need."""
+"""The manifests of deploy/kubernetes: all names in them exist, and pods have no permissions beyond their needs."""
 
 from __future__ import annotations
 

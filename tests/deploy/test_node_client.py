@@ -1,4 +1,4 @@
-"""The Node client against a real server and real workers: calls, deaths, losses, and what a reader must drop."""
+"""The Node client against a real server and real workers: calls, deaths, losses, entries to drop."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_two_programs_make_calls_in_two_shards(
 async def test_a_killed_gateway_loses_and_doubles_no_ring(
     project: Path, client: Redis, valkey_url: str, publisher: Program
 ) -> None:
-    """What it had not done comes first to its successor, then what came in between. What it had done does not come."""
+    """Its successor first gets the entries that it had not done, then those that came in between."""
     held = ["i2", "i3"]
     async with programs.running(project, {"url": valkey_url, **GATEWAY, "hold": held}) as gateway:
         await register(publisher, PHONE)
@@ -163,7 +163,7 @@ async def test_a_loss_of_data(project: Path, client: Redis, valkey_url: str) -> 
 
 
 async def test_a_lost_group_misses_nothing(project: Path, client: Redis, valkey_url: str) -> None:
-    """It goes on after the last entry that was read; in a stream that is another one, from its beginning."""
+    """It continues after the last entry that was read; in a new stream, from the beginning."""
     seconds, _ = await client.time()
     room = {"roomId": "r1", "invites": 0}
     await _write(client, "before", "roomCleaned", room, at=f"{(seconds - 20) * 1000}-0")
@@ -233,7 +233,7 @@ async def _write(
 async def test_replies_that_are_lost_lose_and_double_nothing(
     project: Path, client: Redis, valkey_url: str
 ) -> None:
-    """What a lost reply held is pending; a lost acknowledgement is sent again, as is an event."""
+    """The entries of a lost reply are pending; a lost acknowledgement is sent again, as is an event."""
     port = urlsplit(valkey_url).port
     assert port is not None
     async with Proxy(port) as proxy, programs.running(project, {"url": proxy.url, **GATEWAY}) as gateway:
@@ -256,7 +256,7 @@ async def test_replies_that_are_lost_lose_and_double_nothing(
 async def test_a_slow_reader_takes_no_more_than_it_can_hold(
     project: Path, client: Redis, valkey_url: str
 ) -> None:
-    """It goes on to ask meanwhile, so that nobody takes it for dead."""
+    """It keeps asking meanwhile, so that nobody takes it for dead."""
     reading = {"group": "gateway-1", "claimAfterMs": 50}
     async with programs.running(project, {"url": valkey_url, "reading": reading, "waits": True}) as gateway:
         rooms = [f"r{number}" for number in range(2_500)]
@@ -334,7 +334,7 @@ def _crc64(data: bytes) -> int:
 
 
 async def test_a_server_that_is_away_is_waited_for(project: Path) -> None:
-    """Events are published when it is back; one that was given up is not."""
+    """Events are published when it is back, except those that were given up."""
     with Node(LASTING) as server:
         async with programs.running(project, {"url": server.url, **GATEWAY}) as program:
             await register(program, PHONE)

@@ -1,4 +1,4 @@
-"""What deploy/ has for Prometheus and Grafana names metrics that exist, and leads to the runbook."""
+"""The files of deploy/ for Prometheus and Grafana name metrics that exist, and lead to the runbook."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def test_each_alert_says_what_it_is_and_leads_to_the_runbook() -> None:
         assert alert["annotations"]["runbook_url"] == f"runbook.md#{alert['alert'].lower()}"
 
 
-def test_each_page_of_the_runbook_has_symptom_command_cause_and_mend() -> None:
+def test_each_page_of_the_runbook_has_symptom_command_cause_and_fix() -> None:
     pages = (DEPLOY / "runbook.md").read_text("utf-8").split("\n## ")[1:]
     for page in pages:
-        parts = [page.find(part) for part in ("**Symptom.** ", "```sh\n", "**Cause.** ", "**Mend.** ")]
+        parts = [page.find(part) for part in ("**Symptom.** ", "```sh\n", "**Cause.** ", "**Fix.** ")]
         assert parts == sorted(parts), page
         assert parts[0] > 0, page
 

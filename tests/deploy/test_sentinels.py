@@ -1,4 +1,4 @@
-"""The users with which servers and sentinels reach each other may do what that takes."""
+"""The users of servers and sentinels have the permissions that they need among themselves."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Generated input of every kind for a worker process: nothing stops it, and each entry is kept or a dead letter."""
+"""Generated input of every kind for a worker process: nothing stops it, and no entry is lost."""

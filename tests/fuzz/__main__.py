@@ -15,7 +15,7 @@ from workers.lab.embedded import EmbeddedValkey
 
 
 def main() -> int:
-    """Play, and print what was given."""
+    """Play, and print the counts."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--inputs", type=int, default=100_000, help="how many (default: %(default)s)")
     parser.add_argument(

@@ -40,7 +40,7 @@ def calls(draw: st.DrawFn) -> list[Entry]:
     return [_event(draw(shards), each.kind.encode(), json.dumps(each.payload).encode()) for each in stories]
 
 
-# The relay stream is the workers' own, and they trust it: what is wrong there must not look like another user's call.
+# The relay stream is the workers' own, and they trust it: faults there must not look like another user's call.
 # The registrations of trunks concern everybody.
 kinds = sorted(
     kind

@@ -1,4 +1,4 @@
-"""Gives a worker process what is generated, and looks whether it goes on and what becomes of each entry."""
+"""Gives a worker process the generated input, and checks that it keeps working and what each entry becomes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _KNOWN: Final = messages(sources())
 
 
 class Fuzzed:
-    """One worker process with all that it talks to. `given` counts what it was given, by kind.
+    """One worker process with everything that it talks to. `given` counts its inputs by kind.
 
     `unusable`: how many events of them no worker can process; `letters`: how many dead letters of events there are.
     """
@@ -80,7 +80,7 @@ class Fuzzed:
             await pipe.execute()
 
     async def check(self) -> None:
-        """Wait until all is settled; then the worker goes on, and each entry was kept or is a dead letter."""
+        """Wait until all is settled; then the worker still works, and each entry was kept or is a dead letter."""
         streams = [stream.key(keys) for keys in KEYS for stream in Stream]
         await wait_until(lambda: is_settled(self._client, *streams), "all streams are settled", _TIMEOUT_S)
         await wait_until(self._is_ready, "the worker is ready", _TIMEOUT_S)

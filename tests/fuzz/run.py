@@ -14,9 +14,9 @@ from tests.fuzz.play import Fuzzed, fuzzed
 from tests.fuzz.shapes import Input
 
 _EACH = 500
-"""So many inputs are given before all is looked at."""
+"""How many inputs are given before everything is checked."""
 _ROUND = 20
-"""So many times inputs are drawn at once: some thousand."""
+"""How many times inputs are drawn at once: some thousand."""
 
 
 def play(url: str, count: int, chance: int, tell: Callable[[str], None]) -> Fuzzed:

@@ -22,7 +22,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Reply:
-    """What sippo-server answers from now on."""
+    """The answer of sippo-server from now on."""
 
     status: int
     body: bytes

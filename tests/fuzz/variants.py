@@ -1,4 +1,4 @@
-"""Makes variants of an input: hypothesis draws what they are made of, since drawing each would take far longer."""
+"""Makes variants of an input: hypothesis draws the pieces, since drawing each variant would take far longer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients, the command line, a proxy and a fake sippo-server: what stands around the workers of these tests."""
+"""Clients, the command line, a proxy and a fake sippo-server: the surroundings of the workers of these tests."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def commands(
 
 @pytest.fixture
 async def command_client(valkey_url: str) -> AsyncIterator[Any]:
-    """A client of the emptied Valkey as the commands have it."""
+    """A client of the emptied Valkey like that of the commands."""
     async with connect(valkey_url, "tests") as found:
         yield found
 

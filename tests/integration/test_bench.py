@@ -1,4 +1,4 @@
-"""`invites bench throughput` on a tiny load: what it counts, what it refuses to call a result."""
+"""`invites bench throughput` on a tiny load: what it counts, and which results it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`invites bench latency` with few calls: what is timed, and what is refused as no result."""
+"""`invites bench latency` with few calls: what is timed, and which results are refused."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_stall_counts_for_all_events_that_were_due(monkeypatch: pytest.MonkeyP
 
 
 def _thaw_once_published(url: str, stream: str, pid: int) -> None:
-    """Let the worker go on when 100 invites wait: 1 s after the first. No accept follows while nothing rings."""
+    """Let the worker continue when 100 invites wait: 1 s after the first. No accept follows while nothing rings."""
     with redis.Redis.from_url(url) as client:
         before = client.xlen(stream)
         try:

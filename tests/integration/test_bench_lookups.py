@@ -1,4 +1,4 @@
-"""`invites bench look-ups` with few calls: what is counted and timed, and where it is refused."""
+"""`invites bench look-ups` with few calls: what is counted and timed, and which results are refused."""
 
 from __future__ import annotations
 

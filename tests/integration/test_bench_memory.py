@@ -1,4 +1,4 @@
-"""`invites bench memory` on few invites: that it counts what it says, and refuses what is no result."""
+"""`invites bench memory` on few invites: it counts correctly, and refuses invalid results."""
 
 from __future__ import annotations
 

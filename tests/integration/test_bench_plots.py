@@ -1,4 +1,4 @@
-"""`invites bench plots` with few calls: what is measured is what is drawn."""
+"""`invites bench plots` with few calls: the plots show the measured figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`invites bench races`, a short run: everything is played, and what goes wrong is seen."""
+"""`invites bench races`, a short run: all opponents are played, and faults are found."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ async def _tiny(url: str) -> AsyncIterator[Service]:
     try:
         await service.start()
         yield service
-        # A worker sees to the outcomes a moment after the answers are out.
+        # A worker handles the outcomes a moment after the answers are out.
         await wait_until(lambda: service._context.budget.room == _TINY, "nothing is in flight")
     finally:
         await service.aclose()
@@ -67,7 +67,7 @@ async def test_an_entry_that_is_larger_than_the_budget_is_settled(streams: Strea
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("place", ["waiting", "behind"])
 async def test_large_events_take_little_memory(client: Any, valkey_url: str, place: str) -> None:
-    """`python -m tests.memory` with less: 160 MiB of events, of which a worker once held all."""
+    """`python -m tests.memory` with less: 160 MiB of events, which must not all be in the worker at once."""
     memory = await highest_memory(client, valkey_url, place, events=80, size=2 * MIB, small=1_000)
     assert memory < 220 * MIB
     await wait_until(lambda: _has_letters(client, 80), "each is a dead letter")

@@ -1,4 +1,4 @@
-"""What operators are told of sentinels, clusters and replicas, above all by `invites check`."""
+"""What `invites check` and other commands tell operators about sentinels, clusters and replicas."""
 
 from __future__ import annotations
 

@@ -355,7 +355,7 @@ class Api(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def api() -> Iterator[tuple[str, type[Api]]]:
-    """A started fake login: its address, and what it answers."""
+    """A started fake login: its address, and its answer."""
 
     class Own(Api):
         asked: list[tuple[str, Any]] = []  # noqa: RUF012 - as above

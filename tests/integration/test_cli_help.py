@@ -1,4 +1,4 @@
-"""What holds for every command that there is: it explains itself, takes the common options, and refuses wrong use."""
+"""Every command explains itself, takes the common options, and refuses wrong use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _commands(found: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 ALL = dict(_commands(typer.main.get_command(app)))
-# What stands in place of the arguments that a command must have.
+# A value for each mandatory argument.
 VALUES = {
     "REF": "a|b|c",
     "DIR": "plots",

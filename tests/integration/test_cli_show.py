@@ -1,4 +1,4 @@
-"""`invites show`: one invite, and what happened to it."""
+"""`invites show`: one invite and its history."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_what_callers_sent_cannot_steer_the_terminal(commands: Commands, databas
 
 
 def test_commands_print_by_one_way_alone() -> None:
-    """What escapes is in one file, so no other may write to the terminal."""
+    """One file escapes, so no other may write to the terminal."""
     folder = Path(cli.__file__).parent
     for file in folder.rglob("*.py"):
         if file.name != "output.py":

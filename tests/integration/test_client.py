@@ -49,7 +49,7 @@ ACCEPT = Accept(peer=PHONE, from_="alice", invite_id="1")
 
 
 async def heard(notifications: Notifications, kind: str) -> Notification:
-    """The next notification of a type; all until then are done."""
+    """The next notification of a type; all before it are done."""
     async with asyncio.timeout(15):
         async for one in notifications:
             notifications.done(one)
@@ -69,7 +69,7 @@ def _fields(identity: str, kind: str, payload: dict[str, Any]) -> dict[Any, Any]
 
 
 async def rooms(notifications: Notifications, count: int, *, done: bool = True) -> list[str]:
-    """The rooms of the next so many notifications."""
+    """The rooms of the next `count` notifications."""
     found: list[str] = []
     async with asyncio.timeout(15):
         while len(found) < count:

@@ -23,7 +23,7 @@ _BATCH = 4
 
 
 class Commits:
-    """Stands before the commits of a worker: notes what is sent, and holds back or fails what a test wants."""
+    """Intercepts the commits of a worker: notes them, and holds back or fails those that a test chooses."""
 
     def __init__(self, service: Service) -> None:
         settler = settler_of(service)
@@ -65,7 +65,7 @@ _COUNT = 5 * _BATCH
 async def _hold(streams: Streams, service: Service, *, refuses: bool = False) -> Commits:
     """Publish some batches and hold back the answers of the first two; the others wait. The first may be refused."""
     commits = Commits(service)
-    await streams.ask(0, 1)  # the read that waits may take more than a batch
+    await streams.ask(0, 1)  # the waiting read may take more than a batch
     await streams.told(1)
     commits.answer.clear()
     commits.sent.clear()

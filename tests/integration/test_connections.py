@@ -1,4 +1,4 @@
-"""Every command and a worker, on each kind of server, with users who may do what they need and no more."""
+"""Every command and a worker, on each kind of server, with users that have only the permissions that they need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker shows of the whole installation, and the files of its console, without a browser."""
+"""A worker's view of the whole installation, and the files of its console, without a browser."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Sippo:
 
 
 class _Worker:
-    """What the HTTP server speaks for."""
+    """The worker behind the HTTP server."""
 
     def __init__(self) -> None:
         self.consumer = "worker-1"

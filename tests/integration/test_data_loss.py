@@ -1,4 +1,4 @@
-"""The server loses its data under running workers: they go on, other shard counts stay out, and services hear it."""
+"""The server loses its data under running workers: they continue, other shard counts stay out, services know."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def _emptied(client: Any) -> list[Any]:
 
 
 async def _know(client: Any, services: list[Service]) -> bool:
-    """Whether all workers have found the data that the server has now."""
+    """Whether all workers have found the server's new data."""
     now = [await client.hget(keys.origin, "id") for keys in ALL]
     return all([shard.shard.origin.encode() for shard in service._shards] == now for service in services)
 

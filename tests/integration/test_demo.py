@@ -103,7 +103,7 @@ def test_stops_quietly_in_the_middle(folder: Path, end: signal.Signals) -> None:
 async def _play_with(
     monkeypatch: pytest.MonkeyPatch, worker: str, *, patience_ms: int = 300
 ) -> tuple[int, str]:
-    """Play with a worker that does what the Python code `worker` says."""
+    """Play with a worker that runs the Python code `worker`."""
 
     def start(_url: str, _configuration: Mapping[str, object]) -> ChildProcess:
         return ChildProcess([sys.executable, "-c", worker])

@@ -1,4 +1,4 @@
-"""Notifications that are too old or too many go, whoever has not read them, and the groups that lose some are named."""
+"""Notifications that are too old or too many are dropped, even unread, and the groups that lose some are named."""
 
 from __future__ import annotations
 

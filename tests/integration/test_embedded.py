@@ -1,4 +1,4 @@
-"""The embedded Valkey: configured as the contract needs it, and gone with its parent however that ends."""
+"""The embedded Valkey: configured as the contract needs it, and ended with its parent, however that ends."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _directory_of(unix_url: str) -> Path:
 
 @pytest.fixture
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of our own for temporary files, to see that nothing stays there."""
+    """A separate directory for temporary files, to see that nothing stays there."""
     path = tmp_path_factory.mktemp("t")
     monkeypatch.setenv("TMPDIR", str(path))
     monkeypatch.setattr(tempfile, "tempdir", str(path))
@@ -129,7 +129,7 @@ def test_ends_with_its_parent(temporary: Path, end: signal.Signals) -> None:
         assert parent.stdout is not None
         pid, unix_url = parent.stdout.readline().split()
         directory = _directory_of(unix_url)
-        # The thread that started the server has ended by now; the server has to be there all the same.
+        # The thread that started the server has ended by now; the server must still run.
         with redis.Redis.from_url(unix_url) as client:
             assert client.ping()
         assert directory.parent == temporary

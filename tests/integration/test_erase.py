@@ -1,4 +1,4 @@
-"""`invites erase`: nothing that a server holds names the user any more, and everything about others stays."""
+"""`invites erase`: nothing on the server names the user any more, and everything about others stays."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def _calls(client: Redis, shards: int) -> Shards:
 
 
 async def _names(client: Any, user: str) -> list[str]:
-    """The keys that name the user, by name or by what is in them."""
+    """The keys that name the user, in their name or content."""
     reads: dict[str, Callable[[Any], Any]] = {
         "string": client.get, "hash": client.hgetall, "set": client.smembers, "stream": client.xrange,
         "zset": lambda name: client.zrange(name, 0, -1), "list": lambda name: client.lrange(name, 0, -1),

@@ -108,7 +108,7 @@ async def test_a_device_that_comes_back_goes_on_as_the_same_peer(valkey_url: str
             assert (await again.hears("invitation"))["resumed"] is True
             await again.send("accept", **ANSWER)
             assert (await again.hears("answer"))["code"] == 200
-        # Nobody else can take the peer, although others hear its id.
+        # Nobody else can take the peer, although others know its id.
         async with Device(service.port, "mallory", resume=phone.peer) as other:
             assert other.peer != phone.peer
 
@@ -448,7 +448,7 @@ async def test_after_a_loss_of_data_all_devices_are_registered_again(valkey_url:
 
 
 async def test_a_device_that_does_not_reply_is_not_registered_again(valkey_url: str, client: Any) -> None:
-    """It may have gone on elsewhere: a half-open connection must not take its peer back."""
+    """It may have continued elsewhere: a half-open connection must not take its peer back."""
     async with platform(valkey_url, expires=400) as service, Device(service.port, "bob") as phone:
         await wait_until(lambda: _is_registered(client, phone.peer), "the phone is registered")
         await wait_until(lambda: _is_gone(client), "its registration has lapsed")

@@ -1,4 +1,4 @@
-"""The code that contract/gateways.md shows, run as it stands there."""
+"""The code that contract/gateways.md shows, run exactly as printed."""
 
 from __future__ import annotations
 

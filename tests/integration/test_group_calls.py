@@ -30,7 +30,7 @@ LONG_US = 10_000
 
 
 class Call:
-    """A call of Alice to the group, and what its devices hear."""
+    """A call of Alice to the group, and its devices' notifications."""
 
     def __init__(self, client: Redis) -> None:
         self.streams = Streams(client)
@@ -45,7 +45,7 @@ class Call:
             await pipe.execute()
 
     async def told(self, kind: str) -> Counter[str]:
-        """How often each peer has been told."""
+        """How many notifications each peer has."""
         found: Counter[str] = Counter()
         for _, fields in await self.client.xrange(KEYS.notifications):
             if fields[b"type"].decode() == kind:
@@ -53,7 +53,7 @@ class Call:
         return found
 
     async def heard(self, kind: str, peers: int) -> None:
-        """Wait until so many peers have been told."""
+        """Wait until `peers` peers have been notified."""
 
         async def there() -> bool:
             return (await self.told(kind)).total() >= peers
@@ -157,7 +157,7 @@ async def test_a_large_group_while_workers_are_killed(
 ) -> None:
     """A worker is killed while the devices begin to ring and another one while they stop, in the middle of a page.
 
-    Through the proxy a page takes so long that neither can be done before the test looks.
+    Through the proxy a page takes so long that neither is done before the test looks.
     """
     first = worker_of(proxy.url)
     await call.register()

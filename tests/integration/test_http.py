@@ -1,4 +1,4 @@
-"""The HTTP server of a worker: who may ask what, and what is answered when Redis is away."""
+"""The HTTP server of a worker: access, answers, and the behaviour while Redis is unreachable."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TOKEN = "s3cret-token"
 
 
 class Worker:
-    """What the HTTP server speaks for."""
+    """The worker behind the HTTP server."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
@@ -48,7 +48,7 @@ class Worker:
 
 
 class Answer:
-    """One answer: status, headers, JSON (None when it is none)."""
+    """One answer: status, headers, JSON (None if the body is none)."""
 
     def __init__(self, status: int, headers: Any, body: bytes) -> None:
         self.status = status
@@ -71,7 +71,7 @@ class Site:
     async def get(
         self, path: str, *, method: str = "GET", token: str | None = _TOKEN, **headers: str
     ) -> Answer:
-        """Ask for a path as it stands here, without normalising its escapes."""
+        """Ask for a path literally, without normalising its escapes."""
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         url = URL(f"http://127.0.0.1:{self.server.port}{path}", encoded=True)

@@ -1,4 +1,4 @@
-"""A worker that has nothing to do: what it asks of the server, and that it finds what comes."""
+"""A worker that has nothing to do: its commands, and how it finds new work."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_an_idle_worker_reads_and_ensures_and_asks_nothing_else(
         await _ensured_often(streams.client)
         asked = await _asked(streams.client)
     assert asked.keys() - {"config|resetstat", "info", "xreadgroup"} <= ENSURE
-    # Each call ensures, and so writes one announcement: timers that nobody has are not asked for.
+    # Each call ensures, and so writes one announcement: it does not ask for timers that do not exist.
     assert asked["fcall"] == asked["hset"]
 
 

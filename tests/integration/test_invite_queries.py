@@ -1,4 +1,4 @@
-"""What operators and the HTTP API read of invites, whatever stands in Redis."""
+"""What operators and the HTTP API read of invites, whatever Redis holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with sippo-server is no reason not to ring who can be rung."""
+"""Faults of sippo-server do not keep reachable devices from ringing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from workers.lab.fake_sippo import (
     status,
 )
 
-# Each call ends long before what is slow.
+# Each call ends long before a slow request.
 BRIEF: Final = {"wac": {"timeout": 80, "deadline": 80}}
 # Nobody tries again before that.
 LATER: Final = limited(30)
@@ -58,7 +58,7 @@ async def test_live_peers_ring_all_the_same(
         assert lookups.rung(told) == {"tablet"}
         assert await worker.candidates() == {"tablet": "PEER bob"}
     warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
-    (said,) = [one for one in warnings if one.startswith("Who else can be reached as bob is not known: ")]
+    (said,) = [one for one in warnings if one.startswith("Other ways to reach bob are not known: ")]
     assert "sippo-server call" in said
 
 

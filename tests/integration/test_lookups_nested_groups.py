@@ -1,4 +1,4 @@
-"""resolveNestedGroups: the members of groups within a group are called, and what that asks of sippo-server."""
+"""resolveNestedGroups: the members of groups within a group are called, with few requests to sippo-server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""parallelSip with look-ups: users go out to the phone network first, groups do not; who comes back is looked up."""
+"""parallelSip with lookups: users go out to the phone network first, groups do not; returned calls are looked up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A look-up holds up nobody else, is kept from other workers, and is lost with no worker."""
+"""A lookup holds up nothing else, is kept from other workers, and survives the death of a worker."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_trunks_are_chosen_while_a_hundred_hang(valkey_url: str) -> None:
             *[e.invite(to=f"u{number}", invite_id=f"hangs-{number}") for number in range(100)]
         )
         await wait_until(lambda: worker.fake_sippo.requests["groups"] == 100, "all hundred are asked for")
-        # Bob is registered, so he is no group and nobody has to be asked.
+        # Bob is registered, so he is no group and no request is needed.
         assert lookups.rung(await worker.call(e.trunk("any"), e.registered("tablet"), e.invite())) == {"any"}
         assert await worker.pending() == 100
 

@@ -1,4 +1,4 @@
-"""What a worker and its clients meet when the shard moves to another server, step by step."""
+"""A worker and its clients while the shard moves to another server, step by step."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_events_that_come_while_a_slot_moves_by_its_keys_wait_for_the_end(
         assert not refused()
         source, target = emptied.begin_move(KEYS.events)
         await begin_calls(streams)
-        # The named keys are all here, and the acknowledgement would succeed; what is new belongs there.
+        # The named keys are all here, and the acknowledgement would succeed; new keys belong there.
         await wait_until(refused, "a commit is refused")
         assert emptied.finish_move(KEYS.events, source, target) > 0
         await wait_until(lambda: _reaches(cluster_client), "the client has found the shard")

@@ -1,4 +1,4 @@
-"""What readiness and gauges say while the server is away, or refuses commits and nothing else."""
+"""Readiness and gauges while the server is unreachable, or refuses only commits."""
 
 from __future__ import annotations
 

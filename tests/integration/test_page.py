@@ -1,4 +1,4 @@
-"""`invites demo --page` without a browser: what its server shows to whom, and that it ends with all that it started."""
+"""`invites demo --page` without a browser: what its server shows to whom, and it ends everything that it started."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_devices_of_the_page_call_each_other_and_a_signal_ends_everything(folder: Path) -> None:
-    # What a person has exported for another installation is not meant for this one.
+    # Variables that a person exported for another installation are not meant for this one.
     exported = {
         "INVITES_GATEWAY_SECRET": "another secret of thirty-two bytes",
         "INVITES_WAC_PASSWORD": "other",
@@ -127,14 +127,14 @@ async def _hear(socket: aiohttp.ClientWebSocketResponse, kind: str) -> Any:
 
 
 class _Feed:
-    """What the feed has told so far."""
+    """The feed so far."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.told = ""
         self._lines = response.content
 
     async def says(self, text: str) -> None:
-        """Wait until it has told a line with this text."""
+        """Wait until the feed has a line with this text."""
         while text not in self.told:
             line = await self._lines.readline()
             assert line, f"the feed has ended before {text}"

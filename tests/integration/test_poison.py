@@ -117,7 +117,7 @@ async def test_poison_among_the_timers_becomes_dead_letters_and_stops_nothing(
 
 
 class _Unknown(msgspec.Struct):
-    """What no role expects: a fault in the worker's own code."""
+    """An error that no role expects: a fault in the worker's own code."""
 
     entry: str
 

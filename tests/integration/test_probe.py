@@ -58,7 +58,7 @@ async def test_each_shard_is_measured_and_nothing_is_left(
 ) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"redis": {"shards": SHARDS}}))
-    for number in range(SHARDS):  # what nobody has read stays
+    for number in range(SHARDS):  # unread notifications stay
         await client.xgroup_create(f"invites:{{{number}}}:notifications", "services", "0", mkstream=True)
     async with running(Config(redis=Redis(shards=SHARDS)), valkey_url):
         ended = await end(await start(valkey_url, "--config", str(file), "--json", "--slo", "60000"))

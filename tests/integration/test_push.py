@@ -1,4 +1,4 @@
-"""Push jobs: what is sent, when it is not, and what the caller and the devices hear of it."""
+"""Push jobs: what is sent, when it is not, and the notifications to the caller and the devices."""
 
 from __future__ import annotations
 

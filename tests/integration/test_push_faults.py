@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from tests.support.shard import Shard
 
 PATIENT = {"breakAfter": 1_000}
-"""For tests in which the breaker is to stay closed."""
+"""For tests in which the breaker must stay closed."""
 
 
 async def call_many(shard: Shard, count: int, **more: Any) -> None:
-    """Alice calls so many users, each of whom has a phone that can be woken."""
+    """Alice calls `count` users, each of whom has a phone that a push can wake."""
     for number in range(count):
         invite = e.invite(to=f"m{number}", invite_id=f"{number}", **more)
         await settle(shard, invite, {"known": True, "push": [f"m{number}-phone"]})
@@ -159,7 +159,7 @@ async def test_a_push_whose_call_ends_between_attempts_is_not_tried_again(
 async def test_a_push_that_may_have_come_through_is_cancelled_with_the_call(
     streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
-    """Whether sippo-server has taken what it did not answer to, nobody knows: the device must not ring on."""
+    """Nobody knows whether sippo-server took a push that it did not answer: the device must not keep ringing."""
     fake_sippo.fault(RESET, "push")
     await call_phone(await another_worker(streams.client), "phone")
     async with pushes.worker(valkey_url, fake_sippo.wac | PATIENT):
@@ -302,7 +302,7 @@ async def test_what_a_dead_worker_left_is_pushed_by_another(
 async def test_a_worker_that_dies_between_sending_and_settling_pushes_at_least_once(
     streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str, proxy: Proxy
 ) -> None:
-    """Its effects in Redis come once all the same."""
+    """Its effects in Redis still come once."""
     fake_sippo.fault(slow(200), "push", times=1)
     await call_phone(await another_worker(streams.client), "phone")
     async with pushes.worker(proxy.url, fake_sippo.wac, claimAfter=600_000):

@@ -75,11 +75,11 @@ async def _settled(clients: Clients, keys: Keys) -> None:
 
 
 def _stop_replication(cluster: Cluster, primary: Node) -> Node:
-    """Let the replica of a primary get nothing more; returns the replica, which stands still."""
+    """Cut off the replica of a primary; returns the replica, which is frozen."""
     replica = cluster.replica_of(primary)
     wait_for(lambda: primary.replicated(CALLEE_SHARD.base + "mark"), "the replica has all until here")
     replica.freeze()
-    # What has been sent to it already it would read from its socket later.
+    # Otherwise it would later read from its socket what has already been sent.
     primary.command("CLIENT", "KILL", "TYPE", "replica")
     return replica
 

@@ -1,4 +1,4 @@
-"""After an answer that another server would not give, a client makes its connections anew."""
+"""After an answer that another server would not give, a client renews its connections."""
 
 from __future__ import annotations
 

@@ -73,11 +73,11 @@ async def test_a_worker_that_counts_differently_is_refused_and_leaves_no_trace(
 
 @pytest.mark.leaks
 async def test_a_shard_with_half_an_event_is_not_moved(command_client: Any) -> None:
-    """Its rest is for the keys of that shard: a worker must write it first."""
+    """The owed notes are for keys of that shard: a worker must write them first."""
     for shard in range(2):
         await command_client.set(Keys(shard=shard).layout, 2)
     await command_client.set(Keys(shard=1).owed, "[]")
-    with pytest.raises(ReshardingError, match="give the worker its rights back"):
+    with pytest.raises(ReshardingError, match="give the worker its permissions back"):
         await work(command_client, 3, []).move()
     assert await layouts(command_client, 3) == [b"2", b"2", None]
     await command_client.delete(Keys(shard=1).owed)
@@ -213,7 +213,7 @@ def test_a_number_that_can_be_no_number_of_shards_is_wrong_use(commands: Command
 async def test_whoever_goes_on_reading_stops_the_move_and_all_goes_on_as_before(
     command_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as a worker of a release that knows no layout."""
+    """For example a worker of a release that knows no layout."""
     monkeypatch.setattr(procedure, "_STOPPED_WITHIN_S", 0.0)
     await command_client.set(KEYS.layout, "1")
     await command_client.xgroup_create(KEYS.events, WORKERS_GROUP, "0", mkstream=True)

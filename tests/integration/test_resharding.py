@@ -1,4 +1,4 @@
-"""More shards for what there is: nothing is lost, nothing happens twice, whatever is under way goes on."""
+"""More shards for existing data: nothing is lost, nothing happens twice, and everything in progress continues."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ USERS = [f"user-{number}" for number in range(24)]
 
 
 async def move(client: Redis, former: int, target: int) -> None:
-    """Move all, as the command does once no worker is at work."""
+    """Move everything, as the command does once no worker is running."""
     await move_all(ShardMap("invites", former, target, lambda _: client), lambda _what, _more: None)
     for number in range(target):
         await client.set(Keys(shard=number).layout, str(target))

@@ -1,4 +1,4 @@
-"""A move that is interrupted between any two commands, and begun again, ends like one that is not."""
+"""A move that is interrupted between any two commands, and begun again, ends like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -83,10 +83,7 @@ def write(pipe: Any) -> None:
 
 
 async def contents(shard_map: ShardMap) -> dict[str, Any]:
-    """What all keys hold, in an order that is always the same.
-
-    Of push jobs which of them are not settled: they may be there twice.
-    """
+    """The content of all keys, in a fixed order. Of push jobs only the unsettled ones: they may exist twice."""
     client = shard_map.client(0)
     names = [raw.decode() async for raw in client.scan_iter(count=PAGE)]
     async with client.pipeline(transaction=False) as pipe:

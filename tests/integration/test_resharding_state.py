@@ -1,4 +1,4 @@
-"""What a move does with each kind of key, timer and entry, from three shards to seven."""
+"""The move of each kind of key, timer and entry, from three shards to seven."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Growth:
         return Keys(shard=shard_of(name, AFTER), shards=AFTER)
 
     async def move(self) -> dict[str, int]:
-        """Move everything; how much that was."""
+        """Move everything; returns the counts."""
         counts = {"keys": 0, "timers": 0, "pushes": 0}
 
         def moved(what: str, more: int) -> None:
@@ -71,7 +71,7 @@ async def growth(command_client: Any) -> Growth:
 
 
 def _id_of(kind: str, user: str) -> str:
-    """What stands behind the kind in a key that belongs to the user, or the room, of that name."""
+    """The part after the kind in a key that belongs to the user, or the room, of that name."""
     if WHOLE[kind] is callee_of:
         return f"alice|1|{user}"
     return f"{user}|1|bob" if kind in ("request", "gone", "left") else user
@@ -96,7 +96,7 @@ async def test_a_key_is_where_its_name_belongs_with_all_that_it_holds(growth: Gr
 
 @pytest.mark.parametrize("kind", sorted(SPLIT))
 async def test_refs_are_where_their_invites_are(growth: Growth, kind: str) -> None:
-    """A trunk's user rings in many shards: its sets are torn apart, and put together with what is there."""
+    """A trunk's user rings in many shards: its sets are split, and merged with those in the target."""
     for number, user in enumerate(USERS):
         key, ref = f"{growth.before(user).base}{kind}:sip", f"alice|1|{user}"
         await (growth.client.zadd(key, {ref: number}) if kind == "ended" else growth.client.sadd(key, ref))
@@ -210,7 +210,7 @@ async def test_every_shard_knows_the_trunks_as_their_users_shard_does(growth: Gr
         await growth.client.hset(keys.trunks, "sip|t", _trunk("t", at=at, expires=9_000))
         await growth.client.hset(
             keys.trunks, "t", _trunk("t", at="0-5", expires=9_000)
-        )  # of a former release
+        )  # of an older release
         await growth.client.set(keys.trunks_version, at)
         await growth.client.zadd(keys.timers, {"lapse|sip|t": SOON + 5 * (keys.shard == home.shard)})
     await growth.move()
@@ -253,13 +253,13 @@ async def test_all_shards_hear_what_is_new_of_trunks_and_only_that(growth: Growt
     all_others = [shard for shard in range(AFTER) if shard != home]
     assert await _told(growth) == sorted(
         [("trunk_registered", shard) for shard in all_others]
-        + [("trunk_registered", others[1])]  # outdated: told as it was to be
+        + [("trunk_registered", others[1])]  # outdated: told as it was addressed
         + [("trunk_ended", others[1])]
         + [("trunk_ended", shard) for shard in all_others]
     )
 
 
-# --- what one shard has for another, and push jobs
+# --- messages between shards, and push jobs
 
 
 async def test_every_shard_goes_on_with_the_invites_that_it_gets(growth: Growth) -> None:
@@ -316,7 +316,7 @@ async def test_push_jobs_are_where_their_invites_are(growth: Growth, read: int) 
 
 
 async def test_a_push_that_may_have_been_sent_is_still_known_to_be_such(growth: Growth) -> None:
-    """Else a phone would go on ringing whose call is over when its job is looked at again."""
+    """Otherwise a phone would keep ringing whose call is over when its job is looked at again."""
     user = next(user for user in USERS if growth.before(user).shard != growth.after(user).shard)
     job = {"type": "invitation", "ref": f"alice|1|{user}", "user": user, "deadline": "1", "payload": "{}"}
     for device in ("taken", "new"):
@@ -365,7 +365,7 @@ async def test_a_prefix_is_no_pattern(growth: Growth) -> None:
     assert await growth.client.exists(Keys("in?[v]*", growth.after(user).shard).registry(user), ours) == 1
 
 
-# --- what is none of ours
+# --- foreign keys
 
 
 WRONG = [
@@ -392,7 +392,7 @@ WRONG = [
 
 @pytest.mark.parametrize("delivered", [False, True])
 async def test_what_is_none_of_ours_is_in_nobodys_way(growth: Growth, *, delivered: bool) -> None:
-    """A command that cannot come to its end would leave everybody waiting."""
+    """A command that cannot finish would leave everybody waiting."""
     for keys in growth.shard_map.old:
         for name, command, value in WRONG:
             arguments = {"mapping": value} if command == "hset" else {}

@@ -1,4 +1,4 @@
-"""A worker drops notifications that a group leaves for too long and old dead letters, says so, and measures both."""
+"""A worker drops notifications that a group leaves for too long and old dead letters, logs it, and measures both."""
 
 from __future__ import annotations
 

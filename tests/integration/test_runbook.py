@@ -1,4 +1,4 @@
-"""Each command of the runbook works, as it stands there."""
+"""Each command of the runbook works exactly as printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers over several shards: calls go through all of them, and each effect is there once, whoever carries what."""
+"""Workers over several shards: calls go through all of them, and each effect happens once, whichever worker does it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def worker(
 
 
 class Around:
-    """What stands around the workers: publishes to any shard, and reads what all of them tell."""
+    """The surroundings of the workers: publishes to any shard, and reads the notifications of all."""
 
     def __init__(self, client: Redis) -> None:
         self.client: Any = client  # typed, every reply of redis-py is a union of all its shapes
@@ -75,7 +75,7 @@ class Around:
         return [(peers, payload) for told, peers, payload in await self.told() if told == kind]
 
     async def heard(self, kind: str, count: int) -> list[tuple[list[str], Mapping[str, Any]]]:
-        """Wait until there are so many notifications of a type."""
+        """Wait until there are `count` notifications of a type."""
 
         async def there() -> bool:
             return len(await self.of(kind)) >= count

@@ -18,13 +18,13 @@ from workers.lab.fake_sippo import GARBAGE, HANG, RESET, Fault, limited, slow, s
 _FAILED: Final = (CallOutcome.ERROR, CallOutcome.LOST, CallOutcome.TIMEOUT)
 # With the timing of `_once`, each call is one request.
 _ONCE: Final[dict[str, Any]] = {"timeout": 1_000, "deadline": 1_000, "breakAfter": 3, "breakFor": 5_000}
-# What hangs, hangs for longer than any test waits.
+# A hanging request hangs for longer than any test waits.
 _PATIENT: Final = _ONCE | {"timeout": 20_000, "deadline": 20_000}
 
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a look-up wait for its probe, however busy the machine is."""
+    """Let a lookup wait for its probe, however busy the machine is."""
     monkeypatch.setattr(client, "_PROBE_PATIENCE_S", 20.0)
 
 
@@ -34,7 +34,7 @@ def _once(time: sippo.FakeClock) -> Timing:
 
 
 async def _break(pair: sippo.Pair, fault: Fault, call: ApiCall = ApiCall.GROUPS) -> None:
-    """Log in, and let calls fail until they are not made any more."""
+    """Log in, and let calls fail until the breaker opens."""
     await pair.client.push_devices("nobody")
     pair.fake_sippo.fault(fault, call)
     while (call, True) not in pair.watch.changes:
@@ -97,8 +97,8 @@ async def test_a_hundred_that_hang_open_it_within_the_limit_of_one_request() -> 
         await pair.client.group("sales")
         pair.fake_sippo.fault(HANG)
         found = await sippo.outcomes([pair.client.group("sales") for _ in range(100)])
-        # Ten are sent, and one in place of each that fails until the fifth does. The others, who wait for their turn,
-        # and those who would try again, are not any more.
+        # Ten are sent, and another for each that fails, until the fifth fails. The waiting ones, and those that would
+        # retry, are then not sent.
         assert found["timeout"] + found["open"] == 100
         assert found["timeout"] <= 14
         assert 11 <= pair.fake_sippo.requests["groups"] <= 15

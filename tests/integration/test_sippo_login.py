@@ -37,7 +37,7 @@ async def test_a_token_that_is_refused_costs_one_login_for_all() -> None:
 async def test_a_refusal_that_comes_after_the_renewal_costs_no_login() -> None:
     async with sippo.pair() as pair:
         await pair.client.group("sales")
-        # It is refused because of its old token, but hears of it only when the others have a new one.
+        # It is refused because of its old token, but learns that only when the others have a new one.
         pair.fake_sippo.fault(slow(150), ApiCall.PUSH_DEVICES, times=1)
         late = asyncio.ensure_future(pair.client.push_devices("alice"))
         await wait_until(lambda: pair.fake_sippo.under_way == 1, "the late one is under way")

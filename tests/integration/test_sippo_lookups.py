@@ -1,4 +1,4 @@
-"""What sippo-server answers, over real HTTP: look-ups, pushes, paths, connections, limits, the cache."""
+"""Answers of sippo-server, over real HTTP: lookups, pushes, paths, connections, limits, the cache."""
 
 from __future__ import annotations
 

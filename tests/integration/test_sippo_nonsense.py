@@ -1,4 +1,4 @@
-"""What is no answer: wrong content, too much of it, broken HTTP, statuses that the contract does not know."""
+"""Invalid answers: wrong content, too much of it, broken HTTP, statuses that the contract does not know."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_a_push_is_taken_with_202_alone(code: int, reason: CallOutcome) ->
         assert await pair.client.push(sippo.job()) is PushResult.TAKEN
 
 
-# What the fake sippo-server cannot send: arbitrary bytes on a socket.
+# Sends what the fake sippo-server cannot: arbitrary bytes on a socket.
 
 
 def _reply(body: bytes, *headers: bytes) -> bytes:
@@ -102,7 +102,7 @@ async def _answering(raw: bytes) -> AsyncIterator[str]:
 
 
 async def _asked(raw: bytes, *reasons: CallOutcome) -> str:
-    # Open after one failure: it is not asked again, and what came of the first request is what is told.
+    # The breaker opens after one failure: there is no second request, and the error is that of the first.
     wac = {"timeout": 5_000, "deadline": 5_000, "breakAfter": 1}
     async with _answering(raw) as address, SippoServer(sippo.wac_of(address, **wac)) as client:
         return str(await sippo.fails(client.group("sales"), *reasons))

@@ -1,4 +1,4 @@
-"""Asking again: what is worth it, with which pauses, and never for longer than the limit in all."""
+"""Retries: after which failures, with which pauses, and never beyond the limit in all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PASSING = {
 @pytest.mark.parametrize("call", [*sippo.LOOK_UPS, ApiCall.PUSH])
 async def test_what_passes_is_got_over(call: ApiCall, fault: Fault) -> None:
     time = sippo.FakeClock()
-    timeout = 100 if fault is HANG else 5_000  # only what hangs is to run into it
+    timeout = 100 if fault is HANG else 5_000  # only hanging requests may reach it
     async with sippo.pair(timing=time.timing(), timeout=timeout, deadline=20_000) as pair:
         await pair.client.group("sales")
         pair.fake_sippo.fault(fault, call, times=3)

@@ -27,7 +27,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _texts(error: BaseException) -> Iterator[str]:
-    """All that a log or an error tracker could show of it, what was suppressed included."""
+    """Everything that a log or an error tracker could show of it, including suppressed errors."""
     yield "".join(traceback.format_exception(error))
     for one in _chain(error):
         yield f"{one!s} {one!r} {one.args!r} {vars(one)!r} {getattr(one, 'request_info', '')!r}"

@@ -73,7 +73,7 @@ async def test_every_step_of_a_call_is_a_span_of_its_trace(
     found = exporter.get_finished_spans()
     assert {ids(span) for span in found} == {(TRACE, PARENT)}
     names = Counter(span.name for span in found)
-    # The invite is committed twice, around its look-up. Each of two push jobs is read, decoded, sent and committed.
+    # The invite is committed twice, around its lookup. Each of two push jobs is read, decoded, sent and committed.
     assert names.pop("push") >= 2  # a busy machine may try again
     assert names == {"read": 3, "decode": 3, "look-up": 1, "commit": 4}
     for span in found:
@@ -104,7 +104,7 @@ async def test_events_without_a_trace_or_not_sampled_make_no_spans(
 
 
 class Collector:
-    """Receives what is exported; answers once `answers` is set."""
+    """Receives the exported spans; answers once `answers` is set."""
 
     def __init__(self) -> None:
         self.body = b""

@@ -1,4 +1,4 @@
-"""What `check` and other commands say of TLS, for each fault that an installation can have, on a server behind TLS."""
+"""What `check` and other commands say about each TLS fault of an installation, on a server behind TLS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel holds all that runs, the Lua too, and works from any folder."""
+"""The wheel contains everything that runs, including the Lua, and works from any folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invites import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Imports what is installed, and composes the scripts from the Lua that came with it.
+# Imports the installed package, and composes the scripts from its Lua.
 COMPOSE = """
 import invites, workers
 from invites.store.scripts import Scripts
@@ -27,7 +27,7 @@ COMMIT = "0123456789ab"
 
 
 def run(command: Sequence[str | Path], folder: Path, packages: Path | None = None) -> str:
-    """Run a command in `folder`, with `packages` before all that is installed; returns what it prints."""
+    """Run a command in `folder`, with `packages` before the installed ones; returns its output."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environ["INVITES_COMMIT"] = COMMIT
     if packages is not None:

@@ -1,4 +1,4 @@
-"""Servers that refuse, are full, slow or busy; events that fail; look-ups that take long."""
+"""Servers that refuse, are full, slow or busy; events that fail; lookups that take long."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ async def _has_dead(streams: Streams) -> bool:
 async def test_a_batch_that_cannot_be_sent_is_tried_one_by_one(
     streams: Streams, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error that is neither the server's absence nor an event's own: one operation spoils the packing."""
+    """An error that is neither an outage nor an event's own: one operation breaks the packing."""
     await streams.make_group()
     await streams.ask(0, 5)
     (poisoned,) = await streams.ask(10, 1)
@@ -299,7 +299,7 @@ async def test_a_batch_that_cannot_be_sent_is_tried_one_by_one(
 async def test_an_entry_that_cannot_be_decoded_takes_no_others_with_it(
     streams: Streams, valkey_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Decoding never raises; should it do so all the same, the entry comes back like one that failed."""
+    """Decoding never raises; if it did, the entry would come back like one that failed."""
     await streams.make_group()
     await streams.ask(0, 5)
     (poisoned,) = await streams.ask(10, 1)
@@ -335,7 +335,7 @@ async def test_outcomes_that_cannot_be_reported_stop_nothing(
         await streams.assert_answered(20)
 
 
-# --- look-ups
+# --- lookups
 
 
 @pytest.mark.parametrize("error", [RedisConnectionError("it is away"), RuntimeError("not this one")])
@@ -362,7 +362,7 @@ async def test_a_look_up_that_fails_is_made_again(
         await streams.heard("invitation")
         await streams.told(0)
     assert len(await streams.payloads("invitation")) == 1
-    assert (f"The event {entry} needs a look-up that fails" in caplog.text) == isinstance(error, RuntimeError)
+    assert (f"The event {entry} needs a lookup that fails" in caplog.text) == isinstance(error, RuntimeError)
 
 
 async def test_a_long_look_up_holds_up_nobody_and_is_kept_from_others(

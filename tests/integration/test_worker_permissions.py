@@ -1,4 +1,4 @@
-"""Workers whose Redis user may not write, from the start or from some moment on."""
+"""Workers whose Redis user may not write, from the start or from a later moment."""
 
 from __future__ import annotations
 

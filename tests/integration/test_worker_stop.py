@@ -1,4 +1,4 @@
-"""Stopping: what was begun is finished, the rest is handed back, nothing is left behind."""
+"""Stopping: begun work is finished, the rest is handed back, nothing is left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong with workers on streams elsewhere, one test for each, on a real Valkey."""
+"""Faults of other stream workers, one test for each, on a real Valkey."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_reads_on_after_a_restart_of_the_server(caplog: pytest.LogCaptureF
                 streams = Streams(client)
                 await streams.ask(0, 5)
                 await streams.told(5)
-            # It is over when every loop has come out of its pause.
+            # It is over when every loop has left its pause.
             await wait_until(lambda: "can be used again" in caplog.text, "the end of the outage is said")
             await service.drain()
     finally:
@@ -103,7 +103,7 @@ async def test_ready_only_when_a_read_has_completed(streams: Streams, proxy: Pro
         await streams.told(1)
 
 
-# --- NOGROUP for ever after a flush or failover
+# --- NOGROUP forever after a flush or fail-over
 
 
 async def test_the_group_is_made_again_after_a_flush(
@@ -120,7 +120,7 @@ async def test_the_group_is_made_again_after_a_flush(
             "invites_groups_recreated_total", {"group": WORKERS_GROUP}
         )
     assert recreated == 1
-    assert "has been made again" in caplog.text
+    assert "has been created again" in caplog.text
 
 
 async def test_what_was_published_while_the_group_was_gone_is_processed(streams: Streams) -> None:
@@ -205,7 +205,7 @@ async def test_a_lost_reply_is_reported_and_not_repeated(client: Redis, proxy: P
         assert await client.get("counter") == b"1"
 
 
-# --- a cancelled or lost commit was executed all the same
+# --- a cancelled or lost commit was executed anyway
 
 
 async def test_a_commit_whose_reply_is_lost_has_its_effects_once(streams: Streams, proxy: Proxy) -> None:

@@ -1,4 +1,4 @@
-"""Deadlines with real workers: in time, once, and after a time in which workers stood still."""
+"""Deadlines with real workers: in time, once, and after a time in which workers were frozen."""
 
 from __future__ import annotations
 

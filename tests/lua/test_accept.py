@@ -1,4 +1,4 @@
-"""accept, and ringing before it: the first candidate wins; whoever is late is told so."""
+"""accept, and ringing before it: the first candidate wins; the late ones are told so."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What an answer tells the inviter: the context of an accept or a decline."""
+"""The context of an accept or a decline reaches the inviter."""
 
 from typing import Any
 

@@ -15,7 +15,7 @@ WAITING = Settings(when_busy="waiting")
 
 
 def said(told: list[Notification]) -> list[tuple[str, str, str]]:
-    """Kind, user and room of what services hear of who is in a call."""
+    """Kind, user and room of the notifications to services about who is in a call."""
     return [
         (each.type, each.payload["userId"], each.payload["room"])
         for each in told
@@ -25,7 +25,7 @@ def said(told: list[Notification]) -> list[tuple[str, str, str]]:
 
 @pytest.fixture
 async def talking(make_shard: MakeShard) -> Shard:
-    """Bob has accepted Alice's call; whoever is in a call is not rung."""
+    """Bob has accepted Alice's call; a user who is in a call is not rung."""
     shard = await make_shard(REJECT)
     await e.bob_rings(shard, "phone", "tablet")
     told = await shard.event(*e.accept("phone"))

@@ -1,4 +1,4 @@
-"""callerGrace: what becomes of a call when the inviter's device is gone, comes back, or its user leaves the room."""
+"""callerGrace: a call whose inviter's device is gone or comes back, or whose inviter leaves the room."""
 
 from invites.store.settings import Settings
 from tests.support import events as e

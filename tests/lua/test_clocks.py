@@ -41,7 +41,7 @@ async def test_an_invite_from_the_future_ends_with_its_caller(shard: Shard, entr
     assert (shown, counts_as) == (entry, f"{shard.now}-{entry.partition('-')[2]}")
     assert (await shard.invite(e.REF))["entry"] == counts_as
 
-    # All that follows in this stream is from the future, too.
+    # All later entries of this stream are from the future, too.
     after = entry.partition("-")[0] + "-9"
     shard.now += 1_000
     await _at(shard, after, e.disconnected("a", "alice"))

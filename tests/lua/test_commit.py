@@ -19,11 +19,11 @@ STREAMS = ("events", "notifications", "push", "relay", "dead")
 
 
 async def _everything(shard: Shard) -> dict[bytes, tuple[bytes, int]]:
-    """What every key holds, and when it expires."""
+    """The content of every key, and when it expires."""
     return {
         key: (await shard.client.dump(key), await shard.client.pexpiretime(key))
         async for key in shard.client.scan_iter()
-        if not key.endswith(b":events")  # holds what is pending, which deliveries change
+        if not key.endswith(b":events")  # has the pending entries, which deliveries change
     }
 
 
@@ -321,7 +321,7 @@ async def test_a_race_of_stop_and_accept_has_one_outcome(shard: Shard) -> None:
 
 
 async def test_an_index_that_names_an_invite_that_is_gone_stops_nothing(make_shard: MakeShard) -> None:
-    """An operator deleted its key, or it expired with nobody there to clean up."""
+    """An operator deleted its key, or it expired while no worker ran."""
     shard = await make_shard(Settings(remove_after=5_000, only_one_device_with_invitations=True))
     await e.bob_rings(shard, "phone", "tablet")
     for index in ("pending:bob", "parallel:bob"):

@@ -1,4 +1,4 @@
-"""The loader of the scripts: order, blocks, addresses, and what goes wrong; and what the composed script may use."""
+"""The loader of the scripts: order, blocks, addresses, and errors; and the globals that the composed script may use."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ PROVIDED: Final = {
     "bit", "cjson", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "select", "setmetatable",
     "string", "table", "tonumber", "tostring", "type", "unpack",
 }  # fmt: skip
-"""What a server gives to a script, as far as it is used."""
+"""The globals of a server's scripts, as far as they are used."""
 
 
 def test_a_part_stands_behind_what_it_includes() -> None:

@@ -1,4 +1,4 @@
-"""What workers need of a server: made when it is missing; a loss of data is told once."""
+"""What workers need on a server is created when it is missing; a loss of data is announced once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Invites that a release before 0.2.0 has begun: their candidates are in a hash of their own."""
+"""Invites that a release before 0.2.0 began: their candidates are in a hash of their own."""
 
 import pytest
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.one_shard
 
 @pytest.fixture
 async def former(shard: Shard) -> Shard:
-    """A shard in which a former release rings Bob's devices."""
+    """A shard in which an older release rings Bob's devices."""
     await e.bob_rings(shard, "phone", "tablet")
     candidates = candidates_in(await shard.invite(e.REF))
     await shard.client.hdel(shard.keys.invite(e.REF), *(CANDIDATE + name for name in candidates))

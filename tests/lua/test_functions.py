@@ -1,4 +1,4 @@
-"""How a server gets the functions of `lua/`, keeps them, and what happens where it cannot."""
+"""How a server gets and keeps the functions of `lua/`, and what happens if it cannot."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_workers_that_bring_it_at_once_agree(bare: Redis) -> None:
 
 @contextlib.asynccontextmanager
 async def _worker(bare: Redis, *rights: str) -> AsyncIterator[Redis]:
-    """A client of a user who may do everything but what `rights` take away."""
+    """A client of a user who may do everything except what `rights` takes away."""
     await bare.execute_command("ACL", "SETUSER", "worker", "reset", "on", "nopass", "~*", "+@all", *rights)
     pool = bare.connection_pool
     login = {**pool.connection_kwargs, "username": "worker", "password": "x"}
@@ -193,7 +193,7 @@ async def test_nothing_of_a_call_is_kept_for_the_next(bare: Redis) -> None:
 
 
 async def test_calls_for_other_shards_and_settings_have_nothing_in_common(bare: Redis) -> None:
-    """Two deployments with keys of their own share a server: what one is asked does not reach the other."""
+    """Two deployments with separate keys share a server: calls of one do not reach the other."""
     one = Shard(bare, Settings(ring_timeout=1_000), SCRIPTS, Keys("one"))
     other = Shard(
         bare, Settings(ring_timeout=60_000, only_one_device_with_invitations=True), SCRIPTS, Keys("other")

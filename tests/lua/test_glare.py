@@ -1,4 +1,4 @@
-"""Two users who call each other: one call comes of it, or two."""
+"""Two users who call each other: one call, or two."""
 
 from __future__ import annotations
 

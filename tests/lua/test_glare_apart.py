@@ -1,7 +1,7 @@
-"""Two users call each other, and their shards hear of each other late and in any order.
+"""Two users call each other, and the messages between their shards come late and in any order.
 
-Random courses: the two calls are settled in any order, devices answer, inviters stop, and time passes in between. At no
-moment are both calls accepted, and in the end one is, unless something else has ended them.
+Random courses: the two calls are settled in any order, devices answer, inviters stop, and time passes in between. Both
+calls are never accepted at once, and in the end one is, unless something else has ended them.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ STEPS = 18
 
 
 class Course:
-    """One course of events, and what was told in it. `quiet`: nobody stops or declines, and no time passes."""
+    """One course of events, and its notifications. `quiet`: nobody stops or declines, and no time passes."""
 
     def __init__(self, shard: Apart, random: Random) -> None:
         self.shard = shard
@@ -94,7 +94,7 @@ class Course:
         self.told += await self.shard.told()
 
     async def answers(self, kind: str) -> None:
-        """A device that has not called says something of the call that rings its user."""
+        """A device that has not called answers the call that rings its user."""
         device = self.random.choice(("a-phone", "phone"))
         more = {"from_": "alice"} if device == "phone" else {"from_": "bob", "invite_id": "9"}
         event = getattr(e, kind)(device, DEVICES[device], **more)

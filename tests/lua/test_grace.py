@@ -1,4 +1,4 @@
-"""removeAfter: a lost device stays for a while, back in time nothing is lost, afterwards it is out with 480."""
+"""removeAfter: a lost device stays for a while; if it is back in time nothing is lost, later it is out with 480."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Groups: whose devices ring, what each member hears, and what the caller does not."""
+"""Groups: whose devices ring, what each member is told, and what the caller is not."""
 
 from collections.abc import Callable
 

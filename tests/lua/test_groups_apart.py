@@ -23,7 +23,7 @@ STEPS = 25
 
 
 class Course:
-    """One course of events, and what was told in it."""
+    """One course of events, and its notifications."""
 
     def __init__(self, shard: Apart, random: Random) -> None:
         self.shard = shard
@@ -126,7 +126,7 @@ class Course:
         ends = [each["endReason"] for each in record.payload["candidates"]]
         assert ends.count(200) == len(winners)
         for device in self.ringing:
-            # One that is gone cannot be told; it would be once it is back.
+            # A device that is gone cannot be told; it would be once it is back.
             there = await self.shard.client.hexists(self.shard.keys.registry(DEVICES[device]), device)
             assert not there, f"{device} still rings"
         await self.check_that_all_is_over()
@@ -140,7 +140,7 @@ class Course:
 
 
 class LosingCourse(Course):
-    """One in which a shard loses its last commits alone: others have taken what it has sent, and it asks again."""
+    """One in which a shard loses its last commits alone: others have taken its messages, and it asks again."""
 
     async def run(self) -> None:
         self.copies_at = self.random.choice((0, 0, 0, 3))

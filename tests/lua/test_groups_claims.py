@@ -1,4 +1,4 @@
-"""Groups over several shards: a leg whose accept another shard decides, whatever is late, twice or lost."""
+"""Groups over several shards: a leg whose accept another shard decides, whatever comes late, twice or never."""
 
 from collections.abc import AsyncIterator
 from typing import Any

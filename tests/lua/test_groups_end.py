@@ -1,4 +1,4 @@
-"""Groups: who wins, how else a group call ends, and what is kept of it."""
+"""Groups: who wins, how else a group call ends, and its record."""
 
 import pytest
 

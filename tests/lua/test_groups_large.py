@@ -1,4 +1,4 @@
-"""Large groups: legs begin, hear news and end page by page, through the relay stream, so that no script runs long."""
+"""Large groups: legs begin, are updated and end page by page, through the relay stream, so that no script runs long."""
 
 import json
 from collections.abc import AsyncIterator

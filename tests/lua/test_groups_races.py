@@ -1,4 +1,4 @@
-"""Groups: answers that meet each other, and what relayed entries of two shards may do when they overtake each other."""
+"""Groups: answers that meet each other, and relayed entries of two shards that overtake each other."""
 
 from itertools import permutations
 

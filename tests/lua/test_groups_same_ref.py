@@ -1,4 +1,4 @@
-"""A leg and another invite of the same ref, in shards that hear late of each other.
+"""A leg and another invite of the same ref, in shards whose messages come late.
 
 Carol has called Dave with the inviteId of her call to a group, or calls two groups with it. Carol and Dave are in one
 of five shards; each group, Bob and the rooms are in others.

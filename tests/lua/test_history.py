@@ -26,7 +26,7 @@ async def kept(make_shard: MakeShard) -> Shard:
 
 async def _page(shard: Shard, user: str, *, missed: bool = False, before: int | None = None) -> CallPage:
     keys = shard.all_keys[shard_of(user, len(shard.all_keys))]
-    # The queries go by the server's time, and the clock of a test goes its own way: nothing is too old for them.
+    # The queries go by the server's time, and a test has its own clock: nothing is too old for them.
     return await calls_of(shard.client_of(keys), keys, user, age=10 * DAY, missed=missed, before=before)
 
 

@@ -1,4 +1,4 @@
-"""invite: who is rung, what the inviter hears, and when nobody can be rung."""
+"""invite: who is rung, what the inviter is told, and when nobody can be rung."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Joins over several shards: the room, the callee and the group are apart, and hear of each other late."""
+"""Joins over several shards: the room, the callee and the group are in different ones, whose messages come late."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Joins and calls in progress beside what users want, and beside calls that may merge."""
+"""Joins and calls in progress together with users' wishes, and with calls that may merge."""
 
 from collections.abc import AsyncIterator
 from typing import Any

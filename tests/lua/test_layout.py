@@ -1,4 +1,4 @@
-"""Workers that count the shards differently cannot commit: neither events nor what others relay, and no timer fires."""
+"""Workers configured with another shard count cannot commit events or relayed messages, and fire no timer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a group and a leg say to each other: each message in each state of the leg, twice and late.
+"""Messages between a group and a leg: each message in each state of the leg, twice and late.
 
 The tables here are those at the beginning of `lua/group/from_legs.lua` and `lua/group/from_group.lua`. The group and
 Bob are in different ones of two shards.
@@ -72,7 +72,7 @@ OF_LEG: Final[dict[str, tuple[str | None, dict[str, str]]]] = {
 
 
 def word(text: str) -> str:
-    """The first word."""
+    """The first message."""
     return text.partition(" ")[0]
 
 
@@ -125,7 +125,7 @@ async def starts(apart: Apart) -> dict[str, str]:
 
 
 async def is_said(apart: Apart, part: Shard, kind: str, name: str, *arguments: str, entry: str) -> None:
-    """Say it three times. Of the second and third one nothing changes, and nobody hears anything."""
+    """Send it three times. The second and third one change nothing, and nobody is notified."""
     await apart.carry("nothing")
     await hears(part, kind, name, *arguments, entry=entry)
     await apart.carry("nothing")  # the answers are on their way
@@ -207,7 +207,7 @@ async def play(
 ) -> tuple[set[str], Any, Any]:
     """Play a course; whenever a message of a group or a leg has arrived, all earlier ones may arrive again.
 
-    Returns the kinds of these messages, what the shards know in the end, and what they have told.
+    Returns the kinds of these messages, the final state of the shards, and their notifications.
     """
     apart, said, told = await at_home(client), [], []
     groups.team(apart, "bob", "carol")

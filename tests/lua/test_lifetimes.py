@@ -1,4 +1,4 @@
-"""How long what is over is kept: for `retainAfter`, and for as long as the work of its end needs it."""
+"""How long ended invites are kept: for `retainAfter`, and for as long as the work of their end needs them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a rule makes of what sippo-server said of a callee."""
+"""How a rule uses sippo-server's answer about a callee."""
 
 from __future__ import annotations
 

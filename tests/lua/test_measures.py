@@ -1,4 +1,4 @@
-"""What commits measure for the metrics: ends, and the times that matter to people."""
+"""The measures of commits for the metrics: ends, and the times that matter to people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.shard import MakeShard, Shard
 
 
 async def _late(shard: Shard, event: e.Published, ms: int) -> None:
-    """Settle an event so long after it was published."""
+    """Settle an event this long after it was published."""
     operation = await shard.publish(*event)
     shard.now += ms
     await shard.settle(operation)

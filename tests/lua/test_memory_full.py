@@ -1,4 +1,4 @@
-"""A server out of memory: what ends calls goes through and makes room, new calls wait, nothing is lost."""
+"""A server out of memory: events that end calls go through and make room, new calls wait, nothing is lost."""
 
 from collections.abc import AsyncIterator
 

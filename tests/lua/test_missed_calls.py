@@ -1,4 +1,4 @@
-"""callMissed: a callee who has not answered hears of it, with or without a device."""
+"""callMissed: a callee who has not answered is told, with or without a device."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What stands in each notification, to the last key; and in the table of codes, row by row."""
+"""The content of each notification, to the last key; and of the table of codes, row by row."""
 
 from typing import Final
 

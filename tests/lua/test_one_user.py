@@ -1,4 +1,4 @@
-"""A peer id belongs to one user, and a device has one connection: what the earlier one rings, stops."""
+"""A peer id belongs to one user, and a device has one connection: invitations of the earlier one stop."""
 
 import pytest
 

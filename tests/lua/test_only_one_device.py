@@ -1,4 +1,4 @@
-"""onlyOneDeviceWithInvitations: who accepts a call is busy for the others, on all other devices."""
+"""onlyOneDeviceWithInvitations: a user who accepts a call is busy for other calls on all other devices."""
 
 import pytest
 

@@ -223,7 +223,7 @@ async def test_ids_within_one_millisecond_are_ordered_by_their_second_part(shard
 async def test_a_peer_that_is_reported_gone_after_its_invite_was_published_is_not_its_caller_for_long(
     shard: Shard,
 ) -> None:
-    """The loss overtook the invite: it rings all the same, and the caller has its grace from then on."""
+    """The loss overtook the invite: it still rings, and the caller has its grace from then on."""
     await e.in_order(shard, e.registered("a", "alice"), e.registered("phone"))
     told = await e.arriving(shard, [e.invite(by=e.ALICE), e.disconnected("a", "alice")], [1, 0])
     assert e.types(told) == ["invitation", "inviteProgress"]

@@ -1,4 +1,4 @@
-"""Timers wait for events that were published before them and are unread or pending, and not for ever."""
+"""Timers wait for events that were published before them and are unread or pending, but not forever."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A user that may no longer write: nothing is lost, and all effects come once the right is back."""
+"""A user that may no longer write: nothing is lost, and all effects come once the permission is back."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.one_shard
 
 
 class Limited:
-    """One shard, settled by a user whose rights a test takes and gives back."""
+    """One shard, settled by a user whose permissions a test takes and gives back."""
 
     def __init__(self, admin: Any, shard: Shard) -> None:
         self.admin = admin
         self.shard = shard
 
     async def take(self, *commands: str) -> None:
-        """Take the right to run these commands."""
+        """Take away the permission for these commands."""
         await self.admin.execute_command("ACL", "SETUSER", USER, *(f"-{one.lower()}" for one in commands))
 
     async def give_back(self) -> None:
@@ -50,7 +50,7 @@ async def limited(server: Server) -> AsyncIterator[Limited]:
 
 
 async def _state(limited: Limited) -> Json:
-    """All keys with their contents, but the consumers' own."""
+    """All keys with their contents, except the consumers' own."""
     keys = sorted(await limited.admin.keys("invites:*"))
     return {key: await limited.admin.dump(key) for key in keys}
 
@@ -96,7 +96,7 @@ async def test_nothing_is_settled_while_a_command_is_denied(limited: Limited, co
 async def test_an_event_that_is_denied_half_way_is_completed_later(
     limited: Limited, command: str, step: int
 ) -> None:
-    """The right is taken right after a commit that had asked for it."""
+    """The permission is taken right after a commit that had asked for it."""
     shard = limited.shard
     whole = [e.registered("phone"), e.joined("carol"), e.invite(), e.ringing("phone"), e.accept("phone")]
     for event in whole[:step]:
@@ -167,7 +167,7 @@ async def test_an_event_that_cannot_even_be_owed_is_told(limited: Limited) -> No
 
 
 def _beside_commits(shard: Shard) -> dict[str, Callable[[], Awaitable[object]]]:
-    """What a worker asks of a shard besides commits, by a command that it needs."""
+    """The calls of a worker to a shard besides commits, by a command that each needs."""
     committer, keys = shard.committer, shard.keys
     state = WorkerState("worker", 0, None)
     return {

@@ -1,4 +1,4 @@
-"""The page on personal data: each key is in its table, and calls leave names where it says so and nowhere else."""
+"""The page on personal data: each key is in its table, and calls leave names only where it says so."""
 
 from __future__ import annotations
 

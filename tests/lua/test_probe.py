@@ -1,4 +1,4 @@
-"""A call with `probe`: it rings like any other, reaches registered devices alone, and leaves no record."""
+"""A call with `probe`: it rings like any other, reaches only registered devices, and leaves no record."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Push: phones that sleep are woken by jobs in the outbox, and ring once they are there."""
+"""Push: jobs in the outbox wake phones that sleep, which ring once they are connected."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Push: phones that lose the call are stopped by jobs; and how push goes together with other rules."""
+"""Push: jobs stop phones that lose the call; and push together with other rules."""
 
 import pytest
 

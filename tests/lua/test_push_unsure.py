@@ -1,4 +1,4 @@
-"""A push that may have come through although nobody has heard so: the device must not ring on when the call is over."""
+"""A push that may have arrived without an answer: the device must not keep ringing when the call is over."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.one_shard
 async def job_settled(
     shard: Shard, handler: str, ref: str = e.REF, device: str = "phone"
 ) -> list[Notification]:
-    """Read the next push job, as a push worker does, and settle it; returns what was told."""
+    """Read the next push job, as a push worker does, and settle it; returns the notifications."""
     reply = await shard.client.xreadgroup("push", "test", {shard.keys.push: ">"}, count=1)
     [entries] = reply.values() if isinstance(reply, Mapping) else [reply[0][1]]
     while isinstance(entries[0], list):

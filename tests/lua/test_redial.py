@@ -30,7 +30,7 @@ async def ringing(shard: Shard) -> Shard:
 
 @dataclass(frozen=True)
 class Heard:
-    """What is told of one invite."""
+    """The notifications about one invite."""
 
     told: Sequence[Notification]
     invite_id: str

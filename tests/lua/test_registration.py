@@ -1,4 +1,4 @@
-"""registered: devices that come while it rings, come back, come under another peer id, or come too late."""
+"""registered: devices that come while a call rings, come back, come under another peer id, or come too late."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""joined, left, roomClosed: who hears of it, and what becomes of invites into the room."""
+"""joined, left, roomClosed: who is told, and the effects on invites into the room."""
 
 import pytest
 
@@ -109,7 +109,7 @@ async def test_a_room_may_be_used_again_after_its_close(shard: Shard) -> None:
 
 @pytest.fixture
 async def busy(make_shard: MakeShard, request: pytest.FixtureRequest) -> Shard:
-    """A shard in which anybody may have many invites."""
+    """A shard without the limit of invites to one callee."""
     if "fakeredis" in request.node.name:
         pytest.skip("fakeredis makes no copy of a key, but a second name")
     return await make_shard(Settings(per_pair=0, redial="ring"))

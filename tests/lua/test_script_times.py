@@ -1,4 +1,4 @@
-"""No commit does much when everybody has as much as the limits allow. `python -m tests.script_times` says how long."""
+"""No commit is large even at all limits. `python -m tests.script_times` measures the times."""
 
 from __future__ import annotations
 

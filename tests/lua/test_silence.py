@@ -1,4 +1,4 @@
-"""silence: a device stops by itself; it may still accept, and nobody else hears of it."""
+"""silence: a device stops by itself; it may still accept, and nobody else is told."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""stopInvite: before, while and after the invite is there; by the inviter, by a service, by somebody else."""
+"""stopInvite: before, during and after the invite; by the inviter, by a service, by somebody else."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""An invite whose stop stands behind it in the same commit is born ended: nothing rings."""
+"""An invite whose stop follows in the same commit is born ended: nothing rings."""
 
 import pytest
 

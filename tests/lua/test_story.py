@@ -13,7 +13,7 @@ from tests.support.shard import MakeShard, Shard, peer
 
 
 class Line(NamedTuple):
-    """What a step is, its code and who it comes from; what it has told: what, code, to whom."""
+    """A step, its code and its sender; its notifications: what, code, to whom."""
 
     what: str
     code: int | None

@@ -1,4 +1,4 @@
-"""What the events with a traceparent add to streams carries it, and nothing else does."""
+"""The entries that events with a traceparent add to streams carry it, and no others do."""
 
 from __future__ import annotations
 

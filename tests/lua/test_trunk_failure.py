@@ -149,7 +149,7 @@ async def test_a_lost_one_under_another_peer_id_does_not_ring(make_shard: MakeSh
 
 
 async def test_at_the_deadline_nobody_follows(three: Shard) -> None:
-    """The time-out waits for an event of before; who comes now has no time to ring."""
+    """The time-out waits for an earlier event; a trunk that comes now has no time to ring."""
     three.now += e.RING
     told = await three.event(*fails())
     assert "invitation" not in e.types(told)
@@ -305,7 +305,7 @@ async def asleep(make_shard: MakeShard) -> Shard:
 
 
 async def arrive(shard: Shard) -> list[Json]:
-    """Let the shard look up and ring; return what is told."""
+    """Let the shard look up and ring; return the notifications."""
     return [{one.type: one.payload} for one in await shard.fire()]
 
 

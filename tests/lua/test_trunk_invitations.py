@@ -1,4 +1,4 @@
-"""What a trunk is told to dial."""
+"""The number that a trunk must dial."""
 
 import pytest
 

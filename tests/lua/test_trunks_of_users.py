@@ -117,7 +117,7 @@ async def test_a_trunk_of_another_user_has_a_field_of_its_own(shard: Shard) -> N
 async def test_of_two_fields_of_a_trunk_the_later_registration_counts_and_an_end_ends_both(
     shard: Shard,
 ) -> None:
-    """A worker of the former release does not see the first one."""
+    """A worker of the older release does not see the first one."""
     await shard.event(*e.trunk("t", r"\+43\d+"))
     first = await shard.client.hget(shard.keys.trunks, "sip|t")
     await shard.event(*e.trunk("t", r"\+49\d+"))

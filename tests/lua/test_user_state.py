@@ -116,7 +116,7 @@ async def test_what_rings_already_goes_on(at_home: Shard) -> None:
 
 
 async def test_who_has_asked_for_an_invite_is_rung(shard: Shard) -> None:
-    """Alice asks Bob, and wants quiet from all others, even from him."""
+    """Alice asks Bob, and blocks all others, even him."""
     await e.in_order(shard, e.registered("phone"), e.registered("a", "alice"), e.request())
     await e.in_order(shard, e.accept("phone"), e.user_state("alice", dnd=True, block=["bob"]))
     told = await shard.event(*e.invite(peer("phone", "bob"), to="alice", invite_id="2", requestId="1"))

@@ -1,6 +1,6 @@
 """Rules over thousands of calls of one peer. Lua passes some 8,000 values to a function at most.
 
-What is much is done in pages: the commit of an event copies the index, and relays to itself to work on the copy.
+Large work is done in pages: the commit of an event copies the index, and relays work on the copy to itself.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ async def _calls(client: Redis, count: int, *devices: str, **more: Any) -> Shard
 
 
 async def _all(shard: Shard, *events: Published) -> list[Notification]:
-    """What the events lead to, with all pages."""
+    """The effects of the events, with all pages."""
     return await e.in_order(shard, *events) + await shard.fire()
 
 

@@ -1,1 +1,1 @@
-"""An independent statement of the rules, and the histories that hold the scripts to it."""
+"""An independent statement of the rules, and the histories that compare the scripts with it."""

@@ -1,4 +1,4 @@
-"""What several shards must agree on once all that they have for each other has arrived."""
+"""What several shards must agree on once all messages between them have arrived."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Agreement:
             assert contents.get("trunks") == self.shards[0].get("trunks"), f"trunks of shard {shard}"
 
     def check_callers(self) -> None:
-        """Each inviter's shard knows who hears of which call, and ends those of a peer that is gone."""
+        """Each inviter's shard knows which peer is notified of which call, and ends those of a peer that is gone."""
         calls = {ref: value for there in self.every("calls:").values() for ref, value in there.items()}
         wanted = {ref: each["caller"] for ref, each in self.pending.items() if ref not in self.legs}
         known = {ref: value.partition("|")[0] for ref, value in calls.items()}
@@ -86,7 +86,7 @@ class Agreement:
         assert known == wanted, f"rooms' shards know {known}, there are {dict(wanted)}"
 
     def check_indexes(self) -> None:
-        """What rings is in the index of its callee, and has a deadline."""
+        """A ringing invite is in the index of its callee, and has a deadline."""
         rings = {(self.home(each["to"]), f"ring|{ref}") for ref, each in self.pending.items()}
         assert {each for each in self.timers if each[1].startswith("ring|")} == rings
         for ref, each in self.pending.items():
@@ -98,7 +98,7 @@ class Agreement:
                     assert set(refs) <= set(self.pending), f"{name} in shard {shard} has {refs}"
 
     def check_devices(self, ref: str, invite: Fields) -> None:
-        """Who is there rings, who is away may come back until a moment that is set, and a leg has its call."""
+        """A connected device rings, one that is away may come back until a set moment, and a leg has its call."""
         there = {name: json.loads(raw) for name, raw in self.candidates.get(ref, {}).items()}
         for name, one in there.items():
             timer = self.home(invite["to"]), f"grace|{one.get('user', one['address'])}|{name}"
@@ -114,7 +114,7 @@ class Agreement:
                 assert known & {name, json.loads(raw).get("device", name)}, f"{name} does not ring for {ref}"
 
     def check_group(self, ref: str, call: Fields) -> None:
-        """A group's shard knows which legs ring, and what their devices do."""
+        """A group's shard knows which legs ring, and the states of their devices."""
         known = {user: raw for user, raw in self.every("legs:").get(ref, {}).items() if "|" not in user}
         states = {user: json.loads(raw)["state"] for user, raw in known.items()}
         legs = {user: f"{ref.rpartition('|')[0]}|{user}" for user in states}

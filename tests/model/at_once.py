@@ -1,6 +1,6 @@
-"""Plays a history on several shards that hear of each other at once: then they do what the model says, as one does.
+"""Plays a history on several shards whose messages arrive at once: then they follow the model, as one shard does.
 
-But for one thing: while its legs are in other shards, the inviter of a group call hears of its progress more often.
+With one exception: while its legs are in other shards, the inviter of a group call gets progress more often.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Told = list[tuple[str, Notification]]
 
 
 class AtOnce(Shards):
-    """Several shards on one server; whatever one does has reached the others before anything else happens."""
+    """Several shards on one server; the messages of one reach the others before anything else happens."""
 
     def __init__(self, client: Redis, settings: Settings, scripts: Scripts, shards: int) -> None:
         super().__init__(lambda _: client, settings, scripts, shards)
@@ -52,7 +52,7 @@ class AtOnce(Shards):
     async def commit(
         self, part: Shard, operation: Operation, source: Stream = Stream.EVENTS
     ) -> tuple[Outcome, Operation]:
-        """Settle an operation. What shards know of each other is looked up at once, the rest comes back completed."""
+        """Settle an operation. Other shards' data are looked up at once, other lookups come back completed."""
         self._sync()
         for _ in range(MAX_TRIES):
             (ready,) = await part.other_shards.see_rooms([await self._see_who_is_there(part, operation)])
@@ -75,7 +75,7 @@ class AtOnce(Shards):
 
     @staticmethod
     async def _see_who_is_there(part: Shard, operation: Operation) -> Operation:
-        """What an earlier look-up found, with who is in the room by now."""
+        """What an earlier lookup found, with who is in the room by now."""
         event, answer = operation.event, operation.arguments
         if (
             not isinstance(event, Invite)
@@ -93,7 +93,7 @@ class AtOnce(Shards):
 class DriverAtOnce(Driver):
     """Several shards on one server, with the face of the driver of one.
 
-    `told_by` has what was told for each event and push job since it was looked at last, by entry.
+    `told_by` has the notifications of each event and push job since the last look, by entry.
     """
 
     commits_together = False
@@ -191,7 +191,7 @@ class DriverAtOnce(Driver):
 
 
 def comparable(told: Sequence[Notification]) -> list[Notification]:
-    """What several shards tell as one does.
+    """The notifications of several shards, as one shard would write them.
 
     Whether the inviter's device is there under another peer id is known in its shard: that it is being called is told
     before.
@@ -204,7 +204,7 @@ def comparable(told: Sequence[Notification]) -> list[Notification]:
 
 
 class ModelAtOnce(Model):
-    """What an inviter's shard has heard from another one is not from the future there."""
+    """An id that an inviter's shard has received from another one is not from the future there."""
 
     shards = 1
 

@@ -76,7 +76,7 @@ PAUSES = (1, 500, 4_000, 11_000, 130_000, 310_000, HOUR + 1)
 
 @dataclass(frozen=True)
 class Call:
-    """What the author has published, so that what follows is mostly about it."""
+    """What the author has published, so that later events are mostly about it."""
 
     peer: str
     invite_id: str
@@ -209,7 +209,7 @@ class Author:
         return self.publish("invite", payload)
 
     def about(self) -> Payload:
-        """Who says something about which call; of a group a member, which may name either."""
+        """A peer that answers, and its call; in a group a member, which may name either."""
         call = self.call()
         to = self.one(ANSWER) if call.to == "team" else call.to
         trunk = not self.often(85) or to not in OF
@@ -298,7 +298,7 @@ class Author:
             payload["userId"] = self.one((call.sender, "bob", "alice"))
         return self.publish(kind, payload)
 
-    # -- what users want
+    # -- users' wishes
 
     def wish(self) -> Publish:
         """Mostly for a while, so that calls ring again."""
@@ -313,7 +313,7 @@ class Author:
             },
         )
 
-    # -- what sippo-server knows
+    # -- sippo-server's data
 
     def some(self, ids: Sequence[str], percent: int) -> tuple[str, ...]:
         """Each of these that often."""
@@ -395,7 +395,7 @@ class Author:
 
 
 def history(random: Random) -> History:
-    """Who is there at first, then anything."""
+    """First some registrations, then anything."""
     settings = Settings(
         remove_after=random.choice((10_000, 0)),
         caller_grace=random.choice((10_000, 10_000, 2 * HOUR)),

@@ -1,4 +1,4 @@
-"""Who is in a call, and what that does to new invites."""
+"""Who is in a call, and the effect on new invites."""
 
 from __future__ import annotations
 

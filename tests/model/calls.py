@@ -1,4 +1,4 @@
-"""The events of a call: invite, ringing, accept, decline, stop, and the question what rings."""
+"""The events of a call: invite, ringing, accept, decline, stop, getInvitations."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Calls(Reach):
         self.replace_others(invite, others)
 
     def why_over(self, invite: Invite) -> tuple[str, int, str] | None:
-        """What came before this invite, by arrival (a stop) or by entry id, and ended it."""
+        """The event that came before this invite, by arrival (a stop) or by entry id, and ended it."""
         callee, identity = invite.to, invite.invite_id
         stop = self.tombstones.get((callee, identity, invite.sender))
         if invite.overtaken or (stop and stop.reason == "replaced"):
@@ -146,7 +146,7 @@ class Calls(Reach):
         elif devices:
             self.end(invite, "DECLINED", 486, "busy")
 
-    # -- what devices say
+    # -- devices' answers
 
     def party(self, event: Payload, request: str) -> Invite | None:
         """The call that the event is about; None when its peer has been refused."""
@@ -183,12 +183,12 @@ class Calls(Reach):
         return mine is not None and mine.type == "PSTN"
 
     def hardware(self, event: Payload) -> tuple[str, str, str | None]:
-        """Who speaks: peer id, user, device."""
+        """The sender: peer id, user, device."""
         peer, user = event["peer"]["id"], event["peer"]["user"]
         return peer, user, event["peer"].get("device") or self.presence.device(user, peer)
 
     def candidate(self, invite: Invite, event: Payload) -> Candidate:
-        """The candidate that the event's peer is, or becomes by speaking."""
+        """The candidate that the event's peer is, or becomes by answering."""
         peer, user, device = self.hardware(event)
         found = invite.find(peer, user, device)
         if found is None:
@@ -332,7 +332,7 @@ class Calls(Reach):
             self.end_when_left_alone(invite)
         self.answer(event, "decline", 200, reason_of(code), to=invite.to)
 
-    # -- what the inviter says
+    # -- the inviter's events
 
     def stop_one(self, invite: Invite, event: Payload, request: str, entry: Id) -> None:
         more = {"sender": invite.sender, "to": invite.to}

@@ -1,4 +1,4 @@
-"""What all rules share: who is told, how a call rings and ends, what is kept and for how long."""
+"""The common part of all rules: who is told, how a call rings and ends, what is kept and for how long."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFUSALS = {
     "replaced": (410, "cancelled"),
     "declined": (403, "forbidden"),
 }
-"""How a request ended, and what an invite hears that answers it all the same."""
+"""How a request ended, and the end of an invite that still answers it."""
 ELSEWHERE = {
     "accepted": "accepted_elsewhere",
     "merged": "accepted_elsewhere",
@@ -69,7 +69,7 @@ class Settings(Protocol):
 
 
 def order_kept(settings: Settings) -> int:
-    """For how long (ms) it is remembered what orders delayed events."""
+    """For how long (ms) the order of delayed events is remembered."""
     graces = settings.caller_grace, settings.remove_after, settings.room_grace
     return max(HOUR, max(graces) + MINUTE)
 
@@ -97,7 +97,7 @@ class Core:
         self.met: dict[tuple[str, str], tuple[Invite, Id]] = {}
 
     def forget(self) -> None:
-        """Drop what is kept no longer."""
+        """Drop expired data."""
         over = [
             ref
             for ref, each in self.invites.items()
@@ -201,7 +201,7 @@ class Core:
     def tell_devices(
         self, kind: str, invite: Invite, devices: list[Candidate], payload: Payload, until: int
     ) -> None:
-        """One entry for all that are connected, a push job for each that is not, which is of use `until` then.
+        """One entry for all connected devices, a push job for each other one, which is useful `until` then.
 
         A trunk is invited by an entry of its own, with the number.
         """
@@ -220,7 +220,7 @@ class Core:
                 self.tell(f"push {kind}", [each.device or ""], [each.user], job)
 
     def expect_ringing(self, invite: Invite, devices: list[Candidate]) -> None:
-        """Those that do not say in time that they ring are pushed as well."""
+        """Devices that do not send `ringing` in time are pushed as well."""
         due = self.now + self.settings.push_after
         listed = any(each.push and each.type == "PEER" for each in devices)
         if listed and self.settings.push_after >= 0 and due < invite.deadline:
@@ -243,7 +243,7 @@ class Core:
         }
 
     def outcome(self, invite: Invite) -> tuple[str, Payload]:
-        """What the inviter is told at the end, and again when it asks again."""
+        """The inviter's outcome, sent at the end, and again when it repeats the invite."""
         if invite.state == "ACCEPTED":
             more = {"room": invite.room, "code": 200, "whoAccepted": invite.who, "peer": invite.winner}
             merged = {"reason": "merged", "into": invite.into} if invite.into else {}
@@ -265,7 +265,7 @@ class Core:
         self.cancel(invite, devices, invite.code, ELSEWHERE.get(invite.reason, invite.reason))
 
     def end(self, invite: Invite, state: str, code: int, reason: str) -> None:
-        """The call is over: whoever still rings stops, the inviter is told, the record is written."""
+        """The call is over: all that still ring stop, the inviter is told, the record is written."""
         invite.state, invite.code, invite.reason, invite.ended_at = state, code, reason, self.now
         self.timers.pop(f"ring|{invite.ref}", None)
         devices = []
@@ -282,7 +282,7 @@ class Core:
                 self.tell("INVITE_COMPLETED", [], [], invite.record())
 
     def refuse_answers(self, request: Invite) -> None:
-        """Nobody waits any more for the invite that this one asked for."""
+        """The invite that this request asked for is no longer expected."""
         if request.request and request.reason in REFUSALS and request.ref in self.requests:
             self.refusals[request.ref] = REFUSALS[request.reason]
 
@@ -312,7 +312,7 @@ class Core:
             self.missed[invite.ref] = invite.sender, invite.caller, lost
 
     def hear_missed(self, user: str, peer: str, device: str | None) -> None:
-        """The device is back as `peer`, and hears once how its calls have ended while it was away."""
+        """The device is back as `peer`, and is told once how its calls ended while it was away."""
         for ref, (owner, old, lost) in list(self.missed.items()):
             mark = self.presence.marked_device(user, old)
             if owner != user or (old != peer and (device is None or mark != device)):
@@ -333,7 +333,7 @@ class Core:
             self.requests[invite.ref] = invite.caller, invite.deadline + self.kept()
 
     def device_speaks(self, event: Payload, entry: Id, *, calls: bool = False) -> None:
-        """A device that names itself hears of the calls that it has made before as other peers.
+        """A device that names itself is notified of the calls that it made before as other peers.
 
         It is remembered as the device of its peer, if it has calls or makes one.
         """
@@ -394,6 +394,6 @@ def why(best: Candidate) -> str:
 
 
 def rank(each: Candidate) -> tuple[bool, int, bool, bool, bool, int]:
-    """Least for the best response: the class; what was said before what was lost; busy before other codes."""
+    """Least for the best response: the class; a device's answer before a loss; busy before other codes."""
     code = each.end_reason or 480
     return code < 600, code // 100, each.state == "GONE", each.state == "REJECTED", code != 486, code

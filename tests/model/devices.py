@@ -1,4 +1,4 @@
-"""What it means for calls that a device registers, goes, comes back or stays away."""
+"""The effect on calls when a device registers, goes, comes back or stays away."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Devices(Trunks):
                 self.gone_for_room(dropped, entry)
             return
         if change.before:
-            # Overtaken by the end of the very session that it begins, which had been taken for a stranger's.
+            # Overtaken by the end of the very session that it begins, which had counted as another one's.
             self.went(registration.user, change)
         self.overtaken(registration)
 
@@ -165,7 +165,7 @@ class Devices(Trunks):
         self.end_when_left_alone(invite)
 
     def replace_connections(self, invite: Invite, mine: Candidate, there: Registration) -> None:
-        """The device has this connection alone; the one that rang before stops."""
+        """The device has only this connection; the one that rang before stops."""
         others = [each for each in invite.candidates.values() if each.user == mine.user and each is not mine]
         replaced = []
         for each in [mine, *others]:
@@ -180,7 +180,8 @@ class Devices(Trunks):
     def cancel_again(self, invite: Invite, there: Registration, lost: Id | None) -> None:
         """A device that was away when its ringing ended must not go on, once it is back.
 
-        `lost`: since when this peer had been gone, if it was seen to go. Who goes long after the end has heard that.
+        `lost`: since when this peer had been gone, if it was seen to go. A device that goes long after the end knows
+        it.
         """
         mine = invite.find(there.peer, there.user, there.device)
         if mine is None or mine.told:
@@ -221,7 +222,7 @@ class Devices(Trunks):
             self.went(user, change)
 
     def taken(self, user: str, peer: str, at: Id) -> None:
-        """Another user has the peer id: no grace, and what rings there stops."""
+        """Another user has the peer id: no grace, and its ringing stops."""
         there = self.presence.get(user, peer)
         if there is None or there.trunk:
             return
@@ -255,7 +256,7 @@ class Devices(Trunks):
         self.end_when_left_alone(invite)
 
     def went(self, user: str, change: Change) -> None:
-        """Starts the graces of a peer that is not there any more."""
+        """Starts the graces of a peer that is no longer connected."""
         if change.after is not None or self.presence.lost_at(user, change.peer) is None:
             return
         self.timers.pop(f"lapse|{user}|{change.peer}", None)
@@ -289,7 +290,7 @@ class Devices(Trunks):
                 self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
 
     def lapsed(self, user: str, peer: str, due: int) -> None:
-        """A registration that was not repeated in time ends, and what rings the device rings on."""
+        """A registration that was not repeated in time ends, and invites that ring the device keep ringing."""
         there = self.presence.get(user, peer)
         if there is None:
             return
@@ -304,14 +305,14 @@ class Devices(Trunks):
                 self.check_caller(invite, invite.heard)
 
     def wake(self, ref: str) -> None:
-        """Wake the devices that have not said that they ring."""
+        """Wake the devices that have not sent `ringing`."""
         invite = self.invites.get(ref)
         for mine in invite.inside() if invite and invite.pending else ():
             if invite and mine.state == "CALLED":
                 self.push_as_well(invite, mine)
 
     def push_as_well(self, invite: Invite, mine: Candidate) -> None:
-        """Wake the device of a connection that may not be there."""
+        """Wake the device of a connection that may be dead."""
         if mine.push and not mine.also and self.now < invite.deadline:
             mine.also = "PUSHING"
             self.ring(invite, [mine.phone()], resumed=True)

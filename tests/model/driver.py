@@ -24,13 +24,13 @@ from tests.support.measured import MeasuringCommitter
 from .state import Notification, Payload
 
 START = 4_000_000_000_000
-"""ms; far in the future, so that the server by its own clock never expires what the driver's clock keeps."""
+"""ms; far in the future, so that the server's own clock never expires keys that the driver's clock keeps."""
 MAX_TRIES = 20
-"""So often may an operation need a look-up again because the trunks changed; then something is wrong."""
+"""How often an operation may need a lookup again because the trunks changed; more is a fault."""
 
 
 class SippoServer:
-    """Stands for look-ups: answers in the mode at hand what is `known`."""
+    """Stands for lookups: answers in the mode at hand what is `known`."""
 
     def __init__(self, look_up: str) -> None:
         self.look_up = look_up
@@ -107,7 +107,7 @@ class Driver:
         ]
 
     async def settle(self, operations: Sequence[Operation]) -> tuple[list[Status], list[Operation]]:
-        """Commit once. What has to be looked up comes back completed (`NEEDS`), to be settled again.
+        """Commit once. Operations that need a lookup come back completed (`NEEDS`), to be settled again.
 
         Work that an event leaves to a later commit is done before the next event.
         """
@@ -123,7 +123,7 @@ class Driver:
         return [outcome.status for outcome in outcomes], completed
 
     async def carry(self, cause: str) -> None:
-        """Do what a commit has left to do; what is told then counts as told for its `cause`."""
+        """Do the work that a commit has left; its notifications count as those of its `cause`."""
         if not self.has_relays:
             return
         read = await cast("Awaitable[Any]", self.client.xreadgroup("relay", "w", {self.keys.relay: ">"}))
@@ -162,7 +162,7 @@ class Driver:
         raise AssertionError("firing never ends")
 
     async def advance(self, now: int) -> None:
-        """Set the clock, and let go what has expired by then."""
+        """Set the clock, and drop expired keys."""
         self.now = now
         names = await self.client.keys("*")
         async with self.client.pipeline(transaction=False) as pipe:
@@ -174,7 +174,7 @@ class Driver:
             await self.client.delete(*gone)
 
     async def notifications(self) -> list[tuple[str, Notification]]:
-        """What was told since the last call, each with its id."""
+        """The notifications since the last call, each with its id."""
         found = await self.client.xrange(self.keys.notifications, min=self.read_up_to)
         if found:
             self.read_up_to = f"({found[-1][0].decode()}"

@@ -32,7 +32,7 @@ _PARTS = 16
 
 
 class Result(NamedTuple):
-    """What a part of a set has shown. `ends`: hashes of the states in which all was settled."""
+    """The result of a part of a set. `ends`: hashes of the states in which all was settled."""
 
     played: int
     ends: set[str]
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def _end_with_parent() -> None:
-    """Let this process end when the one that has started it does, however that ends."""
+    """Let this process end with its parent, however that ends."""
 
     def wait() -> None:
         parent = multiprocessing.parent_process()

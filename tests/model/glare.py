@@ -27,7 +27,7 @@ class Glare(Calls):
         return is_call and invite.group is None and not invite.waiting and not (there and there.trunk)
 
     def meets(self, invite: Invite, event: Payload) -> bool:
-        """Whether one call comes of the new invite and another one."""
+        """Whether the new invite and another one become one call."""
         if self.settings.glare != "merge" or not self.can_meet(invite):
             return False
         others = [
@@ -53,7 +53,7 @@ class Glare(Calls):
         return False
 
     def take(self, first: Invite, peer: str, device: str | None) -> None:
-        """The earlier call is accepted by the peer that has sent the later one."""
+        """The earlier call is accepted by the peer that sent the later one."""
         self.win(first, peer, device)
         self.end(first, "ACCEPTED", 200, "accepted")
         self.now_in_call(first, first.to, peer)

@@ -1,4 +1,4 @@
-"""Calls to groups: a call of its own for each member, and one that decides."""
+"""Calls to groups: a separate call for each member, and one that decides."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Groups(Trunks):
                 self.timers[f"grace|{user}|{each.peer}"] = due
 
     def may_be_number(self, *, failed: bool) -> bool:
-        """The Reachability service says itself who is a number, as long as it can be asked."""
+        """While the Reachability service answers, it decides which names are numbers."""
         return self.settings.look_up != "reachability" or failed
 
     def devices_of_member(self, call: Invite, invite: Invite, user: str, leg: Leg) -> list[Candidate]:
@@ -171,7 +171,7 @@ class Groups(Trunks):
             self.go_on(call)
 
     def end_group(self, call: Invite, state: str, code: int, reason: str) -> None:
-        """All that ring stop; who is cancelled has no say in the outcome any more."""
+        """All that ring stop; cancelled ones no longer affect the outcome."""
         was_accepted = call.everybody and call.who is not None
         if was_accepted:
             call.legs_end = state, code, reason
@@ -270,7 +270,7 @@ class Groups(Trunks):
                 self.ring_again(leg)
 
     def ring_again(self, invite: Invite) -> None:
-        """News for the devices that ring."""
+        """An update for the devices that ring."""
         ringing = [each for each in invite.candidates.values() if each.state in {"CALLED", "RINGING"}]
         if ringing:
             self.ring(invite, ringing, resumed=True)

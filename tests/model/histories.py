@@ -1,4 +1,4 @@
-"""What a history is made of."""
+"""The steps of a history."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Publish:
 class Settle:
     """Workers commit what they hold, in this order (indexes modulo what is held), in one batch.
 
-    `look_up_only`: what needs a look-up gets it now and is committed later, on perhaps outdated knowledge.
+    `look_up_only`: operations that need a lookup get it now and are committed later, with perhaps outdated data.
     `doubled`: two workers hold all of it (one has claimed it from the other) and both commit.
     """
 
@@ -45,26 +45,26 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Advance:
-    """Time passes; nothing fires by that alone."""
+    """Time passes; that alone fires nothing."""
 
     ms: int
 
 
 @dataclass(frozen=True)
 class AdvanceToDue:
-    """Time passes until the next deadline, or 1 ms before or behind it."""
+    """Time passes until the next deadline, or 1 ms before or after it."""
 
     offset: int
 
 
 @dataclass(frozen=True)
 class Fire:
-    """Some worker fires what is due."""
+    """Some worker fires the due timers."""
 
 
 @dataclass(frozen=True)
 class Knows:
-    """From now on sippo-server says this of somebody."""
+    """From now on sippo-server answers this about somebody."""
 
     callee: str
     found: LookupResult
@@ -72,7 +72,7 @@ class Knows:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of one of the push jobs that workers hold (index modulo how many there are)."""
+    """The result of one of the push jobs that workers hold (index modulo their number)."""
 
     pick: int
     became: str
@@ -90,7 +90,7 @@ Step = Publish | Settle | Repeat | Advance | AdvanceToDue | Fire | Knows | Pushe
 
 @dataclass(frozen=True)
 class History:
-    """What happens under which settings."""
+    """The steps, and the settings."""
 
     settings: Settings
     steps: tuple[Step, ...]

@@ -1,4 +1,4 @@
-"""To whom each peer id belongs: to the user that has registered it last, also a while after that has ended."""
+"""The user of each peer id: the last one that registered it, even a while after the registration has ended."""
 
 from __future__ import annotations
 

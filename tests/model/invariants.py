@@ -1,4 +1,4 @@
-"""What must be true of every history, whatever the model says."""
+"""What must be true of every history, independently of the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ref_of(payload: Payload) -> Ref:
 
 
 class Invariants:
-    """Follows a history by what was published and told, and by the keys."""
+    """Follows a history by its events, its notifications and the keys."""
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
@@ -36,7 +36,7 @@ class Invariants:
         self.devices: dict[str, tuple[str, str]] = {}
 
     def settled(self, kind: str, payload: Payload) -> None:
-        """A device that is reported gone, or is there under another peer id, rings no more (and cannot be told)."""
+        """A device that is reported gone, or has another peer id, no longer rings (and cannot be told)."""
         speaker = payload.get("peer", {})
         if kind in {"disconnected", "unregistered"}:
             self.excuse(speaker["id"])
@@ -56,7 +56,7 @@ class Invariants:
         self.ringing = {each for each in self.ringing if each[1] != peer}
 
     def compare_registries(self, registries: dict[str, dict[str, Any]]) -> None:
-        """Who is registered no longer (lapsed, replaced) rings no more."""
+        """A peer that is no longer registered (lapsed, replaced) no longer rings."""
         for user, peers in self.registries.items():
             for peer in peers.keys() - registries.get(user, {}).keys():
                 self.excuse(peer)

@@ -23,7 +23,7 @@ class Joining(Calls):
 
     @staticmethod
     def is_inviter(invite: Invite, peer: Payload | None) -> bool:
-        """In a call to oneself the inviting peer answers nothing, and nobody knows who a join without a peer is."""
+        """In a call to oneself the inviting peer answers nothing, and a join without a peer could be by that one."""
         return invite.sender == invite.to and (peer is None or peer["id"] == invite.caller)
 
     def accept_by_join(self, invite: Invite, peer: Payload | None) -> None:
@@ -92,7 +92,7 @@ class Joining(Calls):
             super().reach(invite, event)
 
     def accept_at_once(self, invite: Invite, peer: Payload | None) -> None:
-        """Nothing rings, and nobody else has to stop."""
+        """Nothing rings, and no other device has to stop."""
         invite.who = invite.to
         if peer is not None:
             mine = self.candidate(invite, {"peer": peer})

@@ -1,4 +1,4 @@
-"""Makes a failing history short: hypothesis would take minutes over steps that depend on each other, this seconds."""
+"""Shortens a failing history in seconds; hypothesis would take minutes, since steps depend on each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def failure(history: History, run: Run) -> AssertionError | None:
 
 
 async def fail_minimally(history: History, run: Run) -> None:
-    """Run the history; when it fails, fail with what is left after all steps that do not matter are gone."""
+    """Run the history; if it fails, remove all steps that do not matter, and fail with the rest."""
     error = await failure(history, run)
     if error is None:
         return

@@ -7,12 +7,12 @@ from .trunks import is_failure
 
 
 def is_missed(code: int | None, reason: str | None) -> bool:
-    """Whether who has not answered has missed a call that ends like this."""
+    """Whether a callee who has not answered misses a call that ends like this."""
     return code in {408, 480, 487} and reason != "replaced"
 
 
 def has_declined(invite: Invite | None) -> bool:
-    """Whether the callee has said no with a device, or with the phone behind a trunk."""
+    """Whether the callee has declined with a device, or with the phone behind a trunk."""
     return invite is not None and any(map(_is_no, invite.candidates.values()))
 
 
@@ -21,7 +21,7 @@ def _is_no(one: Candidate) -> bool:
 
 
 def missed(call: Invite, user: str, code: int | None, reason: str | None, now: int) -> Payload:
-    """What the user is told, who is the callee or a member of the group."""
+    """The notification to the user, who is the callee or a member of the group."""
     payload = {
         **call.identity(),
         "to": user,

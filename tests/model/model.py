@@ -27,7 +27,7 @@ class Model(Busy, Glare, Silence, Devices):
     def apply(  # noqa: C901, PLR0912 - one branch for each type
         self, kind: str, payload: Payload, entry_id: str, now_ms: int, found: LookupResult | None = None
     ) -> list[Notification]:
-        """Commit one event, for which that was looked up; what everybody is told."""
+        """Commit one event with the result of its lookup; returns all notifications."""
         self.now, self.out, self.found = now_ms, [], found
         self.forget()
         entry = self.entry = self.not_ahead(order(entry_id))
@@ -71,7 +71,7 @@ class Model(Busy, Glare, Silence, Devices):
     def fire(  # noqa: C901 - one branch for each kind
         self, now_ms: int, unsettled: Collection[int] = ()
     ) -> list[Notification]:
-        """Apply what is due, in the order of due times (then of names, as a sorted set gives them).
+        """Apply due timers, in the order of due times (then of names, as a sorted set gives them).
 
         A timer waits for the `unsettled` events that were published (ms) up to its time.
         """

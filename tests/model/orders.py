@@ -22,7 +22,7 @@ from .state import Notification, Payload
 
 Order = tuple[int, ...]
 LOOKED_UP = frozenset({"invite", "inviteRequest"})
-"""What may need a look-up is settled alone: what comes behind it must wait for it."""
+"""An event that may need a lookup is settled alone: later ones must wait for it."""
 
 
 def all_orders(events: Sequence[Publish | Pushed]) -> Iterator[tuple[Order, Order]]:
@@ -32,7 +32,7 @@ def all_orders(events: Sequence[Publish | Pushed]) -> Iterator[tuple[Order, Orde
 
 
 def count_orders(events: Sequence[Publish | Pushed]) -> int:
-    """How many that are."""
+    """The number of pairs."""
     return factorial(len(events)) * factorial(sum(isinstance(event, Publish) for event in events))
 
 
@@ -118,10 +118,10 @@ class PlayOrders(Play):
     async def _settle(self, batch: list[Operation]) -> None:
         await self.settle(batch)
         done = [operation.entry for operation in self.settled[-len(batch) :]]
-        assert done == [operation.entry for operation in batch], "something has waited for a look-up"
+        assert done == [operation.entry for operation in batch], "something has waited for a lookup"
 
     async def compare_told(self, expected: dict[str, list[Notification]]) -> None:
-        """Wait until all is settled: reading after each commit what it has told takes half of the time."""
+        """Wait until all is settled: reading the notifications after each commit takes half of the time."""
         if self._is_waiting:
             self._expected |= expected
         else:
@@ -148,7 +148,7 @@ class PlayOrders(Play):
         return dict(zip(indexes, operations, strict=True))
 
     def _state(self) -> str:
-        """All that what comes depends on, on both sides: equal states have been compared already."""
+        """Everything that the future depends on, on both sides: equal states have already been compared."""
         model = {**vars(self.model), "presence": vars(self.model.presence), "out": None, "found": None}
         watched = {**vars(self.invariants), "ids": None}
         state = str(_sorted((model, watched, self.jobs)))

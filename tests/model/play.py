@@ -25,7 +25,7 @@ from .state import DAY, HOUR, Notification, Payload
 from .stops_ahead import stop_ahead
 
 LASTING = ("registry:", "holder:", "room-m", "user-state:")
-"""Keys that no time ends."""
+"""Keys without a time to live."""
 
 
 def matches(match: str, number: str) -> bool:
@@ -48,7 +48,7 @@ class Play:
         self.last_ms = 0
 
     def ask(self, callee: str) -> LookupResult:
-        """What sippo-server would say of a user at this moment."""
+        """The answer of sippo-server about a user at this moment."""
         return self.driver.sippo.answer(callee)
 
     async def run(self) -> None:
@@ -70,7 +70,7 @@ class Play:
                 await self.repeat(self.settled[step.pick % len(self.settled)])
             case Advance():
                 if step.ms >= HOUR:
-                    # No entry waits for so long: what a worker leaves is taken up within seconds.
+                    # No entry waits that long: other workers take up a worker's entries within seconds.
                     await self.settle_all()
                 await self.driver.advance(self.driver.now + step.ms)
             case AdvanceToDue():
@@ -96,7 +96,7 @@ class Play:
     async def settle(
         self, batch: list[Operation], *, look_up_only: bool = False, doubled: bool = False
     ) -> None:
-        """Commit a batch; what needs a look-up is committed behind it, or stays held with what was looked up."""
+        """Commit a batch; operations that need a lookup are committed after it, or stay held with the result."""
         for _ in range(20):
             batch = batch * 2 if doubled else batch
             statuses, completed = await self.driver.settle(batch)
@@ -133,7 +133,7 @@ class Play:
     async def repeat(self, operation: Operation) -> None:
         statuses, completed = await self.driver.settle([operation])
         if statuses == [Status.NEEDS]:
-            # What it finds now differs from what it found when it was settled.
+            # It finds another state now than when it was settled.
             statuses, _ = await self.driver.settle(completed)
         assert statuses == [Status.STALE]
         await self.compare_told({})
@@ -154,7 +154,7 @@ class Play:
         invite = self.model.invites.get(ref)
         rings_leg = invite is not None and invite.pending and invite.is_leg
         if job.type == "push invitationCancel" or (became == "pushUnsure" and rings_leg):
-            # A job is unsure only once its call is over, or its time; then nobody hears of it.
+            # A job is unsure only once its call, or its time, is over; then nobody is notified.
             became = "pushDropped"
         self.events[f"push{entry}"] = became, {"ref": ref, "device": device}
         await self.driver.push(became, entry, ref, device)
@@ -162,7 +162,7 @@ class Play:
         await self.compare_told({f"push{entry}": expected})
 
     async def compare_jobs(self, expected: list[Notification], what: str) -> list[Notification]:
-        """New push jobs are those that the model wants; returns what is told otherwise."""
+        """The new push jobs must be the model's; returns the other notifications."""
         new = await self.driver.jobs()
         self.jobs += new
         same([job for _, job in new], [each for each in expected if each.type.startswith("push ")], what)
@@ -246,7 +246,7 @@ class Play:
 
 
 def found_for(operation: Operation) -> LookupResult | None:
-    """What a look-up has found for an invite."""
+    """What a lookup has found for an invite."""
     arguments = operation.arguments
     if isinstance(arguments, InviteArguments | InviteReturnArguments) and arguments.lookup_result:
         return LookupResult.decode(arguments.lookup_result)
@@ -254,7 +254,7 @@ def found_for(operation: Operation) -> LookupResult | None:
 
 
 def same(told: list[Notification], wanted: list[Notification], what: str) -> None:
-    """Fail with the difference alone."""
+    """Fail with only the difference."""
     left = Counter(each.canonical() for each in told)
     right = Counter(each.canonical() for each in wanted)
     missing, extra = "\n  ".join(right - left), "\n  ".join(left - right)

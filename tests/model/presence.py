@@ -1,4 +1,4 @@
-"""Who is registered: for each peer its events, folded in the order of their entry ids, however they arrive."""
+"""Who is registered: the events of each peer, folded in the order of their entry ids, however they arrive."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class End:
 
 @dataclass
 class Line:
-    """One peer's events in entry order, and what they come to."""
+    """One peer's events in entry order, and their result."""
 
     events: list[Registration | End] = field(default_factory=list)
     registration: Registration | None = None
@@ -72,7 +72,7 @@ def other_session(registration: Registration | Candidate, session: str | None) -
 
 @dataclass(frozen=True)
 class Change:
-    """What one event did to one peer. `lost`: since when it had been gone; `seen`: if that was seen."""
+    """The effect of one event on one peer. `lost`: since when it had been gone; `seen`: if that was seen."""
 
     peer: str
     before: Registration | None
@@ -89,7 +89,7 @@ class Change:
 
     @property
     def renewed(self) -> bool:
-        """A repeat that says nothing new: what rings the device, rings it already."""
+        """A repeat without news: invites that ring the device already do."""
         told = [(each.device, each.session, each.trunk) for each in (self.before, self.after) if each]
         return len(told) == 2 and told[0] == told[1]
 
@@ -155,7 +155,7 @@ class Presence:
         return [line.registration for line in self.lines.values() if line.registration]
 
     def known(self, user: str) -> bool:
-        """Whether a registration of this user is there, or is still remembered."""
+        """Whether a registration of this user exists, or is still remembered."""
         return any(
             owner == user and any(isinstance(each, Registration) for each in line.events)
             for (owner, _), line in self.lines.items()

@@ -1,4 +1,4 @@
-"""Whom an invite rings: who is registered, what was looked up, the phone network."""
+"""Who rings for an invite: registered devices, looked-up devices, the phone network."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .trunks import NOTHING
 
 
 class Reach(Redial):
-    """Section 7. `found` is what the look-up for the event at hand has found, None if there was none."""
+    """Section 7. `found` is what the lookup for the event at hand has found, None if there was none."""
 
     found: LookupResult | None = None
 
     def looked_up(self, *, registered: bool) -> LookupResult:
-        """A group alone is not asked for while somebody of that name is there."""
+        """Only a group is not asked for while somebody of that name is registered."""
         if self.settings.look_up == "" or (self.settings.look_up == "groups" and registered):
             return NOTHING
-        assert self.found is not None, "committed without the look-up"
+        assert self.found is not None, "committed without the lookup"
         return self.found
 
     def trunk_for(self, invite: Invite, devices: Collection[Candidate]) -> Candidate | None:
@@ -31,7 +31,7 @@ class Reach(Redial):
         return self.next_trunk(invite.trunks, number, {each.key for each in devices})
 
     def reach(self, invite: Invite, event: Payload) -> None:  # noqa: C901, PLR0912 - one branch for each end
-        """Ring whoever there is, or end the invite at once."""
+        """Ring the candidates, or end the invite at once without any."""
         if invite.probe:
             self.reach_registered(invite, event)
             return
@@ -84,7 +84,7 @@ class Reach(Redial):
             self.end(invite, "DECLINED", 404, "not_found")
 
     def reach_registered(self, invite: Invite, event: Payload) -> None:
-        """A probe rings the devices that are registered, and nobody is asked for others."""
+        """A probe rings the registered devices, without a lookup."""
         devices = [] if invite.to == invite.sender else self.registered_of(invite.to, invite.caller)
         if devices:
             self.call_devices(invite, event, devices)
@@ -140,7 +140,7 @@ class Reach(Redial):
     # -- phones that sleep
 
     def pushed(self, became: str, ref: str, device: str) -> None:
-        """What became of a push job."""
+        """The result of a push job."""
         invite = self.invites.get(ref)
         mine = invite.pushed(device) if invite else None
         if invite is None or mine is None:
@@ -166,7 +166,7 @@ class Reach(Redial):
                 self.cancel_at_end(invite, phone)
 
     def push_taken(self, invite: Invite, became: str) -> None:
-        """The inviter hears 110 once, unless a device rings."""
+        """The inviter gets 110 once, unless a device rings."""
         call = self.invites[invite.group_ref] if invite.is_leg else invite
         if became == "pushTaken" and not call.taken:
             call.taken = True

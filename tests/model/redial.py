@@ -31,7 +31,7 @@ class Redial(Groups):
         return call.caller == peer or (device is not None and call.device == device)
 
     def choose_others(self, invite: Invite, event: Payload) -> list[str]:
-        """The refs of what this new invite replaces; `overtaken` when a later one came first."""
+        """The refs that this new invite replaces; `overtaken` when a later one came first."""
         others, last = [], None
         named = event.get("replaces")
         if named is not None and self.may_replace(invite, named):
@@ -64,7 +64,7 @@ class Redial(Groups):
                 self.end(other, "DECLINED_BY_CREATOR", 487, REPLACED)
 
     def ring(self, invite: Invite, candidates: list[Candidate], *, resumed: bool) -> None:
-        """Ring them; the invitation names what the invite replaces."""
+        """Ring them; the invitation names the replaced invite."""
         told = len(self.out)
         super().ring(invite, candidates, resumed=resumed)
         call = self.invites.get(invite.group_ref, invite) if invite.is_leg else invite

@@ -1,7 +1,7 @@
-"""Plays a history on several shards that hear of each other late and in any order.
+"""Plays a history on several shards whose messages come late and in any order.
 
-What is told when depends on what overtakes what, so it is not compared with the model: what must be true of every
-history is looked for, and once all has arrived, whether the shards agree.
+The notifications depend on what overtakes what, so they are not compared with the model. Instead the invariants are
+checked and, once all messages have arrived, whether the shards agree.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ from .invariants import Invariants, Ref, ref_of
 from .state import HOUR, Notification, Payload
 
 ANSWERED = frozenset({"accept", "decline", "silence", "stopInvite", "getInvitations"})
-"""Who sends one of these hears one answer."""
+"""The sender of one of these gets one answer."""
 PERMANENT = ("registry:", "holder:", "room-members:", "user-state:", "trunks", "layout", "taken:")
 MOST_TURNS = 100
-"""So often may what is due be fired at the end; then something goes on for ever."""
+"""How often due timers may be fired at the end; more means an endless loop."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Job:
 
 
 class Apart(Shards):
-    """Several shards on one server, each of which hears of the others when somebody says so.
+    """Several shards on one server, between which messages arrive on request.
 
     Of a hundred events `astray` are published to any shard, the others to their own.
     """
@@ -92,7 +92,7 @@ class Apart(Shards):
     async def deliver(self, kind: str, payload: Payload, entry: str) -> Operation:
         """Publish an event and have it pending with a worker."""
         raw = json.dumps(payload).encode()
-        chance = zlib.crc32(raw)  # so a history that is made shorter goes the same ways
+        chance = zlib.crc32(raw)  # so a shortened history takes the same ways
         if chance % 100 < self.astray:
             part = self.parts[chance % len(self.parts)]
         else:
@@ -124,17 +124,17 @@ class Apart(Shards):
         return operation
 
     async def carry_again(self, pick: int) -> None:
-        """A worker that was frozen carries what has arrived long since."""
+        """A worker that was frozen carries messages that arrived long ago."""
         part, operation = self.arrived[pick % len(self.arrived)]
         assert operation.shard is not None
         outcome = await self._take(self.parts[operation.shard], part.keys.shard, "0-0", operation)
         assert outcome.status is Status.STALE, outcome
 
     async def _carry_all(self) -> None:
-        """Nothing is carried until somebody says so."""
+        """Nothing is carried until requested."""
 
     async def fire_all(self) -> None:
-        """Fire what is due in each shard."""
+        """Fire the due timers of each shard."""
         self._sync()
         for part in self.parts:
             while (await part.committer.fire()).count:
@@ -162,7 +162,7 @@ class Apart(Shards):
         return found
 
     async def advance(self, now: int) -> None:
-        """Set the clock, and let go what has expired by then."""
+        """Set the clock, and drop expired keys."""
         self.now = now
         _, expiry = await contents_of(self.server)
         for name, at in expiry.items():
@@ -175,7 +175,7 @@ class Apart(Shards):
         return min((int(at) for first in firsts for _, at in first), default=None)
 
     async def news(self) -> list[tuple[str, Notification]]:
-        """What was told since the last call, each with its id."""
+        """The notifications since the last call, each with its id."""
         return [
             (each.id, Notification(each.type, tuple(each.peers), tuple(each.users), each.payload))
             for each in await self.told()
@@ -193,7 +193,7 @@ class Apart(Shards):
 
 
 class Watch(Invariants):
-    """Who has asked is answered, besides; `answers` are counted by transaction."""
+    """Each request is answered, besides; `answers` are counted by transaction."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class Watch(Invariants):
                 self.check_accept((ref_of(each.payload), each.peers[0]), each.payload["code"])
 
     def check_accept(self, asked: tuple[Ref, str], code: int) -> None:
-        """Who has been told that it has the call is told so again."""
+        """A device that has been told that it has the call is told so again."""
         assert code == 200 or asked not in self.accepted, f"{asked} heard 200, then {code}"
         if code == 200:
             self.accepted.add(asked)
@@ -270,7 +270,7 @@ class PlayApart:
                 await self.carry(step.pick)
             case Advance():
                 if step.ms >= HOUR:
-                    # Nothing waits for so long: what a worker leaves is taken up within seconds.
+                    # Nothing waits that long: other workers take up a worker's entries within seconds.
                     await self.all_arrive()
                 await self.driver.advance(self.driver.now + step.ms)
             case AdvanceToDue():
@@ -309,7 +309,7 @@ class PlayApart:
         raise AssertionError("looked up again and again")
 
     async def repeat(self, pick: int) -> None:
-        """What was settled, and what has arrived, comes to another worker once more."""
+        """Settled entries and arrived messages come to another worker again."""
         if self.settled:
             outcome, _ = await self.driver.commit(self.settled[pick % len(self.settled)])
             assert outcome.status is Status.STALE, outcome
@@ -324,7 +324,7 @@ class PlayApart:
         return operation is not None
 
     async def listen(self, entry: str | None = None) -> None:
-        """Take in what was told by the event of this entry, or by none."""
+        """Take in the notifications of the event of this entry, or of none."""
         self.watch.told(await self.driver.news())
         if entry is not None:
             self.watch.settled(*self.events[entry])

@@ -1,4 +1,4 @@
-"""A device stops by itself. It may still accept; the inviter and the other devices do not hear of it."""
+"""A device stops by itself. It may still accept; the inviter and the other devices are not told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .state import Payload
 
 
 class Silence(Calls):
-    """What `silence` means."""
+    """The effect of `silence`."""
 
     def silence(self, event: Payload) -> None:
         invite = self.party(event, "silence")

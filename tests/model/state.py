@@ -1,4 +1,4 @@
-"""What the model remembers: calls, their candidates, rooms. Times are ms since 1970."""
+"""The state of the model: calls, their candidates, rooms. Times are ms since 1970."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 TOLERANCE = 5_000
-"""So far may ids be ahead of the server's time, since clocks differ."""
+"""How far ids may be ahead of the server's time, since clocks differ."""
 IN = frozenset({"CALLED", "RINGING", "AWAY", "PUSHING", "PUSHED"})
 """A candidate in one of these states may still be the one that accepts: the call is not over."""
 RUNG = frozenset({"CALLED", "RINGING", "AWAY", "PUSHED"})
@@ -21,7 +21,7 @@ ONLINE = frozenset({"CALLED", "RINGING"})
 
 Payload = dict[str, Any]
 Id = tuple[int, int, int]
-"""An entry id (ms, sequence); the third number puts a lapse right behind the registration that lapsed."""
+"""An entry id (ms, sequence); the third number puts a lapse right after the registration that lapsed."""
 
 
 def order(entry_id: str) -> Id:
@@ -55,13 +55,13 @@ class Notification:
 
 
 def said(context: Any) -> Payload:
-    """What an answer has told the inviter."""
+    """The context of an answer for the inviter."""
     return {} if context is None else {"context": context}
 
 
 @dataclass
 class Candidate:
-    """One way of reaching the callee. `told`: heard of the end once more after it came back.
+    """One way of reaching the callee. `told`: was told of the end again after it came back.
 
     `silenced`: no invitation reaches it any more. `followed`: a trunk that has failed, in whose place something else
     rings. `confirm`: one whose accept must be confirmed.
@@ -99,7 +99,7 @@ class Candidate:
         self.state, self.end_reason = state, None
 
     def phone(self) -> Candidate:
-        """The device, to be pushed to beside its connection."""
+        """The device, to be pushed in addition to its connection."""
         device = self.device or self.peer
         return Candidate(device, self.user, self.address, "PUSH", self.state, device)
 
@@ -129,7 +129,7 @@ class Candidate:
 
 @dataclass
 class Leg:
-    """A member of a group call, as the group's invite sees it: WAITING, RINGING or OVER; `found` by a look-up."""
+    """A member of a group call, as the group's invite sees it: WAITING, RINGING or OVER; `found` by a lookup."""
 
     found: Member
     state: str = "WAITING"
@@ -245,7 +245,7 @@ class Invite:
         self.candidates = {key: each for key, each in self.candidates.items() if each is not candidate}
 
     def pushed(self, device: str) -> Candidate | None:
-        """The candidate of a device that was pushed, whether it sleeps or is there by now."""
+        """The candidate of a device that was pushed, whether it sleeps or has connected."""
         there = [each for each in self.candidates.values() if (each.device or each.peer) == device]
         return self.candidates.get(f"|{device}") or next(iter(there), None)
 
@@ -265,7 +265,7 @@ class Invite:
         return {"inviteId": self.invite_id, "from": self.sender, "to": self.to}
 
     def view(self) -> Payload:
-        """How the call is listed for a device that asks what rings."""
+        """The item for a device that asks what rings."""
         return {
             **self.identity(),
             "group": self.group,
@@ -321,7 +321,7 @@ class Tombstone:
 
 @dataclass
 class Room:
-    """`left` and `closed` remember entry ids (and when to forget them), whoever is in now (`peers`: as whom)."""
+    """`left` and `closed`: entry ids, and when to forget them. `peers`: the peer as which each member joined."""
 
     members: dict[str, Id] = field(default_factory=dict)
     peers: dict[str, Payload] = field(default_factory=dict)

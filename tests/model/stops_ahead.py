@@ -1,4 +1,4 @@
-"""Which invites of one commit end as they begin: a stop is behind them, and no answer of the callee before it."""
+"""Which invites of one commit end as they begin: a stop follows them, without an answer of the callee before it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .state import Payload
 
 
 def stop_ahead(published: tuple[str, Payload], behind: Sequence[tuple[str, Payload]]) -> int | None:
-    """The code of the stop, for what was published and what is behind it in the commit."""
+    """The code of the stop for an invite, given the later events of its commit."""
     kind, payload = published
     if kind not in {"invite", "inviteRequest"} or "returnOf" in payload:
         return None

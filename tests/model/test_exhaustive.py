@@ -1,4 +1,4 @@
-"""A sample of all orders of each set, and that a rule which is wrong would be seen. `make exhaustive` plays all."""
+"""A sample of all orders of each set, and proof that a wrong rule is found. `make exhaustive` plays all."""
 
 from __future__ import annotations
 

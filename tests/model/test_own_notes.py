@@ -1,8 +1,8 @@
-"""A rule sees its own notes: it does not read what it has noted, beside what is named here.
+"""A rule sees its own notes: it reads no key that it has noted, except those named here.
 
 Rules note their writes and read the server, which has none of them yet. A rule that reads a key after its own note sees
-the past. Whoever adds such a read either keeps what it has noted in `work`, or names the key here and says why the past
-does no harm.
+the past. If you add such a read, either keep the notes in `work`, or name the key here and say why the past does no
+harm.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ALLOWED: Final = {
 }
 """Command and kind of key -> why the past does no harm."""
 
-# Notes what the present unit has noted: each key, and each word after it (fields, members, scores).
+# Records the notes of the current unit: each key, and each word after it (fields, members, scores).
 _WATCH: Final = """
 local watched = {}
 local WHOLE = {
@@ -110,7 +110,7 @@ _SEEN: Final[set[tuple[str, str]]] = set()
 
 
 class _Watching(MeasuringCommitter):
-    """Keeps what rules have read of their own notes."""
+    """Records the rules' reads of their own notes."""
 
     async def commit(self, *arguments: Any, **more: Any) -> CommitResult:
         result = await super().commit(*arguments, **more)

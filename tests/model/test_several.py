@@ -1,8 +1,8 @@
 """Several shards: random histories, and those that once went wrong.
 
-As long as shards hear of each other at once, they do what the model says; when they hear late and in any order, what
-must be true of every history is true all the same. The suite plays the same histories every time.
-`INVITES_MODEL=long` plays 5,000 new ones of each kind.
+If messages between shards arrive at once, the shards follow the model; if they come late and in any order, the
+invariants still hold. The suite plays the same histories every time. `INVITES_MODEL=long` plays 5,000 new ones of each
+kind.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def test_what_was_found_on_one_shard(name: str, valkey_server: str) -> None:
     play(partial(hearing_late, valkey_server, 5), found)
 
 
-# Alice, Bob and the room are in three of five shards. Nothing else is on its way than what is said here.
+# Alice, Bob and the room are in three of five shards. No other message is on its way.
 APART: dict[str, tuple[Step, ...]] = {
     "the end of a call overtakes its repeat": (
         here("b1"),

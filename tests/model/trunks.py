@@ -1,4 +1,4 @@
-"""The phone network: which trunks lead to a number, and what follows when one fails."""
+"""The phone network: the trunks that lead to a number, and the next one when one fails."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .presence import Registration
 from .state import Candidate, Invite
 
 MOST = 10
-"""So many trunks to one number are known to a call."""
+"""The most trunks to one number that a call knows."""
 NOTHING = LookupResult()
 
 
 def is_failure(code: int) -> bool:
-    """Whether the trunk says that it cannot connect the call; else the phone has answered."""
+    """Whether the trunk says that it cannot connect the call; otherwise the phone has answered."""
     return code in {408, 480} or 500 <= code < 600
 
 
 class Trunks(Core):
-    """`ask` is what sippo-server would say of a callee at this moment."""
+    """`ask` is sippo-server's answer about a callee at this moment."""
 
     ask: Callable[[str], LookupResult]
 
@@ -50,7 +50,7 @@ class Trunks(Core):
     def next_trunk(
         self, waiting: list[tuple[str, str]], number: str, taken: Collection[str]
     ) -> Candidate | None:
-        """Take the trunks off the list up to the first that is there and has a peer id of its own."""
+        """Take the trunks off the list up to the first that is registered and has a peer id of its own."""
         while waiting:
             user, peer = waiting.pop(0)
             there = self.presence.get(user, peer)
@@ -59,7 +59,7 @@ class Trunks(Core):
         return None
 
     def trunk_fails(self, invite: Invite, mine: Candidate) -> bool:
-        """It has declined, or is lost (then still in). True: something rings in its place."""
+        """It has declined, or is lost (then still in). True: something else rings instead."""
         if mine.type != "PSTN" or (invite.parallel and not invite.waiting) or self.now >= invite.deadline:
             return False
         following = self.next_trunk(invite.trunks, mine.address, invite.candidates)

@@ -1,4 +1,4 @@
-"""What users want: for whom nothing rings, and from whom."""
+"""Users' wishes: for whom nothing rings, and from whom."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .state import Id, Payload
 
 @dataclass(frozen=True)
 class Wish:
-    """All that a user has said in one event. `until` (ms): then `dnd` is over."""
+    """The wishes of a user in one event. `until` (ms): then `dnd` is over."""
 
     at: Id
     dnd: bool
@@ -30,7 +30,7 @@ class Wishes:
             self.last[user] = Wish(entry, dnd, event.get("until"), block)
 
     def refuse(self, user: str, inviter: str, now: int) -> bool:
-        """Whether nothing that this inviter sends rings for the user."""
+        """Whether no invite of this inviter rings for the user."""
         wish = self.last.get(user)
         if wish is None:
             return False

@@ -1,4 +1,4 @@
-"""`invites demo` in a process of its own, and what it must not leave behind."""
+"""`invites demo` in a process of its own, and a search for leftovers."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Device:
                 assert await self._receive(), f"closed with {self.close_code} before {kind}"
 
     async def listens(self, seconds: float) -> None:
-        """Be there for so long: reply to pings, and hear what comes."""
+        """Stay for this long: reply to pings, and receive messages."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while await self._receive():

@@ -158,7 +158,7 @@ async def later(shard: Shard, ms: int) -> list[Notification]:
 
 
 async def patience_ends(shard: Shard) -> list[Notification]:
-    """Let workers look every second, as they do, until no timer waits for an event any more."""
+    """Let workers look every second, as they do, until no timer waits for an event."""
     return [told for _ in range(PATIENCE // 1_000 + 1) for told in await later(shard, 1_000)]
 
 

@@ -1,4 +1,4 @@
-"""Holds back the look-ups of a worker until the test lets them go on."""
+"""Holds back the lookups of a worker until the test releases them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class HeldResolver:
 
 
 def hold_lookups(service: Service) -> HeldResolver:
-    """Hold back all look-ups of a worker's first shard."""
+    """Hold back all lookups of a worker's first shard."""
     set_aside = settler_of(service)._set_aside
     held = HeldResolver(set_aside._resolver)
     set_aside._resolver = held  # type: ignore[assignment]
@@ -35,4 +35,4 @@ def hold_lookups(service: Service) -> HeldResolver:
 
 
 TRUNK: Final = {"registry": {"id": "t1", "user": "trunk", "type": "PSTN", "trunk": True, "match": "[0-9]+"}}
-"""The payload of `registered` for a trunk: an invite to a number then needs a look-up."""
+"""The payload of `registered` for a trunk: an invite to a number then needs a lookup."""

@@ -25,7 +25,7 @@ PERMANENT = (
     "origin",
     "servers",
 )
-"""Prefixes of keys without a time to live: registrations, rooms, trunks, streams, timers, what users want."""
+"""Prefixes of keys without a time to live: registrations, rooms, trunks, streams, timers, users' wishes."""
 
 _PAGE: Final = 10_000  # keys that a server looks at in one command
 

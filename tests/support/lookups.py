@@ -1,4 +1,4 @@
-"""Runs a worker that looks up callees at a fake sippo-server, and reads what becomes of its calls."""
+"""Runs a worker that looks up callees at a fake sippo-server, and reads the results of its calls."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class LookupWorker:
 
     @property
     def asked(self) -> dict[str, int]:
-        """How often the worker requested each look-up."""
+        """How often the worker requested each lookup."""
         return {call.value: count for call in LOOK_UPS if (count := self.fake_sippo.requests[call])}
 
     async def publish(self, *events: e.Published) -> list[str]:

@@ -190,7 +190,7 @@ def _of_one(kind: str, payload: Json) -> Iterator[Malformed]:
 
 
 def _of_all() -> Iterator[Malformed]:
-    """Yield what can be wrong with the payload of any event."""
+    """Yield the possible faults of any event's payload."""
     kind, payload = e.invite(ASKING)
     good = _dump(payload)
     texts: dict[str, bytes] = {

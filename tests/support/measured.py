@@ -1,4 +1,4 @@
-"""A committer that keeps what its commits have measured."""
+"""A committer that keeps the measures of its commits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from invites.store.measures import Measure
 
 
 class MeasuringCommitter(Committer):
-    """Keeps all measures in `measured`, in their order."""
+    """Keeps all measures in `measured`, in order."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)

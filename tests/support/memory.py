@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def memory_of(pid: int) -> int:
-    """What a process has in memory, bytes; 0 where there is no /proc, or the process is gone."""
+    """The resident memory of a process, bytes; 0 where there is no /proc, or the process is gone."""
     status = Path(f"/proc/{pid}/status")
     try:
         found = re.search(r"VmRSS:\s+([0-9]+) kB", status.read_text())

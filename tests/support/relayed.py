@@ -1,4 +1,4 @@
-"""Lets a shard hear what another one might tell it."""
+"""Sends a shard messages that another one might send."""
 
 import json
 
@@ -11,7 +11,7 @@ from tests.support.shard import Notification, Shard
 
 
 async def relayed_entry(shard: Shard, kind: str, name: str, *arguments: str, entry: str = "") -> Operation:
-    """Let another shard tell this one something, in the name of a first event (default: one of now)."""
+    """Send this shard a message of another one, caused by a first event (default: one of now)."""
     fields = {
         "kind": kind, "name": name, "entry": entry or shard.entry_id(), "arguments": json.dumps(arguments)
     }  # fmt: skip
@@ -22,7 +22,7 @@ async def relayed_entry(shard: Shard, kind: str, name: str, *arguments: str, ent
 
 
 async def hears(shard: Shard, kind: str, name: str, *arguments: str, entry: str = "") -> list[Notification]:
-    """Let it settle such an entry; return what was told."""
+    """Let it settle such an entry; return the notifications."""
     operation = await relayed_entry(shard, kind, name, *arguments, entry=entry)
     (outcome,) = (await shard.committer.commit([operation], SettleMode(Stream.RELAY))).outcomes
     assert outcome.status is Status.DONE, outcome

@@ -96,7 +96,7 @@ class Shard:
         return decode_event_entry(Entry(entry, fields), max_deliveries=5, keys=self.keys)
 
     async def settle(self, *operations: Operation) -> list[Outcome]:
-        """Settle operations in one batch; settle those that need a look-up again with its result."""
+        """Settle operations in one batch; settle those that need a lookup again with its result."""
         operations = tuple(await self.other_shards.see_rooms(operations))
         outcomes = (await self.committer.commit(operations)).outcomes
         for index, operation in enumerate(operations):
@@ -108,7 +108,7 @@ class Shard:
         return outcomes
 
     def measured(self) -> list[Measure]:
-        """Return what was measured since the last call."""
+        """Return the measures since the last call."""
         found = self.committer.measured[:]
         self.committer.measured.clear()
         return found
@@ -119,7 +119,7 @@ class Shard:
         return await self.told()
 
     async def ask(self, callee: str, _inviter: str, **_more: bool) -> LookupResult:
-        """Stand for look-ups at sippo-server: nothing is known of anybody who is not in `found`."""
+        """Replaces lookups at sippo-server: callees that are not in `found` are unknown."""
         return self.found.get(callee, LookupResult())
 
     async def fire(self) -> list[Notification]:
@@ -190,7 +190,7 @@ MakeShard = Callable[..., Awaitable[Shard]]
 class Server:
     """A server, or several, that were emptied, with a client for each shard.
 
-    `flags` says whether they know the line `#!lua`, `shards` how many are to be on them, `grows` that more are to come.
+    `flags` says whether they know the line `#!lua`, `shards` how many run on them, `grows` whether more will be added.
     """
 
     client_of: Callable[[Keys], Redis]
@@ -223,7 +223,7 @@ async def make_groups(client: Redis, *of: Keys) -> None:
 
 
 def notification_of(fields: Mapping[bytes, bytes]) -> Notification:
-    """Read an entry of the notifications stream, and hold it to the contract: nothing is missing, wrong or unknown."""
+    """Read an entry of the notifications stream, and check it: nothing is missing, wrong or unknown."""
     decoded = decode_notification(fields)
     payload = json.loads(fields[b"payload"])
     assert json.loads(msgspec.json.encode(decoded.payload)) == payload, decoded.type

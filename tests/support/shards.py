@@ -92,7 +92,7 @@ class Routed:
 class Shards(Shard):
     """Several shards with one clock (ms) and the face of one.
 
-    Afterwards nothing is left in their relay streams: what was carried may have been carried in any order.
+    Afterwards their relay streams are empty: the messages may have been carried in any order.
     """
 
     def __init__(self, client_of: ClientOf, settings: Settings, scripts: Scripts, shards: int) -> None:
@@ -121,7 +121,7 @@ class Shards(Shard):
         return operation.entry, self._published[operation.entry].keys.shard
 
     async def go_on_from(self, before: "Shards") -> None:
-        """Take over clock and ids; what was told until now has been told."""
+        """Take over clock and ids; earlier notifications count as read."""
         self.now, self._sequence = before.now, before._sequence
         await self.told()
 
@@ -150,7 +150,7 @@ class Shards(Shard):
         return operation
 
     async def settle(self, *operations: Operation) -> list[Outcome]:
-        """Settle operations in their order, and whatever follows from them in other shards."""
+        """Settle operations in order, and all that follows from them in other shards."""
         self._sync()
         outcomes = []
         for operation in operations:
@@ -162,7 +162,7 @@ class Shards(Shard):
         return outcomes
 
     async def fire(self) -> list[Notification]:
-        """Fire what is due in any shard; return what all have told."""
+        """Fire the due timers of all shards; return all notifications."""
         self._sync()
         for part in self.parts:
             while (await part.committer.fire()).count:
@@ -243,7 +243,7 @@ class Shards(Shard):
             return
         target = self.parts[operation.shard]
         floor = (await part.client.xpending(part.keys.relay, Stream.RELAY.group))["min"].decode()
-        for expected in (Status.DONE, Status.STALE):  # what is carried twice is taken once
+        for expected in (Status.DONE, Status.STALE):  # a message that is carried twice is taken once
             outcome = await self._take(target, part.keys.shard, floor, operation)
             assert outcome.status is expected, outcome
         await part.client.xack(part.keys.relay, Stream.RELAY.group, entry.id)
@@ -256,11 +256,11 @@ class Shards(Shard):
             if outcome.status is not Status.NEEDS:
                 return outcome
             operation = await target.resolver.complete(ready, outcome)
-        raise AssertionError("it needs one look-up after the other")
+        raise AssertionError("it needs one lookup after the other")
 
 
 class Apart(Shards):
-    """Shards of which each hears of the others late, in any order, when somebody says so."""
+    """Shards between which messages arrive late, in any order, on request."""
 
     def __init__(self, client_of: ClientOf, settings: Settings, scripts: Scripts, shards: int) -> None:
         super().__init__(client_of, settings, scripts, shards)
@@ -309,7 +309,7 @@ class Apart(Shards):
                 await self._carry(*each)
 
     async def copy_of(self, part: Shard) -> dict[bytes, tuple[bytes, int]]:
-        """What a replica of the shard knows by now."""
+        """The data of a replica of the shard."""
         names = [name async for name in part.client.scan_iter(match=f"{part.keys.base}*")]
         return {name: (await part.client.dump(name), await part.client.pttl(name)) for name in names}
 
@@ -324,7 +324,7 @@ class Apart(Shards):
         self.on_the_way = [each for each in self.on_the_way if each[0] is not part or each[1].id in left]
 
     async def _carry_all(self) -> None:
-        """Nothing is carried until somebody says so."""
+        """Nothing is carried until requested."""
 
     async def _read(self) -> None:
         self._sync()
@@ -336,12 +336,12 @@ class Apart(Shards):
 
 
 class Failing(ShardMap):
-    """A server that is away after so many commands of a move."""
+    """A server that becomes unreachable after some commands of a move."""
 
     left = 1_000_000
 
     async def execute(self, commands: Iterable[tuple[int, Command]], *, reads: bool = False) -> list[Any]:
-        """As many replies as there is time for."""
+        """Replies until the server becomes unreachable."""
         asked = list(commands)
         done = await super().execute(asked[: self.left], reads=reads)
         self.left -= len(done)
@@ -351,16 +351,16 @@ class Failing(ShardMap):
 
 
 class Growing(Shards):
-    """One shard that becomes more and more between any two steps of a test: all calls are moved, and go on."""
+    """One shard to which more are added between any two steps of a test: all calls are moved, and continue."""
 
     def grow_by(self, mover: Clients, seed: int, numbers: Iterable[int] = (2, 3, 7)) -> None:
-        """Say to how many shards it grows by which clients, and let the seed decide when."""
+        """Set the clients for the growth, and let the seed decide when."""
         self._mover = mover
         self._numbers = iter(numbers)
         self._chance = random.Random(seed)
 
     async def close(self) -> None:
-        """Close what it was moved with."""
+        """Close the clients of the move."""
         await self._mover.aclose()
 
     async def settle(self, *operations: Operation) -> list[Outcome]:
@@ -369,12 +369,12 @@ class Growing(Shards):
         return await super().settle(*[await self._decoded_again(operation) for operation in operations])
 
     async def fire(self) -> list[Notification]:
-        """Fire what is due in any shard that there is by now."""
+        """Fire the due timers of all present shards."""
         await self._grow()
         return await super().fire()
 
     async def _decoded_again(self, operation: Operation) -> Operation:
-        """What a worker makes of an entry that it reads now."""
+        """The operation of an entry that a worker reads now."""
         part = self.parts[self._published[operation.entry].keys.shard]
         self._published[operation.entry] = part
         found = await part.client.xrange(part.keys.events, operation.entry, operation.entry)

@@ -45,7 +45,7 @@ def job(device: str = "alice-phone", *, ttl: int = 30, user: str = "alice") -> P
 
 @dataclass
 class RecordingWatch:
-    """A Watch that records what it is told."""
+    """A Watch that records its calls."""
 
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -95,7 +95,7 @@ class Pair:
     watch: RecordingWatch
 
     def look_up(self, call: ApiCall, name: str = "alice") -> Awaitable[Any]:
-        """Start a look-up of one kind."""
+        """Start a lookup of one kind."""
         lookups = {
             ApiCall.GROUPS: self.client.group,
             ApiCall.PUSH_DEVICES: self.client.push_devices,

@@ -1,4 +1,4 @@
-"""Measures on a real server what each thing takes that `invites size` counts (bytes)."""
+"""Measures on a real server the size of each thing that `invites size` counts (bytes)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from tests.support.events import Published
 
-COUNT: Final = 4_096  # of each thing: the server's own buffers are little beside that
+COUNT: Final = 4_096  # of each thing: the server's own buffers are small compared with that
 
 
 class Measured:
-    """What things take on one server, one after the other."""
+    """The sizes of things on one server, one after the other."""
 
     def __init__(self, target: Target) -> None:
         self._baseline = Baseline(target, Settings())
@@ -42,7 +42,7 @@ class Measured:
 
 
 def calls(devices: int) -> tuple[float, float, float]:
-    """The bytes of a user's registrations, of a pending call to it, and of a finished one, with so many devices."""
+    """The bytes of a user's registrations, of a pending call to it, and of a finished one, with `devices` devices."""
     load = Load(COUNT, devices, 0, callees=COUNT)
     with open_target(None) as target:
         measured = Measured(target)

@@ -92,7 +92,7 @@ async def is_settled(client: Any, *streams: str) -> bool:
 
 
 class Streams:
-    """Publishes events as gateways do, and reads what the workers make of them.
+    """Publishes events as gateways do, and reads the workers' notifications.
 
     Tests that need any event use `ask`: it publishes numbered questions (`getInvitations`), and each must be answered
     exactly once.

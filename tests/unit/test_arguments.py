@@ -1,4 +1,4 @@
-"""What both sides declare of a call of the server's functions: the same names in the same order."""
+"""Both sides declare the arguments of a server's function with the same names in the same order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that is published can stop a worker or get lost: what cannot be processed is kept, and its sender is told."""
+"""Nothing that is published can stop a worker or get lost: an unusable event is kept, and its sender is told."""
 
 import json
 import re

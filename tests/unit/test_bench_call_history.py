@@ -1,4 +1,4 @@
-"""What is seen to be wrong with a call."""
+"""The faults that are found in a call."""
 
 from __future__ import annotations
 

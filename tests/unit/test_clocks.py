@@ -1,4 +1,4 @@
-"""What `invites check` says of clocks."""
+"""What `invites check` says about clocks."""
 
 import re
 

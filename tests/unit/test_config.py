@@ -1,4 +1,4 @@
-"""The configuration: what is taken, what is refused and in which words, where secrets come from."""
+"""The configuration: valid values, refused values and their sentences, sources of secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client refuses before it connects, and how it puts commands on the wire."""
+"""URLs that a client refuses before it connects, and how it packs commands."""
 
 import pytest
 from redis.exceptions import DataError

@@ -1,4 +1,4 @@
-"""The contract's pages and the code say the same, and what the folders explain is there."""
+"""The contract's pages and the code say the same, and the files that the folders' pages name exist."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def test_each_notification_is_there_with_its_payload() -> None:
             always = set(re.findall(r"\w+", re.sub(r"\[[^\]]*\]", "", cells[2])))
             described[kind] = always, set(re.findall(r"\[(\w+)\]", cells[2]))
     assert set(described) == set(KEYS)
-    del described["INVITE_COMPLETED"]  # has an example in place of a list
+    del described["INVITE_COMPLETED"]  # has an example instead of a list
     for kind, (always, sometimes) in described.items():
         assert always <= KEYS[kind] <= always | sometimes, kind
 

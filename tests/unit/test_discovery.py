@@ -1,4 +1,4 @@
-"""Whom a client asks where the primary is, and what it makes of the answers."""
+"""Which servers a client asks for the primary, and how it uses the answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Answers = dict[Address, Any]
 
 
 class Asked:
-    """Answers what the test says, and remembers who was asked; whoever has no answer is away."""
+    """Gives the test's answers, and remembers which servers were asked; one without an answer is unreachable."""
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers

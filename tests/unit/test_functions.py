@@ -1,4 +1,4 @@
-"""How the library comes to a server, when the server answers it in an unusual way."""
+"""How the library gets to a server that answers in an unusual way."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_no_call_overtakes_the_one_that_loads_the_library() -> None:
 
 
 class Line:
-    """A server that executes what it gets at once, and answers in the same order when it is told to."""
+    """A server that executes commands at once, and answers in the same order on request."""
 
     def __init__(self) -> None:
         self.executed: list[str] = []

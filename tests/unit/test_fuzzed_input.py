@@ -1,4 +1,4 @@
-"""Whatever is published: decoding never raises, no rule fails, and what is told stays JSON."""
+"""Whatever is published: decoding never raises, no rule fails, and notifications stay JSON."""
 
 import asyncio
 from collections.abc import Sequence

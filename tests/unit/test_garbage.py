@@ -1,4 +1,4 @@
-"""A process does not look again and again through what it was made of, or what lives long in it."""
+"""Garbage collection does not visit imported modules and long-lived objects again and again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def test_what_is_there_is_collected_no_more() -> None:
-    """In a process of its own, since it cannot be told apart afterwards what was frozen."""
+    """In a process of its own, since frozen objects cannot be told apart afterwards."""
     program = (
         "import gc, workers.service\n"
         "from workers.aio.gc import freeze_gc\n"

@@ -1,4 +1,4 @@
-"""What a device that reads slowly may leave waiting at the gateway."""
+"""How much may wait at the gateway for a device that reads slowly."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Slow:
 async def slow() -> AsyncIterator[tuple[_Slow, Connection]]:
     socket: Any = _Slow()
     identity = Identity("bob", None, time.time() + 600)
-    # Nothing listens there: what the connection publishes waits until the test is over.
+    # Nothing listens there: the connection's events wait until the test is over.
     async with Publisher("redis://127.0.0.1:1") as publisher:
         yield (
             socket,

@@ -1,4 +1,4 @@
-"""What a worker shows of all shards, while some hang."""
+"""A worker's view of all shards while some hang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dead letter keeps of its entry: all fields, each up to 4 KiB, and the length and SHA-256 of the rest."""
+"""A dead letter keeps all fields of its entry, each up to 4 KiB, and the length and SHA-256 of the rest."""
 
 from __future__ import annotations
 

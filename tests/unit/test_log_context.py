@@ -1,4 +1,4 @@
-"""What the JSON lines of an event say beside its message: worker, entry, ref, duration, trace."""
+"""The fields of an event's JSON lines: worker, entry, ref, duration, trace."""
 
 from __future__ import annotations
 

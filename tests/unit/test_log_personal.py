@@ -1,4 +1,4 @@
-"""logContext: false - a log that says what happens to calls, and not to whose."""
+"""logContext: false - a log that shows what happens to calls, but not whose they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop of every role: what it does about each kind of error, and that none ends it."""
+"""The loop of every role: its reaction to each kind of error, none of which ends it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Shard:
-    """What a loop asks of its shard."""
+    """The part of a shard that a loop needs."""
 
     def __init__(self, keys: Keys | None = None) -> None:
         self.keys = keys or Keys()
@@ -41,7 +41,7 @@ class _Shard:
         (exceptions.TryAgainError("moving"), "Redis cannot be used (a role): TryAgainError: moving", 0, 0),
         (exceptions.ResponseError("NOGROUP none"), "", 2, 0),
         (LayoutError("3", 1), "", 0, 2),
-        (RuntimeError("a bug"), "A round of a role has failed; the loop goes on.", 0, 0),
+        (RuntimeError("a bug"), "A round of a role has failed; the loop continues.", 0, 0),
     ],
     ids=["away", "full", "moved", "no group", "refused", "bug"],
 )

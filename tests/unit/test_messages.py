@@ -44,7 +44,7 @@ _LISTED = [
     for level, template in re.findall(r"^\[(\w+)\] +(.*)$", CONTRACT_LINES, re.MULTILINE)
 ]
 
-# For each fact: what fills it in, and the line that comes of it.
+# For each fact: its values, and the resulting line.
 _RENDERED = {
     "invite": (
         ("a1", "bob", "i1", r'{"a":1.0,"b":"x\/y"}'),

@@ -1,4 +1,4 @@
-"""What a worker exports to Prometheus."""
+"""The metrics of a worker for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a valid entry to the call of its rule: the order of arguments, and what stands for what is absent."""
+"""From a valid entry to the call of its rule: the order of arguments, and the values of absent ones."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ from tests.support.malformed import VALID
 from tests.support.shard import peer
 
 NOT_LOOKED_UP = ("", "", "", "", "", "", b"")
-"""What workers find out about an invite: of its room, who asked for it, trunks, sippo-server."""
+"""Looked-up data of an invite: its room, the peer that asked for it, trunks, sippo-server."""
 HEAD = b'{"inviteId":"1","from":"alice","to":"bob"'
 
 

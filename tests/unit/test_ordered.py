@@ -1,4 +1,4 @@
-"""Commands in their order over one connection, the next one sent before the answer of the first."""
+"""Commands in order over one connection, the next one sent before the answer of the first."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Held:
-    """A server that keeps what it is asked, and answers when it is told to."""
+    """A server that keeps its requests, and answers on request."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -214,7 +214,7 @@ async def test_an_answer_that_is_late_loses_the_connection(
     monkeypatch.setattr(connection, "socket_timeout", 0.01)
     server.answer("+1")
     assert await first == b"1"
-    client._line._watch()  # not only once the time-out of before is over
+    client._line._watch()  # not only once the earlier time-out is over
     asked = [_ask(client, name) for name in "bc"]
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(error) for error in found] == [LateError, LateError]

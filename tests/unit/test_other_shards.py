@@ -1,4 +1,4 @@
-"""What other shards know is worth knowing, but nothing waits for a shard that is away."""
+"""Data of other shards are looked up, but nothing waits for an unreachable shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`invites check` asks for every command that is given."""
+"""`invites check` asks for every command that workers send."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _GIVEN_BY_PYTHON = {
 def test_every_command_of_the_scripts_is_asked_for() -> None:
     script = "\n".join(file.read_text("utf-8") for file in _LUA.rglob("*.lua"))
     given = set(re.findall(r"""redis\.p?call\(\s*["']([A-Z]+)["']""", script))
-    given |= set(re.findall(r"""\{\s*'([A-Z]+)', *[^'\s]""", script))  # what is noted to be written
+    given |= set(re.findall(r"""\{\s*'([A-Z]+)', *[^'\s]""", script))  # noted writes
     assert {"XACK", "HSET", "ZADD", "XADD"} <= given
     asked = {command[0] for command in needed(Keys())}
     assert asked == given | _GIVEN_BY_PYTHON
 
 
 def test_the_commit_asks_for_every_command_that_writes() -> None:
-    """A command that is noted, or that is the token, and nobody asks for, would be denied below the token."""
+    """A command that is noted, or is the token, but that nobody asks for, could be denied after the token."""
     files = [file for file in _LUA.rglob("*.lua") if file.name not in {"trim.lua", "retire.lua"}]
     script = "\n".join(file.read_text("utf-8") for file in files)
     noted = set(re.findall(r"""\{\s*'([A-Z]+)', *[^'\s]""", script))

@@ -1,4 +1,4 @@
-"""Decoding: each event with all its fields, their defaults, and the limits on their very border."""
+"""Decoding: each event with all its fields, their defaults, and the limits at their exact boundary."""
 
 import copy
 import json

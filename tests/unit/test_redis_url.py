@@ -1,4 +1,4 @@
-"""What a URL says, and what of it may be shown."""
+"""The parts of a URL, and those that may be shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rule can need, and what nobody can look up."""
+"""The needs of rules, and needs that nobody can look up."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Which name decides the shard of an event."""
+"""The name that decides the shard of an event."""
 
 import json
 

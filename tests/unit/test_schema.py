@@ -24,7 +24,7 @@ from tests.support.malformed import VALID, malformed
 _FILES: Final = Path(__file__).resolve().parents[2] / "deploy" / "schema"
 _PROTOCOL: Final = (Path(__file__).resolve().parents[2] / "invites" / "PROTOCOL.md").read_text("utf-8")
 
-# What a schema cannot say: bytes, depth, syntax of RE2. And what is wrong with the text, not with the JSON in it.
+# A schema cannot express bytes, depth or the syntax of RE2, nor faults of the text outside the JSON.
 _BEYOND: Final = (
     "bytes; at most",
     "levels deep",
@@ -221,5 +221,5 @@ def test_each_reference_of_the_asyncapi_document_leads_somewhere() -> None:
 
 
 def test_the_contract_names_its_version() -> None:
-    assert f"the version {VERSION} of the contract" in _PROTOCOL
+    assert f"This is version {VERSION} of the contract" in _PROTOCOL
     assert SCHEMAS["asyncapi"]()["info"]["version"] == VERSION

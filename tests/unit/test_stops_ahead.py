@@ -1,4 +1,4 @@
-"""Which invites of a commit know of their stop."""
+"""The invites of a commit that know of their stop."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a line of a story says, and what people write for a time."""
+"""The lines of a story, and times as people write them."""
 
 from __future__ import annotations
 

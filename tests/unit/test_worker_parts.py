@@ -32,7 +32,7 @@ from workers.telemetry.outage import Outage
 
 
 def after(batch_size: BatchSize, event_ms: float, round_trip_ms: float = 0.0, commits: int = 50) -> int:
-    """The size after commits of full batches that take so long."""
+    """The size after commits of full batches that take this long."""
     for _ in range(commits):
         batch_size.committed(batch_size.value, (batch_size.value * event_ms + round_trip_ms) / 1000)
     return batch_size.value
@@ -231,7 +231,7 @@ async def test_ending_takes_tasks_that_have_failed() -> None:
     assert isinstance(task.exception(), RuntimeError)
 
 
-# --- what the server says
+# --- answers of the server
 
 
 def test_entries_keep_their_order_and_say_what_was_trimmed() -> None:

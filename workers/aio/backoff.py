@@ -29,7 +29,7 @@ class Backoff:
         self._state = RetryCallState(AsyncRetrying(), None, (), {})
 
     def reset(self) -> None:
-        """The last attempt has worked."""
+        """The last attempt succeeded."""
         self._state.attempt_number = 1
 
     async def wait(self, until: asyncio.Event | None = None, *, at_least_s: float = 0.0) -> None:

@@ -28,12 +28,12 @@ class LongLived:
         self._ends = 0
 
     def leave_alone(self) -> None:
-        """Exclude what is there by now from collections. Takes a moment; call it every second or so."""
-        gc.collect(1)  # what is young and garbage would stay
+        """Exclude all present objects from collections. Takes a moment; call it every second or so."""
+        gc.collect(1)  # young garbage would stay
         gc.freeze()
 
     def ended(self, left: int) -> None:
-        """One of them has ended, and so many are left. What only a collection frees goes once as many have ended."""
+        """One of them has ended, and `left` remain. Once as many have ended as remain, collects."""
         self._ends += 1
         if self._ends >= max(_FEWEST_ENDS, left):
             self._ends = 0

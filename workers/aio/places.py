@@ -1,4 +1,4 @@
-"""A bound on what is under way at once, in which the newest goes first."""
+"""A limit on concurrent work that lets the newest go first."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Places:
-    """A semaphore whose free places go to the newest of those who wait. Who is equally new goes in turn."""
+    """A semaphore that gives a free place to the newest waiter. Equally new ones go in turn."""
 
     def __init__(self, count: int) -> None:
         self._free = count
         self._waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []
-        # An entry that comes again may meet its former turn, and two futures cannot be compared.
+        # An entry that comes again may meet its earlier turn, and two futures cannot be compared.
         self._order = itertools.count()
 
     @contextlib.asynccontextmanager

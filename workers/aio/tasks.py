@@ -25,7 +25,7 @@ def begin(loops: Iterable[Loop], where: str) -> list[asyncio.Task[None]]:
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they have ended. Their results and exceptions are left in them."""
+    """Cancel tasks and wait until they have ended. Their results and exceptions stay in them."""
     running = [task for task in tasks if not task.done()]
     for task in running:
         task.cancel()

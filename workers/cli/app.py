@@ -41,7 +41,7 @@ app = typer.Typer(
     "`invites demo` shows a call. `invites COMMAND --help` explains a command.",
     epilog="Exit status: 0 done, 1 failed, 2 wrong use. The server comes from --redis-url, else from the "
     "variable INVITES_REDIS_URL, else from redis.url in the configuration file.",
-    rich_markup_mode=None,  # importing rich takes longer than all else
+    rich_markup_mode=None,  # importing rich takes longer than everything else
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -122,7 +122,7 @@ def _decoded(words: list[str]) -> list[str]:
 
 
 def _completed(words: list[str]) -> list[str]:
-    """The arguments, with a number behind each `--watch`."""
+    """The arguments, with a number after each `--watch`."""
     if "--watch" not in words:
         return words
     from workers.cli.watch import with_seconds

@@ -386,7 +386,7 @@ def lookups(
     as_json: AsJson = False,
     common: Common,
 ) -> None:
-    """Count the requests to sippo-server per call, and measure the wait for a look-up and with sippo-server dead.
+    """Count the requests to sippo-server per call, and measure the wait for a lookup and with sippo-server dead.
 
     The benchmark uses a fake sippo-server and ignores the section `basic` of a configuration. It measures times like
     `latency`, from the due moment of an invite to its invitation.

@@ -1,4 +1,4 @@
-"""`invites completion`: what a shell needs to complete commands and options."""
+"""`invites completion`: lets a shell complete commands and options."""
 
 from __future__ import annotations
 

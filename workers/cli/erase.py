@@ -1,4 +1,4 @@
-"""`invites erase`: what the server holds about a user."""
+"""`invites erase`: erases the data of a user."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct, field
 
-from invites.events.protocol import Id
+from invites.events.fields import Id
 from invites.values.validation import problems
 from workers.cli.options import AsJson, CommandError, Common, with_common
 from workers.cli.output import say, say_json
@@ -33,11 +33,11 @@ def erase(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Erase what the server holds about a user, and print a report.
+    """Erase the data of a user on the server, and print a report.
 
     Goes through all keys and streams of all shards: registrations, indexes, userState, calls that are over, the
     history (also that of others), entries of streams that name the user. Refused while a call of the user rings.
-    Entries that a group has not settled are left and told, with status 1: try again later.
+    Entries that a group has not settled stay and are reported, with status 1: try again later.
 
     Its Redis user needs other permissions than a worker's. Call records that services have kept, backups and logs are
     not touched.

@@ -33,7 +33,7 @@ _Force = Annotated[
 @app.command("list")
 @with_common()
 def list_(*, common: Common, as_json: AsJson = False) -> int:
-    """List the groups of each shard: what waits for them, for how long, and when they last read."""
+    """List the groups of each shard: their backlog, its age, and when they last read."""
 
     async def show(session: Session) -> int:
         from invites.queries.gateways import gateway_groups
@@ -55,9 +55,9 @@ def list_(*, common: Common, as_json: AsJson = False) -> int:
 @app.command()
 @with_common()
 def drop(*, group: _Group, shard: _Shard = None, force: _Force = False, common: Common) -> int:
-    """Drop the group of a gateway that is gone permanently, so that its notifications can go.
+    """Drop the group of a gateway that is gone permanently, so that its notifications can be trimmed.
 
-    What the group has not acknowledged is lost to it. A group that has read in the last five minutes is refused
+    The group loses what it has not acknowledged. A group that has read in the last five minutes is refused
     without `--force`: its gateway may still be running, and would get no more notifications.
     """
 

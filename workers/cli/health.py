@@ -59,7 +59,7 @@ async def _look(session: Session, keys: Keys) -> Overview | Problem:
 
 
 def _sentences(found: Sequence[_Found]) -> str:
-    """The worst first. What is wrong with several shards is said once."""
+    """The worst first. A problem of several shards is named once."""
     shards: dict[Problem, list[int]] = {}
     for shard, problem in found:
         shards.setdefault(problem, []).append(shard)

@@ -1,4 +1,4 @@
-"""`invites list`: what rings now, and what has ended."""
+"""`invites list`: pending and ended invites."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def list_(
 ) -> int:
     """List the invites that ring now, or those that have ended and are still readable.
 
-    Of what rings, the command takes the first deadlines of each shard in turn until the limit. Of what has ended it
-    lists the newest; it looks through all keys of the servers for that.
+    Of pending invites, the command lists those with the first deadlines, from each shard in turn, up to the limit. Of
+    ended ones it lists the newest; for that it looks through all keys of the servers.
     """
     from invites.queries.lists import PENDING, STATES, Filter
 

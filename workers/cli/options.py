@@ -1,4 +1,4 @@
-"""The four options that all commands share, and what they give a command."""
+"""The four options that all commands share, and their values."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class CommandError(Exception):
 
 
 class Common(Struct, frozen=True):
-    """What the four common options give a command."""
+    """The values of the four common options."""
 
     config: Config
     file: Path | None

@@ -1,4 +1,4 @@
-"""What the commands print: the only place that writes to the terminal, so that no text of a caller can steer it."""
+"""Prints for all commands: the only place that writes to the terminal, so that no text of a caller can control it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def say(text: str, *, colour: str | None = None, head: str = "", err: bool = Fal
 
 
 def begin_page() -> None:
-    """Begin a page that replaces the one before: clear a terminal, leave a line empty elsewhere."""
+    """Begin a page that replaces the one before: clear a terminal, print an empty line elsewhere."""
     typer.echo("\x1b[2J\x1b[3J\x1b[H" if sys.stdout.isatty() else "", nl=not sys.stdout.isatty())
 
 
 def say_json(value: object) -> None:
-    r"""Print one JSON object on one line, with what `escape` escapes as `\uXXXX`."""
+    r"""Print one JSON object on one line; characters that `escape` escapes become `\uXXXX`."""
     typer.echo(escape_json(msgspec.json.encode(value).decode()))

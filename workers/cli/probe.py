@@ -102,7 +102,7 @@ def status_of(found: Sequence[Measured], slo: int) -> int:
 
 
 def line_of(found: Sequence[Measured], slo: int) -> str:
-    """What people and cron read."""
+    """The line for people and cron."""
     failed = [f"shard {each.shard}: {each.error}" for each in found if each.error]
     if failed:
         return f"FAILED: {'; '.join(failed)}"

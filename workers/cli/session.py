@@ -38,7 +38,7 @@ _OF_THE_OUTPUT: Final = (errno.EPIPE, errno.ENOSPC)
 
 
 class Session(Struct, frozen=True):
-    """What a command works with."""
+    """The connection and configuration of a command."""
 
     config: Config
     clients: Clients

@@ -30,7 +30,7 @@ def show(
     A ref names the caller, the id that the caller's client chose, and the callee: 'alice|i1|bob'.
 
     The story is kept as long as the invite is readable. A worker trims settled events, and notifications that all
-    gateways have read: of them the command shows the remaining ones.
+    gateways have read, so the command shows only the remaining ones.
     """
     try:
         callee = Ref.parse(ref).callee

@@ -36,7 +36,7 @@ def size(
     """Estimate the server's memory for a rate of calls, with the settings of the configuration. Asks no server.
 
     Each call is that of a guest: its connection ends, both users leave the room, and the room is closed. The streams
-    are not counted: what no gateway has read waits in the server, up to `notificationRetention`.
+    are not counted: unread notifications wait on the server, up to `notificationRetention`.
     """
     from invites.queries.sizes import Installation
 

@@ -33,7 +33,7 @@ def status(
 ) -> int:
     """Show the state of each shard: backlog and its age, pending invites, timers, workers, gateways, memory.
 
-    With `--exit-code` it prints one line for monitoring instead, and the exit status is in the tradition of Nagios.
+    With `--exit-code` it prints one line for monitoring instead, and the exit status follows the convention of Nagios.
 
     2, critical: a shard cannot be reached or has no worker, an event has waited for more than 10 s, or the server is
     full.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from invites.queries.story import CandidateStory, LegView, StepView, Story, Told
 
-# What has happened to a candidate, in the order of a call.
+# The events of a candidate, in the order of a call.
 _HAPPENED: Final = {
     "pushed": "pushed",
     "taken": "push taken by sippo-server",

@@ -1,4 +1,4 @@
-"""What is wrong with TLS between this machine and a server, in one sentence. The errors of redis-py rarely tell."""
+"""Names the TLS fault between this machine and a server in one sentence. The errors of redis-py rarely do."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _fault_at(address: Address, options: Mapping[str, str | bool]) -> str:
 
 
 def _fault_of_handshake(address: Address, options: Mapping[str, str | bool], error: OSError) -> str:
-    """The server has closed the connection, as it does without a client certificate that it wants, or says nothing."""
+    """The server has closed the connection, perhaps for lack of a client certificate, or does not answer."""
     if isinstance(error, TimeoutError):
         return ""
     closed = ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError
@@ -183,5 +183,5 @@ def _ping(address: Address, context: ssl.SSLContext) -> None:
 
 
 def _is_alert(error: OSError) -> bool:
-    """Whether the server has refused something, by an alert of TLS."""
+    """Whether the server has sent a TLS alert."""
     return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")

@@ -23,15 +23,15 @@ Watch = Annotated[
         metavar="[SECONDS]",
         min=0.1,
         max=86_400,
-        help="Show it again every so many seconds (2), until Ctrl-C.",
+        help="Show it again every SECONDS (2), until Ctrl-C.",
     ),
 ]
 
 
 def with_seconds(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command, with a number behind each `--watch`.
+    """The arguments of a command, with a number after each `--watch`.
 
-    An option of typer takes a value always or never.
+    An option of typer always takes a value, or never.
     """
     completed: list[str] = []
     for at, word in enumerate(arguments):

@@ -13,7 +13,7 @@ _MIB: Final = 1_048_576
 
 
 def waiting_for(group: GatewayGroup) -> str:
-    """What waits for a group of a gateway, for how long, and when the group last read."""
+    """The backlog of a gateway's group, its age, and when the group last read."""
     waiting = f"{group.lag} unread, {group.pending} pending"
     if group.oldest_ms:
         waiting += f", the oldest for {duration(group.oldest_ms)}"

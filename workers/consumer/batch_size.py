@@ -12,9 +12,9 @@ _WEIGHT: Final = 0.2  # of the newest commit in the moving average
 class BatchSize:
     """The size of a full batch, such that one commit keeps the server busy for 10 ms at most.
 
-    The server runs one script at a time, so larger batches cost everybody else latency. A batch is what one read takes:
-    between two commits the server answers one read, so a batch of several reads makes it wait. This is only the cap:
-    without a backlog a batch is what has come in. The size begins at `first` and never falls below `fewest`.
+    The server runs one script at a time, so larger batches cost everybody else latency. A batch comes from one read:
+    between two commits the server answers one read, so a batch of several reads would make it wait. This is only the
+    cap: without a backlog a batch is whatever has arrived. The size begins at `first` and never falls below `fewest`.
     """
 
     def __init__(self, fewest: int = 16, first: int = _MOST) -> None:
@@ -39,7 +39,7 @@ class BatchSize:
             self._round_trip_s += (seconds - self._round_trip_s) * 0.1
 
     def committed(self, events: int, seconds: float) -> None:
-        """A commit of `events` events took `seconds`. Few events say nothing: the call outweighs them."""
+        """A commit of `events` events took `seconds`. A few events say nothing: the call outweighs them."""
         if events < self._fewest:
             return
         event_s = max(seconds - self._round_trip_s, 0.0) / events

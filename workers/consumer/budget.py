@@ -22,14 +22,14 @@ class ByteBudget:
         self.room -= size
 
     def give_back(self, size: int) -> None:
-        """Entries of `size` bytes are in flight no more."""
+        """Entries of `size` bytes are no longer in flight."""
         self.room += size
 
 
 class ReadSize:
     """How many entries the next read of a stream may take, by their bytes.
 
-    XREADGROUP counts entries and knows no bytes, so the size of the next entries is a guess: as large as the largest
+    XREADGROUP counts entries, not bytes, so the size of the next entries is a guess: as large as the largest
     one of the last read, or half of the last guess if that is more. The first guess is high, so that a worker begins
     with a small read.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.source import Source
 
-_UNBLOCK_S: Final = 0.05  # a read may begin to wait just after it was told not to
+_UNBLOCK_S: Final = 0.05  # a read may begin to block just after it was unblocked
 _COMMITS_S: Final = 1.0
 """How long a consumer that has run out of time still waits for the answers of commits under way."""
 _HAND_BACK_S: Final = 2.0
@@ -35,14 +35,14 @@ class StreamRole(Protocol):
         """Settle until None is in the inbox, which must come last."""
 
     async def aclose(self, *, lose_commits: bool = True) -> None:
-        """After `run` has ended or was cancelled: drop what is not settled.
+        """After `run` has ended or was cancelled: drop unsettled entries.
 
         Waits for commits under way, unless their answers may be lost.
         """
 
 
 class StreamConsumer(Generic[Item]):
-    """Consumes a stream in its consumer group: reads, reclaims, keeps what is in flight; `role` settles it.
+    """Consumes a stream in its consumer group: reads, reclaims, renews the entries in flight; `role` settles them.
 
     `intake` are more loops that put batches into the inbox, until the shard is stopping.
     """
@@ -61,7 +61,7 @@ class StreamConsumer(Generic[Item]):
         self._keeping: list[asyncio.Task[None]] = []
 
     def start(self) -> list[asyncio.Task[None]]:
-        """Start the loops. No task ends before the shard is stopping, unless it is broken."""
+        """Start the loops. No task ends before the shard is stopping, unless it has a bug."""
         where = f"{self.source.name} of shard {self.source.shard.keys.shard}"
         self._input = begin(self._intake, where)
         self._settling = begin((self._role,), where)
@@ -69,9 +69,9 @@ class StreamConsumer(Generic[Item]):
         return self._input + self._settling + self._keeping
 
     async def drain(self, within_s: float) -> None:
-        """With `stopping` set: take in nothing more, settle what is there, and hand back the rest.
+        """With `stopping` set: take in nothing more, settle the entries in hand, and hand back the rest.
 
-        What is not settled after `within_s` is handed back too, which takes another 3 s at most.
+        Entries that are not settled after `within_s` are handed back too, which takes another 3 s at most.
         """
         finishing = asyncio.create_task(self._finish())
         try:
@@ -98,7 +98,7 @@ class StreamConsumer(Generic[Item]):
             _log.warning("This worker could not hand back its entries of %s: %s", self.source.name, error)
 
     async def aclose(self) -> None:
-        """End the loops at once and close the connection of the reads. Others claim what was under way."""
+        """End the loops at once and close the connection of the reads. Other workers claim the entries in flight."""
         await self._cancel(lose_commits=True)
         await self._reader.aclose()
         await self.source.reads.aclose()
@@ -118,7 +118,7 @@ class StreamConsumer(Generic[Item]):
         await self._role.aclose(lose_commits=lose_commits)
 
     async def _hand_back(self) -> None:
-        """Hand back what is pending for this worker; if nothing is, delete its name from the group."""
+        """Hand back the entries pending for this worker; without any, delete its consumer from the group."""
         source, shard = self.source, self.source.shard
         handed_back = await self._lease.hand_back()
         if handed_back:

@@ -1,4 +1,4 @@
-"""What becomes of entries between reading and committing: decoded, counted, looked up in the pending list."""
+"""Handles entries between reading and committing: decodes and counts them, looks them up in the pending list."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SLICE: Final = 8
 def begin(source: Source[Item], entries: Sequence[Entry]) -> list[Entry]:
     """Begin work on entries: they are kept from other workers, and their bytes count. Returns those not in hand yet.
 
-    The reader, which recovers, and the reclaimer may find the same entries. The first of them has them.
+    The recovering reader and the reclaimer may find the same entries. The first to begin them has them.
     """
     entries = [entry for entry in entries if entry.id not in source.in_flight]
     sizes = {entry.id: entry.size for entry in entries}
@@ -68,7 +68,7 @@ async def counted(source: Source[Item], entries: Sequence[Entry]) -> list[Entry]
     """Those that are still pending for this worker, in the order of the stream, with their true deliveries."""
     if not entries:
         return []
-    # Between the first and the last there may be others that this worker is at work on.
+    # Between the first and the last there may be others that this worker is working on.
     most = len(entries) + len(source.in_flight)
     times = dict(await own_pending(source, entries[0].id, entries[-1].id, most))
     return [
@@ -77,7 +77,7 @@ async def counted(source: Source[Item], entries: Sequence[Entry]) -> list[Entry]
 
 
 async def own_pending(source: Source[Item], first: str, last: str, most: int) -> list[tuple[str, int]]:
-    """What is pending for this worker from `first` to `last`: id and deliveries of at most `most` entries."""
+    """The entries pending for this worker from `first` to `last`: id and deliveries of at most `most`."""
     # As bytes, the name of a command has no callback in redis-py, and the reply stays as it came.
     shard = source.shard
     reply: list[Any] = await shard.commands.execute_command(

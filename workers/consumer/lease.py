@@ -1,4 +1,4 @@
-"""Keeps the entries of this worker from being claimed by others, and hands back what it cannot finish."""
+"""Keeps the entries of this worker from being claimed by others, and hands back those that it cannot finish."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Lease(Generic[Item]):
         self._tick_s = min(_TICK_S, source.shard.claim_after_ms / 3000)
 
     async def run(self) -> None:
-        """Renew until cancelled: other loops settle what is in flight while the shard is stopping."""
+        """Renew until cancelled: other loops settle the entries in flight while the shard is stopping."""
         await run_forever(self._role, self._step)
 
     async def hand_back(self) -> int:
-        """Make all that is pending for this worker old enough to be claimed at once. Returns how many entries."""
+        """Make all entries pending for this worker old enough to be claimed at once. Returns how many."""
         after, count = "-", 0
         while pending := await own_pending(self._source, after, "+", _PAGE):
             ids = [entry for entry, _ in pending]

@@ -1,4 +1,4 @@
-"""Reads one stream of a shard, in its order, for as long as the worker lives."""
+"""Reads one stream of a shard, in order, for as long as the worker runs."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Reader(Generic[Item]):
                 await source.inbox.put(Batch(tickets))
         self._completed()
         self._connection = None
-        with contextlib.suppress(ResponseError):  # a user may lack the right; a stop takes up to 2 s then
+        with contextlib.suppress(ResponseError):  # if the ACL denies it, a stop takes up to 2 s
             self._connection = await self._reads.execute_command("CLIENT ID")
 
     async def _read_own(self, after: str) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""Takes over what dead workers left and what has failed."""
+"""Takes over the entries of dead workers, and failed entries."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Reclaimer(Generic[Item]):
         self._unsettled = source.shard.unsettled.setdefault(source.key, asyncio.Event())
 
     def wake(self) -> None:
-        """Look at once whether the shard is stopping."""
+        """Check now whether the shard is stopping."""
         self._unsettled.set()
 
     async def run(self) -> None:
@@ -112,7 +112,7 @@ class Reclaimer(Generic[Item]):
         """Make dead letters of entries that were trimmed while pending. The claim has removed them from that list."""
         shard = self._shard
         shard.worker.metrics.dead_letters(len(ids))
-        # All are logged first: a full server takes no dead letter, and nothing else remembers them.
+        # All are logged first: a full server refuses dead letters, and nothing else remembers these entries.
         for entry in ids:
             _log.error("The entry %s was trimmed from %s before it was settled.", entry, self._source.name)
         for entry in ids:

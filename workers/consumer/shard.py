@@ -1,4 +1,4 @@
-"""What the parts of one shard's worker share."""
+"""The shared state of one shard's worker."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from workers.context import WorkerContext
 
 FRESH_S: Final = 2.0
-"""For how long a worker goes by what it has seen in a shard. It looks once a second."""
+"""For how long a worker relies on its last look at a shard. It looks once a second."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Shard:
-    """One shard as a worker sees it; `worker` is what all its shards share, `streams` are those that it reads.
+    """One shard as a worker sees it; `worker` is shared by all its shards, `streams` are those that it reads.
 
     `origin` identifies the data that it has worked with, "" before it has found any. `last_commit` is when it last
     committed entries of these streams (ms, the server's time).
@@ -39,7 +39,7 @@ class Shard:
     `server` is the run id of the server that has the shard, as `find_server` has last seen it at `server_seen` (s,
     monotonic). Settled entries of the relay stream from `relay_kept_from` on stay there; "" for none.
 
-    `seen` is what there was to do at `seen_at` (s, monotonic), as `ensure` has found it. `unsettled` has an event for
+    `seen` says what there was to do at `seen_at` (s, monotonic), as `ensure` found it. `unsettled` has an event for
     each stream that this worker claims from, by its key: set while entries are pending there.
     """
 
@@ -65,7 +65,7 @@ class Shard:
 
     @property
     def claim_after_ms(self) -> int:
-        """How long an entry stays with a worker that does nothing with it."""
+        """How long an entry stays with a worker that does not settle or renew it."""
         return self.worker.config.invites.claim_after
 
     def committed(self, at: int) -> None:
@@ -100,7 +100,7 @@ class Shard:
     def nothing_to_claim_s(self, stream: str) -> float:
         """For how long (s) no entry of a stream, by its key, can be claimed, unless a worker hands it back.
 
-        What was not pending a moment ago is not old enough before the hand-over time has passed since.
+        An entry that was not pending a moment ago is not old enough until the hand-over time has passed since.
         """
         if self.seen is None or stream not in self.seen.settled:
             return 0.0
@@ -111,7 +111,7 @@ class Shard:
 
         Announces the worker, and learns what there is to do.
 
-        Raises LayoutError, and what redis-py raises when the server is away.
+        Raises LayoutError, and redis exceptions when the server is unreachable.
         """
         worker = WorkerState(self.worker.consumer, self.worker.since, self.last_commit)
         asked_at = time.monotonic()
@@ -126,7 +126,7 @@ class Shard:
         for stream in made if self.origin else ():
             self.worker.metrics.group_recreated(stream.group)
             _log.error(
-                "The consumer group %s of %s was gone and has been made again: the server was flushed, or "
+                "The consumer group %s of %s was missing and has been created again: the server was flushed, or "
                 "came back without its data, or with older data.",
                 stream.group,
                 stream.key(self.keys),

@@ -1,4 +1,4 @@
-"""One stream of a shard as this worker consumes it, and what it has read and not settled."""
+"""One stream of a shard as this worker consumes it, and the entries that it has read and not settled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from workers.consumer.shard import Shard
 
 
-# One batch waits while others are committed. That keeps the server busy, and little has to be handed back.
+# One batch waits while others are committed. That keeps the server busy, and leaves little to hand back.
 _WAITING_BATCHES = 1
 _HALF = 32  # entries; a read takes 64 at most
 
@@ -43,9 +43,9 @@ class Batch(Generic[Item]):
 class Source(Generic[Item]):
     """One stream of a shard, consumed in its consumer group.
 
-    `reads` is a client for blocking reads alone. `decode` never raises for what an entry holds: such an entry becomes
-    a dead letter. Batches wait in the `inbox` for the role that settles them; None there says that no more will come,
-    and `ended` is set when the role has come to it. While `most` entries are in flight, or their bytes exceed the
+    `reads` is a client for blocking reads alone. `decode` never raises because of an entry's content: such an entry
+    becomes a dead letter. Batches wait in the `inbox` for the role that settles them; None there says that no more will
+    come, and `ended` is set when the role has reached it. While `most` entries are in flight, or their bytes exceed the
     worker's budget, no more are taken in.
     """
 
@@ -85,8 +85,8 @@ class Source(Generic[Item]):
     def room(self) -> int:
         """How many entries the next read may take.
 
-        A stream with nothing in flight may always read one: an entry that is larger than the budget goes through, and
-        no stream starves while others use the budget up.
+        A stream with nothing in flight may always read one: an entry larger than the budget gets through, and no stream
+        starves while others use up the budget.
         """
         in_flight = len(self.in_flight)
         return max(0, min(self.most - in_flight, self.read_size.value or int(in_flight == 0)))
@@ -95,7 +95,7 @@ class Source(Generic[Item]):
     async def next_batch(self, at_once: int = 0) -> AsyncIterator[Batch[Item]]:
         """Wait for a batch and see it settled. An error leaves its entries; the last batch of all is empty.
 
-        A role may wait more than once at the same time: the batches come in their order. While it has fewer than
+        A role may wait more than once at the same time: the batches come in order. While it has fewer than
         `at_once` of them, a full one is halved: the server begins sooner, and it answers a read after each half, so
         the reader gets ahead.
         """

@@ -1,4 +1,4 @@
-"""An entry in the hands of this worker, and its one way out."""
+"""An entry in hand, and its one way out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 class InFlight:
     """The entries that this worker has read and not settled: id -> since when (s, monotonic), and their bytes.
 
-    The lease renews them while they take long and hands them back when the worker stops. A reader that recovers skips
+    The lease renews them if they take long and hands them back when the worker stops. A reader that recovers skips
     them. Their bytes count against the `budget`, as many as were read.
     """
 
@@ -76,7 +76,7 @@ Item = TypeVar("Item", bound=Decoded)
 class Ticket(Generic[Item]):
     """One entry in flight, and the `item` that it asks for. `alone`: it must not take others with it.
 
-    It ends with `done` or `leave`. Until then it is kept from other workers, also while it is set aside.
+    It ends with `done` or `leave`. Until then it is kept from other workers, even while it is set aside.
     """
 
     __slots__ = ("_in_flight", "alone", "entry", "item")
@@ -93,7 +93,7 @@ class Ticket(Generic[Item]):
         self._in_flight.end(self.entry)
 
     def leave(self, why: str = "", *values: object, error: BaseException | None = None) -> None:
-        """Leave the entry pending, and log `why` unless the caller has. A reclaimer brings it back."""
+        """Leave the entry pending, and log `why` unless the caller has. A reclaimer takes it up again."""
         if why:
             _log.error(why, *values, exc_info=error)
         self._in_flight.end(self.entry)

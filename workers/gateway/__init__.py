@@ -1,1 +1,1 @@
-"""The WebSocket gateway: devices connect, say what they do, and hear what concerns them."""
+"""The WebSocket gateway: devices connect, send events and receive notifications."""

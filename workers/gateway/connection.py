@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from workers.gateway.login import Identity
     from workers.gateway.metrics import GatewayMetrics
 
-_MOST_WAITING: Final = 256  # frames; who reads so slowly would ring late
+_MOST_WAITING: Final = 256  # frames; a device that reads this slowly would ring late
 _MOST_WAITING_BYTES: Final = 1_048_576
 _FLUSH_S: Final = 1.0
 _CLOSE_S: Final = 2.0
@@ -48,7 +48,7 @@ class Close(enum.IntEnum):
 
 
 class Connection:
-    """A device's connection, once it has logged in. `peer` is the peer that others know it as."""
+    """A device's connection, once it has logged in. `peer` is its peer id for others."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Connection:
         try:
             await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
             if self._closing.is_set():
-                await asyncio.wait(loops[:1], timeout=_FLUSH_S)  # what waits for the device still goes out
+                await asyncio.wait(loops[:1], timeout=_FLUSH_S)  # waiting frames still go out
         except asyncio.CancelledError:
             self.close(Close.RESTART, "the gateway restarts: connect again")
             raise
@@ -118,17 +118,17 @@ class Connection:
             if isinstance(one, Exception) and not isinstance(one, ConnectionError):
                 _log.error("The connection of %s has failed.", self.peer.id, exc_info=one)
         code, reason = self._ended or (Close.NORMAL, "")
-        # A device that reads nothing would hold the close up.
+        # A device that does not read would hold up the close.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._socket.close(code=code, message=reason.encode())
 
     def register_again(self) -> None:
-        """Register once more soon: the server has lost what it knew."""
+        """Register again soon: the server has lost its data."""
         self._again.set()
 
     async def sign_off(self) -> None:
-        """Tell the workers that the device is gone, unless it goes on elsewhere or comes back in a moment."""
+        """Tell the workers that the device is gone, unless it continues elsewhere or comes back in a moment."""
         if self._ended is not None and self._ended[0] in {Close.REPLACED, Close.RESTART}:
             return
         gone = Unregistered if self._signed_off else Disconnected
@@ -200,7 +200,7 @@ class Connection:
                 self._refuse(message, "the service cannot be reached: send it again later")
 
     async def _register(self) -> None:
-        """Register the device, however long the server is away."""
+        """Register the device, however long the server is unreachable."""
         while True:
             try:
                 await self._publisher.publish(self._registration)

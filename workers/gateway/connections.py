@@ -25,7 +25,7 @@ class Connections:
         return list(self._by_peer.values())
 
     def enter(self, connection: Connection) -> Connection | None:
-        """Add a connection. Returns the one whose place it takes: that of the same peer."""
+        """Add a connection. Returns the one that it replaces: that of the same peer."""
         former = self._by_peer.get(connection.peer.id)
         if former is not None:
             self.leave(former)
@@ -34,7 +34,7 @@ class Connections:
         return former
 
     def leave(self, connection: Connection) -> None:
-        """Remove a connection, unless another one has taken its place."""
+        """Remove a connection, unless another one has replaced it."""
         if self._by_peer.get(connection.peer.id) is connection:
             del self._by_peer[connection.peer.id]
             of_user = self._by_user[connection.peer.user]
@@ -43,7 +43,7 @@ class Connections:
                 del self._by_user[connection.peer.user]
 
     def addressed_by(self, notification: Notification) -> list[Connection]:
-        """Those that are to hear it: the peers that it names or, if it names none, all devices of its users."""
+        """The receivers: the peers that it names or, if it names none, all devices of its users."""
         if notification.peers:
             return [self._by_peer[peer] for peer in notification.peers if peer in self._by_peer]
         return [one for user in notification.users for one in self._by_user.get(user, ())]

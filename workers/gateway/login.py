@@ -1,4 +1,4 @@
-"""Who a device is, by its JSON Web Token (RFC 7519)."""
+"""Identifies a device by its JSON Web Token (RFC 7519)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PEER: Final = re.compile(r"([0-9a-f]{16})\.[0-9a-f]{24}")
 
 
 class LoginError(Exception):
-    """The token is no good. The text is one sentence for the device's author; it quotes nothing of the token."""
+    """The token is invalid. The text is one sentence for the device's author; it quotes nothing of the token."""
 
 
 class Identity(NamedTuple):
@@ -75,7 +75,7 @@ class Login:
             )
 
     def identify(self, token: str) -> Identity:
-        """Who the token belongs to. Raises LoginError."""
+        """The owner of the token. Raises LoginError."""
         if len(token) > _LONGEST_TOKEN:
             raise LoginError(f"the token has more than {_LONGEST_TOKEN} characters")
         try:
@@ -136,7 +136,7 @@ def new_peer(user: str) -> str:
 def is_peer_of(user: str, peer: str) -> bool:
     """Whether a gateway has given this peer id to this user.
 
-    A peer id is no secret, since others hear who accepted. Nobody else can take it: it names its user.
+    A peer id is no secret, since others learn who accepted. Nobody else can take it: it names its user.
     """
     found = _PEER.fullmatch(peer)
     return found is not None and found[1] == _mark(user)

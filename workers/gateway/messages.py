@@ -1,4 +1,4 @@
-"""What devices send, as events. The peer is always that of the connection."""
+"""Turns devices' messages into events. The peer is always that of the connection."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def transaction(self) -> str | int | None:
-        """What the device knows the message by."""
+        """The message's transaction."""
         found = self.value("transaction")
         is_one = isinstance(found, str) and len(found) <= MAX_ID
         is_one |= type(found) is int and abs(found) <= MAX_MS
@@ -55,7 +55,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class BadMessage(Exception):  # noqa: N818 - it is the message that is bad
-    """The device hears the text, which is one sentence."""
+    """The device gets the text, which is one sentence."""
 
 
 _DECODER: Final = msgspec.json.Decoder(Message)
@@ -84,7 +84,7 @@ def event_of(message: Message, peer: Peer) -> Event:
     if message.type == "stopInvite":
         said["from"] = peer.user
     elif message.type == "invite":
-        said["probe"] = None  # what a person calls has a record
+        said["probe"] = None  # a person's call has a record
     try:
         return decode_event(message.type, msgspec.json.encode({**message.payload, **said}))
     except BadEvent as error:

@@ -11,14 +11,14 @@ from workers.gateway.messages import EVENTS
 from workers.telemetry.registry import new_registry
 
 REFUSALS: Final = ("connections", "login", "message", "origin")
-"""Why something of a device is refused."""
+"""The reasons for a refusal."""
 
 _UNKNOWN: Final = "unknown"  # a type that only later releases have
 _DELAYS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
 class GatewayMetrics:
-    """All metrics of one gateway, in their own registry. A counter is there with all its labels from the start."""
+    """All metrics of one gateway, in their own registry. A counter exists with all its labels from the start."""
 
     def __init__(self) -> None:
         self.registry = new_registry("invites_gateway", "The gateway.")
@@ -51,7 +51,7 @@ class GatewayMetrics:
         )
 
     def connected(self, count: int) -> None:
-        """So many devices are connected."""
+        """Set the number of connected devices."""
         self._connections.set(count)
 
     def received(self, kind: str) -> None:
@@ -59,7 +59,7 @@ class GatewayMetrics:
         self._received.labels(kind).inc()
 
     def sent(self, kind: str, devices: int, delay_s: float) -> None:
-        """A notification went to so many devices."""
+        """A notification went to this many devices."""
         self._sent.labels(kind if kind in PAYLOADS else _UNKNOWN).inc(devices)
         self._delay.observe(max(0.0, delay_s))
 

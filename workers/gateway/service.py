@@ -113,7 +113,7 @@ class GatewayService:
         _log.info("The gateway listens on %s port %d.", host, self.port)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Serve until `stopping` is set. Raises what has ended the reading of notifications."""
+        """Serve until `stopping` is set. Raises the error that ended the reading of notifications."""
         if self._delivering is None:
             raise RuntimeError("the gateway has not been started")
         waiting = asyncio.create_task(stopping.wait())
@@ -162,7 +162,7 @@ class GatewayService:
         return await serving
 
     def _served(self, serving: asyncio.Task[Any]) -> None:
-        """Also a device that was refused leaves what only a collection frees."""
+        """A refused device, too, leaves objects that only a collection frees."""
         self._serving.discard(serving)
         self._objects.ended(len(self._serving))
 
@@ -191,7 +191,7 @@ class GatewayService:
         connection = Connection(socket, identity, peer, self._publisher, self.config, self.metrics)
         welcome = {"peer": peer.id, "user": peer.user, "device": peer.device, "expires": self.config.expires}
         connection.send(frame("welcome", welcome))
-        former = self._connections.enter(connection)  # from now on it hears what its registration brings
+        former = self._connections.enter(connection)  # its registration brings notifications
         self.metrics.connected(len(self._connections))
         if former is not None:
             former.close(Close.REPLACED, "the device has connected again")
@@ -201,12 +201,12 @@ class GatewayService:
             self._connections.leave(connection)
             self.metrics.connected(len(self._connections))
             if request.transport is not None:
-                request.transport.abort()  # what a device does not read must not be kept
+                request.transport.abort()  # frames that a device does not read must not be kept
             await asyncio.shield(connection.sign_off())
         return socket
 
     async def _logged_in(self, socket: web.WebSocketResponse) -> tuple[Identity, str | None]:
-        """Who the device is, and the peer that it goes on as. Raises LoginError."""
+        """The identity of the device, and the peer that it continues as. Raises LoginError."""
         try:
             async with asyncio.timeout(_LOGIN_WITHIN_S):
                 received = await _first_message(socket)
@@ -280,7 +280,7 @@ async def _first_message(socket: web.WebSocketResponse) -> WSMessage:
 
 
 async def _end(request: web.Request, socket: web.WebSocketResponse, code: Close, reason: str) -> None:
-    """Close a connection, also one whose device reads nothing."""
+    """Close a connection, even if its device does not read."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_CLOSE_WITHIN_S):
             await socket.close(code=code, message=reason.encode())

@@ -1,1 +1,1 @@
-"""The HTTP server of a worker: health, metrics, and what rings now."""
+"""The HTTP server of a worker: health, metrics, invites, and the console."""

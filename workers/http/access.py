@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from aiohttp import web
 
-# Headers that a proxy adds. Behind a proxy, every peer seems to be on this machine. Each vendor has names of its own,
-# so this is by their forms.
+# Headers that a proxy adds. Behind a proxy, every peer seems to be on this machine. Each vendor has its own names, so
+# this matches their forms.
 _BY_A_PROXY: Final = re.compile(
     r"""
     via | forwarded | x-forwarded.* | forwarded-.*
@@ -25,7 +25,7 @@ _LOCAL_NAMES: Final = frozenset({"localhost", "localhost.", "ip6-localhost", "ip
 
 
 def refusal(request: web.Request, own_host: str) -> str | None:
-    """Why a request without a token may not ask; None if it may. `own_host` is `http.host`.
+    """Why a request without a token is refused; None if it is not. `own_host` is `http.host`.
 
     A page in a browser on this machine can make its own name resolve to 127.0.0.1 (DNS rebinding). The request then
     comes from this machine, but its `Host` still has that name.

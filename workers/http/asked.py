@@ -1,4 +1,4 @@
-"""What a request for a list of invites asks for."""
+"""Reads the query of a request for a list of invites."""
 
 from __future__ import annotations
 

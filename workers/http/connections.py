@@ -1,4 +1,4 @@
-"""A bound on the connections of the HTTP server, so that callers cannot use up the file descriptors of the worker."""
+"""A limit on the connections of the HTTP server, so that callers cannot use up the file descriptors of the worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MOST: Final = 512
 _LEAST: Final = 8
 _SHARE: Final = 4  # one in four file descriptors; the others are for Redis, sippo-server and the log
-_MOST_REFUSED: Final = 16  # connections that wait for their refusal at once; more are closed without a word
+_MOST_REFUSED: Final = 16  # connections that wait for their refusal at once; more are just closed
 _REFUSED_WITHIN_S: Final = 1.0
 _BODY: Final = msgspec.json.encode(
     {"code": 503, "error": "too_many_connections", "message": "all connections are in use, try again later"}
@@ -38,8 +38,8 @@ def most_connections() -> int:
 class Connections:
     """Admits connections to a server, at most `most` at once.
 
-    When there are as many, a new one takes the place of the one that has been idle longest. A connection is idle while
-    no request of it is being answered, also if it has sent a part of one. If none is idle, the new one is answered 503.
+    At the limit, a new one replaces the one that has been idle longest. A connection is idle while none of its requests
+    is being answered, even if it has sent part of one. If none is idle, the new one gets 503.
     """
 
     def __init__(self, most: int) -> None:
@@ -99,7 +99,7 @@ class Connections:
 
 
 class _Door(asyncio.Protocol):
-    """Holds a connection until it is given to the server. A refused one is answered once it has asked.
+    """Holds a connection until it is given to the server. A refused one gets its answer once it has sent a request.
 
     Closing it before that would reset it, and the caller might not see the answer.
     """

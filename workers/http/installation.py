@@ -1,4 +1,4 @@
-"""What all workers share, read from the server: for the console, and for people with curl."""
+"""Reads the state that all workers share from the server: for the console, and for people with curl."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 _SHARD_WITHIN_S: Final = 1.0
 _AT_ONCE: Final = 8  # shards of a cluster, each with connections of its own
-_PLACE_S: Final = 0.2  # a shard that takes longer hangs, and is waited for beside the others
-# An overview scans all timers. It is shared by all who ask, and comes again after twenty times as long as it took.
+_PLACE_S: Final = 0.2  # a shard that takes longer hangs, and the others do not wait for it
+# An overview scans all timers. All callers share it, and it is repeated after twenty times as long as it took.
 _OFTEN_S: Final = 1.0
 _SELDOM_S: Final = 10.0
 _SHARE: Final = 20
 
 
 class Installation:
-    """Reads all shards. The methods raise redis exceptions, except where they say what is away.
+    """Reads all shards. The methods raise redis exceptions, except where they report unreachable shards.
 
     They wait for their `turn` at the connections of `clients`.
     """
@@ -47,14 +47,14 @@ class Installation:
         self._again_at = 0.0
 
     async def overview(self) -> dict[str, Any]:
-        """`shards`, and the `problems` with their shards, the worst first. A shard that is away hides no other one.
+        """`shards`, and the `problems` with their shards, the worst first. An unreachable shard hides no other one.
 
         It may be some seconds old: `at` (ms since 1970) says when it was read, by this worker's clock.
         """
         async with self._reading:
             began = time.monotonic()
             if began >= self._again_at:
-                async with self._turn:  # whoever waits for this reading waits for no turn
+                async with self._turn:  # callers that wait for this reading wait for no turn
                     self._found = await self._overview()
                 ended = time.monotonic()
                 self._again_at = ended + min(_SELDOM_S, max(_OFTEN_S, _SHARE * (ended - began)))
@@ -74,7 +74,7 @@ class Installation:
         return [letter for _, letter in found]
 
     async def minutes(self) -> dict[str, Any]:
-        """How calls ended in the last hour, as the workers have counted it."""
+        """How calls ended in the last hour, by the workers' counts."""
         keys = self._shards[0]
         async with self._turn:
             minutes = await read_minutes(self._clients.of(keys), keys)

@@ -1,4 +1,4 @@
-"""The log of the HTTP library, without what its clients do wrong."""
+"""The log of the HTTP library, without its clients' mistakes."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class HttpError(Exception):
 
 
 class Served(Protocol):
-    """What the server needs of its worker."""
+    """The part of the worker that the server needs."""
 
     @property
     def consumer(self) -> str: ...  # noqa: D102
@@ -79,11 +79,11 @@ class Served(Protocol):
 
 
 class HttpServer:
-    """Answers `GET /healthz`, `/readyz`, `/metrics`, `/console` and what is below `/v1`.
+    """Answers `GET /healthz`, `/readyz`, `/metrics`, `/console` and the paths below `/v1`.
 
-    `/v1` requires `Authorization: Bearer <http.token>`. Without a configured token it only answers programs of this
-    machine (see `workers.http.access`). Its connections to Redis at `url` are its own, and few: while Redis stands
-    still, requests wait for one of them and end with 503. The owner must call `aclose`.
+    `/v1` requires `Authorization: Bearer <http.token>`. Without a configured token it answers only programs of this
+    machine (see `workers.http.access`). Its connections to Redis at `url` are its own, and few: while Redis hangs,
+    requests wait for one of them and end with 503. The owner must call `aclose`.
     """
 
     def __init__(self, config: Config, served: Served, url: str) -> None:
@@ -99,7 +99,7 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port that the server listens on, also when `http.port` is 0."""
+        """The port that the server listens on, even if `http.port` is 0."""
         if self._listener is None:
             raise RuntimeError("the HTTP server has not been started")
         port: int = self._listener.sockets[0].getsockname()[1]

@@ -1,1 +1,1 @@
-"""The roles of a worker on one shard: settle, push, relay, fire timers, keep it small."""
+"""The roles of a worker on one shard: settle, push, relay, fire timers, keep the shard small."""

@@ -1,8 +1,8 @@
 """Carries messages to other shards again, when a shard may have lost some: its server is another one than before.
 
-Only in a cluster. A fail-over there takes from one shard what others have acknowledged already. So a relay stream keeps
-its entries for a while after they were settled. Entries that may be lost become pending again, and are carried like all
-others; the target takes those that it still has only once.
+Only in a cluster. A fail-over there can lose messages of one shard that others have already acknowledged. So a relay
+stream keeps its entries for a while after they were settled. Entries that may be lost become pending again, and are
+carried like all others; the target takes each only once, even those that it still has.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from workers.consumer.source import Source
 
 KEPT_S: Final = 60.0
-"""How long an entry stays after it was settled, while all shards are there (s)."""
+"""How long an entry stays after it was settled, while all shards are reachable (s)."""
 
 _TICK_S: Final = 1.0
 _RECENT_S: Final = 5.0
@@ -40,10 +40,10 @@ _log = logging.getLogger(__name__)
 
 
 class CarryAgain:
-    """Watches the servers of the other shards for the relay stream of one shard, and says what may be trimmed there.
+    """Watches the servers of the other shards for the relay stream of one shard, and says how far to trim it.
 
-    Each worker does this for what it has seen itself: a worker that has just carried something to the former server
-    learns later than others that there is a new one. The hash `servers` tells a worker that starts what was last seen.
+    Each worker goes by what it has seen itself: a worker that has just carried a message to the old server learns later
+    than others of the new one. A starting worker reads the servers that were last seen from the hash `servers`.
     """
 
     def __init__(self, source: Source[Operation]) -> None:
@@ -80,7 +80,7 @@ class CarryAgain:
         recent = time.monotonic() - _RECENT_S
         seen = {other.keys.shard: other.server for other in self._others if other.server_seen >= recent}
         changed: Any = {shard: server for shard, server in seen.items() if server != self._known.get(shard)}
-        if changed or len(seen) < len(self._others):  # a shard that is away may come back on another server
+        if changed or len(seen) < len(self._others):  # an unreachable shard may come back on another server
             self._settled.clear()
         if not changed:
             if not self._shard.is_empty(self._source.key):
@@ -92,7 +92,9 @@ class CarryAgain:
     def _do_without(self, error: NoPermissionError) -> None:
         if self._shard.relay_kept_from:
             self._shard.relay_kept_from = ""
-            _log.warning("What a fail-over takes from another shard will not be carried again: %s", error)
+            _log.warning(
+                "Messages that another shard loses in a fail-over will not be carried again: %s", error
+            )
 
     async def _carry_again(self, targets: Container[int | None]) -> bool:
         """Make the entries for these shards pending for this worker again, settled or not, and hand them on.
@@ -113,7 +115,7 @@ class CarryAgain:
             await pause(_FULL_S, stopping)
         if stopping.is_set():
             return False
-        # FORCE: also what is acknowledged. Also what is in flight here: its acknowledgement may be under way.
+        # FORCE: acknowledged entries, too, and those in flight here: their acknowledgement may be on its way.
         reply = await self._shard.commands.execute_command(
             b"XCLAIM", source.key, source.group, self._shard.worker.consumer, 0, *ids, "FORCE"
         )
@@ -121,9 +123,9 @@ class CarryAgain:
         return True
 
     async def _note_settled(self) -> None:
-        """Note up to which entry all is settled; what was settled a while ago may go."""
+        """Note up to which entry all are settled; those settled a while ago may be trimmed."""
         settled, now = self._settled, time.monotonic()
-        # In this order: what is read in between is pending then, or settled.
+        # In this order: an entry that is read in between is then pending, or settled.
         delivered = await self._delivered()
         summary: Any = await self._shard.commands.xpending(self._source.key, self._source.group)
         settled.append((now, summary["min"].decode() if summary["min"] else delivered))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SETTLED: Final = frozenset({Status.DONE, Status.STALE, Status.LOST})
 _LOW_WATERMARK_S: Final = 1.0
 # A stream that keeps its entries may have lost the last ones in a fail-over, and give lower ids then: the new server's
-# clock may be behind. What is this much older than the first entry has left the stream in any case.
+# clock may be behind. An entry this much older than the first one has certainly left the stream.
 _MARGIN_MS: Final = 30_000
 
 
@@ -27,10 +27,10 @@ class Commit(Protocol):
     """Commits operations of one stream."""
 
     async def prepare(self, operations: Sequence[Operation]) -> Sequence[Operation]:
-        """The operations, with what the rooms of other shards say about their invites. Never raises."""
+        """The operations, with the state of rooms in other shards for their invites. Never raises."""
 
     async def commit(self, operations: Sequence[Operation]) -> CommitResult:
-        """Commit what was prepared. Raises what redis-py raises, and LayoutError; committing again is safe."""
+        """Commit the prepared operations. Raises redis exceptions and LayoutError; committing again is safe."""
 
 
 class LocalCommit:
@@ -66,7 +66,7 @@ class RelayedCommit:
         return await self._target.other_shards.see_rooms(operations)
 
     async def commit(self, operations: Sequence[Operation]) -> CommitResult:
-        """Commit the operations in the target. Raises too when the source's shard is away."""
+        """Commit the operations in the target. Also raises when the source's shard is unreachable."""
         await self._raise_low_watermark()
         source, target = self._source, self._target
         mode = TakeMode(source.shard.keys.shard, self._low_watermark)
@@ -74,7 +74,7 @@ class RelayedCommit:
             server = target.server
             result = await target.commit(operations, mode)
             if target.server == server:
-                break  # otherwise the former server may have answered, and the present one lacks it
+                break  # otherwise the old server may have answered, and the new one lacks the effects
         settled = [
             operation.entry
             for operation, outcome in zip(operations, result.outcomes, strict=True)
@@ -86,7 +86,7 @@ class RelayedCommit:
         return result
 
     async def _raise_low_watermark(self) -> None:
-        """Find the entry before which none comes again. The target forgets what it took before that entry.
+        """Find the entry before which none comes again. The target forgets the entries that it took before that one.
 
         That is the first one that is pending: there is one, since the entries at hand are. Where settled entries may
         come again (see `workers.roles.carry_again`) it is before the first one in the stream.

@@ -33,13 +33,13 @@ class Forwarder:
             self._task = asyncio.create_task(self._carry())
 
     async def drain(self) -> None:
-        """Carry all that is queued."""
+        """Carry all queued entries."""
         if self._task is not None:
             await asyncio.wait([self._task])
         await self._settler.drain()
 
     async def aclose(self, *, lose_commits: bool = True) -> None:
-        """Drop what is queued. Waits for commits under way, unless their answers may be lost."""
+        """Drop the queue. Waits for commits under way, unless their answers may be lost."""
         if self._task is not None:
             await end([self._task])
         await self._settler.aclose(lose_commits=lose_commits)

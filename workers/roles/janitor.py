@@ -1,4 +1,4 @@
-"""Keeps one shard small, and what its workers need on the server."""
+"""Keeps one shard small, and its layout, groups and library on the server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _TICK_S: Final = 1.0
 _RETIRE_S: Final = 60.0
-_DROP_S: Final = 3600.0  # a worker that still needs what is dropped loads it again
+_DROP_S: Final = 3600.0  # a worker that still needs a dropped library loads it again
 # A live worker announces itself once a second. One that has been silent for this long is gone.
 _RETIRED_MS: Final = 300_000
 
@@ -34,12 +34,12 @@ _log = logging.getLogger(__name__)
 
 
 class Janitor:
-    """Trims what is settled, drops what nobody reads, deletes what dead workers have left.
+    """Trims settled entries, drops those that nobody reads, deletes the consumers of dead workers.
 
     Ensures once a second what the worker needs on the server. That also announces it, and says what there is to do:
     empty streams cost nothing else, here and in other loops.
 
-    All workers do this, each at its own times: what one has done the next finds done.
+    All workers do this, each at its own times: the next one finds the work of the last one done.
     """
 
     def __init__(self, shard: Shard, batch_size: BatchSize, timers: Timers) -> None:

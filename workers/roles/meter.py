@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from workers.consumer.shard import Shard
 
 _TICK_S: Final = 1.0
-# Counting pending invites looks at all timers. It comes again after a hundred times as long as it took.
+# Counting pending invites looks at all timers. It is repeated after a hundred times as long as it took.
 _COUNT_S: Final = 5.0
 _SHARE: Final = 100
 _NOTHING: Final = Backlog(entries=0, unread=0, delivered=0, oldest_ms=0)
 
 
 class Meter:
-    """Measures in a loop of its own, so that nothing that fails elsewhere leaves a gauge as it was.
+    """Measures in a loop of its own, so that a failure elsewhere never leaves a stale gauge.
 
-    A gauge that cannot be measured becomes NaN. Of empty streams it asks nothing: the janitor has looked.
+    A gauge that cannot be measured becomes NaN. It asks nothing about empty streams: the janitor has looked.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -54,7 +54,7 @@ class Meter:
     async def _round(self) -> None:
         failed: Exception | None = None
         for measure, forget in self._gauges():
-            if failed is None or not passes(failed):  # a server that is away costs one time-out, not six
+            if failed is None or not passes(failed):  # an unreachable server costs one time-out, not six
                 try:
                     await measure()
                 except Exception as error:  # noqa: BLE001 - the others are measured first
@@ -66,7 +66,7 @@ class Meter:
             raise failed
 
     def _gauges(self) -> list[tuple[Callable[[], Awaitable[None]], Callable[[], None]]]:
-        """What measures each gauge, and what it becomes when it cannot be measured."""
+        """For each gauge: how to measure it, and its value when that fails."""
         shard, metrics = self._shard.keys.shard, self._metrics
         streams = [
             (partial(self._measure, stream), partial(metrics.backlog, shard, stream, None))
@@ -115,7 +115,7 @@ class Meter:
         try:
             await self._metrics.calls.minutes.write(shard.commands, shard.keys, shard.worker.consumer)
         except RedisError as error:
-            if not passes(error):  # a server that takes no writes may still be measured
+            if not passes(error):  # a server that refuses writes may still be measured
                 raise
 
     def _forget_pending(self) -> None:
@@ -124,4 +124,4 @@ class Meter:
 
 
 def _nothing() -> None:
-    """What was counted is written later."""
+    """The counts are written later."""

@@ -1,4 +1,4 @@
-"""Takes push jobs of one shard to sippo-server, many side by side."""
+"""Sends push jobs of one shard to sippo-server, many in parallel."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from workers.roles.settler import Settler
 
 MOST: Final = 2_000
-"""Limit of jobs in flight. Jobs for an unreachable sippo-server wait side by side; more jobs stay in the stream."""
+"""Limit of jobs in flight. Jobs for an unreachable sippo-server wait here; more jobs stay in the stream."""
 
 _FIRST_MS: Final = 200
 _LONGEST_MS: Final = 2_000  # the last job goes out this long after sippo-server is back
 _LONGEST_ASKED_S: Final = 10.0
-# The breaker is open, or sippo-server asks for a pause. With 100 places, up to 100 jobs a second try all the same.
+# The breaker is open, or sippo-server asks for a pause. With 100 places, up to 100 jobs a second still try.
 _CALL_NOBODY: Final = frozenset({CallOutcome.OPEN, CallOutcome.LIMITED})
 _REST_S: Final = 1.0
 
@@ -35,9 +35,10 @@ _REST_S: Final = 1.0
 class Pushes:
     """Each job is a task, until it is taken, its device is gone, its time is over, or it is no longer wanted.
 
-    Whether it is still wanted is asked before each attempt. `at_once` attempts are under way side by side; a job that
-    waits for its next attempt holds up no other. The newest job goes first: while sippo-server is slow, a fresh push is
-    worth more than one whose call has rung for long. A job that is not settled when the shard stops is left to others.
+    Before each attempt the task asks whether it is still wanted. `at_once` attempts run in parallel; a job that waits
+    for its next attempt holds up no other. The newest job goes first: while sippo-server is slow, a fresh push is worth
+    more than one whose call has rung for a long time. A job that is not settled when the shard stops is left to other
+    workers.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Pushes:
         self._jobs: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Take jobs on until None is in the inbox, which must come last, and those under way have ended."""
+        """Take jobs until None is in the inbox, which must come last, and those in flight have ended."""
         await run_forever(self._role, self._step, self._source.ended)
         if self._jobs:
             await asyncio.wait(self._jobs)
@@ -92,7 +93,7 @@ class Pushes:
                 return
 
     async def _try(self, push: Push, backoff: Backoff) -> tuple[str, str] | None:
-        """What became of the job, and the rule for it; None, after a while, when it has to be tried again."""
+        """The result of the job, and the rule for it; None, after a while, when it must be retried."""
         asked_s = 0.0
         async with self._places.place(_made(push.entry)):
             if self._shard.stopping.is_set():

@@ -1,4 +1,4 @@
-"""The relay stream of one shard: settles what earlier commits left to do, and forwards the rest to other shards."""
+"""The relay stream of one shard: settles the work that earlier commits left, and forwards the rest to other shards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST: Final = 5_000
 """Limit of entries in flight. Entries for an unreachable shard queue here; other shards continue until the limit."""
 OTHERS_MS: Final = 3_600_000
-"""How long a message waits for a worker of the release that knows it (ms). Then it fails, as others do."""
+"""How long a message waits for a worker of the release that knows it (ms). Then it fails like any other."""
 
 _SAY_S: Final = 60.0
 
@@ -42,11 +42,11 @@ class Relay:
         self._say_at = 0.0
 
     def lead_to(self, settlers: Mapping[int, Settler]) -> None:
-        """Set the other shards, and what settles there what this shard has for them."""
+        """Set the other shards, and their settlers for this shard's messages."""
         self._forwarders = {shard: Forwarder(settler) for shard, settler in settlers.items()}
 
     async def run(self) -> None:
-        """Settle and forward until None is in the inbox, which must come last, and all that is queued has arrived."""
+        """Settle and forward until None is in the inbox, which must come last, and all queued entries have arrived."""
         await run_forever(self._role, self._step, self.source.ended)
         await self._settler.drain()
         for forwarder in self._forwarders.values():
@@ -72,7 +72,7 @@ class Relay:
         seconds, _ = await commands.time()
         left = [ticket for ticket in unknown if order(ticket.entry)[0] > seconds * 1000 - OTHERS_MS]
         if left:
-            # That this worker had them must not count: maxDeliveries is for what fails.
+            # These deliveries must not count: maxDeliveries is for failures.
             ids = [ticket.entry for ticket in left]
             given = (0, *ids, "RETRYCOUNT", 0, "JUSTID")
             await commands.execute_command(
@@ -100,6 +100,6 @@ class Relay:
 
 
 def _message(ticket: Ticket[Operation]) -> str:
-    """The kind of message; "" for what is none."""
+    """The kind of message; "" if it is none."""
     arguments = ticket.item.arguments
     return arguments.message if isinstance(arguments, RelayArguments) else ""

@@ -1,6 +1,6 @@
-"""Drops notifications that a group has left for too long and dead letters that nobody has handled, and says so.
+"""Drops notifications that a group has left for too long and dead letters that nobody has handled, and logs it.
 
-Drops whatever is older than `invites.keepPersonal`, too.
+Also drops entries older than `invites.keepPersonal`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class NotificationRetention:
-    """Keeps the notifications within `invites.notificationRetention`, whoever has not read them.
+    """Keeps the notifications within `invites.notificationRetention`, even unread ones.
 
     Otherwise a group whose gateway is gone would keep them until the server is full.
     """
@@ -113,16 +113,16 @@ class DeadRetention:
 
 
 class PersonalRetention:
-    """Drops what no worker has settled for longer than `invites.keepPersonal`, and says so.
+    """Drops entries that no worker has settled for longer than `invites.keepPersonal`, and logs it.
 
-    What is settled is trimmed at once, or after a minute (see `Janitor`).
+    Settled entries are trimmed at once, or after a minute (see `Janitor`).
     """
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
 
     async def apply(self) -> None:
-        """Drop what is too old. Raises redis exceptions."""
+        """Drop entries that are too old. Raises redis exceptions."""
         shard = self._shard
         age = shard.worker.config.invites.keep_personal
         if age is None:

@@ -1,4 +1,4 @@
-"""Operations that a commit has not completed: they wait for a look-up or for memory, or become dead letters."""
+"""Operations that a commit has not completed: they wait for a lookup or for memory, or become dead letters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Resumes(Protocol):
 
 
 class SetAside:
-    """Holds operations that the server has refused for now, and resumes each when it can go on.
+    """Holds operations that the server has refused for now, and resumes each when it can continue.
 
     Other entries overtake them meanwhile.
     """
@@ -64,7 +64,7 @@ class SetAside:
             await self.wait_for_one()
 
     async def wait_for_one(self) -> None:
-        """Wait until one of them has gone on."""
+        """Wait until one of them has continued."""
         await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def aclose(self) -> None:
@@ -83,7 +83,7 @@ class SetAside:
             try:
                 ticket.item = await self._complete(ticket.item, outcome)
             except Exception as error:  # noqa: BLE001 - one event must not take others with it
-                ticket.leave("The event %s needs a look-up that fails.", ticket.entry, error=error)
+                ticket.leave("The event %s needs a lookup that fails.", ticket.entry, error=error)
                 return
             if self._spans is not None:
                 shard = self._role.shard.keys.shard
@@ -114,7 +114,7 @@ class SetAside:
         ticket.done()
 
     async def _complete(self, operation: Operation, outcome: Outcome) -> Operation:
-        """The operation with what it needs. Raises only what asking again would not mend."""
+        """The operation with the data that it needs. Raises only errors that asking again would not cure."""
         backoff, looked_up = Backoff(), self._metrics.looked_up
         while True:
             started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Settles what has been read from one stream, in its order: the next commit is sent while the server works on one."""
+"""Settles the entries read from one stream, in order: it sends the next commit while the server works on one."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ class _Answered:
 
 
 class Settler:
-    """Commits what entries of one stream ask for; `run` takes the batches in the inbox, in their order.
+    """Commits the operations of one stream's entries; `run` takes the batches in the inbox, in order.
 
-    While batches are being committed the reader decodes the next one. Operations that need a look-up, or that a server
+    While batches are being committed the reader decodes the next one. Operations that need a lookup, or that a server
     out of memory refuses, are set aside and committed later; they do not hold up the others.
 
     Each commit is shielded: cancelling a caller does not cancel a call that the server may have executed.
@@ -105,7 +105,7 @@ class Settler:
         self._concluding: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Settle until None is in the inbox, which must come last, and what was set aside is settled too."""
+        """Settle until None is in the inbox, which must come last, and set-aside operations are settled too."""
         async with asyncio.TaskGroup() as loops:
             for _ in range(_AT_ONCE + 1):
                 loops.create_task(run_forever(self._role, self._step, self._source.ended))
@@ -135,14 +135,14 @@ class Settler:
                 del batch[:size]
 
     async def drain(self) -> None:
-        """See to all outcomes, and settle what was set aside."""
+        """Handle all outcomes, and settle the operations that were set aside."""
         self._conclude()
         while self._set_aside:
             await self._set_aside.wait_for_one()
             self._conclude()
 
     async def aclose(self, *, lose_commits: bool = True) -> None:
-        """Drop what was set aside. Waits for commits under way, unless their answers may be lost."""
+        """Drop the operations that were set aside. Waits for commits under way, unless their answers may be lost."""
         await self._set_aside.aclose()
         if lose_commits:
             await end(self._under_way)
@@ -171,12 +171,12 @@ class Settler:
         if self._spans is not None:
             self._spans.committed(self._shard.keys.shard, tickets, result.outcomes, began, ended)
         if any(outcome.status is Status.NEEDS for outcome in result.outcomes):
-            self._conclude()  # a caller waits for the look-up
+            self._conclude()  # a caller waits for the lookup
         elif self._concluding is None:
             self._concluding = asyncio.get_running_loop().call_later(_CONCLUDE_S, self._conclude)
 
     async def _until_answered(self, operations: Sequence[Operation], turn: _Turn) -> CommitResult:
-        """Commit until there is an answer. Raises only what committing again would not mend.
+        """Commit until there is an answer. Raises only errors that committing again would not cure.
 
         Commits are sent in the order of their turns. While one fails, those after it wait.
         """
@@ -217,7 +217,7 @@ class Settler:
         return call
 
     async def _wait_for(self, turn: _Turn) -> None:
-        """Wait for those before it that hold it, and when it holds others, for all."""
+        """Wait for the batches before it that hold it or, if it holds others, for all of them."""
         for other in self._turns[: self._turns.index(turn)]:
             if other.holds or turn.holds:
                 await other.over.wait()
@@ -230,7 +230,7 @@ class Settler:
             raise
 
     def _conclude(self) -> None:
-        """See to the outcomes of the commits that have been answered."""
+        """Handle the outcomes of answered commits."""
         if self._concluding is not None:
             self._concluding.cancel()
             self._concluding = None

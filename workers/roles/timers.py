@@ -1,4 +1,4 @@
-"""Fires what is due in one shard: time-outs, grace periods, lapses."""
+"""Fires the due timers of one shard: time-outs, grace periods, lapses."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 _LONGEST_S: Final = 1.0  # only the server knows what other workers schedule
 _PAGE: Final = 100  # some 10 ms of the server's time
-# An entry of a worker that stands still is claimed after `claimAfter` and up to a second, and settled then.
+# An entry of a frozen worker is claimed after `claimAfter` plus up to a second, and then settled.
 _PATIENCE_MS: Final = (6_000, 60_000)
-# Every worker knows the next deadline, and the first to come takes all that is due. So they come at different times,
+# Every worker knows the next deadline, and the first one takes all due timers. So they come at different times,
 # and not more often than this: under load something falls due all the time.
 _SPREAD_S: Final = (0.002, 0.02)
 
@@ -32,9 +32,9 @@ def patience_ms(claim_after_ms: int) -> int:
 
 
 class Timers:
-    """Sleeps until the next deadline that this worker has heard of, and fires what is due.
+    """Sleeps until the next deadline that this worker knows, and fires the due timers.
 
-    It asks the server for what others have scheduled only while the janitor does not see it.
+    It asks the server for timers that others have scheduled only while the janitor does not see them.
     """
 
     def __init__(self, shard: Shard, reports: Reports) -> None:
@@ -50,7 +50,7 @@ class Timers:
     def heard(self, next_due: int | None, now: int) -> None:
         """A commit says when the next deadline is, and the server's time (both in ms since 1970).
 
-        A deadline that had passed at the last look waits for an event. That look has said when to come again.
+        A deadline that had passed at the last look waits for an event. That look said when to look again.
         """
         if next_due is None or next_due <= self._looked_at:
             return
@@ -69,7 +69,7 @@ class Timers:
         self.heard(next_due, now)
 
     def wake(self) -> None:
-        """Look again at once whether the shard is stopping."""
+        """Check now whether the shard is stopping."""
         self._nearer.set()
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""The metrics of calls, for Prometheus: how they end, and how long what matters to people takes."""
+"""The metrics of calls, for Prometheus: how they end, and the times that matter to people."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DELAY: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 
 
 class CallMetrics:
-    """What commits measure. All times are by the clock of the shard's server."""
+    """The measures of commits. All times are by the clock of the shard's server."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.minutes = Minutes()
@@ -56,11 +56,11 @@ class CallMetrics:
         self._delay = seconds("event_delay", "From an event's entry to its commit.", _DELAY).of()
 
     def event_delayed(self, seconds: float) -> None:
-        """An event was committed so long after it was published."""
+        """An event was committed this long after it was published."""
         self._delay.observe(seconds)
 
     def measured(self, measures: Sequence[Measure]) -> None:
-        """Count what a commit, or fired timers, have measured."""
+        """Count the measures of a commit, or of fired timers."""
         self.minutes.count(measures)
         ends: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         for measure in measures:

@@ -1,4 +1,4 @@
-"""Histograms for what happens with every event."""
+"""Histograms that are cheap enough for every event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INFINITY: Final = "+Inf"
 
 
 class Series:
-    """What was observed under one label."""
+    """The observations under one label."""
 
     __slots__ = ("_bounds", "counts", "total")
 
@@ -48,13 +48,13 @@ class Distribution(Collector):
         registry.register(self)
 
     def of(self, label: str = "") -> Series:
-        """What is observed under this value of the label."""
+        """The observations under this value of the label."""
         if label not in self._series:
             self._series[label] = Series(self._bounds)
         return self._series[label]
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
-        """What the registry asks for."""
+        """The collector's method for the registry."""
         family = HistogramMetricFamily(self._name, self._text, labels=[self._label] if self._label else [])
         names = [*map(str, self._bounds), _INFINITY]
         for label, series in self._series.items():

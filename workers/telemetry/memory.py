@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 class Memory:
-    """What commits have learned about the server's memory. `full`: it has refused an event, and none got in since."""
+    """The server's memory as commits see it. `full`: it has refused an event, and accepted none since."""
 
     def __init__(self) -> None:
         self.full = False
@@ -30,7 +30,7 @@ class Memory:
             )
 
     def took(self) -> None:
-        """The server has taken such an event."""
+        """The server has accepted such an event."""
         if self.full:
             self.full = False
             _log.warning("Redis has room again: new invites and registrations are processed.")

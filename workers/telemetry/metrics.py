@@ -51,7 +51,7 @@ _TRIMMED: Final = (*(stream.value for stream in Stream), "notifications")
 class Metrics:
     """All metrics of one worker, in their own registry. Times are in seconds, as is usual in Prometheus.
 
-    A counter is there with all its labels from the start, so that its first increase is seen.
+    A counter exists with all its labels from the start, so that Prometheus sees its first increase.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Metrics:
         self._lagging: dict[int, set[str]] = {}
         self._lookups = Histogram(
             "invites_look_up_seconds",
-            "Duration of a look-up.",
+            "Duration of a lookup.",
             ("kind", "outcome"),
             buckets=_LOOK_UP_BUCKETS,
             registry=self.registry,
@@ -249,7 +249,7 @@ class Metrics:
             self._lags.labels(shard, label).set(lag)
 
     def looked_up(self, kind: str, outcome: str, seconds: float) -> None:
-        """A look-up had this outcome after `seconds`."""
+        """A lookup had this outcome after `seconds`."""
         self._lookups.labels(kind, outcome).observe(seconds)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:

@@ -58,11 +58,11 @@ class Readiness:
         self._troubles[role] = reason
 
     def regained(self, role: str) -> None:
-        """What was `lost` works again."""
+        """A role that was `lost` works again."""
         self._troubles.pop(role, None)
 
     def commits_of(self, stream: str) -> Commits:
-        """What a settler of the stream says of its commits."""
+        """The commits of a settler of the stream."""
         commits = Commits(stream)
         self._commits[stream].append(commits)
         return commits

@@ -1,4 +1,4 @@
-"""What the metrics of every process begin with."""
+"""The common metrics of every process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invites.build import COMMIT
 
 def new_registry(info: str, what: str) -> CollectorRegistry:
     """A registry with the figures of this process, and the metric `info`, which names version and commit of `what`."""
-    # The `_created` series would double what is scraped.
+    # The `_created` series would double the scrape.
     disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)

@@ -38,7 +38,7 @@ def _type(operation: Operation) -> str:
 
 
 def _published(operation: Operation) -> int | None:
-    """When an event was published that is applied here (ms since 1970); None for one that goes on to its shard."""
+    """When an event was published that is applied here (ms since 1970); None for one that is forwarded to its shard."""
     if operation.event is None:
         return None
     arguments = operation.arguments
@@ -110,7 +110,7 @@ class Reports:
 
 
 def _about(operation: Operation, seconds: float) -> dict[str, Any]:
-    """What JSON lines say of the operation that they come from. `duration` is that of its commit, in ms."""
+    """The fields of the operation in JSON lines. `duration` is that of its commit, in ms."""
     about: dict[str, Any] = {"entry": operation.entry, "duration": round(seconds * 1000, 1)}
     if operation.ref:
         about["ref"] = operation.ref

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Spans:
-    """Notes what a worker has done with an event, once it is done: each span is a child of the event's traceparent.
+    """Notes each thing that a worker did with an event: each span is a child of the event's traceparent.
 
     Times are in ns since 1970.
     """
@@ -56,7 +56,7 @@ class Spans:
             self._add("decode", item.trace, read, decoded, about)
 
     def looked_up(self, shard: int, operation: Operation, need: str, began: int, ended: int) -> None:
-        """Something that the event needs was looked up."""
+        """A lookup for the event has ended."""
         if operation.trace:
             about = _about(shard, operation) | {"invites.need": need}
             self._add("look-up", operation.trace, began, ended, about)
@@ -83,7 +83,7 @@ class Spans:
             self._add("push", push.trace, began, ended, about | {"invites.outcome": outcome})
 
     def close(self) -> None:
-        """Export what is left. Blocks, but not for longer than half a second: a stop must not wait for a collector."""
+        """Export the remaining spans. Blocks for half a second at most: a stop must not wait for a collector."""
         closing = threading.Thread(target=self._provider.shutdown, name="exporting spans", daemon=True)
         closing.start()
         closing.join(_END_S)
@@ -116,7 +116,7 @@ def spans_of_environment(worker: str) -> Spans | None:
         _log.warning("Traces are not exported: install the extra, `pip install 'invites-worker[otel]'`.")
         return None
     own = {"service.name": SERVICE, "service.version": __version__, "service.instance.id": worker}
-    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before.
+    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override it.
     resource = Resource.create({**own, **OTELResourceDetector().detect().attributes})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # that would take half a minute
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -2,7 +2,7 @@ import type { Connection } from "./connection.js";
 
 const BATCH = 1_000;
 
-/** Acknowledges entries in batches: those that come together, or while another batch is under way. */
+/** Acknowledges entries in batches: those that come together, or while another batch is in flight. */
 export class Acknowledger {
   readonly #connection: Connection;
   readonly #group: string;
@@ -23,7 +23,7 @@ export class Acknowledger {
     this.#running ??= this.#run();
   }
 
-  /** Resolves when nothing waits any more. */
+  /** Resolves when no entry waits. */
   async drain(): Promise<void> {
     await this.#running;
   }

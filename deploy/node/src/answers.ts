@@ -113,7 +113,7 @@ function nameOf(peer: string, transaction: string | number): string {
   return JSON.stringify([peer, transaction]);
 }
 
-/** Move each position that is not known, or that the stream no longer reaches, to the end of its stream. */
+/** Move each position that is unknown, or beyond the end of its stream, to that end. */
 async function findEnds(connection: Connection, streams: readonly Stream[], withinMs?: number): Promise<void> {
   for (const stream of streams) {
     const end = await connection.insist("a look at the notifications", (redis) => endOf(redis, stream.key), withinMs);

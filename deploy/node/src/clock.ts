@@ -1,6 +1,6 @@
 import { type Connection, refusal } from "./connection.js";
 
-/** The server's time, or this machine's where the server's user may not ask for it. */
+/** The server's time, or this machine's if the server's user may not ask for it. */
 export class ServerClock {
   readonly #connection: Connection;
   #ahead: number | undefined;

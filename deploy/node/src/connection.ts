@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 
 import type { Cluster, Redis, RedisOptions } from "ioredis";
 
-/** What the application connects with. The classes use duplicates of it and leave it alone. */
+/** The application's connection. The classes use duplicates of it and leave it alone. */
 export type Client = Redis | Cluster;
 
 /** How long a reply may take (ms) before the connection counts as broken. */
@@ -10,7 +10,7 @@ const REPLY_MS = 5_000;
 const LONGEST_PAUSE_MS = 2_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** Refusals that pass: the server loads, fails over, is full, or runs a script. */
+/** Temporary refusals: the server loads, fails over, is full, or runs a script. */
 const PASSING = new Set(
   "LOADING BUSY READONLY MASTERDOWN CLUSTERDOWN TRYAGAIN MOVED ASK OOM MISCONF NOREPLICAS".split(" "),
 );
@@ -18,8 +18,8 @@ const PASSING = new Set(
 /**
  * One connection of its own, made like the application's.
  *
- * A command fails as soon as its connection is lost. It is never queued nor sent again behind the caller's back: who
- * runs it decides whether to repeat it.
+ * A command fails as soon as its connection is lost. It is never queued or sent again behind the caller's
+ * back: the caller decides whether to repeat it.
  */
 export class Connection {
   readonly #redis: Redis;
@@ -28,7 +28,7 @@ export class Connection {
   #lastError: Error | undefined;
   #away = false;
 
-  /** `onAway` hears once of each time that the server is away. */
+  /** `onAway` is called once each time that the server becomes unreachable. */
   constructor(client: Client, onAway: (error: Error) => void = () => {}) {
     this.#redis = duplicate(client);
     this.#onAway = onAway;
@@ -59,8 +59,8 @@ export class Connection {
   }
 
   /**
-   * Run a command that may run twice until it succeeds. Throws what the server refuses it with, and an Error that says
-   * `what` it was after `withinMs` or once the connection is closed.
+   * Run a command that may run twice until it succeeds. Throws the server's refusal, and after `withinMs`, or
+   * once the connection is closed, an Error that names `what` it was.
    */
   async insist<Reply>(
     what: string,
@@ -129,7 +129,7 @@ export class Connection {
     }
   }
 
-  /** The cause of a failure. What ioredis says of a command that it did not write, or gave up, is no cause. */
+  /** The cause of a failure. The errors of ioredis for a command that it did not write, or gave up, are no cause. */
   #reason(failure: Error): string {
     const cause = this.#redis.status === "ready" ? failure : this.#lastError;
     if (!cause || cause.name === "MaxRetriesPerRequestError") return "no connection";
@@ -148,25 +148,25 @@ export function lanes<Stream>(
   return parts.map((part) => ({ connection: new Connection(client, onAway), streams: part }));
 }
 
-/** The first word of what the server refused a command with; undefined for other errors. */
+/** The first word of the server's refusal of a command; undefined for other errors. */
 export function refusal(error: unknown): string | undefined {
   const { name, message } = error as Error;
   return name === "ReplyError" ? message.split(" ", 1)[0] : undefined;
 }
 
-/** How long to wait (ms) after so many failures. */
+/** How long to wait (ms) after this many failures. */
 export function backOff(failures: number): number {
   return Math.min(25 * 2 ** Math.min(failures, 10), LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2);
 }
 
-/** Whether the same command may succeed later: the server is away, or refuses it for a while. */
+/** Whether the same command may succeed later: the server is unreachable, or refuses it for a while. */
 export function isPassing(error: Error): boolean {
   const word = refusal(error);
   return word === undefined || PASSING.has(word);
 }
 
 function duplicate(client: Client): Redis {
-  // README.md says why each of these is here.
+  // README.md gives the reason for each of these.
   const connection = {
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,

@@ -45,7 +45,7 @@ export interface GetInvitations {
   transaction?: string | number | null;
 }
 
-/** A user asks a callee into a room. `expires` is a ring time in ms; `ringMode` is for groups. `replaces` is the ref of an earlier invite of the user, which this one replaces. `probe`: it tests the service, and is no call of a person. */
+/** A user asks a callee into a room. `expires` is a ring time in ms; `ringMode` is for groups. `replaces` is the ref of an earlier invite of the user, which this one replaces. `probe`: the call tests the service. */
 export interface Invite {
   peer: Peer;
   /** a text of 1 to 255 characters without white space, control characters, {, } or | */
@@ -89,7 +89,7 @@ export interface Joined {
   peer?: Peer | null;
 }
 
-/** A user is in a room no more. */
+/** A user has left a room. */
 export interface Left {
   /** a text of 1 to 255 characters without white space, control characters, {, } or | */
   userId: string;
@@ -106,12 +106,12 @@ export interface Peer {
   device?: string | null;
 }
 
-/** A peer is there. */
+/** A peer is reachable. */
 export interface Registered {
   registry: Registry;
 }
 
-/** Where a user can be reached. `expires` in ms: it lapses unless it is repeated in time. `confirm`, of a trunk: a call is won only by an accept that is confirmed. */
+/** Where a user can be reached. `expires` in ms: it lapses unless it is repeated in time. `confirm`, of a trunk: its accept wins only once it is confirmed. */
 export interface Registry {
   /** a text of 1 to 255 characters without white space, control characters, {, } or | */
   id: string;
@@ -175,7 +175,7 @@ export interface Unregistered {
   session?: string | null;
 }
 
-/** What a user wants, the whole of it. `until`: the time (ms since 1970) at which `dnd` is over. */
+/** All of a user's wishes. `until`: the time (ms since 1970) at which `dnd` is over. */
 export interface UserState {
   /** a text of 1 to 255 characters without white space, control characters, {, } or | */
   userId: string;
@@ -184,7 +184,7 @@ export interface UserState {
   block?: readonly (string)[] | null;
 }
 
-/** What a peer's event, of the type `request`, has led to. The ids are None where the event named none. */
+/** The answer to a peer's event of the type `request`. The ids are None if the event named none. */
 export interface Answer {
   inviteId: string | null;
   from: string | null;
@@ -240,7 +240,7 @@ export interface Invitation {
   number?: string;
 }
 
-/** A device stops ringing. `peer` is the connection that has accepted. */
+/** A device stops ringing. `peer` is the connection that accepted. */
 export interface InvitationCancel {
   inviteId: string;
   from: string;
@@ -283,7 +283,7 @@ export interface InviteCompleted {
   into?: string;
 }
 
-/** The inviter's call is under way: 100, 110 or 180. The counts are those of the moment. `waiting`: the callee is in another call. */
+/** The inviter's call is in progress: 100, 110 or 180. The counts are current. `waiting`: the callee is in another call. */
 export interface InviteProgress {
   inviteId: string;
   from: string;
@@ -321,7 +321,7 @@ export interface OpenInvitation {
   expiresAt: number;
 }
 
-/** A room was closed, which has ended so many `invites`. */
+/** A room was closed. This ended `invites` pending invites. */
 export interface RoomCleaned {
   roomId: string;
   invites: number;
@@ -338,7 +338,7 @@ export interface UserBusy {
   room: string;
 }
 
-/** A user is in no call any more. `room` was the last one. */
+/** A user is no longer in any call. `room` was the last one. */
 export interface UserFree {
   userId: string;
   room: string;

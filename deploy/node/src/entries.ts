@@ -10,12 +10,12 @@ export interface NotificationOf<Type extends NotificationType> {
   readonly peers: readonly string[];
   readonly users: readonly string[];
   readonly payload: NotificationPayloads[Type];
-  /** Where it stands: the shard, and the entry id in the shard's stream. */
+  /** Where it is stored: the shard, and the entry id in the shard's stream. */
   readonly shard: number;
   readonly entry: string;
 }
 
-/** A notification; `type` says which. A later contract may send types that are not listed: leave those out. */
+/** A notification; `type` says which. A later contract may send types that are not listed: ignore those. */
 export type Notification = { [Type in NotificationType]: NotificationOf<Type> }[NotificationType];
 
 /** Entries as XREAD and its relatives return them. Fields are null where an entry was trimmed while it was pending. */
@@ -44,7 +44,7 @@ export function pairs(flat: readonly unknown[]): Record<string, unknown> {
   return found;
 }
 
-/** When the server has written an entry (ms since 1970). */
+/** When the server wrote an entry (ms since 1970). */
 export function writtenAt(entry: string): number {
   return Number(entry.split("-", 1)[0]);
 }

@@ -31,7 +31,7 @@ export class Group {
     this.consumer = consumer ?? (this.#temporary ? "reader" : this.name);
   }
 
-  /** Make sure that it is there; if it is new it begins at the end of the stream. */
+  /** Make sure that it exists; a new one begins at the end of the stream. */
   async open(stream: Stream): Promise<void> {
     if (this.#temporary) await this.#destroyDead(stream);
     await this.#create(stream, "$");
@@ -40,8 +40,8 @@ export class Group {
   }
 
   /**
-   * Create it again after it was lost: at the last entry that was read if the stream still reaches that far. Otherwise the
-   * stream is another one, and all of it is new.
+   * Create it again after it was lost: at the last entry that was read if the stream still reaches that far.
+   * Otherwise the stream is a new one, and so is everything in it.
    */
   async restore(stream: Stream): Promise<void> {
     const end = pairs(await this.#info("STREAM", stream))["last-generated-id"];
@@ -49,12 +49,12 @@ export class Group {
     await this.#create(stream, reaches ? stream.position : "0");
   }
 
-  /** Remove a temporary one; any other stays and collects what comes. */
+  /** Remove a temporary one; any other stays and collects entries. */
   async close(stream: Stream): Promise<void> {
     if (this.#temporary) await this.#connection.run((redis) => redis.xgroup("DESTROY", stream.key, this.name));
   }
 
-  /** Looks first: a server that is out of memory refuses the command also when the group is there. */
+  /** Looks first: a server that is out of memory refuses the command even if the group exists. */
   async #create(stream: Stream, position: string): Promise<void> {
     if (await this.#own(stream)) return;
     const { key } = stream;
@@ -63,7 +63,7 @@ export class Group {
     } catch (error) {
       if (refusal(error) !== "BUSYGROUP") throw error;
     }
-    // Whoever looks for dead groups sees a consumer that is young.
+    // A process that looks for dead groups sees a young consumer.
     await this.#insist((redis) => redis.xgroup("CREATECONSUMER", key, this.name, this.consumer));
   }
 
@@ -74,7 +74,7 @@ export class Group {
       try {
         await this.#destroyIfDead(stream, String(name));
       } catch (error) {
-        if (refusal(error) !== "NOGROUP") throw error; // somebody else has destroyed it
+        if (refusal(error) !== "NOGROUP") throw error; // another process has destroyed it
       }
     }
   }
@@ -83,7 +83,8 @@ export class Group {
     const { key } = stream;
     const consumers = await this.#infos("CONSUMERS", stream, group);
     if (consumers.length === 0) {
-      // Its process may be about to read. This consumer's idle time says to the next one that looks since when.
+      // Its process may be about to read. This consumer's idle time tells the next process that looks how
+      // long it has been so.
       await this.#insist((redis) => redis.xgroup("CREATECONSUMER", key, group, "watched"));
     } else if (consumers.every(({ idle }) => Number(idle) > DEAD_AFTER_MS)) {
       await this.#insist((redis) => redis.xgroup("DESTROY", key, group));

@@ -15,7 +15,7 @@ const SHORTEST_LOOK_MS = 50;
 const FAREWELL_MS = 2_000;
 
 export interface NotificationsOptions {
-  /** A durable group, which keeps what comes while no process reads. Without it: a temporary group of this process. */
+  /** A durable group, which keeps entries while no process reads. Without it: a temporary group of this process. */
   group?: string;
   /** This process in the group; needed if several share it. The group's name by default. */
   consumer?: string;
@@ -23,17 +23,17 @@ export interface NotificationsOptions {
   shards?: number;
   /** The workers' `redis.prefix`. */
   prefix?: string;
-  /** After how long (ms) to take over what another consumer of the group has not finished. */
+  /** How long (ms) another consumer of the group may hold an entry before this one takes it over. */
   claimAfterMs?: number;
-  /** Hears of entries that cannot be decoded, and once of each time that the server is away or refuses something. */
+  /** Is called for entries that cannot be decoded, and once each time that the server is unreachable or refuses. */
   onError?: (error: Error) => void;
 }
 
 /**
  * Reads the notifications of all shards, over connections of its own.
  *
- * Iterate, and call `done` with each notification once it is delivered: what is not done when the process ends is
- * delivered again, to the next process of the group. Call `close` at the end.
+ * Iterate, and call `done` with each notification once it is delivered. Those that are not done when the
+ * process ends are delivered again, to the next process of the group. Call `close` at the end.
  */
 export class Notifications implements AsyncIterable<Notification> {
   readonly #client: Client;
@@ -71,8 +71,8 @@ export class Notifications implements AsyncIterable<Notification> {
   }
 
   /**
-   * Make the group and begin to read. Iterating does the same; call it before devices are announced, so that nothing for
-   * them is missed. Waits for a server that is away. Rejects if the server refuses it.
+   * Create the group and begin to read. Iterating does the same; call this before you announce devices, so
+   * that nothing for them is missed. Waits for an unreachable server. Rejects if the server refuses it.
    */
   async open(): Promise<void> {
     this.#opening ??= this.#open();
@@ -96,7 +96,7 @@ export class Notifications implements AsyncIterable<Notification> {
     }
   }
 
-  /** End the iteration, acknowledge what is done, remove a temporary group, close the connections. */
+  /** End the iteration, acknowledge done notifications, remove a temporary group, close the connections. */
   async close(): Promise<void> {
     this.#closing ??= this.#close();
     await this.#closing;
@@ -122,7 +122,7 @@ export class Notifications implements AsyncIterable<Notification> {
     this.#connection.close();
   }
 
-  /** Read what this consumer has left unfinished, then what is new, until the end. */
+  /** Read the entries that this consumer has left unfinished, then new ones, until the end. */
   async #read(connection: Connection, streams: readonly Stream[]): Promise<void> {
     let fresh = true;
     let lost = false;
@@ -175,14 +175,14 @@ export class Notifications implements AsyncIterable<Notification> {
     }
   }
 
-  /** Take over what others have left, now and then. */
+  /** Periodically take over the entries that others have left. */
   async #look(): Promise<void> {
     while (!this.#closing) {
       for (const stream of this.#streams) {
         try {
           await this.#claim(stream);
         } catch (error) {
-          if (refusal(error) !== "NOGROUP") this.#refused(error as Error); // who reads creates it again
+          if (refusal(error) !== "NOGROUP") this.#refused(error as Error); // the reader creates it again
         }
       }
       await this.#clock.set();
@@ -191,8 +191,8 @@ export class Notifications implements AsyncIterable<Notification> {
   }
 
   /**
-   * Asks even if there is no room, for nothing then: the group of a consumer that does not ask looks dead. Redis before
-   * 7.2 counts a consumer that reads nothing as one.
+   * Asks even without room, but then for nothing: the group of a consumer that does not ask looks dead. Redis
+   * before 7.2 counts a consumer that reads nothing as one that does not ask.
    */
   async #claim(stream: Stream): Promise<void> {
     const { name, consumer } = this.#group;
@@ -262,7 +262,7 @@ export class Notifications implements AsyncIterable<Notification> {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  /** Report what the server refuses, once until reading succeeds. That it is away is reported by the connections. */
+  /** Report the server's refusals, once until reading succeeds. The connections report an unreachable server. */
   #refused(error: Error): void {
     if (isPassing(error) || this.#refusal === error.message || this.#closing) return;
     this.#refusal = error.message;

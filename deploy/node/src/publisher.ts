@@ -40,9 +40,10 @@ export class Publisher {
   }
 
   /**
-   * Publish an event and return its entry id. While the server is away, or full, it is tried again.
+   * Publish an event and return its entry id. Tries again while the server is unreachable or full.
    *
-   * A reply that was lost can make two events of one; the contract's rules expect that. Rejects with a TypeError if the
+   * If a reply is lost, the event may be published twice; the contract's rules expect that. Rejects with a
+   * TypeError if the
    * type is unknown or the routing key no text, with the server's error if it refuses the event, and with an Error after
    * `withinMs` (10,000), when it is not known whether the event was published.
    */
@@ -92,7 +93,7 @@ export class Publisher {
     throw new Error(`The peer ${peer} got no answer to ${type} within ${withinMs} ms.`);
   }
 
-  /** Give up what has not succeeded, and close the connections. */
+  /** Abandon unfinished calls, and close the connections. */
   close(): void {
     this.#answers.close();
     this.#connection.close();

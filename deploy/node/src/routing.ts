@@ -34,7 +34,8 @@ type Fields = Record<string, any>;
 function keyOf(type: EventType, payload: Fields): [string, unknown] {
   switch (type) {
     case "invite":
-      // A phone leg that came back belongs to the invite that it is part of: the callee is the last part of its ref.
+      // A returned phone leg belongs to the invite that it is part of: the callee is the last part of its
+      // ref.
       if (typeof payload.returnOf === "string") return ["returnOf", payload.returnOf.split("|")[2]];
       return ["to", payload.to];
     case "inviteRequest":

@@ -1,1 +1,1 @@
-"""Real servers for the tests: single ones that outlive their death, with replicas and sentinels, and clusters."""
+"""Real servers for the tests: single ones that keep their data when killed, with replicas and sentinels, clusters."""

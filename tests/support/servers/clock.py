@@ -25,9 +25,9 @@ def library() -> Path | None:
 
 
 class Clock:
-    """A clock that is the system's until it steps. A server that is started with `environment` goes by it.
+    """A clock that is the system's until it steps.
 
-    Monotonic time does not step, as in life.
+    A server that is started with `environment` uses it. Monotonic time does not step, as on real machines.
     """
 
     def __init__(self) -> None:

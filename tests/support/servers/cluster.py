@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _PRIMARIES: Final = 3
 _SLOTS: Final = 16_384
-_NODE_TIMEOUT_MS: Final = 1_500  # less, and a machine under load has nodes taken for dead
+_NODE_TIMEOUT_MS: Final = 1_500  # with less, nodes on a busy machine count as dead
 _PAGE: Final = 50  # keys
 _OPTIONS: Final = {
     "save": "",
@@ -77,7 +77,7 @@ class Cluster:
         return next(node for node in self.nodes if node is not than and node.running and node.is_primary())
 
     def wait_until_served(self, key: str, former: Node) -> None:
-        """Wait until the key belongs to another node than the `former`, and all nodes say that all is well."""
+        """Wait until the key belongs to another node than the `former`, and all nodes report a healthy cluster."""
 
         def served() -> bool:
             return self.owner(key) is not former and self._is_well()
@@ -85,12 +85,12 @@ class Cluster:
         wait_for(served, "another node is the primary", timeout_s=30.0)
 
     def wait_until_follower(self, node: Node) -> None:
-        """Wait until a former primary is the replica of whoever took its place."""
+        """Wait until a former primary is the replica of its successor."""
         wait_for(node.follows, "the former primary is a replica", 30.0)
         wait_for(self._is_well, "all nodes say that all is well")
 
     def move_by_keys(self, key: str, pause_s: float = 0.0) -> int:
-        """Move the slot of a key to another primary the classic way; how many keys went.
+        """Move the slot of a key to another primary the classic way; returns the number of moved keys.
 
         `pause_s` is how long the slot stays as it is after each step: announced, and some of its keys moved.
         """
@@ -122,7 +122,7 @@ class Cluster:
         return moved
 
     def settle(self, key: str) -> None:
-        """Take back that the slot of a key moves."""
+        """Cancel the move of a key's slot."""
         for node in self.nodes:
             node.command("CLUSTER", "SETSLOT", key_slot(key.encode()), "STABLE")
 

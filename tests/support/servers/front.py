@@ -24,14 +24,14 @@ CERTIFICATE: Final = Path(__file__).with_name("tls.crt")
 OTHER: Final = Path(__file__).with_name("tls-other.crt")
 EXPIRED: Final = Path(__file__).with_name("tls-expired.crt")
 _CHUNK: Final = 65_536
-_HANDSHAKE: Final = b"\x16"  # how TLS begins, and no command
+_HANDSHAKE: Final = b"\x16"  # the first bytes of TLS, and of no command
 
 
 class TlsFront:
     """Listens on a port of its own and forwards to the port `target`; runs in a thread of its own.
 
-    Who speaks no TLS gets through as well: the servers among themselves. `plain` counts such connections. A `strict`
-    front answers TLS alone. `wanted` is the certificate that clients must have.
+    Connections without TLS get through as well: those of the servers among themselves. `plain` counts them. A `strict`
+    front answers only TLS. `wanted` is the certificate that clients must have.
     """
 
     def __init__(

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 HOST: Final = "127.0.0.1"
-# Below the ports that systems give to connections: whoever tries to reach a dead server must not get its port, and
-# not reach itself.
+# Below the ports that systems give to connections: a client of a dead server must not get its port as its own, and
+# reach itself.
 _PORTS: Final = (10_000, 30_000)
 _ANSWER_S: Final = 5.0
 _LOAD_S: Final = 60.0  # after a long run the file is large
 _FILE: Final = "sentinel.conf"
 
 LASTING: Final = {"appendonly": "yes", "appendfsync": "no", "save": ""}
-"""The append-only file is written before a reply goes out, so whatever has been answered is still there after SIGKILL,
-also without fsync: that would be for the death of the machine."""
+"""The server writes the append-only file before it replies, so every answered write survives SIGKILL. Fsync would only
+help if the machine died."""
 
 
 class Node:
-    """A server, or a sentinel, which needs a configuration file since it keeps there what it finds out."""
+    """A server, or a sentinel, which needs a configuration file because it keeps its state there."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Node:
         (self.directory / _FILE).write_text(text + "\n")
 
     def start(self) -> None:
-        """Start, with what is in the files; returns when that has been loaded."""
+        """Start with the data in the files; returns when they have been loaded."""
         command = [str(SERVER)]
         if self._sentinel:
             command += [str(self.directory / _FILE), "--sentinel"]
@@ -95,17 +95,17 @@ class Node:
         self.client.close()
 
     def freeze(self) -> None:
-        """Take it off the processor; its connections stay."""
+        """Freeze it; its connections stay."""
         self._signal(signal.SIGSTOP)
         self._frozen = True
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Thaw it."""
         self._signal(signal.SIGCONT)
         self._frozen = False
 
     def answers(self) -> bool:
-        """Whether it answers, and not that it is still loading."""
+        """Whether it answers, and is not still loading."""
         assert self._process is None or self._process.running(), self._process.output()
         return bool(self.client.ping())
 
@@ -118,13 +118,13 @@ class Node:
         return bool(self.command("ROLE")[0] == "master")
 
     def follows(self) -> bool:
-        """Whether it is a replica and gets what its primary writes."""
+        """Whether it is a replica and gets its primary's writes."""
         role = self.command("ROLE")
         return bool(role[0] == "slave" and role[3] == "connected")
 
     def replicated(self, key: str) -> bool:
-        """Whether a replica has all that this primary has written by now; `key` is one that it may write."""
-        # What WAIT waits for is what its own connection has written.
+        """Whether a replica has all writes of this primary so far; `key` is one that it may write."""
+        # WAIT covers only the writes of its own connection.
         with self.client.pipeline(transaction=False) as pipe:
             pipe.execute_command("SET", key, "")
             pipe.execute_command("DEL", key)
@@ -151,7 +151,7 @@ class Node:
 
 
 def wait_for(condition: Callable[[], bool], description: str, timeout_s: float = TIMEOUT_S) -> None:
-    """Wait until the condition holds; that a server does not answer is only one way in which it does not."""
+    """Wait until the condition holds; a server that does not answer counts as not yet."""
 
     def holds() -> bool:
         with contextlib.suppress(redis.RedisError):

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "calls"
 _SENTINELS: Final = 3
-# Sentinels take up to a second to reach a new primary: with less they would take it for down at once.
+# Sentinels take up to a second to reach a new primary: with less they would count it as down at once.
 _DOWN_AFTER_MS: Final = 1_500
-_FAILOVER_MS: Final = 1_000  # for twice as long after a fail-over there is no other
+_FAILOVER_MS: Final = 1_000  # for twice as long after a fail-over, no other fail-over begins
 _QUICK: Final = {**LASTING, "repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
 
 
@@ -22,7 +22,7 @@ class Replicated:
     """Two servers, of which one is the primary, and the sentinels.
 
     `options` are more of the servers' options, and `lines` of the sentinels' configuration; with `masteruser` the
-    servers have a file `users.acl`, which is to be written before.
+    servers have a file `users.acl`, which must be written before.
     """
 
     def __init__(self, options: Mapping[str, str] | None = None, lines: Sequence[str] = ()) -> None:
@@ -33,7 +33,7 @@ class Replicated:
 
     @property
     def url(self) -> str:
-        """Where it is found whoever is the primary."""
+        """Its URL, whichever server is the primary."""
         hosts = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/{SERVICE}/0"
 
@@ -93,7 +93,7 @@ class Replicated:
             node.remove()
 
     def _start_sentinels(self, primary: Node) -> None:
-        # That they know each other from the beginning spares them to find out, which takes some seconds.
+        # They know each other from the beginning, because finding out takes some seconds.
         self.sentinels = [Node(sentinel=True) for _ in range(_SENTINELS)]
         ids = {sentinel: f"{number:040x}" for number, sentinel in enumerate(self.sentinels, 1)}
         for sentinel in self.sentinels:

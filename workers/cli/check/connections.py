@@ -19,7 +19,7 @@ _MEASURED: Final = 64  # shards
 def check_connections(shards: int, infos: Sequence[Mapping[str, Any]], files: int | None = None) -> Finding:
     """Compare the connections of one worker with what it may open. `infos` are the INFO of the servers that own shards.
 
-    `files` is how many files this process may open (default: as the system says); a worker is started alike.
+    `files` is how many files this process may open (default: the system's limit); a worker's limit is the same.
     """
     if files is None:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

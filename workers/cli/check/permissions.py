@@ -182,7 +182,7 @@ class Refused(Struct):
 
 
 async def refused(client: Redis, keys: Keys, role: Role = Role.WORKER) -> Refused:
-    """Try all commands of a role. Raises redis exceptions when the server is away."""
+    """Try all commands of a role. Raises redis exceptions when the server is unreachable."""
     found = Refused()
     in_transaction = role in {Role.WORKER, Role.OPERATOR}
     connection = await client.connection_pool.get_connection()

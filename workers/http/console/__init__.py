@@ -1,4 +1,4 @@
-"""The console: a page for operators, and what it may load."""
+"""The console: a page for operators, and its content security policy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from workers.http.static import StaticFiles
 
 LOOK: Final = Path(__file__).parent.parent / "look"
-"""The folder with what the project's pages share."""
+"""The folder with the files that the project's pages share."""
 
 _HERE: Final = Path(__file__).parent
 

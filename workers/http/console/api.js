@@ -3,7 +3,7 @@
 const KEPT = "invites-console-token";
 const ANSWER_MS = 8_000;
 
-/** The worker has answered, but not with what was asked for. `status` is its HTTP status. */
+/** The worker has refused the request. `status` is its HTTP status. */
 export class Refused extends Error {
   constructor(status, message) {
     super(message);

@@ -1,4 +1,4 @@
-// The list of calls: what rings, or what has ended lately, with search.
+// The list of calls: pending or recently ended ones, with search.
 
 import { get } from "./api.js";
 import { h, isolated } from "./elements.js";
@@ -9,7 +9,7 @@ import { clock, duration, lookOf, readable, stateOf, whole } from "./words.js";
 const SHOWN = 100;
 const MOST_PAGES = 3;
 const PENDING_MS = 2_000;
-// What has ended is found by a look at all keys of the server.
+// Ended calls are found by a scan of all keys of the server.
 const ENDED_MS = 10_000;
 const HEADS = [
   ["state-head", "State"],

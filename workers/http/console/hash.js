@@ -1,4 +1,4 @@
-// Which call the address of the page names.
+// The call that the page's address names.
 
 /** The three parts of a ref, or null. Ids have no `|`. */
 export function partsOf(ref) {

@@ -1,4 +1,4 @@
-// The console: asks the worker every two seconds, and shows what it says.
+// The console: asks the worker every two seconds, and shows the answers.
 
 import { Away, get, Refused, token } from "./api.js";
 import { Calls } from "./calls.js";

@@ -1,6 +1,6 @@
-// Changes what is shown into what is to be shown, element by element: focus, selection and scroll positions stay.
+// Updates the page element by element: focus, selection and scroll positions stay.
 
-const OWN = new Set(["open"]); // what a person has done, not the page
+const OWN = new Set(["open"]); // set by a person, not by the page
 
 /** Let `old` have the children of `fresh`. Elements with the same `data-key` are the same. */
 export function show(old, ...fresh) {

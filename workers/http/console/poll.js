@@ -1,4 +1,4 @@
-// Asks again and again: soon while all is well, seldom while it fails, and not at all while nobody looks.
+// Polls: often while all is well, seldom after failures, and not at all while the tab is hidden.
 
 const LONGEST_MS = 30_000;
 
@@ -8,14 +8,14 @@ export class Poll {
   #failures = 0;
   #runs = false;
 
-  /** `step` asks and shows, and returns after how many ms to ask again. `ended` hears its error, or null, and these ms. */
+  /** `step` asks and shows, and returns after how many ms to ask again. `ended` gets its error, or null, and these ms. */
   constructor(step, ended) {
     this.step = step;
     this.ended = ended;
     document.addEventListener("visibilitychange", () => this.#runs && this.now());
   }
 
-  /** Ask now, whatever is under way. */
+  /** Ask now, whatever is in flight. */
   now() {
     this.#runs = true;
     clearTimeout(this.#timer);

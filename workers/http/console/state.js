@@ -1,4 +1,4 @@
-// What is wrong, in one look: the problems, and six figures.
+// The state at a glance: the problems, and six figures.
 
 import { h } from "./elements.js";
 import { show } from "./morph.js";
@@ -19,7 +19,7 @@ export function showState(found) {
   show(document.getElementById("tiles"), tiles(found));
 }
 
-/** Say what is wrong to a screen reader, and in the title, when it is something else than before. */
+/** Announce the problems to a screen reader, and in the title, when they change. */
 function tell(problems) {
   const same = problems
     .map(({ shard, level, problem }) => `${shard} ${level} ${problem.replace(/\d+/g, "")}`)
@@ -33,7 +33,7 @@ function tell(problems) {
     : "All is well.";
 }
 
-/** What is wrong with the worker that was asked. */
+/** The problems of the worker that was asked. */
 function ownProblems({ worker, sippo }) {
   const found = [];
   if (!worker.ready) found.push(`this worker is not ready: ${worker.reason}`);

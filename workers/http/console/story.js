@@ -1,4 +1,4 @@
-// One call: what it is, what has become of each candidate, and what has happened, step by step.
+// One call: its fields, its candidates, and its story, step by step.
 
 import { get, Refused } from "./api.js";
 import { h, isolated } from "./elements.js";
@@ -16,7 +16,7 @@ export class StoryPanel {
   #shown = null;
   #wantsFocus = false;
 
-  /** The next story that is shown gets the focus. */
+  /** The next story gets the focus. */
   focusNext() {
     this.#wantsFocus = true;
   }

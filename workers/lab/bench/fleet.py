@@ -16,7 +16,7 @@ from workers.lab.child_process import ChildProcess
 from workers.lab.worker_process import start_worker
 
 STUCK_S: Final = 30.0
-"""Limit of the time without progress."""
+"""The longest time without progress."""
 
 _POLL_S: Final = 0.002
 

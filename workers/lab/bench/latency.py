@@ -31,7 +31,7 @@ WARM_UP_S: Final = 1.0
 
 _REACHED: Final = 0.98  # of the requested rate
 _BACKLOG: Final = 10_000  # calls that measure the throughput
-_TICK_S: Final = 0.001  # how often late devices are looked for
+_TICK_S: Final = 0.001  # how often to look for late devices
 _TIDY: Final = 64  # events between two looks at the replies
 _FIRST: Final = Load(1, 1, 1, name="first-")
 _SWITCH_S: Final = 0.0005  # how long the reading thread may hold the interpreter; Python's default is 5 ms
@@ -40,7 +40,7 @@ _SWITCH_S: Final = 0.0005  # how long the reading thread may hold the interprete
 class Latency(msgspec.Struct, frozen=True):
     """The result: offered calls a second, other pending invites, and the latencies, ms.
 
-    `load` is what share of the throughput that is, if it was measured.
+    `load` is the rate as a share of the throughput, if that was measured.
 
     A latency is the time from when an event is due until the blocking read returns its effect: `invite` to
     `invitation`, and `accept` to the other devices' `invitationCancel`.
@@ -71,7 +71,7 @@ class Plan(msgspec.Struct, frozen=True):
     rules: dict[str, Any]
     settings: Settings
     load: float | None = None
-    """The share of the throughput to offer in place of `rate`."""
+    """The share of the throughput to offer instead of `rate`."""
 
 
 class Run(NamedTuple):
@@ -87,8 +87,8 @@ class Run(NamedTuple):
 def measure(plan: Plan, tell: Callable[[str], None]) -> Latency:
     """Make the pending invites, offer the load, and summarize.
 
-    Raises `BenchError` when there is no valid result, for example when load generator or workers did not reach the
-    rate.
+    Raises `BenchError` when there is no valid result, for example when the load generator or the workers did not reach
+    the rate.
     """
     if plan.load:
         plan = msgspec.structs.replace(plan, rate=_share_of_throughput(plan, plan.load, tell))
@@ -222,7 +222,7 @@ def _await_ends(fleet: Fleet, reader: NotificationReader, calls: int) -> None:
 
 
 def check(run: Run, rate: float) -> None:
-    """Raise `NotReachedError` when load generator or workers did not reach the rate."""
+    """Raise `NotReachedError` when the load generator or the workers did not reach the rate."""
     if run.offered_per_s < rate * _REACHED:
         raise NotReachedError(
             f"The load generator offered only {run.offered_per_s:,.0f} of {rate:,.0f} calls/s: this machine is too "

@@ -45,9 +45,9 @@ class Waits(msgspec.Struct, frozen=True):
 class LookUps(msgspec.Struct, frozen=True):
     """The result.
 
-    `requests` counts the look-ups of one call, by mode and kind of callee: a registered user, a user with a sleeping
+    `requests` counts the lookups of one call, by mode and kind of callee: a registered user, a user with a sleeping
     phone, or a group of `members` with a sleeping phone each. `waits` has the latencies of registered devices by mode,
-    with look-ups that take `look_up_ms`; the mode `none` makes no look-ups. `dead` has them with a sippo-server that
+    with lookups that take `look_up_ms`; the mode `none` makes no lookups. `dead` has them with a sippo-server that
     takes requests and never answers.
     """
 
@@ -76,7 +76,7 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> LookUps:
     requests, waits = {}, {}
     with open_target(plan.url) as target, open_sippo(_directory(plan)) as sippo:
         for mode in _MODES:
-            tell(f"mode {mode}: look-ups of {plan.look_up_ms} ms at {plan.rate:,.0f} calls/s")
+            tell(f"mode {mode}: lookups of {plan.look_up_ms} ms at {plan.rate:,.0f} calls/s")
             with _workers(target, sippo, plan, mode, slow(plan.look_up_ms)) as fleet:
                 waits[mode] = _wait(target, fleet, plan, _WARM_UP_S)
                 if mode != _NONE:
@@ -126,7 +126,7 @@ def _wait(target: Target, fleet: Fleet, plan: Plan, warm_up_s: float) -> Waits:
 
 
 def _count(target: Target, sippo: Sippo, fleet: Fleet, kind: str, to: str) -> float:
-    """The look-ups of one call to a callee of this kind."""
+    """The lookups of one call to a callee of this kind."""
     asked, settled = sippo.lookups(), target.progress().settled
     target.publish(_invite(to, f"{kind}-{number}") for number in range(_CALLS))
     deadline = time.monotonic() + STUCK_S

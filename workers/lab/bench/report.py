@@ -134,7 +134,7 @@ def show_lookups(result: LookUps, *, as_json: bool) -> None:
         "group": f"group of {result.members} such callees",
     }
     waits = {
-        "no look-up" if mode == "none" else f"{mode}, {result.look_up_ms} ms each": each
+        "no lookup" if mode == "none" else f"{mode}, {result.look_up_ms} ms each": each
         for mode, each in result.waits.items()
     }
     waits["sippo-server dead"] = result.dead

@@ -34,12 +34,12 @@ class Sippo:
         self._place = urlsplit(str(wac["address"])).netloc
 
     def lookups(self) -> int:
-        """The number of look-ups so far, without logins and pushes."""
+        """The number of lookups so far, without logins and pushes."""
         requests = msgspec.json.decode(self._ask("GET", "/fake-sippo"))["requests"]
         return sum(requests.get(call, 0) for call in _LOOKUPS)
 
     def fault(self, fault: Fault | None) -> None:
-        """Make all look-ups, and no other requests, fail this way; None ends that."""
+        """Make all lookups, and no other requests, fail this way; None ends that."""
         self._ask("DELETE", "/fake-sippo/faults")
         for call in _LOOKUPS if fault is not None else ():
             self._ask("POST", "/fake-sippo/faults", {"fault": fault, "call": call})

@@ -28,7 +28,7 @@ class Hears:
 
 @dataclass(eq=False, slots=True)
 class Cast:
-    """Everything that takes part: Alice, Bob's three devices, a group, a sleeping phone, a trunk, sippo-server."""
+    """Everything in the demo: Alice, Bob's three devices, a group, a sleeping phone, a trunk, sippo-server."""
 
     gateway: Gateway
     renderer: Renderer
@@ -94,7 +94,7 @@ class Call:
         )
 
     async def wakes(self, device: Device) -> None:
-        """Alice invites, the device gets a push, and Alice hears of it."""
+        """Alice invites, the device gets a push, and Alice is notified."""
         cast, alice = self._cast, self._cast.alice
         self.sent = await cast.gateway.publish("invite", self.invitation())
         heard = await self.heard(
@@ -107,7 +107,7 @@ class Call:
         await self.pushed(device, WITHIN_MS)
 
     async def pushed(self, device: Device, within_ms: int) -> None:
-        """sippo-server pushes to the device, and Alice hears of it."""
+        """sippo-server pushes to the device, and Alice is notified."""
         cast = self._cast
         before = sum(
             push.job.device == device.hardware and push.job.type == "invitation"

@@ -1,4 +1,4 @@
-"""The calls at the edge: what a caller, a phone and a gateway do that does not go as planned."""
+"""The calls at the edge: callers, phones and gateways when things do not go as planned."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 async def redialled(cast: Cast, number: int) -> None:
-    """Alice's app has crashed and calls again: one call rings on, not two."""
+    """Alice's app has crashed and calls again: one call keeps ringing, not two."""
     await cast.renderer.scene(number, "Alice's app restarts in the middle, and she calls again")
     first, again = Call(cast, number, cast.phone.user), Call(cast, number, cast.phone.user, "again")
     await first.begins(cast.bobs)
     progress = Hears(cast.alice, "inviteProgress", Cell("calls again", RINGS, acts=True), {"code": 100})
     rings_on = (
-        Hears(one, "invitation", Cell("rings on", RINGS), {"replaces": first.ref}) for one in cast.bobs
+        Hears(one, "invitation", Cell("keeps ringing", RINGS), {"replaces": first.ref}) for one in cast.bobs
     )
     await again.happens("invite", cast.alice, "calls again", again.invitation(), (progress, *rings_on))
     await first.heard(
@@ -66,7 +66,7 @@ async def joined_by_link(cast: Cast, number: int) -> None:
 
 
 async def pushed_when_lost(cast: Cast, number: int) -> None:
-    """A phone loses its network while it rings. A push reaches it, and it rings on."""
+    """A phone loses its network while it rings. A push reaches it, and it keeps ringing."""
     alice, phone = cast.alice, cast.sleeper
     await cast.renderer.scene(
         number,
@@ -83,7 +83,7 @@ async def pushed_when_lost(cast: Cast, number: int) -> None:
     await call.heard([Hears(alice, "inviteProgress", Cell(""), {"code": 110})], WITHIN_MS)
     phone.peer, phone.session = f"{phone.peer}-again", f"{phone.session}-again"
     cast.gateway.attach(phone)
-    resumed = Hears(phone, "invitation", Cell("rings on", RINGS, acts=True), {"resumed": True})
+    resumed = Hears(phone, "invitation", Cell("keeps ringing", RINGS, acts=True), {"resumed": True})
     await call.happens("registered", phone, "is back", {"registry": registration(phone)}, (resumed,))
     await call.accepted(phone)
     await call.ends("ACCEPTED", 200, [phone])
@@ -106,7 +106,7 @@ async def answered_asleep(cast: Cast, number: int) -> None:
 
 
 async def next_gateway(cast: Cast, number: int) -> None:
-    """The first gateway to the phone network fails, and the next one rings. Alice hears nothing of it."""
+    """The first gateway to the phone network fails, and the next one rings. Alice does not notice."""
     alice, trunk = cast.alice, cast.trunk
     other = Device("2nd trunk", "pstn", "pstn-2", "pstn-2", "1")
     await cast.renderer.scene(

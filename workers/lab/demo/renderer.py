@@ -1,6 +1,6 @@
 """Renders the demo as a ladder: one column for each device, one row for each event and its notifications.
 
-Narrow terminals get sentences. Output that is no terminal, or NO_COLOR, gets plain text.
+Narrow terminals get sentences. Without a terminal, or with NO_COLOR, the output is plain text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ASCII = {"▸": ">", "·": "-", "─": "-", "✓": "ok", "✗": "failed:", "…
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one device does (`acts`) or hears in a row."""
+    """What one device does (`acts`) or receives in a row."""
 
     text: str
     style: str = ""
@@ -84,7 +84,7 @@ class Renderer:
         await asyncio.sleep(self._pace_s)
 
     async def row(self, event: str, cells: Mapping[str, Cell], ms: float | None) -> None:
-        """Print one event: what each device does or hears, and the ms until the last notification was read."""
+        """Print one event: what each device does or receives, and the ms until the last notification was read."""
         if self._wide:
             self._print(self._ladder_row(event, cells, ms))
         else:

@@ -36,7 +36,7 @@ async def play(
     """Play the calls in the terminal, in less than 20 s, and write a picture of the first to `svg`.
 
     Returns 0, or 1 when an expected notification is missing (and prints which). Starts its own server and worker, and
-    ends both, also when it is cancelled. Raises EmbeddedError when there is no server to start.
+    ends both, even when it is cancelled. Raises EmbeddedError when there is no server to start.
     """
     alice = Device("Alice", "alice", "alice-laptop-1", "alice-laptop", "1")
     phone = Device("phone", "bob", "bob-phone-1", "bob-phone", "1")

@@ -71,7 +71,7 @@ async def reconnected(cast: Cast, number: int) -> None:
     await cast.renderer.row("disconnected", {phone.name: Cell("is away", FAILS, acts=True)}, None)
     phone.peer, phone.session = f"{phone.peer}-again", f"{phone.session}-again"
     cast.gateway.attach(phone)
-    resumed = Hears(phone, "invitation", Cell("rings on", RINGS, acts=True), {"resumed": True})
+    resumed = Hears(phone, "invitation", Cell("keeps ringing", RINGS, acts=True), {"resumed": True})
     await call.happens("registered", phone, "is back", {"registry": registration(phone)}, (resumed,))
     await call.accepted(phone, losers=(cast.tablet, cast.desk))
     await call.ends("ACCEPTED", 200, cast.bobs)

@@ -1,4 +1,4 @@
-"""Who may open the page: under which names, with which key, and what a page of this server may load."""
+"""Access to the page: its names, its key, and its content security policy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class PageError(Exception):
 
 
 class Access:
-    """The addresses of the page, and its key, if others than this machine can reach it.
+    """The addresses of the page, and its key if other machines can reach it.
 
-    `host` is what was asked for, `address` and `port` is where the page listens.
+    `host` is the requested one, `address` and `port` is where the page listens.
     """
 
     def __init__(self, host: str, address: str, port: int) -> None:
@@ -55,7 +55,7 @@ class Access:
         return f"http://{self._first}/{path}" + ("" if self.key is None else f"?key={self.key}")
 
     def is_host(self, host: str | None) -> bool:
-        """Whether the page has this name. Another one may be that of a foreign page, led here by its DNS."""
+        """Whether the page has this name. Another name may be that of a foreign page, which its DNS leads here."""
         return host is not None and host.lower() in self._hosts
 
     def is_origin(self, origin: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""What the browsers hear from the page's server: a stream of server-sent events."""
+"""The page server's stream of server-sent events for browsers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Feed:
             queue.put_nowait(None)
 
     async def listen(self, after: int = 0) -> AsyncIterator[bytes]:
-        """Yield the entries after number `after`, all states, `ready`, and what comes from then on."""
+        """Yield the entries after number `after`, all states, `ready`, and everything that comes after that."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._readers.add(queue)
         try:
@@ -74,7 +74,7 @@ class Feed:
         for queue in list(self._readers):
             if queue.qsize() < _MOST_WAITING:
                 queue.put_nowait(message)
-            else:  # A browser that reads too slowly is cut off. It connects again and goes on where it was.
+            else:  # A browser that reads too slowly is cut off. It reconnects and continues where it was.
                 self._readers.discard(queue)
                 queue.put_nowait(None)
 

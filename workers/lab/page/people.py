@@ -1,4 +1,4 @@
-"""Who takes part: the people of the page, their devices, the group, the number, and what sippo-server knows of them."""
+"""The people of the page, their devices, the group, the number, and sippo-server's data about them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Person(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Somebody or something that can be called."""
+    """A callee: a user, the group or the number."""
 
     to: str
     name: str
@@ -76,7 +76,7 @@ CAST: Final = {
     "members": {GROUP: _MEMBERS},
     "network": {"peer": NETWORK.id, "user": NETWORK.user, "number": NUMBER},
 }
-"""What the page must know of all of them."""
+"""The page's data about all of them."""
 
 _OWNERS: Final = {device.id: person.user for person in PEOPLE for device in person.devices}
 
@@ -87,7 +87,7 @@ def owner_of(device: str) -> str | None:
 
 
 def directory() -> Directory:
-    """What the fake sippo-server knows: the group, and the phones that a push can wake."""
+    """The fake sippo-server's data: the group, and the phones that a push can wake."""
     return Directory(
         users={
             person.user: [PushDevice(device.id, "ios") for device in person.devices if device.sleeps]

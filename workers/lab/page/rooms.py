@@ -48,7 +48,7 @@ class Rooms:
             await self.leave(room, NETWORK.id)
 
     def lost(self, peer_id: str) -> None:
-        """A connection is lost. Whoever does not come back in time has left."""
+        """A connection is lost. A user who does not come back in time has left."""
         if peer_id not in self._leaving and any(peer_id in members for members in self._rooms.values()):
             self._leaving[peer_id] = asyncio.create_task(self._leave_later(peer_id))
 
@@ -59,7 +59,7 @@ class Rooms:
             leaving.cancel()
 
     async def aclose(self) -> None:
-        """Wait for nobody any more."""
+        """Stop waiting."""
         for leaving in self._leaving.values():
             leaving.cancel()
         await asyncio.gather(*self._leaving.values(), return_exceptions=True)

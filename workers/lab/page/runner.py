@@ -1,4 +1,4 @@
-"""Starts all that the page needs, and ends it: a server, workers, a gateway, a sippo-server, the page's own server."""
+"""Starts and ends everything for the page: a server, workers, a gateway, a sippo-server, the page's own server."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ async def show(host: str, port: int, say: Callable[[str], None]) -> int:
 
 
 async def _show(host: str, listening: socket.socket, say: Callable[[str], None]) -> None:
-    """Show the page until cancelled, or until a process has ended that the page cannot do without."""
+    """Show the page until cancelled, or until a process that the page needs has ended."""
     address, port = listening.getsockname()
     access = Access(host, address, port)
     feed, keys, secret = Feed(), Keys(), secrets.token_hex(32)
-    # Secrets that were exported for another installation would count more than those of the page.
+    # Secrets that were exported for another installation would override those of the page.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("INVITES_")}
     async with contextlib.AsyncExitStack() as stack:
         server = stack.enter_context(EmbeddedValkey())
@@ -116,7 +116,7 @@ async def _show(host: str, listening: socket.socket, say: Callable[[str], None])
 
 
 def _hear(rooms: Rooms, network: Network, message: Message) -> None:
-    """What the page's own parts hear of the streams."""
+    """Passes the streams' entries on to the page's own parts."""
     payload = message["payload"] if isinstance(message["payload"], dict) else {}
     if message["kind"] == "notification":
         if NETWORK.id in message["peers"]:
@@ -132,7 +132,7 @@ def _id_in(named: object) -> str:
 
 
 async def _port(gateway: ChildProcess) -> int:
-    """Where the gateway listens. Raises PageError when it does not begin to."""
+    """The address of the gateway. Raises PageError when it does not start to listen."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_START_S):
             while gateway.running():

@@ -51,7 +51,7 @@ class _Entering(msgspec.Struct):
 
 
 class PageServer:
-    """Serves the page, its files, and what the page asks for. The owner must call `aclose`."""
+    """Serves the page, its files, and its requests. The owner must call `aclose`."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class PageServer:
         await web.SockSite(self._runner, listening).start()
 
     async def aclose(self) -> None:
-        """End all streams and stop to listen."""
+        """End all streams and stop listening."""
         self._feed.end()
         if self._runner is not None:
             await self._runner.cleanup()

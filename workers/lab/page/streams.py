@@ -96,7 +96,7 @@ def _message(kind: str, entry: Entry) -> Message:
 
 
 def _json(raw: bytes) -> Any:  # noqa: ANN401 - JSON
-    """The payload; null for one that is no JSON, as a person may publish it."""
+    """The payload; null for one that is not JSON, which a person may publish."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

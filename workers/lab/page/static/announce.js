@@ -1,4 +1,4 @@
-// Tells a screen reader what has begun to ring, as one sentence for all devices of a page.
+// Announces new calls to a screen reader, in one sentence for all devices of a page.
 
 const GATHER_MS = 80;
 
@@ -21,7 +21,7 @@ export class Announcer {
     });
   }
 
-  /** Say it, also if it is what was said last. */
+  /** Say it, even if it repeats the last sentence. */
   say(text) {
     this.#element.textContent = "";
     requestAnimationFrame(() => (this.#element.textContent = text));

@@ -1,4 +1,4 @@
-// What the page asks its own server.
+// The page's requests to its own server.
 
 async function request(method, path, body) {
   const answer = await fetch(path, {

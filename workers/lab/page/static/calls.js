@@ -1,4 +1,4 @@
-// The calls and the connections that the timeline tells of.
+// The calls and the connections on the timeline.
 
 const SIGNS = { registered: (payload) => payload.registry, invite: (payload) => payload.peer };
 
@@ -33,7 +33,7 @@ export class Calls extends EventTarget {
     return this.#labels.get(peer) ?? otherwise;
   }
 
-  /** The connection that a device has, in whatever browser; undefined for none. */
+  /** The connection of a device, in any browser; undefined for none. */
   peerOf(device) {
     return this.#devices.get(device);
   }

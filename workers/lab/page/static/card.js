@@ -1,4 +1,4 @@
-// How one device looks. It is drawn anew when something changes, and keeps the focus of the keyboard.
+// Draws one device. It is redrawn when something changes, and keeps the keyboard focus.
 
 import { avatar, h, icon } from "./dom.js";
 import { duration } from "./words.js";
@@ -42,7 +42,7 @@ export class Card {
     const { element, phone } = this;
     const { look } = phone;
     const rooms = this.#openRooms();
-    // A press must not meet another button because something far away has changed.
+    // A press must not hit another button because something far away has changed.
     const drawn = JSON.stringify([
       look,
       phone.note,
@@ -62,7 +62,8 @@ export class Card {
     );
     this.#tick();
     if (focused !== null) {
-      // A button that is gone gives the focus to none: who is about to press a key must not hit what has just come.
+      // When a button disappears, nothing gets the focus: a key press must not hit a button that has just
+      // appeared.
       const again = focused && element.querySelector(`[data-does="${CSS.escape(focused)}"]`);
       (again || element.querySelector(".screen")).focus();
     }

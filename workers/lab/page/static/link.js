@@ -25,7 +25,7 @@ export class Link extends EventTarget {
     this.url = url;
   }
 
-  /** The connection's own id. A tab that is loaded again goes on with it. */
+  /** The connection's own id. A reloaded tab continues with it. */
   get peer() {
     return sessionStorage.getItem(`peer:${this.device}`);
   }
@@ -65,7 +65,7 @@ export class Link extends EventTarget {
     this.#end("asleep");
   }
 
-  /** The device goes on in another browser. */
+  /** The device continues in another browser. */
   yield() {
     sessionStorage.removeItem(`peer:${this.device}`);
     this.#end("elsewhere");

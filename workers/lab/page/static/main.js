@@ -75,7 +75,7 @@ if (cast.address)
     .querySelector("#address")
     .append("One of them on another device: ", h("a", { href: cast.address }, cast.address));
 
-// Those that sleep stay asleep until a push wakes them. Those that another browser has are left to it.
+// Those that sleep stay asleep until a push wakes them. Those in another browser stay there.
 for (const phone of phones) {
   const peer = calls.peerOf(phone.device.id);
   if (peer && peer !== phone.link.peer) phone.leaveTo(peer);

@@ -1,12 +1,12 @@
-// One device: what it does, what rings on it, and the call that it is in. It draws nothing.
+// One device: its actions, its ringing invitations, and its call. It draws nothing.
 
 import { post } from "./api.js";
 import { duration, whyRejected, whyStopped } from "./words.js";
 
-const AGAIN_MS = 4_000; // clients repeat an invite until they hear of it
+const AGAIN_MS = 4_000; // clients repeat an invite until they get a response
 const PLACES = { invite: "calling", inviteRequest: "asking" };
 const LONGEST_MS = 60_000; // how long a call rings
-const CLOSING_MS = 3_000; // a page that is closed may still seem to be there
+const CLOSING_MS = 3_000; // a closed page may still seem to be connected
 const BUSY = 486;
 const DECLINED = 603;
 
@@ -15,7 +15,8 @@ const newId = () =>
   crypto.getRandomValues(new Uint32Array(2)).reduce((text, part) => text + part.toString(36), "");
 
 /**
- * Event: `change`. `incoming` has what rings, by ref. `call` is the own call, or the one that was answered:
+ * Event: `change`. `incoming` has the ringing invitations, by ref. `call` is the own call, or the one that
+ * was answered:
  * `direction` (out, in), `state` (calling, asking, answering, talking), `to` or `from`, `room`, …
  */
 export class Phone extends EventTarget {
@@ -78,7 +79,7 @@ export class Phone extends EventTarget {
     }
   }
 
-  /** Call the same callee again: one call rings on, not two. */
+  /** Call the same callee again: one call keeps ringing, not two. */
   redial() {
     clearTimeout(this.call.timer);
     this.dial({ to: this.call.to });
@@ -245,8 +246,8 @@ export class Phone extends EventTarget {
     if (entry.kind === "push" && entry.device === this.device.id && this.link.state === "asleep") {
       if (entry.type === "invitation") this.link.connect();
     }
-    // The same device has logged in from another browser. It goes on there. (Until the own login is answered, it may
-    // be the own one.)
+    // The same device has logged in from another browser. It continues there. (Until our own login is
+    // answered, it may be ours.)
     const registry = entry.type === "registered" ? entry.payload?.registry : null;
     if (
       registry?.device === this.device.id &&
@@ -307,7 +308,7 @@ export class Phone extends EventTarget {
     this.#change();
   }
 
-  /** What the device did in a page that is gone: it is in a room, or it calls. A repeat is no second call. */
+  /** Restore the device's state from a closed page: it is in a room, or it calls. A repeat is no second call. */
   #restore() {
     const { entries, rooms } = this.feed;
     const room = Object.keys(rooms).find((one) => rooms[one].some(({ peer }) => peer === this.link.peer));

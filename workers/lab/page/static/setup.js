@@ -1,4 +1,4 @@
-// What both pages begin with.
+// The common start of both pages.
 
 import { Announcer } from "./announce.js";
 import { get } from "./api.js";

@@ -1,14 +1,17 @@
 """How many instructions the server executes for a complete call: much the same each time, on the busiest machine.
 
-Once in commits of 128 events, as under load, and once in commits of one, as by an idle worker.
+Once in commits of 128 events, as under load, and once in commits of one, as by an idle worker. With several shards the
+events are read one batch at a time, and what the shards relay to each other is carried and counted too.
 
-    python -m tests.instructions
+    python -m tests.instructions [--shards N]
 
 Valgrind counts them (Debian's package `valgrind`), which takes some 20 s. A call is that of `invites bench throughput`.
 """
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import contextlib
 import re
 import shutil
@@ -21,11 +24,12 @@ from typing import TYPE_CHECKING, Final
 import redis
 
 from invites.store.settings import Settings
+from tests.support.carried import Carried
 from tests.support.servers.binaries import SERVER
 from tests.support.servers.node import free_port
 from tests.support.waiting import wait_until_sync
 from workers.lab.bench.baseline import Baseline
-from workers.lab.bench.load import Load
+from workers.lab.bench.load import RING_MS, Load
 from workers.lab.bench.target import Target, open_target
 
 if TYPE_CHECKING:
@@ -33,10 +37,11 @@ if TYPE_CHECKING:
 
 _CALLS: Final = 512
 _BATCHES: Final = (128, 1)
+_SETTINGS: Final = Settings(ring_timeout=RING_MS, max_ring_timeout=RING_MS)
 _TOTAL: Final = re.compile(r"([\d,]+) .*PROGRAM TOTALS")
 
 
-def instructions(batch: int) -> int:
+def instructions(batch: int, shards: int = 1) -> int:
     """Instructions for one complete call with three devices, in commits of `batch` events."""
     with tempfile.TemporaryDirectory() as folder:
         url, counts = f"redis://127.0.0.1:{(port := free_port())}/0", Path(folder, "counts")
@@ -49,7 +54,7 @@ def instructions(batch: int) -> int:
         )
         try:
             wait_until_sync(lambda: _answers(url), "the server answers")
-            with open_target(url) as target:
+            with open_target(url, shards) as target:
                 _settle(target, server.pid, batch)
         finally:
             server.terminate()
@@ -64,7 +69,10 @@ def _settle(target: Target, pid: int, batch: int) -> None:
     baseline.register(load)
     target.publish(load.backlog())
     _control(pid, "-i", "on")
-    baseline.measure(batch)
+    if len(target.shards) == 1:
+        baseline.measure(batch)
+    else:
+        asyncio.run(Carried(target.url, target.shards, _SETTINGS).settle(batch))
     _control(pid, "-i", "off")
     _control(pid, "-d")
 
@@ -90,6 +98,9 @@ def _run(command: Sequence[str]) -> str:
 if __name__ == "__main__":
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is not installed: apt install valgrind")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shards", type=int, default=1)
+    shards = parser.parse_args().shards
     for size in _BATCHES:
-        found = f"{instructions(size):,} instructions for a complete call in commits of {size}"
+        found = f"{instructions(size, shards):,} instructions for a complete call in commits of {size}"
         sys.stdout.write(f"{found}\n")

@@ -21,7 +21,7 @@ from workers.consumer.consumer import StreamConsumer
 from workers.consumer.shard import Shard
 from workers.consumer.source import Source
 from workers.roles.carry_again import CarryAgain
-from workers.roles.commits import LocalCommit, RelayedCommit
+from workers.roles.commits import LocalCommit, LowWatermark, RelayedCommit
 from workers.roles.janitor import Janitor
 from workers.roles.meter import Meter
 from workers.roles.push import MOST as MOST_PUSHES
@@ -88,11 +88,15 @@ class ShardWorker:
         if self._carry_again:
             self._carry_again.watch(other.shard for other in others)
         source = self._relay_role.source
-        self._relay_role.lead_to({other.shard.keys.shard: other.settles_relayed(source) for other in others})
+        low_watermark = LowWatermark(source)
+        self._relay_role.lead_to(
+            {other.shard.keys.shard: other.settles_relayed(source, low_watermark) for other in others}
+        )
 
-    def settles_relayed(self, source: Source[Operation]) -> Settler:
+    def settles_relayed(self, source: Source[Operation], low_watermark: LowWatermark) -> Settler:
         """Settles in this shard the messages from another shard's relay stream."""
-        return self._make_settler(source, BatchSize(), RelayedCommit(source, self.shard), self.shard)
+        commit = RelayedCommit(source, low_watermark, self.shard)
+        return self._make_settler(source, BatchSize(), commit, self.shard)
 
     def start(self) -> list[asyncio.Task[None]]:
         """Start the loops. No task ends before the shard is stopping, unless it has a bug."""

@@ -291,6 +291,17 @@ class RelayArguments(Arguments, frozen=True):
         return (self.kind, self.name, self.entry, *self.arguments)
 
 
+class BundleArguments(Arguments, frozen=True):
+    """`bundle`: messages of another shard: a list in JSON of lists, each the arguments of `relay`."""
+
+    messages: str
+
+    @property
+    def count(self) -> int:
+        """How many messages there are. A text that holds lists itself can make it too many."""
+        return self.messages.count("],[") + 1
+
+
 class RelayedEventArguments(Arguments, frozen=True):
     """`relayedEvent`: an event from another shard, with the `entry` that it had there, and its `rule`."""
 
@@ -330,6 +341,7 @@ RULES: Final[dict[str, type[Arguments]]] = {
     "dead": DeadArguments,
     "misrouted": MisroutedArguments,
     "relay": RelayArguments,
+    "bundle": BundleArguments,
     "relayedEvent": RelayedEventArguments,
 }
 """Each rule and its arguments."""

@@ -7,7 +7,12 @@ from typing import Final
 import msgspec
 
 from invites.events import protocol
-from invites.events.arguments import MisroutedArguments, RelayArguments, RelayedEventArguments
+from invites.events.arguments import (
+    BundleArguments,
+    MisroutedArguments,
+    RelayArguments,
+    RelayedEventArguments,
+)
 from invites.events.dead_letter import dead_event, dead_internal, texts_of, unusable
 from invites.events.entry import Entry
 from invites.events.fields import BadEvent
@@ -19,6 +24,9 @@ _EVENT: Final = "event"
 """The kind of a relay entry that carries an event which was published to another shard than its own."""
 
 _STRINGS: Final = msgspec.json.Decoder(list[str])
+_BUNDLE: Final = msgspec.json.Decoder(list[list[str]])
+_FIRST: Final = 3
+"""Each message of a bundle begins with its kind, its name and the entry that began it all."""
 _ENTRY_ID: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
@@ -65,7 +73,7 @@ def _relay(entry: Entry, max_deliveries: int, keys: Keys | None) -> Operation:
         return dead_internal(entry, "relay", sentence)
     try:
         texts = texts_of(entry)
-        return _relayed(entry.id, texts, keys)
+        return (_bundle if "messages" in texts else _relayed)(entry.id, texts, keys)
     except KeyError as missing:
         return dead_internal(entry, "relay", f"field {missing.args[0]} is missing")
     except BadEvent as error:
@@ -89,6 +97,17 @@ def _relayed(entry: str, texts: Mapping[str, str], keys: Keys | None) -> Operati
     own = operation_of(first, event)
     relayed = RelayedEventArguments(first, own.rule, own.arguments)
     return Operation("relayedEvent", entry, relayed, event, shard=_target(texts, keys))
+
+
+def _bundle(entry: str, texts: Mapping[str, str], keys: Keys | None) -> Operation:
+    try:
+        messages = _BUNDLE.decode(texts["messages"])
+    except msgspec.DecodeError:
+        messages = []
+    if not messages or not all(len(one) >= _FIRST and _ENTRY_ID.fullmatch(one[2]) for one in messages):
+        raise BadEvent("field messages is no list of messages: [[kind, name, entry, text…]…] in JSON")
+    arguments = BundleArguments(texts["messages"])
+    return Operation("bundle", entry, arguments, shard=_target({"shard": texts["shard"]}, keys))
 
 
 def _target(texts: Mapping[str, str], keys: Keys | None) -> int | None:

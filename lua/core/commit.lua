@@ -17,6 +17,7 @@
 -- include: core/order
 -- include: core/patience
 -- include: core/story
+-- include: core/emit
 -- include: call/invites
 
 events, timers, commit = {}, {}, {}
@@ -104,6 +105,47 @@ local function traced(handler)
   return string.match(handler, '^(%a+) (%S+)$')
 end
 
+-- Writes the unit with its story, once the token is there. Returns a failure, or nil.
+local function write(name, arguments, first, trace)
+  messages.send()
+  local failure, replies = unit.write(trace)
+  if failure then
+    return message(failure)
+  end
+  if settings.story then
+    story.write(replies, name, arguments, first)
+  end
+end
+
+-- Applies the messages of a bundle, whose token is there, each in a unit of its own. One that fails, or is unknown, goes on
+-- alone and takes no other with it. When the ACL denies a write, the messages behind it go on alone, and the call fails.
+local function apply_bundle(bundle, origin, entry)
+  local outcome, failed = { 1 }, nil
+  for i = 1, #bundle do
+    local one = bundle[i]
+    unit.begin(origin .. '.' .. digits[i], entry)
+    if not is_here(one[2]) then
+      messages.pass_on(one)
+    elseif not prepare(messages.apply, one, 1, #one) then
+      messages.set_apart(one)
+    else
+      local done, failure = pcall(write, 'relay', one, 1)
+      if not done then
+        for rest = i + 1, #bundle do
+          messages.set_apart(bundle[rest])
+        end
+        error(failure, 0)
+      elseif failure then
+        failed = (failed and failed .. '; ' or '') .. 'message ' .. i .. ' (' .. one[1] .. '): ' .. failure
+      end
+      for _, fact in ipairs(work.facts or NONE) do
+        outcome[#outcome + 1] = fact
+      end
+    end
+  end
+  return failed and { 5, failed } or outcome[2] and outcome or 1
+end
+
 local function settle_one(token, from, origin, handler, entry, first, last)
   unit.begin(origin, entry)
   -- As texts, ids with equally many digits of ms compare as they should. One with more digits is longer than `future`,
@@ -115,7 +157,7 @@ local function settle_one(token, from, origin, handler, entry, first, last)
   local rule, name, trace = events[handler], handler, nil
   if not rule then
     name, trace = traced(handler)
-    rule = events[name or '']
+    rule, work.trace = events[name or ''], trace
   end
   if not rule then
     return { 3, 'unknown rule ' .. handler }
@@ -131,13 +173,12 @@ local function settle_one(token, from, origin, handler, entry, first, last)
   if got ~= 1 then
     return got or { 4 }
   end
-  local replies
-  failure, replies = unit.write(trace)
-  if failure then
-    return { 5, message(failure) }
+  if work.bundle then
+    return apply_bundle(work.bundle, origin, entry)
   end
-  if settings.story then
-    story.write(replies, name, first)
+  failure = write(name, ARGV, first, trace)
+  if failure then
+    return { 5, failure }
   end
   if not work.facts then
     return 1
@@ -151,6 +192,15 @@ local function next_due()
   return first[2] or ''
 end
 
+-- What the units of a call have for other shards is written when they are, also when the call fails behind some of them.
+local function with_messages(done, result)
+  messages.flush()
+  if not done then
+    error(result, 0)
+  end
+  return result
+end
+
 -- Settles the entries in ARGV from `at` on. `prefix` separates the ids of their notifications from those of events.
 local function settle_each(token, from, prefix, at)
   local result, count, handler = { int(now), '', '' }, 3, ARGV[at]
@@ -161,6 +211,11 @@ local function settle_each(token, from, prefix, at)
     at = last + 1
     handler = ARGV[at]
   end
+  return result
+end
+
+local function settled(token, from, prefix, at)
+  local result = with_messages(pcall(settle_each, token, from, prefix, at))
   result[2], result[3] = next_due(), measures.text()
   return result
 end
@@ -168,7 +223,7 @@ end
 function commit.settle(source, at)
   local stream = KEYS[source]
   future = stream == EVENTS and int(now + order.TOLERANCE + 1) or nil
-  return settle_each(acknowledge, stream, stream == EVENTS and '' or string.match(stream, '%l+$'), at)
+  return settled(acknowledge, stream, stream == EVENTS and '' or string.match(stream, '%l+$'), at)
 end
 
 -- The shard `from` has settled every entry of its relay stream before `low_watermark`. Such an entry comes again only
@@ -186,7 +241,7 @@ function commit.take(from, low_watermark, at)
   local function token(_, entry)
     return order.later(known, entry) and 0 or note_taken(from, entry)
   end
-  return settle_each(token, from, 'relay' .. from .. '.', at)
+  return settled(token, from, 'relay' .. from .. '.', at)
 end
 
 -- How often the timer has failed, and when it was due. `score` is its time among the timers: the next try, if it has
@@ -245,11 +300,7 @@ local function fire_one(member, score)
       later({ 'DEL', key('retry', member) })
       info('timer_recovered', member, failures)
     end
-    local replies
-    failure, replies = unit.write()
-    if not failure and settings.story then
-      story.write(replies, member)
-    end
+    failure = write(member)
   end
   if failure then
     begin_timer(member, due)
@@ -262,13 +313,13 @@ end
 -- How long until timers that wait for an event are looked at again (ms).
 local AGAIN = 50
 
-function commit.fire(limit, patience)
+local function fire_each(limit, patience)
   local due = redis.call('ZRANGEBYSCORE', TIMERS, '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, limit)
   local before = due[1] and ready_before(tonumber(due[#due]), patience)
   local result = { int(now), '', '', 0 }
   for i = 1, #due, 2 do
     if tonumber(due[i + 1]) >= before then
-      result[2], result[3] = int(now + AGAIN), measures.text()
+      result[2] = int(now + AGAIN)
       return result
     end
     result[4] = result[4] + 1
@@ -279,6 +330,12 @@ function commit.fire(limit, patience)
       end
     end
   end
-  result[2], result[3] = next_due(), measures.text()
+  result[2] = next_due()
+  return result
+end
+
+function commit.fire(limit, patience)
+  local result = with_messages(pcall(fire_each, limit, patience))
+  result[3] = measures.text()
   return result
 end

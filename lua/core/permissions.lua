@@ -18,10 +18,15 @@ local WRITES = {
 
 local HOLDS = 1000
 local asked_at = 0 -- ms since 1970; survives the call
+local owing -- what this call owes so far
 local OWED
 
 each_shard(function()
   OWED = base .. 'owed'
+end)
+
+each_call(function()
+  owing = nil
 end)
 
 function permissions.is_denied(command, name)
@@ -72,15 +77,15 @@ end
 
 -- Keeps the notes from `first` to `last`, of which the first was denied. False when that is denied too.
 function permissions.owe(notes, first, last)
-  local rest = {}
+  owing = owing or {}
   for i = first, last do
     local note = {}
     for at, word in ipairs(notes[i]) do
       note[at] = type(word) == 'number' and string.format('%.17g', word) or word
     end
-    rest[#rest + 1] = note
+    owing[#owing + 1] = note
   end
-  rest = cjson.encode(rest)
+  local rest = cjson.encode(owing)
   return not permissions.is_denied('SET', OWED) and redis.call('SET', OWED, rest)
     or not permissions.is_denied('HSET', OWED) and redis.call('HSET', OWED, 'notes', rest)
 end

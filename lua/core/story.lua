@@ -58,21 +58,21 @@ local function named(who)
 end
 
 -- What the unit settles, and its sender.
-local function step(rule, place)
+local function step(rule, arguments, place)
   if not place then
     local kind, rest = string.match(rule, '^(%l+)|(.+)$')
     return 'timer.' .. kind, WHO_OF_TIMER[kind] and string.match(rest, '[^|]+$') or '-'
   elseif rule == 'relayedEvent' then
-    rule, place = ARGV[place + 1], place + 2
-  elseif rule == 'relay' and ARGV[place] == 'answered' then -- (See call/requests.lua.)
-    rule, place = ARGV[place + 3], place + 7
+    rule, place = arguments[place + 1], place + 2
+  elseif rule == 'relay' and arguments[place] == 'answered' then -- (See call/requests.lua.)
+    rule, place = arguments[place + 3], place + 7
   elseif rule == 'relay' then
-    local at = WHO_OF_MESSAGE[ARGV[place]]
-    return 'relay.' .. ARGV[place], at and named(ARGV[place + at]) or '-'
+    local at = WHO_OF_MESSAGE[arguments[place]]
+    return 'relay.' .. arguments[place], at and named(arguments[place + at]) or '-'
   end
-  local who = ARGV[place + (WHO[rule] or 0)]
+  local who = arguments[place + (WHO[rule] or 0)]
   if rule == 'joined' and who == '' then
-    who = ARGV[place] -- nobody knows the peer
+    who = arguments[place] -- nobody knows the peer
   end
   return rule, named(who)
 end
@@ -103,22 +103,22 @@ local function write_one(invite, what, who, replies)
     .. (invite.heard or ''))
 end
 
--- Writes the stories, after the notes of the unit, which the server has answered with `replies`. `rule` and `place` are the
--- rule of an event and the place of its first argument; of a timer `rule` is the member, without a place. A group's counts
+-- Writes the stories, after the notes of the unit, which the server has answered with `replies`. `arguments` are those of the
+-- event's rule, from `place` on; of a timer `rule` is the member, without arguments. A group's counts
 -- change with each device: that alone is no step.
-function story.write(replies, rule, place)
+function story.write(replies, rule, arguments, place)
   local what, who
   for _, invite in pairs(work.changed) do
     if invite.group ~= invite.to or invite.heard then
       if not what then
-        what, who = step(rule, place)
+        what, who = step(rule, arguments, place)
       end
       write_one(invite, what, who, replies)
     end
   end
   for ref, invite in pairs(work.unchanged or NONE) do
     if not work.changed[ref] then
-      what, who = step(rule, place)
+      what, who = step(rule, arguments, place)
       write_one(invite, what, who, replies)
     end
   end

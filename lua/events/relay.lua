@@ -1,6 +1,7 @@
 -- Entries of a relay stream: messages of other shards, and the next pages of this shard's work (see core/emit.lua).
 --
 -- relay         applies a message; `entry` is the entry of the event that caused it
+-- bundle        the messages of one call of another shard: the commit applies each in a unit of its own
 -- misrouted     an event is in the wrong stream: sends it to the shard of `name`
 -- relayedEvent  applies such an event in its shard, as if it had come with its first `entry`
 -- include: core/commit
@@ -13,12 +14,14 @@ local function mark(kind, name, entry)
 end
 
 function events.relay(kind, name, entry, ...)
-  if not internal[kind] then
-    error('field kind is ' .. kind .. ': unknown kind of message', 0)
-  end
   work.mark = mark(kind, name, entry)
-  work.entry, work.relayed = entry, true
-  internal[kind](name, ...)
+  messages.apply(kind, name, entry, ...)
+end
+
+function events.bundle(messages)
+  local bundle = cjson.decode(messages)
+  work.mark, work.bundle = mark(messages, '', bundle[1][3]), bundle
+  unit.must_be(RELAY, 'stream')
 end
 
 function events.misrouted(name, type, payload)

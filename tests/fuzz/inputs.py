@@ -56,17 +56,23 @@ words = st.one_of(
     st.sampled_from(["", "0", "1", "-1", "408", "5-1", "timeout", "{}", "[]"]),
     st.text(max_size=6),
 )
+kind_of_message = st.sampled_from(kinds) | st.text(max_size=8)
+first = st.sampled_from(["5-1", "1-0", "99999999999999-1", "now"])
+message = st.tuples(st.tuples(kind_of_message, poisoned, first), st.lists(words, max_size=9)).map(
+    lambda parts: [*parts[0], *parts[1]]
+)
 relayed = st.fixed_dictionaries(
     {
-        "kind": st.sampled_from(kinds) | st.text(max_size=8),
+        "kind": kind_of_message,
         "name": poisoned,
-        "entry": st.sampled_from(["5-1", "1-0", "99999999999999-1", "now"]),
+        "entry": first,
         "arguments": st.lists(words, max_size=9).map(json.dumps) | st.text(max_size=9),
     },
     optional={
         "shard": st.integers(-1, SHARDS).map(str) | st.text(max_size=3),
         "type": words,
         "payload": words,
+        "messages": st.lists(message, max_size=4).map(json.dumps) | st.text(max_size=9),
     },
 )
 jobs = st.fixed_dictionaries(

@@ -118,12 +118,12 @@ class Skewed(Shards):
             part.now = self.now + self.ahead[part.keys.shard]
 
     async def publish(
-        self, kind: str, payload: Mapping[str, Any] | bytes, entry: str | None = None
+        self, kind: str, payload: Mapping[str, Any] | bytes, entry: str | None = None, *, traced: bool = False
     ) -> Operation:
         raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         part = self.parts[shard_of(routing_key(decode_event(kind, raw)), len(self.parts))]
         self._sync()
-        operation = await part.publish(kind, raw, entry or self.entry_id(part.now))
+        operation = await part.publish(kind, raw, entry or self.entry_id(part.now), traced=traced)
         self._published[operation.entry] = part
         return operation
 

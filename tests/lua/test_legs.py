@@ -17,7 +17,7 @@ from invites.store.scripts import Scripts
 from tests.support import events as e
 from tests.support import groups
 from tests.support.relayed import hears
-from tests.support.shards import Apart
+from tests.support.shards import Apart, messages_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,11 +117,12 @@ async def starts(apart: Apart) -> dict[str, str]:
     await apart.at_home(*e.invite(to="team"))
     await apart.carry("nothing")
     [start] = [
-        entry.fields
+        message
         for _, entry in apart.on_the_way
-        if (entry.fields[b"kind"], entry.fields[b"name"]) == (b"leg_start", b"bob")
+        for message in messages_of(entry)
+        if (message["kind"], message["name"]) == ("leg_start", "bob")
     ] or [{}]
-    return {name.decode(): value.decode() for name, value in start.items()}
+    return start
 
 
 async def is_said(apart: Apart, part: Shard, kind: str, name: str, *arguments: str, entry: str) -> None:
@@ -215,11 +216,9 @@ async def play(
         told += await (e.later(apart, step) if isinstance(step, int) else apart.at_home(*step))
         while carried := await apart.carry_first():
             told += await apart.told()
-            fields = {name.decode(): value.decode() for name, value in carried.items()}
-            if not fields["kind"].startswith("leg_") or fields in said:
-                continue
-            said.append(fields)
-            for each in said if repeats else ():
+            new = [one for one in carried if one["kind"].startswith("leg_") and one not in said]
+            said += new
+            for each in said if repeats and new else ():
                 told += await apart.carry("nothing")
                 part, arguments = apart.home_of(each["name"]), json.loads(each["arguments"])
                 told += await hears(part, each["kind"], each["name"], *arguments, entry=each["entry"])

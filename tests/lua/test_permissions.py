@@ -1,5 +1,7 @@
 """A user that may no longer write: nothing is lost, and all effects come once the permission is back."""
 
+import contextlib
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -8,12 +10,17 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
+from invites.events.decoding import decode_relay_entry
+from invites.events.entry import Entry
 from invites.events.operation import Operation
-from invites.keys import Stream
+from invites.keys import Keys, Stream, shard_of
 from invites.store.announcement import WorkerState
-from invites.store.commit import Outcome, Status
+from invites.store.commit import Outcome, Status, TakeMode
+from invites.store.scripts import Scripts
+from invites.store.settings import Settings
 from tests.support import events as e
-from tests.support.shard import Json, Server, Shard
+from tests.support.shard import Json, Server, Shard, make_groups, peer
+from tests.support.shards import messages_of
 
 USER = "limited"
 WRITES = ("DEL", "HDEL", "HSET", "PEXPIREAT", "SADD", "SET", "SREM", "XACK", "XADD", "ZADD", "ZREM")
@@ -152,6 +159,83 @@ async def test_a_time_out_that_is_denied_half_way_is_completed_later(limited: Li
     assert len(records) == 1
     assert denied or command not in {"XADD", "HSET"}
     assert await limited.admin.zcard(shard.keys.timers) == 0
+
+
+TWO = [Keys(shard=number, shards=2) for number in range(2)]
+HERE, THERE = (
+    [name for name in map("n{}".format, range(20)) if shard_of(name, 2) == number] for number in range(2)
+)
+
+
+@pytest.mark.parametrize("command", ["XADD", "HSET", "PEXPIREAT"])
+async def test_messages_for_another_shard_come_once_although_their_commit_is_denied_half_way(
+    limited: Limited, command: str
+) -> None:
+    first = Shard(limited.shard.client, Settings(), Scripts(), TWO[0])
+    await make_groups(first.client, first.keys)
+    callee, other, phone = HERE[:3]
+    caller, room = THERE[:2]
+    await first.event(*e.registered(phone, callee))
+    events = (e.room_closed(other), e.invite(peer("c", caller), callee, room=room), e.room_closed(HERE[3]))
+    operations = [await first.publish(*event) for event in events]
+    await first.client.delete(first.keys.relay)
+    await first.committer.fire()
+    await limited.take(command)
+    for _ in range(2):
+        with pytest.raises(NoPermissionError, match=command):
+            await first.committer.commit(operations)
+    await limited.give_back()
+    await first.committer.commit(operations)
+    sent = [
+        message["kind"]
+        for entry, fields in await limited.admin.xrange(first.keys.relay)
+        for message in messages_of(Entry(entry.decode(), fields))
+    ]
+    assert sorted(sent) == ["call_started", "room_entered"]
+    assert not await limited.admin.exists(first.keys.owed)
+
+
+def _started(user: str) -> list[str]:
+    return ["call_started", user, "1600000000000-0", f"{user}|1|bob", f"{user}-0", "", "1600000000000-0"]
+
+
+def _bundle(entry: str, *messages: list[str]) -> Operation:
+    fields = {b"shard": b"0", b"messages": json.dumps(messages).encode()}
+    return decode_relay_entry(Entry(entry, fields), max_deliveries=5, keys=TWO[1])
+
+
+@pytest.fixture
+async def bundle(limited: Limited) -> Operation:
+    """Messages of another shard, of which an earlier one has been taken."""
+    await limited.shard.committer.commit([_bundle("1699999999999-0", _started("dave"))], TakeMode(1, "0-0"))
+    freed = ["room_freed", "r", "1600000000000-0", e.REF, "1"]
+    return _bundle("1700000000000-0", freed, _started("alice"), _started("carol"))
+
+
+@pytest.mark.parametrize("command", WRITES)
+async def test_a_bundle_that_is_denied_half_way_is_completed_later(
+    limited: Limited, bundle: Operation, command: str
+) -> None:
+    shard, mode = limited.shard, TakeMode(1, "0-0")
+    await limited.take(command)
+    with contextlib.suppress(NoPermissionError):
+        await shard.committer.commit([bundle], mode)
+    await limited.give_back()
+    await shard.committer.commit([bundle], mode)
+    await shard.relay()
+    assert [await limited.admin.hlen(shard.keys.calls(user)) for user in ("alice", "carol")] == [1, 1]
+    assert await limited.admin.exists(f"{shard.keys.base}over:{e.REF}")
+    assert not await limited.admin.exists(shard.keys.owed)
+
+
+async def test_the_messages_of_a_bundle_that_cannot_even_be_owed_are_told(
+    limited: Limited, bundle: Operation
+) -> None:
+    await limited.take("SET", "HSET")
+    [outcome] = (await limited.shard.committer.commit([bundle], TakeMode(1, "0-0"))).outcomes
+    assert outcome.status is Status.LOST
+    told = re.findall(r"message (\d) \((\w+)\): ", outcome.detail)
+    assert told == [("1", "room_freed"), ("2", "call_started"), ("3", "call_started")]
 
 
 async def test_an_event_that_cannot_even_be_owed_is_told(limited: Limited) -> None:

@@ -98,7 +98,8 @@ class Apart(Shards):
         else:
             part = self.parts[shard_of(routing_key(decode_event(kind, raw)), len(self.parts))]
         self.where[entry] = part
-        return await part.publish(kind, raw, entry)
+        # So some messages arrive together, and others one by one.
+        return await part.publish(kind, raw, entry, traced=bool(chance & 128))
 
     async def commit(self, operation: Operation) -> tuple[Outcome, Operation]:
         """Settle an event, or find out what it needs: then it comes back completed."""

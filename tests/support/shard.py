@@ -27,6 +27,8 @@ from tests.support.measured import MeasuringCommitter
 
 Json = dict[str, Any]
 
+TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 
 class Notification(msgspec.Struct, frozen=True):
     """One entry of the notifications stream."""
@@ -82,17 +84,18 @@ class Shard:
         return f"{self.now if at is None else at}-{self._sequence}"
 
     async def publish(
-        self, kind: str, payload: Mapping[str, Any] | bytes, entry: str | None = None
+        self, kind: str, payload: Mapping[str, Any] | bytes, entry: str | None = None, *, traced: bool = False
     ) -> Operation:
-        """Put an event into the stream and take it out again as a worker would. Ids must grow: see `operation`."""
+        """Put an event into the stream and take it out again as a worker would. Ids must grow: see `operation`.
+
+        With `traced` it has a traceparent, and each of its messages to other shards is an entry of its own.
+        """
         raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        entry = (
-            await self.client.xadd(
-                self.keys.events, {"type": kind, "payload": raw}, id=entry or self.entry_id()
-            )
-        ).decode()
+        fields: Any = {b"type": kind.encode(), b"payload": raw}
+        if traced:
+            fields[b"traceparent"] = TRACEPARENT
+        entry = (await self.client.xadd(self.keys.events, fields, id=entry or self.entry_id())).decode()
         await self.client.xreadgroup(WORKERS_GROUP, "test", {self.keys.events: ">"}, count=1)
-        fields = {b"type": kind.encode(), b"payload": raw}
         return decode_event_entry(Entry(entry, fields), max_deliveries=5, keys=self.keys)
 
     async def settle(self, *operations: Operation) -> list[Outcome]:

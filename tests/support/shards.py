@@ -141,11 +141,11 @@ class Shards(Shard):
         return self.routed.all
 
     async def publish(
-        self, kind: str, payload: Mapping[str, Any] | bytes, entry: str | None = None
+        self, kind: str, payload: Mapping[str, Any] | bytes, entry: str | None = None, *, traced: bool = False
     ) -> Operation:
         """Put an event into the stream of any shard, seldom its own, and take it out again as a worker would."""
         part = self._chance.choice(self.parts)
-        operation = await part.publish(kind, payload, entry or self.entry_id())
+        operation = await part.publish(kind, payload, entry or self.entry_id(), traced=traced)
         self._published[operation.entry] = part
         return operation
 
@@ -259,6 +259,16 @@ class Shards(Shard):
         raise AssertionError("it needs one lookup after the other")
 
 
+def messages_of(entry: Entry) -> list[dict[str, str]]:
+    """The messages in a relayed entry, each with the fields that one has which goes alone."""
+    if bundle := entry.fields.get(b"messages"):
+        return [
+            {"kind": kind, "name": name, "entry": first, "arguments": json.dumps(arguments)}
+            for kind, name, first, *arguments in json.loads(bundle)
+        ]
+    return [{name.decode(): value.decode() for name, value in entry.fields.items()}]
+
+
 class Apart(Shards):
     """Shards between which messages arrive late, in any order, on request."""
 
@@ -268,10 +278,14 @@ class Apart(Shards):
         self.known: set[tuple[int, str]] = set()
 
     async def at_home(self, kind: str, payload: Mapping[str, Any]) -> list[Notification]:
-        """Publish an event into its own shard and settle it; return its notifications."""
+        """Publish an event into its own shard and settle it; return its notifications.
+
+        Its messages to one shard arrive together or, by chance, one by one.
+        """
         raw = json.dumps(payload).encode()
         part = self.home_of(routing_key(decode_event(kind, raw)))
-        operation = await part.publish(kind, raw, self.entry_id())
+        traced = self._chance.random() < 1 / 2
+        operation = await part.publish(kind, raw, self.entry_id(), traced=traced)
         self._published[operation.entry] = part
         await self.settle(operation)
         return await self.told()
@@ -281,27 +295,31 @@ class Apart(Shards):
         return self.parts[shard_of(name, len(self.parts))]
 
     async def carry_any(self, chance: random.Random) -> bool:
-        """Carry one message, any one; False when there is none."""
+        """Carry one entry, any one; False when there is none."""
         await self._read()
         if not self.on_the_way:
             return False
         await self._carry(*self.on_the_way.pop(chance.randrange(len(self.on_the_way))))
         return True
 
-    async def carry_first(self) -> Mapping[bytes, bytes]:
-        """Carry the oldest message; its fields, none when there is none."""
+    async def carry_first(self) -> list[dict[str, str]]:
+        """Carry the oldest entry; its messages, none when there is no entry."""
         await self._read()
         if not self.on_the_way:
-            return {}
+            return []
         part, entry = self.on_the_way.pop(0)
         await self._carry(part, entry)
-        return entry.fields
+        return messages_of(entry)
 
     async def carry(self, kind: str = "") -> list[Notification]:
-        """Carry the messages of one kind (default: all), and what follows from them; return the notifications."""
+        """Carry the entries with a message of one kind (default: all), and what follows; return the notifications."""
         while True:
             await self._read()
-            wanted = [each for each in self.on_the_way if kind in {"", each[1].fields[b"kind"].decode()}]
+            wanted = [
+                each
+                for each in self.on_the_way
+                if kind in {"", *(one["kind"] for one in messages_of(each[1]))}
+            ]
             if not wanted:
                 return await self.told()
             for each in wanted:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from invites.events.arguments import DeadArguments, RelayArguments, RelayedEventArguments
+from invites.events.arguments import BundleArguments, DeadArguments, RelayArguments, RelayedEventArguments
 from invites.events.decoding import decode_relay_entry
 from invites.events.entry import Entry, entries_of, order
 from invites.events.operation import Operation
@@ -24,6 +24,12 @@ EVENT = {
 }  # fmt: skip
 """An event that was published to another shard."""
 
+BUNDLE = {
+    b"shard": str((HERE.shard + 1) % SHARDS).encode(),
+    b"messages": b'[["call_started","alice","5-1","alice|1|bob"],["room_freed","r","5-2"]]',
+}
+"""What a commit had for another shard."""
+
 
 def _decoded(fields: dict[bytes, bytes], keys: Keys | None = HERE, deliveries: int = 1) -> Operation:
     return decode_relay_entry(Entry("7-2", fields, deliveries), max_deliveries=5, keys=keys)
@@ -33,6 +39,14 @@ def test_a_page_goes_on_with_the_arguments_that_it_brings() -> None:
     operation = _decoded(PAGE)
     assert (operation.rule, operation.entry, operation.shard) == ("relay", "7-2", None)
     assert operation.arguments == RelayArguments("legs_start", "bob", "5-1", ("alice|1|team", "20"))
+
+
+def test_a_bundle_goes_to_its_shard_as_it_is() -> None:
+    operation = _decoded(BUNDLE)
+    assert (operation.rule, operation.entry, operation.shard) == ("bundle", "7-2", (HERE.shard + 1) % SHARDS)
+    assert isinstance(operation.arguments, BundleArguments)
+    assert operation.arguments.flat() == (BUNDLE[b"messages"].decode(),)
+    assert operation.arguments.count == 2
 
 
 def test_an_event_keeps_its_first_entry_and_its_rule() -> None:
@@ -73,6 +87,12 @@ def test_the_shard_is_that_of_the_name_unless_the_entry_says_which(
         (PAGE | {b"shard": b"two"}, "field shard is no number"),
         (PAGE | {b"entry": b"now"}, "field entry is no entry id"),
         (EVENT | {b"payload": b'{"peer":5}'}, "field peer "),
+        ({b"messages": BUNDLE[b"messages"]}, "field shard is missing"),
+        (BUNDLE | {b"shard": b"9"}, "field shard is 9, but there are only the shards"),
+        *(
+            (BUNDLE | {b"messages": raw}, "field messages is no list of messages")
+            for raw in (b"", b"[]", b"[[]]", b'[["k","n"]]', b'[["k","n","now"]]', b'[["k","n","1-0",5]]', b'{"k":[]}')
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_decoded_is_a_dead_letter_of_the_whole_entry(

@@ -49,17 +49,51 @@ class LocalCommit:
         return await self._shard.commit(operations, self._mode)
 
 
+class LowWatermark:
+    """The entry of a relay stream before which none comes again: the targets forget what they took before it."""
+
+    def __init__(self, source: Source[Operation]) -> None:
+        self._source = source
+        self._raised_at = 0.0
+        self.value = "0-0"
+
+    async def rise(self) -> None:
+        """Look once a second.
+
+        It is the first entry that is pending: there is one, since the entries at hand are. Where settled entries may
+        come again (see `workers.roles.carry_again`) it is before the first one in the stream.
+        """
+        now = time.monotonic()
+        if now < self._raised_at + _LOW_WATERMARK_S:
+            return
+        self._raised_at = now  # the other targets go on with the present one meanwhile
+        try:
+            self.value = await self._find() or self.value
+        except Exception:
+            self._raised_at = 0.0
+            raise
+
+    async def _find(self) -> str | None:
+        source = self._source
+        if source.shard.relay_kept_from:
+            for first in await read(source.shard.commands, source.key, count=1):
+                return f"{max(0, first.at - _MARGIN_MS)}-0"
+            return None
+        reads = source.shard.worker.clients.reads(source.shard.keys)
+        _, first_pending, *_ = await reads.call("XPENDING", source.key, source.group)
+        return None if first_pending is None else first_pending.decode()
+
+
 class RelayedCommit:
     """Commits entries of a relay stream in the shard `target`, then acknowledges them in their own shard.
 
     A worker that dies in between leaves them to be carried again. The target takes each once.
     """
 
-    def __init__(self, source: Source[Operation], target: Shard) -> None:
+    def __init__(self, source: Source[Operation], low_watermark: LowWatermark, target: Shard) -> None:
         self._source = source
+        self._low_watermark = low_watermark
         self._target = target
-        self._low_watermark = "0-0"
-        self._raised_at = 0.0
 
     async def prepare(self, operations: Sequence[Operation]) -> Sequence[Operation]:
         """See the rooms that are in other shards than the target."""
@@ -67,9 +101,9 @@ class RelayedCommit:
 
     async def commit(self, operations: Sequence[Operation]) -> CommitResult:
         """Commit the operations in the target. Also raises when the source's shard is unreachable."""
-        await self._raise_low_watermark()
+        await self._low_watermark.rise()
         source, target = self._source, self._target
-        mode = TakeMode(source.shard.keys.shard, self._low_watermark)
+        mode = TakeMode(source.shard.keys.shard, self._low_watermark.value)
         while True:
             server = target.server
             result = await target.commit(operations, mode)
@@ -84,22 +118,3 @@ class RelayedCommit:
             ordered = source.shard.worker.clients.ordered(source.shard.keys)
             await ordered.execute_command("XACK", source.key, source.group, *settled)
         return result
-
-    async def _raise_low_watermark(self) -> None:
-        """Find the entry before which none comes again. The target forgets the entries that it took before that one.
-
-        That is the first one that is pending: there is one, since the entries at hand are. Where settled entries may
-        come again (see `workers.roles.carry_again`) it is before the first one in the stream.
-        """
-        now = time.monotonic()
-        if now < self._raised_at + _LOW_WATERMARK_S:
-            return
-        source = self._source
-        if source.shard.relay_kept_from:
-            for first in await read(source.shard.commands, source.key, count=1):
-                self._low_watermark = f"{max(0, first.at - _MARGIN_MS)}-0"
-        else:
-            summary = await source.shard.commands.xpending(source.key, source.group)
-            if summary["min"] is not None:
-                self._low_watermark = summary["min"].decode()
-        self._raised_at = now

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from invites.events.arguments import BundleArguments
 from workers.aio.tasks import end
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from workers.consumer.ticket import Ticket
     from workers.roles.settler import Settler
 
-_BATCH: Final = 64  # entries in one commit; each is a small one
+_MOST: Final = 64  # messages in one commit, unless the first entry has more; each is a small one
 
 
 class Forwarder:
@@ -47,7 +48,16 @@ class Forwarder:
     async def _carry(self) -> None:
         while self._waiting:
             first = self._waiting.popleft()
-            batch = [first]
-            while not first.alone and self._waiting and not self._waiting[0].alone and len(batch) < _BATCH:
+            batch, count = [first], _count(first)
+            while not first.alone and self._waiting and not self._waiting[0].alone:
+                count += _count(self._waiting[0])
+                if count > _MOST:
+                    break
                 batch.append(self._waiting.popleft())
             await self._settler.settle(batch)
+
+
+def _count(ticket: Ticket[Operation]) -> int:
+    """How many messages the entry has."""
+    arguments = ticket.item.arguments
+    return arguments.count if isinstance(arguments, BundleArguments) else 1

@@ -36,11 +36,11 @@ class SaidArguments(Arguments, frozen=True):
     def flat(self) -> tuple[Value, ...]:
         """The arguments as the server's function takes them."""
         arguments = msgspec.structs.astuple(self)
-        for _ in range(self.optional):
-            if arguments[-1]:
-                break
-            arguments = arguments[:-1]
-        return arguments
+        end = len(arguments)
+        least = end - self.optional
+        while end > least and not arguments[end - 1]:
+            end -= 1
+        return arguments[:end]
 
 
 class LongerArguments(SaidArguments, frozen=True):
@@ -58,7 +58,7 @@ class InviteArguments(SaidArguments, frozen=True):
     JSON. `stopped` is the code of a stop that follows in its commit. `probe` is "1" or "".
     """
 
-    optional: ClassVar[int] = 5
+    optional: ClassVar[int] = 12
 
     peer: str
     user: str

@@ -155,6 +155,7 @@ class Ensured(msgspec.Struct):
 _DONE: Final = Outcome(Status.DONE)
 _STALE: Final = Outcome(Status.STALE)
 _FULL: Final = Outcome(Status.FULL)
+_PLAIN: Final = {ord("1"): _DONE, ord("0"): _STALE}
 _WORDS: Final = {1: Status.DONE, 2: Status.NEEDS, 3: Status.FAILED, 4: Status.NO_GROUP, 5: Status.LOST}
 _WITH_DETAIL: Final = frozenset({Status.NEEDS, Status.FAILED, Status.LOST})
 _DENIED: Final = "DENIED "  # the error of lua/core/permissions.lua; commands follow, separated by commas
@@ -214,13 +215,13 @@ class Committer:
         keys, scripts = self._keys.script_keys, self._scripts
         with self._errors():
             try:
-                return _result(
+                return read_commit(
                     await self._functions.call(scripts.refused_when_full, keys, self._batch(mode, operations))
                 )
             except OutOfMemoryError:
                 shrinking = [operation for operation in operations if not grows(operation)]
                 batch = self._batch(mode, shrinking)
-                result = _result(await self._functions.call(scripts.allowed_when_full, keys, batch))
+                result = read_commit(await self._functions.call(scripts.allowed_when_full, keys, batch))
         outcomes = iter(result.outcomes)
         result.outcomes = [_FULL if grows(operation) else next(outcomes) for operation in operations]
         return result
@@ -362,12 +363,17 @@ def grows(operation: Operation) -> bool:
     return operation.event_rule in _GROWING
 
 
-def _result(answer: Sequence[Any]) -> CommitResult:
-    now, due, measures, *outcomes = answer
-    now = int(now)
-    return CommitResult(
-        [_outcome(one) for one in outcomes], _due(due), now, read_measures(measures.decode(), now)
-    )
+def read_commit(answer: bytes | list[Any]) -> CommitResult:
+    """The server's answer to a commit (see lua/main.lua)."""
+    if isinstance(answer, list):
+        time, due, measures, *others = answer
+        outcomes = [_outcome(other) for other in others]
+    else:
+        head, _, measures = answer.partition(b"\n")
+        time, due, digits = head.split(b" ")
+        outcomes = [_PLAIN[digit] for digit in digits]
+    now = int(time)
+    return CommitResult(outcomes, _due(due), now, read_measures(measures.decode(), now))
 
 
 def _due(value: bytes | int) -> int | None:

@@ -65,8 +65,8 @@ do
     if invite.candidates then
       return invite.candidates
     end
-    local candidates = {}
-    for id, stored in pairs(invite.stored) do
+    local candidates = invite.stored -- each text becomes its candidate
+    for id, stored in pairs(candidates) do
       local candidate = cjson.decode(stored)
       candidate.id = id
       candidates[id] = candidate

@@ -48,7 +48,7 @@ local function load_invite(ref)
   }
   for i = 1, #flat, 2 do
     local field = flat[i]
-    if string.byte(field) == 64 then -- "@"
+    if not invite[field] and string.byte(field) == 64 then -- "@"
       invite.stored[string.sub(field, 2)] = flat[i + 1]
     else
       invite[field] = flat[i + 1]

@@ -193,31 +193,35 @@ local function next_due()
 end
 
 -- What the units of a call have for other shards is written when they are, also when the call fails behind some of them.
-local function with_messages(done, result)
+local function with_messages(done, result, ...)
   messages.flush()
   if not done then
     error(result, 0)
   end
-  return result
+  return result, ...
 end
 
 -- Settles the entries in ARGV from `at` on. `prefix` separates the ids of their notifications from those of events.
+-- Each table in a reply costs the server as much as a write. So outcomes that are all numbers become one text.
 local function settle_each(token, from, prefix, at)
-  local result, count, handler = { int(now), '', '' }, 3, ARGV[at]
+  local outcomes, count, is_plain, handler = {}, 0, true, ARGV[at]
   while handler do
     local entry, last = ARGV[at + 1], at + 2 + ARGV[at + 2]
+    local outcome = settle_one(token, from, prefix .. entry, handler, entry, at + 3, last)
     count = count + 1
-    result[count] = settle_one(token, from, prefix .. entry, handler, entry, at + 3, last)
+    outcomes[count], is_plain = outcome, is_plain and type(outcome) == 'number'
     at = last + 1
     handler = ARGV[at]
   end
-  return result
+  return outcomes, is_plain
 end
 
 local function settled(token, from, prefix, at)
-  local result = with_messages(pcall(settle_each, token, from, prefix, at))
-  result[2], result[3] = next_due(), measures.text()
-  return result
+  local outcomes, is_plain = with_messages(pcall(settle_each, token, from, prefix, at))
+  if is_plain then
+    return digits[now] .. ' ' .. next_due() .. ' ' .. table.concat(outcomes) .. '\n' .. measures.text()
+  end
+  return { int(now), next_due(), measures.text(), unpack(outcomes) }
 end
 
 function commit.settle(source, at)

@@ -52,15 +52,18 @@ do
     of_shard[#of_shard + 1] = begin
   end
 
+  local counted -- the text of `shards`: comparing it costs less than tonumber
+  local VERBOSITY = { ['0'] = 0, ['1'] = 1, ['2'] = 2 }
+
   local function begin_shard(name, count)
-    base, shards = name, nil -- a call that fails in here leaves nothing for the next one
+    base, counted = name, nil -- a call that fails in here leaves nothing for the next one
     EVENTS, NOTIFICATIONS, TIMERS = KEYS[KEY.events], KEYS[KEY.notifications], KEYS[KEY.timers]
     DEAD, PUSH, RELAY = KEYS[KEY.dead], KEYS[KEY.push], KEYS[KEY.relay]
     GROUPS = { [EVENTS] = 'workers', [PUSH] = 'push', [RELAY] = 'relay' }
     for i = 1, #of_shard do
       of_shard[i]()
     end
-    shards = count
+    shards, counted = tonumber(count), count
   end
 
   -- The text of `settings`. Both survive the call: workers send the same one each time.
@@ -72,18 +75,19 @@ do
       redis, cjson, string, tonumber, type, pairs, ipairs, unpack = globals()
     end
     KEYS, ARGV = keys, arguments
-    shard, verbosity = arguments[ARG.shard], tonumber(arguments[ARG.verbosity])
+    shard, verbosity = arguments[ARG.shard], VERBOSITY[arguments[ARG.verbosity]]
     if arguments[ARG.settings] ~= decoded then
       settings = cjson.decode(arguments[ARG.settings])
       decoded = arguments[ARG.settings]
     end
-    now = tonumber(arguments[ARG.clock])
-    if not now then
+    if arguments[ARG.clock] ~= '' then
+      now = tonumber(arguments[ARG.clock])
+    else
       local time = redis.call('TIME')
       now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
     end
-    local name, count = arguments[ARG.base], tonumber(arguments[ARG.shards])
-    if name ~= base or count ~= shards then
+    local name, count = arguments[ARG.base], arguments[ARG.shards]
+    if name ~= base or count ~= counted then
       begin_shard(name, count)
     end
     for i = 1, #of_call do
@@ -98,22 +102,28 @@ local function key(kind, id)
   return base .. kind .. ':' .. id
 end
 
--- `digits[number]` is a whole number as text. (Lua's own conversion has 14 digits, then an exponent.) The same few are used
--- often, and cost no call of a function then.
-local digits, int
+-- `digits[number]` is a whole number as text (Lua's own conversion has 14 digits, then an exponent), `numbers[text]` the
+-- number that it stands for. The same few are used often, and cost no call of a function then.
+local digits, numbers, int
 
 do
   local MOST, count = 1000, 0
 
+  local function read(known, text)
+    local number = tonumber(text)
+    known[text], count = number, count + 1
+    return number
+  end
+
   local function write(known, number)
     local text = string.format('%d', number)
-    known[number], count = text, count + 1
+    known[number], numbers[text], count = text, number, count + 1
     return text
   end
 
   each_call(function()
     if not digits or count > MOST then
-      digits, count = setmetatable({}, { __index = write }), 0
+      digits, numbers, count = setmetatable({}, { __index = write }), setmetatable({}, { __index = read }), 0
     end
   end)
 

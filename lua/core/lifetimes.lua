@@ -15,7 +15,7 @@ end
 
 -- A pending invite, its candidates and legs. After a night without workers it still gets its outcome.
 function lifetimes.pending(invite)
-  return tonumber(invite.expiresAt) + DAY
+  return numbers[invite.expiresAt] + DAY
 end
 
 -- The same once the invite is over, and a push that tells its end. A device that has not received the end rings until

@@ -18,6 +18,9 @@ local typed
 -- current unit has.
 local notes, noted = {}, 0
 
+-- The notes of `expire` stay as well: the unit has `expired` of them.
+local expiries, expired = {}, 0
+
 -- The server's answer to each note of this unit.
 local replies = {}
 
@@ -45,7 +48,7 @@ local TAKES_AWAY = { HDEL = true, SREM = true, ZREM = true, ZREMRANGEBYSCORE = t
 
 -- `origin` makes the ids of notifications unique. An event that is settled again has the same origin.
 function unit.begin(origin, entry)
-  noted, unknown, measured = 0, 0, kept
+  noted, expired, unknown, measured = 0, 0, 0, kept
   work = { origin = origin, entry = entry, told = 0, facts = nil, invites = {}, changed = {} }
 end
 
@@ -108,23 +111,23 @@ function unit.check()
   end
 end
 
-
 local at -- which note is being written
 
-local function write_each()
-  local call, attempt, unpack, notes, takes_away, replies = redis.call, redis.pcall, unpack, notes, TAKES_AWAY, replies
-  for i = 1, noted do
-    local note = notes[i]
+local function write_from(first)
+  local call, unpack, notes, replies = redis.call, unpack, notes, replies
+  for i = first, noted do
     at = i
-    if takes_away[note[1]] then
-      local answer = attempt(unpack(note))
-      if type(answer) == 'table' and permissions.is_denied(note[1], note[2]) then
-        error(answer, 0)
-      end
-    else
-      replies[i] = call(unpack(note))
-    end
+    replies[i] = call(unpack(notes[i]))
   end
+end
+
+-- Writes all notes. Returns true, or false and the failure of the note `at`.
+local function write_all()
+  local done, failure = pcall(write_from, 1)
+  while not done and TAKES_AWAY[notes[at][1]] and not permissions.is_denied(notes[at][1], notes[at][2]) do
+    done, failure = pcall(write_from, at + 1)
+  end
+  return done, failure
 end
 
 -- The entries that an event adds to streams for others carry its trace. A dead letter keeps the event's own fields.
@@ -143,7 +146,7 @@ function unit.write(trace)
   if trace then
     trace_notes(trace)
   end
-  local done, failure = pcall(write_each)
+  local done, failure = write_all()
   if done then
     kept = measured
     return nil, replies
@@ -157,8 +160,10 @@ end
 
 -- `at` is in ms since 1970. A time in the past becomes the next millisecond.
 function expire(name, at)
-  noted = noted + 1
-  notes[noted] = { 'PEXPIREAT', name, at > now and at or now + 1 }
+  expired = expired + 1
+  local note = expiries[expired] or { 'PEXPIREAT', '', 0 }
+  expiries[expired], note[2], note[3] = note, name, at > now and at or now + 1
+  later(note)
 end
 
 -- Sets a key that expires.

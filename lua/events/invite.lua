@@ -2,13 +2,13 @@
 -- updates the invite, or repeats its outcome.
 --
 -- Arguments  room, mediatypes, from_details, context, expires, request_id ("" where none is given); invite_request ("1"
---            or "0")
+--            or "0"); then what few invites have ("" where none is given; nil with all that follow)
 --            from other shards: closed, left (the entry that closed the room, the entry by which the inviter has
 --            left it, or ""), member (the callee's value in the room, or ""), requester (the peer that has asked for
 --            this invite and until when; "" when the worker has not asked, "|" when there is none)
 --            from lookups: trunks_version, trunks (a list, see reach/trunks.lua), lookup_result (see reach/resolve.lua)
 --            replaces (a ref), ring_mode, stopped (the code of a stop that follows in this commit, before any answer
---            of the callee), probe ("1" for a call that tests the service), device (nil or "" where none is given)
+--            of the callee), probe ("1" for a call that tests the service), device
 -- Reads      the invite, tombstones, the callee's registrations, the version of the trunks
 -- Why atomic an invite sees a concurrent registration, or that registration sees the invite
 -- include: call/busy
@@ -69,7 +69,7 @@ local function born_ended(asked, invite)
     return 'DECLINED_BY_CREATOR', tonumber(stop), 'cancelled'
   elseif reason then
     return 'DECLINED_BY_CREATOR', 487, reason
-  elseif tonumber(invite.expiresAt) <= now then
+  elseif numbers[invite.expiresAt] <= now then
     return 'DECLINED_BY_TIMEOUT', 408, 'timeout'
   end
 end
@@ -93,7 +93,7 @@ end
 -- may have nothing to ring.
 local function enter(invite, asked, rings_nothing)
   invite.live_until = lifetimes.pending(invite)
-  schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
+  schedule('ring|' .. invite.ref, invite.expiresAt)
   note_request(invite)
   emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry,
     invite.others and json.strings(invite.others))
@@ -250,6 +250,10 @@ local function create(asked, first)
   end
 end
 
+local function given(value)
+  return value ~= '' and value or nil
+end
+
 -- The ref is that of a member's leg in a group call.
 local function refuse(asked)
   notify('inviteRejected', '[' .. quoted[asked.peer] .. ']', '[' .. quoted[asked.user] .. ']',
@@ -279,6 +283,16 @@ local function update(invite, asked)
   tell_progress(invite, asked.transaction, asked)
 end
 
+-- Few invites have any of these.
+local function add_rare(
+  asked, closed, left, member, requester, trunks_version, trunks, lookup_result, replaces, ring_mode, stopped, probe, device)
+  asked.closed, asked.left, asked.member = given(closed), given(left), given(member)
+  asked.requester, asked.trunks_version, asked.trunks = given(requester), trunks_version, trunks or ''
+  asked.found = given(lookup_result) and cjson.decode(lookup_result)
+  asked.replaces, asked.ring_mode, asked.stopped = given(replaces), given(ring_mode), given(stopped)
+  asked.probe, asked.device = given(probe), given(device)
+end
+
 function events.invite(
   peer, user, to, invite_id, head, room, mediatypes, from_details, context, expires, request_id, transaction,
   invite_request, closed, left, member, requester, trunks_version, trunks, lookup_result, replaces, ring_mode, stopped,
@@ -286,13 +300,12 @@ function events.invite(
   local asked = {
     ref = user .. '|' .. invite_id .. '|' .. to, peer = peer, user = user, to = to, invite_id = invite_id,
     head = head, room = room, mediatypes = mediatypes, fromDetails = from_details, context = context,
-    expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, ring_mode = ring_mode ~= '' and ring_mode or nil,
-    device = device ~= '' and device or nil, replaces = replaces ~= '' and replaces or nil,
-    stopped = stopped ~= '' and stopped, probe = probe ~= '' and probe or nil,
-    closed = closed ~= '' and closed, left = left ~= '' and left,
-    member = member ~= '' and member, requester = requester,
-    trunks_version = trunks_version, trunks = trunks, found = lookup_result ~= '' and cjson.decode(lookup_result) or nil,
+    expires = expires, requestId = request_id, transaction = transaction, invite_request = invite_request, marks = nil,
   }
+  if closed then
+    add_rare(asked, closed, left, member, requester, trunks_version, trunks, lookup_result, replaces, ring_mode, stopped,
+      probe, device)
+  end
   local first = is_first(asked)
   local invite = not first and load_invite(asked.ref)
   if not invite then

@@ -64,7 +64,7 @@ function ring(invite, candidates, resumed)
     .. ',"fromDetails":' .. json.opaque(invite.fromDetails)
     .. ',"context":' .. json.opaque(invite.context)
     .. ',"inviteRequest":' .. (invite.inviteRequest == '1' and 'true' or 'false')
-    .. ',"expiresIn":' .. digits[math.max(0, tonumber(invite.expiresAt) - now)]
+    .. ',"expiresIn":' .. digits[math.max(0, numbers[invite.expiresAt] - now)]
     .. ',"resumed":' .. (resumed and 'true' or 'false')
     .. (invite.waiting and ',"waiting":true' or '')
     .. (invite.requestId and ',"requestId":' .. quoted[invite.requestId] or '')

@@ -3,16 +3,27 @@
 -- include: core/json
 -- include: core/story
 
--- `peers` and `users` are lists in JSON. `invite` is the one that it is about, `code` what its story says of it; nil for
--- none. `names` are the peers as the story has them, if there are too many for it.
-local function notify(kind, peers, users, payload, invite, code, names)
-  local told = work.told + 1
-  work.told = told
-  local note = add('stream', { 'XADD', NOTIFICATIONS,
-    '*', 'id', shard .. '-' .. work.origin .. '-' .. digits[told], 'type', kind, 'peers', peers, 'users', users, 'payload', payload,
-  })
-  if invite and settings.story then
-    story.tell(invite, kind, code, names or peers, note)
+local notify
+
+do
+  -- The notes of a unit's notifications stay for the next ones: such a table costs as much as a small command.
+  local notes = {}
+
+  -- `peers` and `users` are lists in JSON. `invite` is the one that it is about, `code` what its story says of it; nil for
+  -- none. `names` are the peers as the story has them, if there are too many for it.
+  function notify(kind, peers, users, payload, invite, code, names)
+    local told = work.told + 1
+    work.told = told
+    local note = notes[told] or { 'XADD', '', '*', 'id', '', 'type', '', 'peers', '', 'users', '', 'payload', '' }
+    notes[told], note[2], note[5], note[7] = note, NOTIFICATIONS, shard .. '-' .. work.origin .. '-' .. digits[told], kind
+    note[9], note[11], note[13] = peers, users, payload
+    if note[14] then -- the trace of another event
+      note[14], note[15] = nil, nil
+    end
+    local number = add('stream', note)
+    if invite and settings.story then
+      story.tell(invite, kind, code, names or peers, number)
+    end
   end
 end
 

@@ -183,7 +183,7 @@ local function requester_of(asked)
   local peer = redis.call('GET', key('request', asked.to .. '|' .. asked.requestId .. '|' .. asked.user))
   if peer or is_here(asked.user) or asked.requester == '|' then
     return peer
-  elseif asked.requester == '' then
+  elseif not asked.requester then
     need('request')
   end
   local known, until_when = string.match(asked.requester, '^(.+)|(%d+)$')

@@ -27,6 +27,12 @@ def test_prints_one_json_object(commands: Commands) -> None:
     assert 500 < result["bytes_per_invite"] < 5000
 
 
+def test_measures_what_a_finished_call_leaves(commands: Commands) -> None:
+    ended = commands.run("bench", "memory", "--pending", "300", "--ended", "--json")
+    assert ended.status == 0, ended.err
+    assert 500 < json.loads(ended.out)["bytes_per_ended_call"] < 5000
+
+
 def test_says_what_the_parts_are(commands: Commands) -> None:
     ended = commands.run("bench", "memory", "--pending", "300", "--callees", "10")
     assert ended.status == 0, ended.err

@@ -152,6 +152,9 @@ def memory(
         ),
     ] = None,
     devices: Devices = 3,
+    ended: Annotated[
+        bool, typer.Option("--ended", help="Then accept all, and measure what each finished call leaves.")
+    ] = False,
     as_json: AsJson = False,
     common: Common,
 ) -> None:
@@ -168,7 +171,7 @@ def memory(
 
     load = Load(pending, devices, workers=0, callees=min(callees or pending, pending))
     with _results():
-        result, parts = measure(load, common.redis_url, common.config.settings(), tell)
+        result, parts = measure(load, common.redis_url, common.config.settings(), tell, ended=ended)
     show_memory(result, parts, as_json=as_json)
 
 

@@ -12,15 +12,13 @@ import msgspec
 from redis.asyncio import Redis
 
 from invites.events.decoding import decode_event_entry
-from invites.store.commit import Committer
+from invites.store.commit import Committer, Status, read_commit
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 from workers.lab.bench.connection import pack
 from workers.lab.bench.load import RING_MS, Event, Load
 from workers.lab.bench.target import BenchError, Target
 
-_DONE: Final = 1
-_HEAD: Final = 3  # a reply begins with the server's time, the next deadline and the measures
 _PAGE: Final = 20_000
 _LARGE: Final = 500  # events in a commit when latency does not matter
 
@@ -89,7 +87,8 @@ class Baseline:
         began = time.perf_counter()
         replies = self._target.send(packed)
         took = time.perf_counter() - began
-        failed = [outcome for reply in replies for outcome in reply[_HEAD:] if not _is_done(outcome)]
+        outcomes = (outcome for reply in replies for outcome in read_commit(reply).outcomes)
+        failed = [outcome for outcome in outcomes if outcome.status is not Status.DONE]
         if failed:
             raise BenchError(f"{len(failed)} events failed on the bare server, the first with {failed[0]!r}.")
         return took
@@ -101,8 +100,3 @@ class Baseline:
             for first in range(0, len(operations), size):
                 await committer.commit(operations[first : first + size])
         return list(self._recorder.sent)
-
-
-def _is_done(outcome: int | list[Any]) -> bool:
-    """In a list, warnings follow the status."""
-    return (outcome[0] if isinstance(outcome, list) else outcome) == _DONE

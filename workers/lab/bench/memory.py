@@ -1,4 +1,4 @@
-"""`invites bench memory`: measures the server's memory for a pending invite."""
+"""`invites bench memory`: measures the server's memory for a pending invite, and what a finished call leaves."""
 
 from __future__ import annotations
 
@@ -24,20 +24,34 @@ _STEADY_S: Final = 1.5
 _NOT_ADDED: Final = frozenset({"registry", "holder", "events", "notifications", "push", "relay", "dead"})
 
 
-class Memory(msgspec.Struct, frozen=True):
-    """The result: the number of pending invites, and the bytes that each of them added."""
+class Memory(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result: the number of pending invites, and the bytes that each of them added.
+
+    `bytes_per_ended_call` is what each left once a device had accepted it, if that was measured.
+    """
 
     pending: int
     bytes_per_invite: float
+    bytes_per_ended_call: float | None = None
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """The bytes of an invite in each kind of key as `MEMORY USAGE` reports them, pending and ended.
+
+    The rest is in the server's tables of keys and their times to live.
+    """
+
+    pending: dict[str, float]
+    ended: dict[str, float]
 
 
 def measure(
-    load: Load, url: str | None, settings: Settings, tell: Callable[[str], None]
-) -> tuple[Memory, dict[str, float]]:
+    load: Load, url: str | None, settings: Settings, tell: Callable[[str], None], *, ended: bool = False
+) -> tuple[Memory, Parts]:
     """Compare the server's memory with all invites pending with its memory before, when all devices are registered.
 
-    The streams are empty both times. Returns the result, and the bytes of an invite in each kind of key as `MEMORY
-    USAGE` reports them (the rest is in the server's tables of keys and their times to live).
+    With `ended` a device accepts each of them then, and the memory is compared once more. The streams are empty each
+    time.
 
     Raises `BenchError` when there is no valid result.
     """
@@ -49,11 +63,24 @@ def measure(
         before = used_memory(target)
         tell(f"making {load.calls:,} pending invites")
         baseline.settle(load.invites())
-        added = used_memory(target) - before
-        pending = target.command("ZCARD", target.keys.timers)
-        if pending != load.calls:
-            raise BenchError(f"{load.calls} invites should be pending, but {pending} are.")
-        return Memory(load.calls, round(added / load.calls, 1)), _parts(target, load.calls)
+        result = Memory(load.calls, _added(target, before, load, pending=load.calls))
+        parts = Parts(_parts(target, load.calls), {})
+        if ended:
+            tell("accepting them")
+            baseline.settle(load.accepts())
+            left = _added(target, before, load, pending=0)
+            result = msgspec.structs.replace(result, bytes_per_ended_call=left)
+            parts = msgspec.structs.replace(parts, ended=_parts(target, load.calls))
+        return result, parts
+
+
+def _added(target: Target, before: int, load: Load, *, pending: int) -> float:
+    """The bytes that each call has added. So many of them must be pending."""
+    added = used_memory(target) - before
+    found = target.command("ZCARD", target.keys.timers)
+    if found != pending:
+        raise BenchError(f"{pending} invites should be pending, but {found} are.")
+    return round(added / load.calls, 1)
 
 
 def used_memory(target: Target) -> int:

@@ -14,7 +14,7 @@ from workers.lab.bench.comparison import Comparison
 from workers.lab.bench.gateway import GatewayLatency
 from workers.lab.bench.latency import Latency
 from workers.lab.bench.lookups import LookUps
-from workers.lab.bench.memory import Memory
+from workers.lab.bench.memory import Memory, Parts
 from workers.lab.bench.plots import Figures
 from workers.lab.bench.races import Report
 from workers.lab.bench.throughput import Round, Throughput
@@ -89,13 +89,16 @@ def _us(result: Throughput) -> float:
     return result.worker_us_per_call + result.server_us_per_call
 
 
-def show_memory(result: Memory, parts: Mapping[str, float], *, as_json: bool) -> None:
+def show_memory(result: Memory, parts: Parts, *, as_json: bool) -> None:
     """Print the result; the table also shows the share of each kind of key."""
     rows = {
         "pending invites": f"{result.pending:,}",
         "each of them adds": f"[bold]{result.bytes_per_invite:,.0f} bytes",
-        **{f"  of that {kind}": f"{size:,.0f} bytes" for kind, size in parts.items()},
+        **{f"  of that {kind}": f"{size:,.0f} bytes" for kind, size in parts.pending.items()},
     }
+    if result.bytes_per_ended_call is not None:
+        rows["accepted, it leaves"] = f"[bold]{result.bytes_per_ended_call:,.0f} bytes"
+        rows |= {f"  of them {kind}": f"{size:,.0f} bytes" for kind, size in parts.ended.items()}
     _show("Memory", rows, result, as_json=as_json)
 
 

@@ -161,7 +161,7 @@ end
 -- `at` is in ms since 1970. A time in the past becomes the next millisecond.
 function expire(name, at)
   expired = expired + 1
-  local note = expiries[expired] or { 'PEXPIREAT', '', 0 }
+  local note = expiries[expired] or { 'PEXPIREAT', name, 0 }
   expiries[expired], note[2], note[3] = note, name, at > now and at or now + 1
   later(note)
 end

@@ -14,7 +14,7 @@ do
   function notify(kind, peers, users, payload, invite, code, names)
     local told = work.told + 1
     work.told = told
-    local note = notes[told] or { 'XADD', '', '*', 'id', '', 'type', '', 'peers', '', 'users', '', 'payload', '' }
+    local note = notes[told] or { 'XADD', NOTIFICATIONS, '*', 'id', '', 'type', '', 'peers', '', 'users', '', 'payload', '' }
     notes[told], note[2], note[5], note[7] = note, NOTIFICATIONS, shard .. '-' .. work.origin .. '-' .. digits[told], kind
     note[9], note[11], note[13] = peers, users, payload
     if note[14] then -- the trace of another event

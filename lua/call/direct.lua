@@ -73,8 +73,9 @@ function internal.caller_moved(_, ref, peer, said)
     if shards > 1 then
       change(invite, 'moved', work.entry)
     end
-  elseif work.relayed and tonumber(invite.endedAt) >= order.split(work.entry) - order.TOLERANCE then
-    -- Only the old peer has received the outcome. Twice is better than never.
+  elseif work.relayed and invite.caller ~= peer
+    and tonumber(invite.endedAt) >= order.split(work.entry) - order.TOLERANCE then
+    -- Only the old peer has received the outcome.
     tell_outcome(invite, { peer = peer, user = invite.from })
   end
 end

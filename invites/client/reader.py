@@ -86,7 +86,6 @@ class Reader:
         self._done: set[tuple[int, str]] = set()
         self._room = asyncio.Event()
         self._news = asyncio.Event()
-        self._is_prepared = False
 
     async def prepare(self) -> None:
         """Create the groups, and drop those of processes that are gone. Raises redis exceptions."""
@@ -140,15 +139,14 @@ class Reader:
 
     async def _read(self) -> None:
         try:
-            if not self._is_prepared:
+            if not self.is_connected:
                 await self._prepare()
                 for stream in self._groups:
                     await self._read_pending(stream)
-                self._is_prepared = True
+                self.is_connected = True
             await self._read_streams(b"BLOCK", BLOCK_MS, after=dict.fromkeys(self._groups, b">"))
-            self.is_connected = True
         except Exception:
-            self.is_connected = self._is_prepared = False
+            self.is_connected = False
             raise
 
     async def _read_pending(self, stream: bytes) -> None:

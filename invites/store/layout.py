@@ -8,11 +8,14 @@ cannot commit, and no worker can commit during a reshard.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
 from invites.connection.errors import RefusedError
+
+if TYPE_CHECKING:
+    from invites.keys import Keys
 
 ANSWER: Final = "LAYOUT "
 """The prefix of the functions' error; the layout that they found follows."""
@@ -49,6 +52,27 @@ def read(text: str) -> Layout | None:
     if not shards.isdecimal() or (moving and not target.isdecimal()):
         return None
     return Layout(int(shards), int(target) if moving else None)
+
+
+async def mismatch(client: Any, first: Keys, shards: int) -> LayoutError | None:  # noqa: ANN401 - see Clients
+    """The error of a process that sees only a part of the calls; None if it sees all, or if no worker has run yet.
+
+    During a reshard both numbers are right. `first` names the keys of shard 0. Raises redis exceptions.
+    """
+    found = await client.get(first.layout)
+    text = str(shards) if found is None else found.decode(errors="replace")
+    layout = read(text)
+    if layout is not None and shards in {layout.shards, layout.target}:
+        return None
+    return LayoutError(text, shards)
+
+
+def unreadable(first: Keys) -> str:
+    """What to say if the user may not read the number of shards."""
+    return (
+        f"The server's user may not GET {first.layout}, so a wrong redis.shards goes unnoticed: extend its ACL as in "
+        "deploy/users.acl.template."
+    )
 
 
 def _sentence(found: str, layout: Layout | None, shards: int) -> str:

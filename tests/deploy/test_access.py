@@ -50,6 +50,7 @@ ALLOWED = {
         f"XACK {NOTIFICATIONS} gateway-1 1-0",
         f"XREAD COUNT 10 STREAMS {NOTIFICATIONS} 0",
         f"XINFO GROUPS {NOTIFICATIONS}",
+        "GET invites:{0}:layout",
     ],
     "operator": [
         f"HGETALL {INVITE}",
@@ -143,6 +144,7 @@ ALLOWED = {
         f"XACK {NOTIFICATIONS} temporary:x 1-0",
         f"XINFO STREAM {NOTIFICATIONS}",
         f"XGROUP DESTROY {NOTIFICATIONS} temporary:x",
+        "GET invites:{0}:layout",
     ],
     "admin": [
         "ACL LOG",
@@ -205,6 +207,8 @@ FORBIDDEN = {
         f"XRANGE {DEAD} - +",
         f"HGETALL {INVITE}",
         "SMEMBERS invites:{0}:pending:bob",
+        "GET invites:{0}:grace:p1",
+        "SET invites:{0}:layout 3",
         "EVAL 'return 1' 0",
     ],
     "operator": [
@@ -241,6 +245,8 @@ FORBIDDEN = {
         f"XRANGE {NOTIFICATIONS} - +",
         f"XTRIM {NOTIFICATIONS} MAXLEN 0",
         f"HGETALL {INVITE}",
+        "GET invites:{0}:grace:p1",
+        "SET invites:{0}:layout 3",
         "EVAL 'return 1' 0",
     ],
     "eraser": [

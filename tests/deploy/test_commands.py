@@ -23,7 +23,7 @@ _LIST: Final = {
     "gateway": """
         ping client|setname time xadd
         xread xreadgroup xack xautoclaim xclaim xpending xrange xrevrange xlen xinfo|consumers xinfo|groups
-        xinfo|stream xgroup|create xgroup|createconsumer xgroup|delconsumer xgroup|destroy
+        xinfo|stream xgroup|create xgroup|createconsumer xgroup|delconsumer xgroup|destroy get
     """,
     "worker": """
         ping client|setname client|id client|unblock info time multi exec cluster|info cluster|slots
@@ -48,7 +48,7 @@ _LIST: Final = {
     "probe": """
         ping client|setname time xadd
         xreadgroup xack xautoclaim xinfo|consumers xinfo|groups xinfo|stream
-        xgroup|create xgroup|createconsumer xgroup|destroy
+        xgroup|create xgroup|createconsumer xgroup|destroy get
     """,
     "eraser": """
         ping client|setname cluster|slots watch unwatch multi exec scan type unlink
@@ -150,6 +150,16 @@ def test_only_streams_of_shards_are_open_to_others(
         assert not may(f"invites:{{{shard}}}:{stream}"), shard
     for key in (f"invites:0:{stream}", f"invites:{{0}}:{stream}x", f"invites:{{0}}:pending:x:{stream}"):
         assert not may(key), key
+
+
+@pytest.mark.parametrize("user", ["gateway", "probe"])
+def test_the_number_of_shards_is_all_that_a_reader_of_notifications_gets(
+    root: redis.Redis, user: str
+) -> None:
+    assert permission(root, user, "GET", "invites:{0}:layout") == "OK"
+    assert permission(root, user, "SET", "invites:{0}:layout", "2") != "OK"
+    for key in ("invites:{0}:user-state:bob", "invites:{0}:x:layout", "invites:{0}:layouts", "layout"):
+        assert permission(root, user, "GET", key) != "OK", key
 
 
 def test_those_who_watch_the_server_see_no_keys(root: redis.Redis) -> None:

@@ -6,7 +6,9 @@ import json
 import shlex
 import subprocess
 import tomllib
+import urllib.request
 from fnmatch import fnmatch
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +89,28 @@ def test_healthchecks_ask_the_configured_port(compose: Any) -> None:
         code = compose["services"][service]["healthcheck"]["test"][-1]
         compile(code, "healthcheck", "exec")
         assert f":{port}/readyz" in code
-    assert f":{ports['worker']}/healthz" in (installations.DEPLOY / "Dockerfile").read_text()
     assert compose["services"]["worker"]["ports"] == [f"127.0.0.1:8081-8082:{ports['worker']}"]
     assert compose["services"]["gateway"]["ports"] == [f"127.0.0.1:{ports['gateway']}:{ports['gateway']}"]
+
+
+@pytest.mark.parametrize("section", ["http", "gateway"])
+def test_the_image_asks_the_default_port_of_what_it_runs(
+    section: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["python", "invites", *{"http": ("run", "--config", "c.json"), "gateway": ("gateway",)}[section]]
+    first = {"/proc/1/cmdline": BytesIO(b"".join(word.encode() + b"\0" for word in words))}
+    asked: list[str] = []
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, **_: asked.append(url))
+    exec(image_health_check(), {"open": lambda path, _: first[path]})  # noqa: S102 - our own file
+    port = getattr(config.Config(), section).port
+    assert asked == [f"http://127.0.0.1:{port}/healthz"]
+
+
+def image_health_check() -> str:
+    lines = (installations.DEPLOY / "Dockerfile").read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("HEALTHCHECK"))
+    code: str = json.loads(lines[at + 1].strip().removeprefix("CMD "))[-1]
+    return code
 
 
 def dockerfile_instructions() -> list[list[str]]:

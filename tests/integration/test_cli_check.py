@@ -243,7 +243,7 @@ def test_a_role_is_checked_and_nothing_is_changed(
     commands: Commands, database: redis.Redis, role: str
 ) -> None:
     lines, rules = OF_A_ROLE[role]
-    always = ("+ping", "+client|setname", "+info")
+    always = ("+ping", "+client|setname", "+info", "+get")
     url = commands.url.replace("redis://", "redis://other:x@")
     for stream in (KEYS.events, KEYS.notifications):
         database.xadd(stream, {"type": "x"})
@@ -290,6 +290,19 @@ def test_a_wrong_number_of_shards_is_told(commands: Commands, database: redis.Re
     ended = commands.on_server("check")
     assert (ended.status, _lines(ended)["shards"][0]) == (1, "FAIL")
     assert "set redis.shards to 3" in _lines(ended)["shards"][1]
+
+
+def test_a_wrong_number_of_shards_of_a_gateway_is_told(commands: Commands, database: redis.Redis) -> None:
+    database.set("invites:{0}:layout", "3")
+    ended = commands.on_server("check", "--role", "gateway")
+    assert (ended.status, _lines(ended)["shards"][0]) == (1, "FAIL")
+    assert "set redis.shards to 3" in _lines(ended)["shards"][1]
+    database.execute_command("ACL", "SETUSER", "gateway", "reset", "on", "nopass", "~*", "+@all", "-get")
+    ended = commands.run(
+        *("check", "--role", "gateway", "--redis-url", commands.url.replace("redis://", "redis://gateway:x@"))
+    )
+    database.execute_command("ACL", "DELUSER", "gateway")
+    assert (ended.status, _lines(ended)["shards"][0]) == (0, "warn")
 
 
 def test_without_info_the_rest_is_checked(commands: Commands, database: redis.Redis) -> None:

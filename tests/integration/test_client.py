@@ -209,6 +209,16 @@ async def _groups(client: Any) -> set[str]:
     return {one["name"].decode() for one in await client.xinfo_groups(KEYS.notifications)}
 
 
+async def test_a_reader_is_connected_before_its_first_notification(valkey_url: str, client: Any) -> None:
+    async with Notifications(valkey_url) as notifications:
+
+        async def waits() -> bool:
+            return any("b" in one["flags"] for one in await client.client_list())
+
+        await wait_until(waits, "the server keeps the read waiting")
+        assert notifications.is_connected
+
+
 async def test_a_quiet_reader_does_not_look_as_if_it_were_gone(
     redis_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

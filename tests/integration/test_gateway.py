@@ -490,6 +490,72 @@ async def test_a_port_that_is_taken_is_named(valkey_url: str) -> None:
                 pass
 
 
+# --- the number of shards
+
+
+@pytest.mark.leaks  # the layout is written by hand
+@pytest.mark.parametrize("shards", [1, 3])
+async def test_a_gateway_that_reads_other_shards_than_the_workers_does_not_start(
+    valkey_url: str, client: Any, shards: int
+) -> None:
+    await client.set(KEYS.layout, "2")
+    with pytest.raises(
+        GatewayError, match=rf"in 2 shards, but redis\.shards is {shards}: set redis\.shards to 2"
+    ):
+        async with gateway(valkey_url, configuration(shards)):
+            pass
+    assert await client.keys() == [KEYS.layout.encode()]
+
+
+@pytest.mark.leaks
+async def test_a_gateway_is_not_ready_once_the_calls_are_in_other_shards(
+    valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From the beginning of a reshard to its end the old and the new number are right."""
+    monkeypatch.setattr("workers.gateway.shards._EVERY_S", 0.01)
+    await client.set(KEYS.layout, "1>3")
+    async with (
+        gateway(valkey_url, configuration(1)) as former,
+        gateway(valkey_url, configuration(3)) as latter,
+        aiohttp.ClientSession(f"http://127.0.0.1:{former.port}") as old,
+        aiohttp.ClientSession(f"http://127.0.0.1:{latter.port}") as new,
+    ):
+        await wait_until(lambda: _is_ready(old), "the old one is ready")
+        await wait_until(lambda: _is_ready(new), "the new one is ready")
+        await client.set(KEYS.layout, "3")
+
+        async def is_told() -> bool:
+            found = await (await old.get("/readyz")).json()
+            return "set redis.shards to 3" in found.get("reason", "")
+
+        await wait_until(is_told, "the old one says why it is not ready")
+        assert await _is_ready(new)
+        (error,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
+        assert "The calls in Redis are in 3 shards, but redis.shards is 1" in error
+        await client.set(KEYS.layout, "1")
+        await wait_until(lambda: _is_ready(old), "the old one is ready again")
+
+
+@pytest.mark.leaks
+async def test_a_gateway_that_may_not_read_the_number_of_shards_goes_on_with_a_warning(
+    valkey_url: str, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await client.set(KEYS.layout, "3")
+    rules = ("reset", "on", ">x", "~*", "+@all", "-get")
+    await client.execute_command("ACL", "SETUSER", "shards", *rules)
+    try:
+        url = valkey_url.replace("redis://", "redis://shards:x@")
+        async with (
+            gateway(url, configuration()) as service,
+            aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
+        ):
+            await wait_until(lambda: _is_ready(http), "it is ready")
+    finally:
+        await client.execute_command("ACL", "DELUSER", "shards")
+    (warning,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert warning.startswith(f"The server's user may not GET {KEYS.layout}")
+
+
 # --- logins
 
 

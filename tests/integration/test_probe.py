@@ -21,6 +21,7 @@ from workers.probe import Measured, Place, measure
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.commands import Commands
     from tests.support.proxy import Proxy
 
 SHARDS = 3
@@ -104,6 +105,26 @@ def test_the_worst_shard_decides(
 ) -> None:
     found = [Measured(0, 2.0, 1.0, None), Measured(1, ring, stop, error)]
     assert (status_of(found, 100), line_of(found, 100)) == (status, line)
+
+
+@pytest.mark.leaks  # the layout is written by hand
+def test_a_part_of_the_shards_is_not_probed(commands: Commands, database: Any) -> None:
+    database.set(KEYS.layout, "3")
+    ended = commands.on_server("probe")
+    assert (ended.status, ended.out) == (2, "")
+    assert "set redis.shards to 3" in ended.err
+    assert database.keys() == [KEYS.layout.encode()]
+
+
+@pytest.mark.leaks
+def test_a_probe_that_may_not_read_the_number_of_shards_calls(commands: Commands, database: Any) -> None:
+    database.set(KEYS.layout, "3")
+    database.execute_command("ACL", "SETUSER", "probe", "reset", "on", "nopass", "~*", "+@all", "-get")
+    url = commands.url.replace("redis://", "redis://probe:x@")
+    ended = commands.run("probe", "--redis-url", url, "--timeout", "0.1")
+    database.execute_command("ACL", "DELUSER", "probe")
+    assert (ended.status, ended.out) == (2, "FAILED: shard 0: no worker has answered within 0.1 s\n")
+    assert ended.err.count(f"The server's user may not GET {KEYS.layout}") == 1
 
 
 @pytest.mark.leaks

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from invites.store.commit import TakeMode
-from invites.store.layout import Layout, LayoutError, read
+from invites.store.layout import Layout, LayoutError, mismatch, read
 from tests.support import events as e
 from tests.support.forgetting import forget_functions
 
@@ -73,3 +73,20 @@ def test_a_layout_is_read_as_it_was_written(layout: Layout) -> None:
 @pytest.mark.parametrize("text", ["", ">", "1>", ">3", "a", "1>b", "-1"])
 def test_what_is_no_layout_is_none(text: str) -> None:
     assert read(text) is None
+
+
+@pytest.mark.leaks  # the layout is written by hand
+@pytest.mark.parametrize(
+    ("found", "shards"),
+    [(None, 3), ("3", 3), ("1>3", 1), ("1>3", 3), ("1", 3), ("7", 3), ("1>3", 2), ("x", 1)],
+)
+async def test_a_reader_of_a_part_of_the_calls_learns_it(
+    shard: Shard, found: str | None, shards: int
+) -> None:
+    if found is not None:
+        await shard.client.set(shard.keys.layout, found)
+    wrong = await mismatch(shard.client, shard.keys, shards)
+    if found is None or str(shards) in found.split(">"):
+        assert wrong is None
+    else:
+        assert f"redis.shards is {shards}" in str(wrong) or "is not a number of shards" in str(wrong)

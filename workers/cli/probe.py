@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,11 +15,15 @@ from workers.cli.output import say, say_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from invites.config import Redis
     from workers.probe import Measured
 
 _LATE: Final = 1
 _UNKNOWN: Final = 2
 _AT_ONCE: Final = 16  # shards; each takes four connections
+_LOOK_S: Final = 2.0
+
+_log = logging.getLogger(__name__)
 
 _Slo = Annotated[
     int, typer.Option("--slo", metavar="MS", min=1, help="How long a device may take to ring, and to stop.")
@@ -76,6 +81,7 @@ def probe(
             return await measure(Place(url, redis.prefix, shard, redis.shards, user), timeout)
 
     async def each() -> list[Measured]:
+        await _refuse_other_shards(url, redis)
         measuring = asyncio.gather(*map(one, numbers))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, measuring.cancel)
         return await measuring
@@ -92,6 +98,27 @@ def probe(
     else:
         say(line_of(found, slo))
     return status
+
+
+async def _refuse_other_shards(url: str, redis: Redis) -> None:
+    """Raise CommandError if the calls are in another number of shards. The probes report a server that fails."""
+    from redis.exceptions import NoPermissionError, RedisError
+
+    from invites.connection.clients import Clients
+    from invites.keys import Keys
+    from invites.store.layout import mismatch, unreadable
+
+    first = Keys(redis.prefix, 0, redis.shards)
+    try:
+        async with Clients(url, "probe") as clients, asyncio.timeout(_LOOK_S):
+            wrong = await mismatch(clients.of(first), first, redis.shards)
+    except NoPermissionError:
+        _log.warning("%s", unreadable(first))
+    except (RedisError, OSError):  # a time-out is an OSError, too
+        pass
+    else:
+        if wrong is not None:
+            raise CommandError(f"{wrong} Give the workers' configuration with --config.", _UNKNOWN)
 
 
 def status_of(found: Sequence[Measured], slo: int) -> int:

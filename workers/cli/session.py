@@ -65,19 +65,14 @@ class Session(Struct, frozen=True):
 
         During a reshard both numbers are right. Raises redis-py's errors.
         """
-        from invites.store import layout
+        from invites.store.layout import mismatch
 
-        first, shards = self.shard(0), self.config.redis.shards
-        client: Any = self.client(first)
+        first = self.shard(0)
         try:
-            found = await client.get(first.layout)
+            wrong = await mismatch(self.client(first), first, self.config.redis.shards)
         except NoPermissionError:
             return None
-        text = str(shards) if found is None else found.decode(errors="replace")
-        known = layout.read(text)
-        if known is not None and shards in {known.shards, known.target}:
-            return None
-        return f"{layout.LayoutError(text, shards)} Give the workers' configuration with --config."
+        return None if wrong is None else f"{wrong} Give the workers' configuration with --config."
 
 
 def run(

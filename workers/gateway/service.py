@@ -16,6 +16,7 @@ from prometheus_client.exposition import choose_encoder
 
 from invites.client import Notification, Notifications, Peer, Publisher
 from invites.notifications import Invitation, ServerEmptied
+from invites.store.layout import LayoutError
 from workers.aio.gc import LongLived
 from workers.gateway.connection import Close, Connection, frame
 from workers.gateway.connections import Connections
@@ -23,6 +24,7 @@ from workers.gateway.login import Login, LoginError, is_peer_of, new_peer
 from workers.gateway.messages import LOGIN, BadMessage, decode_message
 from workers.gateway.metered import Metered, bytes_per_second
 from workers.gateway.metrics import GatewayMetrics
+from workers.gateway.shards import Shards
 from workers.http import quiet
 from workers.http.connections import Connections as HttpConnections
 
@@ -58,6 +60,7 @@ class GatewayService:
         self.metrics = GatewayMetrics()
         self._login = Login(config.gateway)
         redis = config.redis
+        self._shards = Shards(redis, url)
         self._publisher = Publisher(url, shards=redis.shards, prefix=redis.prefix)
         self._notifications = Notifications(url, shards=redis.shards, prefix=redis.prefix)
         self._connections = Connections()
@@ -68,6 +71,7 @@ class GatewayService:
         self._listener: asyncio.Server | None = None
         self._http = HttpConnections(_most_connections(config.gateway.max_connections))
         self._delivering: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
@@ -78,6 +82,11 @@ class GatewayService:
 
     async def start(self) -> None:
         """Begin to read notifications, then to listen. Raises GatewayError and redis exceptions."""
+        try:
+            await self._shards.check()
+        except LayoutError as error:
+            raise GatewayError(str(error)) from None
+        self._watching = asyncio.create_task(self._shards.watch(), name="watching the number of shards")
         await self._notifications.start()
         self._delivering = asyncio.create_task(self._deliver(), name="delivering notifications")
         connections = self._http
@@ -138,9 +147,11 @@ class GatewayService:
         if self._runner is not None:
             await self._runner.cleanup()
         self._http.close()
-        if self._delivering is not None:
-            self._delivering.cancel()
-            await asyncio.gather(self._delivering, return_exceptions=True)
+        tasks = [task for task in (self._delivering, self._watching) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._shards.aclose()
         await self._notifications.aclose()
         await self._publisher.aclose()
 
@@ -253,6 +264,8 @@ class GatewayService:
             return _answer(503, ready=False, reason="the gateway is stopping")
         if not self._notifications.is_connected:
             return _answer(503, ready=False, reason="the notifications cannot be read")
+        if self._shards.wrong is not None:
+            return _answer(503, ready=False, reason=str(self._shards.wrong))
         return _answer(200, ready=True)
 
     async def _metrics(self, request: web.Request) -> web.Response:

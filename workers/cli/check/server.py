@@ -14,7 +14,7 @@ from invites.connection.url import address_of, parse_redis_url
 from invites.keys import Keys
 from invites.queries.memory import memory_of
 from invites.queries.overview import backlog, consumers
-from invites.store.layout import LayoutError
+from invites.store.layout import LayoutError, mismatch, unreadable
 from invites.values.printable import escape
 from workers.cli.check.clocks import check_clocks
 from workers.cli.check.connections import check_connections
@@ -82,6 +82,8 @@ async def _findings(clients: Clients, config: Config, address: str, role: Role) 
         for keys in config.shards():
             for finding in await _permissions(clients.of(keys), keys, role):
                 yield finding
+        if role is Role.GATEWAY and (found := await _gateways_shards(clients, config)):
+            yield found
 
 
 async def _server(clients: Clients, config: Config) -> AsyncIterator[Finding]:
@@ -183,6 +185,15 @@ async def _shards(clients: Clients, config: Config, role: Role) -> AsyncIterator
             gateways = [Finding("warn", "gateways", "Not checked: the permissions above are missing.")]
         for finding in gateways:
             yield finding
+
+
+async def _gateways_shards(clients: Clients, config: Config) -> Finding | None:
+    first = config.shards()[0]
+    try:
+        wrong = await mismatch(clients.of(first), first, config.redis.shards)
+    except NoPermissionError:
+        return Finding("warn", "shards", unreadable(first))
+    return None if wrong is None else Finding("FAIL", "shards", str(wrong))
 
 
 async def _permissions(client: Redis, keys: Keys, role: Role) -> list[Finding]:

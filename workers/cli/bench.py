@@ -153,7 +153,10 @@ def memory(
     ] = None,
     devices: Devices = 3,
     ended: Annotated[
-        bool, typer.Option("--ended", help="Then accept all, and measure what each finished call leaves.")
+        bool,
+        typer.Option(
+            "--ended", metavar="", help="Then accept all, and measure what each finished call leaves."
+        ),
     ] = False,
     as_json: AsJson = False,
     common: Common,

@@ -199,11 +199,11 @@ local function count_candidates(invite)
   for _, candidate in pairs(candidates_of(invite)) do
     if IN[candidate.state] then
       inside = inside + 1
-    end
-    if candidate.state == 'RINGING' then
-      ringing = ringing + 1
-    elseif candidate.state == 'PUSHED' or candidate.also == 'PUSHED' then
-      pushed = pushed + 1
+      if candidate.state == 'RINGING' then
+        ringing = ringing + 1
+      elseif candidate.state == 'PUSHED' or candidate.also == 'PUSHED' then
+        pushed = pushed + 1
+      end
     end
   end
   return inside, ringing, pushed

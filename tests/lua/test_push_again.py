@@ -247,3 +247,14 @@ async def test_the_push_beside_a_connection_is_wanted_until_it_is_over(bob_hurri
     assert (await is_still_wanted(bob_hurried.client, bob_hurried.keys, push))[0] is Verdict.WANTED
     await bob_hurried.event(*e.registered("p2", device="phone"))
     assert (await is_still_wanted(bob_hurried.client, bob_hurried.keys, push))[0] is Verdict.UNWANTED
+
+
+async def test_a_push_beside_a_connection_is_not_counted_once_the_phone_has_declined(
+    bob_hurried: Shard,
+) -> None:
+    await e.later(bob_hurried, 3_000)
+    told = await push_jobs.taken(bob_hurried)
+    assert e.one(told, "inviteProgress").payload["pushed"] == 1
+    await bob_hurried.event(*e.decline("p1", errorCode=486))
+    progress = e.one(await bob_hurried.event(*e.invite()), "inviteProgress").payload
+    assert (progress["code"], progress["candidates"], progress["pushed"]) == (100, 1, 0)

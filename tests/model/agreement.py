@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import Any
 
 from invites.keys import shard_of
@@ -123,11 +123,16 @@ class Agreement:
         assert opened == rings, f"{ref} knows that {opened} ring, {rings} do"
         undecided = sum(state in {"WAITING", "RINGING"} for state in states.values())
         assert int(call["open"]) == undecided, f"{call}, {states}"
-        inside = Counter(
-            json.loads(raw)["state"] for user in rings for raw in self.candidates.get(legs[user], {}).values()
-        )
+        there = [json.loads(raw) for user in rings for raw in self.candidates.get(legs[user], {}).values()]
+        inside = [one for one in there if one["state"] in IN]
+        ringing = [one for one in inside if one["state"] == "RINGING"]
+        pushed = [
+            one
+            for one in inside
+            if one["state"] == "PUSHED" or (one.get("also") == "PUSHED" and one["state"] != "RINGING")
+        ]
         counted = [int(call.get(name, 0)) for name in ("devices", "ringingDevices", "pushedDevices")]
-        wanted = [sum(inside[state] for state in IN), inside["RINGING"], inside["PUSHED"]]
+        wanted = [len(inside), len(ringing), len(pushed)]
         assert counted == wanted, f"{ref} has counted {counted}, there are {wanted}"
         if call.get("strategy") != "sequential":
             assert call.get("begun") == call["members"], f"{ref}: {call.get('begun')} legs have begun"

@@ -74,7 +74,7 @@ SAMPLED = {"fakeredis": 16, "redis": 8, "valkey-7-shards": 8, "valkey-growing": 
 """Slow servers that show little that the others do not: one test in this many runs."""
 
 ONE_AFTER_THE_OTHER = {"browser", "chaos"}
-"""Folders whose tests take the machine for themselves, or share a program that takes long to start."""
+"""Folders whose tests need the whole machine, or share a program that takes long to start."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -91,7 +91,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist looks for groups after that
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the environment does not ask for, and keep together what must not run beside itself.
+    """Leave out tests that the environment does not ask for, and group those that must not run in parallel.
 
     On some kinds of server (`SAMPLED`) a fixed part of the rules' tests runs; INVITES_SERVERS=all runs all. With
     INVITES_SERVER they run on that server, alone and as a cluster.

@@ -94,7 +94,7 @@ class _Head(msgspec.Struct):
 
 
 def head_of(invite_id: str | None, inviter: str | None, callee: str | None) -> bytes:
-    """How every payload about an invite begins, an open JSON object. This spares the rules the quoting."""
+    """The beginning of every payload about an invite, an open JSON object. This saves the rules the quoting."""
     return _JSON.encode(_Head(invite_id, inviter, callee))[:-1]
 
 

@@ -39,7 +39,7 @@ MAX_PAYLOAD: Final = 64 * 1024
 MAX_DEPTH: Final = 128
 """How deeply the objects and lists of a payload may be nested."""
 
-_LONGEST_TYPE: Final = 100  # characters of a text that may be meant for a type
+_LONGEST_TYPE: Final = 100  # characters of a text that may be a mistyped type
 
 
 class Peer(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -28,7 +28,8 @@ local function devices_of(invite, lookup_result)
   return devices
 end
 
--- Rings the callee's devices; in another call of the callee only those that busy.choose leaves. `lookup_result` is what the worker has looked up (see reach/resolve.lua), "" when it has not.
+-- Rings the callee's devices; if the callee is in another call, only those that busy.choose leaves. `lookup_result` is
+-- what the worker has looked up (see reach/resolve.lua), "" for nothing.
 function call_at_home(invite, lookup_result)
   local devices = devices_of(invite, lookup_result)
   local rung = busy.choose(invite, devices)

@@ -76,12 +76,12 @@ local function free(user, room)
   end
 end
 
--- When the room ends by itself.
+-- The time at which the room ends by itself.
 local function deadline_of(known)
   return known.till or order.split(known.entry) + KEPT
 end
 
--- A peer that is lost may come back within callerGrace.
+-- A lost peer may come back within callerGrace.
 local function give_grace(user, room)
   add('zset', { 'ZADD', TIMERS, 'LT', int(now + settings.caller_grace), timer_of(user, room) })
 end

@@ -143,7 +143,7 @@ local function is_rejected(candidate)
   return candidate.state == 'REJECTED' or candidate.rejected
 end
 
--- Has the device declined for its connection alone? Another connection of it may ring.
+-- Has the device declined for its connection alone? Another of its connections may ring.
 local function has_declined_for_connection(candidate)
   return candidate.state == 'DECLINED' and (candidate.endReason == 480 or candidate.endReason == 503)
     and not candidate.rejected

@@ -20,8 +20,8 @@ local function is_still_gone(user, peer, lost)
   return ended and ended.lost == lost and not presence.now(user, peer)
 end
 
--- As a candidate the peer is gone at once, or away until the time `grace_ends`. With a `how` its connection may well be
--- there: it hears that its ringing is over.
+-- As a candidate the peer is gone at once, or away until the time `grace_ends`. With a `how` it may still be connected:
+-- it learns that its ringing is over.
 function pages.lost(user, refs, peer, lost, grace_ends, how)
   if #refs == 0 then
     return
@@ -89,8 +89,8 @@ function pages.lapsed(user, refs, peer)
   end
 end
 
--- `went` is a peer that is gone (see reach/presence.lua). One that is taken by another user has no grace, one that is
--- dropped has it as a caller alone.
+-- `went` is a peer that is gone (see reach/presence.lua). A peer id that another user has taken has no grace;
+-- a peer that is dropped has grace only as a caller.
 function lose(went)
   local user, peer, lost, how = went.user, went.peer, went.lost, went.how
   local taken = how == 'taken'

@@ -57,7 +57,7 @@ class Devices(Trunks):
         self.overtaken(registration)
 
     def overtaken(self, registration: Registration) -> None:
-        """Its device has been there under another peer id since: the calls that the peer has made are that one's."""
+        """Its device has since connected under another peer id, which takes over the calls that the peer has made."""
         since = self.whoever_is(registration.user, registration.peer)
         if since is None or since.at < registration.at:
             return
@@ -68,7 +68,7 @@ class Devices(Trunks):
                 self.set_caller(invite, invite.caller)
 
     def beyond_limit(self, there: Registration, change: Change) -> Registration | None:
-        """Which one is too many: that of the device that has not renewed it for the longest time."""
+        """The registration beyond the limit: the one that has not been renewed for the longest time."""
         limit, before = self.settings.devices_per_user, change.before
         is_new = change.after is there and not there.trunk and (before is None or before.trunk)
         others = [each for each in self.presence.of(there.user) if not each.trunk and each.peer != there.peer]
@@ -78,14 +78,14 @@ class Devices(Trunks):
         return there if there.at < oldest.at else oldest
 
     def crowd_out(self, there: Registration) -> Change:
-        """The registration comes so late that others have taken its place."""
+        """The registration comes after others have filled the limit."""
         latest = max(
             each.at for each in self.presence.of(there.user) if each.peer != there.peer and not each.trunk
         )
         return self.presence.end(there.user, there.peer, End(latest), self.now)
 
     def gone_for_room(self, there: Registration, entry: Id) -> None:
-        """The device has made room for another one. What rings there stops, and it has no grace but as a caller."""
+        """The device has made room for another one. What rings on it stops, and it has grace only as a caller."""
         self.presence.end(there.user, there.peer, End(entry), self.now)
         self.cut_off(there.user, there.peer)
         for invite in self.pending():

@@ -63,12 +63,11 @@ def said(context: Any) -> Payload:
 class Candidate:
     """One way of reaching the callee. `told`: was told of the end again after it came back.
 
-    `silenced`: no invitation reaches it any more. `followed`: a trunk that has failed, in whose place something else
-    rings. `confirm`: one whose accept must be confirmed.
-    `push`: sippo-server has listed the device for push. `unheard`: it has had no invitation over a connection. `also`:
-    it was pushed beside its connection: PUSHING, then PUSHED. `declined`: the peer that did so for itself alone.
-    `missed`: it was away at the end. `told_at`: when it, connected, was told that its user is busy. `rejected`: it has
-    declined after that.
+    `silenced`: no invitation reaches it any more. `followed`: a trunk that failed, after which something else rings.
+    `confirm`: one whose accept must be confirmed. `push`: sippo-server has listed the device for push. `unheard`: it
+    has had no invitation over a connection. `also`: it was pushed in addition to its connection: PUSHING, then PUSHED.
+    `declined`: the peer that declined for itself alone. `missed`: it was away at the end. `told_at`: when it,
+    connected, was told that its user is busy. `rejected`: it has declined after that.
     """
 
     peer: str

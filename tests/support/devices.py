@@ -24,9 +24,9 @@ def token(user: str, *, lasts_s: float = 600.0, **claims: Any) -> str:
 
 
 class Device:
-    """Connects as a user; leaving the block cuts the connection. `heard` is what has come, in order.
+    """Connects as a user; leaving the block cuts the connection. `heard` has the messages so far, in order.
 
-    `socket` is there inside the block.
+    `socket` exists inside the block.
     """
 
     def __init__(self, port: int, user: str, *, resume: str | None = None, **claims: Any) -> None:

@@ -44,7 +44,7 @@ async def assert_nothing_leaks(client: Redis, keys: Keys) -> None:
         for raw in mortal:
             pipe.pttl(raw)
         exists, *left = await pipe.execute()
-    # Workers may still run: a key that is gone by now (-2) is none that stays.
+    # Workers may still run: a key that is already gone (-2) does not stay.
     forever = [raw.decode(errors="replace") for raw, ms in zip(mortal, left, strict=True) if ms == -1]
     assert not forever, f"{', '.join(forever)} has no time to live"
     if exists:

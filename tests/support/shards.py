@@ -200,7 +200,7 @@ class Shards(Shard):
         return found
 
     async def _ask_all(self, ask: Callable[[Any, Shard], object]) -> list[tuple[Shard, Any]]:
-        """What each shard replies to one command, which `ask` sends. Each server is asked once for all its shards."""
+        """Each shard's reply to one command, which `ask` sends. Each server is asked once for all its shards."""
         replies: dict[int, Any] = {}
         for client, parts in self._by_client().items():
             async with client.pipeline(transaction=False) as pipe:
@@ -210,7 +210,7 @@ class Shards(Shard):
         return [(part, replies[part.keys.shard]) for part in self.parts]
 
     async def _hear(self, part: Shard) -> None:
-        """Hear what the shard has told by a commit: no other has told anything then."""
+        """Read the notifications that a commit of the shard wrote: no other shard has written any."""
         self._told += await part.told()
 
     async def _hear_all(self) -> None:
@@ -218,7 +218,7 @@ class Shards(Shard):
             self._told += part.heard(entries)
 
     async def _carry_all(self) -> None:
-        """Carry what shards have for each other, in any order, until there is nothing more."""
+        """Carry the messages between shards, in any order, until none is left."""
         while carried := await self._relayed():
             self._chance.shuffle(carried)
             for part, entry in carried:
@@ -332,7 +332,7 @@ class Apart(Shards):
         return {name: (await part.client.dump(name), await part.client.pttl(name)) for name in names}
 
     async def fail_over(self, part: Shard, copy: Mapping[bytes, tuple[bytes, int]]) -> None:
-        """Let the shard forget what has come after the copy, once its notifications are read."""
+        """Let the shard forget everything after the copy, once its notifications are read."""
         await self._hear(part)
         async for name in part.client.scan_iter(match=f"{part.keys.base}*"):
             await part.client.delete(name)

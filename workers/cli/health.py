@@ -22,7 +22,7 @@ _Found = tuple[int, Problem]
 
 
 async def check(session: Session, *, as_json: bool) -> int:
-    """Look at all shards side by side, so that one that is away hides no other. Returns the status."""
+    """Look at all shards in parallel, so that an unreachable one hides no other. Returns the status."""
     looking = asyncio.gather(*(_look(session, keys) for keys in session.shards()))
     wrong, looked = await asyncio.gather(_wrong_shards(session), looking)
     there = [one for one in looked if isinstance(one, Overview)]

@@ -159,7 +159,7 @@ class Connection:
             await self._register()
 
     async def _until_heard(self) -> None:
-        """Wait until the device replies to a ping. One that has gone on elsewhere must not be registered here again."""
+        """Wait until the device replies to a ping. One that has continued elsewhere must not be registered here."""
         self._heard.clear()
         await self._socket.ping()
         await self._heard.wait()

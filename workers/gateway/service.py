@@ -75,7 +75,7 @@ class GatewayService:
 
     @property
     def port(self) -> int:
-        """The port that it listens on, also when `gateway.port` is 0."""
+        """The port that it listens on, even if `gateway.port` is 0."""
         if self._listener is None:
             raise RuntimeError("the gateway has not been started")
         return int(self._listener.sockets[0].getsockname()[1])
@@ -274,14 +274,14 @@ class GatewayService:
 
 
 def _most_connections(devices: int) -> int:
-    """How many connections there may be, for so many devices: fewer if the process may not open so many files."""
+    """The limit of connections for a limit of devices: lower if the process may not open enough files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = devices + _BESIDES
     return most if soft == resource.RLIM_INFINITY else min(most, max(_BESIDES, soft - _KEPT_FILES))
 
 
 async def _first_message(socket: web.WebSocketResponse) -> WSMessage:
-    """The first message that is no ping or pong, unless there are too many of these."""
+    """The first message other than a ping or pong, unless too many of these come first."""
     received = await socket.receive()
     for _ in range(_MOST_BEFORE_LOGIN):
         if received.type is WSMsgType.PING:

@@ -120,7 +120,7 @@ class Settler:
                 await self._settle([ticket], turn)
 
     async def settle(self, tickets: Sequence[Ticket[Operation]]) -> None:
-        """Commit entries together, and see to their outcomes. Never raises: what fails is left to the reclaimer."""
+        """Commit entries together, and handle their outcomes. Never raises: the reclaimer takes failed entries."""
         with _Turn(self._turns) as turn:
             await self._settle(tickets, turn)
 

@@ -289,8 +289,8 @@ export class Phone extends EventTarget {
   // --- steps
 
   /**
-   * Send an invite or a request, and again until something is heard of it. A device that is back sends it once more: the
-   * outcome may have been told while it was away.
+   * Send an invite or a request, and repeat it until a response comes. A device that is back sends it once more: it may
+   * have missed the outcome while it was away.
    */
   #place(call, type, payload) {
     this.call = call;

@@ -44,7 +44,7 @@ def three_nodes() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def owners(three_nodes: Cluster) -> list[Node]:
-    """Which node of the cluster has which of seven shards."""
+    """The node of the cluster that has each of seven shards."""
     return [three_nodes.owner(Keys(shard=number, shards=7).base) for number in range(7)]
 
 

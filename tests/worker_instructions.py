@@ -1,4 +1,4 @@
-"""How many instructions a worker executes for a complete call: much the same each time, on the busiest machine.
+"""How many instructions a worker executes for a complete call, within some 5 %, even on a busy machine.
 
 Once for a backlog, in commits of up to 64 events, and once for one event at a time, as of a worker that is idle.
 

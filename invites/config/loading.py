@@ -95,7 +95,7 @@ def _from_file(file: Path) -> Config:
 
 
 def _object(file: Path, pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object. JSON lets a key come twice, and what the first one held is not there."""
+    """A JSON object. JSON allows a key to occur twice, and the first value is lost."""
     found = dict(pairs)
     if len(found) < len(pairs):
         for name, times in Counter(name for name, _ in pairs).items():

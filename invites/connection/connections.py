@@ -99,7 +99,7 @@ class _Connection(AbstractConnection):
 
     @property
     def is_current(self) -> bool:
-        """Whether it leads where a new connection would."""
+        """Whether it leads to the server that a new connection would reach."""
         return True
 
 
@@ -113,7 +113,7 @@ class TcpConnection(_Packed, _Connection, Connection):
 
     @property
     def is_current(self) -> bool:
-        """Whether it was made to the address that its locator has found last."""
+        """Whether it was made to the address that its locator found last."""
         return self._generation == self._locator.generation
 
     async def connect_check_health(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's own

@@ -63,9 +63,9 @@ _OF_NOBODY: Final = frozenset(
         b"counted", b"refusal", b"unreachable", b"postponed",
     }
 )  # fmt: skip
-"""Fields of a call that hold words and numbers of the rules. A user's id may be one of them, such as 200."""
+"""Fields of a call that have words and numbers of the rules. A user's id may be one of them, such as 200."""
 
-# Words of a step: ms, what, code, who, last, before; then what, code, who of each that was told.
+# Words of a step: ms, what, code, who, last, before; then what, code, who of each that was notified.
 _WHO: Final = slice(3, 4)
 _TOLD: Final = slice(8, None, 3)
 _BLOCKED: Final = 3  # the first blocked user in a userState: entry|dnd|until|user|…|

@@ -298,7 +298,7 @@ class BundleArguments(Arguments, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many messages there are. A text that holds lists itself can make it too many."""
+        """The number of messages. It is too high if a text contains lists."""
         return self.messages.count("],[") + 1
 
 

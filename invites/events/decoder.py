@@ -37,7 +37,7 @@ class EventDecoder(Generic[Kind]):
 
 
 def _ids(kind: type[msgspec.Struct], path: str = "") -> Iterator[str]:
-    """The fields with ids, also those of structs that are always there."""
+    """The fields with ids, including those of structs that are always present."""
     for field in msgspec.structs.fields(kind):
         if metadata(field.type) == metadata(EventId):
             yield path + field.name

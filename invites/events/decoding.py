@@ -26,7 +26,7 @@ _EVENT: Final = "event"
 _STRINGS: Final = msgspec.json.Decoder(list[str])
 _BUNDLE: Final = msgspec.json.Decoder(list[list[str]])
 _FIRST: Final = 3
-"""Each message of a bundle begins with its kind, its name and the entry that began it all."""
+"""Each message of a bundle begins with its kind, its name and the entry that caused it."""
 _ENTRY_ID: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 

@@ -15,7 +15,7 @@ MAX_CONTEXT: Final = 16 * 1024
 """The most that a context may have, in bytes of compact JSON."""
 
 MAX_REPLY_CONTEXT: Final = 4 * 1024
-"""The same of an accept or a decline."""
+"""The same for an accept or a decline."""
 
 MAX_BLOCKED: Final = 1_000
 """The most users that a user may block."""
@@ -33,11 +33,11 @@ ANYTHING: Final = "*"
 
 _FOREIGN: Final = r"\s{}|\x00-\x1f\x7f-\x9f"
 FOREIGN: Final = re.compile(f"[{_FOREIGN}]")
-"""What no id has."""
+"""The characters that no id has."""
 
 _ID: Final = rf"^[^{_FOREIGN}]+\Z"
 
-# Each description goes on after "field … must be".
+# Each description follows "field … must be".
 _ID_WORDS: Final = f"a text of 1 to {MAX_ID} characters without white space, control characters, {{, }} or |"
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID, pattern=_ID, description=_ID_WORDS)]
 EventId = Annotated[
@@ -105,7 +105,7 @@ def compact(raw: msgspec.Raw) -> bytes:
 
 
 def check_context(raw: msgspec.Raw, most: int) -> None:
-    """Raise BadEvent for a context of more than so many bytes in compact form, or with a number beyond any double."""
+    """Raise BadEvent for a context that is too large in compact form, or has a number beyond any double."""
     # As sent it is at least as long as in compact form: the usual case needs no second look.
     if len(bytes(raw)) > most and len(compact(raw)) > most:
         raise BadEvent(f"field context has {len(compact(raw))} bytes; at most {most} are allowed")
@@ -121,7 +121,7 @@ def check_numbers(name: str, raw: msgspec.Raw) -> None:
 
 
 def compile_match(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types
-    """The expression of a trunk's `match`. Raises re2.error, also when it would be large in use.
+    """The expression of a trunk's `match`. Raises re2.error, also if it would take too much memory.
 
     RE2 takes linear time, but linear in the product of both: `(a?a?a?…){1000}` compiled to the 8 MiB that are usual
     takes over a second to match an id, and longer if it captures. In 64 KiB the worst that was found takes 7 ms.

@@ -71,7 +71,7 @@ def section_of(kind: object) -> type[Struct] | None:
 
 
 def metadata(kind: object) -> tuple[Any, ...]:
-    """What the annotation of a field says of its values; () if it has nothing to say."""
+    """The constraints in the annotation of a field; () if it has none."""
     annotated = _annotated(kind)
     return () if annotated is None else annotated.__metadata__
 

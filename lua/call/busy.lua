@@ -122,7 +122,7 @@ local function device_in(user, peer)
   return registry.device(user, peer) or (presence.left(user, peer) or {}).device or nil
 end
 
--- The device is there as `peer` from now on, also in its calls.
+-- The device is connected as `peer` from now on, also in its calls.
 function busy.moved(user, peer, device)
   for room, known in pairs(rooms_of(user)) do
     if known.peer ~= peer and device_in(user, known.peer) == device then

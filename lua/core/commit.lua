@@ -105,7 +105,7 @@ local function traced(handler)
   return string.match(handler, '^(%a+) (%S+)$')
 end
 
--- Writes the unit with its story, once the token is there. Returns a failure, or nil.
+-- Writes the unit with its story, once the token is set. Returns a failure, or nil.
 local function write(name, arguments, first, trace)
   messages.send()
   local failure, replies = unit.write(trace)
@@ -117,8 +117,8 @@ local function write(name, arguments, first, trace)
   end
 end
 
--- Applies the messages of a bundle, whose token is there, each in a unit of its own. One that fails, or is unknown, goes on
--- alone and takes no other with it. When the ACL denies a write, the messages behind it go on alone, and the call fails.
+-- Applies the messages of a bundle, whose token is set, each in a unit of its own. One that fails, or is unknown, is
+-- forwarded alone. When the ACL denies a write, the messages after it are forwarded alone, and the call fails.
 local function apply_bundle(bundle, origin, entry)
   local outcome, failed = { 1 }, nil
   for i = 1, #bundle do
@@ -192,7 +192,7 @@ local function next_due()
   return first[2] or ''
 end
 
--- What the units of a call have for other shards is written when they are, also when the call fails behind some of them.
+-- The messages of a call's units to other shards are written with the units, even if the call fails after some of them.
 local function with_messages(done, result, ...)
   messages.flush()
   if not done then

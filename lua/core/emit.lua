@@ -3,10 +3,10 @@
 -- another shard the commit writes it to the relay stream, and a worker carries it there at least once; that shard
 -- takes it once. All arguments are strings.
 --
--- Messages to one shard go in bundles: what all units of a call have for it is one entry,
+-- Messages to one shard go in bundles: one entry has those of all units of a call,
 --
 --   shard     the number of the shard
---   messages  a list in JSON of [kind, name, entry, argument…], where `entry` is that of the event that began it all
+--   messages  a list in JSON of [kind, name, entry, argument…], where `entry` is that of the event that caused it
 --
 -- Any other entry has one message, in the fields `kind`, `name`, `entry` and `arguments` (a list in JSON): pages of the
 -- shard's own work, what goes to all shards (with the field `shard`), a large message, and one with a `traceparent`.
@@ -26,7 +26,7 @@ local NONE = {}
 -- The bytes of a bundle. A dead letter keeps as many of a field (`KEPT` in invites/events/kept_fields.py).
 local MOST = 4096
 
--- What the units of this call have for other shards: the bundle that is being filled for each, and the notes of entries.
+-- The messages of this call's units to other shards: the bundle that is being filled for each, and the notes of entries.
 local bundles, notes
 
 each_call(function()
@@ -93,12 +93,12 @@ function messages.apply(kind, name, entry, ...)
   internal[kind](name, ...)
 end
 
--- Gives a message to the shard that its name belongs to by now.
+-- Forwards a message to the shard that owns its name.
 function messages.pass_on(message)
   put(shard_of(message[2]), cjson.encode(message))
 end
 
--- Lets a message go on alone, as an entry of this shard's own stream.
+-- Forwards a message alone, as an entry of this shard's own stream.
 function messages.set_apart(message)
   local arguments = json.strings({ unpack(message, 4) })
   note_entry('kind', message[1], 'name', message[2], 'entry', message[3], 'arguments', arguments)

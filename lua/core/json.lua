@@ -53,7 +53,7 @@ function json.strings(list)
   return '[' .. table.concat(items, ',') .. ']'
 end
 
--- What stands before the value of a member.
+-- The text before the value of a member.
 local openings = { device = '"device":"', session = '"session":"' }
 
 -- The string that stands in a flat JSON object under a name, or nil. A worker has encoded the object, without spaces. A

@@ -3,7 +3,7 @@
 -- include: core/context
 -- exports: own, shard_of, is_here
 
--- How many names are known at most.
+-- The limit of known names.
 local MOST = 2000
 
 -- fakeredis has no `bit`. Speed does not matter there.

@@ -2,7 +2,7 @@
 -- updates the invite, or repeats its outcome.
 --
 -- Arguments  room, mediatypes, from_details, context, expires, request_id ("" where none is given); invite_request ("1"
---            or "0"); then what few invites have ("" where none is given; nil with all that follow)
+--            or "0"); then arguments that few invites have ("" for none; nil with all that follow)
 --            from other shards: closed, left (the entry that closed the room, the entry by which the inviter has
 --            left it, or ""), member (the callee's value in the room, or ""), requester (the peer that has asked for
 --            this invite and until when; "" when the worker has not asked, "|" when there is none)

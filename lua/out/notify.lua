@@ -9,7 +9,7 @@ do
   -- The notes of a unit's notifications stay for the next ones: such a table costs as much as a small command.
   local notes = {}
 
-  -- `peers` and `users` are lists in JSON. `invite` is the one that it is about, `code` what its story says of it; nil for
+  -- `peers` and `users` are lists in JSON. `invite` is the invite that it is about, `code` the code in its story; nil for
   -- none. `names` are the peers as the story has them, if there are too many for it.
   function notify(kind, peers, users, payload, invite, code, names)
     local told = work.told + 1

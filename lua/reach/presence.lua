@@ -256,7 +256,7 @@ local function tell_other_shards(new, old, replaced)
   end
 end
 
--- The registration that is one too many with the new one: that of the device that has not renewed it for the longest time,
+-- The registration beyond the limit, once the new one counts: the one that has not been renewed for the longest time,
 -- perhaps the new one itself. Returns its peer id, and the latest registration of the others; nil when there is room.
 local function beyond_limit(new, old, others)
   local limit = settings.devices_per_user

@@ -1,4 +1,4 @@
-"""What a commit has for another shard is one entry, a bundle: each of its messages has its effects once."""
+"""The messages of a commit to another shard are one entry, a bundle: each message has its effects once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def entered(room: str) -> Message:
 
 
 def bundle(*messages: Message, entry: str = ENTRY) -> Operation:
-    """What the shard `SOURCE` has for this one."""
+    """The messages of the shard `SOURCE` to this one."""
     fields = {b"shard": b"0", b"messages": json.dumps(messages).encode()}
     return decode_relay_entry(Entry(entry, fields), max_deliveries=5, keys=Keys(shard=SOURCE, shards=2))
 
@@ -164,7 +164,7 @@ async def test_an_entry_with_one_message_is_taken_as_well(shard: Shard) -> None:
     assert await calls(shard, "alice") == [1]
 
 
-# --- how they come about
+# --- how bundles are made
 
 
 def names_of(shard: int, count: int) -> list[str]:

@@ -367,7 +367,7 @@ class Core:
         """A peer is lost: see `busy.py`."""
 
     def device_moved(self, user: str, peer: str, device: str | None) -> None:
-        """The device is there as this peer: see `busy.py`."""
+        """The device is connected as this peer: see `busy.py`."""
 
     def choose(self, _invite: Invite, devices: list[Candidate]) -> list[Candidate]:
         """Those that ring a callee who may be in a call: see `busy.py`."""

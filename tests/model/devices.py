@@ -235,7 +235,7 @@ class Devices(Trunks):
                 self.missed[invite.ref] = user, peer, at
 
     def cut_off(self, user: str, peer: str) -> None:
-        """The registration is over, though the connection may be there: what rings there stops."""
+        """The registration is over, though the connection may be alive: what rings on it stops."""
         self.peer_lost(user, peer)
         self.timers.pop(f"lapse|{user}|{peer}", None)
         for invite in self.pending():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CONSUMER: Final = "carried"
 _TAKEN: Final = 64
-"""How many relayed entries one call takes at most, as `workers.roles.forwarder` does."""
+"""The most relayed entries that one call takes, as `workers.roles.forwarder` does."""
 
 
 class Carried:

@@ -225,7 +225,7 @@ class Shards(Shard):
                 await self._carry(part, entry)
 
     async def _relayed(self) -> list[tuple[Shard, Entry]]:
-        """What shards have for each other and was not read before."""
+        """The messages between shards that have not been read yet."""
         found = []
         for part, reply in await self._ask_all(
             lambda pipe, part: pipe.xreadgroup(Stream.RELAY.group, "test", {part.keys.relay: ">"})
@@ -235,7 +235,7 @@ class Shards(Shard):
         return found
 
     async def _carry(self, part: Shard, entry: Entry) -> None:
-        """Settle a message where it belongs, and hear what that shard tells."""
+        """Settle a message in its shard, and read the notifications of that shard."""
         operation = decode_relay_entry(entry, max_deliveries=5, keys=part.keys)
         if operation.shard is None:
             await part.settle_relayed(operation)
@@ -260,7 +260,7 @@ class Shards(Shard):
 
 
 def messages_of(entry: Entry) -> list[dict[str, str]]:
-    """The messages in a relayed entry, each with the fields that one has which goes alone."""
+    """The messages in a relayed entry, each with the fields of a message that goes alone."""
     if bundle := entry.fields.get(b"messages"):
         return [
             {"kind": kind, "name": name, "entry": first, "arguments": json.dumps(arguments)}
@@ -347,7 +347,7 @@ class Apart(Shards):
     async def _read(self) -> None:
         self._sync()
         for part, entry in await self._relayed():
-            # A shard that has failed over delivers again what it has forgotten to have delivered.
+            # A shard that has failed over delivers again the entries whose delivery it has forgotten.
             if (part.keys.shard, entry.id) not in self.known:
                 self.known.add((part.keys.shard, entry.id))
                 self.on_the_way.append((part, entry))

@@ -1,4 +1,4 @@
-"""What is forwarded to another shard together."""
+"""The messages that are forwarded to another shard together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Takes the place of a settler and notes the batches."""
+    """Replaces a settler and notes the batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -30,7 +30,7 @@ class Recorder:
 
 
 async def batches(*counts: int, alone: str = "") -> list[list[str]]:
-    """The batches of entries 0, 1, … that have so many messages (0: an entry with one, which is no bundle)."""
+    """The batches of entries 0, 1, … that have this many messages (0: an entry with one, which is no bundle)."""
     in_flight, recorder = InFlight(ByteBudget(1_000_000)), Recorder()
     tickets: list[Ticket[Operation]] = []
     for number, count in enumerate(counts):

@@ -28,7 +28,7 @@ BUNDLE = {
     b"shard": str((HERE.shard + 1) % SHARDS).encode(),
     b"messages": b'[["call_started","alice","5-1","alice|1|bob"],["room_freed","r","5-2"]]',
 }
-"""What a commit had for another shard."""
+"""The messages of a commit to another shard."""
 
 
 def _decoded(fields: dict[bytes, bytes], keys: Keys | None = HERE, deliveries: int = 1) -> Operation:

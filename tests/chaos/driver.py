@@ -210,7 +210,8 @@ class Driver:
         events = self._outbox[:]
         self._outbox.clear()
         try:
-            self._outbox += await self._post.send(events)
+            # What was refused goes first: a person's next event must not overtake it.
+            self._outbox[:0] = await self._post.send(events)
         except (RedisError, OSError):
             if not self._place.repeat:
                 raise

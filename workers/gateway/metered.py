@@ -20,7 +20,7 @@ def bytes_per_second(gateway: Gateway) -> int:
 
 
 class Metered(asyncio.Protocol):
-    """Passes all on to `served`, and cuts off a connection that sends more than `rate` bytes a second.
+    """Passes everything on to `served`, and cuts off a connection that sends more than `rate` bytes a second.
 
     Fragments without a message's end are never a message that could be counted. They are parsed as they come, before
     anything else that the process has to do.
@@ -36,12 +36,12 @@ class Metered(asyncio.Protocol):
         self.resume_writing = served.resume_writing  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is there."""
+        """The connection is open."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self._served.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """It has sent some bytes."""
+        """Bytes have arrived."""
         if self._allowance.take(len(data)):
             self._served.data_received(data)
         elif self._transport is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import Meta, Raw, Struct
 
 from invites.events.arguments import PushArguments
 from invites.events.dead_letter import dead_internal, texts_of, unusable
+from invites.events.entry import order
 from invites.events.fields import BadEvent
 from invites.events.operation import Operation
 from invites.keys import CANDIDATE
@@ -43,14 +45,19 @@ class _Fields(Struct, frozen=True):
 
 
 UNSURE: Final = b"unsure"
-"""A field of a job that some worker had in hand when it was moved from another shard."""
+"""A field of a job that may have been sent before it was written here: by a worker of the shard that it comes from, or
+by one of a server that has failed since."""
+
+AT_MOST_MS: Final = 500
+"""How long a job waits until a worker reads it, while nothing fails: `AT_MOST` in lua/reach/push.lua is the same."""
 
 
 class Push(Struct):
     """A push job of an entry. It is useful until `deadline` (ms since 1970, of the server).
 
-    `unsure`: it may have been sent already, by a worker that did not learn the result. `peer`: the connection that
-    the device has beside the push; "" for none. `trace` is the traceparent of the event that made it, "" for none.
+    `unsure`: it may have been sent already, by a worker that did not learn the result, or whose server has lost it.
+    `peer`: the connection that the device has beside the push; "" for none. `trace` is the traceparent of the event
+    that made it, "" for none. `taken_s`: when this worker read the job, by its monotonic clock.
     """
 
     entry: str
@@ -63,6 +70,7 @@ class Push(Struct):
     unsure: bool = False
     peer: str = ""
     trace: str = ""
+    taken_s: float = msgspec.field(default_factory=time.monotonic)
 
     def settled(self, rule: str) -> Operation:
         """The operation that settles the job with its result."""
@@ -134,13 +142,17 @@ def decode_push_entry(entry: Entry, *, max_deliveries: int) -> Push | Operation:
 async def is_still_wanted(client: Redis, keys: Keys, push: Push) -> tuple[Verdict, int]:
     """Whether a job is to be sent now, and how much of its time is left (ms).
 
-    A cancel always is: it is only made for a device that was pushed. Raises what redis-py raises.
+    A cancel always is: it is only made for a device that was pushed. A job that was read late becomes unsure: a server
+    that failed in the meantime may have lost that it was sent. Raises what redis-py raises.
     """
     async with client.pipeline(transaction=False) as pipe:
         pipe.time()
         pipe.hmget(keys.invite(push.ref), "state", CANDIDATE + (push.peer or f"|{push.device}"))
         (seconds, microseconds), (state, candidate) = await pipe.execute()
-    left_ms = push.deadline - seconds * 1000 - microseconds // 1000
+    now_ms = seconds * 1000 + microseconds // 1000
+    left_ms = push.deadline - now_ms
+    taken_ms = now_ms - (time.monotonic() - push.taken_s) * 1000
+    push.unsure = push.unsure or taken_ms - order(push.entry)[0] > AT_MOST_MS
     if push.type == "invitation" and not (state == b"PENDING" and _is_pushing(candidate)):
         return Verdict.UNWANTED, left_ms
     return Verdict.WANTED if left_ms >= 1000 else Verdict.EXPIRED, left_ms  # noqa: PLR2004 - ms in a second

@@ -2,9 +2,16 @@
 --
 -- The id of a push candidate is "|" and its device id. Its state is PUSHING until sippo-server has taken the push, then
 -- PUSHED.
+--
+-- A job is `unsure` if its event has waited for long: a server that has failed since may have made the same job, and a
+-- worker may have sent it.
 -- include: core/unit
+-- include: core/order
 -- include: core/story
 -- include: call/candidates
+
+-- How long an event waits while nothing fails (ms): `AT_MOST_MS` in invites/lookup/pushes.py is the same.
+local AT_MOST = 500
 
 local function push(kind, invite, candidate, payload)
   local deadline = kind == 'invitation' and tonumber(invite.expiresAt) or lifetimes.over(invite)
@@ -14,6 +21,9 @@ local function push(kind, invite, candidate, payload)
   }
   if candidate.peer then
     note[#note + 1], note[#note + 2] = 'peer', candidate.peer
+  end
+  if kind == 'invitation' and now - order.time(work.entry) > AT_MOST then
+    note[#note + 1], note[#note + 2] = 'unsure', '1'
   end
   add('stream', note)
   if settings.story then

@@ -68,7 +68,9 @@ class FailingReach(Reach):
             began = time.monotonic()
             await asyncio.to_thread(self._place.harm)
             served = time.monotonic()
-            await wait_until(self._post.decided, "the workers go on after a fail-over", _WITHIN_S)
+            async with self._sparing_sippo_server:
+                self._fake_sippo.heal()
+                await wait_until(self._post.decided, "the workers go on after a fail-over", _WITHIN_S)
             self.away_s.append((served - began, time.monotonic() - began))
         await asyncio.to_thread(self._place.repair)
 

@@ -24,7 +24,7 @@ _MEMBERS: Final = 45  # three pages
 _PHONES: Final = 25
 _WITHIN_S: Final = 40.0
 _RING_MS: Final = 120_000  # longer than a call takes here, however busy the machine is
-_FAULTS: Final = (status(500), status(503), slow(200), slow(600), RESET, HANG)
+_FAULTS: Final = (status(500), status(503), slow(200), slow(1_200), RESET, HANG)
 
 
 def directory() -> Directory:
@@ -39,8 +39,11 @@ def directory() -> Directory:
 
 
 def asking(fake_sippo: FakeSippo) -> dict[str, Any]:
-    """`invites` of workers that ask this sippo-server for groups and phones, and never give up on an entry."""
-    wac = {**fake_sippo.wac, "timeout": 500, "breakFor": 300}
+    """`invites` of workers that ask this sippo-server for groups and phones, and never give up on an entry.
+
+    Only pushes fail. A lookup has time, since a call whose lookup fails ends with 500.
+    """
+    wac = {**fake_sippo.wac, "timeout": 1_000, "deadline": 20_000, "breakFor": 300}
     return {"basic": {"resolveGroups": True, "resolvePush": True, "wac": wac}, "maxDeliveries": 100}
 
 
@@ -63,6 +66,8 @@ class Reach:
         self._fleet = fleet
         self._random = random.Random(seed)
         self._healing = asyncio.Event()
+        # Held while pushes must get through.
+        self._sparing_sippo_server = asyncio.Lock()
 
     async def play(self, rounds: int, harmed: int = 4) -> None:
         """Play `rounds` rounds, and more until enough workers are `harmed`; then wait for the rest, and check."""
@@ -152,4 +157,5 @@ class Reach:
     async def _harm_sippo_server(self) -> None:
         while not self._healing.is_set():
             await asyncio.sleep(self._random.uniform(0.1, 0.5))
-            self._fake_sippo.fault(self._random.choice(_FAULTS), "push", times=self._random.randint(1, 8))
+            async with self._sparing_sippo_server:
+                self._fake_sippo.fault(self._random.choice(_FAULTS), "push", times=self._random.randint(1, 8))

@@ -163,7 +163,7 @@ async def test_a_device_that_is_gone_is_no_candidate(
     fake_sippo.directory.gone = {"bob/phone"} if known else set()
     device = "phone" if known else "never-seen"
     await call_phone(await another_worker(streams.client), device)
-    async with pushes.worker(valkey_url, fake_sippo.wac):
+    async with pushes.worker(valkey_url, fake_sippo.wac | {"timeout": 2_000}):
         await streams.heard("inviteRejected")
         await jobs.settled()
     (rejected,) = await streams.payloads("inviteRejected")

@@ -185,6 +185,23 @@ async def test_a_push_that_cannot_have_come_through_needs_no_cancel(
     assert len(await streams.client.xrange(KEYS.push)) <= 1
 
 
+async def test_a_push_that_a_lost_server_may_have_caused_is_cancelled_with_the_call(
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
+) -> None:
+    """The replica that takes over has the invite and its end, and not the push that was sent in between."""
+    shard = await another_worker(streams.client)
+    await call_phone(shard, "phone")
+    [(_, job)] = await streams.client.xrange(KEYS.push)
+    await streams.client.delete(KEYS.push)
+    await shard.event(*e.stop())
+    seconds, _ = await streams.client.time()
+    await streams.client.xadd(KEYS.push, job, id=f"{seconds * 1000 - 2_000}-0")
+    async with pushes.worker(valkey_url, fake_sippo.wac):
+        await fake_sippo.pushed("phone", "invitationCancel")
+        await jobs.settled()
+    assert [kind for kind, _ in await pushes.pushed(fake_sippo)] == ["invitationCancel"]
+
+
 async def _is_delivered(jobs: pushes.Jobs) -> bool:
     return bool(await jobs.deliveries())
 

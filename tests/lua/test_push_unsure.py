@@ -92,3 +92,16 @@ async def test_jobs_go_long_after_their_time_whoever_has_not_settled_them(make_s
     await phone_called.client.xreadgroup("push", "test", {phone_called.keys.push: ">"}, count=1)
     assert await phone_called.committer.trim(phone_called.keys.push) == 1
     assert await phone_called.client.xlen(phone_called.keys.push) == 1
+
+
+@pytest.mark.parametrize(("waited", "unsure"), [(500, None), (501, b"1")])
+async def test_a_job_of_an_event_that_waited_may_have_been_sent_before(
+    make_shard: MakeShard, waited: int, unsure: bytes | None
+) -> None:
+    """A server that failed in between may have lost it."""
+    shard = await make_shard(SETTINGS)
+    invite = (await shard.publish(*e.invite())).having(lookup_result='{"known": true, "push": ["phone"]}')
+    shard.now += waited
+    await shard.committer.commit([invite])
+    [(_, job)] = await shard.client.xrange(shard.keys.push)
+    assert job.get(b"unsure") == unsure

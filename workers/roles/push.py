@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from invites.connection.errors import passes
+from invites.events.entry import order
 from invites.lookup.pushes import Push, Verdict, is_still_wanted
 from invites.sippo import ApiCall, CallOutcome, NoAnswer, PushResult
 from workers.aio.backoff import Backoff
@@ -95,7 +96,7 @@ class Pushes:
     async def _try(self, push: Push, backoff: Backoff) -> tuple[str, str] | None:
         """The result of the job, and the rule for it; None, after a while, when it must be retried."""
         asked_s = 0.0
-        async with self._places.place(_made(push.entry)):
+        async with self._places.place(order(push.entry)):
             if self._shard.stopping.is_set():
                 return None
             try:
@@ -141,8 +142,3 @@ class Pushes:
         finally:
             if spans is not None:
                 spans.pushed(self._shard.keys.shard, push, outcome, began, time.time_ns())
-
-
-def _made(entry: str) -> tuple[int, int]:
-    ms, _, seq = entry.partition("-")
-    return int(ms), int(seq)

@@ -10,9 +10,10 @@
 --                  every entry before it; then the entries as for settle
 --          fire    how many timers to apply at most; for how long (ms) a timer waits for events (see core/patience.lua)
 --          ask     nothing
--- Returns  settle, take: {now, next due or "", measures, outcome…} (see core/commit.lua, core/unit.lua); if all outcomes are
---                        numbers, one text: now, next due or "", and the outcomes in a row, with a space between them;
---                        then a line break and the measures
+-- Returns  settle, take: {now, next due or "", us that it took, measures, outcome…} (see core/commit.lua, core/unit.lua);
+--                        if all outcomes are numbers, one text: now, next due or "", us that it took, and the outcomes in
+--                        a row, with a space between them; then a line break and the measures. On a server that cannot
+--                        tell what it took that is 0
 --          fire: {now, when to fire again or "", measures, number of timers, fact…}
 --          ask: the commands that the ACL denies this user; nil when the server cannot say
 -- Errors   "DENIED " and commands, when the ACL denies them (see core/permissions.lua)

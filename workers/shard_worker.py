@@ -73,12 +73,11 @@ class ShardWorker:
         )
         self._resolver = Resolver(commands, keys, self.shard.other_shards, lookup)
         self._timers = Timers(self.shard, self._reports)
-        batch_size = BatchSize()
         self._carry_again: CarryAgain | None = None
-        self._consumers: list[StreamConsumer[Any]] = [self._events(batch_size), self._relay()]
+        self._consumers: list[StreamConsumer[Any]] = [self._events(), self._relay()]
         if worker.sippo is not None:
             self._consumers.append(self._pushes(worker.sippo))
-        self._janitor = Janitor(self.shard, batch_size, self._timers)
+        self._janitor = Janitor(self.shard, self._timers)
         self._meter = Meter(self.shard)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -124,7 +123,8 @@ class ShardWorker:
         tasks, self._tasks = self._tasks, []
         await end_loops(tasks)
 
-    def _events(self, batch_size: BatchSize) -> StreamConsumer[Operation]:
+    def _events(self) -> StreamConsumer[Operation]:
+        batch_size = BatchSize()
         source = self._source(Stream.EVENTS, decode_event_entry, keys=self.shard.keys)
         settler = self._make_settler(source, batch_size, LocalCommit(source))
         return StreamConsumer(source, settler, batch_size)

@@ -108,7 +108,7 @@ class Outcome(msgspec.Struct):
 class CommitResult(msgspec.Struct):
     """The answer to a commit: an outcome for each operation, the next deadline and the server's time in ms.
 
-    `server_s` is how long the server has worked for it (s), if the caller has measured that.
+    `server_s` is how long the server has worked for it (s), 0 if it cannot tell: Redis 7.2 and Valkey 7.2.
     """
 
     outcomes: list[Outcome]
@@ -366,14 +366,14 @@ def grows(operation: Operation) -> bool:
 def read_commit(answer: bytes | list[Any]) -> CommitResult:
     """The server's answer to a commit (see lua/main.lua)."""
     if isinstance(answer, list):
-        time, due, measures, *others = answer
+        time, due, took, measures, *others = answer
         outcomes = [_outcome(other) for other in others]
     else:
         head, _, measures = answer.partition(b"\n")
-        time, due, digits = head.split(b" ")
+        time, due, took, digits = head.split(b" ")
         outcomes = [_PLAIN[digit] for digit in digits]
     now = int(time)
-    return CommitResult(outcomes, _due(due), now, read_measures(measures.decode(), now))
+    return CommitResult(outcomes, _due(due), now, read_measures(measures.decode(), now), int(took) / 1e6)
 
 
 def _due(value: bytes | int) -> int | None:

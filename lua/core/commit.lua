@@ -216,12 +216,32 @@ local function settle_each(token, from, prefix, at)
   return outcomes, is_plain
 end
 
-local function settled(token, from, prefix, at)
-  local outcomes, is_plain = with_messages(pcall(settle_each, token, from, prefix, at))
-  if is_plain then
-    return digits[now] .. ' ' .. next_due() .. ' ' .. table.concat(outcomes) .. '\n' .. measures.text()
+-- The server's processor time (s), where functions can read it: Redis from 7.4, Valkey from 8. Otherwise its time, which
+-- only Redis 7.0 moves on during a call.
+local clock
+
+local function find_clock()
+  local found, read = pcall(function()
+    return os.clock
+  end)
+  clock = found and read or function()
+    local time = redis.call('TIME')
+    return tonumber(time[1]) + tonumber(time[2]) / 1000000
   end
-  return { int(now), next_due(), measures.text(), unpack(outcomes) }
+end
+
+local function settled(token, from, prefix, at)
+  if not clock then
+    find_clock()
+  end
+  local began = clock()
+  local outcomes, is_plain = with_messages(pcall(settle_each, token, from, prefix, at))
+  local due = next_due()
+  local took = string.format('%d', (clock() - began) * 1000000)
+  if is_plain then
+    return digits[now] .. ' ' .. due .. ' ' .. took .. ' ' .. table.concat(outcomes) .. '\n' .. measures.text()
+  end
+  return { int(now), due, took, measures.text(), unpack(outcomes) }
 end
 
 function commit.settle(source, at)

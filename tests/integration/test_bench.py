@@ -79,6 +79,19 @@ def test_compares_numbers_of_shards(commands: Commands) -> None:
     assert commands.run(*_TINY, "--shards", "0").status == 2
 
 
+def test_compares_numbers_of_workers_with_the_same_load(commands: Commands) -> None:
+    ended = commands.run(*_TINY, "--workers", "1,2", "--json")
+    assert ended.status == 0, ended.err
+    found = json.loads(ended.out)
+    assert {name: one["workers"] for name, one in found.items()} == {"1": 1, "2": 2}
+    assert [line.partition(":")[0] for line in ended.err.splitlines()] == ["1", "2"]
+    assert commands.run(*_TINY, "--workers", "1,2", "--shards", "1,2").status == 2
+    assert commands.run(*_TINY, "--workers", "0").status == 2
+    calls = 2_000
+    alike = [Load(calls, 3, 1, all_pending=True), Load(calls, 3, 2)]
+    assert [list(load.backlog()) for load in alike] == [[*alike[0].invites(), *alike[0].accepts()]] * 2
+
+
 def test_compares_servers(commands: Commands) -> None:
     programs = ("embedded", "embedded:libc", str(binaries.SERVER))
     ended = commands.run(*_TINY, "--server", ",".join(programs), "--json")

@@ -94,6 +94,15 @@ async def test_a_batch_of_many_is_settled_in_one_call(shard: Shard) -> None:
     assert len(operations) * 10 > 5_000
 
 
+async def test_a_commit_tells_how_long_the_server_has_worked(shard: Shard) -> None:
+    about = await shard.client.info("server")
+    cannot = str(about.get("valkey_version", about["redis_version"])).startswith("7.2.")
+    registered = [await shard.publish(*e.registered(f"phone-{number}")) for number in range(20)]
+    failing = Operation("nothing", registered[0].entry, Arguments())
+    for batch in (registered, [*registered, failing]):  # one reply is a text, the other one a list
+        assert ((await shard.committer.commit(batch)).server_s > 0) is not cannot
+
+
 @pytest.mark.parametrize(
     ("wrong", "event"),
     [

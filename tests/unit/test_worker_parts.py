@@ -13,7 +13,8 @@ from redis import exceptions
 
 from invites.connection.errors import ErrorKind, RefusedError, classify, passes
 from invites.events.entry import Entry, entries_of, order
-from invites.keys import Stream
+from invites.keys import Keys, Stream
+from invites.store.commit import CommitResult, SettleMode
 from invites.store.layout import LayoutError
 from tests.support.waiting import wait_until
 from workers.aio.backoff import Backoff, pause
@@ -22,6 +23,7 @@ from workers.aio.tasks import end
 from workers.consumer.batch_size import BatchSize
 from workers.consumer.budget import ByteBudget
 from workers.consumer.entries import begin, take_on
+from workers.consumer.shard import Shard
 from workers.consumer.source import Batch, Source
 from workers.consumer.ticket import InFlight
 from workers.roles.timers import patience_ms
@@ -31,10 +33,10 @@ from workers.telemetry.outage import Outage
 # --- batch size
 
 
-def after(batch_size: BatchSize, event_ms: float, round_trip_ms: float = 0.0, commits: int = 50) -> int:
+def after(batch_size: BatchSize, event_ms: float) -> int:
     """The size after commits of full batches that take this long."""
-    for _ in range(commits):
-        batch_size.committed(batch_size.value, (batch_size.value * event_ms + round_trip_ms) / 1000)
+    for _ in range(50):
+        batch_size.committed(batch_size.value, batch_size.value * event_ms / 1000)
     return batch_size.value
 
 
@@ -51,18 +53,18 @@ def test_small_commits_tell_nothing() -> None:
     assert batch_size.value == before
 
 
-def test_the_way_to_the_server_is_not_counted() -> None:
-    batch_size = BatchSize()
-    for _ in range(20):
-        batch_size.pinged(0.050)
-    assert after(batch_size, 0.2, round_trip_ms=50.0) == pytest.approx(50, abs=1)
+async def test_the_time_of_a_commit_is_what_the_server_tells_or_else_that_of_its_answer() -> None:
+    told = iter([0.004, 0.0])
 
+    async def commit(*_: object) -> CommitResult:
+        return CommitResult([], None, 0, [], next(told))
 
-def test_a_ping_that_waited_for_a_commit_is_outvoted() -> None:
-    batch_size = BatchSize()
-    for seconds in (0.010, 0.0002, 0.0002):
-        batch_size.pinged(seconds)
-    assert after(batch_size, 0.2) == pytest.approx(50, abs=2)
+    clients = SimpleNamespace(ordered=lambda _keys: SimpleNamespace(took=lambda _since: 0.030))
+    worker: Any = SimpleNamespace(clients=clients)
+    committer: Any = SimpleNamespace(commit=commit)
+    unused: Any = None
+    shard = Shard(Keys(), worker, unused, committer, unused)
+    assert [(await shard.commit([], SettleMode())).server_s for _ in range(2)] == [0.004, 0.030]
 
 
 # --- backoff

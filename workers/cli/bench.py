@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from invites.config import Config
 
 MAX_SHARDS: Final = 1024
+MAX_WORKERS: Final = 1024
 
 app = typer.Typer(
     help="Measure this machine, with a temporary server unless --redis-url names one.", no_args_is_help=True
@@ -65,10 +66,10 @@ def _refuse_lookups(loaded: Config) -> None:
         )
 
 
-def _numbers_of_shards(text: str) -> list[int]:
+def _numbers(option: str, text: str, most: int) -> list[int]:
     numbers = [int(each) if each.isdecimal() else 0 for each in text.split(",")]
-    if not all(1 <= each <= MAX_SHARDS for each in numbers):
-        raise CommandError(f"--shards takes whole numbers from 1 to {MAX_SHARDS}, not {text!r}.", 2)
+    if not all(1 <= each <= most for each in numbers):
+        raise CommandError(f"{option} takes whole numbers from 1 to {most}, not {text!r}.", 2)
     return numbers
 
 
@@ -85,12 +86,18 @@ def throughput(
     *,
     calls: Annotated[int, typer.Option(min=1, metavar="N", help="Complete calls in each round.")] = 20_000,
     devices: Devices = 3,
-    workers: Workers = 1,
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="N[,N…]",
+            help="Worker processes; several numbers are compared, in turn and with the same load.",
+        ),
+    ] = "1",
     shards: Annotated[
         str,
         typer.Option(
             metavar="N[,N…]",
-            help="Shards, all on one server; several numbers are compared. The bare server always has one.",
+            help="Shards, all on one server; several numbers are compared in turn. The bare server always has one.",
         ),
     ] = "1",
     servers: Annotated[
@@ -116,25 +123,35 @@ def throughput(
 
     from workers.lab.bench import servers as several
     from workers.lab.bench.load import Load
-    from workers.lab.bench.report import show_by, show_round, show_server_round, show_throughput
-    from workers.lab.bench.throughput import Plan, measure
+    from workers.lab.bench.report import show_by, show_named_round, show_round, show_throughput
+    from workers.lab.bench.throughput import Plan, measure, measure_in_turn
 
-    load, rules, settings = Load(calls, devices, workers), _rules(common), common.config.settings()
+    fleets, counts = _numbers("--workers", workers, MAX_WORKERS), _numbers("--shards", shards, MAX_SHARDS)
+    if [len(fleets) > 1, len(counts) > 1, servers is not None].count(True) > 1:
+        raise CommandError(
+            "Compare either numbers of --workers, or numbers of --shards, or each --server.", 2
+        )
+    if servers is not None and common.redis_url:
+        raise CommandError("--server and --redis-url exclude each other.", 2)
+    rules, settings = _rules(common), common.config.settings()
     plans = [
-        Plan(load, rounds, common.redis_url, rules, settings, number) for number in _numbers_of_shards(shards)
+        Plan(
+            *(Load(calls, devices, fleet, all_pending=max(fleets) > 1), rounds, common.redis_url),
+            *(rules, settings, count),
+        )
+        for fleet in fleets
+        for count in counts
     ]
     with _results():
         if servers is not None:
-            if len(plans) > 1 or common.redis_url:
-                raise CommandError("--server takes neither several numbers of --shards nor --redis-url.", 2)
-            by_server = several.measure(plans[0], servers.split(","), show_server_round)
+            by_server = several.measure(plans[0], servers.split(","), show_named_round)
             show_by("server", by_server, as_json=as_json)
-            return
-        results = [measure(plan, show_round) for plan in plans]
-    if len(results) == 1:
-        show_throughput(results[0], as_json=as_json)
-    else:
-        show_by("shards", {str(each.shards): each for each in results}, as_json=as_json)
+        elif len(plans) == 1:
+            show_throughput(measure(plans[0], show_round), as_json=as_json)
+        else:
+            name, numbers = ("workers", fleets) if len(fleets) > 1 else ("shards", counts)
+            named = {str(number): plan for number, plan in zip(numbers, plans, strict=True)}
+            show_by(name, measure_in_turn(named, rounds, show_named_round), as_json=as_json)
 
 
 @app.command()

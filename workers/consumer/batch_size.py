@@ -21,27 +21,10 @@ class BatchSize:
         self.value = first
         self._fewest = fewest
         self._event_s = _TARGET_S / first
-        self._round_trip_s = 0.0
-
-    @property
-    def knows_network(self) -> bool:
-        """Whether `pinged` was called."""
-        return self._round_trip_s > 0
-
-    def pinged(self, seconds: float) -> None:
-        """A command that does nothing took `seconds`: that part of a commit's time is the network's.
-
-        Such a command can wait behind another worker's commit, so the lowest time counts. It is forgotten slowly.
-        """
-        if self._round_trip_s == 0.0 or seconds < self._round_trip_s:
-            self._round_trip_s = seconds
-        else:
-            self._round_trip_s += (seconds - self._round_trip_s) * 0.1
 
     def committed(self, events: int, seconds: float) -> None:
-        """A commit of `events` events took `seconds`. A few events say nothing: the call outweighs them."""
+        """The server has worked for `events` events (s). A few say nothing: the call outweighs them."""
         if events < self._fewest:
             return
-        event_s = max(seconds - self._round_trip_s, 0.0) / events
-        self._event_s += (event_s - self._event_s) * _WEIGHT
+        self._event_s += (seconds / events - self._event_s) * _WEIGHT
         self.value = max(self._fewest, min(_MOST, int(_TARGET_S / max(self._event_s, 1e-6))))

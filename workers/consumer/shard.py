@@ -74,13 +74,15 @@ class Shard:
         self.worker.metrics.last_commit(self.keys.shard, at)
 
     async def commit(self, operations: Sequence[Operation], mode: SettleMode | TakeMode) -> CommitResult:
-        """Commit operations in this shard, and measure how long the server takes. Raises as `Committer.commit` does.
+        """Commit operations in this shard. Raises as `Committer.commit` does.
 
-        All shards of one server share the connection of their commits.
+        If the server cannot tell how long it took, the time of its answer counts. All shards of one server share the
+        connection of their commits.
         """
         called_at = time.perf_counter()
         result = await self.committer.commit(operations, mode)
-        result.server_s = self.worker.clients.ordered(self.keys).took(called_at)
+        answered_s = self.worker.clients.ordered(self.keys).took(called_at)
+        result.server_s = result.server_s or answered_s
         return result
 
     async def find_server(self) -> None:

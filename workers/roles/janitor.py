@@ -18,7 +18,6 @@ from workers.roles.retention import DeadRetention, NotificationRetention, Person
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from workers.consumer.batch_size import BatchSize
     from workers.consumer.shard import Shard
     from workers.roles.timers import Timers
 
@@ -42,11 +41,10 @@ class Janitor:
     All workers do this, each at its own times: the next one finds the work of the last one done.
     """
 
-    def __init__(self, shard: Shard, batch_size: BatchSize, timers: Timers) -> None:
+    def __init__(self, shard: Shard, timers: Timers) -> None:
         self._shard = shard
         self._timers = timers
         self._role = Role("keeping house", shard)
-        self._batch_size = batch_size
         self._metrics = shard.worker.metrics
         self._retentions = (NotificationRetention(shard), DeadRetention(shard), PersonalRetention(shard))
         self._retire_at = time.monotonic() + _RETIRE_S * random.random()
@@ -63,10 +61,6 @@ class Janitor:
 
     async def _round(self) -> None:
         shard = self._shard
-        if not (self._batch_size.knows_network and shard.is_empty(shard.keys.events)):
-            started = time.perf_counter()
-            await shard.commands.ping()
-            self._batch_size.pinged(time.perf_counter() - started)
         seen = await shard.ensure()
         self._timers.seen(seen.next_due, seen.now)
         full = (key for key in shard.committer.trimmed_streams if key not in seen.empty)

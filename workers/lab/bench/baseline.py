@@ -31,7 +31,7 @@ class _Recorder:
 
     async def execute_command(self, *arguments: bytes | str | int) -> list[Any]:
         self.sent.append(pack(*arguments))
-        return [b"0", b"", b""]
+        return [b"0", b"", b"0", b""]
 
 
 class Baseline:

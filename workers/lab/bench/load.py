@@ -33,6 +33,8 @@ class Load(msgspec.Struct, frozen=True):
     callees: int = CALLEES
     name: str = ""
     """Prefix of the ids; tells loads on one server apart."""
+    all_pending: bool = False
+    """All invites come before the first accept, as with several workers."""
 
     @property
     def events(self) -> int:
@@ -46,7 +48,7 @@ class Load(msgspec.Struct, frozen=True):
         With several workers it is all of them: a worker that the machine suspends falls behind the others by any number
         of events, and no accept may be settled before its invite.
         """
-        return _WAVE if self.workers == 1 else max(_WAVE, self.calls)
+        return _WAVE if self.workers == 1 and not self.all_pending else max(_WAVE, self.calls)
 
     def registrations(self) -> Iterator[Event]:
         """The devices of all callees."""

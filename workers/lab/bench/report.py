@@ -31,10 +31,12 @@ def show_round(number: int, done: Round) -> None:
     )
 
 
-def show_server_round(name: str, done: Round) -> None:
-    """Print one line for a round on one of several servers."""
+def show_named_round(name: str, done: Round) -> None:
+    """Print one line for a round of one of those that are compared."""
     tell(
-        f"{name}: {done.calls_per_s:,.0f} calls/s, {done.worker.server_cpu_s / done.calls * 1e6:.0f} us of the server"
+        f"{name}: {done.calls_per_s:,.0f} calls/s in commits of {done.worker.batch} events, "
+        f"{done.worker.server_cpu_s / done.calls * 1e6:.0f} us of the server, "
+        f"bare server {done.baseline_calls_per_s:,.0f}"
     )
 
 
@@ -57,7 +59,7 @@ def show_throughput(result: Throughput, *, as_json: bool) -> None:
 
 
 def show_by(name: str, results: Mapping[str, Throughput], *, as_json: bool) -> None:
-    """Print one row for each result, with the processor time of a call against that of the first row.
+    """Print one row for each result, with its speed and the processor time of a call against those of the first row.
 
     `name` says what distinguishes them.
     """
@@ -68,19 +70,21 @@ def show_by(name: str, results: Mapping[str, Throughput], *, as_json: bool) -> N
     for heading in (
         name,
         "calls/s",
+        "against the first",
         "worker, us a call",
         "server, us a call",
         "together, against the first",
     ):
         table.add_column(heading, justify="right")
-    first = _us(next(iter(results.values())))
+    first = next(iter(results.values()))
     for key, each in results.items():
         table.add_row(
             key,
             f"{each.calls_per_s:,.0f}",
+            f"{each.calls_per_s / first.calls_per_s:.2f}",
             f"{each.worker_us_per_call:.0f}",
             f"{each.server_us_per_call:.0f}",
-            f"{_us(each) / first:.2f}",
+            f"{_us(each) / _us(first):.2f}",
         )
     Console().print(table)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -92,6 +92,18 @@ def measure(plan: Plan, report: Callable[[int, Round], None]) -> Throughput:
         done.append(one_round(plan))
         report(number, done[-1])
     return summarize(plan.load, done, plan.shards)
+
+
+def measure_in_turn(
+    plans: Mapping[str, Plan], rounds: int, report: Callable[[str, Round], None]
+) -> dict[str, Throughput]:
+    """Measure each plan once in each round. Calls `report` after each. Raises `BenchError` as `measure` does."""
+    done: dict[str, list[Round]] = {name: [] for name in plans}
+    for _ in range(rounds):
+        for name, plan in plans.items():
+            done[name].append(one_round(plan))
+            report(name, done[name][-1])
+    return {name: summarize(plan.load, done[name], plan.shards) for name, plan in plans.items()}
 
 
 def one_round(plan: Plan) -> Round:

@@ -108,7 +108,7 @@ class Outcome(msgspec.Struct):
 class CommitResult(msgspec.Struct):
     """The answer to a commit: an outcome for each operation, the next deadline and the server's time in ms.
 
-    `server_s` is how long the server has worked for it (s), 0 if it cannot tell: Redis 7.2 and Valkey 7.2.
+    `server_s` is how long the server has worked for it (s), 0 if it cannot tell (see lua/core/commit.lua).
     """
 
     outcomes: list[Outcome]

@@ -216,8 +216,8 @@ local function settle_each(token, from, prefix, at)
   return outcomes, is_plain
 end
 
--- The server's processor time (s), where functions can read it: Redis from 7.4, Valkey from 8. Otherwise its time, which
--- only Redis 7.0 moves on during a call.
+-- The server's processor time (s), or its time if it offers functions no `os`. Then only Redis 7.0 moves the time on
+-- during a call; others cannot tell what it took.
 local clock
 
 local function find_clock()

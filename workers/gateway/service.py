@@ -63,6 +63,8 @@ class GatewayService:
         self._shards = Shards(redis, url)
         self._publisher = Publisher(url, shards=redis.shards, prefix=redis.prefix)
         self._notifications = Notifications(url, shards=redis.shards, prefix=redis.prefix)
+        # Devices stay connected at a gateway with a wrong number: see Shards.
+        self._publisher.checks_shards = self._notifications.checks_shards = False
         self._connections = Connections()
         self._serving: set[asyncio.Task[Any]] = set()
         self._objects = LongLived()

@@ -135,6 +135,34 @@ async def test_a_second_connection_of_a_peer_takes_the_place_of_the_first(
         assert set(await registered(client, "bob")) == {second.peer}
 
 
+async def test_the_latest_connection_of_a_peer_closes_the_one_at_another_gateway(
+    valkey_url: str, client: Any
+) -> None:
+    """A duplicated tab: only the latest one rings, and the end of the other one leaves it registered."""
+    config = configuration()
+    async with (
+        running(config, valkey_url),
+        gateway(valkey_url, config) as one,
+        gateway(valkey_url, config) as other,
+        Device(one.port, "bob") as first,
+        Device(other.port, "bob", resume=first.peer) as second,
+    ):
+        assert await first.ends() == (4409, "the device has connected again")
+        async with Device(one.port, "bob", resume=first.peer) as third, Device(other.port, "alice") as alice:
+            assert await second.ends() == (4409, "the device has connected again")
+            await third.send("getInvitations", transaction=1)
+            await third.hears("answer")
+            assert list(await registered(client, "bob")) == [first.peer]
+            await alice.send("invite", **CALL)
+            await third.hears("invitation")
+            await third.send("accept", **ANSWER, transaction=2)
+            await third.hears("answer")
+            answers = [one["payload"]["transaction"] for one in third.heard if one["type"] == "answer"]
+            assert answers == [1, 2]
+            assert {one["type"] for one in (*first.heard, *second.heard)} == {"welcome"}
+            assert list(await registered(client, "bob")) == [first.peer]
+
+
 async def test_all_devices_of_a_user_in_a_room_hear_who_joins_it(valkey_url: str) -> None:
     async with (
         platform(valkey_url) as service,

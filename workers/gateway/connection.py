@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import WSMsgType
 from redis.exceptions import RedisError
 
-from invites.events.protocol import Disconnected, Peer, Registered, Registry, Unregistered
+from invites.events.protocol import Disconnected, GetInvitations, Peer, Registered, Registry, Unregistered
 from workers.gateway.allowance import Allowance
 from workers.gateway.messages import LOGOUT, BadMessage, Message, decode_message, event_of
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from invites.client import Publisher
     from invites.config.sections import Gateway
+    from invites.notifications import Answer
     from workers.gateway.login import Identity
     from workers.gateway.metrics import GatewayMetrics
 
@@ -32,6 +33,7 @@ _FLUSH_S: Final = 1.0
 _CLOSE_S: Final = 2.0
 _AGAIN_S: Final = 1.0
 _PONGS: Final = 50  # a second; the gateway asks for far fewer
+_RESUMED: Final = "resumed:"  # then the session: the transaction of the gateway's own request
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +50,11 @@ class Close(enum.IntEnum):
 
 
 class Connection:
-    """A device's connection, once it has logged in. `peer` is its peer id for others."""
+    """A device's connection, once it has logged in. `peer` is its peer id for others.
+
+    A peer that is `resumed` may still be connected at another gateway. So the gateway sends a request of the peer. The
+    answer goes to all connections of the peer, wherever they are, and in the order of the requests.
+    """
 
     def __init__(
         self,
@@ -58,9 +64,12 @@ class Connection:
         publisher: Publisher,
         gateway: Gateway,
         metrics: GatewayMetrics,
+        *,
+        resumed: bool = False,
     ) -> None:
         self.peer = peer
         self.session = secrets.token_hex(8)
+        self.ended: tuple[Close, str] | None = None
         self._socket = socket
         self._identity = identity
         self._publisher = publisher
@@ -75,11 +84,12 @@ class Connection:
         )
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting_bytes = 0
-        self._ended: tuple[Close, str] | None = None
         self._closing = asyncio.Event()
         self._heard = asyncio.Event()
         self._again = asyncio.Event()
         self._signed_off = False
+        self._is_known = not resumed  # later sessions of the peer replace this one
+        self._asks = resumed
 
     def send(self, frame: bytes) -> None:
         """Send a frame, after those that wait. A device that does not read is disconnected."""
@@ -92,8 +102,8 @@ class Connection:
 
     def close(self, code: Close, reason: str) -> None:
         """End the connection, once."""
-        if self._ended is None:
-            self._ended = (code, reason)
+        if self.ended is None:
+            self.ended = (code, reason)
             self._waiting.put_nowait(None)
             self._closing.set()
 
@@ -117,7 +127,7 @@ class Connection:
         for one in ended:
             if isinstance(one, Exception) and not isinstance(one, ConnectionError):
                 _log.error("The connection of %s has failed.", self.peer.id, exc_info=one)
-        code, reason = self._ended or (Close.NORMAL, "")
+        code, reason = self.ended or (Close.NORMAL, "")
         # A device that does not read would hold up the close.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
@@ -125,11 +135,19 @@ class Connection:
 
     def register_again(self) -> None:
         """Register again soon: the server has lost its data."""
+        self._asks = not self._is_known
         self._again.set()
+
+    def hear_of_session(self, session: str) -> None:
+        """The peer has connected with this session, here or at another gateway."""
+        if session == self.session:
+            self._is_known = True
+        elif self._is_known:
+            self.close(Close.REPLACED, "the device has connected again")
 
     async def sign_off(self) -> None:
         """Tell the workers that the device is gone, unless it continues elsewhere or comes back in a moment."""
-        if self._ended is not None and self._ended[0] in {Close.REPLACED, Close.RESTART}:
+        if self.ended is not None and self.ended[0] in {Close.REPLACED, Close.RESTART}:
             return
         gone = Unregistered if self._signed_off else Disconnected
         try:
@@ -204,6 +222,10 @@ class Connection:
         while True:
             try:
                 await self._publisher.publish(self._registration)
+                if self._asks:
+                    asking = GetInvitations(peer=self.peer, transaction=_RESUMED + self.session)
+                    await self._publisher.publish(asking)
+                    self._asks = False
             except (RedisError, OSError) as error:
                 _log.warning("The registration of %s could not be published: %s", self.peer.id, error)
                 await asyncio.sleep(_AGAIN_S)
@@ -218,6 +240,12 @@ class Connection:
             if message.transaction is not None:
                 payload["transaction"] = message.transaction
         self.send(frame("error", payload))
+
+
+def session_of(answer: Answer) -> str | None:
+    """The session that the answer makes known; None if the answer is one for a device."""
+    said = answer.transaction
+    return said.removeprefix(_RESUMED) if isinstance(said, str) and said.startswith(_RESUMED) else None
 
 
 def frame(kind: str, payload: object, identity: str | None = None, traceparent: str | None = None) -> bytes:

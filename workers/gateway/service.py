@@ -15,10 +15,10 @@ from aiohttp import WSMsgType, web
 from prometheus_client.exposition import choose_encoder
 
 from invites.client import Notification, Notifications, Peer, Publisher
-from invites.notifications import Invitation, ServerEmptied
+from invites.notifications import Answer, Invitation, ServerEmptied
 from invites.store.layout import LayoutError
 from workers.aio.gc import LongLived
-from workers.gateway.connection import Close, Connection, frame
+from workers.gateway.connection import Close, Connection, frame, session_of
 from workers.gateway.connections import Connections
 from workers.gateway.login import Login, LoginError, is_peer_of, new_peer
 from workers.gateway.messages import LOGIN, BadMessage, decode_message
@@ -201,7 +201,15 @@ class GatewayService:
             await _end(request, socket, Close.RESTART, "the gateway restarts: connect again")
             return socket
         peer = Peer(resumed or new_peer(identity.user), identity.user, identity.device)
-        connection = Connection(socket, identity, peer, self._publisher, self.config, self.metrics)
+        connection = Connection(
+            socket,
+            identity,
+            peer,
+            self._publisher,
+            self.config,
+            self.metrics,
+            resumed=resumed is not None,
+        )
         welcome = {"peer": peer.id, "user": peer.user, "device": peer.device, "expires": self.config.expires}
         connection.send(frame("welcome", welcome))
         former = self._connections.enter(connection)  # its registration brings notifications
@@ -248,7 +256,11 @@ class GatewayService:
                 for connection in self._connections.all():
                     connection.register_again()
             connections = self._connections.addressed_by(one)
-            if connections:
+            session = session_of(one.payload) if isinstance(one.payload, Answer) else None
+            if session is not None:
+                for connection in connections:
+                    connection.hear_of_session(session)
+            elif connections:
                 age_ms = self._notifications.age_ms(one)
                 message = _frame_of(one, age_ms)
                 for connection in connections:

@@ -309,6 +309,31 @@ async def test_who_may_not_connect_hears_why(valkey_url: str, monkeypatch: pytes
         await wait_until(lambda: _is_ready(http), "the gateway is ready")
 
 
+@pytest.mark.leaks
+async def test_a_user_may_have_so_many_connections(valkey_url: str) -> None:
+    async with (
+        gateway(valkey_url, configuration(connections_per_user=2)) as service,
+        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
+        Device(service.port, "bob"),
+    ):
+        async with Device(service.port, "bob") as second:
+            for _ in range(2):
+                async with http.ws_connect("/ws") as socket:
+                    await socket.send_json({"type": "login", "payload": {"token": token("bob")}})
+                    closed = await socket.receive()
+                    assert (socket.close_code, closed.extra) == (
+                        4403,
+                        "the user has 2 connections to this gateway",
+                    )
+            async with Device(service.port, "bob", resume=second.peer), Device(service.port, "alice"):
+                assert (await second.ends())[0] == 4409
+        await wait_until(lambda: len(service._connections) == 1, "both have left")
+        async with Device(service.port, "bob"):
+            pass
+        text = await (await http.get("/metrics")).text()
+        assert 'invites_gateway_refused_total{what="user"} 2.0' in text
+
+
 _UPGRADE = b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 
 

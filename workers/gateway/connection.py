@@ -44,6 +44,7 @@ class Close(enum.IntEnum):
     NORMAL = 1000
     RESTART = 1012
     LOGIN = 4401
+    USER = 4403
     REPLACED = 4409
     TOO_SLOW = 4413
     TOO_MANY = 4429

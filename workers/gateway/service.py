@@ -201,6 +201,11 @@ class GatewayService:
             await _end(request, socket, Close.RESTART, "the gateway restarts: connect again")
             return socket
         peer = Peer(resumed or new_peer(identity.user), identity.user, identity.device)
+        most = self.config.connections_per_user
+        if not self._connections.has_room(peer, most):
+            self.metrics.refused("user")
+            await _end(request, socket, Close.USER, f"the user has {most} connections to this gateway")
+            return socket
         connection = Connection(
             socket,
             identity,

@@ -15,8 +15,9 @@ from aiohttp import WSMsgType
 from redis.exceptions import RedisError
 
 from invites.events.protocol import Disconnected, GetInvitations, Peer, Registered, Registry, Unregistered
+from invites.frames import LOGOUT, Refusal
 from workers.gateway.allowance import Allowance
-from workers.gateway.messages import LOGOUT, BadMessage, Message, decode_message, event_of
+from workers.gateway.messages import BadMessage, Message, decode_message, event_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -235,12 +236,11 @@ class Connection:
 
     def _refuse(self, message: Message | None, sentence: str) -> None:
         self._metrics.refused("message")
-        payload: dict[str, Any] = {"message": sentence}
-        if message is not None:
-            payload["request"] = message.type[:100]
-            if message.transaction is not None:
-                payload["transaction"] = message.transaction
-        self.send(frame("error", payload))
+        if message is None:
+            refusal = Refusal(message=sentence)
+        else:
+            refusal = Refusal(message=sentence, request=message.type[:100], transaction=message.transaction)
+        self.send(frame("error", refusal))
 
 
 def session_of(answer: Answer) -> str | None:

@@ -15,13 +15,14 @@ from aiohttp import WSMsgType, web
 from prometheus_client.exposition import choose_encoder
 
 from invites.client import Notification, Notifications, Peer, Publisher
+from invites.frames import Welcome
 from invites.notifications import Answer, Invitation, ServerEmptied
 from invites.store.layout import LayoutError
 from workers.aio.gc import LongLived
 from workers.gateway.connection import Close, Connection, frame, session_of
 from workers.gateway.connections import Connections
 from workers.gateway.login import Login, LoginError, is_peer_of, new_peer
-from workers.gateway.messages import LOGIN, BadMessage, decode_message
+from workers.gateway.messages import BadMessage, decode_message, login_of
 from workers.gateway.metered import Metered, bytes_per_second
 from workers.gateway.metrics import GatewayMetrics
 from workers.gateway.shards import Shards
@@ -215,7 +216,7 @@ class GatewayService:
             self.metrics,
             resumed=resumed is not None,
         )
-        welcome = {"peer": peer.id, "user": peer.user, "device": peer.device, "expires": self.config.expires}
+        welcome = Welcome(peer=peer.id, user=peer.user, device=peer.device, expires=self.config.expires)
         connection.send(frame("welcome", welcome))
         former = self._connections.enter(connection)  # its registration brings notifications
         self.metrics.connected(len(self._connections))
@@ -241,16 +242,12 @@ class GatewayService:
         if received.type is not WSMsgType.TEXT:
             raise LoginError("the first message must be a login")
         try:
-            message = decode_message(received.data)
+            login = login_of(decode_message(received.data))
         except BadMessage as error:
             raise LoginError(str(error)) from None
-        token, resume = message.value("token"), message.value("resume")
-        if message.type != LOGIN or not isinstance(token, str):
-            raise LoginError("the first message must be a login with a token")
-        identity = self._login.identify(token)
-        if not isinstance(resume, str) or not is_peer_of(identity.user, resume):
-            resume = None
-        return identity, resume
+        identity = self._login.identify(login.token)
+        is_own = login.resume is not None and is_peer_of(identity.user, login.resume)
+        return identity, login.resume if is_own else None
 
     # --- notifications
 

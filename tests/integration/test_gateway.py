@@ -440,6 +440,38 @@ async def test_a_login_ends_with_its_token(valkey_url: str, monkeypatch: pytest.
         assert await phone.ends() == (4401, "the token has expired")
 
 
+async def test_a_device_logs_in_again_before_its_token_ends_and_stays_connected(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a token that ends while a call rings would cut the call off."""
+    monkeypatch.setattr("workers.gateway.login._LEEWAY_S", 1.0)
+    async with platform(valkey_url) as service, Device(service.port, "bob", lasts_s=0) as phone:
+        await phone.send("login", token=token("bob", lasts_s=600))
+        assert (await phone.hears("welcome"))["peer"] == phone.peer
+        await phone.listens(1.5)
+        assert phone.close_code is None
+        await phone.send("getInvitations", transaction=1)
+        assert (await phone.hears("answer"))["transaction"] == 1
+
+
+@pytest.mark.parametrize(
+    ("claims", "sentence"),
+    [
+        ({"user": "mallory"}, "the token is of another user or device: connect again"),
+        ({"user": "bob", "device": "dev-1"}, "the token is of another user or device: connect again"),
+        ({"user": "bob", "lasts_s": -60}, "the token has expired"),
+    ],
+)
+async def test_another_login_of_somebody_else_or_with_a_wrong_token_changes_nothing(
+    valkey_url: str, claims: dict[str, Any], sentence: str
+) -> None:
+    async with platform(valkey_url) as service, Device(service.port, "bob") as phone:
+        await phone.send("login", token=token(**claims))
+        assert await phone.hears("error") == {"message": sentence, "request": "login"}
+        await phone.send("getInvitations")
+        assert (await phone.hears("answer"))["code"] == 200
+
+
 async def test_a_gateway_that_stops_sends_its_devices_to_another_one_and_they_ring_on(
     valkey_url: str, client: Any
 ) -> None:
@@ -621,6 +653,14 @@ async def test_a_gateway_that_may_not_read_the_number_of_shards_goes_on_with_a_w
         ({"device": "{0}"}, "a claim of the token is wrong: "),
         ({"device": "\ud800"}, "the token is not valid here"),
         ({"aud": "other"}, "the token is for another audience"),
+        (
+            {"iat": time.time() + 600},
+            "the token is not valid yet: the clocks of its issuer and of the gateway",
+        ),
+        (
+            {"nbf": time.time() + 600},
+            "the token is not valid yet: the clocks of its issuer and of the gateway",
+        ),
     ],
 )
 def test_a_token_that_is_wrong_is_refused(claims: dict[str, Any], sentence: str) -> None:

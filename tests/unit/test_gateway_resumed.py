@@ -9,12 +9,16 @@ import pytest
 
 from invites.client import GetInvitations, Peer, Publisher, Registered
 from invites.config.sections import Gateway
+from invites.values.secret import Secret
+from tests.support.devices import SECRET
 from workers.gateway.connection import Close, Connection
-from workers.gateway.login import Identity
+from workers.gateway.login import Identity, Login
 from workers.gateway.metrics import GatewayMetrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+GATEWAY = Gateway(secret=Secret(SECRET))
 
 
 @pytest.fixture
@@ -27,7 +31,14 @@ def connection(publisher: Publisher, *, resumed: bool = True) -> Connection:
     socket: Any = None
     identity = Identity("bob", None, time.time() + 600)
     return Connection(
-        socket, identity, Peer("p", "bob"), publisher, Gateway(), GatewayMetrics(), resumed=resumed
+        socket,
+        identity,
+        Peer("p", "bob"),
+        publisher,
+        GATEWAY,
+        GatewayMetrics(),
+        Login(GATEWAY),
+        resumed=resumed,
     )
 
 

@@ -15,9 +15,10 @@ from aiohttp import WSMsgType
 from redis.exceptions import RedisError
 
 from invites.events.protocol import Disconnected, GetInvitations, Peer, Registered, Registry, Unregistered
-from invites.frames import LOGOUT, Refusal
+from invites.frames import LOGIN, LOGOUT, Refusal, Welcome
 from workers.gateway.allowance import Allowance
-from workers.gateway.messages import BadMessage, Message, decode_message, event_of
+from workers.gateway.login import LoginError
+from workers.gateway.messages import BadMessage, Message, decode_message, event_of, login_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from invites.client import Publisher
     from invites.config.sections import Gateway
     from invites.notifications import Answer
-    from workers.gateway.login import Identity
+    from workers.gateway.login import Identity, Login
     from workers.gateway.metrics import GatewayMetrics
 
 _MOST_WAITING: Final = 256  # frames; a device that reads this slowly would ring late
@@ -66,6 +67,7 @@ class Connection:
         publisher: Publisher,
         gateway: Gateway,
         metrics: GatewayMetrics,
+        login: Login,
         *,
         resumed: bool = False,
     ) -> None:
@@ -76,6 +78,7 @@ class Connection:
         self._identity = identity
         self._publisher = publisher
         self._metrics = metrics
+        self._login = login
         self._renew_s = gateway.expires / 2000
         self._allowance = Allowance(gateway.messages_per_second)
         self._pongs = Allowance(_PONGS)
@@ -101,6 +104,12 @@ class Connection:
         else:
             self._waiting_bytes = waiting_bytes
             self._waiting.put_nowait(frame)
+
+    def welcome(self) -> None:
+        """Tell the device that it is logged in."""
+        expires = self._registration.registry.expires or 0
+        payload = Welcome(peer=self.peer.id, user=self.peer.user, device=self.peer.device, expires=expires)
+        self.send(frame("welcome", payload))
 
     def close(self, code: Close, reason: str) -> None:
         """End the connection, once."""
@@ -198,26 +207,43 @@ class Connection:
             if received.type is WSMsgType.PING:
                 await self._socket.pong(received.data)
                 continue
-            if received.type is not WSMsgType.TEXT:
+            if received.type is WSMsgType.TEXT:
+                await self._take(received.data)
+            else:
                 self._refuse(None, "a message is text, not binary")
-                continue
-            message = None
-            try:
-                message = decode_message(received.data)
-                if message.type == LOGOUT:
-                    self._signed_off = True
-                    self.close(Close.NORMAL, "logged out")
-                    return
-                event = event_of(message, self.peer)
-            except BadMessage as error:
-                self._refuse(message, str(error))
-                continue
-            self._metrics.received(message.type)
-            try:
-                await self._publisher.publish(event, traceparent=message.trace)
-            except (RedisError, OSError) as error:
-                _log.warning("An event of %s could not be published: %s", self.peer.id, error)
-                self._refuse(message, "the service cannot be reached: send it again later")
+            if self._signed_off:
+                return
+
+    async def _take(self, text: str) -> None:
+        """Do what a message says."""
+        message = None
+        try:
+            message = decode_message(text)
+            if message.type == LOGOUT:
+                self._signed_off = True
+                self.close(Close.NORMAL, "logged out")
+                return
+            if message.type == LOGIN:
+                self._log_in_again(message)
+                return
+            event = event_of(message, self.peer)
+        except (BadMessage, LoginError) as error:
+            self._refuse(message, str(error))
+            return
+        self._metrics.received(message.type)
+        try:
+            await self._publisher.publish(event, traceparent=message.trace)
+        except (RedisError, OSError) as error:
+            _log.warning("An event of %s could not be published: %s", self.peer.id, error)
+            self._refuse(message, "the service cannot be reached: send it again later")
+
+    def _log_in_again(self, message: Message) -> None:
+        """The login ends with the new token. Raises BadMessage and LoginError, and then nothing changes."""
+        identity = self._login.identify(login_of(message).token)
+        if (identity.user, identity.device) != (self.peer.user, self.peer.device):
+            raise LoginError("the token is of another user or device: connect again")
+        self._identity = identity
+        self.welcome()
 
     async def _register(self) -> None:
         """Register the device, however long the server is unreachable."""

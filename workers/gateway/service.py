@@ -15,7 +15,6 @@ from aiohttp import WSMsgType, web
 from prometheus_client.exposition import choose_encoder
 
 from invites.client import Notification, Notifications, Peer, Publisher
-from invites.frames import Welcome
 from invites.notifications import Answer, Invitation, ServerEmptied
 from invites.store.layout import LayoutError
 from workers.aio.gc import LongLived
@@ -214,10 +213,10 @@ class GatewayService:
             self._publisher,
             self.config,
             self.metrics,
+            self._login,
             resumed=resumed is not None,
         )
-        welcome = Welcome(peer=peer.id, user=peer.user, device=peer.device, expires=self.config.expires)
-        connection.send(frame("welcome", welcome))
+        connection.welcome()
         former = self._connections.enter(connection)  # its registration brings notifications
         self.metrics.connected(len(self._connections))
         if former is not None:

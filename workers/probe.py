@@ -127,6 +127,7 @@ class Probe:
             ) as notifications,
         ):
             self._publish = publisher.publish
+            publisher.checks_shards = False  # `invites probe` compares them once
             told = _told(notifications)
             try:
                 await self._register(told)

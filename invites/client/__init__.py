@@ -28,6 +28,7 @@ from invites.events.protocol import (
     UserState,
 )
 from invites.notifications import Notification
+from invites.store.layout import LayoutError
 
 __all__ = [
     "Accept",
@@ -39,6 +40,7 @@ __all__ = [
     "Invite",
     "InviteRequest",
     "Joined",
+    "LayoutError",
     "Left",
     "Notification",
     "Notifications",

@@ -11,8 +11,10 @@ from redis.exceptions import RedisError
 from invites.client.group import TEMPORARY, temporary_name
 from invites.client.reader import Arrivals, Consumer, Reader
 from invites.client.repeats import Repeats
-from invites.client.servers import by_client, keys_of_all
+from invites.client.servers import by_client, keys_of_all, until_served
+from invites.client.shard_count import EVERY_S, ShardCount
 from invites.connection.clients import BLOCK_MS, Clients
+from invites.store.layout import Layout
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -43,6 +45,9 @@ class Notifications:
     with its own `consumer`, get each notification once among them. If one of them has not acknowledged a notification
     after `claim_after_ms`, another one gets it.
 
+    With fewer shards than the workers have, it would miss calls, so it raises LayoutError: at the start, or once
+    `invites reshard` is done.
+
     Notifications that are not `done` are delivered again. Repeats, and invitations whose time is over, are dropped. A
     reader with 1,000 notifications that are not done stops reading until some are.
     """
@@ -70,6 +75,9 @@ class Notifications:
         self._commands = Clients(url, "notifications")
         self._came = Arrivals()
         all_keys, repeats = keys_of_all(prefix, shards), Repeats()
+        self._count = ShardCount(self._commands.of(all_keys[0]), all_keys[0])
+        self.checks_shards = only is None
+        """Set it to False before the start if the owner compares the numbers of shards."""
         if only is not None:
             all_keys = [all_keys[only]]
         servers = by_client(self._reads, all_keys)
@@ -97,7 +105,13 @@ class Notifications:
         self._reader_of[notification.shard].done(notification.entry, notification.shard)
 
     async def start(self) -> None:
-        """Create the groups and begin to read. Waits for an unreachable server. Raises redis exceptions."""
+        """Create the groups and begin to read. Waits for an unreachable server.
+
+        Raises LayoutError and redis exceptions.
+        """
+        if self.checks_shards:
+            await until_served("Reading the number of shards", self._count.look)
+            await self._count.check(Layout.reaches)
         for reader in self._readers:
             await reader.prepare()
         self._tasks = [
@@ -105,6 +119,9 @@ class Notifications:
             for reader in self._readers
             for loop in (reader.read(), reader.acknowledge(), reader.keep())
         ]
+        if self.checks_shards:
+            watching = asyncio.create_task(_watch(self._count), name="watching the number of shards")
+            self._tasks.append(watching)
 
     async def aclose(self) -> None:
         """Acknowledge what is done, remove a temporary group, and close the connections."""
@@ -112,6 +129,7 @@ class Notifications:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*map(self._finish, self._readers))
+        await self._count.aclose()
         await self._reads.aclose()
         await self._commands.aclose()
 
@@ -155,3 +173,9 @@ class Notifications:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+async def _watch(count: ShardCount) -> None:
+    while True:
+        await asyncio.sleep(EVERY_S)
+        await count.check(Layout.reaches)

@@ -12,6 +12,7 @@ from tenacity import stop_after_delay
 
 from invites.client.answers import Answers
 from invites.client.servers import keys_of_all, until_served
+from invites.client.shard_count import ShardCount
 from invites.connection.clients import BLOCK_MS, Clients
 from invites.events.protocol import (
     EVENT_STRUCTS,
@@ -25,9 +26,11 @@ from invites.events.protocol import (
 )
 from invites.events.routing import routing_key
 from invites.keys import shard_of
+from invites.store.layout import Layout
 from invites.values.traceparent import FIELD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -56,6 +59,7 @@ def opaque(value: object) -> msgspec.Raw:
 class Publisher:
     """Publishes events. `url` is as in `redis.url`; `shards` and `prefix` are those of the workers.
 
+    Fewer shards than the workers have cost a hop; with more, nobody would read the events, so they are refused.
     One publisher is enough for a process. Any number of tasks may use it.
     """
 
@@ -63,6 +67,9 @@ class Publisher:
         self._url = url
         self._keys = keys_of_all(prefix, shards)
         self._clients = Clients(url, "publisher")
+        self._count = ShardCount(self._clients.of(self._keys[0]), self._keys[0])
+        self.checks_shards = True
+        """Set it to False if the owner compares the numbers of shards."""
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._answers: Answers | None = None
         self._starting = asyncio.Lock()
@@ -74,7 +81,8 @@ class Publisher:
 
         `traceparent` (W3C trace context) is passed on to the notifications that the event causes.
         An event whose reply was lost is published again, which workers take for a repeat. Raises BadEvent when a field
-        is wrong, and redis exceptions when the server does not take the event.
+        is wrong, LayoutError when the workers have fewer shards, and redis exceptions when the server does not take the
+        event.
         """
         kind, payload = _encoded(event)
         keys = self._keys[shard_of(routing_key(event), len(self._keys))]
@@ -91,6 +99,7 @@ class Publisher:
             except TimeoutError:
                 raise RedisTimeoutError(f"{kind} has waited {within_s:g} s behind other events") from None
             try:
+                await self._check(Layout.takes_from)
                 added: bytes = await client.xadd(keys.events, fields)
             finally:
                 self._turn.release()
@@ -106,7 +115,8 @@ class Publisher:
 
         An event without `transaction` gets one. It is published again every 3 s until it is answered, which changes
         nothing: a repeat gets the same answer. Raises TimeoutError when no answer comes within `within_s`, ValueError
-        for a stop without `peer`, BadEvent when a field is wrong, and redis exceptions.
+        for a stop without `peer`, BadEvent when a field is wrong, LayoutError when the workers have another number of
+        shards, and redis exceptions.
         """
         peer = request.peer
         if peer is None:
@@ -116,6 +126,7 @@ class Publisher:
         kind, _ = _encoded(request)
         try:
             async with asyncio.timeout(within_s):
+                await self._check(Layout.reaches)  # the answer may be in any shard
                 answers = await self._listening()
                 with answers.expecting(kind, request.transaction, peer.id) as answer:
                     while True:
@@ -132,6 +143,7 @@ class Publisher:
         """Close all connections."""
         if self._answers is not None:
             await self._answers.aclose()
+        await self._count.aclose()
         await self._clients.aclose()
 
     async def __aenter__(self) -> Self:
@@ -141,6 +153,10 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def _check(self, suits: Callable[[Layout, int], bool]) -> None:
+        if self.checks_shards:
+            await self._count.check(suits)
 
     async def _listening(self) -> Answers:
         async with self._starting:

@@ -217,6 +217,7 @@ class Gateway(_Section, frozen=True):
     max_message: Message = 65_536
     messages_per_second: Rate = 20
     max_connections: Connections = 10_000
+    connections_per_user: Connections = 100
 
 
 class Config(Struct, frozen=True):

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis.exceptions import OutOfMemoryError, WatchError
 
 from invites.resharding.key_ownership import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-
-    from redis.asyncio import Redis
+    from collections.abc import Iterable, Iterator, Sequence
 
     from invites.erasure.person import Person
     from invites.erasure.report import Tally
     from invites.keys import Keys
+    from invites.resharding.shard_map import Command, ShardMap
 
 PAGE: Final = 500
 """The number of keys, members or entries that one command looks at."""
+
+_AT_ONCE: Final = 100  # keys in a round trip: a call may have contexts of some KiB
+_LISTS: Final = 20  # the same for keys with members, `PAGE` of each
 
 OF_USER: Final = frozenset(
     {
@@ -81,11 +83,24 @@ def timer_names(person: Person, member: str) -> bool:
     return person.user == (second if kind == "left" else first)
 
 
-class KeyEraser:
-    """Erases the keys of one shard. With `dry_run` it only counts."""
+class _Key(NamedTuple):
+    """A key without prefix and hash tag, its kind, and the rest of its name."""
 
-    def __init__(self, client: Redis, keys: Keys, person: Person, tally: Tally, *, dry_run: bool) -> None:
-        self._client: Any = client  # redis-py leaves text and bytes open
+    name: str
+    kind: str
+    rest: str
+
+
+class KeyEraser:
+    """Erases the keys of one shard, many in a round trip. With `dry_run` it only counts.
+
+    It may be cancelled at any point; another run does the rest.
+    """
+
+    def __init__(
+        self, shard_map: ShardMap, keys: Keys, person: Person, tally: Tally, *, dry_run: bool
+    ) -> None:
+        self._shard_map = shard_map
         self._keys = keys
         self._person = person
         self._tally = tally
@@ -93,65 +108,83 @@ class KeyEraser:
 
     async def page(self, names: Sequence[str]) -> None:
         """Erase in some keys, which are named without prefix and hash tag."""
-        for name in names:
-            kind, rest = kind_of(name)
-            if await self._is_of_user(kind, rest, name):
-                await self._delete(kind, name)
-            elif kind in CALLS:
-                await self._look_into_call(kind, rest, name)
-            elif kind == "user-state":
-                await self._unblock(name)
-            elif kind in LISTS:
-                is_value = kind == "history"
-                await self._remove(kind, name, self._person.is_in_ref, with_values=is_value)
-            elif kind == "timers":
-                await self._remove(kind, name, lambda member: timer_names(self._person, member))
-            elif kind == "retry" and timer_names(self._person, rest):
-                await self._delete(kind, name)
+        keys = [_Key(name, *kind_of(name)) for name in names]
+        is_own = [self._is_of_user(key) for key in keys]
+        await self._delete([key for key, own in zip(keys, is_own, strict=True) if own])
+        others = [key for key, own in zip(keys, is_own, strict=True) if not own]
+        for some in _chunks([key for key in others if key.kind in OF_VALUE]):
+            await self._delete_by_value(some)
+        for some in _chunks([key for key in others if key.kind in CALLS]):
+            await self._look_into_calls(some)
+        for some in _chunks([key for key in others if key.kind == "user-state"]):
+            await self._unblock_all(some)
+        for some in _chunks([key for key in others if key.kind in LISTS or key.kind == "timers"], _LISTS):
+            await self._remove_members(some)
 
-    async def _is_of_user(self, kind: str, rest: str, name: str) -> bool:
-        user = self._person.user
-        if kind in OF_USER:
-            return rest.partition("|")[0] == user
-        if kind == "left":
-            return rest.rpartition("|")[2] == user
-        if kind in OF_REF:
-            return self._person.is_in_ref(rest)
-        if kind in OF_VALUE:
-            value = await self._client.get(self._keys.base + name)
-            return value is not None and value.decode(errors="replace").partition("|")[0] == user
-        return False
+    def _is_of_user(self, key: _Key) -> bool:
+        """Whether the name alone says so."""
+        if key.kind in OF_USER:
+            return key.rest.partition("|")[0] == self._person.user
+        if key.kind == "left":
+            return key.rest.rpartition("|")[2] == self._person.user
+        if key.kind == "retry":
+            return timer_names(self._person, key.rest)
+        return key.kind in OF_REF and self._person.is_in_ref(key.rest)
 
-    async def _delete(self, kind: str, name: str) -> None:
-        self._tally.deleted[kind] += 1
-        if not self._dry_run:
-            await self._client.unlink(self._keys.base + name)
+    async def _delete(self, keys: Sequence[_Key]) -> None:
+        self._tally.deleted.update(key.kind for key in keys)
+        if keys:
+            await self._write([("UNLINK", *map(self._named, keys))])
 
-    async def _look_into_call(self, kind: str, ref: str, name: str) -> None:
-        """A call of others: of a group whose member the user is, say."""
-        key = self._keys.base + name
+    async def _delete_by_value(self, keys: Sequence[_Key]) -> None:
+        values = await self._read(("GET", self._named(key)) for key in keys)
+        owners = [(value or b"").decode(errors="replace").partition("|")[0] for value in values]
+        await self._delete(
+            [key for key, owner in zip(keys, owners, strict=True) if owner == self._person.user]
+        )
+
+    async def _look_into_calls(self, keys: Sequence[_Key]) -> None:
+        """Calls of others: of a group whose member the user is, say."""
+        replies = await self._read(
+            ("LRANGE", self._named(key), 0, -1) if key.kind == "story" else ("HGETALL", self._named(key))
+            for key in keys
+        )
+        named = [
+            key for key, found in zip(keys, replies, strict=True) if self._is_in_call(key.kind, found or [])
+        ]
+        states = await self._read(("HGET", self._keys.invite(key.rest), "state") for key in named)
+        rings = [state == b"PENDING" for state in states]
+        self._tally.left.update(key.kind for key, does in zip(named, rings, strict=True) if does)
+        await self._delete([key for key, does in zip(named, rings, strict=True) if not does])
+
+    def _is_in_call(self, kind: str, found: Any) -> bool:  # noqa: ANN401 - a raw reply
         if kind == "story":
-            steps = [step.split(b" ") for step in await self._client.lrange(key, 0, -1)]
+            steps = [step.split(b" ") for step in found]
             texts = [who for words in steps for who in (*words[_WHO], *words[_TOLD])]
         else:
-            fields = await self._client.hgetall(key)
+            fields = (
+                found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
+            )  # RESP3, 2
             members = fields if kind == "legs" else ()
             texts = [*members, *(value for field, value in fields.items() if field not in _OF_NOBODY)]
-        if any(map(self._person.is_in_value, texts)):
-            if await self._client.hget(self._keys.invite(ref), "state") == b"PENDING":
-                self._tally.left[kind] += 1
-            else:
-                await self._delete(kind, name)
+        return any(map(self._person.is_in_value, texts))
 
-    async def _unblock(self, name: str) -> None:
-        """Another user no longer blocks this one."""
-        key, user = self._keys.base + name, self._person.user
-        async with self._client.pipeline(transaction=True) as pipe:
+    async def _unblock_all(self, keys: Sequence[_Key]) -> None:
+        """Other users no longer block this one."""
+        states = await self._read(("GET", self._named(key)) for key in keys)
+        for key, state in zip(keys, states, strict=True):
+            if self._person.user in _blocked(state):
+                await self._unblock(self._named(key))
+
+    async def _unblock(self, key: str) -> None:
+        client: Any = self._shard_map.client(self._keys.shard)
+        async with client.pipeline(transaction=True) as pipe:
             await pipe.watch(key)
-            said = (await pipe.get(key) or b"").decode(errors="replace").split("|")
-            if user not in said[_BLOCKED:]:
+            state = await pipe.get(key)
+            if self._person.user not in _blocked(state):
                 return
-            rest = [*said[:_BLOCKED], *(other for other in said[_BLOCKED:] if other != user)]
+            said = state.decode(errors="replace").split("|")
+            rest = [*said[:_BLOCKED], *(other for other in said[_BLOCKED:] if other != self._person.user)]
             pipe.multi()
             pipe.set(key, "|".join(rest), keepttl=True)
             try:
@@ -162,34 +195,71 @@ class KeyEraser:
             else:
                 self._tally.rewritten["user-state"] += 1
 
-    async def _remove(
-        self, kind: str, name: str, is_one: Callable[[str], bool], *, with_values: bool = False
-    ) -> None:
-        """Remove the members that name the user, or with `with_values` those whose values do."""
-        key = self._keys.base + name
-        type_ = (await self._client.type(key)).decode()
-        if type_ not in _SCANS:
-            return
+    async def _remove_members(self, keys: Sequence[_Key]) -> None:
+        """Remove the members that name the user; of a history also those whose values do."""
+        types = await self._read(("TYPE", self._named(key)) for key in keys)
+        scans = {key: _SCANS[type_] for key, type_ in zip(keys, types, strict=True) if type_ in _SCANS}
+        cursors = dict.fromkeys(scans, b"0")
+        while cursors:
+            replies = await self._read(
+                (scans[key].command, self._named(key), cursor, "COUNT", PAGE)
+                for key, cursor in cursors.items()
+            )
+            removals: list[Command] = []
+            for key, reply in zip(list(cursors), replies, strict=True):
+                cursors[key], flat = reply or (b"0", [])  # another type by now
+                gone = self._members_to_remove(key, flat, scans[key].step)
+                if gone:
+                    self._tally.deleted[f"{key.kind} (members)"] += len(gone)
+                    removals.append((scans[key].removal, self._named(key), *gone))
+                if cursors[key] == b"0":
+                    del cursors[key]
+            await self._write(removals)
+
+    def _members_to_remove(self, key: _Key, flat: list[bytes], step: int) -> list[bytes]:
         gone = []
-        async for member, value in _members(self._client, type_, key):
-            if is_one(member.decode(errors="replace")) or (with_values and self._person.is_in_value(value)):
-                gone.append(member)
-        self._tally.deleted[f"{kind} (members)"] += len(gone)
-        for first in range(0, 0 if self._dry_run else len(gone), PAGE):
-            await self._client.execute_command(_SCANS[type_][1], key, *gone[first : first + PAGE])
-
-
-_SCANS: Final = {"hash": ("HSCAN", "HDEL"), "set": ("SSCAN", "SREM"), "zset": ("ZSCAN", "ZREM")}
-
-
-async def _members(client: Any, type_: str, key: str) -> AsyncIterator[tuple[bytes, bytes]]:  # noqa: ANN401
-    """The members, with the values of a hash."""
-    cursor = b"0"
-    while True:
-        # redis-py has no callback for a command name in bytes, so the reply stays raw.
-        cursor, flat = await client.execute_command(_SCANS[type_][0].encode(), key, cursor, b"COUNT", PAGE)
-        step = 1 if type_ == "set" else 2
         for at in range(0, len(flat), step):
-            yield flat[at], flat[at + step - 1]
-        if cursor == b"0":
-            return
+            member = flat[at].decode(errors="replace")
+            if key.kind == "timers":
+                names = timer_names(self._person, member)
+            else:
+                names = self._person.is_in_ref(member) or (
+                    key.kind == "history" and self._person.is_in_value(flat[at + step - 1])
+                )
+            if names:
+                gone.append(flat[at])
+        return gone
+
+    def _named(self, key: _Key) -> str:
+        return self._keys.base + key.name
+
+    async def _read(self, commands: Iterable[Command]) -> list[Any]:
+        """The raw replies; None for a key of another type."""
+        return await self._shard_map.read((self._keys.shard, command) for command in commands)
+
+    async def _write(self, commands: Sequence[Command]) -> None:
+        if commands and not self._dry_run:
+            await self._shard_map.execute((self._keys.shard, command) for command in commands)
+
+
+class _Scan(NamedTuple):
+    """How to go through the members of a type, each with `step` words, and to remove some."""
+
+    command: str
+    removal: str
+    step: int
+
+
+_SCANS: Final = {
+    b"hash": _Scan("HSCAN", "HDEL", 2),
+    b"set": _Scan("SSCAN", "SREM", 1),
+    b"zset": _Scan("ZSCAN", "ZREM", 2),
+}
+
+
+def _chunks(keys: Sequence[_Key], size: int = _AT_ONCE) -> Iterator[Sequence[_Key]]:
+    return (keys[first : first + size] for first in range(0, len(keys), size))
+
+
+def _blocked(state: bytes | None) -> list[str]:
+    return (state or b"").decode(errors="replace").split("|")[_BLOCKED:]

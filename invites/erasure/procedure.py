@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from invites.erasure.keys import KeyEraser
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from invites.keys import Keys
 
 _STREAMS: Final = ("events", "push", "relay", "notifications", "dead")
+TELL_S: Final = 2.0
 _MOST_NAMED: Final = 5  # calls in a sentence
 
 
@@ -33,7 +35,16 @@ class Erasure:
     user meanwhile.
     """
 
-    def __init__(self, shards: Sequence[Keys], client_of: Callable[[Keys], Redis], user: str) -> None:
+    def __init__(
+        self,
+        shards: Sequence[Keys],
+        client_of: Callable[[Keys], Redis],
+        user: str,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`tell` receives a progress message for people every few seconds."""
+        self._tell = tell
+        self._tells_at = time.monotonic() + TELL_S
         self._shards = shards
         self._client_of = client_of
         self._person = Person(user)
@@ -45,14 +56,23 @@ class Erasure:
         shard_map = ShardMap(prefix, count, count, self._client_of)
         for keys in self._shards:
             client = self._client_of(keys)
-            eraser = KeyEraser(client, keys, self._person, tally, dry_run=dry_run)
+            eraser = KeyEraser(shard_map, keys, self._person, tally, dry_run=dry_run)
+            looked = 0
             async for names in shard_map.scan(keys):
                 await eraser.page(names)
+                looked += len(names)
+                self._progress(f"Shard {keys.shard} of {count}: {looked} keys looked at.")
+            self._progress(f"Shard {keys.shard} of {count}: looking at its streams.")
             for name in _STREAMS:
                 await erase_entries(
                     client, keys.base + name, f"stream {name}", self._person, tally, dry_run=dry_run
                 )
         return Report(self._person.user, dry_run, tally.lines())
+
+    def _progress(self, words: str) -> None:
+        if time.monotonic() >= self._tells_at:
+            self._tell(words)
+            self._tells_at = time.monotonic() + TELL_S
 
     async def _check(self) -> None:
         user, running = self._person.user, []

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from invites.events.protocol import EVENT_STRUCTS
 from invites.notifications import PAYLOADS
+from invites.schema import websocket
 from invites.schema.examples import EVENTS, NOTIFICATIONS
-from invites.schema.json_schema import VERSION, event_components, notification_components
+from invites.schema.json_schema import VERSION, event_components, frame_components, notification_components
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ _NAMES: Final = {"type": "string", "description": "A JSON list of texts."}
 
 
 def document() -> dict[str, Any]:
-    """The AsyncAPI document of the workers: they receive events and send notifications."""
+    """The AsyncAPI document of the workers, which receive events and send notifications, and of their gateway."""
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -32,23 +33,34 @@ def document() -> dict[str, Any]:
             " field `payload` is the message's payload as JSON, the other fields are its headers.",
         },
         "defaultContentType": "application/json",
-        "servers": {"local": {"host": "127.0.0.1:6379", "protocol": "redis"}},
+        "servers": {
+            "local": {"host": "127.0.0.1:6379", "protocol": "redis"},
+            websocket.SERVER: {
+                "host": "127.0.0.1:8090",
+                "protocol": "ws",
+                "description": "`invites gateway`.",
+            },
+        },
         "channels": {
             "events": _channel("events", "What publishers write.", EVENT_STRUCTS),
             "notifications": _channel(
                 "notifications", "What gateways and services read, each with a group of its own.", PAYLOADS
             ),
+            websocket.NAME: websocket.channel(),
         },
         "operations": {
             "receiveEvents": _operation("receive", "events", EVENT_STRUCTS),
             "sendNotifications": _operation("send", "notifications", PAYLOADS),
+            **websocket.operations(),
         },
         "components": {
             "messages": {
                 **_messages(EVENT_STRUCTS, EVENTS, traceparent=_TEXT),
                 **_messages(PAYLOADS, NOTIFICATIONS, id=_TEXT, peers=_NAMES, users=_NAMES, traceparent=_TEXT),
+                **websocket.messages(),
             },
             "schemas": {
+                **frame_components("#/components/schemas/{name}"),
                 **event_components("#/components/schemas/{name}"),
                 **notification_components("#/components/schemas/{name}"),
             },
@@ -59,6 +71,7 @@ def document() -> dict[str, Any]:
 def _channel(stream: str, description: str, kinds: Iterable[str]) -> dict[str, Any]:
     return {
         "address": f"invites:{{shard}}:{stream}",
+        "servers": [{"$ref": "#/servers/local"}],
         "description": description,
         "parameters": {"shard": _SHARD},
         "messages": {kind: {"$ref": f"#/components/messages/{kind}"} for kind in kinds},

@@ -1,4 +1,4 @@
-"""An example of each event and each notification, for readers of the AsyncAPI document."""
+"""An example of each event, notification and frame, for readers of the AsyncAPI document."""
 
 from __future__ import annotations
 
@@ -91,4 +91,18 @@ NOTIFICATIONS: Final[dict[str, dict[str, Any]]] = {
     "userBusy": {"userId": "bob", "room": "room-7"},
     "userFree": {"userId": "bob", "room": "room-7"},
     "serverEmptied": {"shard": 0},
+}
+
+FRAMES: Final[dict[str, dict[str, Any]]] = {
+    "login": {
+        "token": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl",
+        "resume": "1b16b1df538ba12d.3f0c9a7be2f14d5a8c6e7b01",
+    },
+    "welcome": {
+        "peer": "1b16b1df538ba12d.3f0c9a7be2f14d5a8c6e7b01",
+        "user": "bob",
+        "device": "dev-1",
+        "expires": 60_000,
+    },
+    "error": {"message": "field from is missing", "request": "accept", "transaction": "t-2"},
 }

@@ -10,6 +10,7 @@ import msgspec
 from invites.config import Config
 from invites.config.loading import LIFTED
 from invites.events.protocol import EVENT_STRUCTS
+from invites.frames import SET_BY_GATEWAY, TO_DEVICES, Login
 from invites.notifications import PAYLOADS
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def events() -> Schema:
     return {
         **_head("Event"),
         "oneOf": [
-            _entry(kind, f"#/$defs/{struct.__name__}", traceparent={"type": "string"})
+            entry(kind, f"#/$defs/{struct.__name__}", traceparent={"type": "string"})
             for kind, struct in EVENT_STRUCTS.items()
         ],
         "$defs": components,
@@ -48,7 +49,7 @@ def notifications() -> Schema:
     return {
         **_head("Notification"),
         "oneOf": [
-            _entry(kind, f"#/$defs/{struct.__name__}", required=("id", "peers", "users"), **more)
+            entry(kind, f"#/$defs/{struct.__name__}", required=("id", "peers", "users"), **more)
             for kind, struct in PAYLOADS.items()
         ],
         "$defs": notification_components(),
@@ -80,11 +81,28 @@ def notification_components(ref_template: str = "#/$defs/{name}") -> Schema:
     return components
 
 
+def device_events() -> dict[str, type[msgspec.Struct]]:
+    """The payload of each event that a device can send: without the fields that its gateway sets."""
+    return {
+        kind: _without_raw(EVENT_STRUCTS[kind], without, f"{EVENT_STRUCTS[kind].__name__}OfDevice")
+        for kind, without in SET_BY_GATEWAY.items()
+    }
+
+
+def frame_components(ref_template: str = "#/$defs/{name}") -> Schema:
+    """The payloads of `device_events` and of `invites.frames`, by the names of their types."""
+    components = _components((*device_events().values(), Login, *TO_DEVICES.values()), ref_template)
+    for struct in TO_DEVICES.values():
+        _never_null(components[struct.__name__])
+    return components
+
+
 def _head(title: str) -> Schema:
     return {"$schema": _DIALECT, "title": title, "$comment": f"Contract {VERSION}"}
 
 
-def _entry(kind: str, ref: str, required: Iterable[str] = (), **more: Schema) -> Schema:
+def entry(kind: str, ref: str, required: Iterable[str] = (), **more: Schema) -> Schema:
+    """An object with a `type`, a `payload` and more."""
     return {
         "type": "object",
         "properties": {"type": {"const": kind}, "payload": {"$ref": ref}, **more},
@@ -97,15 +115,23 @@ def _components(structs: Iterable[Any], ref_template: str) -> Schema:
     return dict(sorted(_portable(components).items()))
 
 
-def _without_raw(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    """The same fields, with Any for JSON that is passed on as it came: its default cannot be written into a schema."""
+def _without_raw(
+    struct: type[msgspec.Struct], without: Iterable[str] = (), name: str | None = None
+) -> type[msgspec.Struct]:
+    """The same fields, with Any for JSON that is passed on as it came: its default cannot be written into a schema.
+
+    Omits the fields that are called `without` on the wire.
+    """
     fields: list[Any] = [
         (one.name, Any, msgspec.field(name=one.encode_name, default=None))
         if one.type is msgspec.Raw
         else (one.name, one.type, msgspec.field(name=one.encode_name, default=one.default))
         for one in msgspec.structs.fields(struct)
+        if one.encode_name not in without
     ]
-    return msgspec.defstruct(struct.__name__, fields, kw_only=True, namespace={"__doc__": struct.__doc__})
+    return msgspec.defstruct(
+        name or struct.__name__, fields, kw_only=True, namespace={"__doc__": struct.__doc__}
+    )
 
 
 def _never_null(component: Schema) -> None:

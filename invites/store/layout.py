@@ -33,17 +33,25 @@ class Layout(Struct, frozen=True):
         """The value of the key."""
         return str(self.shards) if self.target is None else f"{self.shards}{_TO}{self.target}"
 
+    def takes_from(self, shards: int) -> bool:
+        """Whether workers read all streams of a publisher with this number. With fewer streams it reaches them, too."""
+        return shards <= (self.target or self.shards)
+
+    def reaches(self, shards: int) -> bool:
+        """Whether a reader of this number of shards misses nothing."""
+        return shards == self.shards or shards >= (self.target or self.shards)
+
 
 class LayoutError(RefusedError):
-    """The calls are in another number of shards than the worker is configured with. The text says what to do.
+    """The calls are in another number of shards than a process is configured with. The text says what to do.
 
-    `comes`: a reshard to the worker's own number is under way.
+    `setting` is where the process has its number. `comes`: a reshard to that number is under way.
     """
 
-    def __init__(self, found: str, shards: int) -> None:
+    def __init__(self, found: str, shards: int, setting: str = "redis.shards") -> None:
         layout = read(found)
         self.comes = layout is not None and layout.target == shards
-        super().__init__(_sentence(found, layout, shards))
+        super().__init__(_sentence(found, layout, shards, setting))
 
 
 def read(text: str) -> Layout | None:
@@ -75,7 +83,7 @@ def unreadable(first: Keys) -> str:
     )
 
 
-def _sentence(found: str, layout: Layout | None, shards: int) -> str:
+def _sentence(found: str, layout: Layout | None, shards: int, setting: str) -> str:
     if layout is None:
         return (
             f"The key layout in Redis is {found!r}, which is not a number of shards: set it to the number "
@@ -83,13 +91,13 @@ def _sentence(found: str, layout: Layout | None, shards: int) -> str:
         )
     if layout.target is None:
         return (
-            f"The calls in Redis are in {_counted(layout.shards)}, but redis.shards is {shards}: set redis.shards to "
+            f"The calls in Redis are in {_counted(layout.shards)}, but {setting} is {shards}: set {setting} to "
             f"{layout.shards}, or change the number of shards with `invites reshard` (see its --help)."
         )
     move = f"The calls in Redis are being moved from {_counted(layout.shards)} to {layout.target}"
     if layout.target == shards:
         return f"{move}: the worker starts when `invites reshard {shards}` is done."
-    return f"{move}, but redis.shards is {shards}: set redis.shards to {layout.target} and start again."
+    return f"{move}, but {setting} is {shards}: set {setting} to {layout.target} and start again."
 
 
 def _counted(shards: int) -> str:

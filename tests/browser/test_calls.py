@@ -108,6 +108,32 @@ _LOSE_THE_ACCEPT = """() => {
 }"""
 
 
+_KEEP_SOCKETS = """
+    window.sockets = [];
+    window.WebSocket = class extends WebSocket {
+      constructor(url) { super(url); window.sockets.push(this); }
+    };
+"""
+
+
+def test_a_page_whose_timers_stand_still_connects_as_soon_as_it_is_seen_or_online(phones: Phones) -> None:
+    """A hidden page may run its timers once a minute, and miss the calls of that minute."""
+    page = phones.page
+    page.add_init_script(_KEEP_SOCKETS)
+    phones.load()
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now() + 1000"))
+    for event in (
+        "window.dispatchEvent(new Event('online'))",
+        "document.dispatchEvent(new Event('visibilitychange'))",
+    ):
+        page.evaluate("window.sockets.forEach((one) => one.close())")
+        phones.are("connecting", *BOBS[::2])
+        page.evaluate(event)
+        phones.are("idle", *BOBS[::2])
+    page.clock.resume()
+
+
 def test_a_connection_that_is_lost_with_the_accept_loses_no_call(phones: Phones) -> None:
     phones.call("anna-desk", "dave")
     phones.are("ringing", "dave-phone")

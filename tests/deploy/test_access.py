@@ -37,7 +37,7 @@ def filled(installation: installations.Installation) -> Iterator[redis.Redis]:
 
 
 ALLOWED = {
-    "publisher": [f"XADD {EVENTS} * type joined payload {{}}", "PING", "CLIENT SETNAME sippo"],
+    "publisher": [f"XADD {EVENTS} * type joined payload {{}}", "PING", "GET invites:{0}:layout"],
     "gateway": [
         f"XADD {EVENTS} * type joined payload {{}}",
         f"XGROUP CREATE {NOTIFICATIONS} gateway-2 0 MKSTREAM",
@@ -189,6 +189,8 @@ FORBIDDEN = {
         f"XADD {RELAY} * kind legs_start",
         f"HGETALL {INVITE}",
         f"DEL {INVITE}",
+        "GET invites:{0}:grace:p1",
+        "SET invites:{0}:layout 3",
         "EVAL 'return 1' 0",
         "INFO",
     ],

@@ -19,7 +19,7 @@ ALWAYS: Final = {"auth", "hello", "quit", "reset"}
 
 _LIST: Final = {
     "default": "",
-    "publisher": "ping client|setname xadd",
+    "publisher": "ping client|setname xadd get",
     "gateway": """
         ping client|setname time xadd
         xread xreadgroup xack xautoclaim xclaim xpending xrange xrevrange xlen xinfo|consumers xinfo|groups

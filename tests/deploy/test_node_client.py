@@ -396,6 +396,55 @@ async def test_what_is_wrong_is_refused_at_once(publisher: Program, client: Redi
     await client.delete(KEYS.events)
 
 
+async def test_more_shards_than_the_workers_have_are_refused_to_a_publisher(
+    project: Path, client: Redis, valkey_url: str
+) -> None:
+    """Nobody would read its events. With fewer shards they take a hop, but answers could be missed."""
+    await client.set(KEYS.layout, "2")
+    event = ("joined", {"userId": "bob", "roomId": "r1"})
+    async with programs.running(project, {"url": valkey_url, "shards": 3}) as publisher:
+        for command in (("publish", *event), ("ask", "getInvitations", {"peer": PHONE})):
+            await publisher.say(*command)
+            told = await publisher.tells("rejected")
+            assert told["rejected"].startswith(
+                "The calls in Redis are in 2 shards, but the client's shards is 3: set the client's shards to 2"
+            )
+        assert await client.keys() == [KEYS.layout.encode()]
+        await client.set(KEYS.layout, "1>3")
+        await publisher.say("skip", 6_000)
+        await publisher.say("publish", *event)
+        await publisher.tells("published")
+        await client.set(KEYS.layout, "4")
+        await publisher.say("skip", 6_000)
+        await publisher.say("publish", *event)
+        await publisher.tells("published")
+        await publisher.say("ask", "getInvitations", {"peer": PHONE})
+        assert "in 4 shards, but" in (await publisher.tells("rejected"))["rejected"]
+
+
+async def test_a_reader_of_fewer_shards_than_the_workers_have_ends_with_a_sentence(
+    project: Path, client: Redis, valkey_url: str
+) -> None:
+    """Once a reshard is over. Before that both numbers are right."""
+    await client.set(KEYS.layout, "1>3")
+    async with programs.running(project, {"url": valkey_url, "reading": {}}) as gateway:
+        await _write(client, "1", "roomCleaned", {"roomId": "r1", "invites": 0})
+        await gateway.tells("heard", "roomCleaned")
+        await client.set(KEYS.layout, "3")
+        await gateway.say("skip", 6_000)
+
+        async def is_refused() -> bool:
+            await _write(client, str(len(gateway.told)), "roomCleaned", {"roomId": "r1", "invites": 0})
+            await gateway.line()
+            return "rejected" in gateway.told[-1]
+
+        await wait_until(is_refused, "the iteration has ended")
+        assert gateway.told[-1]["rejected"].startswith(
+            "The calls in Redis are in 3 shards, but the client's shards is 1: set the client's shards to 3"
+        )
+        await gateway.close()
+
+
 async def test_a_question_is_repeated_until_it_is_answered(
     publisher: Program, client: Redis, valkey_url: str
 ) -> None:

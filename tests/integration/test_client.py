@@ -19,6 +19,7 @@ from invites.client import (
     Decline,
     GetInvitations,
     Invite,
+    LayoutError,
     Notification,
     Notifications,
     Peer,
@@ -30,7 +31,9 @@ from invites.client import (
     group,
     opaque,
 )
+from invites.client.shard_count import ShardCount
 from invites.config import Config, Redis
+from invites.connection.clients import Clients
 from invites.keys import Keys
 from invites.notifications import Invitation, InviteAccepted
 from tests.support.proxy import Proxy
@@ -436,3 +439,106 @@ async def test_a_reader_that_was_not_started_says_so(valkey_url: str) -> None:
     with pytest.raises(RuntimeError, match="the notifications are not being read"):
         await anext(notifications)
     await notifications.aclose()
+
+
+# --- the number of shards
+
+
+async def _calls_are_in(client: Any, shards: str) -> None:
+    await client.set(KEYS.layout, shards)
+
+
+@pytest.mark.leaks  # the layout is written by hand
+async def test_a_publisher_with_more_shards_than_the_workers_is_refused(
+    valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would read its events. With fewer shards they take a hop, but answers could be missed."""
+    monkeypatch.setattr("invites.client.shard_count.EVERY_S", 0.0)
+    await _calls_are_in(client, "2")
+    async with Publisher(valkey_url, shards=3) as publisher:
+        with pytest.raises(
+            LayoutError, match=r"in 2 shards, but the client's shards is 3: set the client's shards to 2"
+        ):
+            await publisher.publish(CALL)
+        with pytest.raises(LayoutError):
+            await publisher.ask(ACCEPT)
+        assert await client.keys("*events") == []
+        await _calls_are_in(client, "2>3")
+        await publisher.publish(CALL)
+    async with Publisher(valkey_url) as publisher:
+        await publisher.publish(CALL)
+        with pytest.raises(LayoutError, match=r"moved from 2 shards to 3, but the client's shards is 1"):
+            await publisher.ask(ACCEPT)
+
+
+@pytest.mark.leaks
+async def test_a_reader_of_fewer_shards_than_the_workers_have_is_refused(
+    valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start, and once a reshard is over."""
+    monkeypatch.setattr("invites.client.shard_count.EVERY_S", 0.01)
+    monkeypatch.setattr("invites.client.notifications.EVERY_S", 0.01)
+    await _calls_are_in(client, "3")
+    with pytest.raises(LayoutError, match=r"in 3 shards, but the client's shards is 1"):
+        async with Notifications(valkey_url):
+            pass
+    assert await client.keys() == [KEYS.layout.encode()]
+    await _calls_are_in(client, "1>3")
+    async with Notifications(valkey_url) as former, Notifications(valkey_url, shards=3) as latter:
+        await told(client, 1)
+        assert await rooms(former, 1) == await rooms(latter, 1) == ["r1"]
+        await _calls_are_in(client, "3")
+        with pytest.raises(LayoutError, match=r"set the client's shards to 3"):
+            await rooms(former, 1)
+        await told(client, 2)
+        assert await rooms(latter, 1) == ["r2"]
+        await _calls_are_in(client, "1")  # a reader may be ahead of a reshard
+        await told(client, 3)
+        assert await rooms(latter, 1) == ["r3"]
+
+
+@pytest.mark.leaks
+async def test_the_number_of_shards_costs_no_round_trip_for_each_event(valkey_url: str, client: Any) -> None:
+    async with Publisher(valkey_url) as publisher:
+        for _ in range(20):
+            await publisher.publish(CALL)
+    calls = (await client.info("commandstats"))["cmdstat_get"]["calls"]
+    async with Publisher(valkey_url) as publisher:
+        for _ in range(20):
+            await publisher.publish(CALL)
+    assert (await client.info("commandstats"))["cmdstat_get"]["calls"] == calls + 1
+
+
+@pytest.mark.leaks
+async def test_a_publisher_that_may_not_read_the_number_of_shards_goes_on_with_a_warning(
+    valkey_url: str, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await _calls_are_in(client, "3")
+    rules = ("reset", "on", ">x", "~*", "+@all", "-get")
+    await client.execute_command("ACL", "SETUSER", "shards", *rules)
+    try:
+        async with Publisher(valkey_url.replace("redis://", "redis://shards:x@"), shards=7) as publisher:
+            for _ in range(2):
+                await publisher.publish(CALL)
+    finally:
+        await client.execute_command("ACL", "DELUSER", "shards")
+    (warning,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert warning.startswith(f"The server's user may not GET {KEYS.layout}")
+
+
+@pytest.mark.leaks
+async def test_a_shard_is_published_to_while_the_number_of_shards_cannot_be_read(
+    valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a cluster the number may be on another server, which hangs."""
+    monkeypatch.setattr("invites.client.shard_count._WAIT_S", 0.05)
+    async with (
+        Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy,
+        Publisher(valkey_url) as publisher,
+        Clients(proxy.url, "elsewhere") as elsewhere,
+    ):
+        proxy.delay_s = 60.0
+        monkeypatch.setattr(publisher, "_count", ShardCount(elsewhere.of(KEYS), KEYS))
+        await publisher.publish(CALL)
+        await publisher._count.aclose()
+    assert await client.xlen(KEYS.events) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from invites.erasure import Erasure, ErasureError, Report
 from invites.erasure.keys import CALLS
 from invites.erasure.person import Person
+from invites.keys import Keys
+from invites.resharding.shard_map import Command, ShardMap
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups
@@ -152,22 +154,67 @@ async def test_on_a_full_server_what_can_only_be_rewritten_is_left(client: Any) 
 async def test_an_erasure_that_is_cut_off_is_completed_by_the_next_one(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The connection is lost between any two writes, also in the middle of a round trip."""
     shard = await _calls(client, 1)
-    execute, writes, cuts = client.execute_command, 0, 0
+    execute, xdel, writes, cuts = ShardMap.execute, client.xdel, 0, 0
 
-    async def execute_until_cut(*command: Any, **options: Any) -> Any:
+    def may_write(command: str) -> bool:
         nonlocal writes
-        writes -= command[0] in {"UNLINK", "HDEL", "SREM", "ZREM", "XDEL"}
-        if writes < 0:
+        writes -= command in {"UNLINK", "HDEL", "SREM", "ZREM", "XDEL"}
+        return writes >= 0
+
+    async def execute_until_cut(
+        self: ShardMap, commands: Iterable[tuple[int, Command]], *, reads: bool = False
+    ) -> list[Any]:
+        asked = list(commands)
+        sent = [one for one in asked if may_write(str(one[1][0]))]
+        replies = await execute(self, sent, reads=reads)
+        if len(sent) < len(asked):
             raise RedisConnectionError("for the test")
-        return await execute(*command, **options)
+        return replies
+
+    async def xdel_until_cut(*command: Any) -> Any:
+        if not may_write("XDEL"):
+            raise RedisConnectionError("for the test")
+        return await xdel(*command)
 
     while await _names(client, "bob"):
         writes = cuts = cuts + 1
         with monkeypatch.context() as patched, contextlib.suppress(RedisConnectionError):
-            patched.setattr(client, "execute_command", execute_until_cut)
+            patched.setattr(ShardMap, "execute", execute_until_cut)
+            patched.setattr(client, "xdel", xdel_until_cut)
             await _erasure(shard).run()
     assert cuts > 2
+
+
+async def test_many_keys_share_a_round_trip_and_progress_is_told(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invites.erasure.procedure.TELL_S", 0.0)
+    keys, execute, trips, told = Keys(), ShardMap.execute, 0, list[str]()
+
+    async def count(self: ShardMap, *arguments: Any, **options: Any) -> Any:
+        nonlocal trips
+        trips += 1
+        return await execute(self, *arguments, **options)
+
+    monkeypatch.setattr(ShardMap, "execute", count)
+    async with client.pipeline(transaction=False) as pipe:
+        for number in range(500):
+            ref = f"a{number}|1|b{number}"
+            pipe.hset(keys.invite(ref), "state", "ACCEPTED")
+            pipe.rpush(keys.story(ref), "0 accepted 200 bob 0 0")
+            pipe.set(f"{keys.base}holder:p{number}", f"{'bob' if number % 2 else 'eve'}|0-1")
+            pipe.hset(keys.calls(f"a{number}"), mapping={f"a{number}|1|bob": "p", ref: "p"})
+            pipe.set(keys.user_state(f"a{number}"), "0-1|||eve|")
+        await pipe.execute()
+    report = await Erasure([keys], lambda _: client, "bob", told.append).run()
+    assert _of(report) == {
+        "calls (members)": (500, 0, 0), "holder": (250, 0, 0), "story": (500, 0, 0),
+    }  # fmt: skip
+    assert trips < 200, "2,500 keys"
+    assert await client.dbsize() == 5 * 500 - 750
+    assert told[-2:] == ["Shard 0 of 1: 2500 keys looked at.", "Shard 0 of 1: looking at its streams."]
 
 
 async def test_what_a_group_has_not_settled_is_left(client: Any) -> None:

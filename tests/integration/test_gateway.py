@@ -135,6 +135,34 @@ async def test_a_second_connection_of_a_peer_takes_the_place_of_the_first(
         assert set(await registered(client, "bob")) == {second.peer}
 
 
+async def test_the_latest_connection_of_a_peer_closes_the_one_at_another_gateway(
+    valkey_url: str, client: Any
+) -> None:
+    """A duplicated tab: only the latest one rings, and the end of the other one leaves it registered."""
+    config = configuration()
+    async with (
+        running(config, valkey_url),
+        gateway(valkey_url, config) as one,
+        gateway(valkey_url, config) as other,
+        Device(one.port, "bob") as first,
+        Device(other.port, "bob", resume=first.peer) as second,
+    ):
+        assert await first.ends() == (4409, "the device has connected again")
+        async with Device(one.port, "bob", resume=first.peer) as third, Device(other.port, "alice") as alice:
+            assert await second.ends() == (4409, "the device has connected again")
+            await third.send("getInvitations", transaction=1)
+            await third.hears("answer")
+            assert list(await registered(client, "bob")) == [first.peer]
+            await alice.send("invite", **CALL)
+            await third.hears("invitation")
+            await third.send("accept", **ANSWER, transaction=2)
+            await third.hears("answer")
+            answers = [one["payload"]["transaction"] for one in third.heard if one["type"] == "answer"]
+            assert answers == [1, 2]
+            assert {one["type"] for one in (*first.heard, *second.heard)} == {"welcome"}
+            assert list(await registered(client, "bob")) == [first.peer]
+
+
 async def test_all_devices_of_a_user_in_a_room_hear_who_joins_it(valkey_url: str) -> None:
     async with (
         platform(valkey_url) as service,
@@ -281,6 +309,31 @@ async def test_who_may_not_connect_hears_why(valkey_url: str, monkeypatch: pytes
         await wait_until(lambda: _is_ready(http), "the gateway is ready")
 
 
+@pytest.mark.leaks
+async def test_a_user_may_have_so_many_connections(valkey_url: str) -> None:
+    async with (
+        gateway(valkey_url, configuration(connections_per_user=2)) as service,
+        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
+        Device(service.port, "bob"),
+    ):
+        async with Device(service.port, "bob") as second:
+            for _ in range(2):
+                async with http.ws_connect("/ws") as socket:
+                    await socket.send_json({"type": "login", "payload": {"token": token("bob")}})
+                    closed = await socket.receive()
+                    assert (socket.close_code, closed.extra) == (
+                        4403,
+                        "the user has 2 connections to this gateway",
+                    )
+            async with Device(service.port, "bob", resume=second.peer), Device(service.port, "alice"):
+                assert (await second.ends())[0] == 4409
+        await wait_until(lambda: len(service._connections) == 1, "both have left")
+        async with Device(service.port, "bob"):
+            pass
+        text = await (await http.get("/metrics")).text()
+        assert 'invites_gateway_refused_total{what="user"} 2.0' in text
+
+
 _UPGRADE = b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 
 
@@ -385,6 +438,38 @@ async def test_a_login_ends_with_its_token(valkey_url: str, monkeypatch: pytest.
     monkeypatch.setattr("workers.gateway.login._LEEWAY_S", 1.0)
     async with platform(valkey_url) as service, Device(service.port, "bob", lasts_s=0) as phone:
         assert await phone.ends() == (4401, "the token has expired")
+
+
+async def test_a_device_logs_in_again_before_its_token_ends_and_stays_connected(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a token that ends while a call rings would cut the call off."""
+    monkeypatch.setattr("workers.gateway.login._LEEWAY_S", 1.0)
+    async with platform(valkey_url) as service, Device(service.port, "bob", lasts_s=0) as phone:
+        await phone.send("login", token=token("bob", lasts_s=600))
+        assert (await phone.hears("welcome"))["peer"] == phone.peer
+        await phone.listens(1.5)
+        assert phone.close_code is None
+        await phone.send("getInvitations", transaction=1)
+        assert (await phone.hears("answer"))["transaction"] == 1
+
+
+@pytest.mark.parametrize(
+    ("claims", "sentence"),
+    [
+        ({"user": "mallory"}, "the token is of another user or device: connect again"),
+        ({"user": "bob", "device": "dev-1"}, "the token is of another user or device: connect again"),
+        ({"user": "bob", "lasts_s": -60}, "the token has expired"),
+    ],
+)
+async def test_another_login_of_somebody_else_or_with_a_wrong_token_changes_nothing(
+    valkey_url: str, claims: dict[str, Any], sentence: str
+) -> None:
+    async with platform(valkey_url) as service, Device(service.port, "bob") as phone:
+        await phone.send("login", token=token(**claims))
+        assert await phone.hears("error") == {"message": sentence, "request": "login"}
+        await phone.send("getInvitations")
+        assert (await phone.hears("answer"))["code"] == 200
 
 
 async def test_a_gateway_that_stops_sends_its_devices_to_another_one_and_they_ring_on(
@@ -568,6 +653,14 @@ async def test_a_gateway_that_may_not_read_the_number_of_shards_goes_on_with_a_w
         ({"device": "{0}"}, "a claim of the token is wrong: "),
         ({"device": "\ud800"}, "the token is not valid here"),
         ({"aud": "other"}, "the token is for another audience"),
+        (
+            {"iat": time.time() + 600},
+            "the token is not valid yet: the clocks of its issuer and of the gateway",
+        ),
+        (
+            {"nbf": time.time() + 600},
+            "the token is not valid yet: the clocks of its issuer and of the gateway",
+        ),
     ],
 )
 def test_a_token_that_is_wrong_is_refused(claims: dict[str, Any], sentence: str) -> None:

@@ -145,7 +145,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "gateway": {
             "host": "127.0.0.1", "port": 8090, "secret": None, "jwks": None, "audience": None, "origins": [],
             "heartbeat": 20000, "expires": 60000, "maxMessage": 65536, "messagesPerSecond": 20,
-            "maxConnections": 10000,
+            "maxConnections": 10000, "connectionsPerUser": 100,
         },
     }  # fmt: skip
 

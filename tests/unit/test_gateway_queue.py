@@ -10,13 +10,17 @@ import pytest
 
 from invites.client import Peer, Publisher
 from invites.config.sections import Gateway
+from invites.values.secret import Secret
+from tests.support.devices import SECRET
 from tests.support.waiting import wait_until
 from workers.gateway.connection import Connection
-from workers.gateway.login import Identity
+from workers.gateway.login import Identity, Login
 from workers.gateway.metrics import GatewayMetrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+GATEWAY = Gateway(secret=Secret(SECRET))
 
 
 class _Slow:
@@ -50,7 +54,9 @@ async def slow() -> AsyncIterator[tuple[_Slow, Connection]]:
     async with Publisher("redis://127.0.0.1:1") as publisher:
         yield (
             socket,
-            Connection(socket, identity, Peer("p", "bob"), publisher, Gateway(), GatewayMetrics()),
+            Connection(
+                socket, identity, Peer("p", "bob"), publisher, GATEWAY, GatewayMetrics(), Login(GATEWAY)
+            ),
         )
 
 

@@ -14,12 +14,15 @@ import pytest
 
 from invites.config import ConfigError, parse
 from invites.events.fields import BadEvent
-from invites.events.protocol import EVENT_STRUCTS, EVENT_TYPES, decode_event
+from invites.events.protocol import EVENT_STRUCTS, EVENT_TYPES, Peer, decode_event
+from invites.frames import LOGIN, LOGOUT, Refusal, Welcome
 from invites.notifications import PAYLOADS, BadNotification, decode_notification
-from invites.schema import SCHEMAS, text_of, typescript
+from invites.schema import SCHEMAS, text_of, typescript, websocket
 from invites.schema.examples import EVENTS, NOTIFICATIONS
 from invites.schema.json_schema import VERSION
 from tests.support.malformed import VALID, malformed
+from workers.gateway.connection import frame
+from workers.gateway.messages import BadMessage, decode_message, event_of, login_of
 
 _FILES: Final = Path(__file__).resolve().parents[2] / "deploy" / "schema"
 _PROTOCOL: Final = (Path(__file__).resolve().parents[2] / "invites" / "PROTOCOL.md").read_text("utf-8")
@@ -216,8 +219,68 @@ def test_each_reference_of_the_asyncapi_document_leads_somewhere() -> None:
         for step in reference.removeprefix("#/").split("/"):
             place = place[step]
     messages = set(document["components"]["messages"])
-    assert messages == set(EVENT_STRUCTS) | set(PAYLOADS)
+    assert messages == set(EVENT_STRUCTS) | set(PAYLOADS) | set(websocket.messages())
     assert messages == {kind for channel in document["channels"].values() for kind in channel["messages"]}
+
+
+@cache
+def _frame_validator(name: str) -> Any:
+    document = SCHEMAS["asyncapi"]()
+    schema = document["components"]["messages"][name]["payload"]
+    return jsonschema.Draft202012Validator({**schema, "components": document["components"]})
+
+
+@pytest.mark.parametrize("name", websocket.messages())
+def test_an_example_of_a_frame_is_one(name: str) -> None:
+    (example,) = (one["payload"] for one in websocket.messages()[name]["examples"])
+    _frame_validator(name).validate(example)
+    with pytest.raises(jsonschema.ValidationError):
+        _frame_validator(name).validate({**example, "type": "other"})
+
+
+@pytest.mark.parametrize("name", websocket.from_devices())
+def test_the_gateway_takes_the_frame_of_a_device_and_no_field_is_left_out(name: str) -> None:
+    """What the document requires is what the gateway requires."""
+    (example,) = (one["payload"] for one in websocket.from_devices()[name]["examples"])
+    decodes = login_of if example["type"] == LOGIN else lambda said: event_of(said, Peer("p", "bob"))
+    payload = example.get("payload", {})
+    for without in (None, *payload):
+        frame = {**example, "payload": {key: payload[key] for key in payload if key != without}}
+        message = decode_message(json.dumps(frame))
+        if message.type == LOGOUT:
+            continue
+        if _frame_validator(name).is_valid(frame):
+            decodes(message)
+        else:
+            with pytest.raises(BadMessage):
+                decodes(message)
+
+
+@pytest.mark.parametrize("payload", [{}, {"token": 5}, {"token": "x", "resume": 5}])
+def test_the_document_and_the_gateway_refuse_the_same_logins(payload: dict[str, Any]) -> None:
+    assert not _frame_validator("fromDevice.login").is_valid({"type": "login", "payload": payload})
+    with pytest.raises(BadMessage, match="the first message must be a login with a token"):
+        login_of(decode_message(json.dumps({"type": "login", "payload": payload})))
+
+
+@pytest.mark.parametrize(("kind", "payload"), NOTIFICATIONS.items())
+def test_the_document_has_what_the_gateway_sends_for_a_notification(
+    kind: str, payload: dict[str, Any]
+) -> None:
+    sent = frame(kind, payload, "0-1-1", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    _frame_validator(f"toDevice.{kind}").validate(json.loads(sent))
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("welcome", Welcome(peer="p", user="bob", device=None, expires=60_000)),
+        ("error", Refusal(message="a message is text, not binary")),
+        ("error", Refusal(message="field from is missing", request="accept", transaction=5)),
+    ],
+)
+def test_the_document_has_what_else_the_gateway_sends(kind: str, payload: msgspec.Struct) -> None:
+    _frame_validator(f"toDevice.{kind}").validate(json.loads(frame(kind, payload)))
 
 
 def test_the_contract_names_its_version() -> None:

@@ -36,7 +36,8 @@ def erase(
     """Erase the data of a user on the server, and print a report.
 
     Goes through all keys and streams of all shards: registrations, indexes, userState, calls that are over, the
-    history (also that of others), entries of streams that name the user. Refused while a call of the user rings.
+    history (also that of others), entries of streams that name the user. Refused while a call of the user rings. Says
+    on the standard error how far it is, every 2 s.
     Entries that a group has not settled stay and are reported, with status 1: try again later.
 
     Its Redis user needs other permissions than a worker's. Call records that services have kept, backups and logs are
@@ -49,7 +50,8 @@ def erase(
         from invites.erasure import Erasure, ErasureError
 
         try:
-            report = await Erasure(session.shards(), session.client, user).run(dry_run=dry_run)
+            work = Erasure(session.shards(), session.client, user, lambda words: say(words, err=True))
+            report = await work.run(dry_run=dry_run)
         except ErasureError as error:
             raise CommandError(str(error)) from None
         if as_json:

@@ -14,16 +14,19 @@ import msgspec
 from aiohttp import WSMsgType
 from redis.exceptions import RedisError
 
-from invites.events.protocol import Disconnected, Peer, Registered, Registry, Unregistered
+from invites.events.protocol import Disconnected, GetInvitations, Peer, Registered, Registry, Unregistered
+from invites.frames import LOGIN, LOGOUT, Refusal, Welcome
 from workers.gateway.allowance import Allowance
-from workers.gateway.messages import LOGOUT, BadMessage, Message, decode_message, event_of
+from workers.gateway.login import LoginError
+from workers.gateway.messages import BadMessage, Message, decode_message, event_of, login_of
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from invites.client import Publisher
     from invites.config.sections import Gateway
-    from workers.gateway.login import Identity
+    from invites.notifications import Answer
+    from workers.gateway.login import Identity, Login
     from workers.gateway.metrics import GatewayMetrics
 
 _MOST_WAITING: Final = 256  # frames; a device that reads this slowly would ring late
@@ -32,6 +35,7 @@ _FLUSH_S: Final = 1.0
 _CLOSE_S: Final = 2.0
 _AGAIN_S: Final = 1.0
 _PONGS: Final = 50  # a second; the gateway asks for far fewer
+_RESUMED: Final = "resumed:"  # then the session: the transaction of the gateway's own request
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +46,18 @@ class Close(enum.IntEnum):
     NORMAL = 1000
     RESTART = 1012
     LOGIN = 4401
+    USER = 4403
     REPLACED = 4409
     TOO_SLOW = 4413
     TOO_MANY = 4429
 
 
 class Connection:
-    """A device's connection, once it has logged in. `peer` is its peer id for others."""
+    """A device's connection, once it has logged in. `peer` is its peer id for others.
+
+    A peer that is `resumed` may still be connected at another gateway. So the gateway sends a request of the peer. The
+    answer goes to all connections of the peer, wherever they are, and in the order of the requests.
+    """
 
     def __init__(
         self,
@@ -58,13 +67,18 @@ class Connection:
         publisher: Publisher,
         gateway: Gateway,
         metrics: GatewayMetrics,
+        login: Login,
+        *,
+        resumed: bool = False,
     ) -> None:
         self.peer = peer
         self.session = secrets.token_hex(8)
+        self.ended: tuple[Close, str] | None = None
         self._socket = socket
         self._identity = identity
         self._publisher = publisher
         self._metrics = metrics
+        self._login = login
         self._renew_s = gateway.expires / 2000
         self._allowance = Allowance(gateway.messages_per_second)
         self._pongs = Allowance(_PONGS)
@@ -75,11 +89,12 @@ class Connection:
         )
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting_bytes = 0
-        self._ended: tuple[Close, str] | None = None
         self._closing = asyncio.Event()
         self._heard = asyncio.Event()
         self._again = asyncio.Event()
         self._signed_off = False
+        self._is_known = not resumed  # later sessions of the peer replace this one
+        self._asks = resumed
 
     def send(self, frame: bytes) -> None:
         """Send a frame, after those that wait. A device that does not read is disconnected."""
@@ -90,10 +105,16 @@ class Connection:
             self._waiting_bytes = waiting_bytes
             self._waiting.put_nowait(frame)
 
+    def welcome(self) -> None:
+        """Tell the device that it is logged in."""
+        expires = self._registration.registry.expires or 0
+        payload = Welcome(peer=self.peer.id, user=self.peer.user, device=self.peer.device, expires=expires)
+        self.send(frame("welcome", payload))
+
     def close(self, code: Close, reason: str) -> None:
         """End the connection, once."""
-        if self._ended is None:
-            self._ended = (code, reason)
+        if self.ended is None:
+            self.ended = (code, reason)
             self._waiting.put_nowait(None)
             self._closing.set()
 
@@ -117,7 +138,7 @@ class Connection:
         for one in ended:
             if isinstance(one, Exception) and not isinstance(one, ConnectionError):
                 _log.error("The connection of %s has failed.", self.peer.id, exc_info=one)
-        code, reason = self._ended or (Close.NORMAL, "")
+        code, reason = self.ended or (Close.NORMAL, "")
         # A device that does not read would hold up the close.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
@@ -125,11 +146,19 @@ class Connection:
 
     def register_again(self) -> None:
         """Register again soon: the server has lost its data."""
+        self._asks = not self._is_known
         self._again.set()
+
+    def hear_of_session(self, session: str) -> None:
+        """The peer has connected with this session, here or at another gateway."""
+        if session == self.session:
+            self._is_known = True
+        elif self._is_known:
+            self.close(Close.REPLACED, "the device has connected again")
 
     async def sign_off(self) -> None:
         """Tell the workers that the device is gone, unless it continues elsewhere or comes back in a moment."""
-        if self._ended is not None and self._ended[0] in {Close.REPLACED, Close.RESTART}:
+        if self.ended is not None and self.ended[0] in {Close.REPLACED, Close.RESTART}:
             return
         gone = Unregistered if self._signed_off else Disconnected
         try:
@@ -178,32 +207,53 @@ class Connection:
             if received.type is WSMsgType.PING:
                 await self._socket.pong(received.data)
                 continue
-            if received.type is not WSMsgType.TEXT:
+            if received.type is WSMsgType.TEXT:
+                await self._take(received.data)
+            else:
                 self._refuse(None, "a message is text, not binary")
-                continue
-            message = None
-            try:
-                message = decode_message(received.data)
-                if message.type == LOGOUT:
-                    self._signed_off = True
-                    self.close(Close.NORMAL, "logged out")
-                    return
-                event = event_of(message, self.peer)
-            except BadMessage as error:
-                self._refuse(message, str(error))
-                continue
-            self._metrics.received(message.type)
-            try:
-                await self._publisher.publish(event, traceparent=message.trace)
-            except (RedisError, OSError) as error:
-                _log.warning("An event of %s could not be published: %s", self.peer.id, error)
-                self._refuse(message, "the service cannot be reached: send it again later")
+            if self._signed_off:
+                return
+
+    async def _take(self, text: str) -> None:
+        """Do what a message says."""
+        message = None
+        try:
+            message = decode_message(text)
+            if message.type == LOGOUT:
+                self._signed_off = True
+                self.close(Close.NORMAL, "logged out")
+                return
+            if message.type == LOGIN:
+                self._log_in_again(message)
+                return
+            event = event_of(message, self.peer)
+        except (BadMessage, LoginError) as error:
+            self._refuse(message, str(error))
+            return
+        self._metrics.received(message.type)
+        try:
+            await self._publisher.publish(event, traceparent=message.trace)
+        except (RedisError, OSError) as error:
+            _log.warning("An event of %s could not be published: %s", self.peer.id, error)
+            self._refuse(message, "the service cannot be reached: send it again later")
+
+    def _log_in_again(self, message: Message) -> None:
+        """The login ends with the new token. Raises BadMessage and LoginError, and then nothing changes."""
+        identity = self._login.identify(login_of(message).token)
+        if (identity.user, identity.device) != (self.peer.user, self.peer.device):
+            raise LoginError("the token is of another user or device: connect again")
+        self._identity = identity
+        self.welcome()
 
     async def _register(self) -> None:
         """Register the device, however long the server is unreachable."""
         while True:
             try:
                 await self._publisher.publish(self._registration)
+                if self._asks:
+                    asking = GetInvitations(peer=self.peer, transaction=_RESUMED + self.session)
+                    await self._publisher.publish(asking)
+                    self._asks = False
             except (RedisError, OSError) as error:
                 _log.warning("The registration of %s could not be published: %s", self.peer.id, error)
                 await asyncio.sleep(_AGAIN_S)
@@ -212,12 +262,17 @@ class Connection:
 
     def _refuse(self, message: Message | None, sentence: str) -> None:
         self._metrics.refused("message")
-        payload: dict[str, Any] = {"message": sentence}
-        if message is not None:
-            payload["request"] = message.type[:100]
-            if message.transaction is not None:
-                payload["transaction"] = message.transaction
-        self.send(frame("error", payload))
+        if message is None:
+            refusal = Refusal(message=sentence)
+        else:
+            refusal = Refusal(message=sentence, request=message.type[:100], transaction=message.transaction)
+        self.send(frame("error", refusal))
+
+
+def session_of(answer: Answer) -> str | None:
+    """The session that the answer makes known; None if the answer is one for a device."""
+    said = answer.transaction
+    return said.removeprefix(_RESUMED) if isinstance(said, str) and said.startswith(_RESUMED) else None
 
 
 def frame(kind: str, payload: object, identity: str | None = None, traceparent: str | None = None) -> bytes:

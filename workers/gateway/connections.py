@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from invites.client import Notification
+    from invites.client import Notification, Peer
     from workers.gateway.connection import Connection
 
 
@@ -32,6 +32,11 @@ class Connections:
         self._by_peer[connection.peer.id] = connection
         self._by_user.setdefault(connection.peer.user, set()).add(connection)
         return former
+
+    def has_room(self, peer: Peer, most: int) -> bool:
+        """Whether the peer's user has fewer than `most` connections. One that the peer replaces does not count."""
+        others = len(self._by_user.get(peer.user, ())) - (peer.id in self._by_peer)
+        return others < most
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection, unless another one has replaced it."""

@@ -90,6 +90,10 @@ class Login:
             msgspec.json.encode(found)  # half of a pair of surrogates is no text
         except jwt.ExpiredSignatureError:
             raise LoginError("the token has expired") from None
+        except jwt.ImmatureSignatureError:
+            raise LoginError(
+                "the token is not valid yet: the clocks of its issuer and of the gateway differ, or nbf is later"
+            ) from None
         except jwt.MissingRequiredClaimError as error:
             raise LoginError(f"the token lacks the claim {error.claim}") from None
         except jwt.InvalidAudienceError:

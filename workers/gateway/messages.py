@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from invites.events.fields import MAX_ID, MAX_MS, BadEvent
 from invites.events.protocol import Event, decode_event
+from invites.frames import LOGIN, LOGOUT, SET_BY_GATEWAY, Login
 from invites.values.traceparent import traceparent_of
 
 if TYPE_CHECKING:
     from invites.events.protocol import Peer
 
-LOGIN: Final = "login"
-LOGOUT: Final = "logout"
-
-_BY_PEER: Final = frozenset(
-    {"invite", "inviteRequest", "ringing", "accept", "decline", "silence", "stopInvite", "getInvitations"}
-)
-_BY_USER: Final = frozenset({"callsSeen", "userState"})
 _NULL: Final = msgspec.Raw(b"null")
-EVENTS: Final = tuple(sorted(_BY_PEER | _BY_USER))
+EVENTS: Final = tuple(sorted(SET_BY_GATEWAY))
 """The types of events that a device can send."""
 
 
@@ -71,20 +66,22 @@ def decode_message(text: str) -> Message:
         raise BadMessage("the message is nested too deeply") from None
 
 
+def login_of(message: Message) -> Login:
+    """The login in a first message. Raises BadMessage."""
+    if message.type == LOGIN:
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            return msgspec.json.decode(msgspec.json.encode(message.payload), type=Login)
+    raise BadMessage("the first message must be a login with a token")
+
+
 def event_of(message: Message, peer: Peer) -> Event:
     """The event of a message. Raises BadMessage."""
-    if message.type in _BY_PEER:
-        said: dict[str, Any] = {"peer": peer}
-    elif message.type in _BY_USER:
-        said = {"userId": peer.user}
-    else:
+    if message.type not in SET_BY_GATEWAY:
         raise BadMessage(
             f"a device cannot send {message.type[:100]!r}; it can send {', '.join((*EVENTS, LOGOUT))}"
         )
-    if message.type == "stopInvite":
-        said["from"] = peer.user
-    elif message.type == "invite":
-        said["probe"] = None  # a person's call has a record
+    known = {"peer": peer, "userId": peer.user, "from": peer.user, "probe": None}
+    said = {name: known[name] for name in SET_BY_GATEWAY[message.type]}
     try:
         return decode_event(message.type, msgspec.json.encode({**message.payload, **said}))
     except BadEvent as error:

@@ -10,7 +10,7 @@ from invites.notifications import PAYLOADS
 from workers.gateway.messages import EVENTS
 from workers.telemetry.registry import new_registry
 
-REFUSALS: Final = ("connections", "login", "message", "origin")
+REFUSALS: Final = ("connections", "login", "message", "origin", "user")
 """The reasons for a refusal."""
 
 _UNKNOWN: Final = "unknown"  # a type that only later releases have

@@ -15,13 +15,13 @@ from aiohttp import WSMsgType, web
 from prometheus_client.exposition import choose_encoder
 
 from invites.client import Notification, Notifications, Peer, Publisher
-from invites.notifications import Invitation, ServerEmptied
+from invites.notifications import Answer, Invitation, ServerEmptied
 from invites.store.layout import LayoutError
 from workers.aio.gc import LongLived
-from workers.gateway.connection import Close, Connection, frame
+from workers.gateway.connection import Close, Connection, frame, session_of
 from workers.gateway.connections import Connections
 from workers.gateway.login import Login, LoginError, is_peer_of, new_peer
-from workers.gateway.messages import LOGIN, BadMessage, decode_message
+from workers.gateway.messages import BadMessage, decode_message, login_of
 from workers.gateway.metered import Metered, bytes_per_second
 from workers.gateway.metrics import GatewayMetrics
 from workers.gateway.shards import Shards
@@ -63,6 +63,8 @@ class GatewayService:
         self._shards = Shards(redis, url)
         self._publisher = Publisher(url, shards=redis.shards, prefix=redis.prefix)
         self._notifications = Notifications(url, shards=redis.shards, prefix=redis.prefix)
+        # Devices stay connected at a gateway with a wrong number: see Shards.
+        self._publisher.checks_shards = self._notifications.checks_shards = False
         self._connections = Connections()
         self._serving: set[asyncio.Task[Any]] = set()
         self._objects = LongLived()
@@ -199,9 +201,22 @@ class GatewayService:
             await _end(request, socket, Close.RESTART, "the gateway restarts: connect again")
             return socket
         peer = Peer(resumed or new_peer(identity.user), identity.user, identity.device)
-        connection = Connection(socket, identity, peer, self._publisher, self.config, self.metrics)
-        welcome = {"peer": peer.id, "user": peer.user, "device": peer.device, "expires": self.config.expires}
-        connection.send(frame("welcome", welcome))
+        most = self.config.connections_per_user
+        if not self._connections.has_room(peer, most):
+            self.metrics.refused("user")
+            await _end(request, socket, Close.USER, f"the user has {most} connections to this gateway")
+            return socket
+        connection = Connection(
+            socket,
+            identity,
+            peer,
+            self._publisher,
+            self.config,
+            self.metrics,
+            self._login,
+            resumed=resumed is not None,
+        )
+        connection.welcome()
         former = self._connections.enter(connection)  # its registration brings notifications
         self.metrics.connected(len(self._connections))
         if former is not None:
@@ -226,16 +241,12 @@ class GatewayService:
         if received.type is not WSMsgType.TEXT:
             raise LoginError("the first message must be a login")
         try:
-            message = decode_message(received.data)
+            login = login_of(decode_message(received.data))
         except BadMessage as error:
             raise LoginError(str(error)) from None
-        token, resume = message.value("token"), message.value("resume")
-        if message.type != LOGIN or not isinstance(token, str):
-            raise LoginError("the first message must be a login with a token")
-        identity = self._login.identify(token)
-        if not isinstance(resume, str) or not is_peer_of(identity.user, resume):
-            resume = None
-        return identity, resume
+        identity = self._login.identify(login.token)
+        is_own = login.resume is not None and is_peer_of(identity.user, login.resume)
+        return identity, login.resume if is_own else None
 
     # --- notifications
 
@@ -246,7 +257,11 @@ class GatewayService:
                 for connection in self._connections.all():
                     connection.register_again()
             connections = self._connections.addressed_by(one)
-            if connections:
+            session = session_of(one.payload) if isinstance(one.payload, Answer) else None
+            if session is not None:
+                for connection in connections:
+                    connection.hear_of_session(session)
+            elif connections:
                 age_ms = self._notifications.age_ms(one)
                 message = _frame_of(one, age_ms)
                 for connection in connections:

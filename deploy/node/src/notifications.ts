@@ -5,6 +5,7 @@ import { type Notification, type RawEntry, type RawReply, decode, writtenAt } fr
 import { Group, type Stream } from "./group.js";
 import { Recent } from "./recent.js";
 import { checkShards, streamOf } from "./routing.js";
+import { ShardCount, reaches } from "./shard-count.js";
 
 const BLOCK_MS = 2_000;
 const COUNT = 100;
@@ -19,7 +20,7 @@ export interface NotificationsOptions {
   group?: string;
   /** This process in the group; needed if several share it. The group's name by default. */
   consumer?: string;
-  /** The workers' `redis.shards`. */
+  /** The workers' `redis.shards`. With fewer, notifications would be missed: `open` and the iteration reject. */
   shards?: number;
   /** The workers' `redis.prefix`. */
   prefix?: string;
@@ -44,6 +45,7 @@ export class Notifications implements AsyncIterable<Notification> {
   readonly #onError: (error: Error) => void;
   readonly #acknowledger: Acknowledger;
   readonly #clock: ServerClock;
+  readonly #count: ShardCount;
   readonly #recent = new Recent(REMEMBERED);
   readonly #unfinished = new Set<string>();
   readonly #buffer: Notification[] = [];
@@ -52,6 +54,7 @@ export class Notifications implements AsyncIterable<Notification> {
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #refusal: string | undefined;
+  #wrong: Error | undefined;
 
   constructor(redis: Client, options: NotificationsOptions = {}) {
     const { group, consumer, shards = 1, prefix = "invites", claimAfterMs = 60_000, onError } = options;
@@ -68,11 +71,13 @@ export class Notifications implements AsyncIterable<Notification> {
     this.#group = new Group(this.#connection, group, consumer);
     this.#acknowledger = new Acknowledger(this.#connection, this.#group.name, (error) => this.#refused(error));
     this.#clock = new ServerClock(this.#connection);
+    this.#count = new ShardCount(this.#connection, prefix, shards, this.#onError);
   }
 
   /**
    * Create the group and begin to read. Iterating does the same; call this before you announce devices, so
-   * that nothing for them is missed. Waits for an unreachable server. Rejects if the server refuses it.
+   * that nothing for them is missed. Waits for an unreachable server. Rejects if the server refuses it, or if the
+   * workers have more shards.
    */
   async open(): Promise<void> {
     this.#opening ??= this.#open();
@@ -103,6 +108,8 @@ export class Notifications implements AsyncIterable<Notification> {
   }
 
   async #open(): Promise<void> {
+    await this.#count.look();
+    await this.#count.check(reaches);
     for (const stream of this.#streams) await this.#group.open(stream);
     if (this.#closing) return;
     this.#lanes = lanes(this.#client, this.#streams, this.#onError);
@@ -126,7 +133,8 @@ export class Notifications implements AsyncIterable<Notification> {
   async #read(connection: Connection, streams: readonly Stream[]): Promise<void> {
     let fresh = true;
     let lost = false;
-    for (let failures = 0; !this.#closing; ) {
+    for (let failures = 0; !this.#closing && !this.#wrong; ) {
+      await this.#checkShards();
       try {
         if (lost) for (const stream of streams) await this.#group.restore(stream);
         lost = false;
@@ -172,6 +180,16 @@ export class Notifications implements AsyncIterable<Notification> {
       const stream = streams.find((one) => one.key === key)!;
       this.#take(stream, entries);
       stream.position = entries.at(-1)?.[0] ?? stream.position;
+    }
+  }
+
+  /** End the iteration once `invites reshard` has added shards. */
+  async #checkShards(): Promise<void> {
+    try {
+      await this.#count.check(reaches);
+    } catch (error) {
+      this.#wrong = error as Error;
+      this.#wake();
     }
   }
 
@@ -235,6 +253,7 @@ export class Notifications implements AsyncIterable<Notification> {
   async #next(): Promise<Notification | undefined> {
     while (!this.#closing) {
       const found = this.#buffer.shift();
+      if (!found && this.#wrong) throw this.#wrong;
       if (!found) {
         await this.#woken();
         continue;

@@ -26,6 +26,10 @@ const commands = {
   read,
   publish: async (...event) => tell({ published: await publisher.publish(...event) }),
   ask: async (...event) => tell({ answer: await publisher.ask(...event) }),
+  skip: async (ms) => {
+    const now = performance.now.bind(performance);
+    performance.now = () => now() + ms;
+  },
   close: async () => {
     await notifications?.close();
     publisher.close();
@@ -41,5 +45,5 @@ process.stdin.on("end", () => process.exit(1)); // the test is gone
 if (notifications) {
   await notifications.open();
   tell({ reads: true });
-  if (!waits) await read();
+  if (!waits) await read().catch((error) => tell({ rejected: error.message, kind: error.name }));
 }

@@ -23,6 +23,9 @@ export class Link extends EventTarget {
     super();
     this.device = device;
     this.url = url;
+    // A hidden page may run its timers once a minute.
+    window.addEventListener("online", () => this.#hurry());
+    document.addEventListener("visibilitychange", () => this.#hurry());
   }
 
   /** The connection's own id. A reloaded tab continues with it. */
@@ -39,7 +42,7 @@ export class Link extends EventTarget {
     try {
       ({ token } = await get(`/api/token?device=${encodeURIComponent(this.device)}`));
     } catch {
-      this.#later();
+      if (!this.#socket) this.#later();
       return;
     }
     if (this.state !== "connecting" || this.#socket) return;
@@ -130,6 +133,10 @@ export class Link extends EventTarget {
     const wait = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#tries) * (0.5 + Math.random());
     this.#tries += 1;
     this.#timer = setTimeout(() => this.connect(), wait);
+  }
+
+  #hurry() {
+    if (this.state === "connecting" && !document.hidden) this.connect();
   }
 
   #end(state) {

@@ -1,0 +1,87 @@
+"""Which of the connections of a peer, at several gateways, is the latest one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from invites.client import GetInvitations, Peer, Publisher, Registered
+from invites.config.sections import Gateway
+from invites.values.secret import Secret
+from tests.support.devices import SECRET
+from workers.gateway.connection import Close, Connection
+from workers.gateway.login import Identity, Login
+from workers.gateway.metrics import GatewayMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+GATEWAY = Gateway(secret=Secret(SECRET))
+
+
+@pytest.fixture
+async def publisher() -> AsyncIterator[Publisher]:
+    async with Publisher("redis://127.0.0.1:1") as publisher:
+        yield publisher
+
+
+def connection(publisher: Publisher, *, resumed: bool = True) -> Connection:
+    socket: Any = None
+    identity = Identity("bob", None, time.time() + 600)
+    return Connection(
+        socket,
+        identity,
+        Peer("p", "bob"),
+        publisher,
+        GATEWAY,
+        GatewayMetrics(),
+        Login(GATEWAY),
+        resumed=resumed,
+    )
+
+
+def is_replaced(one: Connection) -> bool:
+    return one.ended is not None and one.ended[0] is Close.REPLACED
+
+
+async def test_all_gateways_agree_on_the_latest_connection_whatever_they_have_seen(
+    publisher: Publisher,
+) -> None:
+    """Each hears of all connections in the order of their events, also of those before its own."""
+    first, second, third = (connection(publisher, resumed=number > 0) for number in range(3))
+    for heard in (second, third):
+        for one in (first, second, third):
+            one.hear_of_session(heard.session)
+    assert [is_replaced(one) for one in (first, second, third)] == [True, True, False]
+
+
+async def test_a_repeat_replaces_nothing(publisher: Publisher) -> None:
+    one = connection(publisher)
+    one.hear_of_session(one.session)
+    one.hear_of_session(one.session)
+    assert not is_replaced(one)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_after_a_loss_of_data_it_asks_again_unless_it_has_been_heard_of(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, *, is_known: bool
+) -> None:
+    """Repeated for no reason, it would replace a later connection."""
+    published: list[type] = []
+
+    async def publish(_: Publisher, event: object) -> str:
+        published.append(type(event))
+        return "0-1"
+
+    monkeypatch.setattr(Publisher, "publish", publish)
+    one = connection(publisher)
+    await one._register()
+    await one._register()
+    if is_known:
+        one.hear_of_session(one.session)
+    one.register_again()
+    await one._register()
+    lost = [Registered] if is_known else [Registered, GetInvitations]
+    assert published == [Registered, GetInvitations, Registered, *lost]

@@ -163,7 +163,7 @@ do
           add('hash', note)
           note, length = { 'HSET', name }, 2
         end
-        note[length + 1], note[length + 2] = '@' .. id, candidate_json(candidate)
+        note[length + 1], note[length + 2] = '@' .. id, candidate_text(invite, candidate)
         length = length + 2
       end
       if length > 2 then

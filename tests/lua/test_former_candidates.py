@@ -1,4 +1,4 @@
-"""Invites that a release before 0.2.0 began: their candidates are in a hash of their own."""
+"""Invites that a release before 0.2.0 began: their candidates are in JSON, also in a hash of their own."""
 
 import pytest
 
@@ -10,13 +10,17 @@ from tests.support.shard import Shard
 pytestmark = pytest.mark.one_shard
 
 
-@pytest.fixture
-async def former(shard: Shard) -> Shard:
+@pytest.fixture(params=["in the invite", "in their own hash"])
+async def former(shard: Shard, request: pytest.FixtureRequest) -> Shard:
     """A shard in which an older release rings Bob's devices."""
     await e.bob_rings(shard, "phone", "tablet")
     candidates = candidates_in(await shard.invite(e.REF))
-    await shard.client.hdel(shard.keys.invite(e.REF), *(CANDIDATE + name for name in candidates))
-    await shard.client.hset(_kept(shard), mapping=dict(candidates))
+    names = {CANDIDATE + name: value for name, value in candidates.items()}
+    if request.param == "in the invite":
+        await shard.client.hset(shard.keys.invite(e.REF), mapping=dict(names))
+    else:
+        await shard.client.hdel(shard.keys.invite(e.REF), *names)
+        await shard.client.hset(_kept(shard), mapping=dict(candidates))
     return shard
 
 

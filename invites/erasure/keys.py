@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from redis.exceptions import OutOfMemoryError, WatchError
 
+from invites.keys import CANDIDATE
 from invites.resharding.key_ownership import kind_of
+from invites.values.stored_invite import read_candidate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -65,6 +68,8 @@ _OF_NOBODY: Final = frozenset(
 )  # fmt: skip
 """Fields of a call that have words and numbers of the rules. A user's id may be one of them, such as 200."""
 
+_CANDIDATE: Final = CANDIDATE.encode()
+
 # Words of a step: ms, what, code, who, last, before; then what, code, who of each that was notified.
 _WHO: Final = slice(3, 4)
 _TOLD: Final = slice(8, None, 3)
@@ -79,6 +84,16 @@ def timer_names(person: Person, member: str) -> bool:
         return person.is_in_ref(rest)
     first, _, second = rest.partition("|")
     return person.user == (second if kind == "left" else first)
+
+
+def _candidate(stored: bytes) -> bytes:
+    return msgspec.json.encode(read_candidate(stored, None))
+
+
+def _names_in(steps: Sequence[bytes]) -> list[bytes]:
+    """Everybody whom a story names."""
+    words = [step.split(b" ") for step in steps]
+    return [who for step in words for who in (*step[_WHO], *step[_TOLD])]
 
 
 class KeyEraser:
@@ -131,12 +146,17 @@ class KeyEraser:
         """A call of others: of a group whose member the user is, say."""
         key = self._keys.base + name
         if kind == "story":
-            steps = [step.split(b" ") for step in await self._client.lrange(key, 0, -1)]
-            texts = [who for words in steps for who in (*words[_WHO], *words[_TOLD])]
+            texts = _names_in(await self._client.lrange(key, 0, -1))
         else:
             fields = await self._client.hgetall(key)
             members = fields if kind == "legs" else ()
-            texts = [*members, *(value for field, value in fields.items() if field not in _OF_NOBODY)]
+            story = _names_in(fields.pop(b"story", b"").split(b"\n")) if kind == "invite" else ()
+            texts = [
+                *story,
+                *members,
+                *(_candidate(value) if field.startswith(_CANDIDATE) else value
+                  for field, value in fields.items() if field not in _OF_NOBODY),
+            ]  # fmt: skip
         if any(map(self._person.is_in_value, texts)):
             if await self._client.hget(self._keys.invite(ref), "state") == b"PENDING":
                 self._tally.left[kind] += 1

@@ -47,7 +47,7 @@ local function name_of(candidate)
   return string.byte(id) == 124 and string.sub(id, 2) or id
 end
 
-local candidates_of, touch
+local candidates_of, read_candidate, touch
 
 do
   -- A release before 0.2.0 kept the candidates in a hash of their own. This moves them.
@@ -66,7 +66,7 @@ do
   end
 
   -- The candidate that a text stands for.
-  local function read_candidate(invite, id, text)
+  function read_candidate(invite, id, text)
     local state, code, device, more = string.match(text, '^(%u+):?(%d*) ?([^ {]*) ?(.*)$')
     local candidate
     if not state then

@@ -14,6 +14,7 @@
 -- moved      with several shards: the entry that moved the caller's device to another peer id
 -- device     the device that the caller has named; replaces: the ref of the invite that this one replaces
 -- probe      "1" for a call that tests the service: it rings registered devices alone, makes nobody busy, and has no record
+-- story      what has happened to it (see core/story.lua)
 -- answerContext  the context of the answer that ended it, for the inviter (JSON)
 -- waiting    "1" when its callee was in another call as it began (see call/busy.lua)
 -- refusal    with several shards: the end of an invite that names this inviteRequest: "|code|reason"
@@ -45,6 +46,7 @@ local function load_invite(ref)
     stored = {}, head = nil, candidates = nil, live_until = nil,
     state = '', from = '', to = '', inviteId = '', caller = '', inviteRequest = '', createdAt = '', expiresAt = '',
     entry = '', room = nil, context = nil, code = nil, reason = nil, endedAt = nil, whoAccepted = nil, acceptedBy = nil,
+    story = nil, heard = nil,
   }
   for i = 1, #flat, 2 do
     local field = flat[i]

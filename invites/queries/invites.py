@@ -13,7 +13,7 @@ from msgspec import Raw, Struct, field
 from redis.exceptions import ResponseError
 
 from invites.keys import CANDIDATE
-from invites.values.stored_invite import read_candidate
+from invites.values.stored_invite import read_candidate, whole_invite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +105,11 @@ class InviteQueries:
             for ref in refs[:MOST]:
                 pipe.hgetall(self._keys.invite(ref))
             replies = await _execute(pipe)
-        found = [values for values in replies if values and values.get(b"state") == b"PENDING"]
+        found: list[_Values] = [
+            whole_invite(ref, values)
+            for ref, values in zip(refs, replies, strict=False)
+            if values and values.get(b"state") == b"PENDING"
+        ]
         found.sort(
             key=lambda values: (whole(values.get(b"createdAt")) or 0, text(values.get(b"inviteId")) or "")
         )
@@ -134,7 +138,7 @@ class InviteQueries:
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.hgetall(self._keys.invite(ref))
             (values,) = await _execute(pipe)
-        return _invite(values) if values else None
+        return _invite(whole_invite(ref, values)) if values else None
 
 
 async def _execute(pipe: Pipeline) -> list[Any]:

@@ -1,5 +1,6 @@
--- Invites: invite:<ref>, a hash. A field without a value does not exist. Beside the fields of the contract and its
--- candidates (see call/candidates.lua) it has
+-- Invites: invite:<ref>, a hash. A field without a value does not exist, nor does one that follows from others (see
+-- `fill_in`; invites/values/stored_invite.py does the same for readers). What only a pending invite needs is removed at its
+-- end. Beside the fields of the contract and its candidates (see call/candidates.lua) it has
 --
 -- entry      the entry of the event that made it
 -- updated    the entry of its last repeat
@@ -27,6 +28,21 @@
 -- include: call/candidates
 -- include: out/notify
 
+-- Sets the fields that follow from others: from the ref, from the entry that made the invite, and from its end. (Before
+-- 0.2.0 all of them were stored.)
+local function fill_in(invite)
+  if invite.to == '' then
+    invite.from, invite.inviteId, invite.to = string.match(invite.ref, '^([^|]+)|([^|]+)|(.+)$')
+  end
+  if invite.createdAt == '' then
+    invite.createdAt = string.match(invite.entry, '^%d+')
+  end
+  if invite.state == 'ACCEPTED' then
+    invite.code, invite.reason = invite.code or '200', invite.reason or 'accepted'
+    invite.whoAccepted = invite.whoAccepted or invite.to
+  end
+end
+
 -- The invite, or nil. Each event reads it once.
 local function load_invite(ref)
   local invite = work.invites[ref]
@@ -43,8 +59,8 @@ local function load_invite(ref)
   -- With all fields at once: a table that grows field by field is rebuilt four times.
   invite = {
     ref = ref, kind = nil, fresh = { 'HSET', name, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, touched = {},
-    stored = {}, head = nil, candidates = nil, live_until = nil,
-    state = '', from = '', to = '', inviteId = '', caller = '', inviteRequest = '', createdAt = '', expiresAt = '',
+    stored = {}, head = nil, candidates = nil, live_until = nil, has_ended = nil,
+    state = '', from = '', to = '', inviteId = '', caller = '', inviteRequest = '0', createdAt = '', expiresAt = '',
     entry = '', room = nil, context = nil, code = nil, reason = nil, endedAt = nil, whoAccepted = nil, acceptedBy = nil,
     story = nil, heard = nil,
   }
@@ -56,6 +72,7 @@ local function load_invite(ref)
       invite[field] = flat[i + 1]
     end
   end
+  fill_in(invite)
   invite.kind = kind_of(invite)
   work.invites[ref] = invite
   return invite
@@ -77,9 +94,8 @@ do
   -- Returns a new pending invite. `asked` has the arguments of its event, `entry` is that event's.
   function new_invite(asked, created_at, expires_at, entry)
     local fresh = {
-      'HSET', key('invite', asked.ref), 'state', 'PENDING', 'from', asked.user, 'to', asked.to,
-      'inviteId', asked.invite_id, 'caller', asked.peer, 'inviteRequest', asked.invite_request, 'createdAt', created_at,
-      'expiresAt', expires_at, 'entry', entry, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, -- room for what follows
+      'HSET', key('invite', asked.ref), 'state', 'PENDING', 'caller', asked.peer, 'expiresAt', expires_at, 'entry', entry,
+      nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, -- room for what follows
     }
     local invite = {
       ref = asked.ref, kind = kinds.direct, head = asked.head, candidates = {}, fresh = fresh, touched = {},
@@ -99,6 +115,12 @@ do
     end
     work.invites[asked.ref] = invite
     work.changed[asked.ref] = invite
+    if asked.invite_request == '1' then
+      change(invite, 'inviteRequest', '1')
+    end
+    if string.sub(entry, 1, #created_at + 1) ~= created_at .. '-' then
+      change(invite, 'createdAt', created_at)
+    end
     return invite
   end
 end
@@ -155,6 +177,21 @@ do
   -- Lua passes some 8,000 values to a command at most.
   local MOST_WORDS = 1000
 
+  -- What nobody needs once the invite is over. (A group's pages still do.)
+  local OF_PENDING = { 'context', 'mediatypes', 'fromDetails', 'ringing', 'pushed', 'alone', 'trunks', 'counted' }
+
+  local function remove_what_is_over(invite, name)
+    local note = { 'HDEL', name, nil, nil, nil }
+    for i = 1, #OF_PENDING do
+      if invite[OF_PENDING[i]] then
+        note[#note + 1] = OF_PENDING[i]
+      end
+    end
+    if note[3] then
+      later(note)
+    end
+  end
+
   -- Notes the writes of the changed invites and candidates. Runs after the rule.
   function save_changes()
     for _, invite in pairs(work.changed) do
@@ -173,6 +210,9 @@ do
       end
       if invite.kind.save then
         invite.kind.save(invite)
+      end
+      if invite.has_ended and not is_group(invite) then
+        remove_what_is_over(invite, name)
       end
       if invite.live_until then
         expire(name, invite.live_until)

@@ -57,6 +57,30 @@ async def test_an_ended_invite_says_how_it_ended(shard: Shard) -> None:
     assert {name: found.get(name) for name in expected} == expected
 
 
+async def test_an_ended_invite_keeps_what_operators_and_late_events_need(shard: Shard) -> None:
+    await e.bob_rings(shard, "phone", mediatypes=["audio"], context={"n": 1}, fromDetails={"name": "A"})
+    await e.in_order(shard, e.ringing("phone"), e.accept("phone"))
+    assert (await shard.hash(shard.keys.invite(e.REF))).keys() - {"createdAt"} == {
+        "state", "caller", "expiresAt", "entry", "room", "@phone", "endedAt", "acceptedBy", "story",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("event", [e.stop(), e.decline("phone", errorCode=603)], ids=["stop", "decline"])
+async def test_one_that_was_not_accepted_keeps_code_and_reason(shard: Shard, event: e.Published) -> None:
+    await e.bob_rings(shard, "phone", context={"n": 1})
+    await shard.event(*event)
+    found = await shard.hash(shard.keys.invite(e.REF))
+    assert {"code", "reason"} <= found.keys()
+    assert "context" not in found
+
+
+async def test_one_that_ends_at_once_keeps_no_context(shard: Shard) -> None:
+    await shard.event(*e.invite(context={"n": 1}, fromDetails={"name": "A"}))
+    found = await shard.hash(shard.keys.invite(e.REF))
+    assert found["code"] == "404"
+    assert found.keys().isdisjoint({"context", "fromDetails"})
+
+
 async def test_a_candidate_says_what_is_special_about_it(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone", device="d-1"), e.registered("tablet"), e.invite())
     await shard.event(*e.decline("tablet", errorCode=486))

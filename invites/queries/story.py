@@ -108,17 +108,18 @@ class Story(Struct, rename="camel", frozen=True):
     groups: list[str]
 
 
-def read_step(line: bytes, began: int) -> Step | None:
+def read_step(line: bytes, began: int, candidates: Sequence[str] = ()) -> Step | None:
     """A line of a story, as `lua/core/story.lua` writes it; None for anything else.
 
-    `began` is the beginning of the invite (ms since 1970): the times of lines count from it.
+    `began` is the beginning of the invite (ms since 1970), from which the times of lines count. `candidates` are its
+    peers.
     """
     words = (text(line) or "").split(" ")
     after = whole(words[0].encode())
     if len(words) < _HEAD or (len(words) - _HEAD) % _TOLD or after is None:
         return None
     _, what, code, who, last, before = words[:_HEAD]
-    told = [_told(*words[first : first + _TOLD]) for first in range(_HEAD, len(words), _TOLD)]
+    told = [_told(candidates, *words[first : first + _TOLD]) for first in range(_HEAD, len(words), _TOLD)]
     ms, _, sequence = last.partition("-")
     first, ms = None, ms or str(began + after)
     if sequence.isdecimal() and before.isdecimal():
@@ -134,7 +135,9 @@ def read_step(line: bytes, began: int) -> Step | None:
     )
 
 
-def _told(what: str, code: str, who: str) -> Told:
+def _told(candidates: Sequence[str], what: str, code: str, who: str) -> Told:
+    if who == "*":
+        return Told(what, _number(code), list(candidates), 0)
     names, _, more = who.rpartition("]")
     try:
         found = msgspec.json.decode(f"{names}]", type=list[str])
@@ -160,7 +163,8 @@ async def story_of(client: Redis, keys: Keys, ref: str) -> Story | None:
         pipe.xinfo_groups(keys.notifications)
         replies = await pipe.execute(raise_on_error=False)
     former, lines, legs, groups = map(_unless_wrong, replies)
-    steps = _steps(former, lines or b"", (invite and invite.started_at) or 0)
+    peers = [one.peer for one in invite.candidates] if invite else []
+    steps = _steps(former, lines or b"", (invite and invite.started_at) or 0, peers)
     if invite is None and not steps:
         return None
     found = await _readers(client, keys, groups, steps)
@@ -178,10 +182,10 @@ async def story_of(client: Redis, keys: Keys, ref: str) -> Story | None:
     )
 
 
-def _steps(former: Sequence[bytes], lines: bytes, began: int) -> list[Step]:
+def _steps(former: Sequence[bytes], lines: bytes, began: int, candidates: Sequence[str]) -> list[Step]:
     found = [
         *(read_step(line, 0) for line in former),
-        *(read_step(line, began) for line in lines.split(b"\n")),
+        *(read_step(line, began, candidates) for line in lines.split(b"\n")),
     ]
     return [step for step in found if step is not None]
 

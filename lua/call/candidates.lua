@@ -116,12 +116,33 @@ local function set_state(invite, candidate, state, reason)
   touch(invite, candidate)
 end
 
+local ALL = ' invitation %- %*'
+
+-- The candidates change: from now on the story names those that "*" has stood for. (A changed invite writes its story.)
+local function name_all(invite)
+  local story, heard = invite.story, invite.heard
+  if not (story and string.find(story, ALL)) and not (heard and string.find(heard, ALL)) then
+    return
+  end
+  local ids = {}
+  for id in pairs(candidates_of(invite)) do
+    ids[#ids + 1] = id
+  end
+  local function names()
+    return ' invitation - ' .. json.strings(ids)
+  end
+  invite.story = story and string.gsub(story, ALL, names)
+  invite.heard = heard and string.gsub(heard, ALL, names)
+end
+
 local function add_candidate(invite, candidate)
+  name_all(invite)
   candidates_of(invite)[candidate.id] = candidate
   touch(invite, candidate)
 end
 
 local function remove_candidate(invite, candidate)
+  name_all(invite)
   invite.candidates[candidate.id] = nil
   invite.touched[candidate.id] = nil
   later({ 'HDEL', key('invite', invite.ref), '@' .. candidate.id })

@@ -9,7 +9,7 @@
 -- last  the entry of the last notification of the step, without its ms if they are those of the step; before: how many
 --       entries before it its first one is, or that of another invite that the step has changed
 -- what  a notification, a push job, or what has become of a leg; `who` is a JSON list of ten names at most, and "+" and the
---       number of the others
+--       number of the others. An invitation to "*" is one to all candidates (see `name_all` in call/candidates.lua)
 --
 -- A space separates them, "-" stands for what is missing. No rule depends on the story, so no call waits for one that
 -- cannot be written. (Before 0.2.0 it was a list, story:<ref>, with ms since 1970.)

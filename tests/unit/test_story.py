@@ -33,6 +33,12 @@ def test_a_step_whose_notifications_are_of_its_ms() -> None:
     assert (step.first, step.last) == ("1795808135319-0", "1795808135319-3")
 
 
+def test_all_candidates_are_named() -> None:
+    step = read_step(b'0 invite - a -1 1 invitation - * inviteProgress 100 ["a"]', BEGAN, ["b1", "b2"])
+    assert step is not None
+    assert step.told == [Told("invitation", None, ["b1", "b2"], 0), Told("inviteProgress", 100, ["a"], 0)]
+
+
 def test_a_step_before_the_beginning() -> None:
     """The clock of the server has gone back."""
     step = read_step(b"-5 accept - b1 - -", BEGAN)

@@ -23,8 +23,8 @@ GONE: Final = 310
 """The mark of a guest's connection that has ended."""
 GONE_DEVICE: Final = 620
 """The same of a registered device, with the mark that its user is known."""
-STORY: Final = 30
-"""The story of a pending invite; each `STORY_CANDIDATE` comes on top."""
+STORY: Final = 85
+"""The story of a pending invite."""
 STORY_FINISHED: Final = 195
 """That of an ended one; each `STORY_CANDIDATE` comes on top."""
 STORY_CANDIDATE: Final = 35
@@ -85,6 +85,5 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def _stories(self, pending: float, finished: float) -> Part:
-        devices = self.per_user * STORY_CANDIDATE
-        taken = pending * (STORY + devices) + finished * (STORY_FINISHED + devices)
-        return Part("stories of calls", pending + finished, taken)
+        ended = STORY_FINISHED + self.per_user * STORY_CANDIDATE
+        return Part("stories of calls", pending + finished, pending * STORY + finished * ended)

@@ -95,7 +95,7 @@ class Keys:
         return f"{self.base}legs:{ref}"
 
     def story(self, ref: str) -> str:
-        """List: what has happened to an invite (see `lua/core/story.lua`)."""
+        """List: what had happened to an invite before 0.2.0 (see `lua/core/story.lua`)."""
         return f"{self.base}story:{ref}"
 
     def registry(self, user: str) -> str:

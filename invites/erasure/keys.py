@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
 from redis.exceptions import OutOfMemoryError, WatchError
 
+from invites.keys import CANDIDATE
 from invites.resharding.key_ownership import kind_of
+from invites.values.stored_invite import read_candidate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -66,6 +69,8 @@ _OF_NOBODY: Final = frozenset(
     }
 )  # fmt: skip
 """Fields of a call that have words and numbers of the rules. A user's id may be one of them, such as 200."""
+
+_CANDIDATE: Final = CANDIDATE.encode()
 
 # Words of a step: ms, what, code, who, last, before; then what, code, who of each that was notified.
 _WHO: Final = slice(3, 4)
@@ -159,14 +164,19 @@ class KeyEraser:
 
     def _is_in_call(self, kind: str, found: Any) -> bool:  # noqa: ANN401 - a raw reply
         if kind == "story":
-            steps = [step.split(b" ") for step in found]
-            texts = [who for words in steps for who in (*words[_WHO], *words[_TOLD])]
+            texts = _names_in(found)
         else:
             fields = (
                 found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
             )  # RESP3, 2
             members = fields if kind == "legs" else ()
-            texts = [*members, *(value for field, value in fields.items() if field not in _OF_NOBODY)]
+            story = _names_in(fields.pop(b"story", b"").split(b"\n")) if kind == "invite" else ()
+            texts = [
+                *story,
+                *members,
+                *(_candidate(value) if field.startswith(_CANDIDATE) else value
+                  for field, value in fields.items() if field not in _OF_NOBODY),
+            ]  # fmt: skip
         return any(map(self._person.is_in_value, texts))
 
     async def _unblock_all(self, keys: Sequence[_Key]) -> None:
@@ -259,6 +269,16 @@ _SCANS: Final = {
 
 def _chunks(keys: Sequence[_Key], size: int = _AT_ONCE) -> Iterator[Sequence[_Key]]:
     return (keys[first : first + size] for first in range(0, len(keys), size))
+
+
+def _candidate(stored: bytes) -> bytes:
+    return msgspec.json.encode(read_candidate(stored, None))
+
+
+def _names_in(steps: Sequence[bytes]) -> list[bytes]:
+    """Everybody whom a story names."""
+    words = [step.split(b" ") for step in steps]
+    return [who for step in words for who in (*step[_WHO], *step[_TOLD])]
 
 
 def _blocked(state: bytes | None) -> list[str]:

@@ -16,6 +16,7 @@ from invites.events.fields import BadEvent
 from invites.events.operation import Operation
 from invites.keys import CANDIDATE
 from invites.sippo import PushJob
+from invites.values.stored_invite import read_candidate
 from invites.values.traceparent import traceparent_of
 from invites.values.validation import problems
 
@@ -99,14 +100,6 @@ class Verdict(enum.Enum):
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
-class _Candidate(Struct):
-    state: str
-    also: str = ""
-
-
-_CANDIDATE: Final = msgspec.json.Decoder(_Candidate)
-
-
 def decode_push_entry(entry: Entry, *, max_deliveries: int) -> Push | Operation:
     """Decode an entry of the push stream. Never raises: a job that cannot be sent becomes a dead letter."""
     sentence = unusable(entry, max_deliveries)
@@ -159,4 +152,5 @@ async def is_still_wanted(client: Redis, keys: Keys, push: Push) -> tuple[Verdic
 
 
 def _is_pushing(candidate: bytes | None) -> bool:
-    return candidate is not None and "PUSHING" in msgspec.structs.astuple(_CANDIDATE.decode(candidate))
+    known = {} if candidate is None else read_candidate(candidate, None)
+    return "PUSHING" in {known.get("state"), known.get("also")}

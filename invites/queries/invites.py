@@ -13,6 +13,7 @@ from msgspec import Raw, Struct, field
 from redis.exceptions import ResponseError
 
 from invites.keys import CANDIDATE
+from invites.values.stored_invite import read_candidate, whole_invite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +105,11 @@ class InviteQueries:
             for ref in refs[:MOST]:
                 pipe.hgetall(self._keys.invite(ref))
             replies = await _execute(pipe)
-        found = [values for values in replies if values and values.get(b"state") == b"PENDING"]
+        found: list[_Values] = [
+            whole_invite(ref, values)
+            for ref, values in zip(refs, replies, strict=False)
+            if values and values.get(b"state") == b"PENDING"
+        ]
         found.sort(
             key=lambda values: (whole(values.get(b"createdAt")) or 0, text(values.get(b"inviteId")) or "")
         )
@@ -133,7 +138,7 @@ class InviteQueries:
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.hgetall(self._keys.invite(ref))
             (values,) = await _execute(pipe)
-        return _invite(values) if values else None
+        return _invite(whole_invite(ref, values)) if values else None
 
 
 async def _execute(pipe: Pipeline) -> list[Any]:
@@ -158,14 +163,6 @@ def whole(value: bytes | None) -> int | None:
         return None if value is None else int(value)
     except ValueError:
         return None
-
-
-def _object(value: bytes) -> dict[str, Any]:
-    try:
-        known = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return known if isinstance(known, dict) else {}
 
 
 def _json(value: bytes | None) -> Raw:
@@ -205,20 +202,24 @@ def _candidates(values: _Values) -> dict[bytes, bytes]:
 
 
 def _invite(values: _Values) -> InviteView:
-    candidates = _candidates(values)
+    candidates, to = _candidates(values), text(values.get(b"to"))
     return InviteView(
         **_shared(values),
         code=whole(values.get(b"code")),
         reason=text(values.get(b"reason")),
         who_accepted=text(values.get(b"whoAccepted")),
         ended_at=whole(values.get(b"endedAt")),
-        candidates=[_candidate(peer, candidates[peer]) for peer in sorted(candidates)],
+        candidates=[_candidate(peer, candidates[peer], to) for peer in sorted(candidates)],
     )
 
 
 def _is_out(peer: Peer, values: _Values) -> bool:
     """Whether the device has declined, silenced or was told busy, as in `lua/events/get_invitations.lua`."""
-    known = {name.decode(errors="replace"): _object(value) for name, value in _candidates(values).items()}
+    to = text(values.get(b"to"))
+    known = {
+        name.decode(errors="replace"): read_candidate(value, to)
+        for name, value in _candidates(values).items()
+    }
     own = {name: one for name, one in known.items() if peer.user == one.get("user", one.get("address"))}
     names = [peer.id, f"|{peer.device or peer.id}"]
     names += [
@@ -228,8 +229,8 @@ def _is_out(peer: Peer, values: _Values) -> bool:
     return bool(found.get("silenced")) or found.get("state") in {"DECLINED", "REJECTED"}
 
 
-def _candidate(peer: bytes, value: bytes) -> CandidateView:
-    known = _object(value)
+def _candidate(peer: bytes, value: bytes, to: str | None) -> CandidateView:
+    known = read_candidate(value, to)
 
     def said(name: str) -> str | None:
         found = known.get(name)

@@ -19,6 +19,7 @@ from redis.exceptions import ResponseError
 from invites.keys import Keys, shard_of
 from invites.queries.invites import text, whole
 from invites.values.ref import Ref, callee_of
+from invites.values.stored_invite import whole_invite
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -270,7 +271,8 @@ def _exactly(name: str) -> str:
     return _GLOB.sub(r"\\\1", name)
 
 
-def _row(ref: str, values: dict[bytes, bytes]) -> Row:
+def _row(ref: str, stored: dict[bytes, bytes]) -> Row:
+    values = whole_invite(ref, stored)
     group, to = text(values.get(b"group")), text(values.get(b"to"))
     return Row(
         ref=ref,

@@ -13,21 +13,21 @@ import msgspec
 USER: Final = 206
 """A user with registrations; each `DEVICE` comes on top."""
 DEVICE: Final = 243
-PENDING: Final = 1_145
+PENDING: Final = 1_055
 """A pending invite; each `CANDIDATE` comes on top."""
-CANDIDATE: Final = 115
-FINISHED: Final = 800
+CANDIDATE: Final = 35
+FINISHED: Final = 385
 """An ended invite while it is readable; each `FINISHED_CANDIDATE` comes on top."""
-FINISHED_CANDIDATE: Final = 155
+FINISHED_CANDIDATE: Final = 85
 GONE: Final = 310
 """The mark of a guest's connection that has ended."""
 GONE_DEVICE: Final = 620
 """The same of a registered device, with the mark that its user is known."""
-STORY: Final = 280
+STORY: Final = 85
 """The story of a pending invite."""
-STORY_FINISHED: Final = 380
+STORY_FINISHED: Final = 195
 """That of an ended one; each `STORY_CANDIDATE` comes on top."""
-STORY_CANDIDATE: Final = 25
+STORY_CANDIDATE: Final = 35
 LEFT: Final = 200
 """The mark that a user has left a room."""
 CLOSED: Final = 170

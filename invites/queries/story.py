@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from invites.connection.errors import ErrorKind, classify
-from invites.queries.invites import CandidateView, InviteQueries, InviteView, text
+from invites.queries.invites import CandidateView, InviteQueries, InviteView, text, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,29 +108,36 @@ class Story(Struct, rename="camel", frozen=True):
     groups: list[str]
 
 
-def read_step(line: bytes) -> Step | None:
-    """A line of a story, as `lua/core/story.lua` writes it; None for anything else."""
+def read_step(line: bytes, began: int, candidates: Sequence[str] = ()) -> Step | None:
+    """A line of a story, as `lua/core/story.lua` writes it; None for anything else.
+
+    `began` is the beginning of the invite (ms since 1970), from which the times of lines count. `candidates` are its
+    peers.
+    """
     words = (text(line) or "").split(" ")
-    if len(words) < _HEAD or (len(words) - _HEAD) % _TOLD or not words[0].isdecimal():
+    after = whole(words[0].encode())
+    if len(words) < _HEAD or (len(words) - _HEAD) % _TOLD or after is None:
         return None
-    at, what, code, who, last, before = words[:_HEAD]
-    told = [_told(*words[first : first + _TOLD]) for first in range(_HEAD, len(words), _TOLD)]
+    _, what, code, who, last, before = words[:_HEAD]
+    told = [_told(candidates, *words[first : first + _TOLD]) for first in range(_HEAD, len(words), _TOLD)]
     ms, _, sequence = last.partition("-")
-    first = None
+    first, ms = None, ms or str(began + after)
     if sequence.isdecimal() and before.isdecimal():
         first = f"{ms}-{max(0, int(sequence) - int(before))}"
     return Step(
-        at=int(at),
+        at=began + after,
         what=what,
         code=_number(code),
         who=None if who == "-" else who,
         first=first,
-        last=None if first is None else last,
+        last=None if first is None else f"{ms}-{sequence}",
         told=told,
     )
 
 
-def _told(what: str, code: str, who: str) -> Told:
+def _told(candidates: Sequence[str], what: str, code: str, who: str) -> Told:
+    if who == "*":
+        return Told(what, _number(code), list(candidates), 0)
     names, _, more = who.rpartition("]")
     try:
         found = msgspec.json.decode(f"{names}]", type=list[str])
@@ -150,12 +157,14 @@ async def story_of(client: Redis, keys: Keys, ref: str) -> Story | None:
     """
     invite = await InviteQueries(client, keys).invite(ref)
     async with client.pipeline(transaction=False) as pipe:
-        pipe.lrange(keys.story(ref), -MOST_STEPS, -1)
+        pipe.lrange(keys.story(ref), -MOST_STEPS, -1)  # of a call that began before 0.2.0
+        pipe.hget(keys.invite(ref), "story")
         pipe.hgetall(keys.legs(ref))
         pipe.xinfo_groups(keys.notifications)
-        lines, legs, groups = await pipe.execute(raise_on_error=False)
-    lines, legs, groups = (_unless_wrong(reply) for reply in (lines, legs, groups))
-    steps = [step for step in map(read_step, lines) if step is not None]
+        replies = await pipe.execute(raise_on_error=False)
+    former, lines, legs, groups = map(_unless_wrong, replies)
+    peers = [one.peer for one in invite.candidates] if invite else []
+    steps = _steps(former, lines or b"", (invite and invite.started_at) or 0, peers)
     if invite is None and not steps:
         return None
     found = await _readers(client, keys, groups, steps)
@@ -168,9 +177,17 @@ async def story_of(client: Redis, keys: Keys, ref: str) -> Story | None:
             _view(step, before, readers)
             for step, before, readers in zip(steps, [None, *steps], found, strict=False)
         ],
-        cut=len(lines) >= MOST_STEPS,
+        cut=len(steps) >= MOST_STEPS,
         groups=sorted(_name(group) for group in groups),
     )
+
+
+def _steps(former: Sequence[bytes], lines: bytes, began: int, candidates: Sequence[str]) -> list[Step]:
+    found = [
+        *(read_step(line, 0) for line in former),
+        *(read_step(line, began, candidates) for line in lines.split(b"\n")),
+    ]
+    return [step for step in found if step is not None]
 
 
 def _unless_wrong(reply: Any) -> Any:  # noqa: ANN401 - a reply

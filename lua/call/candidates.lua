@@ -1,4 +1,9 @@
--- Candidates: the ways to reach a callee. Each is a field of its invite, "@" and the candidate's id -> JSON.
+-- Candidates: the ways to reach a callee. Each is a field of its invite: "@" and the candidate's id -> a text,
+--
+--   STATE:code device {more}
+--
+-- of which only the state always stands there. `more` are the rest of the candidate's fields in JSON, without an `address`
+-- that is the callee and a `type` that is PEER. (Before 0.2.0 the whole candidate was JSON.)
 --
 -- A candidate is in while its state is
 --   CALLED    its invitation is sent
@@ -42,7 +47,7 @@ local function name_of(candidate)
   return string.byte(id) == 124 and string.sub(id, 2) or id
 end
 
-local candidates_of, touch
+local candidates_of, read_candidate, touch
 
 do
   -- A release before 0.2.0 kept the candidates in a hash of their own. This moves them.
@@ -60,6 +65,29 @@ do
     end
   end
 
+  -- The candidate that a text stands for.
+  function read_candidate(invite, id, text)
+    local state, code, device, more = string.match(text, '^(%u+):?(%d*) ?([^ {]*) ?(.*)$')
+    local candidate
+    if not state then
+      candidate = cjson.decode(text)
+    elseif more == '' then
+      candidate = {
+        id = id, address = invite.to, type = 'PEER', state = state, endReason = nil, device = nil, session = nil, also = nil,
+      }
+    else
+      candidate = cjson.decode(more)
+      candidate.address, candidate.type = candidate.address or invite.to, candidate.type or 'PEER'
+    end
+    candidate.id = id
+    if state then
+      candidate.state = state
+      candidate.endReason = code ~= '' and numbers[code] or nil
+      candidate.device = device ~= '' and device or nil
+    end
+    return candidate
+  end
+
   -- The candidates of an invite by id. Each event decodes them once.
   function candidates_of(invite)
     if invite.candidates then
@@ -67,9 +95,7 @@ do
     end
     local candidates = invite.stored -- each text becomes its candidate
     for id, stored in pairs(candidates) do
-      local candidate = cjson.decode(stored)
-      candidate.id = id
-      candidates[id] = candidate
+      candidates[id] = read_candidate(invite, id, stored)
     end
     if not next(candidates) and not is_group(invite) then
       move_candidates(invite, candidates)
@@ -90,12 +116,33 @@ local function set_state(invite, candidate, state, reason)
   touch(invite, candidate)
 end
 
+local ALL = ' invitation %- %*'
+
+-- The candidates change: from now on the story names those that "*" has stood for. (A changed invite writes its story.)
+local function name_all(invite)
+  local story, heard = invite.story, invite.heard
+  if not (story and string.find(story, ALL)) and not (heard and string.find(heard, ALL)) then
+    return
+  end
+  local ids = {}
+  for id in pairs(candidates_of(invite)) do
+    ids[#ids + 1] = id
+  end
+  local function names()
+    return ' invitation - ' .. json.strings(ids)
+  end
+  invite.story = story and string.gsub(story, ALL, names)
+  invite.heard = heard and string.gsub(heard, ALL, names)
+end
+
 local function add_candidate(invite, candidate)
+  name_all(invite)
   candidates_of(invite)[candidate.id] = candidate
   touch(invite, candidate)
 end
 
 local function remove_candidate(invite, candidate)
+  name_all(invite)
   invite.candidates[candidate.id] = nil
   invite.touched[candidate.id] = nil
   later({ 'HDEL', key('invite', invite.ref), '@' .. candidate.id })
@@ -110,12 +157,16 @@ local function rename_candidate(invite, candidate, peer)
   end
 end
 
-local function candidate_json(candidate)
-  -- Few have any of these.
-  local rest = '}'
-  if candidate.user or candidate.told or candidate.context or candidate.push or candidate.unheard or candidate.silenced
-    or candidate.followed or candidate.confirm or candidate.missed or candidate.toldAt or candidate.rejected then
-    rest = (candidate.push and ',"push":true' or '')
+local candidate_text, candidate_for_log
+
+do
+  -- The fields that few candidates have, each with a comma before it.
+  local function rare_fields(candidate)
+    if not (candidate.user or candidate.told or candidate.context or candidate.push or candidate.unheard or candidate.silenced
+      or candidate.followed or candidate.confirm or candidate.missed or candidate.toldAt or candidate.rejected) then
+      return ''
+    end
+    return (candidate.push and ',"push":true' or '')
       .. (candidate.unheard and ',"unheard":true' or '')
       .. (candidate.also and ',"also":"' .. candidate.also .. '"' or '')
       .. (candidate.pushedAt and ',"pushedAt":' .. int(candidate.pushedAt) or '')
@@ -128,14 +179,37 @@ local function candidate_json(candidate)
       .. (candidate.followed and ',"followed":true' or '')
       .. (candidate.missed and ',"missed":true' or '')
       .. (candidate.confirm and ',"confirm":true' or '')
-      .. (candidate.context and ',"context":' .. quoted[candidate.context] or '') .. '}'
+      .. (candidate.context and ',"context":' .. quoted[candidate.context] or '')
   end
-  return '{"address":' .. quoted[candidate.address]
-    .. ',"type":"' .. candidate.type .. '","state":"' .. candidate.state .. '"'
-    .. (candidate.endReason and ',"endReason":' .. digits[candidate.endReason] or '')
-    .. (candidate.device and ',"device":' .. quoted[candidate.device] or '')
-    .. (candidate.session and ',"session":' .. quoted[candidate.session] or '')
-    .. rest
+
+  -- The candidate as it is stored.
+  function candidate_text(invite, candidate)
+    local text = candidate.endReason and candidate.state .. ':' .. digits[candidate.endReason] or candidate.state
+    if candidate.device then
+      text = text .. ' ' .. candidate.device
+    end
+    local more = rare_fields(candidate)
+    if candidate.session then
+      more = ',"session":' .. quoted[candidate.session] .. more
+    end
+    if candidate.address ~= invite.to then
+      more = ',"address":' .. quoted[candidate.address] .. more
+    end
+    if candidate.type ~= 'PEER' then
+      more = ',"type":"' .. candidate.type .. '"' .. more
+    end
+    return more == '' and text or text .. ' {' .. string.sub(more, 2) .. '}'
+  end
+
+  -- For the log: with the peer, or the device of a push. Nothing else may tell two devices of a user apart.
+  function candidate_for_log(candidate)
+    return '{"peer":' .. json.quote(name_of(candidate)) .. ',"address":' .. json.quote(candidate.address)
+      .. ',"type":"' .. candidate.type .. '","state":"' .. candidate.state .. '"'
+      .. (candidate.endReason and ',"endReason":' .. digits[candidate.endReason] or '')
+      .. (candidate.device and ',"device":' .. json.quote(candidate.device) or '')
+      .. (candidate.session and ',"session":' .. json.quote(candidate.session) or '')
+      .. rare_fields(candidate) .. '}'
+  end
 end
 
 -- Was the device told that its user is busy with another call?
@@ -147,11 +221,6 @@ end
 local function has_declined_for_connection(candidate)
   return candidate.state == 'DECLINED' and (candidate.endReason == 480 or candidate.endReason == 503)
     and not candidate.rejected
-end
-
--- For the log: with the peer, or the device of a push. Nothing else may tell two devices of a user apart.
-local function candidate_for_log(candidate)
-  return '{"peer":' .. json.quote(name_of(candidate)) .. ',' .. string.sub(candidate_json(candidate), 2)
 end
 
 -- The user of the candidate's peer.

@@ -2,19 +2,25 @@
 -- include: call/indexes
 -- include: out/devices
 
+-- (The fields of an accepted invite that `fill_in` knows are not stored.)
 local function set_end(invite, state, code, reason)
   change(invite, 'state', state)
-  change(invite, 'code', digits[code])
-  change(invite, 'reason', reason)
+  invite.code, invite.reason = digits[code], reason
+  if code ~= 200 then
+    change(invite, 'code', invite.code)
+  end
+  if reason ~= 'accepted' then
+    change(invite, 'reason', reason)
+  end
   change(invite, 'endedAt', digits[now])
-  invite.live_until = lifetimes.over(invite)
+  invite.live_until, invite.has_ended = lifetimes.over(invite), true
 end
 
 -- Ends an invite that rings devices. The winner and the decliner know; all other candidates stop.
 local function stop_devices(invite, state, code, reason, winner, decliner)
   set_end(invite, state, code, reason)
   if winner then
-    change(invite, 'whoAccepted', invite.to)
+    invite.whoAccepted = invite.to
     change(invite, 'acceptedBy', winner.id)
     set_state(invite, winner, 'ACCEPTED', 200)
   end

@@ -1,5 +1,6 @@
--- Invites: invite:<ref>, a hash. A field without a value does not exist. Beside the fields of the contract and its
--- candidates (see call/candidates.lua) it has
+-- Invites: invite:<ref>, a hash. A field without a value does not exist, nor does one that follows from others (see
+-- `fill_in`; invites/values/stored_invite.py does the same for readers). What only a pending invite needs is removed at its
+-- end. Beside the fields of the contract and its candidates (see call/candidates.lua) it has
 --
 -- entry      the entry of the event that made it
 -- updated    the entry of its last repeat
@@ -14,6 +15,7 @@
 -- moved      with several shards: the entry that moved the caller's device to another peer id
 -- device     the device that the caller has named; replaces: the ref of the invite that this one replaces
 -- probe      "1" for a call that tests the service: it rings registered devices alone, makes nobody busy, and has no record
+-- story      what has happened to it (see core/story.lua)
 -- answerContext  the context of the answer that ended it, for the inviter (JSON)
 -- waiting    "1" when its callee was in another call as it began (see call/busy.lua)
 -- refusal    with several shards: the end of an invite that names this inviteRequest: "|code|reason"
@@ -25,6 +27,21 @@
 -- include: call/kinds
 -- include: call/candidates
 -- include: out/notify
+
+-- Sets the fields that follow from others: from the ref, from the entry that made the invite, and from its end. (Before
+-- 0.2.0 all of them were stored.)
+local function fill_in(invite)
+  if invite.to == '' then
+    invite.from, invite.inviteId, invite.to = string.match(invite.ref, '^([^|]+)|([^|]+)|(.+)$')
+  end
+  if invite.createdAt == '' then
+    invite.createdAt = string.match(invite.entry, '^%d+')
+  end
+  if invite.state == 'ACCEPTED' then
+    invite.code, invite.reason = invite.code or '200', invite.reason or 'accepted'
+    invite.whoAccepted = invite.whoAccepted or invite.to
+  end
+end
 
 -- The invite, or nil. Each event reads it once.
 local function load_invite(ref)
@@ -42,9 +59,10 @@ local function load_invite(ref)
   -- With all fields at once: a table that grows field by field is rebuilt four times.
   invite = {
     ref = ref, kind = nil, fresh = { 'HSET', name, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, touched = {},
-    stored = {}, head = nil, candidates = nil, live_until = nil,
-    state = '', from = '', to = '', inviteId = '', caller = '', inviteRequest = '', createdAt = '', expiresAt = '',
+    stored = {}, head = nil, candidates = nil, live_until = nil, has_ended = nil,
+    state = '', from = '', to = '', inviteId = '', caller = '', inviteRequest = '0', createdAt = '', expiresAt = '',
     entry = '', room = nil, context = nil, code = nil, reason = nil, endedAt = nil, whoAccepted = nil, acceptedBy = nil,
+    story = nil, heard = nil,
   }
   for i = 1, #flat, 2 do
     local field = flat[i]
@@ -54,6 +72,7 @@ local function load_invite(ref)
       invite[field] = flat[i + 1]
     end
   end
+  fill_in(invite)
   invite.kind = kind_of(invite)
   work.invites[ref] = invite
   return invite
@@ -75,9 +94,8 @@ do
   -- Returns a new pending invite. `asked` has the arguments of its event, `entry` is that event's.
   function new_invite(asked, created_at, expires_at, entry)
     local fresh = {
-      'HSET', key('invite', asked.ref), 'state', 'PENDING', 'from', asked.user, 'to', asked.to,
-      'inviteId', asked.invite_id, 'caller', asked.peer, 'inviteRequest', asked.invite_request, 'createdAt', created_at,
-      'expiresAt', expires_at, 'entry', entry, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, -- room for what follows
+      'HSET', key('invite', asked.ref), 'state', 'PENDING', 'caller', asked.peer, 'expiresAt', expires_at, 'entry', entry,
+      nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, -- room for what follows
     }
     local invite = {
       ref = asked.ref, kind = kinds.direct, head = asked.head, candidates = {}, fresh = fresh, touched = {},
@@ -97,6 +115,12 @@ do
     end
     work.invites[asked.ref] = invite
     work.changed[asked.ref] = invite
+    if asked.invite_request == '1' then
+      change(invite, 'inviteRequest', '1')
+    end
+    if string.sub(entry, 1, #created_at + 1) ~= created_at .. '-' then
+      change(invite, 'createdAt', created_at)
+    end
     return invite
   end
 end
@@ -153,6 +177,21 @@ do
   -- Lua passes some 8,000 values to a command at most.
   local MOST_WORDS = 1000
 
+  -- What nobody needs once the invite is over. (A group's pages still do.)
+  local OF_PENDING = { 'context', 'mediatypes', 'fromDetails', 'ringing', 'pushed', 'alone', 'trunks', 'counted' }
+
+  local function remove_what_is_over(invite, name)
+    local note = { 'HDEL', name, nil, nil, nil }
+    for i = 1, #OF_PENDING do
+      if invite[OF_PENDING[i]] then
+        note[#note + 1] = OF_PENDING[i]
+      end
+    end
+    if note[3] then
+      later(note)
+    end
+  end
+
   -- Notes the writes of the changed invites and candidates. Runs after the rule.
   function save_changes()
     for _, invite in pairs(work.changed) do
@@ -163,7 +202,7 @@ do
           add('hash', note)
           note, length = { 'HSET', name }, 2
         end
-        note[length + 1], note[length + 2] = '@' .. id, candidate_json(candidate)
+        note[length + 1], note[length + 2] = '@' .. id, candidate_text(invite, candidate)
         length = length + 2
       end
       if length > 2 then
@@ -171,6 +210,9 @@ do
       end
       if invite.kind.save then
         invite.kind.save(invite)
+      end
+      if invite.has_ended and not is_group(invite) then
+        remove_what_is_over(invite, name)
       end
       if invite.live_until then
         expire(name, invite.live_until)

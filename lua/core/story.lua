@@ -1,17 +1,18 @@
--- A call's story: what happened to an invite, in story:<ref>, a list of texts of which the last 64 stay. The commit of
--- an event appends one text for each invite, in the same step:
+-- A call's story: what happened to an invite, in its field `story`: lines, of which the last 64 stay. The commit of an
+-- event appends one line for each invite, in the same step:
 --
 --   ms step code who last before, then for each notification of the step: what code who
 --
+-- ms    since `createdAt`
 -- step  an event (`accept`), a timer (`timer.ring`) or a message of another shard (`relay.leg_cancel`) that has changed the
 --       invite, or has told somebody of it; `who` is the peer, or the device, user or member that it names
--- last  the entry of the last notification of the step; before: how many entries before it its first one is, or that of
---       another invite that the step has changed
+-- last  the entry of the last notification of the step, without its ms if they are those of the step; before: how many
+--       entries before it its first one is, or that of another invite that the step has changed
 -- what  a notification, a push job, or what has become of a leg; `who` is a JSON list of ten names at most, and "+" and the
---       number of the others
+--       number of the others. An invitation to "*" is one to all candidates (see `name_all` in call/candidates.lua)
 --
 -- A space separates them, "-" stands for what is missing. No rule depends on the story, so no call waits for one that
--- cannot be written. It lives as long as its invite.
+-- cannot be written. (Before 0.2.0 it was a list, story:<ref>, with ms since 1970.)
 -- exports: story
 -- include: core/unit
 -- include: core/json
@@ -19,6 +20,7 @@
 story = {}
 
 local MOST, NONE = 64, {}
+local SHORT = 14 * MOST -- bytes: a line has more
 
 -- Notes a notification about the invite. `who` is a JSON list, `note` the number of the note of a notification.
 function story.tell(invite, what, code, who, note)
@@ -77,30 +79,28 @@ local function step(rule, arguments, place)
   return rule, named(who)
 end
 
-local function append(invite, text)
-  local name = key('story', invite.ref)
-  local length = redis.pcall('RPUSH', name, text)
-  if type(length) ~= 'number' then
-    return
-  elseif length > MOST then
-    redis.pcall('LTRIM', name, -MOST, -1)
+-- The last lines of a story.
+local function cut(text)
+  local starts, count, at = { 1 }, 1, string.find(text, '\n', 1, true)
+  while at do
+    count = count + 1
+    starts[count] = at + 1
+    at = string.find(text, '\n', at + 1, true)
   end
-  local ends = invite.live_until
-  if not ends and length == 1 then -- the invite is older than its story
-    ends = invite.state == 'PENDING' and lifetimes.pending(invite) or lifetimes.ended(invite)
-  end
-  if ends then
-    redis.pcall('PEXPIREAT', name, ends > now and ends or now + 1)
-  end
+  return count > MOST and string.sub(text, starts[count - MOST + 1]) or text
 end
 
 local function write_one(invite, what, who, replies)
   local last, before = '-', '-'
   if invite.heard and work.last_note then
-    last, before = replies[work.last_note], int(work.told - 1)
+    local ms = digits[now]
+    last, before = replies[work.last_note], digits[work.told - 1]
+    last = string.sub(last, 1, #ms) == ms and string.sub(last, #ms + 1) or last
   end
-  append(invite, int(now) .. ' ' .. what .. ' ' .. (work.code or '-') .. ' ' .. who .. ' ' .. last .. ' ' .. before
-    .. (invite.heard or ''))
+  local line = digits[now - numbers[invite.createdAt]] .. ' ' .. what .. ' ' .. (work.code or '-') .. ' ' .. who .. ' '
+    .. last .. ' ' .. before .. (invite.heard or '')
+  local story = invite.story and invite.story .. '\n' .. line or line
+  redis.pcall('HSET', invite.fresh[2], 'story', #story > SHORT and cut(story) or story)
 end
 
 -- Writes the stories, after the notes of the unit, which the server has answered with `replies`. `arguments` are those of the

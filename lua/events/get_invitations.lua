@@ -14,7 +14,7 @@ local MOST, MOST_BYTES = 50, 262144
 local function is_turned_away(invite, request)
   -- Most devices are candidates under the id of their peer: one of perhaps many is decoded.
   local stored = invite.stored[request.peer]
-  local candidate = type(stored) == 'string' and cjson.decode(stored) or stored
+  local candidate = type(stored) == 'string' and read_candidate(invite, request.peer, stored) or stored
   if not candidate or owner(candidate) ~= request.user then
     candidate = candidate_of_request(invite, request)
   end

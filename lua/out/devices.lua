@@ -10,6 +10,14 @@ local function invite_trunk(invite, candidate, payload)
     string.sub(payload, 1, -2) .. ',"number":' .. quoted[candidate.address] .. '}', invite)
 end
 
+-- Are that many candidates all that the invite has?
+local function are_all(invite, count)
+  for _ in pairs(candidates_of(invite)) do
+    count = count - 1
+  end
+  return count == 0
+end
+
 -- Tells all peers in one entry. Each push device has a job of its own. (Most invites ring few devices of one user: joining
 -- their names as texts is cheaper than a list. Of many it is far dearer: each step copies all that is joined.)
 local function tell_devices(kind, invite, candidates, payload, code)
@@ -48,7 +56,8 @@ local function tell_devices(kind, invite, candidates, payload, code)
     local names = '[' .. peers .. ']+' .. int(#more)
     notify(kind, '[' .. peers .. ',' .. table.concat(more, ',') .. ']', '[' .. users .. ']', payload, invite, code, names)
   elseif peers then
-    notify(kind, '[' .. peers .. ']', '[' .. users .. ']', payload, invite, code)
+    notify(kind, '[' .. peers .. ']', '[' .. users .. ']', payload, invite, code,
+      kind == 'invitation' and are_all(invite, count) and '*' or nil)
   end
 end
 

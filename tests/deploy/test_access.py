@@ -101,8 +101,6 @@ ALLOWED = {
         f"XPENDING {NOTIFICATIONS} gateway-1",
     ],
     "worker": [
-        "RPUSH invites:{0}:story:alice|i1|bob step",
-        "LTRIM invites:{0}:story:alice|i1|bob -64 -1",
         f"XGROUP CREATE {EVENTS} other 0 MKSTREAM",
         f"XREADGROUP GROUP workers me COUNT 10 STREAMS {EVENTS} >",
         f"XAUTOCLAIM {EVENTS} workers me 3000 0 COUNT 100",

@@ -27,7 +27,7 @@ _LIST: Final = {
     """,
     "worker": """
         ping client|setname client|id client|unblock info time multi exec cluster|info cluster|slots
-        copy del exists pexpireat scan type get mget set lrange ltrim rpush
+        copy del exists pexpireat scan type get mget set lrange
         hdel hexists hget hgetall hlen hmget hrandfield hscan hset hvals sadd scard srandmember srem sscan
         zadd zcount zrange zrangebyscore zrem zremrangebyscore zscan zscore
         xack xadd xautoclaim xclaim xgroup|create xgroup|delconsumer xinfo|consumers xinfo|groups xlen xpending xrange

@@ -1,4 +1,4 @@
-"""Invites that a release before 0.2.0 began: their candidates are in a hash of their own."""
+"""Invites that a release before 0.2.0 began: candidates in JSON, also in a hash of their own; every field is stored."""
 
 import pytest
 
@@ -10,13 +10,19 @@ from tests.support.shard import Shard
 pytestmark = pytest.mark.one_shard
 
 
-@pytest.fixture
-async def former(shard: Shard) -> Shard:
+@pytest.fixture(params=["in the invite", "in their own hash"])
+async def former(shard: Shard, request: pytest.FixtureRequest) -> Shard:
     """A shard in which an older release rings Bob's devices."""
     await e.bob_rings(shard, "phone", "tablet")
-    candidates = candidates_in(await shard.invite(e.REF))
-    await shard.client.hdel(shard.keys.invite(e.REF), *(CANDIDATE + name for name in candidates))
-    await shard.client.hset(_kept(shard), mapping=dict(candidates))
+    invite = await shard.invite(e.REF)
+    await shard.client.hset(shard.keys.invite(e.REF), mapping=dict(invite))
+    candidates = candidates_in(invite)
+    names = {CANDIDATE + name: value for name, value in candidates.items()}
+    if request.param == "in the invite":
+        await shard.client.hset(shard.keys.invite(e.REF), mapping=dict(names))
+    else:
+        await shard.client.hdel(shard.keys.invite(e.REF), *names)
+        await shard.client.hset(_kept(shard), mapping=dict(candidates))
     return shard
 
 
@@ -40,3 +46,14 @@ async def test_their_time_out_stops_all(former: Shard) -> None:
     told = await e.later(former, e.RING)
     assert sorted(e.one(told, "invitationCancel").peers) == ["phone", "tablet"]
     assert not await former.client.exists(_kept(former))
+
+
+async def test_one_that_is_over_answers_late_events(former: Shard) -> None:
+    await former.event(*e.accept("phone"))
+    over = {"code": "200", "reason": "accepted", "whoAccepted": "bob"}
+    await former.client.hset(former.keys.invite(e.REF), mapping=dict(over))
+    assert e.outcome(await former.event(*e.accept("phone")), "answer") == (200, "accepted")
+    told = await former.event(*e.accept("tablet"))
+    assert e.outcome(told, "answer") == (410, "accepted")
+    assert e.one(told, "answer").payload["whoAccepted"] == "bob"
+    assert e.one(await former.event(*e.invite()), "inviteAccepted").payload["peer"] == "phone"

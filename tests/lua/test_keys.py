@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from invites.store.settings import Settings
 from tests.support import events as e
+from tests.support import push_jobs
 from tests.support.shard import MakeShard, Shard
 
 pytestmark = pytest.mark.one_shard
@@ -56,12 +57,51 @@ async def test_an_ended_invite_says_how_it_ended(shard: Shard) -> None:
     assert {name: found.get(name) for name in expected} == expected
 
 
-async def test_a_candidate_is_a_small_json_object(shard: Shard) -> None:
+async def test_an_ended_invite_keeps_what_operators_and_late_events_need(shard: Shard) -> None:
+    await e.bob_rings(shard, "phone", mediatypes=["audio"], context={"n": 1}, fromDetails={"name": "A"})
+    await e.in_order(shard, e.ringing("phone"), e.accept("phone"))
+    assert (await shard.hash(shard.keys.invite(e.REF))).keys() - {"createdAt"} == {
+        "state", "caller", "expiresAt", "entry", "room", "@phone", "endedAt", "acceptedBy", "story",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("event", [e.stop(), e.decline("phone", errorCode=603)], ids=["stop", "decline"])
+async def test_one_that_was_not_accepted_keeps_code_and_reason(shard: Shard, event: e.Published) -> None:
+    await e.bob_rings(shard, "phone", context={"n": 1})
+    await shard.event(*event)
+    found = await shard.hash(shard.keys.invite(e.REF))
+    assert {"code", "reason"} <= found.keys()
+    assert "context" not in found
+
+
+async def test_one_that_ends_at_once_keeps_no_context(shard: Shard) -> None:
+    await shard.event(*e.invite(context={"n": 1}, fromDetails={"name": "A"}))
+    found = await shard.hash(shard.keys.invite(e.REF))
+    assert found["code"] == "404"
+    assert found.keys().isdisjoint({"context", "fromDetails"})
+
+
+async def test_a_candidate_says_what_is_special_about_it(shard: Shard) -> None:
     await e.in_order(shard, e.registered("phone", device="d-1"), e.registered("tablet"), e.invite())
     await shard.event(*e.decline("tablet", errorCode=486))
     assert await shard.candidates(e.REF) == {
         "phone": {"address": "bob", "type": "PEER", "state": "CALLED", "device": "d-1"},
         "tablet": {"address": "bob", "type": "PEER", "state": "DECLINED", "endReason": 486},
+    }
+
+
+async def test_a_candidate_is_a_few_words(make_shard: MakeShard) -> None:
+    shard = await make_shard(push_jobs.PUSH)
+    push_jobs.sleeps(shard, "bob", "dev-2")
+    await e.in_order(
+        shard, e.registered("phone", device="dev-1"), e.registered("tablet", session="s"), e.invite()
+    )
+    await shard.event(*e.decline("phone", errorCode=486))
+    found = await shard.invite(e.REF)
+    assert {name: value for name, value in found.items() if name[0] == "@"} == {
+        "@phone": "DECLINED:486 dev-1",
+        "@tablet": 'CALLED {"session":"s"}',
+        "@|dev-2": 'PUSHING dev-2 {"type":"PUSH","push":true,"unheard":true}',
     }
 
 

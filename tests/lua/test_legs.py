@@ -109,6 +109,8 @@ async def contents(*parts: Shard) -> dict[str, Any]:
                 found[name] = await (
                     part.client.zrange(raw, 0, -1, withscores=True) if kind == "zset" else read[kind](raw)
                 )
+                if kind == "hash":
+                    found[name].pop(b"story", None)
     return found
 
 

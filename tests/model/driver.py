@@ -19,6 +19,7 @@ from invites.lookup.result import LookupResult, Member
 from invites.store.commit import SettleMode, Status
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
+from tests.support.candidates import whole
 from tests.support.measured import MeasuringCommitter
 
 from .state import Notification, Payload
@@ -257,6 +258,9 @@ async def contents_of(client: Any) -> tuple[dict[str, Any], dict[str, int]]:
         expiry[name] = expires_at
         if kind == b"hash":
             values[name] = dict(_pairs(value))
+            _, is_invite, ref = name.partition("}:invite:")
+            if is_invite:
+                values[name] = whole(ref, values[name])
         elif kind == b"zset":
             values[name] = [(member, float(score)) for member, score in _pairs(value)]
         else:

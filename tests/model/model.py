@@ -221,6 +221,7 @@ class Model(Busy, Glare, Silence, Devices):
 
     def _invite_view(self, ref: str) -> dict[str, Any]:
         invite = self.invites[ref]
+        is_needed = invite.state == "PENDING" or invite.group == invite.to
         return {
             "state": invite.state,
             "code": invite.code,
@@ -232,8 +233,8 @@ class Model(Busy, Glare, Silence, Devices):
             "caller": invite.caller,
             "group": invite.group,
             "inviteRequest": invite.request,
-            "mediatypes": json.dumps(invite.mediatypes),
-            "context": json.dumps(invite.context),
+            "mediatypes": json.dumps(invite.mediatypes if is_needed else None),
+            "context": json.dumps(invite.context if is_needed else None),
             "createdAt": invite.started_at,
             "expiresAt": invite.deadline,
             "endedAt": invite.ended_at,

@@ -16,7 +16,7 @@ from invites.keys import WORKERS_GROUP
 from invites.sippo import ApiCall
 from invites.sippo.answers import PushDevice
 from tests.support import events as e
-from tests.support.candidates import candidates_in
+from tests.support.candidates import candidates_in, whole
 from tests.support.shard import Notification, notification_of
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Json, is_settled, running
@@ -110,8 +110,9 @@ class LookupWorker:
 
     async def candidates(self, to: str = "bob", invite_id: str = "1", by: str = "alice") -> dict[str, str]:
         """Return the candidates of an invite: id -> type and address."""
-        found = await self.client.hgetall(KEYS.invite(f"{by}|{invite_id}|{to}"))
-        candidates = candidates_in({name.decode(): raw.decode() for name, raw in found.items()})
+        ref = f"{by}|{invite_id}|{to}"
+        found = await self.client.hgetall(KEYS.invite(ref))
+        candidates = candidates_in(whole(ref, {name.decode(): raw.decode() for name, raw in found.items()}))
         read = {name.removeprefix("|"): json.loads(raw) for name, raw in candidates.items()}
         return {name: f"{one['type']} {one['address']}" for name, one in read.items()}
 

@@ -22,7 +22,7 @@ from invites.store.commit import Outcome, SettleMode, Status
 from invites.store.measures import Measure
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
-from tests.support.candidates import candidates_in
+from tests.support.candidates import candidates_in, whole
 from tests.support.measured import MeasuringCommitter
 
 Json = dict[str, Any]
@@ -169,8 +169,10 @@ class Shard:
         return {name.decode(): value.decode() for name, value in found.items()}
 
     async def invite(self, ref: str) -> dict[str, str]:
-        """Read an invite."""
-        return await self.hash(self.keys.invite(ref))
+        """Read an invite without its story; empty if there is none."""
+        found = await self.hash(self.keys.invite(ref))
+        found.pop("story", None)
+        return whole(ref, found) if found else {}
 
     async def candidates(self, ref: str) -> dict[str, Json]:
         """Read the candidates of an invite: peer, or device of a push -> what is known."""

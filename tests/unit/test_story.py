@@ -13,9 +13,13 @@ from workers.cli.watch import with_seconds
 NOW = round(datetime(2026, 11, 26, 14, 3, 30).astimezone().timestamp() * 1_000)
 
 
-def test_a_step() -> None:
+BEGAN = 1795808135000
+
+
+@pytest.mark.parametrize(("began", "ms"), [(BEGAN, b"319"), (0, b"1795808135319")])
+def test_a_step(began: int, ms: bytes) -> None:
     step = read_step(
-        b'1795808135319 decline 603 b1 1795808135382-3 2 invitationCancel 603 ["b2","b\\"3"]+7 x - []'
+        ms + b' decline 603 b1 1795808135382-3 2 invitationCancel 603 ["b2","b\\"3"]+7 x - []', began
     )
     assert step is not None
     assert (step.at, step.what, step.code, step.who) == (1795808135319, "decline", 603, "b1")
@@ -23,25 +27,44 @@ def test_a_step() -> None:
     assert step.told == [Told("invitationCancel", 603, ["b2", 'b"3'], 7), Told("x", None, [], 0)]
 
 
+def test_a_step_whose_notifications_are_of_its_ms() -> None:
+    step = read_step(b"319 accept - b1 -3 3 answer 200 []", BEGAN)
+    assert step is not None
+    assert (step.first, step.last) == ("1795808135319-0", "1795808135319-3")
+
+
+def test_all_candidates_are_named() -> None:
+    step = read_step(b'0 invite - a -1 1 invitation - * inviteProgress 100 ["a"]', BEGAN, ["b1", "b2"])
+    assert step is not None
+    assert step.told == [Told("invitation", None, ["b1", "b2"], 0), Told("inviteProgress", 100, ["a"], 0)]
+
+
+def test_a_step_before_the_beginning() -> None:
+    """The clock of the server has gone back."""
+    step = read_step(b"-5 accept - b1 - -", BEGAN)
+    assert step is not None
+    assert step.at == BEGAN - 5
+
+
 def test_a_step_that_tells_nothing() -> None:
-    step = read_step(b"5 timer.grace - - - -")
+    step = read_step(b"5 timer.grace - - - -", 0)
     assert step is not None
     assert (step.code, step.who, step.first, step.last, step.told) == (None, None, None, None, [])
 
 
 def test_a_step_that_began_in_an_earlier_millisecond() -> None:
-    step = read_step(b"5 invite - a 7-0 3")
+    step = read_step(b"5 invite - a 7-0 3", 0)
     assert step is not None
     assert (step.first, step.last) == ("7-0", "7-0")
 
 
 @pytest.mark.parametrize("line", [b"", b"x", b"soon a - - - -", b"5 a - - - - what", b"\xff\xff"])
 def test_a_line_that_no_rule_has_written(line: bytes) -> None:
-    assert read_step(line) is None
+    assert read_step(line, 0) is None
 
 
 def test_what_is_told_in_a_wrong_shape_names_nobody() -> None:
-    step = read_step(b"5 a - - x y what - nobody what z [5]+")
+    step = read_step(b"5 a - - x y what - nobody what z [5]+", 0)
     assert step is not None
     assert [(told.code, told.who, told.more) for told in step.told] == [(None, [], 0), (None, [], 0)]
 

@@ -44,8 +44,6 @@ SREM {other} check
 SCARD {other}
 SRANDMEMBER {other} 1
 SSCAN {other} 0
-RPUSH {other} check
-LTRIM {other} -64 -1
 LRANGE {other} -64 -1
 SCAN 0
 ZADD {timers} 0 check

@@ -7,6 +7,8 @@
 --
 --   shard     the number of the shard
 --   messages  a list in JSON of [kind, name, entry, argument…], where `entry` is that of the event that caused it
+--   kind      "bundle"; with `name`, `entry` and `arguments` as a message that goes alone has them, though empty: to an
+--             earlier release this is a message of an unknown kind, and it leaves such to others (workers/roles/relay.py)
 --
 -- Any other entry has one message, in the fields `kind`, `name`, `entry` and `arguments` (a list in JSON): pages of the
 -- shard's own work, what goes to all shards (with the field `shard`), a large message, and one with a `traceparent`.
@@ -39,7 +41,8 @@ local function note_entry(...)
 end
 
 local function note_bundle(target, texts)
-  note_entry('shard', int(target), 'messages', '[' .. table.concat(texts, ',') .. ']')
+  note_entry('kind', 'bundle', 'name', '', 'entry', '0-0', 'arguments', '[]',
+    'shard', int(target), 'messages', '[' .. table.concat(texts, ',') .. ']')
 end
 
 local function put(target, text)

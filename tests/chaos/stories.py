@@ -77,7 +77,10 @@ class Stories:
         if case is not None and "inviteId" in payload and not case.hear(identity, kind, peers, payload):
             self.repeated += 1
         who = [str(payload.get("transaction"))] if kind == "answer" else peers
-        return self._go_on(story, [f"{kind} {letter}", *(f"{kind} {letter} {one}" for one in who)])
+        events = self._go_on(story, [f"{kind} {letter}", *(f"{kind} {letter} {one}" for one in who)])
+        # A late notification about a room of an earlier story may be what the present one waits for.
+        present = self._playing.get(seat.name)
+        return events + self._go_on(present, []) if present and present is not story else events
 
     def forget_busy(self) -> None:
         """Forget who is busy, to learn it again by `hear_busy`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from invites.events.arguments import RelayArguments
 from invites.events.decoding import decode_relay_entry
 from invites.events.entry import Entry
 from invites.keys import RELAY_GROUP, Keys, Stream, shard_of
@@ -209,6 +210,19 @@ async def test_a_bundle_is_no_larger_than_a_dead_letter_keeps(shard: Shard) -> N
     assert len(sizes) > 1
     assert max(sizes) <= 4096
     assert sum(len(messages_of(entry)) for entry in entries) == 18
+
+
+async def test_an_earlier_release_takes_a_bundle_for_a_message_that_it_does_not_know(shard: Shard) -> None:
+    """So its workers leave it to others (workers/roles/relay.py). They read no field that is new to them."""
+    first = await one_of_two(shard)
+    await first.settle(await first.publish(*call()))
+    [entry] = await alone(first)
+    read = {name: value for name, value in entry.fields.items() if name != b"messages"}
+    operation = own(first, Entry(entry.id, read))
+    assert isinstance(operation.arguments, RelayArguments)
+    assert operation.arguments.message == "bundle"
+    assert operation.arguments.message not in shard.committer._scripts.messages
+    assert operation.shard == 1
 
 
 async def test_the_messages_of_a_traced_event_go_alone_and_carry_its_trace(shard: Shard) -> None:

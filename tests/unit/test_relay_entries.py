@@ -25,9 +25,10 @@ EVENT = {
 """An event that was published to another shard."""
 
 BUNDLE = {
+    b"kind": b"bundle", b"name": b"", b"entry": b"0-0", b"arguments": b"[]",
     b"shard": str((HERE.shard + 1) % SHARDS).encode(),
     b"messages": b'[["call_started","alice","5-1","alice|1|bob"],["room_freed","r","5-2"]]',
-}
+}  # fmt: skip
 """The messages of a commit to another shard."""
 
 

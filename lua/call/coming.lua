@@ -124,10 +124,10 @@ local function come_back(invite, candidate, new)
   local again = not candidate.unheard
   candidate.unheard, candidate.declined = nil, nil
   if candidate.type == 'PUSH' then
-    if candidate.state == 'PUSHED' and candidate.pushedAt then
+    if candidate.state == 'PUSHED' and (candidate.pushedAt or 0) > 0 then
       measures.add('woke ' .. int(candidate.pushedAt))
     end
-    candidate.type, candidate.push, candidate.pushedAt = 'PEER', true, nil
+    candidate.type, candidate.push, candidate.pushedAt = 'PEER', true, candidate.pushedAt and 0
   end
   set_state(invite, candidate, 'CALLED')
   if tonumber(invite.expiresAt) > now and not candidate.silenced then

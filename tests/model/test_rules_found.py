@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from invites.lookup.result import LookupResult
+from invites.lookup.result import LookupResult, Member
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 
 from .author import DEVICES, TRUNKS, peer
-from .histories import Advance, Fire, History, Knows, Publish, Settle, Step
+from .histories import Advance, Fire, History, Knows, Publish, Pushed, Settle, Step
 from .play import Play
 from .state import HOUR
 
@@ -373,6 +373,64 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             calls("a1", later=True),
             calls("b1", "alice", "i2"),
             AT_LAST,
+        ),
+    ),
+    "the connection that accepts is not told that its user is busy elsewhere, though it answers as a push device": (
+        Settings(only_one_device_with_invitations=True, look_up="push", remove_after=10_000),
+        (
+            Knows("bob", LookupResult(known=True, push=("phone", "b1"))),
+            here("b1"),
+            calls("c1"),
+            gone("b1"),
+            calls("a1"),
+            says("accept", "b1"),
+        ),
+    ),
+    "a caller whose own loss ends its call hears the outcome once it is back": (
+        Settings(look_up="groups"),
+        (
+            Knows("team", LookupResult(known=True, members=[Member("007")])),
+            here("t2"),
+            calls("t1", "team"),
+            calls("t2", "team"),
+            here("t3"),
+            gone("t3"),
+            here("t3"),
+        ),
+    ),
+    "a device that has not been pushed does not count as pushed when it hands over": (
+        Settings(look_up="push"),
+        (
+            Knows("bob", LookupResult(known=True, push=("phone", "tablet"))),
+            here("b1"),
+            calls("a1"),
+            says("decline", "b1", errorCode=480),
+            calls("a1"),
+            Pushed(0, "pushTaken"),
+            here("b2"),
+            calls("a1"),
+        ),
+    ),
+    "a device of a member hands over without a word to the caller": (
+        Settings(look_up="all"),
+        (
+            Knows("team", LookupResult(known=True, members=[Member("bob", push=("phone",))])),
+            here("b1"),
+            calls("c1", "team"),
+            says("decline", "b1", "carol", to="team", errorCode=480),
+        ),
+    ),
+    "a device that was pushed counts as pushed again when it hands over": (
+        Settings(look_up="push"),
+        (
+            Knows("bob", LookupResult(known=True, push=("phone",))),
+            calls("a1"),
+            Pushed(0, "pushTaken"),
+            here("b1"),
+            says("ringing", "b1"),
+            says("decline", "b1", errorCode=480),
+            calls("a1"),
+            here("b2"),
         ),
     ),
 }

@@ -313,6 +313,6 @@ class Devices(Trunks):
 
     def push_as_well(self, invite: Invite, mine: Candidate) -> None:
         """Wake the device of a connection that may be dead."""
-        if mine.push and not mine.also and self.now < invite.deadline:
+        if mine.push and not mine.also and not mine.silenced and self.now < invite.deadline:
             mine.also = "PUSHING"
             self.ring(invite, [mine.phone()], resumed=True)

@@ -411,6 +411,21 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             calls("a1"),
         ),
     ),
+    "a device that has been silenced is not pushed as well": (
+        Settings(look_up="push", push_after=3_000),
+        (
+            Knows("bob", LookupResult(known=True, push=("phone", "tablet"))),
+            here("b1", expires=5_000),
+            here("b3", expires=5_000),
+            calls("a1"),
+            says("silence", "b1"),
+            Advance(3_000),
+            Fire(),
+            says("silence", "b3"),
+            Advance(2_000),
+            Fire(),
+        ),
+    ),
     "a device of a member hands over without a word to the caller": (
         Settings(look_up="all"),
         (

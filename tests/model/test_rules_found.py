@@ -426,6 +426,47 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             Fire(),
         ),
     ),
+    "an invite that answers a request is in no list of other devices": (
+        PLAIN,
+        (
+            here("a1"),
+            here("b1"),
+            asks("a1"),
+            calls("b1", "alice", "i2", requestId="i1"),
+            Publish("getInvitations", {"peer": peer("a3")}),
+            Publish("getInvitations", {"peer": peer("a1")}),
+        ),
+    ),
+    "a call that rings the device in the call alone is in no list of other devices": (
+        BUSY,
+        (
+            here("b1"),
+            room("joined", userId="bob", peer=peer("b1")),
+            calls("a1", room="r2"),
+            Publish("getInvitations", {"peer": peer("b3")}),
+            Publish("getInvitations", {"peer": peer("b2") | {"device": "phone"}}),
+        ),
+    ),
+    "a call that an earlier connection of the device has declined for itself is in the list": (
+        PLAIN,
+        (
+            here("b1"),
+            here("b3"),
+            calls("a1"),
+            says("decline", "b1", errorCode=480),
+            Publish("getInvitations", {"peer": peer("b1")}),
+            Publish("getInvitations", {"peer": peer("b2") | {"device": "phone"}}),
+        ),
+    ),
+    "a call to oneself is in no list of one's own devices": (
+        PLAIN,
+        (
+            here("t1"),
+            here("b1"),
+            calls("b1"),
+            *(Publish("getInvitations", {"peer": peer(one)}) for one in ("b1", "b3")),
+        ),
+    ),
     "a device of a member hands over without a word to the caller": (
         Settings(look_up="all"),
         (

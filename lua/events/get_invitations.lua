@@ -21,7 +21,7 @@ local function is_turned_away(invite, request)
   end
   if not candidate then
     return invite.alone or invite.from == invite.to
-  elseif candidate.silenced then
+  elseif candidate.silenced or candidate.followed then
     return true
   elseif has_declined_for_connection(candidate) then
     return is_own

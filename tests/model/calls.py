@@ -386,9 +386,10 @@ class Calls(Reach):
         if mine is None:
             return invite.asked or invite.to == invite.sender
         peer = event["peer"]["id"]
+        out = mine.silenced or mine.followed
         if mine.left_connection:
-            return mine.silenced or mine.peer == peer
-        return mine.silenced or mine.declined == peer or mine.state in {"DECLINED", "REJECTED"}
+            return out or mine.peer == peer
+        return out or mine.declined == peer or mine.state in {"DECLINED", "REJECTED"}
 
     def standing(self, invite: Invite, event: Payload) -> str:
         """The state of this device in the call; REJECTED: its user is busy with another call elsewhere."""

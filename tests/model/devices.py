@@ -148,7 +148,7 @@ class Devices(Trunks):
             or other_session(mine, there.session)
             or (lost is not None and lost > invite.entry)
         )
-        may_ring = mine.state not in {"DECLINED", "REJECTED"} or mine.left_connection
+        may_ring = mine.state not in {"DECLINED", "REJECTED"} or (mine.left_connection and not mine.followed)
         mine.peer, mine.device = there.peer, there.device or mine.device
         mine.session, mine.also = there.session, ""
         invite.candidates[mine.peer] = mine

@@ -467,6 +467,29 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             *(Publish("getInvitations", {"peer": peer(one)}) for one in ("b1", "b3")),
         ),
     ),
+    "a trunk that another one has followed does not ring again under a new connection": (
+        PLAIN,
+        (
+            here("t1", session="s1"),
+            here("t4"),
+            calls("a1", "007"),
+            says("decline", "t1", to="007", errorCode=503),
+            here("t1", session="s2"),
+            Publish("getInvitations", {"peer": peer("t1")}),
+            gone("t4"),
+        ),
+    ),
+    "a lost trunk that another one has followed is back and lists nothing": (
+        PLAIN,
+        (
+            here("t1"),
+            here("t4"),
+            calls("a1", "007"),
+            gone("t1"),
+            here("t1"),
+            Publish("getInvitations", {"peer": peer("t1")}),
+        ),
+    ),
     "a device of a member hands over without a word to the caller": (
         Settings(look_up="all"),
         (

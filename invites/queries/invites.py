@@ -214,7 +214,7 @@ def _invite(values: _Values) -> InviteView:
 
 
 def _is_out(peer: Peer, values: _Values) -> bool:
-    """Whether the device has declined, silenced or was told busy, as in `lua/events/get_invitations.lua`."""
+    """Whether the device must not ring, as in `lua/events/get_invitations.lua`."""
     to = text(values.get(b"to"))
     known = {
         name.decode(errors="replace"): read_candidate(value, to)
@@ -225,8 +225,16 @@ def _is_out(peer: Peer, values: _Values) -> bool:
     names += [
         name for name, one in own.items() if peer.device is not None and one.get("device") == peer.device
     ]
-    found = next((own[name] for name in names if name in own), {})
-    return bool(found.get("silenced")) or found.get("state") in {"DECLINED", "REJECTED"}
+    name = next((name for name in names if name in own), None)
+    if name is None:
+        return b"alone" in values or values.get(b"from") == values.get(b"to")
+    found = own[name]
+    if found.get("silenced") or found.get("followed"):
+        return True
+    has_declined = found.get("state") == "DECLINED"
+    if has_declined and found.get("endReason") in {480, 503} and not found.get("rejected"):
+        return name == peer.id
+    return found.get("declined") == peer.id or has_declined or found.get("state") == "REJECTED"
 
 
 def _candidate(peer: bytes, value: bytes, to: str | None) -> CandidateView:

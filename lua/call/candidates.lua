@@ -26,7 +26,7 @@
 --   silenced  the device hears no further invitation
 --   missed    the device was away at the end
 --   toldAt    when the device, connected, was told that its user is busy with another call (ms since 1970)
---   pushedAt  when sippo-server has taken the push (ms since 1970)
+--   pushedAt  when sippo-server has taken the push (ms since 1970); 0 once the device has connected
 -- include: core/unit
 -- include: core/json
 -- include: call/kinds
@@ -270,7 +270,7 @@ local function count_candidates(invite)
       inside = inside + 1
       if candidate.state == 'RINGING' then
         ringing = ringing + 1
-      elseif candidate.state == 'PUSHED' or candidate.also == 'PUSHED' then
+      elseif (candidate.state == 'PUSHED' and candidate.pushedAt) or candidate.also == 'PUSHED' then
         pushed = pushed + 1
       end
     end

@@ -109,7 +109,8 @@ local function come_back(invite, candidate, new)
   -- A loss that is processed in pages may not have reached this invite yet.
   local is_same = candidate.id == new.peer and not marks.other_session(candidate.session, new.session)
     and not order.later(new.lost, invite.entry)
-  local may_ring = not OUT_BY_CHOICE[candidate.state] or (has_declined_for_connection(candidate) and not is_same)
+  local may_ring = not OUT_BY_CHOICE[candidate.state]
+    or (has_declined_for_connection(candidate) and not is_same and not candidate.followed)
   take_over(invite, candidate, new)
   if candidate.followed and candidate.state == 'GONE' then
     tell_followed(invite, candidate)
@@ -124,10 +125,10 @@ local function come_back(invite, candidate, new)
   local again = not candidate.unheard
   candidate.unheard, candidate.declined = nil, nil
   if candidate.type == 'PUSH' then
-    if candidate.state == 'PUSHED' and candidate.pushedAt then
+    if candidate.state == 'PUSHED' and (candidate.pushedAt or 0) > 0 then
       measures.add('woke ' .. int(candidate.pushedAt))
     end
-    candidate.type, candidate.push, candidate.pushedAt = 'PEER', true, nil
+    candidate.type, candidate.push, candidate.pushedAt = 'PEER', true, candidate.pushedAt and 0
   end
   set_state(invite, candidate, 'CALLED')
   if tonumber(invite.expiresAt) > now and not candidate.silenced then

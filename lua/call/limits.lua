@@ -2,7 +2,9 @@
 --
 -- devicesPerUser  registrations of a user; the one that was not renewed for the longest time goes
 -- perCallee       pending invites to a user; perPair: those of one inviter, and what it has replaced lately
--- perCaller       pending invites of a user; a trunk calls for many, and has no such limit
+-- perCaller       pending invites of a user
+--
+-- A trunk calls for many: perPair and perCaller do not limit it.
 --
 -- The size of an index shows that no limit is near. Only if one is near are the refs counted, since the index of a
 -- trunk's user also has invites to others.
@@ -71,26 +73,27 @@ function limits.count_replaced(from, to, ref)
   has_redials = true
 end
 
-local function limit_in(name, from, to, leaving)
+-- Does the peer call for many?
+function limits.is_trunk(user, peer)
+  local found = registry.find(user, peer)
+  return found and found.trunk
+end
+
+local function limit_in(name, from, peer, to, leaving)
   unit.must_be(name, 'set')
   local size = redis.call('SCARD', name)
-  if is_full(size, settings.per_pair, name, glob(from) .. '|*|' .. glob(to), replaced_lately(from, to)) then
+  if is_full(size, settings.per_pair, name, glob(from) .. '|*|' .. glob(to), replaced_lately(from, to))
+    and not limits.is_trunk(from, peer) then
     return 'perPair'
   elseif is_full(size, settings.per_callee, name, '*|' .. glob(to), -leaving) then
     return 'perCallee'
   end
 end
 
--- The limit that one more invite from `from` to `to` would break, or nil. It replaces `leaving` pending ones.
-function limits.of_callee(from, to, leaving)
-  return limit_in(key('pending', to), from, to, leaving)
-    or (settings.parallel_sip and limit_in(key('parallel', to), from, to, leaving) or nil)
-end
-
--- Does the peer call for many?
-function limits.is_trunk(user, peer)
-  local found = registry.find(user, peer)
-  return found and found.trunk
+-- The limit that one more invite from `from` (by this peer) to `to` would break, or nil. It replaces `leaving` pending ones.
+function limits.of_callee(from, peer, to, leaving)
+  return limit_in(key('pending', to), from, peer, to, leaving)
+    or (settings.parallel_sip and limit_in(key('parallel', to), from, peer, to, leaving) or nil)
 end
 
 -- The same for one more invite of the caller, in its shard. It replaces those of its calls that `leaving` lists

@@ -95,10 +95,11 @@ function lose(went)
   local user, peer, lost, how = went.user, went.peer, went.lost, went.how
   local taken = how == 'taken'
   busy.lost(user, peer)
+  -- (First, since a call that the loss of its candidate ends has an outcome that the peer misses.)
+  every('calls', user, 'caller_lost', peer, lost, int(taken and now or now + settings.caller_grace))
   if how == 'lapsed' then
     every('pending', user, 'lapsed', peer)
   else
     every('pending', user, 'lost', peer, lost, int(how ~= '' and now or now + settings.remove_after), how)
   end
-  every('calls', user, 'caller_lost', peer, lost, int(taken and now or now + settings.caller_grace))
 end

@@ -30,7 +30,7 @@ function pages.busy(user, refs, accepted, peer, device, room)
       and (room == '' or invite.room ~= room) then
       local rejected, claimants = {}, claimants_of(invite)
       for _, candidate in pairs(candidates_of(invite)) do
-        if IN[candidate.state] and not claimants[candidate]
+        if IN[candidate.state] and not claimants[candidate] and candidate.id ~= peer
           and not same_device(candidate, peer, device ~= '' and device) then
           if not candidate.unheard or (candidate.state ~= 'PUSHING' and candidate.state ~= 'AWAY') then
             rejected[#rejected + 1] = candidate

@@ -52,6 +52,8 @@ function internal.call_kept(user, ref, at, is_missed, call)
   if is_missed == '1' then
     add('zset', { 'ZADD', missed, at, ref })
     expire(missed, now + age)
+  elseif known and tonumber(known) < tonumber(at) then
+    later({ 'ZREM', missed, ref })
   end
   add('hash', { 'HSET', history, ref, call })
   expire(history, now + age)

@@ -15,15 +15,16 @@ local function is_turned_away(invite, request)
   -- Most devices are candidates under the id of their peer: one of perhaps many is decoded.
   local stored = invite.stored[request.peer]
   local candidate = type(stored) == 'string' and read_candidate(invite, request.peer, stored) or stored
-  if not candidate or owner(candidate) ~= request.user then
+  local is_own = candidate and owner(candidate) == request.user
+  if not is_own then
     candidate = candidate_of_request(invite, request)
   end
   if not candidate then
-    return false
-  elseif candidate.silenced then
+    return invite.alone or invite.from == invite.to
+  elseif candidate.silenced or candidate.followed then
     return true
   elseif has_declined_for_connection(candidate) then
-    return candidate.id == request.peer
+    return is_own
   end
   return candidate.declined == request.peer or candidate.state == 'REJECTED' or candidate.state == 'DECLINED'
 end

@@ -172,7 +172,7 @@ end
 
 -- The limit that the invite would break, or nil.
 local function limit_of(asked, invite)
-  return limits.of_callee(asked.user, asked.to, invite.leaving or 0)
+  return limits.of_callee(asked.user, asked.peer, asked.to, invite.leaving or 0)
     or (is_here(asked.user) and limits.of_caller(asked.user, asked.peer, invite.others and json.strings(invite.others)))
 end
 

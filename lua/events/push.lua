@@ -30,7 +30,7 @@ local function push_arrived(invite, candidate, device)
     set_state(invite, candidate, 'PUSHED')
     return true
   elseif candidate.also == 'PUSHING' and IN[candidate.state] then
-    candidate.also = 'PUSHED'
+    candidate.also, candidate.pushedAt = 'PUSHED', candidate.pushedAt or 0
     touch(invite, candidate)
     return true
   end

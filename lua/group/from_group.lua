@@ -94,7 +94,7 @@ function internal.leg_start(
     info('undisturbed', member, from)
     return emit(group, 'leg_ended', group_invite, member, '480', 'unreachable', '')
   end
-  local limit = limits.of_callee(from, member, 0)
+  local limit = limits.of_callee(from, caller, member, 0)
   if limit then
     warn('invite_refused', limit, from, member)
     return emit(group, 'leg_ended', group_invite, member, '403', 'too_many', '')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -180,6 +181,15 @@ async def test_a_later_end_of_the_same_ref_counts(make_shard: MakeShard) -> None
     await e.in_order(shard, e.registered("phone"), e.invite(), e.accept("phone"))
     [call] = await _calls(shard, "alice")
     assert call.code == 200
+
+
+async def test_a_ref_that_was_missed_and_is_answered_later_is_not_missed(make_shard: MakeShard) -> None:
+    shard = await make_shard(msgspec.structs.replace(KEPT, retain_after=60_000))
+    await e.in_order(shard, *GONE, e.invite())
+    await e.later(shard, 120_000)
+    await e.in_order(shard, e.registered("phone"), e.invite(), e.accept("phone"))
+    page = await _page(shard, "bob")
+    assert ([(call.state, call.missed) for call in page.calls], page.unseen) == ([("ACCEPTED", False)], 0)
 
 
 async def test_a_message_that_comes_again_changes_nothing(valkey_server: str) -> None:

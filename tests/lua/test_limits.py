@@ -104,6 +104,22 @@ async def test_a_trunk_calls_for_many(narrow: Shard) -> None:
     assert all(of_type(one, "invitation") for one in told)
 
 
+async def test_a_trunk_calls_one_callee_for_many(narrow: Shard) -> None:
+    """Its user is the inviter of all who call from the phone network."""
+    await narrow.event(*e.trunk("t"))
+    told = [await _invite(narrow, number, peer("t", "sip")) for number in range(4)]
+    assert [_refused(each) for each in told] == [False, False, False, True], "only perCallee counts"
+
+
+async def test_a_trunk_calls_a_member_for_many(make_shard: MakeShard) -> None:
+    shard = await make_shard(Settings(per_pair=1, look_up="all"))
+    groups.team(shard, "bob")
+    await e.in_order(shard, e.registered("phone"), e.trunk("t"))
+    for number in range(2):
+        told = await _invite(shard, number, peer("t", "sip"), to="team")
+        assert e.recipients(told, "invitation") == {"phone"}
+
+
 async def test_calls_that_a_trunk_carries_are_not_its_users_own(narrow: Shard) -> None:
     await e.in_order(narrow, e.trunk("t", user="bob"), e.unregistered("phone"))
     for number in range(5):

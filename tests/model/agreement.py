@@ -129,7 +129,8 @@ class Agreement:
         pushed = [
             one
             for one in inside
-            if one["state"] == "PUSHED" or (one.get("also") == "PUSHED" and one["state"] != "RINGING")
+            if (one["state"] == "PUSHED" and "pushedAt" in one)
+            or (one.get("also") == "PUSHED" and one["state"] != "RINGING")
         ]
         counted = [int(call.get(name, 0)) for name in ("devices", "ringingDevices", "pushedDevices")]
         wanted = [len(inside), len(ringing), len(pushed)]

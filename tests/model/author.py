@@ -41,6 +41,8 @@ PEER_IDS = {"u1": "t1"}
 TAKERS = {"b1": "carol", "b3": "alice", "c1": "bob", "a2": "dave"}
 """Who registers a peer id that another user has."""
 UNREGISTERED = {"b4": "watch", "c1": "c-phone"}
+HARDWARE = ("phone", "tablet", "gateway", "watch")
+"""Devices as which any peer may register: peers that belong to other hardware than before, or users who share it."""
 ANSWERS = frozenset({"ringing", "accept", "decline", "silence", "getInvitations"})
 CONFIRM = {"t2", "t4"}
 TRUNKS = {"t1": "*", "t2": "bob|0.*", "t3": "bob|0.*", "t4": "*", "u1": "bob"}
@@ -92,12 +94,12 @@ def peer(name: str) -> Payload:
     return {"id": PEER_IDS.get(name, name), "user": DEVICES[name][0]}
 
 
-def naming(kind: str, speaker: Payload) -> Payload:
+def naming(kind: str, speaker: Payload, registered: str | None) -> Payload:
     """The peer, with its device. An answer may name a push device that its registration does not."""
     name = speaker["id"]
     if speaker["user"] != DEVICES[name][0]:
         return speaker
-    device = DEVICES[name][1] or (UNREGISTERED.get(name) if kind in ANSWERS else None)
+    device = registered or (UNREGISTERED.get(name) if kind in ANSWERS else None)
     return speaker | ({} if device is None else {"device": device})
 
 
@@ -112,6 +114,7 @@ class Author:
         self.one = random.choice
         self.calls: list[Call] = []
         self.devices: list[str] = []
+        self.hardware: dict[str, str] = {}
         self.published = 0
 
     def often(self, percent: int) -> bool:
@@ -141,7 +144,10 @@ class Author:
             names = OF[payload["userId"]]
             payload = payload | {"peer": peer(names[chance % len(names)])}
         if "peer" in payload and zlib.crc32(f"{self.published} {kind} {payload}".encode()) % 5 < 2:
-            payload = payload | {"peer": naming(kind, payload["peer"])}
+            name = payload["peer"]["id"]
+            payload = payload | {
+                "peer": naming(kind, payload["peer"], self.hardware.get(name, DEVICES[name][1]))
+            }
         if kind == "invite" and payload["to"] == "team" and self.published % 3 == 0:
             payload = payload | {"ringMode": "all" if self.published % 9 else "sequential"}
         if kind == "invite" and self.published % 4 == 1 and self.calls:
@@ -269,6 +275,11 @@ class Author:
         if self.published % 13 == 7:
             user = TAKERS.get(name, user)
         registry: Payload = {"id": PEER_IDS.get(name, name), "user": user, **more}
+        device = self.hardware.get(name, device)
+        chance = zlib.crc32(f"{self.published} {registry}".encode())
+        if chance % 9 == 0:
+            device = HARDWARE[chance // 9 % len(HARDWARE)]
+            self.hardware[name] = device
         if device is not None:
             registry["device"] = device
         if name in TRUNKS:

@@ -383,7 +383,13 @@ class Calls(Reach):
     def turned_away(self, invite: Invite, event: Payload) -> bool:
         """Whether this device must not ring for the call."""
         mine = invite.find(*self.hardware(event))
-        return mine is not None and (mine.silenced or mine.state in {"DECLINED", "REJECTED"})
+        if mine is None:
+            return invite.asked or invite.to == invite.sender
+        peer = event["peer"]["id"]
+        out = mine.silenced or mine.followed
+        if mine.left_connection:
+            return out or mine.peer == peer
+        return out or mine.declined == peer or mine.state in {"DECLINED", "REJECTED"}
 
     def standing(self, invite: Invite, event: Payload) -> str:
         """The state of this device in the call; REJECTED: its user is busy with another call elsewhere."""

@@ -230,8 +230,9 @@ class Core:
         legs = [self.invites[f"{invite.sender}|{invite.invite_id}|{user}"] for user in self.open_legs(invite)]
         there = [each for one in [invite, *legs] for each in one.inside()]
         states = [each.state for each in there]
+        asleep = [each for each in there if each.state == "PUSHED" and each.taken]
         also = [each for each in there if each.also == "PUSHED" and each.state != "RINGING"]
-        pushed = states.count("PUSHED") + len(also)
+        pushed = len(asleep) + len(also)
         present = 180 if "RINGING" in states else 110 if pushed else 100
         return {
             **invite.identity(),

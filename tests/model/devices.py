@@ -148,7 +148,7 @@ class Devices(Trunks):
             or other_session(mine, there.session)
             or (lost is not None and lost > invite.entry)
         )
-        may_ring = mine.state not in {"DECLINED", "REJECTED"} or mine.left_connection
+        may_ring = mine.state not in {"DECLINED", "REJECTED"} or (mine.left_connection and not mine.followed)
         mine.peer, mine.device = there.peer, there.device or mine.device
         mine.session, mine.also = there.session, ""
         invite.candidates[mine.peer] = mine
@@ -313,6 +313,6 @@ class Devices(Trunks):
 
     def push_as_well(self, invite: Invite, mine: Candidate) -> None:
         """Wake the device of a connection that may be dead."""
-        if mine.push and not mine.also and self.now < invite.deadline:
+        if mine.push and not mine.also and not mine.silenced and self.now < invite.deadline:
             mine.also = "PUSHING"
             self.ring(invite, [mine.phone()], resumed=True)

@@ -153,10 +153,10 @@ class Reach(Redial):
             elif invite.pending:
                 mine.push, mine.also = False, ""
         elif became != "pushDropped" and mine.also == "PUSHING" and mine.state in IN:
-            mine.also = "PUSHED"
+            mine.also, mine.taken = "PUSHED", True
             self.push_taken(invite, became)
         elif became != "pushDropped" and sleeps and mine.state == "PUSHING":
-            mine.state = "PUSHED"
+            mine.state, mine.taken = "PUSHED", True
             self.push_taken(invite, became)
         elif became != "pushDropped":
             phone = [Candidate(device, mine.user, mine.address, "PUSH", mine.state, device)]

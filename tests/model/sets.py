@@ -181,6 +181,74 @@ def too_many_devices() -> OrderedSet:
     return OrderedSet(Settings(devices_per_user=2), (here("b1"),), events)
 
 
+def glare_while_busy_with_a_phone_asleep() -> OrderedSet:
+    asleep = Knows("bob", LookupResult(known=True, push=("phone",)))
+    elsewhere = Publish("joined", {"userId": "bob", "roomId": "r2", "peer": peer("b3")})
+    events = (calls("a1"), calls("b3", "alice", "i2"), elsewhere, here("b1"), says("accept", "b1"))
+    settings = Settings(glare="merge", look_up="push", only_one_device_with_invitations=True)
+    return OrderedSet(settings, (asleep, here("a1"), here("b3")), events)
+
+
+def glare_and_redial() -> OrderedSet:
+    events = (
+        calls("a1"),
+        calls("b1", "alice", "i2"),
+        calls("a1", invite_id="i3"),
+        says("accept", "b3"),
+        stops("b1", "i2", "alice"),
+    )
+    return OrderedSet(Settings(glare="merge"), (here("a1"), here("b1"), here("b3")), events)
+
+
+def phone_that_users_share() -> OrderedSet:
+    carols = Publish("registered", {"registry": {"id": "b1", "user": "carol", "device": "phone"}})
+    events = (calls("a1"), calls("a1", "carol", "i2"), carols, gone("b1"), says("accept", "b1"))
+    return OrderedSet(Settings(remove_after=5_000), (here("b1"),), events)
+
+
+def trunk_that_must_confirm() -> OrderedSet:
+    trunk = here("t2", confirm=True)
+    answers = (
+        says("accept", "t2", to="bob"),
+        says("accept", "t2", to="bob", confirmed=True),
+        says("decline", "t2", to="bob", errorCode=503),
+        says("accept", "b1"),
+    )
+    both = Knows("bob", LookupResult(known=True, phone="007"))
+    return OrderedSet(Settings(look_up="reachability"), (both, trunk, here("b1")), (calls("a1"), *answers))
+
+
+def group_and_joining() -> OrderedSet:
+    joins = room("joined", userId="bob", peer=peer("b1"))
+    events = (
+        calls("a1", "team", ringMode="sequential"),
+        joins,
+        says("accept", "c1", to="team"),
+        says("decline", "b1", to="team", errorCode=486),
+        room("left", userId="alice"),
+    )
+    return OrderedSet(Settings(look_up="groups", when_busy="reject"), BOBS_AND_CAROLS, events)
+
+
+def group_with_a_phone_that_hands_over() -> OrderedSet:
+    team = Knows("team", LookupResult(known=True, members=[Member("bob", push=("phone",)), Member("carol")]))
+    events = (
+        calls("a1", "team"),
+        says("decline", "b1", errorCode=480),
+        here("b2"),
+        says("silence", "c1"),
+        says("accept", "b2", to="team"),
+    )
+    return OrderedSet(Settings(look_up="all"), (team, here("b1"), here("c1")), events)
+
+
+def request_and_wishes() -> OrderedSet:
+    quiet = Publish("userState", {"userId": "alice", "dnd": True, "block": ["bob"]})
+    invite = calls("b1", "alice", "i2", requestId="i1")
+    events = (asks("a1"), says("accept", "b1"), quiet, invite, gone("a1"))
+    return OrderedSet(Settings(), (here("a1"), here("b1")), events)
+
+
 SETS: tuple[Callable[[], OrderedSet], ...] = (
     direct_call,
     devices_that_go_and_come,
@@ -203,4 +271,11 @@ SETS: tuple[Callable[[], OrderedSet], ...] = (
     trunks_that_fail,
     phone_that_is_lost,
     too_many_devices,
+    glare_while_busy_with_a_phone_asleep,
+    glare_and_redial,
+    phone_that_users_share,
+    trunk_that_must_confirm,
+    group_and_joining,
+    group_with_a_phone_that_hands_over,
+    request_and_wishes,
 )

@@ -67,7 +67,8 @@ class Candidate:
     `confirm`: one whose accept must be confirmed. `push`: sippo-server has listed the device for push. `unheard`: it
     has had no invitation over a connection. `also`: it was pushed in addition to its connection: PUSHING, then PUSHED.
     `declined`: the peer that declined for itself alone. `missed`: it was away at the end. `told_at`: when it,
-    connected, was told that its user is busy. `rejected`: it has declined after that.
+    connected, was told that its user is busy. `rejected`: it has declined after that. `taken`: sippo-server has taken a
+    push to it.
     """
 
     peer: str
@@ -90,6 +91,7 @@ class Candidate:
     missed: bool = False
     told_at: int | None = None
     rejected: bool = False
+    taken: bool = False
 
     def sleeps(self, state: str) -> None:
         """Nothing is known of a connection of this device."""

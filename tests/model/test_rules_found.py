@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from invites.lookup.result import LookupResult
+from invites.lookup.result import LookupResult, Member
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 
 from .author import DEVICES, TRUNKS, peer
-from .histories import Advance, Fire, History, Knows, Publish, Settle, Step
+from .histories import Advance, Fire, History, Knows, Publish, Pushed, Settle, Step
 from .play import Play
 from .state import HOUR
 
@@ -373,6 +373,143 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             calls("a1", later=True),
             calls("b1", "alice", "i2"),
             AT_LAST,
+        ),
+    ),
+    "the connection that accepts is not told that its user is busy elsewhere, though it answers as a push device": (
+        Settings(only_one_device_with_invitations=True, look_up="push", remove_after=10_000),
+        (
+            Knows("bob", LookupResult(known=True, push=("phone", "b1"))),
+            here("b1"),
+            calls("c1"),
+            gone("b1"),
+            calls("a1"),
+            says("accept", "b1"),
+        ),
+    ),
+    "a caller whose own loss ends its call hears the outcome once it is back": (
+        Settings(look_up="groups"),
+        (
+            Knows("team", LookupResult(known=True, members=[Member("007")])),
+            here("t2"),
+            calls("t1", "team"),
+            calls("t2", "team"),
+            here("t3"),
+            gone("t3"),
+            here("t3"),
+        ),
+    ),
+    "a device that has not been pushed does not count as pushed when it hands over": (
+        Settings(look_up="push"),
+        (
+            Knows("bob", LookupResult(known=True, push=("phone", "tablet"))),
+            here("b1"),
+            calls("a1"),
+            says("decline", "b1", errorCode=480),
+            calls("a1"),
+            Pushed(0, "pushTaken"),
+            here("b2"),
+            calls("a1"),
+        ),
+    ),
+    "a device that has been silenced is not pushed as well": (
+        Settings(look_up="push", push_after=3_000),
+        (
+            Knows("bob", LookupResult(known=True, push=("phone", "tablet"))),
+            here("b1", expires=5_000),
+            here("b3", expires=5_000),
+            calls("a1"),
+            says("silence", "b1"),
+            Advance(3_000),
+            Fire(),
+            says("silence", "b3"),
+            Advance(2_000),
+            Fire(),
+        ),
+    ),
+    "an invite that answers a request is in no list of other devices": (
+        PLAIN,
+        (
+            here("a1"),
+            here("b1"),
+            asks("a1"),
+            calls("b1", "alice", "i2", requestId="i1"),
+            Publish("getInvitations", {"peer": peer("a3")}),
+            Publish("getInvitations", {"peer": peer("a1")}),
+        ),
+    ),
+    "a call that rings the device in the call alone is in no list of other devices": (
+        BUSY,
+        (
+            here("b1"),
+            room("joined", userId="bob", peer=peer("b1")),
+            calls("a1", room="r2"),
+            Publish("getInvitations", {"peer": peer("b3")}),
+            Publish("getInvitations", {"peer": peer("b2") | {"device": "phone"}}),
+        ),
+    ),
+    "a call that an earlier connection of the device has declined for itself is in the list": (
+        PLAIN,
+        (
+            here("b1"),
+            here("b3"),
+            calls("a1"),
+            says("decline", "b1", errorCode=480),
+            Publish("getInvitations", {"peer": peer("b1")}),
+            Publish("getInvitations", {"peer": peer("b2") | {"device": "phone"}}),
+        ),
+    ),
+    "a call to oneself is in no list of one's own devices": (
+        PLAIN,
+        (
+            here("t1"),
+            here("b1"),
+            calls("b1"),
+            *(Publish("getInvitations", {"peer": peer(one)}) for one in ("b1", "b3")),
+        ),
+    ),
+    "a trunk that another one has followed does not ring again under a new connection": (
+        PLAIN,
+        (
+            here("t1", session="s1"),
+            here("t4"),
+            calls("a1", "007"),
+            says("decline", "t1", to="007", errorCode=503),
+            here("t1", session="s2"),
+            Publish("getInvitations", {"peer": peer("t1")}),
+            gone("t4"),
+        ),
+    ),
+    "a lost trunk that another one has followed is back and lists nothing": (
+        PLAIN,
+        (
+            here("t1"),
+            here("t4"),
+            calls("a1", "007"),
+            gone("t1"),
+            here("t1"),
+            Publish("getInvitations", {"peer": peer("t1")}),
+        ),
+    ),
+    "a device of a member hands over without a word to the caller": (
+        Settings(look_up="all"),
+        (
+            Knows("team", LookupResult(known=True, members=[Member("bob", push=("phone",))])),
+            here("b1"),
+            calls("c1", "team"),
+            says("decline", "b1", "carol", to="team", errorCode=480),
+        ),
+    ),
+    "a device that was pushed counts as pushed again when it hands over": (
+        Settings(look_up="push"),
+        (
+            Knows("bob", LookupResult(known=True, push=("phone",))),
+            calls("a1"),
+            Pushed(0, "pushTaken"),
+            here("b1"),
+            says("ringing", "b1"),
+            says("decline", "b1", errorCode=480),
+            calls("a1"),
+            here("b2"),
         ),
     ),
 }

@@ -172,6 +172,14 @@ class DriverAtOnce(Driver):
                 merged[rest] = sorted({*merged.get(rest, []), *value})
             else:
                 merged[rest] = value
+        peers = {
+            f"caller|{name.removeprefix('calls:')}|{call.partition('|')[0]}"
+            for name, calls in merged.items()
+            if name.startswith("calls:")
+            for call in calls.values()
+        }
+        if "timers" in merged:
+            merged["timers"] = [each for each in merged["timers"] if counts(each[0], peers)]
         return merged
 
     async def length(self, stream: str) -> int:
@@ -188,6 +196,14 @@ class DriverAtOnce(Driver):
             await self.client.xpending(source.key(part.keys), source.group) for part in self.shards.parts
         ]
         return sum(int(summary["pending"]) for summary in summaries)
+
+
+def counts(timer: str, callers: set[str]) -> bool:
+    """Whether a timer may have an effect: one of a caller without a call has none.
+
+    A call that is held while another shard is asked has a caller, even if nothing can ring in the end.
+    """
+    return not timer.startswith("caller|") or timer in callers
 
 
 def comparable(told: Sequence[Notification]) -> list[Notification]:
@@ -207,6 +223,12 @@ class ModelAtOnce(Model):
     """An id that an inviter's shard has received from another one is not from the future there."""
 
     shards = 1
+
+    def snapshot(self, now_ms: int) -> dict[str, Any]:
+        whole = super().snapshot(now_ms)
+        callers = {f"caller|{each.sender}|{each.caller}" for each in self.pending() if not each.is_leg}
+        timers = {name: due for name, due in whole["timers"].items() if counts(name, callers)}
+        return {**whole, "timers": timers}
 
     def heard(self, sender: str, to: str, entry: Id) -> Id:
         is_home = shard_of(sender, self.shards) == shard_of(to, self.shards)

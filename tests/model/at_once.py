@@ -25,6 +25,7 @@ from invites.store.settings import Settings
 from tests.support.shard import Shard, make_groups
 from tests.support.shards import Shards
 
+from . import state
 from .author import TAKERS
 from .driver import MAX_TRIES, Driver, SippoServer, contents_of, jobs_of
 from .histories import History, Publish
@@ -170,6 +171,8 @@ class DriverAtOnce(Driver):
                 merged[rest] = list({**dict(merged.get(rest, [])), **dict(value)}.items())
             elif rest.startswith("pending:"):
                 merged[rest] = sorted({*merged.get(rest, []), *value})
+            elif rest.startswith("invite:") and value.get("group") not in {None, value["to"]}:
+                merged[rest] = {**value, "caller": ""}  # the caller of a leg when it began, as its shard knew
             else:
                 merged[rest] = value
         peers = {
@@ -228,7 +231,16 @@ class ModelAtOnce(Model):
         whole = super().snapshot(now_ms)
         callers = {f"caller|{each.sender}|{each.caller}" for each in self.pending() if not each.is_leg}
         timers = {name: due for name, due in whole["timers"].items() if counts(name, callers)}
-        return {**whole, "timers": timers}
+        legs = {each.ref: {"caller": None} for each in self.invites.values() if each.is_leg}
+        invites = {ref: {**view, **legs.get(ref, {})} for ref, view in whole["invites"].items()}
+        return {**whole, "invites": invites, "timers": timers}
+
+    def turned_away(self, invite: state.Invite, event: Payload) -> bool:
+        """Other shards are asked only for a user that has a trunk."""
+        user = event["peer"]["user"]
+        is_home = shard_of(user, self.shards) == shard_of(invite.to, self.shards)
+        is_asked = is_home or any(each.trunk for each in self.presence.of(user))
+        return not is_asked or super().turned_away(invite, event)
 
     def heard(self, sender: str, to: str, entry: Id) -> Id:
         is_home = shard_of(sender, self.shards) == shard_of(to, self.shards)

@@ -28,7 +28,7 @@ function pages.continued(user, refs, how, to, device, since, from, own_call)
       if old == to or (how == 'registered' and same[old].lost) or order.later(since, call.heard) then
         moved[old] = true
         if old ~= to and not is_lost_again then
-          move_call(user, ref, to, call)
+          move_call(user, ref, to, call, since)
         end
       else
         stays[old] = true
@@ -80,7 +80,7 @@ function internal.device_calls(user, ref, peer, device)
     -- A `call_started` that is still on its way finds the mark.
     if not work.relayed or (known and not order.later(known.entry, work.entry)) then
       local call = known and known.entry == work.entry and known or { entry = work.entry, heard = work.entry }
-      move_call(user, ref, back, call)
+      move_call(user, ref, back, call, since)
     end
   end
 end

@@ -41,7 +41,7 @@ function kinds.direct.repeated(invite, peer)
   change(invite, 'caller', peer)
   if invite.moved then
     -- The inviter's shard answers `call_started` with `caller_moved` if the device has another peer id by now.
-    change(invite, 'moved', work.entry)
+    change(invite, 'moved', '0-0')
   end
   emit(invite.from, 'call_started', invite.ref, peer, asks_until(invite), invite.entry)
 end
@@ -58,20 +58,19 @@ function kinds.direct.results(invite)
 end
 
 -- The caller's device is back as `peer`. `said` is the inviter's last invite with this ref that the inviter's shard
--- knows.
-function internal.caller_moved(_, ref, peer, said)
+-- knows, `since` the place of this move in the order of that shard. (A release before 0.2.0 does not send it.)
+function internal.caller_moved(_, ref, peer, said, since)
+  since = since or work.entry
   local invite = load_invite(ref)
   if not invite then
     return
-  elseif work.relayed and (order.later(last_word(invite), said)
-    or (invite.moved ~= said and order.later(invite.moved, work.entry))) then
-    -- (`moved` is by the clock of the inviter's shard, or `said` itself.)
+  elseif work.relayed and (order.later(last_word(invite), said) or order.later(invite.moved, since)) then
     return
   end
   if is_pending(invite) then
     change(invite, 'caller', peer)
     if shards > 1 then
-      change(invite, 'moved', work.entry)
+      change(invite, 'moved', since)
     end
   elseif work.relayed and invite.caller ~= peer
     and tonumber(invite.endedAt) >= order.split(work.entry) - order.TOLERANCE then

@@ -100,8 +100,8 @@ function unlist(invite)
 end
 
 -- `peer` is notified of the call. `entry` is that of the inviter's last invite with its ref. The clock of the callee's
--- shard has made it, and `heard` is its place in the order of this shard: the present time, if the entry was ahead of
--- it.
+-- shard has made it. `heard` is since when it is this peer's, in the order of this shard: the present time, if the entry
+-- was ahead of it; the event by which the device had this peer id, if that is later.
 local function read_call(value)
   local peer, entry, heard = string.match(value, '^([^|]+)|([^|]+)|?(.*)$')
   return { peer = peer, entry = entry, heard = heard ~= '' and heard or entry }
@@ -133,11 +133,12 @@ local function at_most_now(entry)
   return order.split(entry) > now and int(now) .. '-0' or entry
 end
 
--- The caller's device is back under another peer id. From now on that peer is notified of the call.
-function move_call(from, ref, peer, call)
-  write_call(from, ref, peer, call.entry, call.heard)
+-- The caller's device is back under another peer id, since that entry. From now on that peer is notified of the call.
+function move_call(from, ref, peer, call, since)
+  local heard = order.latest(call.heard, work.relayed and at_most_now(since) or since)
+  write_call(from, ref, peer, call.entry, heard)
   later({ 'SET', key('request', ref), peer, 'XX', 'KEEPTTL' })
-  emit(callee_of(ref), 'caller_moved', ref, peer, call.entry)
+  emit(callee_of(ref), 'caller_moved', ref, peer, call.entry, heard)
 end
 
 -- `asks_until` is until when an invite may name this inviteRequest, or ""; `made` is the entry that made the invite;
@@ -163,7 +164,7 @@ function internal.call_started(from, ref, peer, asks_until, made, leaving)
   if ended then
     local back, since = presence.now(from, peer)
     if back ~= peer and order.later(since, work.entry) then
-      move_call(from, ref, back, { entry = work.entry, heard = heard })
+      move_call(from, ref, back, { entry = work.entry, heard = heard }, since)
     elseif order.later(ended.lost, work.entry) then
       add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer })
       internal.note_missed(from, ref, peer, ended.lost)

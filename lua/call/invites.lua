@@ -12,7 +12,7 @@
 --            the callee's devices are looked up
 -- trunks     those that may follow one that fails (see call/trunk_failure.lua)
 -- backPeer   the peer of the returning leg; backUser: its user
--- moved      with several shards: the entry that moved the caller's device to another peer id
+-- moved      with several shards: since when the caller's device has this peer id, by the clock of the inviter's shard
 -- device     the device that the caller has named; replaces: the ref of the invite that this one replaces
 -- probe      "1" for a call that tests the service: it rings registered devices alone, makes nobody busy, and has no record
 -- story      what has happened to it (see core/story.lua)

@@ -24,6 +24,9 @@ function presence_changed(change)
   if change.went then
     lose(change.went)
   end
+  if change.former then
+    lose(change.former)
+  end
   if moved then
     busy.moved(moved.user, moved.to, moved.device)
     continue_calls('overtaken', moved.user, moved.device, moved.to, moved.since, moved.from)

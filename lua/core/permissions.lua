@@ -4,7 +4,8 @@
 -- The server asks the ACL for each command of a script as the script runs it. A command that it denies after the token
 -- would leave an event half written. So the commit asks before its first token for all commands that write. The answer
 -- costs as much as a small command, so it holds for a second. When the ACL changes within that second, the rest of the
--- notes is kept in the key `owed`. Every call fails until they are written, so nobody builds on half an event.
+-- notes is kept in the key `owed`. Every call fails until they are written, so nobody builds on half an event. For that
+-- the commit needs SET, so each call asks for SET: the ACL cannot change while the call runs.
 -- (Redis 7.0 is the first that can be asked.)
 -- exports: permissions
 -- include: core/context
@@ -55,6 +56,9 @@ end
 
 function permissions.ask()
   if math.abs(now - asked_at) < HOLDS then
+    if permissions.is_denied('SET', OWED) then
+      permissions.refuse('SET')
+    end
     return
   end
   local denied = permissions.denied_writes()
@@ -75,7 +79,7 @@ function permissions.unless_denied(answer, command, name)
   return answer
 end
 
--- Keeps the notes from `first` to `last`, of which the first was denied. False when that is denied too.
+-- Keeps the notes from `first` to `last`, of which the first was denied.
 function permissions.owe(notes, first, last)
   owing = owing or {}
   for i = first, last do
@@ -85,9 +89,7 @@ function permissions.owe(notes, first, last)
     end
     owing[#owing + 1] = note
   end
-  local rest = cjson.encode(owing)
-  return not permissions.is_denied('SET', OWED) and redis.call('SET', OWED, rest)
-    or not permissions.is_denied('HSET', OWED) and redis.call('HSET', OWED, 'notes', rest)
+  redis.call('SET', OWED, cjson.encode(owing))
 end
 
 -- Writes what is owed, once everything is allowed again.
@@ -95,7 +97,7 @@ function permissions.pay()
   asked_at = 0
   permissions.ask()
   local rest = redis.pcall('GET', OWED)
-  if type(rest) == 'table' then
+  if type(rest) == 'table' then -- a release before 0.2.0 had only HSET
     rest = redis.call('HGET', OWED, 'notes')
   end
   for _, note in ipairs(cjson.decode(rest)) do

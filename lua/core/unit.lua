@@ -152,7 +152,8 @@ function unit.write(trace)
     return nil, replies
   end
   local command, name = notes[at][1], notes[at][2]
-  if permissions.is_denied(command, name) and permissions.owe(notes, at, noted) then
+  if permissions.is_denied(command, name) then
+    permissions.owe(notes, at, noted)
     permissions.refuse(command)
   end
   return failure

@@ -9,6 +9,9 @@
 --   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
 --   unseen  why no event has said that its connection ended by then: "lapsed", or "replaced" by the device; else nil
 --   device  the device of the last registration, or that the peer has named in an event
+--   trunk   true if the last registration is a trunk's
+-- gone:<user>|device|<device>, gone:<user>|trunk|<device>
+--                          the entry of the device's last registration, once that is over; expires
 -- known:<user>             a registration of the user has ended; expires
 --
 -- Of the registrations of a device the latest one stays. An event about a peer makes one difference, nil when a later
@@ -20,6 +23,7 @@
 --   moved     the calls that a device has made before continue: its `user`, its `device`, the peer id `to` that it has
 --             `since` that entry; only those of the peer `from`, if that is given
 --   replaced  the peer ids that the registration has replaced, each with the entry of its registration
+--   former    the peer that a registration would have replaced that is over itself; as `went`
 -- exports: presence
 -- include: core/emit
 -- include: core/order
@@ -108,12 +112,20 @@ function presence.add_connected_at_sippo(candidates, user, peers, caller, since)
   end
 end
 
+-- Where the entry of the device's last registration is, once that is over.
+local function over_of(user, registration)
+  return key('gone', user .. (registration.trunk and '|trunk|' or '|device|') .. registration.device)
+end
+
 -- Ends the registration of the peer, if it has one. The peer is gone since the entry `lost`. `unseen` as in a mark.
 local function forget(one, lost, unseen)
   local old, mark = one.registration, one.mark
   if old then
     if not order.later(mark.since, old.at) then
-      mark.since, mark.device = old.at, old.device
+      mark.since, mark.device, mark.trunk = old.at, old.device, old.trunk
+    end
+    if old.device and unseen ~= 'replaced' then
+      remember(over_of(one.user, old), old.at, lifetimes.order())
     end
     registry.remove(one.user, one.peer, old)
     one.registration = nil
@@ -139,7 +151,8 @@ local function leave(one, lost, how, unseen)
   if how ~= 'taken' then
     holders.release(peer, user, old)
   end
-  if old and old.trunk then
+  -- (A trunk that has lapsed may still ring.)
+  if (old or mark).trunk then
     emit_everywhere(user, 'trunk_ended', user, peer, lost, mark.since, cjson.encode(mark.ends), how)
   end
   if how == '' then
@@ -177,15 +190,22 @@ local function others_of_device(new, old)
   return others
 end
 
--- The registration of the peer is over since the entry `over`, or its device has `later_one` by now.
-local function overtake(new, one, over, later_one)
+-- The entry of a later registration of the device that is over; nil when there is none.
+local function has_been_replaced(new, old)
+  local later_one = new.device and not is_same_device(new, old) and redis.call('GET', over_of(new.user, new))
+  return order.later(later_one, new.at) and later_one or nil
+end
+
+-- The registration of the peer is over since the entry `over`, or its device has had a later one since the entry
+-- `replaced`: `later_one`, unless that is over.
+local function overtake(new, one, over, replaced, others, later_one)
   local mark, change = one.mark, {}
-  mark.since, mark.device = work.entry, new.device
+  mark.since, mark.device, mark.trunk = work.entry, new.device, new.trunk or nil
   if not over then
-    marks.note_end(mark, '|' .. new.device, later_one.registration.at)
+    marks.note_end(mark, '|' .. new.device, replaced)
   end
   local lost = marks.end_after(mark, work.entry, nil, new.device)
-  local unseen = not over and lost == later_one.registration.at and 'replaced' or nil
+  local unseen = not over and lost == replaced and 'replaced' or nil
   if one.registration then
     -- The present registration is an earlier one. This event has replaced it.
     change.went = leave(one, lost, '', unseen)
@@ -196,10 +216,17 @@ local function overtake(new, one, over, later_one)
     save(one)
     note_known(new.user)
   end
+  if new.device and not replaced then
+    remember(over_of(new.user, new), new.at, lifetimes.order())
+  end
+  local other = others[1] -- (a device has one registration)
   if later_one then
     change.moved = {
       user = new.user, device = new.device, from = new.peer, to = later_one.peer, since = later_one.registration.at,
     }
+  elseif other then
+    marks.note_end(other.mark, '|' .. new.device, new.at)
+    change.former = leave(other, new.at, '', 'replaced')
   end
   return change
 end
@@ -292,31 +319,34 @@ function presence.registered(new)
     return nil
   end
   local over, others, later_one = end_of(new, mark), others_of_device(new, old), nil
+  local replaced = has_been_replaced(new, old)
   for _, other in ipairs(others) do
-    later_one = order.later(other.registration.at, new.at) and other or later_one
+    if order.later(other.registration.at, new.at) then
+      later_one, replaced = other, other.registration.at
+    end
   end
   local dropped, latest
-  if not over and not later_one then
+  if not over and not replaced then
     dropped, latest = beyond_limit(new, old, others)
     if dropped == new.peer then
       marks.note_end(mark, nil, latest)
       over = latest
     end
   end
-  if over or later_one then
-    return overtake(new, one, over, later_one)
+  if over or replaced then
+    return overtake(new, one, over, replaced, others, later_one)
   end
   local renewed = is_same_device(new, old) and old.session == new.session
   one.fresh = not old or marks.other_session(old.session, new.session)
   one.lost, one.how = mark.lost, mark.unseen
-  local replaced = replace(others)
+  local former = replace(others)
   store(new, one)
   if not renewed and not new.trunk then
     holders.claim(new.peer, new.user, new.at)
   end
-  tell_other_shards(new, old, replaced)
+  tell_other_shards(new, old, former)
   return {
-    replaced = replaced, came = not renewed and one or nil, went = dropped and make_room(new.user, dropped) or nil,
+    replaced = former, came = not renewed and one or nil, went = dropped and make_room(new.user, dropped) or nil,
   }
 end
 

@@ -49,16 +49,19 @@ def redials(story: Story) -> Script:
 
 
 def glare(story: Story) -> Script:
-    """Alice and Bob call each other: with `merge` they become one call, without it both ring."""
+    """Alice and Bob call each other: with `merge` they become one call, without it both ring.
+
+    Bob's call rings, too, if a full server refuses it until Alice's is accepted.
+    """
     seat, merges = story.seat, story.rules["glare"] == "merge"
     alice, bob = seat.peer("alice"), seat.peer("bob")
-    ends = (ACCEPTED,) if merges else (ACCEPTED, STOPPED)
-    if not merges or story.chance.random() < 1 / 3:
+    accepts = not merges or story.chance.random() < 1 / 3
+    ends = (ACCEPTED, STOPPED) if accepts else (ACCEPTED,)
+    if accepts:
         story.whenever("invitation a", lambda: [story.say("accept", "a", seat.peer("bob", 1))])
+        story.whenever("invitation b", lambda: [story.stop("b", bob)])
     if merges:
         story.wrong.append(lambda: _not_merged(story))
-    else:
-        story.whenever("invitation b", lambda: [story.stop("b", bob)])
     yield [
         story.invite("a", alice, seat.user("bob"), *ends),
         story.invite("b", bob, seat.user("alice"), *ends),

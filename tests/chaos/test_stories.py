@@ -78,6 +78,17 @@ def test_two_calls_of_which_not_exactly_one_has_merged_are_seen(merged: int) -> 
     assert (f"glare-0.1: {merged} calls have merged" in list(story.faults())) is (merged != 1)
 
 
+def test_a_call_that_comes_after_the_others_accept_is_stopped() -> None:
+    story = Story(Seat("glare-0"), 1, RULES, random.Random(1))
+    story.begin(SCRIPTS["glare"])
+    assert [(kind, event["inviteId"]) for kind, event in story.hear(["invitation a"])] == [
+        ("accept", "glare-0.1a")
+    ]
+    assert [(kind, event["inviteId"]) for kind, event in story.hear(["invitation b"])] == [
+        ("stopInvite", "glare-0.1b")
+    ]
+
+
 def test_a_device_that_stops_before_the_redial_rings_is_seen() -> None:
     story = Story(Seat("redial-0"), 1, RULES, random.Random(1))
     first, second = (story.invite(letter, story.seat.peer("alice"), "bob", STOPPED) for letter in "ab")

@@ -81,6 +81,21 @@ async def test_of_two_peer_ids_of_one_device_the_later_one_stays(
     assert await _registry(shard) == {"p2"}
 
 
+@pytest.mark.parametrize("trunk", [False, True])
+@pytest.mark.parametrize("order", ORDERS_OF_THREE)
+async def test_a_device_that_is_gone_is_not_back_under_a_former_peer_id(
+    shard: Shard, order: tuple[int, ...], *, trunk: bool
+) -> None:
+    events = [
+        e.registered("p1", device="phone", trunk=trunk),
+        e.registered("p2", device="phone", trunk=trunk),
+        e.disconnected("p2"),
+    ]
+    await e.arriving(shard, events, order)
+    assert await _registry(shard) == set()
+    assert await shard.hash(shard.keys.trunks) == {}
+
+
 @pytest.mark.parametrize("order", ORDERS_OF_THREE)
 async def test_a_peer_that_another_one_of_its_new_device_has_replaced_is_gone(
     shard: Shard, order: tuple[int, ...]

@@ -25,6 +25,7 @@ from invites.store.settings import Settings
 from tests.support.shard import Shard, make_groups
 from tests.support.shards import Shards
 
+from . import state
 from .author import TAKERS
 from .driver import MAX_TRIES, Driver, SippoServer, contents_of, jobs_of
 from .histories import History, Publish
@@ -170,8 +171,18 @@ class DriverAtOnce(Driver):
                 merged[rest] = list({**dict(merged.get(rest, [])), **dict(value)}.items())
             elif rest.startswith("pending:"):
                 merged[rest] = sorted({*merged.get(rest, []), *value})
+            elif rest.startswith("invite:") and value.get("group") not in {None, value["to"]}:
+                merged[rest] = {**value, "caller": ""}  # the caller of a leg when it began, as its shard knew
             else:
                 merged[rest] = value
+        peers = {
+            f"caller|{name.removeprefix('calls:')}|{call.partition('|')[0]}"
+            for name, calls in merged.items()
+            if name.startswith("calls:")
+            for call in calls.values()
+        }
+        if "timers" in merged:
+            merged["timers"] = [each for each in merged["timers"] if counts(each[0], peers)]
         return merged
 
     async def length(self, stream: str) -> int:
@@ -188,6 +199,14 @@ class DriverAtOnce(Driver):
             await self.client.xpending(source.key(part.keys), source.group) for part in self.shards.parts
         ]
         return sum(int(summary["pending"]) for summary in summaries)
+
+
+def counts(timer: str, callers: set[str]) -> bool:
+    """Whether a timer may have an effect: one of a caller without a call has none.
+
+    A call that is held while another shard is asked has a caller, even if nothing can ring in the end.
+    """
+    return not timer.startswith("caller|") or timer in callers
 
 
 def comparable(told: Sequence[Notification]) -> list[Notification]:
@@ -207,6 +226,21 @@ class ModelAtOnce(Model):
     """An id that an inviter's shard has received from another one is not from the future there."""
 
     shards = 1
+
+    def snapshot(self, now_ms: int) -> dict[str, Any]:
+        whole = super().snapshot(now_ms)
+        callers = {f"caller|{each.sender}|{each.caller}" for each in self.pending() if not each.is_leg}
+        timers = {name: due for name, due in whole["timers"].items() if counts(name, callers)}
+        legs = {each.ref: {"caller": None} for each in self.invites.values() if each.is_leg}
+        invites = {ref: {**view, **legs.get(ref, {})} for ref, view in whole["invites"].items()}
+        return {**whole, "invites": invites, "timers": timers}
+
+    def turned_away(self, invite: state.Invite, event: Payload) -> bool:
+        """Other shards are asked only for a user that has a trunk."""
+        user = event["peer"]["user"]
+        is_home = shard_of(user, self.shards) == shard_of(invite.to, self.shards)
+        is_asked = is_home or any(each.trunk for each in self.presence.of(user))
+        return not is_asked or super().turned_away(invite, event)
 
     def heard(self, sender: str, to: str, entry: Id) -> Id:
         is_home = shard_of(sender, self.shards) == shard_of(to, self.shards)

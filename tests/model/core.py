@@ -327,7 +327,9 @@ class Core:
     def set_caller(self, invite: Invite, peer: str) -> None:
         """The peer that spoke last of the call, or the peer id under which its device has come back since."""
         back = self.whoever_is(invite.sender, peer)
-        invite.caller = back.peer if back is not None and back.at > invite.latest else peer
+        invite.caller = peer
+        if back is not None and back.peer != peer and back.at > invite.latest:
+            invite.caller, invite.heard = back.peer, max(invite.heard, back.at)
         self.check_caller(invite, invite.latest)
         if invite.request:
             self.refusals.pop(invite.ref, None)
@@ -355,7 +357,7 @@ class Core:
         for invite in moved:
             if invite.caller not in stays:
                 self.timers.pop(f"caller|{user}|{invite.caller}", None)
-            invite.caller = peer
+            invite.caller, invite.heard = peer, self.heard(user, event.get("to", user), entry)
             if invite.ref in self.requests:
                 self.requests[invite.ref] = peer, self.requests[invite.ref][1]
         if calls or moved:

@@ -54,6 +54,8 @@ class Devices(Trunks):
         if change.before:
             # Overtaken by the end of the very session that it begins, which had counted as another one's.
             self.went(registration.user, change)
+        for each in replaced:
+            self.went(registration.user, each)
         self.overtaken(registration)
 
     def overtaken(self, registration: Registration) -> None:
@@ -123,6 +125,8 @@ class Devices(Trunks):
         may_move = is_gone or invite.caller == there.peer or invite.heard < there.at
         if there.device is not None and known == there.device and may_move:
             self.timers.pop(f"caller|{there.user}|{invite.caller}", None)
+            if invite.caller != there.peer:
+                invite.heard = max(invite.heard, there.at)
             self.set_caller(invite, there.peer)
 
     def callee_here(self, invite: Invite, there: Registration, lost: Id | None) -> None:
@@ -230,7 +234,7 @@ class Devices(Trunks):
         self.cut_off(user, peer)
         for invite in self.pending():
             is_caller = (invite.sender, invite.caller) == (user, peer) and not invite.is_leg
-            if invite.pending and is_caller and invite.latest < at:
+            if invite.pending and is_caller and invite.heard < at:
                 self.timers.setdefault(f"caller|{user}|{peer}", self.now)
                 self.missed[invite.ref] = user, peer, at
 

@@ -64,6 +64,10 @@ class Line:
                 self.registration = None
         self.forget_at = None if self.registration else kept_until
 
+    def last(self) -> Registration | None:
+        """The last registration, be it over."""
+        return next((each for each in reversed(self.events) if isinstance(each, Registration)), None)
+
 
 def other_session(registration: Registration | Candidate, session: str | None) -> bool:
     """Sessions tell connections apart only when both are named."""
@@ -102,6 +106,7 @@ class Presence:
         self.kept = kept
         self.lines: dict[tuple[str, str], Line] = {}
         self.said: dict[tuple[str, str], tuple[str, int]] = {}
+        self.over: dict[tuple[str, str, bool], tuple[Id, int]] = {}
         self.holders = Holders(kept)
 
     def forget(self, now: int) -> None:
@@ -110,6 +115,7 @@ class Presence:
             del self.lines[key]
         self.holders.forget(now)
         self.said = {key: each for key, each in self.said.items() if each[1] > now}
+        self.over = {key: each for key, each in self.over.items() if each[1] > now}
 
     def get(self, user: str, peer: str) -> Registration | None:
         line = self.lines.get((user, peer))
@@ -167,15 +173,28 @@ class Presence:
         device = registration.device
         rivals = [each for each in self.of(user) if each.peer != peer and device and each.device == device]
         change = self._add(user, peer, registration, now)
-        for rival in rivals:
-            if rival.at > registration.at:
-                end = self._add(user, peer, End(rival.at, seen=False, device=device), now)
-                change = Change(peer, change.before, end.after)
-        if change.after is not registration:
+        later = [rival.at for rival in rivals if rival.at > registration.at]
+        at, _ = self.over.get((user, device or "", registration.trunk), (None, 0))
+        if at is not None and at > registration.at and change.after is registration:
+            later.append(at)
+        for since in later:
+            end = self._add(user, peer, End(since, seen=False, device=device), now)
+            change = Change(peer, change.before, end.after)
+        if self.lines[user, peer].last() is not registration:
             return change, []
+        if change.after is None and not later:
+            self._note_over(registration, now)
+        rivals = [rival for rival in rivals if rival.at < registration.at]
         over = End(registration.at, seen=False, device=device)
         replaced = [self._add(user, rival.peer, over, now) for rival in rivals]
         return change, [each for each in replaced if each.before and not each.after]
+
+    def _note_over(self, registration: Registration, now: int) -> None:
+        """The last registration of its device is over: an earlier one does not count, whatever its peer id."""
+        if registration.device is not None:
+            name = registration.user, registration.device, registration.trunk
+            known, _ = self.over.get(name, (registration.at, 0))
+            self.over[name] = max(known, registration.at), now + self.kept
 
     def end(self, user: str, peer: str, end: End, now: int) -> Change:
         return self._add(user, peer, end, now)
@@ -186,4 +205,6 @@ class Presence:
         line.add(event, now + self.kept)
         if before and not line.registration:
             self.holders.release(peer, user, now)
+            if not (isinstance(event, End) and event.device):
+                self._note_over(before, now)
         return Change(peer, before, line.registration, lost, seen)

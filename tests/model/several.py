@@ -199,7 +199,7 @@ class Watch(Invariants):
     def __init__(self) -> None:
         super().__init__()
         self.answers: Counter[str] = Counter()
-        self.accepted: set[tuple[Ref, str]] = set()
+        self.accepted: set[tuple[Ref, str, str]] = set()
 
     def told(self, notifications: list[tuple[str, Notification]]) -> None:
         super().told(notifications)
@@ -207,11 +207,12 @@ class Watch(Invariants):
             if each.type == "answer" and each.payload["request"] in ANSWERED:
                 self.answers[each.payload["transaction"]] += 1
             if each.type == "invitation":
-                self.accepted -= {(ref_of(each.payload), peer) for peer in each.peers}
+                ref = ref_of(each.payload)
+                self.accepted -= {(ref, peer, user) for peer in each.peers for user in each.users}
             elif each.type == "answer" and each.payload["request"] == "accept":
-                self.check_accept((ref_of(each.payload), each.peers[0]), each.payload["code"])
+                self.check_accept((ref_of(each.payload), each.peers[0], each.users[0]), each.payload["code"])
 
-    def check_accept(self, asked: tuple[Ref, str], code: int) -> None:
+    def check_accept(self, asked: tuple[Ref, str, str], code: int) -> None:
         """A device that has been told that it has the call is told so again."""
         assert code == 200 or asked not in self.accepted, f"{asked} heard 200, then {code}"
         if code == 200:
@@ -321,7 +322,7 @@ class PlayApart:
         operation = await self.driver.carry(pick)
         if operation is not None:
             first = operation.arguments.flat()[0] if operation.rule == "relayedEvent" else None
-            await self.listen(first.decode() if isinstance(first, bytes) else None)
+            await self.listen(first if isinstance(first, str) else None)
         return operation is not None
 
     async def listen(self, entry: str | None = None) -> None:

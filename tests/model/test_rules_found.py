@@ -64,6 +64,38 @@ PATIENT = Settings(remove_after=10_000)
 PLAIN = Settings()
 
 FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
+    "a trunk has lapsed before its connection ends": (
+        PATIENT,
+        (
+            here("t2", expires=5_000),
+            calls("a1", to="007"),
+            Advance(6_000),
+            Fire(),
+            gone("t2"),
+        ),
+    ),
+    "a device is gone before its latest registration comes, and an earlier one after that": (
+        PLAIN,
+        (
+            here("b1", later=True),
+            here("b2", later=True),
+            calls("a1"),
+            gone("b2"),
+            Settle((1,)),
+            Settle((0,)),
+            calls("a1", invite_id="i2"),
+        ),
+    ),
+    "a device's former connection is over once a later one was": (
+        PLAIN,
+        (
+            here("b1"),
+            calls("a1"),
+            here("b2", later=True),
+            gone("b2"),
+            Settle((0,)),
+        ),
+    ),
     "a caller's grace does not outlive its return": (
         PLAIN,
         (

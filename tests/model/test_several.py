@@ -23,7 +23,7 @@ from invites.store.settings import Settings
 
 from .at_once import PlayAtOnce
 from .author import histories, history
-from .histories import Advance, Carry, Fire, History, Step
+from .histories import Advance, Carry, Fire, History, Publish, Settle, Step
 from .minimal import Run, fail_minimally
 from .several import PlayApart
 from .test_rules_found import FOUND, calls, gone, here, says, stops
@@ -104,6 +104,11 @@ def test_what_was_found_on_one_shard(name: str, valkey_server: str) -> None:
     play(partial(hearing_late, valkey_server, 5), found)
 
 
+def desk(peer: str) -> dict[str, str]:
+    """A peer of Alice that names its device."""
+    return {"id": peer, "user": "alice", "device": "desk"}
+
+
 # Alice, Bob and the room are in three of five shards. No other message is on its way.
 APART: dict[str, tuple[Step, ...]] = {
     "the end of a call overtakes its repeat": (
@@ -155,6 +160,22 @@ APART: dict[str, tuple[Step, ...]] = {
         gone("t3"),
         *(Carry(2),) * 3,
         *(Carry(1),) * 9,
+    ),
+    "a trunk that has been replaced registers once its device is gone": (
+        here("t2", later=True),
+        here("t3", session="s1"),
+        gone("t3"),
+        Settle((0,)),
+        *(Carry(9),) * 9,
+    ),
+    "a guest's device calls as one peer, and as another one before that is heard of": (
+        here("b1"),
+        here("c1"),
+        calls("a1", peer=desk("a1")),
+        *(Carry(0),) * 4,
+        calls("a1", to="carol", peer=desk("a1")),
+        Publish("getInvitations", {"peer": desk("a2")}),
+        *(Carry(0),) * 6,
     ),
     "a caller is gone before its call is heard of": (
         here("b1"),

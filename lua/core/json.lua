@@ -53,12 +53,12 @@ function json.strings(list)
   return '[' .. table.concat(items, ',') .. ']'
 end
 
--- The text before the value of a member.
-local openings = { device = '"device":"', session = '"session":"' }
+-- The text before the value of a member. A comma first: an object has few, and its quotes would all be looked at.
+local openings = { device = ',"device":"', session = ',"session":"' }
 
--- The string that stands in a flat JSON object under a name, or nil. A worker has encoded the object, without spaces. A
--- quote inside a string has a backslash before it, so nothing else looks like the name. (Decoding costs three times as
--- much.)
+-- The string that stands in a flat JSON object under a name, or nil. A worker has encoded the object, without spaces, and
+-- the member is not its first. A quote inside a string has a backslash before it, so nothing else looks like the name.
+-- (Decoding costs three times as much.)
 function json.member(raw, name)
   local _, before = string.find(raw, openings[name], 1, true)
   if not before then

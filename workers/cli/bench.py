@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from workers.cli.options import CommandError, Common, Level, with_common
+from workers.cli.options import AsJson, CommandError, Common, Level, with_common
 
 if TYPE_CHECKING:
     from invites.config import Config
@@ -32,7 +32,6 @@ with_options = with_common(
     ],
 )
 
-AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object and nothing else.")]
 Devices = Annotated[int, typer.Option(min=1, metavar="N", help="Registered devices of each callee.")]
 SeveralDevices = Annotated[int, typer.Option(min=2, metavar="N", help="Registered devices of each callee.")]
 Rate = Annotated[float, typer.Option(min=1, metavar="N", help="Calls offered per second.")]

@@ -223,7 +223,7 @@ class InviteLists:
             return [_Timers(self._client_of(keys), keys) for keys in self._shards]
         home = self._home(asked.user)
         return [
-            index("HSCAN", f"{home.base}calls:{asked.user}", home, 2),
+            index("HSCAN", home.calls(asked.user), home, 2),
             index("SSCAN", home.parallel(asked.user), home),
             *(index("SSCAN", keys.pending(asked.user), keys) for keys in self._shards),
         ]

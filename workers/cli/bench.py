@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from invites.config.sections import MOST_SHARDS
 from workers.cli.options import AsJson, CommandError, Common, Level, with_common
 
 if TYPE_CHECKING:
     from invites.config import Config
-
-MAX_SHARDS: Final = 1024
 
 app = typer.Typer(
     help="Measure this machine, with a temporary server unless --redis-url names one.", no_args_is_help=True
@@ -66,8 +65,8 @@ def _refuse_lookups(loaded: Config) -> None:
 
 def _numbers_of_shards(text: str) -> list[int]:
     numbers = [int(each) if each.isdecimal() else 0 for each in text.split(",")]
-    if not all(1 <= each <= MAX_SHARDS for each in numbers):
-        raise CommandError(f"--shards takes whole numbers from 1 to {MAX_SHARDS}, not {text!r}.", 2)
+    if not all(1 <= each <= MOST_SHARDS for each in numbers):
+        raise CommandError(f"--shards takes whole numbers from 1 to {MOST_SHARDS}, not {text!r}.", 2)
     return numbers
 
 

@@ -31,7 +31,7 @@ COMMANDS: Final = {
     "completion": ("workers.cli.completion:completion", "Print what a shell needs to complete commands."),
     "dead": ("workers.cli.dead:app", "List, show, retry and drop dead letters."),
     "gateways": ("workers.cli.gateways:app", "List and drop the groups of gateways."),
-    "bench": ("workers.cli.bench:app", "Measure this machine."),
+    "bench": ("workers.cli.bench.app:app", "Measure this machine."),
 }
 """Each command: where it is (see `LazyCommand`), and its line in the help."""
 

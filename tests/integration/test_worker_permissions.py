@@ -99,7 +99,7 @@ async def test_an_event_that_loses_effects_is_an_alarm_and_a_dead_letter(
     commit = Committer.commit
 
     async def lose(self: Committer, *arguments: object) -> CommitResult:
-        result = await commit(self, *arguments)  # type: ignore[arg-type]
+        result = await commit(self, *arguments)  # type: ignore[arg-type] # as it was called
         result.outcomes = [Outcome(Status.LOST, "disk on fire") for _ in result.outcomes]
         return result
 

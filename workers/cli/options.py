@@ -152,7 +152,7 @@ def with_common(
         own = [one for one in declared.parameters.values() if one.name != common]
         # typer passes keywords. Keyword-only options with a default can precede arguments without one.
         keywords = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in (*own, *options.values())]
-        with_options.__signature__ = declared.replace(parameters=keywords)  # type: ignore[attr-defined]
+        with_options.__signature__ = declared.replace(parameters=keywords)  # type: ignore[attr-defined] # typer reads it
         return with_options
 
     return decorate

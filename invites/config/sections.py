@@ -13,6 +13,9 @@ from invites.values.secret import Secret
 _HOUR: Final = 3_600_000  # ms; entries that wait for a worker or a gateway must not expire before
 _WEEK: Final = 604_800_000  # ms; a longer time is a mistake in the unit
 _YEAR: Final = 31_536_000_000  # ms
+MOST_SHARDS: Final = 1_024
+"""A worker has some connections for each shard, and takes processor time for it even without calls."""
+
 _MS: Final = "a whole number of milliseconds from"
 
 Duration = Annotated[int, Meta(ge=0, le=_WEEK, description=f"{_MS} 0 to {_WEEK} (a week)")]
@@ -26,7 +29,7 @@ Members = Annotated[int, Meta(ge=1, le=100_000, description="a whole number from
 Calls = Annotated[int, Meta(ge=0, le=1_000, description="a whole number from 0 to 1000")]
 Limit = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
 Deliveries = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
-Shards = Annotated[int, Meta(ge=1, le=1_024, description="a whole number from 1 to 1024")]
+Shards = Annotated[int, Meta(ge=1, le=MOST_SHARDS, description=f"a whole number from 1 to {MOST_SHARDS}")]
 # A caller waits for lookups, so more than a minute is a mistake.
 Wait = Annotated[int, Meta(ge=1, le=60_000, description=f"{_MS} 1 to 60000 (a minute)")]
 Requests = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]

@@ -13,6 +13,7 @@ from invites.events.kept_fields import KEPT, cuts, fields_of, kept_fields, other
 from invites.keys import Stream
 from invites.queries import streams
 from invites.queries.invites import whole
+from invites.values.server_time import in_ms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,9 +118,9 @@ class DeadLetters:
                 if not found:
                     return None
                 await self._check_timer(found[0])
-                seconds, microseconds = await self._client.time()
+                now = in_ms(await self._client.time())
                 pipe.multi()
-                self._publish(pipe, found[0], now=seconds * 1000 + microseconds // 1000)
+                self._publish(pipe, found[0], now)
                 pipe.xdel(self._keys.dead, letter)
                 try:
                     entry, _ = await pipe.execute()

@@ -10,6 +10,7 @@ from invites.connection.errors import ErrorKind, classify
 from invites.keys import PROBE_GROUPS
 from invites.queries.streams import after
 from invites.values.printable import escape
+from invites.values.server_time import in_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +79,7 @@ async def gateway_groups(client: Redis, keys: Keys) -> list[GatewayGroup]:
     if isinstance(groups, Exception):
         return []
     first_id = first[0][0].decode() if first else None
-    now = time[0] * 1000 + time[1] // 1000
+    now = in_ms(time)
     found = []
     for group in groups:
         name = group["name"]

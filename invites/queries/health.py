@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from invites.keys import Keys
     from invites.queries.overview import Backlog, Overview
 
 SLOW_MS: Final = 5_000
@@ -38,6 +39,22 @@ class Problem(Struct, frozen=True):
 def problems(shard: Overview) -> list[Problem]:
     """What is wrong with the shard, the worst first."""
     return sorted(_problems(shard), key=lambda one: -one.level)
+
+
+def problems_of(shards: Sequence[Keys], looked: Sequence[Overview | Problem]) -> list[tuple[int, Problem]]:
+    """What is wrong with each of `shards`, with its number. `looked` has a problem for a shard that cannot be read."""
+    return [
+        (keys.shard, problem)
+        for keys, one in zip(shards, looked, strict=True)
+        for problem in ([one] if isinstance(one, Problem) else problems(one))
+    ]
+
+
+def as_objects(found: Iterable[tuple[int, Problem]]) -> list[dict[str, Any]]:
+    """The problems of shards for programs: `shard, level, problem`."""
+    return [
+        {"shard": shard, "level": problem.level.name, "problem": problem.sentence} for shard, problem in found
+    ]
 
 
 def _problems(shard: Overview) -> Iterator[Problem]:

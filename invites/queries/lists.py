@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 
 from invites.keys import Keys, shard_of
 from invites.queries.invites import text, whole
+from invites.queries.sources import Scan, Source, Timers, index
 from invites.values.ref import Ref, callee_of
 from invites.values.stored_invite import whole_invite
 
@@ -32,13 +33,10 @@ STATES: Final = (PENDING, *ENDED, "ENDED", "ALL")
 MOST: Final = 200
 """How many invites a page has at most."""
 
-_READ: Final = 500  # refs, or timers, that one command reads; about as many for the other indexes
-_COMMANDS: Final = 40  # of them a page gives at most
+_COMMANDS: Final = 40  # that find refs, for one page at most
 _AT_ONCE: Final = 100  # invites that are read together
 _SCANNED: Final = 1_000  # keys that a SCAN looks at
 _GLOB: Final = re.compile(r"([*?\[\]\\])")
-_SCORE: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
-_CURSOR: Final = re.compile(r"[0-9]{1,20}")
 
 ClientOf = Callable[[Keys], "Redis"]
 
@@ -104,78 +102,6 @@ class _Place(Struct, array_like=True):
     at: str
 
 
-class _Found(Struct):
-    """Refs of a source in their order, each with the point after it; and the point after all, None at the end."""
-
-    refs: list[tuple[str, str]]
-    at: str | None
-
-
-class _Timers:
-    """The refs of all pending invites of a shard, by the end of their time."""
-
-    def __init__(self, client: Redis, keys: Keys) -> None:
-        self._client, self._keys = client, keys
-
-    def knows(self, at: str) -> bool:
-        return not at or _SCORE.fullmatch(at.partition("|")[0]) is not None
-
-    async def read(self, at: str) -> _Found:
-        score, _, last = at.partition("|")
-        offset, found = 0, list[tuple[str, str]]()
-        while True:
-            reply: Any = await self._client.zrange(
-                self._keys.timers, score or "-inf", "+inf", byscore=True, withscores=True,
-                offset=offset, num=_READ,
-            )  # fmt: skip
-            for member, due in reply:
-                point = f"{due:.17g}|{member.decode(errors='surrogateescape')}"
-                if at and (due, member) <= (float(score), last.encode(errors="surrogateescape")):
-                    continue
-                kind, _, ref = (text(member) or "").partition("|")
-                found.append((ref if kind == "ring" else "", point))
-            if len(reply) < _READ:
-                return _Found(found, None)
-            if found:
-                return _Found(found, found[-1][1])
-            offset += _READ  # more of the same time than one page has
-
-
-class _Scan:
-    """The refs that a command finds with a cursor of the server. They are sorted, so that a page may end among them."""
-
-    def __init__(
-        self, client: Redis, command: Sequence[str | int], key: str | None, step: int, cut: int
-    ) -> None:
-        self._client, self._command, self._key = client, command, key
-        self._step, self._cut = step, cut
-
-    def knows(self, at: str) -> bool:
-        return not at or _CURSOR.fullmatch(at.partition("|")[0]) is not None
-
-    async def read(self, at: str) -> _Found:
-        cursor, _, last = at.partition("|")
-        name = [] if self._key is None else [self._key]
-        command, *options = self._command
-        try:
-            following, members = await self._client.execute_command(
-                str(command).encode(), *name, cursor or "0", *options
-            )
-        except ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
-                raise
-            return _Found([], None)
-        refs = sorted({member[self._cut :].decode(errors="replace") for member in members[:: self._step]})
-        after = text(following) or "0"
-        return _Found(
-            [(ref, f"{cursor or '0'}|{ref}") for ref in refs if ref > last],
-            None if after == "0" else after,
-        )
-
-
-_Source = _Timers | _Scan
-
-
 class InviteLists:
     """Reads the lists of all shards, with the client of each. The methods raise redis exceptions."""
 
@@ -211,28 +137,25 @@ class InviteLists:
                 return Page(rows, more=False, cursor=None)
         return Page(rows, more=True, cursor=_encode(place))
 
-    def _sources(self, asked: Filter) -> list[_Source]:
-        def index(command: str, key: str, keys: Keys, step: int = 1) -> _Scan:
-            return _Scan(self._client_of(keys), (command, "COUNT", _READ), key, step, 0)
-
+    def _sources(self, asked: Filter) -> list[Source]:
         if asked.state != PENDING:
-            return [self._keys(keys, asked.user) for keys in self._shards]
+            return [self._scan_of(keys, asked.user) for keys in self._shards]
         if asked.room is not None:
             keys = self._home(asked.room)
-            return [index("ZSCAN", keys.room_invites(asked.room), keys, 2)]
+            return [index(self._client_of(keys), "ZSCAN", keys.room_invites(asked.room), 2)]
         if asked.user is None:
-            return [_Timers(self._client_of(keys), keys) for keys in self._shards]
-        home = self._home(asked.user)
+            return [Timers(self._client_of(keys), keys) for keys in self._shards]
+        home, user = self._home(asked.user), asked.user
         return [
-            index("HSCAN", f"{home.base}calls:{asked.user}", home, 2),
-            index("SSCAN", home.parallel(asked.user), home),
-            *(index("SSCAN", keys.pending(asked.user), keys) for keys in self._shards),
+            index(self._client_of(home), "HSCAN", home.calls(user), 2),
+            index(self._client_of(home), "SSCAN", home.parallel(user)),
+            *(index(self._client_of(keys), "SSCAN", keys.pending(user)) for keys in self._shards),
         ]
 
-    def _keys(self, keys: Keys, user: str | None) -> _Scan:
+    def _scan_of(self, keys: Keys, user: str | None) -> Scan:
         head = keys.invite("")
         pattern = f"{_exactly(head)}*" if user is None else f"{_exactly(head)}*{_exactly(user)}*"
-        return _Scan(
+        return Scan(
             self._client_of(keys), ("SCAN", "MATCH", pattern, "COUNT", _SCANNED), None, 1, len(head.encode())
         )
 
@@ -298,7 +221,7 @@ def _encode(place: _Place) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _decode(cursor: str, sources: Sequence[_Source]) -> _Place:
+def _decode(cursor: str, sources: Sequence[Source]) -> _Place:
     with contextlib.suppress(ValueError):
         raw: Any = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         source, bar, at = raw.decode(errors="surrogateescape").partition("|")

@@ -15,6 +15,7 @@ from invites.queries.gateways import GatewayGroup, gateway_groups
 from invites.queries.memory import Memory, memory_of
 from invites.queries.streams import after
 from invites.store.announcement import KEPT_MS, Announcement, read
+from invites.values.server_time import in_ms
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -82,8 +83,7 @@ async def overview(client: Redis, keys: Keys) -> Overview:
 
     Counting the pending invites scans all timers, in pages of 1,000.
     """
-    seconds, microseconds = await client.time()
-    now = seconds * 1000 + microseconds // 1000
+    now = in_ms(await client.time())
     async with client.pipeline(transaction=False) as pipe:
         pipe.xlen(keys.events)
         pipe.xlen(keys.notifications)
@@ -139,8 +139,7 @@ async def backlog(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -> 
     if following:
         unread = lag or max(1, length - delivered)
         oldest = oldest or following[0][0]
-    now = time[0] * 1000 + time[1] // 1000
-    age = 0 if oldest is None else max(0, now - int(oldest.split(b"-")[0]))
+    age = 0 if oldest is None else max(0, in_ms(time) - int(oldest.split(b"-")[0]))
     return Backlog(unread + delivered, unread, delivered, age)
 
 
@@ -156,9 +155,10 @@ async def consumers(client: Redis, keys: Keys, stream: Stream = Stream.EVENTS) -
         pipe.time()
         for one in found:
             pipe.hgetall(keys.worker("").encode() + one["name"])
-        (seconds, microseconds), *announcements = await pipe.execute()
-    now = seconds * 1000 + microseconds // 1000
-    known = [_consumer(one, read(hash_), now) for one, hash_ in zip(found, announcements, strict=True)]
+        time, *announcements = await pipe.execute()
+    known = [
+        _consumer(one, read(hash_), in_ms(time)) for one, hash_ in zip(found, announcements, strict=True)
+    ]
     return sorted(known, key=lambda one: one.name)
 
 

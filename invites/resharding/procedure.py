@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-MOST_SHARDS: Final = 1_024
-
 # A running worker announces itself once a second and asks for entries every 2 s. A stopping worker takes up to 10 s
 # to finish.
 _QUIET_MS: Final = 3_000

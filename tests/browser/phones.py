@@ -114,6 +114,16 @@ class Phones:
         """Call somebody from a device."""
         self.press(device, f"dial-{to}")
 
+    def ring(self, caller: str, to: str, *devices: str) -> None:
+        """Call somebody from a device, and wait until these devices ring."""
+        self.call(caller, to)
+        self.are("ringing", *devices)
+
+    def accept(self, device: str, caller: str) -> None:
+        """Accept on a device, and wait until it talks with the caller."""
+        self.press(device, "accept")
+        self.are("talking", device, caller)
+
     def are(self, state: str, *devices: str) -> None:
         """Wait until the devices are in this state."""
         for device in devices:

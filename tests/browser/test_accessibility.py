@@ -18,8 +18,7 @@ _NAMELESS = re.compile(r"^\s*- (button|link|region|img|heading)( \[[^\]]*\])*:?$
 
 
 def test_every_control_has_a_name(phones: Phones) -> None:
-    phones.call("anna-browser", "dave")
-    phones.are("ringing", "dave-phone")
+    phones.ring("anna-browser", "dave", "dave-phone")
     phones.press("carol-browser", "cut")
     phones.page.get_by_role("button", name="Keys in Redis").click()
     phones.has('.key:has-text(":invite:")')
@@ -30,8 +29,7 @@ def test_every_control_has_a_name(phones: Phones) -> None:
 
 
 def test_what_rings_is_said(phones: Phones) -> None:
-    phones.call("anna-browser", "support")
-    phones.are("ringing", "carol-browser", "dave-phone")
+    phones.ring("anna-browser", "support", "carol-browser", "dave-phone")
     said = phones.has("#announcer[aria-live=assertive]")
     wait_until_sync(lambda: "Anna is calling" in said.inner_text(), "it is said")
     assert "Dave's phone" in said.inner_text()
@@ -53,8 +51,7 @@ def test_a_call_is_placed_and_answered_with_the_keyboard(phones: Phones) -> None
 
 
 def test_a_letter_answers_the_device_that_has_the_focus(phones: Phones) -> None:
-    phones.call("anna-desk", "support")
-    phones.are("ringing", "dave-phone", "carol-browser")
+    phones.ring("anna-desk", "support", "dave-phone", "carol-browser")
     phones.button("dave-phone", "silence").focus()
     phones.page.keyboard.press("a")
     phones.are("talking", "dave-phone", "anna-desk")
@@ -74,8 +71,7 @@ def test_a_small_screen_shows_all_without_scrolling_sideways(
 
 def test_nothing_moves_for_people_who_want_that(real: ModuleType, browser: Browser, address: str) -> None:
     with real.opened(browser, address, reduced_motion="reduce") as phones:
-        phones.call("anna-browser", "dave")
-        phones.are("ringing", "dave-phone")
+        phones.ring("anna-browser", "dave", "dave-phone")
         real.expect(phones.has('[data-device="dave-phone"] .yes .icon')).to_have_css("animation-name", "none")
         phones.hang_up_all()
         phones.are("idle", "dave-phone")

@@ -12,12 +12,10 @@ BOBS = ("bob-browser", "bob-phone", "bob-desk")
 
 
 def test_three_devices_ring_and_the_first_to_answer_has_the_call(phones: Phones) -> None:
-    phones.call("anna-browser", "bob")
-    phones.are("ringing", *BOBS)
+    phones.ring("anna-browser", "bob", *BOBS)
     phones.are("calling", "anna-browser")
     phones.are("idle", "anna-desk", "carol-browser", "dave-phone")
-    phones.press("bob-desk", "accept")
-    phones.are("talking", "bob-desk", "anna-browser")
+    phones.accept("bob-desk", "anna-browser")
     phones.are("idle", "bob-browser", "bob-phone")
     phones.hears("bob-browser", "Answered elsewhere")
     assert re.search(
@@ -29,11 +27,9 @@ def test_three_devices_ring_and_the_first_to_answer_has_the_call(phones: Phones)
 
 def test_a_push_wakes_the_phone(phones: Phones) -> None:
     phones.are("asleep", "bob-phone")
-    phones.call("carol-browser", "bob")
-    phones.are("ringing", "bob-phone")
+    phones.ring("carol-browser", "bob", "bob-phone")
     assert "Bob's phone" in phones.entry("push", "invitation")
-    phones.press("bob-phone", "accept")
-    phones.are("talking", "bob-phone", "carol-browser")
+    phones.accept("bob-phone", "carol-browser")
     phones.press("bob-phone", "hangup")
     phones.are("idle", "bob-phone", "carol-browser")
     phones.press("bob-phone", "sleep")
@@ -41,20 +37,17 @@ def test_a_push_wakes_the_phone(phones: Phones) -> None:
 
 
 def test_a_call_to_the_group_rings_its_members(phones: Phones) -> None:
-    phones.call("anna-desk", "support")
-    phones.are("ringing", "carol-browser", "dave-phone")
+    phones.ring("anna-desk", "support", "carol-browser", "dave-phone")
     phones.press("carol-browser", "decline")
     phones.are("idle", "carol-browser")
     phones.are("calling", "anna-desk")
-    phones.press("dave-phone", "accept")
-    phones.are("talking", "dave-phone", "anna-desk")
+    phones.accept("dave-phone", "anna-desk")
     phones.press("dave-phone", "hangup")
     phones.are("idle", "dave-phone", "anna-desk")
 
 
 def test_a_join_by_link_is_an_answer(phones: Phones) -> None:
-    phones.call("anna-browser", "bob")
-    phones.are("ringing", *BOBS)
+    phones.ring("anna-browser", "bob", *BOBS)
     phones.press("bob-browser", "join")
     phones.are("talking", "bob-browser", "anna-browser")
     phones.are("idle", "bob-phone", "bob-desk")
@@ -67,14 +60,11 @@ def test_a_join_by_link_is_an_answer(phones: Phones) -> None:
 
 
 def test_calls_go_on_when_a_worker_is_killed(phones: Phones) -> None:
-    phones.call("anna-browser", "carol")
-    phones.are("ringing", "carol-browser")
+    phones.ring("anna-browser", "carol", "carol-browser")
     phones.page.get_by_role("button", name="Kill worker 1").click()
     phones.has('.worker[data-runs="false"]')
-    phones.press("carol-browser", "accept")
-    phones.are("talking", "carol-browser", "anna-browser")
-    phones.call("bob-desk", "dave")
-    phones.are("ringing", "dave-phone")
+    phones.accept("carol-browser", "anna-browser")
+    phones.ring("bob-desk", "dave", "dave-phone")
     phones.press("bob-desk", "hangup")
     phones.hears("dave-phone", "Missed call")
     phones.press("carol-browser", "hangup")
@@ -83,8 +73,7 @@ def test_calls_go_on_when_a_worker_is_killed(phones: Phones) -> None:
 
 
 def test_a_device_that_was_cut_off_rings_on(phones: Phones) -> None:
-    phones.call("anna-desk", "dave")
-    phones.are("ringing", "dave-phone")
+    phones.ring("anna-desk", "dave", "dave-phone")
     phones.press("dave-phone", "cut")
     phones.are("cut", "dave-phone")
     phones.entry("event", "disconnected", "Dave's phone")
@@ -135,8 +124,7 @@ def test_a_page_whose_timers_stand_still_connects_as_soon_as_it_is_seen_or_onlin
 
 
 def test_a_connection_that_is_lost_with_the_accept_loses_no_call(phones: Phones) -> None:
-    phones.call("anna-desk", "dave")
-    phones.are("ringing", "dave-phone")
+    phones.ring("anna-desk", "dave", "dave-phone")
     phones.page.evaluate(_LOSE_THE_ACCEPT)
     phones.press("dave-phone", "accept")
     phones.entry("notification", "invitation", "resumed")
@@ -155,8 +143,7 @@ _LOSE_THE_OUTCOME = """() => {
 
 
 def test_a_caller_that_is_back_asks_for_an_outcome_that_was_lost(phones: Phones) -> None:
-    phones.call("anna-desk", "dave")
-    phones.are("ringing", "dave-phone")
+    phones.ring("anna-desk", "dave", "dave-phone")
     phones.page.evaluate(_LOSE_THE_OUTCOME)
     phones.press("dave-phone", "decline")
     phones.has("body[data-lost]")
@@ -167,33 +154,26 @@ def test_a_caller_that_is_back_asks_for_an_outcome_that_was_lost(phones: Phones)
 
 
 def test_a_redial_is_no_second_call(phones: Phones) -> None:
-    phones.call("anna-browser", "dave")
-    phones.are("ringing", "dave-phone")
+    phones.ring("anna-browser", "dave", "dave-phone")
     phones.press("anna-browser", "redial")
     phones.entry("notification", "inviteRejected", "487 replaced")
     phones.are("ringing", "dave-phone")
     phones.has('[data-device="dave-phone"] .face')
-    phones.press("dave-phone", "accept")
-    phones.are("talking", "dave-phone", "anna-browser")
+    phones.accept("dave-phone", "anna-browser")
 
 
 def test_a_guest_is_let_in(phones: Phones) -> None:
-    phones.call("guest-browser", "anna")
-    phones.are("ringing", "anna-browser", "anna-desk")
-    phones.press("anna-desk", "accept")
-    phones.are("talking", "anna-desk", "guest-browser")
+    phones.ring("guest-browser", "anna", "anna-browser", "anna-desk")
+    phones.accept("anna-desk", "guest-browser")
     phones.are("idle", "anna-browser")
 
 
 def test_a_telephone_is_called_over_the_phone_network(phones: Phones) -> None:
-    phones.call("dave-phone", "+34600123456")
-    phones.are("ringing", "telephone")
+    phones.ring("dave-phone", "+34600123456", "telephone")
     phones.press("telephone", "decline")
     phones.hears("dave-phone", "Declined")
-    phones.call("dave-phone", "+34600123456")
-    phones.are("ringing", "telephone")
-    phones.press("telephone", "accept")
-    phones.are("talking", "telephone", "dave-phone")
+    phones.ring("dave-phone", "+34600123456", "telephone")
+    phones.accept("telephone", "dave-phone")
     phones.press("telephone", "hangup")
     phones.are("idle", "telephone", "dave-phone")
 
@@ -218,8 +198,7 @@ def test_a_second_browser_is_one_of_the_devices(phones: Phones) -> None:
 
 
 def test_a_page_that_is_loaded_again_goes_on_calling(phones: Phones) -> None:
-    phones.call("carol-browser", "dave")
-    phones.are("ringing", "dave-phone")
+    phones.ring("carol-browser", "dave", "dave-phone")
     phones.page.reload()
     phones.are("calling", "carol-browser")
     phones.are("ringing", "dave-phone")
@@ -228,8 +207,7 @@ def test_a_page_that_is_loaded_again_goes_on_calling(phones: Phones) -> None:
 
 
 def test_the_drawer_shows_the_keys_of_the_selected_call(phones: Phones) -> None:
-    phones.call("anna-browser", "carol")
-    phones.are("ringing", "carol-browser")
+    phones.ring("anna-browser", "carol", "carol-browser")
     phones.page.get_by_role("button", name="Anna → Carol rings").click()
     phones.page.get_by_role("button", name="Keys in Redis").click()
     for kind in ("invite", "pending:carol", "timers"):

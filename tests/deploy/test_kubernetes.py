@@ -182,7 +182,7 @@ def test_the_configuration_and_the_secrets_load(folder: Path, made_secrets: Path
             assert loaded.redis.url.reveal().startswith(f"redis://{container['name']}:")
             ports[container["name"]] = container["ports"][0]["containerPort"]
     loaded = config.load(folder / "config.json", environ={})
-    assert (loaded.http.host, loaded.gateway.host) == ("0.0.0.0", "0.0.0.0")  # noqa: S104
+    assert (loaded.http.host, loaded.gateway.host) == ("0.0.0.0", "0.0.0.0")  # noqa: S104 - what the manifest says
     assert ports == {"worker": loaded.http.port, "gateway": loaded.gateway.port}
 
 

@@ -13,7 +13,7 @@ import redis
 
 from invites.keys import WORKERS_GROUP
 from tests.support.commands import Commands
-from tests.support.seeds import KEYS, bury, event
+from tests.support.seeds import KEYS, dead_letter, event
 
 
 def test_publish_puts_the_event_into_the_stream_and_says_where(
@@ -50,7 +50,7 @@ def test_status_for_people(commands: Commands, database: redis.Redis) -> None:
     database.xreadgroup(WORKERS_GROUP, "worker-1", {KEYS.events: ">"}, count=1)
     database.zadd(KEYS.timers, {"ring|alice|i1|bob": 5})
     database.xadd(KEYS.relay, {"kind": "legs_start"}, id="99999999999999-0")
-    bury(database)
+    dead_letter(database)
     lines = commands.on_server("status").out.splitlines()
     assert lines[0] == "shard 0"
     assert "2 events (1 unread, 1 delivered), the oldest for 9" in lines[1]
@@ -100,7 +100,7 @@ def test_status_for_monitoring(commands: Commands, database: redis.Redis) -> Non
     database.xtrim(KEYS.events, maxlen=0, approximate=False)
     assert checked()[0] == 1, "an old notification"
     database.xtrim(KEYS.notifications, maxlen=0, approximate=False)
-    letter = bury(database)
+    letter = dead_letter(database)
     assert checked()[0] == 1
     assert checked()[1].startswith("WARNING: shard 0: dead letters: 1, the last one ")
     database.xdel(KEYS.dead, letter)
@@ -145,8 +145,8 @@ def test_status_for_programs(commands: Commands, database: redis.Redis) -> None:
 def test_dead_letters_are_listed_and_shown(commands: Commands, database: redis.Redis) -> None:
     assert commands.on_server("dead", "list").out == ""
     first, second = (
-        bury(database),
-        bury(database, type="accept", payload='{"x":1}', error="field from is missing"),
+        dead_letter(database),
+        dead_letter(database, type="accept", payload='{"x":1}', error="field from is missing"),
     )
     lines = commands.on_server("dead", "list").out.splitlines()
     assert [line.split()[:2] for line in lines] == [[first, "invit"], [second, "accept"]]
@@ -161,7 +161,7 @@ def test_dead_letters_are_listed_and_shown(commands: Commands, database: redis.R
 
 def test_a_letter_that_was_cut_is_shown_and_not_retried(commands: Commands, database: redis.Redis) -> None:
     fields = {"field:paylod": "x" * 4096, "cut:paylod": "5000 bytes, SHA-256 ab", "field:traceparent": "00-x"}
-    letter = bury(database, **fields)
+    letter = dead_letter(database, **fields)
     shown = commands.on_server("dead", "show", letter).out
     assert f"fields      paylod: {'x' * 4096}\nfields      traceparent: 00-x\n" in shown
     assert "cut         paylod: 5000 bytes, SHA-256 ab\n" in shown
@@ -177,7 +177,7 @@ def test_a_letter_that_was_cut_is_shown_and_not_retried(commands: Commands, data
 
 
 def test_a_dead_letter_is_retried_once(commands: Commands, database: redis.Redis) -> None:
-    first, second = bury(database), bury(database, type="timer", entry="", payload="ring|a|b|c")
+    first, second = dead_letter(database), dead_letter(database, type="timer", entry="", payload="ring|a|b|c")
     ended = commands.on_server("dead", "retry", first)
     assert ended.status == 0
     entry = ended.out.removeprefix(f"{first} -> ").strip()
@@ -193,8 +193,8 @@ def test_all_dead_letters_are_retried_but_those_that_cannot(
     commands: Commands, database: redis.Redis
 ) -> None:
     for number in range(5):
-        bury(database, payload=str(number))
-    empty = bury(database, payload="")
+        dead_letter(database, payload=str(number))
+    empty = dead_letter(database, payload="")
     ended = commands.on_server("dead", "retry", "--all")
     assert ended.status == 1
     assert ended.err == f"invites: {empty} has no payload to publish again: drop it.\n"
@@ -203,7 +203,7 @@ def test_all_dead_letters_are_retried_but_those_that_cannot(
 
 
 def test_dead_letters_are_dropped(commands: Commands, database: redis.Redis) -> None:
-    first, second = bury(database), bury(database)
+    first, second = dead_letter(database), dead_letter(database)
     assert commands.on_server("dead", "drop", first).out == f"{first} dropped\n"
     assert commands.on_server("dead", "drop", first).status == 1
     assert commands.on_server("dead", "drop", "--all").out == f"{second} dropped\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,12 +31,11 @@ def test_without_arguments_the_help_is_printed_as_it_is(commands: Commands) -> N
     assert ended.out == commands.run("--help").out
 
 
-def test_bash_completes_commands(tmp_path: os.PathLike[str]) -> None:
+def test_bash_completes_commands(tmp_path: Path) -> None:
     """The printed lines in a real bash; zsh and fish are not on every machine."""
-    command = os.path.join(tmp_path, "invites")  # noqa: PTH118
-    with open(command, "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write(f'#!/bin/sh\nexec {sys.executable} -m workers "$@"\n')
-    os.chmod(command, 0o700)  # noqa: PTH101
+    command = tmp_path / "invites"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m workers "$@"\n', "utf-8")
+    command.chmod(0o700)
     script = """
         PATH="$1:$PATH"; eval "$(invites completion bash)"
         COMP_WORDS=(invites gateways ""); COMP_CWORD=2; _invites_completion invites; echo "${COMPREPLY[@]}"

@@ -8,52 +8,24 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import redis
 
 from invites import SERVICE
-from tests.support.commands import Commands
+from tests.support.commands import Commands, Running
 from tests.support.seeds import ALICE, KEYS, event
 from tests.support.waiting import wait_until_sync
 
-_ROOT = Path(__file__).resolve().parents[2]
 
-
-class Worker:
-    """`invites run` in a process of its own, which may open `files` files; what it logs, as lines."""
+class Worker(Running):
+    """`invites run`, which may open `files` files."""
 
     def __init__(self, *arguments: str, files: int = 1024) -> None:
-        self.log: list[str] = []
-        limited = ["/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "limited"]
-        self._process = subprocess.Popen(
-            [*limited, sys.executable, "-m", "workers", "run", *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            cwd=_ROOT,
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._reader.join()
-        with self._process:
-            pass
-
-    def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self.log.append(line.decode().rstrip("\n"))
+        super().__init__("run", *arguments, most_files=files)
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first match in the log."""
@@ -74,17 +46,6 @@ class Worker:
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
             return answer.status, json.load(answer)
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal; the exit status."""
-        self._process.send_signal(number)
-        return self.wait()
-
-    def wait(self) -> int:
-        """The exit status."""
-        status = self._process.wait(20)
-        self._reader.join()
-        return status
 
 
 @pytest.fixture
@@ -150,7 +111,7 @@ def test_idle_connections_do_not_make_a_worker_deaf(
         wait_until_sync(lambda: database.xlen(KEYS.notifications) == 2, "bob is rung and alice told")
         wait_until_sync(lambda: worker.get("/readyz")[0] == 200, "the worker is ready again")
         assert worker.get("/v1/users/bob/invitations")[1]["invitations"][0]["inviteId"] == "i1"
-        assert worker.end() == 0
+        assert worker.end(signal.SIGTERM) == 0
     assert not any("Traceback" in line for line in worker.log)
 
 
@@ -165,7 +126,7 @@ def test_no_secret_is_logged_or_told(configured: Callable[..., list[str]], datab
         database.client_kill_filter(_type="normal", skipme=True)
         wait_until_sync(lambda: worker.get("/readyz")[0] == 503, "the worker is not ready")
         assert "secret" not in json.dumps(worker.get("/readyz")[1])
-        assert worker.end() == 0
+        assert worker.end(signal.SIGTERM) == 0
     assert "secret" not in "\n".join(worker.log)
 
 
@@ -198,6 +159,6 @@ def test_embedded_brings_a_server_and_takes_it_away(configured: Callable[..., li
         wait_until_sync(lambda: worker.get("/readyz")[0] == 200, "the worker is ready")
         with redis.Redis.from_url(url) as database:
             assert database.ping()
-        assert worker.end() == 0
+        assert worker.end(signal.SIGTERM) == 0
     with redis.Redis.from_url(url) as database, pytest.raises(redis.ConnectionError):
         database.ping()

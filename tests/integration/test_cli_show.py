@@ -11,7 +11,7 @@ import redis
 
 from invites.keys import CANDIDATE, WORKERS_GROUP
 from tests.support.commands import Commands
-from tests.support.seeds import ALICE, HEAD, KEYS, NOW, bury, event, invite, notify
+from tests.support.seeds import ALICE, HEAD, KEYS, NOW, dead_letter, event, invite, notify
 from workers import cli
 
 
@@ -84,7 +84,7 @@ def test_what_callers_sent_cannot_steer_the_terminal(commands: Commands, databas
     invite(database, context=json.dumps({"x": evil}, ensure_ascii=False), room=evil, createdAt="soon")
     event(database, "invite", {"peer": ALICE, "to": "bob", "inviteId": "i1", "room": evil})
     notify(database, evil, [evil], **HEAD, room=evil)
-    letter = bury(database, type=evil, payload=evil, error=evil)
+    letter = dead_letter(database, type=evil, payload=evil, error=evil)
     database.xgroup_create(KEYS.events, WORKERS_GROUP, "0")
     database.xreadgroup(WORKERS_GROUP, evil, {KEYS.events: ">"})
     for words in (

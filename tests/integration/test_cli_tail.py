@@ -4,61 +4,22 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
-import threading
-from pathlib import Path
-from typing import Self
 
 import redis
 
-from tests.support.commands import Commands
+from tests.support.commands import Commands, Running
 from tests.support.seeds import HEAD, KEYS, notify
 from tests.support.waiting import wait_until_sync
 
-_ROOT = Path(__file__).resolve().parents[2]
 
-
-class Tail:
-    """`invites tail` in a process of its own."""
+class Tail(Running):
+    """`invites tail`."""
 
     def __init__(self, url: str, *arguments: str) -> None:
-        self.lines: list[str] = []
-        self.errors = ""
-        command = [sys.executable, "-m", "workers", "tail", "--redis-url", url, *arguments]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=_ROOT)
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._reader.join()
-        with self._process:
-            pass
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        for line in self._process.stdout:
-            self.lines.append(line.decode().rstrip("\n"))
-        self.errors = self._process.stderr.read().decode()
+        super().__init__("tail", "--redis-url", url, *arguments)
 
     def wait_for_lines(self, count: int) -> None:
         wait_until_sync(lambda: len(self.lines) >= count, f"{count} lines were printed")
-
-    def end(self, number: int) -> int:
-        """Send a signal; the exit status."""
-        self._process.send_signal(number)
-        return self.wait()
-
-    def wait(self) -> int:
-        """The exit status."""
-        status = self._process.wait(10)
-        self._reader.join()
-        return status
 
 
 def _is_reading(database: redis.Redis) -> bool:
@@ -73,7 +34,7 @@ def test_tail_prints_notifications_as_they_come(commands: Commands, database: re
         notify(database, "INVITE_COMPLETED", [], **HEAD, state="ACCEPTED", error=200, candidates=[])
         notify(database, "x\x1b[2J", [], **HEAD)
         tail.wait_for_lines(3)
-        assert (tail.end(signal.SIGINT), tail.errors) == (0, "")
+        assert (tail.end(signal.SIGINT), tail.log) == (0, [])
     assert "invitation" in tail.lines[0]
     assert "alice → bob (i1)  room=r1 expiresIn=60000  to b1, b2" in tail.lines[0]
     assert "INVITE_COMPLETED  alice → bob (i1)  state=ACCEPTED error=200" in tail.lines[1]
@@ -88,7 +49,7 @@ def test_tail_for_programs_begins_with_the_last(commands: Commands, database: re
         wait_until_sync(lambda: _is_reading(database), "the tail reads")
         database.xadd(KEYS.notifications, {"type": "bare"})
         tail.wait_for_lines(3)
-        assert (tail.end(signal.SIGTERM), tail.errors) == (0, "")
+        assert (tail.end(signal.SIGTERM), tail.log) == (0, [])
     found = [json.loads(line) for line in tail.lines]
     assert found[0] == {
         "entry": entries[1],
@@ -117,5 +78,5 @@ def test_tail_ends_with_a_sentence_when_the_server_is_lost(commands: Commands, d
         (reader,) = (client for client in database.client_list() if client["cmd"] == "xread")
         database.client_kill_filter(_id=reader["id"])
         assert tail.wait() == 1
-    assert tail.errors.startswith(f"invites: Redis at {commands.url} does not answer")
-    assert len(tail.errors.splitlines()) == 1
+    (sentence,) = tail.log
+    assert sentence.startswith(f"invites: Redis at {commands.url} does not answer")

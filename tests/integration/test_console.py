@@ -158,14 +158,14 @@ async def test_an_overview_of_all_shards(site: _Site, client: Redis) -> None:
 @pytest.mark.leaks
 async def test_dead_letters_of_all_shards_the_newest_first(site: _Site, client: Redis) -> None:
     for shard, id_, reason in ((0, "9-1", "first"), (1, "10-1", "second"), (0, "11-1", "third")):
-        letter = {
+        letter: dict[Any, Any] = {
             "type": "invite",
             "payload": '{"to": 1}',
             "error": reason,
             "entry": "5-1",
             "deliveries": "2",
         }
-        await client.xadd(Keys(shard=shard, shards=2).dead, letter, id=id_)  # type: ignore[arg-type]
+        await client.xadd(Keys(shard=shard, shards=2).dead, letter, id=id_)
     found = (await site.json("/v1/dead-letters"))["deadLetters"]
     assert [(one["shard"], one["error"]) for one in found] == [(0, "third"), (1, "second"), (0, "first")]
     assert found[1] == {

@@ -30,7 +30,7 @@ async def _add(client: Redis, fields: dict[Any, Any]) -> str:
     return entry.decode()
 
 
-async def _bury(client: Redis, **fields: str | bytes) -> str:
+async def _dead_letter(client: Redis, **fields: str | bytes) -> str:
     letter = {
         "type": "invit",
         "payload": "{}",
@@ -42,18 +42,18 @@ async def _bury(client: Redis, **fields: str | bytes) -> str:
 
 
 async def test_dead_letters_are_listed_the_oldest_first(client: Redis) -> None:
-    ids = [await _bury(client, payload=f"{number}") for number in range(1100)]
+    ids = [await _dead_letter(client, payload=f"{number}") for number in range(1100)]
     found = [letter async for letter in DeadLetters(client, KEYS).all()]
     assert [letter.id for letter in found] == ids
     assert [letter.payload for letter in found] == [str(number) for number in range(1100)]
 
 
 async def test_letters_that_come_meanwhile_are_not_listed(client: Redis) -> None:
-    await _bury(client)
+    await _dead_letter(client)
     found = 0
     async for _ in DeadLetters(client, KEYS).all():
         found += 1
-        await _bury(client)
+        await _dead_letter(client)
     assert found == 1
 
 
@@ -62,13 +62,13 @@ async def test_a_retry_that_meets_another_letter_publishes_once(
     client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The transaction watches the dead letters, and begins again when they change."""
-    entry = await _bury(client, type="joined", payload='{"userId":"bob","roomId":"r"}')
+    entry = await _dead_letter(client, type="joined", payload='{"userId":"bob","roomId":"r"}')
     read, others = streams.read, ["1", "2"]
 
     async def and_another(*arguments: Any) -> Any:
         found = await read(*arguments)
         if others:
-            await _bury(client, payload=others.pop())
+            await _dead_letter(client, payload=others.pop())
         return found
 
     monkeypatch.setattr(streams, "read", and_another)
@@ -80,7 +80,7 @@ async def test_a_retry_that_meets_another_letter_publishes_once(
 
 async def test_a_letter_by_its_id(client: Redis) -> None:
     letters = DeadLetters(client, KEYS)
-    entry = await _bury(client)
+    entry = await _dead_letter(client)
     assert _json(await letters.get(entry)) == {
         "id": entry,
         "type": "invit",
@@ -104,7 +104,7 @@ async def test_a_letter_by_its_id(client: Redis) -> None:
 @pytest.mark.leaks
 async def test_a_retry_publishes_the_same_bytes_and_deletes(client: Redis) -> None:
     letters = DeadLetters(client, KEYS)
-    entry = await _bury(client, type="invite", payload=b'{"x":"\xff"}', traceparent="00-x")
+    entry = await _dead_letter(client, type="invite", payload=b'{"x":"\xff"}', traceparent="00-x")
     published = await letters.retry(entry)
     (event,) = await streams.read(client, KEYS.events)
     assert event.id == published
@@ -115,7 +115,7 @@ async def test_a_retry_publishes_the_same_bytes_and_deletes(client: Redis) -> No
 
 
 async def test_a_retried_timer_falls_due_now(client: Redis) -> None:
-    entry = await _bury(client, type="timer", entry="", payload="ring|alice|i1|bob")
+    entry = await _dead_letter(client, type="timer", entry="", payload="ring|alice|i1|bob")
     assert await DeadLetters(client, KEYS).retry(entry) == "now"
     assert await client.zrange(KEYS.timers, 0, -1) == [b"ring|alice|i1|bob"]
     due = await client.zscore(KEYS.timers, "ring|alice|i1|bob")
@@ -125,7 +125,7 @@ async def test_a_retried_timer_falls_due_now(client: Redis) -> None:
 
 
 async def test_a_letter_without_payload_cannot_be_retried(client: Redis) -> None:
-    entry = await _bury(client, payload="")
+    entry = await _dead_letter(client, payload="")
     with pytest.raises(NotRetriableError, match="drop it"):
         await DeadLetters(client, KEYS).retry(entry)
     assert await client.xlen(KEYS.dead) == 1
@@ -133,14 +133,14 @@ async def test_a_letter_without_payload_cannot_be_retried(client: Redis) -> None
 
 async def test_a_drop_deletes_once(client: Redis) -> None:
     letters = DeadLetters(client, KEYS)
-    entry = await _bury(client)
+    entry = await _dead_letter(client)
     assert await letters.drop(entry) is True
     assert await letters.drop(entry) is False
     assert await client.xlen(KEYS.dead) == 0
 
 
 async def test_a_retried_timer_that_still_fails_fires_at_its_own_time(client: Redis) -> None:
-    entry = await _bury(client, type="timer", entry="", payload="ring|alice|i1|bob", due="1000")
+    entry = await _dead_letter(client, type="timer", entry="", payload="ring|alice|i1|bob", due="1000")
     await client.zadd(KEYS.timers, {"ring|alice|i1|bob": 9e12})
     assert await DeadLetters(client, KEYS).retry(entry) == "now"
     assert await client.zscore(KEYS.timers, "ring|alice|i1|bob") == 1000
@@ -148,13 +148,13 @@ async def test_a_retried_timer_that_still_fails_fires_at_its_own_time(client: Re
 
 
 async def test_a_timer_that_is_gone_cannot_be_retried(client: Redis) -> None:
-    entry = await _bury(client, type="timer", entry="", payload="ring|alice|i1|bob", due="1000")
+    entry = await _dead_letter(client, type="timer", entry="", payload="ring|alice|i1|bob", due="1000")
     with pytest.raises(NotRetriableError, match="applied or removed: drop it"):
         await DeadLetters(client, KEYS).retry(entry)
     assert (await client.xlen(KEYS.dead), await client.exists(KEYS.timers)) == (1, 0)
 
 
-async def _buried_by_a_worker(streams: Streams, url: str, fields: dict[Any, Any]) -> str:
+async def _dead_letter_of_a_worker(streams: Streams, url: str, fields: dict[Any, Any]) -> str:
     """Publish an entry, let a worker make a dead letter of it, and return the letter's id."""
     await streams.client.xadd(KEYS.events, fields)
 
@@ -180,7 +180,7 @@ async def _buried_by_a_worker(streams: Streams, url: str, fields: dict[Any, Any]
 async def test_an_event_keeps_all_its_fields_and_is_retried_exactly(
     streams: Streams, valkey_url: str, fields: dict[bytes, bytes]
 ) -> None:
-    letter = await _buried_by_a_worker(streams, valkey_url, fields)
+    letter = await _dead_letter_of_a_worker(streams, valkey_url, fields)
     found = await DeadLetters(streams.client, KEYS).get(letter)
     assert found is not None
     misnamed = {name: value for name, value in fields.items() if name not in {b"type", b"payload"}}
@@ -193,7 +193,7 @@ async def test_an_event_keeps_all_its_fields_and_is_retried_exactly(
 
 async def test_a_large_event_is_cut_and_not_retried(streams: Streams, valkey_url: str) -> None:
     payload = json.dumps({"peer": {"id": "p", "user": "u"}, "unknown": "x" * 2_000_000})
-    letter = await _buried_by_a_worker(
+    letter = await _dead_letter_of_a_worker(
         streams, valkey_url, {"type": "getInvitations", "payload": payload, "paylod": "y" * 5_000}
     )
     found = await DeadLetters(streams.client, KEYS).get(letter)
@@ -216,7 +216,7 @@ async def test_a_large_event_is_cut_and_not_retried(streams: Streams, valkey_url
 @pytest.mark.leaks
 async def test_a_letter_of_the_release_before_is_put_back_into_the_relay_stream(client: Redis) -> None:
     fields = {"kind": "x", "name": "bob", "entry": "1-0", "arguments": "[]"}
-    entry = await _bury(client, type="relay", stream="relay", payload=json.dumps(fields))
+    entry = await _dead_letter(client, type="relay", stream="relay", payload=json.dumps(fields))
     found = await DeadLetters(client, KEYS).get(entry)
     assert found is not None
     assert json.loads(found.payload) == fields

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -170,9 +171,9 @@ async def test_a_device_objects_to_anything_else() -> None:
         await phone.expect("invitationCancel", 100, inviteId="new", code=487)
 
 
-async def _row(**options: object) -> str:
+async def _row(**options: Any) -> str:
     out = io.StringIO()
-    renderer = Renderer(["Alice", "phone", "tablet"], Console(file=out, **options), pace_s=0)  # type: ignore[arg-type]
+    renderer = Renderer(["Alice", "phone", "tablet"], Console(file=out, **options), pace_s=0)
     rings = Cell("rings", "yellow")
     cells = {"Alice": Cell("calls", "bold", acts=True), "phone": rings, "tablet": rings}
     await renderer.row("invite", cells, 1.26)

@@ -24,6 +24,7 @@ from invites.keys import CANDIDATE, Keys, shard_of
 from invites.queries.invites import InviteQueries
 from invites.sippo import SippoServer
 from tests.support.waiting import wait_until
+from workers.http import api
 from workers.http import connections as http_connections
 from workers.http import server as http
 from workers.http.server import HttpError, HttpServer
@@ -548,7 +549,7 @@ async def test_without_a_token_a_name_is_needed_and_only_one(site_for: Open) -> 
 
 async def test_http_host_is_a_name_of_this_machine(site_for: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     site = await site_for(_config(host="127.0.0.1"))
-    monkeypatch.setattr(site.server, "_config", _config(host="workers.internal"))
+    monkeypatch.setattr(site.server._api, "_config", _config(host="workers.internal"))
     answer = await site.get("/v1/users/bob/invitations", token=None, Host="Workers.internal:8080")
     assert answer.status == 200
 
@@ -570,7 +571,7 @@ async def test_redis_away_is_503(site_for: Open) -> None:
 async def test_redis_that_does_not_answer_is_503_in_time(
     site_for: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "_ANSWER_WITHIN_S", 0.05)
+    monkeypatch.setattr(api, "_ANSWER_WITHIN_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and never answers
         site = await site_for(_config(token=_TOKEN), f"redis://127.0.0.1:{silent.getsockname()[1]}")
         answer = await site.get("/v1/users/bob/invitations")
@@ -580,7 +581,7 @@ async def test_redis_that_does_not_answer_is_503_in_time(
 async def test_requests_in_a_stall_share_a_few_connections(
     site_for: Open, valkey_url: str, client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "_ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr(api, "_ANSWER_WITHIN_S", 0.5)
     site = await site_for(_config(token=_TOKEN))
     assert (await site.get("/v1/users/bob/invitations")).status == 200
     await client.execute_command("CLIENT", "PAUSE", "4500", "ALL")
@@ -635,7 +636,7 @@ async def test_without_an_idle_connection_a_new_one_is_refused(
     site_for: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "most_connections", lambda: 2)
-    monkeypatch.setattr(http, "_ANSWER_WITHIN_S", 1.0)
+    monkeypatch.setattr(api, "_ANSWER_WITHIN_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         site = await site_for(_config(), f"redis://127.0.0.1:{silent.getsockname()[1]}")
         path = "/v1/users/bob/invitations"

@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from invites.lookup.callee import CalleeLookup
 from invites.lookup.result import LookupResult
 from invites.sippo import ApiCall, CallOutcome, Group, NoAnswer, PushDevice
-from invites.store.settings import Settings
+from invites.store.settings import LookUp, Settings
 from tests.support import events as e
 from tests.support import lookups
 from workers.lab.fake_sippo import GroupEntry
@@ -47,9 +48,11 @@ class Server:
         return []
 
 
-async def _found(server: Server, most: int = 500, look_up: str = "groups", **more: bool) -> LookupResult:
-    settings = Settings(look_up=look_up, max_group_size=most)  # type: ignore[arg-type]
-    lookup = CalleeLookup(server, settings, **({"nested": True} | more))  # type: ignore[arg-type]
+async def _found(
+    server: Server, most: int = 500, look_up: LookUp = "groups", *, nested: bool = True
+) -> LookupResult:
+    api: Any = server  # it answers all that a lookup asks
+    lookup = CalleeLookup(api, Settings(look_up=look_up, max_group_size=most), nested=nested)
     return await lookup.ask("top", "alice", may_be_group=True)
 
 

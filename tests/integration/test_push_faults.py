@@ -375,7 +375,7 @@ async def test_the_group_is_made_again(
         await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
         await streams.client.xgroup_destroy(KEYS.push, PUSH_GROUP)
         await streams.client.xadd(KEYS.push, {"type": "nonsense"})
-        await wait_until(lambda: _buried(streams), "the entry has been read")
+        await wait_until(streams.has_dead_letter, "the entry has been read")
         await jobs.settled()
     assert len(await shard.dead()) == 1
 
@@ -413,7 +413,7 @@ async def test_a_job_that_cannot_be_settled_becomes_a_dead_letter_and_can_be_ret
     await jobs.add()
     letters = DeadLetters(streams.client, KEYS)
     async with pushes.worker(valkey_url, fake_sippo.wac, claimAfter=200, maxDeliveries=2) as service:
-        await wait_until(lambda: _buried(streams), "the job is a dead letter")
+        await wait_until(streams.has_dead_letter, "the job is a dead letter")
         await service.drain()
     (letter,) = [letter async for letter in letters.all()]
     assert (letter.type, letter.deliveries) == ("push", 3)
@@ -454,7 +454,3 @@ async def test_a_letter_that_fits_no_stream_is_refused(streams: Streams, stream:
     entry: bytes = await streams.client.xadd(KEYS.dead, letter)
     with pytest.raises(NotRetriableError, match=f"cannot be put back into {stream}: drop it"):
         await DeadLetters(streams.client, KEYS).retry(entry.decode())
-
-
-async def _buried(streams: Streams) -> bool:
-    return bool(await streams.dead())

@@ -188,7 +188,7 @@ async def test_an_entry_that_cannot_be_read_becomes_a_dead_letter(
     await another_worker(streams.client)
     await streams.client.xadd(KEYS.relay, entry)
     async with worker(valkey_url):
-        await wait_until(lambda: _buried(streams), "the entry is a dead letter")
+        await wait_until(streams.has_dead_letter, "the entry is a dead letter")
     (letter,) = await streams.dead()
     assert (letter["type"], letter["stream"], letter["error"]) == ("relay", "relay", sentence)
     assert await settled(streams)
@@ -202,14 +202,10 @@ async def test_an_entry_that_keeps_failing_becomes_a_dead_letter_and_can_be_retr
     await streams.client.xadd(KEYS.relay, page)
     letters = DeadLetters(streams.client, KEYS)
     async with worker(valkey_url, max_deliveries=2, claim_after=200) as service:
-        await wait_until(lambda: _buried(streams), "the entry is a dead letter")
+        await wait_until(streams.has_dead_letter, "the entry is a dead letter")
         (letter,) = [letter async for letter in letters.all()]
         assert (letter.type, letter.deliveries, json.loads(letter.payload)) == ("relay", 3, page)
         await service.drain()
     entry = await letters.retry(letter.id)
     assert [found for found, _ in await streams.client.xrange(KEYS.relay, entry)] == [(entry or "").encode()]
     assert await streams.dead() == []
-
-
-async def _buried(streams: Streams) -> bool:
-    return bool(await streams.dead())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.seeds import KEYS, bury
+from tests.support.seeds import KEYS, dead_letter
 from tests.support.waiting import wait_until_sync
 from workers.lab.worker_process import start_worker
 
@@ -48,7 +48,7 @@ def test_each_command_of_the_runbook_works(
             if line.startswith("invites "):
                 if GROUP in line or line == "invites gateways list":
                     database.xgroup_create(KEYS.notifications, GROUP, "0", mkstream=True)
-                letter = bury(database, type="roomClosed", payload='{"roomId":"r9"}')
+                letter = dead_letter(database, type="roomClosed", payload='{"roomId":"r9"}')
                 ended = commands.run(*shlex.split(line.replace(LETTER, letter))[1:])
                 status, said = ended.status, ended.out + ended.err
             elif shutil.which("curl") is None:

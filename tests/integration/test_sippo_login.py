@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -115,10 +116,14 @@ async def test_a_renewal_that_fails_leaves_the_token_and_is_not_repeated_by_each
         await pair.client.group("sales")
         pair.fake_sippo.fault(status(500), ApiCall.LOGIN)
         time.now += 81
+
+        def has_failed(times: int) -> bool:
+            return pair.watch.requests["login", "error"] == times
+
         for failed in (1, 2):
             for _ in range(10):
                 assert await pair.client.group("sales") is not None
-            await wait_until(lambda: pair.watch.requests["login", "error"] == failed, "a renewal has failed")  # noqa: B023
+            await wait_until(partial(has_failed, failed), "a renewal has failed")
             for _ in range(10):
                 assert await pair.client.group("sales") is not None
             assert pair.fake_sippo.requests["login"] == 1 + failed

@@ -249,7 +249,7 @@ async def test_an_event_that_fails_comes_back_and_becomes_a_dead_letter(
         await streams.publish("joined", BROKEN)
         await streams.ask(10, 10)
         await streams.told(20, pending=1)
-        await wait_until(lambda: _has_dead(streams), "the event is a dead letter")
+        await wait_until(streams.has_dead_letter, "the event is a dead letter")
         await streams.assert_answered(20)
     dead = (await streams.dead())[0]
     assert (dead["type"], dead["deliveries"]) == ("joined", "3")
@@ -269,10 +269,6 @@ async def test_an_event_that_fails_for_a_while_is_settled_later(
         await client.delete(KEYS.room_members("broken"))
         await streams.told(0)
     assert await client.hkeys(KEYS.room_members("broken")) == [b"eve"]
-
-
-async def _has_dead(streams: Streams) -> bool:
-    return bool(await streams.dead())
 
 
 async def test_a_batch_that_cannot_be_sent_is_tried_one_by_one(

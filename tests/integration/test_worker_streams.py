@@ -384,7 +384,7 @@ async def test_redelivered_entries_count_their_deliveries(streams: Streams) -> N
     await streams.strand(2)
     async with worker(await _url(streams)):
         await streams.told(1)
-        await wait_until(lambda: _has_dead(streams), "the bad event is a dead letter")
+        await wait_until(streams.has_dead_letter, "the bad event is a dead letter")
     dead = (await streams.dead())[0]
     assert (dead["deliveries"], dead["payload"]) == ("2", "{")
 
@@ -398,10 +398,6 @@ async def test_redelivered_entries_are_committed_alone(streams: Streams) -> None
         read = service.metrics.registry.get_sample_value
         assert read("invites_commit_events_count") == 30
         assert read("invites_commit_events_sum") == 30
-
-
-async def _has_dead(streams: Streams) -> bool:
-    return bool(await streams.dead())
 
 
 # --- consumers pile up; deleting one drops its pending entries

@@ -5,6 +5,7 @@ import pytest
 from invites.lookup.result import LookupResult
 from invites.store.settings import Settings
 from tests.support import events as e
+from tests.support import groups
 from tests.support.shard import Json, MakeShard, Shard, of_type, peer
 
 NUMBER = "+4930123456"
@@ -141,7 +142,7 @@ async def test_a_call_to_the_phone_network_first(make_shard: MakeShard) -> None:
 @pytest.fixture
 async def member(home: Shard) -> Shard:
     """A group in which a member is a number that a trunk with `confirm` leads to; Alice calls it."""
-    home.found["team"].members[-1].user = NUMBER  # type: ignore[index]
+    groups.last_member_is(home, NUMBER)
     await e.in_order(home, e.trunk("gw", r"\+49\d+", confirm=True), e.invite(to="team"))
     return home
 

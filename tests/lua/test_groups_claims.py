@@ -1,6 +1,5 @@
 """Groups over several shards: a leg whose accept another shard decides, whatever comes late, twice or never."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -25,13 +24,6 @@ async def ringing(client: Redis, settings: Settings, **more: Any) -> Apart:
     await shard.at_home(*e.invite(to="team", **more))
     await shard.carry()
     return shard
-
-
-@pytest.fixture
-async def client(valkey_server: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_server) as client:
-        await client.flushall()
-        yield client
 
 
 @pytest.fixture

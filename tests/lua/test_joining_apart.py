@@ -1,6 +1,5 @@
 """Joins over several shards: the room, the callee and the group are in different ones, whose messages come late."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,13 +15,6 @@ from tests.support.shards import Apart
 
 PHONE = peer("phone", "bob")
 MEMBER = peer("bob-phone", "bob")
-
-
-@pytest.fixture
-async def client(valkey_server: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_server) as client:
-        await client.flushall()
-        yield client
 
 
 @pytest.fixture

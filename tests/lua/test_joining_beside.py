@@ -1,6 +1,5 @@
 """Joins and calls in progress together with users' wishes, and with calls that may merge."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -57,13 +56,6 @@ async def test_a_call_merges_into_one_that_a_join_has_accepted_meanwhile(
 
 
 # -- over several shards, where an invite is held
-
-
-@pytest.fixture
-async def client(valkey_server: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_server) as client:
-        await client.flushall()
-        yield client
 
 
 async def apart(client: Redis, settings: Settings) -> Apart:

@@ -20,8 +20,6 @@ from tests.support.relayed import hears
 from tests.support.shards import Apart, messages_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.shard import Shard
 
 NOW: Final = int(time.time() * 1000)
@@ -84,12 +82,6 @@ async def at_home(client: Redis) -> Apart:
     for device in ("bob-phone", "bob-desk", "carol-phone"):
         await shards.at_home(*e.registered(device, device.partition("-")[0], device=device[4:]))
     return shards
-
-
-@pytest.fixture
-async def client(valkey_server: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_server) as client:
-        yield client
 
 
 @pytest.fixture

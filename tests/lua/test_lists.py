@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from invites.queries import lists
+from invites.queries import lists, sources
 from invites.queries.lists import CursorError, Filter, InviteLists
 from invites.store.settings import Settings
 from tests.support import events as e
@@ -74,7 +74,7 @@ async def test_a_member_finds_the_call_of_its_group(called: Shard) -> None:
 @pytest.mark.parametrize("asked", [{}, {"user": "alice"}, {"room": "r"}, {"state": "ALL"}], ids=str)
 async def test_pages(make_shard: MakeShard, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Many begin in the same millisecond, and one command reads fewer than there are."""
-    monkeypatch.setattr(lists, "_READ", 3)
+    monkeypatch.setattr(sources, "_READ", 3)
     monkeypatch.setattr(lists, "_AT_ONCE", 2)
     shard = await make_shard(Settings(redial="ring", per_pair=0))
     await shard.event(*e.registered("phone", expires=60_000))
@@ -89,7 +89,7 @@ async def test_pages(make_shard: MakeShard, asked: dict[str, Any], monkeypatch: 
 async def test_a_page_is_bounded_however_many_timers_there_are(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "_READ", 10)
+    monkeypatch.setattr(sources, "_READ", 10)
     await shard.client.zadd(
         shard.keys.timers, {f"lapse|u|{number:04}": number // 50 for number in range(990)}
     )

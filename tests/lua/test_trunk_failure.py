@@ -5,6 +5,7 @@ import pytest
 from invites.lookup.result import LookupResult
 from invites.store.settings import Settings
 from tests.support import events as e
+from tests.support import groups
 from tests.support.shard import Json, MakeShard, Shard, peer
 
 NUMBER = "+4930123456"
@@ -189,7 +190,7 @@ async def test_beside_the_users_devices_the_next_one_rings(make_shard: MakeShard
 @pytest.fixture
 async def member(home: Shard) -> Shard:
     """A group in which a member is a number that two trunks lead to; Alice calls it."""
-    home.found["team"].members[-1].user = NUMBER  # type: ignore[index]
+    groups.last_member_is(home, NUMBER)
     await e.in_order(home, e.trunk("t1", GERMANY), e.trunk("t2", GERMANY), e.invite(to="team"))
     return home
 

@@ -5,6 +5,7 @@ import pytest
 from invites.lookup.result import LookupResult
 from invites.store.settings import Settings
 from tests.support import events as e
+from tests.support import groups
 from tests.support.shard import MakeShard, Notification, Shard, of_type
 
 NUMBER = "+4930123456"
@@ -54,6 +55,6 @@ async def test_a_number_that_is_called_is_told_like_any_other(shard: Shard) -> N
 
 
 async def test_a_group_calls_the_number_of_a_member(home: Shard) -> None:
-    home.found["team"].members[-1].user = NUMBER  # type: ignore[index]
+    groups.last_member_is(home, NUMBER)
     await home.event(*e.trunk("gw", r"\+49\d+"))
     assert numbers(await home.event(*e.invite(to="team")))[("gw",)] == NUMBER

@@ -27,6 +27,13 @@ def team(
     shard.found["team"] = LookupResult(known=True, members=found, sequential=sequential)
 
 
+def last_member_is(shard: Shard, user: str) -> None:
+    """Put this user, or number, in the place of the team's last member."""
+    members = shard.found["team"].members
+    assert members
+    members[-1].user = user
+
+
 async def at_home(shard: Shard, *devices: str) -> None:
     """Register devices: `bob-phone` is Bob's."""
     for device in devices:

@@ -30,7 +30,7 @@ def hold_lookups(service: Service) -> HeldResolver:
     """Hold back all lookups of a worker's first shard."""
     set_aside = settler_of(service)._set_aside
     held = HeldResolver(set_aside._resolver)
-    set_aside._resolver = held  # type: ignore[assignment]
+    set_aside._resolver = held  # type: ignore[assignment] # in its place
     return held
 
 

@@ -49,7 +49,7 @@ def invite(database: redis.Redis, **fields: str) -> None:
     database.hset(KEYS.invite("alice|i1|bob"), mapping=values)
 
 
-def bury(database: redis.Redis, **fields: str) -> str:
+def dead_letter(database: redis.Redis, **fields: str) -> str:
     """Add a dead letter; return its id."""
     letter: dict[Any, Any] = {"type": "invit", "payload": "{}", "error": "field type", "entry": "5-0"}
     letter |= {"deliveries": "1", **fields}

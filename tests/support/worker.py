@@ -154,6 +154,10 @@ class Streams:
             for _, fields in await self.client.xrange(KEYS.dead)
         ]
 
+    async def has_dead_letter(self) -> bool:
+        """Whether there is a dead letter."""
+        return bool(await self.client.xlen(KEYS.dead))
+
     async def strand(self, count: int, consumer: str = "gone") -> list[str]:
         """Read new events as a consumer that dies before it settles them; return their ids."""
         reply = await self.client.xreadgroup(WORKERS_GROUP, consumer, {KEYS.events: ">"}, count=count)

@@ -16,6 +16,8 @@ from tests.support.shard import peer
 NOT_LOOKED_UP = ("", "", "", "", "", "", b"")
 """Looked-up data of an invite (its room, the peer that asked for it, trunks, sippo-server) where more follows."""
 HEAD = b'{"inviteId":"1","from":"alice","to":"bob"'
+INVITE = ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0")
+"""The arguments of an invite with the mandatory fields alone."""
 
 
 def _operation(event: e.Published) -> Operation:
@@ -32,11 +34,7 @@ def _stored(event: e.Published) -> Any:
 @pytest.mark.parametrize(
     ("event", "handler", "args"),
     [
-        (
-            e.invite(),
-            "invite",
-            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0"),
-        ),
+        (e.invite(), "invite", INVITE),
         (
             e.invite(
                 mediatypes=["audio"],
@@ -63,11 +61,7 @@ def _stored(event: e.Published) -> Any:
                 "0",
             ),
         ),
-        (
-            e.request(),
-            "invite",
-            ("a", "alice", "bob", "1", HEAD, "", b"", b"", b"", "", "", b"", "1"),
-        ),
+        (e.request(), "invite", ("a", "alice", "bob", "1", HEAD, "", b"", b"", b"", "", "", b"", "1")),
         (e.invite(returnOf="x|y|z"), "inviteReturn", ("a", "alice", HEAD, "x|y|z", "bob", b"", b"")),
         (e.ringing("phone"), "ringing", ("phone", "bob", "alice|1|bob", HEAD)),
         (e.accept("phone", transaction=7), "accept", ("phone", "bob", "alice|1|bob", HEAD, b"7")),
@@ -79,11 +73,7 @@ def _stored(event: e.Published) -> Any:
             ("phone", "bob", "alice|1|bob", HEAD, "alice", "bob", 486, b""),
         ),
         (e.silence("phone", transaction=7), "silence", ("phone", "bob", "alice|1|bob", HEAD, b"7")),
-        (
-            e.said_by("d", e.silence("phone")),
-            "silence",
-            ("phone", "bob", "alice|1|bob", HEAD, b"", "d"),
-        ),
+        (e.said_by("d", e.silence("phone")), "silence", ("phone", "bob", "alice|1|bob", HEAD, b"", "d")),
         (e.stop(), "stopInvite", ("a", "alice", "alice", "1", "bob", HEAD, 487, b"")),
         (
             e.stop(None),
@@ -92,75 +82,16 @@ def _stored(event: e.Published) -> Any:
         ),
         (e.stop(None, from_="alice"), "stopInvite", ("", "", "alice", "1", "bob", HEAD, 487, b"")),
         (e.invitations("phone"), "getInvitations", ("phone", "bob", b'"t"', b"")),
-        (
-            e.said_by("d", e.accept("phone")),
-            "accept",
-            ("phone", "bob", "alice|1|bob", HEAD, b"", b"", "d"),
-        ),
+        (e.said_by("d", e.accept("phone")), "accept", ("phone", "bob", "alice|1|bob", HEAD, b"", b"", "d")),
         (
             e.accept("phone", context={"n": 1}),
             "accept",
             ("phone", "bob", "alice|1|bob", HEAD, b"", b'{"n":1}'),
         ),
-        (
-            e.said_by("d", e.invite()),
-            "invite",
-            (
-                "a",
-                "alice",
-                "bob",
-                "1",
-                HEAD,
-                "r",
-                b"",
-                b"",
-                b"",
-                "",
-                "",
-                b"",
-                "0",
-                *NOT_LOOKED_UP,
-                "",
-                "",
-                "",
-                "",
-                "d",
-            ),
-        ),
-        (
-            e.invite(ringMode="all"),
-            "invite",
-            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP, "", "all"),
-        ),
-        (
-            e.invite(probe=True),
-            "invite",
-            (
-                "a",
-                "alice",
-                "bob",
-                "1",
-                HEAD,
-                "r",
-                b"",
-                b"",
-                b"",
-                "",
-                "",
-                b"",
-                "0",
-                *NOT_LOOKED_UP,
-                "",
-                "",
-                "",
-                "1",
-            ),
-        ),
-        (
-            e.invite(replaces="x|y|z"),
-            "invite",
-            ("a", "alice", "bob", "1", HEAD, "r", b"", b"", b"", "", "", b"", "0", *NOT_LOOKED_UP, "x|y|z"),
-        ),
+        (e.said_by("d", e.invite()), "invite", (*INVITE, *NOT_LOOKED_UP, "", "", "", "", "d")),
+        (e.invite(ringMode="all"), "invite", (*INVITE, *NOT_LOOKED_UP, "", "all")),
+        (e.invite(probe=True), "invite", (*INVITE, *NOT_LOOKED_UP, "", "", "", "1")),
+        (e.invite(replaces="x|y|z"), "invite", (*INVITE, *NOT_LOOKED_UP, "x|y|z")),
         (e.said_by("d", e.unregistered("phone")), "disconnected", ("phone", "bob", "", "d")),
         (e.unregistered("phone"), "disconnected", ("phone", "bob", "")),
         (e.disconnected("phone", session="s"), "disconnected", ("phone", "bob", "s")),

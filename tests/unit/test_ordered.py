@@ -16,7 +16,7 @@ from redis.exceptions import TimeoutError as LateError
 
 from invites.connection.clients import connect
 from invites.connection.connections import TcpConnection
-from invites.connection.ordered import OrderedClient
+from invites.connection.ordered import OrderedClient, _Line
 from tests.support.waiting import wait_until
 from workers.lab.embedded import EmbeddedValkey
 
@@ -90,6 +90,25 @@ def _ask(client: OrderedClient, text: str) -> asyncio.Task[Any]:
     return asyncio.create_task(client.execute_command("ECHO", text))
 
 
+async def _under_way(server: Held, client: OrderedClient, text: str) -> asyncio.Task[Any]:
+    """A command that the server has, after those before it, and has not answered."""
+    count = len(server.asked) + 1
+    asked = _ask(client, text)
+    await server.was_asked(count)
+    return asked
+
+
+async def _errors_of(*asked: asyncio.Task[Any]) -> list[type]:
+    """What each command fails with."""
+    return [type(found) for found in await asyncio.gather(*asked, return_exceptions=True)]
+
+
+def _line_of(client: OrderedClient) -> _Line:
+    """The connection that the client has."""
+    assert client._line
+    return client._line
+
+
 async def test_the_server_has_the_next_commands_before_it_answers(held: tuple[Held, OrderedClient]) -> None:
     server, client = held
     asked = [_ask(client, name) for name in "abc"]
@@ -133,8 +152,7 @@ async def test_who_is_cancelled_while_a_command_is_sent_disturbs_nobody(
     held: tuple[Held, OrderedClient],
 ) -> None:
     server, client = held
-    first = _ask(client, "a")
-    await server.was_asked(1)
+    first = await _under_way(server, client, "a")
     second = _ask(client, "b" * 8_000_000)  # more than a socket takes at once
     for _ in range(4):
         await asyncio.sleep(0)
@@ -164,10 +182,8 @@ async def test_a_lost_connection_fails_what_is_under_way_and_the_next_command_co
     asked = [_ask(client, name) for name in "ab"]
     await server.was_asked(2)
     server.drop()
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    assert [type(error) for error in found] == [LostError, LostError]
-    again = _ask(client, "c")
-    await server.was_asked(3)
+    assert await _errors_of(*asked) == [LostError, LostError]
+    again = await _under_way(server, client, "c")
     server.answer("+3")
     assert (await again, server.connections) == (b"3", 2)
 
@@ -176,29 +192,22 @@ async def test_a_connection_that_is_lost_while_a_command_is_sent_fails_it_as_los
     held: tuple[Held, OrderedClient],
 ) -> None:
     server, client = held
-    first = _ask(client, "a")
-    await server.was_asked(1)
+    first = await _under_way(server, client, "a")
     second = _ask(client, "b")
-    assert client._line
-    client._line._transport.abort()
-    found = await asyncio.gather(first, second, return_exceptions=True)
-    assert [type(error) for error in found] == [LostError, LostError]
+    _line_of(client)._transport.abort()
+    assert await _errors_of(first, second) == [LostError, LostError]
 
 
 async def test_no_command_overtakes_those_under_way_over_another_connection(
     held: tuple[Held, OrderedClient],
 ) -> None:
     server, client = held
-    first = _ask(client, "a")
-    await server.was_asked(1)
-    assert client._line
-    connection = client._line._connection
+    first = await _under_way(server, client, "a")
+    connection = _line_of(client)._connection
     assert isinstance(connection, TcpConnection)
     connection._locator.invalidate(connection._generation, LostError("for the test"), ("", 0))
-    found = await asyncio.gather(first, _ask(client, "b"), return_exceptions=True)
-    assert [type(error) for error in found] == [LostError, LostError]
-    again = _ask(client, "c")
-    await server.was_asked(2)
+    assert await _errors_of(first, _ask(client, "b")) == [LostError, LostError]
+    again = await _under_way(server, client, "c")
     server.answer("+3")
     assert (await again, server.asked, server.connections) == (b"3", ["a", "c"], 2)
 
@@ -207,17 +216,14 @@ async def test_an_answer_that_is_late_loses_the_connection(
     held: tuple[Held, OrderedClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, client = held
-    first = _ask(client, "a")
-    await server.was_asked(1)
-    assert client._line
-    connection = client._line._connection
+    first = await _under_way(server, client, "a")
+    connection = _line_of(client)._connection
     monkeypatch.setattr(connection, "socket_timeout", 0.01)
     server.answer("+1")
     assert await first == b"1"
-    client._line._watch()  # not only once the earlier time-out is over
+    _line_of(client)._watch()  # not only once the earlier time-out is over
     asked = [_ask(client, name) for name in "bc"]
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    assert [type(error) for error in found] == [LateError, LateError]
+    assert await _errors_of(*asked) == [LateError, LateError]
     monkeypatch.undo()  # the pool connects it again
     again = _ask(client, "d")
     await wait_until(lambda: server.asked[-1] == "d", "another connection is made")
@@ -230,15 +236,12 @@ async def test_a_reply_to_nothing_or_that_is_none_loses_the_connection(
     held: tuple[Held, OrderedClient], reply: str
 ) -> None:
     server, client = held
-    first = _ask(client, "a")
-    await server.was_asked(1)
+    first = await _under_way(server, client, "a")
     server.answer("+1", reply)
     assert await first == b"1"
-    line = client._line
-    assert line
+    line = _line_of(client)
     await wait_until(lambda: not line.is_usable, "the connection is lost")
-    again = _ask(client, "b")
-    await server.was_asked(2)
+    again = await _under_way(server, client, "b")
     server.answer("+2")
     assert (await again, server.connections) == (b"2", 2)
 
@@ -247,14 +250,11 @@ async def test_a_command_that_is_called_as_others_learn_of_their_loss_is_lost_to
     held: tuple[Held, OrderedClient],
 ) -> None:
     server, client = held
-    first = _ask(client, "a")
-    await server.was_asked(1)
-    assert client._line
+    first = await _under_way(server, client, "a")
     called = asyncio.get_running_loop().create_future()
-    client._line._waiting[0].add_done_callback(lambda _: called.set_result(_ask(client, "b")))
+    _line_of(client)._waiting[0].add_done_callback(lambda _: called.set_result(_ask(client, "b")))
     server.drop()
-    found = await asyncio.gather(first, await called, return_exceptions=True)
-    assert [type(error) for error in found] == [LostError, LostError]
+    assert await _errors_of(first, await called) == [LostError, LostError]
     assert server.asked == ["a"]
 
 
@@ -270,10 +270,8 @@ async def test_a_command_that_waits_for_a_connection_fails_with_it(
         raise LostError("for the test")
 
     monkeypatch.setattr(client._pool, "get_connection", refuse)
-    found = await asyncio.gather(_ask(client, "a"), _ask(client, "b"), return_exceptions=True)
-    assert [type(error) for error in found] == [LostError, LostError]
-    again = _ask(client, "a")
-    await server.was_asked(1)
+    assert await _errors_of(_ask(client, "a"), _ask(client, "b")) == [LostError, LostError]
+    again = await _under_way(server, client, "a")
     server.answer("+1")
     assert await again == b"1"
 
@@ -282,8 +280,7 @@ async def test_closing_fails_what_is_being_sent_and_nobody_else_gets_its_answer(
     held: tuple[Held, OrderedClient],
 ) -> None:
     server, client = held
-    first = _ask(client, "a")
-    await server.was_asked(1)
+    first = await _under_way(server, client, "a")
     server.answer("+1")
     await first
     sending = _ask(client, "b" * 20_000_000)  # more than a socket takes at once
@@ -300,8 +297,7 @@ async def test_closing_fails_what_is_being_sent_and_nobody_else_gets_its_answer(
 
 async def test_closing_fails_what_is_under_way(held: tuple[Held, OrderedClient]) -> None:
     server, client = held
-    asked = _ask(client, "a")
-    await server.was_asked(1)
+    asked = await _under_way(server, client, "a")
     await client.aclose()
     with pytest.raises(LostError, match="closed"):
         await asked

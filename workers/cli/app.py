@@ -29,9 +29,9 @@ COMMANDS: Final = {
     "erase": ("workers.cli.erase:erase", "Delete what the server holds about a user."),
     "size": ("workers.cli.size:size", "Estimate the server's memory."),
     "completion": ("workers.cli.completion:completion", "Print what a shell needs to complete commands."),
-    "dead": ("workers.cli.dead:app", "List, retry and drop dead letters."),
+    "dead": ("workers.cli.dead:app", "List, show, retry and drop dead letters."),
     "gateways": ("workers.cli.gateways:app", "List and drop the groups of gateways."),
-    "bench": ("workers.cli.bench:app", "Measure this machine."),
+    "bench": ("workers.cli.bench.app:app", "Measure this machine."),
 }
 """Each command: where it is (see `LazyCommand`), and its line in the help."""
 

@@ -21,7 +21,7 @@ class _Shell(enum.StrEnum):
     FISH = "fish"
 
 
-_Which = Annotated[_Shell, typer.Argument(metavar="SHELL", help="Which shell: bash, zsh or fish.")]
+_Which = Annotated[_Shell, typer.Argument(metavar="SHELL", help="The shell.")]
 
 
 @with_common()

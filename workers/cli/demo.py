@@ -25,12 +25,16 @@ def demo(
     host: Annotated[
         str | None,
         typer.Option(
-            "--host", help="Where the page listens. Default: 127.0.0.1; 0.0.0.0 lets other devices take part."
+            "--host",
+            metavar="HOST",
+            help="Where the page listens. Default: 127.0.0.1; 0.0.0.0 lets other devices take part.",
         ),
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option("--port", min=0, max=65_535, help="Port of the page. Default: 8100; 0 means any."),
+        typer.Option(
+            "--port", metavar="PORT", min=0, max=65_535, help="Port of the page. Default: 8100; 0 means any."
+        ),
     ] = None,
     _: Common,
 ) -> int:

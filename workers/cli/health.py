@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from invites.queries.health import Level, Problem, problems
+from invites.queries.health import Level, Problem, as_objects, problems_of
 from invites.queries.overview import Overview, overview
 from workers.cli.output import say, say_json
 from workers.cli.session import trouble
@@ -18,27 +18,18 @@ if TYPE_CHECKING:
     from invites.keys import Keys
     from workers.cli.session import Session
 
-_Found = tuple[int, Problem]
-
 
 async def check(session: Session, *, as_json: bool) -> int:
     """Look at all shards in parallel, so that an unreachable one hides no other. Returns the status."""
     looking = asyncio.gather(*(_look(session, keys) for keys in session.shards()))
     wrong, looked = await asyncio.gather(_wrong_shards(session), looking)
     there = [one for one in looked if isinstance(one, Overview)]
-    found: list[_Found] = []
+    found = problems_of(session.shards(), looked)
     if wrong:
-        found.append((0, Problem(Level.CRITICAL, wrong.rstrip("."))))
-    for keys, one in zip(session.shards(), looked, strict=True):
-        of_shard = problems(one) if isinstance(one, Overview) else [one]
-        found += [(keys.shard, problem) for problem in of_shard]
+        found.insert(0, (0, Problem(Level.CRITICAL, wrong.rstrip("."))))
     level = max((problem.level for _, problem in found), default=Level.OK)
     if as_json:
-        listed = [
-            {"shard": shard, "level": problem.level.name, "problem": problem.sentence}
-            for shard, problem in found
-        ]
-        say_json({"status": int(level), "problems": listed, "shards": there})
+        say_json({"status": int(level), "problems": as_objects(found), "shards": there})
     else:
         say(f"{level.name}: {_sentences(found) or _fine(there)}")
     return int(level)
@@ -58,7 +49,7 @@ async def _look(session: Session, keys: Keys) -> Overview | Problem:
         return Problem(Level.CRITICAL, trouble(session.address, error).rstrip("."))
 
 
-def _sentences(found: Sequence[_Found]) -> str:
+def _sentences(found: Sequence[tuple[int, Problem]]) -> str:
     """The worst first. A problem of several shards is named once."""
     shards: dict[Problem, list[int]] = {}
     for shard, problem in found:

@@ -36,7 +36,7 @@ class LazyCommand(TyperCommand):
             holder.command(self.name)(found)
         return get_group(holder).commands[str(self.name)]
 
-    def make_context(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+    def make_context(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as typer has them
         """What typer asks a command for that is to run."""
         return self.load().make_context(*arguments, **options)
 
@@ -45,12 +45,12 @@ def lazy_group(commands: Mapping[str, tuple[str, str]]) -> type[TyperGroup]:
     """A group with these commands: name -> place, line."""
 
     class LazyGroup(TyperGroup):
-        def __init__(self, **attributes: Any) -> None:  # noqa: ANN401
+        def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - as typer has them
             super().__init__(**attributes)
             for name, (place, line) in commands.items():
                 self.add_command(LazyCommand(name, place, line))
 
-        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as typer has them
             """Without arguments, print the help. `no_args_is_help` would make it the sentence of an error."""
             if not args and not ctx.resilient_parsing:
                 from workers.cli.output import say

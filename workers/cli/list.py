@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
+from invites.values.server_time import in_ms
 from workers.cli.moments import FORMS, parse_moment
 from workers.cli.notifications import time_of
 from workers.cli.options import AsJson, CommandError, Common, with_common
@@ -107,9 +108,9 @@ async def _read(session: Session, asked: Filter, limit: int) -> _List:
             found = {row.ref: row for row in rows}
         if cursor is None or (more and not newest):
             break
-    seconds, microseconds = await session.client(session.shard(0)).time()
+    now = in_ms(await session.client(session.shard(0)).time())
     rows = sorted(found.values(), key=_began, reverse=newest)
-    return _List(rows, more, seconds * 1_000 + microseconds // 1_000)
+    return _List(rows, more, now)
 
 
 def _print(found: _List, limit: int, nothing: str) -> None:

@@ -133,7 +133,7 @@ def _set_up(
 def with_common(
     *, log_level: Level = Level.INFO, redis_url: object = RedisUrl
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """Add the four common options to a command, at the position of its parameter of type Common.
+    """Add the four common options to a command, after its own. Its parameter of type Common receives their values.
 
     `log_level` is the default of --log-level, `redis_url` the annotation of --redis-url.
     """
@@ -149,12 +149,10 @@ def with_common(
 
         declared = signature(command, eval_str=True)
         (common,) = [one.name for one in declared.parameters.values() if one.annotation is Common]
-        parameters: list[Parameter] = []
-        for one in declared.parameters.values():
-            parameters += options.values() if one.name == common else [one]
+        own = [one for one in declared.parameters.values() if one.name != common]
         # typer passes keywords. Keyword-only options with a default can precede arguments without one.
-        keywords = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in parameters]
-        with_options.__signature__ = declared.replace(parameters=keywords)  # type: ignore[attr-defined]
+        keywords = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in (*own, *options.values())]
+        with_options.__signature__ = declared.replace(parameters=keywords)  # type: ignore[attr-defined] # typer reads it
         return with_options
 
     return decorate

@@ -29,7 +29,7 @@ def publish(
     Types: invite, inviteRequest, ringing, accept, decline, silence, stopInvite, getInvitations, registered,
     unregistered, disconnected, joined, left, roomClosed, userState, callsSeen.
 
-    For example: invites publish registered '{"registry": {"id": "p1", "user": "bob"}}'
+    For example: `invites publish registered '{"registry": {"id": "p1", "user": "bob"}}'`
 
     The command checks the event first. It refuses an event that no worker could process, and says why.
     """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from invites.config.sections import MOST_SHARDS
 from workers.cli.options import AsJson, CommandError, Common, with_common
 from workers.cli.output import say, say_json
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @with_common()
 def reshard(
     *,
-    to: Annotated[int, typer.Argument(min=2, max=1024, metavar="N", help="The new number of shards.")],
+    to: Annotated[int, typer.Argument(min=2, max=MOST_SHARDS, metavar="N", help="The new number of shards.")],
     common: Common,
     dry_run: Annotated[
         bool,

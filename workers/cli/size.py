@@ -20,7 +20,7 @@ _Devices = Annotated[int, typer.Option(min=0, metavar="N", help="Registered devi
 _PerUser = Annotated[
     int, typer.Option(min=1, metavar="N", help="Devices of a user, all of which a call to it rings.")
 ]
-_RingTime = Annotated[float, typer.Option(min=0, metavar="S", help="How long a call rings (s).")]
+_RingTime = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long a call rings.")]
 
 
 @with_common()

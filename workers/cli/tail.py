@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from workers.aio.tasks import end
 from workers.cli.options import AsJsonLines, Common, with_common
 from workers.cli.output import say, say_json
+from workers.cli.stopping import until_stopped
 
 if TYPE_CHECKING:
     from invites.events.entry import Entry
@@ -36,16 +35,7 @@ def tail(
     """Print notifications as they arrive, until Ctrl-C. Gateways still receive all of them."""
 
     async def follow(session: Session) -> int:
-        stopping = asyncio.Event()
-        # KeyboardInterrupt is not enough: a background job of a shell ignores SIGINT until it sets a handler.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        stopped = asyncio.create_task(stopping.wait())
-        following = asyncio.create_task(_follow_all(session, last, as_json=as_json))
-        await asyncio.wait([stopped, following], return_when=asyncio.FIRST_COMPLETED)
-        await end([stopped, following])
-        if not following.cancelled():
-            following.result()
+        await until_stopped(_follow_all(session, last, as_json=as_json))
         return 0
 
     return common.on_server(follow, block_ms=_BLOCK_MS)

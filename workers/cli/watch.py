@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Final, TypeVar
 
 import typer
 
-from workers.aio.tasks import end
 from workers.cli.output import begin_page
+from workers.cli.stopping import until_stopped
 
 Read = TypeVar("Read")
 
@@ -46,15 +45,7 @@ async def shown(
     """Read and show once and return the status; with `seconds` again and again until Ctrl-C, then 0."""
     if seconds is None:
         return show(await read())
-    stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    stopped = asyncio.create_task(stopping.wait())
-    showing = asyncio.create_task(_again_and_again(read, show, seconds, as_json=as_json))
-    await asyncio.wait([stopped, showing], return_when=asyncio.FIRST_COMPLETED)
-    await end([stopped, showing])
-    if not showing.cancelled():
-        showing.result()
+    await until_stopped(_again_and_again(read, show, seconds, as_json=as_json))
     return 0
 
 

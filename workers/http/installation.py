@@ -10,7 +10,7 @@ import msgspec
 from redis.exceptions import NoPermissionError, RedisError
 
 from invites.queries.dead_letters import DeadLetters
-from invites.queries.health import Level, Problem, problems
+from invites.queries.health import Level, Problem, as_objects, problems_of
 from invites.queries.overview import Overview, overview
 from invites.store.minutes import ANSWER_S, read_minutes
 
@@ -83,18 +83,10 @@ class Installation:
     async def _overview(self) -> dict[str, Any]:
         at = time.time_ns() // 1_000_000
         looked = await asyncio.gather(*map(self._look, self._shards))
-        found = [
-            (keys.shard, problem)
-            for keys, one in zip(self._shards, looked, strict=True)
-            for problem in (problems(one) if isinstance(one, Overview) else [one])
-        ]
-        found.sort(key=lambda one: -one[1].level)
+        found = sorted(problems_of(self._shards, looked), key=lambda one: -one[1].level)
         return {
             "at": at,
-            "problems": [
-                {"shard": shard, "level": problem.level.name, "problem": problem.sentence}
-                for shard, problem in found
-            ],
+            "problems": as_objects(found),
             "shards": [one for one in looked if isinstance(one, Overview)],
         }
 

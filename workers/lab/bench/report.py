@@ -112,10 +112,7 @@ def show_latency(result: Latency, *, as_json: bool) -> None:
         "offered": f"{result.rate:,.0f} calls/s"
         + (f", {result.load:.0%} of the throughput" if result.load else ""),
         "pending meanwhile": f"{result.pending:,}",
-        "invite to invitation, p50": f"[bold]{result.invite_p50_ms:.2f} ms",
-        "invite to invitation, p99": f"[bold]{result.invite_p99_ms:.2f} ms",
-        "accept to invitationCancel, p50": f"[bold]{result.accept_p50_ms:.2f} ms",
-        "accept to invitationCancel, p99": f"[bold]{result.accept_p99_ms:.2f} ms",
+        **_waits(result),
     }
     _show("Latency", rows, result, as_json=as_json)
 
@@ -125,12 +122,18 @@ def show_gateway(result: GatewayLatency, *, as_json: bool) -> None:
     rows = {
         "connected": f"{result.devices:,} devices",
         "offered": f"{result.rate:,.0f} calls/s",
+        **_waits(result),
+    }
+    _show("Gateway", rows, result, as_json=as_json)
+
+
+def _waits(result: Latency | GatewayLatency) -> dict[str, str]:
+    return {
         "invite to invitation, p50": f"[bold]{result.invite_p50_ms:.2f} ms",
         "invite to invitation, p99": f"[bold]{result.invite_p99_ms:.2f} ms",
         "accept to invitationCancel, p50": f"[bold]{result.accept_p50_ms:.2f} ms",
         "accept to invitationCancel, p99": f"[bold]{result.accept_p99_ms:.2f} ms",
     }
-    _show("Gateway", rows, result, as_json=as_json)
 
 
 def show_lookups(result: LookUps, *, as_json: bool) -> None:

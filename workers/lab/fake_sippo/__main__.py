@@ -25,7 +25,7 @@ def main(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 means any free port.")] = 8000,
     username: Annotated[str, typer.Option(help="Who may log in.")] = "admin@quobis",
-    password: Annotated[str, typer.Option(help="Not a secret: it protects nothing.")] = "fake-sippo",  # noqa: S107
+    password: Annotated[str, typer.Option(help="Not a secret: it protects nothing.")] = "fake-sippo",  # noqa: S107 - as its help says
     token_lifetime: Annotated[float, typer.Option(metavar="S", help="Lifetime of a token.")] = 3600.0,
 ) -> None:
     """Run a fake sippo-server on 127.0.0.1 and print the settings for `invites.basic.wac`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,7 @@ _STATIC: Final = Path(__file__).parent / "static"
 _TOKEN_S: Final = 3_600
 _LARGEST_BODY: Final = 4_096
 _END_WITHIN_S: Final = 1.0
+_ENTRY: Final = re.compile(r"\d{1,9}")  # of the feed
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -167,7 +169,7 @@ class PageServer:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         after = request.headers.get("Last-Event-ID", "")
-        messages = self._feed.listen(int(after) if after.isdecimal() and len(after) < 10 else 0)  # noqa: PLR2004
+        messages = self._feed.listen(int(after) if _ENTRY.fullmatch(after) else 0)
         try:
             async for message in messages:
                 await response.write(message)

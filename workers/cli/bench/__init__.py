@@ -1,0 +1,1 @@
+"""`invites bench`: measurements on this machine, one file each."""

@@ -11,14 +11,12 @@
 
 ended_call = {}
 
-local MISSED = {
-  ['408'] = 'DECLINED_BY_TIMEOUT', ['480'] = 'DECLINED', ['486'] = 'DECLINED', ['487'] = 'DECLINED_BY_CREATOR',
-}
+local MISSED = { ['408'] = 'DECLINED_BY_TIMEOUT', ['480'] = 'DECLINED', ['487'] = 'DECLINED_BY_CREATOR' }
 local MOST_DETAILS = 1024 -- bytes of a name that the history keeps; any JSON may stand there
 
 -- Does a callee who has not answered miss a call that ends like this?
 function ended_call.is_missed(code, reason)
-  return MISSED[code] and reason ~= 'replaced' and (code ~= '486' or reason == 'busy')
+  return MISSED[code] and reason ~= 'replaced'
 end
 
 -- Has the callee said no, with any device? A trunk that cannot connect the call speaks for itself.

@@ -65,9 +65,7 @@ TWO = [e.registered("phone"), e.registered("tablet"), e.invite()]
         [*TWO, e.decline("phone"), e.stop()],
         [*TWO, e.decline("phone", errorCode=486), e.stop()],
         [*TWO, e.decline("phone", errorCode=480), e.decline("tablet", errorCode=480)],
-        [*TWO, e.decline("phone", errorCode=486), e.decline("tablet", errorCode=486)],
         [*TWO, e.stop(errorCode=500)],
-        [*TWO, e.stop(errorCode=486)],
         [e.trunk("gw"), e.invite(), e.decline("gw", "sip", to="bob", errorCode=486), e.stop()],
         [e.user_state(block=["alice"]), *TWO],
         [*TWO, e.user_state(block=["alice"]), e.stop()],
@@ -78,29 +76,6 @@ async def test_a_call_that_is_answered_or_unwanted_is_not(shard: Shard, events: 
     told = await e.in_order(shard, *events) + await e.later(shard, 10 * e.RING)
     assert len(of_type(told, "INVITE_COMPLETED")) == 1
     assert _missed(told) == {}
-
-
-@pytest.mark.parametrize(
-    "settings", [Settings(when_busy="reject"), Settings(only_one_device_with_invitations=True)]
-)
-async def test_who_is_in_another_call_has_missed_this_one(make_shard: MakeShard, settings: Settings) -> None:
-    shard = await make_shard(settings)
-    await e.in_order(shard, e.registered("phone"), e.joined("bob", "other", peer=peer("lost", "bob")))
-    assert _missed(await shard.event(*e.invite())) == {"bob": (486, "busy")}
-
-
-async def test_who_takes_another_call_has_missed_this_one(make_shard: MakeShard) -> None:
-    shard = await make_shard(Settings(only_one_device_with_invitations=True))
-    await e.in_order(shard, e.registered("phone"), e.registered("tablet"), e.invite())
-    await e.in_order(shard, e.decline("phone", errorCode=486), e.invite(peer("c", "carol"), room="s"))
-    told = await shard.event(*e.accept("phone", from_="carol"))
-    assert e.outcome(told, "inviteRejected") == (486, "busy")
-    assert _missed(told) == {}, "the phone has declined it"
-    await e.in_order(
-        shard, e.left("bob", "s"), e.invite(invite_id="2"), e.invite(peer("d", "dave"), room="s")
-    )
-    assert _missed(await shard.event(*e.accept("phone", from_="dave"))) == {}, "the phone may take it, too"
-    assert _missed(await shard.event(*e.unregistered("phone"))) == {"bob": (486, "busy")}
 
 
 async def test_who_calls_again_is_missed_once(shard: Shard) -> None:
@@ -138,16 +113,6 @@ async def test_who_has_declined_has_not_missed_it(called: Shard) -> None:
     told = await called.event(*e.decline("carol-phone", "carol"))
     assert _missed(told) == {}
     assert set(_missed(await called.event(*e.stop(callee="team")))) == {"dave"}
-
-
-async def test_a_member_in_another_call_has_missed_it(make_shard: MakeShard) -> None:
-    home = await make_shard(Settings(look_up="all", when_busy="reject"))
-    groups.team(home, "bob", "carol")
-    await groups.at_home(home, "bob-phone", "carol-phone")
-    await home.event(*e.joined("bob", "other", peer=peer("bob-phone", "bob")))
-    told = await e.in_order(home, e.invite(to="team"), e.decline("carol-phone", "carol", errorCode=486))
-    assert e.outcome(told, "inviteRejected") == (486, "busy")
-    assert _missed(told) == {"bob": (486, "busy")}
 
 
 async def test_nobody_has_missed_what_another_member_has_taken(called: Shard) -> None:

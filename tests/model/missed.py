@@ -8,7 +8,7 @@ from .trunks import is_failure
 
 def is_missed(code: int | None, reason: str | None) -> bool:
     """Whether a callee who has not answered misses a call that ends like this."""
-    return (code in {408, 480, 487} and reason != "replaced") or (code, reason) == (486, "busy")
+    return code in {408, 480, 487} and reason != "replaced"
 
 
 def has_declined(invite: Invite | None) -> bool:

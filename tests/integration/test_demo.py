@@ -6,7 +6,6 @@ import io
 import re
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,11 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_plays_all_scenes_and_leaves_nothing_behind(folder: Path) -> None:
-    began = time.monotonic()
     with demo(folder) as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, ""), out
-    assert time.monotonic() - began < 20
     for title in _SCENES:
         assert title in out
     assert len(re.findall(r"^  \w[\w ]+ .* \d+\.\d$", out, re.MULTILINE)) == 37  # rows that took a time

@@ -92,7 +92,7 @@ class Verdict(enum.Enum):
 
     WANTED = enum.auto()
     UNWANTED = enum.auto()
-    """The call is over, or the device has connected, or is known to be gone."""
+    """The call is over, or the device has connected, has silenced the call, or is known to be gone."""
     EXPIRED = enum.auto()
     """Less than a second is left, and a ttl has whole seconds."""
 
@@ -153,4 +153,4 @@ async def is_still_wanted(client: Redis, keys: Keys, push: Push) -> tuple[Verdic
 
 def _is_pushing(candidate: bytes | None) -> bool:
     known = {} if candidate is None else read_candidate(candidate, None)
-    return "PUSHING" in {known.get("state"), known.get("also")}
+    return "PUSHING" in {known.get("state"), known.get("also")} and not known.get("silenced")

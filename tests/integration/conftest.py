@@ -77,6 +77,12 @@ def jobs(streams: Streams) -> pushes.Jobs:
 
 
 @pytest.fixture
+def in_good_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker reads its first job in good time, however long it takes to start."""
+    monkeypatch.setattr("invites.lookup.pushes.AT_MOST_MS", 60_000)
+
+
+@pytest.fixture
 async def proxy(valkey_url: str) -> AsyncIterator[Proxy]:
     """A proxy in front of the emptied Valkey."""
     async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as found:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import pushes
 from tests.support.looked_up import another_worker, call_phone, settle
@@ -53,6 +54,7 @@ async def test_a_caller_hears_110_once(
 # --- not wanted
 
 
+@pytest.mark.usefixtures("in_good_time")
 async def test_nothing_is_pushed_for_a_call_that_is_over(
     streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
@@ -80,6 +82,21 @@ async def test_nothing_is_pushed_to_a_device_that_is_there_by_now(
     assert len(await streams.payloads("invitation")) == 1
 
 
+@pytest.mark.usefixtures("in_good_time")
+async def test_nothing_is_pushed_to_a_device_that_has_silenced_the_call(
+    streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
+) -> None:
+    shard = await another_worker(streams.client, Settings(look_up="all", push_after=3_000))
+    await shard.event(*e.registered("b1", device="phone"))
+    await call_phone(shard, "phone")
+    await e.later(shard, 3_000)
+    await shard.event(*e.silence("b1"))
+    async with pushes.worker(valkey_url, fake_sippo.wac):
+        await jobs.settled()
+    assert fake_sippo.requests["push"] == 0
+
+
+@pytest.mark.usefixtures("in_good_time")
 async def test_nothing_is_pushed_when_less_than_a_second_is_left(
     streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:

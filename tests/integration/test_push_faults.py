@@ -172,6 +172,7 @@ async def test_a_push_that_may_have_come_through_is_cancelled_with_the_call(
     assert msgspec.json.decode(cancel.job.payload)["reason"] == "cancelled"
 
 
+@pytest.mark.usefixtures("in_good_time")
 async def test_a_push_that_cannot_have_come_through_needs_no_cancel(
     streams: Streams, jobs: pushes.Jobs, valkey_url: str, unused_tcp_port: int
 ) -> None:

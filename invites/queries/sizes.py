@@ -21,7 +21,7 @@ FINISHED: Final = 385
 FINISHED_CANDIDATE: Final = 85
 GONE: Final = 310
 """The mark of a guest's connection that has ended."""
-GONE_DEVICE: Final = 620
+GONE_DEVICE: Final = 840
 """The same of a registered device, with the mark that its user is known."""
 STORY: Final = 85
 """The story of a pending invite."""

@@ -23,11 +23,11 @@ GONE: Final = 310
 """The mark of a guest's connection that has ended."""
 GONE_DEVICE: Final = 620
 """The same of a registered device, with the mark that its user is known."""
-STORY: Final = 85
+STORY: Final = 60
 """The story of a pending invite."""
-STORY_FINISHED: Final = 195
+STORY_FINISHED: Final = 140
 """That of an ended one; each `STORY_CANDIDATE` comes on top."""
-STORY_CANDIDATE: Final = 35
+STORY_CANDIDATE: Final = 20
 LEFT: Final = 200
 """The mark that a user has left a room."""
 CLOSED: Final = 170

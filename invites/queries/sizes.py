@@ -21,8 +21,8 @@ FINISHED: Final = 385
 FINISHED_CANDIDATE: Final = 85
 GONE: Final = 310
 """The mark of a guest's connection that has ended."""
-GONE_DEVICE: Final = 620
-"""The same of a registered device, with the mark that its user is known."""
+GONE_DEVICE: Final = 840
+"""The same of a registered device, with the marks of the device and of its user."""
 STORY: Final = 60
 """The story of a pending invite."""
 STORY_FINISHED: Final = 140

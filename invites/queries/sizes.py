@@ -22,12 +22,12 @@ FINISHED_CANDIDATE: Final = 85
 GONE: Final = 310
 """The mark of a guest's connection that has ended."""
 GONE_DEVICE: Final = 840
-"""The same of a registered device, with the mark that its user is known."""
-STORY: Final = 85
+"""The same of a registered device, with the marks of the device and of its user."""
+STORY: Final = 60
 """The story of a pending invite."""
-STORY_FINISHED: Final = 195
+STORY_FINISHED: Final = 140
 """That of an ended one; each `STORY_CANDIDATE` comes on top."""
-STORY_CANDIDATE: Final = 35
+STORY_CANDIDATE: Final = 20
 LEFT: Final = 200
 """The mark that a user has left a room."""
 CLOSED: Final = 170

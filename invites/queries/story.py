@@ -11,7 +11,7 @@ from invites.connection.errors import ErrorKind, classify
 from invites.queries.invites import CandidateView, InviteQueries, InviteView, text, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis.asyncio import Redis
 
@@ -22,6 +22,12 @@ MOST_STEPS: Final = 64
 
 _HEAD: Final = 6  # words of a step: ms, what, code, who, last, before
 _TOLD: Final = 3  # words of a notification: what, code, who
+
+# Marks that spare names, as in `lua/core/story.lua`.
+_ALL: Final = "*"
+_INVITER: Final = "|"
+_INVITER_LIST: Final = "[|]"
+_RINGS: Final = ["invitation", "-", _ALL, "inviteProgress", "100", _INVITER_LIST]
 
 
 class Told(Struct, frozen=True):
@@ -108,18 +114,23 @@ class Story(Struct, rename="camel", frozen=True):
     groups: list[str]
 
 
-def read_step(line: bytes, began: int, candidates: Sequence[str] = ()) -> Step | None:
+def read_step(
+    line: bytes, began: int, candidates: Sequence[str] = (), caller: str | None = None
+) -> Step | None:
     """A line of a story, as `lua/core/story.lua` writes it; None for anything else.
 
     `began` is the beginning of the invite (ms since 1970), from which the times of lines count. `candidates` are its
-    peers.
+    peers, `caller` is the inviter's peer.
     """
     words = (text(line) or "").split(" ")
+    if words[_HEAD:] == ["rings"]:
+        words[_HEAD:] = _RINGS
     after = whole(words[0].encode())
     if len(words) < _HEAD or (len(words) - _HEAD) % _TOLD or after is None:
         return None
     _, what, code, who, last, before = words[:_HEAD]
-    told = [_told(candidates, *words[first : first + _TOLD]) for first in range(_HEAD, len(words), _TOLD)]
+    known = {_ALL: candidates, _INVITER_LIST: [caller] if caller else []}
+    told = [_told(known, *words[first : first + _TOLD]) for first in range(_HEAD, len(words), _TOLD)]
     ms, _, sequence = last.partition("-")
     first, ms = None, ms or str(began + after)
     if sequence.isdecimal() and before.isdecimal():
@@ -128,16 +139,16 @@ def read_step(line: bytes, began: int, candidates: Sequence[str] = ()) -> Step |
         at=began + after,
         what=what,
         code=_number(code),
-        who=None if who == "-" else who,
+        who={_INVITER: caller, "-": None}.get(who, who),
         first=first,
         last=None if first is None else f"{ms}-{sequence}",
         told=told,
     )
 
 
-def _told(candidates: Sequence[str], what: str, code: str, who: str) -> Told:
-    if who == "*":
-        return Told(what, _number(code), list(candidates), 0)
+def _told(known: Mapping[str, Sequence[str]], what: str, code: str, who: str) -> Told:
+    if who in known:
+        return Told(what, _number(code), list(known[who]), 0)
     names, _, more = who.rpartition("]")
     try:
         found = msgspec.json.decode(f"{names}]", type=list[str])
@@ -159,12 +170,14 @@ async def story_of(client: Redis, keys: Keys, ref: str) -> Story | None:
     async with client.pipeline(transaction=False) as pipe:
         pipe.lrange(keys.story(ref), -MOST_STEPS, -1)  # of a call that began before 0.2.0
         pipe.hget(keys.invite(ref), "story")
+        pipe.hget(keys.invite(ref), "caller")
         pipe.hgetall(keys.legs(ref))
         pipe.xinfo_groups(keys.notifications)
         replies = await pipe.execute(raise_on_error=False)
-    former, lines, legs, groups = map(_unless_wrong, replies)
+    former, lines, caller, legs, groups = map(_unless_wrong, replies)
     peers = [one.peer for one in invite.candidates] if invite else []
-    steps = _steps(former, lines or b"", (invite and invite.started_at) or 0, peers)
+    began = (invite and invite.started_at) or 0
+    steps = _steps(former, lines or b"", began, peers, text(caller or None))
     if invite is None and not steps:
         return None
     found = await _readers(client, keys, groups, steps)
@@ -182,10 +195,12 @@ async def story_of(client: Redis, keys: Keys, ref: str) -> Story | None:
     )
 
 
-def _steps(former: Sequence[bytes], lines: bytes, began: int, candidates: Sequence[str]) -> list[Step]:
+def _steps(
+    former: Sequence[bytes], lines: bytes, began: int, candidates: Sequence[str], caller: str | None
+) -> list[Step]:
     found = [
         *(read_step(line, 0) for line in former),
-        *(read_step(line, began, candidates) for line in lines.split(b"\n")),
+        *(read_step(line, began, candidates, caller) for line in lines.split(b"\n")),
     ]
     return [step for step in found if step is not None]
 

@@ -29,6 +29,7 @@
 --   pushedAt  when sippo-server has taken the push (ms since 1970); 0 once the device has connected
 -- include: core/unit
 -- include: core/json
+-- include: core/story
 -- include: call/kinds
 
 local IN = { CALLED = true, RINGING = true, AWAY = true, PUSHING = true, PUSHED = true }
@@ -116,23 +117,17 @@ local function set_state(invite, candidate, state, reason)
   touch(invite, candidate)
 end
 
-local ALL = ' invitation %- %*'
-
--- The candidates change: from now on the story names those that "*" has stood for. (A changed invite writes its story.)
+-- The candidates change. (A changed invite writes its story.)
 local function name_all(invite)
-  local story, heard = invite.story, invite.heard
-  if not (story and string.find(story, ALL)) and not (heard and string.find(heard, ALL)) then
-    return
+  if invite.story or invite.heard then
+    story.name_all(invite, function()
+      local ids = {}
+      for id in pairs(candidates_of(invite)) do
+        ids[#ids + 1] = id
+      end
+      return json.strings(ids)
+    end)
   end
-  local ids = {}
-  for id in pairs(candidates_of(invite)) do
-    ids[#ids + 1] = id
-  end
-  local function names()
-    return ' invitation - ' .. json.strings(ids)
-  end
-  invite.story = story and string.gsub(story, ALL, names)
-  invite.heard = heard and string.gsub(heard, ALL, names)
 end
 
 local function add_candidate(invite, candidate)

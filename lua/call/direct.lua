@@ -38,7 +38,7 @@ end
 
 -- From now on the inviter is notified of the call at `peer`.
 function kinds.direct.repeated(invite, peer)
-  change(invite, 'caller', peer)
+  set_caller(invite, peer)
   if invite.moved then
     -- The inviter's shard answers `call_started` with `caller_moved` if the device has another peer id by now.
     change(invite, 'moved', '0-0')
@@ -68,7 +68,7 @@ function internal.caller_moved(_, ref, peer, said, since)
     return
   end
   if is_pending(invite) then
-    change(invite, 'caller', peer)
+    set_caller(invite, peer)
     if shards > 1 then
       change(invite, 'moved', since)
     end

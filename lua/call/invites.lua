@@ -86,6 +86,17 @@ local function change(invite, field, value)
   work.changed[invite.ref] = invite
 end
 
+-- From now on the inviter is notified at this peer. (Not every change of a group's call writes its story.)
+local function set_caller(invite, peer)
+  if peer ~= invite.caller then
+    story.name_inviter(invite)
+    if invite.story then
+      change(invite, 'story', invite.story)
+    end
+  end
+  change(invite, 'caller', peer)
+end
+
 local new_invite
 
 do

@@ -94,7 +94,7 @@ end
 local function end_replaced(invite, by, device)
   if is_of_device(invite, by, device) then
     -- The device gets the end under its current peer id.
-    change(invite, 'caller', by)
+    set_caller(invite, by)
   end
   limits.count_replaced(invite.from, invite.to, invite.ref)
   finish(invite, 'DECLINED_BY_CREATOR', 487, redial.REPLACED)

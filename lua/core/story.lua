@@ -9,10 +9,16 @@
 -- last  the entry of the last notification of the step, without its ms if they are those of the step; before: how many
 --       entries before it its first one is, or that of another invite that the step has changed
 -- what  a notification, a push job, or what has become of a leg; `who` is a JSON list of ten names at most, and "+" and the
---       number of the others. An invitation to "*" is one to all candidates (see `name_all` in call/candidates.lua)
+--       number of the others
 --
--- A space separates them, "-" stands for what is missing. No rule depends on the story, so no call waits for one that
--- cannot be written. (Before 0.2.0 it was a list, story:<ref>, with ms since 1970.)
+-- A space separates them, "-" stands for what is missing. Marks spare the names that most lines have; no id has a "|":
+--
+-- |        `who` is the inviter's peer, the invite's `caller`; in a list: [|]
+-- *        an invitation went to all candidates
+-- rings    of the first line: all candidates are invited, and the inviter knows: "invitation - * inviteProgress 100 [|]"
+--
+-- When the candidates or the caller change, the story names those that the marks have stood for. No rule depends on the
+-- story, so no call waits for one that cannot be written. (Before 0.2.0 it was a list, story:<ref>, with ms since 1970.)
 -- exports: story
 -- include: core/unit
 -- include: core/json
@@ -34,6 +40,32 @@ function story.tell(invite, what, code, who, note)
 end
 
 story.MOST_NAMES = 10
+story.ALL, story.INVITER = '*', '[|]'
+
+local RINGS = ' invitation - * inviteProgress 100 [|]'
+local RINGS_FIRST = '^(%S+ %S+ %S+ %S+ %S+ %S+) rings'
+
+-- The names replace a mark in what is told, and in what this unit tells.
+local function spell_out(invite, mark, names)
+  local known = invite.story and string.gsub(invite.story, RINGS_FIRST, '%1' .. RINGS)
+  invite.story = known and string.gsub(known, mark, names)
+  invite.heard = invite.heard and string.gsub(invite.heard, mark, names)
+end
+
+-- The candidates are about to change. `names` returns those of the present ones, a list in JSON.
+function story.name_all(invite, names)
+  spell_out(invite, '( invitation %- )%*', function(before)
+    return before .. names()
+  end)
+end
+
+-- The caller is about to change.
+function story.name_inviter(invite)
+  local caller = invite.caller
+  spell_out(invite, ' (%[?)|%]?', function(bracket)
+    return ' ' .. (bracket == '' and caller or '[' .. quoted[caller] .. ']')
+  end)
+end
 
 local LEGS = { RINGING = 'legStarted', CLAIMED = 'legOver', OVER = 'legOver' }
 
@@ -97,8 +129,12 @@ local function write_one(invite, what, who, replies)
     last, before = replies[work.last_note], digits[work.told - 1]
     last = string.sub(last, 1, #ms) == ms and string.sub(last, #ms + 1) or last
   end
-  local line = digits[now - numbers[invite.createdAt]] .. ' ' .. what .. ' ' .. (work.code or '-') .. ' ' .. who .. ' '
-    .. last .. ' ' .. before .. (invite.heard or '')
+  local heard = invite.heard or ''
+  if heard == RINGS and not invite.story then
+    heard = ' rings'
+  end
+  local line = digits[now - numbers[invite.createdAt]] .. ' ' .. what .. ' ' .. (work.code or '-') .. ' '
+    .. (who == invite.caller and '|' or who) .. ' ' .. last .. ' ' .. before .. heard
   local story = invite.story and invite.story .. '\n' .. line or line
   redis.pcall('HSET', invite.fresh[2], 'story', #story > SHORT and cut(story) or story)
 end

@@ -57,7 +57,7 @@ local function tell_devices(kind, invite, candidates, payload, code)
     notify(kind, '[' .. peers .. ',' .. table.concat(more, ',') .. ']', '[' .. users .. ']', payload, invite, code, names)
   elseif peers then
     notify(kind, '[' .. peers .. ']', '[' .. users .. ']', payload, invite, code,
-      kind == 'invitation' and are_all(invite, count) and '*' or nil)
+      kind == 'invitation' and are_all(invite, count) and story.ALL or nil)
   end
 end
 

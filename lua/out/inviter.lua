@@ -10,7 +10,8 @@ local function tell_inviter(invite, kind, rest, asking, code)
     peers = invite.backPeer ~= invite.caller and peers .. ',' .. quoted[invite.backPeer] or peers
     users = invite.backUser ~= invite.from and users .. ',' .. quoted[invite.backUser] or users
   end
-  notify(kind, '[' .. peers .. ']', '[' .. users .. ']', head_of(invite) .. rest, invite, code)
+  notify(kind, '[' .. peers .. ']', '[' .. users .. ']', head_of(invite) .. rest, invite, code,
+    not asking and not invite.backPeer and story.INVITER or nil)
 end
 
 function tell_progress(invite, transaction, asking)

@@ -10,7 +10,7 @@ do
   local notes = {}
 
   -- `peers` and `users` are lists in JSON. `invite` is the invite that it is about, `code` the code in its story; nil for
-  -- none. `names` are the peers as the story has them, if there are too many for it.
+  -- none. `names` are the peers as the story has them, if it has them in other words.
   function notify(kind, peers, users, payload, invite, code, names)
     local told = work.told + 1
     work.told = told

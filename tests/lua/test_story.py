@@ -22,10 +22,12 @@ class Line(NamedTuple):
 
 async def steps(shard: Shard, ref: str = e.REF) -> list[Step]:
     """Read the story of an invite."""
-    began = int((await shard.invite(ref))["createdAt"])
+    invite = await shard.invite(ref)
     lines = (await shard.hash(shard.keys.invite(ref)))["story"].split("\n")
     candidates = list(await shard.candidates(ref))
-    found = [read_step(line.encode(), began, candidates) for line in lines]
+    found = [
+        read_step(line.encode(), int(invite["createdAt"]), candidates, invite["caller"]) for line in lines
+    ]
     assert None not in found, lines
     return [one for one in found if one is not None]
 
@@ -151,6 +153,37 @@ async def test_who_has_rung_first_stays_when_candidates_change(shard: Shard, eve
     assert before.told[0] == ("invitation", None, ("phone", "tablet"))
     await shard.event(*event)
     assert (await story(shard))[0] == before
+
+
+async def test_who_has_called_first_stays_when_the_caller_changes(shard: Shard) -> None:
+    await e.bob_rings(shard, "phone", "tablet")
+    await shard.event(*e.ringing("tablet"))
+    began = [("invitation", None, ("phone", "tablet")), ("inviteProgress", 100, ("a",))]
+    before = await story(shard)
+    assert before[0] == ("invite", None, "a", tuple(began))
+    await shard.event(*e.invite(peer("a2", "alice")))
+    *earlier, repeated = await story(shard)
+    assert earlier == before
+    assert (repeated.what, repeated.who) == ("invite", "a2")
+    assert ("inviteProgress", 180, ("a2",)) in repeated.told
+    await shard.event(*e.accept("tablet"))
+    *earlier, accepted = await story(shard)
+    assert earlier == [*before, repeated]
+    assert ("inviteAccepted", 200, ("a2",)) in accepted.told
+
+
+@pytest.mark.parametrize("to", ["bob", "team"])
+async def test_the_caller_stays_when_its_device_moves(home: Shard, to: str) -> None:
+    """The move alone is told to nobody."""
+    await home.event(*e.registered("a", "alice", device="d"))
+    await home.event(*e.invite(to=to))
+    ref = f"alice|1|{to}"
+    before = await story(home, ref)
+    assert "a" in {who for step in before for *_, names in step.told for who in names}
+    await home.event(*e.registered("a2", "alice", device="d"))
+    await home.event(*e.disconnected("a", "alice"))
+    assert (await home.invite(ref))["caller"] == "a2"
+    assert (await story(home, ref))[: len(before)] == before
 
 
 @pytest.mark.one_shard

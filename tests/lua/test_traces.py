@@ -49,7 +49,7 @@ async def test_each_notification_carries_that_of_its_own_event(shard: Shard) -> 
 async def test_a_story_names_the_event_without_its_trace(shard: Shard) -> None:
     await settle(shard, (e.registered("phone"), ""), (e.invite(), ONE), (e.accept("phone"), TWO))
     lines = (await shard.hash(shard.keys.invite(e.REF)))["story"].split("\n")
-    found = [read_step(line.encode(), 0) for line in lines]
+    found = [read_step(line.encode(), 0, caller="a") for line in lines]
     assert [step and (step.what, step.who) for step in found] == [("invite", "a"), ("accept", "phone")]
 
 

@@ -39,6 +39,20 @@ def test_all_candidates_are_named() -> None:
     assert step.told == [Told("invitation", None, ["b1", "b2"], 0), Told("inviteProgress", 100, ["a"], 0)]
 
 
+def test_the_inviter_is_named() -> None:
+    step = read_step(b"9 stopInvite 487 | -2 2 inviteRejected 487 [|]", BEGAN, caller="a")
+    assert step is not None
+    assert (step.who, step.told) == ("a", [Told("inviteRejected", 487, ["a"], 0)])
+
+
+def test_the_usual_beginning() -> None:
+    short = read_step(b"0 invite - | -1 1 rings", BEGAN, ["b1", "b2"], "a")
+    assert short is not None
+    assert short == read_step(
+        b'0 invite - a -1 1 invitation - * inviteProgress 100 ["a"]', BEGAN, ["b1", "b2"]
+    )
+
+
 def test_a_step_before_the_beginning() -> None:
     """The clock of the server has gone back."""
     step = read_step(b"-5 accept - b1 - -", BEGAN)

@@ -8,6 +8,7 @@ import msgspec
 from redis.exceptions import OutOfMemoryError, WatchError
 
 from invites.keys import CANDIDATE
+from invites.queries.story import read_step
 from invites.resharding.key_ownership import kind_of
 from invites.values.stored_invite import read_candidate
 
@@ -72,9 +73,6 @@ _OF_NOBODY: Final = frozenset(
 
 _CANDIDATE: Final = CANDIDATE.encode()
 
-# Words of a step: ms, what, code, who, last, before; then what, code, who of each that was notified.
-_WHO: Final = slice(3, 4)
-_TOLD: Final = slice(8, None, 3)
 _BLOCKED: Final = 3  # the first blocked user in a userState: entry|dnd|until|user|…|
 _TIMERS_OF_REFS: Final = frozenset({"ring", "step", "wake"})
 
@@ -164,19 +162,18 @@ class KeyEraser:
 
     def _is_in_call(self, kind: str, found: Any) -> bool:  # noqa: ANN401 - a raw reply
         if kind == "story":
-            texts = _names_in(found)
-        else:
-            fields = (
-                found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
-            )  # RESP3, 2
-            members = fields if kind == "legs" else ()
-            story = _names_in(fields.pop(b"story", b"").split(b"\n")) if kind == "invite" else ()
-            texts = [
-                *story,
-                *members,
-                *(_candidate(value) if field.startswith(_CANDIDATE) else value
-                  for field, value in fields.items() if field not in _OF_NOBODY),
-            ]  # fmt: skip
+            return self._person.user in _names_in(found)
+        fields = (
+            found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
+        )  # RESP3, 2
+        if kind == "invite" and self._person.user in _names_in(fields.pop(b"story", b"").split(b"\n")):
+            return True
+        members = fields if kind == "legs" else ()
+        texts = [
+            *members,
+            *(_candidate(value) if field.startswith(_CANDIDATE) else value
+              for field, value in fields.items() if field not in _OF_NOBODY),
+        ]  # fmt: skip
         return any(map(self._person.is_in_value, texts))
 
     async def _unblock_all(self, keys: Sequence[_Key]) -> None:
@@ -272,13 +269,17 @@ def _chunks(keys: Sequence[_Key], size: int = _AT_ONCE) -> Iterator[Sequence[_Ke
 
 
 def _candidate(stored: bytes) -> bytes:
-    return msgspec.json.encode(read_candidate(stored, None))
+    """A candidate without the words of the rules, one of which may be a user's id."""
+    found = read_candidate(stored, None)
+    return msgspec.json.encode(
+        {name: value for name, value in found.items() if name not in {"type", "state"}}
+    )
 
 
-def _names_in(steps: Sequence[bytes]) -> list[bytes]:
+def _names_in(lines: Iterable[bytes]) -> set[str | None]:
     """Everybody whom a story names."""
-    words = [step.split(b" ") for step in steps]
-    return [who for step in words for who in (*step[_WHO], *step[_TOLD])]
+    steps = [step for line in lines if (step := read_step(line, 0)) is not None]
+    return {who for step in steps for who in (step.who, *(name for told in step.told for name in told.who))}
 
 
 def _blocked(state: bytes | None) -> list[str]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -246,10 +246,22 @@ async def test_the_command(client: Redis, valkey_server: str, capsys: pytest.Cap
     assert (await run()).out == "Nothing names this user.\n"
 
 
-@pytest.mark.parametrize("user", ["0", "200", "room", "inviteProgress"])
+@pytest.mark.parametrize("user", ["0", "200", "room", "inviteProgress", "-", "*", "PEER", "CANCELLED"])
 async def test_words_of_the_contract_name_nobody(client: Redis, user: str) -> None:
     shard = await _calls(client, 1)
+    ended = {"state": "DECLINED_BY_TIMEOUT", "story": "5 timer.ring 408 - - - invitationCancel 408 *"}
+    await cast("Any", client).hset(Keys().invite("eve|1|dave"), mapping=ended)
     assert (await _erasure(shard, user).run(dry_run=True)).lines == []
+
+
+async def test_a_name_in_a_story_is_found_whatever_its_characters(client: Any) -> None:
+    keys = Keys()
+    names = [f"p{number}" for number in range(9)]
+    told = json.dumps([*names, 'a"b'], separators=(",", ":"))
+    await client.hset(keys.invite("eve|1|team"), "story", f"0 invite - eve - - legStarted - {told}+3")
+    await client.hset(keys.invite("eve|2|team"), "story", '0 accept - "a - -')
+    for user in ('a"b', '"a'):
+        assert _of(await Erasure([keys], lambda _: client, user).run()) == {"invite": (1, 0, 0)}
 
 
 @pytest.mark.parametrize("user", ["", "a b", "alice|1|bob"])

@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from invites.client import GetInvitations, Peer, Publisher, Registered
+from invites.client import GetInvitations, Notification, Notifications, Peer, Publisher, Registered
+from invites.config import Config
 from invites.config.sections import Gateway
+from invites.notifications import decode_notification
 from invites.values.secret import Secret
 from tests.support.devices import SECRET
 from workers.gateway.connection import Close, Connection
 from workers.gateway.login import Identity, Login
 from workers.gateway.metrics import GatewayMetrics
+from workers.gateway.service import GatewayService
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,6 +66,39 @@ async def test_a_repeat_replaces_nothing(publisher: Publisher) -> None:
     one.hear_of_session(one.session)
     one.hear_of_session(one.session)
     assert not is_replaced(one)
+
+
+async def test_a_request_that_is_published_twice_does_not_replace_a_later_connection(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reply was lost, and the device has connected at this gateway in between."""
+    service = GatewayService(Config(gateway=GATEWAY), "redis://127.0.0.1:1")
+    former, own = connection(publisher), connection(publisher)
+
+    def answer(one: Connection) -> Notification:
+        payload: Any = {"inviteId": None, "from": None, "to": None, "request": "getInvitations", "code": 200}
+        payload |= {"transaction": f"resumed:{one.session}", "reason": None, "whoAccepted": None}
+        raw = msgspec.json.encode(payload)
+        fields = {
+            b"id": b"0-1-1",
+            b"type": b"answer",
+            b"peers": b'["p"]',
+            b"users": b'["bob"]',
+            b"payload": raw,
+        }
+        return decode_notification(fields)
+
+    async def come(_: Notifications) -> AsyncIterator[Notification]:
+        yield answer(former)
+        service._connections.enter(own)
+        yield answer(own)
+        yield answer(former)
+
+    monkeypatch.setattr(Notifications, "__aiter__", come)
+    monkeypatch.setattr(Notifications, "done", lambda *_: None)
+    await service._deliver()
+    assert not is_replaced(own)
+    await service.aclose()
 
 
 @pytest.mark.parametrize("is_known", [True, False])

@@ -15,6 +15,7 @@ from aiohttp import WSMsgType, web
 from prometheus_client.exposition import choose_encoder
 
 from invites.client import Notification, Notifications, Peer, Publisher
+from invites.client.repeats import Repeats
 from invites.notifications import Answer, Invitation, ServerEmptied
 from invites.store.layout import LayoutError
 from workers.aio.gc import LongLived
@@ -66,6 +67,7 @@ class GatewayService:
         # Devices stay connected at a gateway with a wrong number: see Shards.
         self._publisher.checks_shards = self._notifications.checks_shards = False
         self._connections = Connections()
+        self._sessions = Repeats()  # heard of, here or not
         self._serving: set[asyncio.Task[Any]] = set()
         self._objects = LongLived()
         self._stopping = False
@@ -259,8 +261,10 @@ class GatewayService:
             connections = self._connections.addressed_by(one)
             session = session_of(one.payload) if isinstance(one.payload, Answer) else None
             if session is not None:
-                for connection in connections:
-                    connection.hear_of_session(session)
+                # A request that was published twice must not count as later than what came in between.
+                if not self._sessions.is_one(session, one.type):
+                    for connection in connections:
+                        connection.hear_of_session(session)
             elif connections:
                 age_ms = self._notifications.age_ms(one)
                 message = _frame_of(one, age_ms)

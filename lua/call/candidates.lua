@@ -238,6 +238,27 @@ local function same_device(candidate, peer, device)
   return name_of(candidate) == peer
 end
 
+-- The accepts of a leg that the group's shard decides about (see group/legs.lua).
+local function claims_of(invite)
+  return invite.claims and cjson.decode(invite.claims) or {}
+end
+
+-- Has the device accepted, while another shard decides? Then it may have won already.
+local function has_claimed(invite, candidate)
+  for _, request in ipairs(claims_of(invite)) do
+    if request.user == owner(candidate)
+      and (request.peer == candidate.id or same_device(candidate, request.peer, request.device)) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Does the device know the call, and must not ring for it?
+local function is_quiet(invite, candidate)
+  return candidate.silenced or (invite.claims and has_claimed(invite, candidate))
+end
+
 -- The candidate of the user's peer, or of its device under another peer id.
 local function candidate_of_device(invite, user, peer, device)
   local candidates = candidates_of(invite)

@@ -131,7 +131,7 @@ local function come_back(invite, candidate, new)
     candidate.type, candidate.push, candidate.pushedAt = 'PEER', true, candidate.pushedAt and 0
   end
   set_state(invite, candidate, 'CALLED')
-  if tonumber(invite.expiresAt) > now and not candidate.silenced then
+  if tonumber(invite.expiresAt) > now and not is_quiet(invite, candidate) then
     ring(invite, { candidate }, again)
     if again then
       info('resuming', invite.inviteRequest == '1' and 'inviteRequest' or 'invite', new.raw, head_of(invite) .. '}')

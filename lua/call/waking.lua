@@ -28,7 +28,7 @@ end
 
 -- Pushes to a device that rings, or may ring, over its connection.
 function waking.push_as_well(invite, candidate)
-  if candidate.push and not candidate.also and not candidate.silenced and tonumber(invite.expiresAt) > now then
+  if candidate.push and not candidate.also and not is_quiet(invite, candidate) and tonumber(invite.expiresAt) > now then
     candidate.also = 'PUSHING'
     touch(invite, candidate)
     ring(invite, { as_pushed(candidate) }, true)

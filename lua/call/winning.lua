@@ -1,25 +1,11 @@
 -- A device wins: it has the call, and all others stop.
--- exports: answer_late, claims_of, win
+-- exports: answer_late, win
 -- include: call/busy
 -- include: call/enlist
 -- include: call/naming
 -- include: call/requests
 -- include: call/ending
 -- include: call/pages
-
--- The accepts of a leg that the group's shard decides about (see group/legs.lua).
-function claims_of(invite)
-  return invite.claims and cjson.decode(invite.claims) or {}
-end
-
--- The candidates that may have won already.
-local function claimants_of(invite)
-  local found = {}
-  for _, request in ipairs(claims_of(invite)) do
-    found[candidate_of_request(invite, request) or request] = true
-  end
-  return found
-end
 
 -- The user is busy. Its other invites stop on all devices except the accepting one. Those into `room` wait for the join
 -- that has accepted this one.
@@ -28,9 +14,9 @@ function pages.busy(user, refs, accepted, peer, device, room)
     local invite = ref ~= accepted and load_invite(ref)
     if invite and is_pending(invite) and invite.to == user and not is_hidden(invite) and not is_group(invite)
       and (room == '' or invite.room ~= room) then
-      local rejected, claimants = {}, claimants_of(invite)
+      local rejected = {}
       for _, candidate in pairs(candidates_of(invite)) do
-        if IN[candidate.state] and not claimants[candidate] and candidate.id ~= peer
+        if IN[candidate.state] and not has_claimed(invite, candidate) and candidate.id ~= peer
           and not same_device(candidate, peer, device ~= '' and device) then
           if not candidate.unheard or (candidate.state ~= 'PUSHING' and candidate.state ~= 'AWAY') then
             rejected[#rejected + 1] = candidate

@@ -24,9 +24,9 @@ local function tell_devices(kind, invite, candidates, payload, code)
   local count, peers, more, users, first, others = 0, nil, nil, nil, nil, nil
   for i = 1, #candidates do
     local candidate = candidates[i]
-    -- A silenced device knows the call and must not ring for it. One that is away rings when it is back.
+    -- A device that is away rings when it is back.
     local told = kind ~= 'invitation'
-      or (not candidate.silenced and (candidate.state ~= 'AWAY' or candidate.type == 'PUSH'))
+      or (not is_quiet(invite, candidate) and (candidate.state ~= 'AWAY' or candidate.type == 'PUSH'))
     if told and candidate.type == 'PUSH' then
       push(kind, invite, candidate, payload)
     elseif told and candidate.type == 'PSTN' and kind == 'invitation' then

@@ -211,3 +211,48 @@ async def test_no_trunk_follows_while_its_accept_is_decided(client: Redis, event
     told += await shard.carry()
     assert groups.rung(told) == []
     assert e.one(told, "inviteAccepted").payload["whoAccepted"] == number
+
+
+async def bobs_phone_accepts(called: Apart) -> None:
+    """Bob's phone accepts and has a new peer id before another shard decides."""
+    await called.at_home(*e.registered("bob-phone", device="phone"))
+    await called.at_home(*e.accept("bob-phone"))
+    told = await called.at_home(*e.registered("bob-later", device="phone"))
+    assert groups.rung(told) == []
+
+
+@pytest.mark.parametrize("decided", [False, True])
+async def test_a_device_whose_accept_is_decided_does_not_ring_under_a_new_peer_id(
+    called: Apart, decided: bool
+) -> None:
+    await bobs_phone_accepts(called)
+    told = await called.carry() if decided else []
+    told += await called.at_home(*e.accept("bob-later"))
+    told += await called.carry()
+    assert answers(told) == [("bob-phone", 200, "accepted"), ("bob-later", 200, "accepted")]
+    assert groups.stopped(told) == ["bob-desk", "carol-phone"]
+
+
+async def test_a_device_whose_accept_was_too_late_stops_under_its_new_peer_id(called: Apart) -> None:
+    await called.at_home(*e.accept("carol-phone", "carol"))
+    await called.carry("leg_asks")
+    await bobs_phone_accepts(called)
+    told = await called.carry()
+    assert ("bob-phone", 410, "accepted") in answers(told)
+    assert "bob-later" in groups.stopped(told)
+
+
+async def test_news_of_a_call_do_not_ring_a_device_whose_accept_is_decided(called: Apart) -> None:
+    await bobs_phone_accepts(called)
+    await called.at_home(*e.invite(to="team", context="news"))
+    told = await called.carry("leg_update")
+    assert "bob-desk" in groups.rung(told)
+    assert "bob-later" not in groups.rung(told)
+
+
+async def test_a_device_that_was_no_candidate_when_it_accepted_does_not_ring(called: Apart) -> None:
+    await called.at_home(*e.said_by("watch", e.accept("bob-watch")))
+    told = await called.at_home(*e.registered("bob-later", device="watch"))
+    told += await called.carry()
+    assert groups.rung(told) == []
+    assert answers(told) == [("bob-watch", 200, "accepted")]

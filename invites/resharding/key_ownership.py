@@ -59,8 +59,9 @@ SPLIT: Final = frozenset({"pending", "parallel", "ended", "todo"})
 BY_VALUE: Final = "grace"
 """The kind whose value is the user that the key belongs to."""
 
-EVERYWHERE: Final = frozenset({"over", "trunks", "trunks-version"})
-"""Keys in all shards: trunks, and marks that an invite is over before its event has arrived."""
+EVERYWHERE: Final = frozenset({"over", "redials", "trunks", "trunks-version"})
+"""Keys in all shards: trunks, marks that an invite is over before its event has arrived, and that calls were made again
+lately."""
 
 STAYING: Final = frozenset(
     {
@@ -79,14 +80,13 @@ STAYING: Final = frozenset(
         "worker",
         "servers",
         "resharding",
-        "redials",
         "minute",
     }
 )
 """Keys of the shard itself. The entries of `push` and the members of `timers` are moved one by one.
 
 `retry`, the failures of a timer, expires: a timer that moves takes its due time along. `waiting`, since when
-timers wait, expires too, and so do `redials`, which says that calls were made again, and `minute`, what was counted.
+timers wait, expires too, and so does `minute`, what was counted.
 """
 
 TIMERS: Final[dict[str, Callable[[str], Name]]] = {

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ROOM_INVITES: Final = "room-invites"
 _OVER: Final = "over"
+_REDIALS: Final = "redials"
 _ENTRY: Final = re.compile(rb"\d+(-\d+)?")
 _SEQUENCES: Final = 1024  # as order.number in the Lua: the fraction is as precise as a double allows
 
@@ -44,6 +45,8 @@ async def move_keys(shard_map: ShardMap, source: Keys, moved: Callable[[int], No
         count += await _move_members(shard_map, source, [name for kind in SPLIT for name in by_kind[kind]])
         count += await _move_room_invites(shard_map, source, by_kind[_ROOM_INVITES])
         await _spread_over(shard_map, source, by_kind[_OVER])
+        if by_kind[_REDIALS]:
+            await _spread_redials(shard_map, source)
         moved(count)
 
 
@@ -228,3 +231,13 @@ async def _spread_over(shard_map: ShardMap, source: Keys, names: Sequence[str]) 
             for keys, there in zip(others, known, strict=True)
             if not there or not _ENTRY.fullmatch(there) or order(there.decode()) < order(value.decode())
         )
+
+
+async def _spread_redials(shard_map: ShardMap, source: Keys) -> None:
+    """Let all shards know that calls were made again lately, because what they have replaced may be in any of them."""
+    (until,) = await shard_map.read([(source.shard, ("PEXPIRETIME", source.base + _REDIALS))])
+    if until < 0:
+        return
+    others = [(keys.shard, keys.base + _REDIALS) for keys in shard_map.all if keys.shard != source.shard]
+    await shard_map.execute((shard, ("SET", name, "1", "NX", "PXAT", until)) for shard, name in others)
+    await shard_map.execute((shard, ("PEXPIREAT", name, until, "GT")) for shard, name in others)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import operator
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis.exceptions import RedisError
@@ -139,10 +139,10 @@ class Post:
         for _, fields in sorted(told, key=operator.itemgetter(0)):
             _tell(hear, fields)
 
-    async def settled(self) -> bool:
-        """Whether the workers have settled all events, push jobs, and messages between shards."""
+    async def settled(self, sources: Iterable[Stream] = Stream) -> bool:
+        """Whether the workers have settled all events, push jobs, and messages between shards, or some of these."""
         try:
-            return not any([await self.entries(source) for source in Stream])
+            return not any([await self.entries(source) for source in sources])
         except (RedisError, OSError):
             return False
 

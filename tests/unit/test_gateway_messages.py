@@ -4,7 +4,7 @@ import pytest
 
 from invites.events.protocol import Invite, Peer
 from workers.gateway.connection import frame
-from workers.gateway.messages import decode_message, event_of
+from workers.gateway.messages import BadMessage, decode_message, event_of
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -17,6 +17,13 @@ def test_a_device_cannot_make_a_call_without_a_record(probe: str) -> None:
     )
     assert isinstance(event, Invite)
     assert not event.probe
+
+
+def test_a_device_cannot_send_a_gateways_transaction() -> None:
+    """Its answer would count as news of another connection of the peer."""
+    message = decode_message('{"type": "getInvitations", "payload": {"transaction": "resumed:1"}}')
+    with pytest.raises(BadMessage, match="choose another one"):
+        event_of(message, Peer(id="p", user="alice"))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from invites.events.protocol import Disconnected, GetInvitations, Peer, Register
 from invites.frames import LOGIN, LOGOUT, Refusal, Welcome
 from workers.gateway.allowance import Allowance
 from workers.gateway.login import LoginError
-from workers.gateway.messages import BadMessage, Message, decode_message, event_of, login_of
+from workers.gateway.messages import RESUMED, BadMessage, Message, decode_message, event_of, login_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -35,7 +35,6 @@ _FLUSH_S: Final = 1.0
 _CLOSE_S: Final = 2.0
 _AGAIN_S: Final = 1.0
 _PONGS: Final = 50  # a second; the gateway asks for far fewer
-_RESUMED: Final = "resumed:"  # then the session: the transaction of the gateway's own request
 
 _log = logging.getLogger(__name__)
 
@@ -251,7 +250,7 @@ class Connection:
             try:
                 await self._publisher.publish(self._registration)
                 if self._asks:
-                    asking = GetInvitations(peer=self.peer, transaction=_RESUMED + self.session)
+                    asking = GetInvitations(peer=self.peer, transaction=RESUMED + self.session)
                     await self._publisher.publish(asking)
                     self._asks = False
             except (RedisError, OSError) as error:
@@ -272,7 +271,7 @@ class Connection:
 def session_of(answer: Answer) -> str | None:
     """The session that the answer makes known; None if the answer is one for a device."""
     said = answer.transaction
-    return said.removeprefix(_RESUMED) if isinstance(said, str) and said.startswith(_RESUMED) else None
+    return said.removeprefix(RESUMED) if isinstance(said, str) and said.startswith(RESUMED) else None
 
 
 def frame(kind: str, payload: object, identity: str | None = None, traceparent: str | None = None) -> bytes:

@@ -15,6 +15,9 @@ from invites.values.traceparent import traceparent_of
 if TYPE_CHECKING:
     from invites.events.protocol import Peer
 
+RESUMED: Final = "resumed:"
+"""How the transaction of a gateway's own request begins; the session follows."""
+
 _NULL: Final = msgspec.Raw(b"null")
 EVENTS: Final = tuple(sorted(SET_BY_GATEWAY))
 """The types of events that a device can send."""
@@ -80,6 +83,8 @@ def event_of(message: Message, peer: Peer) -> Event:
         raise BadMessage(
             f"a device cannot send {message.type[:100]!r}; it can send {', '.join((*EVENTS, LOGOUT))}"
         )
+    if str(message.transaction).startswith(RESUMED):
+        raise BadMessage(f"a transaction that begins with {RESUMED!r} is a gateway's: choose another one")
     known = {"peer": peer, "userId": peer.user, "from": peer.user, "probe": None}
     said = {name: known[name] for name in SET_BY_GATEWAY[message.type]}
     try:

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from invites.client import Joined, Publisher
+from invites.client import Event, Joined, Publisher, Registered
 from invites.config import Config, ConfigError, Redis
 from invites.config.sections import Gateway
 from invites.values.secret import Secret
@@ -94,6 +94,34 @@ async def test_a_call_rings_all_devices_and_stops_all_but_the_first_that_accepts
         taken = await alice.hears("inviteAccepted")
         assert (taken["whoAccepted"], taken["peer"]) == ("bob", phone.peer)
         assert len([one for one in phone.heard if one["type"] == "invitation"]) == 1
+
+
+async def test_a_device_is_registered_before_it_is_welcome_and_before_its_own_events(
+    valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, overtaken = Publisher.publish, asyncio.Event()
+
+    async def slow(self: Publisher, event: Event, **more: Any) -> str:
+        if isinstance(event, Registered):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await overtaken.wait()
+        entry = await publish(self, event, **more)
+        overtaken.set()
+        return entry
+
+    monkeypatch.setattr(Publisher, "publish", slow)
+    async with (
+        gateway(valkey_url, configuration()) as service,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"http://127.0.0.1:{service.port}/ws") as socket,
+    ):
+        await socket.send_json({"type": "login", "payload": {"token": token("bob")}})
+        await socket.send_json({"type": "userState", "payload": {"dnd": True}})
+        assert (await socket.receive_json(timeout=5))["type"] == "welcome"
+        assert [fields[b"type"] for _, fields in await client.xrange(KEYS.events)][:1] == [b"registered"]
+        await wait_until(lambda: _has_events(client, 2), "the device's event follows")
+        await client.delete(KEYS.events)
 
 
 async def test_a_device_that_comes_back_goes_on_as_the_same_peer(valkey_url: str, client: Any) -> None:
@@ -394,7 +422,7 @@ async def test_a_connection_that_sends_no_end_of_a_message_is_cut_off(valkey_url
 
 async def test_a_device_may_ping_before_it_logs_in(valkey_url: str) -> None:
     async with (
-        gateway(valkey_url, configuration()) as service,
+        platform(valkey_url) as service,
         aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
         http.ws_connect("/ws", autoping=False) as socket,
     ):

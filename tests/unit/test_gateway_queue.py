@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from invites.client import Peer, Publisher
+from invites.client import Event, Peer
 from invites.config.sections import Gateway
 from invites.values.secret import Secret
 from tests.support.devices import SECRET
@@ -16,9 +16,6 @@ from tests.support.waiting import wait_until
 from workers.gateway.connection import Connection
 from workers.gateway.login import Identity, Login
 from workers.gateway.metrics import GatewayMetrics
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 GATEWAY = Gateway(secret=Secret(SECRET))
 
@@ -46,18 +43,21 @@ class _Slow:
         raise AssertionError
 
 
+class _Publisher:
+    """Publishes at once."""
+
+    async def publish(self, _: Event) -> str:
+        return "1-0"
+
+
 @pytest.fixture
-async def slow() -> AsyncIterator[tuple[_Slow, Connection]]:
+def slow() -> tuple[_Slow, Connection]:
     socket: Any = _Slow()
+    publisher: Any = _Publisher()
     identity = Identity("bob", None, time.time() + 600)
-    # Nothing listens there: the connection's events wait until the test is over.
-    async with Publisher("redis://127.0.0.1:1") as publisher:
-        yield (
-            socket,
-            Connection(
-                socket, identity, Peer("p", "bob"), publisher, GATEWAY, GatewayMetrics(), Login(GATEWAY)
-            ),
-        )
+    return socket, Connection(
+        socket, identity, Peer("p", "bob"), publisher, GATEWAY, GatewayMetrics(), Login(GATEWAY)
+    )
 
 
 @pytest.mark.parametrize(("size", "most"), [(1, 256), (16_384, 64), (1_048_576, 1)])

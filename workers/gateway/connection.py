@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import WSMsgType
 from redis.exceptions import RedisError
 
+from invites.client.publisher import WITHIN_S
 from invites.events.protocol import Disconnected, GetInvitations, Peer, Registered, Registry, Unregistered
 from invites.frames import LOGIN, LOGOUT, Refusal, Welcome
 from workers.gateway.allowance import Allowance
@@ -88,6 +89,7 @@ class Connection:
         )
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting_bytes = 0
+        self._registered = asyncio.Event()
         self._closing = asyncio.Event()
         self._heard = asyncio.Event()
         self._again = asyncio.Event()
@@ -125,7 +127,7 @@ class Connection:
         ]
         try:
             await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
-            if self._closing.is_set():
+            if self._closing.is_set() and self._registered.is_set():
                 await asyncio.wait(loops[:1], timeout=_FLUSH_S)  # waiting frames still go out
         except asyncio.CancelledError:
             self.close(Close.RESTART, "the gateway restarts: connect again")
@@ -166,6 +168,8 @@ class Connection:
             _log.warning("The end of %s could not be published, it lapses: %s", self.peer.id, error)
 
     async def _write(self) -> None:
+        """Send the frames. A device that is welcome can be called, so they wait for its registration."""
+        await self._registered.wait()
         while (frame := await self._waiting.get()) is not None:
             self._waiting_bytes -= len(frame)
             await self._socket.send_frame(frame, WSMsgType.TEXT)
@@ -173,6 +177,7 @@ class Connection:
     async def _renew(self) -> None:
         """Register, and renew the registration before it lapses. The login ends with its token."""
         await self._register()
+        self._registered.set()
         while True:
             left_s = self._identity.expires_at - time.time()
             with contextlib.suppress(TimeoutError):
@@ -231,6 +236,8 @@ class Connection:
             return
         self._metrics.received(message.type)
         try:
+            async with asyncio.timeout(WITHIN_S):
+                await self._registered.wait()  # which no event of the device may overtake
             await self._publisher.publish(event, traceparent=message.trace)
         except (RedisError, OSError) as error:
             _log.warning("An event of %s could not be published: %s", self.peer.id, error)

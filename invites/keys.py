@@ -24,29 +24,26 @@ PROBE_GROUPS: Final = "temporary:probe:"
 """The beginning of the names of probes' groups on the notifications, which live for a moment."""
 
 
+_GROUPS: Final = {"events": WORKERS_GROUP, "push": PUSH_GROUP, "relay": RELAY_GROUP}
+
+
 class Stream(enum.Enum):
-    """A stream that workers consume, by its name among the keys of a shard."""
+    """A stream that workers consume, by its name among the keys of a shard.
+
+    `group` is the consumer group of the workers on it, `number` which of the function's KEYS it is, counted from 1.
+    """
 
     EVENTS = "events"
     PUSH = "push"
     RELAY = "relay"
 
-    @property
-    def group(self) -> str:
-        """The consumer group of the workers on the stream."""
-        return _GROUPS[self]
-
-    @property
-    def number(self) -> int:
-        """Which of the function's KEYS the stream is, counted from 1."""
-        return SCRIPT_KEYS.index(self.value) + 1
+    def __init__(self, name: str) -> None:
+        self.group = _GROUPS[name]
+        self.number = SCRIPT_KEYS.index(name) + 1
 
     def key(self, keys: "Keys") -> str:
         """The key of the stream in a shard."""
         return keys.script_keys[self.number - 1]
-
-
-_GROUPS: Final = {Stream.EVENTS: WORKERS_GROUP, Stream.PUSH: PUSH_GROUP, Stream.RELAY: RELAY_GROUP}
 
 
 def shard_of(name: str, shards: int) -> int:

@@ -1,10 +1,9 @@
 """Calls of the server's functions for one shard: one typed method for each function."""
 
-import contextlib
 import enum
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -18,7 +17,7 @@ from invites.store.announcement import KEPT_MS, WorkerState
 from invites.store.functions import Client, Functions
 from invites.store.layout import ANSWER, LayoutError
 from invites.store.measures import Measure, read_measures
-from invites.store.scripts import Scripts
+from invites.store.scripts import Script, Scripts
 from invites.store.settings import Settings
 
 Fact = tuple[str, ...]
@@ -213,15 +212,14 @@ class Committer:
         """
         mode, operations = mode or SettleMode(), with_stops_ahead(operations)
         keys, scripts = self._keys.script_keys, self._scripts
-        with self._errors():
-            try:
-                return read_commit(
-                    await self._functions.call(scripts.refused_when_full, keys, self._batch(mode, operations))
-                )
-            except OutOfMemoryError:
-                shrinking = [operation for operation in operations if not grows(operation)]
-                batch = self._batch(mode, shrinking)
-                result = read_commit(await self._functions.call(scripts.allowed_when_full, keys, batch))
+        try:
+            return read_commit(
+                await self._call(scripts.refused_when_full, keys, self._batch(mode, operations))
+            )
+        except OutOfMemoryError:
+            shrinking = [operation for operation in operations if not grows(operation)]
+            batch = self._batch(mode, shrinking)
+            result = read_commit(await self._call(scripts.allowed_when_full, keys, batch))
         outcomes = iter(result.outcomes)
         result.outcomes = [_FULL if grows(operation) else next(outcomes) for operation in operations]
         return result
@@ -231,12 +229,11 @@ class Committer:
 
         A timer waits for at most `patience` ms while an event that was published up to its time is not settled.
         """
-        with self._errors():
-            answer = await self._functions.call(
-                self._scripts.allowed_when_full,
-                self._keys.script_keys,
-                self.arguments("fire", limit, patience),
-            )
+        answer = await self._call(
+            self._scripts.allowed_when_full,
+            self._keys.script_keys,
+            self.arguments("fire", limit, patience),
+        )
         now, due, measures, count, *facts = answer
         now = int(now)
         return FireResult(
@@ -245,10 +242,9 @@ class Committer:
 
     async def denied(self) -> list[str]:
         """The write commands that the ACL denies this user. None are known on a server that cannot be asked."""
-        with self._errors():
-            answer = await self._functions.call(
-                self._scripts.allowed_when_full, self._keys.script_keys, self.arguments("ask")
-            )
+        answer = await self._call(
+            self._scripts.allowed_when_full, self._keys.script_keys, self.arguments("ask")
+        )
         return [command.decode() for command in answer or ()]
 
     async def trim(self, stream: str, kept_from: str = "") -> int:
@@ -259,22 +255,15 @@ class Committer:
         """
         keep, useful = self.trimmed_streams[stream]
         trimmed = 0
-        with self._errors():
-            while went := int(
-                await self._functions.call(
-                    self._scripts.trim, (stream,), (keep, TRIM_PAGE, useful, kept_from)
-                )
-            ):
-                trimmed += went
+        arguments = (keep, TRIM_PAGE, useful, kept_from)
+        while went := int(await self._call(self._scripts.trim, (stream,), arguments)):
+            trimmed += went
         return trimmed
 
     async def retire_consumer(self, name: str, silent_ms: int, stream: Stream = Stream.EVENTS) -> bool:
         """Delete a consumer without pending entries, whose worker was silent for `silent_ms`."""
         keys = (stream.key(self._keys), self._keys.worker(name))
-        with self._errors():
-            return bool(
-                await self._functions.call(self._scripts.retire, keys, (stream.group, name, silent_ms))
-            )
+        return bool(await self._call(self._scripts.retire, keys, (stream.group, name, silent_ms)))
 
     async def ensure(
         self, streams: Sequence[Stream], worker: WorkerState, known_origin: str, new_origin: str
@@ -297,8 +286,7 @@ class Committer:
             *(worker.name, __version__, worker.since, worker.last_commit or "", len(streams)),
             *(stream.group for stream in all_streams),
         )
-        with self._errors():
-            answer = await self._functions.call(self._scripts.ensure, names, arguments)
+        answer = await self._call(self._scripts.ensure, names, arguments)
         origin, emptied, now, due, made, empty, settled, groups = answer
         return Ensured(
             origin=origin.decode(),
@@ -326,10 +314,11 @@ class Committer:
     ) -> tuple[bytes | str | int, ...]:
         return self.arguments(mode.name, *mode.flat(), *flatten(operations))
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    async def _call(
+        self, function: Script, keys: Sequence[str], arguments: Sequence[bytes | str | int]
+    ) -> Any:  # noqa: ANN401
         try:
-            yield
+            return await self._functions.call(function, keys, arguments)
         except ResponseError as error:
             if str(error).startswith(ANSWER):
                 raise LayoutError(str(error).removeprefix(ANSWER), self._keys.shards) from None

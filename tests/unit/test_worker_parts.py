@@ -138,7 +138,7 @@ def test_only_what_has_aged_is_renewed_and_then_is_young_again() -> None:
 
 def _source(budget: ByteBudget) -> Source[Any]:
     worker: Any = SimpleNamespace(budget=budget, spans=None)
-    shard: Any = SimpleNamespace(worker=worker)
+    shard: Any = SimpleNamespace(worker=worker, keys=Keys())
     reads: Any = None
     return Source(shard, Stream.EVENTS, reads, lambda entry: entry)
 

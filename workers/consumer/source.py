@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic
@@ -13,7 +12,8 @@ from workers.consumer.entries import decoded
 from workers.consumer.ticket import InFlight, Item, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
 
     from redis.asyncio import Redis
 
@@ -41,7 +41,7 @@ class Batch(Generic[Item]):
 
 @dataclass(slots=True)
 class Source(Generic[Item]):
-    """One stream of a shard, consumed in its consumer group.
+    """One stream of a shard, consumed in its consumer group: its `name`, its `key`, and the `group` of the workers.
 
     `reads` is a client for blocking reads alone. `decode` never raises because of an entry's content: such an entry
     becomes a dead letter. Batches wait in the `inbox` for the role that settles them; None there says that no more will
@@ -54,6 +54,9 @@ class Source(Generic[Item]):
     reads: Redis
     decode: Callable[[Entry], Item]
     most: int = sys.maxsize
+    name: str = field(init=False)
+    key: str = field(init=False)
+    group: str = field(init=False)
     in_flight: InFlight = field(init=False)
     read_size: ReadSize = field(init=False)
     inbox: asyncio.Queue[Batch[Item] | None] = field(default_factory=lambda: asyncio.Queue(_WAITING_BATCHES))
@@ -63,23 +66,11 @@ class Source(Generic[Item]):
     _taken: int = 0
 
     def __post_init__(self) -> None:
+        self.name = self.stream.value
+        self.key = self.stream.key(self.shard.keys)
+        self.group = self.stream.group
         self.in_flight = InFlight(self.shard.worker.budget)
         self.read_size = ReadSize(self.shard.worker.budget)
-
-    @property
-    def name(self) -> str:
-        """Which of the shard's streams it is."""
-        return self.stream.value
-
-    @property
-    def key(self) -> str:
-        """The key of the stream."""
-        return self.stream.key(self.shard.keys)
-
-    @property
-    def group(self) -> str:
-        """The consumer group of the workers."""
-        return self.stream.group
 
     @property
     def room(self) -> int:
@@ -91,14 +82,17 @@ class Source(Generic[Item]):
         in_flight = len(self.in_flight)
         return max(0, min(self.most - in_flight, self.read_size.value or int(in_flight == 0)))
 
-    @contextlib.asynccontextmanager
-    async def next_batch(self, at_once: int = 0) -> AsyncIterator[Batch[Item]]:
+    def next_batch(self, at_once: int = 0) -> TakenBatch[Item]:
         """Wait for a batch and see it settled. An error leaves its entries; the last batch of all is empty.
 
         A role may wait more than once at the same time: the batches come in order. While it has fewer than
         `at_once` of them, a full one is halved: the server begins sooner, and it answers a read after each half, so
         the reader gets ahead.
         """
+        return TakenBatch(self, at_once)
+
+    async def take(self, at_once: int) -> Batch[Item]:
+        """The next batch, decoded."""
         async with self._taking:
             rest, self._rest = self._rest, None
             batch = rest or await self.inbox.get()
@@ -112,11 +106,32 @@ class Source(Generic[Item]):
                     batch.entries = batch.entries[:_HALF]
                 batch.tickets += await decoded(self, batch.entries, alone=False, read=batch.read)
         self._taken += 1
-        try:
-            yield batch
-        except Exception:
+        return batch
+
+    def give_up(self, batch: Batch[Item], error: type[BaseException] | None) -> None:
+        """A role has done with a batch that it took. An error leaves what is not settled of it."""
+        self._taken -= 1
+        if error is not None and issubclass(error, Exception):
             for ticket in batch.tickets:
                 ticket.leave()
-            raise
-        finally:
-            self._taken -= 1
+
+
+class TakenBatch(Generic[Item]):
+    """A batch while a role settles it: `async with source.next_batch() as batch`."""
+
+    __slots__ = ("_at_once", "_batch", "_source")
+
+    _batch: Batch[Item]
+
+    def __init__(self, source: Source[Item], at_once: int) -> None:
+        self._source = source
+        self._at_once = at_once
+
+    async def __aenter__(self) -> Batch[Item]:
+        self._batch = await self._source.take(self._at_once)
+        return self._batch
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._source.give_up(self._batch, kind)

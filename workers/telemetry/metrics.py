@@ -125,8 +125,8 @@ class Metrics:
         self._oldest = self._gauge(
             "oldest_unsettled_event_age_seconds", "Age of the oldest unsettled event; 0 if there is none."
         )
-        last_commit = self._gauge("last_commit_timestamp_seconds", "When events were last committed.")
-        self._last_commit_of = functools.cache(last_commit.labels)  # `labels` takes a lock each time
+        self._last_commit = self._gauge("last_commit_timestamp_seconds", "When events were last committed.")
+        self._last_commits: dict[int, float] = {}
         self._ready = Gauge(
             "invites_ready", "Whether the worker is ready, as /readyz says.", registry=self.registry
         )
@@ -157,7 +157,11 @@ class Metrics:
 
     def last_commit(self, shard: int, at: int) -> None:
         """Entries of a shard were committed at `at` (ms since 1970)."""
-        self._last_commit_of(shard).set(at / 1000)
+        if shard not in self._last_commits:  # setting a gauge takes a lock each time
+            self._last_commit.labels(shard).set_function(
+                functools.partial(self._last_commits.__getitem__, shard)
+            )
+        self._last_commits[shard] = at / 1000
 
     def ready_if(self, is_ready: Callable[[], bool]) -> None:
         """Ask `is_ready` at each scrape whether the worker is ready."""

@@ -34,6 +34,7 @@ _KEYS = [
     "worker_cpu_s",
     "worker_us_per_call",
     "server_us_per_call",
+    "server_busy",
     "ceiling_calls_per_s",
     "ceiling_ratio",
 ]
@@ -216,6 +217,7 @@ def test_medians() -> None:
     assert (result.seconds, result.calls_per_s, result.events_per_s) == (2.0, 50.0, 100.0)
     assert (result.worker_cpu_s, result.baseline_calls_per_s, result.baseline_ratio) == (0.2, 100.0, 0.5)
     assert (result.worker_us_per_call, result.server_us_per_call) == (2000.0, 4000.0)
+    assert result.server_busy == 0.2
 
 
 def test_processor_time_of_a_process() -> None:

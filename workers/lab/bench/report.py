@@ -52,6 +52,7 @@ def show_throughput(result: Throughput, *, as_json: bool) -> None:
         "events": f"{result.events_per_s:,.0f} /s",
         "processor time of the workers": f"{result.worker_us_per_call:.0f} us a call",
         "processor time of the server": f"{result.server_us_per_call:.0f} us a call",
+        "time in which the server worked": f"{result.server_busy:.1%}",
         "bare server, prepared batches": f"{result.baseline_calls_per_s:,.0f} calls/s",
         "workers / bare server": f"[bold]{result.baseline_ratio:.3f}",
     }

@@ -22,7 +22,11 @@ _WANTED: Final = "ACCEPTED 200"
 
 
 class Throughput(msgspec.Struct, frozen=True):
-    """The result: medians over the rounds, times in s. A call's processor time is in us, all shards together."""
+    """The result: medians over the rounds, times in s. A call's processor time is in us, all shards together.
+
+    `server_busy` is the share of the time in which the server worked. The bare server's commits (`ceiling_…`) are
+    prepared: nothing reads the events.
+    """
 
     calls: int
     devices: int
@@ -34,6 +38,7 @@ class Throughput(msgspec.Struct, frozen=True):
     worker_cpu_s: float
     worker_us_per_call: float
     server_us_per_call: float
+    server_busy: float
     baseline_calls_per_s: float = msgspec.field(name="ceiling_calls_per_s")
     baseline_ratio: float = msgspec.field(name="ceiling_ratio")
 
@@ -152,6 +157,9 @@ def summarize(load: Load, rounds: list[Round], shards: int = 1) -> Throughput:
         worker_cpu_s=round(statistics.median(each.worker.cpu_s for each in rounds), 2),
         worker_us_per_call=_us_per_call(load, [each.worker.cpu_s for each in rounds]),
         server_us_per_call=_us_per_call(load, [each.worker.server_cpu_s for each in rounds]),
+        server_busy=round(
+            statistics.median(each.worker.server_cpu_s / each.worker.seconds for each in rounds), 3
+        ),
         baseline_calls_per_s=round(baseline, 1),
         baseline_ratio=round(calls_per_s / baseline, 3),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ from workers.lab.bench.load import EVENTS_PER_CALL, Load
 from workers.lab.bench.target import BenchError, open_target
 from workers.lab.bench.throughput import settle_backlog
 from workers.lab.child_process import ChildProcess
+from workers.lab.embedded import EmbeddedValkey
 
 _PATIENCE_MS: Final = 120_000
 
@@ -68,7 +70,8 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Comparison:
     ours: list[float] = []
     theirs: dict[str, list[float]] = {name: [] for name in RIVALS}
     for number in range(1, plan.rounds + 1):
-        ours.append(plan.calls / settle_backlog(load, plan.url, plan.rules, plan.settings).seconds)
+        with _server(plan.url) as url:
+            ours.append(plan.calls / settle_backlog(load, url, plan.rules, plan.settings).seconds)
         tell(f"round {number}: {ours[-1]:,.0f} calls/s")
         for name, rival in RIVALS.items():
             theirs[name].append(plan.jobs / _play(name, rival, plan))
@@ -81,9 +84,19 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Comparison:
     )
 
 
+@contextlib.contextmanager
+def _server(url: str | None) -> Iterator[str]:
+    """The server at `url`, or an embedded one by its TCP port: not all rivals can use a socket."""
+    if url is not None:
+        yield url
+        return
+    with EmbeddedValkey() as server:
+        yield server.url
+
+
 def _play(name: str, rival: Rival, plan: Plan) -> float:
     """The seconds that the rival took for its backlog."""
-    with open_target(plan.url) as target:
+    with _server(plan.url) as url, open_target(url) as target:
         command = [
             sys.executable,
             "-m",

@@ -41,7 +41,7 @@ def measure(
 @contextlib.contextmanager
 def _running(name: str) -> Iterator[str]:
     with EmbeddedValkey(binary=_program(name), preload=name != LIBC) as server:
-        yield server.url
+        yield server.unix_url
 
 
 def _program(name: str) -> Path | None:

@@ -188,7 +188,7 @@ class Target(Connection):
 
 @contextlib.contextmanager
 def open_target(url: str | None, shards: int = 1) -> Iterator[Target]:
-    """Use the server at `url` (None: an embedded one) during the context, and clear it at the end.
+    """Use the server at `url` (None: an embedded one, by its socket) during the context, and clear it at the end.
 
     Of a cluster it is the node that has the first shard. Raises `BenchError` when the server cannot be reached,
     `EmbeddedError` when none can be started.
@@ -198,7 +198,7 @@ def open_target(url: str | None, shards: int = 1) -> Iterator[Target]:
             "Several shards are measured on one server: give the URL of a single server, or --shards 1."
         )
     with contextlib.ExitStack() as stack:
-        place = url or stack.enter_context(EmbeddedValkey()).url
+        place = url or stack.enter_context(EmbeddedValkey()).unix_url
         try:
             server = asyncio.run(find_server(place, Keys()))
             client = stack.enter_context(Redis.from_url(server.reveal(), protocol=2, socket_timeout=None))

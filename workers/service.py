@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import secrets
-import signal
 import socket
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -21,6 +20,7 @@ from invites.store.commit import denied_sentence
 from invites.store.layout import LayoutError
 from workers.aio.backoff import Backoff
 from workers.aio.gc import freeze_gc
+from workers.aio.signals import stop_signals
 from workers.aio.tasks import end
 from workers.context import WorkerContext
 from workers.shard_worker import ShardWorker
@@ -238,7 +238,7 @@ async def _run(config: Config, url: str) -> int:
         (hurry if service.stopping.is_set() else service.stopping).set()
 
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    signals = stop_signals()
     for number in signals:
         loop.add_signal_handler(number, signalled)
     server = HttpServer(config, service, url)

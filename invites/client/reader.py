@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -15,6 +16,8 @@ from invites.events.entry import entries_of
 from invites.notifications import BadNotification, Invitation, decode_notification
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from invites.client.repeats import Repeats
     from invites.events.entry import Entry
     from invites.keys import Keys
@@ -79,6 +82,7 @@ class Reader:
         self._consumer = consumer.name
         self._claim_after_ms = consumer.claim_after_ms
         self._most = consumer.most
+        self._page = _PAGE
         self._repeats = repeats
         self._came = came
         self._clock = ServerClock(commands)
@@ -160,10 +164,11 @@ class Reader:
         while len(self._open) >= self._most:
             self._room.clear()
             await self._room.wait()
-        reply = await self._reads.execute_command(
-            *(b"XREADGROUP", b"GROUP", self._group, self._consumer, b"COUNT", _PAGE, *options),
-            *(b"STREAMS", *after, *after.values()),
-        )
+        with self._sized() as page:
+            reply = await self._reads.execute_command(
+                *(b"XREADGROUP", b"GROUP", self._group, self._consumer, b"COUNT", page, *options),
+                *(b"STREAMS", *after, *after.values()),
+            )
         last = {}
         for stream, raw in reply or ():
             entries = entries_of(raw)
@@ -173,6 +178,16 @@ class Reader:
                 if after[stream] == b">":
                     self._groups[stream].last = entries[-1].id
         return last
+
+    @contextlib.contextmanager
+    def _sized(self) -> Iterator[int]:
+        """How many entries to ask for. A server may close a connection when a reply is too large."""
+        try:
+            yield self._page
+        except Exception:
+            self._page = 1
+            raise
+        self._page = min(_PAGE, 2 * self._page)
 
     def _take(self, group: Group, entries: list[Entry]) -> None:
         for entry in entries:
@@ -220,10 +235,11 @@ class Reader:
         for stream, group in self._groups.items():
             start = b"0-0"
             while True:
-                start, raw, *_ = await self._commands.execute_command(
-                    *(b"XAUTOCLAIM", stream, self._group, self._consumer, self._claim_after_ms, start),
-                    *(b"COUNT", _PAGE),
-                )
+                with self._sized() as page:
+                    start, raw, *_ = await self._commands.execute_command(
+                        *(b"XAUTOCLAIM", stream, self._group, self._consumer, self._claim_after_ms, start),
+                        *(b"COUNT", page),
+                    )
                 self._take(group, entries_of(raw))
                 if start == b"0-0":
                     break

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import hiredis
+from aiohappyeyeballs import start_connection
 from redis import exceptions
 from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import AbstractConnection
@@ -29,6 +32,7 @@ REPLY_S: Final = 5.0
 """A connection counts as lost when a reply takes longer than this (s)."""
 
 _CONNECT_S: Final = 2.0
+_NEXT_ADDRESS_S: Final = 0.25  # RFC 8305, Connection Attempt Delay
 _READ_SIZE: Final = 256 * 1024  # bytes; a full batch of entries in one read
 
 
@@ -143,13 +147,51 @@ class TcpConnection(_Packed, _Connection, Connection):
         if is_about_endpoint(error):
             self._locator.invalidate(self._generation, error, (self.host, self.port))
 
+    async def _connect(self) -> None:
+        """Connect to the first address of the host that answers: one that leads nowhere takes all the time."""
+        async with asyncio.timeout(self.socket_connect_timeout):
+            loop = asyncio.get_running_loop()
+            found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            self._socket = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_S)
+            await super()._connect()  # type: ignore[no-untyped-call] # redis-py has no annotation here
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        return {"sock": self._socket}
+
 
 class TlsConnection(TcpConnection, SSLConnection):
-    """The same over TLS."""
+    """The same over TLS, with the certificates that are in the files when it connects."""
+
+    _files: tuple[tuple[int, int] | None, ...] = ()
+
+    async def _connect(self) -> None:
+        tls = self.ssl_context
+        files = tuple(map(_version, (tls.ca_certs, tls.ca_path, tls.certfile, tls.keyfile)))
+        if files != self._files:
+            self._files = files
+            tls.context = None  # redis-py reads the files once for each connection object
+        tls.get()  # an unusable file is no reason to connect
+        await super()._connect()
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        return {
+            **super()._connection_arguments(),
+            "ssl": self.ssl_context.get(),
+            "server_hostname": self.host,
+        }
 
 
 class UnixConnection(_Packed, _Connection, UnixDomainSocketConnection):
     """A connection to a Unix socket."""
+
+
+def _version(file: str | None) -> tuple[int, int] | None:
+    """Differs after the file was changed or replaced. None: there is none."""
+    try:
+        found = Path(file).stat() if file else None
+    except OSError:
+        found = None  # who reads it says why
+    return found and (found.st_ino, found.st_mtime_ns)
 
 
 def transport(url: RedisUrl, *, over_tls: bool) -> tuple[type[TcpConnection], dict[str, Any]]:

@@ -62,6 +62,8 @@ def _problems(shard: Overview) -> Iterator[Problem]:
         yield Problem(Level.CRITICAL, "no worker is there")
     yield from _of_backlog(shard.backlog, "event")
     yield from _of_backlog(shard.relay_backlog, "entry of the relay stream")
+    if shard.memory is not None and shard.memory.is_evicting:
+        yield Problem(Level.CRITICAL, f"a full server deletes calls (maxmemory-policy {shard.memory.policy})")
     if shard.memory is not None and shard.memory.is_full:
         yield Problem(Level.CRITICAL, "the server is full, new calls wait")
     elif shard.memory is not None and shard.memory.is_nearly_full:

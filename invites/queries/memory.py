@@ -13,10 +13,16 @@ _NEARLY: Final = 0.9
 
 
 class Memory(Struct, rename="camel", frozen=True):
-    """`used_bytes` of at most `max_bytes`; 0 if there is no limit."""
+    """`used_bytes` of at most `max_bytes`; 0 if there is no limit. `policy` is the server's `maxmemory-policy`."""
 
     used_bytes: int
     max_bytes: int
+    policy: str = ""
+
+    @property
+    def is_evicting(self) -> bool:
+        """Whether the server deletes keys when it is full, and so loses calls."""
+        return self.max_bytes > 0 and self.policy not in {"", "noeviction"}
 
     @property
     def is_full(self) -> bool:
@@ -32,4 +38,4 @@ class Memory(Struct, rename="camel", frozen=True):
 def memory_of(info: Mapping[str, Any]) -> Memory:
     """The memory in a reply to INFO. It omits memory that the server does not count towards its limit."""
     used = info.get("used_memory", 0) - info.get("mem_not_counted_for_evict", 0)
-    return Memory(max(0, used), info.get("maxmemory", 0))
+    return Memory(max(0, used), info.get("maxmemory", 0), info.get("maxmemory_policy", ""))

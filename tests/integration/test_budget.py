@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from invites.connection.clients import connect
 from tests.memory import highest_memory
+from tests.support.servers.node import Node
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Streams, configured
+from tests.support.worker import KEYS, Streams, configured, worker
 from workers.service import Service
 
 if TYPE_CHECKING:
@@ -62,6 +64,26 @@ async def test_an_entry_that_is_larger_than_the_budget_is_settled(streams: Strea
         await streams.assert_answered(20)
         [letter] = await streams.dead()
         assert letter["error"] == f"field payload has {MIB} bytes; at most 65536 are allowed"
+
+
+@pytest.mark.parametrize("consumer", [None, "gone"], ids=["new", "left by another"])
+async def test_replies_that_the_server_cuts_off_become_smaller(consumer: str | None) -> None:
+    """The server closes a connection whose replies take more memory than `client-output-buffer-limit` allows."""
+    with Node({"client-output-buffer-limit": "normal 1mb 1mb 10"}) as node:
+        async with connect(node.url, "test") as client:
+            streams = Streams(client)
+            await streams.make_group()
+            for _ in range(20):
+                await streams.publish("getInvitations", b"x" * (MIB // 5))
+            if consumer is not None:
+                for _ in range(20):
+                    await streams.strand(1, consumer)
+            async with worker(node.url, consumer="small"):
+
+                async def all_settled() -> bool:
+                    return len(await streams.dead()) == 20
+
+                await wait_until(all_settled, "each large event is a dead letter")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import re
@@ -22,10 +23,10 @@ from tests.support.waiting import wait_until_sync
 
 
 class Worker(Running):
-    """`invites run`, which may open `files` files."""
+    """`invites run`, which may open `files` files. The shell command `before` runs first."""
 
-    def __init__(self, *arguments: str, files: int = 1024) -> None:
-        super().__init__("run", *arguments, most_files=files)
+    def __init__(self, *arguments: str, files: int = 1024, before: str = ":") -> None:
+        super().__init__("run", *arguments, most_files=files, before=before)
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first match in the log."""
@@ -93,6 +94,26 @@ def test_a_worker_works_until_a_signal(
     messages = [line["message"] for line in lines]
     assert r'invite peerId(a1), to(bob), inviteId(i1), context({"s":"\u2028\u0085\u001b/"})' in messages
     assert "Trying to get candidates for bob" in messages
+
+
+def test_a_worker_without_a_terminal_goes_on_after_sighup(
+    commands: Commands, database: redis.Redis, configured: Callable[..., list[str]]
+) -> None:
+    """As `nohup` starts it, with standard files that are closed: what it opens must not take their numbers."""
+    without = "trap '' HUP; exec </dev/null >&- 2>&-"
+    with Worker("--redis-url", commands.url, *configured(), before=without) as worker:
+        for number in (1, 2, 3):  # a worker that is stopping may still have read the second
+            event(database, "getInvitations", {"peer": {"id": "b1", "user": "bob"}, "transaction": number})
+            wait_until_sync(
+                functools.partial(_has_notifications, database, number), f"answer {number} is there"
+            )
+            if number == 1:
+                worker.send(signal.SIGHUP)
+        assert worker.end(signal.SIGTERM) == 0
+
+
+def _has_notifications(database: redis.Redis, count: int) -> bool:
+    return int(database.xlen(KEYS.notifications)) == count
 
 
 def test_idle_connections_do_not_make_a_worker_deaf(

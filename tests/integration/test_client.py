@@ -33,10 +33,11 @@ from invites.client import (
 )
 from invites.client.shard_count import ShardCount
 from invites.config import Config, Redis
-from invites.connection.clients import Clients
+from invites.connection.clients import Clients, connect
 from invites.keys import Keys
 from invites.notifications import Invitation, InviteAccepted
 from tests.support.proxy import Proxy
+from tests.support.servers.node import Node
 from tests.support.waiting import wait_until
 from tests.support.worker import configured, running, worker
 
@@ -360,6 +361,17 @@ async def test_a_lost_reply_of_a_read_loses_nothing(valkey_url: str, client: Any
         await told(client, 0)
         assert await rooms(notifications, 1) == ["r0"]
         assert proxy.lost.is_set()
+
+
+async def test_replies_that_the_server_cuts_off_become_smaller() -> None:
+    """The server closes a connection whose replies take more memory than `client-output-buffer-limit` allows."""
+    with Node({"client-output-buffer-limit": "normal 1mb 1mb 10"}) as node:
+        async with connect(node.url, "test") as client:
+            await client.xgroup_create(KEYS.notifications, "records", "0", mkstream=True)
+            for number in range(40):
+                await told(client, number, context="x" * 60_000)
+        async with Notifications(node.url, group="records") as notifications:
+            assert await rooms(notifications, 40) == [f"r{number}" for number in range(40)]
 
 
 @pytest.mark.leaks

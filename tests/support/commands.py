@@ -53,10 +53,11 @@ class Commands:
 class Running:
     """A command in a process of its own, with the lines that it prints and those of its log; killed at the end."""
 
-    def __init__(self, *words: str, most_files: int = 1024) -> None:
+    def __init__(self, *words: str, most_files: int = 1024, before: str = ":") -> None:
+        """Start it, after the shell command `before`."""
         self.lines: list[str] = []
         self.log: list[str] = []
-        limited = ["/bin/sh", "-c", f'ulimit -n {most_files}; exec "$@"', "limited"]
+        limited = ["/bin/sh", "-c", f'{before}; ulimit -n {most_files}; exec "$@"', "limited"]
         self._process = subprocess.Popen(
             [*limited, sys.executable, "-m", "workers", *words],
             stdout=subprocess.PIPE,
@@ -78,9 +79,13 @@ class Running:
         with self._process:
             pass
 
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     def end(self, number: int) -> int:
         """Send a signal; the exit status."""
-        self._process.send_signal(number)
+        self.send(number)
         return self.wait()
 
     def wait(self) -> int:

@@ -103,7 +103,17 @@ def invoke(arguments: list[str] | None = None) -> int:
 
 def main() -> None:
     """Run the command in the arguments of the process and exit with its status."""
+    _open_standard_files()
     sys.exit(invoke())
+
+
+def _open_standard_files() -> None:
+    """Open what the starter has closed. libuv aborts as it closes a socket with the number of a standard file."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
 
 
 def _abandon_output() -> None:

@@ -43,6 +43,10 @@ class ReadSize:
         """Entries for which the budget has room; 0 if it has none."""
         return max(0, min(_READ, self._budget.room)) // self._guess
 
+    def lost(self) -> None:
+        """A read failed. The next one takes one entry: a server may close a connection when a reply is too large."""
+        self._guess = _READ
+
     def read(self, largest: int) -> None:
         """The largest entry of a read has `largest` bytes."""
         self._guess = max(largest, self._guess // 2, 1)

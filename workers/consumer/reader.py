@@ -69,6 +69,7 @@ class Reader(Generic[Item]):
             await self._read_new()
         except Exception as error:
             self._recovered = False
+            self._source.read_size.lost()
             self._readiness.lost(self._source.key, f"{type(error).__name__}: {error}")
             raise
 

@@ -54,7 +54,11 @@ class Reclaimer(Generic[Item]):
         await run_forever(self._role, self._step, self._shard.stopping)
 
     async def _step(self) -> None:
-        await self._round()
+        try:
+            await self._round()
+        except Exception:
+            self._source.read_size.lost()
+            raise
         self._role.works()
         await pause(self._tick_s * random.uniform(0.7, 1.0), self._shard.stopping)
         await self._wait_for_pending()

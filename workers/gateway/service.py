@@ -7,7 +7,6 @@ import contextlib
 import functools
 import logging
 import resource
-import signal
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,6 +18,7 @@ from invites.client.repeats import Repeats
 from invites.notifications import Answer, Invitation, ServerEmptied
 from invites.store.layout import LayoutError
 from workers.aio.gc import LongLived
+from workers.aio.signals import stop_signals
 from workers.gateway.connection import Close, Connection, frame, session_of
 from workers.gateway.connections import Connections
 from workers.gateway.login import Login, LoginError, is_peer_of, new_peer
@@ -347,7 +347,7 @@ async def run(config: Config, url: str) -> int:
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in stop_signals():
         loop.add_signal_handler(number, stopping.set)
     service = GatewayService(config, url)
     starting = asyncio.create_task(service.start())

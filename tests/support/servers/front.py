@@ -46,16 +46,22 @@ class TlsFront:
         self.port = free_port()
         self.target = target
         self.plain = 0
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate, key_of(certificate))
-        self._context.maximum_version = newest
-        if wanted is not None:
-            self._context.verify_mode = ssl.CERT_REQUIRED
-            self._context.load_verify_locations(wanted)
+        self._newest = newest
+        self.renew(certificate, wanted)
         self._strict = strict
         self._listening = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._end: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def renew(self, certificate: Path, wanted: Path | None) -> None:
+        """Use other certificates for the connections that come."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key_of(certificate))
+        context.maximum_version = self._newest
+        if wanted is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(wanted)
+        self._context = context
 
     def __enter__(self) -> Self:
         self._thread.start()

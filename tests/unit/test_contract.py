@@ -86,6 +86,24 @@ def test_each_event_is_there_with_its_fields() -> None:
         assert (mandatory, optional) == _fields(kind), kind
 
 
+@pytest.mark.parametrize(
+    ("page", "types"), [("publishing.md", len(EVENT_TYPES)), ("notifications.md", len(PAYLOADS))]
+)
+def test_the_number_of_types_is_that_of_the_table(page: str, types: int) -> None:
+    numbers = [
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
+    ]
+    assert f"| one of the {numbers[types - 12]} types below" in _PAGES[page]
+
+
 def _payload_fields(kind: str) -> tuple[set[str], set[str]]:
     """The fields of a notification's payload that are always present, and the others."""
     found = msgspec.structs.fields(PAYLOADS[kind])

@@ -18,7 +18,6 @@ ALWAYS: Final = {"auth", "hello", "quit", "reset"}
 """The server checks no permissions for these: they belong to the time before the login."""
 
 _LIST: Final = {
-    "default": "",
     "publisher": "ping client|setname xadd get",
     "gateway": """
         ping client|setname time xadd
@@ -100,12 +99,21 @@ def permitted(root: redis.Redis, user: str) -> set[str]:
 
 
 def test_the_list_names_each_user_of_the_template() -> None:
-    assert set(GRANTED) == {"default", *installations.USERS}
+    assert set(GRANTED) == set(installations.USERS)
 
 
 @pytest.mark.parametrize("user", GRANTED)
 def test_a_user_may_give_the_commands_of_its_list_and_no_other(root: redis.Redis, user: str) -> None:
     assert permitted(root, user) == GRANTED[user] | ALWAYS
+
+
+def test_the_default_user_may_write_what_the_append_only_file_holds_and_is_off(root: redis.Redis) -> None:
+    """Redis 7.0 loads the file with its rights. Nobody can be this user."""
+    written: Any = root.execute_command("ACL", "CAT", "write")
+    assert permitted(root, "default") == {*written, "select"} | ALWAYS
+    found: Any = root.execute_command("ACL", "GETUSER", "default")
+    about = dict(zip(found[::2], found[1::2], strict=True))
+    assert ("off" in about["flags"], "nopass" in about["flags"], about["passwords"]) == (True, False, [])
 
 
 @pytest.mark.parametrize("user", installations.USERS)

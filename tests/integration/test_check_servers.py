@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from redis import Redis
 
 from invites.keys import Keys
 from tests.support.commands import Commands, Ended
@@ -55,6 +56,25 @@ def test_a_server_that_is_no_sentinel(replicated: Replicated, capsys: pytest.Cap
     ended = Commands(capsys, url).on_server("check")
     assert ended.status == 1
     assert "unknown command 'SENTINEL'" in lines(ended)["sentinels"][1]
+
+
+def test_sentinels_that_want_a_password_of_their_own(
+    replicated: Replicated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The password of the URL is not theirs: both lines, and other commands, name the options that are."""
+    with Redis(host=HOST, port=replicated.primary.port) as server:
+        server.config_set("requirepass", "secret")
+    url = f"redis+sentinel://:secret@{HOST}:{replicated.primary.port}/calls"
+    ended = Commands(capsys, url).on_server("check")
+    asked = Commands(capsys, url).on_server("status")
+    with Redis(host=HOST, port=replicated.primary.port, password="secret") as server:
+        server.config_set("requirepass", "")
+    found = lines(ended)
+    advice = "): check sentinel_username and sentinel_password in redis.url."
+    assert (ended.status, asked.status) == (1, 1)
+    assert found["sentinels"][1].endswith(advice)
+    assert found["redis"][1].endswith(advice)
+    assert asked.err.strip().endswith(advice)
 
 
 def test_a_sentinel_and_a_replica_that_are_gone(

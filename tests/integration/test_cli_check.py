@@ -292,6 +292,19 @@ def test_a_wrong_number_of_shards_is_told(commands: Commands, database: redis.Re
     assert "set redis.shards to 3" in _lines(ended)["shards"][1]
 
 
+def test_what_a_shard_lacks_names_the_shard(
+    commands: Commands, database: redis.Redis, tmp_path: Path
+) -> None:
+    database.xgroup_create("invites:{1}:notifications", "gateway-1", mkstream=True)
+    file = tmp_path / "config.json"
+    file.write_text('{"redis": {"shards": 2}}')
+    ended = commands.on_server("check", "--config", str(file))
+    for shard in (0, 1):
+        assert f"workers       Shard {shard}: No worker has connected yet" in ended.out
+    assert "gateways      Shard 0: No gateway reads the notifications" in ended.out
+    assert "gateways      Shard 1: gateway-1: " in ended.out
+
+
 def test_a_wrong_number_of_shards_of_a_gateway_is_told(commands: Commands, database: redis.Redis) -> None:
     database.set("invites:{0}:layout", "3")
     ended = commands.on_server("check", "--role", "gateway")

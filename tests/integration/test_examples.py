@@ -21,7 +21,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def _shown(page: str, command: str) -> list[list[str]]:
-    lines = (_ROOT / page).read_text("utf-8").splitlines()
+    lines = (_ROOT / page).read_text("utf-8").replace("\\\n", "").splitlines()
     return [shlex.split(line) for line in lines if line.startswith(command)]
 
 
@@ -52,10 +52,11 @@ def test_the_start_in_a_minute(working: redis.Redis, commands: Commands) -> None
     assert [kind for kind, _, _ in _told(working, 5)] == [
         "invitation", "inviteProgress", "inviteAccepted", "INVITE_COMPLETED", "answer",
     ]  # fmt: skip
-    (by_hand,) = _shown("README.md", "redis-cli XADD")
-    working.execute_command(*by_hand[1:])
-    wait_until_sync(lambda: working.xlen(KEYS.events) == 0, "the stop is settled, and trimmed")
-    assert working.xlen(KEYS.dead) == 0
+    (by_hand,) = _shown("README.md", "redis-cli")
+    assert by_hand[1:3] == ["-u", "$INVITES_REDIS_URL"]
+    working.execute_command(*by_hand[3:])
+    kind, peers, payload = _told(working, 7)[5]
+    assert (kind, peers, payload["inviteId"]) == ("invitation", ["p-phone"], "i2")
 
 
 def test_the_call_from_end_to_end(working: redis.Redis) -> None:

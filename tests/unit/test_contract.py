@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import typer.main
 
-from invites.config import Config
+from invites.config import Config, parse
 from invites.events import fields, protocol
 from invites.events.fields import BadEvent
 from invites.events.protocol import EVENT_TYPES, decode_event
@@ -86,6 +86,24 @@ def test_each_event_is_there_with_its_fields() -> None:
         assert (mandatory, optional) == _fields(kind), kind
 
 
+@pytest.mark.parametrize(
+    ("page", "types"), [("publishing.md", len(EVENT_TYPES)), ("notifications.md", len(PAYLOADS))]
+)
+def test_the_number_of_types_is_that_of_the_table(page: str, types: int) -> None:
+    numbers = [
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
+    ]
+    assert f"| one of the {numbers[types - 12]} types below" in _PAGES[page]
+
+
 def _payload_fields(kind: str) -> tuple[set[str], set[str]]:
     """The fields of a notification's payload that are always present, and the others."""
     found = msgspec.structs.fields(PAYLOADS[kind])
@@ -156,6 +174,36 @@ def test_each_template_of_the_log_is_there() -> None:
     for line in lines:
         assert f"\n{line}\n" in _PAGES["operating.md"]
     assert len(TEMPLATES) >= len(lines)
+
+
+def test_the_migration_page_keeps_the_settings_and_the_log_lines() -> None:
+    """The service's own `config.json` loads, and each line that it logs in parts is a template."""
+    service: dict[str, Any] = {
+        "basic": {
+            "removeAfter": 10000,
+            "resolveGroups": False,
+            "resolvePush": False,
+            "legacyUserGroupResolution": True,
+            "wac": {"address": "http://wac:8000", "username": "admin@quobis", "password": "secret"},
+        },
+        "parallelSip": False,
+        "onlyOneDeviceWithInvitations": False,
+    }
+    kept = [cells[0].strip("`") for cells in _rows("migration.md") if cells[1] == "kept"]
+    assert set(kept) == set(_settings(service))
+    for invites in (service, {"basic": {**service["basic"], "parallelSip": False}}):
+        found = parse({"invites": invites, "other": {"a": 1}})
+        assert found.invites.basic.remove_after == 10_000
+    lines = set(re.findall(r"^\[\w+\] +(.*)$", CONTRACT_LINES, re.MULTILINE))
+    assert f"All {len(lines)} [log lines]" in _PAGES["migration.md"]
+    logged = [
+        [cell.strip("`") for cell in cells] for cells in _rows("migration.md") if cells[0].startswith('`"')
+    ]
+    assert len(logged) == 6
+    for parts, line in logged:
+        words = [part.strip('"') if part[0] == '"' else f"${{{part}}}" for part in parts.split(", ")]
+        assert " ".join(words) == line
+        assert line in lines
 
 
 def test_each_field_of_a_json_log_line_is_there() -> None:

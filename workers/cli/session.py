@@ -116,6 +116,8 @@ def trouble(address: str, error: Exception) -> str:
     for answer, sentence in _ANSWERS.items():
         if answer in said:
             return f"Redis at {address} {sentence.format(said=said)}."
+    if isinstance(error, AuthenticationError) and said.startswith("no sentinel names"):
+        return f"The sentinels of {address} refuse the credentials ({said}): {FOR_SENTINELS}."
     for kind, sentence in _TROUBLES.items():
         if isinstance(error, kind):
             return f"Redis at {address} {sentence.format(said=said)}."
@@ -128,6 +130,9 @@ _ANSWERS: Final = {
     "MISCONF ": "cannot write to its disk ({said}): make room there, and it goes on by itself",
 }
 """What is said of errors that redis-py has no type for, by a part of the server's answer."""
+
+FOR_SENTINELS: Final = "check sentinel_username and sentinel_password in redis.url"
+"""The remedy if sentinels refuse the credentials: user and password of the URL are those of the servers."""
 
 _TROUBLES: Final[dict[type[Exception] | tuple[type[Exception], ...], str]] = {
     BusyLoadingError: "is still loading its data: try again in a moment",

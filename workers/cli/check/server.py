@@ -176,15 +176,16 @@ async def _shards(clients: Clients, config: Config, role: Role) -> AsyncIterator
         for finding in await _permissions(clients.of(keys), keys, role):
             yield finding
         try:
-            yield await _workers(clients.of(keys), keys)
+            readers = [await _workers(clients.of(keys), keys)]
         except NoPermissionError:
-            yield Finding("warn", "workers", "Not checked: the permissions above are missing.")
+            readers = [Finding("warn", "workers", "Not checked: the permissions above are missing.")]
         try:
-            gateways = await check_gateways(clients.of(keys), keys)
+            readers += await check_gateways(clients.of(keys), keys)
         except NoPermissionError:
-            gateways = [Finding("warn", "gateways", "Not checked: the permissions above are missing.")]
-        for finding in gateways:
-            yield finding
+            readers.append(Finding("warn", "gateways", "Not checked: the permissions above are missing."))
+        where = f"Shard {keys.shard}: " if shards > 1 else ""
+        for one in readers:
+            yield Finding(one.verdict, one.name, where + one.text)
 
 
 async def _gateways_shards(clients: Clients, config: Config) -> Finding | None:

@@ -6,12 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.crc import key_slot
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from invites.connection.connections import asker
 from invites.connection.url import shown
 from invites.values.printable import escape
 from workers.cli.check.finding import Finding
+from workers.cli.session import FOR_SENTINELS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -38,7 +39,7 @@ async def check_sentinels(url: RedisUrl) -> AsyncIterator[Finding]:
     ask = asker(url, "check")
     named: dict[str, str] = {}
     silent: dict[str, str] = {}
-    quorum = ""
+    quorum, advice = "", "check that they run and that redis.url is right"
     for sentinel in url.hosts:
         try:
             primary = await ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", url.service)
@@ -48,8 +49,14 @@ async def check_sentinels(url: RedisUrl) -> AsyncIterator[Finding]:
             named[shown(sentinel)] = shown((primary[0].decode(), int(primary[1])))
             quorum = quorum or await _quorum(ask(sentinel, "SENTINEL", "CKQUORUM", url.service))
         except (RedisError, OSError) as error:
+            if isinstance(error, AuthenticationError):
+                advice = FOR_SENTINELS
             silent[shown(sentinel)] = escape(str(error)) or type(error).__name__
-    yield _sentinels(url, named, silent, quorum)
+    if named:
+        yield _sentinels(url, named, silent, quorum)
+    else:
+        said = f"No sentinel names the primary of {url.service!r} ({_complaints(silent)}): {advice}."
+        yield Finding("FAIL", "sentinels", said)
 
 
 async def check_cluster(clients: Clients, config: Config) -> AsyncIterator[Finding]:
@@ -90,13 +97,11 @@ async def _quorum(asked: Any) -> str:  # noqa: ANN401 - a reply to await
     return ""
 
 
+def _complaints(silent: Mapping[str, str]) -> str:
+    return "; ".join(f"{sentinel}: {words}" for sentinel, words in silent.items())
+
+
 def _sentinels(url: RedisUrl, named: Mapping[str, str], silent: Mapping[str, str], quorum: str) -> Finding:
-    complaints = "; ".join(f"{sentinel}: {words}" for sentinel, words in silent.items())
-    if not named:
-        advice = "check that they run and that redis.url is right"
-        return Finding(
-            "FAIL", "sentinels", f"No sentinel names the primary of {url.service!r} ({complaints}): {advice}."
-        )
     primaries = Counter(named.values())
     if len(primaries) > 1:
         said = "; ".join(f"{sentinel}: {primary}" for sentinel, primary in named.items())
@@ -114,7 +119,7 @@ def _sentinels(url: RedisUrl, named: Mapping[str, str], silent: Mapping[str, str
     if silent:
         said = f"Only {len(named)} of {len(url.hosts)} name {primary} as the primary of {url.service!r}"
         advice = "start the others, or correct redis.url"
-        return Finding("warn", "sentinels", f"{said} ({complaints}): {advice}.")
+        return Finding("warn", "sentinels", f"{said} ({_complaints(silent)}): {advice}.")
     return Finding("ok", "sentinels", f"All {len(named)} name {primary} as the primary of {url.service!r}.")
 
 

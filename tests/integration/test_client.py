@@ -472,6 +472,26 @@ async def test_a_publisher_with_more_shards_than_the_workers_is_refused(
 
 
 @pytest.mark.leaks
+async def test_a_question_whose_answer_may_be_in_a_new_shard_is_given_up(
+    valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits until a reshard is over."""
+    monkeypatch.setattr("invites.client.shard_count.EVERY_S", 0.01)
+    monkeypatch.setattr("invites.client.publisher._AGAIN_S", 0.01)
+    await _calls_are_in(client, "1>3")
+    async with Publisher(valkey_url) as publisher:
+        asking = asyncio.create_task(publisher.ask(ACCEPT, within_s=10.0))
+
+        async def asked_twice() -> bool:
+            return bool(await client.xlen(KEYS.events) > 1)
+
+        await wait_until(asked_twice, "the question is repeated")
+        await _calls_are_in(client, "3")
+        with pytest.raises(LayoutError, match=r"in 3 shards, but the client's shards is 1"):
+            await asking
+
+
+@pytest.mark.leaks
 async def test_a_reader_of_fewer_shards_than_the_workers_have_is_refused(
     valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

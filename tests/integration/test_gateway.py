@@ -300,7 +300,10 @@ async def test_who_sends_too_much_is_disconnected(valkey_url: str) -> None:
             await phone.send("getInvitations")
         assert await phone.ends() == (4429, "the device sends too many messages")
     async with platform(valkey_url, max_message=1_024) as service, Device(service.port, "bob") as phone:
-        await phone.send("invite", **CALL, context="x" * 1_100)
+        longest = '{"type": "getInvitations", "payload": {"device": "é"}}'.encode().ljust(1_024).decode()
+        await phone.send_raw(longest)
+        await phone.hears("answer")
+        await phone.send_raw(longest + " ")
         assert (await phone.ends())[0] == 1009
 
 

@@ -531,8 +531,10 @@ async def test_the_number_of_shards_costs_no_round_trip_for_each_event(valkey_ur
 
 @pytest.mark.leaks
 async def test_a_publisher_that_may_not_read_the_number_of_shards_goes_on_with_a_warning(
-    valkey_url: str, client: Any, caplog: pytest.LogCaptureFixture
+    valkey_url: str, client: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Until it may: an operator completes the ACL."""
+    monkeypatch.setattr("invites.client.shard_count.DENIED_S", 0.0)
     await _calls_are_in(client, "3")
     rules = ("reset", "on", ">x", "~*", "+@all", "-get")
     await client.execute_command("ACL", "SETUSER", "shards", *rules)
@@ -540,6 +542,16 @@ async def test_a_publisher_that_may_not_read_the_number_of_shards_goes_on_with_a
         async with Publisher(valkey_url.replace("redis://", "redis://shards:x@"), shards=7) as publisher:
             for _ in range(2):
                 await publisher.publish(CALL)
+            await client.execute_command("ACL", "SETUSER", "shards", "+get")
+
+            async def is_refused() -> bool:
+                try:
+                    await publisher.publish(CALL)
+                except LayoutError:
+                    return True
+                return False
+
+            await wait_until(is_refused, "the number of shards is compared")
     finally:
         await client.execute_command("ACL", "DELUSER", "shards")
     (warning,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]

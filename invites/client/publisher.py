@@ -134,6 +134,7 @@ class Publisher:
                         done, _ = await asyncio.wait([answer], timeout=_AGAIN_S)
                         if done:
                             return answer.result()
+                        await self._check(Layout.reaches)  # as before: a reshard may be over
         except TimeoutError:
             raise TimeoutError(
                 f"{kind} of {peer.id} was not answered within {within_s:g} s; `invites status` says whether workers run"

@@ -24,6 +24,9 @@ EVERY_S: Final = 5.0
 """`invites reshard` changes the number while clients run."""
 
 _AGAIN_S: Final = 0.5
+DENIED_S: Final = 60.0
+"""The server keeps a log of denied commands."""
+
 _WAIT_S: Final = 1.0  # in a cluster the number may be on another server than the event
 
 _log = logging.getLogger(__name__)
@@ -38,22 +41,25 @@ class ShardCount:
         self._first = first
         self._found: str | None = None
         self._is_known = False
-        self._may_look = True
+        self._was_denied = False
         self._looking: asyncio.Task[None] | None = None
         self._next_look = 0.0
         self._wait_until = 0.0
 
     async def look(self) -> None:
         """Read the number. Raises redis exceptions."""
+        wait_s = EVERY_S
         try:
             found = await self._client.get(self._first.layout)
         except NoPermissionError:
-            self._may_look = False
-            _log.warning("%s", unreadable(self._first))
+            wait_s = DENIED_S
+            if not self._was_denied:
+                _log.warning("%s", unreadable(self._first))
+            self._was_denied = True
         else:
             self._found = None if found is None else found.decode(errors="replace")
         self._is_known = True
-        self._next_look = time.monotonic() + EVERY_S
+        self._next_look = time.monotonic() + wait_s
 
     async def check(self, suits: Callable[[Layout, int], bool]) -> None:
         """Raise LayoutError if the client's number does not suit the server's.
@@ -63,7 +69,7 @@ class ShardCount:
         """
         looking = self._looking
         now = time.monotonic()
-        if self._may_look and (looking is None or looking.done()) and now >= self._next_look:
+        if (looking is None or looking.done()) and now >= self._next_look:
             self._wait_until = now + _WAIT_S
             looking = self._looking = asyncio.create_task(self._try_to_look(), name="reading the shard count")
         if looking is not None and (not self._is_known or self._wrong(suits)):

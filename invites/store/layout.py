@@ -15,6 +15,8 @@ from msgspec import Struct
 from invites.connection.errors import RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from invites.keys import Keys
 
 ANSWER: Final = "LAYOUT "
@@ -32,6 +34,10 @@ class Layout(Struct, frozen=True):
     def __str__(self) -> str:
         """The value of the key."""
         return str(self.shards) if self.target is None else f"{self.shards}{_TO}{self.target}"
+
+    def counts(self, shards: int) -> bool:
+        """Whether it is the number of shards, or will be after the reshard."""
+        return shards in {self.shards, self.target}
 
     def takes_from(self, shards: int) -> bool:
         """Whether workers read all streams of a publisher with this number. With fewer streams it reaches them, too."""
@@ -62,15 +68,20 @@ def read(text: str) -> Layout | None:
     return Layout(int(shards), int(target) if moving else None)
 
 
-async def mismatch(client: Any, first: Keys, shards: int) -> LayoutError | None:  # noqa: ANN401 - see Clients
-    """The error of a process that sees only a part of the calls; None if it sees all, or if no worker has run yet.
+async def mismatch(
+    client: Any,  # noqa: ANN401 - see Clients
+    first: Keys,
+    shards: int,
+    suits: Callable[[Layout, int], bool] = Layout.counts,
+) -> LayoutError | None:
+    """The error of a process whose number of shards does not suit; None if it does, or if no worker has run yet.
 
-    During a reshard both numbers are right. `first` names the keys of shard 0. Raises redis exceptions.
+    `first` names the keys of shard 0. Raises redis exceptions.
     """
     found = await client.get(first.layout)
     text = str(shards) if found is None else found.decode(errors="replace")
     layout = read(text)
-    if layout is not None and shards in {layout.shards, layout.target}:
+    if layout is not None and suits(layout, shards):
         return None
     return LayoutError(text, shards)
 

@@ -422,6 +422,24 @@ async def test_more_shards_than_the_workers_have_are_refused_to_a_publisher(
         assert "in 4 shards, but" in (await publisher.tells("rejected"))["rejected"]
 
 
+async def test_a_question_whose_answer_may_be_in_a_new_shard_is_given_up(
+    publisher: Program, client: Redis
+) -> None:
+    """It waits until a reshard is over."""
+    await client.set(KEYS.layout, "1>3")
+    await publisher.say("ask", "getInvitations", {"peer": PHONE}, {"withinMs": 60_000})
+
+    async def has_asked() -> bool:
+        return bool(await client.xlen(KEYS.events))
+
+    await wait_until(has_asked, "it has asked")
+    await client.set(KEYS.layout, "3")
+    await publisher.say("skip", 6_000)
+    assert (await publisher.tells("rejected"))["rejected"].startswith(
+        "The calls in Redis are in 3 shards, but the client's shards is 1"
+    )
+
+
 async def test_a_reader_of_fewer_shards_than_the_workers_have_ends_with_a_sentence(
     project: Path, client: Redis, valkey_url: str
 ) -> None:

@@ -220,7 +220,21 @@ def test_what_is_not_allowed_fails(
 
 OF_A_ROLE = {
     "publisher": (["redis", "permissions"], ["+xadd"]),
-    "gateway": (["redis", "permissions"], ["+xadd", "+xgroup", "+xreadgroup", "+xack"]),
+    "gateway": (
+        ["redis", "permissions"],
+        [
+            *("+xadd", "+xgroup|create", "+xgroup|createconsumer", "+xgroup|destroy", "+xreadgroup", "+xack"),
+            *(
+                "+xautoclaim",
+                "+xread",
+                "+xrevrange",
+                "+xinfo|stream",
+                "+xinfo|groups",
+                "+xinfo|consumers",
+                "+time",
+            ),
+        ],
+    ),
     "operator": (
         [
             "redis",
@@ -233,7 +247,7 @@ OF_A_ROLE = {
             "workers",
             "gateways",
         ],
-        ["+@read", "+time", "+multi", "+xadd", "+xdel", "+zadd", "+xgroup"],
+        ["+@read", "+time", "+watch", "+multi", "+exec", "+unwatch", "+xadd", "+xdel", "+zadd", "+xgroup"],
     ),
 }
 
@@ -316,6 +330,22 @@ def test_a_wrong_number_of_shards_of_a_gateway_is_told(commands: Commands, datab
     )
     database.execute_command("ACL", "DELUSER", "gateway")
     assert (ended.status, _lines(ended)["shards"][0]) == (0, "warn")
+
+
+def test_more_shards_of_a_publisher_than_the_workers_have_are_told(
+    commands: Commands, database: redis.Redis, tmp_path: Path
+) -> None:
+    """Its events would be refused. Fewer do no harm."""
+    file = tmp_path / "config.json"
+    file.write_text('{"redis": {"shards": 3}}')
+    asked = ("check", "--role", "publisher", "--config", str(file))
+    for layout in ("7", "2>3"):
+        database.set("invites:{0}:layout", layout)
+        assert commands.on_server(*asked).status == 0
+    database.set("invites:{0}:layout", "2")
+    ended = commands.on_server(*asked)
+    assert ended.status == 1
+    assert "FAIL  shards        The calls in Redis are in 2 shards, but redis.shards is 3" in ended.out
 
 
 def test_without_info_the_rest_is_checked(commands: Commands, database: redis.Redis) -> None:

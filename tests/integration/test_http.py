@@ -338,6 +338,8 @@ async def test_a_list_of_invites_in_pages(site: Site, client: Redis) -> None:
         "limit=",
         "cursor=x",
         "usr=bob",
+        "user=bob&user=carol",
+        "user=%fc",
         "since=" + "9" * 30,
     ],
 )

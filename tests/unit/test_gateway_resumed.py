@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from invites.client import GetInvitations, Notification, Notifications, Peer, Publisher, Registered
+from invites.client import (
+    Disconnected,
+    GetInvitations,
+    Notification,
+    Notifications,
+    Peer,
+    Publisher,
+    Registered,
+)
 from invites.config import Config
 from invites.config.sections import Gateway
 from invites.notifications import decode_notification
@@ -66,6 +74,30 @@ async def test_a_repeat_replaces_nothing(publisher: Publisher) -> None:
     one.hear_of_session(one.session)
     one.hear_of_session(one.session)
     assert not is_replaced(one)
+
+
+@pytest.mark.parametrize("has_asked", [True, False])
+async def test_the_latest_connection_ends_those_that_may_have_registered_after_it(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, *, has_asked: bool
+) -> None:
+    """Of two gateways one may register the peer last, and the other one ask last: the first one is closed.
+
+    One that leaves before it has asked closes nobody, so it ends no other.
+    """
+    ended: list[str | None] = []
+
+    async def publish(_: Publisher, event: object) -> str:
+        if isinstance(event, Disconnected):
+            ended.append(event.session)
+        return "0-1"
+
+    monkeypatch.setattr(Publisher, "publish", publish)
+    other, own = connection(publisher), connection(publisher)
+    if has_asked:
+        await own._register()
+    own.hear_of_session(other.session)
+    await own.sign_off()
+    assert ended == [own.session, *([other.session] if has_asked else [])]
 
 
 async def test_a_request_that_is_published_twice_does_not_replace_a_later_connection(

@@ -96,6 +96,7 @@ class Connection:
         self._signed_off = False
         self._is_known = not resumed  # later sessions of the peer replace this one
         self._asks = resumed
+        self._contenders: list[str] = []
 
     def send(self, frame: bytes) -> None:
         """Send a frame, after those that wait. A device that does not read is disconnected."""
@@ -156,14 +157,19 @@ class Connection:
             self._is_known = True
         elif self._is_known:
             self.close(Close.REPLACED, "the device has connected again")
+        else:
+            self._contenders.append(session)
 
     async def sign_off(self) -> None:
         """Tell the workers that the device is gone, unless it continues elsewhere or comes back in a moment."""
         if self.ended is not None and self.ended[0] in {Close.REPLACED, Close.RESTART}:
             return
         gone = Unregistered if self._signed_off else Disconnected
+        # This connection's request closes the contenders. Each may have registered last, and then its session counts.
+        ended = [self.session] if self._asks else [self.session, *self._contenders]
         try:
-            await self._publisher.publish(gone(peer=self.peer, session=self.session))
+            for session in ended:
+                await self._publisher.publish(gone(peer=self.peer, session=session))
         except (RedisError, OSError) as error:
             _log.warning("The end of %s could not be published, it lapses: %s", self.peer.id, error)
 

@@ -184,7 +184,7 @@ class GatewayService:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(
             heartbeat=self.config.heartbeat / 1000,
-            max_msg_size=self.config.max_message,
+            max_msg_size=self.config.max_message + 1,  # aiohttp refuses a message of that size
             compress=False,
             timeout=_CLOSE_WITHIN_S,
             autoping=False,

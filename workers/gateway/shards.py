@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import NoPermissionError, RedisError
 
 from invites.client.servers import until_served
+from invites.client.shard_count import DENIED_S
 from invites.connection.clients import Clients
 from invites.keys import Keys
 from invites.store.layout import LayoutError, mismatch, unreadable
@@ -31,7 +32,8 @@ class Shards:
         self._shards = redis.shards
         self._first = Keys(redis.prefix, 0, redis.shards)
         self._clients = Clients(url, "gateway")
-        self._may_look = True
+        self._was_denied = False
+        self._wait_s = _EVERY_S
 
     async def check(self) -> None:
         """Look once. Waits for an unreachable server. Raises LayoutError and redis exceptions."""
@@ -41,8 +43,8 @@ class Shards:
 
     async def watch(self) -> None:
         """Look again and again, until cancelled: `invites reshard` changes the number."""
-        while self._may_look:
-            await asyncio.sleep(_EVERY_S)
+        while True:
+            await asyncio.sleep(self._wait_s)
             before = self.wrong
             with contextlib.suppress(RedisError, OSError):  # whoever reads the notifications reports it
                 await self._look()
@@ -54,8 +56,11 @@ class Shards:
         await self._clients.aclose()
 
     async def _look(self) -> None:
+        self._wait_s = _EVERY_S
         try:
             self.wrong = await mismatch(self._clients.of(self._first), self._first, self._shards)
         except NoPermissionError:
-            self._may_look = False
-            _log.warning("%s", unreadable(self._first))
+            self._wait_s = DENIED_S
+            if not self._was_denied:
+                _log.warning("%s", unreadable(self._first))
+            self._was_denied = True

@@ -115,6 +115,7 @@ class Api:
 
     async def _list(self, request: web.Request) -> web.Response:
         self._authorize(request)
+        _decoded(request.rel_url.raw_query_string)
         asked, limit, cursor = asked_for(request.query)
         self._refuse_while_moving()
         lists = InviteLists(self._config.shards(), self._clients.of)
@@ -179,7 +180,12 @@ class Api:
 
 def _segments(request: web.Request) -> list[str]:
     """The path, split before it is decoded, so that an id may contain an encoded `/` or `%`."""
+    return [_decoded(segment) for segment in request.rel_url.raw_path.split("/")]
+
+
+def _decoded(quoted: str) -> str:
+    """The text. Raises HTTPBadRequest: aiohttp would take bytes that are no UTF-8 for other text."""
     try:
-        return [unquote(segment, errors="strict") for segment in request.rel_url.raw_path.split("/")]
+        return unquote(quoted, errors="strict")
     except UnicodeDecodeError:
-        raise web.HTTPBadRequest(text="ids in the path must be percent-encoded UTF-8") from None
+        raise web.HTTPBadRequest(text="ids must be percent-encoded UTF-8") from None

@@ -20,6 +20,8 @@ def asked_for(query: Mapping[str, str]) -> tuple[Filter, int, str | None]:
     unknown = next((name for name in query if name not in _KNOWN), None)
     if unknown is not None:
         raise web.HTTPBadRequest(text=f"the query knows {', '.join(_KNOWN)} alone")
+    if len(query) > len(set(query)):
+        raise web.HTTPBadRequest(text="the query must have each name once")
     state = query.get("state", PENDING).upper()
     if state not in STATES:
         raise web.HTTPBadRequest(text=f"state must be one of {', '.join(STATES)}")

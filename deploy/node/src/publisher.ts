@@ -94,6 +94,7 @@ export class Publisher {
         await this.publish(type, { ...payload, transaction }, { withinMs: left });
         const found = await this.#connection.wait(Math.min(REPEAT_MS, deadline - performance.now()), answer);
         if (found) return found;
+        await this.#count.check(reaches, deadline - performance.now()); // as before: a reshard may be over
       }
     } finally {
       forget();

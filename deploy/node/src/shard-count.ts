@@ -2,6 +2,8 @@ import { type Connection, isPassing, refusal } from "./connection.js";
 
 const EVERY_MS = 5_000;
 const AGAIN_MS = 500;
+/** The server keeps a log of denied commands. */
+const DENIED_MS = 60_000;
 /** In a cluster the number may be on another server than the event. */
 const WAIT_MS = 1_000;
 
@@ -52,7 +54,7 @@ export class ShardCount {
    */
   async check(suits: (layout: Layout, shards: number) => boolean, withinMs = WAIT_MS): Promise<void> {
     const now = performance.now();
-    if (!this.#refused && !this.#looking && now >= this.#nextLook) {
+    if (!this.#looking && now >= this.#nextLook) {
       this.#waitUntil = now + WAIT_MS;
       const look = this.#read(() => this.#connection.run((redis) => this.#get(redis), { readyMs: WAIT_MS }));
       this.#looking = look.finally(() => (this.#looking = undefined));
@@ -69,6 +71,7 @@ export class ShardCount {
   }
 
   async #read(get: () => Promise<string>): Promise<void> {
+    let waitMs = EVERY_MS;
     try {
       this.#found = (await get()) || undefined;
     } catch (error) {
@@ -76,12 +79,14 @@ export class ShardCount {
         this.#nextLook = performance.now() + AGAIN_MS; // events and notifications meet the same error, and report it
         return;
       }
-      this.#refused = true;
       const reason = refusal(error) === "NOPERM" ? "may not" : "cannot";
-      this.#onError(new Error(`The server's user ${reason} GET ${this.#key}, so a wrong number of shards goes unnoticed.`));
+      const said = `The server's user ${reason} GET ${this.#key}, so a wrong number of shards goes unnoticed.`;
+      if (!this.#refused) this.#onError(new Error(said));
+      this.#refused = true;
+      waitMs = DENIED_MS;
     }
     this.#known = true;
-    this.#nextLook = performance.now() + EVERY_MS;
+    this.#nextLook = performance.now() + waitMs;
   }
 
   #wrong(suits: (layout: Layout, shards: number) => boolean): Error | undefined {

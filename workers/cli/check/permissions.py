@@ -1,9 +1,10 @@
 """Which of a role's commands the ACL denies to this Redis user.
 
 For a worker and an operator, the check queues the commands in a transaction and discards it: the server checks the
-permission when it queues a command, and discarded commands change nothing. Publishers and gateways need no
-transactions, so theirs are sent, in a form that the server permits and then refuses, or that only reads. The server
-also reports here that it accepts no writes (memory full, read-only replica, failed snapshot).
+permission when it queues a command, and discarded commands change nothing. What cannot be queued comes before it.
+Publishers and gateways need no transactions, so theirs are sent, in a form that the server permits and then refuses,
+or that only reads. The server also reports here that it accepts no writes (memory full, read-only replica, failed
+snapshot).
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
-from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import ExecAbortError, NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from invites.keys import Stream
 from workers.cli.check.role import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis.asyncio import Redis
 
     from invites.keys import Keys
@@ -99,6 +102,7 @@ _NEEDED_TO_OPERATE: Final = """
 PING
 TIME
 GET {key}
+HGET {key} story
 HGETALL {key}
 HSCAN {key} 0
 LRANGE {other} -64 -1
@@ -122,6 +126,7 @@ XADD {push} * type check
 XADD {relay} * type check
 XDEL {dead} 0-1
 ZADD {timers} 0 check
+UNWATCH
 """.strip().splitlines()
 
 # These are sent for real. No entry can have the id 0-0, "check" is no id, and no group has this name.
@@ -130,10 +135,20 @@ PING
 XADD {events} 0-0 type check
 """.strip().splitlines()
 
+# What `invites gateway` and the clients for Python and Node send.
 _NEEDED_TO_DELIVER: Final = """
+TIME
+XINFO STREAM {notifications}
+XINFO GROUPS {notifications}
+XINFO CONSUMERS {notifications} invites-check
 XGROUP CREATE {notifications} invites-check check
+XGROUP CREATECONSUMER {notifications} invites-check check
+XGROUP DESTROY {notifications} invites-check
 XREADGROUP GROUP invites-check check COUNT 1 STREAMS {notifications} >
+XAUTOCLAIM {notifications} invites-check check 1000 0 COUNT 1
 XACK {notifications} invites-check 0-1
+XREAD COUNT 1 STREAMS {notifications} $
+XREVRANGE {notifications} + - COUNT 1
 """.strip().splitlines()
 
 _LINES: Final = {
@@ -143,11 +158,23 @@ _LINES: Final = {
     Role.OPERATOR: _NEEDED_TO_OPERATE,
 }
 
+# Without a transaction, EXEC executes nothing.
+_BEFORE: Final = {
+    Role.WORKER: ["EXEC", "MULTI"],
+    Role.PUBLISHER: [],
+    Role.GATEWAY: [],
+    Role.OPERATOR: ["WATCH {timers}", "EXEC", "MULTI"],
+}
+
 _REFUSES_WRITES: Final = ("MISCONF", "NOREPLICAS")
 
 
 def needed(keys: Keys, role: Role = Role.WORKER) -> list[list[str]]:
     """The commands of a role, with the keys of a shard."""
+    return _named(_LINES[role], keys) + (_to_read(keys) if role is Role.WORKER else [])
+
+
+def _named(lines: Sequence[str], keys: Keys) -> list[list[str]]:
     names = {
         "events": keys.events,
         "notifications": keys.notifications,
@@ -158,9 +185,7 @@ def needed(keys: Keys, role: Role = Role.WORKER) -> list[list[str]]:
         "key": keys.invite("check"),
         "other": keys.pending("check"),
     }
-    return [[word.format_map(names) for word in line.split()] for line in _LINES[role]] + (
-        _to_read(keys) if role is Role.WORKER else []
-    )
+    return [[word.format_map(names) for word in line.split()] for line in lines]
 
 
 def _to_read(keys: Keys) -> list[list[str]]:
@@ -182,14 +207,14 @@ class Refused(Struct):
 async def refused(client: Redis, keys: Keys, role: Role = Role.WORKER) -> Refused:
     """Try all commands of a role. Raises redis exceptions when the server is unreachable."""
     found = Refused()
-    in_transaction = role in {Role.WORKER, Role.OPERATOR}
+    in_transaction = False
     connection = await client.connection_pool.get_connection()
     try:
-        for command in (*([["MULTI"]] if in_transaction else []), *needed(keys, role)):
+        for command in (*_named(_BEFORE[role], keys), *needed(keys, role)):
             await connection.send_command(*command)
             try:
                 await connection.read_response()
-            except NoPermissionError:
+            except (NoPermissionError, ExecAbortError):  # the denial of an EXEC
                 name = _name(command)
                 if name not in found.forbidden:
                     found.forbidden.append(name)
@@ -201,6 +226,8 @@ async def refused(client: Redis, keys: Keys, role: Role = Role.WORKER) -> Refuse
             except ResponseError as error:
                 if (in_transaction or _refuses_writes(error)) and str(error) not in found.complaints:
                     found.complaints.append(str(error))
+            else:
+                in_transaction |= command[0] == "MULTI"
     finally:
         # Disconnecting discards the transaction.
         await connection.disconnect()
@@ -213,7 +240,7 @@ def _name(command: list[str]) -> str:
         return f"{command[0]} on {command[1]}"
     if command[:2] == ["XGROUP", "DESTROY"]:
         return f"XGROUP DESTROY on {command[2]}"
-    return command[0]
+    return " ".join(command[:2]) if command[0] in {"XGROUP", "XINFO"} else command[0]
 
 
 def _refuses_writes(error: ResponseError) -> bool:

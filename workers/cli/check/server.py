@@ -14,7 +14,7 @@ from invites.connection.url import address_of, parse_redis_url
 from invites.keys import Keys
 from invites.queries.memory import memory_of
 from invites.queries.overview import backlog, consumers
-from invites.store.layout import LayoutError, mismatch, unreadable
+from invites.store.layout import Layout, LayoutError, mismatch, unreadable
 from invites.values.printable import escape
 from workers.cli.check.clocks import check_clocks
 from workers.cli.check.connections import check_connections
@@ -82,7 +82,7 @@ async def _findings(clients: Clients, config: Config, address: str, role: Role) 
         for keys in config.shards():
             for finding in await _permissions(clients.of(keys), keys, role):
                 yield finding
-        if role is Role.GATEWAY and (found := await _gateways_shards(clients, config)):
+        if found := await _shards_of_client(clients, config, role):
             yield found
 
 
@@ -188,10 +188,11 @@ async def _shards(clients: Clients, config: Config, role: Role) -> AsyncIterator
             yield Finding(one.verdict, one.name, where + one.text)
 
 
-async def _gateways_shards(clients: Clients, config: Config) -> Finding | None:
+async def _shards_of_client(clients: Clients, config: Config, role: Role) -> Finding | None:
     first = config.shards()[0]
+    suits = Layout.counts if role is Role.GATEWAY else Layout.takes_from
     try:
-        wrong = await mismatch(clients.of(first), first, config.redis.shards)
+        wrong = await mismatch(clients.of(first), first, config.redis.shards, suits)
     except NoPermissionError:
         return Finding("warn", "shards", unreadable(first))
     return None if wrong is None else Finding("FAIL", "shards", str(wrong))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from typing import Any
 
@@ -17,6 +16,7 @@ from invites.keys import WORKERS_GROUP
 from invites.queries.overview import consumers
 from tests.support.forgetting import forget_functions
 from tests.support.proxy import Proxy
+from tests.support.servers.node import free_port
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, settler_of, worker
 from workers.consumer.reader import Reader
@@ -24,12 +24,6 @@ from workers.consumer.reclaimer import Reclaimer
 from workers.lab.embedded import EmbeddedValkey
 
 EVENTS_OF_SHARD_0 = {"shard": "0", "stream": "events"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # --- alive but deaf after a restart of the server; or the process dies with the connection

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -78,10 +77,10 @@ async def test_a_slow_server_is_kept_up_with(streams: Streams, proxy: Proxy) -> 
     proxy.delay_s = 0.04
     await streams.make_group()
     await streams.ask(0, 3_000)
-    began = time.monotonic()
-    async with worker(proxy.url, claim_after=3_000):
+    async with worker(proxy.url, claim_after=600_000) as service:
         await streams.assert_answered(3_000)
-    assert time.monotonic() - began < 6.0
+        await service.drain()
+        assert commits(service) < 150  # of 47 full ones, or 188 of the fewest events
 
 
 # --- memory full
@@ -176,7 +175,7 @@ async def test_nothing_that_a_full_server_refuses_is_sent_at_the_start_and_in_re
         async with worker(own_server.url) as service:
             await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
             await client.client_kill_filter(_type="normal", skipme=True)
-            await wait_until(lambda: not service.readiness.state()[0], "its connections are cut")
+            await wait_until(lambda: "Redis cannot be used" in caplog.text, "its connections are cut")
             await wait_until(lambda: "Redis can be used again" in caplog.text, "the worker has recovered")
         sent = {name.removeprefix("cmdstat_") for name in await client.info("commandstats")}
         assert {"xreadgroup", "xautoclaim", "fcall"} <= sent

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.deploy import installations, programs
 from tests.support.servers import binaries
+from tests.support.servers.node import free_port
 from tests.support.waiting import wait_until_sync
 
 
 @pytest.fixture(scope="module", params=binaries.KINDS)
 def installation(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    unused_tcp_port_factory: Callable[[], int],
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[installations.Installation]:
     """A server that runs with the files of deploy/, and one more user for the tests, who may do everything."""
-    port = unused_tcp_port_factory()
+    port = free_port()
     secrets = installations.make_secrets(tmp_path_factory.mktemp("deploy"), f"127.0.0.1:{port}")
     users = secrets.parent / "users.acl"
     users.write_text((secrets / "users.acl").read_text() + "user tester on >tester ~* &* +@all\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import redis
 from tests.deploy import installations
 from tests.support.commands import Commands
 from tests.support.servers import binaries
+from tests.support.servers.node import free_port
 
 EVENTS, NOTIFICATIONS, DEAD, PUSH, RELAY = (
     f"invites:{{0}}:{stream}" for stream in ("events", "notifications", "dead", "push", "relay")
@@ -375,12 +376,10 @@ def test_server_keeps_calls(filled: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("kind", binaries.KINDS)
-def test_server_refuses_users_without_passwords(
-    kind: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
-) -> None:
+def test_server_refuses_users_without_passwords(kind: str, tmp_path: Path) -> None:
     """The template's placeholders are no passwords, so nobody can use it unchanged."""
     template = installations.DEPLOY / "users.acl.template"
-    with installations.start_server(kind, unused_tcp_port_factory(), template, tmp_path) as server:
+    with installations.start_server(kind, free_port(), template, tmp_path) as server:
         assert server.wait(10_000) == 1
         assert "password hash must be exactly 64 characters" in server.output()
 

@@ -8,7 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.deploy import installations
 from tests.deploy.test_call import working
 from tests.support.servers import binaries
 from tests.support.servers.front import TlsFront
+from tests.support.servers.node import free_port
 from tests.support.waiting import wait_until_sync
 from workers.cli.tls import tls_fault
 
@@ -96,10 +97,8 @@ def _behind_tls(folder: Path, port: int) -> Iterator[Server]:
 
 
 @pytest.fixture(params=[_built_with_tls, _behind_tls])
-def secured(
-    request: pytest.FixtureRequest, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
-) -> Iterator[Server]:
-    with request.param(tmp_path, unused_tcp_port_factory()) as found:
+def secured(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    with request.param(tmp_path, free_port()) as found:
         yield found
 
 
@@ -123,9 +122,9 @@ async def test_a_worker_and_a_publisher_talk_over_tls(secured: Server, tmp_path:
     assert "speaks TLS" in tls_fault(parse_redis_url(Secret(plain)))
 
 
-async def test_new_certificates_come_from_the_same_ca(tmp_path: Path, unused_tcp_port: int) -> None:
+async def test_new_certificates_come_from_the_same_ca(tmp_path: Path) -> None:
     """The server takes them without a restart."""
-    with _built_with_tls(tmp_path, unused_tcp_port) as server:
+    with _built_with_tls(tmp_path, free_port()) as server:
         before = _certificate(server)
         command = [f"{tmp_path}/make-secrets", "--renew-tls", f"localhost:{server.port}"]
         await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)

@@ -188,6 +188,13 @@ def test_workers_that_do_nothing_are_not_waited_for(monkeypatch: pytest.MonkeyPa
         measure(_plan(Load(calls=3, devices=3, workers=1)), lambda *_: None)
 
 
+def test_with_several_workers_no_accept_is_published_before_all_invites_are_settled() -> None:
+    kinds = [[kind for kind, _ in part] for part in Load(calls=5, devices=3, workers=2).parts]
+    assert kinds == [["invite"] * 5, ["accept"] * 5]
+    alone = Load(calls=5, devices=3, workers=1)
+    assert [list(part) for part in alone.parts] == [list(alone.backlog())]
+
+
 def test_each_accept_stands_a_wave_behind_its_invite() -> None:
     load = Load(calls=2500, devices=3, workers=1)
     positions: dict[str, dict[str, int]] = {"invite": {}, "accept": {}}

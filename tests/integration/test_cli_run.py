@@ -42,7 +42,7 @@ class Worker(Running):
     def get(self, path: str, **headers: str) -> tuple[int, Any]:
         """Ask its HTTP server: status and JSON."""
         port = self.wait_for(r"HTTP on 127\.0\.0\.1 port (\d+)")[1]
-        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=15)
         with contextlib.closing(connection):
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
@@ -125,7 +125,7 @@ def test_idle_connections_do_not_make_a_worker_deaf(
         wait_until_sync(lambda: worker.get("/readyz")[0] == 200, "the worker is ready")
         address = "127.0.0.1", int(worker.wait_for(r"HTTP on 127\.0\.0\.1 port (\d+)")[1])
         for _ in range(400):
-            stack.enter_context(socket.create_connection(address, timeout=5))
+            stack.enter_context(socket.create_connection(address, timeout=15))
         assert worker.get("/healthz") == (200, {"alive": True})
         database.client_kill_filter(_type="normal", skipme=True)
         event(database, "invite", {"peer": ALICE, "to": "bob", "inviteId": "i1", "room": "r1"})

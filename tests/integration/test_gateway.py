@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -39,7 +40,7 @@ ANSWER = {"from": "alice", "inviteId": "1"}
 
 def configuration(shards: int = 1, **gateway: Any) -> Config:
     settings = msgspec.structs.replace(Gateway(port=0, secret=Secret(SECRET)), **gateway)
-    basic = msgspec.structs.replace(configured().invites.basic, remove_after=5_000)
+    basic = msgspec.structs.replace(configured().invites.basic, remove_after=60_000)
     invites = msgspec.structs.replace(configured().invites, basic=basic)
     return Config(invites=invites, redis=Redis(shards=shards), gateway=settings)
 
@@ -118,7 +119,7 @@ async def test_a_device_is_registered_before_it_is_welcome_and_before_its_own_ev
     ):
         await socket.send_json({"type": "login", "payload": {"token": token("bob")}})
         await socket.send_json({"type": "userState", "payload": {"dnd": True}})
-        assert (await socket.receive_json(timeout=5))["type"] == "welcome"
+        assert (await socket.receive_json(timeout=15))["type"] == "welcome"
         assert [fields[b"type"] for _, fields in await client.xrange(KEYS.events)][:1] == [b"registered"]
         await wait_until(lambda: _has_events(client, 2), "the device's event follows")
         await client.delete(KEYS.events)
@@ -211,7 +212,6 @@ async def test_a_message_that_cannot_be_published_is_refused_and_the_device_stay
     valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     defaults: Any = Publisher.publish.__kwdefaults__
-    monkeypatch.setitem(defaults, "within_s", 0.3)
     async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy:
         config = configuration()
         async with (
@@ -220,12 +220,14 @@ async def test_a_message_that_cannot_be_published_is_refused_and_the_device_stay
             Device(service.port, "bob") as phone,
         ):
             await proxy.down()
-            await phone.send("getInvitations", transaction="t")
-            assert await phone.hears("error") == {
-                "message": "the service cannot be reached: send it again later",
-                "request": "getInvitations",
-                "transaction": "t",
-            }
+            with monkeypatch.context() as patch:
+                patch.setitem(defaults, "within_s", 0.3)
+                await phone.send("getInvitations", transaction="t")
+                assert await phone.hears("error") == {
+                    "message": "the service cannot be reached: send it again later",
+                    "request": "getInvitations",
+                    "transaction": "t",
+                }
             await proxy.up()
             await phone.send("getInvitations", transaction="u")
             assert (await phone.hears("answer"))["transaction"] == "u"
@@ -234,12 +236,17 @@ async def test_a_message_that_cannot_be_published_is_refused_and_the_device_stay
 async def test_a_registration_is_renewed_and_ends_with_the_connection(valkey_url: str, client: Any) -> None:
     async with platform(valkey_url, expires=400) as service:
         async with Device(service.port, "bob", device="dev-1") as phone:
-            await wait_until(lambda: _is_registered(client, phone.peer), "the phone is registered")
-            await phone.listens(0.5)
-            (found,) = (await registered(client, "bob")).values()
-            assert (found["device"], found["user"]) == ("dev-1", "bob")
+            ending = asyncio.create_task(phone.ends())  # it replies to pings
+            found: list[dict[str, Any]] = []
+
+            async def renewed() -> bool:
+                found[:] = (await registered(client, "bob")).values()
+                return bool(found) and (await client.xinfo_stream(KEYS.events))["entries-added"] >= 3
+
+            await wait_until(renewed, "the registration has been renewed twice")
+            assert [(one["device"], one["user"]) for one in found] == [("dev-1", "bob")]
             await phone.send("logout")
-            assert (await phone.ends())[0] == 1000
+            assert (await ending)[0] == 1000
         await wait_until(lambda: _is_gone(client), "the phone has signed off")
 
 
@@ -294,6 +301,13 @@ async def _has_events(client: Any, count: int) -> bool:
     return int(await client.xlen(KEYS.events)) == count
 
 
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is not allowed more messages because the machine is busy."""
+    monkeypatch.setattr("workers.gateway.allowance.time", SimpleNamespace(monotonic=lambda: 0.0))
+
+
+@pytest.mark.usefixtures("no_time_passes")
 async def test_who_sends_too_much_is_disconnected(valkey_url: str) -> None:
     async with platform(valkey_url, messages_per_second=5) as service, Device(service.port, "bob") as phone:
         for _ in range(11):
@@ -309,7 +323,6 @@ async def test_who_sends_too_much_is_disconnected(valkey_url: str) -> None:
 
 @pytest.mark.leaks
 async def test_who_may_not_connect_hears_why(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.gateway.service._LOGIN_WITHIN_S", 0.2)
     async with (
         gateway(valkey_url, configuration(origins=("https://good.example",), max_connections=1)) as service,
         aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
@@ -324,11 +337,13 @@ async def test_who_may_not_connect_hears_why(valkey_url: str, monkeypatch: pytes
             ('{"type":"accept"}', "the first message must be a login with a token"),
             (login, "the token is not valid here"),
         ):
+            monkeypatch.setattr("workers.gateway.service._LOGIN_WITHIN_S", 0.2 if first is None else 15.0)
             async with http.ws_connect("/ws", headers={"Origin": "https://good.example"}) as socket:
                 if first is not None:
                     await socket.send_str(first)
                 closed = await socket.receive()
                 assert (socket.close_code, str(closed.extra)[: len(reason)]) == (4401, reason)
+            await wait_until(lambda: not service._serving, "it has left")
         async with Device(service.port, "bob"):
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 await http.ws_connect("/ws")
@@ -436,6 +451,7 @@ async def test_a_device_may_ping_before_it_logs_in(valkey_url: str) -> None:
         assert (await socket.receive_json())["type"] == "welcome"
 
 
+@pytest.mark.usefixtures("no_time_passes")
 async def test_pongs_that_nobody_has_asked_for_are_limited(valkey_url: str) -> None:
     async with platform(valkey_url) as service, Device(service.port, "bob") as phone:
         assert phone.socket is not None
@@ -465,21 +481,37 @@ async def _is_ready(http: aiohttp.ClientSession) -> bool:
     return (await http.get("/readyz")).status == 200
 
 
-async def test_a_login_ends_with_its_token(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.gateway.login._LEEWAY_S", 1.0)
-    async with platform(valkey_url) as service, Device(service.port, "bob", lasts_s=0) as phone:
+class Clock:
+    """The clock of the gateway's connections, ahead of the machine's."""
+
+    ahead_s = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.ahead_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr("workers.gateway.connection.time", found)
+    return found
+
+
+async def test_a_login_ends_with_its_token(valkey_url: str, clock: Clock) -> None:
+    async with platform(valkey_url, expires=400) as service, Device(service.port, "bob") as phone:
+        clock.ahead_s = 700
         assert await phone.ends() == (4401, "the token has expired")
 
 
 async def test_a_device_logs_in_again_before_its_token_ends_and_stays_connected(
-    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    valkey_url: str, clock: Clock
 ) -> None:
     """Otherwise a token that ends while a call rings would cut the call off."""
-    monkeypatch.setattr("workers.gateway.login._LEEWAY_S", 1.0)
-    async with platform(valkey_url) as service, Device(service.port, "bob", lasts_s=0) as phone:
-        await phone.send("login", token=token("bob", lasts_s=600))
+    async with platform(valkey_url, expires=400) as service, Device(service.port, "bob") as phone:
+        await phone.send("login", token=token("bob", lasts_s=1_200))
         assert (await phone.hears("welcome"))["peer"] == phone.peer
-        await phone.listens(1.5)
+        clock.ahead_s = 700
+        await phone.listens(0.5)
         assert phone.close_code is None
         await phone.send("getInvitations", transaction=1)
         assert (await phone.hears("answer"))["transaction"] == 1
@@ -526,7 +558,7 @@ async def test_a_gateway_that_stops_sends_its_devices_to_another_one_and_they_ri
 
 async def test_devices_of_a_gateway_that_is_killed_ring_on_at_another_one(valkey_url: str) -> None:
     with (
-        start_worker(valkey_url, {"invites": {"basic": {"removeAfter": 5_000}}}),
+        start_worker(valkey_url, {"invites": {"basic": {"removeAfter": 60_000}}}),
         start_gateway(valkey_url, {"gateway": {"secret": SECRET}}) as first,
         start_gateway(valkey_url, {"gateway": {"secret": SECRET}}) as second,
     ):

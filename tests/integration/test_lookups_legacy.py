@@ -141,8 +141,12 @@ async def test_push_devices_of_members_are_asked_for_once_each(valkey_url: str) 
 
 async def test_a_user_who_is_not_registered_is_asked_for_both_ways_at_once(valkey_url: str) -> None:
     async with lookups.worker(valkey_url, lookups.LEGACY) as worker:
-        worker.fake_sippo.fault(slow(100))
-        await worker.call(e.invite())
+        for call in ("groups", "pushDevices"):
+            worker.fake_sippo.fault(slow(60_000), call)
+        await worker.publish(e.invite())
+        await wait_until(lambda: worker.fake_sippo.under_way == 2, "both are under way")
+        worker.fake_sippo.heal()
+        await worker.heard_of()
         assert await worker.candidates() == {"bob-phone": "PUSH bob"}
         assert worker.asked == {"groups": 1, "pushDevices": 1}
         assert worker.fake_sippo.most_at_once == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from invites.keys import WORKERS_GROUP
 from tests.support import events as e
 from tests.support import lookups
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Json, process
+from tests.support.worker import KEYS, Json, is_renewed, process
 from workers.lab.fake_sippo import HANG, slow
 from workers.service import Service
 
@@ -55,13 +56,14 @@ async def test_trunks_are_chosen_while_a_hundred_hang(valkey_url: str) -> None:
 
 
 async def test_a_cancel_of_the_very_call_that_is_looked_up_wins(valkey_url: str) -> None:
-    async with lookups.worker(valkey_url, PUSH | {"wac": {"timeout": 5_000, "deadline": 5_000}}) as worker:
-        worker.fake_sippo.fault(slow(400))
+    async with lookups.worker(valkey_url, PUSH | PATIENT) as worker:
+        worker.fake_sippo.fault(slow(60_000))
         await worker.publish(e.registered("tablet"), e.invite())
         await wait_until(lambda: worker.fake_sippo.under_way > 0, "it is looked up")
         await worker.publish(e.stop(transaction=7))
         (answer,) = await worker.heard("answer", transaction=7)
         assert answer.payload["code"] == 200
+        worker.fake_sippo.heal()
         told = await worker.heard_of()
         assert lookups.rejected(told) == (487, "cancelled")
         assert lookups.counted(told) == {
@@ -74,20 +76,24 @@ async def test_a_cancel_of_the_very_call_that_is_looked_up_wins(valkey_url: str)
 
 
 async def test_a_room_that_closes_meanwhile_ends_the_call(valkey_url: str) -> None:
-    async with lookups.worker(valkey_url, PUSH) as worker:
-        worker.fake_sippo.fault(slow(200))
+    async with lookups.worker(valkey_url, PUSH | PATIENT) as worker:
+        worker.fake_sippo.fault(slow(60_000))
         await worker.publish(e.registered("tablet"), e.invite())
         await wait_until(lambda: worker.fake_sippo.under_way > 0, "it is looked up")
         await worker.publish(("roomClosed", {"roomId": "r"}))
+        await worker.heard("roomCleaned")
+        worker.fake_sippo.heal()
         assert lookups.rejected(await worker.heard_of()) == (487, "room_closed")
 
 
 async def test_a_device_that_registers_meanwhile_rings_once(valkey_url: str) -> None:
-    async with lookups.worker(valkey_url, PUSH) as worker:
-        worker.fake_sippo.fault(slow(200))
+    async with lookups.worker(valkey_url, PUSH | PATIENT) as worker:
+        worker.fake_sippo.fault(slow(60_000))
         await worker.publish(e.invite())
         await wait_until(lambda: worker.fake_sippo.under_way > 0, "it is looked up")
         await worker.publish(e.registered("p1", device="bob-phone"))
+        await wait_until(lambda: worker.client.exists(KEYS.registry("bob")), "the phone is registered")
+        worker.fake_sippo.heal()
         told = await worker.heard_of()
         assert [one.peers for one in told if one.type == "invitation"] == [["p1"]]
         assert await worker.candidates() == {"p1": "PEER bob"}
@@ -110,11 +116,13 @@ async def test_many_wait_their_turn_and_are_settled_together(valkey_url: str) ->
     async with lookups.worker(
         valkey_url, GROUPS | {"wac": {"maxConcurrent": 40, **PATIENT["wac"]}}
     ) as worker:
-        worker.fake_sippo.fault(slow(20))
+        worker.fake_sippo.fault(slow(60_000), "groups", times=40)
         await worker.publish(e.trunk("any"))
         await worker.settled()
         before = _commits(worker.service)
         await worker.publish(*[e.invite(to="+34600", invite_id=str(number)) for number in range(400)])
+        await wait_until(lambda: worker.asked == {"groups": 40}, "as many are under way as may be")
+        worker.fake_sippo.heal()
         await worker.heard("invitation", 400)
         assert worker.fake_sippo.most_at_once == 40
         assert worker.asked == {"groups": 400}
@@ -142,23 +150,30 @@ async def _another(
 
 async def test_what_takes_long_is_left_to_who_has_it(valkey_url: str) -> None:
     async with (
-        lookups.worker(valkey_url, PUSH | PATIENT) as worker,
-        _another(worker, valkey_url, PUSH | PATIENT),
+        lookups.worker(valkey_url, PUSH | PATIENT, claimAfter=3_000) as worker,
+        _another(worker, valkey_url, PUSH | PATIENT, claimAfter=3_000),
     ):
-        worker.fake_sippo.fault(slow(1_500))  # five hand-over times
-        told = await worker.call(e.registered("tablet"), e.invite())
+        worker.fake_sippo.fault(slow(60_000))
+        await worker.publish(e.registered("tablet"), e.invite())
+        await wait_until(lambda: worker.fake_sippo.under_way > 0, "it is looked up")
+        await is_renewed(worker.client, KEYS.events, WORKERS_GROUP)
+        worker.fake_sippo.heal()
+        told = await worker.heard_of()
         await worker.settled()
         assert lookups.counted(told)["invitation"] == 1
         assert worker.asked == {"pushDevices": 1}
 
 
 async def test_a_worker_that_stops_finishes_what_it_looks_up(valkey_url: str) -> None:
-    async with lookups.worker(valkey_url, PUSH | PATIENT) as worker:
-        worker.fake_sippo.fault(slow(1_500))  # five hand-over times
+    async with lookups.worker(valkey_url, PUSH | PATIENT, claimAfter=3_000) as worker:
+        worker.fake_sippo.fault(slow(60_000))
         await worker.publish(e.registered("tablet"), e.invite())
         await wait_until(lambda: worker.fake_sippo.under_way > 0, "it is looked up")
-        async with _another(worker, valkey_url, PUSH | PATIENT):
-            await worker.service.drain()
+        async with _another(worker, valkey_url, PUSH | PATIENT, claimAfter=3_000):
+            draining = asyncio.create_task(worker.service.drain())
+            await is_renewed(worker.client, KEYS.events, WORKERS_GROUP)
+            worker.fake_sippo.heal()
+            await draining
             assert lookups.counted(await worker.told("1"))["invitation"] == 1
             await worker.settled()
         assert worker.asked == {"pushDevices": 1}
@@ -207,10 +222,14 @@ async def test_a_signal_lets_a_look_up_end(valkey_url: str, tmp_path: Path) -> N
         await worker.service.drain()
         settings = lookups.settings(worker.fake_sippo.address, PUSH | PATIENT)
         async with process(valkey_url, tmp_path, settings) as running:
-            worker.fake_sippo.fault(slow(300))
+            worker.fake_sippo.fault(slow(60_000))
             await worker.publish(e.registered("tablet"), e.invite())
             await wait_until(lambda: worker.fake_sippo.under_way > 0, "it is looked up")
             running.send_signal(signal.SIGTERM)
+            assert running.stderr is not None
+            while b"is stopping" not in await running.stderr.readline():
+                pass
+            worker.fake_sippo.heal()
             assert await running.wait() == 0
         assert lookups.counted(await worker.told("1"))["invitation"] == 1
         async with Redis.from_url(valkey_url) as client:

@@ -32,7 +32,7 @@ async def test_a_push_is_taken_and_the_caller_hears_of_it(
     job = push.job
     assert (job.user, job.device, job.type, job.collapse_id) == ("bob", "phone", "invitation", e.REF)
     payload = msgspec.json.decode(job.payload)
-    assert 25 <= job.ttl <= 29
+    assert job.ttl <= 29
     assert job.ttl == payload["expiresIn"] // 1000
     assert (payload["inviteId"], payload["from"], payload["context"]) == ("1", "alice", {"a": []})
     progress = await streams.payloads("inviteProgress")
@@ -126,7 +126,7 @@ async def test_a_device_that_was_pushed_and_lost_gets_a_cancel(
         cancel = await fake_sippo.pushed("tablet", "invitationCancel")
         await jobs.settled()
     assert cancel.job.collapse_id == e.REF
-    assert 290 <= cancel.job.ttl <= 300
+    assert 30 < cancel.job.ttl <= 300
     payload = msgspec.json.decode(cancel.job.payload)
     assert (payload["code"], payload["reason"], payload["whoAccepted"]) == (200, "accepted_elsewhere", "bob")
     assert [push for push in await pushes.pushed(fake_sippo) if push[0] == "invitationCancel"] == [
@@ -137,12 +137,13 @@ async def test_a_device_that_was_pushed_and_lost_gets_a_cancel(
 async def test_a_device_whose_push_was_under_way_when_the_call_ended_gets_a_cancel(
     streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
-    fake_sippo.fault(slow(300), "push", times=1)
+    fake_sippo.fault(slow(60_000), "push", times=1)
     await call_phone(await another_worker(streams.client), "phone")
     async with pushes.worker(valkey_url, fake_sippo.wac):
-        await wait_until(lambda: fake_sippo.under_way == 1, "the push is under way")
+        await wait_until(lambda: fake_sippo.requests["push"] == 1, "the push is under way")
         await streams.publish(*e.stop())
         await streams.heard("inviteRejected")
+        fake_sippo.heal()
         cancel = await fake_sippo.pushed("phone", "invitationCancel")
         await jobs.settled()
     payload = msgspec.json.decode(cancel.job.payload)
@@ -180,7 +181,7 @@ async def test_a_device_that_is_gone_is_no_candidate(
     fake_sippo.directory.gone = {"bob/phone"} if known else set()
     device = "phone" if known else "never-seen"
     await call_phone(await another_worker(streams.client), device)
-    async with pushes.worker(valkey_url, fake_sippo.wac | {"timeout": 2_000}):
+    async with pushes.worker(valkey_url, fake_sippo.wac):
         await streams.heard("inviteRejected")
         await jobs.settled()
     (rejected,) = await streams.payloads("inviteRejected")
@@ -220,7 +221,7 @@ async def test_a_woken_device_is_rung_once_with_the_time_that_is_left(
         await streams.publish(*e.accept("b1"))
         await streams.heard("inviteAccepted")
     (invitation,) = await streams.payloads("invitation")
-    assert 15_000 < invitation["expiresIn"] < 20_000
+    assert 0 < invitation["expiresIn"] < 20_000
     assert not invitation["resumed"]
     assert await streams.payloads("invitationCancel") == []
     assert await pushes.pushed(fake_sippo) == [("invitation", "phone")]
@@ -254,15 +255,17 @@ async def test_a_push_to_a_user_who_is_busy_by_now_is_cancelled(
     streams: Streams, jobs: pushes.Jobs, fake_sippo: FakeSippo, valkey_url: str
 ) -> None:
     """Two calls; the user accepts one on a registered device while the push of the other is under way."""
-    fake_sippo.fault(slow(300), "push", times=1)
+    fake_sippo.fault(slow(60_000), "push", times=1)
     shard = await another_worker(streams.client)
     await call_phone(shard, "phone")
     await shard.event(*e.registered("b1", device="desk"))
     carols = e.invite(by={"id": "c", "user": "carol"}, invite_id="2", room="r2")
     await settle(shard, carols, {"known": True})
     async with pushes.worker(valkey_url, fake_sippo.wac, onlyOneDeviceWithInvitations=True):
-        await wait_until(lambda: fake_sippo.under_way == 1, "the push is under way")
+        await wait_until(lambda: fake_sippo.requests["push"] == 1, "the push is under way")
         await streams.publish(*e.accept("b1", from_="carol", invite_id="2"))
+        await streams.heard("inviteAccepted")
+        fake_sippo.heal()
         cancel = await fake_sippo.pushed("phone", "invitationCancel")
         await jobs.settled()
     payload = msgspec.json.decode(cancel.job.payload)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.seeds import KEYS, dead_letter
+from tests.support.servers.node import free_port
 from tests.support.waiting import wait_until_sync
 from workers.lab.worker_process import start_worker
 
@@ -32,11 +33,12 @@ def _commands() -> list[str]:
 
 @pytest.mark.leaks  # dead letters and groups are made by hand
 def test_each_command_of_the_runbook_works(
-    commands: Commands, database: redis.Redis, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+    commands: Commands, database: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    port = free_port()
     monkeypatch.setenv("INVITES_REDIS_URL", commands.url)
     basic = {"resolvePush": True, "wac": WAC}
-    configuration = {"http": {"port": unused_tcp_port}, "invites": {"basic": basic}}
+    configuration = {"http": {"port": port}, "invites": {"basic": basic}}
     with start_worker(commands.url, configuration) as running:
         called = '{"peer":{"id":"a1","user":"alice"},"to":"bob","inviteId":"i1","room":"r1"}'
         assert commands.run("publish", "invite", called).status == 0
@@ -55,7 +57,7 @@ def test_each_command_of_the_runbook_works(
                 pytest.skip("curl is not installed: nobody runs those commands of the runbook")
             else:
                 shell = subprocess.run(
-                    ["sh", "-c", line.replace(f":{PORT}/", f":{unused_tcp_port}/")],
+                    ["sh", "-c", line.replace(f":{PORT}/", f":{port}/")],
                     capture_output=True,
                     text=True,
                     check=False,

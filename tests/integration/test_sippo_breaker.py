@@ -174,11 +174,12 @@ async def test_a_probe_whose_caller_is_cancelled_goes_on() -> None:
     time = sippo.FakeClock()
     async with sippo.pair(timing=_once(time), **_ONCE) as pair:
         await _break(pair, status(500), ApiCall.PUSH)
-        pair.fake_sippo.fault(slow(30), ApiCall.PUSH)
+        pair.fake_sippo.fault(slow(60_000), ApiCall.PUSH)
         time.now += 5
         probing = asyncio.ensure_future(pair.client.push(sippo.job()))
         await wait_until(lambda: pair.fake_sippo.under_way == 1, "the probe is under way")
         probing.cancel()
+        pair.fake_sippo.heal()
         await wait_until(lambda: ("push", False) in pair.watch.changes, "the probe has been answered")
         assert await pair.client.push(sippo.job()) is PushResult.TAKEN
 

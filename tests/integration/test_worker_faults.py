@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,14 +15,14 @@ from invites.connection.errors import RefusedError
 from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
-from invites.keys import Keys
+from invites.keys import WORKERS_GROUP, Keys
 from invites.lookup.resolver import Resolver
 from invites.store.commit import Outcome
 from invites.store.minutes import read_minutes
 from tests.support.held import TRUNK, hold_lookups
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, Streams, configured, settler_of, worker
+from tests.support.worker import KEYS, Streams, configured, is_renewed, settler_of, worker
 from workers.lab.embedded import EmbeddedValkey
 from workers.service import Service
 from workers.telemetry.reports import Reports
@@ -78,10 +77,10 @@ async def test_a_slow_server_is_kept_up_with(streams: Streams, proxy: Proxy) -> 
     proxy.delay_s = 0.04
     await streams.make_group()
     await streams.ask(0, 3_000)
-    began = time.monotonic()
-    async with worker(proxy.url, claim_after=3_000):
+    async with worker(proxy.url, claim_after=600_000) as service:
         await streams.assert_answered(3_000)
-    assert time.monotonic() - began < 6.0
+        await service.drain()
+        assert commits(service) < 150  # of 47 full ones, or 188 of the fewest events
 
 
 # --- memory full
@@ -176,7 +175,7 @@ async def test_nothing_that_a_full_server_refuses_is_sent_at_the_start_and_in_re
         async with worker(own_server.url) as service:
             await wait_until(lambda: service.readiness.state()[0], "the worker is ready")
             await client.client_kill_filter(_type="normal", skipme=True)
-            await wait_until(lambda: not service.readiness.state()[0], "its connections are cut")
+            await wait_until(lambda: "Redis cannot be used" in caplog.text, "its connections are cut")
             await wait_until(lambda: "Redis can be used again" in caplog.text, "the worker has recovered")
         sent = {name.removeprefix("cmdstat_") for name in await client.info("commandstats")}
         assert {"xreadgroup", "xautoclaim", "fcall"} <= sent
@@ -365,16 +364,17 @@ async def test_a_look_up_that_fails_is_made_again(
 async def test_a_long_look_up_holds_up_nobody_and_is_kept_from_others(
     streams: Streams, client: Redis, valkey_url: str
 ) -> None:
-    async with worker(valkey_url, consumer="first") as first, worker(valkey_url) as second:
-        held, also_held = hold_lookups(first), hold_lookups(second)
+    first, second = worker(valkey_url, claim_after=3_000), worker(valkey_url, claim_after=3_000)
+    async with first as one, second as other:
+        held, also_held = hold_lookups(one), hold_lookups(other)
         await streams.publish("registered", TRUNK)
         await wait_until(lambda: _exists(client, KEYS.trunks), "the trunk is registered")
         entry = await streams.publish("invite", _invite("call-1", to="600"))
         await wait_until(lambda: held.asked.is_set() or also_held.asked.is_set(), "the trunks are looked up")
-        (owner, _), before = (await streams.deliveries())[entry], time.monotonic()
+        (owner, _) = (await streams.deliveries())[entry]
         await streams.ask(0, 50)
         await streams.told(50, pending=1)
-        await wait_until(lambda: time.monotonic() > before + 1.0, "three hand-over times have passed")
+        await is_renewed(client, KEYS.events, WORKERS_GROUP)
         assert await streams.deliveries() == {entry: (owner, 1)}
         assert held.asked.is_set() != also_held.asked.is_set()
         held.answer.set()

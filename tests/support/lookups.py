@@ -46,7 +46,8 @@ def directory() -> Directory:
 def settings(address: str, basic: Json | None = None, **invites: Any) -> Json:
     """Return the section `invites` for a sippo-server at this address; `wac` in `basic` adds to its settings."""
     basic = basic or {}
-    wac = {"address": address, "username": "admin@quobis", "password": PASSWORD, **basic.get("wac", {})}
+    wac = {"address": address, "username": "admin@quobis", "password": PASSWORD, "timeout": 3_000}
+    wac |= basic.get("wac", {})
     limits = {"perPair": 0, "perCallee": 0}
     return {"claimAfter": 300, "limits": limits, "redial": "ring", "basic": {**basic, "wac": wac}, **invites}
 

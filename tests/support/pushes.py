@@ -27,8 +27,11 @@ def directory() -> Directory:
 
 
 def configured(wac: dict[str, Any] | None, **invites: int) -> Config:
-    """Return a configuration with a short `claimAfter`; `wac` as it stands in the file."""
-    basic = {} if wac is None else {"wac": {"timeout": 500, "breakFor": 300, **wac}}
+    """Return a configuration with a short `claimAfter`; `wac` as it stands in the file.
+
+    By default a push is not given up, and so sent twice, because the machine is busy.
+    """
+    basic = {} if wac is None else {"wac": {"timeout": 3_000, "breakFor": 300, **wac}}
     return parse({"invites": {"claimAfter": 300, "basic": basic, **invites}})
 
 

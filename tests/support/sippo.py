@@ -114,8 +114,13 @@ def wac_of(address: str, **settings: Any) -> Wac:
 async def pair(
     *, timing: Timing | None = None, token_lifetime: float = 3600.0, password: str = PASSWORD, **settings: Any
 ) -> AsyncIterator[Pair]:
-    """Connect a client to a fake server; at the end neither may leave a task or a connection."""
+    """Connect a client to a fake server; at the end neither may leave a task or a connection.
+
+    Without limits of its own a test has generous ones, because a hundred calls at once may take seconds.
+    """
     before = asyncio.all_tasks()
+    if timing is None and not {"timeout", "deadline"} & settings.keys():
+        settings |= {"timeout": 20_000, "deadline": 60_000}
     async with FakeSippo(directory(), password=password, token_lifetime=token_lifetime) as fake_sippo:
         watch = RecordingWatch()
         async with SippoServer(wac_of(fake_sippo.address, **settings), watch=watch, timing=timing) as client:

@@ -91,6 +91,19 @@ async def is_settled(client: Any, *streams: str) -> bool:
     return len(groups) == len(streams) and all(one["pending"] == 0 and one["lag"] == 0 for one in groups)
 
 
+async def is_renewed(client: Any, stream: str, group: str) -> None:
+    """Wait until the worker that has the only pending entry has renewed it: its idle time (ms) falls."""
+    idle = 0
+
+    async def falls() -> bool:
+        nonlocal idle
+        (found,) = await client.xpending_range(stream, group, "-", "+", 2)
+        before, idle = idle, int(found["time_since_delivered"])
+        return idle < before
+
+    await wait_until(falls, f"the pending entry of {stream} is renewed")
+
+
 class Streams:
     """Publishes events as gateways do, and reads the workers' notifications.
 

@@ -162,9 +162,15 @@ def wait_for(condition: Callable[[], bool], description: str, timeout_s: float =
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A port of this machine that nobody listens on, and that this process alone gets until it ends."""
     while True:
         port = random.randrange(*_PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
+        with (
+            socket.socket() as probe,
+            socket.socket(type=socket.SOCK_DGRAM) as mark,
+            contextlib.suppress(OSError),
+        ):
+            mark.bind((HOST, port))  # another process that looks for a port cannot bind it
             probe.bind((HOST, port))
+            mark.detach()
             return port

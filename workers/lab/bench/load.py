@@ -42,13 +42,22 @@ class Load(msgspec.Struct, frozen=True):
         return self.calls * EVENTS_PER_CALL
 
     @property
-    def wave(self) -> int:
-        """The largest number of invites that are pending at the same time.
+    def parts(self) -> list[Iterator[Event]]:
+        """The backlog in parts, each of which is published once all before it are settled.
 
-        With several workers it is all of them: a worker that the machine suspends falls behind the others by any number
-        of events, and no accept may be settled before its invite.
+        With several workers the accepts are a part of their own: a worker that the machine suspends falls behind the
+        others by any number of events, and no accept may be settled before its invite.
         """
-        return _WAVE if self.workers == 1 and not self.all_pending else max(_WAVE, self.calls)
+        return [self.invites(), self.accepts()] if self._invites_first else [self.backlog()]
+
+    @property
+    def wave(self) -> int:
+        """The largest number of invites that are pending at the same time. With several workers it is all of them."""
+        return max(_WAVE, self.calls) if self._invites_first else _WAVE
+
+    @property
+    def _invites_first(self) -> bool:
+        return self.workers > 1 or self.all_pending
 
     def registrations(self) -> Iterator[Event]:
         """The devices of all callees."""

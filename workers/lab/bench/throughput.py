@@ -129,12 +129,16 @@ def settle_backlog(
 def settle_backlog_in(target: Target, baseline: Baseline, load: Load, rules: dict[str, Any]) -> WorkerRun:
     """As `settle_backlog`, on a server that may hold other calls. Each load there needs its own `name`."""
     baseline.register(load)
-    target.publish(load.backlog())
+    first, *others = load.parts
     settled_before, commits_before = target.progress().settled, target.commits()
+    published = len(target.publish(first))
     with open_fleet(target, load.workers, rules) as fleet:
         began = await_first_commit(target, fleet)
         cpu_before, server_before = fleet.cpu_s(), target.cpu_s()
-        ended = _await_end(target, fleet, settled_before + load.events, began)
+        ended = _await_end(target, fleet, settled_before + published, began)
+        for part in others:
+            published += len(target.publish(part))
+            ended = _await_end(target, fleet, settled_before + published, began)
         cpu_s, server_cpu_s = fleet.cpu_s() - cpu_before, target.cpu_s() - server_before
         commits = target.commits() - commits_before
     _verify(target, load)

@@ -10,6 +10,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from aiohttp import web
 
+from workers.aio.backoff import pause
+
 _OVERSIZE: Final = 1024 * 1024 + 1  # bytes; one more than the client accepts
 _WRONG_TYPES: Final = msgspec.json.encode(
     {
@@ -47,7 +49,7 @@ HANG: Final = Fault("hang")
 
 
 def slow(ms: int) -> Fault:
-    """The correct reply after `ms`."""
+    """The correct reply after `ms`, or once the server is healed."""
     return Fault("slow", ms=ms)
 
 
@@ -61,11 +63,16 @@ def limited(retry_after: int | str | None = None) -> Fault:
     return Fault("status", status=429, retry_after=retry_after)
 
 
-async def inflict(fault: Fault, request: web.Request, ending: asyncio.Event) -> web.Response | None:
-    """The faulty reply to a request; None to continue as usual. `ending` ends requests that hang."""
+async def inflict(
+    fault: Fault, request: web.Request, healed: asyncio.Event, ending: asyncio.Event
+) -> web.Response | None:
+    """The faulty reply to a request; None to continue as usual.
+
+    `healed` ends the wait of slow requests, `ending` that of requests that hang.
+    """
     match fault.kind:
         case "slow":
-            await asyncio.sleep(fault.ms / 1000)
+            await pause(fault.ms / 1000, healed)
             return None
         case "status":
             headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}

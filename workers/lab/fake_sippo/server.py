@@ -75,6 +75,7 @@ class FakeSippo:
         self._faults: dict[str, tuple[Fault, int | None]] = {}
         self._paths = Paths() if paths is None else paths
         self._routes = _routes(self._paths)
+        self._healed = asyncio.Event()
         self._ending = asyncio.Event()
         self._pushed = asyncio.Condition()
         self._runner: web.AppRunner | None = None
@@ -121,15 +122,17 @@ class FakeSippo:
         self._faults[call] = (fault, times)
 
     def heal(self) -> None:
-        """End all faults. Requests that hang continue to hang."""
+        """End all faults. Slow requests are answered; those that hang continue to hang."""
         self._faults.clear()
+        self._healed.set()
+        self._healed = asyncio.Event()
 
     def revoke_tokens(self) -> None:
         """Forget all logins, as after a restart."""
         self._tokens.clear()
 
     async def pushed(
-        self, device: str, kind: str = "invitation", nth: int = 1, within_ms: int = 5000
+        self, device: str, kind: str = "invitation", nth: int = 1, within_ms: int = 15_000
     ) -> ReceivedPush:
         """Wait for the `nth` push of a kind to a device. Earlier pushes count too. Raises TimeoutError."""
 
@@ -196,7 +199,7 @@ class FakeSippo:
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             fault = self._next_fault(call)
-            answer = None if fault is None else await inflict(fault, request, self._ending)
+            answer = None if fault is None else await inflict(fault, request, self._healed, self._ending)
             return await self._answer(request, call, name) if answer is None else answer
         finally:
             self._at_once -= 1

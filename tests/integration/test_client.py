@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from invites.client import (
     Accept,
     BadEvent,
     Decline,
+    Disconnected,
     GetInvitations,
     Invite,
     LayoutError,
@@ -34,7 +34,7 @@ from invites.client import (
 from invites.client.shard_count import ShardCount
 from invites.config import Config, Redis
 from invites.connection.clients import Clients
-from invites.keys import Keys
+from invites.keys import Keys, shard_of
 from invites.notifications import Invitation, InviteAccepted
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
@@ -375,20 +375,51 @@ async def test_a_publisher_waits_for_a_server_that_is_away_but_not_for_ever(valk
         await publishing
 
 
-async def test_behind_others_a_publisher_waits_no_longer_for_a_server_that_hangs(
-    valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.leaks
+async def test_events_for_a_server_that_hangs_hold_up_none_for_another_one(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("invites.client.publisher._AT_ONCE", 1)
+    async with _through_a_proxy(valkey_url) as proxy, Clients(proxy.url, "publisher") as hanging:
+        proxy.request_delay_s = 60
+        async with Publisher(valkey_url, shards=2) as publisher:
+            publisher.checks_shards = False
+            served, clients = publisher._clients.of, publisher._clients
+            monkeypatch.setattr(clients, "of", lambda keys: (hanging.of if keys.shard else served)(keys))
+            rooms = [f"r{number}" for number in range(1_000)]
+            hung = [RoomClosed(room_id=room) for room in rooms if shard_of(room, 2) == 1][:100]
+            other = next(RoomClosed(room_id=room) for room in rooms if shard_of(room, 2) == 0)
+            waiting = [asyncio.create_task(publisher.publish(event, within_s=0.1)) for event in hung]
+            publishing = asyncio.create_task(publisher.publish(other))
+            first, _ = await asyncio.wait([publishing, *waiting], return_when=asyncio.FIRST_COMPLETED)
+            assert first == {publishing}
+            for one in waiting:
+                one.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_an_event_does_not_overtake_one_whose_task_was_cancelled(valkey_url: str, client: Any) -> None:
+    """Otherwise a device that has gone as it registered would stay registered."""
     async with _through_a_proxy(valkey_url) as proxy, Publisher(proxy.url) as publisher:
-        proxy.delay_s = 60
-        first = asyncio.create_task(publisher.publish(REGISTERED))
-        await wait_until(publisher._turn.locked, "the first one is under way")
-        async with asyncio.timeout(3):  # of 5 s after which the first one would be tried again
-            with pytest.raises(RedisTimeoutError, match=r"registered has waited 0\.1 s behind other events"):
-                await publisher.publish(REGISTERED, within_s=0.1)
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-    await client.delete(Keys().events)
+        await publisher.publish(CALL)
+        proxy.hold(b"registry")
+        registering = asyncio.create_task(publisher.publish(REGISTERED))
+        await proxy.held.wait()
+        registering.cancel()
+        await asyncio.wait([registering])
+        leaving = asyncio.create_task(publisher.publish(Disconnected(peer=PHONE)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await asyncio.shield(leaving)
+        proxy.released.set()
+        await leaving
+        await wait_until(lambda: _has_published(client, 3), "all is published")
+        published = [fields[b"type"] for _, fields in await client.xrange(KEYS.events)]
+        assert published == [b"invite", b"registered", b"disconnected"]
+        await client.delete(KEYS.events)
+
+
+async def _has_published(client: Any, count: int) -> bool:
+    return int(await client.xlen(KEYS.events)) == count
 
 
 async def test_a_wait_that_is_given_up_loses_nothing(valkey_url: str, client: Any) -> None:

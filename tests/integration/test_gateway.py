@@ -183,8 +183,7 @@ async def test_all_devices_of_a_user_in_a_room_hear_who_joins_it(valkey_url: str
 async def test_a_message_that_cannot_be_published_is_refused_and_the_device_stays(
     valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    defaults: Any = Publisher.publish.__kwdefaults__
-    monkeypatch.setitem(defaults, "within_s", 0.3)
+    monkeypatch.setattr("workers.gateway.connection.WITHIN_S", 0.3)
     async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy:
         config = configuration()
         async with (

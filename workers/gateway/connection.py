@@ -8,7 +8,7 @@ import enum
 import logging
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from aiohttp import WSMsgType
@@ -26,16 +26,19 @@ if TYPE_CHECKING:
 
     from invites.client import Publisher
     from invites.config.sections import Gateway
+    from invites.events.protocol import Event
     from invites.notifications import Answer
     from workers.gateway.login import Identity, Login
     from workers.gateway.metrics import GatewayMetrics
 
-_MOST_WAITING: Final = 256  # frames; a device that reads this slowly would ring late
+_MOST_WAITING: Final = 256  # frames for a device, which would ring late, and as many messages of it
 _MOST_WAITING_BYTES: Final = 1_048_576
 _FLUSH_S: Final = 1.0
 _CLOSE_S: Final = 2.0
 _AGAIN_S: Final = 1.0
 _PONGS: Final = 50  # a second; the gateway asks for far fewer
+
+_UNREACHABLE: Final = "the service cannot be reached: send it again later"
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +55,19 @@ class Close(enum.IntEnum):
     TOO_MANY = 4429
 
 
+class _Incoming(NamedTuple):
+    """A message that waits to be published by `until` (the loop's time), and its length."""
+
+    message: Message
+    event: Event
+    size: int
+    until: float
+
+
 class Connection:
     """A device's connection, once it has logged in. `peer` is its peer id for others.
+
+    Its messages are read as they come, so that pings are answered and its end is noticed while the server is away.
 
     A peer that is `resumed` may still be connected at another gateway. So the gateway sends a request of the peer. The
     answer goes to all connections of the peer, wherever they are, and in the order of the requests.
@@ -89,6 +103,8 @@ class Connection:
         )
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting_bytes = 0
+        self._incoming: asyncio.Queue[_Incoming | None] = asyncio.Queue()
+        self._incoming_bytes = 0
         self._registered = asyncio.Event()
         self._closing = asyncio.Event()
         self._heard = asyncio.Event()
@@ -123,12 +139,12 @@ class Connection:
         """Serve the device until its connection ends."""
         loops: list[asyncio.Task[Any]] = [
             asyncio.create_task(loop, name=f"connection of {self.peer.id}")
-            for loop in (self._write(), self._read(), self._renew(), self._closing.wait())
+            for loop in (self._write(), self._publish(), self._renew(), self._until_closed(), self._read())
         ]
         try:
             await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
-            if self._closing.is_set() and self._registered.is_set():
-                await asyncio.wait(loops[:1], timeout=_FLUSH_S)  # waiting frames still go out
+            if self._registered.is_set():
+                await self._finish(*loops[:4])
         except asyncio.CancelledError:
             self.close(Close.RESTART, "the gateway restarts: connect again")
             raise
@@ -144,6 +160,15 @@ class Connection:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._socket.close(code=code, message=reason.encode())
+
+    async def _finish(self, *loops: asyncio.Task[Any]) -> None:
+        """What the device has sent counts, even if it has gone. It takes moments if the gateway has closed it."""
+        writing, publishing, renewing, closing = loops
+        renewing.cancel()
+        self._incoming.put_nowait(None)
+        await asyncio.wait([publishing, closing], return_when=asyncio.FIRST_COMPLETED)
+        self.close(Close.NORMAL, "logged out")
+        await asyncio.wait([writing, publishing], timeout=_FLUSH_S)
 
     def register_again(self) -> None:
         """Register again soon: the server has lost its data."""
@@ -174,18 +199,25 @@ class Connection:
             self._waiting_bytes -= len(frame)
             await self._socket.send_frame(frame, WSMsgType.TEXT)
 
+    async def _until_closed(self) -> None:
+        """Wait for `close`. The login ends with its token, also while the server is away."""
+        while not self._closing.is_set():
+            left_s = self._identity.expires_at - time.time()
+            if left_s <= 0:
+                self.close(Close.LOGIN, "the token has expired")
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(self._renew_s, left_s)):
+                    await self._closing.wait()
+
     async def _renew(self) -> None:
-        """Register, and renew the registration before it lapses. The login ends with its token."""
+        """Register, and renew the registration before it lapses."""
         await self._register()
         self._registered.set()
         while True:
-            left_s = self._identity.expires_at - time.time()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, min(self._renew_s, left_s))):
+                async with asyncio.timeout(self._renew_s):
                     await self._again.wait()
-            if time.time() >= self._identity.expires_at:
-                self.close(Close.LOGIN, "the token has expired")
-                return
             if not self._again.is_set():
                 await self._until_heard()
             self._again.clear()
@@ -212,20 +244,19 @@ class Connection:
                 await self._socket.pong(received.data)
                 continue
             if received.type is WSMsgType.TEXT:
-                await self._take(received.data)
+                self._take(received.data)
             else:
                 self._refuse(None, "a message is text, not binary")
             if self._signed_off:
                 return
 
-    async def _take(self, text: str) -> None:
+    def _take(self, text: str) -> None:
         """Do what a message says."""
         message = None
         try:
             message = decode_message(text)
             if message.type == LOGOUT:
                 self._signed_off = True
-                self.close(Close.NORMAL, "logged out")
                 return
             if message.type == LOGIN:
                 self._log_in_again(message)
@@ -235,13 +266,29 @@ class Connection:
             self._refuse(message, str(error))
             return
         self._metrics.received(message.type)
-        try:
-            async with asyncio.timeout(WITHIN_S):
-                await self._registered.wait()  # which no event of the device may overtake
-            await self._publisher.publish(event, traceparent=message.trace)
-        except (RedisError, OSError) as error:
-            _log.warning("An event of %s could not be published: %s", self.peer.id, error)
-            self._refuse(message, "the service cannot be reached: send it again later")
+        incoming_bytes = self._incoming_bytes + len(text)
+        if self._incoming.qsize() >= _MOST_WAITING or incoming_bytes > _MOST_WAITING_BYTES:
+            self._refuse(message, _UNREACHABLE)
+        else:
+            self._incoming_bytes = incoming_bytes
+            until = asyncio.get_running_loop().time() + WITHIN_S
+            self._incoming.put_nowait(_Incoming(message, event, len(text), until))
+
+    async def _publish(self) -> None:
+        """Publish the device's events, one after the other. None overtakes its registration."""
+        loop = asyncio.get_running_loop()
+        while (one := await self._incoming.get()) is not None:
+            self._incoming_bytes -= one.size
+            try:
+                async with asyncio.timeout_at(one.until):
+                    await self._registered.wait()
+                left_s = one.until - loop.time()
+                if left_s <= 0:
+                    raise TimeoutError("it has waited behind others")
+                await self._publisher.publish(one.event, within_s=left_s, traceparent=one.message.trace)
+            except (RedisError, OSError) as error:
+                _log.warning("An event of %s could not be published: %s", self.peer.id, error)
+                self._refuse(one.message, _UNREACHABLE)
 
     def _log_in_again(self, message: Message) -> None:
         """The login ends with the new token. Raises BadMessage and LoginError, and then nothing changes."""

@@ -48,6 +48,17 @@ ALICE = Peer("a", "alice")
 PHONE = Peer("phone", "bob")
 CALL = Invite(peer=ALICE, to="bob", invite_id="1", room="r", context=opaque({"subject": "lunch"}))
 REGISTERED = Registered(registry=Registry(id="phone", user="bob"))
+RINGING: dict[str, Any] = {
+    "inviteId": "1",
+    "from": "alice",
+    "to": "bob",
+    "mediatypes": None,
+    "fromDetails": None,
+    "context": None,
+    "inviteRequest": False,
+    "expiresIn": 1_000,
+    "resumed": False,
+}
 ACCEPT = Accept(peer=PHONE, from_="alice", invite_id="1")
 
 
@@ -240,19 +251,8 @@ async def test_repeats_stale_invitations_and_what_is_no_notification_are_left_ou
     valkey_url: str, client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = int(time.time() * 1000)
-    ringing = {
-        "inviteId": "1",
-        "from": "alice",
-        "to": "bob",
-        "mediatypes": None,
-        "fromDetails": None,
-        "context": None,
-        "inviteRequest": False,
-        "expiresIn": 1_000,
-        "resumed": False,
-    }
     async with Notifications(valkey_url, group="records") as notifications:
-        await client.xadd(KEYS.notifications, _fields("0-1-1", "invitation", ringing), id=f"{now - 1_001}-0")
+        await client.xadd(KEYS.notifications, _fields("0-1-1", "invitation", RINGING), id=f"{now - 1_001}-0")
         await told(client, 2)
         await told(client, 2)
         await client.xadd(KEYS.notifications, {"id": "0-3-1", "type": "roomCleaned"})
@@ -260,6 +260,36 @@ async def test_repeats_stale_invitations_and_what_is_no_notification_are_left_ou
         assert await rooms(notifications, 2) == ["r2", "r4"]
         await wait_until(lambda: _is_done(client, "records"), "all are acknowledged")
     assert "of shard 0 cannot be read: field peers is missing" in caplog.text
+
+
+async def test_an_invitation_whose_time_ends_while_its_owner_is_slow_is_left_out(
+    valkey_url: str, client: Any
+) -> None:
+    async with Notifications(valkey_url, group="records") as notifications:
+        ringing = _fields("0-1-1", "invitation", {**RINGING, "expiresIn": 60_000})
+        await client.xadd(KEYS.notifications, ringing)
+        await told(client, 2)
+        await wait_until(lambda: len(notifications._came) == 2, "both have arrived")
+        (reader,) = notifications._readers
+        reader._clock.ahead_ms += 60_000
+        assert await rooms(notifications, 1) == ["r2"]
+        await wait_until(lambda: _is_done(client, "records"), "both are acknowledged")
+
+
+async def test_a_reader_takes_over_no_more_than_it_may_hold(valkey_url: str, client: Any) -> None:
+    await client.xgroup_create(KEYS.notifications, "records", "0", mkstream=True)
+    async with client.pipeline(transaction=False) as pipe:
+        for number in range(1_500):
+            fields = _fields(f"0-{number}-1", "roomCleaned", {"roomId": f"r{number}", "invites": 0})
+            pipe.xadd(KEYS.notifications, fields)
+        await pipe.execute()
+    await client.xreadgroup("records", "gone", {KEYS.notifications: ">"})
+    async with Notifications(valkey_url, group="records", claim_after_ms=20) as notifications:
+        (reader,) = notifications._readers
+        await wait_until(lambda: len(notifications._came) >= 1_000, "it has taken over what it may hold")
+        await reader._keep()
+        assert len(notifications._came) <= 1_100
+        assert len(await rooms(notifications, 1_500)) == 1_500
 
 
 async def test_after_a_loss_of_data_the_reader_goes_on(valkey_url: str, client: Any) -> None:

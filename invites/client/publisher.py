@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from invites.events.protocol import (
 )
 from invites.events.routing import routing_key
 from invites.keys import shard_of
+from invites.logs.rarely import Rarely
 from invites.store.layout import Layout
 from invites.values.traceparent import FIELD
 
@@ -45,6 +47,8 @@ WITHIN_S: Final = 10.0
 
 _AGAIN_S: Final = 3.0
 """How long to wait for an answer before the event is published again."""
+
+_log = logging.getLogger(__name__)
 
 _KINDS: Final = {struct: kind for kind, struct in EVENT_STRUCTS.items()}
 
@@ -71,6 +75,7 @@ class Publisher:
         self._count = ShardCount(self._clients.of(self._keys[0]), self._keys[0])
         self.checks_shards = True
         """Set it to False if the owner compares the numbers of shards."""
+        self._warnings = Rarely(_log)  # many events may wait
         self._answers: Answers | None = None
         self._starting = asyncio.Lock()
 
@@ -95,7 +100,8 @@ class Publisher:
             added: bytes = await self._clients.ordered(keys).execute_command(*add)
             return added
 
-        entry = await until_served(f"Publishing {kind}", publish, stop_after_delay(within_s))
+        stop, warn = stop_after_delay(within_s), self._warnings.warning
+        entry = await until_served(f"Publishing {kind}", publish, stop, warn=warn)
         return entry.decode()
 
     async def ask(

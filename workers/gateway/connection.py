@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from invites.client.publisher import WITHIN_S
 from invites.events.protocol import Disconnected, GetInvitations, Peer, Registered, Registry, Unregistered
 from invites.frames import LOGIN, LOGOUT, Refusal, Welcome
+from invites.logs.rarely import Rarely
 from workers.gateway.allowance import Allowance
 from workers.gateway.login import LoginError
 from workers.gateway.messages import RESUMED, BadMessage, Message, decode_message, event_of, login_of
@@ -41,6 +42,7 @@ _PONGS: Final = 50  # a second; the gateway asks for far fewer
 _UNREACHABLE: Final = "the service cannot be reached: send it again later"
 
 _log = logging.getLogger(__name__)
+_warnings = Rarely(_log)  # in an outage they come from all devices
 
 
 class Close(enum.IntEnum):
@@ -190,7 +192,7 @@ class Connection:
         try:
             await self._publisher.publish(gone(peer=self.peer, session=self.session))
         except (RedisError, OSError) as error:
-            _log.warning("The end of %s could not be published, it lapses: %s", self.peer.id, error)
+            _warnings.warning("The end of %s could not be published, it lapses: %s", self.peer.id, error)
 
     async def _write(self) -> None:
         """Send the frames. A device that is welcome can be called, so they wait for its registration."""
@@ -287,7 +289,7 @@ class Connection:
                     raise TimeoutError("it has waited behind others")
                 await self._publisher.publish(one.event, within_s=left_s, traceparent=one.message.trace)
             except (RedisError, OSError) as error:
-                _log.warning("An event of %s could not be published: %s", self.peer.id, error)
+                _warnings.warning("An event of %s could not be published: %s", self.peer.id, error)
                 self._refuse(one.message, _UNREACHABLE)
 
     def _log_in_again(self, message: Message) -> None:
@@ -308,7 +310,7 @@ class Connection:
                     await self._publisher.publish(asking)
                     self._asks = False
             except (RedisError, OSError) as error:
-                _log.warning("The registration of %s could not be published: %s", self.peer.id, error)
+                _warnings.warning("The registration of %s could not be published: %s", self.peer.id, error)
                 await asyncio.sleep(_AGAIN_S)
             else:
                 return

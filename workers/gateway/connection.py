@@ -105,8 +105,9 @@ class Connection:
         )
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting_bytes = 0
-        self._incoming: asyncio.Queue[_Incoming | None] = asyncio.Queue()
+        self._incoming: list[_Incoming] = []
         self._incoming_bytes = 0
+        self._publishing: list[asyncio.Task[None]] = []  # the task that publishes them, if there are any
         self._registered = asyncio.Event()
         self._closing = asyncio.Event()
         self._heard = asyncio.Event()
@@ -141,16 +142,17 @@ class Connection:
         """Serve the device until its connection ends."""
         loops: list[asyncio.Task[Any]] = [
             asyncio.create_task(loop, name=f"connection of {self.peer.id}")
-            for loop in (self._write(), self._publish(), self._renew(), self._until_closed(), self._read())
+            for loop in (self._write(), self._renew(), self._until_closed(), self._read())
         ]
         try:
             await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
             if self._registered.is_set():
-                await self._finish(*loops[:4])
+                await self._finish(*loops[:3])
         except asyncio.CancelledError:
             self.close(Close.RESTART, "the gateway restarts: connect again")
             raise
         finally:
+            loops += self._publishing
             for task in loops:
                 task.cancel()
             ended = await asyncio.gather(*loops, return_exceptions=True)
@@ -165,12 +167,12 @@ class Connection:
 
     async def _finish(self, *loops: asyncio.Task[Any]) -> None:
         """What the device has sent counts, even if it has gone. It takes moments if the gateway has closed it."""
-        writing, publishing, renewing, closing = loops
+        writing, renewing, closing = loops
         renewing.cancel()
-        self._incoming.put_nowait(None)
-        await asyncio.wait([publishing, closing], return_when=asyncio.FIRST_COMPLETED)
+        if self._publishing:
+            await asyncio.wait([*self._publishing, closing], return_when=asyncio.FIRST_COMPLETED)
         self.close(Close.NORMAL, "logged out")
-        await asyncio.wait([writing, publishing], timeout=_FLUSH_S)
+        await asyncio.wait([writing, *self._publishing], timeout=_FLUSH_S)
 
     def register_again(self) -> None:
         """Register again soon: the server has lost its data."""
@@ -269,17 +271,20 @@ class Connection:
             return
         self._metrics.received(message.type)
         incoming_bytes = self._incoming_bytes + len(text)
-        if self._incoming.qsize() >= _MOST_WAITING or incoming_bytes > _MOST_WAITING_BYTES:
+        if len(self._incoming) >= _MOST_WAITING or incoming_bytes > _MOST_WAITING_BYTES:
             self._refuse(message, _UNREACHABLE)
         else:
             self._incoming_bytes = incoming_bytes
             until = asyncio.get_running_loop().time() + WITHIN_S
-            self._incoming.put_nowait(_Incoming(message, event, len(text), until))
+            self._incoming.append(_Incoming(message, event, len(text), until))
+            if not self._publishing or self._publishing[0].done():
+                self._publishing = [asyncio.create_task(self._publish(), name=f"events of {self.peer.id}")]
 
     async def _publish(self) -> None:
         """Publish the device's events, one after the other. None overtakes its registration."""
         loop = asyncio.get_running_loop()
-        while (one := await self._incoming.get()) is not None:
+        while self._incoming:
+            one = self._incoming.pop(0)
             self._incoming_bytes -= one.size
             try:
                 async with asyncio.timeout_at(one.until):

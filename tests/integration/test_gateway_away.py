@@ -121,12 +121,14 @@ async def test_a_device_whose_messages_wait_may_send_only_so_many_more(
 ) -> None:
     holding.held = {UserState}
     async with Device(service.port, "bob") as phone:
-        for number in range(258):
+        await phone.send("userState", dnd=True)
+        await wait_until(lambda: UserState in holding.asked, "the first one is under way")
+        for number in range(257):
             await phone.send("userState", dnd=True, transaction=number)
         assert await phone.hears("error") == {
             "message": "the service cannot be reached: send it again later",
             "request": "userState",
-            "transaction": 257,
+            "transaction": 256,
         }
         holding.back.set()
         await wait_until(lambda: len(holding.published) == 258, "all others are published")

@@ -48,8 +48,9 @@ class Notifications:
     With fewer shards than the workers have, it would miss calls, so it raises LayoutError: at the start, or once
     `invites reshard` is done.
 
-    Notifications that are not `done` are delivered again. Repeats, and invitations whose time is over, are dropped. A
-    reader with 1,000 notifications that are not done stops reading until some are.
+    Notifications that are not `done` are delivered again. Repeats, and invitations whose time is over when they are
+    asked for, are dropped. A reader with 1,000 notifications that are not done neither reads nor takes over more until
+    some are.
     """
 
     def __init__(
@@ -147,7 +148,16 @@ class Notifications:
         """The next notification. Raises the error that ended the reading."""
         if not self._tasks:
             raise RuntimeError("the notifications are not being read: use `async with`, or `start`")
-        # Between the last wait and the return nothing can be cancelled, so no notification gets lost.
+        while True:
+            await self._arrival()
+            # Until the return nothing can be cancelled, so no notification gets lost.
+            one = self._came.popleft()
+            if not self._reader_of[one.shard].is_over(one):
+                return one
+            self.done(one)
+
+    async def _arrival(self) -> None:
+        """Wait until there is a notification. Raises the error that ended the reading."""
         while not self._came:
             coming = asyncio.ensure_future(self._came.wait())
             try:
@@ -159,7 +169,6 @@ class Notifications:
                     if not task.cancelled():
                         task.result()
                     raise StopAsyncIteration
-        return self._came.popleft()
 
     async def __aenter__(self) -> Self:
         try:

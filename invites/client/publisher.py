@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from tenacity import stop_after_delay
 
 from invites.client.answers import Answers
@@ -26,6 +26,7 @@ from invites.events.protocol import (
 )
 from invites.events.routing import routing_key
 from invites.keys import shard_of
+from invites.logs.rarely import Rarely
 from invites.store.layout import Layout
 from invites.values.traceparent import FIELD
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
     from typing import Self
+
+    from redis.typing import EncodableT
 
     from invites.notifications import Answer
 
@@ -42,11 +45,10 @@ Request = Accept | Decline | Silence | StopInvite | GetInvitations
 WITHIN_S: Final = 10.0
 """How long to wait for an unreachable server, or for an answer, by default (s)."""
 
-_AT_ONCE: Final = 64
-"""Each event in flight takes a connection, and a server's connections are limited."""
-
 _AGAIN_S: Final = 3.0
 """How long to wait for an answer before the event is published again."""
+
+_log = logging.getLogger(__name__)
 
 _KINDS: Final = {struct: kind for kind, struct in EVENT_STRUCTS.items()}
 
@@ -61,6 +63,9 @@ class Publisher:
 
     Fewer shards than the workers have cost a hop; with more, nobody would read the events, so they are refused.
     One publisher is enough for a process. Any number of tasks may use it.
+
+    All events for a server go over one connection. So an event never overtakes one of a task that was cancelled, and a
+    server that hangs holds up no other one.
     """
 
     def __init__(self, url: str, *, shards: int = 1, prefix: str = "invites") -> None:
@@ -70,7 +75,7 @@ class Publisher:
         self._count = ShardCount(self._clients.of(self._keys[0]), self._keys[0])
         self.checks_shards = True
         """Set it to False if the owner compares the numbers of shards."""
-        self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._warnings = Rarely(_log)  # many events may wait
         self._answers: Answers | None = None
         self._starting = asyncio.Lock()
 
@@ -86,26 +91,17 @@ class Publisher:
         """
         kind, payload = _encoded(event)
         keys = self._keys[shard_of(routing_key(event), len(self._keys))]
-        client: Any = self._clients.of(keys)
-        fields = {"type": kind, "payload": payload}
+        add: list[EncodableT] = [b"XADD", keys.events, b"*", b"type", kind, b"payload", payload]
         if traceparent is not None:
-            fields[FIELD] = traceparent
-        until = asyncio.get_running_loop().time() + within_s
+            add += [FIELD, traceparent]
 
-        async def add() -> bytes:
-            try:
-                async with asyncio.timeout_at(until):
-                    await self._turn.acquire()
-            except TimeoutError:
-                raise RedisTimeoutError(f"{kind} has waited {within_s:g} s behind other events") from None
-            try:
-                await self._check(Layout.takes_from)
-                added: bytes = await client.xadd(keys.events, fields)
-            finally:
-                self._turn.release()
+        async def publish() -> bytes:
+            await self._check(Layout.takes_from)
+            added: bytes = await self._clients.ordered(keys).execute_command(*add)
             return added
 
-        entry = await until_served(f"Publishing {kind}", add, stop_after_delay(within_s))
+        stop, warn = stop_after_delay(within_s), self._warnings.warning
+        entry = await until_served(f"Publishing {kind}", publish, stop, warn=warn)
         return entry.decode()
 
     async def ask(

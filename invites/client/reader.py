@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _PAGE: Final = 100
 _GATHER_S: Final = 0.01
 _LONGEST_KEEP_S: Final = 30.0
+_NEVER_MS: Final = 2**53  # the idle time of no entry
 
 _log = logging.getLogger(__name__)
 
@@ -121,6 +122,11 @@ class Reader:
         """How long ago the time `at` was by the server's clock (ms)."""
         return _local_ms() + self._clock.ahead_ms - at
 
+    def is_over(self, notification: Notification) -> bool:
+        """Whether it is an invitation whose time is over."""
+        payload = notification.payload
+        return isinstance(payload, Invitation) and self.age_ms(notification.at) >= payload.expires_in
+
     def done(self, entry: str, shard: int) -> None:
         """Acknowledge an entry soon."""
         self._done.add((shard, entry))
@@ -209,9 +215,6 @@ class Reader:
         except BadNotification as error:
             _log.warning("The notification %s of shard %d cannot be read: %s", entry.id, shard, error)
             return None
-        invitation = found.payload
-        if isinstance(invitation, Invitation) and self.age_ms(found.at) >= invitation.expires_in:
-            return None
         return None if self._repeats.is_one(found.id, found.type) else found
 
     async def _acknowledge(self) -> None:
@@ -235,13 +238,15 @@ class Reader:
         for stream, group in self._groups.items():
             start = b"0-0"
             while True:
+                # A reader without room claims nothing. It asks all the same: one that does not looks gone.
+                has_room = len(self._open) < self._most
+                idle_ms = self._claim_after_ms if has_room else _NEVER_MS
                 with self._sized() as page:
                     start, raw, *_ = await self._commands.execute_command(
-                        *(b"XAUTOCLAIM", stream, self._group, self._consumer, self._claim_after_ms, start),
-                        *(b"COUNT", page),
+                        *(b"XAUTOCLAIM", stream, self._group, self._consumer, idle_ms, start, b"COUNT", page)
                     )
                 self._take(group, entries_of(raw))
-                if start == b"0-0":
+                if start == b"0-0" or not has_room:
                     break
 
 

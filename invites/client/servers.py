@@ -42,17 +42,21 @@ def by_client(clients: Clients, all_keys: list[Keys]) -> list[tuple[Redis, list[
 
 
 async def until_served(
-    doing: str, call: Callable[[], Awaitable[_Reply]], stop: StopBaseT = stop_never
+    doing: str,
+    call: Callable[[], Awaitable[_Reply]],
+    stop: StopBaseT = stop_never,
+    *,
+    warn: Callable[..., None] = _log.warning,
 ) -> _Reply:
     """The reply to `call`. It is retried with back-off while the server is unreachable or lacks the consumer group.
 
-    `doing` completes "… is waiting for the server", which is logged once. Other errors are raised, and the last one
-    when `stop` says so.
+    `doing` completes "… is waiting for the server", which is logged once, with `warn`. Other errors are raised, and the
+    last one when `stop` says so.
     """
 
     def say(state: RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:
-            _log.warning("%s is waiting for the server: %s", doing, state.outcome.exception())
+            warn("%s is waiting for the server: %s", doing, state.outcome.exception())
 
     async def attempt() -> _Reply:
         return await call()

@@ -333,6 +333,11 @@ def _crc64(data: bytes) -> int:
     return value
 
 
+@pytest.mark.leaks
+def test_a_reader_that_is_closed_while_it_opens_leaves_no_group(project: Path, valkey_url: str) -> None:
+    assert programs.run(project, "closing.mjs", valkey_url) == 0
+
+
 async def test_a_server_that_is_away_is_waited_for(project: Path) -> None:
     """Events are published when it is back, except those that were given up."""
     with Node(LASTING) as server:

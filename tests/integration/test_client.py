@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from invites.client import (
     Accept,
     BadEvent,
     Decline,
+    Disconnected,
     GetInvitations,
     Invite,
     LayoutError,
@@ -34,7 +34,7 @@ from invites.client import (
 from invites.client.shard_count import ShardCount
 from invites.config import Config, Redis
 from invites.connection.clients import Clients, connect
-from invites.keys import Keys
+from invites.keys import Keys, shard_of
 from invites.notifications import Invitation, InviteAccepted
 from tests.support.proxy import Proxy
 from tests.support.servers.node import Node
@@ -49,6 +49,17 @@ ALICE = Peer("a", "alice")
 PHONE = Peer("phone", "bob")
 CALL = Invite(peer=ALICE, to="bob", invite_id="1", room="r", context=opaque({"subject": "lunch"}))
 REGISTERED = Registered(registry=Registry(id="phone", user="bob"))
+RINGING: dict[str, Any] = {
+    "inviteId": "1",
+    "from": "alice",
+    "to": "bob",
+    "mediatypes": None,
+    "fromDetails": None,
+    "context": None,
+    "inviteRequest": False,
+    "expiresIn": 1_000,
+    "resumed": False,
+}
 ACCEPT = Accept(peer=PHONE, from_="alice", invite_id="1")
 
 
@@ -254,19 +265,8 @@ async def test_repeats_stale_invitations_and_what_is_no_notification_are_left_ou
     valkey_url: str, client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = int(time.time() * 1000)
-    ringing = {
-        "inviteId": "1",
-        "from": "alice",
-        "to": "bob",
-        "mediatypes": None,
-        "fromDetails": None,
-        "context": None,
-        "inviteRequest": False,
-        "expiresIn": 1_000,
-        "resumed": False,
-    }
     async with Notifications(valkey_url, group="records") as notifications:
-        await client.xadd(KEYS.notifications, _fields("0-1-1", "invitation", ringing), id=f"{now - 1_001}-0")
+        await client.xadd(KEYS.notifications, _fields("0-1-1", "invitation", RINGING), id=f"{now - 1_001}-0")
         await told(client, 2)
         await told(client, 2)
         await client.xadd(KEYS.notifications, {"id": "0-3-1", "type": "roomCleaned"})
@@ -274,6 +274,36 @@ async def test_repeats_stale_invitations_and_what_is_no_notification_are_left_ou
         assert await rooms(notifications, 2) == ["r2", "r4"]
         await wait_until(lambda: _is_done(client, "records"), "all are acknowledged")
     assert "of shard 0 cannot be read: field peers is missing" in caplog.text
+
+
+async def test_an_invitation_whose_time_ends_while_its_owner_is_slow_is_left_out(
+    valkey_url: str, client: Any
+) -> None:
+    async with Notifications(valkey_url, group="records") as notifications:
+        ringing = _fields("0-1-1", "invitation", {**RINGING, "expiresIn": 60_000})
+        await client.xadd(KEYS.notifications, ringing)
+        await told(client, 2)
+        await wait_until(lambda: len(notifications._came) == 2, "both have arrived")
+        (reader,) = notifications._readers
+        reader._clock.ahead_ms += 60_000
+        assert await rooms(notifications, 1) == ["r2"]
+        await wait_until(lambda: _is_done(client, "records"), "both are acknowledged")
+
+
+async def test_a_reader_takes_over_no_more_than_it_may_hold(valkey_url: str, client: Any) -> None:
+    await client.xgroup_create(KEYS.notifications, "records", "0", mkstream=True)
+    async with client.pipeline(transaction=False) as pipe:
+        for number in range(1_500):
+            fields = _fields(f"0-{number}-1", "roomCleaned", {"roomId": f"r{number}", "invites": 0})
+            pipe.xadd(KEYS.notifications, fields)
+        await pipe.execute()
+    await client.xreadgroup("records", "gone", {KEYS.notifications: ">"})
+    async with Notifications(valkey_url, group="records", claim_after_ms=20) as notifications:
+        (reader,) = notifications._readers
+        await wait_until(lambda: len(notifications._came) >= 1_000, "it has taken over what it may hold")
+        await reader._keep()
+        assert len(notifications._came) <= 1_100
+        assert len(await rooms(notifications, 1_500)) == 1_500
 
 
 async def test_after_a_loss_of_data_the_reader_goes_on(valkey_url: str, client: Any) -> None:
@@ -400,19 +430,51 @@ async def test_a_publisher_waits_for_a_server_that_is_away_but_not_for_ever(valk
         await publishing
 
 
-async def test_behind_others_a_publisher_waits_no_longer_for_a_server_that_hangs(
-    valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.leaks
+async def test_events_for_a_server_that_hangs_hold_up_none_for_another_one(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("invites.client.publisher._AT_ONCE", 1)
+    async with _through_a_proxy(valkey_url) as proxy, Clients(proxy.url, "publisher") as hanging:
+        proxy.request_delay_s = 60
+        async with Publisher(valkey_url, shards=2) as publisher:
+            publisher.checks_shards = False
+            served, clients = publisher._clients.of, publisher._clients
+            monkeypatch.setattr(clients, "of", lambda keys: (hanging.of if keys.shard else served)(keys))
+            rooms = [f"r{number}" for number in range(1_000)]
+            hung = [RoomClosed(room_id=room) for room in rooms if shard_of(room, 2) == 1][:100]
+            other = next(RoomClosed(room_id=room) for room in rooms if shard_of(room, 2) == 0)
+            waiting = [asyncio.create_task(publisher.publish(event, within_s=0.1)) for event in hung]
+            publishing = asyncio.create_task(publisher.publish(other))
+            first, _ = await asyncio.wait([publishing, *waiting], return_when=asyncio.FIRST_COMPLETED)
+            assert first == {publishing}
+            for one in waiting:
+                one.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_an_event_does_not_overtake_one_whose_task_was_cancelled(valkey_url: str, client: Any) -> None:
+    """Otherwise a device that has gone as it registered would stay registered."""
     async with _through_a_proxy(valkey_url) as proxy, Publisher(proxy.url) as publisher:
-        proxy.delay_s = 60
-        first = asyncio.create_task(publisher.publish(REGISTERED))
-        await wait_until(publisher._turn.locked, "the first one is under way")
-        with pytest.raises(RedisTimeoutError, match=r"registered has waited 0\.1 s behind other events"):
-            await publisher.publish(REGISTERED, within_s=0.1)
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-    await client.delete(Keys().events)
+        await publisher.publish(CALL)
+        proxy.hold(b"registry")
+        registering = asyncio.create_task(publisher.publish(REGISTERED))
+        await proxy.held.wait()
+        registering.cancel()
+        await asyncio.wait([registering])
+        leaving = asyncio.create_task(publisher.publish(Disconnected(peer=PHONE)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await asyncio.shield(leaving)
+        proxy.released.set()
+        await leaving
+        await wait_until(lambda: _has_published(client, 3), "all is published")
+        published = [fields[b"type"] for _, fields in await client.xrange(KEYS.events)]
+        assert published == [b"invite", b"registered", b"disconnected"]
+        await client.delete(KEYS.events)
+
+
+async def _has_published(client: Any, count: int) -> bool:
+    return int(await client.xlen(KEYS.events)) == count
 
 
 async def test_a_wait_that_is_given_up_loses_nothing(valkey_url: str, client: Any) -> None:

@@ -12,56 +12,29 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import jwt
-import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from invites.client import Event, Joined, Publisher, Registered
-from invites.config import Config, ConfigError, Redis
+from invites.config import ConfigError
 from invites.config.sections import Gateway
 from invites.values.secret import Secret
 from tests.support.devices import SECRET, Device, token
+from tests.support.gateways import configuration, gateway, platform
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.support.worker import KEYS, configured, running
+from tests.support.worker import KEYS, running
 from workers.aio.gc import LongLived
 from workers.gateway.login import Login, LoginError
-from workers.gateway.service import GatewayError, GatewayService
+from workers.gateway.service import GatewayError
 from workers.lab.gateway_process import port_of, start_gateway
 from workers.lab.worker_process import start_worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
 CALL = {"to": "bob", "inviteId": "1", "room": "r"}
 ANSWER = {"from": "alice", "inviteId": "1"}
-
-
-def configuration(shards: int = 1, **gateway: Any) -> Config:
-    settings = msgspec.structs.replace(Gateway(port=0, secret=Secret(SECRET)), **gateway)
-    basic = msgspec.structs.replace(configured().invites.basic, remove_after=60_000)
-    invites = msgspec.structs.replace(configured().invites, basic=basic)
-    return Config(invites=invites, redis=Redis(shards=shards), gateway=settings)
-
-
-@contextlib.asynccontextmanager
-async def gateway(url: str, config: Config) -> AsyncIterator[GatewayService]:
-    """A gateway in this process."""
-    service = GatewayService(config, url)
-    try:
-        await service.start()
-        yield service
-    finally:
-        await service.aclose()
-
-
-@contextlib.asynccontextmanager
-async def platform(url: str, shards: int = 1, **settings: Any) -> AsyncIterator[GatewayService]:
-    """A worker and a gateway."""
-    config = configuration(shards, **settings)
-    async with running(config, url), gateway(url, config) as service:
-        yield service
 
 
 async def registered(client: Any, user: str) -> dict[str, Any]:
@@ -211,7 +184,6 @@ async def test_all_devices_of_a_user_in_a_room_hear_who_joins_it(valkey_url: str
 async def test_a_message_that_cannot_be_published_is_refused_and_the_device_stays(
     valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    defaults: Any = Publisher.publish.__kwdefaults__
     async with Proxy(int(valkey_url.rpartition(":")[2].partition("/")[0])) as proxy:
         config = configuration()
         async with (
@@ -221,7 +193,7 @@ async def test_a_message_that_cannot_be_published_is_refused_and_the_device_stay
         ):
             await proxy.down()
             with monkeypatch.context() as patch:
-                patch.setitem(defaults, "within_s", 0.3)
+                patch.setattr("workers.gateway.connection.WITHIN_S", 0.3)
                 await phone.send("getInvitations", transaction="t")
                 assert await phone.hears("error") == {
                     "message": "the service cannot be reached: send it again later",

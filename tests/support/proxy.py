@@ -16,19 +16,23 @@ class Proxy:
     """Listens on a port of its own and forwards to `port`, both on 127.0.0.1.
 
     `delay_s` holds back every reply, `request_delay_s` every request. `lose_reply` cuts a connection after the server
-    has executed a command and before its reply gets through; `lost` is set when that has happened.
+    has executed a command and before its reply gets through; `lost` is set when that has happened. `hold` keeps the
+    requests of one connection until `released` is set; `held` is set once one has come.
     """
 
     def __init__(self, port: int) -> None:
         self.delay_s = 0.0
         self.request_delay_s = 0.0
         self.lost = asyncio.Event()
+        self.held = asyncio.Event()
+        self.released = asyncio.Event()
         self._target = port
         self._server: asyncio.Server | None = None
         self._port = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._handlers: set[asyncio.Task[None]] = set()
         self._losing: tuple[bytes, bytes] | None = None
+        self._holding: bytes | None = None
 
     @property
     def url(self) -> str:
@@ -47,6 +51,17 @@ class Proxy:
         self._losing = None
         self.lost.set()
         return True
+
+    def hold(self, command: bytes) -> None:
+        """Keep the next request that contains `command`, and what follows it over its connection."""
+        self._holding = command
+
+    async def passes(self, request: bytes) -> None:
+        """Wait until this request may go on."""
+        if self._holding is not None and self._holding in request:
+            self._holding = None
+            self.held.set()
+            await self.released.wait()
 
     def cut(self) -> None:
         """Cut all connections; new ones are accepted."""
@@ -138,6 +153,7 @@ class _Line:
                 self._request = data
                 if self._proxy.request_delay_s:
                     await asyncio.sleep(self._proxy.request_delay_s)
+                await self._proxy.passes(data)
                 self._there[1].write(data)
                 await self._there[1].drain()
 

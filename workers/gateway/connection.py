@@ -8,7 +8,7 @@ import enum
 import logging
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from aiohttp import WSMsgType
@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from invites.client.publisher import WITHIN_S
 from invites.events.protocol import Disconnected, GetInvitations, Peer, Registered, Registry, Unregistered
 from invites.frames import LOGIN, LOGOUT, Refusal, Welcome
+from invites.logs.rarely import Rarely
 from workers.gateway.allowance import Allowance
 from workers.gateway.login import LoginError
 from workers.gateway.messages import RESUMED, BadMessage, Message, decode_message, event_of, login_of
@@ -26,18 +27,22 @@ if TYPE_CHECKING:
 
     from invites.client import Publisher
     from invites.config.sections import Gateway
+    from invites.events.protocol import Event
     from invites.notifications import Answer
     from workers.gateway.login import Identity, Login
     from workers.gateway.metrics import GatewayMetrics
 
-_MOST_WAITING: Final = 256  # frames; a device that reads this slowly would ring late
+_MOST_WAITING: Final = 256  # frames for a device, which would ring late, and as many messages of it
 _MOST_WAITING_BYTES: Final = 1_048_576
 _FLUSH_S: Final = 1.0
 _CLOSE_S: Final = 2.0
 _AGAIN_S: Final = 1.0
 _PONGS: Final = 50  # a second; the gateway asks for far fewer
 
+_UNREACHABLE: Final = "the service cannot be reached: send it again later"
+
 _log = logging.getLogger(__name__)
+_warnings = Rarely(_log)  # in an outage they come from all devices
 
 
 class Close(enum.IntEnum):
@@ -52,8 +57,19 @@ class Close(enum.IntEnum):
     TOO_MANY = 4429
 
 
+class _Incoming(NamedTuple):
+    """A message that waits to be published by `until` (the loop's time), and its length."""
+
+    message: Message
+    event: Event
+    size: int
+    until: float
+
+
 class Connection:
     """A device's connection, once it has logged in. `peer` is its peer id for others.
+
+    Its messages are read as they come, so that pings are answered and its end is noticed while the server is away.
 
     A peer that is `resumed` may still be connected at another gateway. So the gateway sends a request of the peer. The
     answer goes to all connections of the peer, wherever they are, and in the order of the requests.
@@ -89,6 +105,9 @@ class Connection:
         )
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting_bytes = 0
+        self._incoming: list[_Incoming] = []
+        self._incoming_bytes = 0
+        self._publishing: list[asyncio.Task[None]] = []  # the task that publishes them, if there are any
         self._registered = asyncio.Event()
         self._closing = asyncio.Event()
         self._heard = asyncio.Event()
@@ -124,16 +143,17 @@ class Connection:
         """Serve the device until its connection ends."""
         loops: list[asyncio.Task[Any]] = [
             asyncio.create_task(loop, name=f"connection of {self.peer.id}")
-            for loop in (self._write(), self._read(), self._renew(), self._closing.wait())
+            for loop in (self._write(), self._renew(), self._until_closed(), self._read())
         ]
         try:
             await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
-            if self._closing.is_set() and self._registered.is_set():
-                await asyncio.wait(loops[:1], timeout=_FLUSH_S)  # waiting frames still go out
+            if self._registered.is_set():
+                await self._finish(*loops[:3])
         except asyncio.CancelledError:
             self.close(Close.RESTART, "the gateway restarts: connect again")
             raise
         finally:
+            loops += self._publishing
             for task in loops:
                 task.cancel()
             ended = await asyncio.gather(*loops, return_exceptions=True)
@@ -145,6 +165,15 @@ class Connection:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._socket.close(code=code, message=reason.encode())
+
+    async def _finish(self, *loops: asyncio.Task[Any]) -> None:
+        """What the device has sent counts, even if it has gone. It takes moments if the gateway has closed it."""
+        writing, renewing, closing = loops
+        renewing.cancel()
+        if self._publishing:
+            await asyncio.wait([*self._publishing, closing], return_when=asyncio.FIRST_COMPLETED)
+        self.close(Close.NORMAL, "logged out")
+        await asyncio.wait([writing, *self._publishing], timeout=_FLUSH_S)
 
     def register_again(self) -> None:
         """Register again soon: the server has lost its data."""
@@ -171,7 +200,7 @@ class Connection:
             for session in ended:
                 await self._publisher.publish(gone(peer=self.peer, session=session))
         except (RedisError, OSError) as error:
-            _log.warning("The end of %s could not be published, it lapses: %s", self.peer.id, error)
+            _warnings.warning("The end of %s could not be published, it lapses: %s", self.peer.id, error)
 
     async def _write(self) -> None:
         """Send the frames. A device that is welcome can be called, so they wait for its registration."""
@@ -180,18 +209,25 @@ class Connection:
             self._waiting_bytes -= len(frame)
             await self._socket.send_frame(frame, WSMsgType.TEXT)
 
+    async def _until_closed(self) -> None:
+        """Wait for `close`. The login ends with its token, also while the server is away."""
+        while not self._closing.is_set():
+            left_s = self._identity.expires_at - time.time()
+            if left_s <= 0:
+                self.close(Close.LOGIN, "the token has expired")
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(self._renew_s, left_s)):
+                    await self._closing.wait()
+
     async def _renew(self) -> None:
-        """Register, and renew the registration before it lapses. The login ends with its token."""
+        """Register, and renew the registration before it lapses."""
         await self._register()
         self._registered.set()
         while True:
-            left_s = self._identity.expires_at - time.time()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, min(self._renew_s, left_s))):
+                async with asyncio.timeout(self._renew_s):
                     await self._again.wait()
-            if time.time() >= self._identity.expires_at:
-                self.close(Close.LOGIN, "the token has expired")
-                return
             if not self._again.is_set():
                 await self._until_heard()
             self._again.clear()
@@ -218,20 +254,19 @@ class Connection:
                 await self._socket.pong(received.data)
                 continue
             if received.type is WSMsgType.TEXT:
-                await self._take(received.data)
+                self._take(received.data)
             else:
                 self._refuse(None, "a message is text, not binary")
             if self._signed_off:
                 return
 
-    async def _take(self, text: str) -> None:
+    def _take(self, text: str) -> None:
         """Do what a message says."""
         message = None
         try:
             message = decode_message(text)
             if message.type == LOGOUT:
                 self._signed_off = True
-                self.close(Close.NORMAL, "logged out")
                 return
             if message.type == LOGIN:
                 self._log_in_again(message)
@@ -241,13 +276,32 @@ class Connection:
             self._refuse(message, str(error))
             return
         self._metrics.received(message.type)
-        try:
-            async with asyncio.timeout(WITHIN_S):
-                await self._registered.wait()  # which no event of the device may overtake
-            await self._publisher.publish(event, traceparent=message.trace)
-        except (RedisError, OSError) as error:
-            _log.warning("An event of %s could not be published: %s", self.peer.id, error)
-            self._refuse(message, "the service cannot be reached: send it again later")
+        incoming_bytes = self._incoming_bytes + len(text)
+        if len(self._incoming) >= _MOST_WAITING or incoming_bytes > _MOST_WAITING_BYTES:
+            self._refuse(message, _UNREACHABLE)
+        else:
+            self._incoming_bytes = incoming_bytes
+            until = asyncio.get_running_loop().time() + WITHIN_S
+            self._incoming.append(_Incoming(message, event, len(text), until))
+            if not self._publishing or self._publishing[0].done():
+                self._publishing = [asyncio.create_task(self._publish(), name=f"events of {self.peer.id}")]
+
+    async def _publish(self) -> None:
+        """Publish the device's events, one after the other. None overtakes its registration."""
+        loop = asyncio.get_running_loop()
+        while self._incoming:
+            one = self._incoming.pop(0)
+            self._incoming_bytes -= one.size
+            try:
+                async with asyncio.timeout_at(one.until):
+                    await self._registered.wait()
+                left_s = one.until - loop.time()
+                if left_s <= 0:
+                    raise TimeoutError("it has waited behind others")
+                await self._publisher.publish(one.event, within_s=left_s, traceparent=one.message.trace)
+            except (RedisError, OSError) as error:
+                _warnings.warning("An event of %s could not be published: %s", self.peer.id, error)
+                self._refuse(one.message, _UNREACHABLE)
 
     def _log_in_again(self, message: Message) -> None:
         """The login ends with the new token. Raises BadMessage and LoginError, and then nothing changes."""
@@ -267,7 +321,7 @@ class Connection:
                     await self._publisher.publish(asking)
                     self._asks = False
             except (RedisError, OSError) as error:
-                _log.warning("The registration of %s could not be published: %s", self.peer.id, error)
+                _warnings.warning("The registration of %s could not be published: %s", self.peer.id, error)
                 await asyncio.sleep(_AGAIN_S)
             else:
                 return

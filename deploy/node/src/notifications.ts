@@ -51,6 +51,7 @@ export class Notifications implements AsyncIterable<Notification> {
   readonly #buffer: Notification[] = [];
   #waiting: (() => void)[] = [];
   #lanes: ReturnType<typeof lanes<Stream>> = [];
+  #reading: Promise<void>[] = [];
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #refusal: string | undefined;
@@ -110,10 +111,13 @@ export class Notifications implements AsyncIterable<Notification> {
   async #open(): Promise<void> {
     await this.#count.look();
     await this.#count.check(reaches);
-    for (const stream of this.#streams) await this.#group.open(stream);
+    for (const stream of this.#streams) {
+      if (this.#closing) return;
+      await this.#group.open(stream);
+    }
     if (this.#closing) return;
     this.#lanes = lanes(this.#client, this.#streams, this.#onError);
-    for (const { connection, streams } of this.#lanes) void this.#read(connection, streams);
+    this.#reading = this.#lanes.map(({ connection, streams }) => this.#read(connection, streams));
     void this.#look();
   }
 
@@ -121,7 +125,9 @@ export class Notifications implements AsyncIterable<Notification> {
     await undefined; // #closing is set from here on
     for (const { connection } of this.#lanes) connection.close();
     this.#wake();
-    await this.#connection.wait(FAREWELL_MS, this.#acknowledger.drain());
+    // Whoever creates a group must be done before it is destroyed.
+    const done = Promise.allSettled([this.#opening, ...this.#reading, this.#acknowledger.drain()]);
+    await this.#connection.wait(FAREWELL_MS, done);
     if (this.#opening) {
       const gone = Promise.allSettled(this.#streams.map((stream) => this.#group.close(stream)));
       await this.#connection.wait(FAREWELL_MS, gone);

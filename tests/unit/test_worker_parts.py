@@ -13,7 +13,8 @@ from redis import exceptions
 from invites.connection.errors import ErrorKind, RefusedError, classify, passes
 from invites.events.entry import Entry, entries_of, order
 from invites.keys import Keys, Stream
-from invites.store.commit import CommitResult, SettleMode
+from invites.store.answers import CommitResult
+from invites.store.commit import SettleMode
 from invites.store.layout import LayoutError
 from tests.support.waiting import wait_until
 from workers.aio.backoff import Backoff, pause

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from invites.events.operation import Operation
     from invites.keys import Keys, Stream
     from invites.lookup.other_shards import OtherShards
-    from invites.store.commit import CommitResult, Committer, Ensured, SettleMode, TakeMode
+    from invites.store.answers import CommitResult, Ensured
+    from invites.store.commit import Committer, SettleMode, TakeMode
     from workers.context import WorkerContext
 
 FRESH_S: Final = 2.0

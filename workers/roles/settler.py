@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, assert_never
 
 from invites.connection.errors import ErrorKind, classify, passes
 from invites.logs.personal import personal
-from invites.store.commit import Status, grows
+from invites.store.answers import Status
+from invites.store.commit import grows
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end
 from workers.loops import Role, run_forever
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from invites.events.operation import Operation
     from invites.lookup.resolver import Resolver
-    from invites.store.commit import CommitResult
+    from invites.store.answers import CommitResult
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.shard import Shard
     from workers.consumer.source import Source

@@ -51,7 +51,7 @@ class Role:
     async def survive(self, error: Exception) -> None:
         """Handle the error that ended a round, so that the next one may work."""
         match kind := classify(error):
-            case ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
+            case ErrorKind.UNAVAILABLE | ErrorKind.FULL | ErrorKind.MOVED:
                 self.waits(error)
             case ErrorKind.NO_GROUP:
                 await self._ensure()

@@ -180,7 +180,7 @@ class Service:
                     "This Redis node belongs to a cluster and does not own the shard: "
                     "use `redis+cluster://` in `redis.url`."
                 ) from None
-            case ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
+            case ErrorKind.UNAVAILABLE | ErrorKind.FULL | ErrorKind.MOVED:
                 self.readiness.trouble = str(error)
                 self._context.outage.met(_ROLE, error)
             case ErrorKind.BUG if isinstance(error, RedisError):

@@ -247,16 +247,16 @@ def test_entries_keep_their_order_and_say_what_was_trimmed() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (exceptions.ConnectionError("refused"), ErrorKind.AWAY),
-        (exceptions.TimeoutError("slow"), ErrorKind.AWAY),
-        (exceptions.BusyLoadingError("loading"), ErrorKind.AWAY),
-        (exceptions.ReadOnlyError("replica"), ErrorKind.AWAY),
-        (exceptions.MasterDownError("master"), ErrorKind.AWAY),
-        (exceptions.AuthenticationError("password"), ErrorKind.AWAY),
-        (exceptions.NoPermissionError("acl"), ErrorKind.AWAY),
-        (ConnectionResetError("reset"), ErrorKind.AWAY),
-        (exceptions.ResponseError("BUSY Valkey is busy running a script"), ErrorKind.AWAY),
-        (exceptions.ResponseError("MISCONF cannot save"), ErrorKind.AWAY),
+        (exceptions.ConnectionError("refused"), ErrorKind.UNAVAILABLE),
+        (exceptions.TimeoutError("slow"), ErrorKind.UNAVAILABLE),
+        (exceptions.BusyLoadingError("loading"), ErrorKind.UNAVAILABLE),
+        (exceptions.ReadOnlyError("replica"), ErrorKind.UNAVAILABLE),
+        (exceptions.MasterDownError("master"), ErrorKind.UNAVAILABLE),
+        (exceptions.AuthenticationError("password"), ErrorKind.UNAVAILABLE),
+        (exceptions.NoPermissionError("acl"), ErrorKind.UNAVAILABLE),
+        (ConnectionResetError("reset"), ErrorKind.UNAVAILABLE),
+        (exceptions.ResponseError("BUSY Valkey is busy running a script"), ErrorKind.UNAVAILABLE),
+        (exceptions.ResponseError("MISCONF cannot save"), ErrorKind.UNAVAILABLE),
         (exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), ErrorKind.FULL),
         (exceptions.ResponseError("NOGROUP No such key 'invites:{0}:events'"), ErrorKind.NO_GROUP),
         (exceptions.ResponseError("no such key"), ErrorKind.NO_GROUP),
@@ -277,7 +277,7 @@ def test_entries_keep_their_order_and_say_what_was_trimmed() -> None:
 )
 def test_each_error_is_of_one_kind(error: Exception, kind: ErrorKind) -> None:
     assert classify(error) is kind
-    assert passes(error) is (kind in {ErrorKind.AWAY, ErrorKind.FULL, ErrorKind.MOVED})
+    assert passes(error) is (kind in {ErrorKind.UNAVAILABLE, ErrorKind.FULL, ErrorKind.MOVED})
 
 
 # --- places

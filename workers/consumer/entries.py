@@ -1,4 +1,4 @@
-"""Handles entries between reading and committing: decodes and counts them, looks them up in the pending list."""
+"""Handles entries before their commit: decodes them, counts their bytes, looks them up in the pending list."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ async def take_on(source: Source[Item], entries: Sequence[Entry], *, alone: bool
     return await decoded(source, begin(source, entries), alone=alone)
 
 
-async def counted(source: Source[Item], entries: Sequence[Entry]) -> list[Entry]:
-    """Those that are still pending for this worker, in the order of the stream, with their true deliveries."""
+async def still_pending(source: Source[Item], entries: Sequence[Entry]) -> list[Entry]:
+    """The entries that are still pending for this worker, in the order of the stream, with their true deliveries."""
     if not entries:
         return []
     # Between the first and the last there may be others that this worker is working on.

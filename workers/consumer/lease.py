@@ -21,9 +21,9 @@ _TICK_S: Final = 1.0
 
 
 class Lease(Generic[Item]):
-    """Renews entries that take long, in rounds of a second or less.
+    """Renews the claims on entries that take long, in rounds of a second or less.
 
-    A renewal comes after a third of the hand-over time, and the round that makes it after another third at the latest.
+    An entry is due for renewal after a third of `claimAfter`. A round renews it within another third.
     """
 
     def __init__(self, source: Source[Item]) -> None:

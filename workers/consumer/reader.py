@@ -13,7 +13,7 @@ from invites.connection.clients import BLOCK_MS
 from invites.connection.ordered import OrderedClient
 from invites.events.entry import entries_of
 from workers.aio.backoff import pause
-from workers.consumer.entries import begin, counted, take_on
+from workers.consumer.entries import begin, still_pending, take_on
 from workers.consumer.source import Batch
 from workers.consumer.ticket import Item
 from workers.loops import Role, run_forever
@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 class Reader(Generic[Item]):
     """The read loop.
 
-    At the start and after each fault it first reads what is already pending for this worker. A reply that was lost on
-    its way leaves its entries there, and no other worker would look at them before the hand-over time.
+    At the start and after each fault it first reads what is already pending for this worker. A lost reply
+    leaves its entries there, and no other worker would claim them before `claimAfter`.
     """
 
     def __init__(self, source: Source[Item], batch_size: BatchSize) -> None:
@@ -80,7 +80,7 @@ class Reader(Generic[Item]):
             stranded = [entry for entry in own if entry.id not in source.in_flight]
             if stranded:
                 _log.info("Taking up %d entries of %s whose delivery was lost.", len(stranded), source.name)
-                tickets = await take_on(source, await counted(source, stranded), alone=True)
+                tickets = await take_on(source, await still_pending(source, stranded), alone=True)
                 await source.inbox.put(Batch(tickets))
         self._completed()
         self._connection = None

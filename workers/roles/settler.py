@@ -164,7 +164,7 @@ class Settler:
         try:
             result = await self._until_answered([ticket.item for ticket in tickets], turn)
         except Exception as error:  # noqa: BLE001 - a batch that cannot be sent must not stop the others
-            await self._see_to_error(tickets, error, turn)
+            await self._handle_error(tickets, error, turn)
             return
         self._timers.heard(result.next_due, result.now)
         ended = time.time_ns()
@@ -210,9 +210,9 @@ class Settler:
     async def _send(self, operations: Sequence[Operation], turn: _Turn) -> asyncio.Task[CommitResult]:
         """Begin a commit once its turn has come."""
         await self._wait_for(turn)
-        seen = await self._commit.prepare(operations)
+        prepared = await self._commit.prepare(operations)
         await self._wait_for(turn)  # one before it may have failed meanwhile
-        call = asyncio.ensure_future(self._call(seen, turn))
+        call = asyncio.ensure_future(self._call(prepared, turn))
         self._under_way.add(call)
         call.add_done_callback(self._under_way.discard)
         return call
@@ -238,13 +238,13 @@ class Settler:
         answered, self._answered = self._answered, []
         for batch in answered:
             try:
-                self._see_to(batch)
+                self._handle_outcomes(batch)
             except Exception:  # noqa: BLE001 - the entries are settled, or the reclaimer brings them back
                 for ticket in batch.tickets:
                     ticket.leave()
                 _log.exception("The outcomes of %d entries could not be reported.", len(batch.tickets))
 
-    def _see_to(self, batch: _Answered) -> None:
+    def _handle_outcomes(self, batch: _Answered) -> None:
         groupless = 0
         operations = [ticket.item for ticket in batch.tickets]
         for ticket, outcome in zip(batch.tickets, batch.result.outcomes, strict=True):
@@ -281,7 +281,7 @@ class Settler:
         else:
             await self.settle_soon(ticket)
 
-    async def _see_to_error(
+    async def _handle_error(
         self, tickets: Sequence[Ticket[Operation]], error: Exception, turn: _Turn
     ) -> None:
         """Leave entries that no worker can commit now. Of a batch that was refused, commit each alone."""
@@ -290,7 +290,7 @@ class Settler:
                 for ticket in tickets:
                     ticket.leave()
                 await self._role.survive(error)
-            case ErrorKind.BUG | ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
+            case ErrorKind.BUG | ErrorKind.UNAVAILABLE | ErrorKind.FULL | ErrorKind.MOVED:
                 await self._isolate(tickets, error, turn)
             case _:
                 assert_never(kind)

@@ -95,7 +95,7 @@ function presence.add_connected_at_sippo(candidates, user, peers, caller, since)
 end
 
 -- Ends the registration of the peer, if it has one. The peer is gone since the entry `lost`. `unseen` as in a mark.
-function presence.forget(one, lost, unseen)
+function presence.unregister(one, lost, unseen)
   local old, mark = one.registration, one.mark
   if old then
     if not order.later(mark.since, old.at) then
@@ -120,11 +120,11 @@ function presence.forget(one, lost, unseen)
   end
 end
 
--- The same, and tells others what they must know. Returns the peer.
-function presence.leave(one, lost, how, unseen)
+-- Unregisters the peer, and tells others what they must know. Returns the peer.
+function presence.depart(one, lost, how, unseen)
   local user, peer, old, mark = one.user, one.peer, one.registration, one.mark
   one.lost, one.how = lost, how
-  presence.forget(one, lost, unseen)
+  presence.unregister(one, lost, unseen)
   if how ~= 'taken' then
     holders.release(peer, user, old)
   end
@@ -153,7 +153,7 @@ function presence.ended(user, peer, session, device)
     marks.save(one)
     return nil
   end
-  return { went = presence.leave(one, marks.end_after(mark, work.entry) or work.entry, '') }
+  return { went = presence.depart(one, marks.end_after(mark, work.entry) or work.entry, '') }
 end
 
 -- The registration has not been renewed by the time `due`. This notes no end: a delayed renewal still counts.
@@ -162,7 +162,7 @@ function presence.lapsed(user, peer, due)
   local old, lost = one.registration, int(due) .. '-0'
   if old and old.expires then
     local ended = marks.end_after(one.mark, lost, nil, old.device)
-    return { went = presence.leave(one, ended or lost, 'lapsed', not ended and 'lapsed' or nil) }
+    return { went = presence.depart(one, ended or lost, 'lapsed', not ended and 'lapsed' or nil) }
   end
 end
 
@@ -177,7 +177,7 @@ function presence.taken(user, peer, since)
     return nil
   end
   marks.note_end(one.mark, nil, since)
-  return { went = presence.leave(one, since, 'taken') }
+  return { went = presence.depart(one, since, 'taken') }
 end
 
 -- The trunk's own shard says: it is gone since the entry `lost`, and its registrations up to the entry `since` are
@@ -196,7 +196,7 @@ function presence.trunk_ended(user, peer, lost, since, ends, how, unseen)
   if order.later(mark.lost, lost) then
     lost, unseen = mark.lost, mark.unseen
   end
-  return { went = presence.leave(one, lost, how, unseen) }
+  return { went = presence.depart(one, lost, how, unseen) }
 end
 
 -- The peer, perhaps a guest, names this device.

@@ -60,7 +60,7 @@ local function overtake(new, one, over, replaced, others, later_one)
   local unseen = not over and lost == replaced and 'replaced' or nil
   if one.registration then
     -- The present registration is an earlier one. This event has replaced it.
-    change.went = presence.leave(one, lost, '', unseen)
+    change.went = presence.depart(one, lost, '', unseen)
   else
     if order.later(lost, mark.lost) then
       mark.lost, mark.unseen = lost, unseen
@@ -78,7 +78,7 @@ local function overtake(new, one, over, replaced, others, later_one)
     }
   elseif other then
     marks.note_end(other.mark, '|' .. new.device, new.at)
-    change.former = presence.leave(other, new.at, '', 'replaced')
+    change.former = presence.depart(other, new.at, '', 'replaced')
   end
   return change
 end
@@ -89,7 +89,7 @@ local function replace(others)
   for _, other in ipairs(others) do
     local old = other.registration
     marks.note_end(other.mark, '|' .. old.device, work.entry)
-    presence.forget(other, work.entry, 'replaced')
+    presence.unregister(other, work.entry, 'replaced')
     holders.release(other.peer, other.user, old)
     replaced[other.peer] = old.at
   end
@@ -159,7 +159,7 @@ end
 local function make_room(user, peer)
   local one = presence.peer(user, peer)
   marks.note_end(one.mark, nil, work.entry)
-  return presence.leave(one, work.entry, 'dropped')
+  return presence.depart(one, work.entry, 'dropped')
 end
 
 -- `new` is a registration of this event: user, peer, `at`, device, session, expires, trunk, and its text (`raw`).

@@ -56,7 +56,7 @@ class Role:
             case ErrorKind.NO_GROUP:
                 await self._ensure()
             case ErrorKind.REFUSED:
-                self.shard.worker.misplaced(error)
+                self.shard.worker.refused(error)
             case ErrorKind.BUG:
                 self._report(error)
             case _:

@@ -145,7 +145,7 @@ async def test_what_takes_long_is_left_to_who_has_it(valkey_url: str) -> None:
         lookups.worker(valkey_url, PUSH | PATIENT) as worker,
         _another(worker, valkey_url, PUSH | PATIENT),
     ):
-        worker.fake_sippo.fault(slow(1_500))  # five times `claimAfter`
+        worker.fake_sippo.fault(slow(1_500))  # five hand-over times
         told = await worker.call(e.registered("tablet"), e.invite())
         await worker.settled()
         assert lookups.counted(told)["invitation"] == 1
@@ -154,7 +154,7 @@ async def test_what_takes_long_is_left_to_who_has_it(valkey_url: str) -> None:
 
 async def test_a_worker_that_stops_finishes_what_it_looks_up(valkey_url: str) -> None:
     async with lookups.worker(valkey_url, PUSH | PATIENT) as worker:
-        worker.fake_sippo.fault(slow(1_500))  # five times `claimAfter`
+        worker.fake_sippo.fault(slow(1_500))  # five hand-over times
         await worker.publish(e.registered("tablet"), e.invite())
         await wait_until(lambda: worker.fake_sippo.under_way > 0, "it is looked up")
         async with _another(worker, valkey_url, PUSH | PATIENT):

@@ -1,4 +1,4 @@
-"""The asyncio tools: back-off, pauses, tasks, places."""
+"""The asyncio tools: back-off, pauses, tasks, the semaphore."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.waiting import wait_until
 from workers.aio.backoff import Backoff, pause
-from workers.aio.places import Places
+from workers.aio.semaphore import NewestFirst
 from workers.aio.tasks import end
 
 
@@ -47,13 +47,13 @@ async def test_ending_takes_tasks_that_have_failed() -> None:
 
 
 async def test_a_free_place_goes_to_the_newest_who_still_waits() -> None:
-    places, took = Places(1), list[int]()
+    semaphore, took = NewestFirst(1), list[int]()
 
     async def take(made: int) -> None:
-        async with places.place((made, 0)):
+        async with semaphore.hold((made, 0)):
             took.append(made)
 
-    async with places.place((1, 0)):
+    async with semaphore.hold((1, 0)):
         waiting = [asyncio.create_task(take(made)) for made in (2, 5, 3, 4)]
         await asyncio.sleep(0)
         await end([waiting[1]])
@@ -62,13 +62,13 @@ async def test_a_free_place_goes_to_the_newest_who_still_waits() -> None:
 
 
 async def test_those_who_are_equally_new_go_in_turn() -> None:
-    places, took = Places(1), list[str]()
+    semaphore, took = NewestFirst(1), list[str]()
 
     async def take(name: str) -> None:
-        async with places.place((2, 0)):
+        async with semaphore.hold((2, 0)):
             took.append(name)
 
-    async with places.place((1, 0)):
+    async with semaphore.hold((1, 0)):
         waiting = [asyncio.create_task(take(name)) for name in "abc"]
         await asyncio.sleep(0)
     await asyncio.gather(*waiting)
@@ -76,17 +76,17 @@ async def test_those_who_are_equally_new_go_in_turn() -> None:
 
 
 async def test_a_place_that_comes_together_with_a_cancellation_is_passed_on() -> None:
-    places = Places(1)
+    semaphore = NewestFirst(1)
 
     async def take() -> None:
-        async with places.place((2, 0)):
+        async with semaphore.hold((2, 0)):
             pass
 
-    async with places.place((1, 0)):
+    async with semaphore.hold((1, 0)):
         waiting = asyncio.create_task(take())
         await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait([waiting])
     assert waiting.cancelled()
-    async with asyncio.timeout(5), places.place((3, 0)):
+    async with asyncio.timeout(5), semaphore.hold((3, 0)):
         pass

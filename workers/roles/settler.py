@@ -299,7 +299,9 @@ class Settler:
         if len(tickets) == 1:
             tickets[0].leave("The entry %s is refused: %s", tickets[0].entry, error, error=error)
             return
-        _log.warning("The server refused a batch of %d entries; the worker tries each alone: %s", len(tickets), error)
+        _log.warning(
+            "The server refused a batch of %d entries; the worker tries each alone: %s", len(tickets), error
+        )
         for ticket in tickets:
             ticket.alone = True
             await self._settle([ticket], turn)

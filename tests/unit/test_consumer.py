@@ -15,7 +15,6 @@ from invites.store.answers import CommitResult
 from invites.store.commit import SettleMode
 from workers.consumer.batch_size import BatchSize
 from workers.consumer.budget import ByteBudget
-from workers.consumer.entries import begin, take_on
 from workers.consumer.shard import Shard
 from workers.consumer.source import Batch, Source
 from workers.consumer.ticket import InFlight
@@ -79,7 +78,7 @@ async def test_reads_begin_small_and_shrink_with_large_entries() -> None:
     assert source.room == 16
     rooms = []
     for size in (100, 100, 100, 2**21, 2**21, 100, 100):
-        tickets = await take_on(source, [Entry("1-0", {b"x": b"x" * size})], alone=False)
+        tickets = await source.take_on([Entry("1-0", {b"x": b"x" * size})], alone=False)
         tickets[0].done()
         rooms.append(source.room)
     assert rooms == [32, 64, 128, 3, 3, 8, 16]
@@ -88,9 +87,9 @@ async def test_reads_begin_small_and_shrink_with_large_entries() -> None:
 async def test_nothing_is_read_while_the_budget_is_used_up_unless_nothing_is_in_flight() -> None:
     budget = ByteBudget(1_000_000)
     busy, other = _source(budget), _source(budget)
-    [first] = await take_on(busy, [Entry("1-0", {b"x": b"x" * 2_000_000})], alone=False)
+    [first] = await busy.take_on([Entry("1-0", {b"x": b"x" * 2_000_000})], alone=False)
     assert (busy.room, other.room) == (0, 1)
-    [second] = await take_on(other, [Entry("1-0", {b"x": b"x" * 10})], alone=False)
+    [second] = await other.take_on([Entry("1-0", {b"x": b"x" * 10})], alone=False)
     assert (busy.room, other.room) == (0, 0)
     second.done()
     first.leave()
@@ -104,11 +103,11 @@ async def test_an_entry_is_taken_on_once_at_a_time() -> None:
     budget = ByteBudget(1_000)
     source = _source(budget)
     entry = Entry("1-0", {b"x": b"x" * 99})
-    [ticket] = await take_on(source, [entry], alone=False)
-    assert await take_on(source, [entry], alone=True) == []
+    [ticket] = await source.take_on([entry], alone=False)
+    assert await source.take_on([entry], alone=True) == []
     assert budget.room == 900
     ticket.leave()
-    [again] = await take_on(source, [entry], alone=True)
+    [again] = await source.take_on([entry], alone=True)
     again.done()
     assert budget.room == 1_000
 
@@ -120,7 +119,7 @@ async def test_a_full_batch_is_halved_only_while_too_few_are_taken() -> None:
     async with contextlib.AsyncExitStack() as stack:
         for page in range(3):
             entries = [Entry(f"{page + 1}-{number}", {b"x": b"x"}) for number in range(64)]
-            await source.inbox.put(Batch([], begin(source, entries)))
+            await source.inbox.put(Batch([], source.begin(entries)))
             while len(taken) < 64 * (page + 1):
                 batch = await stack.enter_async_context(source.next_batch(2))
                 sizes.append(len(batch.tickets))
@@ -128,7 +127,7 @@ async def test_a_full_batch_is_halved_only_while_too_few_are_taken() -> None:
     assert sizes == [32, 32, 64, 64]
     assert taken == sorted(taken, key=order)
     entries = [Entry(f"9-{number}", {b"x": b"x"}) for number in range(64)]
-    await source.inbox.put(Batch([], begin(source, entries)))
+    await source.inbox.put(Batch([], source.begin(entries)))
     async with source.next_batch() as batch:
         assert len(batch.tickets) == len(entries)
 
@@ -144,7 +143,7 @@ async def test_batches_are_handed_out_in_their_order_whoever_has_the_larger_one(
     roles = [asyncio.create_task(take()) for _ in range(2)]
     for first, count in ((1, 60), (2, 1)):
         entries = [Entry(f"{first}-{number}", {b"x": b"x"}) for number in range(count)]
-        await source.inbox.put(Batch([], begin(source, entries)))
+        await source.inbox.put(Batch([], source.begin(entries)))
     await asyncio.gather(*roles)
     assert handed_out == ["1-0", "2-0"]
 

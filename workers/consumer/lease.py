@@ -7,7 +7,6 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, Generic
 
-from workers.consumer.entries import own_pending
 from workers.consumer.ticket import Item
 from workers.loops import Role, run_forever
 
@@ -39,7 +38,7 @@ class Lease(Generic[Item]):
     async def hand_back(self) -> int:
         """Make all entries pending for this worker old enough to be claimed at once. Returns how many."""
         after, count = "-", 0
-        while pending := await own_pending(self._source, after, "+", _PAGE):
+        while pending := await self._source.own_pending(after, "+", _PAGE):
             ids = [entry for entry, _ in pending]
             await self._keep(ids, idle_ms=self._shard.claim_after_ms)
             after = f"({ids[-1]}"

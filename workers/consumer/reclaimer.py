@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 
 from invites.events.entry import entries_of
 from workers.aio.backoff import pause
-from workers.consumer.entries import still_pending, take_on
 from workers.consumer.source import Batch
 from workers.consumer.ticket import Item
 from workers.loops import Role, run_forever
@@ -100,7 +99,7 @@ class Reclaimer(Generic[Item]):
             source.name,
             shard.claim_after_ms,
         )
-        tickets = await take_on(source, await still_pending(source, claimed), alone=True)
+        tickets = await source.take_on(await source.still_pending(claimed), alone=True)
         for start in range(0, len(tickets), _ALONE):
             if shard.stopping.is_set():
                 break  # the rest is handed back

@@ -9,23 +9,17 @@ server take.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import redis
 
 from invites.keys import Keys
 from tests.support.servers.node import Node, wait_for
-from workers.lab.child_process import ChildProcess
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from workers.lab.worker_process import start_worker
 
 _START_S: Final = 60.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -33,7 +27,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 def measure(shards: int, seconds: float) -> tuple[int, float, float]:
     """The connections to the server, and the shares of a core that the worker and the server take."""
-    with Node() as node, _worker(node.url, shards) as worker:
+    with Node() as node, start_worker(node.url, {"redis": {"shards": shards}}) as worker:
         client: Any = node.client
 
         def all_there() -> bool:
@@ -49,19 +43,6 @@ def measure(shards: int, seconds: float) -> tuple[int, float, float]:
         after = (_seconds(worker.pid), _server_seconds(client))
         used, served = ((then - first) / seconds for first, then in zip(before, after, strict=True))
         return len(client.client_list()), used, served
-
-
-@contextlib.contextmanager
-def _worker(url: str, shards: int) -> Iterator[ChildProcess]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "config.json")
-        file.write_text(json.dumps({"http": {"port": 0}, "redis": {"shards": shards}}))
-        command = [sys.executable, "-m", "workers", "run", "--config", str(file), "--redis-url", url]
-        worker = ChildProcess(command)
-        try:
-            yield worker
-        finally:
-            worker.stop()
 
 
 def _seconds(pid: int) -> float:

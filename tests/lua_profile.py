@@ -24,7 +24,8 @@ import msgspec
 import redis
 
 from invites.events.decoding import decode_event_entry
-from invites.store.commit import Committer, Status
+from invites.store.answers import Status
+from invites.store.commit import Committer
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 from workers.lab.bench.load import RING_MS, Load

@@ -14,7 +14,6 @@ import contextlib
 import json
 import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,10 +22,10 @@ from redis.asyncio import Redis
 from tests.support.servers.node import Node
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, is_settled
-from workers.lab.child_process import ChildProcess
+from workers.lab.worker_process import start_worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable
 
 PLACES: Final = ("waiting", "live", "behind")
 _SMALL: Final = 20_000  # events before the large ones: enough for a worker to read full batches
@@ -42,7 +41,7 @@ async def highest_memory(
         await _publish(client, (_question(number) for number in range(small)))
     if place != "live":
         await _publish(client, (_large(size) for _ in range(events)))
-    with _worker(url) as worker:
+    with start_worker(url, {}) as worker:
         await wait_until(lambda: is_settled(client, KEYS.events), "the worker has settled all", _PATIENCE_S)
         if place == "live":
             await _publish(client, (_large(size) for _ in range(events)))
@@ -50,19 +49,6 @@ async def highest_memory(
                 lambda: is_settled(client, KEYS.events), "the worker has settled all", _PATIENCE_S
             )
         return _high_water(worker.pid)
-
-
-@contextlib.contextmanager
-def _worker(url: str) -> Iterator[ChildProcess]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "config.json")
-        file.write_text('{"http": {"port": 0}}')
-        command = [sys.executable, "-m", "workers", "run", "--config", str(file), "--redis-url", url]
-        worker = ChildProcess(command)
-        try:
-            yield worker
-        finally:
-            worker.stop()
 
 
 def _large(size: int) -> dict[str, str]:

@@ -33,7 +33,7 @@ class WorkerContext:
 
     `consumer` is its name in the consumer groups, `since` when it was started (ms since 1970). `sippo` is None without
     a configured sippo-server. `stopping` is set when the worker takes nothing new. `spans` is None unless traces are
-    exported. `misplaced` is called with a RefusedError: the calls are spread over another number of shards.
+    exported. `refused` is called with a RefusedError: the calls are spread over another number of shards.
     """
 
     config: Config
@@ -41,7 +41,7 @@ class WorkerContext:
     consumer: str
     clients: Clients
     sippo: SippoServer | None
-    misplaced: Callable[[Exception], None]
+    refused: Callable[[Exception], None]
     metrics: Metrics
     outage: Outage
     spans: Spans | None = None

@@ -51,12 +51,12 @@ class Role:
     async def survive(self, error: Exception) -> None:
         """Handle the error that ended a round, so that the next one may work."""
         match kind := classify(error):
-            case ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
+            case ErrorKind.UNAVAILABLE | ErrorKind.FULL | ErrorKind.MOVED:
                 self.waits(error)
             case ErrorKind.NO_GROUP:
                 await self._ensure()
             case ErrorKind.REFUSED:
-                self.shard.worker.misplaced(error)
+                self.shard.worker.refused(error)
             case ErrorKind.BUG:
                 self._report(error)
             case _:

@@ -212,7 +212,7 @@ class Probe:
                 for device in self._devices:
                     await self._publish(Unregistered(peer=device))
         except (RedisError, OSError) as error:  # a time-out is an OSError, too
-            _log.warning("The probe's devices could not be unregistered, they lapse: %s", error)
+            _log.warning("The probe's devices could not be unregistered and will lapse: %s", error)
 
 
 async def _told(notifications: Notifications) -> _Told:

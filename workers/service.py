@@ -69,7 +69,7 @@ class Service:
             consumer=consumer or _consumer_name(),
             clients=Clients(url, "commands"),
             sippo=_sippo_server(config, metrics),
-            misplaced=self._misplaced,
+            refused=self._refused,
             metrics=metrics,
             outage=Outage(metrics, readiness),
             spans=spans,
@@ -131,7 +131,7 @@ class Service:
                 self.readiness.trouble = ""
                 self.moving = False
                 self._tasks = [task for shard in self._shards for task in shard.start()]
-                _log.info("The worker %s works.", self.consumer)
+                _log.info("The worker %s is running.", self.consumer)
                 return
             await backoff.wait(self.stopping)
 
@@ -180,7 +180,7 @@ class Service:
                     "This Redis node belongs to a cluster and does not own the shard: "
                     "use `redis+cluster://` in `redis.url`."
                 ) from None
-            case ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
+            case ErrorKind.UNAVAILABLE | ErrorKind.FULL | ErrorKind.MOVED:
                 self.readiness.trouble = str(error)
                 self._context.outage.met(_ROLE, error)
             case ErrorKind.BUG if isinstance(error, RedisError):
@@ -197,7 +197,7 @@ class Service:
             self.readiness.trouble = str(error)
             _log.warning("%s", error)
 
-    def _misplaced(self, error: Exception) -> None:
+    def _refused(self, error: Exception) -> None:
         """Stop: the calls are spread over another number of shards, or being moved there. Nothing can be committed."""
         if not self.refusal:
             self.refusal = str(error)

@@ -8,8 +8,8 @@ from typing import Final, assert_never
 from redis import exceptions
 
 # Answers of a server that cannot serve now, but will later or once an operator has acted.
-_AWAY_ANSWERS: Final = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNBLOCKED ", "UNKILLABLE ")
-_AWAY: Final = (
+_UNAVAILABLE_ANSWERS: Final = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNBLOCKED ", "UNKILLABLE ")
+_UNAVAILABLE: Final = (
     exceptions.ConnectionError,  # includes LOADING and refused credentials
     exceptions.TimeoutError,
     exceptions.ReadOnlyError,
@@ -36,7 +36,7 @@ class RefusedError(Exception):
 class ErrorKind(enum.Enum):
     """What an error says."""
 
-    AWAY = enum.auto()
+    UNAVAILABLE = enum.auto()
     """The server cannot serve now. It will later, or once an operator has acted."""
     FULL = enum.auto()
     """The server is out of memory."""
@@ -59,8 +59,8 @@ def classify(error: BaseException) -> ErrorKind:
         return ErrorKind.FULL
     if isinstance(error, _MOVED) or _MOVING in answer:
         return ErrorKind.MOVED
-    if isinstance(error, _AWAY) or answer.startswith(_AWAY_ANSWERS):
-        return ErrorKind.AWAY
+    if isinstance(error, _UNAVAILABLE) or answer.startswith(_UNAVAILABLE_ANSWERS):
+        return ErrorKind.UNAVAILABLE
     if answer.upper().startswith(("NOGROUP", "NO SUCH KEY")):
         return ErrorKind.NO_GROUP
     return ErrorKind.BUG
@@ -69,7 +69,7 @@ def classify(error: BaseException) -> ErrorKind:
 def passes(error: BaseException) -> bool:
     """Whether the same command will work once the server can serve, has room, or has the keys."""
     match kind := classify(error):
-        case ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
+        case ErrorKind.UNAVAILABLE | ErrorKind.FULL | ErrorKind.MOVED:
             return True
         case ErrorKind.NO_GROUP | ErrorKind.REFUSED | ErrorKind.BUG:
             return False

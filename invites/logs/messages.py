@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from invites.events.protocol import Event
-    from invites.store.commit import Fact
+    from invites.store.answers import Fact
 
 _log = logging.getLogger(__name__)
 

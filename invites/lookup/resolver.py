@@ -17,7 +17,7 @@ from invites.keys import Keys
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.result import LookupResult
 from invites.lookup.trunks import Trunks
-from invites.store.commit import Outcome
+from invites.store.answers import Outcome
 from invites.values.ref import Ref
 
 TRUNKS: Final = "trunks"

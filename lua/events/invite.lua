@@ -26,9 +26,9 @@
 
 local STATE, MARKS = 6, 6
 
--- Does this shard know nothing of the invite, of the caller's and the callee's other calls, nor of the room, and has
--- nobody called again lately? For most invites one EXISTS answers this, and what the notes are checked for, and that
--- there are no marks: `asked.marks` has their values.
+-- Is the invite new, have caller and callee no other calls, has the room neither members nor invites, and has nobody
+-- called again lately? For most invites one EXISTS shows it: none of these keys exists. Then there are no marks, and the
+-- first keys need no check of their types. Otherwise `asked.marks` has the values of the marks.
 local function is_first(asked)
   local base, room, user, to = base, asked.room, asked.user, asked.to -- (`key` for each would cost twice as much.)
   local names = {

@@ -7,6 +7,7 @@
 -- Why atomic a concurrent invite sees the registration, or the registration sees the invite
 -- include: core/commit
 -- include: call/presence_changed
+-- include: reach/registrar
 
 -- The stored registration names its entry.
 local function counted_as_now(registry)
@@ -15,7 +16,7 @@ local function counted_as_now(registry)
 end
 
 local function register(user, peer, raw, device, session, expires, trunk)
-  local change = presence.registered({
+  local change = registrar.register({
     user = user, peer = peer, at = work.entry, raw = work.ahead and counted_as_now(raw) or raw, trunk = trunk,
     device = device ~= '' and device or nil, session = session ~= '' and session or nil, expires = tonumber(expires),
   })

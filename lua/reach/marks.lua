@@ -1,8 +1,44 @@
--- The ends in the mark of a peer (see reach/presence.lua).
+-- Marks: what stays of a registration that is over, since events about it may still come.
+--
+-- gone:<user>|<peer>       the mark of a peer; expires. JSON:
+--   since   registrations up to this entry are over
+--   ends    session ("" for none) -> the entry of its last end; "|" and a device -> the entry since which that device
+--           has another peer id
+--   lost    the entry since which the peer is gone; nil while it is registered, or an end waits for its registration
+--   unseen  why no event has said that its connection ended by then: "lapsed", or "replaced" by the device; else nil
+--   device  the device of the last registration, or that the peer has named in an event
+--   trunk   true if the last registration is a trunk's
+-- gone:<user>|device|<device>, gone:<user>|trunk|<device>
+--                          the entry of the device's last registration, once that is over; expires
+-- known:<user>             a registration of the user has ended; expires
 -- exports: marks
 -- include: core/order
+-- include: core/unit
 
 marks = {}
+
+-- `one` is what is known of a peer (see reach/presence.lua).
+function marks.save(one)
+  remember(key('gone', one.name), cjson.encode(one.mark), lifetimes.order())
+end
+
+-- A guest has no registration, and is not known by its end.
+function marks.note_known(user)
+  remember(key('known', user), '1', lifetimes.order())
+end
+
+local function over_of(user, registration)
+  return key('gone', user .. (registration.trunk and '|trunk|' or '|device|') .. registration.device)
+end
+
+-- The entry of the device's last registration, if that is over.
+function marks.over(user, registration)
+  return redis.call('GET', over_of(user, registration))
+end
+
+function marks.note_over(user, registration)
+  remember(over_of(user, registration), registration.at, lifetimes.order())
+end
 
 -- Two sessions of a peer differ only if both are named.
 function marks.other_session(a, b)

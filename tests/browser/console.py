@@ -81,7 +81,9 @@ def site(*, token: str | None = TOKEN) -> Iterator[Site]:
         start_worker(server.url, {"http": http}, log_level="info") as worker,
         redis.Redis.from_url(server.url) as client,
     ):
-        wait_until_sync(lambda: "works." in worker.output() or not worker.running(), "the worker works")
+        wait_until_sync(
+            lambda: "is running." in worker.output() or not worker.running(), "the worker is running"
+        )
         found = _LISTENS.search(worker.output())
         assert found, worker.output()
         yield Site(server.url, client, worker, int(found[1]))

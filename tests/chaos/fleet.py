@@ -28,7 +28,7 @@ _STILL_S: Final = 2.0  # longer than calls with a short deadline still have
 _ANSWER_S: Final = 2.0
 # A worker knows within 6 s that nothing is read or committed (workers/telemetry/readiness.py). The rest is for asking.
 _UNREADY_S: Final = 9.0
-_FROZEN_S: Final = 2.0  # longer than the hand-over time: others have claimed its entries
+_FROZEN_S: Final = 2.0  # longer than `claimAfter`: others have claimed its entries
 
 
 class Fleet:

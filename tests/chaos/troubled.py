@@ -19,10 +19,10 @@ from tests.support.servers.node import LASTING, Node
 
 _SHORT_S: Final = 1.5
 _CUT_S: Final = (
-    2.5  # longer than the hand-over time: the other workers claim the entries of the one without network
+    2.5  # longer than `claimAfter`: the other workers claim the entries of the one without network
 )
 _DELAY_S: Final = 0.03
-# Ahead; then behind by more than the hand-over time, but by less than 5 s: up to there the order of ids holds.
+# Ahead; then behind by more than `claimAfter`, but by less than 5 s: up to there the order of ids holds.
 _STEPS_S: Final = (3.0, -4.0, 1.0)
 _USERS: Final = ("people", "worker")
 _DENIED: Final = (

@@ -344,7 +344,7 @@ async def test_a_server_that_is_away_is_waited_for(project: Path) -> None:
         async with programs.running(project, {"url": server.url, **GATEWAY}) as program:
             await register(program, PHONE)
             server.kill()
-            assert "The server is away" in (await program.tells("error"))["error"]
+            assert "The server is unreachable" in (await program.tells("error"))["error"]
             await program.say("publish", "joined", {"userId": "bob", "roomId": "given up"}, {"withinMs": 300})
             told = await program.tells("rejected")
             assert told["rejected"].startswith("The server did not confirm the event joined within 300 ms (")

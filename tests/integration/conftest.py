@@ -16,6 +16,7 @@ from tests.support.commands import Commands
 from tests.support.leaks import assert_nothing_leaks
 from tests.support.proxy import Proxy
 from tests.support.servers.cluster import Cluster
+from tests.support.site import TOKEN, Open, Site, config, sites
 from tests.support.worker import Streams
 from workers.lab.fake_sippo import FakeSippo
 
@@ -48,6 +49,18 @@ def commands(
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(f"{name}_FILE", raising=False)
     return Commands(capsys, valkey_server)
+
+
+@pytest.fixture
+async def site_for(valkey_url: str) -> AsyncIterator[Open]:
+    """Starts HTTP servers of workers."""
+    async with sites(valkey_url) as start:
+        yield start
+
+
+@pytest.fixture
+async def site(site_for: Open) -> Site:
+    return await site_for(config(token=TOKEN))
 
 
 @pytest.fixture

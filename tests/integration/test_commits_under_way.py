@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from invites.events.operation import Operation
-    from invites.store.commit import CommitResult
+    from invites.store.answers import CommitResult
     from workers.service import Service
 
 _BATCH = 4

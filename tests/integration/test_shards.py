@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from invites.store.commit import CommitResult
+    from invites.store.answers import CommitResult
     from tests.support.commands import Commands
 
 SHARDS = 7

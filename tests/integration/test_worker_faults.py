@@ -17,7 +17,7 @@ from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import WORKERS_GROUP, Keys
 from invites.lookup.resolver import Resolver
-from invites.store.commit import Outcome
+from invites.store.answers import Outcome
 from invites.store.minutes import read_minutes
 from tests.support.held import TRUNK, hold_lookups
 from tests.support.proxy import Proxy

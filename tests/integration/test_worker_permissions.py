@@ -11,7 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from invites.connection.errors import RefusedError
-from invites.store.commit import CommitResult, Committer, Outcome, Status
+from invites.store.answers import CommitResult, Outcome, Status
+from invites.store.commit import Committer
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, configured, process, worker
 from workers.service import Service

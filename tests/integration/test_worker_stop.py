@@ -41,7 +41,7 @@ async def _some_settled(streams: Streams) -> bool:
 
 
 async def test_what_cannot_be_finished_is_handed_back(streams: Streams, valkey_url: str) -> None:
-    """Others claim it at once, long before the hand-over time, and not as one more failure."""
+    """Others claim it at once, long before `claimAfter`, and not as one more failure."""
     invite = {"peer": {"id": "a1", "user": "alice"}, "to": "600", "inviteId": "c1", "room": "r1"}
     async with worker(valkey_url, claim_after=600_000, consumer="first") as first:
         held = hold_lookups(first)

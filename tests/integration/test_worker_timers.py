@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 from invites.config import Config, Invites
 from invites.config.sections import Limits
 from invites.keys import WORKERS_GROUP
-from invites.store.commit import Committer, FireResult
+from invites.store.answers import FireResult
+from invites.store.commit import Committer
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, Streams, process, running, worker

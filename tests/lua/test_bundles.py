@@ -11,7 +11,8 @@ from invites.events.arguments import RelayArguments
 from invites.events.decoding import decode_relay_entry
 from invites.events.entry import Entry
 from invites.keys import RELAY_GROUP, Keys, Stream, shard_of
-from invites.store.commit import SettleMode, Status, TakeMode
+from invites.store.answers import Status
+from invites.store.commit import SettleMode, TakeMode
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support.shard import Shard, make_groups, peer
@@ -19,7 +20,7 @@ from tests.support.shards import messages_of
 
 if TYPE_CHECKING:
     from invites.events.operation import Operation
-    from invites.store.commit import Outcome
+    from invites.store.answers import Outcome
     from tests.support.shard import MakeShard
 
 pytestmark = pytest.mark.one_shard

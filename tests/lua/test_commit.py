@@ -7,7 +7,7 @@ import pytest
 from invites.events.arguments import Arguments
 from invites.events.operation import Operation
 from invites.keys import WORKERS_GROUP
-from invites.store.commit import Status
+from invites.store.answers import Status
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support.forgetting import forget_functions

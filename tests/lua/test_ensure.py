@@ -17,7 +17,7 @@ from tests.support.shard import Shard
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from invites.store.commit import Ensured
+    from invites.store.answers import Ensured
 
 pytestmark = pytest.mark.one_shard
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from invites.logs.messages import TEMPLATES, render
-from invites.store.commit import Fact
+from invites.store.answers import Fact
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support.measured import MeasuringCommitter

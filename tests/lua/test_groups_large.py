@@ -12,7 +12,8 @@ from invites.events.operation import Operation
 from invites.keys import Stream
 from invites.lookup.result import LookupResult, Member
 from invites.queries.story import story_of
-from invites.store.commit import SettleMode, Status
+from invites.store.answers import Status
+from invites.store.commit import SettleMode
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from invites.events.operation import Operation
-from invites.store.commit import Status
+from invites.store.answers import Status
 from tests.support import events as e
 from tests.support import groups
 from tests.support.shard import Notification, Shard, of_type, peer

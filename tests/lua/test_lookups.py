@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from invites.lookup.result import LookupResult, Member
-from invites.store.commit import Status
+from invites.store.answers import Status
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from invites.store.commit import Status
+from invites.store.answers import Status
 from invites.store.measures import Ended, Took, read_measures
 from invites.store.settings import Settings
 from tests.support import events as e

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from invites.keys import WORKERS_GROUP
-from invites.store.commit import Status
+from invites.store.answers import Status
 from invites.store.retention import retain
 from tests.support import events as e
 from tests.support.forgetting import forget_functions

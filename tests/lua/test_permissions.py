@@ -15,7 +15,8 @@ from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import Keys, Stream, shard_of
 from invites.store.announcement import WorkerState
-from invites.store.commit import Outcome, Status, TakeMode
+from invites.store.answers import Outcome, Status
+from invites.store.commit import TakeMode
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 from tests.support import events as e

@@ -5,7 +5,8 @@ import pytest
 from invites.events.arguments import PushArguments
 from invites.events.operation import Operation
 from invites.keys import Stream
-from invites.store.commit import SettleMode, Status
+from invites.store.answers import Status
+from invites.store.commit import SettleMode
 from tests.support import events as e
 from tests.support import groups, push_jobs
 from tests.support.shard import Shard, of_type

@@ -9,7 +9,8 @@ import pytest
 from invites.events.arguments import PushArguments
 from invites.events.operation import Operation
 from invites.keys import Stream
-from invites.store.commit import SettleMode, Status
+from invites.store.answers import Status
+from invites.store.commit import SettleMode
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support.looked_up import SETTINGS, call_phone

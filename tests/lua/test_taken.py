@@ -10,7 +10,8 @@ import pytest
 from invites.events.decoding import decode_relay_entry
 from invites.events.entry import Entry
 from invites.keys import Keys
-from invites.store.commit import Status, TakeMode
+from invites.store.answers import Status
+from invites.store.commit import TakeMode
 from tests.support import events as e
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from invites.store.commit import Status
+from invites.store.answers import Status
 from tests.support import events as e
 from tests.support.shard import MakeShard, Shard, peer
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from invites.store.commit import Status
+from invites.store.answers import Status
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups

@@ -19,7 +19,8 @@ from invites.events.routing import routing_key
 from invites.keys import Stream, shard_of
 from invites.lookup.resolver import INVITATIONS, REQUEST, Resolver
 from invites.lookup.result import LookupResult
-from invites.store.commit import Outcome, SettleMode, Status
+from invites.store.answers import Outcome, Status
+from invites.store.commit import SettleMode
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 from tests.support.shard import Shard, make_groups

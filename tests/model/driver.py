@@ -16,7 +16,8 @@ from invites.keys import WORKERS_GROUP, Keys, Stream
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.lookup.result import LookupResult, Member
-from invites.store.commit import SettleMode, Status
+from invites.store.answers import Status
+from invites.store.commit import SettleMode
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 from tests.support.candidates import whole

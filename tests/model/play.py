@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from invites.events.arguments import InviteArguments, InviteReturnArguments
 from invites.events.operation import Operation
 from invites.lookup.result import LookupResult
-from invites.store.commit import Status
+from invites.store.answers import Status
 from invites.store.scripts import Scripts
 from tests.support.candidates import candidates_in
 

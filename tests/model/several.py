@@ -22,7 +22,8 @@ from invites.events.protocol import decode_event
 from invites.events.routing import routing_key
 from invites.keys import Stream, shard_of
 from invites.lookup.resolver import Resolver
-from invites.store.commit import Outcome, SettleMode, Status
+from invites.store.answers import Outcome, Status
+from invites.store.commit import SettleMode
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 from tests.support.shard import Shard, make_groups

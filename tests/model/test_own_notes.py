@@ -23,7 +23,7 @@ from .author import history
 from .play import Play
 
 if TYPE_CHECKING:
-    from invites.store.commit import CommitResult, FireResult
+    from invites.store.answers import CommitResult, FireResult
 
 _HISTORIES: Final = 40
 

@@ -11,7 +11,8 @@ from invites.events.decoding import decode_event_entry, decode_relay_entry
 from invites.events.entry import entries_of
 from invites.keys import Stream
 from invites.lookup.other_shards import OtherShards
-from invites.store.commit import Committer, SettleMode, Status, TakeMode
+from invites.store.answers import Status
+from invites.store.commit import Committer, SettleMode, TakeMode
 from invites.store.scripts import Scripts
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Final
 
 from invites.events.operation import Operation
 from invites.lookup.resolver import Resolver
-from invites.store.commit import Outcome
+from invites.store.answers import Outcome
 from tests.support.worker import settler_of
 from workers.service import Service
 

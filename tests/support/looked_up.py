@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from invites.store.commit import Status
+from invites.store.answers import Status
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support.shard import Shard

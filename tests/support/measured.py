@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from invites.events.operation import Operation
-from invites.store.commit import CommitResult, Committer, FireResult, SettleMode, TakeMode
+from invites.store.answers import CommitResult, FireResult
+from invites.store.commit import Committer, SettleMode, TakeMode
 from invites.store.measures import Measure
 
 

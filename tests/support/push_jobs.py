@@ -7,7 +7,8 @@ from invites.events.arguments import PushArguments
 from invites.events.operation import Operation
 from invites.keys import Stream
 from invites.lookup.result import LookupResult
-from invites.store.commit import SettleMode, Status
+from invites.store.answers import Status
+from invites.store.commit import SettleMode
 from invites.store.settings import Settings
 from tests.support.shard import Json, Notification, Shard
 

@@ -6,7 +6,8 @@ from invites.events.decoding import decode_relay_entry
 from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import Stream
-from invites.store.commit import SettleMode, Status
+from invites.store.answers import Status
+from invites.store.commit import SettleMode
 from tests.support.shard import Notification, Shard
 
 

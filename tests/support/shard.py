@@ -18,7 +18,8 @@ from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.lookup.result import LookupResult
 from invites.notifications import decode_notification
-from invites.store.commit import Outcome, SettleMode, Status
+from invites.store.answers import Outcome, Status
+from invites.store.commit import SettleMode
 from invites.store.measures import Measure
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings

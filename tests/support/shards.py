@@ -19,7 +19,8 @@ from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import Resolver
 from invites.resharding.procedure import move_all
 from invites.resharding.shard_map import Command, ShardMap
-from invites.store.commit import Outcome, Status, TakeMode
+from invites.store.answers import Outcome, Status
+from invites.store.commit import TakeMode
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 from tests.support.shard import Notification, Shard, composed, make_groups

@@ -12,7 +12,7 @@ from invites.events.entry import Entry
 from invites.events.kept_fields import KEPT
 from invites.events.operation import Operation
 from invites.events.protocol import EVENT_TYPES
-from invites.store.commit import Status
+from invites.store.answers import Status
 from tests.support import events as e
 from tests.support.malformed import ASKING, VALID, Malformed, malformed
 from tests.support.shard import Json, Shard, of_type

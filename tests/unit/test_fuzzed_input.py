@@ -13,7 +13,7 @@ from invites.events.decoding import decode_event_entry
 from invites.events.entry import Entry
 from invites.events.fields import BadEvent
 from invites.events.protocol import decode_event
-from invites.store.commit import Status
+from invites.store.answers import Status
 from invites.store.settings import Settings
 from tests.support.generated import published
 from tests.support.leaks import assert_nothing_leaks

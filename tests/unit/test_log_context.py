@@ -17,7 +17,7 @@ from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.keys import Stream
 from invites.logs import setup as logs
-from invites.store.commit import CommitResult, Outcome, Status
+from invites.store.answers import CommitResult, Outcome, Status
 from tests.support import events as e
 from workers.telemetry.metrics import Metrics
 from workers.telemetry.reports import Reports

@@ -27,7 +27,7 @@ class _Shard:
         self.ensured = 0
         self.refusals: list[Exception] = []
         metrics = Metrics()
-        self.worker = SimpleNamespace(metrics=metrics, outage=Outage(metrics), misplaced=self.refusals.append)
+        self.worker = SimpleNamespace(metrics=metrics, outage=Outage(metrics), refused=self.refusals.append)
 
     async def ensure(self) -> None:
         self.ensured += 1

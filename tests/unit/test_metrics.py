@@ -19,7 +19,7 @@ from invites.events.protocol import decode_event
 from invites.keys import PROBE_GROUPS, Stream
 from invites.queries.gateways import GatewayGroup
 from invites.queries.overview import Backlog
-from invites.store.commit import CommitResult, Outcome, Status
+from invites.store.answers import CommitResult, Outcome, Status
 from invites.store.measures import Ended, Took
 from workers.gateway.metrics import GatewayMetrics
 from workers.telemetry.distribution import Distribution

@@ -10,7 +10,7 @@ from invites.events.entry import Entry
 from invites.keys import Keys
 from invites.lookup.other_shards import OtherShards
 from invites.lookup.resolver import REQUEST, USER, Resolver
-from invites.store.commit import Outcome, Status
+from invites.store.answers import Outcome, Status
 from tests.support import events as e
 
 

@@ -34,10 +34,10 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 async def end_loops(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """End the tasks of loops. Logs the error of a loop that had ended by itself."""
+    """End the tasks of loops. Logs the error of a loop that has failed."""
     tasks = list(tasks)
     await end(tasks)
     for task in tasks:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            _log.error("The %s had ended.", task.get_name(), exc_info=error)
+            _log.error("The %s has failed.", task.get_name(), exc_info=error)

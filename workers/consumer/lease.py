@@ -7,7 +7,6 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, Generic
 
-from workers.consumer.entries import own_pending
 from workers.consumer.ticket import Item
 from workers.loops import Role, run_forever
 
@@ -21,9 +20,9 @@ _TICK_S: Final = 1.0
 
 
 class Lease(Generic[Item]):
-    """Renews entries that take long, in rounds of a second or less.
+    """Renews the claims on entries that take long, in rounds of a second or less.
 
-    A renewal comes after a third of the hand-over time, and the round that makes it after another third at the latest.
+    An entry is due for renewal after a third of `claimAfter`. A round renews it within another third.
     """
 
     def __init__(self, source: Source[Item]) -> None:
@@ -39,7 +38,7 @@ class Lease(Generic[Item]):
     async def hand_back(self) -> int:
         """Make all entries pending for this worker old enough to be claimed at once. Returns how many."""
         after, count = "-", 0
-        while pending := await own_pending(self._source, after, "+", _PAGE):
+        while pending := await self._source.own_pending(after, "+", _PAGE):
             ids = [entry for entry, _ in pending]
             await self._keep(ids, idle_ms=self._shard.claim_after_ms)
             after = f"({ids[-1]}"

@@ -13,7 +13,6 @@ from invites.connection.clients import BLOCK_MS
 from invites.connection.ordered import OrderedClient
 from invites.events.entry import entries_of
 from workers.aio.backoff import pause
-from workers.consumer.entries import begin, counted, take_on
 from workers.consumer.source import Batch
 from workers.consumer.ticket import Item
 from workers.loops import Role, run_forever
@@ -32,8 +31,8 @@ _log = logging.getLogger(__name__)
 class Reader(Generic[Item]):
     """The read loop.
 
-    At the start and after each fault it first reads what is already pending for this worker. A reply that was lost on
-    its way leaves its entries there, and no other worker would look at them before the hand-over time.
+    At the start and after each fault it first reads what is already pending for this worker. A lost reply
+    leaves its entries there, and no other worker would claim them before `claimAfter`.
     """
 
     def __init__(self, source: Source[Item], batch_size: BatchSize) -> None:
@@ -81,7 +80,7 @@ class Reader(Generic[Item]):
             stranded = [entry for entry in own if entry.id not in source.in_flight]
             if stranded:
                 _log.info("Taking up %d entries of %s whose delivery was lost.", len(stranded), source.name)
-                tickets = await take_on(source, await counted(source, stranded), alone=True)
+                tickets = await source.take_on(await source.still_pending(stranded), alone=True)
                 await source.inbox.put(Batch(tickets))
         self._completed()
         self._connection = None
@@ -106,7 +105,7 @@ class Reader(Generic[Item]):
         entries = await self._read(">", min(self._batch_size.value, self._source.room), block=True)
         self._completed()
         # The next read must not wait until these are decoded: between two commits the server answers one.
-        if entries := begin(self._source, entries):
+        if entries := self._source.begin(entries):
             await self._source.inbox.put(Batch([], entries, time.time_ns()))
 
     async def _read(self, after: str, count: int, *, block: bool) -> list[Entry]:

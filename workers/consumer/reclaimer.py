@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 
 from invites.events.entry import entries_of
 from workers.aio.backoff import pause
-from workers.consumer.entries import counted, take_on
 from workers.consumer.source import Batch
 from workers.consumer.ticket import Item
 from workers.loops import Role, run_forever
@@ -31,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reclaimer(Generic[Item]):
-    """Claims entries that no worker has settled within the hand-over time, in rounds of a second or less.
+    """Claims entries that no worker has settled within `claimAfter`, in rounds of a second or less.
 
     No lock is needed: the idle time of an entry is the guard, and a claim restarts it. All workers do this, each at
     its own times.
@@ -104,8 +103,7 @@ class Reclaimer(Generic[Item]):
             source.name,
             shard.claim_after_ms,
         )
-        claimed = await counted(source, claimed)
-        tickets = await take_on(source, claimed, alone=True)
+        tickets = await source.take_on(await source.still_pending(claimed), alone=True)
         for start in range(0, len(tickets), _ALONE):
             if shard.stopping.is_set():
                 break  # the rest is handed back

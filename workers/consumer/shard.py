@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from invites.events.operation import Operation
     from invites.keys import Keys, Stream
     from invites.lookup.other_shards import OtherShards
-    from invites.store.commit import CommitResult, Committer, Ensured, SettleMode, TakeMode
+    from invites.store.answers import CommitResult, Ensured
+    from invites.store.commit import Committer, SettleMode, TakeMode
     from workers.context import WorkerContext
 
 FRESH_S: Final = 2.0
@@ -102,7 +103,7 @@ class Shard:
     def nothing_to_claim_s(self, stream: str) -> float:
         """For how long (s) no entry of a stream, by its key, can be claimed, unless a worker hands it back.
 
-        An entry that was not pending a moment ago is not old enough until the hand-over time has passed since.
+        An entry that was not pending a moment ago is not old enough until `claimAfter` has passed since.
         """
         if self.seen is None or stream not in self.seen.settled:
             return 0.0

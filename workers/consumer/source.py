@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Final, Generic
+
+import msgspec
 
 from workers.consumer.budget import ReadSize
-from workers.consumer.entries import decoded
 from workers.consumer.ticket import InFlight, Item, Ticket
 
 if TYPE_CHECKING:
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     from workers.consumer.shard import Shard
 
 
+# Decoding 32 events takes some 0.3 ms. The answer of a commit may wait that long before the next commit is sent.
+_SLICE: Final = 8
 # One batch waits while others are committed. That keeps the server busy, and leaves little to hand back.
-_WAITING_BATCHES = 1
-_HALF = 32  # entries; a read takes 64 at most
+_WAITING_BATCHES: Final = 1
+_HALF: Final = 32  # entries; a read takes 64 at most
 
 
 @dataclass(slots=True)
@@ -104,7 +108,7 @@ class Source(Generic[Item]):
                 if self._taken < at_once and len(batch.entries) > _HALF:
                     self._rest = Batch([], batch.entries[_HALF:], batch.read)
                     batch.entries = batch.entries[:_HALF]
-                batch.tickets += await decoded(self, batch.entries, alone=False, read=batch.read)
+                batch.tickets += await self._decoded(batch.entries, alone=False, read=batch.read)
         self._taken += 1
         return batch
 
@@ -114,6 +118,66 @@ class Source(Generic[Item]):
         if error is not None and issubclass(error, Exception):
             for ticket in batch.tickets:
                 ticket.leave()
+
+    def begin(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Begin work on entries: the lease keeps them, and their bytes count. Returns those not in hand yet.
+
+        The recovering reader and the reclaimer may find the same entries. The first to begin them has them.
+        """
+        entries = [entry for entry in entries if entry.id not in self.in_flight]
+        sizes = {entry.id: entry.size for entry in entries}
+        self.in_flight.begin(sizes, time.monotonic())
+        self.read_size.read(max(sizes.values(), default=0))
+        return entries
+
+    async def take_on(self, entries: Sequence[Entry], *, alone: bool) -> list[Ticket[Item]]:
+        """Begin work on entries, and decode them."""
+        return await self._decoded(self.begin(entries), alone=alone)
+
+    async def still_pending(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The entries that are still pending for this worker, in order, with their true deliveries."""
+        if not entries:
+            return []
+        # Between the first and the last there may be others that this worker is working on.
+        most = len(entries) + len(self.in_flight)
+        times = dict(await self.own_pending(entries[0].id, entries[-1].id, most))
+        return [
+            msgspec.structs.replace(entry, deliveries=times[entry.id])
+            for entry in entries
+            if entry.id in times
+        ]
+
+    async def own_pending(self, first: str, last: str, most: int) -> list[tuple[str, int]]:
+        """The entries pending for this worker from `first` to `last`: id and deliveries of at most `most`."""
+        # As bytes, the name of a command has no callback in redis-py, and the reply stays as it came.
+        shard = self.shard
+        reply: list[Any] = await shard.commands.execute_command(
+            b"XPENDING", self.key, self.group, first, last, most, shard.worker.consumer
+        )
+        return [(entry.decode(), times) for entry, _, _, times in reply]
+
+    async def _decoded(self, entries: Sequence[Entry], *, alone: bool, read: int = 0) -> list[Ticket[Item]]:
+        """Decode entries that were begun, in their order. Other tasks run in between.
+
+        `read` is when they were read (ns since 1970), for spans; 0: now.
+        """
+        tickets: list[Ticket[Item]] = []
+        spans = self.shard.worker.spans
+        for start in range(0, len(entries), _SLICE):
+            if start:
+                await asyncio.sleep(0)
+            for entry in entries[start : start + _SLICE]:
+                ticket: Ticket[Item] = Ticket(entry.id, self.in_flight, alone=alone)
+                began = time.time_ns() if spans is not None else 0
+                try:
+                    ticket.item = self.decode(entry)
+                except Exception as error:  # noqa: BLE001 - one entry must not take others with it
+                    ticket.leave("The entry %s cannot be decoded.", entry.id, error=error)
+                else:
+                    tickets.append(ticket)
+                    if spans is not None:
+                        spans.taken(self.shard.keys.shard, entry, ticket.item, read or began, time.time_ns())
+        return tickets
 
 
 class TakenBatch(Generic[Item]):

@@ -17,7 +17,6 @@ from redis.exceptions import NoPermissionError
 from invites.events.entry import entries_of
 from invites.queries.streams import after, read
 from workers.aio.backoff import pause
-from workers.consumer.entries import take_on
 from workers.consumer.source import Batch
 from workers.loops import Role, run_forever
 
@@ -119,7 +118,7 @@ class CarryAgain:
         reply = await self._shard.commands.execute_command(
             b"XCLAIM", source.key, source.group, self._shard.worker.consumer, 0, *ids, "FORCE"
         )
-        await source.inbox.put(Batch(await take_on(source, entries_of(reply), alone=False)))
+        await source.inbox.put(Batch(await source.take_on(entries_of(reply), alone=False)))
         return True
 
     async def _note_settled(self) -> None:

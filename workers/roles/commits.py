@@ -6,13 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from invites.queries.streams import read
-from invites.store.commit import SettleMode, Status, TakeMode
+from invites.store.answers import Status
+from invites.store.commit import SettleMode, TakeMode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from invites.events.operation import Operation
-    from invites.store.commit import CommitResult
+    from invites.store.answers import CommitResult
     from workers.consumer.shard import Shard
     from workers.consumer.source import Source
 

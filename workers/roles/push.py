@@ -11,7 +11,7 @@ from invites.events.entry import order
 from invites.lookup.pushes import Push, Verdict, is_still_wanted
 from invites.sippo import ApiCall, CallOutcome, NoAnswer, PushResult
 from workers.aio.backoff import Backoff
-from workers.aio.places import Places
+from workers.aio.semaphore import NewestFirst
 from workers.aio.tasks import end
 from workers.loops import Role, run_forever
 
@@ -50,7 +50,7 @@ class Pushes:
         self._role = Role("pushing", source.shard)
         self._settler = settler
         self._sippo = sippo
-        self._places = Places(at_once)
+        self._attempts = NewestFirst(at_once)
         self._jobs: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -96,7 +96,7 @@ class Pushes:
     async def _try(self, push: Push, backoff: Backoff) -> tuple[str, str] | None:
         """The result of the job, and the rule for it; None, after a while, when it must be retried."""
         asked_s = 0.0
-        async with self._places.place(order(push.entry)):
+        async with self._attempts.hold(order(push.entry)):
             if self._shard.stopping.is_set():
                 return None
             try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from invites.connection.errors import passes
 from invites.logs.personal import personal
 from invites.queries.dead_letters import keep_lost
-from invites.store.commit import Status
+from invites.store.answers import Status
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from invites.events.operation import Operation
     from invites.keys import Stream
     from invites.lookup.resolver import Resolver
-    from invites.store.commit import Outcome
+    from invites.store.answers import Outcome
     from workers.consumer.ticket import Ticket
     from workers.loops import Role
 

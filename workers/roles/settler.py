@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, assert_never
 
 from invites.connection.errors import ErrorKind, classify, passes
 from invites.logs.personal import personal
-from invites.store.commit import Status, grows
+from invites.store.answers import Status
+from invites.store.commit import grows
 from workers.aio.backoff import Backoff
 from workers.aio.tasks import end
 from workers.loops import Role, run_forever
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from invites.events.operation import Operation
     from invites.lookup.resolver import Resolver
-    from invites.store.commit import CommitResult
+    from invites.store.answers import CommitResult
     from workers.consumer.batch_size import BatchSize
     from workers.consumer.shard import Shard
     from workers.consumer.source import Source
@@ -163,7 +164,7 @@ class Settler:
         try:
             result = await self._until_answered([ticket.item for ticket in tickets], turn)
         except Exception as error:  # noqa: BLE001 - a batch that cannot be sent must not stop the others
-            await self._see_to_error(tickets, error, turn)
+            await self._handle_error(tickets, error, turn)
             return
         self._timers.heard(result.next_due, result.now)
         ended = time.time_ns()
@@ -209,9 +210,9 @@ class Settler:
     async def _send(self, operations: Sequence[Operation], turn: _Turn) -> asyncio.Task[CommitResult]:
         """Begin a commit once its turn has come."""
         await self._wait_for(turn)
-        seen = await self._commit.prepare(operations)
+        prepared = await self._commit.prepare(operations)
         await self._wait_for(turn)  # one before it may have failed meanwhile
-        call = asyncio.ensure_future(self._call(seen, turn))
+        call = asyncio.ensure_future(self._call(prepared, turn))
         self._under_way.add(call)
         call.add_done_callback(self._under_way.discard)
         return call
@@ -237,13 +238,13 @@ class Settler:
         answered, self._answered = self._answered, []
         for batch in answered:
             try:
-                self._see_to(batch)
+                self._handle_outcomes(batch)
             except Exception:  # noqa: BLE001 - the entries are settled, or the reclaimer brings them back
                 for ticket in batch.tickets:
                     ticket.leave()
                 _log.exception("The outcomes of %d entries could not be reported.", len(batch.tickets))
 
-    def _see_to(self, batch: _Answered) -> None:
+    def _handle_outcomes(self, batch: _Answered) -> None:
         groupless = 0
         operations = [ticket.item for ticket in batch.tickets]
         for ticket, outcome in zip(batch.tickets, batch.result.outcomes, strict=True):
@@ -280,7 +281,7 @@ class Settler:
         else:
             await self.settle_soon(ticket)
 
-    async def _see_to_error(
+    async def _handle_error(
         self, tickets: Sequence[Ticket[Operation]], error: Exception, turn: _Turn
     ) -> None:
         """Leave entries that no worker can commit now. Of a batch that was refused, commit each alone."""
@@ -289,7 +290,7 @@ class Settler:
                 for ticket in tickets:
                     ticket.leave()
                 await self._role.survive(error)
-            case ErrorKind.BUG | ErrorKind.AWAY | ErrorKind.FULL | ErrorKind.MOVED:
+            case ErrorKind.BUG | ErrorKind.UNAVAILABLE | ErrorKind.FULL | ErrorKind.MOVED:
                 await self._isolate(tickets, error, turn)
             case _:
                 assert_never(kind)
@@ -298,7 +299,9 @@ class Settler:
         if len(tickets) == 1:
             tickets[0].leave("The entry %s is refused: %s", tickets[0].entry, error, error=error)
             return
-        _log.warning("A batch of %d entries was refused, each is tried alone: %s", len(tickets), error)
+        _log.warning(
+            "The server refused a batch of %d entries; the worker tries each alone: %s", len(tickets), error
+        )
         for ticket in tickets:
             ticket.alone = True
             await self._settle([ticket], turn)

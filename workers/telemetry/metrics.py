@@ -16,7 +16,7 @@ from invites.events.protocol import EVENT_TYPES
 from invites.keys import Stream
 from invites.lookup.pushes import Verdict
 from invites.sippo import PushResult
-from invites.store.commit import Status
+from invites.store.answers import Status
 from invites.values.printable import escape
 from workers.telemetry.calls import CallMetrics
 from workers.telemetry.distribution import Distribution

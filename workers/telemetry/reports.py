@@ -11,14 +11,14 @@ from invites.events.protocol import EVENT_STRUCTS
 from invites.keys import Stream
 from invites.logs import messages
 from invites.logs.setup import is_json
-from invites.store.commit import Status
+from invites.store.answers import Status
 from invites.values.traceparent import trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from invites.events.operation import Operation
-    from invites.store.commit import CommitResult, Fact, FireResult
+    from invites.store.answers import CommitResult, Fact, FireResult
     from workers.telemetry.metrics import Metrics
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from invites.events.entry import Entry
     from invites.events.operation import Operation
     from invites.lookup.pushes import Push
-    from invites.store.commit import Outcome
+    from invites.store.answers import Outcome
     from workers.consumer.ticket import Decoded, Ticket
 
 _WANTED_BY: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

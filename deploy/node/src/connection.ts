@@ -125,7 +125,7 @@ export class Connection {
     const before = this.#away;
     this.#away = isPassing(failure);
     if (this.#away && !before && !this.#closed.signal.aborted) {
-      this.#onAway(new Error(`The server is away (${this.#reason(failure)}).`));
+      this.#onAway(new Error(`The server is unreachable (${this.#reason(failure)}).`));
     }
   }
 

@@ -12,7 +12,8 @@ import msgspec
 from redis.asyncio import Redis
 
 from invites.events.decoding import decode_event_entry
-from invites.store.commit import Committer, Status, read_commit
+from invites.store.answers import Status, read_commit
+from invites.store.commit import Committer
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 from workers.lab.bench.connection import pack

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class Places:
+class NewestFirst:
     """A semaphore that gives a free place to the newest waiter. Equally new ones go in turn."""
 
     def __init__(self, count: int) -> None:
@@ -22,8 +22,8 @@ class Places:
         self._order = itertools.count()
 
     @contextlib.asynccontextmanager
-    async def place(self, made: tuple[int, int]) -> AsyncIterator[None]:
-        """Hold a place. A larger `made` is newer."""
+    async def hold(self, made: tuple[int, int]) -> AsyncIterator[None]:
+        """Hold a place while the block runs. A larger `made` is newer."""
         if self._free:
             self._free -= 1
         else:

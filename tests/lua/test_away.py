@@ -47,6 +47,15 @@ async def test_after_its_grace_it_is_none(patient: Shard) -> None:
     assert e.outcome(await patient.event(*e.invite()), "inviteRejected") == (480, "unreachable")
 
 
+async def test_a_device_whose_grace_is_over_is_none_while_another_is_within_its_own(patient: Shard) -> None:
+    await e.in_order(patient, e.registered("p1"), e.registered("p2"), e.disconnected("p1"))
+    await e.later(patient, 3_000)
+    await patient.event(*e.disconnected("p2"))
+    await e.later(patient, 2_000)
+    await patient.event(*e.invite())
+    assert await e.states(patient) == {"p2": "AWAY"}
+
+
 async def test_a_device_that_is_away_is_one_candidate_whatever_its_peer_ids(patient: Shard) -> None:
     await e.in_order(patient, e.registered("p1", device="phone"), e.disconnected("p1"))
     await e.in_order(patient, e.registered("p2", device="phone"), e.disconnected("p2"))

@@ -112,6 +112,22 @@ async def test_a_lost_peer_has_the_callers_grace(shard: Shard) -> None:
     assert said(await e.later(shard, 1)) == [("userFree", "bob", "r")]
 
 
+async def test_a_peer_whose_join_is_settled_after_its_loss_has_the_callers_grace(shard: Shard) -> None:
+    await shard.event(*e.registered("phone", device="d"))
+    events = [e.joined("bob", peer=PHONE), e.disconnected("phone")]
+    assert said(await e.arriving(shard, events, [1, 0])) == [("userBusy", "bob", "r")]
+    assert said(await e.later(shard, 9_999)) == []
+    assert said(await e.later(shard, 1)) == [("userFree", "bob", "r")]
+
+
+async def test_a_peer_that_is_back_in_its_grace_stays_in_the_call_for_a_day(shard: Shard) -> None:
+    joined = e.joined("bob", peer=PHONE)
+    await e.in_order(shard, e.registered("phone"), joined, e.disconnected("phone"), e.registered("phone"))
+    assert said(await e.later(shard, 10_000)) == []
+    assert said(await e.later(shard, DAY - 10_001)) == []
+    assert said(await e.later(shard, 1)) == [("userFree", "bob", "r")]
+
+
 async def test_the_device_under_another_peer_id_is_in_the_call(shard: Shard) -> None:
     grace = Settings().caller_grace
     await e.in_order(

@@ -297,6 +297,14 @@ async def test_a_device_is_not_told_what_its_user_is_busy_for(make_shard: MakeSh
     assert await ringing_for(shard, "p2", device) == (["zoe"] if device == "phone" else [])
 
 
+@pytest.mark.parametrize("code", [480, 503])
+async def test_what_a_connection_could_not_take_is_shown_to_the_next_one(shard: Shard, code: int) -> None:
+    await e.in_order(shard, e.registered("p1", device="phone"), e.registered("tablet"), e.invite())
+    await shard.event(*said_by("phone", e.decline("p1", errorCode=code)))
+    assert await ringing_for(shard, "p1", "phone") == []
+    assert await ringing_for(shard, "p2", "phone") == ["alice"]
+
+
 @pytest.mark.parametrize("callee", ["0049", "0050", "0051"])
 async def test_a_trunk_is_not_asked_again_what_it_has_declined(make_shard: MakeShard, callee: str) -> None:
     """The numbers are in several shards."""

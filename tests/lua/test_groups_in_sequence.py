@@ -192,6 +192,17 @@ async def test_a_step_that_is_noticed_after_the_deadline_rings_nobody(called_in_
     assert e.outcome(told, "inviteRejected") == (408, "timeout")
 
 
+async def test_a_last_decline_after_the_deadline_does_not_hide_that_a_member_timed_out(
+    called_in_turn: Shard,
+) -> None:
+    await e.later(called_in_turn, STEP)
+    await e.later(called_in_turn, STEP)
+    called_in_turn.now += e.RING
+    told = await called_in_turn.event(*e.decline("dave-phone", "dave", to="team"))
+    assert e.outcome(told, "inviteRejected") == (408, "timeout")
+    assert groups.record_of(told) == {"bob": 408, "carol": 408, "dave": 603}
+
+
 async def test_a_member_who_joined_the_room_meanwhile_is_called_all_the_same(called_in_turn: Shard) -> None:
     await called_in_turn.event(*e.joined("carol"))
     assert groups.rung(await e.later(called_in_turn, STEP)) == ["carol-phone"]

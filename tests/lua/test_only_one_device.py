@@ -4,6 +4,7 @@ import pytest
 
 from invites.store.settings import Settings
 from tests.support import events as e
+from tests.support import push_jobs
 from tests.support.shard import MakeShard, Shard, of_type, peer
 
 CAROL = peer("c", "carol")
@@ -125,6 +126,26 @@ async def test_a_device_that_was_away_then_hears_once_that_its_user_is_busy(make
     assert e.types(await shard.event(*e.registered("tablet", session="new"))) == []
     await shard.event(*e.stop(CAROL))
     assert e.types(await shard.event(*e.registered("tablet", session="newer"))) == []
+
+
+@pytest.mark.one_shard
+async def test_a_phone_that_rings_and_was_pushed_as_well_stops_both_ways(make_shard: MakeShard) -> None:
+    shard = await make_shard(
+        Settings(only_one_device_with_invitations=True, look_up="push", push_after=3_000)
+    )
+    push_jobs.sleeps(shard, "bob", "D")
+    await e.in_order(shard, e.registered("phone", device="D"), e.registered("tablet"), e.invite(by=CAROL))
+    await e.later(shard, 3_000)
+    await push_jobs.taken(shard)
+    await shard.event(*e.invite())
+
+    told = await shard.event(*e.accept("tablet"))
+    stopped = [each for each in of_type(told, "invitationCancel") if each.payload["from"] == "carol"]
+    assert [each.peers for each in stopped] == [["phone"]]
+    cancels = [job for job in await push_jobs.jobs(shard) if job["type"] == "invitationCancel"]
+    assert [(job["device"], job["payload"]["from"], job["payload"]["reason"]) for job in cancels] == [
+        ("D", "carol", "busy_elsewhere")
+    ]
 
 
 async def test_invitations_of_other_users_are_not_touched(one_device: Shard) -> None:

@@ -45,6 +45,14 @@ async def test_the_leaving_of_somebody_who_was_not_there_is_not_told(shard: Shar
     assert await shard.event(*e.left("bob")) == []
 
 
+async def test_an_earlier_leaving_that_is_settled_late_does_not_make_way_for_a_join_between(
+    shard: Shard,
+) -> None:
+    await e.in_order(shard, e.joined("alice"), e.joined("bob"))
+    await e.arriving(shard, [e.left("bob"), e.joined("bob"), e.left("bob")], [2, 0, 1])
+    assert set(await shard.hash(shard.keys.room_members("r"))) == {"alice"}
+
+
 async def test_rooms_do_not_hear_of_each_other(shard: Shard) -> None:
     await shard.event(*e.joined("alice", "other"))
     assert await shard.event(*e.joined("bob")) == []

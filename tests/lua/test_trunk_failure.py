@@ -6,7 +6,7 @@ from invites.lookup.result import LookupResult
 from invites.store.settings import Settings
 from tests.support import events as e
 from tests.support import groups
-from tests.support.shard import Json, MakeShard, Shard, peer
+from tests.support.shard import Json, MakeShard, Shard, of_type, peer
 
 NUMBER = "+4930123456"
 REF = f"alice|1|{NUMBER}"
@@ -268,6 +268,12 @@ async def test_without_devices_the_call_ends_with_the_answer_of_the_network(make
         480,
         "unreachable",
     )
+
+
+async def test_when_all_trunks_have_failed_a_user_who_wants_no_calls_by_then_is_not_rung(out: Shard) -> None:
+    told = await e.in_order(out, e.user_state(dnd=True), fails("t2", to="bob"), fails("t1", to="bob"))
+    assert [each.peers for each in of_type(told, "invitation")] == [["t1"]]
+    assert e.outcome(told, "inviteRejected") == (503, "declined")
 
 
 async def test_once_the_call_is_back_nothing_follows(out: Shard) -> None:

@@ -76,6 +76,16 @@ class Cluster:
         """A primary that is another one."""
         return next(node for node in self.nodes if node is not than and node.running and node.is_primary())
 
+    def forbid_fail_over(self) -> None:
+        """Keep all replicas that run from taking over."""
+        for node in self.nodes:
+            if node.running:
+                node.command("CONFIG", "SET", "cluster-replica-no-failover", "yes")
+
+    def allow_fail_over(self, replica: Node) -> None:
+        """Let a replica take over, as all may from the start."""
+        replica.command("CONFIG", "SET", "cluster-replica-no-failover", "no")
+
     def wait_until_served(self, key: str, former: Node) -> None:
         """Wait until the key belongs to another node than the `former`, and all nodes report a healthy cluster."""
 

@@ -14,6 +14,7 @@ SERVICE: Final = "calls"
 _SENTINELS: Final = 3
 # Sentinels take up to a second to reach a new primary: with less they would count it as down at once.
 _DOWN_AFTER_MS: Final = 1_500
+_NEVER_MS: Final = 3_600_000
 _FAILOVER_MS: Final = 1_000  # for twice as long after a fail-over, no other fail-over begins
 _QUICK: Final = {**LASTING, "repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
 
@@ -60,6 +61,18 @@ class Replicated:
         """The other one."""
         primary = self.primary
         return next(one for one in self.servers if one is not primary)
+
+    def forbid_fail_over(self) -> None:
+        """Keep the sentinels from promoting the replica, however long the primary does not answer."""
+        self._count_as_down_after(_NEVER_MS)
+
+    def allow_fail_over(self) -> None:
+        """Let the sentinels promote the replica, as they may from the start."""
+        self._count_as_down_after(_DOWN_AFTER_MS)
+
+    def _count_as_down_after(self, ms: int) -> None:
+        for sentinel in self.sentinels:
+            sentinel.command("SENTINEL", "SET", SERVICE, "down-after-milliseconds", ms)
 
     def wait_until_served(self, former: Node) -> None:
         """Wait until all sentinels name another primary than the `former`, and it takes writes."""

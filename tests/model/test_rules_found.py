@@ -407,6 +407,34 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             AT_LAST,
         ),
     ),
+    "a call that merges has no candidate but the caller that it meets": (
+        Settings(glare="merge"),
+        (
+            here("a3"),
+            here("b1"),
+            calls("a1"),
+            calls("b1", "alice", "i2"),
+        ),
+    ),
+    "a call that meets a later one has no candidate but the caller of that one": (
+        Settings(glare="merge"),
+        (
+            here("a3"),
+            here("b1"),
+            here("b3"),
+            calls("a1", later=True),
+            calls("b1", "alice", "i2"),
+            AT_LAST,
+        ),
+    ),
+    "a call that merges is none of the trunk that it would have rung": (
+        Settings(glare="merge"),
+        (
+            here("t1"),
+            calls("a1"),
+            calls("b1", "alice", "i2"),
+        ),
+    ),
     "the connection that accepts is not told that its user is busy elsewhere, though it answers as a push device": (
         Settings(only_one_device_with_invitations=True, look_up="push", remove_after=10_000),
         (

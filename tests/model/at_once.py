@@ -223,7 +223,7 @@ def comparable(told: Sequence[Notification]) -> list[Notification]:
 
 
 class ModelAtOnce(Model):
-    """An id that an inviter's shard has received from another one is not from the future there."""
+    """An id that the shard of an inviter or a room has received from another one is not from the future there."""
 
     shards = 1
 
@@ -242,8 +242,8 @@ class ModelAtOnce(Model):
         is_asked = is_home or any(each.trunk for each in self.presence.of(user))
         return not is_asked or super().turned_away(invite, event)
 
-    def heard(self, sender: str, to: str, entry: Id) -> Id:
-        is_home = shard_of(sender, self.shards) == shard_of(to, self.shards)
+    def heard(self, name: str, to: str, entry: Id) -> Id:
+        is_home = shard_of(name, self.shards) == shard_of(to, self.shards)
         return entry if is_home or entry[0] <= self.now else (self.now, 0, 0)
 
 

@@ -300,8 +300,8 @@ class Core:
         invite.answer = best.context if best.state == "DECLINED" else None
         self.end(invite, "DECLINED", code, why(best))
 
-    def heard(self, _sender: str, _to: str, entry: Id) -> Id:
-        """The place of an invite in the order of its inviter's shard."""
+    def heard(self, _name: str, _to: str, entry: Id) -> Id:
+        """The place of an invite in the order of the shard of its inviter or its room."""
         return entry
 
     def check_caller(self, invite: Invite, said: Id) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
@@ -395,6 +396,14 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             calls("a1"),
             says("accept", "b1"),
             calls("c1", invite_id="i2", room="r2"),
+        ),
+    ),
+    "a room is closed by an event that counts as now, and a call into it is ahead of the server's time": (
+        Settings(),
+        (
+            here("b1"),
+            replace(calls("a1"), ahead=4_999),
+            replace(room("roomClosed"), ahead=60_000),
         ),
     ),
     "a call that merges rang already, and its devices hear who has answered": (

@@ -153,9 +153,6 @@ local function go(invite)
   elseif state then
     return finish(invite, state, tonumber(code), reason)
   end
-  if invite.unreachable and invite.device then
-    emit(invite.from, 'device_calls', invite.ref, invite.caller, invite.device)
-  end
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
   local devices = to_ring(invite)
   invite.unrung = nil

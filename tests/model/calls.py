@@ -67,6 +67,8 @@ class Calls(Reach):
             self.end(invite, *born_ended)
         else:
             self.reach(invite, event)
+        if not invite.pending:
+            self.device_speaks(event, entry, calls=True)
         self.replace_others(invite, others)
 
     def why_over(self, invite: Invite) -> tuple[str, int, str] | None:

@@ -314,6 +314,16 @@ class Invite:
 
 
 @dataclass
+class Loss:
+    """The device that has made a call is lost: since which entry, and until when it may come back."""
+
+    user: str
+    peer: str
+    at: Id
+    till: int
+
+
+@dataclass
 class Tombstone:
     """A stop that came before its invite."""
 

@@ -406,6 +406,22 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             replace(room("roomClosed"), ahead=60_000),
         ),
     ),
+    "a guest is lost, calls again and is lost again within the grace of its earlier call": (
+        Settings(redial="ring"),
+        (
+            here("b1"),
+            here("c1"),
+            calls("a1", peer={"id": "a1", "user": "alice", "device": "desk"}),
+            gone("a1"),
+            Advance(4_000),
+            calls("a1", to="carol", peer={"id": "a1", "user": "alice", "device": "desk"}),
+            gone("a1"),
+            Advance(6_000),
+            Fire(),
+            Advance(4_000),
+            Fire(),
+        ),
+    ),
     "a call that merges rang already, and its devices hear who has answered": (
         Settings(glare="merge"),
         (

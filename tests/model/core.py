@@ -329,6 +329,10 @@ class Core:
         self.missed[invite.ref] = known
         self.wait_for_caller(known)
 
+    def lost_there(self, _invite: Invite, loss: Loss) -> int:
+        """When the device was lost, by the clock of the invite's shard."""
+        return loss.at[0]
+
     def wait_for_caller(self, loss: Loss) -> None:
         name = f"caller|{loss.user}|{loss.peer}"
         self.timers[name] = min(loss.till, self.timers.get(name, loss.till))
@@ -347,7 +351,11 @@ class Core:
             if invite and invite.pending and loss.peer != peer:
                 continue
             del self.missed[ref]
-            if invite and invite.caller == loss.peer and (invite.ended_at or 0) >= loss.at[0]:
+            if (
+                invite
+                and invite.caller == loss.peer
+                and (invite.ended_at or 0) >= self.lost_there(invite, loss)
+            ):
                 kind, payload = self.outcome(invite)
                 self.tell(kind, [peer], [user], payload)
 

@@ -183,9 +183,9 @@ local function call_devices_unless_busy(invite, asked, found, held)
       if not held then
         return end_at_once(invite, 'DECLINED', 486, 'busy')
       end
-      -- No device that registers meanwhile may ring.
+      -- No device that registers meanwhile may ring. The phone network does not have the call.
       change(invite, 'alone', 'nobody')
-      found.code, found.reason = 486, 'busy'
+      found.how, found.code, found.reason = nil, 486, 'busy'
     end
   end
   call_devices(invite, asked, found, held)

@@ -422,6 +422,15 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             Fire(),
         ),
     ),
+    "a call to a busy user that the phone network would have is over, and known": (
+        Settings(glare="merge", when_busy="reject", parallel_sip=True),
+        (
+            here("t1"),
+            Publish("joined", {"roomId": "r2", "userId": "bob", "peer": peer("b3")}),
+            calls("c1"),
+            says("accept", "b4", "carol"),
+        ),
+    ),
     "a call that merges rang already, and its devices hear who has answered": (
         Settings(glare="merge"),
         (

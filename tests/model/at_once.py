@@ -177,12 +177,6 @@ class DriverAtOnce(Driver):
                 merged[rest] = {**value, "caller": ""}  # the caller of a leg when it began, as its shard knew
             else:
                 merged[rest] = value
-        peers = {
-            f"caller|{name.removeprefix('calls:')}|{call.partition('|')[0]}"
-            for name, calls in merged.items()
-            if name.startswith("calls:")
-            for call in calls.values()
-        }
         away = {
             f"grace|{each.get('user') or each['address']}|{peer}"
             for name, invite in merged.items()
@@ -191,7 +185,9 @@ class DriverAtOnce(Driver):
             if (each := json.loads(raw))["state"] == "AWAY"
         }
         if "timers" in merged:
-            merged["timers"] = [each for each in merged["timers"] if counts(each[0], peers | away)]
+            merged["timers"] = [
+                each for each in merged["timers"] if counts(each[0], lost_callers(merged) | away)
+            ]
         peers_away = {f"grace:{name.rpartition('|')[2]}" for name in away}
         return {
             name: value
@@ -215,8 +211,21 @@ class DriverAtOnce(Driver):
         return sum(int(summary["pending"]) for summary in summaries)
 
 
+def lost_callers(contents: dict[str, Any]) -> set[str]:
+    """The timers of the peers that are gone since they have made a call."""
+    found = set()
+    for name, calls in contents.items():
+        user = name.removeprefix("calls:")
+        for call in calls.values() if user != name else ():
+            peer, *entries = call.split("|")
+            mark = json.loads(contents.get(f"gone:{user}|{peer}", "{}"))
+            if "lost" in mark and state.order(mark["lost"]) > state.order(entries[-1]):
+                found.add(f"caller|{user}|{peer}")
+    return found
+
+
 def counts(timer: str, awaited: set[str]) -> bool:
-    """Whether a timer may have an effect: one of a caller without a call, or of a candidate that is gone, has none.
+    """Whether a timer may have an effect: that of a caller or a candidate only while it is lost.
 
     A call that is held while another shard is asked has a caller and candidates, even if it rings nobody in the end.
     """
@@ -252,7 +261,11 @@ class ModelAtOnce(Model):
             name: due for name, due in self.timers.items() if not name.startswith("grace|") or name in away
         }
         whole = super().snapshot(now_ms)
-        callers = {f"caller|{each.sender}|{each.caller}" for each in self.pending() if not each.is_leg}
+        callers = {
+            f"caller|{each.sender}|{each.caller}"
+            for each in self.pending()
+            if not each.is_leg and each.heard < (self.presence.lost_at(each.sender, each.caller) or (0, 0, 0))
+        }
         timers = {name: due for name, due in whole["timers"].items() if counts(name, callers | away)}
         legs = {each.ref: {"caller": None} for each in self.invites.values() if each.is_leg}
         invites = {ref: {**view, **legs.get(ref, {})} for ref, view in whole["invites"].items()}

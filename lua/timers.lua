@@ -5,6 +5,7 @@
 -- include: reach/presence
 -- include: call/glare
 -- include: call/kinds
+-- include: call/losses
 -- include: call/presence_changed
 -- include: call/busy
 -- include: call/waking
@@ -60,21 +61,29 @@ function timers.wake(ref)
   end
 end
 
--- caller|<user>|<peer>: a caller's device has not come back in time (callerGrace). Its calls end.
+-- caller|<user>|<peer>: a caller's device has not come back in time (callerGrace). Its calls end, except those that it
+-- has made, and lost, later.
 function timers.caller(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
   local ended = presence.left(user, peer)
-  every('calls', user, 'caller_gone', peer, ended and ended.lost or int(due - settings.caller_grace) .. '-0')
+  local lost = ended and ended.lost or int(due - settings.caller_grace) .. '-0'
+  every('calls', user, 'caller_gone', peer, lost, int(due))
 end
 
-function pages.caller_gone(user, refs, peer, lost)
+function pages.caller_gone(user, refs, peer, lost, due)
   if work.page and presence.now(user, peer) then
     return true
   end
+  local known = losses.of(user, refs)
   for ref, call in pairs(some_calls(user, refs)) do
-    if call.peer == peer and order.later(lost, call.heard) then
-      -- The callee's shard compares the end with what it knows by its own clock: the call, and a later repeat.
-      emit(callee_of(ref), 'caller_is_gone', ref, order.latest(lost, call.entry))
+    if call.peer == peer then
+      local loss = losses.counts(known[ref], call) and known[ref] or { lost = lost }
+      if loss.grace_ends and loss.grace_ends > tonumber(due) then
+        losses.wait(user, peer, loss.grace_ends)
+      elseif order.later(loss.lost, call.heard) then
+        -- The callee's shard compares the end with what it knows by its own clock: the call, and a later repeat.
+        emit(callee_of(ref), 'caller_is_gone', ref, order.latest(loss.lost, call.entry))
+      end
     end
   end
 end

@@ -67,8 +67,8 @@ local function hear(user, peer, device, own_call)
   end
 end
 
-function internal.device_speaks(user, peer, device)
-  hear(user, peer, device)
+function internal.device_speaks(user, peer, device, own_call)
+  hear(user, peer, device, own_call)
 end
 
 -- A peer of the device has made or repeated the call.

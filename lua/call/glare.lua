@@ -85,8 +85,17 @@ local function last_accepted(from, to)
   end
 end
 
+-- An invite that is accepted while it is held has rung nobody, so it has no other candidate.
+local function forget_candidates(invite)
+  for _, candidate in pairs(invite.held and candidates_of(invite) or {}) do
+    later({ 'SREM', key('pending', owner(candidate)), invite.ref })
+    remove_candidate(invite, candidate)
+  end
+end
+
 -- The inviting peer of the other invite has accepted this one.
 local function taken_by(invite, other, peer, device)
+  forget_candidates(invite)
   change(invite, 'merged', other)
   local request = request_of('accept', peer, invite.to, '', device)
   win(invite, request, candidate_of_request(invite, request))
@@ -94,6 +103,7 @@ end
 
 -- The invite has merged into another one, whose inviting peer counts as the one that accepts.
 local function merge(invite, into, room, peer, device)
+  forget_candidates(invite)
   change(invite, 'into', into)
   invite.new_room = room
   local request = request_of('accept', peer, invite.to, '', device)
@@ -142,9 +152,6 @@ local function go(invite)
     return joins.accept_postponed(invite)
   elseif state then
     return finish(invite, state, tonumber(code), reason)
-  end
-  if invite.unreachable and invite.device then
-    emit(invite.from, 'device_calls', invite.ref, invite.caller, invite.device)
   end
   schedule('ring|' .. invite.ref, tonumber(invite.expiresAt))
   local devices = to_ring(invite)

@@ -12,6 +12,7 @@
 -- include: reach/presence
 -- include: call/invites
 -- include: call/limits
+-- include: call/losses
 
 local NONE = {}
 
@@ -166,8 +167,7 @@ function internal.call_started(from, ref, peer, asks_until, made, leaving)
     if back ~= peer and order.later(since, work.entry) then
       move_call(from, ref, back, { entry = work.entry, heard = heard }, since)
     elseif order.later(ended.lost, work.entry) then
-      add('zset', { 'ZADD', TIMERS, 'NX', int(now + settings.caller_grace), 'caller|' .. from .. '|' .. peer })
-      internal.note_missed(from, ref, peer, ended.lost)
+      losses.note(from, ref, { peer = peer, heard = heard }, ended, now + settings.caller_grace)
     end
   end
 end

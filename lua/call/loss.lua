@@ -4,6 +4,7 @@
 -- include: reach/presence
 -- include: call/busy
 -- include: call/indexes
+-- include: call/losses
 -- include: call/pages
 -- include: call/ending
 -- include: call/trunk_failure
@@ -56,22 +57,19 @@ function pages.lost(user, refs, peer, lost, grace_ends, how)
   end
 end
 
--- The calls that the peer has made before end at the time `grace_ends`, unless its device comes back in time.
+-- The calls that the peer has made before end at the time `grace_ends` or, if it was lost before that, at the end of that
+-- grace, unless its device comes back in time.
 function pages.caller_lost(user, refs, peer, lost, grace_ends)
   if #refs == 0 then
     return
   elseif not is_still_gone(user, peer, lost) then
     return true
   end
-  local found = false
+  local mark = presence.left(user, peer)
   for ref, call in pairs(some_calls(user, refs)) do
     if call.peer == peer and order.later(lost, call.heard) then
-      found = true
-      internal.note_missed(user, ref, peer, lost)
+      losses.note(user, ref, call, mark, tonumber(grace_ends))
     end
-  end
-  if found then
-    add('zset', { 'ZADD', TIMERS, 'NX', grace_ends, 'caller|' .. user .. '|' .. peer })
   end
 end
 

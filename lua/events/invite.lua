@@ -82,24 +82,23 @@ local function end_at_once(invite, state, code, reason)
   ended_call.note(invite)
 end
 
--- The device continues this call if it comes back under another peer id.
+-- The device continues its calls as this peer, also the new one if it comes back under another peer id.
 local function note_device(invite, asked)
-  if asked.device then
+  if asked.device and is_pending(invite) then
     emit(asked.user, 'device_calls', invite.ref, asked.peer, asked.device)
+  elseif asked.device then
+    emit(asked.user, 'device_speaks', asked.peer, asked.device, invite.ref)
   end
 end
 
--- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room. While it is held, it
--- may have nothing to ring.
-local function enter(invite, asked, rings_nothing)
+-- Sets the deadline of an invite that rings, and adds it to its inviter's calls and to its room.
+local function enter(invite, asked)
   invite.live_until = lifetimes.pending(invite)
   schedule('ring|' .. invite.ref, invite.expiresAt)
   note_request(invite)
   emit(asked.user, 'call_started', invite.ref, asked.peer, asks_until(invite), invite.entry,
     invite.others and json.strings(invite.others))
-  if not rings_nothing then
-    note_device(invite, asked)
-  end
+  note_device(invite, asked)
   if asked.room ~= '' then
     emit(asked.room, 'room_entered', invite.ref, invite.createdAt, asked.user, invite.entry)
   end
@@ -126,7 +125,7 @@ local function call_devices(invite, asked, found, held)
   end
   trunk_failure.prepare(invite, found.other_trunks)
   index_owners(invite, found.candidates)
-  enter(invite, asked, #found.candidates == 0)
+  enter(invite, asked)
   if held then
     return glare.hold(invite, asked, found)
   end
@@ -184,9 +183,9 @@ local function call_devices_unless_busy(invite, asked, found, held)
       if not held then
         return end_at_once(invite, 'DECLINED', 486, 'busy')
       end
-      -- No device that registers meanwhile may ring.
+      -- No device that registers meanwhile may ring. The phone network does not have the call.
       change(invite, 'alone', 'nobody')
-      found.code, found.reason = 486, 'busy'
+      found.how, found.code, found.reason = nil, 486, 'busy'
     end
   end
   call_devices(invite, asked, found, held)
@@ -245,6 +244,9 @@ local function create(asked, first)
     redial.choose(invite, asked)
   end
   begin(invite, asked, crowded, not (first and is_here(asked.room)))
+  if not is_pending(invite) then
+    note_device(invite, asked)
+  end
   if invite.others then
     redial.replace_when_begun(invite)
   end

@@ -5,6 +5,7 @@
 --
 -- A job is `unsure` if its event has waited for long: a server that has failed since may have made the same job, and a
 -- worker may have sent it.
+-- exports: add_push_candidates, as_pushed, push, push_candidate
 -- include: core/unit
 -- include: core/order
 -- include: core/story
@@ -13,7 +14,7 @@
 -- How long an event waits while nothing fails (ms): `AT_MOST_MS` in invites/lookup/pushes.py is the same.
 local AT_MOST = 500
 
-local function push(kind, invite, candidate, payload)
+function push(kind, invite, candidate, payload)
   local deadline = kind == 'invitation' and tonumber(invite.expiresAt) or lifetimes.over(invite)
   local note = { 'XADD', PUSH,
     '*', 'type', kind, 'ref', invite.ref, 'user', candidate.address, 'device', candidate.device,
@@ -31,7 +32,7 @@ local function push(kind, invite, candidate, payload)
   end
 end
 
-local function push_candidate(user, device)
+function push_candidate(user, device)
   return {
     id = push_id(device), address = user, type = 'PUSH', state = 'PUSHING', device = device, push = true,
     unheard = true,
@@ -39,14 +40,14 @@ local function push_candidate(user, device)
 end
 
 -- The device of a candidate that is connected as `peer`, to be pushed to.
-local function as_pushed(candidate)
+function as_pushed(candidate)
   local pushed = push_candidate(candidate.address, candidate.device or candidate.id)
   pushed.peer = candidate.id
   return pushed
 end
 
 -- Adds the devices that are no candidates as peers, and notes on the others that a push can wake them.
-local function add_push_candidates(candidates, user, devices)
+function add_push_candidates(candidates, user, devices)
   local present = {}
   for _, candidate in ipairs(candidates) do
     present[candidate.device or candidate.id] = candidate

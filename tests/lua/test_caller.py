@@ -170,3 +170,34 @@ async def test_when_the_inviter_leaves_the_room_all_its_calls_into_it_end(make_s
     assert len(of_type(told, "INVITE_COMPLETED")) == 60
     assert not await shard.client.exists(shard.keys.room_invites("r"))
     assert not await shard.client.exists(shard.keys.pending("bob"))
+
+
+async def test_a_call_has_its_whole_grace_after_the_loss_of_an_earlier_one(shard: Shard) -> None:
+    await e.in_order(shard, e.registered("phone"), e.invite(), e.disconnected("a", "alice"))
+    await e.later(shard, CALLER_GRACE // 2)
+    await e.in_order(shard, e.accept("phone"), e.invite(invite_id="2"), e.disconnected("a", "alice"))
+    assert await e.later(shard, CALLER_GRACE - 1) == []
+    assert e.outcome(await e.later(shard, 1), "inviteRejected") == (487, "caller_gone")
+
+
+async def test_a_further_loss_prolongs_no_grace_and_takes_none_from_a_later_call(shard: Shard) -> None:
+    await e.in_order(shard, e.registered("phone"), e.invite(), e.disconnected("a", "alice"))
+    for to in ("carol", "dave"):
+        await shard.event(*e.registered(f"of-{to}", to))
+        await e.later(shard, CALLER_GRACE // 4)
+        await e.in_order(shard, e.invite(to=to, invite_id=to), e.disconnected("a", "alice"))
+    for ended, wait in (("1", CALLER_GRACE // 2), ("carol", CALLER_GRACE // 4), ("dave", CALLER_GRACE // 4)):
+        assert await e.later(shard, wait - 1) == []
+        told = await e.later(shard, 1)
+        assert e.one(told, "inviteRejected").payload["inviteId"] == ended
+
+
+async def test_a_device_that_was_back_has_its_whole_grace_again(shard: Shard) -> None:
+    await _alice_calls(shard)
+    for _ in range(2):
+        await shard.event(*e.disconnected("a", "alice"))
+        await e.later(shard, CALLER_GRACE - 1)
+        await shard.event(*e.registered("a", "alice"))
+    await shard.event(*e.disconnected("a", "alice"))
+    assert await e.later(shard, CALLER_GRACE - 1) == []
+    assert e.outcome(await e.later(shard, 1), "inviteRejected") == (487, "caller_gone")

@@ -370,9 +370,12 @@ GUEST = peer("g1", "alice", "laptop")
 REGISTERED = e.registered("g2", "alice", device="laptop")
 ASKS = said_by("laptop", e.invitations("g2", "alice"))
 CALLS = e.invite(peer("g2", "alice", "laptop"), to="carol", invite_id="2")
+CALLS_IN_VAIN = e.invite(peer("g2", "alice", "laptop"), to="dave", invite_id="2")
 
 
-@pytest.mark.parametrize("back", [REGISTERED, ASKS, CALLS], ids=["registers", "asks", "calls"])
+@pytest.mark.parametrize(
+    "back", [REGISTERED, ASKS, CALLS, CALLS_IN_VAIN], ids=["registers", "asks", "calls", "calls in vain"]
+)
 @pytest.mark.parametrize("is_reported", ["before", "after", "never"])
 async def test_a_guest_keeps_its_call_under_another_peer(
     shard: Shard, back: e.Published, is_reported: str

@@ -102,7 +102,8 @@ async def test_a_group_whose_members_all_have_such_an_invite_cannot_be_reached(h
     groups.team(home, "bob")
     await home.event(*e.invite(to="bob"))
     told = await home.event(*e.invite(to="team"))
-    assert groups.rung(told) == []
+    # If the member is in another shard than the group, the caller hears that it is called first.
+    assert {*e.types(told)} - {"inviteProgress"} == {"INVITE_COMPLETED", "inviteRejected"}
     assert e.outcome(told, "inviteRejected") == (480, "unreachable")
     assert groups.record_of(told) == {}
 

@@ -5,6 +5,7 @@ With one exception: while its legs are in other shards, the inviter of a group c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from invites.store.answers import Outcome, Status
 from invites.store.commit import SettleMode
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
+from tests.support.candidates import candidates_in
 from tests.support.shard import Shard, make_groups
 from tests.support.shards import Shards
 
@@ -176,15 +178,23 @@ class DriverAtOnce(Driver):
                 merged[rest] = {**value, "caller": ""}  # the caller of a leg when it began, as its shard knew
             else:
                 merged[rest] = value
-        peers = {
-            f"caller|{name.removeprefix('calls:')}|{call.partition('|')[0]}"
-            for name, calls in merged.items()
-            if name.startswith("calls:")
-            for call in calls.values()
+        away = {
+            f"grace|{each.get('user') or each['address']}|{peer}"
+            for name, invite in merged.items()
+            if name.startswith("invite:")
+            for peer, raw in candidates_in(invite).items()
+            if (each := json.loads(raw))["state"] == "AWAY"
         }
         if "timers" in merged:
-            merged["timers"] = [each for each in merged["timers"] if counts(each[0], peers)]
-        return merged
+            merged["timers"] = [
+                each for each in merged["timers"] if counts(each[0], lost_callers(merged) | away)
+            ]
+        peers_away = {f"grace:{name.rpartition('|')[2]}" for name in away}
+        return {
+            name: value
+            for name, value in merged.items()
+            if not name.startswith("grace:") or name in peers_away
+        }
 
     async def length(self, stream: str) -> int:
         kind = stream.removeprefix(self.keys.base)
@@ -202,12 +212,25 @@ class DriverAtOnce(Driver):
         return sum(int(summary["pending"]) for summary in summaries)
 
 
-def counts(timer: str, callers: set[str]) -> bool:
-    """Whether a timer may have an effect: one of a caller without a call has none.
+def lost_callers(contents: dict[str, Any]) -> set[str]:
+    """The timers of the peers that are gone since they have made a call."""
+    found = set()
+    for name, calls in contents.items():
+        user = name.removeprefix("calls:")
+        for call in calls.values() if user != name else ():
+            peer, *entries = call.split("|")
+            mark = json.loads(contents.get(f"gone:{user}|{peer}", "{}"))
+            if "lost" in mark and state.order(mark["lost"]) > state.order(entries[-1]):
+                found.add(f"caller|{user}|{peer}")
+    return found
 
-    A call that is held while another shard is asked has a caller, even if nothing can ring in the end.
+
+def counts(timer: str, awaited: set[str]) -> bool:
+    """Whether a timer may have an effect: that of a caller or a candidate only while it is lost.
+
+    A call that is held while another shard is asked has a caller and candidates, even if it rings nobody in the end.
     """
-    return not timer.startswith("caller|") or timer in callers
+    return not timer.startswith(("caller|", "grace|")) or timer in awaited
 
 
 def comparable(told: Sequence[Notification]) -> list[Notification]:
@@ -224,14 +247,27 @@ def comparable(told: Sequence[Notification]) -> list[Notification]:
 
 
 class ModelAtOnce(Model):
-    """An id that an inviter's shard has received from another one is not from the future there."""
+    """An id that the shard of an inviter or a room has received from another one is not from the future there."""
 
     shards = 1
 
     def snapshot(self, now_ms: int) -> dict[str, Any]:
+        away = {
+            f"grace|{each.user}|{each.peer}"
+            for invite in self.pending()
+            for each in invite.inside()
+            if each.state == "AWAY"
+        }
+        self.timers = {
+            name: due for name, due in self.timers.items() if not name.startswith("grace|") or name in away
+        }
         whole = super().snapshot(now_ms)
-        callers = {f"caller|{each.sender}|{each.caller}" for each in self.pending() if not each.is_leg}
-        timers = {name: due for name, due in whole["timers"].items() if counts(name, callers)}
+        callers = {
+            f"caller|{each.sender}|{each.caller}"
+            for each in self.pending()
+            if not each.is_leg and each.heard < (self.presence.lost_at(each.sender, each.caller) or (0, 0, 0))
+        }
+        timers = {name: due for name, due in whole["timers"].items() if counts(name, callers | away)}
         legs = {each.ref: {"caller": None} for each in self.invites.values() if each.is_leg}
         invites = {ref: {**view, **legs.get(ref, {})} for ref, view in whole["invites"].items()}
         return {**whole, "invites": invites, "timers": timers}
@@ -243,8 +279,12 @@ class ModelAtOnce(Model):
         is_asked = is_home or any(each.trunk for each in self.presence.of(user))
         return not is_asked or super().turned_away(invite, event)
 
-    def heard(self, sender: str, to: str, entry: Id) -> Id:
-        is_home = shard_of(sender, self.shards) == shard_of(to, self.shards)
+    def lost_there(self, invite: state.Invite, loss: state.Loss) -> int:
+        is_home = shard_of(invite.sender, self.shards) == shard_of(invite.to, self.shards)
+        return loss.at[0] if is_home else loss.at[0] - state.TOLERANCE
+
+    def heard(self, name: str, to: str, entry: Id) -> Id:
+        is_home = shard_of(name, self.shards) == shard_of(to, self.shards)
         return entry if is_home or entry[0] <= self.now else (self.now, 0, 0)
 
 

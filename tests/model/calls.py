@@ -37,19 +37,20 @@ class Calls(Reach):
         self.tell(kind, [event["peer"]["id"]], [event["peer"]["user"]], payload)
 
     def new_invite(self, event: Payload, entry: Id, *, request: bool) -> None:
-        peer, to = event["peer"], event["to"]
+        peer, to, room = event["peer"], event["to"], None if request else event["room"]
         started = min(entry[0], self.now)
         ring_time = min(event.get("expires") or self.settings.ring_timeout, self.settings.max_ring_timeout)
         invite = Invite(
             sender=peer["user"],
             invite_id=event["inviteId"],
             to=to,
-            room=None if request else event["room"],
+            room=room,
             request=request,
             caller=peer["id"],
             entry=entry,
             latest=entry,
             heard=self.heard(peer["user"], to, entry),
+            entered=entry if room is None else self.heard(room, to, entry),
             mediatypes=event.get("mediatypes"),
             from_details=event.get("fromDetails"),
             context=event.get("context"),
@@ -66,6 +67,8 @@ class Calls(Reach):
             self.end(invite, *born_ended)
         else:
             self.reach(invite, event)
+        if not invite.pending:
+            self.device_speaks(event, entry, calls=True)
         self.replace_others(invite, others)
 
     def why_over(self, invite: Invite) -> tuple[str, int, str] | None:

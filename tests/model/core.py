@@ -6,7 +6,19 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .presence import Presence, Registration
-from .state import HOUR, MINUTE, Candidate, Id, Invite, Notification, Payload, Room, Tombstone, said
+from .state import (
+    HOUR,
+    MINUTE,
+    Candidate,
+    Id,
+    Invite,
+    Loss,
+    Notification,
+    Payload,
+    Room,
+    Tombstone,
+    said,
+)
 from .wishes import Wishes
 
 TrunkMatcher = Callable[[str, str], bool]
@@ -90,7 +102,7 @@ class Core:
         self.requests: dict[str, tuple[str, int]] = {}
         self.refusals: dict[str, tuple[int, str]] = {}
         self.timers: dict[str, int] = {}
-        self.missed: dict[str, tuple[str, str, Id]] = {}
+        self.missed: dict[str, Loss] = {}
         self.away: dict[tuple[str, str], tuple[int, Registration]] = {}
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
@@ -300,27 +312,50 @@ class Core:
         invite.answer = best.context if best.state == "DECLINED" else None
         self.end(invite, "DECLINED", code, why(best))
 
-    def heard(self, _sender: str, _to: str, entry: Id) -> Id:
-        """The place of an invite in the order of its inviter's shard."""
+    def heard(self, _name: str, _to: str, entry: Id) -> Id:
+        """The place of an invite in the order of the shard of its inviter or its room."""
         return entry
 
     def check_caller(self, invite: Invite, said: Id) -> None:
         """A call whose inviter has `said` something last before it went has only its grace left."""
         lost = self.presence.lost_at(invite.sender, invite.caller)
         if lost is not None and said < lost:
-            due = self.now + self.settings.caller_grace
-            self.timers.setdefault(f"caller|{invite.sender}|{invite.caller}", due)
-            self.missed[invite.ref] = invite.sender, invite.caller, lost
+            self.caller_lost(invite, lost, self.now + self.settings.caller_grace)
+
+    def caller_lost(self, invite: Invite, lost: Id, till: int) -> None:
+        """The call ends then, or earlier if its inviter was lost before. Each call has a grace of its own."""
+        known = self.loss_of(invite) or Loss(invite.sender, invite.caller, lost, till)
+        known.till = min(known.till, till)
+        self.missed[invite.ref] = known
+        self.wait_for_caller(known)
+
+    def lost_there(self, _invite: Invite, loss: Loss) -> int:
+        """When the device was lost, by the clock of the invite's shard."""
+        return loss.at[0]
+
+    def wait_for_caller(self, loss: Loss) -> None:
+        name = f"caller|{loss.user}|{loss.peer}"
+        self.timers[name] = min(loss.till, self.timers.get(name, loss.till))
+
+    def loss_of(self, invite: Invite) -> Loss | None:
+        """The loss of the inviter's device since which nothing has been heard of it."""
+        known = self.missed.get(invite.ref)
+        return known if known and known.peer == invite.caller and invite.heard < known.at else None
 
     def hear_missed(self, user: str, peer: str, device: str | None) -> None:
         """The device is back as `peer`, and is told once how its calls ended while it was away."""
-        for ref, (owner, old, lost) in list(self.missed.items()):
-            mark = self.presence.marked_device(user, old)
-            if owner != user or (old != peer and (device is None or mark != device)):
+        for ref, loss in list(self.missed.items()):
+            mark, invite = self.presence.marked_device(user, loss.peer), self.invites.get(ref)
+            if loss.user != user or (loss.peer != peer and (device is None or mark != device)):
+                continue
+            if invite and invite.pending and loss.peer != peer:
                 continue
             del self.missed[ref]
-            invite = self.invites.get(ref)
-            if invite and invite.caller == old and (invite.ended_at or 0) >= lost[0]:
+            if (
+                invite
+                and invite.caller == loss.peer
+                and (invite.ended_at or 0) >= self.lost_there(invite, loss)
+            ):
                 kind, payload = self.outcome(invite)
                 self.tell(kind, [peer], [user], payload)
 

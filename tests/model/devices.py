@@ -235,8 +235,7 @@ class Devices(Trunks):
         for invite in self.pending():
             is_caller = (invite.sender, invite.caller) == (user, peer) and not invite.is_leg
             if invite.pending and is_caller and invite.heard < at:
-                self.timers.setdefault(f"caller|{user}|{peer}", self.now)
-                self.missed[invite.ref] = user, peer, at
+                self.caller_lost(invite, at, self.now)
 
     def cut_off(self, user: str, peer: str) -> None:
         """The registration is over, though the connection may be alive: what rings on it stops."""
@@ -290,7 +289,10 @@ class Devices(Trunks):
         lost = self.presence.lost_at(user, peer) or (due - self.settings.caller_grace, 0, 0)
         for invite in self.pending():
             mine = (invite.sender, invite.caller) == (user, peer) and not invite.is_leg
-            if mine and invite.pending and invite.heard < lost:
+            known = self.loss_of(invite)
+            if mine and invite.pending and known and known.till > due:
+                self.wait_for_caller(known)
+            elif mine and invite.pending and invite.heard < (known.at if known else lost):
                 self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
 
     def lapsed(self, user: str, peer: str, due: int) -> None:

@@ -115,6 +115,7 @@ class Groups(Trunks):
             entry=call.entry,
             latest=call.latest,
             heard=call.heard,
+            entered=call.entered,
             mediatypes=call.mediatypes,
             from_details=call.from_details,
             context=call.context,

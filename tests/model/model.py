@@ -160,7 +160,7 @@ class Model(Busy, Glare, Silence, Devices):
     def inviter_left(self, room_id: str, user: str, entry: Id) -> None:
         for invite in self.pending():
             mine = (invite.sender, invite.room) == (user, room_id) and not invite.is_leg
-            if mine and invite.pending and invite.entry < entry:
+            if mine and invite.pending and invite.entered < entry:
                 self.end(invite, "DECLINED_BY_CREATOR", 487, "caller_gone")
 
     def tell_room(self, room: Room, kind: str, user: str, room_id: str) -> None:
@@ -177,7 +177,7 @@ class Model(Busy, Glare, Silence, Devices):
         room.members = {user: since for user, since in room.members.items() if since > entry}
         room.peers = {user: peer for user, peer in room.peers.items() if user in room.members}
         there = [each for each in self.pending() if each.room == room_id and not each.is_leg]
-        ended = [each for each in there if each.entry < entry]
+        ended = [each for each in there if each.entered < entry]
         for invite in ended:
             self.end(invite, "DECLINED_BY_CREATOR", 487, "room_closed")
         self.tell("roomCleaned", [], [], {"roomId": room_id, "invites": len(ended)})

@@ -161,7 +161,8 @@ class Invite:
     `parallel`: went to the phone network first; `waiting`: and nowhere else yet; `asked`: rings this peer alone;
     `second`: its callee is in another call. The `group` of a group call is its `to`; that of a leg is not.
     `progressed`, `taken`: 180 was told, a push was taken.
-    `heard`: since when the call is its caller's, in the order of the inviter's shard.
+    `heard`: since when the call is its caller's, in the order of the inviter's shard. `entered`: its place in the order
+    of the room's shard.
     `everybody`: each member may accept; `legs_end`: how the others ended once one had. `device`: what the inviter
     has named; `overtaken`: by a later call of the same device; `into`: merged into this call. `trunks`: users and
     peers of those that may follow one that fails.
@@ -176,6 +177,7 @@ class Invite:
     entry: Id
     latest: Id
     heard: Id
+    entered: Id
     mediatypes: Any
     from_details: Any
     context: Any
@@ -309,6 +311,16 @@ class Invite:
                 for user, leg in self.legs.items()
             ],
         }
+
+
+@dataclass
+class Loss:
+    """The device that has made a call is lost: since which entry, and until when it may come back."""
+
+    user: str
+    peer: str
+    at: Id
+    till: int
 
 
 @dataclass

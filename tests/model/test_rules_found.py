@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
@@ -397,6 +398,39 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             calls("c1", invite_id="i2", room="r2"),
         ),
     ),
+    "a room is closed by an event that counts as now, and a call into it is ahead of the server's time": (
+        Settings(),
+        (
+            here("b1"),
+            replace(calls("a1"), ahead=4_999),
+            replace(room("roomClosed"), ahead=60_000),
+        ),
+    ),
+    "a guest is lost, calls again and is lost again within the grace of its earlier call": (
+        Settings(redial="ring"),
+        (
+            here("b1"),
+            here("c1"),
+            calls("a1", peer={"id": "a1", "user": "alice", "device": "desk"}),
+            gone("a1"),
+            Advance(4_000),
+            calls("a1", to="carol", peer={"id": "a1", "user": "alice", "device": "desk"}),
+            gone("a1"),
+            Advance(6_000),
+            Fire(),
+            Advance(4_000),
+            Fire(),
+        ),
+    ),
+    "a call to a busy user that the phone network would have is over, and known": (
+        Settings(glare="merge", when_busy="reject", parallel_sip=True),
+        (
+            here("t1"),
+            Publish("joined", {"roomId": "r2", "userId": "bob", "peer": peer("b3")}),
+            calls("c1"),
+            says("accept", "b4", "carol"),
+        ),
+    ),
     "a call that merges rang already, and its devices hear who has answered": (
         Settings(glare="merge"),
         (
@@ -405,6 +439,34 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             calls("a1", later=True),
             calls("b1", "alice", "i2"),
             AT_LAST,
+        ),
+    ),
+    "a call that merges has no candidate but the caller that it meets": (
+        Settings(glare="merge"),
+        (
+            here("a3"),
+            here("b1"),
+            calls("a1"),
+            calls("b1", "alice", "i2"),
+        ),
+    ),
+    "a call that meets a later one has no candidate but the caller of that one": (
+        Settings(glare="merge"),
+        (
+            here("a3"),
+            here("b1"),
+            here("b3"),
+            calls("a1", later=True),
+            calls("b1", "alice", "i2"),
+            AT_LAST,
+        ),
+    ),
+    "a call that merges is none of the trunk that it would have rung": (
+        Settings(glare="merge"),
+        (
+            here("t1"),
+            calls("a1"),
+            calls("b1", "alice", "i2"),
         ),
     ),
     "the connection that accepts is not told that its user is busy elsewhere, though it answers as a push device": (

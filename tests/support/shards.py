@@ -288,7 +288,8 @@ class Apart(Shards):
         traced = self._chance.random() < 1 / 2
         operation = await part.publish(kind, raw, self.entry_id(), traced=traced)
         self._published[operation.entry] = part
-        await self.settle(operation)
+        (outcome,) = await self.settle(operation)
+        assert outcome.status is Status.DONE, outcome
         return await self.told()
 
     def home_of(self, name: str) -> Shard:

@@ -6,9 +6,13 @@ import contextlib
 import functools
 import http.client
 import json
+import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +114,29 @@ def test_a_worker_without_a_terminal_goes_on_after_sighup(
             if number == 1:
                 worker.send(signal.SIGHUP)
         assert worker.end(signal.SIGTERM) == 0
+
+
+def _can_be_first() -> bool:
+    tried = ["unshare", "--pid", "--fork", "true"]
+    return (
+        bool(shutil.which(tried[0]))
+        and not subprocess.run(tried, check=False, stderr=subprocess.PIPE).returncode
+    )
+
+
+@pytest.mark.skipif(not _can_be_first(), reason="this user may not start a first process")
+def test_a_command_that_is_the_first_process_of_a_container_ends_when_it_is_told_to() -> None:
+    """The kernel drops SIGTERM there, unless the process has a handler."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        first = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-m", "workers"]
+        with subprocess.Popen([*first, "list", "--redis-url", url], stderr=subprocess.PIPE) as outside:
+            connection, _ = silent.accept()
+            with connection:  # the command waits for an answer
+                children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text()
+                os.kill(int(children), signal.SIGTERM)
+                assert outside.wait(20) == 128 + signal.SIGTERM
 
 
 def _has_notifications(database: redis.Redis, count: int) -> bool:

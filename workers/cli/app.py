@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from workers.aio.signals import end_as_first_process
 from workers.cli.lazy import lazy_group
 
 _INTERRUPTED: Final = 130  # the status that typer returns for Ctrl-C
@@ -104,6 +105,8 @@ def invoke(arguments: list[str] | None = None) -> int:
 def main() -> None:
     """Run the command in the arguments of the process and exit with its status."""
     _open_standard_files()
+    if os.getpid() == 1:
+        end_as_first_process()
     sys.exit(invoke())
 
 

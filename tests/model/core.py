@@ -103,6 +103,7 @@ class Core:
         self.refusals: dict[str, tuple[int, str]] = {}
         self.timers: dict[str, int] = {}
         self.missed: dict[str, Loss] = {}
+        self.missed_until: dict[str, int] = {}
         self.away: dict[tuple[str, str], tuple[int, Registration]] = {}
         self.waiting_since = self.looked_at = 0
         self.out: list[Notification] = []
@@ -122,6 +123,8 @@ class Core:
         self.requests = {ref: kept for ref, kept in self.requests.items() if kept[1] > self.now}
         self.refusals = {ref: each for ref, each in self.refusals.items() if ref in self.requests}
         self.presence.forget(self.now)
+        gone = {user for user, until in self.missed_until.items() if until <= self.now}
+        self.missed = {ref: loss for ref, loss in self.missed.items() if loss.user not in gone}
         for room in self.rooms.values():
             room.left = {user: kept for user, kept in room.left.items() if kept[1] > self.now}
             if room.closed and room.closed[1] <= self.now:
@@ -327,6 +330,7 @@ class Core:
         known = self.loss_of(invite) or Loss(invite.sender, invite.caller, lost, till)
         known.till = min(known.till, till)
         self.missed[invite.ref] = known
+        self.missed_until[known.user] = self.now + self.settings.max_ring_timeout + self.kept()
         self.wait_for_caller(known)
 
     def lost_there(self, _invite: Invite, loss: Loss) -> int:

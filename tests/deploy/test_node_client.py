@@ -94,6 +94,22 @@ async def test_two_programs_make_calls_in_two_shards(
     assert [await client.xinfo_groups(keys.notifications) for keys in two_shards] == [[], []]
 
 
+async def test_replies_that_the_server_cuts_off_become_smaller(project: Path) -> None:
+    """The server closes a connection whose replies take more memory than `client-output-buffer-limit` allows."""
+    rooms = [f"r{number}" for number in range(40)]
+    with Node({"client-output-buffer-limit": "normal 1mb 1mb 10"}) as node:
+        async with Redis.from_url(node.url) as client:
+            await client.xgroup_create(KEYS.notifications, "gateway-1", "0", mkstream=True)
+            for number, room in enumerate(rooms):
+                payload = {"userId": "bob", "roomId": room, "padding": "x" * 60_000}
+                fields: dict[Any, Any] = {"id": f"1-{number}-0-1", "type": "userJoined", "peers": "[]"}
+                fields |= {"users": "[]", "payload": json.dumps(payload)}
+                await client.xadd(KEYS.notifications, fields)
+        async with programs.running(project, {"url": node.url, **GATEWAY}) as gateway:
+            for room in rooms:
+                assert (await gateway.tells("heard", "userJoined"))["payload"]["roomId"] == room
+
+
 @pytest.mark.usefixtures("worker")
 async def test_a_killed_gateway_loses_and_doubles_no_ring(
     project: Path, client: Redis, valkey_url: str, publisher: Program

@@ -54,6 +54,7 @@ export class Notifications implements AsyncIterable<Notification> {
   #reading: Promise<void>[] = [];
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  #most = COUNT;
   #refusal: string | undefined;
   #wrong: Error | undefined;
 
@@ -165,8 +166,10 @@ export class Notifications implements AsyncIterable<Notification> {
     const { name, consumer } = this.#group;
     for (let entry = "0"; !this.#closing; ) {
       await this.#room();
-      const reply = (await connection.run((redis) =>
-        redis.xreadgroup("GROUP", name, consumer, "COUNT", COUNT, "STREAMS", stream.key, entry),
+      const reply = (await this.#sized((count) =>
+        connection.run((redis) =>
+          redis.xreadgroup("GROUP", name, consumer, "COUNT", count, "STREAMS", stream.key, entry),
+        ),
       )) as RawReply;
       const entries = reply?.[0]?.[1] ?? [];
       this.#take(stream, entries);
@@ -178,14 +181,28 @@ export class Notifications implements AsyncIterable<Notification> {
   async #readNew(connection: Connection, streams: readonly Stream[]): Promise<void> {
     const { name, consumer } = this.#group;
     const where = [...streams.map(({ key }) => key), ...streams.map(() => ">")];
-    const reply = (await connection.run(
-      (redis) => redis.xreadgroup("GROUP", name, consumer, "COUNT", COUNT, "BLOCK", BLOCK_MS, "STREAMS", ...where),
-      { replyMs: BLOCK_MS + 5_000 },
+    const reply = (await this.#sized((count) =>
+      connection.run(
+        (redis) => redis.xreadgroup("GROUP", name, consumer, "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", ...where),
+        { replyMs: BLOCK_MS + 5_000 },
+      ),
     )) as RawReply;
     for (const [key, entries] of reply ?? []) {
       const stream = streams.find((one) => one.key === key)!;
       this.#take(stream, entries);
       stream.position = entries.at(-1)?.[0] ?? stream.position;
+    }
+  }
+
+  /** A server may close a connection whose reply is too large, so the entries asked for after a failure are few. */
+  async #sized<Reply>(ask: (count: number) => Promise<Reply>): Promise<Reply> {
+    try {
+      const reply = await ask(this.#most);
+      this.#most = Math.min(COUNT, 2 * this.#most);
+      return reply;
+    } catch (error) {
+      this.#most = 1;
+      throw error;
     }
   }
 
@@ -224,8 +241,8 @@ export class Notifications implements AsyncIterable<Notification> {
       const hasRoom = this.#buffer.length < BUFFERED;
       const after = hasRoom ? this.#claimAfterMs : Number.MAX_SAFE_INTEGER;
       const from: string = cursor;
-      const [next, entries] = (await this.#connection.run((redis) =>
-        redis.xautoclaim(stream.key, name, consumer, after, from, "COUNT", COUNT),
+      const [next, entries] = (await this.#sized((count) =>
+        this.#connection.run((redis) => redis.xautoclaim(stream.key, name, consumer, after, from, "COUNT", count)),
       )) as [string, RawEntry[]];
       this.#take(stream, entries);
       cursor = hasRoom && next !== "0-0" ? next : undefined;

@@ -48,6 +48,7 @@ _PLAYING: Final = (
             "dead_letters",
             "group_calls",
             "http",
+            "http_api",
             "push",
             "relay",
             "reshard",

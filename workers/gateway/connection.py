@@ -167,7 +167,7 @@ class Connection:
                 await self._socket.close(code=code, message=reason.encode())
 
     async def _finish(self, *loops: asyncio.Task[Any]) -> None:
-        """What the device has sent counts, even if it has gone. It takes moments if the gateway has closed it."""
+        """Publish what the device has sent, even if it has gone. A connection that the gateway closes ends soon."""
         writing, renewing, closing = loops
         renewing.cancel()
         if self._publishing:

@@ -7,6 +7,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from invites.client.page import Page
 from invites.client.servers import by_client, until_served
 from invites.connection.clients import BLOCK_MS
 from invites.events.entry import entries_of
@@ -66,9 +67,16 @@ class Answers:
         await self._clients.aclose()
 
     async def _listen(self, client: Any, after: dict[bytes, bytes]) -> None:  # noqa: ANN401 - see Clients
+        page = Page(_PAGE)
+
+        async def read() -> Any:  # noqa: ANN401 - a raw reply
+            with page.sized() as count:
+                return await client.execute_command(
+                    *(b"XREAD", b"COUNT", count, b"BLOCK", BLOCK_MS, b"STREAMS", *after, *after.values())
+                )
+
         while True:
-            read = (b"XREAD", b"COUNT", _PAGE, b"BLOCK", BLOCK_MS, b"STREAMS", *after, *after.values())
-            reply: Any = await until_served("Reading answers", partial(client.execute_command, *read))
+            reply = await until_served("Reading answers", read)
             for stream, raw in reply or ():
                 entries = entries_of(raw)
                 after[stream] = entries[-1].id.encode()

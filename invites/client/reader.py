@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from invites.client.group import Group, ServerClock
+from invites.client.page import Page
 from invites.client.servers import until_served
 from invites.connection.clients import BLOCK_MS
 from invites.events.entry import entries_of
 from invites.notifications import BadNotification, Invitation, decode_notification
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from invites.client.repeats import Repeats
     from invites.events.entry import Entry
     from invites.keys import Keys
@@ -83,7 +81,7 @@ class Reader:
         self._consumer = consumer.name
         self._claim_after_ms = consumer.claim_after_ms
         self._most = consumer.most
-        self._page = _PAGE
+        self._page = Page(_PAGE)
         self._repeats = repeats
         self._came = came
         self._clock = ServerClock(commands)
@@ -170,9 +168,9 @@ class Reader:
         while len(self._open) >= self._most:
             self._room.clear()
             await self._room.wait()
-        with self._sized() as page:
+        with self._page.sized() as count:
             reply = await self._reads.execute_command(
-                *(b"XREADGROUP", b"GROUP", self._group, self._consumer, b"COUNT", page, *options),
+                *(b"XREADGROUP", b"GROUP", self._group, self._consumer, b"COUNT", count, *options),
                 *(b"STREAMS", *after, *after.values()),
             )
         last = {}
@@ -184,16 +182,6 @@ class Reader:
                 if after[stream] == b">":
                     self._groups[stream].last = entries[-1].id
         return last
-
-    @contextlib.contextmanager
-    def _sized(self) -> Iterator[int]:
-        """How many entries to ask for. A server may close a connection when a reply is too large."""
-        try:
-            yield self._page
-        except Exception:
-            self._page = 1
-            raise
-        self._page = min(_PAGE, 2 * self._page)
 
     def _take(self, group: Group, entries: list[Entry]) -> None:
         for entry in entries:
@@ -241,9 +229,9 @@ class Reader:
                 # A reader without room claims nothing. It asks all the same: one that does not looks gone.
                 has_room = len(self._open) < self._most
                 idle_ms = self._claim_after_ms if has_room else _NEVER_MS
-                with self._sized() as page:
+                with self._page.sized() as count:
                     start, raw, *_ = await self._commands.execute_command(
-                        *(b"XAUTOCLAIM", stream, self._group, self._consumer, idle_ms, start, b"COUNT", page)
+                        *(b"XAUTOCLAIM", stream, self._group, self._consumer, idle_ms, start, b"COUNT", count)
                     )
                 self._take(group, entries_of(raw))
                 if start == b"0-0" or not has_room:

@@ -190,7 +190,7 @@ def _version(file: str | None) -> tuple[int, int] | None:
     try:
         found = Path(file).stat() if file else None
     except OSError:
-        found = None  # who reads it says why
+        found = None  # reading it raises the error
     return found and (found.st_ino, found.st_mtime_ns)
 
 

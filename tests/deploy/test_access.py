@@ -369,6 +369,26 @@ def test_nobody_gets_in_without_a_name(installation: installations.Installation)
             client.ping()
 
 
+def test_the_user_that_may_write_lets_nobody_in(
+    installation: installations.Installation, filled: redis.Redis
+) -> None:
+    """The server loads its file with the rights of `default`, whose password is `requirepass`."""
+    nameless = installation.admin_url.replace("tester:tester@", "")
+    with redis.Redis.from_url(installation.url("admin")) as admin:
+        try:
+            for password in ("known", ""):
+                admin.config_set("requirepass", password)
+                for url in (nameless, nameless.replace("//", "//default:known@")):
+                    with (
+                        redis.Redis.from_url(url) as client,
+                        pytest.raises(redis.exceptions.AuthenticationError),
+                    ):
+                        client.set("someone-elses", "2")
+        finally:
+            assert admin.acl_load()
+    assert filled.get("someone-elses") == "1"
+
+
 def test_server_keeps_calls(filled: redis.Redis) -> None:
     """Memory is never gained by deleting state, and answered writes survive the end of the server."""
     wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"}

@@ -110,6 +110,29 @@ async def test_replies_that_the_server_cuts_off_become_smaller(project: Path) ->
                 assert (await gateway.tells("heard", "userJoined"))["payload"]["roomId"] == room
 
 
+async def test_an_answer_among_notifications_that_the_server_cuts_off_is_heard(project: Path) -> None:
+    """All come at once: one commit may notify many devices, each with a large context."""
+    with Node({"client-output-buffer-limit": "normal 1mb 1mb 10"}) as node:
+        async with (
+            Redis.from_url(node.url) as client,
+            programs.running(project, {"url": node.url}) as publisher,
+        ):
+            await publisher.say("ask", "getInvitations", {"peer": PHONE, "transaction": 7})
+            await wait_until(lambda: _has_asked(client), "it has asked")
+            async with client.pipeline(transaction=True) as commit:
+                for number in range(40):
+                    context = {"userId": "bob", "roomId": "r", "padding": "x" * 60_000}
+                    await _write(commit, f"1-{number}-0-1", "userJoined", context)
+                answer = {"request": "getInvitations", "transaction": 7, "code": 200, "invitations": []}
+                await _write(commit, "2-0-0-1", "answer", answer, peer=PHONE["id"])
+                await commit.execute()
+            assert (await publisher.tells("answer"))["answer"]["code"] == 200
+
+
+async def _has_asked(client: Redis) -> bool:
+    return bool(await client.xlen(KEYS.events))
+
+
 @pytest.mark.usefixtures("worker")
 async def test_a_killed_gateway_loses_and_doubles_no_ring(
     project: Path, client: Redis, valkey_url: str, publisher: Program

@@ -9,6 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -415,6 +416,29 @@ async def test_replies_that_the_server_cuts_off_become_smaller() -> None:
                 await told(client, number, context="x" * 60_000)
         async with Notifications(node.url, group="records") as notifications:
             assert await rooms(notifications, 40) == [f"r{number}" for number in range(40)]
+
+
+async def test_an_answer_among_notifications_that_the_server_cuts_off_is_heard() -> None:
+    """All come at once: one commit may notify many devices, each with a large context."""
+    answer = {
+        "inviteId": "1",
+        "from": "alice",
+        "to": "bob",
+        "request": "accept",
+        "transaction": 7,
+        "code": 410,
+    }
+    fields = _fields("1-0-1", "answer", {**answer, "reason": "gone"}) | {"peers": '["phone"]'}
+    with Node({"client-output-buffer-limit": "normal 1mb 1mb 10"}) as node:
+        async with connect(node.url, "test") as client, Publisher(node.url) as publisher:
+            asking = asyncio.create_task(publisher.ask(msgspec.structs.replace(ACCEPT, transaction=7)))
+            await wait_until(lambda: _are_published(client, 1), "it has been asked")
+            async with client.pipeline(transaction=True) as commit:
+                for number in range(40):
+                    await told(commit, number, context="x" * 60_000)
+                await commit.xadd(KEYS.notifications, fields)
+                await commit.execute()
+            assert (await asking).code == 410
 
 
 @pytest.mark.leaks

@@ -489,6 +489,14 @@ async def test_a_device_logs_in_again_before_its_token_ends_and_stays_connected(
         assert (await phone.hears("answer"))["transaction"] == 1
 
 
+async def test_a_login_ends_with_its_latest_token(valkey_url: str, clock: Clock) -> None:
+    """Also if that one ends before the one that it has replaced."""
+    async with platform(valkey_url) as service, Device(service.port, "bob") as phone:
+        clock.ahead_s = 300
+        await phone.send("login", token=token("bob", lasts_s=290))
+        assert await phone.ends() == (4401, "the token has expired")
+
+
 @pytest.mark.parametrize(
     ("claims", "sentence"),
     [

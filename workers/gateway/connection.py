@@ -109,7 +109,7 @@ class Connection:
         self._incoming_bytes = 0
         self._publishing: list[asyncio.Task[None]] = []  # the task that publishes them, if there are any
         self._registered = asyncio.Event()
-        self._closing = asyncio.Event()
+        self._end_changed = asyncio.Event()
         self._heard = asyncio.Event()
         self._again = asyncio.Event()
         self._signed_off = False
@@ -137,7 +137,7 @@ class Connection:
         if self.ended is None:
             self.ended = (code, reason)
             self._waiting.put_nowait(None)
-            self._closing.set()
+            self._end_changed.set()
 
     async def run(self) -> None:
         """Serve the device until its connection ends."""
@@ -167,7 +167,7 @@ class Connection:
                 await self._socket.close(code=code, message=reason.encode())
 
     async def _finish(self, *loops: asyncio.Task[Any]) -> None:
-        """What the device has sent counts, even if it has gone. It takes moments if the gateway has closed it."""
+        """Publish what the device has sent, even if it has gone. A connection that the gateway closes ends soon."""
         writing, renewing, closing = loops
         renewing.cancel()
         if self._publishing:
@@ -211,14 +211,15 @@ class Connection:
 
     async def _until_closed(self) -> None:
         """Wait for `close`. The login ends with its token, also while the server is away."""
-        while not self._closing.is_set():
+        while self.ended is None:
             left_s = self._identity.expires_at - time.time()
             if left_s <= 0:
                 self.close(Close.LOGIN, "the token has expired")
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(self._renew_s, left_s)):
-                    await self._closing.wait()
+                    await self._end_changed.wait()
+            self._end_changed.clear()
 
     async def _renew(self) -> None:
         """Register, and renew the registration before it lapses."""
@@ -309,6 +310,7 @@ class Connection:
         if (identity.user, identity.device) != (self.peer.user, self.peer.device):
             raise LoginError("the token is of another user or device: connect again")
         self._identity = identity
+        self._end_changed.set()
         self.welcome()
 
     async def _register(self) -> None:

@@ -1,6 +1,7 @@
 import { type Client, Connection, backOff, lanes, refusal } from "./connection.js";
 import type { Answer } from "./contract.js";
 import { type RawReply, decode, isBefore, pairs } from "./entries.js";
+import { Page } from "./page.js";
 
 const BLOCK_MS = 2_000;
 const COUNT = 100;
@@ -73,14 +74,16 @@ export class Answers {
   }
 
   async #listen(connection: Connection, streams: readonly Stream[]): Promise<void> {
+    const page = new Page(COUNT);
     const byKey = new Map(streams.map((stream) => [stream.key, stream]));
     for (let failures = 0; !this.#closed; ) {
       try {
         if (failures > 0) await findEnds(connection, streams);
         const where = [...byKey.keys(), ...streams.map(({ position }) => position ?? "0-0")];
-        const reply = (await connection.run(
-          (redis) => redis.xread("COUNT", COUNT, "BLOCK", BLOCK_MS, "STREAMS", ...where),
-          { replyMs: BLOCK_MS + 5_000 },
+        const reply = (await page.sized((count) =>
+          connection.run((redis) => redis.xread("COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", ...where), {
+            replyMs: BLOCK_MS + 5_000,
+          }),
         )) as RawReply;
         for (const [key, entries] of reply ?? []) {
           for (const [entry, fields] of entries) this.#take(byKey.get(key)!, entry, fields);

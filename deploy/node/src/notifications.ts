@@ -3,6 +3,7 @@ import { ServerClock } from "./clock.js";
 import { type Client, Connection, backOff, isPassing, lanes, refusal } from "./connection.js";
 import { type Notification, type RawEntry, type RawReply, decode, writtenAt } from "./entries.js";
 import { Group, type Stream } from "./group.js";
+import { Page } from "./page.js";
 import { Recent } from "./recent.js";
 import { checkShards, streamOf } from "./routing.js";
 import { ShardCount, reaches } from "./shard-count.js";
@@ -48,13 +49,13 @@ export class Notifications implements AsyncIterable<Notification> {
   readonly #count: ShardCount;
   readonly #recent = new Recent(REMEMBERED);
   readonly #unfinished = new Set<string>();
+  readonly #page = new Page(COUNT);
   readonly #buffer: Notification[] = [];
   #waiting: (() => void)[] = [];
   #lanes: ReturnType<typeof lanes<Stream>> = [];
   #reading: Promise<void>[] = [];
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
-  #most = COUNT;
   #refusal: string | undefined;
   #wrong: Error | undefined;
 
@@ -166,7 +167,7 @@ export class Notifications implements AsyncIterable<Notification> {
     const { name, consumer } = this.#group;
     for (let entry = "0"; !this.#closing; ) {
       await this.#room();
-      const reply = (await this.#sized((count) =>
+      const reply = (await this.#page.sized((count) =>
         connection.run((redis) =>
           redis.xreadgroup("GROUP", name, consumer, "COUNT", count, "STREAMS", stream.key, entry),
         ),
@@ -181,7 +182,7 @@ export class Notifications implements AsyncIterable<Notification> {
   async #readNew(connection: Connection, streams: readonly Stream[]): Promise<void> {
     const { name, consumer } = this.#group;
     const where = [...streams.map(({ key }) => key), ...streams.map(() => ">")];
-    const reply = (await this.#sized((count) =>
+    const reply = (await this.#page.sized((count) =>
       connection.run(
         (redis) => redis.xreadgroup("GROUP", name, consumer, "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", ...where),
         { replyMs: BLOCK_MS + 5_000 },
@@ -191,18 +192,6 @@ export class Notifications implements AsyncIterable<Notification> {
       const stream = streams.find((one) => one.key === key)!;
       this.#take(stream, entries);
       stream.position = entries.at(-1)?.[0] ?? stream.position;
-    }
-  }
-
-  /** A server may close a connection whose reply is too large, so the entries asked for after a failure are few. */
-  async #sized<Reply>(ask: (count: number) => Promise<Reply>): Promise<Reply> {
-    try {
-      const reply = await ask(this.#most);
-      this.#most = Math.min(COUNT, 2 * this.#most);
-      return reply;
-    } catch (error) {
-      this.#most = 1;
-      throw error;
     }
   }
 
@@ -241,7 +230,7 @@ export class Notifications implements AsyncIterable<Notification> {
       const hasRoom = this.#buffer.length < BUFFERED;
       const after = hasRoom ? this.#claimAfterMs : Number.MAX_SAFE_INTEGER;
       const from: string = cursor;
-      const [next, entries] = (await this.#sized((count) =>
+      const [next, entries] = (await this.#page.sized((count) =>
         this.#connection.run((redis) => redis.xautoclaim(stream.key, name, consumer, after, from, "COUNT", count)),
       )) as [string, RawEntry[]];
       this.#take(stream, entries);

@@ -584,6 +584,17 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             Publish("getInvitations", {"peer": peer("t1")}),
         ),
     ),
+    "a peer id moves from the member that rings to the next one, and rings for that": (
+        Settings(look_up="all"),
+        (
+            Knows(
+                "team", LookupResult(known=True, members=[Member("carol"), Member("bob")], sequential=True)
+            ),
+            here("c1"),
+            calls("a1", "team"),
+            Publish("registered", {"registry": {"id": "c1", "user": "bob"}}),
+        ),
+    ),
     "a device of a member hands over without a word to the caller": (
         Settings(look_up="all"),
         (

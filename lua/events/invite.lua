@@ -212,7 +212,7 @@ local function begin(invite, asked, may_be_limited, may_have_joined)
   if meets and not held and glare.merges_now(invite) then
     return
   end
-  local found = resolve(asked)
+  local found = callees.resolve(asked)
   if found.members then
     call_group(invite, asked, found)
   elseif #found.candidates > 0 or (held and not found.is_group) then

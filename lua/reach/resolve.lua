@@ -8,7 +8,7 @@
 --   phone       a number that leads to the callee
 --   members     of a group: each with user, push, peers, trunks, phone, failed; sequential: one rings after the other
 --   resource    for the log
--- exports: looked_up, resolve
+-- exports: callees
 -- include: core/commit
 -- include: core/shards
 -- include: reach/presence
@@ -16,6 +16,8 @@
 -- include: reach/away
 -- include: reach/push
 -- include: reach/user_states
+
+callees = {}
 
 local NOTHING = { known = false }
 
@@ -73,7 +75,7 @@ local function is_known(user)
 end
 
 -- The result of the worker's lookup. A worker asks for a group only when no user of that name is registered.
-function looked_up(asked, registered)
+function callees.looked_up(asked, registered)
   local look_up = settings.look_up
   if look_up == '' or (look_up == 'groups' and registered) then
     return NOTHING
@@ -136,7 +138,7 @@ local function resolve_callee(asked)
   debug('resolving', asked.to)
   local candidates, registered = peers_of(asked)
   local rings = #candidates > 0
-  local found = looked_up(asked, rings)
+  local found = callees.looked_up(asked, rings)
   log_look_up(asked, found, rings)
   if found.members and not rings then
     return resolve_group(asked, found)
@@ -171,7 +173,7 @@ local function way_out(asked)
     return nil
   end
   local trunk, others = trunk_for(asked, {})
-  if not trunk or settings.look_up == 'push' or #peers_of(asked) > 0 or not looked_up(asked, false).members then
+  if not trunk or settings.look_up == 'push' or #peers_of(asked) > 0 or not callees.looked_up(asked, false).members then
     return trunk, others
   end
 end
@@ -219,7 +221,7 @@ end
 -- list of those that lead to the number, too); or the members of a group and whether it is sequential; or no
 -- candidates, a code and a reason, and whether the callee wants it so. The peer that has asked for the invite wants it
 -- in any case.
-function resolve(asked)
+function callees.resolve(asked)
   if asked.probe then
     return resolve_probe(asked)
   end

@@ -209,7 +209,7 @@ local function begin(invite, asked, may_be_limited, may_have_joined)
   end
   local meets = settings.glare == 'merge' and glare.is_possible(invite)
   local held = meets and not is_here(asked.user)
-  if meets and not held and glare.merges_now(invite) then
+  if meets and not held and not callees.is_group(asked) and glare.merges_now(invite) then
     return
   end
   local found = callees.resolve(asked)

@@ -166,14 +166,24 @@ local function resolve_callee(asked)
   return { candidates = candidates, code = 404, reason = 'not_found' }
 end
 
--- With parallelSip an invite to a user goes to the phone network first, if a trunk leads there. (A name with
--- registered devices is a user's and no group's.) Returns as `trunk_for`.
+-- Is the callee a group? A name with registered devices is a user's.
+local function is_group_name(asked)
+  return settings.look_up ~= '' and settings.look_up ~= 'push' and #peers_of(asked) == 0
+    and callees.looked_up(asked, false).members
+end
+
+-- Is the invite a call to a group, and not refused?
+function callees.is_group(asked)
+  return not user_states.refuse(asked.marks and asked.marks[5], asked.user) and is_group_name(asked)
+end
+
+-- With parallelSip an invite to a user goes to the phone network first, if a trunk leads there. Returns as `trunk_for`.
 local function way_out(asked)
   if not settings.parallel_sip or asked.invite_request ~= '0' then
     return nil
   end
   local trunk, others = trunk_for(asked, {})
-  if not trunk or settings.look_up == 'push' or #peers_of(asked) > 0 or not callees.looked_up(asked, false).members then
+  if not trunk or not is_group_name(asked) then
     return trunk, others
   end
 end

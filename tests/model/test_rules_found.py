@@ -595,6 +595,16 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             Publish("registered", {"registry": {"id": "c1", "user": "bob"}}),
         ),
     ),
+    "a call to a group does not merge with the call of a user who has its name": (
+        Settings(look_up="groups", glare="merge"),
+        (
+            Knows("team", LookupResult(known=True, members=[Member("carol")])),
+            here("b1"),
+            here("c1"),
+            calls("x1"),
+            calls("b1", "team", "i2"),
+        ),
+    ),
     "a device of a member hands over without a word to the caller": (
         Settings(look_up="all"),
         (

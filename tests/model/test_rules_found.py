@@ -605,6 +605,16 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             calls("b1", "team", "i2"),
         ),
     ),
+    "a lost trunk may come back while another user's trunk has its peer id": (
+        PATIENT,
+        (
+            here("t1"),
+            calls("a1", "007"),
+            gone("t1"),
+            Publish("disconnected", {"peer": {"id": "t1", "user": "tel"}}),
+            Publish("registered", {"registry": {"id": "t1", "user": "tel", "trunk": True, "match": "bob"}}),
+        ),
+    ),
     "a device of a member hands over without a word to the caller": (
         Settings(look_up="all"),
         (

@@ -21,7 +21,7 @@ local function devices_of(invite, lookup_result)
       devices[#devices + 1] = registry.candidate(id, invite.to, registered)
     end
   end
-  local answer = looked_up({ found = lookup_result ~= '' and cjson.decode(lookup_result) or nil }, true)
+  local answer = callees.looked_up({ found = lookup_result ~= '' and cjson.decode(lookup_result) or nil }, true)
   presence.add_connected_at_sippo(devices, invite.to, answer.peers, invite.caller, work.entry)
   add_push_candidates(devices, invite.to, answer.push)
   away.add(devices, invite.to, invite.caller)

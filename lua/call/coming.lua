@@ -2,6 +2,7 @@
 -- learns that its ringing is over.
 -- exports: come
 -- include: core/commit
+-- include: reach/away
 -- include: reach/marks
 -- include: reach/presence
 -- include: reach/registry
@@ -22,21 +23,17 @@ local LIVE = { CALLED = true, RINGING = true }
 
 -- From now on the device has only this peer id. A connection that it replaces stops ringing.
 local function take_over(invite, candidate, new)
-  local function end_grace(peer)
-    later({ 'DEL', key('grace', peer) })
-    unschedule('grace|' .. new.user .. '|' .. peer)
-  end
   local replaced = {}
   for _, other in pairs(candidates_of(invite)) do
     if other ~= candidate and new.device and other.device == new.device and owner(other) == new.user then
       remove_candidate(invite, other)
       candidate.silenced = candidate.silenced or other.silenced
-      end_grace(other.id)
+      away.end_grace(new.user, other.id)
       replaced[#replaced + 1] = LIVE[other.state] and connection(other, other.id) or nil
     end
   end
   if candidate.id ~= new.peer then
-    end_grace(candidate.id)
+    away.end_grace(new.user, candidate.id)
     replaced[#replaced + 1] = LIVE[candidate.state] and connection(candidate, candidate.id) or nil
   elseif candidate.state == 'AWAY' then
     unschedule('grace|' .. new.user .. '|' .. candidate.id)

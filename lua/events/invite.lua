@@ -209,10 +209,10 @@ local function begin(invite, asked, may_be_limited, may_have_joined)
   end
   local meets = settings.glare == 'merge' and glare.is_possible(invite)
   local held = meets and not is_here(asked.user)
-  if meets and not held and glare.merges_now(invite) then
+  if meets and not held and not callees.is_group(asked) and glare.merges_now(invite) then
     return
   end
-  local found = resolve(asked)
+  local found = callees.resolve(asked)
   if found.members then
     call_group(invite, asked, found)
   elseif #found.candidates > 0 or (held and not found.is_group) then

@@ -25,6 +25,15 @@ function away.forget(user, peer)
   end
 end
 
+-- The user's peer is not awaited. (Trunks of two users may have its id, and the other one may be lost, too.)
+function away.end_grace(user, peer)
+  local name = key('grace', peer)
+  if redis.call('GET', name) == user then
+    later({ 'DEL', name })
+  end
+  unschedule('grace|' .. user .. '|' .. peer)
+end
+
 -- Adds the devices that are away, without the inviting peer and those that ring another way.
 function away.add(candidates, user, caller)
   if settings.remove_after == 0 then

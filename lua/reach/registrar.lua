@@ -111,8 +111,7 @@ local function store(new, one)
     else
       later({ 'DEL', key('gone', name) })
     end
-    later({ 'DEL', key('grace', one.peer) })
-    unschedule('grace|' .. name)
+    away.end_grace(one.user, one.peer)
     unschedule('caller|' .. name)
   end
   if new.expires then

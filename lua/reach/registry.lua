@@ -11,7 +11,9 @@
 
 registry = {}
 
--- The user's registrations by peer id, without trunks. (These do not show what the rule has changed.)
+local NONE = {}
+
+-- The user's registrations by peer id, without trunks.
 function registry.of(user)
   local name = key('registry', user)
   local flat = redis.call('HGETALL', name)
@@ -19,6 +21,12 @@ function registry.of(user)
   local found = {}
   for i = 1, #flat, 2 do
     found[flat[i]] = cjson.decode(flat[i + 1])
+  end
+  for _, one in pairs(work.peers or NONE) do
+    if one.user == user then
+      local own = one.registration
+      found[one.peer] = own and not own.trunk and own or nil
+    end
   end
   return found
 end

@@ -8,7 +8,7 @@
 --   phone       a number that leads to the callee
 --   members     of a group: each with user, push, peers, trunks, phone, failed; sequential: one rings after the other
 --   resource    for the log
--- exports: looked_up, resolve
+-- exports: callees
 -- include: core/commit
 -- include: core/shards
 -- include: reach/presence
@@ -16,6 +16,8 @@
 -- include: reach/away
 -- include: reach/push
 -- include: reach/user_states
+
+callees = {}
 
 local NOTHING = { known = false }
 
@@ -73,7 +75,7 @@ local function is_known(user)
 end
 
 -- The result of the worker's lookup. A worker asks for a group only when no user of that name is registered.
-function looked_up(asked, registered)
+function callees.looked_up(asked, registered)
   local look_up = settings.look_up
   if look_up == '' or (look_up == 'groups' and registered) then
     return NOTHING
@@ -136,7 +138,7 @@ local function resolve_callee(asked)
   debug('resolving', asked.to)
   local candidates, registered = peers_of(asked)
   local rings = #candidates > 0
-  local found = looked_up(asked, rings)
+  local found = callees.looked_up(asked, rings)
   log_look_up(asked, found, rings)
   if found.members and not rings then
     return resolve_group(asked, found)
@@ -164,14 +166,24 @@ local function resolve_callee(asked)
   return { candidates = candidates, code = 404, reason = 'not_found' }
 end
 
--- With parallelSip an invite to a user goes to the phone network first, if a trunk leads there. (A name with
--- registered devices is a user's and no group's.) Returns as `trunk_for`.
+-- Is the callee a group? A name with registered devices is a user's.
+local function is_group_name(asked)
+  return settings.look_up ~= '' and settings.look_up ~= 'push' and #peers_of(asked) == 0
+    and callees.looked_up(asked, false).members
+end
+
+-- Is the invite a call to a group, and not refused?
+function callees.is_group(asked)
+  return not user_states.refuse(asked.marks and asked.marks[5], asked.user) and is_group_name(asked)
+end
+
+-- With parallelSip an invite to a user goes to the phone network first, if a trunk leads there. Returns as `trunk_for`.
 local function way_out(asked)
   if not settings.parallel_sip or asked.invite_request ~= '0' then
     return nil
   end
   local trunk, others = trunk_for(asked, {})
-  if not trunk or settings.look_up == 'push' or #peers_of(asked) > 0 or not looked_up(asked, false).members then
+  if not trunk or not is_group_name(asked) then
     return trunk, others
   end
 end
@@ -219,7 +231,7 @@ end
 -- list of those that lead to the number, too); or the members of a group and whether it is sequential; or no
 -- candidates, a code and a reason, and whether the callee wants it so. The peer that has asked for the invite wants it
 -- in any case.
-function resolve(asked)
+function callees.resolve(asked)
   if asked.probe then
     return resolve_probe(asked)
   end

@@ -14,6 +14,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from invites.events.arguments import InviteArguments, PushArguments
+from invites.events.entry import Entry
 from invites.events.operation import Operation
 from invites.events.protocol import Invite, decode_event
 from invites.events.routing import routing_key
@@ -76,6 +77,11 @@ class AtOnce(Shards):
         await part.committer.fire(limit=1, patience=0)
         await self._hear(part)
         await self._carry_all()
+
+    def mix(self, carried: list[tuple[Shard, Entry]]) -> None:
+        """A leg that begins because a trunk is gone must not overtake that: a worker keeps this order."""
+        super().mix(carried)
+        carried.sort(key=lambda each: each[1].fields[b"kind"] not in {b"trunk_registered", b"trunk_ended"})
 
     @staticmethod
     async def _see_who_is_there(part: Shard, operation: Operation) -> Operation:

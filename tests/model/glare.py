@@ -28,7 +28,7 @@ class Glare(Calls):
 
     def meets(self, invite: Invite, event: Payload) -> bool:
         """Whether the new invite and another one become one call."""
-        if self.settings.glare != "merge" or not self.can_meet(invite):
+        if self.settings.glare != "merge" or not self.can_meet(invite) or self.is_to_group(invite):
             return False
         others = [
             each

@@ -83,6 +83,15 @@ class Reach(Redial):
         else:
             self.end(invite, "DECLINED", 404, "not_found")
 
+    def is_to_group(self, invite: Invite) -> bool:
+        """Whether the callee is a group that may be called. A name with registered devices is a user's."""
+        return (
+            self.settings.look_up not in {"", "push"}
+            and not self.wishes.refuse(invite.to, invite.sender, self.now)
+            and not self.registered_of(invite.to, invite.caller)
+            and self.looked_up(registered=False).members is not None
+        )
+
     def reach_registered(self, invite: Invite, event: Payload) -> None:
         """A probe rings the registered devices, without a lookup."""
         devices = [] if invite.to == invite.sender else self.registered_of(invite.to, invite.caller)

@@ -31,6 +31,7 @@ _ALLOWED: Final = {
     "HGET calls": "what the event says of its own call counts, not what is stored",
     "HMGET calls": "the same",
     "HRANDFIELD calls": "the same: a page leaves out the call that the event makes",
+    "HGETALL registry": "the peers of the event are as `work` has them",
     "HLEN registry": "the device that has just come is not counted",
     "SCARD pending": "those that the event ends are subtracted",
     "SRANDMEMBER pending": "an invite that the event has ended is known as such from `work`",

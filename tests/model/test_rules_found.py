@@ -584,6 +584,37 @@ FOUND: dict[str, tuple[Settings, tuple[Step, ...]]] = {
             Publish("getInvitations", {"peer": peer("t1")}),
         ),
     ),
+    "a peer id moves from the member that rings to the next one, and rings for that": (
+        Settings(look_up="all"),
+        (
+            Knows(
+                "team", LookupResult(known=True, members=[Member("carol"), Member("bob")], sequential=True)
+            ),
+            here("c1"),
+            calls("a1", "team"),
+            Publish("registered", {"registry": {"id": "c1", "user": "bob"}}),
+        ),
+    ),
+    "a call to a group does not merge with the call of a user who has its name": (
+        Settings(look_up="groups", glare="merge"),
+        (
+            Knows("team", LookupResult(known=True, members=[Member("carol")])),
+            here("b1"),
+            here("c1"),
+            calls("x1"),
+            calls("b1", "team", "i2"),
+        ),
+    ),
+    "a lost trunk may come back while another user's trunk has its peer id": (
+        PATIENT,
+        (
+            here("t1"),
+            calls("a1", "007"),
+            gone("t1"),
+            Publish("disconnected", {"peer": {"id": "t1", "user": "tel"}}),
+            Publish("registered", {"registry": {"id": "t1", "user": "tel", "trunk": True, "match": "bob"}}),
+        ),
+    ),
     "a device of a member hands over without a word to the caller": (
         Settings(look_up="all"),
         (

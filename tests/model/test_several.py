@@ -18,12 +18,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from invites.lookup.result import LookupResult, Member
 from invites.store.scripts import Scripts
 from invites.store.settings import Settings
 
 from .at_once import PlayAtOnce
 from .author import histories, history
-from .histories import Advance, Carry, Fire, History, Publish, Settle, Step
+from .histories import Advance, Carry, Fire, History, Knows, Publish, Settle, Step
 from .minimal import Run, fail_minimally
 from .several import PlayApart
 from .test_rules_found import FOUND, calls, gone, here, says, stops
@@ -187,6 +188,14 @@ APART: dict[str, tuple[Step, ...]] = {
         *(Carry(0),) * 2,
     ),
 }
+
+
+def test_the_trunk_whose_loss_ends_a_turn_does_not_ring_for_the_next_member(valkey_server: str) -> None:
+    """Alice, the group and the trunk are in one of two shards, 007 is in the other."""
+    members = [Member("alice"), Member("007"), Member("bob"), Member("dave")]
+    found = Knows("team", LookupResult(known=True, members=members, sequential=True))
+    steps = (found, here("t1"), calls("c1", "team"), gone("t1"))
+    play(partial(hearing_at_once, valkey_server, 2), History(Settings(look_up="all"), steps))
 
 
 @pytest.mark.parametrize("name", APART)

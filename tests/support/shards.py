@@ -221,9 +221,13 @@ class Shards(Shard):
     async def _carry_all(self) -> None:
         """Carry the messages between shards, in any order, until none is left."""
         while carried := await self._relayed():
-            self._chance.shuffle(carried)
+            self.mix(carried)
             for part, entry in carried:
                 await self._carry(part, entry)
+
+    def mix(self, carried: list[tuple[Shard, Entry]]) -> None:
+        """Put the messages into the order in which they arrive."""
+        self._chance.shuffle(carried)
 
     async def _relayed(self) -> list[tuple[Shard, Entry]]:
         """The messages between shards that have not been read yet."""

@@ -62,7 +62,7 @@ function timers.wake(ref)
 end
 
 -- caller|<user>|<peer>: a caller's device has not come back in time (callerGrace). Its calls end, except those that it
--- has made, and lost, later.
+-- has made, and lost, later. (A page that a worker of an older release began has no `due`: it is due now.)
 function timers.caller(rest, due)
   local user, peer = string.match(rest, '^([^|]+)|([^|]+)$')
   local ended = presence.left(user, peer)
@@ -78,7 +78,7 @@ function pages.caller_gone(user, refs, peer, lost, due)
   for ref, call in pairs(some_calls(user, refs)) do
     if call.peer == peer then
       local loss = losses.counts(known[ref], call) and known[ref] or { lost = lost }
-      if loss.grace_ends and loss.grace_ends > tonumber(due) then
+      if loss.grace_ends and loss.grace_ends > (tonumber(due) or now) then
         losses.wait(user, peer, loss.grace_ends)
       elseif order.later(loss.lost, call.heard) then
         -- The callee's shard compares the end with what it knows by its own clock: the call, and a later repeat.

@@ -1,7 +1,10 @@
 """callerGrace: a call whose inviter's device is gone or comes back, or whose inviter leaves the room."""
 
+import pytest
+
 from invites.store.settings import Settings
 from tests.support import events as e
+from tests.support.relayed import hears
 from tests.support.shard import MakeShard, Shard, of_type, peer
 
 CALLER_GRACE = 10_000
@@ -201,3 +204,15 @@ async def test_a_device_that_was_back_has_its_whole_grace_again(shard: Shard) ->
     await shard.event(*e.disconnected("a", "alice"))
     assert await e.later(shard, CALLER_GRACE - 1) == []
     assert e.outcome(await e.later(shard, 1), "inviteRejected") == (487, "caller_gone")
+
+
+@pytest.mark.one_shard
+async def test_a_page_that_an_older_release_has_begun_is_due(shard: Shard) -> None:
+    """It does not say until when a grace may end: see `pages.caller_gone`."""
+    await _alice_calls(shard)
+    await shard.event(*e.disconnected("a", "alice"))
+    shard.now += CALLER_GRACE
+    copy = f"{shard.keys.base}todo-of:alice|caller_gone|1-1"
+    await shard.client.copy(f"{shard.keys.base}calls:alice", copy)
+    told = await hears(shard, "page", "alice", "calls", "caller_gone", "1-1", "a", shard.entry_id())
+    assert e.outcome(told, "inviteRejected") == (487, "caller_gone")

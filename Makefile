@@ -64,7 +64,7 @@ COMPUTING := tests/lua tests/model tests/unit tests/deploy tests/fuzz \
   $(wildcard tests/integration/test_cli_*.py tests/integration/test_reshard*.py tests/integration/test_sippo_*.py) \
   $(patsubst %,tests/integration/test_%.py, bench_gateway bench_memory bench_plots call_metrics check_servers client \
     commits_under_way connections console data_loss dead_letters demo dropping embedded erase examples fake_sippo \
-    gateway gateway_page gateways group_calls http http_api invite_queries lookups_legacy lookups_nested_groups \
+    gateway gateway_limits gateway_page gateways group_calls http http_api invite_queries lookups_legacy lookups_nested_groups \
     lookups_parallel_sip lookups_reachability moves outages overview page poison probe push relay \
     renewal_of_connections retention runbook size spans tls_faults traces wheel worker_permissions worker_streams)
 

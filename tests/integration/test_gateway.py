@@ -6,32 +6,20 @@ import asyncio
 import contextlib
 import json
 import logging
-import time
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from invites.client import Event, Joined, Publisher, Registered
-from invites.config import ConfigError
-from invites.config.sections import Gateway
-from invites.values.secret import Secret
 from tests.support.devices import SECRET, Device, token
-from tests.support.gateways import configuration, gateway, platform
+from tests.support.gateways import configuration, gateway, is_ready, platform
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import KEYS, running
-from workers.aio.gc import LongLived
-from workers.gateway.login import Login, LoginError
 from workers.gateway.service import GatewayError
 from workers.lab.gateway_process import port_of, start_gateway
 from workers.lab.worker_process import start_worker
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CALL = {"to": "bob", "inviteId": "1", "room": "r"}
 ANSWER = {"from": "alice", "inviteId": "1"}
@@ -273,248 +261,6 @@ async def _has_events(client: Any, count: int) -> bool:
     return int(await client.xlen(KEYS.events)) == count
 
 
-@pytest.fixture
-def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection is not allowed more messages because the machine is busy."""
-    monkeypatch.setattr("workers.gateway.allowance.time", SimpleNamespace(monotonic=lambda: 0.0))
-
-
-@pytest.mark.usefixtures("no_time_passes")
-async def test_who_sends_too_much_is_disconnected(valkey_url: str) -> None:
-    async with platform(valkey_url, messages_per_second=5) as service, Device(service.port, "bob") as phone:
-        for _ in range(11):
-            await phone.send("getInvitations")
-        assert await phone.ends() == (4429, "the device sends too many messages")
-    async with platform(valkey_url, max_message=1_024) as service, Device(service.port, "bob") as phone:
-        longest = '{"type": "getInvitations", "payload": {"device": "é"}}'.encode().ljust(1_024).decode()
-        await phone.send_raw(longest)
-        await phone.hears("answer")
-        await phone.send_raw(longest + " ")
-        assert (await phone.ends())[0] == 1009
-
-
-@pytest.mark.leaks
-async def test_who_may_not_connect_hears_why(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with (
-        gateway(valkey_url, configuration(origins=("https://good.example",), max_connections=1)) as service,
-        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
-    ):
-        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await http.ws_connect("/ws", headers={"Origin": "https://evil.example"})
-        assert refused.value.status == 403
-        login = json.dumps({"type": "login", "payload": {"token": "x"}})
-        for first, reason in (
-            (None, "no login came within 0.2 s"),
-            ("hello", 'a message is {"type": …, "payload": {…}}'),
-            ('{"type":"accept"}', "the first message must be a login with a token"),
-            (login, "the token is not valid here"),
-        ):
-            monkeypatch.setattr("workers.gateway.service._LOGIN_WITHIN_S", 0.2 if first is None else 15.0)
-            async with http.ws_connect("/ws", headers={"Origin": "https://good.example"}) as socket:
-                if first is not None:
-                    await socket.send_str(first)
-                closed = await socket.receive()
-                assert (socket.close_code, str(closed.extra)[: len(reason)]) == (4401, reason)
-            await wait_until(lambda: not service._serving, "it has left")
-        async with Device(service.port, "bob"):
-            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                await http.ws_connect("/ws")
-            assert refused.value.status == 503
-        text = await (await http.get("/metrics")).text()
-        for what, count in (("origin", 1), ("login", 4), ("connections", 1)):
-            assert f'invites_gateway_refused_total{{what="{what}"}} {count}.0' in text
-        assert (await http.get("/healthz")).status == 200
-        await wait_until(lambda: _is_ready(http), "the gateway is ready")
-
-
-@pytest.mark.leaks
-async def test_a_user_may_have_so_many_connections(valkey_url: str) -> None:
-    async with (
-        gateway(valkey_url, configuration(connections_per_user=2)) as service,
-        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
-        Device(service.port, "bob"),
-    ):
-        async with Device(service.port, "bob") as second:
-            for _ in range(2):
-                async with http.ws_connect("/ws") as socket:
-                    await socket.send_json({"type": "login", "payload": {"token": token("bob")}})
-                    closed = await socket.receive()
-                    assert (socket.close_code, closed.extra) == (
-                        4403,
-                        "the user has 2 connections to this gateway",
-                    )
-            async with Device(service.port, "bob", resume=second.peer), Device(service.port, "alice"):
-                assert (await second.ends())[0] == 4409
-        await wait_until(lambda: len(service._connections) == 1, "both have left")
-        async with Device(service.port, "bob"):
-            pass
-        text = await (await http.get("/metrics")).text()
-        assert 'invites_gateway_refused_total{what="user"} 2.0' in text
-
-
-_UPGRADE = b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"GET / HTTP/1.1\r\nno header\r\n\r\n", b"400"),
-        (b"GET /healthz HTTP/1.1\r\n\r\n", b"400"),
-        (
-            b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain",
-            b"200",
-        ),
-        (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
-        (_UPGRADE + "Sec-WebSocket-Key: é\r\n\r\n".encode(), b"400"),
-        (
-            _UPGRADE
-            + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: a-token\r\n\r\n",
-            b"101",
-        ),
-    ],
-)
-async def test_a_stranger_writes_nothing_into_the_log(
-    valkey_url: str, caplog: pytest.LogCaptureFixture, sent: bytes, status: bytes
-) -> None:
-    async with gateway(valkey_url, configuration()) as service:
-        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-        writer.write(sent)
-        assert (await reader.readline()).split()[1] == status
-        writer.write_eof()
-        await reader.read()
-        writer.transport.abort()
-    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
-
-
-async def test_connections_that_ask_nothing_keep_no_device_out(
-    valkey_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("workers.gateway.service._BESIDES", 1)
-    async with platform(valkey_url, max_connections=2) as service:
-        silent = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(3)]
-        async with Device(service.port, "bob"), Device(service.port, "alice"):
-            for reader, _ in silent[:2]:
-                assert await reader.read() == b""
-        for _, writer in silent:
-            writer.transport.abort()
-
-
-async def test_a_connection_that_sends_no_end_of_a_message_is_cut_off(valkey_url: str) -> None:
-    async with gateway(valkey_url, configuration(messages_per_second=1, max_message=1_024)) as service:
-        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-        writer.write(_UPGRADE + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"\x01\x80mask" + 40_000 * b"\x00\x80mask")
-        with contextlib.suppress(ConnectionError):
-            assert await reader.read() == b""
-        writer.transport.abort()
-
-
-async def test_a_device_may_ping_before_it_logs_in(valkey_url: str) -> None:
-    async with (
-        platform(valkey_url) as service,
-        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
-        http.ws_connect("/ws", autoping=False) as socket,
-    ):
-        await socket.ping(b"1")
-        assert (await socket.receive()).type is aiohttp.WSMsgType.PONG
-        await socket.pong()
-        await socket.send_json({"type": "login", "payload": {"token": token("bob")}})
-        assert (await socket.receive_json())["type"] == "welcome"
-
-
-@pytest.mark.usefixtures("no_time_passes")
-async def test_pongs_that_nobody_has_asked_for_are_limited(valkey_url: str) -> None:
-    async with platform(valkey_url) as service, Device(service.port, "bob") as phone:
-        assert phone.socket is not None
-        for _ in range(101):
-            await phone.socket.pong()
-        assert await phone.ends() == (4429, "the device sends too many messages")
-
-
-async def test_a_device_that_is_refused_counts_for_the_next_collection(
-    valkey_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ended: asyncio.Queue[int] = asyncio.Queue()
-    monkeypatch.setattr(LongLived, "ended", lambda _, left: ended.put_nowait(left))
-    async with (
-        gateway(valkey_url, configuration()) as service,
-        aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
-    ):
-        for _ in range(2):
-            async with http.ws_connect("/ws") as socket:
-                await socket.send_str("hello")
-                await socket.receive()
-                async with asyncio.timeout(15):
-                    assert await ended.get() == 0
-
-
-async def _is_ready(http: aiohttp.ClientSession) -> bool:
-    return (await http.get("/readyz")).status == 200
-
-
-class Clock:
-    """The clock of the gateway's connections, ahead of the machine's."""
-
-    ahead_s = 0.0
-
-    def time(self) -> float:
-        return time.time() + self.ahead_s
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
-    monkeypatch.setattr("workers.gateway.connection.time", found)
-    return found
-
-
-async def test_a_login_ends_with_its_token(valkey_url: str, clock: Clock) -> None:
-    async with platform(valkey_url, expires=400) as service, Device(service.port, "bob") as phone:
-        clock.ahead_s = 700
-        assert await phone.ends() == (4401, "the token has expired")
-
-
-async def test_a_device_logs_in_again_before_its_token_ends_and_stays_connected(
-    valkey_url: str, clock: Clock
-) -> None:
-    """Otherwise a token that ends while a call rings would cut the call off."""
-    async with platform(valkey_url, expires=400) as service, Device(service.port, "bob") as phone:
-        await phone.send("login", token=token("bob", lasts_s=1_200))
-        assert (await phone.hears("welcome"))["peer"] == phone.peer
-        clock.ahead_s = 700
-        await phone.listens(0.5)
-        assert phone.close_code is None
-        await phone.send("getInvitations", transaction=1)
-        assert (await phone.hears("answer"))["transaction"] == 1
-
-
-async def test_a_login_ends_with_its_latest_token(valkey_url: str, clock: Clock) -> None:
-    """Also if that one ends before the one that it has replaced."""
-    async with platform(valkey_url) as service, Device(service.port, "bob") as phone:
-        clock.ahead_s = 300
-        await phone.send("login", token=token("bob", lasts_s=290))
-        assert await phone.ends() == (4401, "the token has expired")
-
-
-@pytest.mark.parametrize(
-    ("claims", "sentence"),
-    [
-        ({"user": "mallory"}, "the token is of another user or device: connect again"),
-        ({"user": "bob", "device": "dev-1"}, "the token is of another user or device: connect again"),
-        ({"user": "bob", "lasts_s": -60}, "the token has expired"),
-    ],
-)
-async def test_another_login_of_somebody_else_or_with_a_wrong_token_changes_nothing(
-    valkey_url: str, claims: dict[str, Any], sentence: str
-) -> None:
-    async with platform(valkey_url) as service, Device(service.port, "bob") as phone:
-        await phone.send("login", token=token(**claims))
-        assert await phone.hears("error") == {"message": sentence, "request": "login"}
-        await phone.send("getInvitations")
-        assert (await phone.hears("answer"))["code"] == 200
-
-
 async def test_a_gateway_that_stops_sends_its_devices_to_another_one_and_they_ring_on(
     valkey_url: str, client: Any
 ) -> None:
@@ -648,8 +394,8 @@ async def test_a_gateway_is_not_ready_once_the_calls_are_in_other_shards(
         aiohttp.ClientSession(f"http://127.0.0.1:{former.port}") as old,
         aiohttp.ClientSession(f"http://127.0.0.1:{latter.port}") as new,
     ):
-        await wait_until(lambda: _is_ready(old), "the old one is ready")
-        await wait_until(lambda: _is_ready(new), "the new one is ready")
+        await wait_until(lambda: is_ready(old), "the old one is ready")
+        await wait_until(lambda: is_ready(new), "the new one is ready")
         await client.set(KEYS.layout, "3")
 
         async def is_told() -> bool:
@@ -657,11 +403,11 @@ async def test_a_gateway_is_not_ready_once_the_calls_are_in_other_shards(
             return "set redis.shards to 3" in found.get("reason", "")
 
         await wait_until(is_told, "the old one says why it is not ready")
-        assert await _is_ready(new)
+        assert await is_ready(new)
         (error,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
         assert "The calls in Redis are in 3 shards, but redis.shards is 1" in error
         await client.set(KEYS.layout, "1")
-        await wait_until(lambda: _is_ready(old), "the old one is ready again")
+        await wait_until(lambda: is_ready(old), "the old one is ready again")
 
 
 @pytest.mark.leaks
@@ -679,7 +425,7 @@ async def test_a_gateway_that_may_not_read_the_number_of_shards_goes_on_with_a_w
             gateway(url, configuration()) as service,
             aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as http,
         ):
-            await wait_until(lambda: _is_ready(http), "it is ready")
+            await wait_until(lambda: is_ready(http), "it is ready")
             await client.execute_command("ACL", "SETUSER", "shards", "+get")
 
             async def is_told() -> bool:
@@ -690,86 +436,3 @@ async def test_a_gateway_that_may_not_read_the_number_of_shards_goes_on_with_a_w
         await client.execute_command("ACL", "DELUSER", "shards")
     (warning,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
     assert warning.startswith(f"The server's user may not GET {KEYS.layout}")
-
-
-# --- logins
-
-
-@pytest.mark.parametrize(
-    ("claims", "sentence"),
-    [
-        ({"lasts_s": -60}, "the token has expired"),
-        ({"exp": None}, "the token lacks the claim exp"),
-        ({"sub": "a b"}, "a claim of the token is wrong: "),
-        ({"device": "{0}"}, "a claim of the token is wrong: "),
-        ({"device": "\ud800"}, "the token is not valid here"),
-        ({"aud": "other"}, "the token is for another audience"),
-        (
-            {"iat": time.time() + 600},
-            "the token is not valid yet: the clocks of its issuer and of the gateway",
-        ),
-        (
-            {"nbf": time.time() + 600},
-            "the token is not valid yet: the clocks of its issuer and of the gateway",
-        ),
-    ],
-)
-def test_a_token_that_is_wrong_is_refused(claims: dict[str, Any], sentence: str) -> None:
-    login = Login(Gateway(secret=Secret(SECRET), audience="invites"))
-    with pytest.raises(LoginError) as refused:
-        login.identify(token(**{"user": "bob", "aud": "invites", **claims}))
-    assert str(refused.value).startswith(sentence)
-
-
-def test_a_token_that_clocks_still_allow_lasts_as_long_as_they_do() -> None:
-    login = Login(Gateway(secret=Secret(SECRET)))
-    assert login.identify(token("bob", lasts_s=-1)).expires_at > time.time()
-
-
-def test_a_token_cannot_choose_its_algorithm(tmp_path: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
-    file = tmp_path / "jwks.json"
-    file.write_text(json.dumps({"keys": [{**public, "kid": "k1", "alg": "ES256", "use": "sig"}]}))
-    login = Login(Gateway(jwks=str(file)))
-    claims = {"sub": "bob", "exp": time.time() + 60, "device": "dev-1"}
-    good = jwt.encode(claims, key, algorithm="ES256", headers={"kid": "k1"})
-    assert login.identify(good)[:2] == ("bob", "dev-1")
-    forged = [
-        jwt.encode(claims, "x" * 32, algorithm="HS256", headers={"kid": "k1"}),
-        jwt.encode(claims, ec.generate_private_key(ec.SECP256R1()), algorithm="ES256", headers={"kid": "k1"}),
-        jwt.encode(claims, "", algorithm="none", headers={"kid": "k1"}),
-        jwt.encode(claims, key, algorithm="ES256"),
-        good[:-4],
-        "x" * 10_000,
-    ]
-    for one in forged:
-        with pytest.raises(LoginError):
-            login.identify(one)
-    with pytest.raises(LoginError):
-        Login(Gateway(secret=Secret(SECRET))).identify(jwt.encode(claims, "", algorithm="none"))
-
-
-def test_a_key_for_encryption_signs_no_token(tmp_path: Path) -> None:
-    public = json.loads(
-        jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
-    )
-    file = tmp_path / "jwks.json"
-    file.write_text(json.dumps({"keys": [{**public, "kid": "k1", "use": "enc"}]}))
-    with pytest.raises(ConfigError, match=r"gateway\.jwks has no public key for signatures"):
-        Login(Gateway(jwks=str(file)))
-
-
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        ({}, "gateway.secret or gateway.jwks is missing"),
-        ({"secret": Secret("short")}, "gateway.secret must have 32 bytes or more"),
-        ({"secret": Secret(SECRET), "jwks": "x"}, "gateway.secret and gateway.jwks exclude each other."),
-        ({"jwks": "/nowhere/jwks.json"}, "gateway.jwks cannot be read: No such file or directory."),
-    ],
-)
-def test_keys_that_are_missing_or_unusable_are_named(settings: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        Login(Gateway(**settings))
-    assert str(refused.value).startswith(sentence)

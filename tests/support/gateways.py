@@ -17,6 +17,8 @@ from workers.gateway.service import GatewayService
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import aiohttp
+
 
 def configuration(shards: int = 1, **gateway: Any) -> Config:
     settings = msgspec.structs.replace(Gateway(port=0, secret=Secret(SECRET)), **gateway)
@@ -42,3 +44,7 @@ async def platform(url: str, shards: int = 1, **settings: Any) -> AsyncIterator[
     config = configuration(shards, **settings)
     async with running(config, url), gateway(url, config) as service:
         yield service
+
+
+async def is_ready(http: aiohttp.ClientSession) -> bool:
+    return (await http.get("/readyz")).status == 200

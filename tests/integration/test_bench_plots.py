@@ -30,7 +30,7 @@ _TINY = (
     "--most-pending",
     "1000",
 )
-_NAMES = ["calls-by-pending", "calls-by-workers", "latency-by-pending", "latency-by-rate"]
+_NAMES = ["calls-by-pending", "calls-by-workers", "cost-by-shards", "latency-by-pending", "latency-by-rate"]
 
 
 def test_measures_and_draws(commands: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -40,6 +40,7 @@ def test_measures_and_draws(commands: Commands, monkeypatch: pytest.MonkeyPatch,
     assert ended.status == 0, ended.err
     result = json.loads(ended.out)
     assert [(each["shards"], each["workers"]) for each in result["by_workers"]] == [(1, 1), (2, 1)]
+    assert all(each["server_us"] > 0 and "worker_us" in each for each in result["by_workers"])
     assert [each["rate"] for each in result["by_rate"]] == [250]
     assert [each["pending"] for each in result["speed_by_pending"]] == [1000]
     assert [each["pending"] for each in result["latency_by_pending"]] == [1000]
@@ -91,7 +92,7 @@ def test_steps() -> None:
 
 def _figures() -> Figures:
     timed = [Latency(rate, 0, 1.0, 2.0, 1.0, 2.0) for rate in (250.0, 500.0)]
-    speeds = [Speed(workers, 1, 10**workers, 100.0 * workers) for workers in (1, 2)]
+    speeds = [Speed(workers, 1, 10**workers, 100.0 * workers, 40.0, 130.0) for workers in (1, 2)]
     pending = [Latency(1000.0, 10**power, 1.0, 2.0, 1.0, 2.0) for power in (3, 4)]
     return Figures(speeds, timed, speeds, pending)
 
@@ -125,6 +126,7 @@ def test_axes_have_names_units_and_ticks_where_something_was_measured(tmp_path: 
     assert {"worker processes", "calls/s", "0", "1", "2", "1 shard"} <= _words(
         tmp_path / "calls-by-workers.svg"
     )
+    assert {"shards", "us", "1", "server", "worker"} <= _words(tmp_path / "cost-by-shards.svg")
 
 
 def test_plots_refer_to_nothing_elsewhere(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
     most_workers: Annotated[int, typer.Option(min=1, metavar="N", help="Measure with 1 to N workers.")] = 4,
     most_shards: Annotated[
         int, typer.Option(min=1, metavar="N", help="Measure with 1, 2, 4, ... shards, up to N.")
-    ] = 4,
+    ] = 16,
     most_rate: Annotated[
         int,
         typer.Option(min=250, metavar="N", help="Offer 250, 500, 1,000, ... calls/s, up to N or the knee."),
@@ -40,7 +40,10 @@ def plots(  # noqa: PLR0913 - a command's parameters are its options
     as_json: AsJson = False,
     common: Common,
 ) -> None:
-    """Measure and draw: calls/s by workers and shards, latency by rate, both by pending invites. Takes 15 minutes."""
+    """Measure and draw calls/s and processor time by workers and shards, latency by rate, both by pending invites.
+
+    Takes 17 minutes.
+    """
     refuse_lookups(common.config)
 
     from workers.lab.bench.extra import require

@@ -46,6 +46,7 @@ def draw(figures: Figures, folder: Path) -> list[Path]:
     """Write the plots into the folder and return their paths."""
     plots = {
         "calls-by-workers": _calls_by_workers,
+        "cost-by-shards": _cost_by_shards,
         "latency-by-rate": _latency_by_rate,
         "calls-by-pending": _calls_by_pending,
         "latency-by-pending": _latency_by_pending,
@@ -73,6 +74,16 @@ def _calls_by_workers(axes: Axes, figures: Figures) -> None:
             label=name,
         )
     _finish_calls(axes, {each.workers for each in figures.by_workers})
+
+
+def _cost_by_shards(axes: Axes, figures: Figures) -> None:
+    axes.set(title="Processor time of a call, by shards, with one worker", xlabel="shards", xscale="log")
+    line = [each for each in figures.by_workers if each.workers == 1]
+    shards = [each.shards for each in line]
+    axes.plot(shards, [each.server_us for each in line], "o-", color=_COLOURS[0], label="server")
+    axes.plot(shards, [each.worker_us for each in line], "o-", color=_COLOURS[1], label="worker")
+    axes.set(ylabel="us", ylim=(0, 1.05 * axes.get_ylim()[1]))
+    _finish(axes, shards)
 
 
 def _calls_by_pending(axes: Axes, figures: Figures) -> None:

@@ -24,12 +24,17 @@ _DEVICES: Final = 3
 
 
 class Speed(msgspec.Struct, frozen=True):
-    """Complete calls a second, with these numbers of workers, shards and other pending invites."""
+    """Complete calls a second, with these numbers of workers, shards and other pending invites.
+
+    A call takes this processor time (us) of all workers, and of the server. 0: not known.
+    """
 
     workers: int
     shards: int
     pending: int
     calls_per_s: float
+    worker_us: float = 0.0
+    server_us: float = 0.0
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -68,15 +73,21 @@ def steps(first: int, factor: int, most: int) -> list[int]:
 
 def measure(plan: Plan, tell: Callable[[str], None]) -> Figures:
     """Measure everything. Raises `BenchError` when there is no valid result."""
-    by_workers = []
+    by_workers, by_rate = measure_by_workers(plan, tell), _by_rate(plan, tell)
+    speeds, latencies = _by_pending(plan, tell)
+    return Figures(by_workers, by_rate, speeds, latencies)
+
+
+def measure_by_workers(plan: Plan, tell: Callable[[str], None]) -> list[Speed]:
+    """Measure each number of workers with each number of shards. Raises `BenchError`."""
+    speeds = []
     for shards, workers in product(plan.shards, plan.workers):
         load = Load(plan.calls, _DEVICES, workers)
         run = settle_backlog(load, plan.url, plan.rules, plan.settings, shards)
-        by_workers.append(Speed(workers, shards, 0, round(plan.calls / run.seconds, 1)))
-        tell(f"workers {workers}, shards {shards}: {by_workers[-1].calls_per_s:,.0f} calls/s")
-    by_rate = _by_rate(plan, tell)
-    speeds, latencies = _by_pending(plan, tell)
-    return Figures(by_workers, by_rate, speeds, latencies)
+        each_us = [round(spent / plan.calls * 1e6, 1) for spent in (run.cpu_s, run.server_cpu_s)]
+        speeds.append(Speed(workers, shards, 0, round(plan.calls / run.seconds, 1), *each_us))
+        tell(f"workers {workers}, shards {shards}: {speeds[-1].calls_per_s:,.0f} calls/s")
+    return speeds
 
 
 def save(figures: Figures, folder: Path) -> None:

@@ -65,7 +65,8 @@ class Publisher:
     One publisher is enough for a process. Any number of tasks may use it.
 
     All events for a server go over one connection. So an event never overtakes one of a task that was cancelled, and a
-    server that hangs holds up no other one.
+    server that hangs holds up no other one. After a lost connection, events that several tasks were publishing may come
+    in any order.
     """
 
     def __init__(self, url: str, *, shards: int = 1, prefix: str = "invites") -> None:
